@@ -1,0 +1,180 @@
+"""Parts: what a message is made of; and the pieces by which the message being written grows.
+
+A finished message's content is a list of `Part`s, tagged on the wire by `type`. A draft grows by
+`DeltaPart`s. A part of a kind this version does not know is an `Unknown` and is written back as it came.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+
+class Role(StrEnum):
+    """Who said it."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class Text(msgspec.Struct, frozen=True, tag="text", tag_field="type", omit_defaults=True):
+    """Words for the reader; as a delta's part, a piece of them."""
+
+    text: str
+    provider_metadata: Any = None
+
+
+class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type", omit_defaults=True):
+    """A model's thinking, shown apart from its answer. `provider_metadata` goes back to the same provider only."""
+
+    text: str
+    provider_metadata: Any = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag="tool-call", tag_field="type", omit_defaults=True):
+    """A wish to run a tool. `args` is any JSON value (an object, for tools made by `@tool`)."""
+
+    tool_call_id: str
+    tool_name: str
+    args: Any = msgspec.field(default_factory=dict)
+    provider_metadata: Any = None
+
+
+class ToolResult(msgspec.Struct, frozen=True, tag="tool-result", tag_field="type", omit_defaults=True):
+    """What a tool call came to; exactly one for each call. `result` is any JSON value."""
+
+    tool_call_id: str
+    tool_name: str
+    result: Any = msgspec.field(default_factory=lambda: None)
+    is_error: bool = False
+    provider_metadata: Any = None
+
+
+class Source(msgspec.Struct, frozen=True, tag="source", tag_field="type", omit_defaults=True):
+    """Where something was found."""
+
+    source_id: str = ""
+    url: str = msgspec.field(default_factory=str)
+    title: str = ""
+    provider_metadata: Any = None
+
+
+class File(msgspec.Struct, frozen=True, tag="file", tag_field="type", omit_defaults=True):
+    """A file, as base64 `data` or by reference."""
+
+    media_type: str = msgspec.field(default_factory=str)
+    data: str = ""
+    file_id: str = ""
+    provider_metadata: Any = None
+
+
+class FileReference(msgspec.Struct, frozen=True, tag="file-reference", tag_field="type", omit_defaults=True):
+    """Lines of a file the user points at."""
+
+    file_name: str = msgspec.field(default_factory=str)
+    start_line: int = msgspec.field(default_factory=int)
+    end_line: int = msgspec.field(default_factory=int)
+    content: str = msgspec.field(default_factory=str)
+    provider_metadata: Any = None
+
+
+class CallStarted(msgspec.Struct, frozen=True, tag="call-started", tag_field="type", omit_defaults=True):
+    """The first delta of each model call. `try_` (on the wire `try`) counts from 1."""
+
+    model: str = msgspec.field(default_factory=str)
+    provider: str = msgspec.field(default_factory=str)
+    try_: int = msgspec.field(default_factory=int, name="try")
+
+
+class ToolCallOpened(msgspec.Struct, frozen=True, tag="tool-call", tag_field="type"):
+    """Opens a tool-call part; its arguments follow as `ToolCallArgs` of the same part_index."""
+
+    tool_call_id: str
+    tool_name: str
+
+
+class ToolCallArgs(msgspec.Struct, frozen=True, tag="tool-call-args", tag_field="type"):
+    """A piece of the JSON text of a call's arguments."""
+
+    args_delta: str
+
+
+class ToolProgress(msgspec.Struct, frozen=True, tag="tool-progress", tag_field="type"):
+    """What a running tool says meanwhile; live only."""
+
+    tool_call_id: str
+    text: str
+
+
+class Unknown:
+    """A part, delta or fact of a kind this version does not know: `raw` is the JSON object as it came."""
+
+    __slots__ = ("raw", "type")
+
+    def __init__(self, type: str, raw: dict[str, Any]) -> None:  # noqa: A002 - the wire's own word
+        self.type = type
+        self.raw = raw
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unknown) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.type)
+
+    def __repr__(self) -> str:
+        return f"Unknown({self.type!r}, {self.raw!r})"
+
+
+# msgspec cannot have a plain class in a union of structs; `wire.codec` puts the Unknowns in.
+if TYPE_CHECKING:
+    Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference | Unknown
+    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Unknown
+else:
+    Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference
+    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens used; unknown counts are None. `a + b` adds, taking None as nothing said."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    context_limit: int | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        if other == NO_USAGE:
+            return self
+        if self == NO_USAGE:
+            return other
+        sums = {
+            name: None if (a := getattr(self, name)) is None and (b := getattr(other, name)) is None
+            else (getattr(self, name) or 0) + (getattr(other, name) or 0)
+            for name in self.__struct_fields__
+        }
+        sums["context_limit"] = other.context_limit if other.context_limit is not None else self.context_limit
+        return Usage(**sums)
+
+
+NO_USAGE = Usage()
+
+
+def delta_length(part: DeltaPart) -> int:
+    """How far a delta with this part moves the position: code points of its text, else 1."""
+    if isinstance(part, Text | Reasoning):
+        return len(part.text)
+    if isinstance(part, ToolCallArgs):
+        return len(part.args_delta)
+    return 1
+
+
+def text_of(parts: tuple[Part, ...] | list[Part]) -> str:
+    """The text parts, joined by newlines."""
+    return "\n".join(part.text for part in parts if isinstance(part, Text))

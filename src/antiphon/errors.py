@@ -1,0 +1,195 @@
+"""Every error Antiphon raises on purpose, sorted by whose move it is.
+
+    AntiphonError
+    ├── Refused            the caller's move; nothing changed
+    │   ├── NotFound  Invalid  Unauthenticated  Forbidden
+    │   ├── Busy  Conflict  AlreadyDelivered  NotAllowedNow  StaleAttempt
+    │   └── TooLarge  TooMany  CursorInvalid
+    ├── Unavailable        ours; the same request later may work
+    │   └── InstanceMissing   (no instance answers at that address)
+    ├── PeerError          the other side broke the protocol
+    ├── AttemptFailed      a model's or a tool's failure: an outcome, not an accident
+    └── WatchEnded         a stream was closed by the server, with its reason
+
+A broken invariant is an AssertionError. Each error has a stable `code` (CONTRACT: errors), carries
+its fields, and makes its own sentence; HTTP numbers exist only in `edge`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class AntiphonError(Exception):
+    """The root of the tree; `code` is stable, `fields()` are what a client is told beside the sentence."""
+
+    code: ClassVar[str] = "internal"
+
+    def fields(self) -> dict[str, Any]:
+        """The error's own fields, JSON-able, without those that are None."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+class Refused(AntiphonError):
+    """The request cannot be done as it stands; nothing changed."""
+
+    code = "invalid"
+
+
+class NotFound(Refused):
+    code = "not_found"
+
+    def __init__(self, what: str = "chat") -> None:
+        super().__init__(f"There is no such {what.replace('_', ' ')}.")
+        self.what = what
+
+
+class Invalid(Refused):
+    code = "invalid"
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class Unauthenticated(Refused):
+    code = "unauthenticated"
+
+    def __init__(self, reason: str = "a valid bearer token is needed") -> None:
+        super().__init__(f"Not signed in: {reason}.")
+
+
+class Forbidden(Refused):
+    code = "forbidden"
+
+    def __init__(self, reason: str = "this needs the admin's token") -> None:
+        super().__init__(f"Not allowed: {reason}.")
+
+
+class Busy(Refused):
+    code = "busy"
+
+    def __init__(self, status: str = "running") -> None:
+        super().__init__(f"The chat is busy ({status}); wait for the turn to end, or send with when_busy=queue.")
+        self.status = status
+
+
+class Conflict(Refused):
+    code = "conflict"
+
+    def __init__(self, what: str = "client_message_id") -> None:
+        super().__init__(f"This {what} was already used with another body.")
+        self.what = what
+
+
+class AlreadyDelivered(Refused):
+    code = "already_delivered"
+
+    def __init__(self, queued_id: int) -> None:
+        super().__init__("The message has left the queue and is part of the history; edit or interrupt it there.")
+        self.queued_id = queued_id
+
+
+class NotAllowedNow(Refused):
+    code = "not_allowed_now"
+
+    def __init__(self, status: str, why: str = "") -> None:
+        super().__init__(f"Not possible while the chat is {status}{': ' + why if why else ''}.")
+        self.status = status
+
+
+class StaleAttempt(Refused):
+    code = "stale_attempt"
+
+    def __init__(self, attempt: int) -> None:
+        super().__init__(f"Attempt {attempt} does not hold this chat any more, or its draft is closed.")
+        self.attempt = attempt
+
+
+class TooLarge(Refused):
+    code = "too_large"
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(f"The {what} is too large: at most {limit} are allowed.")
+        self.limit = limit
+
+
+class TooMany(Refused):
+    code = "too_many"
+
+    def __init__(self, what: str, limit: int, retry_after_ms: int | None = None) -> None:
+        super().__init__(f"Too many {what}: at most {limit} are allowed.")
+        self.limit = limit
+        self.retry_after_ms = retry_after_ms
+
+
+class CursorInvalid(Refused):
+    code = "cursor_invalid"
+
+    def __init__(self, cursor: str) -> None:
+        super().__init__(
+            "The cursor is not one of this chat's: use `seq` or `seq.position` as given by the stream, or none."
+        )
+        self.cursor = cursor[:64]
+
+
+class Unavailable(AntiphonError):
+    """The server cannot do this now; the same request later may work."""
+
+    code = "unavailable"
+
+    def __init__(self, why: str = "the server is busy or stopping", retry_after_ms: int = 1000) -> None:
+        super().__init__(f"Not available right now: {why}.")
+        self.retry_after_ms = retry_after_ms
+
+
+class InstanceMissing(Unavailable):
+    """No instance answers there (the command line's exit code 3)."""
+
+
+class PeerError(AntiphonError):
+    """The other side sent something the protocol does not allow."""
+
+    code = "peer_error"
+
+
+class AttemptFailed(AntiphonError):
+    """A model call or an agent failed. `kind` is one of DESIGN's error kinds; `retryable` says whether to try again.
+
+    `retry_after_s` is the provider's wish (Retry-After), if it had one.
+    """
+
+    code = "attempt_failed"
+
+    def __init__(
+        self,
+        kind: str,
+        message: str = "",
+        *,
+        retryable: bool | None = None,
+        provider: str | None = None,
+        status_code: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message or kind.replace("_", " "))
+        self.kind = kind
+        self.retryable = kind in RETRYABLE_KINDS if retryable is None else retryable
+        self.provider = provider
+        self.status_code = status_code
+        self.retry_after_s = retry_after_s
+
+
+RETRYABLE_KINDS = frozenset({"rate_limit", "overloaded", "timeout", "network", "server"})
+ERROR_KINDS = RETRYABLE_KINDS | {"auth", "invalid_request", "context_length", "content_filter", "unknown"}
+
+
+class WatchEnded(AntiphonError):
+    """The server closed the stream: idle, slow, shutdown, revoked or deleted."""
+
+    code = "watch_ended"
+
+    def __init__(self, reason: str, retry_ms: int | None = None) -> None:
+        super().__init__(f"The stream was closed by the server: {reason}.")
+        self.reason = reason
+        self.retry_ms = retry_ms
