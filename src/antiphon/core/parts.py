@@ -29,7 +29,7 @@ class Text(msgspec.Struct, frozen=True, tag="text", tag_field="type", omit_defau
 
 
 class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type", omit_defaults=True):
-    """A model's thinking, shown apart from its answer. `provider_metadata` goes back to the same provider only."""
+    """A model's thinking. `provider_metadata` goes back to the same provider only."""
 
     text: str
     provider_metadata: Any = None
@@ -154,13 +154,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return self
         if self == NO_USAGE:
             return other
-        sums = {
-            name: None if (a := getattr(self, name)) is None and (b := getattr(other, name)) is None
-            else (getattr(self, name) or 0) + (getattr(other, name) or 0)
-            for name in self.__struct_fields__
-        }
+        sums = {name: _sum(getattr(self, name), getattr(other, name)) for name in self.__struct_fields__}
         sums["context_limit"] = other.context_limit if other.context_limit is not None else self.context_limit
         return Usage(**sums)
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return None if a is None and b is None else (a or 0) + (b or 0)
 
 
 NO_USAGE = Usage()

@@ -1,0 +1,272 @@
+"""What has happened in a chat. A fact is past: stored for ever, never refused.
+
+These are the stored shapes (kinds and fields are only ever added). Content lies beside its fact, once:
+`content` carries it from `decide` to the store and is not part of the stored body; `content_seq` (0 =
+this fact's own) and `content_size` refer to it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from antiphon.core.model import ErrorInfo, Needs, Outcome, WhenBusy
+from antiphon.core.parts import NO_USAGE, Role, Usage
+from antiphon.core.values import Value
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class Fact(Value, tag=_snake, tag_field="type"):
+    """The base of all kinds; on the wire and in the store `type` is the kind's name in snake case."""
+
+
+class Closes(Value):
+    """The message holds this draft's text up to the position `upto`."""
+
+    draft: int
+    upto: int
+
+
+class CallOpened(Value):
+    """A tool call that came with an assistant's message."""
+
+    tool_call_id: str
+    tool_name: str
+    needs: Needs = Needs.SERVER
+    is_idempotent: bool = False
+
+
+class CallDropped(Value):
+    """A tool call that was unfinished when its message was kept as a partial."""
+
+    tool_call_id: str
+    tool_name: str
+
+
+class ActionNeeded(Value):
+    """A call that waits for a client's result or a person's approval."""
+
+    tool_call_id: str
+    tool_name: str
+    args: Any
+    needs: Needs
+
+
+class ChatCreated(Fact):
+    owner_id: str
+    title: str = ""
+    model: str = ""
+    system: str = ""
+    labels: dict[str, str] = {}
+    tools: Any = None
+
+
+class MessageAppended(Fact):
+    """`turn_id` is the turn it belongs to: its own seq where it starts one."""
+
+    role: Role
+    turn_id: int
+    content_size: int
+    content_seq: int = 0
+    queued_id: int = 0
+    client_message_id: str = ""
+    created_by: str = ""
+    model: str = ""
+    interrupted: bool = False
+    dropped: tuple[CallDropped, ...] = ()
+    closes: Closes | None = None
+    usage: Usage = NO_USAGE
+    calls: tuple[CallOpened, ...] = ()
+    resolves: str = ""
+    content: bytes = b""
+
+
+class MessageQueued(Fact):
+    content_size: int
+    when_busy: WhenBusy = WhenBusy.QUEUE
+    client_message_id: str = ""
+    created_by: str = ""
+    model: str = ""
+    content: bytes = b""
+
+
+class QueuedMessageEdited(Fact):
+    queued_id: int
+    content_size: int
+    content: bytes = b""
+
+
+class QueuedMessageDeleted(Fact):
+    queued_id: int
+
+
+class QueueMoved(Fact):
+    queued_id: int
+    before: int | None = None
+
+
+class QueuedMessagePromoted(Fact):
+    queued_id: int
+
+
+class HistoryTruncated(Fact):
+    from_message_id: int
+
+
+class AttemptStarted(Fact):
+    instance_id: str
+
+
+class AttemptReleased(Fact):
+    attempt: int
+    calls_not_begun: tuple[str, ...] = ()
+
+
+class AttemptLost(Fact):
+    """`reason` is lease, dead or interrupt."""
+
+    attempt: int
+    reason: str
+
+
+class RetryScheduled(Fact):
+    tries: int
+    delay_ms: int
+    error: str
+    retrying_at: int
+    kind: str = ""
+    provider: str = ""
+    status_code: int = 0
+
+
+class InterruptRequested(Fact):
+    turn_id: int
+    by: str = ""
+
+
+class ActionRequired(Fact):
+    calls: tuple[ActionNeeded, ...]
+    deadline: int
+
+
+class ActionResolved(Fact):
+    """`outcome` is result, approved, denied or expired."""
+
+    tool_call_id: str
+    outcome: str
+    by: str = ""
+
+
+class TurnRestarted(Fact):
+    turn_id: int
+
+
+class TurnEnded(Fact):
+    turn_id: int
+    outcome: Outcome
+    error: ErrorInfo | None = None
+    usage: Usage = NO_USAGE
+
+
+class TitleChanged(Fact):
+    """`by` is person or model."""
+
+    title: str
+    by: str
+
+
+class LabelsChanged(Fact):
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class PinChanged(Fact):
+    pin_order: int
+
+
+class ModelChanged(Fact):
+    model: str
+
+
+class SystemChanged(Fact):
+    system: str
+
+
+class DiffStatusChanged(Fact):
+    diff_status: Any
+
+
+class Archived(Fact):
+    pass
+
+
+class Unarchived(Fact):
+    pass
+
+
+class ChatDeleted(Fact):
+    pass
+
+
+AnyFact = (
+    ChatCreated
+    | MessageAppended
+    | MessageQueued
+    | QueuedMessageEdited
+    | QueuedMessageDeleted
+    | QueueMoved
+    | QueuedMessagePromoted
+    | HistoryTruncated
+    | AttemptStarted
+    | AttemptReleased
+    | AttemptLost
+    | RetryScheduled
+    | InterruptRequested
+    | ActionRequired
+    | ActionResolved
+    | TurnRestarted
+    | TurnEnded
+    | TitleChanged
+    | LabelsChanged
+    | PinChanged
+    | ModelChanged
+    | SystemChanged
+    | DiffStatusChanged
+    | Archived
+    | Unarchived
+    | ChatDeleted
+)
+
+KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in Fact.__subclasses__()}
+
+OPENS_DRAFT: frozenset[type[Fact]] = frozenset(
+    {
+        ChatCreated,
+        MessageAppended,
+        AttemptStarted,
+        AttemptReleased,
+        AttemptLost,
+        RetryScheduled,
+        ActionRequired,
+        HistoryTruncated,
+        TurnRestarted,
+        TurnEnded,
+    }
+)
+"""The facts that change history or the holder of the turn: each closes the open draft and opens the next."""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A fact with its number and its time (microseconds)."""
+
+    seq: int
+    at: int
+    fact: Fact
+
+
+def kind_of(fact: Fact) -> str:
+    return str(fact.__struct_config__.tag)

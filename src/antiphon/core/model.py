@@ -1,0 +1,169 @@
+"""The state of a chat: the fold of its facts.
+
+Ids are numbers: a message, a queued message, a turn, an attempt and a draft are each named by the seq
+of the fact that made them (0 = none). Times are whole microseconds since the Unix epoch.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from antiphon.core.parts import NO_USAGE, Usage
+from antiphon.core.values import Value
+
+FOLD_VERSION = 1
+"""Grows when `evolve` reads a log differently; an instance writes only chats of a version it knows."""
+
+
+class Status(StrEnum):
+    """Where a chat stands (DESIGN 4)."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    INTERRUPTING = "interrupting"
+    REQUIRES_ACTION = "requires_action"
+    ERROR = "error"
+
+
+IDLE = frozenset({Status.WAITING, Status.ERROR})
+
+
+class WhenBusy(StrEnum):
+    """What a message does when it arrives at a busy chat."""
+
+    QUEUE = "queue"
+    STEER = "steer"
+    INTERRUPT = "interrupt"
+    REJECT = "reject"
+
+
+class Needs(StrEnum):
+    """Who brings a tool call on: the server runs it, a client sends its result, or a person approves it first."""
+
+    SERVER = "server"
+    RESULT = "result"
+    APPROVAL = "approval"
+
+
+class CallState(StrEnum):
+    """`begun` means that an attempt may have run it."""
+
+    OPEN = "open"
+    AWAITING = "awaiting"
+    APPROVED = "approved"
+    BEGUN = "begun"
+
+
+class Outcome(StrEnum):
+    """How a turn ended."""
+
+    ANSWERED = "answered"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    REPLACED = "replaced"
+
+
+class Queued(Value):
+    """A message that waits: its id and size, never its body (that lies at `content_seq`)."""
+
+    id: int
+    content_seq: int
+    content_size: int
+    when_busy: WhenBusy = WhenBusy.QUEUE
+    is_promoted: bool = False
+    model: str = ""
+    client_message_id: str = ""
+    created_by: str = ""
+    created_at: int = 0
+
+
+class Call(Value):
+    """A tool call that has no result yet."""
+
+    tool_call_id: str
+    tool_name: str
+    needs: Needs = Needs.SERVER
+    state: CallState = CallState.OPEN
+    is_idempotent: bool = False
+
+
+class ErrorInfo(Value):
+    """Why a model call or a turn failed, fit to be shown."""
+
+    message: str
+    kind: str = ""
+    provider: str = ""
+    retryable: bool = msgspec.field(default_factory=bool)
+    status_code: int = 0
+
+
+class Chat(Value):
+    """Everything `decide` needs to know of a chat, and what a listing shows."""
+
+    owner_id: str
+    seq: int = 0
+    status: Status = Status.WAITING
+    draft: int = 0
+    # who holds the turn
+    attempt: int = 0
+    holder: str = ""
+    # the turn in progress (turn_id 0 = none) and the last one that ended
+    turn_id: int = 0
+    turn_model: str = ""
+    turn_usage: Usage = NO_USAGE
+    turn_failures: int = 0
+    tries: int = 0
+    retrying_at: int = 0
+    answer_id: int = 0
+    interrupt_at: int = 0
+    interrupt_seq: int = 0
+    deadline: int = 0
+    calls: tuple[Call, ...] = ()
+    last_turn_id: int = 0
+    last_outcome: Outcome | None = None
+    last_error: ErrorInfo | None = None
+    # what waits
+    steering: tuple[Queued, ...] = ()
+    queue: tuple[Queued, ...] = ()
+    # about the chat
+    title: str = ""
+    is_titled_by_person: bool = False
+    model: str = ""
+    system: str = ""
+    labels: dict[str, str] = {}
+    pin_order: int = 0
+    is_archived: bool = False
+    is_deleted: bool = False
+    diff_status: Any = None
+    tools: Any = None
+    usage: Usage = NO_USAGE
+    last_message_id: int = 0
+    created_at: int = 0
+    updated_at: int = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return self.status in IDLE
+
+    @property
+    def waits(self) -> bool:
+        """Whether any message waits for the turn to end."""
+        return bool(self.queue or self.steering)
+
+    @property
+    def queue_length(self) -> int:
+        return len(self.queue) + len(self.steering)
+
+    @property
+    def wants_worker(self) -> bool:
+        """Whether a turn is in progress that nobody holds (it may still have to wait for `retrying_at`)."""
+        return self.status is Status.RUNNING and not self.attempt
+
+    def call(self, tool_call_id: str) -> Call | None:
+        return next((call for call in self.calls if call.tool_call_id == tool_call_id), None)
+
+    def queued(self, queued_id: int) -> Queued | None:
+        return next((item for item in (*self.steering, *self.queue) if item.id == queued_id), None)

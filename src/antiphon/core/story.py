@@ -1,0 +1,129 @@
+"""A decision in the making: the facts decided so far and the chat after them.
+
+Rules add facts one by one and look at the chat in between; what comes after the end of a turn (DESIGN 4)
+and the results that open calls are given stand here, since people's and workers' commands share them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from antiphon.core import facts as f
+from antiphon.core.evolve import evolve
+from antiphon.core.model import Call, Chat, ErrorInfo, Outcome, Queued
+from antiphon.core.parts import Role, ToolResult, Usage
+
+
+class Story:
+    """Begins with `chat` (None: not yet created); `add` appends a fact at time `at`."""
+
+    __slots__ = ("_chat", "at", "recorded")
+
+    def __init__(self, chat: Chat | None, at: int) -> None:
+        self._chat = chat
+        self.at = at
+        self.recorded: list[f.Recorded] = []
+
+    @property
+    def chat(self) -> Chat:
+        assert self._chat is not None, "the chat exists from its first fact on"
+        return self._chat
+
+    @property
+    def next_seq(self) -> int:
+        return self._chat.seq + 1 if self._chat else 1
+
+    def add(self, fact: f.Fact) -> None:
+        recorded = f.Recorded(self.next_seq, self.at, fact)
+        self._chat = evolve(self._chat, recorded)
+        self.recorded.append(recorded)
+
+    # --- what several rules do
+
+    def append_user_message(
+        self, content: bytes, *, client_message_id: str = "", model: str = "", by: str = ""
+    ) -> None:
+        """Start a turn with a new message."""
+        self.add(
+            f.MessageAppended(
+                role=Role.USER,
+                turn_id=self.next_seq,
+                content=content,
+                content_size=len(content),
+                client_message_id=client_message_id,
+                model=model,
+                created_by=by,
+            )
+        )
+
+    def deliver(self, item: Queued) -> None:
+        """Move a waiting message into the history: it joins the turn in progress, or starts one."""
+        self.add(
+            f.MessageAppended(
+                role=Role.USER,
+                turn_id=self.chat.turn_id or self.next_seq,
+                content_seq=item.content_seq,
+                content_size=item.content_size,
+                queued_id=item.id,
+                client_message_id=item.client_message_id,
+                model=item.model,
+                created_by=item.created_by,
+            )
+        )
+
+    def deliver_steering(self) -> None:
+        for item in self.chat.steering:
+            self.deliver(item)
+
+    def deliver_next(self) -> None:
+        """All waiting steering messages as one turn, else the head of the queue."""
+        if self.chat.steering:
+            self.deliver_steering()
+        elif self.chat.queue:
+            self.deliver(self.chat.queue[0])
+
+    def close_calls(self, why: str) -> None:
+        """Give every open call an error result, so that a user message may follow."""
+        for call in self.chat.calls:
+            self.resolve_with_error(call, why)
+
+    def resolve_with_error(self, call: Call, why: str) -> None:
+        self.resolve(call, content_of_error(call, why))
+
+    def resolve(self, call: Call, content: bytes) -> None:
+        self.add(
+            f.MessageAppended(
+                role=Role.TOOL,
+                turn_id=self.chat.turn_id,
+                content=content,
+                content_size=len(content),
+                resolves=call.tool_call_id,
+            )
+        )
+
+    def end_turn(self, outcome: Outcome, *, error: ErrorInfo | None = None, usage: Usage | None = None) -> None:
+        """End the turn; after `answered` and `interrupted` what waits is delivered in the same append."""
+        total = self.chat.turn_usage if usage is None else self.chat.turn_usage + usage
+        self.add(f.TurnEnded(turn_id=self.chat.turn_id, outcome=outcome, error=error, usage=total))
+        if outcome in (Outcome.ANSWERED, Outcome.INTERRUPTED):
+            self.deliver_next()
+
+
+RESULTS = {
+    "cancelled": "The call was cancelled before it finished.",
+    "unknown": "The worker was lost while this call ran; whether it took effect is unknown.",
+    "expired": "Nobody answered in time.",
+    "denied": "The call was denied.",
+}
+
+
+def content_of_error(call: Call, why: str, detail: str = "") -> bytes:
+    """The content of the tool message that says why a call has no result of its own."""
+    sentence = RESULTS[why] + (f" {detail}" if detail else "")
+    part = ToolResult(
+        tool_call_id=call.tool_call_id,
+        tool_name=call.tool_name,
+        result={"error": why, "message": sentence},
+        is_error=True,
+    )
+    return msgspec.json.encode([part])
