@@ -1,0 +1,217 @@
+"""The draft: the message being written, an append-only stream of deltas.
+
+Its length is its position: Unicode code points of text; a delta without text counts 1. A delta
+`{draft, from, to, part_index, part}` takes it from one position to the next, so deltas may be merged and cut
+anywhere and still fit together.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from io import StringIO
+from typing import Any
+
+import msgspec
+
+from antiphon.core.events import Delta
+from antiphon.core.facts import CallDropped
+from antiphon.core.parts import (
+    CallStarted,
+    DeltaPart,
+    Part,
+    Reasoning,
+    Text,
+    ToolCall,
+    ToolCallArgs,
+    ToolCallOpened,
+    ToolProgress,
+    delta_length,
+)
+
+
+class Segment:
+    """A run of one part's deltas of one type. Text is kept once, cut by code points when it is read."""
+
+    __slots__ = ("atom", "kind", "part_index", "start", "text")
+
+    def __init__(self, start: int, part_index: int | None, part: DeltaPart) -> None:
+        self.start = start
+        self.part_index = part_index
+        self.kind = type(part)
+        self.atom = None if self.kind in _TEXTUAL else part
+        self.text = StringIO() if self.atom is None else None
+
+    def read(self, position: int) -> DeltaPart:
+        """What it holds from `position` on (an absolute one)."""
+        if self.text is None:
+            assert self.atom is not None
+            return self.atom
+        self.text.seek(position - self.start)
+        return _TEXTUAL[self.kind](self.text.read())  # type: ignore[no-any-return]
+
+    def write(self, text: str) -> None:
+        assert self.text is not None
+        self.text.seek(0, 2)
+        self.text.write(text)
+
+
+_TEXTUAL: dict[type, Any] = {Text: Text, Reasoning: Reasoning, ToolCallArgs: ToolCallArgs}
+
+
+class Draft:
+    """One draft: `write_*` to its end, `read` from any position, `content` when it is finished."""
+
+    __slots__ = ("_calls", "_part_count", "_segments", "_starts", "name", "position")
+
+    def __init__(self, name: int) -> None:
+        self.name = name
+        self.position = 0
+        self._segments: list[Segment] = []
+        self._starts: list[int] = []
+        self._part_count = 0
+        self._calls: dict[str, int] = {}
+
+    # --- writing
+
+    def write(self, part: DeltaPart) -> Delta | None:
+        """Append a piece, as its author yields it; the part it belongs to is found here. None: it was empty.
+
+        `ToolCallArgs` belong to the call opened last; use `write_args` where several are open.
+        """
+        if isinstance(part, CallStarted | ToolProgress):
+            return self._append(part, None)
+        if isinstance(part, ToolCallOpened):
+            self._calls[part.tool_call_id] = self._part_count
+            return self._append(part, self._new_part())
+        if isinstance(part, ToolCallArgs):
+            return self._append(part, self._part_count - 1)
+        last = self._last_part()
+        if last is not None and last.kind is type(part) and last.part_index == self._part_count - 1:
+            return self._append(part, last.part_index)
+        return self._append(part, self._new_part()) if delta_length(part) else None
+
+    def write_args(self, tool_call_id: str, args_delta: str) -> Delta | None:
+        return self._append(ToolCallArgs(args_delta), self._calls[tool_call_id])
+
+    def apply(self, delta: Delta) -> bool:
+        """Take a delta that came from elsewhere; what is held already is cut. False: there is a gap before it."""
+        if delta.from_ > self.position:
+            return False
+        if delta.to <= self.position:
+            return True
+        part = _cut(delta.part, self.position - delta.from_)
+        if delta.part_index is not None:
+            self._part_count = max(self._part_count, delta.part_index + 1)
+            if isinstance(part, ToolCallOpened):
+                self._calls[part.tool_call_id] = delta.part_index
+        self._append(part, delta.part_index)
+        return True
+
+    def _new_part(self) -> int:
+        self._part_count += 1
+        return self._part_count - 1
+
+    def _last_part(self) -> Segment | None:
+        return next((segment for segment in reversed(self._segments) if segment.part_index is not None), None)
+
+    def _append(self, part: DeltaPart, part_index: int | None) -> Delta | None:
+        part = _clean(part)
+        length = delta_length(part)
+        if not length:
+            return None
+        last = self._segments[-1] if self._segments else None
+        if last is None or last.text is None or last.part_index != part_index or last.kind is not type(part):
+            last = Segment(self.position, part_index, part)
+            self._segments.append(last)
+            self._starts.append(self.position)
+        if last.text is not None:
+            last.write(_text_of(part))
+        start, self.position = self.position, self.position + length
+        return Delta(draft=self.name, from_=start, to=self.position, part_index=part_index, part=part)
+
+    # --- reading
+
+    def read(self, position: int) -> list[Delta]:
+        """The deltas from `position` to the end, neighbours of one part merged."""
+        if position >= self.position:
+            return []
+        first = max(bisect_right(self._starts, position) - 1, 0)
+        return [self._delta(i, max(position, self._starts[i])) for i in range(first, len(self._segments))]
+
+    def _delta(self, i: int, start: int) -> Delta:
+        end = self._starts[i + 1] if i + 1 < len(self._starts) else self.position
+        segment = self._segments[i]
+        return Delta(draft=self.name, from_=start, to=end, part_index=segment.part_index, part=segment.read(start))
+
+    def content(self) -> tuple[Part, ...]:
+        """The finished parts: text and reasoning, and the calls whose arguments are complete JSON."""
+        return self._finish()[0]
+
+    def partial(self) -> tuple[tuple[Part, ...], tuple[CallDropped, ...]]:
+        """What an interrupted draft keeps (text and reasoning), and the tool calls it drops."""
+        parts, dropped = self._finish()
+        calls = tuple(CallDropped(tool_call_id=p.tool_call_id, tool_name=p.tool_name) for p in _calls_in(parts))
+        return tuple(part for part in parts if not isinstance(part, ToolCall)), calls + dropped
+
+    def text(self) -> str:
+        """All of the text parts, one after another."""
+        return "".join(segment.read(segment.start).text for segment in self._segments if segment.kind is Text)  # type: ignore[union-attr]
+
+    def _finish(self) -> tuple[tuple[Part, ...], tuple[CallDropped, ...]]:
+        by_part: dict[int, list[DeltaPart]] = {}
+        for segment in self._segments:
+            if segment.part_index is not None:
+                by_part.setdefault(segment.part_index, []).append(segment.read(segment.start))
+        parts: list[Part] = []
+        dropped: list[CallDropped] = []
+        for _, pieces in sorted(by_part.items()):
+            first = pieces[0]
+            if isinstance(first, Text):
+                parts.append(Text("".join(_text_of(piece) for piece in pieces)))
+            elif isinstance(first, Reasoning):
+                parts.append(Reasoning("".join(_text_of(piece) for piece in pieces)))
+            elif isinstance(first, ToolCallOpened):
+                try:
+                    args = _args("".join(_text_of(piece) for piece in pieces[1:]))
+                except msgspec.DecodeError:
+                    dropped.append(CallDropped(tool_call_id=first.tool_call_id, tool_name=first.tool_name))
+                else:
+                    parts.append(ToolCall(first.tool_call_id, first.tool_name, args))
+        return tuple(parts), tuple(dropped)
+
+
+def _calls_in(parts: tuple[Part, ...]) -> list[ToolCall]:
+    return [part for part in parts if isinstance(part, ToolCall)]
+
+
+def _args(text: str) -> Any:
+    return msgspec.json.decode(text) if text.strip() else {}
+
+
+def _text_of(part: DeltaPart) -> str:
+    if isinstance(part, Text | Reasoning):
+        return part.text
+    return part.args_delta if isinstance(part, ToolCallArgs) else ""
+
+
+def _cut(part: DeltaPart, count: int) -> DeltaPart:
+    if not count:
+        return part
+    return _TEXTUAL[type(part)](_text_of(part)[count:])  # type: ignore[no-any-return]
+
+
+def _clean(part: DeltaPart) -> DeltaPart:
+    """Lone surrogates cannot be written as UTF-8: they become U+FFFD here, before they count."""
+    text = _text_of(part)
+    if text.isascii():
+        return part
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _TEXTUAL[type(part)](replace_surrogates(text))  # type: ignore[no-any-return]
+    return part
+
+
+def replace_surrogates(text: str) -> str:
+    """`text` with each lone surrogate as U+FFFD (a pair written as two becomes its character)."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
