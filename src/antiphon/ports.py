@@ -5,12 +5,17 @@ Adapters inherit these words. `store/`, `bus/`, `worker/models/` and `testing/` 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
 
+from antiphon.core.draft import Draft
+from antiphon.core.facts import Fact, Recorded
+from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Part, Reasoning, Role, Text, ToolCallArgs, ToolCallOpened, Usage
+from antiphon.core.values import Value
 
 # --- models -----------------------------------------------------------------------------------------
 
@@ -67,3 +72,294 @@ class Model(Protocol):
     def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]: ...
 
     async def aclose(self) -> None: ...
+
+
+# --- clock and ids ----------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time. `now_us` is the store's clock (steps of the wall clock do not move it), `monotonic` measures waits."""
+
+    def now_us(self) -> int:
+        """Microseconds since the Unix epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start."""
+        ...
+
+
+class Ids(Protocol):
+    """Random names."""
+
+    def uuid(self) -> str:
+        """A new UUID, lower case with hyphens."""
+        ...
+
+    def secret(self) -> str:
+        """A new token: 32 random bytes, URL-safe."""
+        ...
+
+
+# --- the store --------------------------------------------------------------------------------------
+
+
+class Entry(Value):
+    """A fact as it is stored: with the status and the open draft after it, and whether its append goes on.
+
+    Read back, `content` is what its `content_seq` refers to (None: it has none, or it is hidden by the
+    truncation `hidden_by`).
+    """
+
+    recorded: Recorded
+    status: Status
+    draft: int
+    more: bool = False
+    content: bytes | None = None
+    hidden_by: int = 0
+
+    @property
+    def seq(self) -> int:
+        return self.recorded.seq
+
+    @property
+    def fact(self) -> Fact:
+        return self.recorded.fact
+
+
+class Receipt(Value):
+    """What a client id was answered: `answer` is opaque JSON, `body_hash` that of the request it answered."""
+
+    client_id: str
+    body_hash: bytes
+    answer: bytes
+
+
+class Grant(Value):
+    """Begin the lease with the attempt."""
+
+    attempt: int
+    instance_id: str
+
+
+class Drop(Value):
+    """Remove the lease."""
+
+
+class Ended(Value):
+    """Remove the lease, which must have ended by the store's clock: else the append is refused."""
+
+    attempt: int
+
+
+class Append(Value):
+    """Facts to be written after `after_seq`, all or none. `contents` lie by the seq of the fact that brought
+    them; `chat` is the state after the last fact."""
+
+    chat_id: str
+    after_seq: int
+    append_id: str
+    entries: tuple[Entry, ...]
+    contents: dict[int, bytes]
+    chat: Chat
+    receipts: tuple[Receipt, ...] = ()
+    lease: Grant | Drop | Ended | None = None
+
+
+class Appended(StrEnum):
+    """What became of an append."""
+
+    DONE = "done"
+    CONFLICT = "conflict"
+    """`after_seq` is not the chat's last seq: load and decide again."""
+    ANSWERED = "answered"
+    """One of the client ids already has a receipt: read it."""
+    LEASE_LIVE = "lease_live"
+    """`Ended` was asked of a lease that has not ended."""
+
+
+class OutcomeUnknown(Exception):
+    """The answer to a commit was lost: ask for the same append again, which looks at the row after `after_seq`."""
+
+
+class FlushedDelta(Value):
+    """A piece of an open draft, kept against the death of the process: `body` is the JSON of the delta."""
+
+    chat_id: str
+    draft: int
+    from_: int
+    to: int
+    body: bytes
+
+
+class Due(Value):
+    """Something whose time has come: a lease that ended, a stop that is overdue, a deadline that passed.
+
+    `why` is lease, interrupt or action.
+    """
+
+    chat_id: str
+    attempt: int
+    why: str
+
+
+class Listed(Value):
+    """A chat in a listing."""
+
+    chat_id: str
+    chat: Chat
+
+
+class Token(Value):
+    """A bearer token, without its secret. `token_id` is public; `is_admin` is its owner's."""
+
+    token_id: str
+    owner_id: str
+    owner_name: str
+    is_admin: bool
+    created_at: int
+    revoked_at: int = 0
+
+
+class Store(Protocol):
+    """Durable chats. Every adapter keeps these promises, and one conformance suite tries them all.
+
+    `append` is one transaction: the facts, their contents, the state, the listing columns, receipts and
+    the lease together, or nothing. When it says DONE it is durable. It raises `errors.Unavailable` when
+    nothing was written, and `OutcomeUnknown` when that cannot be known; the same append (by its append_id, which
+    is stored with its first fact) may then be asked for again: it is DONE if it was written, and written if not.
+    Chats of a newer `fold_version` are read-only: `Unavailable`. Reads see every append that was DONE before
+    they began.
+    """
+
+    @property
+    def clock(self) -> Clock: ...
+
+    async def append(self, append: Append) -> Appended: ...
+
+    async def load(self, chat_id: str) -> Chat | None:
+        """The stored state (of a deleted chat, its tombstone)."""
+        ...
+
+    async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
+        """The facts after `after_seq`, in order: at most `limit`, and no more after `bytes_max` of content."""
+        ...
+
+    async def read_messages(
+        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int
+    ) -> tuple[tuple[Entry, ...], bool]:
+        """Visible messages, ascending: the newest page, that before `before_id`, or that after `after_id`;
+        and whether there are more in that direction."""
+        ...
+
+    async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]: ...
+
+    async def message_role(self, chat_id: str, message_id: int) -> Role | None:
+        """The role of a visible message, None if there is none of that id."""
+        ...
+
+    async def queued_fate(self, chat_id: str, queued_id: int) -> str | None:
+        """`delivered` or `queued` (it once was, here), None if no such message was ever queued."""
+        ...
+
+    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None: ...
+
+    async def list_chats(
+        self,
+        owner_id: str,
+        *,
+        archived: bool | None,
+        label: tuple[str, str] | None,
+        title: str,
+        limit: int,
+        after: tuple[int, str] | None,
+    ) -> tuple[Listed, ...]:
+        """An owner's chats, latest `updated_at` first; `after` is the last one's (updated_at, chat_id)."""
+        ...
+
+    async def claimable(self, *, limit: int) -> tuple[str, ...]:
+        """Running chats that nobody holds and whose `retrying_at` has come, the longest waiting first."""
+        ...
+
+    async def due(self, *, limit: int) -> tuple[Due, ...]: ...
+
+    async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
+        """Extend the leases of these (chat_id, attempt) that still hold; the status of each that does."""
+        ...
+
+    async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
+        """Attempts (chat_id, attempt) that hold a lease of any other instance. For a store that one process
+        owns: they are lost, their holder is proven dead."""
+        ...
+
+    async def flush(self, deltas: Sequence[FlushedDelta]) -> None:
+        """Keep pieces of open drafts; those of drafts that are not open are passed over."""
+        ...
+
+    async def read_flushed(self, chat_id: str, draft: int) -> tuple[FlushedDelta, ...]:
+        """The kept pieces, by position."""
+        ...
+
+    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
+        """The chats (chat_id, seq) that changed since `mark` (-1: only the mark is wanted), and the next mark."""
+        ...
+
+    async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
+        """The owner of that name, made if need be: their id."""
+        ...
+
+    async def owner_count(self) -> int: ...
+
+    async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None: ...
+
+    async def find_token(self, secret_hash: bytes) -> Token | None: ...
+
+    async def list_tokens(self) -> tuple[Token, ...]: ...
+
+    async def revoke_token(self, token_id: str) -> bool:
+        """Whether there was such a token that is not revoked yet."""
+        ...
+
+    async def iter_chat_ids(self) -> tuple[str, ...]:
+        """Every chat, deleted ones included (doctor)."""
+        ...
+
+    async def check(self) -> None:
+        """Raises `Unavailable` unless a write would succeed now."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+# --- the bus ----------------------------------------------------------------------------------------
+
+Handler = Callable[[bytes | None], None]
+
+
+class Bus(Protocol):
+    """Hints between and within instances. At most once, in any order: a hint means look.
+
+    A handler is called in the loop's thread with the message, or with None: messages were dropped, look at
+    everything.
+    """
+
+    def publish_nowait(self, channel: str, message: bytes) -> None: ...
+
+    def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
+        """Call `handler` for each message from now on; returns the call that ends it."""
+        ...
+
+
+# --- the doors' and the workers' view of the chats --------------------------------------------------
+
+
+class Drafts(Protocol):
+    """The drafts that are being written in this process."""
+
+    def get(self, chat_id: str) -> Draft | None:
+        """The open draft of a chat whose turn runs here."""
+        ...
+
+    def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:
+        """Call `on_change` whenever the draft grows or is replaced; returns the call that ends it."""
+        ...

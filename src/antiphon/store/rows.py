@@ -1,0 +1,82 @@
+"""Values <-> the columns that every SQL store has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.core.facts import Recorded
+from antiphon.core.model import Chat, Status
+from antiphon.core.workers import INTERRUPT_GRACE_US
+from antiphon.ports import Due, Entry
+from antiphon.wire.log import content_seq, decode_fact, encode_chat, encode_fact
+
+LEASE_US = 10_000_000
+"""A lease that is not renewed ends after this long."""
+
+
+def entry_columns(chat_id: str, entry: Entry, append_id: str | None) -> tuple[Any, ...]:
+    recorded = entry.recorded
+    return (
+        chat_id,
+        recorded.seq,
+        recorded.at,
+        encode_fact(recorded.fact),
+        entry.status.value,
+        entry.draft,
+        entry.more,
+        content_seq(recorded.seq, recorded.fact),
+        append_id,
+    )
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """From (seq, at, body, status, draft, more, hidden_by, content)."""
+    seq, at, body, status, draft, more, hidden_by, content = row
+    return Entry(
+        recorded=Recorded(seq, at, decode_fact(body)),
+        status=Status(status),
+        draft=draft,
+        more=bool(more),
+        content=content,
+        hidden_by=hidden_by,
+    )
+
+
+def chat_columns(chat: Chat, fold_version: int) -> tuple[Any, ...]:
+    """The listing columns, in the order of the statements; `changed` and chat_id follow."""
+    return (
+        chat.owner_id,
+        chat.seq,
+        fold_version,
+        encode_chat(chat),
+        chat.title,
+        msgspec.json.encode(chat.labels).decode(),
+        chat.is_archived,
+        chat.is_deleted,
+        chat.updated_at,
+        chat.draft,
+        claim_at(chat),
+        due_at(chat),
+    )
+
+
+def claim_at(chat: Chat) -> int | None:
+    """From when on a worker may claim it (None: it wants none)."""
+    if not chat.wants_worker or chat.is_deleted:
+        return None
+    return max(chat.retrying_at, chat.updated_at)
+
+
+def due_at(chat: Chat) -> int | None:
+    """When someone must act on it though nobody asks: a stop that is overdue, a deadline."""
+    if chat.status is Status.INTERRUPTING:
+        return chat.interrupt_at + INTERRUPT_GRACE_US
+    return chat.deadline if chat.status is Status.REQUIRES_ACTION else None
+
+
+def due_of(chat_id: str, chat: Chat) -> Due:
+    why = "interrupt" if chat.status is Status.INTERRUPTING else "action"
+    return Due(chat_id=chat_id, attempt=chat.attempt, why=why)

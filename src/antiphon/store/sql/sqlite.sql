@@ -1,0 +1,180 @@
+-- Every statement of the SQLite store, named and described. Parameters are positional.
+
+-- name: last_seq
+-- The chat's last seq and fold version: what an append is admitted by. (chat_id)
+SELECT seq, fold_version FROM chats WHERE chat_id = ?;
+
+-- name: insert_chat
+-- The row of a new chat.
+INSERT INTO chats (owner_id, seq, fold_version, state, title, labels, is_archived, is_deleted, updated_at, draft,
+                   claim_at, due_at, changed, chat_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: update_chat
+-- The state after an append.
+UPDATE chats SET owner_id = ?, seq = ?, fold_version = ?, state = ?, title = ?, labels = ?, is_archived = ?,
+                 is_deleted = ?, updated_at = ?, draft = ?, claim_at = ?, due_at = ?, changed = ?
+WHERE chat_id = ?;
+
+-- name: insert_fact
+INSERT INTO facts (chat_id, seq, at, body, status, draft, more, content_seq, append_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: insert_content
+INSERT INTO contents (chat_id, seq, body) VALUES (?, ?, ?);
+
+-- name: insert_message
+INSERT INTO messages (chat_id, seq, role, queued_id) VALUES (?, ?, ?, ?);
+
+-- name: hide_messages
+-- A truncation hides what is visible from a message on; what an earlier one hid keeps its mark. (by, chat_id, from)
+UPDATE messages SET hidden_by = ? WHERE chat_id = ? AND seq >= ? AND hidden_by = 0;
+
+-- name: insert_receipt
+INSERT INTO receipts (chat_id, client_id, body_hash, answer) VALUES (?, ?, ?, ?);
+
+-- name: read_receipt
+SELECT body_hash, answer FROM receipts WHERE chat_id = ? AND client_id = ?;
+
+-- name: grant_lease
+INSERT INTO leases (chat_id, attempt, instance_id, ends_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (chat_id) DO UPDATE SET attempt = excluded.attempt, instance_id = excluded.instance_id,
+                                    ends_at = excluded.ends_at;
+
+-- name: drop_lease
+DELETE FROM leases WHERE chat_id = ?;
+
+-- name: lease_is_live
+-- Whether the attempt's lease has not ended yet. (chat_id, attempt, now)
+SELECT 1 FROM leases WHERE chat_id = ? AND attempt = ? AND ends_at > ?;
+
+-- name: renew_lease
+-- Renewal needs the row: an attempt that is over renews nothing. (ends_at, chat_id, attempt, instance_id)
+UPDATE leases SET ends_at = ? WHERE chat_id = ? AND attempt = ? AND instance_id = ?
+RETURNING (SELECT json_extract(state, '$.status') FROM chats WHERE chats.chat_id = leases.chat_id);
+
+-- name: other_leases
+SELECT chat_id, attempt FROM leases WHERE instance_id <> ?;
+
+-- name: drop_flushed
+-- Flushed pieces go with their draft. (chat_id, open draft)
+DELETE FROM flushed WHERE chat_id = ? AND draft <> ?;
+
+-- name: flush
+-- Only while the draft is open. (chat_id, draft, from, to, body, chat_id, draft)
+INSERT OR IGNORE INTO flushed (chat_id, draft, from_position, to_position, body)
+SELECT ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0);
+
+-- name: read_flushed
+SELECT from_position, to_position, body FROM flushed WHERE chat_id = ? AND draft = ? ORDER BY from_position;
+
+-- name: scrub_facts
+-- A deleted chat keeps its last fact only. (chat_id, last seq)
+DELETE FROM facts WHERE chat_id = ? AND seq < ?;
+
+-- name: scrub_contents
+DELETE FROM contents WHERE chat_id = ?;
+
+-- name: scrub_messages
+DELETE FROM messages WHERE chat_id = ?;
+
+-- name: append_id_at
+SELECT append_id FROM facts WHERE chat_id = ? AND seq = ?;
+
+-- name: load
+SELECT state, fold_version FROM chats WHERE chat_id = ?;
+
+-- name: read_entries
+-- Facts after a seq, with their content unless it is hidden. (chat_id, after, limit)
+SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, coalesce(m.hidden_by, 0),
+       CASE WHEN coalesce(m.hidden_by, 0) = 0 THEN c.body END
+FROM facts f
+LEFT JOIN messages m ON m.chat_id = f.chat_id AND m.seq = f.seq
+LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
+WHERE f.chat_id = ? AND f.seq > ? ORDER BY f.seq LIMIT ?;
+
+-- name: messages_newest
+-- The newest visible messages before an id, newest first. (chat_id, before, limit)
+SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, 0, c.body
+FROM messages m
+JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
+LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
+WHERE m.chat_id = ? AND m.seq < ? AND m.hidden_by = 0 ORDER BY m.seq DESC LIMIT ?;
+
+-- name: messages_after
+-- The visible messages after an id, oldest first. (chat_id, after, limit)
+SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, 0, c.body
+FROM messages m
+JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
+LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
+WHERE m.chat_id = ? AND m.seq > ? AND m.hidden_by = 0 ORDER BY m.seq LIMIT ?;
+
+-- name: read_content
+SELECT body FROM contents WHERE chat_id = ? AND seq = ?;
+
+-- name: message_role
+SELECT role FROM messages WHERE chat_id = ? AND seq = ? AND hidden_by = 0;
+
+-- name: queued_fate
+-- (chat_id, queued_id, chat_id, queued_id)
+SELECT CASE
+  WHEN EXISTS (SELECT 1 FROM messages WHERE chat_id = ? AND queued_id = ?) THEN 'delivered'
+  WHEN EXISTS (SELECT 1 FROM facts WHERE chat_id = ? AND seq = ? AND json_extract(body, '$.type') = 'message_queued')
+  THEN 'queued'
+END;
+
+-- name: list_chats
+-- An owner's chats by latest change. Each filter is off when its parameter is null.
+-- (owner, archived, archived, label key, label key, label value, title, title, updated_at, updated_at, chat_id, limit)
+SELECT chat_id, state FROM chats
+WHERE owner_id = ?1 AND is_deleted = 0
+  AND (?2 IS NULL OR is_archived = ?2)
+  AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ?3 AND value = ?4))
+  AND (?5 IS NULL OR title LIKE ?5 ESCAPE '\')
+  AND (?6 IS NULL OR (updated_at, chat_id) < (?6, ?7))
+ORDER BY updated_at DESC, chat_id DESC LIMIT ?8;
+
+-- name: claimable
+SELECT chat_id FROM chats WHERE claim_at IS NOT NULL AND claim_at <= ? ORDER BY claim_at LIMIT ?;
+
+-- name: leases_ended
+SELECT chat_id, attempt FROM leases WHERE ends_at <= ? ORDER BY ends_at LIMIT ?;
+
+-- name: chats_due
+SELECT chat_id, state FROM chats WHERE due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT ?;
+
+-- name: changed
+SELECT chat_id, seq, changed FROM chats WHERE changed > ? ORDER BY changed LIMIT 10000;
+
+-- name: change_mark
+SELECT coalesce(max(changed), 0) FROM chats;
+
+-- name: chat_ids
+SELECT chat_id FROM chats ORDER BY chat_id;
+
+-- name: find_owner
+SELECT owner_id FROM owners WHERE name = ?;
+
+-- name: insert_owner
+INSERT INTO owners (owner_id, name, is_admin, created_at) VALUES (?, ?, ?, ?);
+
+-- name: owner_count
+SELECT count(*) FROM owners;
+
+-- name: insert_token
+INSERT INTO tokens (token_id, owner_id, secret_hash, created_at) VALUES (?, ?, ?, ?);
+
+-- name: find_token
+SELECT t.token_id, t.owner_id, o.name, o.is_admin, t.created_at, t.revoked_at
+FROM tokens t JOIN owners o ON o.owner_id = t.owner_id WHERE t.secret_hash = ?;
+
+-- name: list_tokens
+SELECT t.token_id, t.owner_id, o.name, o.is_admin, t.created_at, t.revoked_at
+FROM tokens t JOIN owners o ON o.owner_id = t.owner_id ORDER BY t.created_at, t.token_id;
+
+-- name: revoke_token
+UPDATE tokens SET revoked_at = ? WHERE token_id = ? AND revoked_at = 0;
+
+-- name: try_write
+-- Writes one small row, to see whether writing works.
+CREATE TABLE IF NOT EXISTS probe (at INTEGER); REPLACE INTO probe (rowid, at) VALUES (1, ?);

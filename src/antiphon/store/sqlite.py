@@ -1,0 +1,369 @@
+"""The store in one SQLite file: WAL, synchronous=FULL, one writing thread, a few reading ones.
+
+One process owns the file (the data directory's lock). Acknowledged means on the disk; flushed drafts are
+written without waiting for it (they survive the process, not a power cut).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from antiphon.core.facts import ChatCreated, ChatDeleted, HistoryTruncated, MessageAppended
+from antiphon.core.model import FOLD_VERSION, Chat, Status
+from antiphon.core.parts import Role
+from antiphon.errors import Unavailable
+from antiphon.ports import (
+    Append,
+    Appended,
+    Clock,
+    Drop,
+    Due,
+    Ended,
+    Entry,
+    FlushedDelta,
+    Grant,
+    Listed,
+    Receipt,
+    Token,
+)
+from antiphon.store.migrate import migrate
+from antiphon.store.rows import LEASE_US, chat_columns, due_of, entry_columns, entry_of
+from antiphon.store.statements import load_statements
+from antiphon.store.writer import Writer
+from antiphon.wire.log import decode_chat
+
+READERS = 2
+
+T = TypeVar("T")
+_SQL = load_statements("sqlite")
+
+
+async def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
+    """Open (and create or migrate) the database at `path`. Raises `Unavailable` for one of a newer version."""
+    connection = await asyncio.to_thread(_open_writer, path)
+    return SqliteStore(path, connection, clock)
+
+
+def _open_writer(path: Path) -> apsw.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    try:
+        connection = apsw.Connection(str(path))
+        connection.set_busy_timeout(5000)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("foreign_keys", "on")
+        connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+        migrate(connection)
+    except apsw.FullError as error:
+        raise Unavailable("the disk is full") from error
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise Unavailable(f"{path.name} is not a sound database; see `antiphon doctor`") from error
+    return connection
+
+
+class SqliteStore:
+    """Keeps the promises of `ports.Store`."""
+
+    def __init__(self, path: Path, connection: apsw.Connection, clock: Clock) -> None:
+        self.clock = clock
+        self._path = path
+        self._connection = connection
+        self._writer = Writer(connection)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="antiphon-reader")
+        self._local = threading.local()
+        self._opened: list[apsw.Connection] = []
+        self._changed: int = next(connection.execute(_SQL["change_mark"]))[0]
+
+    async def aclose(self) -> None:
+        await self._writer.aclose()
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in self._opened:
+            connection.close()
+        self._connection.close()
+
+    @property
+    def last_error(self) -> str | None:
+        """The kind of the last write's failure, None when it went well (readiness)."""
+        return self._writer.last_error
+
+    # --- writing
+
+    async def append(self, append: Append) -> Appended:
+        now = self.clock.now_us()
+        result: Appended = await self._writer.run(lambda connection: self._append(connection, append, now))
+        return result
+
+    def _append(self, connection: apsw.Connection, append: Append, now: int) -> Appended:
+        chat_id = append.chat_id
+        row = _first(connection, "last_seq", chat_id)
+        if (row[0] if row else 0) != append.after_seq:
+            return Appended.DONE if _is_written(connection, append) else Appended.CONFLICT
+        if row and row[1] > FOLD_VERSION:
+            raise Unavailable("this chat was written by a newer version of Antiphon")
+        for receipt in append.receipts:
+            if _first(connection, "read_receipt", chat_id, receipt.client_id):
+                return Appended.ANSWERED
+        if isinstance(append.lease, Ended) and _first(
+            connection, "lease_is_live", chat_id, append.lease.attempt, now
+        ):
+            return Appended.LEASE_LIVE
+        self._write(connection, append, now)
+        return Appended.DONE
+
+    def _write(self, connection: apsw.Connection, append: Append, now: int) -> None:
+        chat_id, chat = append.chat_id, append.chat
+        execute = connection.execute
+        for seq, body in append.contents.items():
+            execute(_SQL["insert_content"], (chat_id, seq, body))
+        append_id: str | None = append.append_id
+        for entry in append.entries:
+            execute(_SQL["insert_fact"], entry_columns(chat_id, entry, append_id))
+            append_id = None
+            self._index(connection, chat_id, entry)
+        for receipt in append.receipts:
+            execute(_SQL["insert_receipt"], (chat_id, receipt.client_id, receipt.body_hash, receipt.answer))
+        if isinstance(append.lease, Grant):
+            execute(_SQL["grant_lease"], (chat_id, append.lease.attempt, append.lease.instance_id, now + LEASE_US))
+        elif isinstance(append.lease, Drop | Ended):
+            execute(_SQL["drop_lease"], (chat_id,))
+        self._changed += 1
+        is_new = isinstance(append.entries[0].fact, ChatCreated)
+        execute(
+            _SQL["insert_chat" if is_new else "update_chat"],
+            (*chat_columns(chat, FOLD_VERSION), self._changed, chat_id),
+        )
+        if not is_new:
+            execute(_SQL["drop_flushed"], (chat_id, chat.draft))
+
+    def _index(self, connection: apsw.Connection, chat_id: str, entry: Entry) -> None:
+        fact = entry.fact
+        if isinstance(fact, MessageAppended):
+            connection.execute(_SQL["insert_message"], (chat_id, entry.seq, fact.role.value, fact.queued_id))
+        elif isinstance(fact, HistoryTruncated):
+            connection.execute(_SQL["hide_messages"], (entry.seq, chat_id, fact.from_message_id))
+        elif isinstance(fact, ChatDeleted):
+            connection.execute(_SQL["scrub_facts"], (chat_id, entry.seq))
+            connection.execute(_SQL["scrub_contents"], (chat_id,))
+            connection.execute(_SQL["scrub_messages"], (chat_id,))
+            connection.execute(_SQL["drop_flushed"], (chat_id, -1))
+
+    async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
+        ends_at = self.clock.now_us() + LEASE_US
+
+        def job(connection: apsw.Connection) -> dict[str, Status]:
+            held = {}
+            for chat_id, attempt in attempts:
+                row = _first(connection, "renew_lease", ends_at, chat_id, attempt, instance_id)
+                if row:
+                    held[chat_id] = Status(row[0] or Status.WAITING)
+            return held
+
+        result: dict[str, Status] = await self._writer.run(job)
+        return result
+
+    async def flush(self, deltas: Sequence[FlushedDelta]) -> None:
+        def job(connection: apsw.Connection) -> None:
+            for delta in deltas:
+                key = (delta.chat_id, delta.draft)
+                connection.execute(_SQL["flush"], (*key, delta.from_, delta.to, delta.body, *key))
+
+        await self._writer.run(job)
+
+    async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
+        now = self.clock.now_us()
+
+        def job(connection: apsw.Connection) -> str:
+            row = _first(connection, "find_owner", name)
+            if row is None:
+                owner_id = _new_id(connection)
+                connection.execute(_SQL["insert_owner"], (owner_id, name, is_admin, now))
+                return owner_id
+            return str(row[0])
+
+        result: str = await self._writer.run(job)
+        return result
+
+    async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None:
+        row = (token_id, owner_id, secret_hash, self.clock.now_us())
+        await self._writer.run(lambda connection: connection.execute(_SQL["insert_token"], row))
+
+    async def revoke_token(self, token_id: str) -> bool:
+        now = self.clock.now_us()
+
+        def job(connection: apsw.Connection) -> bool:
+            connection.execute(_SQL["revoke_token"], (now, token_id))
+            return connection.changes() > 0
+
+        result: bool = await self._writer.run(job)
+        return result
+
+    async def check(self) -> None:
+        now = self.clock.now_us()
+        await self._writer.run(lambda connection: connection.execute(_SQL["try_write"], (now,)))
+
+    # --- reading
+
+    async def _read(self, job: Callable[[apsw.Connection], T]) -> T:
+        def work() -> T:
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
+                connection.set_busy_timeout(5000)
+                self._local.connection = connection
+                self._opened.append(connection)
+            return job(connection)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+        except (apsw.IOError, apsw.BusyError, apsw.CantOpenError) as error:
+            raise Unavailable(f"the database cannot be read ({type(error).__name__})") from error
+
+    async def _row(self, name: str, *values: Any) -> Any:
+        return await self._read(lambda connection: _first(connection, name, *values))
+
+    async def _rows(self, name: str, *values: Any) -> list[Any]:
+        return await self._read(lambda connection: list(connection.execute(_SQL[name], values)))
+
+    async def load(self, chat_id: str) -> Chat | None:
+        row = await self._row("load", chat_id)
+        return decode_chat(row[0]) if row else None
+
+    async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
+        def job(connection: apsw.Connection) -> tuple[Entry, ...]:
+            entries: list[Entry] = []
+            size = 0
+            for row in connection.execute(_SQL["read_entries"], (chat_id, after_seq, limit)):
+                entries.append(entry_of(row))
+                size += len(row[2]) + len(row[7] or b"")
+                if size >= bytes_max:
+                    break
+            return tuple(entries)
+
+        return await self._read(job)
+
+    async def read_messages(
+        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int
+    ) -> tuple[tuple[Entry, ...], bool]:
+        if after_id:
+            rows = await self._rows("messages_after", chat_id, after_id, limit + 1)
+        else:
+            rows = await self._rows("messages_newest", chat_id, before_id or 1 << 62, limit + 1)
+        has_more = len(rows) > limit
+        entries = [entry_of(row) for row in rows[:limit]]
+        return tuple(entries if after_id else reversed(entries)), has_more
+
+    async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
+        def job(connection: apsw.Connection) -> dict[int, bytes]:
+            found = {}
+            for seq in seqs:
+                row = _first(connection, "read_content", chat_id, seq)
+                if row:
+                    found[seq] = row[0]
+            return found
+
+        return await self._read(job)
+
+    async def message_role(self, chat_id: str, message_id: int) -> Role | None:
+        row = await self._row("message_role", chat_id, message_id)
+        return Role(row[0]) if row else None
+
+    async def queued_fate(self, chat_id: str, queued_id: int) -> str | None:
+        row = await self._row("queued_fate", chat_id, queued_id, chat_id, queued_id)
+        return row[0] if row else None
+
+    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None:
+        row = await self._row("read_receipt", chat_id, client_id)
+        return Receipt(client_id=client_id, body_hash=row[0], answer=row[1]) if row else None
+
+    async def list_chats(
+        self,
+        owner_id: str,
+        *,
+        archived: bool | None,
+        label: tuple[str, str] | None,
+        title: str,
+        limit: int,
+        after: tuple[int, str] | None,
+    ) -> tuple[Listed, ...]:
+        key, value = label or (None, None)
+        like = f"%{_escape_like(title)}%" if title else None
+        at, chat_id = after or (None, None)
+        rows = await self._rows("list_chats", owner_id, archived, key, value, like, at, chat_id, limit)
+        return tuple(Listed(chat_id=row[0], chat=decode_chat(row[1])) for row in rows)
+
+    async def claimable(self, *, limit: int) -> tuple[str, ...]:
+        rows = await self._rows("claimable", self.clock.now_us(), limit)
+        return tuple(row[0] for row in rows)
+
+    async def due(self, *, limit: int) -> tuple[Due, ...]:
+        now = self.clock.now_us()
+        ended = await self._rows("leases_ended", now, limit)
+        overdue = await self._rows("chats_due", now, limit)
+        leases = [Due(chat_id=row[0], attempt=row[1], why="lease") for row in ended]
+        return (*leases, *(due_of(row[0], decode_chat(row[1])) for row in overdue))
+
+    async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
+        return tuple((row[0], row[1]) for row in await self._rows("other_leases", instance_id))
+
+    async def read_flushed(self, chat_id: str, draft: int) -> tuple[FlushedDelta, ...]:
+        return tuple(
+            FlushedDelta(chat_id=chat_id, draft=draft, from_=row[0], to=row[1], body=row[2])
+            for row in await self._rows("read_flushed", chat_id, draft)
+        )
+
+    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
+        if mark < 0:
+            return (), (await self._row("change_mark"))[0]
+        rows = await self._rows("changed", mark)
+        return tuple((row[0], row[1]) for row in rows), (rows[-1][2] if rows else mark)
+
+    async def owner_count(self) -> int:
+        return int((await self._row("owner_count"))[0])
+
+    async def find_token(self, secret_hash: bytes) -> Token | None:
+        row = await self._row("find_token", secret_hash)
+        return _token(row) if row else None
+
+    async def list_tokens(self) -> tuple[Token, ...]:
+        return tuple(_token(row) for row in await self._rows("list_tokens"))
+
+    async def iter_chat_ids(self) -> tuple[str, ...]:
+        return tuple(row[0] for row in await self._rows("chat_ids"))
+
+
+def _first(connection: apsw.Connection, name: str, *values: Any) -> Any:
+    return next(iter(connection.execute(_SQL[name], values)), None)
+
+
+def _is_written(connection: apsw.Connection, append: Append) -> bool:
+    """Whether this very append is what follows `after_seq`: its answer was lost, it is not done twice."""
+    row = _first(connection, "append_id_at", append.chat_id, append.after_seq + 1)
+    return row is not None and row[0] == append.append_id
+
+
+def _new_id(connection: apsw.Connection) -> str:
+    digits = next(iter(connection.execute("SELECT lower(hex(randomblob(16)))")))[0]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _token(row: Any) -> Token:
+    return Token(
+        token_id=row[0],
+        owner_id=row[1],
+        owner_name=row[2],
+        is_admin=bool(row[3]),
+        created_at=row[4],
+        revoked_at=row[5],
+    )

@@ -1,0 +1,123 @@
+"""The one thread that writes to SQLite: it groups waiting jobs into one commit and answers when it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from antiphon.errors import Unavailable
+
+GROUP_MAX = 256
+"""At most so many jobs share a commit."""
+
+WAITING_MAX = 10_000
+"""At most so many jobs may wait; more are refused as unavailable."""
+
+Job = Callable[[apsw.Connection], Any]
+
+
+class Writer:
+    """`run(job)` calls `job(connection)` in the writer's thread inside a transaction, and returns its result.
+
+    A job that raises is rolled back and tried once more alone, so that it takes no other job down; its
+    error is the caller's. When the disk is full (or broken) the caller gets `Unavailable` and nothing is
+    written; the next job tries again.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._jobs: queue.SimpleQueue[tuple[Job, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="antiphon-writer", daemon=True)
+        self._thread.start()
+        self.last_error: str | None = None
+
+    async def run(self, job: Job) -> Any:
+        if self._jobs.qsize() >= WAITING_MAX:
+            raise Unavailable("too many writes are waiting")
+        if not self._thread.is_alive():
+            raise Unavailable("the store is closed")
+        future = self._loop.create_future()
+        self._jobs.put((job, future))
+        return await future
+
+    async def aclose(self) -> None:
+        """Write what waits, then end the thread."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # --- in the thread
+
+    def _work(self) -> None:
+        is_open = True
+        while is_open:
+            first = self._jobs.get()
+            group = [] if first is None else [first]
+            is_open = first is not None
+            while is_open and len(group) < GROUP_MAX:
+                try:
+                    item = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if item is None:
+                    is_open = False
+                else:
+                    group.append(item)
+            if group:
+                self._answer(self._commit(group))
+
+    def _commit(self, group: list[tuple[Job, asyncio.Future[Any]]]) -> list[tuple[asyncio.Future[Any], Any, Any]]:
+        try:
+            results = self._transaction([job for job, _ in group])
+        except Exception as error:
+            if len(group) > 1:
+                return [answer for item in group for answer in self._commit([item])]
+            self.last_error = type(error).__name__
+            return [(group[0][1], None, _translated(error))]
+        self.last_error = None
+        return [(future, result, None) for (_, future), result in zip(group, results, strict=True)]
+
+    def _transaction(self, jobs: list[Job]) -> list[Any]:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [job(connection) for job in jobs]
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return results
+
+    def _answer(self, answers: list[tuple[asyncio.Future[Any], Any, Any]]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_deliver, answers)
+        except RuntimeError:
+            return  # the loop is closed: nobody waits any more
+
+
+def _deliver(answers: list[tuple[asyncio.Future[Any], Any, Any]]) -> None:
+    for future, result, error in answers:
+        if future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+
+def _translated(error: Exception) -> Exception:
+    """SQLite's own failures as ours; a failed commit was rolled back, so nothing of it is written."""
+    if isinstance(error, apsw.FullError):
+        unavailable = Unavailable("the disk is full")
+    elif isinstance(error, apsw.IOError | apsw.BusyError | apsw.ReadOnlyError | apsw.CantOpenError | apsw.NoMemError):
+        unavailable = Unavailable(f"the database cannot write ({type(error).__name__})")
+    else:
+        return error
+    unavailable.__cause__ = error
+    return unavailable

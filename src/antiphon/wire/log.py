@@ -1,0 +1,44 @@
+"""Facts and states as they are stored: JSON bodies without content. Golden histories hold this format for ever."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.core.facts import AnyFact, Fact, MessageAppended, MessageQueued, QueuedMessageEdited
+from antiphon.core.model import Chat
+
+_facts = msgspec.json.Decoder(AnyFact)
+_chats = msgspec.json.Decoder(Chat)
+_encoder = msgspec.json.Encoder()
+
+WITH_CONTENT = (MessageAppended, MessageQueued, QueuedMessageEdited)
+
+
+def encode_fact(fact: Fact) -> bytes:
+    """The stored body of a fact; its content lies elsewhere."""
+    if isinstance(fact, WITH_CONTENT) and fact.content:
+        fact = replace(fact, content=b"")
+    return _encoder.encode(fact)
+
+
+def decode_fact(body: bytes) -> Fact:
+    fact: Fact = _facts.decode(body)
+    return fact
+
+
+def encode_chat(chat: Chat) -> bytes:
+    return _encoder.encode(chat)
+
+
+def decode_chat(body: bytes) -> Chat:
+    return _chats.decode(body)
+
+
+def content_seq(seq: int, fact: Fact) -> int:
+    """The seq under which the content of fact `seq` lies, 0 if it has none."""
+    if isinstance(fact, MessageAppended):
+        return fact.content_seq or seq
+    if isinstance(fact, MessageQueued | QueuedMessageEdited):
+        return seq
+    return 0
