@@ -1,0 +1,280 @@
+"""Values and bytes: JSON as Go's encoder writes it and Go's decoder reads it (CONTRACT: reading a vector).
+
+How a type says which of its fields are always written:
+
+- a field marked *omitempty* (?) has a constant default (`""`, `0`, `False`, `()`; None for a Go pointer)
+  and is left out when it holds it: `core.values.Value` sets `omit_defaults`;
+- every other field has `always(zero)`: when missing it is read as `zero`, and it is always written.
+
+What this version does not know never stops a reader: unknown fields are ignored, and an element of a union
+of tagged structs (a part, a delta's part, a fact) whose tag is unknown becomes an `Unknown`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from functools import lru_cache
+from typing import Annotated, Any, Self, TypeVar, overload
+from uuid import UUID
+
+import msgspec
+from msgspec import inspect
+
+from antiphon.core.parts import DeltaPart, Part, Unknown
+from antiphon.errors import PeerError
+from antiphon.wire.gotime import Time, format_time_us, parse_time_us
+
+T = TypeVar("T")
+
+NIL_UUID = UUID(int=0)
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+NESTING_MAX = 256
+"""Deeper JSON is refused: what is read must be writable and readable again from any depth of Python's stack."""
+REASON_CHARACTERS_MAX = 200
+
+# Every escape of a JSON text from left to right, so that the backslash of `\\u` is never taken for another's.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(?P<open>[\[{])|(?P<close>[\]}])', re.DOTALL)
+
+
+def always(zero: T) -> T:
+    """A field that is always written, and read as `zero` when missing (a callable default is never omitted)."""
+    return msgspec.field(default_factory=lambda: zero)
+
+
+class OpenEnum(StrEnum):
+    """A set of words that may grow: a word this version does not know becomes a member that equals it."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member
+
+
+@overload
+def decode(data: bytes, type: type[T]) -> T: ...
+@overload
+def decode(data: bytes, type: Any) -> Any: ...
+def decode(data: bytes, type: Any) -> Any:  # noqa: A002
+    """The value of `type` in a JSON text. Whatever cannot be read raises PeerError, and nothing else is raised.
+
+    An escaped lone surrogate is read as U+FFFD.
+    """
+    try:
+        try:
+            value = _decoder(type).decode(data)
+        except msgspec.DecodeError:
+            value = _decode_again(_mended(data), type)
+        _check_nesting(data)
+        return value
+    except (ValueError, RecursionError) as error:
+        raise PeerError(_sentence(type, error)) from error
+
+
+@overload
+def convert(raw: Any, type: type[T]) -> T: ...
+@overload
+def convert(raw: Any, type: Any) -> Any: ...
+def convert(raw: Any, type: Any) -> Any:  # noqa: A002
+    """The same for JSON that was read already into dicts, lists, strings and numbers (an envelope's payload)."""
+    try:
+        try:
+            return msgspec.convert(raw, type, dec_hook=_dec_hook)
+        except msgspec.ValidationError:
+            return _convert_with_unknowns(raw, type)
+    except (ValueError, RecursionError) as error:
+        raise PeerError(_sentence(type, error)) from error
+
+
+def encode(value: Any) -> bytes:
+    """The JSON text of a value, without spaces. A lone surrogate (of a file's name, say) is written as U+FFFD."""
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(_without_surrogates(value))
+
+
+def encode_content(parts: Iterable[Part]) -> bytes:
+    """A message's content, canonical: equal content gives equal bytes, whatever the order of its keys was."""
+    content = tuple(parts)
+    try:
+        return _CANONICAL_ENCODER.encode(content)
+    except UnicodeEncodeError:
+        return _CANONICAL_ENCODER.encode(_without_surrogates(content))
+
+
+def decode_content(data: bytes) -> tuple[Part, ...]:
+    """The parts in a JSON list; raises PeerError."""
+    return decode(data, tuple[Part, ...])
+
+
+def part_of(raw: Any) -> DeltaPart:
+    """A delta's part from its plain JSON; raises PeerError."""
+    part: DeltaPart = convert(raw, DeltaPart)
+    return part
+
+
+def enc_hook(value: Any) -> Any:
+    """msgspec's hook for the two classes it does not write itself, `Time` and `Unknown`."""
+    if isinstance(value, Time):
+        return format_time_us(value.us)
+    if isinstance(value, Unknown):
+        return value.raw
+    raise NotImplementedError(f"{type(value).__name__} has no form on the wire")
+
+
+def _dec_hook(kind: type, raw: Any) -> Any:
+    if issubclass(kind, Time):
+        if not isinstance(raw, str):
+            raise TypeError("Expected an RFC 3339 time")
+        return kind.from_us(parse_time_us(raw))
+    raise NotImplementedError(f"{kind.__name__} has no form on the wire")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=enc_hook)
+_CANONICAL_ENCODER = msgspec.json.Encoder(enc_hook=enc_hook, order="deterministic")
+
+
+@lru_cache(maxsize=256)
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, dec_hook=_dec_hook)
+
+
+@lru_cache(maxsize=256)
+def _type_info(kind: Any) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
+def _decode_again(data: bytes, kind: Any) -> Any:
+    try:
+        return _decoder(kind).decode(data)
+    except msgspec.ValidationError:
+        return _convert_with_unknowns(msgspec.json.decode(data), kind)
+
+
+def _mended(data: bytes) -> bytes:
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match["lone"] else match[0], data)
+
+
+def _without_surrogates(value: Any) -> Any:
+    escaped = json.dumps(msgspec.to_builtins(value, enc_hook=enc_hook)).encode()
+    return json.loads(_mended(escaped))
+
+
+def _check_nesting(data: bytes) -> None:
+    """Of JSON that is known to be well-formed (else the search for the end of a string is quadratic)."""
+    if data.count(b"[") + data.count(b"{") <= NESTING_MAX:
+        return
+    depth = 0
+    for token in _BRACKET.finditer(data):
+        if token["open"]:
+            depth += 1
+            if depth > NESTING_MAX:
+                raise RecursionError
+        elif token["close"]:
+            depth -= 1
+
+
+def _sentence(kind: Any, error: Exception) -> str:
+    # Cut, because a reason may quote the peer's text at any length.
+    reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:REASON_CHARACTERS_MAX]
+    name = kind.__name__ if isinstance(kind, type) else "JSON"
+    return f"Unreadable {name}: {reason.rstrip('.')}."
+
+
+# The slow path: JSON that does not fit the type as it is. msgspec cannot have a plain class in a union of
+# structs, so each element of an unknown tag is taken out, another holds its place while the rest is
+# converted, and then it is put in. The walk follows the type, so it never looks into a tool's arguments.
+
+
+def _convert_with_unknowns(raw: Any, kind: Any) -> Any:
+    known, taken = _take_out(raw, _type_info(kind))
+    if isinstance(taken, Unknown):
+        return taken
+    return _put_in(msgspec.convert(known, kind, dec_hook=_dec_hook), taken)
+
+
+def _take_out(raw: Any, info: inspect.Type) -> tuple[Any, Any]:
+    """`raw` without what this version does not know, and that: an Unknown, or {field or index: the same below}."""
+    members = info.types if isinstance(info, inspect.UnionType) else (info,)
+    if isinstance(raw, list):
+        for member in members:
+            if isinstance(member, inspect.ListType | inspect.VarTupleType):
+                return _take_out_of_list(raw, member.item_type)
+    elif isinstance(raw, dict):
+        structs = [member for member in members if isinstance(member, inspect.StructType)]
+        for struct in structs:
+            if struct.tag_field is None or raw.get(struct.tag_field) == struct.tag:
+                return _take_out_of_struct(raw, struct)
+        tag = raw.get(structs[0].tag_field) if len(structs) > 1 else None
+        if isinstance(tag, str):
+            return _place_holder(structs) or raw, Unknown(tag, raw)
+    return raw, {}
+
+
+def _take_out_of_list(raw: list[Any], item: inspect.Type) -> tuple[list[Any], dict[int, Any]]:
+    known: list[Any] = []
+    taken: dict[int, Any] = {}
+    for index, element in enumerate(raw):
+        element_known, element_taken = _take_out(element, item)
+        known.append(element_known)
+        if element_taken:
+            taken[index] = element_taken
+    return known, taken
+
+
+def _take_out_of_struct(raw: dict[str, Any], struct: inspect.StructType) -> tuple[dict[str, Any], dict[str, Any]]:
+    known = dict(raw)
+    taken: dict[str, Any] = {}
+    for field in struct.fields:
+        value = raw.get(field.encode_name)
+        if value is None:
+            # As in Go, null for a field that cannot be null says nothing.
+            if not _admits_null(field.type):
+                known.pop(field.encode_name, None)
+            continue
+        known[field.encode_name], field_taken = _take_out(value, field.type)
+        if field_taken:
+            taken[field.name] = field_taken
+    return known, taken
+
+
+def _put_in(value: Any, taken: Any) -> Any:
+    if isinstance(taken, Unknown):
+        return taken
+    if not taken:
+        return value
+    if isinstance(value, msgspec.Struct):
+        for name, below in taken.items():
+            # The struct was made a moment ago and nobody else has it yet.
+            msgspec.structs.force_setattr(value, name, _put_in(getattr(value, name), below))
+        return value
+    elements = list(value)
+    for index, below in taken.items():
+        elements[index] = _put_in(elements[index], below)
+    return type(value)(elements)
+
+
+def _place_holder(structs: list[inspect.StructType]) -> dict[str, Any]:
+    """JSON of the union's first kind that needs no fields; a union without one takes no Unknown below the root."""
+    for struct in structs:
+        if struct.tag_field is not None and not any(field.required for field in struct.fields):
+            return {struct.tag_field: struct.tag}
+    return {}
+
+
+def _admits_null(info: inspect.Type) -> bool:
+    if isinstance(info, inspect.UnionType):
+        return any(_admits_null(member) for member in info.types)
+    return isinstance(info, inspect.AnyType | inspect.NoneType | inspect.RawType)

@@ -1,0 +1,342 @@
+"""The instance protocol's values (CONTRACT B), under the reference's names: calls, topics, event frames.
+
+Fields in wire order; `always(…)` fields are always written, the others are left out when they hold their
+default. `session_id` is the chat's UUID, a message's id its seq in decimal, `uptime` Go's duration text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from antiphon.core.parts import DeltaPart, Part
+from antiphon.core.values import Value
+from antiphon.errors import PeerError
+from antiphon.wire.codec import Int64, always, convert, decode, encode
+from antiphon.wire.gotime import ZERO_TIME, Time, format_time_us
+
+METHOD_STATE_SYNC = "state.sync"
+METHOD_SESSION_LIST = "session.list"
+METHOD_SESSION_GET = "session.get"
+METHOD_SESSION_ACTIVATE = "session.activate"
+METHOD_MESSAGE_SEND = "message.send"
+METHOD_SESSION_INTERRUPT = "session.interrupt"
+METHOD_INSTANCE_PING = "instance.ping"
+METHOD_INSTANCE_INFO = "instance.info"
+METHOD_MESSAGE_LIST = "message.list"
+
+# Ours, beside the reference's.
+METHOD_SESSION_CREATE = "session.create"
+METHOD_READ = "antiphon.read"
+METHOD_COMMAND = "antiphon.command"
+CAPABILITIES = (METHOD_READ, METHOD_COMMAND, METHOD_SESSION_CREATE)
+
+TOPIC_SESSION_LIST = "session.list"
+TOPIC_SESSION_UPDATE = "session.update"
+TOPIC_SESSION_ACTIVATED = "session.activated"
+TOPIC_SESSION_DELETED = "session.deleted"
+TOPIC_LLM_TOKEN = "llm.token"
+TOPIC_LLM_START = "llm.start"
+TOPIC_LLM_END = "llm.end"
+TOPIC_TOOL_START = "tool.start"
+TOPIC_TOOL_END = "tool.end"
+TOPIC_INSTANCE_HEARTBEAT = "instance.heartbeat"
+TOPIC_INSTANCE_SHUTDOWN = "instance.shutdown"
+TOPIC_MESSAGE_APPEND = "message.append"
+
+PORT_FIRST = 40_000
+PORT_COUNT = 20_000
+
+
+# Calls: parameters and results.
+
+
+class SessionPayload(Value):
+    """A chat in brief; `message_count` counts the visible user and assistant messages."""
+
+    id: str = always("")
+    title: str = always("")
+    updated_at: Time = always(ZERO_TIME)
+    message_count: Int64 = always(0)
+
+
+class MessagePayload(Value):
+    """A user's or assistant's message as text: its text parts, joined by newlines."""
+
+    id: str = always("")
+    role: str = always("")
+    content: str = always("")
+    created_at: Time = always(ZERO_TIME)
+
+
+class StateSyncParams(Value):
+    """`project_id` refuses to be answered by another project's instance."""
+
+    project_id: str = ""
+
+
+class StateSyncResult(Value):
+    """Everything a new subscriber needs, newest session first."""
+
+    sessions: tuple[SessionPayload, ...] | None = always(None)
+    active_session_id: str = ""
+    instance_id: str = always("")
+
+
+class SessionGetParams(Value):
+    session_id: str = always("")
+
+
+class SessionActivateParams(Value):
+    session_id: str = always("")
+
+
+class SessionInterruptParams(Value):
+    session_id: str = always("")
+
+
+class MessageListParams(Value):
+    session_id: str = always("")
+
+
+class MessageSendParams(Value):
+    session_id: str = always("")
+    content: str = always("")
+
+
+class OKResult(Value):
+    ok: bool = always(False)
+
+
+class PingResult(Value):
+    status: str = always("")
+    instance_id: str = always("")
+    uptime: str = always("")
+
+
+class InstanceInfo(Value):
+    """Who answers here, and where else to find it."""
+
+    instance_id: str = always("")
+    project_id: str = always("")
+    role: str = always("")
+    version: str = always("")
+    pid: Int64 = always(0)
+    host: str = always("")
+    started_at: Time = always(ZERO_TIME)
+    uptime: str = always("")
+    active_session_id: str = ""
+    session_count: Int64 = always(0)
+    pub_endpoint: str = always("")
+    rpc_endpoint: str = always("")
+    http_url: str = ""
+    capabilities: tuple[str, ...] | None = always(None)
+
+
+class SessionCreateParams(Value):
+    """Ours. `id` is a UUID of the caller's, which makes the call idempotent; with `content` a turn starts."""
+
+    id: str = ""
+    content: tuple[Part, ...] | str | None = None
+    title: str = ""
+
+
+class ReadParams(Value):
+    """Ours: the events of a session after a cursor (see the stream's), at most `limit`."""
+
+    session_id: str = always("")
+    after: str = always("")
+    limit: Int64 | None = None
+
+
+class ReadResult(Value):
+    """Ours: `events` are the stream's, as JSON; read on from `cursor`, `caught_up` when that is all there is."""
+
+    events: tuple[Any, ...] | None = always(None)
+    cursor: str = always("")
+    caught_up: bool = always(False)
+
+
+# Events: payloads by topic.
+
+
+class Placed(Value):
+    """The base of what happens inside a session: our additional fields that let a subscriber see a gap.
+
+    A fact says its `seq`, a delta takes `draft` from the position `from_` to the position `to`. Unset they
+    are left out; 0 is written.
+    """
+
+    seq: Int64 | None = None
+    draft: Int64 | None = None
+    from_: Int64 | None = msgspec.field(default=None, name="from")
+    to: Int64 | None = None
+
+
+class SessionListPayload(Value):
+    sessions: tuple[SessionPayload, ...] | None = always(None)
+
+
+class MessageAppendPayload(Placed):
+    session_id: str = always("")
+    message_id: str = always("")
+    role: str = always("")
+    content: str = always("")
+
+
+class LLMStartPayload(Placed):
+    session_id: str = always("")
+
+
+class LLMTokenPayload(Placed):
+    """A text delta; one that is not text has an empty token and our `part`."""
+
+    session_id: str = always("")
+    token: str = always("")
+    part: DeltaPart | None = None
+
+
+class LLMEndPayload(Placed):
+    """One for each llm.start: with what was used, or zeros when that is lost."""
+
+    session_id: str = always("")
+    tokens_in: Int64 = always(0)
+    tokens_out: Int64 = always(0)
+
+
+class ToolStartPayload(Placed):
+    """`params` is the JSON text of the arguments."""
+
+    session_id: str = always("")
+    tool_name: str = always("")
+    call_id: str = always("")
+    params: str = always("")
+
+
+class ToolEndPayload(Placed):
+    """`result` is a summary of at most TOOL_RESULT_CHARACTERS_MAX characters."""
+
+    session_id: str = always("")
+    tool_name: str = always("")
+    call_id: str = always("")
+    is_error: bool = always(False)
+    result: str = always("")
+
+
+TOOL_RESULT_CHARACTERS_MAX = 512
+
+
+class HeartbeatPayload(Value):
+    instance_id: str = always("")
+    active_session_id: str = ""
+    session_count: Int64 = always(0)
+    uptime: str = always("")
+    started_at: Time = always(ZERO_TIME)
+
+
+class ShutdownPayload(Value):
+    instance_id: str = always("")
+    reason: str = ""
+
+
+PAYLOAD_TYPES: Mapping[str, type[Value]] = MappingProxyType(
+    {
+        TOPIC_SESSION_LIST: SessionListPayload,
+        TOPIC_SESSION_UPDATE: SessionPayload,
+        TOPIC_SESSION_ACTIVATED: SessionPayload,
+        TOPIC_SESSION_DELETED: SessionPayload,
+        TOPIC_LLM_TOKEN: LLMTokenPayload,
+        TOPIC_LLM_START: LLMStartPayload,
+        TOPIC_LLM_END: LLMEndPayload,
+        TOPIC_TOOL_START: ToolStartPayload,
+        TOPIC_TOOL_END: ToolEndPayload,
+        TOPIC_INSTANCE_HEARTBEAT: HeartbeatPayload,
+        TOPIC_INSTANCE_SHUTDOWN: ShutdownPayload,
+        TOPIC_MESSAGE_APPEND: MessageAppendPayload,
+    }
+)
+
+
+# Event frames: `topic` 0x00 `envelope`.
+
+
+class Envelope(Value, rename="camel"):
+    """What an event frame carries. The key order is part of the protocol: subscribers filter by prefix."""
+
+    instance_id: str = always("")
+    project_id: str = always("")
+    session_id: str = ""
+    topic: str = always("")
+    timestamp: Time = always(ZERO_TIME)
+    payload: Any = always(None)
+
+
+_AFTER_HEAD = b'0001-01-01T00:00:00Z","payload":null}'
+
+
+def frame_head(topic: str, instance_id: str, project_id: str, session_id: str = "") -> bytes:
+    """The part of a frame that stays the same from event to event; keep it for `encode_frame`.
+
+    It is also what a subscriber asks for to get one session's events of this topic (`topic_prefix`: all).
+    """
+    envelope = Envelope(instance_id=instance_id, project_id=project_id, session_id=session_id, topic=topic)
+    return topic_prefix(topic) + encode(envelope).removesuffix(_AFTER_HEAD)
+
+
+def topic_prefix(topic: str) -> bytes:
+    """What a subscriber asks for to get every event of a topic, whatever the instance."""
+    return topic.encode() + b"\0"
+
+
+def encode_frame(head: bytes, at_us: int, payload: Any) -> bytes:
+    """The frame of one event: `topic`, 0x00 and the envelope, from `frame_head`, the time and the payload."""
+    return b"".join((head, format_time_us(at_us).encode(), b'","payload":', encode(payload), b"}"))
+
+
+def decode_frame(frame: bytes) -> Envelope:
+    """The envelope of a frame (its payload as plain JSON: `read_payload`). Raises PeerError: skip it and count."""
+    topic, separator, body = frame.partition(b"\0")
+    if not separator:
+        raise PeerError("An event frame without a zero byte after its topic.")
+    envelope = decode(body, Envelope)
+    if envelope.topic.encode() != topic:
+        raise PeerError("An event frame whose envelope names another topic.")
+    return envelope
+
+
+def read_payload(envelope: Envelope) -> Any:
+    """The payload as its topic's type, None for a topic this version does not know. Raises PeerError."""
+    kind = PAYLOAD_TYPES.get(envelope.topic)
+    return None if kind is None else convert(envelope.payload, kind)
+
+
+# The lock file and the ports.
+
+
+class LockFile(Value):
+    """What the primary of a data directory writes into the lock file it holds; ports are 0 without TCP."""
+
+    instance_id: str = always("")
+    pid: Int64 = always(0)
+    pub_port: Int64 = always(0)
+    rpc_port: Int64 = always(0)
+    pub_endpoint: str = always("")
+    rpc_endpoint: str = always("")
+    started_at: Time = always(ZERO_TIME)
+
+
+def default_ports(project_dir: str) -> tuple[int, int]:
+    """The TCP ports (events, calls) of a project directory, given as an absolute path."""
+    port = PORT_FIRST + _fnv32a(project_dir.encode(errors="surrogateescape")) % PORT_COUNT
+    return port, port + 1
+
+
+def _fnv32a(data: bytes) -> int:
+    """The 32-bit FNV-1a hash."""
+    digest = 0x811C9DC5
+    for byte in data:
+        digest = (digest ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return digest
