@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from antiphon.core.draft import Draft
-from antiphon.core.facts import Fact, Recorded
+from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Part, Reasoning, Role, Text, ToolCallArgs, ToolCallOpened, Usage
 from antiphon.core.values import Value
@@ -102,29 +102,6 @@ class Ids(Protocol):
 
 
 # --- the store --------------------------------------------------------------------------------------
-
-
-class Entry(Value):
-    """A fact as it is stored: with the status and the open draft after it, and whether its append goes on.
-
-    Read back, `content` is what its `content_seq` refers to (None: it has none, or it is hidden by the
-    truncation `hidden_by`).
-    """
-
-    recorded: Recorded
-    status: Status
-    draft: int
-    more: bool = False
-    content: bytes | None = None
-    hidden_by: int = 0
-
-    @property
-    def seq(self) -> int:
-        return self.recorded.seq
-
-    @property
-    def fact(self) -> Fact:
-        return self.recorded.fact
 
 
 class Receipt(Value):

@@ -11,7 +11,7 @@ from typing import Any
 from antiphon.core import commands as c
 from antiphon.core import people, workers
 from antiphon.core.evolve import evolve, fold
-from antiphon.core.facts import Recorded
+from antiphon.core.facts import Entry, Recorded
 from antiphon.core.model import Chat
 from antiphon.core.story import Story
 from antiphon.errors import NotFound
@@ -19,8 +19,9 @@ from antiphon.errors import NotFound
 __all__ = ["advance", "decide", "evolve", "fold"]
 
 
-def advance(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Chat, tuple[Recorded, ...]]:
-    """The chat after `command`, and the facts that took it there (none: answered without a change).
+def advance(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Chat, tuple[Entry, ...]]:
+    """The chat after `command`, and the facts that took it there (none: answered without a change), each with the
+    status and the open draft after it.
 
     Raises `errors.Refused`, and then nothing has changed.
     """
@@ -30,12 +31,12 @@ def advance(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Chat, tu
     elif chat is None or chat.is_deleted:
         raise NotFound
     _RULES[type(command)](story, command)
-    return story.chat, tuple(story.recorded)
+    return story.chat, tuple(story.entries)
 
 
 def decide(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Recorded, ...]:
     """The facts that `command` makes, or `errors.Refused`."""
-    return advance(chat, command, at=at)[1]
+    return tuple(entry.recorded for entry in advance(chat, command, at=at)[1])
 
 
 _RULES: dict[type[c.Command], Callable[[Story, Any], None]] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.core.model import ErrorInfo, Needs, Outcome, WhenBusy
+from antiphon.core.model import ErrorInfo, Needs, Outcome, Status, WhenBusy
 from antiphon.core.parts import NO_USAGE, Role, Usage
 from antiphon.core.values import Value
 
@@ -243,6 +243,9 @@ AnyFact = (
 
 KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in Fact.__subclasses__()}
 
+WITH_CONTENT = (MessageAppended, MessageQueued, QueuedMessageEdited)
+"""The kinds that bring content of their own."""
+
 OPENS_DRAFT: frozenset[type[Fact]] = frozenset(
     {
         ChatCreated,
@@ -266,6 +269,29 @@ class Recorded(msgspec.Struct, frozen=True):
     seq: int
     at: int
     fact: Fact
+
+
+class Entry(Value):
+    """A fact as it is stored: with the status and the open draft after it, and whether its append goes on.
+
+    Read back, `content` is what its `content_seq` refers to (None: it has none, or it is hidden by the
+    truncation `hidden_by`).
+    """
+
+    recorded: Recorded
+    status: Status
+    draft: int
+    more: bool = False
+    content: bytes | None = None
+    hidden_by: int = 0
+
+    @property
+    def seq(self) -> int:
+        return self.recorded.seq
+
+    @property
+    def fact(self) -> Fact:
+        return self.recorded.fact
 
 
 def kind_of(fact: Fact) -> str:

@@ -24,7 +24,7 @@ class Role(StrEnum):
 class Text(msgspec.Struct, frozen=True, tag="text", tag_field="type", omit_defaults=True):
     """Words for the reader; as a delta's part, a piece of them."""
 
-    text: str
+    text: str = msgspec.field(default_factory=str)
     provider_metadata: Any = None
 
 

@@ -17,12 +17,12 @@ from antiphon.core.parts import Role, ToolResult, Usage
 class Story:
     """Begins with `chat` (None: not yet created); `add` appends a fact at time `at`."""
 
-    __slots__ = ("_chat", "at", "recorded")
+    __slots__ = ("_chat", "at", "entries")
 
     def __init__(self, chat: Chat | None, at: int) -> None:
         self._chat = chat
         self.at = at
-        self.recorded: list[f.Recorded] = []
+        self.entries: list[f.Entry] = []
 
     @property
     def chat(self) -> Chat:
@@ -35,8 +35,9 @@ class Story:
 
     def add(self, fact: f.Fact) -> None:
         recorded = f.Recorded(self.next_seq, self.at, fact)
-        self._chat = evolve(self._chat, recorded)
-        self.recorded.append(recorded)
+        self._chat = chat = evolve(self._chat, recorded)
+        content = fact.content or None if isinstance(fact, f.WITH_CONTENT) else None
+        self.entries.append(f.Entry(recorded=recorded, status=chat.status, draft=chat.draft, content=content))
 
     # --- what several rules do
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from antiphon.core.facts import Recorded
+from antiphon.core.facts import Entry, Recorded
 from antiphon.core.model import Chat, Status
 from antiphon.core.workers import INTERRUPT_GRACE_US
-from antiphon.ports import Due, Entry
+from antiphon.ports import Due
 from antiphon.wire.log import content_seq, decode_fact, encode_chat, encode_fact
 
 LEASE_US = 10_000_000

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from antiphon.core.facts import ChatCreated, ChatDeleted, HistoryTruncated, MessageAppended
+from antiphon.core.facts import ChatCreated, ChatDeleted, Entry, HistoryTruncated, MessageAppended
 from antiphon.core.model import FOLD_VERSION, Chat, Status
 from antiphon.core.parts import Role
 from antiphon.errors import Unavailable
@@ -26,7 +26,6 @@ from antiphon.ports import (
     Drop,
     Due,
     Ended,
-    Entry,
     FlushedDelta,
     Grant,
     Listed,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.core.facts import AnyFact, Fact, MessageAppended, MessageQueued, QueuedMessageEdited
+from antiphon.core.facts import WITH_CONTENT, AnyFact, Fact, MessageAppended, MessageQueued, QueuedMessageEdited
 from antiphon.core.model import Chat
 
 _facts = msgspec.json.Decoder(AnyFact)
 _chats = msgspec.json.Decoder(Chat)
 _encoder = msgspec.json.Encoder()
-
-WITH_CONTENT = (MessageAppended, MessageQueued, QueuedMessageEdited)
 
 
 def encode_fact(fact: Fact) -> bytes:

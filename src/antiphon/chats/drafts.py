@@ -1,0 +1,46 @@
+"""The drafts that are being written in this process, and who is told when they grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from antiphon.core.draft import Draft
+
+
+class LiveDrafts:
+    """At most one open draft a chat, by its holder's hand. Keeps the promises of `ports.Drafts`."""
+
+    def __init__(self) -> None:
+        self._drafts: dict[str, Draft] = {}
+        self._listeners: dict[str, list[Callable[[], None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._drafts)
+
+    def get(self, chat_id: str) -> Draft | None:
+        return self._drafts.get(chat_id)
+
+    def open(self, chat_id: str, name: int) -> Draft:
+        """Begin the draft `name`, whose fact is durable; the one before it is dropped."""
+        draft = self._drafts[chat_id] = Draft(name)
+        return draft
+
+    def close(self, chat_id: str) -> None:
+        self._drafts.pop(chat_id, None)
+
+    def touch(self, chat_id: str) -> None:
+        """Tell the listeners that the draft has grown."""
+        for listener in self._listeners.get(chat_id, ()):
+            listener()
+
+    def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:
+        self._listeners.setdefault(chat_id, []).append(on_change)
+
+        def stop() -> None:
+            listeners = self._listeners.get(chat_id, [])
+            if on_change in listeners:
+                listeners.remove(on_change)
+            if not listeners:
+                self._listeners.pop(chat_id, None)
+
+        return stop

@@ -1,0 +1,113 @@
+"""A chat's line: the commands that wait for it in this process, and its state as last known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+from antiphon.core.commands import Command
+from antiphon.core.facts import Entry
+from antiphon.core.model import Chat
+from antiphon.core.values import Value
+
+LINES_MAX = 10_000
+RECENT_ENTRIES = 64
+RECENT_BYTES = 1024 * 1024
+
+
+class Request(Value):
+    """What makes a command idempotent: the client's id and the hash of the body it came with."""
+
+    client_id: str
+    body_hash: bytes
+
+
+class Done(Value):
+    """A command's answer: the chat after it and the entries it made. A repeat has those of the first answer."""
+
+    chat_id: str
+    chat: Chat
+    entries: tuple[Entry, ...]
+    is_repeat: bool = False
+
+
+class Job:
+    """Commands of one caller that succeed or are refused together, and the future of their answer."""
+
+    __slots__ = ("commands", "future", "request")
+
+    def __init__(self, commands: Sequence[Command], request: Request | None, future: asyncio.Future[Done]) -> None:
+        self.commands = tuple(commands)
+        self.request = request
+        self.future = future
+
+
+class Line:
+    """`chat` is None until loaded (or while the chat does not exist); `recent` are the newest facts, with content."""
+
+    __slots__ = ("chat", "chat_id", "is_loaded", "jobs", "recent", "recent_bytes", "task")
+
+    def __init__(self, chat_id: str) -> None:
+        self.chat_id = chat_id
+        self.chat: Chat | None = None
+        self.is_loaded = False
+        self.jobs: deque[Job] = deque()
+        self.task: asyncio.Task[None] | None = None
+        self.recent: deque[Entry] = deque()
+        self.recent_bytes = 0
+
+    def forget(self) -> None:
+        """Drop what is known: the next command loads it anew."""
+        self.chat, self.is_loaded = None, False
+        self.recent.clear()
+        self.recent_bytes = 0
+
+    def know(self, chat: Chat | None) -> None:
+        self.chat, self.is_loaded = chat, True
+
+    def remember(self, entries: Sequence[Entry]) -> None:
+        if self.recent and entries and entries[0].seq != self.recent[-1].seq + 1:
+            self.recent.clear()
+            self.recent_bytes = 0
+        for entry in entries:
+            self.recent.append(entry)
+            self.recent_bytes += len(entry.content or b"")
+        while self.recent and (len(self.recent) > RECENT_ENTRIES or self.recent_bytes > RECENT_BYTES):
+            self.recent_bytes -= len(self.recent.popleft().content or b"")
+
+    def entries_after(self, seq: int) -> list[Entry] | None:
+        """The facts after `seq` without a hole, if they are all still here."""
+        if not self.recent or self.recent[0].seq > seq + 1:
+            return None
+        return [entry for entry in self.recent if entry.seq > seq]
+
+
+class Lines:
+    """The lines of the chats lately used; the longest unused that nobody waits in are forgotten."""
+
+    def __init__(self, lines_max: int = LINES_MAX) -> None:
+        self._lines: OrderedDict[str, Line] = OrderedDict()
+        self._lines_max = lines_max
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def get(self, chat_id: str) -> Line:
+        line = self._lines.get(chat_id)
+        if line is None:
+            line = self._lines[chat_id] = Line(chat_id)
+            self._shrink()
+        else:
+            self._lines.move_to_end(chat_id)
+        return line
+
+    def known(self, chat_id: str) -> Line | None:
+        return self._lines.get(chat_id)
+
+    def _shrink(self) -> None:
+        excess = len(self._lines) - self._lines_max
+        if excess <= 0:
+            return
+        for chat_id in [key for key, line in self._lines.items() if line.task is None][:excess]:
+            del self._lines[chat_id]

@@ -1,0 +1,422 @@
+"""THE loop: load -> advance -> append -> publish hints. Every command goes through it, by a person or a worker.
+
+Within the process the commands of a chat stand in line: the head takes all that wait, advances them in turn
+on one state and appends their facts together. Between processes the store's check of `after_seq` serialises:
+on a conflict the loop loads and decides again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from antiphon.chats.line import Done, Job, Line, Lines, Request
+from antiphon.core import commands as c
+from antiphon.core import facts as f
+from antiphon.core.chat import advance
+from antiphon.core.model import Chat, Status
+from antiphon.errors import AntiphonError, Conflict, NotAllowedNow, Refused, Unavailable
+from antiphon.observe import METRICS, crash_point
+from antiphon.ports import Append, Appended, Bus, Drop, Ended, Grant, Ids, OutcomeUnknown, Receipt, Store
+from antiphon.wire.log import decode_fact, encode_fact
+
+GROUP_MAX = 256
+"""At most so many commands of one chat share an append."""
+
+LINE_MAX = 1_000
+"""At most so many commands wait in one chat's line; more are refused as unavailable."""
+
+CONFLICTS_MAX = 64
+UNKNOWN_TRIES = 5
+UNKNOWN_PAUSE_S = 0.2
+
+WANTED_CHANNEL = "antiphon:wanted"
+
+log = structlog.get_logger(__name__)
+
+
+def stream_channel(chat_id: str) -> str:
+    return f"chat:stream:{chat_id}"
+
+
+def owner_channel(owner_id: str) -> str:
+    return f"chat:owner:{owner_id}"
+
+
+class Claimer:
+    """A worker of this process that may take a turn in the very append that starts it."""
+
+    def reserve_nowait(self) -> str | None:
+        """The instance's id if it has a free place, which is then held; else None."""
+        return None
+
+    def free(self) -> None:
+        """Give the place back: the append was not written."""
+
+    def begin(self, chat_id: str, chat: Chat) -> None:
+        """The append is durable: run the attempt that holds `chat` in the reserved place."""
+
+
+class Service:
+    """Commands in, facts out. `execute` is the only way by which a chat changes."""
+
+    def __init__(self, *, store: Store, bus: Bus, ids: Ids) -> None:
+        self.store = store
+        self._bus = bus
+        self._ids = ids
+        self._lines = Lines()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.claimer = Claimer()
+
+    # --- commands
+
+    async def execute(self, chat_id: str, *commands: c.Command, request: Request | None = None) -> Done:
+        """Apply the commands, in one append. Raises `Refused` (nothing changed) or `Unavailable`.
+
+        With a `request`, a repeat of the same is given the first answer, and `Conflict` if its body differs.
+        """
+        line = self._lines.get(chat_id)
+        if len(line.jobs) >= LINE_MAX:
+            raise Unavailable("too many commands wait for this chat")
+        job = Job(commands, request, asyncio.get_running_loop().create_future())
+        line.jobs.append(job)
+        if line.task is None:
+            line.task = asyncio.create_task(self._run(line))
+            self._tasks.add(line.task)
+            line.task.add_done_callback(self._tasks.discard)
+        return await job.future
+
+    async def aclose(self) -> None:
+        """Wait until what stands in line is answered."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # --- what is known of a chat
+
+    async def chat(self, chat_id: str) -> Chat | None:
+        """The state, as this process last knew it; loaded if it does not."""
+        line = self._lines.get(chat_id)
+        if not line.is_loaded:
+            chat = await self.store.load(chat_id)
+            if not line.is_loaded:
+                line.know(chat)
+        return line.chat
+
+    def entries_after(self, chat_id: str, seq: int) -> list[f.Entry] | None:
+        """The newest facts from memory, if `seq` is not further back than they reach."""
+        line = self._lines.known(chat_id)
+        return line.entries_after(seq) if line else None
+
+    def forget(self, chat_id: str, seq: int) -> None:
+        """Another process has taken the chat to `seq`: what is known is old."""
+        line = self._lines.known(chat_id)
+        if line and line.task is None and (line.chat is None or line.chat.seq < seq):
+            line.forget()
+
+    # --- the loop
+
+    async def _run(self, line: Line) -> None:
+        try:
+            while line.jobs:
+                group = [line.jobs.popleft() for _ in range(min(len(line.jobs), GROUP_MAX))]
+                try:
+                    await self._process(line, group)
+                except Exception as error:
+                    if not isinstance(error, AntiphonError):
+                        log.exception("line_failed", chat_id=line.chat_id)
+                    line.forget()
+                    _fail([job for job in group if job not in line.jobs], error)
+        finally:
+            line.task = None
+
+    async def _process(self, line: Line, group: list[Job]) -> None:
+        """Answer the jobs of `group`; those that cannot share this append go back to the head of the line."""
+        for _ in range(CONFLICTS_MAX):
+            if not line.is_loaded:
+                line.know(await self.store.load(line.chat_id))
+            turn = _Turn(line.chat, self.store, line.chat_id)
+            await turn.take(group)
+            if turn.left:
+                line.jobs.extendleft(reversed(turn.left))
+                group = [job for job in group if job not in turn.left]
+            for job, error in turn.refused:
+                await self._refuse(line, job, error)
+            group = [job for job, _ in turn.taken]
+            if not turn.entries:
+                for job, _ in turn.taken:
+                    _answer(job, line.chat_id, turn.chat, ())
+                return
+            result = await self._append(line, turn)
+            if result is Appended.DONE:
+                return
+            if result is Appended.ANSWERED:
+                group = [job for job in group if not await self._answer_repeat(line, job)]
+            elif result is Appended.LEASE_LIVE:
+                assert turn.chat is not None
+                _fail(group, NotAllowedNow(turn.chat.status, "the attempt's lease has not ended"))
+                return
+            else:
+                METRICS.conflicts.inc()
+                line.forget()
+            if not group:
+                return
+        raise Unavailable("the chat changes too fast")
+
+    async def _append(self, line: Line, turn: _Turn) -> Appended:
+        claimed = self._claim(turn)
+        append = turn.make_append(self._ids.uuid())
+        crash_point("before-append")
+        try:
+            result = await self._append_known(append)
+        except BaseException:
+            if claimed:
+                self.claimer.free()
+            raise
+        crash_point("after-append")
+        if result is not Appended.DONE:
+            if claimed:
+                self.claimer.free()
+            return result
+        line.know(append.chat)
+        line.remember(append.entries)
+        self._publish(line.chat_id, append)
+        for job, entries in turn.answers(append.entries):
+            _answer(job, line.chat_id, append.chat, entries)
+        if claimed:
+            self.claimer.begin(line.chat_id, append.chat)
+        elif append.chat.wants_worker:
+            self._bus.publish_nowait(WANTED_CHANNEL, line.chat_id.encode())
+        return result
+
+    async def _append_known(self, append: Append) -> Appended:
+        """Append; when the answer was lost, ask again: the store looks whether it was written."""
+        for _ in range(UNKNOWN_TRIES):
+            try:
+                return await self.store.append(append)
+            except OutcomeUnknown:
+                METRICS.unknown_outcomes.inc()
+                await asyncio.sleep(UNKNOWN_PAUSE_S)
+        raise Unavailable("the database did not say whether the change was written")
+
+    def _claim(self, turn: _Turn) -> bool:
+        """Let a free local worker take the turn in the same append: one durable write less."""
+        chat = turn.chat
+        if chat is None or not chat.wants_worker or not turn.may_claim or turn.at < chat.retrying_at:
+            return False
+        instance_id = self.claimer.reserve_nowait()
+        if instance_id is None:
+            return False
+        turn.advance(c.StartAttempt(instance_id=instance_id))
+        return True
+
+    def _publish(self, chat_id: str, append: Append) -> None:
+        hint = b'{"seq":%d}' % append.chat.seq
+        self._bus.publish_nowait(stream_channel(chat_id), hint)
+        if any(type(entry.fact) in _LISTED for entry in append.entries):
+            message = msgspec.json.encode({"chat_id": chat_id, "seq": append.chat.seq})
+            self._bus.publish_nowait(owner_channel(append.chat.owner_id), message)
+
+    # --- repeats
+
+    async def _refuse(self, line: Line, job: Job, error: Refused) -> None:
+        """A repeat is answered before any rule may refuse it."""
+        if job.request is None or not await self._answer_repeat(line, job):
+            _fail([job], error)
+
+    async def _answer_repeat(self, line: Line, job: Job) -> bool:
+        if job.request is None:
+            return False
+        receipt = await self.store.read_receipt(line.chat_id, job.request.client_id)
+        if receipt is None:
+            return False
+        if receipt.body_hash != job.request.body_hash:
+            _fail([job], Conflict("chat id" if not job.request.client_id else "client_message_id"))
+            return True
+        chat = line.chat or await self.store.load(line.chat_id)
+        assert chat is not None, "a receipt's chat exists"
+        _answer(job, line.chat_id, chat, (_first_answer(receipt, job),), is_repeat=True)
+        return True
+
+
+class _Turn:
+    """One round of the loop: the jobs taken on one state, and the facts they made."""
+
+    def __init__(self, chat: Chat | None, store: Store, chat_id: str) -> None:
+        self.chat = chat
+        self.at = store.clock.now_us()
+        self.entries: list[f.Entry] = []
+        self.taken: list[tuple[Job, tuple[int, int]]] = []
+        self.refused: list[tuple[Job, Refused]] = []
+        self.left: list[Job] = []
+        self.may_claim = True
+        self._before = chat
+        self._store = store
+        self._chat_id = chat_id
+
+    async def take(self, group: list[Job]) -> None:
+        """Advance the jobs one after another, up to one that must stand alone or changes the lease."""
+        client_ids: set[str] = set()
+        for i, job in enumerate(group):
+            if job.future.cancelled():
+                continue
+            repeats = job.request is not None and job.request.client_id in client_ids
+            if self.entries and (repeats or any(isinstance(command, _NEEDS_EVIDENCE) for command in job.commands)):
+                self.left = group[i:]
+                return
+            if not await self._take_one(job) and self.entries:
+                self.left = group[i:]  # it may be refused only for what is durable
+                return
+            if job.request is not None:
+                client_ids.add(job.request.client_id)
+            if self._lease_changed():
+                self.left = group[i + 1 :]
+                return
+
+    async def _take_one(self, job: Job) -> bool:
+        chat, start = self.chat, len(self.entries)
+        try:
+            for command in job.commands:
+                if isinstance(command, c.CreateChat) and self.chat is not None:
+                    raise Conflict("chat id")
+                self.advance(await self._with_evidence(command))
+                if isinstance(command, c.ExpireAttempt):
+                    self.may_claim = False
+        except Refused as error:
+            self.chat = chat
+            del self.entries[start:]
+            if not start:
+                self.refused.append((job, error))
+            return False
+        self.taken.append((job, (start, len(self.entries))))
+        return True
+
+    def advance(self, command: c.Command) -> None:
+        self.chat, entries = advance(self.chat, command, at=self.at)
+        self.entries.extend(entries)
+
+    async def _with_evidence(self, command: c.Command) -> c.Command:
+        """What a rule needs to know of the log beyond the state, looked up at the state it is decided on."""
+        if isinstance(command, c.EditMessage):
+            role = await self._store.message_role(self._chat_id, command.message_id)
+            return msgspec.structs.replace(command, target=role)
+        if isinstance(command, c.QueueCommand) and self.chat and self.chat.queued(command.queued_id) is None:
+            fate = await self._store.queued_fate(self._chat_id, command.queued_id)
+            evidence = {"was_delivered": fate == "delivered"}
+            if isinstance(command, c.DeleteQueued):
+                evidence["existed"] = fate is not None
+            return msgspec.structs.replace(command, **evidence)
+        return command
+
+    def _lease_changed(self) -> bool:
+        return (self._before.attempt if self._before else 0) != (self.chat.attempt if self.chat else 0)
+
+    # --- the append
+
+    def make_append(self, append_id: str) -> Append:
+        assert self.chat is not None
+        assert self.entries
+        contents = {entry.seq: entry.content for entry in self.entries if entry.content is not None}
+        return Append(
+            chat_id=self._chat_id,
+            after_seq=self._before.seq if self._before else 0,
+            append_id=append_id,
+            entries=self._entries(),
+            contents=contents,
+            chat=self.chat,
+            receipts=self._receipts(),
+            lease=self._lease(),
+        )
+
+    def _entries(self) -> tuple[f.Entry, ...]:
+        *others, last = self.entries
+        return (*(msgspec.structs.replace(entry, more=True) for entry in others), last)
+
+    def _receipts(self) -> tuple[Receipt, ...]:
+        receipts = []
+        for job, (start, end) in self.taken:
+            answer = _answering(self.entries[start:end])
+            if job.request is not None and answer is not None:
+                body = b'{"seq":%d,"at":%d,"fact":%b}' % (answer.seq, answer.recorded.at, encode_fact(answer.fact))
+                request = job.request
+                receipts.append(Receipt(client_id=request.client_id, body_hash=request.body_hash, answer=body))
+        return tuple(receipts)
+
+    def _lease(self) -> Grant | Drop | Ended | None:
+        before = self._before.attempt if self._before else 0
+        assert self.chat is not None
+        if before == self.chat.attempt:
+            return None
+        if self.chat.attempt:
+            return Grant(attempt=self.chat.attempt, instance_id=self.chat.holder)
+        if any(_is_lease_expiry(command) for job, _ in self.taken for command in job.commands):
+            return Ended(attempt=before)
+        return Drop()
+
+    def answers(self, entries: Sequence[f.Entry]) -> list[tuple[Job, tuple[f.Entry, ...]]]:
+        return [(job, tuple(entries[start:end])) for job, (start, end) in self.taken]
+
+
+_NEEDS_EVIDENCE = (c.EditMessage, c.QueueCommand)
+
+_LISTED = {
+    f.ChatCreated,
+    f.MessageAppended,
+    f.MessageQueued,
+    f.AttemptStarted,
+    f.AttemptReleased,
+    f.AttemptLost,
+    f.InterruptRequested,
+    f.ActionRequired,
+    f.TurnRestarted,
+    f.TurnEnded,
+    f.TitleChanged,
+    f.LabelsChanged,
+    f.PinChanged,
+    f.ModelChanged,
+    f.DiffStatusChanged,
+    f.Archived,
+    f.Unarchived,
+    f.ChatDeleted,
+}
+"""The facts that an owner's listing shows."""
+
+
+def _is_lease_expiry(command: c.Command) -> bool:
+    return isinstance(command, c.ExpireAttempt) and command.reason == "lease"
+
+
+def _answering(entries: Sequence[f.Entry]) -> f.Entry | None:
+    """The fact a send is answered with: the message it appended or queued (a created chat: its creation)."""
+    for entry in entries:
+        fact = entry.fact
+        if isinstance(fact, f.ChatCreated | f.MessageQueued):
+            return entry
+        if isinstance(fact, f.MessageAppended) and not fact.queued_id:
+            return entry
+    return None
+
+
+def _first_answer(receipt: Receipt, job: Job) -> f.Entry:
+    """The entry of the first answer; its content is the repeat's own, which has the same hash."""
+    stored = msgspec.json.decode(receipt.answer, type=dict[str, msgspec.Raw])
+    fact = decode_fact(bytes(stored["fact"]))
+    recorded = f.Recorded(int(bytes(stored["seq"])), int(bytes(stored["at"])), fact)
+    content = next((command.content for command in job.commands if isinstance(command, c.SendMessage)), None)
+    return f.Entry(recorded=recorded, status=Status.RUNNING, draft=0, content=content)
+
+
+def _answer(
+    job: Job, chat_id: str, chat: Chat | None, entries: Sequence[f.Entry], *, is_repeat: bool = False
+) -> None:
+    assert chat is not None
+    if not job.future.done():
+        job.future.set_result(Done(chat_id=chat_id, chat=chat, entries=tuple(entries), is_repeat=is_repeat))
+
+
+def _fail(jobs: Sequence[Job], error: Exception) -> None:
+    for job in jobs:
+        if not job.future.done():
+            job.future.set_exception(error)
