@@ -25,8 +25,13 @@ class LiveDrafts:
         draft = self._drafts[chat_id] = Draft(name)
         return draft
 
-    def close(self, chat_id: str) -> None:
-        self._drafts.pop(chat_id, None)
+    def close(self, chat_id: str, draft: Draft) -> None:
+        """Drop `draft`, unless another has taken its place."""
+        if self._drafts.get(chat_id) is draft:
+            del self._drafts[chat_id]
+
+    def items(self) -> list[tuple[str, Draft]]:
+        return list(self._drafts.items())
 
     def touch(self, chat_id: str) -> None:
         """Tell the listeners that the draft has grown."""

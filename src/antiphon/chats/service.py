@@ -105,6 +105,11 @@ class Service:
                 line.know(chat)
         return line.chat
 
+    def chat_nowait(self, chat_id: str) -> Chat | None:
+        """The same without looking into the store."""
+        line = self._lines.known(chat_id)
+        return line.chat if line else None
+
     def entries_after(self, chat_id: str, seq: int) -> list[f.Entry] | None:
         """The newest facts from memory, if `seq` is not further back than they reach."""
         line = self._lines.known(chat_id)
@@ -216,7 +221,8 @@ class Service:
         hint = b'{"seq":%d}' % append.chat.seq
         self._bus.publish_nowait(stream_channel(chat_id), hint)
         if any(type(entry.fact) in _LISTED for entry in append.entries):
-            message = msgspec.json.encode({"chat_id": chat_id, "seq": append.chat.seq})
+            kind = next((_KINDS[type(e.fact)] for e in append.entries if type(e.fact) in _KINDS), "status_change")
+            message = msgspec.json.encode({"chat_id": chat_id, "kind": kind, "seq": append.chat.seq})
             self._bus.publish_nowait(owner_channel(append.chat.owner_id), message)
 
     # --- repeats
@@ -382,6 +388,14 @@ _LISTED = {
     f.ChatDeleted,
 }
 """The facts that an owner's listing shows."""
+
+
+_KINDS = {
+    f.ChatCreated: "created",
+    f.ChatDeleted: "deleted",
+    f.TitleChanged: "title_change",
+    f.DiffStatusChanged: "diff_status_change",
+}
 
 
 def _is_lease_expiry(command: c.Command) -> bool:

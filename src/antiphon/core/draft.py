@@ -41,13 +41,13 @@ class Segment:
         self.atom = None if self.kind in _TEXTUAL else part
         self.text = StringIO() if self.atom is None else None
 
-    def read(self, position: int) -> DeltaPart:
-        """What it holds from `position` on (an absolute one)."""
+    def read(self, position: int, end: int | None = None) -> DeltaPart:
+        """What it holds from `position` on, up to `end` (both absolute)."""
         if self.text is None:
             assert self.atom is not None
             return self.atom
         self.text.seek(position - self.start)
-        return _TEXTUAL[self.kind](self.text.read())  # type: ignore[no-any-return]
+        return _TEXTUAL[self.kind](self.text.read(-1 if end is None else end - position))  # type: ignore[no-any-return]
 
     def write(self, text: str) -> None:
         assert self.text is not None
@@ -131,17 +131,20 @@ class Draft:
 
     # --- reading
 
-    def read(self, position: int) -> list[Delta]:
-        """The deltas from `position` to the end, neighbours of one part merged."""
-        if position >= self.position:
+    def read(self, position: int, end: int | None = None) -> list[Delta]:
+        """The deltas from `position` to `end` (default: all there is), neighbours of one part merged."""
+        end = self.position if end is None else min(end, self.position)
+        if position >= end:
             return []
         first = max(bisect_right(self._starts, position) - 1, 0)
-        return [self._delta(i, max(position, self._starts[i])) for i in range(first, len(self._segments))]
+        last = bisect_right(self._starts, end - 1)
+        return [self._delta(i, position, end) for i in range(first, last)]
 
-    def _delta(self, i: int, start: int) -> Delta:
-        end = self._starts[i + 1] if i + 1 < len(self._starts) else self.position
-        segment = self._segments[i]
-        return Delta(draft=self.name, from_=start, to=end, part_index=segment.part_index, part=segment.read(start))
+    def _delta(self, i: int, position: int, end: int) -> Delta:
+        segment, start = self._segments[i], max(position, self._starts[i])
+        to = min(end, self._starts[i + 1] if i + 1 < len(self._starts) else self.position)
+        part = segment.read(start, to)
+        return Delta(draft=self.name, from_=start, to=to, part_index=segment.part_index, part=part)
 
     def content(self) -> tuple[Part, ...]:
         """The finished parts: text and reasoning, and the calls whose arguments are complete JSON."""

@@ -143,8 +143,10 @@ def new_message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
 # --- frames -----------------------------------------------------------------------------------------
 
 
-def fact_frame(chat_id: str, entry: f.Entry, *, position: int) -> Frame:
+def fact_frame(chat_id: str, entry: f.Entry, *, position: int, with_content: bool = True) -> Frame:
     """The event of a fact; `position` is what its reader holds of the open draft after it."""
+    if not with_content:
+        entry = msgspec.structs.replace(entry, content=None)
     shown: dict[str, Any] = {
         "type": f.kind_of(entry.fact),
         "seq": entry.seq,

@@ -1,0 +1,113 @@
+"""An owner's feed: which of their chats changed, as the reference's ChatEvents, latest state only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from antiphon.chats.service import Service, owner_channel
+from antiphon.ports import Bus
+from antiphon.wire.stream import PING, Frame, bye_frame, chat_json
+
+DIRTY_MAX = 1_000
+"""More changed chats than this waiting for one feed: it is told to fetch the list again."""
+
+RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
+
+
+class Feed:
+    """`take` gives the next events. Changes of one chat that wait are merged: the newest state is told once."""
+
+    def __init__(self, owner_id: str, *, service: Service, bus: Bus, token_id: str) -> None:
+        self.owner_id = owner_id
+        self.token_id = token_id
+        self.sending_since = 0.0
+        self.stop_sending: Callable[[], object] | None = None
+        self.is_over = False
+        self._service = service
+        self._dirty: dict[str, str] = {}
+        self._told: dict[str, int] = {}
+        self._is_resync_due = True
+        self._is_ping_due = False
+        self._bye: Frame | None = None
+        self._event = asyncio.Event()
+        self._event.set()
+        self._unsubscribe = bus.subscribe(owner_channel(owner_id), self._on_hint)
+
+    def close(self) -> None:
+        self._unsubscribe()
+
+    def end(self, reason: str, retry_ms: int | None = None) -> None:
+        if self._bye is None:
+            self._bye = bye_frame(reason, retry_ms)
+            self._event.set()
+
+    def ping(self) -> None:
+        self._is_ping_due = True
+        self._event.set()
+
+    def _on_hint(self, message: bytes | None) -> None:
+        if message is None:
+            self._is_resync_due = True
+        else:
+            hint = msgspec.json.decode(message)
+            if self._told.get(hint["chat_id"], 0) < hint["seq"]:
+                self._mark(hint["chat_id"], hint["kind"])
+        self._event.set()
+
+    def _mark(self, chat_id: str, kind: str) -> None:
+        before = self._dirty.get(chat_id)
+        self._dirty[chat_id] = kind if before is None or kind == "deleted" else before
+        if len(self._dirty) > DIRTY_MAX:
+            self._dirty.clear()
+            self._is_resync_due = True
+
+    async def look_at(self, changed: Sequence[tuple[str, int]]) -> None:
+        """The poll: these chats changed; tell those of this owner that were not told."""
+        for chat_id, seq in changed:
+            if self._told.get(chat_id, 0) < seq and chat_id not in self._dirty:
+                chat = await self._service.chat(chat_id)
+                if chat is not None and chat.owner_id == self.owner_id:
+                    self._mark(chat_id, "deleted" if chat.is_deleted else "status_change")
+        if self._dirty:
+            self._event.set()
+
+    async def take(self) -> list[Frame]:
+        """The next events, waiting for them; a bye is the last."""
+        while True:
+            frames = await self._frames()
+            if frames:
+                return frames
+            self._event.clear()
+            await self._event.wait()
+
+    async def _frames(self) -> list[Frame]:
+        if self._bye is not None:
+            self.is_over = True
+            return [self._bye]
+        frames: list[Frame] = []
+        if self._is_resync_due:
+            self._is_resync_due = False
+            self._dirty.clear()
+            self._told.clear()
+            frames.append(RESYNC)
+        while self._dirty and len(frames) < 100:
+            chat_id, kind = next(iter(self._dirty.items()))
+            del self._dirty[chat_id]
+            frames += await self._chat_event(chat_id, kind)
+        if not frames and self._is_ping_due:
+            frames.append(PING)
+        self._is_ping_due = False
+        return frames
+
+    async def _chat_event(self, chat_id: str, kind: str) -> list[Frame]:
+        chat = await self._service.chat(chat_id)
+        if chat is None or chat.owner_id != self.owner_id:
+            return []
+        if len(self._told) > 10 * DIRTY_MAX:
+            self._told.clear()
+        self._told[chat_id] = chat.seq
+        shown = {"type": "chat", "kind": "deleted" if chat.is_deleted else kind, "chat": chat_json(chat_id, chat)}
+        return [Frame(None, 0, "chat", msgspec.json.encode(shown))]
