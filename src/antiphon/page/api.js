@@ -1,0 +1,105 @@
+// The HTTP API: one function per request shape, errors as values with a sentence fit to be shown.
+
+const PREFIX = '/api/v1';
+const TIMEOUT_MS = 30_000;
+const RETRY_DELAY_MAX_MS = 10_000;
+
+/** The server answered, with an error. `code` and `fields` are those of the contract. */
+export class ApiError extends Error {
+  constructor(status, { code = 'internal', message, ...fields } = {}) {
+    super(
+      message ||
+        (status > 501 ? `The server is not available right now (${status}).` : `The server answered ${status}.`),
+    );
+    Object.assign(this, { status, code, fields });
+  }
+
+  get isTemporary() {
+    return this.code === 'unavailable' || this.code === 'too_many' || [502, 503, 504].includes(this.status);
+  }
+}
+
+/** No answer: whether the request took effect is not known. */
+export class NetworkError extends Error {
+  constructor() {
+    super('The server cannot be reached.');
+  }
+}
+
+let onSignedOut = () => {};
+/** `listener()` is called whenever the server says 401. */
+export const whenSignedOut = (listener) => (onSignedOut = listener);
+export const signedOut = () => onSignedOut();
+
+export const path = (...segments) => '/' + segments.map(encodeURIComponent).join('/');
+export const url = (pathAndQuery) => PREFIX + pathAndQuery;
+
+/** Sends one request; gives the JSON of the answer (null for an empty one). */
+export async function request(method, pathAndQuery, body) {
+  const response = await reach(url(pathAndQuery), {
+    method,
+    headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
+    body: body === undefined ? undefined : JSON.stringify(body),
+    credentials: 'same-origin',
+    cache: 'no-store',
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  if (!response.ok) throw await errorOf(response);
+  return response.status === 204 ? null : readJson(response);
+}
+
+/** `request`, again and again with full-jitter backoff while the server is away. Only for what may be repeated
+ *  (a client's own id, an interrupt of a named turn). `onDelay(error)` hears of each failed try; `isWanted()`
+ *  false ends it with the last error. */
+export async function requestUntilAnswered(method, pathAndQuery, body, { onDelay, isWanted = () => true } = {}) {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await request(method, pathAndQuery, body);
+    } catch (error) {
+      const isWorthIt = error instanceof NetworkError || error.isTemporary;
+      if (!isWorthIt || !isWanted()) throw error;
+      onDelay?.(error);
+      await sleep(error.fields?.retry_after_ms ?? backoff_ms(tries, RETRY_DELAY_MAX_MS));
+    }
+  }
+}
+
+/** Fetches; what never reached the server is a NetworkError, a 401 signs out. */
+export async function reach(address, options) {
+  let response;
+  try {
+    response = await fetch(address, options);
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new NetworkError();
+  }
+  if (response.status === 401) signedOut();
+  return response;
+}
+
+export async function errorOf(response) {
+  const body = await response.json().catch(() => null); // a proxy's page is no JSON; the status says enough
+  return new ApiError(response.status, body?.error);
+}
+
+async function readJson(response) {
+  try {
+    return await response.json();
+  } catch {
+    throw new NetworkError(); // cut off in the middle: the outcome is as unknown as without an answer
+  }
+}
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Full jitter, with a floor so that a dead server is not asked in a tight loop. */
+export const backoff_ms = (tries, max_ms) => 100 + Math.random() * Math.min(max_ms, 400 * 2 ** Math.min(tries, 10));
+
+/** A random UUID. `crypto.randomUUID` does not exist on a page served over plain HTTP to another machine. */
+export function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+}

@@ -1,0 +1,37 @@
+// The frame: sign-in, or the list of chats beside the chat that is shown.
+
+import { useSignalEffect } from '../vendor/signals.js';
+import { dismiss, notice } from '../notice.js';
+import { isListOpen, shownChatId } from '../route.js';
+import { session } from '../session.js';
+import { Chat } from './chat.js';
+import { Dialog } from './dialog.js';
+import { IconButton, html } from './html.js';
+import { Sidebar } from './sidebar.js';
+import { SignIn } from './signin.js';
+
+export function App() {
+  useSignalEffect(() => {
+    shownChatId.value; // a chat was chosen: the list has done its work
+    isListOpen.value = false;
+  });
+  if (session.value === 'checking') return html`<main class="signin" aria-busy="true"></main>`;
+  if (session.value === 'out') return html`<${SignIn} />`;
+  return html`
+    <div class="frame ${isListOpen.value ? 'list-open' : ''}">
+      <${Sidebar} />
+      <button type="button" class="scrim" aria-label="Close the list of chats" tabindex=${isListOpen.value ? 0 : -1}
+        onClick=${() => (isListOpen.value = false)}></button>
+      <main><${Chat} key=${shownChatId.value ?? 'new'} chatId=${shownChatId.value} /></main>
+    </div>
+    <${Notice} />
+    <${Dialog} />
+  `;
+}
+
+const Notice = () =>
+  notice.value &&
+  html`<div class="notice" role="alert">
+    <span>${notice.value}</span>
+    <${IconButton} name="close" label="Dismiss" onClick=${dismiss} />
+  </div>`;

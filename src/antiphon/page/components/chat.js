@@ -1,0 +1,115 @@
+// The chat that is shown: head, transcript, queue, composer.
+
+import { useEffect } from '../vendor/preact-hooks.js';
+import { stop, streamState, view } from '../chat.js';
+import { archive, chats, remove, rename, titleOf } from '../chats.js';
+import { notice, report } from '../notice.js';
+import { outbox } from '../outbox.js';
+import { isListOpen, show } from '../route.js';
+import { isBusy } from '../view.js';
+import { Composer } from './composer.js';
+import { Connection } from './connection.js';
+import { confirm, prompt } from './dialog.js';
+import { IconButton, html } from './html.js';
+import { Queue } from './queue.js';
+import { Transcript } from './transcript.js';
+
+const TITLE_CHARS_MAX = 256;
+
+export function Chat({ chatId }) {
+  const shown = chatId ? view.value : null;
+  const pending = outbox.value.filter((item) => item.chatId === chatId);
+  useEscape();
+  useDocumentTitle(chatId ? titleOf(shown?.chat ?? chats.value?.find((chat) => chat.id === chatId)) : 'New chat');
+  if (shown?.isDeleted || isGone()) return html`<${Head} chatId=${null} /><${Gone} />`;
+  const isEmpty = !chatId || (shown && !shown.messages.length && !pending.length && !isBusy(shown));
+  return html`
+    <${Head} chatId=${chatId} chat=${shown?.chat} />
+    ${isEmpty ? html`<${Welcome} />` : html`<${Transcript} view=${shown} pending=${pending} />`}
+    ${shown && html`<${Queue} queue=${shown.queue} />`}
+    <${Composer} chatId=${chatId} view=${shown} />
+  `;
+}
+
+const isGone = () => streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
+
+function useDocumentTitle(title) {
+  useEffect(() => {
+    document.title = `${title} · Antiphon`;
+  }, [title]);
+}
+
+// Escape stops the turn, unless it has something nearer to close (an editor stops its propagation).
+function useEscape() {
+  useEffect(() => {
+    const onKey = (event) => {
+      if (event.key !== 'Escape' || event.isComposing || document.querySelector('dialog[open]')) return;
+      if (isListOpen.peek()) isListOpen.value = false;
+      else stop();
+    };
+    addEventListener('keydown', onKey);
+    return () => removeEventListener('keydown', onKey);
+  }, []);
+}
+
+function Head({ chatId, chat }) {
+  const title = chatId ? titleOf(chat) : 'New chat';
+  return html`<header class="head">
+    <${IconButton} name="menu" label="List of chats" class="menu" onClick=${openList}
+      aria-expanded=${isListOpen.value} />
+    <div class="head-title">
+      <h1 title=${title}>${title}</h1>
+      ${chat?.model && html`<span class="model">${chat.model}</span>`}
+    </div>
+    <${Connection} />
+    ${chat && html`<${Actions} chat=${chat} />`}
+  </header>`;
+}
+
+function openList() {
+  isListOpen.value = true;
+  requestAnimationFrame(() => document.querySelector('.new-chat').focus());
+}
+
+function Actions({ chat }) {
+  const onRename = async () => {
+    const title = await prompt({
+      title: 'Rename this chat',
+      label: 'Title',
+      value: chat.title,
+      yes: 'Rename',
+      length_max: TITLE_CHARS_MAX,
+    });
+    if (title) report(() => rename(chat.id, title));
+  };
+  const onDelete = async () => {
+    const isSure = await confirm({
+      title: 'Delete this chat?',
+      text: `“${titleOf(chat)}” and all its messages will be gone for good.`,
+      yes: 'Delete',
+    });
+    if (isSure && (await report(() => remove(chat.id)))) show(null);
+  };
+  return html`<div class="row">
+    <${IconButton} name="pencil" label="Rename" onClick=${onRename} />
+    <${IconButton} name=${chat.archived ? 'restore' : 'archive'}
+      label=${chat.archived ? 'Take out of the archive' : 'Archive'}
+      onClick=${() => report(() => archive(chat.id, !chat.archived))} />
+    <${IconButton} name="trash" label="Delete" onClick=${onDelete} />
+  </div>`;
+}
+
+const Welcome = () => html`<div class="welcome">
+  <img src="/assets/icon.svg" alt="" width="48" height="48" />
+  <h2>What is it about?</h2>
+  <p>Write a message to begin. The answer goes on when you close this page, and is here when you come back.</p>
+</div>`;
+
+const Gone = () => html`<div class="welcome" data-testid="gone">
+  <h2>This chat is not here</h2>
+  <p>${streamState.value?.reason === 'refused' ? streamState.value.problem : 'It was deleted.'}</p>
+  <button type="button" class="primary" onClick=${() => {
+    notice.value = '';
+    show(null);
+  }}>New chat</button>
+</div>`;

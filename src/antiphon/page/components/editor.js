@@ -1,0 +1,41 @@
+// Changes the text of a message in its place. Escape closes it, Ctrl+Enter saves.
+
+import { useEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { html } from './html.js';
+
+/** `onSave(text)` gives whether it went well; then, or on cancel, `onClose()` is called. */
+export function Editor({ text, yes, hint, onSave, onClose }) {
+  const [value, setValue] = useState(text);
+  const [isBusy, setBusy] = useState(false);
+  const area = useRef(null);
+  useEffect(() => area.current.focus(), []);
+  const submit = async (event) => {
+    event?.preventDefault();
+    setBusy(true);
+    if (await onSave(value)) onClose();
+    else setBusy(false);
+  };
+  const onKeyDown = (event) => {
+    if (event.isComposing) return;
+    if (event.key === 'Escape') {
+      event.stopPropagation(); // here it closes the editor, elsewhere it stops the answer
+      onClose();
+    } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) submit(event);
+  };
+  const rows = Math.min(12, value.split('\n').length + 1);
+  return html`<form class="editor" onSubmit=${submit} onKeyDown=${onKeyDown}>
+    <textarea ref=${area} rows=${rows} aria-label="Text" value=${value}
+      onInput=${(event) => setValue(event.target.value)}></textarea>
+    <div class="row end">
+      ${hint && html`<span class="hint">${hint}</span>`}
+      <button type="button" onClick=${onClose}>Cancel</button>
+      <button class="primary" disabled=${isBusy || !value.trim()}>${yes}</button>
+    </div>
+  </form>`;
+}
+
+/** A content with new text: its parts of other kinds stay. */
+export function withText(content, text) {
+  const others = Array.isArray(content) ? content.filter((part) => part.type !== 'text') : [];
+  return others.length ? [{ type: 'text', text }, ...others] : text;
+}

@@ -1,0 +1,36 @@
+// htm bound to preact: templates instead of a build step.
+
+import { h } from '../vendor/preact.js';
+import htm from '../vendor/htm.js';
+
+export const html = htm.bind(h);
+
+/** Icons: one stroke each, 24 × 24. */
+const PATHS = {
+  menu: 'M4 7h16M4 12h16M4 17h16',
+  plus: 'M12 5v14M5 12h14',
+  send: 'M12 19V5M6 11l6-6 6 6',
+  stop: 'M7 7h10v10H7z',
+  pencil: 'M4 20l1-4L16 5l3 3L8 19zM14 7l3 3',
+  trash: 'M5 7h14M10 7V5h4v2M7 7l1 12h8l1-12',
+  archive: 'M4 5h16v4H4zM6 9v10h12V9M10 13h4',
+  restore: 'M4 5h16v4H4zM6 9v10h12V9M12 17v-5M10 14l2-2 2 2',
+  up: 'M6 15l6-6 6 6',
+  down: 'M6 9l6 6 6-6',
+  now: 'M13 5l6 7-6 7M5 5l6 7-6 7',
+  retry: 'M19 12a7 7 0 1 1-2-5M19 4v4h-4',
+  copy: 'M9 9h10v10H9zM5 15V5h10',
+  close: 'M6 6l12 12M18 6L6 18',
+  out: 'M14 5H5v14h9M10 12h10M17 9l3 3-3 3',
+};
+
+export const Icon = ({ name }) => html`
+  <svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=${PATHS[name]} /></svg>
+`;
+
+/** A button that is an icon; `label` is its name for everyone. */
+export const IconButton = ({ name, label, class: extra = '', ...rest }) => html`
+  <button type="button" class="icon-button ${extra}" aria-label=${label} title=${label} ...${rest}>
+    <${Icon} name=${name} />
+  </button>
+`;

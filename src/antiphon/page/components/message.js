@@ -1,0 +1,165 @@
+// One message: its parts, its marks, and what can be done with it.
+
+import { Component } from '../vendor/preact.js';
+import { useState } from '../vendor/preact-hooks.js';
+import { decideCall, editMessage, retry } from '../chat.js';
+import { textOf } from '../view.js';
+import { Editor, withText } from './editor.js';
+import { IconButton, html } from './html.js';
+import { Markdown } from './markdown.js';
+
+const JSON_CHARS_MAX = 20_000;
+
+/** `message`, or `isPreview` and the draft's `parts`; `live`: its tool calls that run now. Drawn again only when
+ *  one of these changed. */
+export class Message extends Component {
+  shouldComponentUpdate(next) {
+    return Object.keys({ ...this.props, ...next }).some((key) => next[key] !== this.props[key]);
+  }
+
+  render({ message, isPreview, parts, live, canRetry }) {
+    if (isPreview) return html`<${Answer} isPreview parts=${parts} />`;
+    if (message.role === 'user') return html`<${Question} message=${message} />`;
+    if (message.role === 'assistant') {
+      return html`<${Answer} message=${message} parts=${message.content ?? []} live=${live} canRetry=${canRetry} />`;
+    }
+    return html`<article class="message ${message.role}" ...${names(message)}>
+      ${(message.content ?? []).map((part) => html`<${Part} part=${part} />`)}
+    </article>`;
+  }
+}
+
+const names = (message) => ({ 'data-testid': 'message', 'data-role': message.role, 'data-id': message.id });
+
+function Question({ message }) {
+  const [isEditing, setEditing] = useState(false);
+  const text = textOf(message.content);
+  const others = (message.content ?? []).filter((part) => part.type !== 'text');
+  const save = (changed) => editMessage(message.id, withText(message.content, changed));
+  return html`<article class="message user" aria-label="You" ...${names(message)}>
+    ${
+      isEditing
+        ? html`<${Editor} text=${text} yes="Send again" hint="What follows it is replaced." onSave=${save}
+          onClose=${() => setEditing(false)} />`
+        : html`<div class="line">
+            <div class="actions"><${IconButton} name="pencil" label="Edit" onClick=${() => setEditing(true)} /></div>
+            <div class="bubble">${text}</div>
+          </div>
+          ${others.map((part) => html`<${Part} part=${part} />`)}`
+    }
+  </article>`;
+}
+
+function Answer({ message, parts, isPreview = false, live, canRetry }) {
+  const marks = isPreview
+    ? { 'data-testid': 'preview', 'data-role': 'assistant', 'aria-busy': 'true' }
+    : names(message);
+  return html`<article class="message assistant" aria-label="Answer" ...${marks}>
+    ${parts.map(
+      (part, index) => html`<${Part} key=${index} part=${part} live=${live}
+      isGrowing=${isPreview && index === parts.length - 1} />`,
+    )}
+    ${message?.dropped?.map((call) => html`<p class="meta">The unfinished call of ${call.tool_name} was dropped.</p>`)}
+    ${message?.interrupted && html`<p class="meta"><span class="tag" data-testid="interrupted">Interrupted</span></p>`}
+    ${
+      canRetry &&
+      html`<div class="actions">
+        <${IconButton} name="retry" label="Try again" onClick=${() => retry(message.turn_id)} />
+      </div>`
+    }
+  </article>`;
+}
+
+// --- parts ------------------------------------------------------------------------------------------
+
+function Part({ part, live, isGrowing }) {
+  switch (part.type) {
+    case 'text':
+      return html`<${Markdown} text=${part.text} isGrowing=${isGrowing} />`;
+    case 'reasoning':
+      return html`<details class="fold" data-testid="reasoning">
+        <summary>${isGrowing ? 'Thinking…' : 'Thoughts'}</summary>
+        <${Markdown} text=${part.text} isGrowing=${isGrowing} />
+      </details>`;
+    case 'tool-call':
+      return html`<${Call} part=${part} live=${live} isGrowing=${isGrowing} />`;
+    case 'tool-result':
+      return html`<details class="fold tool ${part.is_error ? 'is-error' : ''}" data-testid="tool-result">
+        <summary>${part.is_error ? 'Error' : 'Result'} of <code>${part.tool_name}</code>
+          <${Glimpse} value=${part.result} /></summary>
+        <pre tabindex="0">${pretty(part.result)}</pre>
+      </details>`;
+    case 'source':
+      return html`<p class="meta">Source: <${SourceLink} part=${part} /></p>`;
+    case 'file':
+      return html`<${File} part=${part} />`;
+    case 'file-reference':
+      return html`<details class="fold">
+        <summary>${part.file_name}, lines ${part.start_line} to ${part.end_line}</summary>
+        <pre tabindex="0">${part.content}</pre></details>`;
+    default:
+      return html`<p class="meta">A part this page does not know: ${part.type}</p>`;
+  }
+}
+
+function Call({ part, live, isGrowing }) {
+  const isRunning = live?.ids.has(part.tool_call_id);
+  const asked = isRunning && live.isAsked ? decisionOf(part, live.action) : null;
+  const state = asked ? 'waits' : isGrowing ? 'writing' : isRunning ? 'running' : '';
+  const progress = isRunning ? live.progress[part.tool_call_id] : '';
+  const args = part.args_text ?? part.args;
+  return html`<div>
+    <details class="fold tool" data-testid="tool-call" data-state=${state}>
+      <summary>Call of <code>${part.tool_name}</code> <${Glimpse} value=${args} />
+        ${state && html` <span class="tag">${state}</span>`}</summary>
+      <pre tabindex="0">${pretty(args)}</pre>
+    </details>
+    ${progress && html`<pre class="progress">${progress}</pre>`}
+    ${
+      asked === 'approval' &&
+      html`<div class="row" data-testid="approval">
+      <span>May it run?</span>
+      <button type="button" class="primary" onClick=${() => decideCall(part.tool_call_id, true)}>Approve</button>
+      <button type="button" onClick=${() => decideCall(part.tool_call_id, false)}>Deny</button>
+    </div>`
+    }
+    ${asked === 'result' && html`<p class="meta">A client of yours is to run this tool and send its result.</p>`}
+  </div>`;
+}
+
+// After a fresh look at a chat the open calls are not told apart; then approval is offered, and refused if it
+// does not fit.
+function decisionOf(part, action) {
+  if (!action) return 'approval';
+  return action.calls.find((call) => call.tool_call_id === part.tool_call_id)?.needs ?? null;
+}
+
+function SourceLink({ part }) {
+  const words = part.title || part.url;
+  if (!/^https?:/i.test(part.url)) return words;
+  return html`<a href=${part.url} rel="noopener noreferrer" target="_blank">${words}</a>`;
+}
+
+function File({ part }) {
+  const isShown = /^image\/(?:png|jpeg|gif|webp|avif)$/.test(part.media_type) && part.data;
+  if (isShown)
+    return html`<img class="file" src=${`data:${part.media_type};base64,${part.data}`} alt="Attached image" />`;
+  return html`<p class="meta">A file (${part.media_type || 'unknown type'})</p>`;
+}
+
+const Glimpse = ({ value }) => html`<span class="glimpse">${compact(value)}</span>`;
+
+const compact = (value) => (typeof value === 'string' ? value : (JSON.stringify(value) ?? '')).slice(0, 120);
+
+function pretty(value) {
+  let shown = value;
+  if (typeof value === 'string') {
+    try {
+      shown = JSON.parse(value);
+    } catch {
+      shown = value; // text, or JSON that is still being written
+    }
+  }
+  const text = typeof shown === 'string' ? shown : (JSON.stringify(shown, null, 2) ?? '');
+  return text.length > JSON_CHARS_MAX ? `${text.slice(0, JSON_CHARS_MAX)}\n… (${text.length} characters)` : text;
+}

@@ -1,0 +1,32 @@
+// Asks for the token where there is no session.
+
+import { useState } from '../vendor/preact-hooks.js';
+import { signIn, signInProblem } from '../session.js';
+import { Connection } from './connection.js';
+import { html } from './html.js';
+
+export function SignIn() {
+  const [token, setToken] = useState('');
+  const [isBusy, setBusy] = useState(false);
+  const submit = async (event) => {
+    event.preventDefault();
+    if (!token.trim()) return;
+    setBusy(true);
+    await signIn(token.trim());
+    setBusy(false);
+  };
+  return html`<main class="signin">
+    <form class="card" onSubmit=${submit} data-testid="sign-in">
+      <img src="/assets/icon.svg" alt="" width="40" height="40" />
+      <h1>Antiphon</h1>
+      <p>Sign in with your token. <code>antiphon serve</code> prints it, in the address after <code>#token=</code>.</p>
+      <label for="token">Token</label>
+      <input id="token" type="password" autocomplete="current-password" spellcheck=${false} value=${token}
+        aria-describedby="sign-in-problem" aria-invalid=${Boolean(signInProblem.value)}
+        onInput=${(event) => setToken(event.target.value)} autofocus />
+      <p id="sign-in-problem" class="problem" role="alert">${signInProblem.value}</p>
+      <button class="primary" disabled=${isBusy || !token.trim()}>${isBusy ? 'Signing in…' : 'Sign in'}</button>
+      <${Connection} />
+    </form>
+  </main>`;
+}

@@ -1,0 +1,180 @@
+// Markdown to sanitised HTML, block by block, so that a growing text renders only what changed.
+//
+// Raw HTML is shown as text. Images of other origins become links; only data: images are shown. What is left
+// passes DOMPurify with a short list of tags and attributes, and again the page's CSP.
+
+import DOMPurify from './vendor/purify.js';
+import { Lexer, Marked } from './vendor/marked.js';
+import { signal } from './vendor/signals.js';
+
+/** Longer text is shown as it is: parsing it anew in each frame would stall the page. */
+const MARKDOWN_CHARS_MAX = 200_000;
+const HIGHLIGHT_CHARS_MAX = 50_000;
+
+const TAGS = [
+  'a',
+  'blockquote',
+  'br',
+  'code',
+  'del',
+  'em',
+  'h1',
+  'h2',
+  'h3',
+  'h4',
+  'h5',
+  'h6',
+  'hr',
+  'img',
+  'input',
+  'li',
+  'ol',
+  'p',
+  'pre',
+  'span',
+  'strong',
+  'table',
+  'tbody',
+  'td',
+  'th',
+  'thead',
+  'tr',
+  'ul',
+];
+const ATTRIBUTES = [
+  'align',
+  'alt',
+  'checked',
+  'class',
+  'disabled',
+  'href',
+  'rel',
+  'src',
+  'start',
+  'target',
+  'title',
+  'type',
+];
+const SAFE_LINK = /^(?:https?:|mailto:|tel:|#|\.{0,2}\/)/i;
+// the highlighter's own, as in "hljs-title function_ inherited__"
+const HIGHLIGHT_CLASSES = /^hljs(?:-[\w-]+)?(?: [a-z]+_{1,2})*$/;
+const DATA_IMAGE = /^data:image\/(?:png|jpeg|gif|webp|avif|svg\+xml)[;,]/i;
+
+const escape = (text) =>
+  text.replace(/[&<>"']/g, (char) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' })[char]);
+
+// --- from Markdown to HTML --------------------------------------------------------------------------
+
+const marked = new Marked({
+  gfm: true,
+  breaks: true,
+  renderer: {
+    html: ({ raw }) => (/^<br\s*\/?>$/i.test(raw) ? '<br>' : escape(raw)),
+    link({ href, title, tokens }) {
+      return linkHtml(href, this.parser.parseInline(tokens), title);
+    },
+    image({ href, title, text }) {
+      if (!DATA_IMAGE.test(href)) return linkHtml(href, escape(text || href), title ?? 'image');
+      return `<img src="${escape(href)}" alt="${escape(text)}">`;
+    },
+    code: ({ text, lang }) => `<pre><code class="hljs">${highlighted(text, languageOf(lang))}</code></pre>`,
+  },
+});
+
+function linkHtml(href, inner, title) {
+  if (!SAFE_LINK.test(href)) return inner;
+  const titled = title ? ` title="${escape(title)}"` : '';
+  return `<a href="${escape(href)}" rel="noopener noreferrer" target="_blank"${titled}>${inner}</a>`;
+}
+
+const purify = DOMPurify(window);
+purify.addHook('uponSanitizeAttribute', (node, attribute) => {
+  const { attrName, attrValue } = attribute;
+  if (attrName === 'class') attribute.keepAttr = HIGHLIGHT_CLASSES.test(attrValue);
+  if (attrName === 'src') attribute.keepAttr = DATA_IMAGE.test(attrValue);
+});
+purify.addHook('afterSanitizeAttributes', (node) => {
+  if (node.tagName === 'A') {
+    node.setAttribute('target', '_blank');
+    node.setAttribute('rel', 'noopener noreferrer');
+  }
+  if (node.tagName === 'INPUT') node.setAttribute('disabled', ''); // the boxes of a task list
+});
+
+const sanitized = (html) =>
+  purify.sanitize(html, {
+    ALLOWED_TAGS: TAGS,
+    ALLOWED_ATTR: ATTRIBUTES,
+    ALLOW_DATA_ATTR: false,
+    ALLOW_ARIA_ATTR: false,
+  });
+
+// --- blocks -----------------------------------------------------------------------------------------
+
+/**
+ * Gives `split(text)`: the blocks of a text as `[{raw, token}]`. It remembers the last text: when the next one
+ * only adds to it, all blocks but the last are the same objects and only the rest is parsed.
+ */
+export function makeSplitter() {
+  let held = { text: '', blocks: [], links: {} };
+  return function split(text) {
+    if (text === held.text) return held.blocks;
+    if (text.length > MARKDOWN_CHARS_MAX) return [{ raw: text, token: { type: 'plain', text } }];
+    const kept = text.startsWith(held.text) ? held.blocks.slice(0, -1) : [];
+    const start = kept.reduce((sum, block) => sum + block.raw.length, 0);
+    const lexer = new Lexer(marked.defaults);
+    if (kept.length) Object.assign(lexer.tokens.links, held.links);
+    const tokens = lexer.lex(start ? text.slice(start) : text);
+    held = { text, blocks: [...kept, ...joined(tokens)], links: tokens.links };
+    return held.blocks;
+  };
+}
+
+// Blank lines go with the block before them: so the last block, which the next text may change, is never blank.
+function joined(tokens) {
+  const blocks = [];
+  for (const token of tokens) {
+    if (token.type === 'space' && blocks.length) blocks.at(-1).raw += token.raw;
+    else if (token.type === 'space' || token.type === 'def') blocks.push({ raw: token.raw, token: null });
+    else blocks.push({ raw: token.raw, token });
+  }
+  return blocks;
+}
+
+const rendered = new WeakMap();
+
+/** The sanitised HTML of a block that is no code block; computed once (and again when the highlighter has come). */
+export function blockHtml(token) {
+  let held = rendered.get(token);
+  if (held?.by !== highlighter.value) {
+    held = { by: highlighter.value, html: sanitized(marked.parser([token])) };
+    rendered.set(token, held);
+  }
+  return held.html;
+}
+
+// --- code -------------------------------------------------------------------------------------------
+
+/** The highlighter, loaded when the first code block wants it. */
+export const highlighter = signal(null);
+let isAsked = false;
+
+function ask() {
+  if (isAsked) return;
+  isAsked = true;
+  import('./vendor/highlight.js').then((module) => (highlighter.value = module.default));
+}
+
+export const languageOf = (info) =>
+  (info ?? '')
+    .trim()
+    .split(/[\s,{]/)[0]
+    .toLowerCase();
+
+/** Code as HTML; highlighted when its language is known and `highlighter` has come. */
+export function highlighted(code, language) {
+  if (!language || code.length > HIGHLIGHT_CHARS_MAX) return escape(code);
+  ask();
+  const known = highlighter.value?.getLanguage(language);
+  return known ? sanitized(highlighter.value.highlight(code, { language, ignoreIllegals: true }).value) : escape(code);
+}

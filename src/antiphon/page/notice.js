@@ -1,0 +1,21 @@
+// What went wrong lately, said once in a place of its own.
+
+import { signal } from './vendor/signals.js';
+import { ApiError, NetworkError } from './api.js';
+
+/** The sentence that is shown; '' for none. */
+export const notice = signal('');
+
+export const dismiss = () => (notice.value = '');
+
+/** Runs `action`; a refusal or a lost connection becomes the notice. Gives whether it went well. */
+export async function report(action) {
+  try {
+    await action();
+    return true;
+  } catch (error) {
+    if (!(error instanceof ApiError) && !(error instanceof NetworkError)) throw error;
+    if (error.status !== 401) notice.value = error.message; // a 401 shows the sign-in form
+    return false;
+  }
+}

@@ -1,0 +1,87 @@
+// Messages on their way. Each has an id of its own, so that it may be sent again until it is answered, also
+// after a reload, and still arrives once.
+
+import { signal } from './vendor/signals.js';
+import { path, randomId, requestUntilAnswered } from './api.js';
+import { remember } from './chats.js';
+import { notice } from './notice.js';
+import { show, shownChatId } from './route.js';
+import { load, save } from './storage.js';
+import { unsentText } from './unsent.js';
+
+/** {id, chatId, isNew, text, when_busy, problem?, seq?}: `seq` is set once the server has taken it. */
+export const outbox = signal(load('outbox', []));
+
+export function send(chatId, text, when_busy) {
+  const item = { id: randomId(), chatId: chatId ?? randomId(), isNew: !chatId, text, when_busy };
+  put([...outbox.peek(), item]);
+  if (item.isNew) show(item.chatId);
+  deliver(item);
+}
+
+/** Sends again what a reload has cut off. */
+export function resumeOutbox() {
+  for (const item of outbox.peek()) if (!item.seq && !underway.has(item.id)) deliver(item);
+}
+
+/** Forgets what the view shows by now: up to its seq, or by the client's id. */
+export function clearArrived(chatId, view) {
+  const has = new Set([...view.messages, ...view.queue].map((message) => message.client_message_id));
+  const isHere = (item) => item.chatId === chatId && ((item.seq && item.seq <= view.seq) || has.has(item.id));
+  if (outbox.value.some(isHere)) put(outbox.value.filter((item) => !isHere(item)));
+}
+
+/** Takes a message back that no server has confirmed; its text returns to the composer. */
+export function giveUp(item) {
+  put(outbox.peek().filter((other) => other.id !== item.id));
+  returnText(item);
+}
+
+const underway = new Set();
+const lines = new Map(); // by chat: the last delivery, behind which the next one waits, so that order is kept
+
+function deliver(item) {
+  underway.add(item.id);
+  const before = lines.get(item.chatId) ?? Promise.resolve();
+  lines.set(
+    item.chatId,
+    before.then(() => deliverNow(item)),
+  );
+}
+
+async function deliverNow(item) {
+  const isWanted = () => outbox.peek().some((other) => other.id === item.id);
+  const onDelay = (error) => change(item.id, { problem: error.message });
+  try {
+    const answer = await requestUntilAnswered('POST', ...requestOf(item), { isWanted, onDelay });
+    change(item.id, { seq: answer.seq, problem: undefined });
+    if (item.isNew) remember([answer]);
+  } catch (error) {
+    if (!isWanted()) return;
+    change(item.id, { problem: error.message });
+    if (error.status === 401) return; // goes on after signing in
+    notice.value = error.message;
+    giveUp(item);
+  } finally {
+    underway.delete(item.id);
+  }
+}
+
+function requestOf({ id, chatId, isNew, text, when_busy }) {
+  if (isNew) return ['/chats', { id: chatId, content: text }];
+  return [path('chats', chatId, 'messages'), { content: text, when_busy, client_message_id: id }];
+}
+
+function returnText(item) {
+  const place = item.isNew ? null : item.chatId;
+  const typed = unsentText(place);
+  typed.value = [item.text, typed.peek()].filter(Boolean).join('\n\n');
+  if (item.isNew && shownChatId.peek() === item.chatId) show(null, { replace: true });
+}
+
+const change = (id, changes) => put(outbox.peek().map((item) => (item.id === id ? { ...item, ...changes } : item)));
+
+function put(items) {
+  outbox.value = items;
+  save('outbox', items);
+}

@@ -1,0 +1,37 @@
+// Whether this browser is signed in. The token is only ever handed to POST /session; then a cookie does it.
+
+import { signal } from './vendor/signals.js';
+import { ApiError, request, whenSignedOut } from './api.js';
+
+/** 'checking' | 'in' | 'out' */
+export const session = signal('checking');
+export const signInProblem = signal('');
+
+whenSignedOut(() => (session.value = 'out'));
+
+/** Signs in with the token of the address (#token=…), which is removed from it, or by the cookie there is. */
+export async function startSession() {
+  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  if (!token) return void (session.value = 'in'); // the first answer tells: 401 signs out
+  history.replaceState(null, '', location.pathname + location.search);
+  await signIn(token);
+}
+
+export async function signIn(token) {
+  signInProblem.value = '';
+  try {
+    await request('POST', '/session', { token });
+    session.value = 'in';
+  } catch (error) {
+    session.value = 'out';
+    const isWrong = error instanceof ApiError && [401, 422].includes(error.status);
+    signInProblem.value = isWrong ? 'This token is not valid.' : error.message;
+  }
+}
+
+/** Ends the session; nothing typed or sent here stays in the tab. */
+export async function signOut() {
+  await request('DELETE', '/session');
+  sessionStorage.clear();
+  location.replace('/');
+}

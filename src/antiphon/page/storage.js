@@ -1,0 +1,23 @@
+// What outlives a reload of this tab: unsent text and messages on their way. JSON in sessionStorage, or in
+// memory where the browser keeps none (blocked, or full).
+
+const memory = new Map();
+
+export function load(key, otherwise) {
+  try {
+    return JSON.parse(sessionStorage.getItem(`antiphon.${key}`)) ?? memory.get(key) ?? otherwise;
+  } catch {
+    return memory.get(key) ?? otherwise;
+  }
+}
+
+export function save(key, value) {
+  const isEmpty = value === '' || value === null || value.length === 0;
+  try {
+    if (isEmpty) sessionStorage.removeItem(`antiphon.${key}`);
+    else sessionStorage.setItem(`antiphon.${key}`, JSON.stringify(value));
+    memory.delete(key);
+  } catch {
+    memory.set(key, value);
+  }
+}

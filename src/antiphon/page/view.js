@@ -1,0 +1,283 @@
+// What a viewer shows: the fold of a chat's events (facts, deltas, resync, caught_up). Pure: no clock, no I/O.
+//
+// A view is never changed in place. `apply(view, event)` gives the next view, the same view for an event
+// that adds nothing (stale, unknown, ping), or GAP: something is missing, read again from the last cursor.
+
+export const GAP = Symbol('gap');
+
+const IDLE = new Set(['waiting', 'error']);
+
+export function emptyView() {
+  return {
+    chat: {},
+    seq: 0,
+    status: 'waiting',
+    turnId: null,
+    lastTurnId: null,
+    lastError: null, // why the last turn failed: {message, kind?, retryable?}
+    messages: [], // ascending by id
+    hasMore: false, // earlier messages exist
+    queue: [], // steering, then promoted, then the rest: the order of delivery
+    preview: openDraft(0),
+    // who works on the turn: 'worker' | 'nobody' | 'lost' | 'released' | 'unknown' (a resync does not say)
+    holder: 'unknown',
+    retry: null, // the last retry_scheduled that still waits
+    action: null, // {calls, deadline} that wait for people or clients
+    isCaughtUp: false,
+    isDeleted: false,
+  };
+}
+
+function openDraft(draft) {
+  return { draft, position: 0, parts: [], call: null, progress: {} };
+}
+
+export const isBusy = (view) => !IDLE.has(view.status);
+
+export function apply(view, event) {
+  if (event.type === 'resync') return fromResync(event);
+  if (event.type === 'caught_up') return view.isCaughtUp ? view : { ...view, isCaughtUp: true };
+  if (event.type === 'delta') return applyDelta(view, event);
+  if (typeof event.seq === 'number') return applyFact(view, event);
+  return view;
+}
+
+/** Adds an earlier page of messages, as `GET /chats/{id}/messages?before_id=` gives it. */
+export function withEarlier(view, page) {
+  const first = view.messages[0]?.id ?? Infinity;
+  const earlier = page.messages.filter((message) => message.id < first);
+  return { ...view, messages: [...earlier, ...view.messages], hasMore: page.has_more };
+}
+
+function fromResync({ chat, messages, has_more, queued_messages, open_draft }) {
+  const preview = openDraft(open_draft?.draft ?? chat.draft);
+  for (const { part_index, ...part } of open_draft?.parts ?? []) extend(preview, part_index, part, 0);
+  preview.position = open_draft?.to ?? 0;
+  return {
+    ...emptyView(),
+    chat,
+    seq: chat.seq,
+    status: chat.status,
+    turnId: chat.turn_id ?? null,
+    lastTurnId: messages.findLast((message) => message.turn_id)?.turn_id ?? null,
+    lastError: chat.status === 'error' ? { message: chat.last_error || 'The last turn failed.' } : null,
+    messages,
+    hasMore: has_more,
+    queue: sortedQueue(queued_messages ?? []),
+    preview,
+  };
+}
+
+// --- deltas -----------------------------------------------------------------------------------------
+
+function applyDelta(view, { draft, from, to, part_index, part }) {
+  const { preview } = view;
+  if (draft < preview.draft) return view;
+  if (draft > preview.draft || from > preview.position) return GAP;
+  if (to <= preview.position) return view;
+  const next = { ...preview, position: to };
+  extend(next, part_index, part, preview.position - from);
+  return { ...view, preview: next, retry: null };
+}
+
+/** Adds a delta's part to a preview of our own. A tool call's arguments grow as `args_text`. */
+function extend(preview, index, part, overlap) {
+  const held = preview.parts[index];
+  const put = (value) => (preview.parts = Object.assign([...preview.parts], { [index]: value }));
+  switch (part.type) {
+    case 'call-started':
+      preview.call = part;
+      break;
+    case 'text':
+    case 'reasoning':
+      put({ type: part.type, text: (held?.text ?? '') + dropCodePoints(part.text, overlap) });
+      break;
+    case 'tool-call':
+      put({ ...part, args_text: '' });
+      break;
+    case 'tool-call-args':
+      put({ ...held, args_text: (held?.args_text ?? '') + dropCodePoints(part.args_delta, overlap) });
+      break;
+    case 'tool-progress': {
+      const said = preview.progress[part.tool_call_id] ?? '';
+      preview.progress = { ...preview.progress, [part.tool_call_id]: said + part.text };
+      break;
+    }
+    // a kind of a later version: the position moves on, nothing is shown
+  }
+}
+
+/** `text` without its first `count` code points (a position counts code points, a string UTF-16 units). */
+export function dropCodePoints(text, count) {
+  let index = 0;
+  for (let left = count; left > 0 && index < text.length; left--) {
+    index += text.codePointAt(index) > 0xffff ? 2 : 1;
+  }
+  return text.slice(index);
+}
+
+// --- facts ------------------------------------------------------------------------------------------
+
+function applyFact(view, fact) {
+  if (fact.seq <= view.seq) return view;
+  if (fact.seq > view.seq + 1 && fact.type !== 'chat_deleted') return GAP; // of a deleted chat only that is left
+  const next = { ...view, ...(CHANGES[fact.type]?.(view, fact) ?? {}) };
+  next.seq = fact.seq;
+  next.status = fact.status ?? view.status;
+  next.chat = { ...next.chat, status: next.status, seq: fact.seq, queue_length: next.queue.length };
+  if (fact.draft !== undefined && fact.draft !== view.preview.draft) {
+    next.preview = openDraft(fact.draft);
+    next.retry = fact.type === 'retry_scheduled' ? next.retry : null;
+  }
+  if (!isBusy(next)) Object.assign(next, { turnId: null, retry: null, holder: 'nobody' });
+  if (next.status !== 'error') next.lastError = null;
+  if (next.status !== 'requires_action') next.action = null;
+  return next;
+}
+
+const CHANGES = {
+  chat_created: (view, fact) => ({ chat: { ...view.chat, title: fact.title ?? '', model: fact.model ?? '' } }),
+  message_appended: messageAppended,
+  message_queued: (view, { queued_message, when_busy }) => ({
+    queue: sortedQueue([...view.queue, { when_busy, ...queued_message }]),
+  }),
+  queued_message_edited: (view, { queued_id, content }) => ({
+    queue: view.queue.map((item) => (item.id === queued_id ? { ...item, content } : item)),
+  }),
+  queued_message_deleted: (view, { queued_id }) => ({ queue: without(view.queue, queued_id) }),
+  queue_moved: (view, { queued_id, before }) => ({ queue: movedQueue(view.queue, queued_id, before) }),
+  queued_message_promoted: (view, { queued_id }) => ({ queue: promotedQueue(view.queue, queued_id) }),
+  history_truncated: (view, { from_message_id }) => ({
+    messages: view.messages.filter((message) => message.id < from_message_id),
+  }),
+  attempt_started: () => ({ holder: 'worker' }),
+  attempt_released: () => ({ holder: 'released' }),
+  attempt_lost: () => ({ holder: 'lost' }),
+  retry_scheduled: (view, fact) => ({ retry: fact }),
+  action_required: (view, { calls, deadline }) => ({ action: { calls, deadline }, holder: 'nobody' }),
+  action_resolved: (view, { tool_call_id }) => ({ action: withoutCall(view.action, tool_call_id) }),
+  turn_restarted: (view, { turn_id }) => ({ turnId: turn_id, lastTurnId: turn_id, holder: 'nobody' }),
+  turn_ended: (view, { turn_id, outcome, error }) => ({
+    turnId: null,
+    lastTurnId: turn_id,
+    holder: 'nobody',
+    lastError: outcome === 'failed' ? asError(error) : null,
+  }),
+  title_changed: (view, { title }) => ({ chat: { ...view.chat, title } }),
+  labels_changed: (view, { labels }) => ({ chat: { ...view.chat, labels } }),
+  pin_changed: (view, { pin_order }) => ({ chat: { ...view.chat, pin_order } }),
+  model_changed: (view, { model }) => ({ chat: { ...view.chat, model } }),
+  archived: (view) => ({ chat: { ...view.chat, archived: true } }),
+  unarchived: (view) => ({ chat: { ...view.chat, archived: false } }),
+  chat_deleted: () => ({ ...emptyView(), isDeleted: true }),
+};
+
+function messageAppended(view, fact) {
+  const { message, queued_id } = fact;
+  const changes = queued_id ? { queue: without(view.queue, queued_id) } : {};
+  if (message.role === 'user') {
+    Object.assign(changes, { turnId: message.turn_id, lastTurnId: message.turn_id });
+    if (message.turn_id === message.id) changes.holder = 'nobody';
+  }
+  if (fact.hidden_by) return changes; // a later fact takes it back; its content is gone
+  const closed = fact.closes?.draft;
+  changes.messages = [...view.messages, closed ? { ...message, draft: closed } : message];
+  return changes;
+}
+
+const asError = (error) => (error && typeof error === 'object' ? error : { message: error || 'The last turn failed.' });
+
+function withoutCall(action, tool_call_id) {
+  return action && { ...action, calls: action.calls.filter((call) => call.tool_call_id !== tool_call_id) };
+}
+
+// --- the queue --------------------------------------------------------------------------------------
+
+const without = (queue, id) => queue.filter((item) => item.id !== id);
+
+/** The part of the queue a message stands in: 0 steering, 1 promoted, 2 the rest. It moves only within it. */
+export function partOfQueue(item) {
+  if (item.promoted || item.when_busy === 'interrupt') return 1;
+  return item.when_busy === 'steer' ? 0 : 2;
+}
+
+// Array.prototype.sort is stable: within its part each keeps its place.
+const sortedQueue = (queue) => [...queue].sort((a, b) => partOfQueue(a) - partOfQueue(b));
+
+function promotedQueue(queue, id) {
+  const item = queue.find((other) => other.id === id);
+  if (!item || partOfQueue(item) === 1) return queue;
+  return sortedQueue([...without(queue, id), { ...item, promoted: true }]);
+}
+
+function movedQueue(queue, id, before) {
+  const item = queue.find((other) => other.id === id);
+  if (!item) return queue;
+  const rest = without(queue, id);
+  const place = before === null || before === undefined ? rest.length : rest.findIndex((x) => x.id === before);
+  return sortedQueue(rest.toSpliced(place < 0 ? rest.length : place, 0, item));
+}
+
+/** `before` for the move of a queued message one place up (-1) or down (+1); undefined where it cannot go. */
+export function moveTarget(queue, id, step) {
+  const item = queue.find((other) => other.id === id);
+  const part = queue.filter((other) => partOfQueue(other) === partOfQueue(item));
+  const place = part.indexOf(item) + step;
+  if (place < 0 || place >= part.length) return undefined;
+  return step < 0 ? part[place].id : (part[place + 1]?.id ?? null);
+}
+
+// --- words ------------------------------------------------------------------------------------------
+
+const KIND_WORDS = {
+  rate_limit: 'Rate limited',
+  overloaded: 'The model is overloaded',
+  timeout: 'The model took too long',
+  network: 'The model could not be reached',
+  server: 'The model service failed',
+};
+
+/** One honest sentence on what a busy chat waits for, or '' when there is nothing to say.
+ *  `retryLeft_s` is how long a scheduled retry still has to wait. */
+export function waitingWords(view, retryLeft_s = 0) {
+  if (view.status === 'interrupting') return 'Stopping…';
+  if (view.status === 'requires_action') return actionWords(view.action);
+  if (view.status !== 'running') return '';
+  if (view.retry) return retryWords(view.retry, retryLeft_s);
+  if (view.holder === 'lost') return 'The worker was lost; another goes on.';
+  if (view.holder === 'released') return 'Handed over; another worker goes on.';
+  if (view.holder === 'nobody') return 'Waiting for a worker…';
+  const tools = runningCalls(view).map((call) => call.tool_name);
+  if (tools.length) return `Running ${tools.join(', ')}…`;
+  const shown = view.preview.parts.filter(Boolean);
+  if (!shown.length) return view.preview.call ? 'Waiting for the model’s first words…' : 'Working…';
+  return shown.at(-1).type === 'reasoning' ? 'Thinking…' : '';
+}
+
+function retryWords(retry, left_s) {
+  const what = KIND_WORDS[retry.kind] ?? retry.error ?? 'The model failed';
+  const when = left_s > 0 ? `trying again in ${Math.ceil(left_s)} s` : 'trying again';
+  return `${what}, ${when} (try ${retry.tries + 1}).`;
+}
+
+function actionWords(action) {
+  if (action?.calls.every((call) => call.needs === 'result')) return 'Waiting for a tool’s result from a client.';
+  return 'Waiting for your decision.';
+}
+
+/** The tool calls of the last answer that have no result yet. */
+export function runningCalls(view) {
+  const last = view.messages.findLastIndex((message) => message.role === 'assistant');
+  if (last < 0) return [];
+  const later = view.messages.slice(last + 1).flatMap((message) => message.content ?? []);
+  const done = new Set(later.map((part) => part.tool_call_id));
+  return (view.messages[last].content ?? []).filter(
+    (part) => part.type === 'tool-call' && !done.has(part.tool_call_id),
+  );
+}
+
+/** The text parts of a content, joined by newlines. */
+export function textOf(content) {
+  if (typeof content === 'string') return content;
+  return (content ?? []).flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n');
+}

@@ -1,0 +1,21 @@
+"""The page's pure modules are tested in their own language, by node's test runner."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).with_name("view_test.mjs")
+
+
+def test_the_fold_of_the_page_shows_what_the_events_say() -> None:
+    node = shutil.which("node")
+    if node is None and "CI" not in os.environ:
+        pytest.skip("node is not installed")
+    assert node, "CI must have node"
+    done = subprocess.run([node, "--test", str(TESTS)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
