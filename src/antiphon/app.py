@@ -1,0 +1,232 @@
+"""From options to a running instance, in one async context manager; also the way to embed one.
+
+async with open_instance(agent=my_agent, data="./data") as antiphon:
+    app.mount("/chat", antiphon.asgi)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from antiphon.bus.memory import MemoryBus
+from antiphon.chats.drafts import LiveDrafts
+from antiphon.chats.owned import OwnedChats
+from antiphon.chats.recovery import Recovery
+from antiphon.chats.service import Service
+from antiphon.chats.tokens import Tokens
+from antiphon.chats.watch import Watch
+from antiphon.clock import RandomIds, SystemClock
+from antiphon.config import Options
+from antiphon.edge.http import HttpDoor
+from antiphon.lockfile import LockFile, claim_data
+from antiphon.observe import METRICS
+from antiphon.ports import Bus, Clock, Ids, Model, Store
+from antiphon.store.memory import MemoryStore
+from antiphon.store.sqlite import open_sqlite_store
+from antiphon.worker.agent import Agent, as_agent, load_agent
+from antiphon.worker.attempt import Environment, Limits
+from antiphon.worker.history import Histories
+from antiphon.worker.loop import Worker
+from antiphon.worker.models.registry import make_model
+
+STALL_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Instance:
+    """A running server without sockets: `chats` to command, `watch` to follow, `asgi` to serve or mount."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        store: Store,
+        bus: Bus,
+        ids: Ids,
+        agent: Any,
+        lock: LockFile | None,
+    ) -> None:
+        self.options = options
+        self.instance_id = ids.uuid() if lock is None else lock.instance_id
+        self.store = store
+        self.started_at = store.clock.now_us()
+        self._models: dict[str, Model] = {}
+        self.service = Service(store=store, bus=bus, ids=ids)
+        self.drafts = LiveDrafts()
+        self.watch = Watch(service=self.service, bus=bus, drafts=self.drafts, watchers_max=options.watchers_max)
+        self.tokens = Tokens(store=store, bus=bus, ids=ids)
+        self.worker = Worker(
+            self._environment(agent, bus), instance_id=self.instance_id, concurrency=options.concurrency
+        )
+        self.recovery = Recovery(
+            service=self.service,
+            instance_id=self.instance_id,
+            is_own=self.worker.runs,
+            keep_lost=options.on_worker_lost == "keep",
+        )
+        self.service.claimer = self.worker
+        self.asgi = HttpDoor(self)
+        self.owner_id = ""
+        self.is_ready = False
+        self.is_stopping = False
+        self.stalled_at = 0.0
+
+    @property
+    def chats(self) -> OwnedChats:
+        """The admin's chats."""
+        return OwnedChats(self.service, self.owner_id)
+
+    def problems(self) -> list[str]:
+        """What is degraded, in words (readiness, log); empty when all is well."""
+        found = []
+        if not self.is_ready:
+            found.append("starting")
+        if self.is_stopping:
+            found.append("stopping")
+        for name, error in (
+            ("store", getattr(self.store, "last_error", None)),
+            ("poll", self.watch.poll_error),
+            ("leases", self.worker.renew_error),
+            ("recovery", self.recovery.error),
+        ):
+            if error:
+                found.append(f"{name}: {error}")
+        if self.stalled_at and asyncio.get_running_loop().time() - self.stalled_at < 5:
+            found.append("the event loop stood still")
+        return found
+
+    def model(self, name: str) -> Model:
+        """The model of that name, made once."""
+        name = name or self.options.model
+        if name not in self._models:
+            self._models[name] = make_model(name, env=os.environ)
+        return self._models[name]
+
+    def _environment(self, agent: Any, bus: Bus) -> Environment:
+        tools = {tool.name: tool for tool in agent.tools} if isinstance(agent, Agent) else {}
+        for tool in self.options.tools:
+            tools.setdefault(tool.name, tool)
+        return Environment(
+            service=self.service,
+            bus=bus,
+            drafts=self.drafts,
+            histories=Histories(self.service),
+            agent=as_agent(agent, self.model),
+            tools=tools,
+            limits=Limits(),
+            random=random.Random(),
+            config=self.options.config,
+            default_model=(agent.model if isinstance(agent, Agent) and isinstance(agent.model, str) else "")
+            or self.options.model,
+        )
+
+    # --- its life
+
+    async def start(self) -> None:
+        """Owners and tokens, and what an earlier process left."""
+        self.owner_id = await self.store.create_owner("admin", is_admin=True)
+        if await self.store.owner_count() > 1:
+            self.watch.owner_watchers_max = self.options.owner_watchers_max
+        lost = await self.recovery.take_over()
+        if lost:
+            log.info("took_over", attempts=lost)
+        self.is_ready = True
+
+    async def run(self) -> None:
+        """Everything that goes on in the background, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.watch.run())
+            tasks.create_task(self.worker.run())
+            tasks.create_task(self.recovery.run())
+            tasks.create_task(self._check_forever())
+            tasks.create_task(self._watch_loop())
+
+    async def _check_forever(self) -> None:
+        """A failed write is noticed when it heals, too, though nobody writes."""
+        while True:
+            await asyncio.sleep(2)
+            if getattr(self.store, "last_error", None):
+                with contextlib.suppress(Exception):
+                    await self.store.check()
+
+    async def _watch_loop(self) -> None:
+        """Notice when the event loop stood still."""
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(0.25)
+            late_s = loop.time() - before - 0.25
+            if late_s > STALL_S:
+                METRICS.stalls.inc()
+                self.stalled_at = loop.time()
+                log.warning("loop_stalled", seconds=round(late_s, 2))
+
+    async def stop(self) -> None:
+        """Drain, say good-bye to the watchers. Doors close after this."""
+        self.is_stopping = True
+        await self.worker.drain(self.options.drain_s)
+        self.watch.end_all("shutdown", 500)
+
+    async def aclose(self) -> None:
+        await self.service.aclose()
+        self.watch.close()
+        self.worker.close()
+        for model in self._models.values():
+            await model.aclose()
+        await self.store.aclose()
+
+
+@contextlib.asynccontextmanager
+async def open_instance(
+    *,
+    agent: Any = None,
+    data: str | os.PathLike[str] | None = None,
+    store: Store | None = None,
+    bus: Bus | None = None,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    **options: Any,
+) -> AsyncIterator[Instance]:
+    """A running instance on the data directory `data` (None: in memory, gone with the process).
+
+    `agent` is an `Agent`, a function that yields, or `file.py:name`; None is the built-in agent. The other
+    options are those of `antiphon serve`. Raises `errors.Unavailable` if another process holds the directory.
+    """
+    settings = Options.make(options)
+    ids, clock = ids or RandomIds(), clock or SystemClock()
+    if isinstance(agent, str):
+        agent = load_agent(agent)
+    async with contextlib.AsyncExitStack() as stack:
+        lock = None
+        if data is not None and store is None:
+            lock = stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
+            store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
+        instance = Instance(
+            settings,
+            store=store or MemoryStore(clock=clock),
+            bus=bus or MemoryBus(),
+            ids=ids,
+            agent=agent if agent is not None else Agent(),
+            lock=lock,
+        )
+        stack.push_async_callback(instance.aclose)
+        await instance.start()
+        background = asyncio.create_task(instance.run())
+        try:
+            yield instance
+        finally:
+            if not instance.is_stopping:
+                await instance.stop()
+            background.cancel()
+            await asyncio.wait({background})
+            if not background.cancelled() and background.exception() is not None:
+                log.error("background_failed", exc_info=background.exception())

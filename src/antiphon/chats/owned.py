@@ -1,0 +1,219 @@
+"""An owner's chats: every people's command and read, authorised in one place.
+
+A chat of another owner is `NotFound`, just like one that does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.chats.line import Done, Request
+from antiphon.chats.service import Service
+from antiphon.core import commands as c
+from antiphon.core.draft import replace_surrogates
+from antiphon.core.facts import Entry
+from antiphon.core.model import Chat, Outcome, Queued, Status, WhenBusy
+from antiphon.core.parts import Part, Text
+from antiphon.core.values import Value
+from antiphon.errors import Invalid, NotFound, TooLarge
+from antiphon.ports import Listed
+from antiphon.wire.codec import encode_content
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+TITLE_MAX = 256
+LABELS_MAX = 64
+LABEL_MAX = 256
+SYSTEM_MAX = 256 * 1024
+MODEL_MAX = 256
+PAGE = 50
+PAGE_MAX = 1_000
+
+Content = str | Sequence[Part]
+
+
+class Page(Value):
+    """A page of history with what waits: `queued` are the queued messages with their content."""
+
+    messages: tuple[Entry, ...]
+    queued: tuple[tuple[Queued, bytes | None], ...]
+    has_more: bool
+
+
+class OwnedChats:
+    """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
+
+    def __init__(self, service: Service, owner_id: str) -> None:
+        self._service = service
+        self.owner_id = owner_id
+
+    # --- chats
+
+    async def create(
+        self,
+        *,
+        chat_id: str,
+        content: Content | None = None,
+        title: str = "",
+        model: str = "",
+        system: str = "",
+        labels: dict[str, str] | None = None,
+        is_named: bool = True,
+    ) -> Done:
+        """Create a chat; with content its first turn starts. `is_named`: the id is the client's, a repeat is
+        answered and another body a conflict."""
+        title, model, labels = clean_title(title), clean_model(model), clean_labels(labels or {})
+        body = make_content(content) if content is not None else b""
+        command = c.CreateChat(
+            owner_id=self.owner_id, content=body, title=title, model=model, system=clean_system(system), labels=labels
+        )
+        digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id)
+        request = Request(client_id="", body_hash=digest) if is_named else None
+        return await self._service.execute(chat_id, command, request=request)
+
+    async def get(self, chat_id: str) -> Chat:
+        chat = await self._service.chat(chat_id)
+        if chat is None or chat.owner_id != self.owner_id or chat.is_deleted:
+            raise NotFound
+        return chat
+
+    async def list(
+        self,
+        *,
+        archived: bool | None = False,
+        label: tuple[str, str] | None = None,
+        title: str = "",
+        limit: int = PAGE,
+        after: tuple[int, str] | None = None,
+    ) -> tuple[Listed, ...]:
+        return await self._service.store.list_chats(
+            self.owner_id, archived=archived, label=label, title=title, limit=limit, after=after
+        )
+
+    async def change(self, chat_id: str, *commands: c.Command) -> Done:
+        """Any people's commands, all in one append."""
+        await self._own(chat_id)
+        return await self._service.execute(chat_id, *commands)
+
+    # --- messages
+
+    async def send(
+        self,
+        chat_id: str,
+        content: Content,
+        *,
+        when_busy: WhenBusy = WhenBusy.QUEUE,
+        client_message_id: str = "",
+        model: str = "",
+    ) -> Done:
+        """Append or queue a message. With a client_message_id a repeat is given the first answer."""
+        await self._own(chat_id)
+        body, model = make_content(content), clean_model(model)
+        request = None
+        if client_message_id:
+            check_client_id(client_message_id)
+            digest = _hash(body, when_busy.value, model)
+            request = Request(client_id=client_message_id, body_hash=digest)
+        command = c.SendMessage(
+            content=body, when_busy=when_busy, client_message_id=client_message_id, model=model, by=self.owner_id
+        )
+        return await self._service.execute(chat_id, command, request=request)
+
+    async def edit(self, chat_id: str, message_id: int, content: Content, *, clear_queue: bool = False) -> Done:
+        command = c.EditMessage(
+            message_id=message_id,
+            content=make_content(content),
+            target=None,
+            clear_queue=clear_queue,
+            by=self.owner_id,
+        )
+        return await self.change(chat_id, command)
+
+    async def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> tuple[bool, int]:
+        """(whether that turn is being or was just stopped, seq of the fact that says so else the chat's last)."""
+        done = await self.change(chat_id, c.Interrupt(turn_id=turn_id, clear_queue=clear_queue, by=self.owner_id))
+        chat = done.chat
+        is_stopping = chat.status is Status.INTERRUPTING and chat.turn_id == turn_id
+        was_stopped = chat.last_turn_id == turn_id and chat.last_outcome is Outcome.INTERRUPTED
+        interrupted = turn_id > 0 and (is_stopping or (was_stopped and chat.turn_id != turn_id))
+        return interrupted, (chat.interrupt_seq if interrupted and chat.interrupt_seq else chat.seq)
+
+    async def messages(self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int = PAGE) -> Page:
+        chat = await self.get(chat_id)
+        store = self._service.store
+        limit = min(limit, PAGE_MAX)
+        messages, has_more = await store.read_messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+        waiting = (*chat.steering, *chat.queue)
+        contents = await store.read_contents(chat_id, [item.content_seq for item in waiting]) if waiting else {}
+        queued = tuple((item, contents.get(item.content_seq)) for item in waiting)
+        return Page(messages=messages, queued=queued, has_more=has_more)
+
+    async def _own(self, chat_id: str) -> None:
+        """Deleted chats pass: their receipts still answer repeats."""
+        chat = await self._service.chat(chat_id)
+        if chat is None or chat.owner_id != self.owner_id:
+            raise NotFound
+
+
+# --- what comes through the door --------------------------------------------------------------------
+
+
+def make_content(content: Content) -> bytes:
+    """Canonical bytes of a message's content. Raises `Invalid` for an empty one, `TooLarge`."""
+    if isinstance(content, str):
+        content = [Text(replace_surrogates(content))]
+    if not content or all(isinstance(part, Text) and not part.text for part in content):
+        raise Invalid("content", "a message needs some content")
+    body = encode_content(content)
+    if len(body) > MESSAGE_BYTES_MAX:
+        raise TooLarge("message (in bytes)", MESSAGE_BYTES_MAX)
+    return body
+
+
+def check_client_id(client_id: str) -> None:
+    if not 1 <= len(client_id) <= 128 or not (client_id.isascii() and client_id.isprintable()):
+        raise Invalid("client_message_id", "1 to 128 printable ASCII characters")
+
+
+def clean_name(field: str, text: str, length_max: int) -> str:
+    """A name without NUL, line breaks and other control characters."""
+    if len(text) > length_max:
+        raise TooLarge(field, length_max)
+    if text.isprintable():
+        return text
+    return "".join(
+        " " if char in "\r\n\t" else "\ufffd" if ord(char) < 32 or 0x7F <= ord(char) < 0xA0 else char
+        for char in replace_surrogates(text)
+    )
+
+
+def clean_title(title: str) -> str:
+    return clean_name("title", title, TITLE_MAX)
+
+
+def clean_model(model: str) -> str:
+    return clean_name("model", model, MODEL_MAX)
+
+
+def clean_system(system: str) -> str:
+    if len(system) > SYSTEM_MAX:
+        raise TooLarge("system", SYSTEM_MAX)
+    return replace_surrogates(system)
+
+
+def clean_labels(labels: dict[str, str]) -> dict[str, str]:
+    if len(labels) > LABELS_MAX:
+        raise TooLarge("number of labels", LABELS_MAX)
+    return {clean_name("labels", k, LABEL_MAX): clean_name("labels", v, LABEL_MAX) for k, v in labels.items()}
+
+
+def _hash(*pieces: Any) -> bytes:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        data = piece if isinstance(piece, bytes) else str(piece).encode("utf-8", "replace")
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    return digest.digest()

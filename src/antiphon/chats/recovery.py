@@ -1,0 +1,92 @@
+"""What must happen though nobody asks: lost attempts are recorded, overdue stops end, deadlines pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from antiphon.chats.service import Service
+from antiphon.core import commands as c
+from antiphon.core.draft import Draft
+from antiphon.core.events import Delta
+from antiphon.errors import AntiphonError, Refused
+from antiphon.observe import METRICS, crash_point
+from antiphon.ports import Due
+from antiphon.wire import codec
+
+DUE_POLL_S = 0.5
+DUE_MAX = 100
+
+log = structlog.get_logger(__name__)
+
+
+class Recovery:
+    """`take_over` once at the start, then `run`. `is_own` tells whether this process runs that attempt itself."""
+
+    def __init__(
+        self, *, service: Service, instance_id: str, is_own: Callable[[str, int], bool], keep_lost: bool = False
+    ) -> None:
+        self._service = service
+        self._instance_id = instance_id
+        self._is_own = is_own
+        self._keep_lost = keep_lost
+        self.error: str | None = None
+
+    async def take_over(self) -> int:
+        """Record as lost every attempt of an earlier process on this store; how many there were."""
+        lost = await self._service.store.take_over(self._instance_id)
+        for chat_id, attempt in lost:
+            await self.expire(chat_id, attempt, "dead")
+        return len(lost)
+
+    async def run(self) -> None:
+        """Look for what is due, until cancelled."""
+        while True:
+            await asyncio.sleep(DUE_POLL_S)
+            try:
+                for due in await self._service.store.due(limit=DUE_MAX):
+                    await self._settle(due)
+                self.error = None
+            except AntiphonError as error:
+                self.error = str(error)
+                log.warning("recovery_failed", error=str(error))
+
+    async def _settle(self, due: Due) -> None:
+        if due.why == "action":
+            try:
+                await self._service.execute(due.chat_id, c.ExpireAction())
+            except Refused:
+                return
+        elif not self._is_own(due.chat_id, due.attempt):
+            await self.expire(due.chat_id, due.attempt, due.why)
+
+    async def expire(self, chat_id: str, attempt: int, reason: str) -> None:
+        """End an attempt whose worker is gone, keeping what was flushed if its turn was being stopped."""
+        chat = await self._service.chat(chat_id)
+        if chat is None or chat.attempt != attempt:
+            return
+        draft = Draft(chat.draft)
+        for flushed in await self._service.store.read_flushed(chat_id, chat.draft):
+            draft.apply(codec.decode(flushed.body, Delta))
+        parts, dropped = draft.partial()
+        crash_point("recovery-before-expire")
+        try:
+            await self._service.execute(
+                chat_id,
+                c.ExpireAttempt(
+                    attempt=attempt,
+                    reason=reason,
+                    draft=chat.draft,
+                    content=codec.encode_content(parts) if parts else b"",
+                    upto=draft.position,
+                    dropped=dropped,
+                    keep=self._keep_lost,
+                ),
+            )
+        except Refused:
+            return
+        METRICS.takeovers.labels(reason).inc()
+        crash_point("recovery-after-expire")
+        log.info("attempt_lost", chat_id=chat_id, attempt=attempt, reason=reason)

@@ -1,0 +1,163 @@
+"""Agents: functions that answer a turn. The built-in one is the usual loop over a chat model with tools."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import inspect
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from antiphon.core.parts import Reasoning, Text, ToolCallArgs, ToolCallOpened, Usage
+from antiphon.errors import Invalid
+from antiphon.observe import METRICS
+from antiphon.ports import Model, ModelRequest
+from antiphon.worker.tools import Tool, tool
+from antiphon.worker.turn import BlockingTurn, Turn
+
+Piece = str | Text | Reasoning | ToolCallOpened | ToolCallArgs
+AgentFunction = Callable[[Turn], AsyncIterator[Piece]]
+Models = Callable[[str], Model]
+
+STEPS_MAX = 100
+"""A turn of the built-in agent makes at most so many model calls."""
+
+YIELDS_WAITING_MAX = 64
+
+
+class Agent:
+    """The built-in agent: calls the model, runs the tools it asks for, and so on until it answers in words.
+
+    `model` is a name (`openai:…`, `rehearsal`; default: the chat's, then the server's), `system` goes before the
+    chat's own, `tools` are functions made by `@tool` (plain functions are taken too).
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | Model = "",
+        system: str = "",
+        tools: Sequence[Tool | Callable[..., Any]] = (),
+        steps_max: int = STEPS_MAX,
+    ) -> None:
+        self.model = model
+        self.system = system
+        self.tools = tuple(item if isinstance(item, Tool) else tool(item) for item in tools)
+        self.steps_max = steps_max
+
+    async def run(self, turn: Turn, models: Models) -> AsyncIterator[Piece]:
+        for _ in range(self.steps_max):
+            has_calls = False
+            async for piece in self._call_model(turn, models):
+                has_calls = has_calls or isinstance(piece, ToolCallOpened)
+                yield piece
+            if has_calls:
+                await turn.run_streamed_calls()
+            elif not await turn.take_steering_or_end():
+                return
+        yield f"\n\n*Stopped after {self.steps_max} steps.*"
+
+    async def _call_model(self, turn: Turn, models: Models) -> AsyncIterator[Piece]:
+        model = models(turn.model or self.model) if isinstance(self.model, str) else self.model
+        tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
+        try_ = await turn.start_call(model=model.name, provider=model.provider)
+        METRICS.model_calls.labels(model.provider).inc()
+        request = ModelRequest(
+            chat_id=turn.chat_id,
+            turn_id=turn.turn_id,
+            model=model.name,
+            system="\n\n".join(filter(None, (self.system, turn.system))),
+            messages=tuple(turn.messages),
+            tools=tuple(item.spec for item in tools),
+            try_=try_,
+            turn_failures=turn.failures,
+        )
+        usage = Usage()
+        try:
+            async for event in model.stream(request):
+                if isinstance(event, Usage):
+                    usage = event
+                else:
+                    yield event
+        finally:
+            turn.report(usage)
+
+
+def as_agent(agent: Any, models: Models) -> Callable[[Turn], AsyncIterator[Piece]]:
+    """Any kind of agent as one function: an `Agent`, an async generator function, or a plain generator function."""
+    if isinstance(agent, Agent):
+        return lambda turn: agent.run(turn, models)
+    if inspect.isasyncgenfunction(agent):
+        return agent  # type: ignore[no-any-return]
+    if inspect.isgeneratorfunction(agent):
+        return lambda turn: _run_in_thread(agent, turn)
+    raise Invalid("agent", "an agent is an Agent, or a function that yields (`async def` or `def`)")
+
+
+async def _run_in_thread(agent: Callable[[Any], Any], turn: Turn) -> AsyncIterator[Piece]:
+    """A plain generator in a thread of its own: what it yields comes through a bounded queue."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[Any] = asyncio.Queue(YIELDS_WAITING_MAX)
+    is_stopped = threading.Event()
+
+    def put(item: Any) -> None:
+        asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
+
+    def work() -> None:
+        try:
+            for piece in agent(BlockingTurn(turn, loop)):
+                if is_stopped.is_set():
+                    return
+                put((piece, None))
+            put((None, StopAsyncIteration()))
+        except BaseException as error:
+            if not is_stopped.is_set():
+                put((None, error))
+
+    thread = threading.Thread(target=work, name=f"antiphon-agent-{turn.turn_id}", daemon=True)
+    thread.start()
+    try:
+        while True:
+            piece, error = await queue.get()
+            if isinstance(error, StopAsyncIteration):
+                return
+            if error is not None:
+                raise error
+            yield piece
+    finally:
+        is_stopped.set()
+        while not queue.empty():
+            queue.get_nowait()
+
+
+def load_agent(name: str) -> Any:
+    """The agent that `path/to/file.py:name` or `package.module:name` names."""
+    place, _, attribute = name.partition(":")
+    if not attribute:
+        raise Invalid("APP", f"{name!r} names no agent: write file.py:agent or package.module:agent")
+    if place.endswith(".py"):
+        path = Path(place)
+        if not path.exists():
+            raise Invalid("APP", f"there is no file {place}")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(path.stem, module)
+        sys.path.insert(0, str(path.parent.resolve()))
+        spec.loader.exec_module(module)
+    else:
+        sys.path.insert(0, "")
+        try:
+            module = importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            if error.name and place.startswith(error.name):
+                raise Invalid("APP", f"there is no module {place}") from error
+            raise
+    agent = getattr(module, attribute, None)
+    if agent is None:
+        raise Invalid("APP", f"{place} has no {attribute!r}")
+    return agent

@@ -1,0 +1,213 @@
+"""The worker: claims runnable chats, runs each as one supervised task, renews leases, flushes drafts, drains."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from antiphon.chats.service import WANTED_CHANNEL, Claimer
+from antiphon.core import commands as c
+from antiphon.core.model import Chat, Status
+from antiphon.errors import AntiphonError, Refused
+from antiphon.observe import METRICS, crash_point
+from antiphon.ports import FlushedDelta
+from antiphon.wire import codec
+from antiphon.worker.attempt import Attempt, Environment, Stop
+
+CONCURRENCY = 64
+CLAIM_POLL_S = 1.0
+RENEW_S = 2.0
+RENEW_FAILS_S = 8.0
+"""A worker that could not renew for so long stops: its leases are about to end."""
+
+FLUSH_S = 0.25
+STOP_S = 0.9
+
+log = structlog.get_logger(__name__)
+
+
+class Worker(Claimer):
+    """`run` it as a task. `drain` finishes what runs and lets go of the rest."""
+
+    def __init__(self, environment: Environment, *, instance_id: str, concurrency: int = CONCURRENCY) -> None:
+        self._env = environment
+        self.instance_id = instance_id
+        self._concurrency = concurrency
+        self._reserved = 0
+        self._attempts: dict[asyncio.Task[None], Attempt] = {}
+        self._is_draining = False
+        self._wanted: list[str] = []
+        self._wake = asyncio.Event()
+        self._flushed: dict[tuple[str, int], int] = {}
+        self.renew_error: str | None = None
+        self._unsubscribe = environment.bus.subscribe(WANTED_CHANNEL, self._on_wanted)
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def runs(self, chat_id: str, attempt: int) -> bool:
+        """Whether a task of this worker runs that attempt."""
+        return any(a.chat_id == chat_id and a.number == attempt for a in self._attempts.values())
+
+    # --- claiming
+
+    def reserve_nowait(self) -> str | None:
+        if self._is_draining or len(self._attempts) + self._reserved >= self._concurrency:
+            return None
+        self._reserved += 1
+        return self.instance_id
+
+    def free(self) -> None:
+        self._reserved -= 1
+
+    def begin(self, chat_id: str, chat: Chat) -> None:
+        self._reserved -= 1
+        attempt = Attempt(self._env, chat_id, chat)
+        attempt.is_draining = self._is_draining
+        task = asyncio.create_task(attempt.run(), name=f"attempt {chat_id} {attempt.number}")
+        self._attempts[task] = attempt
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        attempt = self._attempts.pop(task)
+        self._wake.set()
+        if not task.cancelled() and task.exception() is not None:
+            METRICS.oddities.labels("attempt_task").inc()
+            log.error("attempt_task_failed", chat_id=attempt.chat_id, exc_info=task.exception())
+
+    def _on_wanted(self, message: bytes | None) -> None:
+        if message is not None and len(self._wanted) < self._concurrency:
+            self._wanted.append(message.decode())
+        self._wake.set()
+
+    async def _claim_forever(self) -> None:
+        while True:
+            wanted, self._wanted = self._wanted, []
+            try:
+                for chat_id in wanted or await self._claimable():
+                    await self._claim(chat_id)
+            except AntiphonError as error:
+                log.warning("claim_failed", error=str(error))
+            if not self._wanted:
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout(CLAIM_POLL_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+
+    async def _claimable(self) -> tuple[str, ...]:
+        free = self._concurrency - len(self._attempts) - self._reserved
+        if self._is_draining or free <= 0:
+            return ()
+        return await self._env.service.store.claimable(limit=free)
+
+    async def _claim(self, chat_id: str) -> None:
+        if self.reserve_nowait() is None:
+            return
+        crash_point("claim-before-append")
+        try:
+            done = await self._env.service.execute(chat_id, c.StartAttempt(instance_id=self.instance_id))
+        except Refused:
+            self.free()
+            return
+        except BaseException:
+            self.free()
+            raise
+        crash_point("claim-after-append")
+        self.begin(chat_id, done.chat)
+
+    # --- leases and flushes
+
+    async def _renew_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        renewed_at = loop.time()
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                await self._renew()
+            except AntiphonError as error:
+                self.renew_error = str(error)
+                log.warning("renew_failed", error=str(error))
+                if loop.time() - renewed_at > RENEW_FAILS_S:
+                    self._stop_all(Stop.LOST)
+            else:
+                self.renew_error = None
+                renewed_at = loop.time()
+
+    async def _renew(self) -> None:
+        attempts = [attempt for attempt in self._attempts.values() if attempt.chat.attempt == attempt.number]
+        if not attempts:
+            return
+        crash_point("renew-before")
+        pairs = [(attempt.chat_id, attempt.number) for attempt in attempts]
+        held = await self._env.service.store.renew(self.instance_id, pairs)
+        for attempt in attempts:
+            status = held.get(attempt.chat_id)
+            if status is None:
+                attempt.stop(Stop.LOST)
+            elif status is Status.INTERRUPTING:
+                attempt.stop(Stop.INTERRUPT)
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            try:
+                await self.flush()
+            except AntiphonError as error:
+                log.warning("flush_failed", error=str(error))
+
+    async def flush(self) -> None:
+        """Keep what the open drafts have gained since the last time, against the death of this process."""
+        grown: list[FlushedDelta] = []
+        reached: dict[tuple[str, int], int] = {}
+        for chat_id, draft in self._env.drafts.items():
+            key = (chat_id, draft.name)
+            start = self._flushed.get(key, 0)
+            for delta in draft.read(start):
+                grown.append(
+                    FlushedDelta(
+                        chat_id=chat_id, draft=draft.name, from_=delta.from_, to=delta.to, body=codec.encode(delta)
+                    )
+                )
+            reached[key] = draft.position
+        if grown:
+            crash_point("flush-before")
+            await self._env.service.store.flush(grown)
+            crash_point("flush-after")
+        self._flushed = reached
+
+    # --- the whole
+
+    async def run(self) -> None:
+        """Claim, renew and flush until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._claim_forever())
+            tasks.create_task(self._renew_forever())
+            tasks.create_task(self._flush_forever())
+
+    async def drain(self, drain_s: float) -> None:
+        """No new claims; steps that run may finish within `drain_s`; then let go of what is left."""
+        self._is_draining = True
+        for attempt in self._attempts.values():
+            attempt.is_draining = True
+        if self._attempts and drain_s > 0:
+            log.info("draining", turns=len(self._attempts), drain_s=drain_s)
+            await self._wait_all(drain_s)
+        self._stop_all(Stop.RELEASE)
+        await self._wait_all(STOP_S)
+        for task in list(self._attempts):
+            task.cancel()
+
+    async def _wait_all(self, limit_s: float) -> None:
+        tasks = list(self._attempts)
+        if tasks:
+            await asyncio.wait(tasks, timeout=limit_s)
+
+    def _stop_all(self, why: Stop) -> None:
+        for attempt in list(self._attempts.values()):
+            attempt.stop(why)
+
+    def close(self) -> None:
+        self._unsubscribe()

@@ -1,0 +1,154 @@
+"""`@tool`: a function as a tool. JSON Schema from its type hints, description from its docstring."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any, get_type_hints, overload
+
+import msgspec
+
+from antiphon.core.values import Value
+from antiphon.errors import Invalid
+from antiphon.ports import ToolSpec
+
+OUTPUT_BYTES_MAX = 64 * 1024
+"""A longer result is cut, and says so."""
+
+
+class ToolContext:
+    """Given to a tool that has a parameter of this type: where it runs, and a way to say how far it is."""
+
+    def __init__(self, *, chat_id: str, turn_id: int, tool_call_id: str, progress: Callable[[str], None]) -> None:
+        self.chat_id = chat_id
+        self.turn_id = turn_id
+        self.tool_call_id = tool_call_id
+        self._progress = progress
+
+    def progress(self, text: str) -> None:
+        """Show `text` to whoever watches; it is not kept. Safe from any thread."""
+        self._progress(text)
+
+
+class Tool(Value):
+    """A function that an agent may call. Made by `@tool`; calling it calls the function."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    function: Callable[..., Any]
+    arguments: type[msgspec.Struct]
+    context_name: str = ""
+    is_idempotent: bool = False
+    needs_approval: bool = False
+    timeout_s: float | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    @property
+    def spec(self) -> ToolSpec:
+        return ToolSpec(name=self.name, description=self.description, parameters=self.parameters)
+
+    async def run(self, args: Any, context: ToolContext) -> Any:
+        """The function's result as a JSON value, cut at OUTPUT_BYTES_MAX. Raises `Invalid` for arguments that do
+        not fit; the function's own errors pass through. Plain functions run in a thread."""
+        try:
+            checked = msgspec.convert(args if args is not None else {}, self.arguments)
+        except msgspec.ValidationError as error:
+            raise Invalid("args", str(error)) from error
+        kwargs = {name: getattr(checked, name) for name in checked.__struct_fields__}
+        if self.context_name:
+            kwargs[self.context_name] = context
+        if inspect.iscoroutinefunction(self.function):
+            result = await self.function(**kwargs)
+        else:
+            result = await asyncio.to_thread(self.function, **kwargs)
+        return cap_output(msgspec.to_builtins(result, str_keys=True))
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> Tool: ...
+@overload
+def tool(
+    *,
+    name: str = ...,
+    idempotent: bool = ...,
+    needs_approval: bool = ...,
+    timeout_s: float | None = ...,
+) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str = "",
+    idempotent: bool = False,
+    needs_approval: bool = False,
+    timeout_s: float | None = None,
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
+    """Make a function a tool.
+
+    `idempotent`: it may be run again when its worker was lost (otherwise it runs at most once, and its outcome is
+    recorded as unknown). `needs_approval`: a person must allow each call. `timeout_s`: its own time limit.
+    """
+
+    def make(function: Callable[..., Any]) -> Tool:
+        arguments, context_name = _arguments_of(function)
+        return Tool(
+            name=name or function.__name__,
+            description=inspect.getdoc(function) or "",
+            parameters=_schema_of(arguments),
+            function=function,
+            arguments=arguments,
+            context_name=context_name,
+            is_idempotent=idempotent,
+            needs_approval=needs_approval,
+            timeout_s=timeout_s,
+        )
+
+    return make(function) if function is not None else make
+
+
+def _arguments_of(function: Callable[..., Any]) -> tuple[type[msgspec.Struct], str]:
+    """A struct with the function's parameters, and the name of the one that takes the context."""
+    hints = get_type_hints(function, include_extras=True)
+    fields: list[Any] = []
+    context_name = ""
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise TypeError(f"{function.__name__}: a tool takes named parameters only, not {parameter}")
+        kind = hints.get(parameter.name, Any)
+        if kind is ToolContext:
+            context_name = parameter.name
+        elif parameter.default is parameter.empty:
+            fields.append((parameter.name, kind))
+        else:
+            fields.append((parameter.name, kind, _default_of(parameter.default)))
+    struct = msgspec.defstruct(function.__name__, fields, kw_only=True, forbid_unknown_fields=True)
+    return struct, context_name
+
+
+def _default_of(default: Any) -> Any:
+    if isinstance(default, list | dict | set):
+        return msgspec.field(default_factory=lambda: default.copy())
+    return default
+
+
+def _schema_of(arguments: type[msgspec.Struct]) -> dict[str, Any]:
+    (top,), definitions = msgspec.json.schema_components([arguments], ref_template="#/$defs/{name}")
+    schema = dict(definitions.pop(top["$ref"].rsplit("/", 1)[-1]))
+    schema.pop("title", None)
+    if definitions:
+        schema["$defs"] = definitions
+    return schema
+
+
+def cap_output(result: Any) -> Any:
+    """`result`, or where its JSON is too long, the beginning of its text and a note."""
+    text = result if isinstance(result, str) else None
+    encoded = (text or "").encode("utf-8", "replace") if text is not None else msgspec.json.encode(result)
+    if len(encoded) <= OUTPUT_BYTES_MAX:
+        return result
+    kept = encoded[:OUTPUT_BYTES_MAX].decode("utf-8", "ignore")
+    return f"{kept}\n[cut: {len(encoded):,} bytes, {OUTPUT_BYTES_MAX:,} shown]"
