@@ -1,0 +1,164 @@
+"""What a fake model server answers: values, and their bytes in the words of chat completions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+DEFAULT_TOKEN_COUNT = 8
+
+
+class FakeCall(msgspec.Struct, frozen=True):
+    """A tool call in an answer. Two with the same `id` are a duplicate."""
+
+    name: str
+    args: Any = msgspec.field(default_factory=dict)
+    id: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer, and what goes wrong while it is sent.
+
+    Without `text` it is `token_count` tokens that carry the number of the call and their own: `c3t1 c3t2 `. The
+    places of faults (`..._after`) count the pieces (tokens, then pieces of calls) sent before.
+    """
+
+    text: str | None = None
+    token_count: int = DEFAULT_TOKEN_COUNT
+    reasoning: str = ""
+    calls: tuple[FakeCall, ...] = ()
+    deltas: tuple[dict[str, Any], ...] = ()
+    """Raw deltas, sent behind all else: for what a particular server does."""
+    finish_reason: str | None = "stop"
+    usage: dict[str, Any] | None = None
+    """Instead of the counted one."""
+    usage_told: bool = True
+    done_told: bool = True
+
+    tokens_per_s: float = 0.0
+    stall_headers_s: float | None = None
+    """Silence before the headers; `FOREVER` lasts until the client leaves or `release` is called."""
+    stall_after: int | None = None
+    stall_s: float = float("inf")
+    keep_alive: bool = False
+    """A comment (`: keep-alive`) at the start of the stall."""
+    cut_after: int | None = None
+    """The connection breaks in the middle of the next piece."""
+    error_after: int | None = None
+    error: dict[str, Any] = msgspec.field(default_factory=lambda: {"message": "it broke", "type": "server_error"})
+    write_bytes: int = 0
+    """Every write to the socket has so many bytes (0: one write for each piece); 1 splits all UTF-8."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """A refusal by HTTP status, with the body's error object and, if wanted, a Retry-After. With `body` it is
+    any answer at all, byte for byte."""
+
+    status: int
+    code: str | None = None
+    type: str | None = None
+    message: str = "no"
+    headers: dict[str, str] = {}
+    body: bytes | None = None
+
+    @property
+    def content(self) -> bytes:
+        """The body's bytes."""
+        if self.body is not None:
+            return self.body
+        return msgspec.json.encode({"error": {"message": self.message, "type": self.type, "code": self.code}})
+
+
+FOREVER = float("inf")
+
+Reply = Answer | Fault
+
+
+def iter_deltas(answer: Answer, call: int) -> Iterator[dict[str, Any]]:
+    """The answer's pieces, in order, without the opening one that names the role."""
+    if answer.reasoning:
+        yield {"reasoning_content": answer.reasoning}
+    for token in iter_tokens(answer, call):
+        yield {"content": token}
+    for index, tool_call in enumerate(answer.calls):
+        yield from _call_deltas(index, tool_call, call)
+    yield from answer.deltas
+
+
+def iter_tokens(answer: Answer, call: int) -> Iterator[str]:
+    """The text, word by word."""
+    if answer.text is not None:
+        yield from re.findall(r"\s*\S+\s*$|\s*\S+|\s+", answer.text)
+    elif not answer.calls and not answer.deltas:
+        yield from (f"c{call}t{n} " for n in range(1, answer.token_count + 1))
+
+
+def _call_deltas(index: int, tool_call: FakeCall, call: int) -> Iterator[dict[str, Any]]:
+    """A call as providers send it: id and name first, then the arguments in three pieces."""
+    args = msgspec.json.encode(tool_call.args).decode()
+    call_id = tool_call.id or f"call_{call}_{index}"
+    opening = {"index": index, "id": call_id, "type": "function"}
+    yield {"tool_calls": [opening | {"function": {"name": tool_call.name, "arguments": ""}}]}
+    third = len(args) // 3 + 1
+    for start in range(0, len(args), third):
+        yield {"tool_calls": [{"index": index, "function": {"arguments": args[start : start + third]}}]}
+
+
+def iter_events(answer: Answer, call: int, *, model: str, usage_asked: bool) -> Iterator[bytes]:
+    """The stream's events as bytes: the role, the pieces, and always an end, be it empty."""
+    frame = {"id": f"chatcmpl-{call}", "object": "chat.completion.chunk", "created": 0, "model": model}
+
+    def event(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        return data_line(frame | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]})
+
+    yield event({"role": "assistant", "content": ""})
+    count = 0
+    for delta in iter_deltas(answer, call):
+        count += 1
+        yield event(delta)
+    end = b""
+    if answer.finish_reason:
+        reason = "tool_calls" if answer.calls and answer.finish_reason == "stop" else answer.finish_reason
+        end += event({}, reason)
+    if usage_asked and answer.usage_told:
+        end += data_line(frame | {"choices": [], "usage": usage_of(answer, count)})
+    if answer.done_told:
+        end += b"data: [DONE]\n\n"
+    yield end
+
+
+def whole_body(answer: Answer, call: int, *, model: str) -> bytes:
+    """The answer to a request that asked for no stream."""
+    calls = [
+        {
+            "id": tool_call.id or f"call_{call}_{index}",
+            "type": "function",
+            "function": {"name": tool_call.name, "arguments": msgspec.json.encode(tool_call.args).decode()},
+        }
+        for index, tool_call in enumerate(answer.calls)
+    ]
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(iter_tokens(answer, call))}
+    if calls:
+        message["tool_calls"] = calls
+    reason = "tool_calls" if calls and answer.finish_reason == "stop" else answer.finish_reason
+    return msgspec.json.encode(
+        {
+            "id": f"chatcmpl-{call}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": model,
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+            "usage": usage_of(answer, sum(1 for _ in iter_deltas(answer, call))),
+        }
+    )
+
+
+def usage_of(answer: Answer, count: int) -> dict[str, Any]:
+    return answer.usage or {"prompt_tokens": 10, "completion_tokens": count, "total_tokens": 10 + count}
+
+
+def data_line(value: Any) -> bytes:
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
