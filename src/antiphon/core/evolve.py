@@ -209,13 +209,12 @@ def _attempt_started(chat: Chat, fact: f.AttemptStarted, recorded: f.Recorded) -
 
 
 def _attempt_released(chat: Chat, fact: f.AttemptReleased, recorded: f.Recorded) -> dict[str, Any]:
-    return {
-        **_NOBODY,
-        "calls": tuple(
-            replace(call, state=CallState.OPEN) if call.tool_call_id in fact.calls_not_begun else call
-            for call in chat.calls
-        ),
-    }
+    def released(call: Call) -> Call:
+        """A call that waits for a client or an approval has not begun either, and goes on waiting."""
+        is_open = call.state is CallState.BEGUN and call.tool_call_id in fact.calls_not_begun
+        return replace(call, state=CallState.OPEN) if is_open else call
+
+    return {**_NOBODY, "calls": tuple(released(call) for call in chat.calls)}
 
 
 def _attempt_lost(chat: Chat, fact: f.AttemptLost, recorded: f.Recorded) -> dict[str, Any]:

@@ -146,6 +146,8 @@ def promote_queued(story: Story, command: c.PromoteQueued) -> None:
     """A second promote is answered, not punished: it must not stop the turn of the message before."""
     item = _waiting(story, command)
     was_promoted = item.is_promoted
+    if story.chat.is_archived:
+        story.add(f.Unarchived())
     if not was_promoted:
         story.add(f.QueuedMessagePromoted(queued_id=item.id))
     if story.chat.status is Status.ERROR:

@@ -1,0 +1,586 @@
+"""What workers may ask of a chat, sentence by sentence (DESIGN 4; the contract's "Command → facts")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from antiphon.core import commands as c
+from antiphon.core import facts as f
+from antiphon.core.model import CallState, ErrorInfo, Outcome, Status
+from antiphon.core.parts import NO_USAGE, Usage
+from antiphon.core.workers import INTERRUPT_GRACE_US, SHORT_RETRY_MS
+from antiphon.errors import NotAllowedNow, NotFound, StaleAttempt
+
+from .alphabet import CALLS
+from .chats import (
+    acting,
+    empty,
+    fail,
+    failed,
+    fence,
+    held,
+    interrupting,
+    last_fact,
+    lost,
+    running,
+    stop,
+    texts,
+    waiting_chat,
+)
+from .history import HOUR, History, words
+
+USER = "message_appended(user)"
+ASSISTANT = "message_appended(assistant)"
+TOOL = "message_appended(tool)"
+USAGE = Usage(input_tokens=3, output_tokens=2)
+
+
+def last_message(history: History) -> f.MessageAppended:
+    fact = last_fact(history, f.MessageAppended)
+    assert isinstance(fact, f.MessageAppended)
+    return fact
+
+
+def last_ended(history: History) -> f.TurnEnded:
+    fact = last_fact(history, f.TurnEnded)
+    assert isinstance(fact, f.TurnEnded)
+    return fact
+
+
+def release(history: History, *not_begun: str, content: bytes = b"") -> tuple[str, ...]:
+    return history.do(c.ReleaseAttempt(**fence(history), calls_not_begun=not_begun, content=content))
+
+
+def expire(history: History, reason: str = "lease", **more: Any) -> tuple[str, ...]:
+    return history.do(c.ExpireAttempt(attempt=history.chat.attempt, reason=reason, **more))
+
+
+# --- start ------------------------------------------------------------------------------------------
+
+
+def test_a_running_chat_that_nobody_holds_is_held_by_an_attempt_named_by_its_fact() -> None:
+    history = running()
+    assert history.start() == ("attempt_started",)
+    chat = history.chat
+    assert (chat.attempt, chat.draft, chat.holder) == (chat.seq, chat.seq, "i1")
+
+
+@pytest.mark.parametrize("status", [empty, waiting_chat, failed, held, interrupting, acting])
+def test_any_other_chat_is_not_to_be_held(status: Callable[..., History]) -> None:
+    with pytest.raises(NotAllowedNow):
+        status().start()
+
+
+def test_a_start_records_unknown_for_calls_that_a_lost_attempt_had_begun() -> None:
+    history = lost(("plain", "plain2"))
+    assert history.start() == ("attempt_started", TOOL, TOOL)
+    assert texts(history)[-2:] == ["tool: unknown", "tool: unknown"]
+
+
+def test_an_idempotent_call_of_a_lost_attempt_runs_again() -> None:
+    history = lost(("plain", "idempotent"))
+    assert history.start() == ("attempt_started", TOOL)
+    assert [call.tool_call_id for call in history.chat.calls] == ["idempotent"]
+    assert history.result("idempotent") == (TOOL,)
+
+
+def test_a_released_call_that_had_not_begun_runs_in_the_next_attempt() -> None:
+    history = held(calls=("plain", "plain2"))
+    release(history, "plain2")
+    assert [call.state for call in history.chat.calls] == [CallState.BEGUN, CallState.OPEN]
+    assert history.start() == ("attempt_started", TOOL)
+    assert texts(history)[-1] == "tool: unknown"
+    assert [(call.tool_call_id, call.state) for call in history.chat.calls] == [("plain2", CallState.BEGUN)]
+
+
+def test_a_start_brings_the_waiting_steering_before_the_first_model_call() -> None:
+    history = running("steer:b", "queue:a")
+    assert history.start() == ("attempt_started", USER)
+    assert history.chat.queue_length == 1
+
+
+def test_a_start_leaves_steering_waiting_while_calls_are_open() -> None:
+    history = lost(("idempotent",), "steer:b")
+    assert history.start() == ("attempt_started",)
+    history = lost(("plain",), "steer:b")
+    assert history.start() == ("attempt_started", TOOL, USER)
+
+
+# --- the fence --------------------------------------------------------------------------------------
+
+FENCED: dict[str, Callable[..., c.Command]] = {
+    "commit": lambda **named: c.CommitMessage(**named, content=words("x"), upto=1, is_last=True),
+    "fail": lambda **named: c.FailAttempt(**named, error=ErrorInfo(message="x")),
+    "require": lambda **named: c.RequireAction(**named, calls=(), deadline=1),
+    "finish": lambda **named: c.FinishInterrupt(**named),
+    "release": lambda **named: c.ReleaseAttempt(**named),
+}
+
+
+@pytest.mark.parametrize("command", FENCED.values(), ids=FENCED)
+def test_a_command_of_another_attempt_is_stale(command: Callable[..., c.Command]) -> None:
+    history = held()
+    for attempt in (history.chat.attempt - 1, history.chat.attempt + 1, 0):
+        with pytest.raises(StaleAttempt) as refused:
+            history.do(command(attempt=attempt, draft=history.chat.draft))
+        assert refused.value.attempt == attempt
+
+
+@pytest.mark.parametrize("command", FENCED.values(), ids=FENCED)
+def test_a_command_on_a_draft_that_is_closed_is_stale(command: Callable[..., c.Command]) -> None:
+    history = held()
+    draft = history.chat.draft
+    history.commit("so far", is_last=False)
+    with pytest.raises(StaleAttempt):
+        history.do(command(attempt=history.chat.attempt, draft=draft))
+
+
+@pytest.mark.parametrize("status", [empty, waiting_chat, failed, running, acting])
+@pytest.mark.parametrize("command", FENCED.values(), ids=FENCED)
+def test_where_nobody_holds_the_chat_every_attempt_is_stale_even_attempt_0(
+    status: Callable[..., History], command: Callable[..., c.Command]
+) -> None:
+    history = status()
+    last = max(
+        (seq for seq, fact in enumerate(history.entries, 1) if isinstance(fact.fact, f.AttemptStarted)), default=0
+    )
+    for attempt in (0, last):
+        with pytest.raises(StaleAttempt):
+            history.do(command(attempt=attempt, draft=history.chat.draft))
+
+
+def test_after_an_edit_the_old_attempt_is_stale_though_no_newer_one_exists() -> None:
+    history = held()
+    old = fence(history)
+    history.do(c.EditMessage(message_id=2, content=words("edited"), target=history.ledger.role(2)))
+    with pytest.raises(StaleAttempt):
+        history.do(c.CommitMessage(**old, content=words("x"), upto=1, is_last=True))
+
+
+def test_nothing_is_written_twice() -> None:
+    history = held()
+    commit = c.CommitMessage(**fence(history), content=words("x"), upto=1)
+    history.do(commit)
+    with pytest.raises(StaleAttempt):
+        history.do(commit)
+
+
+# --- commit -----------------------------------------------------------------------------------------
+
+
+def test_the_last_commit_ends_the_turn_in_the_same_append() -> None:
+    history = held()
+    draft = history.chat.draft
+    commit = c.CommitMessage(**fence(history), content=words("hello"), upto=5, usage=USAGE, model="m", is_last=True)
+    assert history.do(commit) == (ASSISTANT, "turn_ended")
+    message, ended = last_message(history), last_ended(history)
+    assert message.closes == f.Closes(draft=draft, upto=5)
+    assert (message.usage, message.model, message.interrupted) == (USAGE, "m", False)
+    assert (ended.outcome, ended.usage, ended.turn_id) == (Outcome.ANSWERED, USAGE, message.turn_id)
+    assert (history.chat.status, history.chat.attempt, history.chat.usage) == (Status.WAITING, 0, USAGE)
+
+
+def test_the_last_commit_delivers_the_head_of_the_queue() -> None:
+    history = held("queue:a", "queue:b")
+    assert history.commit() == (ASSISTANT, "turn_ended", USER)
+    assert (history.chat.status, history.chat.attempt, history.chat.queue_length) == (Status.RUNNING, 0, 1)
+
+
+def test_no_reader_sees_waiting_while_a_queued_message_follows() -> None:
+    history = held("queue:a")
+    history.commit()
+    assert [entry.status for entry in history.entries[-2:]] == [Status.RUNNING, Status.RUNNING]
+
+
+def test_the_last_commit_delivers_steering_instead_and_the_turn_goes_on() -> None:
+    history = held("steer:b", "steer:x", "queue:a")
+    attempt = history.chat.attempt
+    assert history.commit() == (ASSISTANT, USER, USER)
+    assert (history.chat.attempt, history.chat.turn_id) == (attempt, 2)
+    assert history.commit() == (ASSISTANT, "turn_ended", USER)
+
+
+def test_a_commit_in_the_middle_goes_on_in_a_new_draft() -> None:
+    history = held()
+    attempt = history.chat.attempt
+    assert history.commit("so far", is_last=False) == (ASSISTANT,)
+    assert (history.chat.attempt, history.chat.draft) == (attempt, history.chat.seq)
+
+
+def test_an_empty_last_commit_appends_no_message_but_counts_its_usage() -> None:
+    history = held()
+    assert history.do(c.CommitMessage(**fence(history), content=b"", upto=0, usage=USAGE, is_last=True)) == (
+        "turn_ended",
+    )
+    assert history.chat.usage == USAGE
+
+
+def test_calls_are_known_before_any_tool_runs() -> None:
+    history = held()
+    assert history.commit("let me see", CALLS["plain"], CALLS["approval"], CALLS["client"]) == (ASSISTANT,)
+    assert [call.state for call in history.chat.calls] == [CallState.BEGUN, CallState.AWAITING, CallState.AWAITING]
+
+
+def test_a_message_with_calls_is_never_the_last() -> None:
+    with pytest.raises(AssertionError):
+        held().commit("x", CALLS["plain"], is_last=True)
+
+
+def test_steering_waits_while_calls_are_open() -> None:
+    history = held("steer:b")
+    assert history.commit("let me see", CALLS["plain"]) == (ASSISTANT,)
+    assert history.send("x", "steer") == ("message_queued",)
+    assert history.result("plain") == (TOOL, USER, USER)
+
+
+def test_a_commit_while_calls_are_open_is_refused() -> None:
+    history = held(calls=("plain",))
+    with pytest.raises(NotAllowedNow):
+        history.commit()
+
+
+@pytest.mark.parametrize(
+    "command", [FENCED["commit"], FENCED["fail"], FENCED["require"]], ids=["commit", "fail", "act"]
+)
+def test_while_interrupting_a_commit_a_failure_and_an_action_are_refused(command: Callable[..., c.Command]) -> None:
+    history = interrupting()
+    with pytest.raises(NotAllowedNow):
+        history.do(command(**fence(history)))
+
+
+def test_usage_of_all_steps_is_the_turn_s() -> None:
+    history = held()
+    history.do(c.CommitMessage(**fence(history), content=words("a"), upto=1, usage=USAGE, calls=(CALLS["plain"],)))
+    history.result("plain")
+    history.do(c.CommitMessage(**fence(history), content=words("b"), upto=1, usage=USAGE, is_last=True))
+    assert last_ended(history).usage == Usage(input_tokens=6, output_tokens=4)
+    history.send("again")
+    history.start()
+    history.do(c.CommitMessage(**fence(history), content=words("c"), upto=1, usage=USAGE, is_last=True))
+    assert last_ended(history).usage == USAGE
+    assert history.chat.usage == Usage(input_tokens=9, output_tokens=6)
+
+
+# --- tool results -----------------------------------------------------------------------------------
+
+
+def test_results_come_one_by_one_and_each_opens_a_new_draft() -> None:
+    history = held(calls=("plain", "plain2"))
+    assert history.result("plain2") == (TOOL,)
+    assert history.chat.draft == history.chat.seq
+    assert history.result("plain") == (TOOL,)
+    assert history.chat.calls == ()
+
+
+def test_a_call_has_one_result() -> None:
+    history = held(calls=("plain",))
+    history.result("plain")
+    with pytest.raises(NotFound):
+        history.result("plain")
+
+
+def test_a_result_of_another_attempt_is_stale() -> None:
+    history = lost(("idempotent",))
+    old = history.chat.seq
+    history.start()
+    for attempt in (old, 0):
+        with pytest.raises(StaleAttempt):
+            history.do(c.CommitToolResult(attempt=attempt, tool_call_id="idempotent", content=words("x")))
+
+
+def test_a_call_that_has_not_begun_has_no_result_of_a_worker() -> None:
+    history = held(calls=("plain", "approval"))
+    with pytest.raises(NotAllowedNow):
+        history.result("approval")
+
+
+def test_while_interrupting_the_result_of_a_begun_call_is_taken_and_steering_waits() -> None:
+    history = interrupting("steer:b", calls=("plain", "plain2"))
+    assert history.result("plain") == (TOOL,)
+    assert history.result("plain2") == (TOOL,)
+    assert stop(history) == ("turn_ended", USER)
+
+
+# --- failure ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1, SHORT_RETRY_MS])
+def test_up_to_five_seconds_the_worker_keeps_its_attempt_and_waits(delay_ms: int) -> None:
+    history = held()
+    attempt = history.chat.attempt
+    assert fail(history, delay_ms) == ("retry_scheduled",)
+    retry = last_fact(history, f.RetryScheduled)
+    assert isinstance(retry, f.RetryScheduled)
+    assert (retry.tries, retry.delay_ms, retry.retrying_at) == (1, delay_ms, history.at + delay_ms * 1000)
+    assert (retry.error, retry.kind, retry.status_code) == ("it broke", "server", 500)
+    assert (history.chat.attempt, history.chat.draft) == (attempt, history.chat.seq)
+
+
+def test_for_longer_it_lets_go_and_nobody_claims_the_chat_before_its_time() -> None:
+    history = held()
+    assert fail(history, SHORT_RETRY_MS + 1) == ("retry_scheduled", "attempt_released")
+    with pytest.raises(NotAllowedNow):
+        history.start()
+    history.at = history.chat.retrying_at - 1
+    with pytest.raises(NotAllowedNow):
+        history.start()
+    history.at += 1
+    assert history.start() == ("attempt_started",)
+    assert history.chat.retrying_at == 0
+
+
+def test_tries_are_counted_per_step_and_failures_per_turn() -> None:
+    history = held()
+    fail(history, 0)
+    fail(history, 0)
+    assert (history.chat.tries, history.chat.turn_failures) == (2, 2)
+    history.commit("so far", is_last=False)
+    assert (history.chat.tries, history.chat.turn_failures) == (0, 2)
+    fail(history)
+    assert history.chat.turn_failures == 3
+    history.do(c.Retry())
+    assert (history.chat.tries, history.chat.turn_failures) == (0, 3)
+    history.interrupt()
+    history.send("again")
+    assert history.chat.turn_failures == 0
+
+
+def test_a_final_failure_ends_the_turn_and_what_waits_stands_still() -> None:
+    history = held("queue:a", "steer:b")
+    assert fail(history) == ("turn_ended",)
+    chat = history.chat
+    assert (chat.status, chat.queue_length, chat.attempt, chat.turn_id) == (Status.ERROR, 2, 0, 0)
+    assert chat.last_error is not None
+    assert chat.last_error.message == "it broke"
+    assert last_ended(history).outcome is Outcome.FAILED
+
+
+def test_a_final_failure_cancels_open_calls() -> None:
+    assert fail(held(calls=("plain", "approval"))) == (TOOL, TOOL, "turn_ended")
+
+
+# --- require action ---------------------------------------------------------------------------------
+
+
+def test_action_is_required_when_every_server_side_call_has_its_result() -> None:
+    history = held(calls=("plain", "approval"))
+    with pytest.raises(NotAllowedNow):
+        history.require_action()
+    history.result("plain")
+    assert history.require_action() == ("action_required",)
+    assert (history.chat.status, history.chat.attempt) == (Status.REQUIRES_ACTION, 0)
+    assert history.chat.deadline == history.at + HOUR
+
+
+def test_no_action_is_required_without_a_call() -> None:
+    with pytest.raises(NotAllowedNow):
+        held().require_action()
+
+
+def test_at_its_deadline_each_open_call_expires_and_the_chat_runs_on() -> None:
+    history = acting(calls=("approval", "client"))
+    with pytest.raises(NotAllowedNow):
+        history.do(c.ExpireAction())
+    history.at = history.chat.deadline - 1
+    with pytest.raises(NotAllowedNow):
+        history.do(c.ExpireAction())
+    assert history.do(c.ExpireAction(), wait=1) == ("action_resolved", TOOL, "action_resolved", TOOL)
+    assert texts(history)[-2:] == ["tool: expired", "tool: expired"]
+    assert (history.chat.status, history.chat.calls) == (Status.RUNNING, ())
+
+
+def test_an_approved_call_does_not_expire() -> None:
+    history = acting(calls=("approval", "client"))
+    history.do(c.Approve(tool_call_id="approval"))
+    assert history.do(c.ExpireAction(), wait=HOUR) == ("action_resolved", TOOL)
+    assert [call.state for call in history.chat.calls] == [CallState.APPROVED]
+    assert history.start() == ("attempt_started",)
+
+
+def test_a_late_alarm_is_answered() -> None:
+    history = acting()
+    history.do(c.Approve(tool_call_id="approval"))
+    assert history.do(c.ExpireAction(), wait=HOUR) == ()
+
+
+# --- the end of an interrupted turn -----------------------------------------------------------------
+
+
+def test_a_partial_is_kept_with_its_usage_and_what_it_drops() -> None:
+    history = interrupting()
+    draft = history.chat.draft
+    dropped = (f.CallDropped(tool_call_id="t", tool_name="run"),)
+    finish = c.FinishInterrupt(
+        **fence(history), content=words("par"), upto=3, usage=USAGE, model="m", dropped=dropped
+    )
+    assert history.do(finish) == (ASSISTANT, "turn_ended")
+    message, ended = last_message(history), last_ended(history)
+    assert (message.interrupted, message.dropped, message.model) == (True, dropped, "m")
+    assert message.closes == f.Closes(draft=draft, upto=3)
+    assert (ended.outcome, ended.usage) == (Outcome.INTERRUPTED, USAGE)
+    assert history.chat.status is Status.WAITING
+
+
+def test_an_empty_partial_appends_no_message_but_its_usage_is_recorded() -> None:
+    history = interrupting()
+    assert history.do(c.FinishInterrupt(**fence(history), usage=USAGE)) == ("turn_ended",)
+    assert last_ended(history).usage == USAGE
+
+
+def test_a_stop_cancels_open_calls_and_keeps_no_answer_beside_them() -> None:
+    history = interrupting(calls=("plain", "approval"))
+    finish = c.FinishInterrupt(**fence(history), content=words("progress"), upto=8)
+    assert history.do(finish) == (TOOL, TOOL, "turn_ended")
+    assert texts(history)[-2:] == ["tool: cancelled", "tool: cancelled"]
+
+
+def test_after_a_stop_all_steering_else_the_head_of_the_queue_is_delivered() -> None:
+    assert stop(interrupting("queue:a", "steer:b", "steer:x")) == ("turn_ended", USER, USER)
+    assert stop(interrupting("queue:a", "queue:b")) == ("turn_ended", USER)
+
+
+def test_a_turn_that_nobody_asked_to_stop_is_not_finished() -> None:
+    with pytest.raises(NotAllowedNow):
+        stop(held())
+
+
+# --- release and expiry -----------------------------------------------------------------------------
+
+
+def test_a_released_turn_wants_a_worker_again() -> None:
+    history = held()
+    assert release(history) == ("attempt_released",)
+    assert history.chat.wants_worker
+    assert history.start() == ("attempt_started",)
+
+
+def test_a_released_turn_keeps_no_partial() -> None:
+    assert release(held(), content=words("par")) == ("attempt_released",)
+
+
+def test_a_release_while_interrupting_ends_the_turn_like_a_finish() -> None:
+    history = interrupting("queue:a")
+    assert release(history, content=words("par")) == (ASSISTANT, "turn_ended", USER)
+    assert release(interrupting(calls=("plain",))) == (TOOL, "turn_ended")
+
+
+def test_a_call_that_waits_for_a_person_goes_on_waiting_after_a_release() -> None:
+    """It has not begun either; but the server must not run it without the answer it needs."""
+    history = held(calls=("approval", "client"))
+    release(history, "approval", "client")
+    assert [call.state for call in history.chat.calls] == [CallState.AWAITING, CallState.AWAITING]
+    history.start()
+    assert [call.state for call in history.chat.calls] == [CallState.AWAITING, CallState.AWAITING]
+    assert history.require_action() == ("action_required",)
+
+
+def test_an_approved_call_released_before_it_ran_needs_no_second_approval() -> None:
+    history = acting()
+    history.do(c.Approve(tool_call_id="approval"))
+    history.start()
+    release(history, "approval")
+    assert history.start() == ("attempt_started",)
+    assert history.result("approval") == (TOOL,)
+
+
+@pytest.mark.parametrize("reason", ["lease", "dead"])
+def test_a_lost_attempt_is_recorded_and_the_turn_wants_a_worker_again(reason: str) -> None:
+    history = held("steer:b")
+    assert expire(history, reason) == ("attempt_lost",)
+    fact = last_fact(history, f.AttemptLost)
+    assert isinstance(fact, f.AttemptLost)
+    assert fact.reason == reason
+    assert history.chat.wants_worker
+    assert history.chat.queue_length == 1
+
+
+def test_an_expiry_of_an_attempt_that_is_over_is_answered() -> None:
+    history = held()
+    attempt = history.chat.attempt
+    expire(history)
+    assert history.do(c.ExpireAttempt(attempt=attempt, reason="lease")) == ()
+    assert waiting_chat().do(c.ExpireAttempt(attempt=0, reason="lease")) == ()
+
+
+def test_an_expiry_while_interrupting_ends_the_turn_with_the_flushed_partial() -> None:
+    history = interrupting("queue:a")
+    draft = history.chat.draft
+    assert expire(history, draft=draft, content=words("flu"), upto=3) == (ASSISTANT, "turn_ended", USER)
+    message = next(e.fact for e in history.entries if isinstance(e.fact, f.MessageAppended) and e.fact.interrupted)
+    assert message.closes == f.Closes(draft=draft, upto=3)
+    assert last_ended(history).outcome is Outcome.INTERRUPTED
+
+
+def test_an_expiry_while_interrupting_records_unknown_for_open_calls() -> None:
+    history = interrupting(calls=("plain",))
+    assert expire(history) == (TOOL, "turn_ended")
+    assert texts(history)[-1] == "tool: unknown"
+
+
+def test_what_was_flushed_of_an_older_draft_is_not_kept() -> None:
+    history = interrupting()
+    assert expire(history, draft=history.chat.draft - 1, content=words("old"), upto=3) == ("turn_ended",)
+
+
+def test_a_lost_attempt_keeps_its_flushed_partial_where_that_is_wanted() -> None:
+    history = held()
+    draft = history.chat.draft
+    kept = {"draft": draft, "content": words("flu"), "upto": 3}
+    assert expire(history, keep=True, **kept) == (ASSISTANT, "attempt_lost")
+    assert last_message(history).interrupted
+    assert expire(held(), draft=draft, content=words("flu"), upto=3) == ("attempt_lost",)
+    assert expire(held(), keep=True) == ("attempt_lost",)
+    assert expire(held(calls=("plain",)), keep=True, **kept) == ("attempt_lost",)
+
+
+def test_one_second_after_the_request_anyone_may_end_an_interrupted_turn() -> None:
+    history = interrupting()
+    history.at += INTERRUPT_GRACE_US - 1
+    with pytest.raises(NotAllowedNow):
+        expire(history, "interrupt")
+    history.at += 1
+    assert expire(history, "interrupt") == ("turn_ended",)
+
+
+def test_that_second_is_no_reason_where_nobody_asked_to_stop() -> None:
+    history = held()
+    history.at += HOUR
+    with pytest.raises(NotAllowedNow):
+        expire(history, "interrupt")
+
+
+# --- titles -----------------------------------------------------------------------------------------
+
+
+def test_a_title_is_thought_up_until_a_person_has_named_the_chat() -> None:
+    history = waiting_chat()
+    assert history.do(c.GenerateTitle(title="one")) == ("title_changed",)
+    assert history.do(c.GenerateTitle(title="one")) == ()
+    assert history.do(c.GenerateTitle(title="two")) == ("title_changed",)
+    history.do(c.Rename(title="mine"))
+    with pytest.raises(NotAllowedNow):
+        history.do(c.GenerateTitle(title="three"))
+
+
+def test_each_fact_that_ends_the_attempt_ends_it() -> None:
+    """turn_ended, action_required, attempt_released, attempt_lost and a long retry."""
+    enders: list[tuple[History, Callable[[History], Any]]] = [
+        (held(), lambda h: h.commit()),
+        (held(calls=("approval",)), lambda h: h.require_action()),
+        (held(), release),
+        (held(), expire),
+        (held(), lambda h: fail(h, SHORT_RETRY_MS + 1)),
+        (held("queue:a"), lambda h: h.commit()),
+    ]
+    for history, end in enders:
+        end(history)
+        assert (history.chat.attempt, history.chat.holder) == (0, "")
+
+
+def test_usage_that_nobody_told_is_none() -> None:
+    history = held()
+    history.commit()
+    assert last_ended(history).usage == NO_USAGE
