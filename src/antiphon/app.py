@@ -29,7 +29,6 @@ from antiphon.edge.http import HttpDoor
 from antiphon.lockfile import LockFile, claim_data
 from antiphon.observe import METRICS
 from antiphon.ports import Bus, Clock, Ids, Model, Store
-from antiphon.store.memory import MemoryStore
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.worker.agent import Agent, as_agent, load_agent
 from antiphon.worker.attempt import Environment, Limits
@@ -58,6 +57,8 @@ class Instance:
         self.options = options
         self.instance_id = ids.uuid() if lock is None else lock.instance_id
         self.store = store
+        self.ids = ids
+        self.background: asyncio.Task[None] = asyncio.get_running_loop().create_task(asyncio.sleep(0))
         self.started_at = store.clock.now_us()
         self._models: dict[str, Model] = {}
         self.service = Service(store=store, bus=bus, ids=ids)
@@ -134,12 +135,20 @@ class Instance:
     async def start(self) -> None:
         """Owners and tokens, and what an earlier process left."""
         self.owner_id = await self.store.create_owner("admin", is_admin=True)
-        if await self.store.owner_count() > 1:
-            self.watch.owner_watchers_max = self.options.owner_watchers_max
+        await self.count_owners()
         lost = await self.recovery.take_over()
         if lost:
             log.info("took_over", attempts=lost)
         self.is_ready = True
+
+    async def count_owners(self) -> None:
+        """Where there are several owners, each has bounds of its own."""
+        if await self.store.owner_count() > 1:
+            self.watch.owner_watchers_max = self.options.owner_watchers_max
+
+    def refresh_gauges(self) -> None:
+        METRICS.running.set(len(self.worker))
+        METRICS.degraded.set(len(self.problems()))
 
     async def run(self) -> None:
         """Everything that goes on in the background, until cancelled."""
@@ -212,7 +221,7 @@ async def open_instance(
             store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
         instance = Instance(
             settings,
-            store=store or MemoryStore(clock=clock),
+            store=store or _memory_store(clock),
             bus=bus or MemoryBus(),
             ids=ids,
             agent=agent if agent is not None else Agent(),
@@ -220,7 +229,7 @@ async def open_instance(
         )
         stack.push_async_callback(instance.aclose)
         await instance.start()
-        background = asyncio.create_task(instance.run())
+        instance.background = background = asyncio.create_task(instance.run())
         try:
             yield instance
         finally:
@@ -230,3 +239,9 @@ async def open_instance(
             await asyncio.wait({background})
             if not background.cancelled() and background.exception() is not None:
                 log.error("background_failed", exc_info=background.exception())
+
+
+def _memory_store(clock: Clock) -> Store:
+    from antiphon.store.memory import MemoryStore
+
+    return MemoryStore(clock=clock)

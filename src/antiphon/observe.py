@@ -26,18 +26,16 @@ class Metrics:
         self.fenced = Counter("antiphon_fenced_writes", "Writes refused to an attempt that was over.", registry=r)
         self.abandoned = Counter("antiphon_abandoned_tasks", "Tasks that did not end when told to.", registry=r)
         self.model_calls = Counter("antiphon_model_calls", "Model calls begun.", ["provider"], registry=r)
-        self.model_errors = Counter(
-            "antiphon_model_errors", "Failed model calls, by kind.", ["kind"], registry=r
-        )
+        self.model_errors = Counter("antiphon_model_errors", "Failed model calls, by kind.", ["kind"], registry=r)
         self.tool_calls = Counter("antiphon_tool_calls", "Tool calls run here.", registry=r)
         self.watchers = Gauge("antiphon_watchers", "Open streams.", registry=r)
+        self.running = Gauge("antiphon_running_turns", "Turns that run here.", registry=r)
+        self.degraded = Gauge("antiphon_problems", "How many things are degraded.", registry=r)
         self.resyncs = Counter("antiphon_resyncs", "Watchers given the whole state.", ["reason"], registry=r)
         self.slow_watchers = Counter("antiphon_slow_watchers", "Watchers closed as slow.", registry=r)
         self.log_reads = Counter("antiphon_log_reads", "Reads of a chat's facts from the store.", registry=r)
         self.oddities = Counter("antiphon_oddities", "What should not happen and did.", ["what"], registry=r)
-        self.stalls = Counter(
-            "antiphon_loop_stalls", "Event loop stalls of over a second.", registry=r
-        )
+        self.stalls = Counter("antiphon_loop_stalls", "Event loop stalls of over a second.", registry=r)
         self.http = Histogram(
             "antiphon_http_seconds",
             "Time to answer, streams excluded.",

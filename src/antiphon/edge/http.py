@@ -1,0 +1,148 @@
+"""The HTTP door: one ASGI app made from the route table. Every request passes the same gate."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from antiphon.edge import handlers, system
+from antiphon.edge.answers import JsonAnswer, error_answer
+from antiphon.edge.auth import authorize, check_origin
+from antiphon.edge.pages import Pages
+from antiphon.edge.routing import Router
+from antiphon.edge.sse import WatchStream
+from antiphon.edge.table import Call, Operation, Policy
+from antiphon.errors import AntiphonError, Invalid, TooLarge, Unavailable
+from antiphon.observe import METRICS
+from antiphon.wire import codec
+
+if TYPE_CHECKING:
+    from antiphon.app import Instance
+
+BODY_BYTES_MAX = 8 * 1024 * 1024
+
+OPERATIONS: tuple[Operation, ...] = (*handlers.ROUTES, *system.ROUTES)
+
+log = structlog.get_logger(__name__)
+
+
+class HttpDoor:
+    """`await door(scope, receive, send)`: serve it with any ASGI server, or mount it in another app."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._router = Router(OPERATIONS)
+        self._pages = Pages()
+        options = instance.options
+        self._hosts = tuple(host.lower() for host in options.hosts)
+        self._any_host = options.behind_proxy or "*" in self._hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"there is no {scope['type']} here")
+        request = Request(scope, receive)
+        started = time.perf_counter()
+        route = "-"
+        try:
+            check_origin(request.headers, self._hosts, any_host=self._any_host)
+            operation, path = self._router.match(request.method, _path_of(scope))
+            if operation is None:
+                answer: Response = self._pages.get(request.method, _path_of(scope), request.headers)
+            else:
+                route = operation.path
+                answer = await self._answer(operation, path, request)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            answer = _refusal(error)
+        if not isinstance(answer, WatchStream):
+            METRICS.http.labels(request.method, route, answer.status_code).observe(time.perf_counter() - started)
+        try:
+            await answer(scope, receive, send)
+        except AntiphonError as error:  # a stream whose log can no longer be read ends; its reader comes back
+            log.warning("stream_failed", route=route, error=str(error))
+
+    async def _answer(self, operation: Operation, path: dict[str, str], request: Request) -> Response:
+        instance = self._instance
+        token = await authorize(instance, request, operation.policy)
+        if instance.is_stopping and operation.policy is not Policy.OPEN:
+            raise Unavailable("the server is stopping", retry_after_ms=1000)
+        query = _read_query(operation, request)
+        body = await _read_body(operation, request)
+        call = Call(instance, request, token=token, path=path, query=query, body=body)
+        return await operation.handler(call)
+
+
+def _path_of(scope: Scope) -> str:
+    """The path below where the app is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] or "/" if root and path.startswith(root) else path
+
+
+def _refusal(error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return JsonAnswer({"error": {"code": "invalid", "message": error.detail}}, error.status_code)
+    return error_answer(error)
+
+
+def _read_query(operation: Operation, request: Request) -> Any:
+    if operation.query is None:
+        return None
+    given = dict(request.query_params)
+    if "token" in given or "access_token" in given:
+        raise Invalid("token", "tokens go in the Authorization header, never in an address")
+    try:
+        return msgspec.convert(given, operation.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+
+
+async def _read_body(operation: Operation, request: Request) -> Any:
+    if operation.body is None:
+        return None
+    data = await _read_limited(request)
+    if not data and operation.is_body_optional:
+        return None
+    try:
+        return codec.decode(data, operation.body)
+    except AntiphonError as error:
+        cause = error.__cause__
+        raise _invalid(cause if isinstance(cause, msgspec.ValidationError) else error) from error
+
+
+async def _read_limited(request: Request) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > BODY_BYTES_MAX:
+        raise TooLarge("request (in bytes)", BODY_BYTES_MAX)
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > BODY_BYTES_MAX:
+            raise TooLarge("request (in bytes)", BODY_BYTES_MAX)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _invalid(error: Exception) -> Invalid:
+    """msgspec's own words, with the field they are about: `Expected `int`, got `str` - at `$.turn_id``."""
+    reason, _, place = str(error).partition(" - at `$")
+    return Invalid(place.strip("`.").replace("...", ""), reason[:200])
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

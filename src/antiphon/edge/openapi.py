@@ -1,0 +1,120 @@
+"""/openapi.json (3.1), made from the route table and its types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon import __version__
+from antiphon.edge import shapes
+from antiphon.edge.answers import STATUS
+from antiphon.edge.table import Answer, Operation, Policy
+
+TEMPLATE = "#/components/schemas/{name}"
+
+
+def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The whole document."""
+    types = list(dict.fromkeys(kind for operation in operations for kind in _types_of(operation)))
+    schemas, components = msgspec.json.schema_components(types, ref_template=TEMPLATE, schema_hook=_schema_of_other)
+    schema_of = dict(zip(types, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.full_path, {})[operation.method.lower()] = _operation(operation, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Antiphon",
+            "version": __version__,
+            "description": "A session server for AI chats and agents.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "antiphon_session"},
+            },
+        },
+    }
+
+
+def _types_of(operation: Operation) -> list[Any]:
+    kinds = [answer.type for answer in operation.answers] + [operation.body, shapes.ErrorAnswer]
+    return [kind for kind in kinds if kind is not None]
+
+
+def _schema_of_other(kind: type) -> dict[str, Any]:
+    from antiphon.wire.gotime import Time
+
+    if issubclass(kind, Time):
+        return {"type": "string", "format": "date-time"}
+    raise NotImplementedError(f"no schema for {kind}")
+
+
+def _operation(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "x-policy": operation.policy,
+        "parameters": _parameters(operation),
+        "responses": {str(answer.status): _answer(operation, answer, schema_of) for answer in operation.answers}
+        | _errors(operation),
+    }
+    if operation.policy is not Policy.OPEN:
+        shown["security"] = [{"bearer": []}, {"cookie": []}]
+    if operation.body is not None:
+        shown["requestBody"] = {
+            "required": not operation.is_body_optional,
+            "content": {"application/json": {"schema": schema_of[operation.body]}},
+        }
+    return shown
+
+
+def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> dict[str, Any]:
+    if operation.is_stream:
+        text = {"schema": {"type": "string"}}
+        return {"description": "Server-sent events.", "content": {"text/event-stream": text}}
+    if answer.type is None:
+        return {"description": "Done."}
+    return {"description": "Done.", "content": {"application/json": {"schema": schema_of[answer.type]}}}
+
+
+def _errors(operation: Operation) -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": TEMPLATE.format(name="ErrorAnswer")}}}
+    statuses = sorted(set(STATUS.values()))
+    if operation.prefix == "" and operation.policy is Policy.OPEN:
+        statuses = [403, 500]
+    codes = {status: sorted(code for code, number in STATUS.items() if number == status) for status in statuses}
+    return {
+        str(status): {"description": ", ".join(codes[status]), "content": error}
+        for status in statuses
+        if status not in {answer.status for answer in operation.answers}
+    }
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
+        for name in re.findall(r"\{(\w+)\}", operation.full_path)
+    ]
+    if operation.query is not None:
+        (schema,), components = msgspec.json.schema_components([operation.query], ref_template=TEMPLATE)
+        properties = components[schema["$ref"].rsplit("/", 1)[-1]]["properties"]
+        parameters += [
+            {"name": name, "in": "query", "required": False, "schema": shown} for name, shown in properties.items()
+        ]
+    if operation.name == "stream":
+        cursor = {"type": "string", "description": "the cursor to resume from; wins over `after`"}
+        parameters.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": cursor})
+    return parameters
+
+
+def _path_schema(name: str) -> dict[str, Any]:
+    if name in ("message_id", "queued_id"):
+        return {"type": "integer", "minimum": 1, "maximum": 10**15 - 1}
+    return {"type": "string"}

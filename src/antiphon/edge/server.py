@@ -1,0 +1,86 @@
+"""An instance's door on a socket of its own: uvicorn, started from code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from antiphon.config import Options
+from antiphon.errors import Unavailable
+
+if TYPE_CHECKING:
+    from antiphon.app import Instance
+
+CLOSE_S = 1.5
+"""After the good-byes open connections have so long to end."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: `serve` decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def open_server(instance: Instance) -> AsyncIterator[str]:
+    """The instance's door on a socket of its own; gives the address. Port 0 picks a free one."""
+    options = instance.options
+    listener = _listen(options)
+    config = uvicorn.Config(
+        instance.asgi,
+        http="httptools",
+        loop="none",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=75,
+        ssl_certfile=options.tls_cert or None,
+        ssl_keyfile=options.tls_key or None,
+        proxy_headers=options.behind_proxy,
+        backlog=2048,
+    )
+    server = Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.001)
+    try:
+        host, port = listener.getsockname()[:2]
+        scheme = "https" if options.tls_cert else "http"
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+        yield f"{scheme}://{shown}:{port}"
+    finally:
+        instance.watch.end_all("shutdown", 500)
+        server.should_exit = True
+        done, _ = await asyncio.wait({task}, timeout=CLOSE_S)
+        if not done:
+            server.force_exit = True
+            await asyncio.wait({task}, timeout=CLOSE_S)
+        listener.close()
+
+
+def _listen(options: Options) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, options.port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"port {options.port} on {options.host} cannot be used ({error.strerror}); choose another with --port, "
+            "or --port 0 for any"
+        ) from error
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener

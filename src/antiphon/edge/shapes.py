@@ -1,0 +1,224 @@
+"""What requests and answers look like: types for reading bodies, and for /openapi.json."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from antiphon.core.facts import CallDropped
+from antiphon.core.model import WhenBusy
+from antiphon.core.parts import NO_USAGE, Part, Usage
+from antiphon.core.values import Value
+from antiphon.wire import codec, notify
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Limit = Annotated[int, msgspec.Meta(ge=1, description="a greater one than allowed is cut")]
+Uuid = Annotated[
+    str, msgspec.Meta(pattern="^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
+]
+PinOrder = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+# --- requests ---------------------------------------------------------------------------------------
+
+
+class CreateChatBody(Value):
+    id: Uuid | None = None
+    content: str | list[Part] | None = None
+    title: str = ""
+    model: str = ""
+    system: str = ""
+    labels: dict[str, str] = {}
+
+
+class ChangeChatBody(Value):
+    title: str | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+    labels: dict[str, str] | UnsetType = UNSET
+    pin_order: PinOrder | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    system: str | UnsetType = UNSET
+
+
+class SendBody(Value):
+    content: str | list[Part]
+    when_busy: WhenBusy = WhenBusy.QUEUE
+    client_message_id: str | None = None
+    model: str = ""
+
+
+class EditBody(Value):
+    content: str | list[Part]
+    clear_queue: bool = False
+
+
+class RetryBody(Value):
+    turn_id: Count = 0
+
+
+class EditQueuedBody(Value):
+    content: str | list[Part]
+
+
+class MoveQueuedBody(Value):
+    before: Count | None
+
+
+class InterruptBody(Value):
+    turn_id: Count
+    clear_queue: bool = False
+
+
+class SessionBody(Value):
+    token: str
+
+
+class CreateTokenBody(Value):
+    owner: Name
+    admin: bool = False
+
+
+# --- queries ----------------------------------------------------------------------------------------
+
+
+class ListChatsQuery(Value):
+    archived: bool | None = None
+    label: str = ""
+    q: str = ""
+    limit: Limit = 50
+    after: str = ""
+
+
+class MessagesQuery(Value):
+    after_id: Count = 0
+    before_id: Count = 0
+    limit: Limit = 50
+
+
+class StreamQuery(Value):
+    after: str = ""
+    until: str = ""
+    commit: str = ""
+
+
+# --- answers ----------------------------------------------------------------------------------------
+
+
+class ChatAnswer(notify.Chat):
+    """The reference's Chat with where it stands."""
+
+    seq: int = codec.always(0)
+    draft: int = codec.always(0)
+    queue_length: int = codec.always(0)
+    turn_id: int | None = codec.always(None)
+    model: str = codec.always("")
+    usage: Usage = codec.always(NO_USAGE)
+
+
+class MessageAnswer(Value):
+    id: int
+    chat_id: str
+    created_at: str
+    role: str
+    turn_id: int
+    created_by: str = ""
+    content: list[Part] = []
+    usage: Usage | None = None
+    interrupted: bool = False
+    dropped: list[CallDropped] = []
+    client_message_id: str = ""
+
+
+class QueuedMessageAnswer(Value):
+    id: int
+    chat_id: str
+    content: list[Part]
+    when_busy: WhenBusy
+    promoted: bool
+    created_at: str
+    model: str = ""
+    client_message_id: str = ""
+
+
+class ChatsAnswer(Value):
+    chats: list[ChatAnswer]
+    next: str | None
+
+
+class MessagesAnswer(Value):
+    messages: list[MessageAnswer]
+    queued_messages: list[QueuedMessageAnswer]
+    has_more: bool
+
+
+class SentAnswer(Value):
+    message: MessageAnswer
+    seq: int
+
+
+class QueuedAnswer(Value):
+    queued_message: QueuedMessageAnswer
+    seq: int
+
+
+class SeqAnswer(Value):
+    seq: int
+
+
+class RetryAnswer(Value):
+    turn_id: int
+    seq: int
+
+
+class InterruptAnswer(Value):
+    interrupted: bool
+    seq: int
+
+
+class TokenAnswer(Value):
+    id: str
+    owner_id: str
+    owner: str
+    admin: bool
+    created_at: str
+    revoked_at: str | None
+    token: str = ""
+
+
+class TokensAnswer(Value):
+    tokens: list[TokenAnswer]
+
+
+class SessionAnswer(Value):
+    owner_id: str
+    owner: str
+    admin: bool
+
+
+class HealthAnswer(Value):
+    status: str
+    instance_id: str
+
+
+class ReadyAnswer(Value):
+    status: str
+
+
+class ErrorDetail(Value):
+    code: str
+    message: str
+    field: str = ""
+    reason: str = ""
+    status: str = ""
+    limit: int = 0
+    retry_after_ms: int = 0
+    id: str = ""
+
+
+class ErrorAnswer(Value):
+    error: ErrorDetail
+
+
+Json = dict[str, Any]

@@ -1,0 +1,118 @@
+"""`antiphon serve`: an instance and its HTTP door, from start to the last good-bye. Signals are handled here alone.
+
+Closing order: drain, good-bye to the streams, the sockets, the database, the lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from antiphon import __version__
+from antiphon.app import Instance, open_instance
+from antiphon.config import Options
+from antiphon.edge.server import open_server
+from antiphon.errors import Invalid
+from antiphon.lockfile import TOKEN_NAME, InstanceFile, remove_instance_file, write_instance_file
+from antiphon.wire.gotime import format_time_us
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(
+    *,
+    agent: Any = None,
+    data: str | os.PathLike[str],
+    on_ready: Callable[[Instance, str, str], None] | None = None,
+    **options: Any,
+) -> None:
+    """Run an instance and its HTTP door until SIGINT or SIGTERM. `on_ready(instance, url, token)` is called when
+    requests are answered. Raises `Invalid` for options that are not safe, `Unavailable` if the port or the data
+    directory is taken."""
+    settings = Options.make(options)
+    _check_exposure(settings)
+    stopping = asyncio.Event()
+    _on_signals(stopping)
+    async with open_instance(agent=agent, data=data, **options) as instance:
+        async with open_server(instance) as url:
+            token = await _local_token(instance, Path(data))
+            _write_instance_file(instance, Path(data), url, token)
+            log.info("ready", url=url, instance_id=instance.instance_id, data=str(data))
+            if on_ready is not None:
+                on_ready(instance, url, token)
+            try:
+                await _until_stopped(stopping, instance)
+            finally:
+                remove_instance_file(Path(data), instance.instance_id)
+                await instance.stop()
+        log.info("stopped")
+
+
+def _check_exposure(options: Options) -> None:
+    is_loopback = options.host == "localhost" or options.host.startswith("127.") or options.host == "::1"
+    if not is_loopback and not (options.behind_proxy or options.tls_cert):
+        raise Invalid(
+            "--host",
+            f"{options.host} is reachable from other machines: give --tls-cert and --tls-key, or --behind-proxy if "
+            "a proxy in front of it speaks TLS",
+        )
+    if bool(options.tls_cert) != bool(options.tls_key):
+        raise Invalid("--tls-cert", "goes together with --tls-key")
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
+    """The first signal drains; a second one of the same ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        stopping.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+
+
+async def _until_stopped(stopping: asyncio.Event, instance: Instance) -> None:
+    """Until a signal; a background task that dies takes the whole down, loudly."""
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait({waiting, instance.background}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if instance.background.done() and not instance.background.cancelled():
+        error = instance.background.exception()
+        if error is not None:
+            raise error
+
+
+async def _local_token(instance: Instance, data: Path) -> str:
+    """The data directory's own admin token: made once, the same after every restart."""
+    path = data / TOKEN_NAME
+    try:
+        secret = path.read_text().strip()
+    except FileNotFoundError:
+        secret = instance.ids.secret()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secret + "\n")
+    await instance.tokens.ensure(instance.owner_id, secret)
+    return secret
+
+
+def _write_instance_file(instance: Instance, data: Path, url: str, token: str) -> None:
+    write_instance_file(
+        data,
+        InstanceFile(
+            instance_id=instance.instance_id,
+            pid=os.getpid(),
+            role="primary",
+            version=__version__,
+            http_url=url,
+            token=token,
+            started_at=format_time_us(instance.started_at),
+        ),
+    )
