@@ -136,6 +136,8 @@ class Ledger:
             self.turn = fact.turn_id
             if fact.queued_id:
                 assert fact.queued_id in self.waiting, "each queued message is delivered once"
+                picked = self.status == Status.ERROR and fact.queued_id in self.promoted
+                assert picked or fact.queued_id == self.waiting[0], "in order: steering, promoted, the rest"
                 self._leaves(fact.queued_id, "delivered")
         elif fact.role is Role.ASSISTANT:
             assert not self.open_calls, "the model speaks when every call has its result"
@@ -297,6 +299,8 @@ class History:
         stored = [(e.seq, e.recorded.at, encode_fact(e.fact)) for e in self.entries]
         assert fold(f.Recorded(seq, at, decode_fact(body)) for seq, at, body in stored) == self.chat
         assert [seq for seq, _, _ in stored] == list(range(1, len(stored) + 1))
+        waits = {seq for seq, fate in self.ledger.fates.items() if fate == "queued"}
+        assert waits == set(self.ledger.waiting) or self.chat.is_deleted, "no queued message is lost"
 
     # --- evidence that the service looks up before a command is decided
 
