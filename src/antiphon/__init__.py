@@ -1,3 +1,59 @@
-"""Antiphon: a session server for AI chats and agents."""
+"""Antiphon: a session server for AI chats and agents.
+
+    from antiphon import Agent, Turn, Reasoning, ToolCall, tool, open_instance
+
+Names are imported when they are first used, so that `import antiphon` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from antiphon.app import Instance, open_instance
+    from antiphon.core.parts import Reasoning, Text, Usage
+    from antiphon.errors import AttemptFailed as AgentError
+    from antiphon.worker.agent import Agent
+    from antiphon.worker.tools import Tool, ToolContext, tool
+    from antiphon.worker.turn import ToolCall, Turn
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "Instance",
+    "Reasoning",
+    "Text",
+    "Tool",
+    "ToolCall",
+    "ToolContext",
+    "Turn",
+    "Usage",
+    "open_instance",
+    "tool",
+]
+
+_PLACES = {
+    "Agent": "antiphon.worker.agent",
+    "AgentError": "antiphon.errors:AttemptFailed",
+    "Instance": "antiphon.app",
+    "Reasoning": "antiphon.core.parts",
+    "Text": "antiphon.core.parts",
+    "Tool": "antiphon.worker.tools",
+    "ToolCall": "antiphon.worker.turn",
+    "ToolContext": "antiphon.worker.tools",
+    "Turn": "antiphon.worker.turn",
+    "Usage": "antiphon.core.parts",
+    "open_instance": "antiphon.app",
+    "tool": "antiphon.worker.tools",
+}
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute or name)
