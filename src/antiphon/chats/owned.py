@@ -17,7 +17,7 @@ from antiphon.core import commands as c
 from antiphon.core.draft import replace_surrogates
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Outcome, Queued, Status, WhenBusy
-from antiphon.core.parts import Part, Text
+from antiphon.core.parts import Part, Text, text_of
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.ports import Listed
@@ -25,6 +25,7 @@ from antiphon.wire.codec import encode_content
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 TITLE_MAX = 256
+MADE_TITLE_MAX = 60
 LABELS_MAX = 64
 LABEL_MAX = 256
 SYSTEM_MAX = 256 * 1024
@@ -68,7 +69,13 @@ class OwnedChats:
         title, model, labels = clean_title(title), clean_model(model), clean_labels(labels or {})
         body = make_content(content) if content is not None else b""
         command = c.CreateChat(
-            owner_id=self.owner_id, content=body, title=title, model=model, system=clean_system(system), labels=labels
+            owner_id=self.owner_id,
+            content=body,
+            title=title or make_title(content),
+            is_title_made=not title,
+            model=model,
+            system=clean_system(system),
+            labels=labels,
         )
         digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id)
         request = Request(client_id="", body_hash=digest) if is_named else None
@@ -171,6 +178,14 @@ def make_content(content: Content) -> bytes:
     if len(body) > MESSAGE_BYTES_MAX:
         raise TooLarge("message (in bytes)", MESSAGE_BYTES_MAX)
     return body
+
+
+def make_title(content: Content | None) -> str:
+    """A title from the first words of the first message, until someone gives a better one."""
+    text = content if isinstance(content, str) else text_of(tuple(content or ()))
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    short = line if len(line) <= MADE_TITLE_MAX else line[:MADE_TITLE_MAX].rsplit(" ", 1)[0] + "…"
+    return clean_title(short)
 
 
 def check_client_id(client_id: str) -> None:

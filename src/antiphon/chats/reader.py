@@ -54,13 +54,21 @@ class Fact:
 class Batch:
     """What comes next from one place, and the place after it."""
 
-    __slots__ = ("data", "frames", "position", "seq")
+    __slots__ = ("_chunked", "data", "frames", "position", "seq")
 
     def __init__(self, frames: list[Frame], seq: int, position: int) -> None:
         self.frames = frames
         self.data = b"".join(frame.sse for frame in frames)
         self.seq = seq
         self.position = position
+        self._chunked: bytes | None = None
+
+    @property
+    def chunked(self) -> bytes:
+        """The data as one chunk of HTTP's chunked coding; made once for all who write it."""
+        if self._chunked is None:
+            self._chunked = b"%x\r\n%b\r\n" % (len(self.data), self.data)
+        return self._chunked
 
 
 class Reader:
@@ -270,7 +278,7 @@ class Reader:
 
     def _wake(self) -> None:
         self._is_wake_planned = False
-        for watcher in self.watchers:
+        for watcher in tuple(self.watchers):
             watcher.wake()
 
 

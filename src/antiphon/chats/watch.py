@@ -35,15 +35,19 @@ log = structlog.get_logger(__name__)
 
 
 class Waiting:
-    """Something that is woken: one future at a time, for one task that waits."""
+    """Something that is woken: one future at a time, for one task that waits; or a call, `on_wake`."""
 
-    __slots__ = ("_future", "_is_woken")
+    __slots__ = ("_future", "_is_woken", "on_wake")
 
     def __init__(self) -> None:
         self._future: asyncio.Future[None] | None = None
         self._is_woken = False
+        self.on_wake: Callable[[], None] | None = None
 
     def wake(self) -> None:
+        if self.on_wake is not None:
+            self.on_wake()
+            return
         future = self._future
         if future is not None and not future.done():
             future.set_result(None)
@@ -126,7 +130,7 @@ class Watcher(Waiting):
     @property
     def is_behind(self) -> bool:
         """Whether its reader no longer has the facts after its place."""
-        return not self.reader.has(self.seq)
+        return self.seq < self.reader.seq and not self.reader.has(self.seq)
 
     def take_nowait(self) -> Batch | None:
         """What comes next, in one piece; None: wait. Not while `is_behind`."""
@@ -162,15 +166,18 @@ class Watcher(Waiting):
         """What comes next, waiting for it; from the store where the reader has moved on."""
         while True:
             if self._first is None and self._bye is None and self.is_behind:
-                batch = await self._take_old()
+                batch = await self.take_old()
             else:
                 batch = self.take_nowait()
             if batch is not None:
                 return batch
             await self.wait()
 
-    async def _take_old(self) -> Batch | None:
-        """A page of the log from the store, for a watcher that is further behind than the reader reaches."""
+    async def take_old(self) -> Batch | None:
+        """A page of the log from the store, for a watcher that is further behind than the reader reaches. (None:
+        it is no longer.)"""
+        if self._first is not None or self._bye is not None:
+            return self.take_nowait()
         reader = self.reader
         if await reader.reach_back(self.seq):
             return None

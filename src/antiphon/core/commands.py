@@ -28,6 +28,7 @@ class CreateChat(Command):
     owner_id: str
     content: bytes = b""
     title: str = ""
+    is_title_made: bool = False
     model: str = ""
     system: str = ""
     labels: dict[str, str] = {}

@@ -50,7 +50,7 @@ def _created(fact: f.ChatCreated, recorded: f.Recorded) -> Chat:
         seq=1,
         draft=1,
         title=fact.title,
-        is_titled_by_person=bool(fact.title),
+        is_titled_by_person=bool(fact.title) and not fact.is_title_made,
         model=fact.model,
         system=fact.system,
         labels=fact.labels,

@@ -58,8 +58,11 @@ class ActionNeeded(Value):
 
 
 class ChatCreated(Fact):
+    """`is_title_made`: nobody chose the title, it was made from the first message."""
+
     owner_id: str
     title: str = ""
+    is_title_made: bool = False
     model: str = ""
     system: str = ""
     labels: dict[str, str] = {}

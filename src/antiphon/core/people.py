@@ -15,6 +15,7 @@ def create_chat(story: Story, command: c.CreateChat) -> None:
         f.ChatCreated(
             owner_id=command.owner_id,
             title=command.title,
+            is_title_made=command.is_title_made,
             model=command.model,
             system=command.system,
             labels=command.labels,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from antiphon.config import Options
+from antiphon.edge.connection import Connection
 from antiphon.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ async def open_server(instance: Instance) -> AsyncIterator[str]:
     listener = _listen(options)
     config = uvicorn.Config(
         instance.asgi,
-        http="httptools",
+        http=Connection,
         loop="none",
         ws="none",
         lifespan="off",
