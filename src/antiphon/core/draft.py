@@ -147,48 +147,37 @@ class Draft:
         return Delta(draft=self.name, from_=start, to=to, part_index=segment.part_index, part=part)
 
     def content(self) -> tuple[Part, ...]:
-        """The finished parts: text and reasoning, and the calls whose arguments are complete JSON."""
-        return self._finish()[0]
+        """The finished parts. Arguments of a call that are not JSON stay text; the tool then says so."""
+        by_part: dict[int, list[DeltaPart]] = {}
+        for segment in self._segments:
+            if segment.part_index is not None:
+                by_part.setdefault(segment.part_index, []).append(segment.read(segment.start))
+        return tuple(_finished(pieces) for _, pieces in sorted(by_part.items()))
 
     def partial(self) -> tuple[tuple[Part, ...], tuple[CallDropped, ...]]:
         """What an interrupted draft keeps (text and reasoning), and the tool calls it drops."""
-        parts, dropped = self._finish()
-        calls = tuple(CallDropped(tool_call_id=p.tool_call_id, tool_name=p.tool_name) for p in _calls_in(parts))
-        return tuple(part for part in parts if not isinstance(part, ToolCall)), calls + dropped
+        parts = self.content()
+        kept = tuple(part for part in parts if not isinstance(part, ToolCall))
+        calls = (part for part in parts if isinstance(part, ToolCall))
+        return kept, tuple(CallDropped(tool_call_id=c.tool_call_id, tool_name=c.tool_name) for c in calls)
 
     def text(self) -> str:
         """All of the text parts, one after another."""
         return "".join(segment.read(segment.start).text for segment in self._segments if segment.kind is Text)  # type: ignore[union-attr]
 
-    def _finish(self) -> tuple[tuple[Part, ...], tuple[CallDropped, ...]]:
-        by_part: dict[int, list[DeltaPart]] = {}
-        for segment in self._segments:
-            if segment.part_index is not None:
-                by_part.setdefault(segment.part_index, []).append(segment.read(segment.start))
-        parts: list[Part] = []
-        dropped: list[CallDropped] = []
-        for _, pieces in sorted(by_part.items()):
-            first = pieces[0]
-            if isinstance(first, Text):
-                parts.append(Text("".join(_text_of(piece) for piece in pieces)))
-            elif isinstance(first, Reasoning):
-                parts.append(Reasoning("".join(_text_of(piece) for piece in pieces)))
-            elif isinstance(first, ToolCallOpened):
-                try:
-                    args = _args("".join(_text_of(piece) for piece in pieces[1:]))
-                except msgspec.DecodeError:
-                    dropped.append(CallDropped(tool_call_id=first.tool_call_id, tool_name=first.tool_name))
-                else:
-                    parts.append(ToolCall(first.tool_call_id, first.tool_name, args))
-        return tuple(parts), tuple(dropped)
 
-
-def _calls_in(parts: tuple[Part, ...]) -> list[ToolCall]:
-    return [part for part in parts if isinstance(part, ToolCall)]
+def _finished(pieces: list[DeltaPart]) -> Part:
+    first, text = pieces[0], "".join(_text_of(piece) for piece in pieces)
+    if isinstance(first, ToolCallOpened):
+        return ToolCall(first.tool_call_id, first.tool_name, _args(text))
+    return Reasoning(text) if isinstance(first, Reasoning) else Text(text)
 
 
 def _args(text: str) -> Any:
-    return msgspec.json.decode(text) if text.strip() else {}
+    try:
+        return msgspec.json.decode(text) if text.strip() else {}
+    except (msgspec.DecodeError, RecursionError):
+        return text
 
 
 def _text_of(part: DeltaPart) -> str:
