@@ -10,11 +10,14 @@ import msgspec
 from antiphon.core.facts import Entry, Recorded
 from antiphon.core.model import Chat, Status
 from antiphon.core.workers import INTERRUPT_GRACE_US
+from antiphon.errors import Unavailable
 from antiphon.ports import Due
-from antiphon.wire.log import content_seq, decode_fact, encode_chat, encode_fact
+from antiphon.wire.log import content_seq, decode_chat, decode_fact, encode_chat, encode_fact
 
 LEASE_US = 10_000_000
 """A lease that is not renewed ends after this long."""
+
+UNREADABLE = "this chat holds what this version of Antiphon cannot read"
 
 
 def entry_columns(chat_id: str, entry: Entry, append_id: str | None) -> tuple[Any, ...]:
@@ -35,14 +38,25 @@ def entry_columns(chat_id: str, entry: Entry, append_id: str | None) -> tuple[An
 def entry_of(row: Sequence[Any]) -> Entry:
     """From (seq, at, body, status, draft, more, hidden_by, content)."""
     seq, at, body, status, draft, more, hidden_by, content = row
+    try:
+        fact = decode_fact(body)
+    except msgspec.DecodeError as error:
+        raise Unavailable(UNREADABLE) from error
     return Entry(
-        recorded=Recorded(seq, at, decode_fact(body)),
+        recorded=Recorded(seq, at, fact),
         status=Status(status),
         draft=draft,
         more=bool(more),
         content=content,
         hidden_by=hidden_by,
     )
+
+
+def chat_of(state: bytes) -> Chat:
+    try:
+        return decode_chat(state)
+    except msgspec.DecodeError as error:
+        raise Unavailable(UNREADABLE) from error
 
 
 def chat_columns(chat: Chat, fold_version: int) -> tuple[Any, ...]:

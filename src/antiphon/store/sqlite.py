@@ -33,10 +33,9 @@ from antiphon.ports import (
     Token,
 )
 from antiphon.store.migrate import migrate
-from antiphon.store.rows import LEASE_US, chat_columns, due_of, entry_columns, entry_of
+from antiphon.store.rows import LEASE_US, chat_columns, chat_of, due_of, entry_columns, entry_of
 from antiphon.store.statements import load_statements
-from antiphon.store.writer import Writer
-from antiphon.wire.log import decode_chat
+from antiphon.store.writer import Writer, translated
 
 READERS = 2
 
@@ -51,9 +50,10 @@ async def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
 
 
 def _open_writer(path: Path) -> apsw.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
+    connection = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(5000)
         connection.pragma("journal_mode", "wal")
@@ -61,10 +61,13 @@ def _open_writer(path: Path) -> apsw.Connection:
         connection.pragma("foreign_keys", "on")
         connection.pragma("journal_size_limit", 64 * 1024 * 1024)
         migrate(connection)
-    except apsw.FullError as error:
-        raise Unavailable("the disk is full") from error
-    except (apsw.NotADBError, apsw.CorruptError) as error:
-        raise Unavailable(f"{path.name} is not a sound database; see `antiphon doctor`") from error
+    except Exception as error:
+        if connection is not None:
+            connection.close()
+        failure = Unavailable(f"{path.name}: {error.strerror}") if isinstance(error, OSError) else translated(error)
+        if failure is error:
+            raise
+        raise failure from error
     return connection
 
 
@@ -75,6 +78,7 @@ class SqliteStore:
         self.clock = clock
         self._path = path
         self._connection = connection
+        self._is_closed = False
         self._writer = Writer(connection)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="antiphon-reader")
         self._local = threading.local()
@@ -82,6 +86,7 @@ class SqliteStore:
         self._changed: int = next(connection.execute(_SQL["change_mark"]))[0]
 
     async def aclose(self) -> None:
+        self._is_closed = True
         await self._writer.aclose()
         await asyncio.to_thread(self._readers.shutdown)
         for connection in self._opened:
@@ -122,10 +127,11 @@ class SqliteStore:
         execute = connection.execute
         for seq, body in append.contents.items():
             execute(_SQL["insert_content"], (chat_id, seq, body))
-        append_id: str | None = append.append_id
+        first = append.entries[0]
         for entry in append.entries:
+            names_append = entry is first or isinstance(entry.fact, ChatDeleted)  # which leaves no other fact
+            append_id = append.append_id if names_append else None
             execute(_SQL["insert_fact"], entry_columns(chat_id, entry, append_id))
-            append_id = None
             self._index(connection, chat_id, entry)
         for receipt in append.receipts:
             execute(_SQL["insert_receipt"], (chat_id, receipt.client_id, receipt.body_hash, receipt.answer))
@@ -134,7 +140,7 @@ class SqliteStore:
         elif isinstance(append.lease, Drop | Ended):
             execute(_SQL["drop_lease"], (chat_id,))
         self._changed += 1
-        is_new = isinstance(append.entries[0].fact, ChatCreated)
+        is_new = isinstance(first.fact, ChatCreated)
         execute(
             _SQL["insert_chat" if is_new else "update_chat"],
             (*chat_columns(chat, FOLD_VERSION), self._changed, chat_id),
@@ -220,10 +226,15 @@ class SqliteStore:
                 self._opened.append(connection)
             return job(connection)
 
+        if self._is_closed:
+            raise Unavailable("the store is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, work)
-        except (apsw.IOError, apsw.BusyError, apsw.CantOpenError) as error:
-            raise Unavailable(f"the database cannot be read ({type(error).__name__})") from error
+        except apsw.Error as error:
+            failure = translated(error)
+            if failure is error:
+                raise
+            raise failure from error
 
     async def _row(self, name: str, *values: Any) -> Any:
         return await self._read(lambda connection: _first(connection, name, *values))
@@ -233,7 +244,7 @@ class SqliteStore:
 
     async def load(self, chat_id: str) -> Chat | None:
         row = await self._row("load", chat_id)
-        return decode_chat(row[0]) if row else None
+        return chat_of(row[0]) if row else None
 
     async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
         def job(connection: apsw.Connection) -> tuple[Entry, ...]:
@@ -293,10 +304,9 @@ class SqliteStore:
         after: tuple[int, str] | None,
     ) -> tuple[Listed, ...]:
         key, value = label or (None, None)
-        like = f"%{_escape_like(title)}%" if title else None
         at, chat_id = after or (None, None)
-        rows = await self._rows("list_chats", owner_id, archived, key, value, like, at, chat_id, limit)
-        return tuple(Listed(chat_id=row[0], chat=decode_chat(row[1])) for row in rows)
+        rows = await self._rows("list_chats", owner_id, archived, key, value, title or None, at, chat_id, limit)
+        return tuple(Listed(chat_id=row[0], chat=chat_of(row[1])) for row in rows)
 
     async def claimable(self, *, limit: int) -> tuple[str, ...]:
         rows = await self._rows("claimable", self.clock.now_us(), limit)
@@ -307,7 +317,7 @@ class SqliteStore:
         ended = await self._rows("leases_ended", now, limit)
         overdue = await self._rows("chats_due", now, limit)
         leases = [Due(chat_id=row[0], attempt=row[1], why="lease") for row in ended]
-        return (*leases, *(due_of(row[0], decode_chat(row[1])) for row in overdue))
+        return (*leases, *(due_of(row[0], chat_of(row[1])) for row in overdue))
 
     async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
         return tuple((row[0], row[1]) for row in await self._rows("other_leases", instance_id))
@@ -344,17 +354,16 @@ def _first(connection: apsw.Connection, name: str, *values: Any) -> Any:
 
 def _is_written(connection: apsw.Connection, append: Append) -> bool:
     """Whether this very append is what follows `after_seq`: its answer was lost, it is not done twice."""
-    row = _first(connection, "append_id_at", append.chat_id, append.after_seq + 1)
-    return row is not None and row[0] == append.append_id
+    rows = (
+        _first(connection, "append_id_at", append.chat_id, append.after_seq + 1),
+        _first(connection, "append_id_at", append.chat_id, append.chat.seq),
+    )
+    return any(row is not None and row[0] == append.append_id for row in rows)
 
 
 def _new_id(connection: apsw.Connection) -> str:
     digits = next(iter(connection.execute("SELECT lower(hex(randomblob(16)))")))[0]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
-
-
-def _escape_like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _token(row: Any) -> Token:

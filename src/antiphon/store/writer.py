@@ -26,12 +26,13 @@ class Writer:
 
     A job that raises is rolled back and tried once more alone, so that it takes no other job down; its
     error is the caller's. When the disk is full (or broken) the caller gets `Unavailable` and nothing is
-    written; the next job tries again.
+    written; the next job tries again. `last_error` says how the disk failed last, None since it went well.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._jobs: queue.SimpleQueue[tuple[Job, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._is_closing = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="antiphon-writer", daemon=True)
         self._thread.start()
@@ -40,14 +41,15 @@ class Writer:
     async def run(self, job: Job) -> Any:
         if self._jobs.qsize() >= WAITING_MAX:
             raise Unavailable("too many writes are waiting")
-        if not self._thread.is_alive():
+        if self._is_closing:
             raise Unavailable("the store is closed")
         future = self._loop.create_future()
         self._jobs.put((job, future))
         return await future
 
     async def aclose(self) -> None:
-        """Write what waits, then end the thread."""
+        """Write what waits, then end the thread. What comes later is refused."""
+        self._is_closing = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -77,8 +79,9 @@ class Writer:
         except Exception as error:
             if len(group) > 1:
                 return [answer for item in group for answer in self._commit([item])]
-            self.last_error = type(error).__name__
-            return [(group[0][1], None, _translated(error))]
+            if isinstance(error, _FAILURES):
+                self.last_error = type(error).__name__
+            return [(group[0][1], None, translated(error))]
         self.last_error = None
         return [(future, result, None) for (_, future), result in zip(group, results, strict=True)]
 
@@ -111,12 +114,30 @@ def _deliver(answers: list[tuple[asyncio.Future[Any], Any, Any]]) -> None:
             future.set_result(result)
 
 
-def _translated(error: Exception) -> Exception:
+_FAILURES = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ProtocolError,
+    apsw.ReadOnlyError,
+    apsw.PermissionsError,
+    apsw.CantOpenError,
+    apsw.NoMemError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+)
+"""The failures that are the disk's or the file's, not the job's."""
+
+
+def translated(error: Exception) -> Exception:
     """SQLite's own failures as ours; a failed commit was rolled back, so nothing of it is written."""
     if isinstance(error, apsw.FullError):
         unavailable = Unavailable("the disk is full")
-    elif isinstance(error, apsw.IOError | apsw.BusyError | apsw.ReadOnlyError | apsw.CantOpenError | apsw.NoMemError):
-        unavailable = Unavailable(f"the database cannot write ({type(error).__name__})")
+    elif isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        unavailable = Unavailable("the file is not a sound database; see `antiphon doctor`")
+    elif isinstance(error, _FAILURES):
+        unavailable = Unavailable(f"the database does not work ({type(error).__name__})")
     else:
         return error
     unavailable.__cause__ = error

@@ -54,6 +54,7 @@ UPDATE leases SET ends_at = ? WHERE chat_id = ? AND attempt = ? AND instance_id 
 RETURNING (SELECT json_extract(state, '$.status') FROM chats WHERE chats.chat_id = leases.chat_id);
 
 -- name: other_leases
+-- Asked once, when an instance starts: it reads all leases. (instance_id)
 SELECT chat_id, attempt FROM leases WHERE instance_id <> ?;
 
 -- name: drop_flushed
@@ -61,9 +62,12 @@ SELECT chat_id, attempt FROM leases WHERE instance_id <> ?;
 DELETE FROM flushed WHERE chat_id = ? AND draft <> ?;
 
 -- name: flush
--- Only while the draft is open. (chat_id, draft, from, to, body, chat_id, draft)
-INSERT OR IGNORE INTO flushed (chat_id, draft, from_position, to_position, body)
-SELECT ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0);
+-- Only while the draft is open. A piece that was kept before is replaced by a longer one from the same position:
+-- whoever did not learn that it was kept begins there again. (chat_id, draft, from, to, body, chat_id, draft)
+INSERT INTO flushed (chat_id, draft, from_position, to_position, body)
+SELECT ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0)
+ON CONFLICT (chat_id, draft, from_position) DO UPDATE SET to_position = excluded.to_position, body = excluded.body
+WHERE excluded.to_position > flushed.to_position;
 
 -- name: read_flushed
 SELECT from_position, to_position, body FROM flushed WHERE chat_id = ? AND draft = ? ORDER BY from_position;
@@ -79,6 +83,7 @@ DELETE FROM contents WHERE chat_id = ?;
 DELETE FROM messages WHERE chat_id = ?;
 
 -- name: append_id_at
+-- The append that wrote a fact: it stands with the append's first fact, and with the end of a chat.
 SELECT append_id FROM facts WHERE chat_id = ? AND seq = ?;
 
 -- name: load
@@ -124,13 +129,14 @@ SELECT CASE
 END;
 
 -- name: list_chats
--- An owner's chats by latest change. Each filter is off when its parameter is null.
--- (owner, archived, archived, label key, label key, label value, title, title, updated_at, updated_at, chat_id, limit)
+-- An owner's chats by latest change. Each filter is off when its parameter is null. A title is found by any piece of
+-- it, whatever the case of its ASCII letters. (owner, archived, label key, label value, title, updated_at, chat_id,
+-- limit)
 SELECT chat_id, state FROM chats
 WHERE owner_id = ?1 AND is_deleted = 0
   AND (?2 IS NULL OR is_archived = ?2)
   AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ?3 AND value = ?4))
-  AND (?5 IS NULL OR title LIKE ?5 ESCAPE '\')
+  AND (?5 IS NULL OR instr(lower(title), lower(?5)) > 0)
   AND (?6 IS NULL OR (updated_at, chat_id) < (?6, ?7))
 ORDER BY updated_at DESC, chat_id DESC LIMIT ?8;
 

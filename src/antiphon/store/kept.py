@@ -1,0 +1,100 @@
+"""What the store in memory keeps of one chat."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from antiphon.core.facts import ChatDeleted, Entry, HistoryTruncated, MessageAppended
+from antiphon.core.model import Chat
+from antiphon.core.parts import Role
+from antiphon.ports import Append, FlushedDelta, Receipt
+from antiphon.wire.log import content_seq, decode_fact, encode_fact
+
+
+class Message:
+    """A message of the history: what waited in the queue before has a `queued_id`."""
+
+    __slots__ = ("hidden_by", "queued_id", "role")
+
+    def __init__(self, role: Role, queued_id: int) -> None:
+        self.role = role
+        self.queued_id = queued_id
+        self.hidden_by = 0
+
+
+class Lease:
+    __slots__ = ("attempt", "ends_at", "instance_id")
+
+    def __init__(self, attempt: int, instance_id: str, ends_at: int) -> None:
+        self.attempt = attempt
+        self.instance_id = instance_id
+        self.ends_at = ends_at
+
+
+class Kept:
+    """All that is kept of one chat. `entries` are those from seq `first_seq` on, without their content."""
+
+    __slots__ = ("append_ids", "chat", "contents", "entries", "first_seq", "flushed", "messages", "receipts", "seqs")
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.first_seq = 1
+        self.entries: list[Entry] = []
+        self.append_ids: dict[int, str] = {}
+        self.contents: dict[int, bytes] = {}
+        self.messages: dict[int, Message] = {}
+        self.seqs: list[int] = []
+        self.receipts: dict[str, Receipt] = {}
+        self.flushed: dict[int, FlushedDelta] = {}
+
+    def visible(self, seqs: Iterable[int], limit: int) -> list[int]:
+        """The first `limit` of these messages that nothing hides."""
+        found = []
+        for seq in seqs:
+            if not self.messages[seq].hidden_by:
+                found.append(seq)
+                if len(found) == limit:
+                    break
+        return found
+
+    def read(self, seq: int) -> Entry:
+        """The entry with what it refers to."""
+        entry = self.entries[seq - self.first_seq]
+        message = self.messages.get(seq)
+        hidden_by = message.hidden_by if message else 0
+        content = None if hidden_by else self.contents.get(content_seq(seq, entry.fact))
+        return replace(entry, content=content, hidden_by=hidden_by)
+
+    def is_written(self, append: Append) -> bool:
+        """Whether this very append is what follows `after_seq`: its answer was lost, it is not done twice."""
+        return append.append_id in (self.append_ids.get(append.after_seq + 1), self.append_ids.get(append.chat.seq))
+
+    def take(self, entry: Entry, append_id: str) -> None:
+        fact = entry.fact
+        self.entries.append(entry)
+        if isinstance(fact, MessageAppended):
+            self.messages[entry.seq] = Message(fact.role, fact.queued_id)
+            self.seqs.append(entry.seq)
+        elif isinstance(fact, HistoryTruncated):
+            for seq in self.seqs[bisect_left(self.seqs, fact.from_message_id) :]:
+                self.messages[seq].hidden_by = self.messages[seq].hidden_by or entry.seq
+        elif isinstance(fact, ChatDeleted):
+            self._scrub(entry, append_id)
+
+    def _scrub(self, last: Entry, append_id: str) -> None:
+        """A deleted chat keeps its tombstone (the last fact) and its receipts."""
+        self.first_seq, self.entries = last.seq, [last]
+        self.seqs.clear()
+        self.append_ids = {last.seq: append_id}
+        for kept in (self.contents, self.messages, self.flushed):
+            kept.clear()
+
+
+def stored_entry(entry: Entry) -> Entry:
+    """The entry as a log gives it back; its content lies elsewhere."""
+    fact = decode_fact(encode_fact(entry.fact))
+    recorded = replace(entry.recorded, fact=fact)
+    return replace(entry, recorded=recorded, content=None, hidden_by=0)

@@ -1,0 +1,295 @@
+"""The store in memory: one process, nothing durable, every promise of `ports.Store` but the disk's."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from antiphon.core.facts import ChatCreated, Entry, MessageQueued
+from antiphon.core.model import Chat, Status
+from antiphon.core.parts import Role
+from antiphon.errors import Unavailable
+from antiphon.ports import (
+    Append,
+    Appended,
+    Clock,
+    Drop,
+    Due,
+    Ended,
+    FlushedDelta,
+    Grant,
+    Listed,
+    Receipt,
+    Token,
+)
+from antiphon.store.kept import Kept, Lease, stored_entry
+from antiphon.store.rows import LEASE_US, claim_at, due_at, due_of
+from antiphon.wire.log import decode_chat, encode_chat, encode_fact
+
+
+class MemoryStore:
+    """Keeps the promises of `ports.Store`. Values go through the log's format, so that nothing is kept here
+    which a database could not keep."""
+
+    last_error: str | None = None
+
+    def __init__(self, *, clock: Clock) -> None:
+        self.clock = clock
+        self._chats: dict[str, Kept] = {}
+        self._leases: dict[str, Lease] = {}
+        self._claims: dict[str, int] = {}
+        self._dues: dict[str, int] = {}
+        self._changes: dict[str, int] = {}
+        self._mark = 0
+        self._owners: dict[str, tuple[str, bool]] = {}
+        self._tokens: dict[str, tuple[bytes, Token]] = {}
+        self._is_closed = False
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+
+    async def check(self) -> None:
+        if self._is_closed:
+            raise Unavailable("the store is closed")
+
+    # --- append
+
+    async def append(self, append: Append) -> Appended:
+        await asyncio.sleep(0)  # as with any store, others may come between a load and its append
+        await self.check()
+        now = self.clock.now_us()
+        kept = self._chats.get(append.chat_id)
+        if (kept.chat.seq if kept else 0) != append.after_seq:
+            return Appended.DONE if kept and kept.is_written(append) else Appended.CONFLICT
+        if kept and any(receipt.client_id in kept.receipts for receipt in append.receipts):
+            return Appended.ANSWERED
+        lease = self._leases.get(append.chat_id)
+        if (
+            isinstance(append.lease, Ended)
+            and lease
+            and lease.attempt == append.lease.attempt
+            and lease.ends_at > now
+        ):
+            return Appended.LEASE_LIVE
+        chat = decode_chat(encode_chat(append.chat))
+        entries = [stored_entry(entry) for entry in append.entries]
+        if kept is None:
+            assert isinstance(entries[0].fact, ChatCreated), "a chat begins with chat_created"
+            kept = self._chats[append.chat_id] = Kept(chat)
+        self._write(kept, append, chat, entries)
+        self._move_lease(append, now)
+        return Appended.DONE
+
+    def _write(self, kept: Kept, append: Append, chat: Chat, entries: list[Entry]) -> None:
+        kept.chat = chat
+        kept.contents |= append.contents
+        kept.append_ids[entries[0].seq] = append.append_id
+        for entry in entries:
+            kept.take(entry, append.append_id)
+        kept.receipts |= {receipt.client_id: receipt for receipt in append.receipts}
+        kept.flushed = {at: delta for at, delta in kept.flushed.items() if delta.draft == chat.draft}
+        _put(self._claims, append.chat_id, claim_at(chat))
+        _put(self._dues, append.chat_id, due_at(chat))
+        self._mark += 1
+        self._changes.pop(append.chat_id, None)
+        self._changes[append.chat_id] = self._mark
+
+    def _move_lease(self, append: Append, now: int) -> None:
+        if isinstance(append.lease, Grant):
+            grant = append.lease
+            self._leases[append.chat_id] = Lease(grant.attempt, grant.instance_id, now + LEASE_US)
+        elif isinstance(append.lease, Drop | Ended):
+            self._leases.pop(append.chat_id, None)
+
+    # --- one chat
+
+    async def load(self, chat_id: str) -> Chat | None:
+        kept = self._chats.get(chat_id)
+        return kept.chat if kept else None
+
+    async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
+        kept = self._chats.get(chat_id)
+        entries: list[Entry] = []
+        size = 0
+        for seq in range(max(after_seq + 1, kept.first_seq), kept.chat.seq + 1) if kept else ():
+            if len(entries) >= limit or size >= bytes_max:
+                break
+            assert kept
+            entries.append(kept.read(seq))
+            size += len(encode_fact(entries[-1].fact)) + len(entries[-1].content or b"")
+        return tuple(entries)
+
+    async def read_messages(
+        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int
+    ) -> tuple[tuple[Entry, ...], bool]:
+        kept = self._chats.get(chat_id)
+        if kept is None:
+            return (), False
+        if after_id:
+            seqs = kept.visible(kept.seqs[bisect_right(kept.seqs, after_id) :], limit + 1)
+        else:
+            end = bisect_left(kept.seqs, before_id) if before_id else len(kept.seqs)
+            seqs = kept.visible(reversed(kept.seqs[:end]), limit + 1)
+        page = seqs[:limit] if after_id else seqs[:limit][::-1]
+        return tuple(kept.read(seq) for seq in page), len(seqs) > limit
+
+    async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
+        kept = self._chats.get(chat_id)
+        return {seq: kept.contents[seq] for seq in seqs if seq in kept.contents} if kept else {}
+
+    async def message_role(self, chat_id: str, message_id: int) -> Role | None:
+        kept = self._chats.get(chat_id)
+        message = kept.messages.get(message_id) if kept else None
+        return message.role if message and not message.hidden_by else None
+
+    async def queued_fate(self, chat_id: str, queued_id: int) -> str | None:
+        kept = self._chats.get(chat_id)
+        if kept is None or not kept.first_seq <= queued_id <= kept.chat.seq:
+            return None
+        if any(message.queued_id == queued_id for message in kept.messages.values()):
+            return "delivered"
+        return "queued" if isinstance(kept.entries[queued_id - kept.first_seq].fact, MessageQueued) else None
+
+    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None:
+        kept = self._chats.get(chat_id)
+        return kept.receipts.get(client_id) if kept else None
+
+    async def flush(self, deltas: Sequence[FlushedDelta]) -> None:
+        await self.check()
+        for delta in deltas:
+            kept = self._chats.get(delta.chat_id)
+            if kept is None or kept.chat.is_deleted or kept.chat.draft != delta.draft:
+                continue
+            known = kept.flushed.get(delta.from_)
+            if known is None or known.to < delta.to:
+                kept.flushed[delta.from_] = delta
+
+    async def read_flushed(self, chat_id: str, draft: int) -> tuple[FlushedDelta, ...]:
+        kept = self._chats.get(chat_id)
+        flushed = kept.flushed if kept else {}
+        return tuple(delta for _, delta in sorted(flushed.items()) if delta.draft == draft)
+
+    # --- many chats
+
+    async def list_chats(
+        self,
+        owner_id: str,
+        *,
+        archived: bool | None,
+        label: tuple[str, str] | None,
+        title: str,
+        limit: int,
+        after: tuple[int, str] | None,
+    ) -> tuple[Listed, ...]:
+        def is_listed(chat_id: str, chat: Chat) -> bool:
+            return (
+                chat.owner_id == owner_id
+                and not chat.is_deleted
+                and archived in (None, chat.is_archived)
+                and (label is None or chat.labels.get(label[0]) == label[1])
+                and _lower(title) in _lower(chat.title)
+                and (after is None or (chat.updated_at, chat_id) < after)
+            )
+
+        found = [
+            Listed(chat_id=chat_id, chat=kept.chat)
+            for chat_id, kept in self._chats.items()
+            if is_listed(chat_id, kept.chat)
+        ]
+        found.sort(key=lambda listed: (listed.chat.updated_at, listed.chat_id), reverse=True)
+        return tuple(found[:limit])
+
+    async def claimable(self, *, limit: int) -> tuple[str, ...]:
+        return tuple(_come(self._claims, self.clock.now_us())[:limit])
+
+    async def due(self, *, limit: int) -> tuple[Due, ...]:
+        now = self.clock.now_us()
+        ended = _come({chat_id: lease.ends_at for chat_id, lease in self._leases.items()}, now)[:limit]
+        overdue = _come(self._dues, now)[:limit]
+        leases = [Due(chat_id=chat_id, attempt=self._leases[chat_id].attempt, why="lease") for chat_id in ended]
+        return (*leases, *(due_of(chat_id, self._chats[chat_id].chat) for chat_id in overdue))
+
+    async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
+        await self.check()
+        held = {}
+        for chat_id, attempt in attempts:
+            lease = self._leases.get(chat_id)
+            if lease and (lease.attempt, lease.instance_id) == (attempt, instance_id):
+                lease.ends_at = self.clock.now_us() + LEASE_US
+                held[chat_id] = self._chats[chat_id].chat.status
+        return held
+
+    async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
+        return tuple(
+            (chat_id, lease.attempt) for chat_id, lease in self._leases.items() if lease.instance_id != instance_id
+        )
+
+    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
+        if mark < 0:
+            return (), self._mark
+        found: list[tuple[str, int]] = []
+        for chat_id, changed in reversed(self._changes.items()):
+            if changed <= mark:
+                break
+            found.append((chat_id, self._chats[chat_id].chat.seq))
+        return tuple(reversed(found)), self._mark
+
+    async def iter_chat_ids(self) -> tuple[str, ...]:
+        return tuple(sorted(self._chats))
+
+    # --- owners and tokens
+
+    async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
+        await self.check()
+        for owner_id, (known, _) in self._owners.items():
+            if known == name:
+                return owner_id
+        owner_id = str(uuid.uuid4())
+        self._owners[owner_id] = (name, is_admin)
+        return owner_id
+
+    async def owner_count(self) -> int:
+        return len(self._owners)
+
+    async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None:
+        await self.check()
+        name, is_admin = self._owners[owner_id]
+        now = self.clock.now_us()
+        token = Token(token_id=token_id, owner_id=owner_id, owner_name=name, is_admin=is_admin, created_at=now)
+        self._tokens[token_id] = (secret_hash, token)
+
+    async def find_token(self, secret_hash: bytes) -> Token | None:
+        return next((token for known, token in self._tokens.values() if known == secret_hash), None)
+
+    async def list_tokens(self) -> tuple[Token, ...]:
+        return tuple(sorted((token for _, token in self._tokens.values()), key=lambda t: (t.created_at, t.token_id)))
+
+    async def revoke_token(self, token_id: str) -> bool:
+        await self.check()
+        secret_hash, token = self._tokens.get(token_id, (b"", None))
+        if token is None or token.revoked_at:
+            return False
+        self._tokens[token_id] = (secret_hash, replace(token, revoked_at=self.clock.now_us()))
+        return True
+
+
+def _put(times: dict[str, int], chat_id: str, at: int | None) -> None:
+    """Keep when a chat's time comes; those of equal times stand in the order of their creation."""
+    if at is None:
+        times.pop(chat_id, None)
+    else:
+        times[chat_id] = at
+
+
+def _come(times: dict[str, int], now: int) -> list[str]:
+    """The chats whose time has come, the longest waiting first."""
+    return sorted((chat_id for chat_id, at in times.items() if at <= now), key=lambda chat_id: times[chat_id])
+
+
+def _lower(text: str) -> bytes:
+    """Lower case for ASCII letters only, as in SQL."""
+    return text.encode("utf-8", "surrogatepass").lower()

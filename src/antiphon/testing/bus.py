@@ -1,0 +1,106 @@
+"""A bus that loses, repeats, delays and reorders: hints are allowed to, and nothing may depend on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from antiphon.ports import Bus, Handler
+
+COPIES_MAX = 5
+HELD_MAX = 64
+"""At most so many messages are held back for a later one; the oldest then goes on."""
+
+HOLD_S = 1.0
+"""A message that is held back for a later one goes on by itself after this long."""
+
+
+class FaultyBus:
+    """Any bus, with faults by chance: `drop`, `double` and `reorder` are probabilities (0 to 1) for each message.
+
+    A doubled message arrives two to five times. A reordered one is held back until later ones have passed it
+    (or for `HOLD_S`). Each copy is delayed by up to `delay_s_max`. `close` forgets what is still held back.
+    Subscriptions are the inner bus's own; the choices are those of `random`, so a seed repeats them.
+    """
+
+    def __init__(
+        self,
+        inner: Bus,
+        random: Random,
+        *,
+        drop: float = 0.0,
+        double: float = 0.0,
+        delay_s_max: float = 0.0,
+        reorder: float = 0.0,
+    ) -> None:
+        self._inner = inner
+        self._random = random
+        self._drop = drop
+        self._double = double
+        self._delay_s_max = delay_s_max
+        self._reorder = reorder
+        self._held: list[tuple[str, bytes]] = []
+        self._timers: set[asyncio.TimerHandle] = set()
+        self.dropped = 0
+        self.doubled = 0
+        self.reordered = 0
+
+    def publish_nowait(self, channel: str, message: bytes) -> None:
+        if self._chance(self._drop):
+            self.dropped += 1
+            return
+        copies = 1
+        if self._chance(self._double):
+            self.doubled += 1
+            copies = self._random.randint(2, COPIES_MAX)
+        for _ in range(copies):
+            if self._chance(self._reorder):
+                self._hold(channel, message)
+            else:
+                self._pass_on(channel, message)
+                self._let_some_go()
+
+    def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
+        return self._inner.subscribe(channel, handler)
+
+    def close(self) -> None:
+        self._held.clear()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _chance(self, probability: float) -> bool:
+        return probability > 0 and self._random.random() < probability
+
+    def _hold(self, channel: str, message: bytes) -> None:
+        self.reordered += 1
+        self._held.append((channel, message))
+        if len(self._held) > HELD_MAX:
+            self._pass_on(*self._held.pop(0))
+        self._after(HOLD_S, self._let_all_go)
+
+    def _let_some_go(self) -> None:
+        """Some of what is held follows the message that has just overtaken it, in any order."""
+        for _ in range(self._random.randint(0, len(self._held))):
+            self._pass_on(*self._held.pop(self._random.randrange(len(self._held))))
+
+    def _let_all_go(self) -> None:
+        held, self._held = self._held, []
+        for channel, message in held:
+            self._pass_on(channel, message)
+
+    def _pass_on(self, channel: str, message: bytes) -> None:
+        if self._delay_s_max <= 0:
+            self._inner.publish_nowait(channel, message)
+        else:
+            delay_s = self._random.uniform(0, self._delay_s_max)
+            self._after(delay_s, lambda: self._inner.publish_nowait(channel, message))
+
+    def _after(self, delay_s: float, call: Callable[[], None]) -> None:
+        def run() -> None:
+            self._timers.discard(timer)
+            call()
+
+        timer = asyncio.get_running_loop().call_later(delay_s, run)
+        self._timers.add(timer)

@@ -1,0 +1,165 @@
+"""Stores around a store: `WrappedStore` passes everything on, `UncertainStore` loses the answers to commits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+
+from antiphon.core.facts import Entry
+from antiphon.core.model import Chat, Status
+from antiphon.core.parts import Role
+from antiphon.ports import (
+    Append,
+    Appended,
+    Clock,
+    Due,
+    FlushedDelta,
+    Listed,
+    OutcomeUnknown,
+    Receipt,
+    Store,
+    Token,
+)
+
+
+class WrappedStore:
+    """Every promise of `inner`, unchanged; subclasses change one thing. Several may share one inner store."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+
+    @property
+    def clock(self) -> Clock:
+        return self.inner.clock
+
+    @property
+    def last_error(self) -> str | None:
+        return getattr(self.inner, "last_error", None)
+
+    async def append(self, append: Append) -> Appended:
+        return await self.inner.append(append)
+
+    async def load(self, chat_id: str) -> Chat | None:
+        return await self.inner.load(chat_id)
+
+    async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
+        return await self.inner.read_entries(chat_id, after_seq, limit=limit, bytes_max=bytes_max)
+
+    async def read_messages(
+        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int
+    ) -> tuple[tuple[Entry, ...], bool]:
+        return await self.inner.read_messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+
+    async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
+        return await self.inner.read_contents(chat_id, seqs)
+
+    async def message_role(self, chat_id: str, message_id: int) -> Role | None:
+        return await self.inner.message_role(chat_id, message_id)
+
+    async def queued_fate(self, chat_id: str, queued_id: int) -> str | None:
+        return await self.inner.queued_fate(chat_id, queued_id)
+
+    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None:
+        return await self.inner.read_receipt(chat_id, client_id)
+
+    async def list_chats(
+        self,
+        owner_id: str,
+        *,
+        archived: bool | None,
+        label: tuple[str, str] | None,
+        title: str,
+        limit: int,
+        after: tuple[int, str] | None,
+    ) -> tuple[Listed, ...]:
+        return await self.inner.list_chats(
+            owner_id, archived=archived, label=label, title=title, limit=limit, after=after
+        )
+
+    async def claimable(self, *, limit: int) -> tuple[str, ...]:
+        return await self.inner.claimable(limit=limit)
+
+    async def due(self, *, limit: int) -> tuple[Due, ...]:
+        return await self.inner.due(limit=limit)
+
+    async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
+        return await self.inner.renew(instance_id, attempts)
+
+    async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
+        return await self.inner.take_over(instance_id)
+
+    async def flush(self, deltas: Sequence[FlushedDelta]) -> None:
+        await self.inner.flush(deltas)
+
+    async def read_flushed(self, chat_id: str, draft: int) -> tuple[FlushedDelta, ...]:
+        return await self.inner.read_flushed(chat_id, draft)
+
+    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
+        return await self.inner.changed(mark)
+
+    async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
+        return await self.inner.create_owner(name, is_admin=is_admin)
+
+    async def owner_count(self) -> int:
+        return await self.inner.owner_count()
+
+    async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None:
+        await self.inner.add_token(owner_id, token_id, secret_hash)
+
+    async def find_token(self, secret_hash: bytes) -> Token | None:
+        return await self.inner.find_token(secret_hash)
+
+    async def list_tokens(self) -> tuple[Token, ...]:
+        return await self.inner.list_tokens()
+
+    async def revoke_token(self, token_id: str) -> bool:
+        return await self.inner.revoke_token(token_id)
+
+    async def iter_chat_ids(self) -> tuple[str, ...]:
+        return await self.inner.iter_chat_ids()
+
+    async def check(self) -> None:
+        await self.inner.check()
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+class UncertainStore(WrappedStore):
+    """An `append` that sometimes commits and then raises `OutcomeUnknown`, or raises it without committing.
+
+    `lost_after` and `lost_before` are the probabilities of the two. Of one append (by its append_id) no more
+    than `lost_max` answers are lost, so that asking again ends. The choices are those of `random`.
+    """
+
+    def __init__(
+        self,
+        inner: Store,
+        random: Random,
+        *,
+        lost_after: float = 0.2,
+        lost_before: float = 0.2,
+        lost_max: int = 3,
+    ) -> None:
+        super().__init__(inner)
+        self._random = random
+        self._lost_after = lost_after
+        self._lost_before = lost_before
+        self._lost_max = lost_max
+        self._lost: Counter[str] = Counter()
+        self.committed_unknown = 0
+        self.not_committed_unknown = 0
+
+    async def append(self, append: Append) -> Appended:
+        chance = self._random.random() if self._lost[append.append_id] < self._lost_max else 1.0
+        if chance < self._lost_before:
+            self._lost[append.append_id] += 1
+            self.not_committed_unknown += 1
+            raise OutcomeUnknown
+        result = await self.inner.append(append)
+        if chance < self._lost_before + self._lost_after:
+            self._lost[append.append_id] += 1
+            self.committed_unknown += result is Appended.DONE
+            raise OutcomeUnknown
+        return result
