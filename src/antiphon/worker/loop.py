@@ -187,6 +187,10 @@ class Worker(Claimer):
             tasks.create_task(self._renew_forever())
             tasks.create_task(self._flush_forever())
 
+    def pause(self) -> None:
+        """Claim nothing from now on."""
+        self._is_draining = True
+
     async def drain(self, drain_s: float) -> None:
         """No new claims; steps that run may finish within `drain_s`; then let go of what is left."""
         self._is_draining = True

@@ -1,0 +1,143 @@
+"""A real server in a process of its own, and a small client that costs next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from antiphon.lockfile import read_instance_file
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class BenchServer:
+    """`antiphon serve` on a data directory (default: one that is thrown away) and a free port."""
+
+    def __init__(self, *, data: Path | None = None, options: tuple[str, ...] = ()) -> None:
+        self._folder = tempfile.TemporaryDirectory() if data is None else None
+        self.data = data or Path(self._folder.name if self._folder else "") / "data"
+        command = [sys.executable, "-m", "antiphon.cli", "serve", "--port", "0", "--data", str(self.data), *options]
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self.host, self.port, self.token = "127.0.0.1", 0, ""
+
+    def __enter__(self) -> BenchServer:
+        deadline = time.monotonic() + 30
+        while (found := read_instance_file(self.data)) is None or found.pid != self._process.pid:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._log.seek(0)
+                raise RuntimeError("the server did not start:\n" + self._log.read().decode("utf-8", "replace"))
+            time.sleep(0.002)
+        self.port = urlsplit(found.http_url).port or 0
+        self.token = found.token
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def cpu_s(self) -> float:
+        """CPU seconds the server has used, user and system."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_bytes(self) -> int:
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    # --- the client
+
+    def head(self, method: str, path: str, length: int = 0) -> bytes:
+        return (
+            f"{method} /api/v1{path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n"
+            f"Authorization: Bearer {self.token}\r\nContent-Length: {length}\r\n\r\n"
+        ).encode()
+
+    async def connect(self) -> Wire:
+        reader, writer = await asyncio.open_connection(self.host, self.port, limit=1 << 22)
+        return Wire(self, reader, writer)
+
+
+class Wire:
+    """One kept-alive connection."""
+
+    def __init__(self, server: BenchServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._server = server
+        self.reader = reader
+        self.writer = writer
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        data = msgspec.json.encode(body) if body is not None else b""
+        self.writer.write(self._server.head(method, path, len(data)) + data)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        answer = await self.reader.readexactly(length)
+        if not head.startswith(b"HTTP/1.1 2"):
+            raise RuntimeError(f"{method} {path}: {answer.decode()}")
+        return msgspec.json.decode(answer) if answer else None
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class Follower:
+    """One stream: counts frames and text, and checks that nothing is missing."""
+
+    def __init__(self, wire: Wire, server: BenchServer, chat_id: str, query: str) -> None:
+        self._wire = wire
+        self._rest = b""
+        self.frames = 0
+        self.deltas = 0
+        self.characters = 0
+        self.bytes = 0
+        self.is_caught_up = asyncio.Event()
+        self._place: dict[int, int] = {}
+        wire.writer.write(server.head("GET", f"/chats/{chat_id}/stream?{query}"))
+
+    async def run(self, *, until: bytes = b"bye") -> None:
+        """Read until an event of that type."""
+        await self._wire.reader.readuntil(b"\r\n\r\n")
+        while True:
+            size = int(await self._wire.reader.readline(), 16)
+            data = await self._wire.reader.readexactly(size + 2)
+            if not size:
+                return
+            self.bytes += size
+            events = (self._rest + data[:-2]).split(b"\n\n")
+            self._rest = events.pop()
+            for event in events:
+                if self._take(event) == until:
+                    return
+
+    def _take(self, event: bytes) -> bytes:
+        self.frames += 1
+        kind = event.split(b"event: ", 1)[1].split(b"\n", 1)[0]
+        if kind == b"caught_up":
+            self.is_caught_up.set()
+        elif kind == b"delta":
+            delta = msgspec.json.decode(event.split(b"data: ", 1)[1])
+            held = self._place.get(delta["draft"], delta["from"])
+            if delta["from"] != held:
+                raise RuntimeError(f"a gap: {delta['from']} after {held}")
+            self._place[delta["draft"]] = delta["to"]
+            self.deltas += 1
+            self.characters += len(delta["part"].get("text", ""))
+        return kind
