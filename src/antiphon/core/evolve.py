@@ -66,6 +66,7 @@ def _created(fact: f.ChatCreated, recorded: f.Recorded) -> Chat:
 def _message_appended(chat: Chat, fact: f.MessageAppended, recorded: f.Recorded) -> dict[str, Any]:
     changes: dict[str, Any] = {"last_message_id": recorded.seq, "updated_at": recorded.at}
     if fact.role is Role.USER:
+        assert not chat.calls, "a user message enters history when every call has its result"
         if fact.queued_id:
             changes |= _without(chat, fact.queued_id)
         if fact.turn_id == recorded.seq:
