@@ -65,6 +65,7 @@ class Instance:
         self.drafts = LiveDrafts()
         self.watch = Watch(service=self.service, bus=bus, drafts=self.drafts, watchers_max=options.watchers_max)
         self.tokens = Tokens(store=store, bus=bus, ids=ids)
+        self.watch.revoked = self.tokens.revoked
         self.worker = Worker(
             self._environment(agent, bus), instance_id=self.instance_id, concurrency=options.concurrency
         )
@@ -78,6 +79,7 @@ class Instance:
         self.asgi = HttpDoor(self)
         self.owner_id = ""
         self.is_ready = False
+        self.is_draining = False
         self.is_stopping = False
         self.stalled_at = 0.0
 
@@ -91,7 +93,7 @@ class Instance:
         found = []
         if not self.is_ready:
             found.append("starting")
-        if self.is_stopping:
+        if self.is_draining:
             found.append("stopping")
         for name, error in (
             ("store", getattr(self.store, "last_error", None)),
@@ -181,8 +183,9 @@ class Instance:
 
     async def stop(self) -> None:
         """Drain, say good-bye to the watchers. Doors close after this."""
-        self.is_stopping = True
+        self.is_draining = True
         await self.worker.drain(self.options.drain_s)
+        self.is_stopping = True
         self.watch.end_all("shutdown", 500)
 
     async def aclose(self) -> None:
@@ -233,7 +236,7 @@ async def open_instance(
         try:
             yield instance
         finally:
-            if not instance.is_stopping:
+            if not instance.is_draining:
                 await instance.stop()
             background.cancel()
             await asyncio.wait({background})

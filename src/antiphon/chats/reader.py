@@ -78,6 +78,7 @@ class Reader:
         self.chat_id = chat_id
         self.watchers: set[Watcher] = set()
         self.users = 0
+        self.starting: asyncio.Task[None] | None = None
         self.seq = 0
         self.draft_name = 0
         self.facts: deque[Fact] = deque()
@@ -98,8 +99,9 @@ class Reader:
     def close(self) -> None:
         for end in self._ends:
             end()
-        for task in self._tasks:
-            task.cancel()
+        for task in (*self._tasks, self.starting):
+            if task is not None:
+                task.cancel()
 
     @property
     def status(self) -> Status | None:
@@ -185,6 +187,9 @@ class Reader:
         chat = await self.service.chat(self.chat_id)
         assert chat is not None, "only existing chats are watched"
         await self._read_from_store(chat.seq - 1)
+        latest = self.service.chat_nowait(self.chat_id)
+        if latest is not None:
+            await self.catch_up(latest.seq)  # hints that came meanwhile were not followed
         await self.load_flushed()
 
     async def load_flushed(self) -> None:
@@ -261,6 +266,8 @@ class Reader:
     # --- waking
 
     def _on_hint(self, message: bytes | None) -> None:
+        if not self.seq:
+            return
         if message is None or not self.pull_nowait():
             task = asyncio.create_task(self.pull())
             self._tasks.add(task)

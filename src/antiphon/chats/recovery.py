@@ -16,7 +16,7 @@ from antiphon.observe import METRICS, crash_point
 from antiphon.ports import Due
 from antiphon.wire import codec
 
-DUE_POLL_S = 0.5
+DUE_POLL_S = 1.0
 DUE_MAX = 100
 
 log = structlog.get_logger(__name__)

@@ -8,6 +8,7 @@ on a conflict the loop loads and decides again.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -66,7 +67,8 @@ class Service:
     def __init__(self, *, store: Store, bus: Bus, ids: Ids) -> None:
         self.store = store
         self._bus = bus
-        self._ids = ids
+        self._name = ids.uuid()
+        self._append_count = itertools.count(1)
         self._lines = Lines()
         self._tasks: set[asyncio.Task[None]] = set()
         self.claimer = Claimer()
@@ -172,7 +174,7 @@ class Service:
 
     async def _append(self, line: Line, turn: _Turn) -> Appended:
         claimed = self._claim(turn)
-        append = turn.make_append(self._ids.uuid())
+        append = turn.make_append(f"{self._name}:{next(self._append_count)}")
         crash_point("before-append")
         try:
             result = await self._append_known(append)

@@ -28,6 +28,7 @@ class Tokens:
         self._store = store
         self._bus = bus
         self._ids = ids
+        self.revoked: set[str] = set()
         self._checked: dict[str, tuple[float, Token]] = {}
 
     async def authenticate(self, secret: str) -> Token:
@@ -70,6 +71,7 @@ class Tokens:
             raise NotFound("token")
         await self._store.revoke_token(token_id)
         self._checked = {s: known for s, known in self._checked.items() if known[1].token_id != token_id}
+        self.revoked.add(token_id)
         self._bus.publish_nowait(REVOKED_CHANNEL, token_id.encode())
 
 

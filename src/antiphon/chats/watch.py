@@ -231,8 +231,9 @@ class Watch:
         self._drafts = drafts
         self._watchers_max = watchers_max
         self.owner_watchers_max: int | None = None
+        self.revoked: set[str] = set()
+        """The tokens revoked by this process; the poll ends their streams should the hint be lost."""
         self._readers: dict[str, Reader] = {}
-        self._starting: dict[str, asyncio.Lock] = {}
         self._watchers: set[Watcher | Feed] = set()
         self._is_stopping = False
         self._mark = -1
@@ -316,25 +317,25 @@ class Watch:
 
     async def _acquire(self, chat_id: str) -> Reader:
         """The chat's reader, started; those who come meanwhile wait for the one start."""
-        lock = self._starting.setdefault(chat_id, asyncio.Lock())
-        async with lock:
-            reader = self._readers.get(chat_id)
-            if reader is None:
-                reader = Reader(chat_id, service=self._service, bus=self._bus, drafts=self._drafts)
-                try:
-                    await reader.start()
-                except BaseException:
-                    reader.close()
-                    raise
-                self._readers[chat_id] = reader
-            reader.users += 1
+        reader = self._readers.get(chat_id)
+        if reader is None:
+            reader = Reader(chat_id, service=self._service, bus=self._bus, drafts=self._drafts)
+            self._readers[chat_id] = reader
+            reader.starting = asyncio.create_task(reader.start())
+        assert reader.starting is not None
+        reader.users += 1
+        try:
+            await asyncio.shield(reader.starting)
+        except BaseException:
+            self._release(reader)
+            raise
         return reader
 
     def _release(self, reader: Reader) -> None:
         reader.users -= 1
         if not reader.users:
-            self._readers.pop(reader.chat_id, None)
-            self._starting.pop(reader.chat_id, None)
+            if self._readers.get(reader.chat_id) is reader:
+                del self._readers[reader.chat_id]
             reader.close()
 
     # --- the poll, the pings, the slow
@@ -367,20 +368,15 @@ class Watch:
         if changed and feeds:
             for feed in feeds:
                 await feed.look_at(changed)
-        if self._watchers:
-            await self._end_revoked()
-
-    async def _end_revoked(self) -> None:
-        revoked = {token.token_id for token in await self._service.store.list_tokens() if token.revoked_at}
-        for watcher in self._watchers:
-            if watcher.token_id in revoked:
+        for watcher in list(self._watchers):
+            if watcher.token_id in self.revoked:
                 watcher.end("revoked")
 
     def _on_revoked(self, message: bytes | None) -> None:
         if message is None:
             return
         token_id = message.decode()
-        for watcher in self._watchers:
+        for watcher in list(self._watchers):
             if watcher.token_id == token_id:
                 watcher.end("revoked")
 

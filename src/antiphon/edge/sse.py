@@ -86,6 +86,7 @@ class _Direct:
         watcher, connection = self._watcher, self._connection
         connection.sink = self
         watcher.stop_sending = connection.abort
+        self._is_lost = connection.transport.is_closing()
         try:
             while not (self._is_lost or watcher.is_over):
                 if watcher.is_behind and connection.is_writable:

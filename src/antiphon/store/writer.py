@@ -19,6 +19,7 @@ WAITING_MAX = 10_000
 """At most so many jobs may wait; more are refused as unavailable."""
 
 Job = Callable[[apsw.Connection], Any]
+Item = tuple[Job, asyncio.Future[Any]]
 
 
 class Writer:
@@ -31,7 +32,9 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._jobs: queue.SimpleQueue[tuple[Job, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: list[Item] = []
+        self._count = 0
+        self._groups: queue.SimpleQueue[list[Item] | None] = queue.SimpleQueue()
         self._is_closing = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="antiphon-writer", daemon=True)
@@ -39,18 +42,31 @@ class Writer:
         self.last_error: str | None = None
 
     async def run(self, job: Job) -> Any:
-        if self._jobs.qsize() >= WAITING_MAX:
-            raise Unavailable("too many writes are waiting")
         if self._is_closing:
             raise Unavailable("the store is closed")
+        if self._count >= WAITING_MAX:
+            raise Unavailable("too many writes are waiting")
         future = self._loop.create_future()
-        self._jobs.put((job, future))
-        return await future
+        if not self._waiting:
+            self._loop.call_soon(self._hand_over)
+        self._waiting.append((job, future))
+        self._count += 1
+        try:
+            return await future
+        finally:
+            self._count -= 1
+
+    def _hand_over(self) -> None:
+        """Give the thread at once all that came in one turn of the loop, so that they share a commit."""
+        group, self._waiting = self._waiting, []
+        if group:
+            self._groups.put(group)
 
     async def aclose(self) -> None:
         """Write what waits, then end the thread. What comes later is refused."""
         self._is_closing = True
-        self._jobs.put(None)
+        self._hand_over()
+        self._groups.put(None)
         await asyncio.to_thread(self._thread.join)
 
     # --- in the thread
@@ -58,22 +74,21 @@ class Writer:
     def _work(self) -> None:
         is_open = True
         while is_open:
-            first = self._jobs.get()
-            group = [] if first is None else [first]
-            is_open = first is not None
-            while is_open and len(group) < GROUP_MAX:
+            group = self._groups.get()
+            while group is not None and len(group) < GROUP_MAX:
                 try:
-                    item = self._jobs.get_nowait()
+                    more = self._groups.get_nowait()
                 except queue.Empty:
                     break
-                if item is None:
+                if more is None:
                     is_open = False
-                else:
-                    group.append(item)
-            if group:
-                self._answer(self._commit(group))
+                    break
+                group = group + more
+            if group is None:
+                return
+            self._answer(self._commit(group))
 
-    def _commit(self, group: list[tuple[Job, asyncio.Future[Any]]]) -> list[tuple[asyncio.Future[Any], Any, Any]]:
+    def _commit(self, group: list[Item]) -> list[tuple[asyncio.Future[Any], Any, Any]]:
         try:
             results = self._transaction([job for job, _ in group])
         except Exception as error:

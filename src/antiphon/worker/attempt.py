@@ -47,6 +47,9 @@ from antiphon.worker.turn import ToolCall, Turn
 ABANDON_S = 0.5
 """The stop of a turn waits so long for its task, then goes on without it."""
 
+PENDING_S = 5.0
+"""A stopped attempt waits so long for a commit that is under way."""
+
 ANSWER_MAX = 16 * 1024 * 1024
 CALLS_AT_ONCE_MAX = 16
 RETRY_AFTER_MAX_S = 3600.0
@@ -108,7 +111,7 @@ class Attempt:
         self._is_touched = False
         self._pieces = 0
         self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
-        self._pending: asyncio.Task[Done] | None = None
+        self._pending: set[asyncio.Task[Done]] = set()
         self._call_lock = asyncio.Lock()
         self._call_ids: set[str] = set()
         self._begun: set[str] = set()
@@ -124,24 +127,28 @@ class Attempt:
     async def run(self) -> None:
         METRICS.attempts.inc()
         stop_listening = self._env.bus.subscribe(stream_channel(self.chat_id), self._on_hint)
-        self.history = await self._env.histories.take(self.chat_id, self.chat.seq)
-        self._call_ids = self.history.call_ids()
-        work = asyncio.create_task(self._work())
         try:
-            both: set[asyncio.Future[Any]] = {work, self._stop}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if self._stop.done():
-                await self._end(work, self._stop.result())
-            else:
-                await work
-        except asyncio.CancelledError:
-            work.cancel()
-            raise
+            self.history = await self._env.histories.take(self.chat_id, self.chat.seq)
+            self._call_ids = self.history.call_ids()
+            await self._run_until_stopped()
+            self._env.histories.keep(self.chat_id, self.history)
         finally:
             stop_listening()
             self._is_writing = False
             self._env.drafts.close(self.chat_id, self._draft)
-            self._env.histories.keep(self.chat_id, self.history)
+
+    async def _run_until_stopped(self) -> None:
+        work = asyncio.create_task(self._work())
+        both: set[asyncio.Future[Any]] = {work, self._stop}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        if self._stop.done():
+            await self._end(work, self._stop.result())
+        else:
+            await work
 
     def _on_hint(self, message: bytes | None) -> None:
         self.look(self._service.chat_nowait(self.chat_id))
@@ -253,18 +260,25 @@ class Attempt:
         return await self._send(command)
 
     async def _send(self, command: c.Command) -> Done:
-        self._pending = asyncio.create_task(self._service.execute(self.chat_id, command))
-        done = await asyncio.shield(self._pending)
+        task = asyncio.create_task(self._service.execute(self.chat_id, command))
+        self._pending.add(task)
+        task.add_done_callback(self._settled)
+        done = await asyncio.shield(task)
         if done.chat.seq > self.chat.seq:
             self.chat = done.chat
             self._open_draft(done.chat.draft)
         return done
 
+    def _settled(self, task: asyncio.Task[Done]) -> None:
+        self._pending.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever still waits for it is told; an abandoned one's refusal is no news
+
     async def _commit(self, calls: tuple[CallOpened, ...] = (), *, is_last: bool = False) -> None:
         """Make what was written a message. Ends the turn with `is_last`, unless steering has joined."""
         draft, usage = self._draft, self._usage
         self._usage = NO_USAGE
-        parts = draft.content()
+        parts = [part for part in draft.content() if calls or not isinstance(part, ToolCallPart)]
         crash_point("tool-before-commit" if calls else "commit-before-append")
         await self._execute(
             c.CommitMessage(
@@ -465,8 +479,8 @@ class Attempt:
             log.warning("task_abandoned", chat_id=self.chat_id, turn_id=self.chat.turn_id)
         elif not work.cancelled() and work.exception() is not None:
             log.error("attempt_failed", chat_id=self.chat_id, error=repr(work.exception()))
-        if self._pending is not None and not self._pending.done():
-            await asyncio.wait({self._pending}, timeout=5)
+        if self._pending:
+            await asyncio.wait(set(self._pending), timeout=PENDING_S)
         if why is not Stop.LOST:
             await self._write_end(why)
 
