@@ -1,0 +1,133 @@
+"""Writes the parts of docs/ that are made from the code: routes, facts, the transition table, errors, crash points.
+
+Run it by `./dev docs`. A test fails while a file is not what this would write.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from antiphon import errors
+from antiphon.core import facts
+from antiphon.core.transitions import TABLE
+from antiphon.edge.answers import STATUS
+from antiphon.edge.http import OPERATIONS
+from antiphon.observe import CRASH_POINTS, METRICS
+
+DOCS = Path(__file__).parent.parent / "docs"
+MARK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def routes() -> str:
+    lines = ["| route | who | what | body | answers |", "|---|---|---|---|---|"]
+    for operation in OPERATIONS:
+        fields = ", ".join(f"`{name}`" for name in _fields(operation.body))
+        query = "".join(f" `?{name}`" for name in _fields(operation.query))
+        answers = ", ".join(str(answer.status) for answer in operation.answers)
+        path = f"`{operation.method} {operation.full_path}`{query}"
+        lines.append(f"| {path} | {operation.policy} | {operation.summary} | {fields} | {answers} |")
+    return "\n".join(lines)
+
+
+def _fields(kind: Any) -> tuple[str, ...]:
+    return () if kind is None else tuple(field.encode_name for field in msgspec.structs.fields(kind))
+
+
+def fact_kinds() -> str:
+    lines = ["| fact | its own fields | opens a draft | |", "|---|---|---|---|"]
+    for name, kind in facts.KINDS.items():
+        hidden = {"content", "content_seq", "content_size"}
+        own = ", ".join(f"`{field}`" for field in _fields(kind) if field not in hidden)
+        opens = "yes" if kind in facts.OPENS_DRAFT else ""
+        about = (kind.__doc__ or "").strip().splitlines()
+        lines.append(f"| `{name}` | {own} | {opens} | {about[0] if about else ''} |")
+    return "\n".join(lines)
+
+
+def transitions() -> str:
+    """The state diagram: one arrow for each pair of states, with what takes a chat from one to the other."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (before, label), after in TABLE.items():
+        arrows.setdefault((before.value, after.value), []).append(label)
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> waiting: chat created"]
+    for (before, after), labels in arrows.items():
+        if before != after:
+            lines.append(f"    {before} --> {after}: " + "<br>".join(labels))
+    lines.append("```")
+    rows = ["", "| while | what happens | then |", "|---|---|---|"]
+    rows += [f"| {before} | {label} | {after} |" for (before, label), after in TABLE.items()]
+    return "\n".join(lines + rows)
+
+
+def error_codes() -> str:
+    lines = ["| code | status | says |", "|---|---|---|"]
+    for code, status in STATUS.items():
+        lines.append(f"| `{code}` | {status} | {_sentence(code)} |")
+    return "\n".join(lines)
+
+
+def _sentence(code: str) -> str:
+    examples: dict[str, Exception] = {
+        "not_found": errors.NotFound(),
+        "invalid": errors.Invalid("field", "reason"),
+        "unauthenticated": errors.Unauthenticated(),
+        "forbidden": errors.Forbidden(),
+        "busy": errors.Busy(),
+        "conflict": errors.Conflict(),
+        "already_delivered": errors.AlreadyDelivered(7),
+        "not_allowed_now": errors.NotAllowedNow("running", "stop the turn first, then archive"),
+        "stale_attempt": errors.StaleAttempt(3),
+        "too_large": errors.TooLarge("message (in bytes)", 4194304),
+        "too_many": errors.TooMany("queued messages", 100),
+        "cursor_invalid": errors.CursorInvalid("9.9"),
+        "unavailable": errors.Unavailable(),
+    }
+    return str(examples.get(code, "Something went wrong here; the server's log has it under this id."))
+
+
+def crash_points() -> str:
+    return "\n".join(
+        ["| point | where |", "|---|---|", *(f"| `{n}` | {where} |" for n, where in CRASH_POINTS.items())]
+    )
+
+
+def metrics() -> str:
+    lines = ["| metric | |", "|---|---|"]
+    for family in METRICS.registry.collect():
+        suffix = "_total" if family.type == "counter" else ""
+        lines.append(f"| `{family.name}{suffix}` | {family.documentation} |")
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "routes": routes,
+    "fact_kinds": fact_kinds,
+    "transitions": transitions,
+    "error_codes": error_codes,
+    "crash_points": crash_points,
+    "metrics": metrics,
+}
+
+
+def made(text: str) -> str:
+    """`text` with its marked parts made anew."""
+    return MARK.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", text)
+
+
+def main() -> int:
+    for path in sorted(DOCS.glob("*.md")):
+        text = path.read_text()
+        if (new := made(text)) != text:
+            path.write_text(new)
+            print(f"wrote {path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
