@@ -1,0 +1,38 @@
+"""`antiphon bench`: speed beside floors measured in the same run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from antiphon.cli.verb import Verb, json_option, print_json
+from antiphon.errors import Unavailable
+
+if TYPE_CHECKING:
+    from antiphon.bench import Figure
+
+
+@click.command("bench", cls=Verb)
+@click.argument("scenes", nargs=-1)
+@click.option("--quick", is_flag=True, help="Smaller and fewer: a look, not a measurement.")
+@json_option
+def command(scenes: tuple[str, ...], quick: bool, as_json: bool) -> None:
+    """Measure this machine: all SCENES, or those that are named. With --json: {figures}."""
+    try:
+        from antiphon.bench import SCENES, format_table, run_scenes
+    except ModuleNotFoundError as error:
+        raise Unavailable("the benchmarks are not part of this installation") from error
+    unknown = [name for name in scenes if name not in SCENES]
+    if unknown:
+        raise click.UsageError(f"there is no scene {unknown[0]!r}; there are {', '.join(SCENES)}")
+    figures = run_scenes(scenes, is_quick=quick, on_figure=None if as_json else _tell)
+    if as_json:
+        print_json({"figures": figures})
+    else:
+        click.echo(format_table(figures))
+
+
+def _tell(figure: Figure) -> None:
+    """One line as soon as it is known: all of it takes minutes."""
+    click.echo(f"{figure.name}: {figure.value:.3g} {figure.unit}", err=True)

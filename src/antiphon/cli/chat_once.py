@@ -1,0 +1,152 @@
+"""One question, one answer."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import aclosing
+from typing import Any
+
+from antiphon.cli.chat import Wish
+from antiphon.cli.content_text import answer_text
+from antiphon.cli.screen import Screen, open_screen
+from antiphon.cli.transcript import Transcript
+from antiphon.cli.verb import EXIT_FAILED, print_json
+from antiphon.client import AsyncClient
+from antiphon.core.events import Event, FactEvent
+
+FRAME_S = 0.08
+
+
+class Turn:
+    """The turn that our message starts, from its events: ours is the message `message_id` or, while it waits in the
+    queue, `queued_id`."""
+
+    def __init__(self, *, message_id: int | None, queued_id: int | None) -> None:
+        self.turn_id: int | None = None
+        self.outcome = ""
+        self.messages: list[dict[str, Any]] = []
+        self._message_id = message_id
+        self._queued_id = queued_id
+
+    def take(self, event: Event) -> bool:
+        """Whether the event belongs to our turn (or to our message on its way there)."""
+        if not isinstance(event, FactEvent):
+            return self.turn_id is not None
+        data = event.data
+        if event.type == "message_appended" and self._is_ours(data):
+            self.turn_id = data["message"]["turn_id"]
+            return True
+        if event.type == "queued_message_deleted" and data["queued_id"] == self._queued_id:
+            self.outcome = "deleted"
+        if self.turn_id is None:
+            return False
+        if event.type == "message_appended" and data["message"]["turn_id"] == self.turn_id:
+            self.messages.append(data["message"])
+        elif event.type == "turn_ended" and data["turn_id"] == self.turn_id:
+            self.outcome = data["outcome"]
+        elif event.type == "action_required":
+            self.outcome = "requires_action"
+        elif event.type == "chat_deleted":
+            self.outcome = "deleted"
+        return True
+
+    def _is_ours(self, data: dict[str, Any]) -> bool:
+        if self._queued_id is not None:
+            return bool(data.get("queued_id") == self._queued_id)
+        return bool(data["message"]["id"] == self._message_id)
+
+
+async def answer_once(client: AsyncClient, content: str, wish: Wish, *, as_json: bool) -> int:
+    """Send it, print the answer; the exit code. Ctrl-C stops the turn, a second one leaves."""
+    chat_id, turn, after = await _send(client, content, wish)
+    transcript = Transcript()
+    screen = None if as_json else open_screen(with_users=False)
+    leaving = _on_interrupt(client, chat_id, turn)
+    following = asyncio.create_task(_follow(client, chat_id, after, turn, transcript, screen))
+    try:
+        await asyncio.wait({following, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            following.result()
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        leaving.cancel()
+        following.cancel()
+        await asyncio.wait({following})
+        if screen is not None:
+            screen.close()
+    return _conclude(chat_id, turn, as_json)
+
+
+async def _send(client: AsyncClient, content: str, wish: Wish) -> tuple[str, Turn, str]:
+    """(chat_id, our turn, the cursor before it)."""
+    if wish.chat_id is None:
+        chat = await client.create_chat(content, model=wish.model, system=wish.system, title=wish.title)
+        return chat["id"], Turn(message_id=2, queued_id=None), "1"
+    sent = await client.send(wish.chat_id, content, model=wish.model)
+    message, queued = sent.get("message"), sent.get("queued_message")
+    turn = Turn(message_id=message and message["id"], queued_id=queued and queued["id"])
+    return wish.chat_id, turn, str(sent["seq"] - 1)
+
+
+def _on_interrupt(client: AsyncClient, chat_id: str, turn: Turn) -> asyncio.Future[None]:
+    """Stop the turn at the first Ctrl-C; the future is done at the second one, or if there is no turn yet."""
+    loop = asyncio.get_running_loop()
+    leaving: asyncio.Future[None] = loop.create_future()
+    asked: list[asyncio.Task[Any]] = []
+
+    def interrupt() -> None:
+        if turn.turn_id is not None and not asked:
+            asked.append(loop.create_task(client.interrupt(chat_id, turn.turn_id)))
+        elif not leaving.done():
+            leaving.set_result(None)
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    return leaving
+
+
+async def _follow(
+    client: AsyncClient, chat_id: str, after: str, turn: Turn, transcript: Transcript, screen: Screen | None
+) -> None:
+    transcript.view.seq = int(after)
+    drawing = None
+    if screen is not None and sys.stdout.isatty():
+        drawing = asyncio.create_task(_draw(turn, transcript, screen))
+    try:
+        async with aclosing(client.watch(chat_id, after=after)) as events:
+            async for event in events:
+                is_ours = turn.take(event)
+                pieces = transcript.take(event)
+                if is_ours and screen is not None:
+                    screen.print(pieces)
+                if turn.outcome:
+                    return
+    finally:
+        if drawing is not None:
+            drawing.cancel()
+            await asyncio.wait({drawing})
+
+
+async def _draw(turn: Turn, transcript: Transcript, screen: Screen) -> None:
+    while True:
+        if turn.turn_id is None:
+            screen.draw("", activity="waiting in the queue", waiting=[], prompt=None)
+        else:
+            screen.print(transcript.advance())
+            activity = transcript.activity or ("" if transcript.tail else "waiting for the model")
+            screen.draw(transcript.tail, activity=activity, waiting=[], prompt=None)
+        await asyncio.sleep(FRAME_S)
+
+
+def _conclude(chat_id: str, turn: Turn, as_json: bool) -> int:
+    if as_json:
+        answers = [message for message in turn.messages if message["role"] == "assistant"]
+        text = "\n".join(filter(None, (answer_text(message.get("content", [])) for message in answers)))
+        outcome = turn.outcome or "left"
+        print_json(
+            {"chat_id": chat_id, "turn_id": turn.turn_id, "outcome": outcome, "text": text, "messages": turn.messages}
+        )
+    elif turn.outcome not in ("answered", "failed"):
+        sys.stderr.write(f"antiphon: the turn was {(turn.outcome or 'left running').replace('_', ' ')}\n")
+    return 0 if turn.outcome == "answered" else EXIT_FAILED

@@ -1,0 +1,31 @@
+"""Text by others, made fit for a terminal: answers and titles come from models and may hold escape sequences."""
+
+from __future__ import annotations
+
+import re
+
+# CSI …; OSC, DCS, SOS, PM and APC up to their end (or the line's: an unended one must not swallow the rest);
+# other two-character escapes; then every control character but newline and tab, and the marks that turn the
+# direction of text around.
+_UNFIT = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def clean_text(text: str) -> str:
+    """`text` without escape sequences and control characters; newlines and tabs stay, CRLF becomes a newline."""
+    return _UNFIT.sub("", text.replace("\r\n", "\n"))
+
+
+def clean_line(text: str) -> str:
+    """The same on one line: runs of white space become a space."""
+    return " ".join(clean_text(text.replace("\r", "\n")).split())
+
+
+def shorten(text: str, width: int) -> str:
+    """One line of at most `width` characters."""
+    line = clean_line(text)
+    return line if len(line) <= width else line[: max(width - 1, 0)] + "…"

@@ -1,0 +1,47 @@
+"""A message's parts as plain text for a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from antiphon.cli.clean import clean_line, clean_text, shorten
+
+SUMMARY_MAX = 200
+
+
+def content_text(content: Sequence[dict[str, Any]]) -> str:
+    """All parts, one below the other; what is not text is named on a line of its own."""
+    return "\n".join(part_text(part) for part in content)
+
+
+def answer_text(content: Sequence[dict[str, Any]]) -> str:
+    """The text parts only, joined by newlines, as they are."""
+    return "\n".join(part.get("text", "") for part in content if part.get("type") == "text")
+
+
+def part_text(part: dict[str, Any]) -> str:
+    kind = part.get("type")
+    if kind == "text":
+        return clean_text(str(part.get("text", "")))
+    if kind == "reasoning":
+        return f"[thought: {shorten(str(part.get('text', '')), SUMMARY_MAX)}]"
+    if kind == "tool-call":
+        return f"[calls {call_text(part)}]"
+    if kind == "tool-result":
+        word = "failed" if part.get("is_error") else "gave"
+        return f"[{clean_line(str(part.get('tool_name')))} {word} {summary(part.get('result'))}]"
+    named = next((str(part[name]) for name in ("file_name", "title", "url", "media_type") if part.get(name)), "")
+    return clean_line(f"[{kind} {named}".rstrip()) + "]"
+
+
+def call_text(part: dict[str, Any]) -> str:
+    """`name(arguments)`, cut."""
+    return f"{clean_line(str(part.get('tool_name')))}({summary(part.get('args'))})"
+
+
+def summary(value: Any) -> str:
+    """A JSON value on one line, cut."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return shorten(text, SUMMARY_MAX)

@@ -1,0 +1,56 @@
+"""`antiphon ls`: the owner's chats."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from antiphon.cli.clean import shorten
+from antiphon.cli.instance import open_client
+from antiphon.cli.verb import Verb, instance_options, print_json
+from antiphon.cli.which_chat import SHORT_ID
+
+if TYPE_CHECKING:
+    from antiphon.client.shapes import Chat
+
+
+@click.command("ls", cls=Verb)
+@click.option("--archived", is_flag=True, help="The archived chats instead.")
+@click.option("--label", default="", help="Only chats with this label: KEY or KEY:VALUE.")
+@click.option("--title", default="", help="Only chats whose title holds this.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 500))
+@click.option("--after", help="The `next` of the page before.")
+@instance_options
+def command(
+    archived: bool,
+    label: str,
+    title: str,
+    limit: int,
+    after: str | None,
+    data: Path | None,
+    url: str | None,
+    as_json: bool,
+) -> None:
+    """List chats, latest change first. With --json: {chats, next}."""
+    with open_client(data, url) as client:
+        page = client.chats(archived=archived, label=label, title=title, limit=limit, after=after)
+    if as_json:
+        print_json(page)
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    for chat in page["chats"]:
+        click.echo(_line(chat, width))
+    if page["next"]:
+        click.echo(f"There are more: --after {page['next']}", err=True)
+
+
+def _line(chat: Chat, width: int) -> str:
+    """Short id, status, what waits, last change, title."""
+    waiting = f"+{chat['queue_length']}" if chat["queue_length"] else ""
+    changed = chat["updated_at"][:16].replace("T", " ")
+    begin = f"{chat['id'][:SHORT_ID]}  {chat['status'] + waiting:<16} {changed}  "
+    return begin + shorten(chat["title"] or "Untitled chat", max(width - len(begin), 10))

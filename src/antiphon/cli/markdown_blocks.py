@@ -1,0 +1,38 @@
+"""Where a growing Markdown text can be cut: what stands before does not change any more."""
+
+from __future__ import annotations
+
+import re
+
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+
+
+def finished_length(text: str, start: int = 0) -> int:
+    """How much of `text` is finished blocks; `start` is an earlier result (or 0).
+
+    A block is finished when a blank line ends it, outside of fenced code, and the next line has begun and is not
+    indented (it may belong to a list's item).
+    """
+    finished, fence, was_blank, place = start, "", False, start
+    while place < len(text):
+        end = text.find("\n", place)
+        line = text[place:] if end < 0 else text[place:end]
+        if was_blank and not fence and line[:1].strip():
+            finished = place
+        if end < 0:
+            break
+        fence = _fence_after(line, fence)
+        was_blank = not line.strip()
+        place = end + 1
+    return finished
+
+
+def _fence_after(line: str, fence: str) -> str:
+    """The fence that is open after this line, "" for none."""
+    match = _FENCE.match(line)
+    if match is None:
+        return fence
+    if not fence:
+        return match[1]
+    closes = match[1][0] == fence[0] and len(match[1]) >= len(fence) and not line[match.end() :].strip()
+    return "" if closes else fence

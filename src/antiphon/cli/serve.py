@@ -1,0 +1,59 @@
+"""`antiphon serve`: an instance, until it is told to stop."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from antiphon.cli.verb import DATA, Verb, data_option, json_option, print_json
+
+if TYPE_CHECKING:
+    from antiphon.app import Instance
+
+FILE = click.Path(exists=True, dir_okay=False)
+
+
+@click.command("serve", cls=Verb)
+@click.argument("app", required=False)
+@click.option("--model", help="The default model: rehearsal or <provider>:<model>.  [default: $ANTIPHON_MODEL]")
+@data_option
+@click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 picks a free one.  [default: 8414]")
+@click.option("--concurrency", type=click.IntRange(1), help="So many turns at a time.  [default: 64]")
+@click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may finish.  [default: 20]")
+@click.option("--behind-proxy", is_flag=True, help="A proxy in front speaks TLS and sets X-Forwarded-*.")
+@click.option("--tls-cert", type=FILE, help="A certificate (PEM); goes with --tls-key.")
+@click.option("--tls-key", type=FILE, help="Its key (PEM).")
+@json_option
+def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -> None:
+    """Start an instance. APP is an agent, `file.py:name`; without it the built-in one answers.
+
+    It runs until SIGINT or SIGTERM and hands over what is unfinished. The log goes to stderr. With --json:
+    {instance_id, pid, http_url} on stdout when it is ready.
+    """
+    if bool(options["tls_cert"]) != bool(options["tls_key"]):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    import uvloop
+
+    from antiphon.observe import configure_logging
+    from antiphon.serve import serve
+
+    configure_logging(as_json=not sys.stderr.isatty())
+    options["behind_proxy"] = options["behind_proxy"] or None
+    uvloop.run(serve(agent=app, data=data or Path(DATA), on_ready=_json_line if as_json else _address, **options))
+
+
+def _address(instance: Instance, url: str, token: str) -> None:
+    """The page's address, where a person will see it: its fragment never reaches a log or another server."""
+    if sys.stdout.isatty():
+        click.echo(f"\n  Antiphon is ready. Open\n\n    {url}/#token={token}\n\n  Ctrl-C stops it.\n")
+
+
+def _json_line(instance: Instance, url: str, token: str) -> None:
+    import os
+
+    print_json({"instance_id": instance.instance_id, "pid": os.getpid(), "http_url": url})
+    sys.stdout.flush()

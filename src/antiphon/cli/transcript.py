@@ -1,0 +1,145 @@
+"""What of a chat can be printed for good, and what is still changing: from a stream's events, without a terminal."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from antiphon.cli.clean import clean_line, clean_text
+from antiphon.cli.content_text import call_text, content_text, summary
+from antiphon.cli.markdown_blocks import finished_length
+from antiphon.core.events import Delta, Event, FactEvent, Resync
+from antiphon.core.parts import Reasoning, Text, ToolCallOpened, ToolProgress
+from antiphon.core.view import View
+
+RESUMED_MAX = 10
+"""So many messages are shown of a chat that is continued."""
+
+
+class Kind(StrEnum):
+    """How a piece is printed."""
+
+    ANSWER = "answer"
+    USER = "user"
+    NOTE = "note"
+    ERROR = "error"
+
+
+class Piece(NamedTuple):
+    """Something to print for good; an answer's text is Markdown."""
+
+    kind: Kind
+    text: str
+
+
+class Transcript:
+    """Give it every event with `take`, print what it gives; `advance` gives the finished blocks of the draft,
+    `tail` is the rest of it."""
+
+    def __init__(self) -> None:
+        self.view = View()
+        self.activity = ""
+        self._printed = ""
+        self._text: str | None = ""
+
+    @property
+    def is_busy(self) -> bool:
+        return self.view.status in ("running", "interrupting", "requires_action")
+
+    @property
+    def tail(self) -> str:
+        """What is written of the answer and not printed yet."""
+        return clean_text(self._written()[len(self._printed) :])
+
+    def take(self, event: Event) -> list[Piece]:
+        """What this event adds for good."""
+        draft = self.view.draft.name
+        self.view.apply(event)
+        self._text = None
+        if isinstance(event, Delta):
+            self._note_activity(event)
+            return []
+        if isinstance(event, Resync):
+            self._printed = ""
+            return [piece for message in event.messages[-RESUMED_MAX:] for piece in self._message(message)]
+        if not isinstance(event, FactEvent):
+            return []
+        pieces = self._fact(event)
+        if self.view.draft.name != draft:
+            self.activity = ""
+            if self._printed:
+                pieces.insert(0, Piece(Kind.NOTE, "(what was written above is dropped; the answer starts anew)"))
+                self._printed = ""
+        return pieces
+
+    def advance(self) -> list[Piece]:
+        """The blocks of the draft that will not change any more."""
+        written = self._written()
+        length = finished_length(written, len(self._printed))
+        block, self._printed = written[len(self._printed) : length], written[:length]
+        return [Piece(Kind.ANSWER, clean_text(block))] if block.strip() else []
+
+    def _written(self) -> str:
+        if self._text is None:
+            self._text = self.view.draft.text()
+        return self._text
+
+    def _note_activity(self, delta: Delta) -> None:
+        match delta.part:
+            case Text():
+                self.activity = ""
+            case Reasoning():
+                self.activity = "thinking"
+            case ToolCallOpened(tool_name=name):
+                self.activity = f"calling {clean_line(name)}"
+            case ToolProgress(text=text):
+                self.activity = clean_line(text)
+
+    def _fact(self, event: FactEvent) -> list[Piece]:
+        data = event.data
+        match event.type:
+            case "message_appended":
+                return self._message(data["message"])
+            case "history_truncated":
+                return [Piece(Kind.NOTE, "(the history was changed from here on)")]
+            case "retry_scheduled":
+                again = f"trying again in {data['delay_ms'] / 1000:.1f} s"
+                return [Piece(Kind.NOTE, f"({clean_line(data['error'])}; {again})")]
+            case "attempt_lost":
+                return [Piece(Kind.NOTE, "(the worker was lost; another goes on)")]
+            case "turn_ended":
+                return self._ended(data)
+            case "action_required":
+                names = ", ".join(clean_line(call["tool_name"]) for call in data["calls"])
+                return [Piece(Kind.NOTE, f"(a person has to decide about: {names})")]
+            case "chat_deleted":
+                return [Piece(Kind.NOTE, "(the chat was deleted)")]
+        return []
+
+    def _ended(self, data: dict[str, Any]) -> list[Piece]:
+        if data["outcome"] == "failed":
+            error = data.get("error") or {}
+            return [Piece(Kind.ERROR, f"The turn failed: {clean_line(error.get('message', ''))}")]
+        return [Piece(Kind.NOTE, "(interrupted)")] if data["outcome"] == "interrupted" else []
+
+    def _message(self, message: dict[str, Any]) -> list[Piece]:
+        content = message.get("content", [])
+        if message["role"] == "user":
+            return [Piece(Kind.USER, content_text(content))]
+        if message["role"] == "assistant":
+            return self._answer(content)
+        results = [part for part in content if part.get("type") == "tool-result"]
+        return [Piece(Kind.NOTE, f"  → {summary(part.get('result'))}") for part in results]
+
+    def _answer(self, content: list[dict[str, Any]]) -> list[Piece]:
+        """The rest of a committed answer: the watcher held a prefix of it, all of which may be printed."""
+        text = "".join(part["text"] for part in content if part.get("type") == "text")
+        pieces = []
+        if text.startswith(self._printed):
+            rest, self._printed = text[len(self._printed) :], ""
+        else:
+            rest = text
+        if rest.strip():
+            pieces.append(Piece(Kind.ANSWER, clean_text(rest)))
+        calls = [part for part in content if part.get("type") == "tool-call"]
+        return pieces + [Piece(Kind.NOTE, f"  {call_text(call)}") for call in calls]

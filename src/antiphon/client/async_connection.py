@@ -1,0 +1,99 @@
+"""What `AsyncClient` stands on: requests that are answered, streams that are followed; all I/O is here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from random import Random
+from typing import TypeVar, cast
+
+import httpx2
+
+from antiphon.client import transport
+from antiphon.client.backoff import backoff_s, wish_of
+from antiphon.client.calls import Call
+from antiphon.client.errors import error_of
+from antiphon.client.follow import Follow
+from antiphon.client.sse import SseReader
+from antiphon.errors import Unavailable
+
+A = TypeVar("A")
+E = TypeVar("E")
+
+
+class AsyncConnection:
+    """Connections to one instance. `ask` gives an answer, `follow` a stream across lost connections."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout_s: float,
+        retry_s: float,
+        silence_s: float,
+        verify: transport.Verify,
+        random: Random | None,
+    ) -> None:
+        self.url = url
+        self.random = random or Random()
+        self._retry_s = retry_s
+        self._silence_s = silence_s
+        settings = transport.client_settings(url, token, timeout_s=timeout_s)
+        connecting = transport.transport_settings(url, verify)
+        if transport.is_loopback(url):
+            self._http = httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(**connecting), **settings)
+        else:
+            self._http = httpx2.AsyncClient(**connecting, **settings)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def ask(self, call: Call[A]) -> A:
+        """The answer to a request; one that carries its own id is repeated while the server is away."""
+        deadline, tries = time.monotonic() + self._retry_s, 0
+        while True:
+            try:
+                return await self._ask_once(call)
+            except Unavailable as error:
+                tries += 1
+                delay_s = backoff_s(tries, random=self.random, wish_ms=wish_of(error))
+                if not call.is_repeatable or time.monotonic() + delay_s > deadline:
+                    raise
+            await asyncio.sleep(delay_s)
+
+    async def _ask_once(self, call: Call[A]) -> A:
+        with transport.translated(self.url):
+            return cast(A, transport.answer_of(await self._http.request(**transport.request_settings(call))))
+
+    async def follow(self, stream: Follow[E]) -> AsyncGenerator[E, None]:
+        """Its events, coming back for as long as it takes. Raises what is definitive."""
+        while not stream.is_over:
+            lost: Unavailable | None = None
+            try:
+                async with aclosing(self._read(stream)) as events:
+                    async for event in events:
+                        yield event
+            except Unavailable as error:
+                lost = error
+            if not stream.is_over:
+                await asyncio.sleep(stream.wait_s(lost))
+
+    async def _read(self, stream: Follow[E]) -> AsyncGenerator[E, None]:
+        """The events of one connection."""
+        reader = SseReader()
+        settings = transport.stream_settings(stream.call(), self._silence_s)
+        with transport.translated(self.url):
+            async with self._http.stream(**settings) as response:
+                if not response.is_success:
+                    raise error_of(response.status_code, await response.aread())
+                transport.check_stream(response)
+                async for chunk in response.aiter_bytes():
+                    for raw in reader.feed(chunk):
+                        event = stream.take(raw)
+                        if event is not None:
+                            yield event
+                        if stream.is_cut:
+                            return

@@ -1,0 +1,256 @@
+"""`Client`: an instance's chats from afar, blocking. Its words are those of `AsyncClient`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Generator
+from contextlib import closing
+from random import Random
+from types import TracebackType
+from typing import Self
+
+from antiphon.client import calls, shapes
+from antiphon.client.connection import Connection
+from antiphon.client.follow import FeedEvent, FollowChat, FollowFeed
+from antiphon.client.transport import RETRY_S, SILENCE_S, TIMEOUT_S, Verify
+from antiphon.core.events import Event
+from antiphon.core.view import View
+from antiphon.errors import PeerError
+
+GAPS_MAX = 3
+"""`watch_view` fetches the state anew so often when an event does not fit."""
+
+
+class Client:
+    """One owner's chats on the instance at `url`, e.g. `http://127.0.0.1:8414`. Use it as a context manager.
+
+    Answers are the JSON objects of CONTRACT C (`antiphon.client.shapes` names their fields). A refused request
+    raises the class of `antiphon.errors` that its code names, with the server's sentence; `InstanceMissing` means
+    that nobody answers at the address, `client.errors.AnswerLost` that the connection broke before the answer:
+    both are `Unavailable`, as is a server that is stopping.
+
+    `send` and `create_chat` carry an id of the client's, so they are tried again for up to `retry_s` seconds (full
+    jitter) while the server is away, and take effect once. Nothing else is tried again by itself. `timeout_s`
+    bounds every wait for an answer, `silence_s` that for the next sign of life of a stream.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str = "",
+        *,
+        timeout_s: float = TIMEOUT_S,
+        retry_s: float = RETRY_S,
+        silence_s: float = SILENCE_S,
+        verify: Verify = True,
+        random: Random | None = None,
+    ) -> None:
+        """Connects to nothing yet. Raises `Invalid` for an address that is none. `verify` is what an https
+        certificate is checked with."""
+        self._connection = Connection(
+            url,
+            token,
+            timeout_s=timeout_s,
+            retry_s=retry_s,
+            silence_s=silence_s,
+            verify=verify,
+            random=random,
+        )
+
+    @property
+    def url(self) -> str:
+        """The address it was made with."""
+        return self._connection.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; a second time nothing happens."""
+        self._connection.close()
+
+    # --- chats
+
+    def create_chat(
+        self,
+        content: shapes.Content | None = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the wire's own word
+        title: str = "",
+        model: str = "",
+        system: str = "",
+        labels: dict[str, str] | None = None,
+    ) -> shapes.Chat:
+        """Create a chat; with content its first turn starts. `id` is a UUID, made here if it is not given.
+
+        The same id with the same body gives the same chat, with another body `Conflict`.
+        """
+        id = id or str(uuid.uuid4())  # noqa: A001
+        call = calls.create_chat(id=id, content=content, title=title, model=model, system=system, labels=labels)
+        return self._connection.ask(call)
+
+    def chats(
+        self, *, archived: bool = False, label: str = "", title: str = "", limit: int = 50, after: str | None = None
+    ) -> shapes.ChatPage:
+        """A page of chats, latest change first; `after` is the `next` of the page before.
+
+        `label` is `key` or `key:value`, `title` a part of the title, `limit` at most 500.
+        """
+        call = calls.chats(archived=archived, label=label, title=title, limit=limit, after=after)
+        return self._connection.ask(call)
+
+    def chat(self, chat_id: str) -> shapes.Chat:
+        """One chat. Raises `NotFound`."""
+        return self._connection.ask(calls.chat(chat_id))
+
+    def update_chat(
+        self,
+        chat_id: str,
+        *,
+        title: str | None = None,
+        archived: bool | None = None,
+        labels: dict[str, str] | None = None,
+        pin_order: int | None = None,
+        model: str | None = None,
+        system: str | None = None,
+    ) -> shapes.Chat:
+        """Change what is given, all in one append; None leaves a thing as it is."""
+        call = calls.update_chat(
+            chat_id, title=title, archived=archived, labels=labels, pin_order=pin_order, model=model, system=system
+        )
+        return self._connection.ask(call)
+
+    def delete_chat(self, chat_id: str) -> None:
+        """Delete a chat and its content; its streams end."""
+        self._connection.ask(calls.delete_chat(chat_id))
+
+    # --- messages
+
+    def messages(
+        self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = 50
+    ) -> shapes.MessagePage:
+        """A page of the history, ascending, and the queue: the newest page, that after `after_id`, or that before
+        `before_id`. `limit` is 1 to 1,000."""
+        call = calls.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+        return self._connection.ask(call)
+
+    def send(
+        self,
+        chat_id: str,
+        content: shapes.Content,
+        *,
+        when_busy: shapes.WhenBusy = "queue",
+        client_message_id: str | None = None,
+        model: str = "",
+    ) -> shapes.Sent:
+        """Send a message; durable when this returns. A busy chat queues it, or does what `when_busy` says.
+
+        `client_message_id` (1 to 128 printable ASCII) is made here if it is not given; the same one with the same
+        body gives the same answer, with another body `Conflict`. Raises `Busy` if `when_busy` is reject, `TooMany`
+        or `TooLarge` if the queue is full.
+        """
+        client_id = client_message_id or str(uuid.uuid4())
+        call = calls.send(chat_id, content, when_busy=when_busy, client_message_id=client_id, model=model)
+        return self._connection.ask(call)
+
+    def edit(
+        self, chat_id: str, message_id: int, content: shapes.Content, *, clear_queue: bool = False
+    ) -> shapes.Edited:
+        """Put another message in the place of a user's: the history is cut there and a turn starts."""
+        return self._connection.ask(calls.edit(chat_id, message_id, content, clear_queue=clear_queue))
+
+    def retry(self, chat_id: str, turn_id: int | None = None) -> shapes.Retried:
+        """Run the last turn again, under its id. Raises `Busy` while one runs."""
+        return self._connection.ask(calls.retry(chat_id, turn_id))
+
+    def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> shapes.Interrupted:
+        """Stop this turn and no other; asking twice is no error."""
+        return self._connection.ask(calls.interrupt(chat_id, turn_id, clear_queue=clear_queue))
+
+    # --- the queue
+
+    def edit_queued(self, chat_id: str, queued_id: int, content: shapes.Content) -> shapes.Seq:
+        """Raises `AlreadyDelivered` if it has left the queue, as do the queue's other commands."""
+        return self._connection.ask(calls.edit_queued(chat_id, queued_id, content))
+
+    def delete_queued(self, chat_id: str, queued_id: int) -> shapes.Seq:
+        """Take it out of the queue; a second time nothing happens."""
+        return self._connection.ask(calls.delete_queued(chat_id, queued_id))
+
+    def move_queued(self, chat_id: str, queued_id: int, *, before: int | None = None) -> shapes.Seq:
+        """Move it before another one (None: to the end) of its part: promoted ones stay before the others."""
+        return self._connection.ask(calls.move_queued(chat_id, queued_id, before))
+
+    def promote_queued(self, chat_id: str, queued_id: int) -> shapes.Seq:
+        """Deliver it next, behind those promoted earlier; the turn is interrupted."""
+        return self._connection.ask(calls.promote_queued(chat_id, queued_id))
+
+    # --- following
+
+    def watch(
+        self, chat_id: str, *, after: str | None = None, until_idle: bool = False, by_ref: bool = False
+    ) -> Generator[Event, None, None]:
+        """Every event of a chat, in order, none twice, across lost connections; each says in `cursor` where to
+        resume. `after` is such a cursor, `0` the beginning, None: from now, a `Resync` first.
+
+        It comes back by itself for as long as it takes. It ends after `Bye(reason)` of reason idle (only with
+        `until_idle`: caught up and the chat at rest), deleted or revoked. It raises `NotFound`,
+        `Unauthenticated`, `Forbidden` or `CursorInvalid` when the server says so, and `PeerError` for what is no
+        stream. Pings are swallowed. With `by_ref` the message of a draft that was watched to its end comes without
+        its content: keep the draft's. Fold the events with `core.view.View`, or use `watch_view`.
+
+        Leaving the loop early? Close it: `with contextlib.closing(client.watch(…)) as events`.
+        """
+        follow = FollowChat(
+            chat_id, after=after, until_idle=until_idle, by_ref=by_ref, random=self._connection.random
+        )
+        with closing(self._connection.follow(follow)) as events:
+            yield from events
+
+    def watch_view(self, chat_id: str, *, until_idle: bool = False) -> Generator[View, None, None]:
+        """What the chat shows, after every change: the same `View` each time, folded further.
+
+        It raises what `watch` raises. Should an event not fit, the state is fetched anew.
+        """
+        view, gaps = View(), 0
+        while True:
+            try:
+                with closing(self.watch(chat_id, until_idle=until_idle)) as events:
+                    for event in events:
+                        view.apply(event)
+                        yield view
+                return
+            except PeerError:
+                gaps += 1
+                if gaps > GAPS_MAX:
+                    raise
+
+    def feed(self) -> Generator[FeedEvent, None, None]:
+        """The changes of all chats of the owner, latest state only. After every (re)connect a `resync` comes first:
+        fetch `chats` again. It ends after a `bye` of reason revoked and raises what `watch` raises."""
+        follow = FollowFeed(random=self._connection.random)
+        with closing(self._connection.follow(follow)) as events:
+            yield from events
+
+    # --- tokens (the admin's) and health
+
+    def create_token(self, owner: str, *, admin: bool = False) -> shapes.NewToken:
+        """A token for that owner, who is made if need be; its secret is shown this once. `Forbidden` unless admin."""
+        return self._connection.ask(calls.create_token(owner, admin=admin))
+
+    def tokens(self) -> list[shapes.Token]:
+        """All tokens, without their secrets."""
+        return (self._connection.ask(calls.tokens()))["tokens"]
+
+    def revoke_token(self, token_id: str) -> None:
+        """From now on it opens nothing, and its streams end; a second time nothing happens."""
+        self._connection.ask(calls.revoke_token(token_id))
+
+    def healthz(self) -> shapes.Health:
+        """Who answers there; needs no token. Raises `InstanceMissing`."""
+        return self._connection.ask(calls.healthz())

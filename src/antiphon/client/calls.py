@@ -1,0 +1,158 @@
+"""The API's requests as values: what is asked and what the answer is, before anything is sent.
+
+Both clients are these functions with a connection; their docstrings say what each one means.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from antiphon.client import shapes
+from antiphon.core.values import Value
+from antiphon.wire import codec
+
+PREFIX = "/api/v1"
+
+A = TypeVar("A")
+
+
+class Call(Value, Generic[A]):
+    """One request whose answer is an `A`. `is_repeatable`: it carries an id of the client's, so that sending it
+    again is harmless."""
+
+    method: str
+    path: str
+    query: dict[str, str] = {}
+    body: bytes | None = None
+    headers: dict[str, str] = {}
+    is_repeatable: bool = False
+
+
+def path(*segments: str | int) -> str:
+    """An address below the prefix; segments are quoted."""
+    return PREFIX + "".join("/" + quote(str(segment), safe="") for segment in segments)
+
+
+# --- chats ------------------------------------------------------------------------------------------
+
+
+def create_chat(
+    *,
+    id: str,  # noqa: A002 - the wire's own word
+    content: shapes.Content | None,
+    title: str,
+    model: str,
+    system: str,
+    labels: dict[str, str] | None,
+) -> Call[shapes.Chat]:
+    body = _body(id=id, content=content, title=title, model=model, system=system, labels=labels or {})
+    return Call(method="POST", path=path("chats"), body=body, is_repeatable=True)
+
+
+def chats(*, archived: bool, label: str, title: str, limit: int, after: str | None) -> Call[shapes.ChatPage]:
+    query = _query(archived=archived, label=label or None, q=title or None, limit=limit, after=after)
+    return Call(method="GET", path=path("chats"), query=query)
+
+
+def chat(chat_id: str) -> Call[shapes.Chat]:
+    return Call(method="GET", path=path("chats", chat_id))
+
+
+def update_chat(chat_id: str, **changes: Any) -> Call[shapes.Chat]:
+    return Call(method="PATCH", path=path("chats", chat_id), body=_body(**changes))
+
+
+def delete_chat(chat_id: str) -> Call[None]:
+    return Call(method="DELETE", path=path("chats", chat_id))
+
+
+# --- messages ---------------------------------------------------------------------------------------
+
+
+def messages(chat_id: str, *, after_id: int | None, before_id: int | None, limit: int) -> Call[shapes.MessagePage]:
+    query = _query(after_id=after_id, before_id=before_id, limit=limit)
+    return Call(method="GET", path=path("chats", chat_id, "messages"), query=query)
+
+
+def send(
+    chat_id: str, content: shapes.Content, *, when_busy: shapes.WhenBusy, client_message_id: str, model: str
+) -> Call[shapes.Sent]:
+    body = _body(content=content, when_busy=when_busy, client_message_id=client_message_id, model=model)
+    return Call(method="POST", path=path("chats", chat_id, "messages"), body=body, is_repeatable=True)
+
+
+def edit(chat_id: str, message_id: int, content: shapes.Content, *, clear_queue: bool) -> Call[shapes.Edited]:
+    body = _body(content=content, clear_queue=clear_queue)
+    return Call(method="PATCH", path=path("chats", chat_id, "messages", message_id), body=body)
+
+
+def retry(chat_id: str, turn_id: int | None) -> Call[shapes.Retried]:
+    return Call(method="POST", path=path("chats", chat_id, "retry"), body=_body(turn_id=turn_id))
+
+
+def interrupt(chat_id: str, turn_id: int, *, clear_queue: bool) -> Call[shapes.Interrupted]:
+    body = _body(turn_id=turn_id, clear_queue=clear_queue)
+    return Call(method="POST", path=path("chats", chat_id, "interrupt"), body=body)
+
+
+# --- the queue --------------------------------------------------------------------------------------
+
+
+def edit_queued(chat_id: str, queued_id: int, content: shapes.Content) -> Call[shapes.Seq]:
+    return Call(method="PATCH", path=path("chats", chat_id, "queue", queued_id), body=_body(content=content))
+
+
+def delete_queued(chat_id: str, queued_id: int) -> Call[shapes.Seq]:
+    return Call(method="DELETE", path=path("chats", chat_id, "queue", queued_id))
+
+
+def move_queued(chat_id: str, queued_id: int, before: int | None) -> Call[shapes.Seq]:
+    body = codec.encode({"before": before})
+    return Call(method="POST", path=path("chats", chat_id, "queue", queued_id, "move"), body=body)
+
+
+def promote_queued(chat_id: str, queued_id: int) -> Call[shapes.Seq]:
+    return Call(method="POST", path=path("chats", chat_id, "queue", queued_id, "promote"))
+
+
+# --- streams ----------------------------------------------------------------------------------------
+
+
+def watch(chat_id: str, *, until_idle: bool, by_ref: bool) -> Call[None]:
+    query = _query(until="idle" if until_idle else None, commit="ref" if by_ref else None)
+    return Call(method="GET", path=path("chats", chat_id, "stream"), query=query)
+
+
+def feed() -> Call[None]:
+    return Call(method="GET", path=path("feed"))
+
+
+# --- tokens and health ------------------------------------------------------------------------------
+
+
+def create_token(owner: str, *, admin: bool) -> Call[shapes.NewToken]:
+    return Call(method="POST", path=path("tokens"), body=_body(owner=owner, admin=admin))
+
+
+def tokens() -> Call[shapes.TokenList]:
+    return Call(method="GET", path=path("tokens"))
+
+
+def revoke_token(token_id: str) -> Call[None]:
+    return Call(method="DELETE", path=path("tokens", token_id))
+
+
+def healthz() -> Call[shapes.Health]:
+    return Call(method="GET", path="/healthz")
+
+
+def _query(**given: Any) -> dict[str, str]:
+    """The words of an address; None means that nothing is said."""
+    shown = {name: value for name, value in given.items() if value is not None}
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in shown.items()}
+
+
+def _body(**given: Any) -> bytes:
+    """A body's JSON; None means that nothing is said."""
+    return codec.encode({name: value for name, value in given.items() if value is not None})

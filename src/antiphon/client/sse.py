@@ -1,0 +1,109 @@
+"""Reading server-sent events from bytes, as they come: any chunking, no I/O.
+
+The rules are those of the HTML standard ("interpreting an event stream"), with bounds: a line or an event that
+does not end is an error, not memory.
+"""
+
+from __future__ import annotations
+
+from antiphon.core.values import Value
+from antiphon.errors import PeerError
+
+LINE_BYTES_MAX = 256 * 1024 * 1024
+"""A `resync` is one line: fifty messages of 4 MiB, escaped, fit."""
+EVENT_BYTES_MAX = LINE_BYTES_MAX
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SseEvent(Value):
+    """One event. `data` is UTF-8 as it was sent; `id` and `retry_ms` are None unless this event carries them."""
+
+    event: str
+    data: bytes
+    id: str | None = None
+    retry_ms: int | None = None
+
+
+class SseReader:
+    """Gives the events that are complete with each chunk; what has not ended when the stream does is no event."""
+
+    def __init__(self, *, line_bytes_max: int = LINE_BYTES_MAX, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
+        self._line_bytes_max = line_bytes_max
+        self._event_bytes_max = event_bytes_max
+        self._line = bytearray()
+        self._is_first_line = True
+        self._skips_lf = False
+        self._event = ""
+        self._data: list[bytes] = []
+        self._size = 0
+        self._id: str | None = None
+        self._retry_ms: int | None = None
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """Take the next bytes. Raises `PeerError` for a line or an event that is longer than allowed."""
+        lines = self._cut(chunk)
+        self._line += lines[-1]
+        self._check(len(self._line), self._line_bytes_max)
+        events = []
+        for line in lines[:-1]:
+            event = self._take(line)
+            if event is not None:
+                events.append(event)
+        return events
+
+    def _cut(self, chunk: bytes) -> list[bytes]:
+        """The lines that end in this chunk, without their ends, and the beginning of the next one."""
+        if self._skips_lf and chunk:
+            chunk = chunk.removeprefix(b"\n")  # the second half of a CRLF that was cut in two
+            self._skips_lf = False
+        if b"\r" in chunk:
+            self._skips_lf = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = chunk.split(b"\n")
+        if len(lines) > 1:
+            self._line += lines[0]
+            lines[0] = bytes(self._line)
+            self._check(max(map(len, lines)), self._line_bytes_max)
+            self._line.clear()
+        return lines
+
+    def _take(self, line: bytes) -> SseEvent | None:
+        if self._is_first_line:
+            self._is_first_line = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._size += len(value) + 1
+            self._check(self._size, self._event_bytes_max)
+            self._data.append(value)
+        elif name == b"event":
+            self._event = value.decode(errors="replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode(errors="replace")
+        elif name == b"retry" and value.isdigit() and len(value) <= 15:
+            self._retry_ms = int(value)
+        return None
+
+    def _dispatch(self) -> SseEvent | None:
+        event = None
+        if self._data:
+            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+            event = SseEvent(event=self._event or "message", data=data, id=self._id, retry_ms=self._retry_ms)
+        self._forget()
+        return event
+
+    def _forget(self) -> None:
+        self._event = ""
+        self._data = []
+        self._size = 0
+        self._id = None
+        self._retry_ms = None
+
+    @staticmethod
+    def _check(size: int, limit: int) -> None:
+        if size > limit:
+            raise PeerError(f"a stream's line or event is longer than {limit:,} bytes")

@@ -1,0 +1,123 @@
+"""How the clients use httpx2: its settings, its requests, and its exceptions in our own words."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Any
+
+import httpx2
+import msgspec
+
+from antiphon.client.calls import Call
+from antiphon.client.errors import AnswerLost, error_of
+from antiphon.errors import InstanceMissing, Invalid, PeerError
+
+CONNECT_S = 10.0
+TIMEOUT_S = 30.0
+RETRY_S = 30.0
+SILENCE_S = 45.0
+"""The server pings every 15 s: a stream that is silent for so long is dead."""
+KEEPALIVE_S = 20.0
+"""Less than the server's 75 s, so that an idle connection is not used in the moment the server closes it."""
+KEPT_MAX = 20
+SENTENCE_MAX = 200
+
+Verify = ssl.SSLContext | bool
+
+
+def client_settings(url: str, token: str, *, timeout_s: float) -> dict[str, Any]:
+    """What an httpx2 client is made with. Raises `Invalid` for an address that is none."""
+    headers = {"user-agent": "antiphon-client", "accept-encoding": "identity"}
+    if token:
+        if not (token.isascii() and token.isprintable()):
+            raise Invalid("token", "a token is printable ASCII")
+        headers["authorization"] = f"Bearer {token}"
+    return {
+        "base_url": check_url(url),
+        "headers": headers,
+        "timeout": httpx2.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
+        "follow_redirects": False,
+    }
+
+
+def transport_settings(url: str, verify: Verify) -> dict[str, Any]:
+    """What its transport is made with; a certificate is only checked where there is one."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT_MAX, keepalive_expiry=KEEPALIVE_S)
+    return {"limits": limits, "verify": verify if url.startswith("https:") else False}
+
+
+def check_url(url: str) -> httpx2.URL:
+    try:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, TypeError) as error:
+        raise Invalid("url", "an address such as http://127.0.0.1:8414 is needed") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise Invalid("url", "an address such as http://127.0.0.1:8414 is needed")
+    return parsed.copy_with(fragment=None, query=None)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether it is this machine: then no proxy of the environment's is used."""
+    host = check_url(url).host
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def request_settings(call: Call[Any]) -> dict[str, Any]:
+    headers = dict(call.headers)
+    if call.body is not None:
+        headers["content-type"] = "application/json"
+    return {
+        "method": call.method,
+        "url": call.path,
+        "params": call.query or None,
+        "content": call.body,
+        "headers": headers,
+    }
+
+
+def stream_settings(call: Call[Any], silence_s: float) -> dict[str, Any]:
+    """As `request_settings`, for an answer that does not end but is never silent for `silence_s` seconds."""
+    return request_settings(call) | {"timeout": httpx2.Timeout(silence_s, connect=CONNECT_S)}
+
+
+@contextlib.contextmanager
+def translated(url: str) -> Iterator[None]:
+    """httpx2's exceptions as ours: `InstanceMissing` if nobody is there, `AnswerLost` if the line broke."""
+    try:
+        yield
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise InstanceMissing(f"no instance answers at {url} ({_reason(error)})") from error
+    except httpx2.TimeoutException as error:
+        raise AnswerLost("nothing came from the server for too long") from error
+    except httpx2.TransportError as error:
+        raise AnswerLost from error
+    except httpx2.DecodingError as error:
+        raise PeerError("The server's answer cannot be decoded.") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:SENTENCE_MAX] or "no connection"
+
+
+def answer_of(response: httpx2.Response) -> Any:
+    """The JSON of an answer that was read, None of an empty one. Raises what an error's body says."""
+    if not response.is_success:
+        raise error_of(response.status_code, response.content)
+    if not response.content:
+        return None
+    try:
+        return msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise PeerError("The server's answer is not JSON.") from error
+
+
+def check_stream(response: httpx2.Response) -> None:
+    """Raises `PeerError` unless the answer is a stream of events."""
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        raise PeerError("The server's answer is not a stream of events.")
