@@ -708,6 +708,13 @@ def test_a_metadata_command_makes_its_fact_in_any_status_and_leaves_the_draft_al
         assert history.do(command) == ()
 
 
+def test_a_title_made_of_the_first_words_is_nobody_s_choice() -> None:
+    history = History()
+    history.do(c.CreateChat(owner_id="o", content=words("hi"), title="hi", is_title_made=True))
+    assert not history.chat.is_titled_by_person
+    assert history.do(c.GenerateTitle(title="A greeting")) == ("title_changed",)
+
+
 def test_a_title_thought_up_becomes_the_person_s_when_they_confirm_it() -> None:
     history = empty()
     history.do(c.GenerateTitle(title="t"))

@@ -89,7 +89,7 @@ LARGE: dict[str, Scene] = {
     "watch interrupt": SCENES["watch interrupt"]._replace(log_max=9, drops=1),
     "fence": SCENES["fence"]._replace(log_max=9, attempts=3),
     "queue": SCENES["queue"]._replace(log_max=12),
-    "queue and stop": RESTS["a queue"]._replace(attempts=6, crash=1, interrupt=1),
+    "queue and stop": RESTS["a queue"]._replace(interrupt=1),
     "same id": SCENES["same id"]._replace(log_max=9, attempts=3, unknown=2),
     "edit and lease": SCENES["edit and lease"]._replace(log_max=10, attempts=3),
 }
