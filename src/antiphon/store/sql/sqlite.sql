@@ -123,7 +123,7 @@ SELECT role FROM messages WHERE chat_id = ? AND seq = ? AND hidden_by = 0;
 -- name: queued_fate
 -- (chat_id, queued_id, chat_id, queued_id)
 SELECT CASE
-  WHEN EXISTS (SELECT 1 FROM messages WHERE chat_id = ? AND queued_id = ?) THEN 'delivered'
+  WHEN EXISTS (SELECT 1 FROM messages WHERE chat_id = ? AND queued_id = ? AND queued_id <> 0) THEN 'delivered'
   WHEN EXISTS (SELECT 1 FROM facts WHERE chat_id = ? AND seq = ? AND json_extract(body, '$.type') = 'message_queued')
   THEN 'queued'
 END;

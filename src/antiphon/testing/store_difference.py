@@ -1,0 +1,168 @@
+"""The same history by chance, given to several stores: they must answer every question alike."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace
+
+from antiphon.core import commands as c
+from antiphon.core.facts import Entry
+from antiphon.errors import Refused
+from antiphon.ports import Append, Appended, FlushedDelta, Store
+from antiphon.testing.clock import FakeClock
+from antiphon.testing.random_commands import INSTANCES, random_command
+from antiphon.testing.stored_chat import ALL, NothingChanges, StoredChat, receipt
+
+CHAT_IDS = ("a", "b", "c", "ü")
+OWNERS = ("o", "p")
+CLIENT_IDS = tuple(f"id{i}" for i in range(30))
+ASKED_AGAIN_MAX = 20
+
+
+class Difference:
+    """`await step()` does one thing to every store; `await compare()` asks them everything. AssertionError where
+    two of them differ. The same seed does the same."""
+
+    def __init__(self, stores: Sequence[Store], clock: FakeClock, seed: int) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._random = Random(seed)
+        self._chats = {chat_id: StoredChat(stores[0], chat_id) for chat_id in CHAT_IDS}
+        self._earlier: deque[Append] = deque(maxlen=ASKED_AGAIN_MAX)
+        self._mark = 0
+        self.results: Counter[str] = Counter()
+
+    async def step(self) -> None:
+        random = self._random
+        self._clock.advance(random.choice([0.000_001, 0.001, 0.5, 3.0]))
+        chat = self._chats[random.choice(CHAT_IDS)]
+        chance = random.random()
+        if chance < 0.75:
+            await self._decide(chat)
+        elif chance < 0.85 and self._earlier:
+            await self._ask_again(random.choice(self._earlier))
+        elif chance < 0.95:
+            await self._flush(chat)
+        else:
+            await self._renew()
+
+    async def _decide(self, chat: StoredChat) -> None:
+        """An append of one or a few commands that are not refused."""
+        append = None
+        while append is None:
+            append = await self._decided(chat)
+        self._earlier.append(append)
+        if await self._append(append) is Appended.DONE:
+            await self._chats[append.chat_id].load()
+
+    async def _decided(self, chat: StoredChat) -> Append | None:
+        random = self._random
+        if chat.state is None:
+            owner = random.choice(OWNERS)
+            commands: list[c.Command] = [c.CreateChat(owner_id=owner, content=random.choice([b"", b"[]"]))]
+        elif chat.state.is_deleted:
+            return random.choice(self._earlier)  # there is nothing left to decide
+        else:
+            commands = [await self._command(chat) for _ in range(random.choice([1, 1, 1, 2, 3]))]
+        ids = random.sample(CLIENT_IDS, random.choice([0, 0, 0, 1, 2]))
+        try:
+            return chat.make(*commands, receipts=tuple(receipt(client_id) for client_id in ids))
+        except (Refused, NothingChanges):
+            return None
+
+    async def _command(self, chat: StoredChat) -> c.Command:
+        command = random_command(chat.chat, self._random, at=self._clock.now_us(), may_delete=True)
+        if isinstance(command, c.EditMessage):
+            target = await self._same("message_role", chat.chat_id, command.message_id)
+            return replace(command, target=target)
+        return command
+
+    async def _ask_again(self, append: Append) -> None:
+        """The same append once more, or one that comes too late."""
+        if self._random.random() < 0.5:
+            append = replace(append, append_id=append.append_id + "'")
+        if await self._append(append) is Appended.DONE:
+            await self._chats[append.chat_id].load()
+
+    async def _append(self, append: Append) -> Appended:
+        results = [await store.append(append) for store in self._stores]
+        assert len(set(results)) == 1, results
+        self.results[results[0].value] += 1
+        return results[0]
+
+    async def _flush(self, chat: StoredChat) -> None:
+        draft = chat.state.draft if chat.state else 1
+        deltas = []
+        for _ in range(self._random.randint(1, 3)):
+            from_ = self._random.randint(0, 3)
+            to = from_ + self._random.randint(1, 3)
+            name = draft - self._random.choice([0, 0, 0, 1])
+            deltas.append(FlushedDelta(chat_id=chat.chat_id, draft=name, from_=from_, to=to, body=b"%d" % to))
+        for store in self._stores:
+            await store.flush(deltas)
+
+    async def _renew(self) -> None:
+        attempts = [(chat_id, chat.state.attempt) for chat_id, chat in self._chats.items() if chat.state]
+        await self._same("renew", self._random.choice(INSTANCES), attempts)
+
+    # --- questions
+
+    async def compare(self) -> None:
+        """Every question, of which some have random limits."""
+        random = self._random
+        for chat_id, chat in self._chats.items():
+            seq = chat.state.seq if chat.state else 1
+            entries: tuple[Entry, ...] = await self._same("read_entries", chat_id, 0, limit=ALL, bytes_max=ALL)
+            assert await self._same("load", chat_id) == chat.state
+            draft = chat.state.draft if chat.state else 1
+            questions: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+                ("read_entries", (random.randint(0, seq),), {"limit": random.randint(1, 9), "bytes_max": 400}),
+                ("read_messages", (), {"limit": random.randint(1, 9)}),
+                ("read_messages", (), {"limit": random.randint(1, 9), "before_id": random.randint(1, seq)}),
+                ("read_messages", (), {"limit": random.randint(1, 9), "after_id": random.randint(1, seq)}),
+                ("read_contents", (range(seq + 2),), {}),
+                ("read_flushed", (draft,), {}),
+                ("read_flushed", (draft - 1,), {}),
+                *[("message_role", (i,), {}) for i in range(seq + 2)],
+                *[("queued_fate", (i,), {}) for i in range(seq + 2)],
+                *[("read_receipt", (client_id,), {}) for client_id in CLIENT_IDS],
+            ]
+            for name, arguments, options in questions:
+                await self._same(name, chat_id, *arguments, **options)
+            if chat.state:
+                await chat.check_sound()
+                assert entries[-1].seq == seq
+        await self._compare_listings()
+
+    async def _compare_listings(self) -> None:
+        random = self._random
+        for owner in OWNERS:
+            for title in ("", "plan", "%", "ÖSS", "größe"):
+                after = (self._clock.now_us() - random.randint(0, 9_000_000), random.choice(CHAT_IDS))
+                await self._same(
+                    "list_chats",
+                    owner,
+                    archived=random.choice([None, True, False]),
+                    label=random.choice([None, ("a", "x"), ("b", "y")]),
+                    title=title,
+                    limit=random.randint(1, 9),
+                    after=random.choice([None, after]),
+                )
+        await self._same("claimable", limit=random.randint(1, 9), in_any_order=False)
+        await self._same("due", limit=ALL, in_any_order=True)
+        await self._same("take_over", random.choice([*INSTANCES, ""]), in_any_order=True)
+        _, self._mark = await self._same("changed", self._mark)
+        await self._same("changed", 0)
+        await self._same("iter_chat_ids")
+
+    async def _same(self, name: str, *arguments: Any, in_any_order: bool = False, **options: Any) -> Any:
+        answers = [await getattr(store, name)(*arguments, **options) for store in self._stores]
+        if in_any_order:
+            answers = [sorted(answer, key=repr) for answer in answers]
+        for answer in answers[1:]:
+            assert answer == answers[0], f"{name}{arguments}: {answer} is not {answers[0]}"
+        return answers[0]

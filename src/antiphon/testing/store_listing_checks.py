@@ -1,0 +1,169 @@
+"""Checks of what a store says across chats: listings, what changed, owners and tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antiphon.core import commands as c
+from antiphon.ports import Token
+from antiphon.testing.store_case import Case
+from antiphon.testing.stored_chat import ALL
+
+
+async def listed(case: Case, owner_id: str = "o", **filters: Any) -> list[str]:
+    """The ids of an owner's chats; a filter that is not given is off."""
+    chosen: dict[str, Any] = {"archived": None, "label": None, "title": "", "limit": ALL, "after": None}
+    chosen |= filters
+    return [item.chat_id for item in await case.store.list_chats(owner_id, **chosen)]
+
+
+async def check_chats_are_listed_by_latest_change(case: Case) -> None:
+    for chat_id in ("a", "b", "c"):
+        await case.chat(chat_id).create()
+        case.clock.advance(1)
+    await case.chat("other").create(owner_id="somebody else")
+    assert await listed(case) == ["c", "b", "a"]
+    chat = case.chat("a")
+    await chat.load()
+    await chat.do(c.Rename(title="now the latest"))
+    assert await listed(case) == ["a", "c", "b"]
+    found = await case.store.list_chats("o", archived=None, label=None, title="", limit=1, after=None)
+    assert found[0].chat == chat.chat
+    assert await listed(case, "nobody") == []
+    await chat.do(c.Delete())
+    assert await listed(case) == ["c", "b"]
+
+
+async def check_archived_chats_are_told_apart(case: Case) -> None:
+    for chat_id in ("a", "b"):
+        await case.chat(chat_id).create()
+        case.clock.advance(1)
+    chat = case.chat("a")
+    await chat.load()
+    await chat.do(c.Archive())
+    assert await listed(case, archived=True) == ["a"]
+    assert await listed(case, archived=False) == ["b"]
+    assert await listed(case, archived=None) == ["a", "b"]
+    await chat.do(c.Unarchive())
+    assert await listed(case, archived=True) == []
+
+
+async def check_chats_are_found_by_label(case: Case) -> None:
+    odd = 'q"uo\\te ü😀\u2028$.x'
+    labels: list[dict[str, str]] = [{}, {"env": "prod"}, {"env": "prod", "team": "a"}, {odd: odd}]
+    for i, each in enumerate(labels):
+        await case.chat(f"c{i}").create(labels=each)
+        case.clock.advance(1)
+    assert await listed(case, label=("env", "prod")) == ["c2", "c1"]
+    assert await listed(case, label=("env", "pro")) == []
+    assert await listed(case, label=("team", "a")) == ["c2"]
+    assert await listed(case, label=("prod", "env")) == []
+    assert await listed(case, label=(odd, odd)) == ["c3"]
+    chat = case.chat("c1")
+    await chat.load()
+    await chat.do(c.SetLabels(labels={}))
+    assert await listed(case, label=("env", "prod")) == ["c2"]
+
+
+async def check_chats_are_found_by_any_piece_of_the_title(case: Case) -> None:
+    titles = ["100% sure", "1000 sure", "snake_case", "snakeXcase", "Ärger 😀 im Büro", "back\\slash", ""]
+    for i, title in enumerate(titles):
+        await case.chat(f"c{i}").create(title=title)
+        case.clock.advance(1)
+    for query, found in {
+        "100%": ["c0"],
+        "%": ["c0"],
+        "snake_": ["c2"],
+        "_": ["c2"],
+        "SNAKE": ["c3", "c2"],
+        "😀 im": ["c4"],
+        "Büro": ["c4"],
+        "\\": ["c5"],
+        "sure": ["c1", "c0"],
+        "'": [],
+        "x" * 100_000: [],
+    }.items():
+        assert await listed(case, title=query) == found, query[:20]
+
+
+async def check_pages_of_a_listing_are_stable(case: Case) -> None:
+    """Also where several chats changed at the same instant: the id decides."""
+    for i in range(10):
+        await case.chat(f"c{i}").create(title="even" if i % 2 == 0 else "odd")
+        if i % 3 == 0:
+            case.clock.advance(1)
+    everything = await listed(case)
+    assert sorted(everything) == [f"c{i}" for i in range(10)]
+    for title, archived in (("", None), ("even", None), ("", False)):
+        expected = await listed(case, title=title, archived=archived)
+        after: tuple[int, str] | None = None
+        seen: list[str] = []
+        while page := await case.store.list_chats(
+            "o", archived=archived, label=None, title=title, limit=3, after=after
+        ):
+            seen += [item.chat_id for item in page]
+            after = (page[-1].chat.updated_at, page[-1].chat_id)
+        assert seen == expected
+
+
+async def check_changes_are_told_from_a_mark_on(case: Case) -> None:
+    store = case.store
+    changed, mark = await store.changed(-1)
+    assert changed == (), "only the mark is wanted"
+    assert await store.changed(mark) == ((), mark)
+    one, two = await case.chat("one").create(), await case.chat("two").create()
+    changed, mark_2 = await store.changed(mark)
+    assert changed == (("one", 1), ("two", 1))
+    await one.send("hi")
+    await one.send("more")
+    changed, mark_3 = await store.changed(mark_2)
+    assert changed == (("one", 3),), "once, with its last seq"
+    assert await store.changed(mark_3) == ((), mark_3)
+    await two.do(c.Delete())
+    changed, _ = await store.changed(mark)
+    assert changed == (("one", 3), ("two", 2))
+    assert (await store.changed(-1))[1] > mark_3
+
+
+async def check_every_chat_is_named(case: Case) -> None:
+    assert await case.store.iter_chat_ids() == ()
+    for chat_id in ("b", "a", "c"):
+        await case.chat(chat_id).create()
+    chat = case.chat("a")
+    await chat.load()
+    await chat.do(c.Delete())
+    assert await case.store.iter_chat_ids() == ("a", "b", "c"), "deleted ones included"
+
+
+async def check_an_owner_is_made_once_for_a_name(case: Case) -> None:
+    store = case.store
+    assert await store.owner_count() == 0
+    admin = await store.create_owner("admin", is_admin=True)
+    user = await store.create_owner("user")
+    assert admin != user
+    assert await store.create_owner("admin") == admin
+    assert await store.create_owner("user", is_admin=True) == user
+    assert await store.owner_count() == 2
+
+
+async def check_tokens_are_found_by_their_hash_and_revoked_once(case: Case) -> None:
+    store, clock = case.store, case.clock
+    admin = await store.create_owner("admin", is_admin=True)
+    user = await store.create_owner("user")
+    created_at = clock.now_us()
+    await store.add_token(admin, "t1", b"hash 1")
+    clock.advance(1)
+    await store.add_token(user, "t2", b"hash 2")
+    first = Token(token_id="t1", owner_id=admin, owner_name="admin", is_admin=True, created_at=created_at)
+    assert await store.find_token(b"hash 1") == first
+    assert await store.find_token(b"hash 3") is None
+    tokens = await store.list_tokens()
+    assert [token.token_id for token in tokens] == ["t1", "t2"]
+    assert not tokens[1].is_admin
+    assert await store.revoke_token("t1")
+    assert not await store.revoke_token("t1"), "it is revoked already"
+    assert not await store.revoke_token("missing")
+    revoked = await store.find_token(b"hash 1")
+    assert revoked is not None
+    assert revoked.revoked_at == clock.now_us()
+    assert (await store.list_tokens())[0] == revoked

@@ -1,0 +1,178 @@
+"""Checks of what a store says of one chat: its facts, its visible history, contents and the queue's fates."""
+
+from __future__ import annotations
+
+from antiphon.core import commands as c
+from antiphon.core.facts import HistoryTruncated, MessageAppended
+from antiphon.core.model import WhenBusy
+from antiphon.core.parts import Role
+from antiphon.testing.store_case import Case
+from antiphon.testing.stored_chat import ALL, StoredChat, content
+
+
+async def check_entries_are_limited_by_count(case: Case) -> None:
+    chat = await case.chat().create(said="hi")
+    for i in range(5):
+        await chat.send(f"m{i}")
+    store = case.store
+    assert [entry.seq for entry in await store.read_entries("c", 0, limit=3, bytes_max=ALL)] == [1, 2, 3]
+    assert [entry.seq for entry in await store.read_entries("c", 3, limit=3, bytes_max=ALL)] == [4, 5, 6]
+    assert [entry.seq for entry in await store.read_entries("c", 6, limit=3, bytes_max=ALL)] == [7]
+    assert await store.read_entries("c", 7, limit=3, bytes_max=ALL) == ()
+    assert await store.read_entries("c", 99, limit=3, bytes_max=ALL) == ()
+    assert await store.read_entries("missing", 0, limit=3, bytes_max=ALL) == ()
+
+
+async def check_entries_are_limited_by_bytes_but_at_least_one_is_read(case: Case) -> None:
+    chat = await case.chat().create(said="x" * 10_000)
+    for _ in range(3):
+        await chat.send("x" * 10_000)
+    store = case.store
+    assert [entry.seq for entry in await store.read_entries("c", 1, limit=ALL, bytes_max=1)] == [2]
+    assert [entry.seq for entry in await store.read_entries("c", 1, limit=ALL, bytes_max=15_000)] == [2, 3]
+    after, seqs = 0, []
+    while page := await store.read_entries("c", after, limit=ALL, bytes_max=12_000):
+        seqs += [entry.seq for entry in page]
+        after = page[-1].seq
+    assert seqs == [1, 2, 3, 4, 5]
+
+
+async def _long_chat(case: Case, turns: int) -> StoredChat:
+    """A chat of questions and answers, one of which was edited: the first messages are hidden."""
+    chat = await case.chat().create(said="never mind")
+    await chat.do(c.EditMessage(message_id=2, content=content("q0"), target=Role.USER))
+    for i in range(turns):
+        if i:
+            await chat.send(f"q{i}")
+        await chat.start()
+        await chat.answer(f"a{i}")
+    return chat
+
+
+async def check_messages_are_paged_both_ways(case: Case) -> None:
+    await _long_chat(case, 6)
+    store, said = case.store, [content(f"{who}{i}") for i in range(6) for who in "qa"]
+    all_of_them, has_more = await store.read_messages("c", limit=ALL)
+    ids = [entry.seq for entry in all_of_them]
+    assert [entry.content for entry in all_of_them] == said
+    assert not has_more
+    assert ids == sorted(ids)
+    newest, has_more = await store.read_messages("c", limit=5)
+    assert [entry.seq for entry in newest] == ids[-5:]
+    assert has_more
+    before, has_more = await store.read_messages("c", before_id=newest[0].seq, limit=7)
+    assert [entry.seq for entry in before] == ids[:-5]
+    assert not has_more, "exactly as many as there are is not more"
+    after, has_more = await store.read_messages("c", after_id=ids[2], limit=4)
+    assert [entry.seq for entry in after] == ids[3:7]
+    assert has_more
+    after, has_more = await store.read_messages("c", after_id=ids[7], limit=4)
+    assert [entry.seq for entry in after] == ids[8:]
+    assert not has_more
+    assert await store.read_messages("c", after_id=ids[-1], limit=4) == ((), False)
+    assert await store.read_messages("c", before_id=ids[0], limit=4) == ((), False)
+    assert await store.read_messages("missing", limit=4) == ((), False)
+
+
+async def check_a_truncation_hides_and_replays_without_content(case: Case) -> None:
+    chat = await case.chat().create(said="one")
+    await chat.start()
+    first_answer = await chat.answer("first answer")
+    second = await chat.send("two")
+    await chat.start()
+    second_answer = await chat.answer("second answer")
+    edited = await chat.do(c.EditMessage(message_id=second, content=content("two, edited"), target=Role.USER))
+    by = next(entry.seq for entry in edited if isinstance(entry.fact, HistoryTruncated))
+    marks = {entry.seq: entry.hidden_by for entry in await chat.entries() if isinstance(entry.fact, MessageAppended)}
+    assert marks == {2: 0, first_answer: 0, second: by, second_answer: by, by + 1: 0}
+    for entry in await chat.entries():
+        if entry.hidden_by:
+            assert entry.content is None, "what is hidden is replayed without content"
+    assert await _texts(case) == [content("one"), content("first answer"), content("two, edited")]
+    assert await case.store.message_role("c", second) is None
+    again = await chat.do(c.EditMessage(message_id=2, content=content("all new"), target=Role.USER))
+    by_2 = next(entry.seq for entry in again if isinstance(entry.fact, HistoryTruncated))
+    marks = {entry.seq: entry.hidden_by for entry in await chat.entries() if isinstance(entry.fact, MessageAppended)}
+    expected = {2: by_2, first_answer: by_2, second: by, second_answer: by, by + 1: by_2, by_2 + 1: 0}
+    assert marks == expected, "what an earlier truncation hid keeps its mark"
+    assert await _texts(case) == [content("all new")]
+
+
+async def check_a_retry_hides_the_answer_only(case: Case) -> None:
+    chat = await case.chat().create(said="one")
+    await chat.start()
+    answer = await chat.answer("bad answer")
+    await chat.do(c.Retry())
+    assert await _texts(case) == [content("one")]
+    assert await case.store.message_role("c", answer) is None
+    await chat.start()
+    await chat.answer("good answer")
+    assert await _texts(case) == [content("one"), content("good answer")]
+
+
+async def check_a_delivered_message_refers_to_the_content_that_lay_in_the_queue(case: Case) -> None:
+    chat = await case.chat().create(said="one")
+    await chat.start()
+    queued = await chat.send("two")
+    await chat.answer("first answer")
+    delivered = (await chat.entries())[-1]
+    assert isinstance(delivered.fact, MessageAppended)
+    assert (delivered.fact.queued_id, delivered.fact.content_seq) == (queued, queued)
+    assert delivered.content == content("two")
+    assert await case.store.read_contents("c", [queued, delivered.seq]) == {queued: content("two")}, "it lies once"
+
+
+async def check_an_edited_queued_message_is_delivered_as_edited(case: Case) -> None:
+    chat = await case.chat().create(said="one")
+    await chat.start()
+    queued = await chat.send("two")
+    edit = (await chat.do(c.EditQueued(queued_id=queued, content=content("two, edited"))))[0].seq
+    assert chat.chat.queue[0].content_seq == edit
+    assert await case.store.read_contents("c", [edit]) == {edit: content("two, edited")}
+    await chat.answer("first answer")
+    assert (await chat.entries())[-1].content == content("two, edited")
+
+
+async def check_roles_are_those_of_visible_messages(case: Case) -> None:
+    chat = await case.chat().create(said="one")
+    await chat.start()
+    answer = await chat.answer("answer")
+    store = case.store
+    assert await store.message_role("c", 2) is Role.USER
+    assert await store.message_role("c", answer) is Role.ASSISTANT
+    for none in (0, 1, answer + 1, 99):
+        assert await store.message_role("c", none) is None
+    assert await store.message_role("missing", 2) is None
+
+
+async def check_the_fate_of_a_queued_message_is_known(case: Case) -> None:
+    chat = await case.chat().create(said="one")
+    await chat.start()
+    delivered, deleted, waiting = [await chat.send(text) for text in ("two", "three", "four")]
+    steering = await chat.send("five", when_busy=WhenBusy.STEER)
+    await chat.do(c.DeleteQueued(queued_id=deleted))
+    await chat.do(c.DeleteQueued(queued_id=steering))
+    await chat.answer("answer")
+    store = case.store
+    assert await store.queued_fate("c", delivered) == "delivered"
+    assert await store.queued_fate("c", deleted) == "queued"
+    assert await store.queued_fate("c", waiting) == "queued"
+    assert await store.queued_fate("c", steering) == "queued"
+    for none in (0, 1, 2, chat.chat.seq, 99):
+        assert await store.queued_fate("c", none) is None
+    assert await store.queued_fate("missing", delivered) is None
+    last = chat.chat.last_message_id
+    await chat.do(c.EditMessage(message_id=last, content=content("new"), target=Role.USER))
+    assert await store.queued_fate("c", delivered) == "delivered", "also when a truncation has hidden it since"
+
+
+async def check_contents_are_read_by_seq(case: Case) -> None:
+    chat = await case.chat().create(said="one")
+    second = await chat.send("two")
+    assert await case.store.read_contents("c", [second, 2, 1, 99]) == {2: content("one"), second: content("two")}
+    assert await case.store.read_contents("c", []) == {}
+    assert await case.store.read_contents("missing", [2]) == {}
+
+
+async def _texts(case: Case) -> list[bytes | None]:
+    return [entry.content for entry in (await case.store.read_messages("c", limit=ALL))[0]]

@@ -1,0 +1,133 @@
+"""A chat that is written into a store by real commands, as the service does it but one at a time."""
+
+from __future__ import annotations
+
+import msgspec
+
+from antiphon.core import commands as c
+from antiphon.core.chat import advance, fold
+from antiphon.core.facts import Entry
+from antiphon.core.model import Chat
+from antiphon.core.parts import Text
+from antiphon.ports import Append, Appended, Drop, Ended, Grant, Receipt, Store
+
+ALL = 1 << 30
+
+
+def content(text: str) -> bytes:
+    """The content of a message with one text part."""
+    return msgspec.json.encode([Text(text)])
+
+
+def receipt(client_id: str, answer: bytes = b"{}", body: bytes = b"body") -> Receipt:
+    return Receipt(client_id=client_id, body_hash=body, answer=answer)
+
+
+class NothingChanges(Exception):
+    """The commands are answered without a change: there is nothing to append."""
+
+
+class StoredChat:
+    """`chat` is the state after the last append that was done. `make` decides, `offer` appends, `do` is both."""
+
+    def __init__(self, store: Store, chat_id: str) -> None:
+        self.store = store
+        self.chat_id = chat_id
+        self.state: Chat | None = None
+        self._made = 0
+
+    @property
+    def chat(self) -> Chat:
+        assert self.state is not None, "the chat has been created"
+        return self.state
+
+    async def load(self) -> None:
+        """Go on from what the store has."""
+        self.state = await self.store.load(self.chat_id)
+
+    def make(self, *commands: c.Command, receipts: tuple[Receipt, ...] = (), append_id: str = "") -> Append:
+        """The append that these commands make together. Raises `Refused`, or `NothingChanges`."""
+        before = after = self.state
+        entries: list[Entry] = []
+        for command in commands:
+            after, more = advance(after, command, at=self.store.clock.now_us())
+            entries.extend(more)
+        assert after is not None
+        if not entries:
+            raise NothingChanges
+        self._made += 1
+        *others, last = entries
+        return Append(
+            chat_id=self.chat_id,
+            after_seq=before.seq if before else 0,
+            append_id=append_id or f"{self.chat_id}/{id(self)}/{self._made}",
+            entries=(*(msgspec.structs.replace(entry, more=True) for entry in others), last),
+            contents={entry.seq: entry.content for entry in entries if entry.content is not None},
+            chat=after,
+            receipts=receipts,
+            lease=_lease(before, after, commands),
+        )
+
+    async def offer(self, append: Append) -> Appended:
+        result = await self.store.append(append)
+        if result is Appended.DONE:
+            self.state = append.chat
+        return result
+
+    async def do(self, *commands: c.Command, receipts: tuple[Receipt, ...] = ()) -> tuple[Entry, ...]:
+        """The facts of an append that must be done."""
+        append = self.make(*commands, receipts=receipts)
+        result = await self.offer(append)
+        assert result is Appended.DONE, result
+        return append.entries
+
+    # --- what checks do often
+
+    async def create(self, *, owner_id: str = "o", said: str = "", title: str = "", **fields: object) -> StoredChat:
+        body = content(said) if said else b""
+        await self.do(c.CreateChat(owner_id=owner_id, content=body, title=title, **fields))  # type: ignore[arg-type]
+        return self
+
+    async def send(self, text: str, **fields: object) -> int:
+        """The seq of the fact that holds it."""
+        entries = await self.do(c.SendMessage(content=content(text), **fields))  # type: ignore[arg-type]
+        return next(entry.seq for entry in entries if entry.content is not None)
+
+    async def start(self, instance_id: str = "i1") -> int:
+        """The number of the attempt."""
+        await self.do(c.StartAttempt(instance_id=instance_id))
+        return self.chat.attempt
+
+    async def answer(self, text: str, *, is_last: bool = True) -> int:
+        """Commit the answer of the attempt that holds the chat; the message's id."""
+        chat = self.chat
+        command = c.CommitMessage(
+            attempt=chat.attempt, draft=chat.draft, content=content(text), upto=len(text), is_last=is_last
+        )
+        return (await self.do(command))[0].seq
+
+    async def entries(self) -> tuple[Entry, ...]:
+        return await self.store.read_entries(self.chat_id, 0, limit=ALL, bytes_max=ALL)
+
+    async def check_sound(self) -> None:
+        """The stored state is the fold of the stored facts; of a deleted chat only the last fact is left."""
+        stored, entries = await self.store.load(self.chat_id), await self.entries()
+        assert stored is not None
+        if stored.is_deleted:
+            assert [entry.seq for entry in entries] == [stored.seq]
+        else:
+            assert [entry.seq for entry in entries] == list(range(1, stored.seq + 1)), "facts have no holes"
+            assert fold(entry.recorded for entry in entries) == stored, "the state is the fold of its facts"
+        assert not entries[-1].more
+        assert (entries[-1].status, entries[-1].draft) == (stored.status, stored.draft)
+
+
+def _lease(before: Chat | None, after: Chat, commands: tuple[c.Command, ...]) -> Grant | Drop | Ended | None:
+    held = before.attempt if before else 0
+    if held == after.attempt:
+        return None
+    if after.attempt:
+        return Grant(attempt=after.attempt, instance_id=after.holder)
+    if any(isinstance(command, c.ExpireAttempt) and command.reason == "lease" for command in commands):
+        return Ended(attempt=held)
+    return Drop()

@@ -1,0 +1,28 @@
+"""Every store, on a clock that a test moves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from antiphon.ports import Store
+from antiphon.store.memory import MemoryStore
+from antiphon.store.sqlite import open_sqlite_store
+from antiphon.testing.clock import FakeClock
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        store: Store = MemoryStore(clock=clock)
+    else:
+        store = await open_sqlite_store(tmp_path / "data" / "antiphon.db", clock=clock)
+    yield store
+    await store.aclose()
