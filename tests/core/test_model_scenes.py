@@ -74,7 +74,7 @@ ALONE = Scene(tokens=1, log_max=14, attempts=4, workers=1, flush=False)
 RESTS: dict[str, Scene] = {
     "a crash, a freeze, a stop": Scene(tokens=1, log_max=14, attempts=4, interrupt=1),
     "an edit": ALONE._replace(edit=1),
-    "a queue": ALONE._replace(log_max=20, attempts=5, sends=(("a", "queue"), ("b", "steer")), crash=0, freeze=0),
+    "a queue": ALONE._replace(log_max=18, attempts=4, sends=(("a", "queue"), ("b", "steer")), crash=0, freeze=0),
     "a queue and a crash": ALONE._replace(log_max=18, attempts=5, sends=(("a", "interrupt"),), freeze=0),
     "a tool": ALONE._replace(tool=1, interrupt=1, freeze=0),
     "a release and a retry": ALONE._replace(release=1, retry=1, interrupt=1, freeze=0),

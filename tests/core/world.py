@@ -11,6 +11,7 @@ or not, or never: that is loss, repetition, reordering and merging at once.
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Iterator
 from functools import cache
@@ -668,7 +669,15 @@ def search(scene: Scene, rules: Rules | None = None, *, must_rest: bool = False,
 
     `must_rest`: NO-STUCK too. From every state the system alone, without people or new faults, comes to rest.
     """
-    world = World(scene, rules or Rules())
+    gc.disable()  # states make no cycles, and a collection looks at all of them
+    try:
+        return _search(scene, rules or Rules(), must_rest, limit)
+    finally:
+        gc.enable()
+
+
+def _search(scene: Scene, rules: Rules, must_rest: bool, limit: int) -> Found:
+    world = World(scene, rules)
     first = world.start()
     came_from: dict[State, tuple[State, str] | None] = {first: None}
     leads_to: dict[State, list[Step]] = {}
