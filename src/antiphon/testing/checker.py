@@ -1,0 +1,302 @@
+"""Decides from the outside whether the invariants held: from four logs, knowing nothing of the server's inside.
+
+`check(evidence)` gives the violations, each with the invariant's name; none is the good answer. The invariants are
+those of docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from antiphon.core.draft import Draft
+from antiphon.core.events import Bye, Delta, Event, FactEvent, Resync
+from antiphon.core.parts import Reasoning, Text
+from antiphon.core.values import Value
+from antiphon.core.view import View
+from antiphon.errors import PeerError
+from antiphon.testing.evidence import Evidence, FinalChat, Watched
+
+TOKEN = re.compile(r"c(\d+)t(\d+) ")
+"""A scripted model's token: its call number and the token's."""
+
+
+class Violation(Value):
+    """One broken promise."""
+
+    invariant: str
+    chat_id: str
+    what: str
+
+
+def check(evidence: Evidence) -> list[Violation]:
+    """Every violation that the evidence shows."""
+    finals = {final.chat_id: final for final in evidence.final}
+    found: list[Violation] = []
+    found += _check_sends(evidence, finals)
+    for final in evidence.final:
+        found += _check_log(final)
+        found += _check_attempts(final)
+        found += _check_tools(final, evidence)
+        found += _check_queue(final)
+    for watched in evidence.watched:
+        found += _check_watched(watched, finals.get(watched.chat_id), evidence)
+    found += _check_interrupts(evidence, finals)
+    found += _check_budget(evidence)
+    return found
+
+
+# --- ACK-ONCE, ACK-DURABLE --------------------------------------------------------------------------
+
+
+def _check_sends(evidence: Evidence, finals: dict[str, FinalChat]) -> Iterator[Violation]:
+    answers: dict[tuple[str, str], set[int]] = {}
+    for sent in evidence.sent:
+        if sent.is_acked and sent.answer is not None:
+            message = sent.answer.get("message") or sent.answer["queued_message"]
+            answers.setdefault((sent.chat_id, sent.client_message_id), set()).add(message["id"])
+    for (chat_id, client_id), ids in answers.items():
+        if len(ids) > 1:
+            yield Violation(invariant="ACK-ONCE", chat_id=chat_id, what=f"{client_id} was answered as {sorted(ids)}")
+    for key in {(sent.chat_id, sent.client_message_id) for sent in evidence.sent}:
+        chat_id, client_id = key
+        final = finals.get(chat_id)
+        if final is None:
+            continue
+        count = sum(m.get("client_message_id") == client_id for m in (*final.messages, *final.queued_messages))
+        if count > 1:
+            yield Violation(invariant="ACK-ONCE", chat_id=chat_id, what=f"{client_id} is there {count} times")
+        if count == 0 and key in answers and key not in evidence.removed:
+            yield Violation(
+                invariant="ACK-DURABLE", chat_id=chat_id, what=f"{client_id} was acknowledged and is gone"
+            )
+
+
+# --- LOG, CONVERGE ----------------------------------------------------------------------------------
+
+
+def _check_log(final: FinalChat) -> Iterator[Violation]:
+    facts = [event for event in final.log if isinstance(event, FactEvent)]
+    seqs = [fact.seq for fact in facts]
+    if seqs != list(range(1, len(seqs) + 1)):
+        yield Violation(invariant="LOG", chat_id=final.chat_id, what=f"facts are numbered {seqs[:20]} …")
+        return
+    view = View()
+    try:
+        for event in final.log:
+            view.apply(event)
+    except PeerError as error:
+        yield Violation(invariant="LOG", chat_id=final.chat_id, what=str(error))
+        return
+    yield from _compare(view, final, "LOG")
+
+
+def _compare(view: View, final: FinalChat, invariant: str) -> Iterator[Violation]:
+    pairs: list[tuple[str, Any, Any]] = [
+        ("seq", view.seq, final.chat["seq"]),
+        ("status", view.status, final.chat["status"]),
+        ("messages", _ids(view.messages)[-50:], _ids(final.messages)[-50:]),
+        ("queue", _ids(view.queued_messages), _ids(final.queued_messages)),
+        ("texts", [_text(m) for m in view.messages][-50:], [_text(m) for m in final.messages][-50:]),
+    ]
+    for name, ours, theirs in pairs:
+        if ours != theirs:
+            what = f"the fold's {name} is {str(ours)[:200]}, the API's {str(theirs)[:200]}"
+            yield Violation(invariant=invariant, chat_id=final.chat_id, what=what)
+
+
+def _ids(messages: list[dict[str, Any]]) -> list[int]:
+    return [message["id"] for message in messages]
+
+
+def _text(message: dict[str, Any]) -> str:
+    return "".join(part.get("text", "") for part in message.get("content", []) if part["type"] == "text")
+
+
+# --- FENCE, TOOLS, QUEUE ----------------------------------------------------------------------------
+
+
+def _check_attempts(final: FinalChat) -> Iterator[Violation]:
+    """Assistants' and tools' messages come only while an attempt holds the chat; one attempt at a time."""
+    attempt = 0
+    open_draft = 0
+    for event in final.log:
+        if not isinstance(event, FactEvent):
+            continue
+        if event.type == "attempt_started":
+            if attempt:
+                what = f"attempt {event.seq} began while {attempt} held the chat"
+                yield Violation(invariant="FENCE", chat_id=final.chat_id, what=what)
+            attempt = event.seq
+        elif event.type in ("attempt_released", "attempt_lost", "turn_ended", "action_required", "chat_deleted"):
+            attempt = 0
+        elif event.type == "message_appended" and event.data["message"]["role"] == "assistant":
+            closes = event.data.get("closes")
+            if not attempt:
+                what = f"message {event.seq} without an attempt that holds the chat"
+                yield Violation(invariant="FENCE", chat_id=final.chat_id, what=what)
+            elif closes and closes["draft"] != open_draft:
+                what = f"message {event.seq} closes draft {closes['draft']}, open is {open_draft}"
+                yield Violation(invariant="FENCE", chat_id=final.chat_id, what=what)
+        open_draft = event.draft
+
+
+def _check_tools(final: FinalChat, evidence: Evidence) -> Iterator[Violation]:
+    calls: dict[str, str] = {}
+    results: Counter[str] = Counter()
+    for message in final.messages:
+        for part in message.get("content", []):
+            if part["type"] == "tool-call":
+                calls[part["tool_call_id"]] = part["tool_name"]
+            elif part["type"] == "tool-result":
+                results[part["tool_call_id"]] += 1
+    busy = final.chat["status"] in ("running", "interrupting", "requires_action")
+    for call_id, name in calls.items():
+        if results[call_id] > 1 or (results[call_id] == 0 and not busy):
+            what = f"call {call_id} of {name} has {results[call_id]} results"
+            yield Violation(invariant="TOOLS", chat_id=final.chat_id, what=what)
+    runs = Counter(run.tool_call_id for run in evidence.tool_runs if run.chat_id == final.chat_id)
+    for call_id, count in runs.items():
+        if count > 1 and calls.get(call_id) not in evidence.idempotent_tools:
+            what = f"call {call_id} ran {count} times"
+            yield Violation(invariant="TOOLS", chat_id=final.chat_id, what=what)
+
+
+def _check_queue(final: FinalChat) -> Iterator[Violation]:
+    """What waits leaves in order: the view's queue gives the order, the next delivered one must be its head."""
+    view = View()
+    try:
+        for event in final.log:
+            if isinstance(event, FactEvent) and event.type == "message_appended" and event.data.get("queued_id"):
+                queued_id = event.data["queued_id"]
+                waiting = [item["id"] for item in view.queued_messages]
+                steering = [item["id"] for item in view.queued_messages if item["when_busy"] == "steer"]
+                promoted = [item["id"] for item in view.queued_messages if item.get("promoted")]
+                allowed = {*waiting[:1], *steering[:1], *promoted, *[i for i in waiting if i not in steering][:1]}
+                if queued_id not in allowed:
+                    what = f"{queued_id} was delivered while {waiting} waited"
+                    yield Violation(invariant="QUEUE", chat_id=final.chat_id, what=what)
+            view.apply(event)
+    except PeerError:
+        return  # said by LOG
+
+
+# --- SEQ, VIEW = COMMIT, CONVERGE -------------------------------------------------------------------
+
+
+def _check_watched(watched: Watched, final: FinalChat | None, evidence: Evidence) -> Iterator[Violation]:
+    emitted = {call.number: "".join(call.tokens) for call in evidence.model_calls}
+    view = View()
+    last = (0, 0)
+    for i, (event, _) in enumerate(watched.events):
+        cursor = getattr(event, "cursor", "")
+        if cursor:
+            seq, _, position = cursor.partition(".")
+            place = (int(seq), int(position or 0))
+            if place < last and not isinstance(event, Resync):
+                what = f"event {i} ({event}) goes back from {last} to {place}"
+                yield Violation(invariant="SEQ", chat_id=watched.chat_id, what=what[:400])
+            last = place
+        yield from _check_commit(watched, view, event)
+        try:
+            view.apply(event)
+        except PeerError as error:
+            yield Violation(invariant="SEQ", chat_id=watched.chat_id, what=f"event {i}: {error}")
+            return
+        if isinstance(event, Delta):
+            yield from _check_preview(watched.chat_id, view.draft, emitted)
+    if final is not None and not isinstance(watched.events[-1][0] if watched.events else None, Bye):
+        yield from _compare(view, final, "CONVERGE")
+
+
+def _check_commit(watched: Watched, view: View, event: Event) -> Iterator[Violation]:
+    """The committed text is what the watcher saw: exactly, if it held the draft up to `upto`; else the rest of it."""
+    if not isinstance(event, FactEvent) or event.type != "message_appended":
+        return
+    closes = event.data.get("closes")
+    message = event.data["message"]
+    if not closes or closes["draft"] != view.draft.name or "content" not in message:
+        return
+    committed, seen = _spoken(message["content"]), _preview(view.draft)
+    held = view.draft.position
+    if held == closes["upto"]:
+        is_right = committed == seen
+    else:
+        is_right = committed.startswith(seen) if held < closes["upto"] else seen.startswith(committed)
+    if not is_right:
+        what = (
+            f"draft {closes['draft']} held to {held} of {closes['upto']}: {seen[-60:]!r} became {committed[-60:]!r}"
+        )
+        yield Violation(invariant="VIEW=COMMIT", chat_id=watched.chat_id, what=what)
+
+
+def _spoken(content: list[dict[str, Any]]) -> str:
+    return "".join(part["text"] for part in content if part["type"] in ("text", "reasoning"))
+
+
+def _preview(draft: Draft) -> str:
+    return "".join(part.text for part in draft.content() if isinstance(part, Text | Reasoning))
+
+
+def _check_preview(chat_id: str, draft: Draft, emitted: dict[int, str]) -> Iterator[Violation]:
+    """A preview is the beginning of what the model said in one call, and of that call alone."""
+    text = draft.text()
+    found = TOKEN.match(text)
+    if found is None:
+        return
+    said = emitted.get(int(found[1]))
+    if said is not None and not said.startswith(text):
+        what = f"the preview {text[-80:]!r} is not the beginning of call {found[1]}"
+        yield Violation(invariant="VIEW=COMMIT", chat_id=chat_id, what=what)
+
+
+# --- INTERRUPT, BUDGET ------------------------------------------------------------------------------
+
+
+def _check_interrupts(evidence: Evidence, finals: dict[str, FinalChat]) -> Iterator[Violation]:
+    for stop in evidence.interrupted:
+        final = finals.get(stop.chat_id)
+        if final is None or not stop.was_interrupted:
+            continue
+        ends = [
+            event
+            for event in final.log
+            if isinstance(event, FactEvent) and event.type == "turn_ended" and event.data["turn_id"] == stop.turn_id
+        ]
+        if not any(end.data["outcome"] == "interrupted" for end in ends):
+            outcomes = [end.data["outcome"] for end in ends]
+            what = f"turn {stop.turn_id} was stopped at {stop.seq} and ended as {outcomes}"
+            yield Violation(invariant="INTERRUPT", chat_id=stop.chat_id, what=what)
+        if evidence.is_stop_timed:
+            yield from _check_stop_time(evidence, stop.chat_id, stop.turn_id, stop.at)
+
+
+def _check_stop_time(evidence: Evidence, chat_id: str, turn_id: int, at: float) -> Iterator[Violation]:
+    for watched in evidence.watched:
+        if watched.chat_id != chat_id:
+            continue
+        for event, seen_at in watched.events:
+            is_end = isinstance(event, FactEvent) and event.type == "turn_ended" and event.data["turn_id"] == turn_id
+            if is_end and seen_at - at > evidence.stop_s:
+                what = f"turn {turn_id} ended {seen_at - at:.1f} s after its stop was acknowledged"
+                yield Violation(invariant="INTERRUPT", chat_id=chat_id, what=what)
+
+
+def _check_budget(evidence: Evidence) -> Iterator[Violation]:
+    """Model calls ≤ committed answers + scheduled retries + lost, released and stopped attempts + failures."""
+    if not evidence.model_calls:
+        return
+    allowed = sum(_allows_call(event) for final in evidence.final for event in final.log)
+    if len(evidence.model_calls) > allowed:
+        what = f"{len(evidence.model_calls)} model calls, {allowed} are accounted for"
+        yield Violation(invariant="BUDGET", chat_id="", what=what)
+
+
+def _allows_call(event: Event) -> bool:
+    if not isinstance(event, FactEvent):
+        return False
+    is_result = event.type == "message_appended" and event.data["message"]["role"] == "tool"
+    joined = event.type == "message_appended" and event.data.get("queued_id", 0) != 0
+    return is_result or joined or event.type in ("attempt_started", "retry_scheduled")

@@ -1,0 +1,70 @@
+"""The server is killed, at random and at every named point, while chats are busy: the checker finds nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from antiphon.observe import CRASH_POINTS
+from antiphon.testing.checker import check
+
+from .trial import Trial
+
+pytestmark = pytest.mark.anyio
+
+SEED = int(os.environ.get("TRIAL_SEED", "1"))
+
+
+async def trial_with_random_kills(folder: Path, *, seed: int, kills: int) -> None:
+    async with Trial(folder, seed=seed) as trial:
+        await trial.create_chats()
+        trial.start_watchers()
+        rnd = random.Random(seed)
+        busy = asyncio.create_task(trial.busy(kills * 0.9 + 1))
+        for _ in range(kills):
+            await asyncio.sleep(rnd.uniform(0.1, 0.9))
+            await trial.server.kill()
+            await trial.server.start()
+        await busy
+        await trial.settle()
+        assert check(await trial.collect()) == []
+        assert trial.server.kills == kills
+
+
+async def test_kills_at_random_instants_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    await trial_with_random_kills(tmp_path, seed=SEED, kills=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 125))
+async def test_two_hundred_kills_lose_nothing(tmp_path: Path, seed: int) -> None:
+    await trial_with_random_kills(tmp_path, seed=seed, kills=8)
+
+
+async def test_dying_at_every_named_point_loses_nothing(tmp_path: Path) -> None:
+    """Each life of the server dies at another point, or is killed after a while where that point is not passed."""
+    async with Trial(tmp_path, seed=SEED, chats=6) as trial:
+        await trial.create_chats()
+        trial.start_watchers()
+        busy = asyncio.create_task(trial.busy(600))
+        reached = set()
+        for point in CRASH_POINTS:
+            await trial.server.kill()
+            await trial.server.start(ANTIPHON_CRASH_AT=f"{point}:{random.Random(point).randint(1, 3)}")
+            try:
+                async with asyncio.timeout(3):
+                    await trial.server.process.wait()
+                reached.add(point)
+            except TimeoutError:
+                pass
+        await trial.server.kill()
+        await trial.server.start()
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)
+        await trial.settle()
+        assert check(await trial.collect()) == []
+        assert set(CRASH_POINTS) - reached <= {"retry-after-append", "interrupt-before-finish"}, "points not reached"

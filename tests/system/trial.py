@@ -1,0 +1,282 @@
+"""A trial: busy chats with clients that send, queue, steer, interrupt, edit and delete at random, watchers that come
+and go, a model that numbers its tokens, and whatever happens to the server meanwhile. It leaves evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from antiphon.core.events import Bye, Event
+from antiphon.testing.evidence import Evidence, FinalChat, Interrupted, ModelCall, Sent, ToolRun, Watched
+from antiphon.testing.model_answers import Answer, FakeCall
+from antiphon.testing.model_server import FakeModelServer, SeenRequest
+from antiphon.wire.stream import decode_event
+
+from .server_process import APP, ServerProcess
+
+TOKENS_PER_S = 150.0
+SETTLE_S = 60.0
+
+
+class Trial:
+    """`async with Trial(folder, seed=…) as trial`: a server, a model and their logs. Run `clients`, then `settle`."""
+
+    def __init__(self, folder: Path, *, seed: int, chats: int = 8, env: dict[str, str] | None = None) -> None:
+        self.random = random.Random(seed)
+        self.model = FakeModelServer(default=self._answer)
+        self._folder = folder
+        self._chat_count = chats
+        self._env = env or {}
+        self.sent: list[Sent] = []
+        self.interrupted: list[Interrupted] = []
+        self.watched: list[Watched] = []
+        self.removed: set[tuple[str, str]] = set()
+        self.chat_ids: list[str] = []
+        self._edited: set[str] = set()
+        self._is_over = False
+        self._watchers: list[asyncio.Task[None]] = []
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Trial:
+        await self._stack.enter_async_context(self.model)
+        self.server = ServerProcess(
+            self._folder / "data",
+            app=APP,
+            options=("--model", "openai:fake", "--drain-s", "1"),
+            OPENAI_API_KEY="canary-key",
+            OPENAI_BASE_URL=self.model.base_url,
+            TRIAL_TOOL_LOG=str(self._folder / "tools.log"),
+            **self._env,
+        )
+        await self.server.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for task in self._watchers:
+            task.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await self.server.kill()
+        await self._stack.aclose()
+
+    def _answer(self, request: SeenRequest) -> Answer:
+        """By the last message: `n=12` tokens; `tool` calls the tool once, then answers."""
+        messages = request.body["messages"]
+        text = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
+        words = str(text).split()
+        count = next((int(word[2:]) for word in words if word.startswith("n=")), 8)
+        calls: tuple[FakeCall, ...] = ()
+        if "tool" in words and messages[-1]["role"] != "tool":
+            calls = (FakeCall("note", {"text": "a"}), FakeCall("note", {"text": "b"}))
+            count = 3
+        return Answer(token_count=count, tokens_per_s=TOKENS_PER_S, calls=calls)
+
+    # --- clients
+
+    def start_watchers(self) -> None:
+        """Two for each chat: one from the beginning, one from now."""
+        self._watchers = [asyncio.create_task(self._watch(chat_id, i)) for chat_id in self.chat_ids for i in range(2)]
+
+    async def create_chats(self) -> None:
+        names = (uuid.UUID(int=self.random.getrandbits(128), version=4) for _ in range(self._chat_count))
+        self.chat_ids = [str(name) for name in names]
+        for chat_id in self.chat_ids:
+            await self._ask_until_answered("POST", "/chats", {"id": chat_id})
+
+    async def busy(self, seconds: float) -> None:
+        """Random commands on every chat for so long."""
+        until = time.monotonic() + seconds
+        async with asyncio.TaskGroup() as tasks:
+            for chat_id in self.chat_ids:
+                tasks.create_task(self._client(chat_id, random.Random(self.random.random()), until))
+
+    async def _client(self, chat_id: str, rnd: random.Random, until: float) -> None:
+        number = 0
+        while time.monotonic() < until:
+            number += 1
+            choice = rnd.random()
+            try:
+                if choice < 0.70:
+                    await self._send(chat_id, rnd, f"{chat_id[:4]}-{rnd.getrandbits(40):x}-{number}")
+                elif choice < 0.85:
+                    await self._interrupt(chat_id)
+                elif choice < 0.93:
+                    await self._delete_queued(chat_id, rnd)
+                else:
+                    await self._edit(chat_id, rnd)
+            except OSError:
+                pass  # not answered: nobody knows
+            await asyncio.sleep(rnd.uniform(0.01, 0.25))
+
+    async def _send(self, chat_id: str, rnd: random.Random, client_id: str) -> None:
+        text = f"n={rnd.randint(1, 60)}" + (" tool" if rnd.random() < 0.2 else "")
+        when_busy = rnd.choice(["queue", "queue", "queue", "steer", "interrupt", "reject"])
+        body = {"content": text, "client_message_id": client_id, "when_busy": when_busy}
+        for _ in range(rnd.choice([1, 1, 2, 6])):  # some give up, some repeat until they are answered, some beyond
+            try:
+                status, answer = await self.server.ask("POST", f"/chats/{chat_id}/messages", body)
+            except OSError:
+                self.sent.append(Sent(chat_id=chat_id, client_message_id=client_id, text=text))
+                await asyncio.sleep(0.1)
+                continue
+            self.sent.append(
+                Sent(chat_id=chat_id, client_message_id=client_id, text=text, status=status, answer=answer)
+            )
+
+    async def _interrupt(self, chat_id: str) -> None:
+        status, chat = await self.server.ask("GET", f"/chats/{chat_id}")
+        if status != 200 or not chat["turn_id"]:
+            return
+        body = {"turn_id": chat["turn_id"]}
+        status, answer = await self.server.ask("POST", f"/chats/{chat_id}/interrupt", body)
+        if status == 200:
+            self.interrupted.append(
+                Interrupted(
+                    chat_id=chat_id,
+                    turn_id=chat["turn_id"],
+                    was_interrupted=answer["interrupted"],
+                    seq=answer["seq"],
+                    at=time.monotonic(),
+                )
+            )
+
+    async def _delete_queued(self, chat_id: str, rnd: random.Random) -> None:
+        status, page = await self.server.ask("GET", f"/chats/{chat_id}/messages?limit=1")
+        if status != 200 or not page["queued_messages"]:
+            return
+        item = rnd.choice(page["queued_messages"])
+        self.removed.add((chat_id, item.get("client_message_id", "")))  # even unanswered it may have happened
+        status, _ = await self.server.ask("DELETE", f"/chats/{chat_id}/queue/{item['id']}")
+        assert status in (200, 409), f"deleting {item['id']} answered {status}"
+
+    async def _edit(self, chat_id: str, rnd: random.Random) -> None:
+        status, page = await self.server.ask("GET", f"/chats/{chat_id}/messages?limit=30")
+        users = [m for m in page["messages"] if m["role"] == "user"] if status == 200 else []
+        if not users:
+            return
+        message = rnd.choice(users[-3:])
+        # what is truncated is not known before; so every message from there on may be gone
+        self._edited.add(chat_id)
+        await self.server.ask("PATCH", f"/chats/{chat_id}/messages/{message['id']}", {"content": "n=5"})
+
+    async def _ask_until_answered(self, method: str, path: str, body: Any = None) -> Any:
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            try:
+                status, answer = await self.server.ask(method, path, body)
+                if status < 500:
+                    return answer
+            except OSError:
+                pass
+            assert time.monotonic() < deadline, f"{method} {path} is not answered\n{self.server.log()[-3000:]}"
+            await asyncio.sleep(0.05)
+
+    # --- watchers
+
+    async def _watch(self, chat_id: str, number: int) -> None:
+        """Follow from the beginning (the first) or from now (the second), coming back by the cursor."""
+        watched = Watched(chat_id=chat_id, events=[], breaks=[])
+        self.watched.append(watched)
+        rnd = random.Random(f"{chat_id}{number}")
+        cursor = "0" if number == 0 else ""
+        while not self._is_over:
+            try:
+                cursor = await self._watch_once(chat_id, cursor, watched, rnd)
+            except OSError:
+                await asyncio.sleep(0.05)
+            watched.breaks.append(len(watched.events))
+
+    async def _watch_once(self, chat_id: str, cursor: str, watched: Watched, rnd: random.Random) -> str:
+        path = f"/chats/{chat_id}/stream"
+        stream = await self.server.open_stream(path, cursor=cursor)
+        try:
+            for _ in range(rnd.randint(5, 400)):
+                raw = await stream.next()
+                if raw is None:
+                    return cursor
+                event_id, _, data = raw
+                event: Event = decode_event(data, cursor=event_id)
+                if isinstance(event, Bye):
+                    return cursor
+                watched.events.append((event, time.monotonic()))
+                cursor = event_id or cursor
+        except OSError:
+            await asyncio.sleep(0.02)
+        finally:
+            await stream.close()
+        return cursor
+
+    # --- the end
+
+    async def settle(self) -> None:
+        """Wait until every chat rests and every watcher has seen all of it."""
+        deadline = time.monotonic() + SETTLE_S
+        for chat_id in self.chat_ids:
+            while True:
+                for task in self._watchers:
+                    if task.done():
+                        task.result()
+                chat = await self._ask_until_answered("GET", f"/chats/{chat_id}")
+                if chat["status"] in ("waiting", "error") and self._have_seen(chat_id, chat["seq"]):
+                    break
+                assert time.monotonic() < deadline, self._stuck(chat_id, chat)
+                await asyncio.sleep(0.05)
+
+    def _stuck(self, chat_id: str, chat: Any) -> str:
+        seen = [(len(w.events), w.events[-3:], w.breaks[-3:]) for w in self.watched if w.chat_id == chat_id]
+        return f"NO-STUCK, CONVERGE: {chat}\n{seen}\n{self.server.log()[-2000:]}"
+
+    def _have_seen(self, chat_id: str, seq: int) -> bool:
+        for watched in self.watched:
+            if watched.chat_id == chat_id:
+                cursors = [e.cursor for e, _ in watched.events[-3:] if getattr(e, "cursor", "")]
+                if not cursors or int(cursors[-1].split(".")[0]) < seq:
+                    return False
+        return True
+
+    async def collect(self) -> Evidence:
+        """Stop the watchers, read everything once more, and say what was seen."""
+        self._is_over = True
+        for task in self._watchers:
+            task.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        final = [await self._final(chat_id) for chat_id in self.chat_ids]
+        removed = self.removed | {(s.chat_id, s.client_message_id) for s in self.sent if s.chat_id in self._edited}
+        return Evidence(
+            sent=self.sent,
+            interrupted=self.interrupted,
+            watched=self.watched,
+            model_calls=[
+                ModelCall(number=r.call, tokens=tuple(f"c{r.call}t{i} " for i in range(1, 100)))
+                for r in self.model.requests
+            ],
+            final=final,
+            tool_runs=self._tool_runs(),
+            removed=frozenset(removed),
+            is_stop_timed=False,
+        )
+
+    def _tool_runs(self) -> list[ToolRun]:
+        path = self._folder / "tools.log"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [ToolRun(chat_id=line.split()[0], tool_call_id=line.split()[1]) for line in lines]
+
+    async def _final(self, chat_id: str) -> FinalChat:
+        chat = await self._ask_until_answered("GET", f"/chats/{chat_id}")
+        page = await self._ask_until_answered("GET", f"/chats/{chat_id}/messages?limit=1000")
+        log: list[Event] = []
+        stream = await self.server.open_stream(f"/chats/{chat_id}/stream?after=0&until=idle")
+        while (raw := await stream.next()) is not None:
+            log.append(decode_event(raw[2], cursor=raw[0]))
+        await stream.close()
+        return FinalChat(
+            chat_id=chat_id,
+            chat=chat,
+            messages=page["messages"],
+            queued_messages=page["queued_messages"],
+            log=log,
+        )
