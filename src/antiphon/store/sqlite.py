@@ -45,11 +45,12 @@ _SQL = load_statements("sqlite")
 
 async def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
     """Open (and create or migrate) the database at `path`. Raises `Unavailable` for one of a newer version."""
-    connection = await asyncio.to_thread(_open_writer, path)
-    return SqliteStore(path, connection, clock)
+    connection, change_mark = await asyncio.to_thread(_open_writer, path)
+    return SqliteStore(path, connection, clock, change_mark=change_mark)
 
 
-def _open_writer(path: Path) -> apsw.Connection:
+def _open_writer(path: Path) -> tuple[apsw.Connection, int]:
+    """The connection that writes, and the mark of the last change."""
     connection = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -61,6 +62,7 @@ def _open_writer(path: Path) -> apsw.Connection:
         connection.pragma("foreign_keys", "on")
         connection.pragma("journal_size_limit", 64 * 1024 * 1024)
         migrate(connection)
+        change_mark = int(_first(connection, "change_mark")[0])
     except Exception as error:
         if connection is not None:
             connection.close()
@@ -68,13 +70,13 @@ def _open_writer(path: Path) -> apsw.Connection:
         if failure is error:
             raise
         raise failure from error
-    return connection
+    return connection, change_mark
 
 
 class SqliteStore:
     """Keeps the promises of `ports.Store`."""
 
-    def __init__(self, path: Path, connection: apsw.Connection, clock: Clock) -> None:
+    def __init__(self, path: Path, connection: apsw.Connection, clock: Clock, *, change_mark: int) -> None:
         self.clock = clock
         self._path = path
         self._connection = connection
@@ -83,7 +85,7 @@ class SqliteStore:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="antiphon-reader")
         self._local = threading.local()
         self._opened: list[apsw.Connection] = []
-        self._changed: int = next(connection.execute(_SQL["change_mark"]))[0]
+        self._changed = change_mark
 
     async def aclose(self) -> None:
         self._is_closed = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import msgspec
 
 from antiphon.core import commands as c
@@ -34,7 +36,6 @@ class StoredChat:
         self.store = store
         self.chat_id = chat_id
         self.state: Chat | None = None
-        self._made = 0
 
     @property
     def chat(self) -> Chat:
@@ -55,12 +56,11 @@ class StoredChat:
         assert after is not None
         if not entries:
             raise NothingChanges
-        self._made += 1
         *others, last = entries
         return Append(
             chat_id=self.chat_id,
             after_seq=before.seq if before else 0,
-            append_id=append_id or f"{self.chat_id}/{id(self)}/{self._made}",
+            append_id=append_id or str(uuid.uuid4()),
             entries=(*(msgspec.structs.replace(entry, more=True) for entry in others), last),
             contents={entry.seq: entry.content for entry in entries if entry.content is not None},
             chat=after,

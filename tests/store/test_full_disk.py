@@ -1,0 +1,96 @@
+"""A disk that is full, and free again: on a real file system of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antiphon.chats.doctor import examine
+from antiphon.clock import SystemClock
+from antiphon.errors import Unavailable
+from antiphon.store.sqlite import open_sqlite_store
+from antiphon.testing.stored_chat import StoredChat
+
+pytestmark = pytest.mark.anyio
+
+DISK_BYTES = 2 * 1024 * 1024
+BALLAST_BYTES = 768 * 1024
+DEADLINE_S = 30
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB; where mounting is impossible only a continuous integration must not skip."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "tmpfs", str(tmp_path)]
+    result = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if result.returncode:
+        if os.environ.get("CI"):
+            raise AssertionError(f"no file system can be mounted: {result.stderr}")
+        pytest.skip(f"no file system can be mounted: {result.stderr.strip()}")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+async def fill(chats: list[StoredChat]) -> None:
+    """Write to all the chats at once until each was refused once."""
+
+    async def write(chat: StoredChat) -> None:
+        while True:
+            try:
+                await chat.send("x" * 2000)
+            except Unavailable:
+                return
+
+    async with asyncio.timeout(DEADLINE_S):
+        await asyncio.gather(*(write(chat) for chat in chats))
+
+
+async def test_a_full_disk_is_unavailable_and_recovers_when_freed(disk: Path) -> None:
+    ballast = disk / "ballast"
+    ballast.write_bytes(b"\0" * BALLAST_BYTES)
+    store = await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
+    chats = [await StoredChat(store, f"c{i}").create() for i in range(8)]
+    await fill(chats)
+    assert store.last_error == "FullError"
+    with pytest.raises(Unavailable, match="the disk is full"):
+        await chats[0].send("x" * 2000)
+    for chat in chats:
+        assert await store.load(chat.chat_id) == chat.chat, "what was acknowledged is there, and nothing else"
+    assert (await examine(store)).is_sound
+    ballast.unlink()
+    await store.check()
+    assert store.last_error is None
+    for chat in chats:
+        await chat.send("goes on without a restart")
+    assert (await examine(store)).is_sound
+    await store.aclose()
+    store = await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
+    for chat in chats:
+        assert await store.load(chat.chat_id) == chat.chat
+    assert (await examine(store)).is_sound
+    await store.aclose()
+
+
+async def test_a_store_closed_on_a_full_disk_opens_as_it_was(disk: Path) -> None:
+    ballast = disk / "ballast"
+    ballast.write_bytes(b"\0" * BALLAST_BYTES)
+    store = await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
+    chats = [await StoredChat(store, f"c{i}").create() for i in range(4)]
+    await fill(chats)
+    await store.aclose()
+    ballast.unlink()
+    store = await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
+    for chat in chats:
+        assert await store.load(chat.chat_id) == chat.chat
+    await store.aclose()
+
+
+async def test_a_disk_without_room_for_the_schema_is_unavailable(disk: Path) -> None:
+    (disk / "ballast").write_bytes(b"\0" * (DISK_BYTES - 20_000))
+    with pytest.raises(Unavailable):
+        await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
