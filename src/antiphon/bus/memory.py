@@ -12,21 +12,37 @@ class MemoryBus:
     """Keeps the promises of `ports.Bus`. A handler's failure is its own: the others are still called."""
 
     def __init__(self) -> None:
-        self._handlers: dict[str, list[Handler]] = {}
+        self._subscriptions: dict[str, list[_Subscription]] = {}
         self._loop = asyncio.get_running_loop()
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
-        for handler in self._handlers.get(channel, ()):
-            self._loop.call_soon(handler, message)
+        for subscription in self._subscriptions.get(channel, ()):
+            self._loop.call_soon(subscription.deliver, message)
 
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
-        self._handlers.setdefault(channel, []).append(handler)
+        subscription = _Subscription(handler)
+        self._subscriptions.setdefault(channel, []).append(subscription)
 
         def unsubscribe() -> None:
-            handlers = self._handlers.get(channel, [])
-            if handler in handlers:
-                handlers.remove(handler)
-            if not handlers:
-                self._handlers.pop(channel, None)
+            subscription.is_open = False
+            subscriptions = self._subscriptions.get(channel, [])
+            if subscription in subscriptions:
+                subscriptions.remove(subscription)
+            if not subscriptions:
+                self._subscriptions.pop(channel, None)
 
         return unsubscribe
+
+
+class _Subscription:
+    """A handler until it is ended: what was published before then, but not yet delivered, is not delivered either."""
+
+    __slots__ = ("handler", "is_open")
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.is_open = True
+
+    def deliver(self, message: bytes) -> None:
+        if self.is_open:
+            self.handler(message)

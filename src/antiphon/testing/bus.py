@@ -12,15 +12,12 @@ COPIES_MAX = 5
 HELD_MAX = 64
 """At most so many messages are held back for a later one; the oldest then goes on."""
 
-HOLD_S = 1.0
-"""A message that is held back for a later one goes on by itself after this long."""
-
 
 class FaultyBus:
     """Any bus, with faults by chance: `drop`, `double` and `reorder` are probabilities (0 to 1) for each message.
 
     A doubled message arrives two to five times. A reordered one is held back until later ones have passed it
-    (or for `HOLD_S`). Each copy is delayed by up to `delay_s_max`. `close` forgets what is still held back.
+    (at most for `hold_s`). Each copy is delayed by up to `delay_s_max`. `close` forgets what is still held back.
     Subscriptions are the inner bus's own; the choices are those of `random`, so a seed repeats them.
     """
 
@@ -33,6 +30,7 @@ class FaultyBus:
         double: float = 0.0,
         delay_s_max: float = 0.0,
         reorder: float = 0.0,
+        hold_s: float = 1.0,
     ) -> None:
         self._inner = inner
         self._random = random
@@ -40,6 +38,7 @@ class FaultyBus:
         self._double = double
         self._delay_s_max = delay_s_max
         self._reorder = reorder
+        self._hold_s = hold_s
         self._held: list[tuple[str, bytes]] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self.dropped = 0
@@ -78,7 +77,7 @@ class FaultyBus:
         self._held.append((channel, message))
         if len(self._held) > HELD_MAX:
             self._pass_on(*self._held.pop(0))
-        self._after(HOLD_S, self._let_all_go)
+        self._after(self._hold_s, self._let_all_go)
 
     def _let_some_go(self) -> None:
         """Some of what is held follows the message that has just overtaken it, in any order."""

@@ -1,0 +1,45 @@
+"""The bus in memory keeps the promises of its port; a handler that fails fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from antiphon.bus.memory import MemoryBus
+from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
+from antiphon.testing.store_suite import check_name
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
+async def test_bus(check: BusCheck) -> None:
+    bus = MemoryBus()
+    await check(BusCase(bus, bus))
+
+
+async def test_a_handler_that_fails_fails_alone() -> None:
+    bus, heard, failures = MemoryBus(), Heard(), []
+
+    def fail(message: bytes | None) -> None:
+        raise ZeroDivisionError
+
+    def note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        failures.append(context["exception"])
+
+    asyncio.get_running_loop().set_exception_handler(note)
+    bus.subscribe("a", fail)
+    bus.subscribe("a", heard)
+    bus.publish_nowait("a", b"one")
+    assert await heard.wait(1) == [b"one"]
+    assert [type(error) for error in failures] == [ZeroDivisionError]
+
+
+async def test_a_bus_without_subscribers_holds_nothing() -> None:
+    bus = MemoryBus()
+    ends = [bus.subscribe(f"channel {i}", Heard()) for i in range(100)]
+    for end in ends:
+        end()
+    assert not bus._subscriptions
