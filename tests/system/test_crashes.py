@@ -54,7 +54,7 @@ async def test_dying_at_every_named_point_loses_nothing(tmp_path: Path) -> None:
         reached = set()
         for point in CRASH_POINTS:
             await trial.server.kill()
-            await trial.server.start(ANTIPHON_CRASH_AT=f"{point}:{random.Random(point).randint(1, 3)}")
+            await trial.server.start(ANTIPHON_CRASH_AT=f"{point}:{random.Random(point).randint(1, 2)}")
             try:
                 async with asyncio.timeout(3):
                     await trial.server.process.wait()
@@ -67,4 +67,4 @@ async def test_dying_at_every_named_point_loses_nothing(tmp_path: Path) -> None:
         await asyncio.gather(busy, return_exceptions=True)
         await trial.settle()
         assert check(await trial.collect()) == []
-        assert set(CRASH_POINTS) - reached <= {"retry-after-append", "interrupt-before-finish"}, "points not reached"
+        assert set(CRASH_POINTS) == reached, "every point is passed by a busy server"

@@ -13,7 +13,7 @@ from typing import Any
 
 from antiphon.core.events import Bye, Event
 from antiphon.testing.evidence import Evidence, FinalChat, Interrupted, ModelCall, Sent, ToolRun, Watched
-from antiphon.testing.model_answers import Answer, FakeCall
+from antiphon.testing.model_answers import Answer, FakeCall, Fault
 from antiphon.testing.model_server import FakeModelServer, SeenRequest
 from antiphon.wire.stream import decode_event
 
@@ -63,8 +63,10 @@ class Trial:
         await self.server.kill()
         await self._stack.aclose()
 
-    def _answer(self, request: SeenRequest) -> Answer:
-        """By the last message: `n=12` tokens; `tool` calls the tool once, then answers."""
+    def _answer(self, request: SeenRequest) -> Answer | Fault:
+        """By the last message: `n=12` tokens; `tool` calls the tool once, then answers. One in 30 calls fails."""
+        if request.call % 30 == 7:
+            return Fault(status=500)
         messages = request.body["messages"]
         text = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
         words = str(text).split()
@@ -100,12 +102,14 @@ class Trial:
             number += 1
             choice = rnd.random()
             try:
-                if choice < 0.70:
+                if choice < 0.66:
                     await self._send(chat_id, rnd, f"{chat_id[:4]}-{rnd.getrandbits(40):x}-{number}")
-                elif choice < 0.85:
+                elif choice < 0.82:
                     await self._interrupt(chat_id)
-                elif choice < 0.93:
+                elif choice < 0.88:
                     await self._delete_queued(chat_id, rnd)
+                elif choice < 0.95:
+                    await self.server.ask("POST", "/chats", {"id": chat_id})
                 else:
                     await self._edit(chat_id, rnd)
             except OSError:

@@ -276,9 +276,9 @@ class Attempt:
 
     async def _commit(self, calls: tuple[CallOpened, ...] = (), *, is_last: bool = False) -> None:
         """Make what was written a message. Ends the turn with `is_last`, unless steering has joined."""
-        draft, usage = self._draft, self._usage
-        self._usage = NO_USAGE
+        draft = self._draft
         parts = [part for part in draft.content() if calls or not isinstance(part, ToolCallPart)]
+        usage = self._usage if parts or is_last else NO_USAGE
         crash_point("tool-before-commit" if calls else "commit-before-append")
         await self._execute(
             c.CommitMessage(
@@ -293,6 +293,8 @@ class Attempt:
             )
         )
         crash_point("commit-after-append")
+        if parts or self.chat.attempt != self.number:
+            self._usage = NO_USAGE  # else it counts with the next message
         await self._after_commit()
 
     async def _after_commit(self) -> None:
@@ -440,7 +442,9 @@ class Attempt:
         tries = self.chat.tries + 1
         is_final = not error.retryable or tries >= self._env.limits.tries_max
         delay_s = None if is_final else self._delay_s(tries, error.retry_after_s)
-        usage, self._usage = self._usage, NO_USAGE
+        usage = self._usage
+        if is_final:
+            self._usage = NO_USAGE  # else it counts with the next message
         info = ErrorInfo(
             message=str(error),
             kind=error.kind,
