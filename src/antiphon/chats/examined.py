@@ -1,0 +1,198 @@
+"""One chat under the doctor's eyes: its log folded with the assertions on, and what lies beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from antiphon.core import facts as f
+from antiphon.core.evolve import evolve
+from antiphon.core.model import Chat
+from antiphon.core.values import Value
+from antiphon.errors import Unavailable
+from antiphon.ports import Store
+
+PAGE = 500
+PAGE_BYTES = 8 * 1024 * 1024
+
+
+class Finding(Value):
+    """Something that is not as it must be; `seq` is where, 0 for the chat as a whole."""
+
+    chat_id: str
+    what: str
+    seq: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.chat_id}{f' at {self.seq}' if self.seq else ''}: {self.what}"
+
+
+class Examined:
+    """One chat: its log folded with the assertions on, and what was found beside it."""
+
+    def __init__(self, chat_id: str) -> None:
+        self.chat_id = chat_id
+        self.chat: Chat | None = None
+        self.facts = 0
+        self.visible: list[int] = []
+        self.findings: list[Finding] = []
+        self.is_moving = False
+        self._folded: Chat | None = None
+        self._last: f.Entry | None = None
+        self._messages: dict[int, f.Entry] = {}
+        self._hidden_by: dict[int, int] = {}
+
+    def find(self, what: str, seq: int = 0) -> None:
+        self.findings.append(Finding(chat_id=self.chat_id, what=what, seq=seq))
+
+    async def examine(self, store: Store) -> None:
+        self.chat = await store.load(self.chat_id)
+        if self.chat is None:
+            self.find("it has no state")
+            return
+        if not await self._read_log(store):
+            return
+        if self.chat.is_deleted:
+            await self._check_tombstone(store, self.chat)
+        else:
+            self._check_state(self.chat)
+            await self._check_history(store)
+            await self._check_queue(store, self.chat)
+        await self._check_listing(store, self.chat)
+
+    # --- the log
+
+    async def _read_log(self, store: Store) -> bool:
+        """Fold it; False: it cannot be folded to its end."""
+        assert self.chat is not None
+        after, limit = 0, PAGE
+        while True:
+            try:
+                page = await store.read_entries(self.chat_id, after, limit=limit, bytes_max=PAGE_BYTES)
+            except Unavailable as error:
+                if limit == 1:
+                    self.find(f"this fact cannot be read: {error}", after + 1)
+                    return False
+                limit = 1  # one by one, to name the one that cannot be read
+                continue
+            if not page:
+                return True
+            for entry in page:
+                if not self._take(entry, self.chat):
+                    return False
+            after = page[-1].seq
+
+    def _take(self, entry: f.Entry, chat: Chat) -> bool:
+        self.facts += 1
+        self._last = entry
+        if chat.is_deleted:
+            return True
+        expected = self._folded.seq + 1 if self._folded else 1
+        if entry.seq != expected:
+            self.find(f"fact {expected} is missing: after {expected - 1} comes {entry.seq}", expected)
+            return False
+        try:
+            self._folded = folded = evolve(self._folded, entry.recorded)
+        except Exception as error:  # a damaged fact may break the fold in any way
+            self.find(f"{f.kind_of(entry.fact)} cannot follow: {error or type(error).__name__}", entry.seq)
+            return False
+        if (entry.status, entry.draft) != (folded.status, folded.draft):
+            told = f"{entry.status}, draft {entry.draft}"
+            self.find(f"it is marked {told}, the fold says {folded.status}, draft {folded.draft}", entry.seq)
+        self._note(entry)
+        return True
+
+    def _note(self, entry: f.Entry) -> None:
+        if isinstance(entry.fact, f.MessageAppended):
+            self._messages[entry.seq] = entry
+            self._hidden_by[entry.seq] = 0
+        elif isinstance(entry.fact, f.HistoryTruncated):
+            for seq, by in self._hidden_by.items():
+                if seq >= entry.fact.from_message_id and not by:
+                    self._hidden_by[seq] = entry.seq
+
+    # --- the state
+
+    def _check_state(self, chat: Chat) -> None:
+        if self._folded is None or self._last is None:
+            self.find("it has a state but no facts")
+            return
+        if self._last.more:
+            self.find("its last append is not whole", self._last.seq)
+        if self._folded.seq != chat.seq:
+            self.find(f"the state is that of {chat.seq}, the log ends at {self._folded.seq}", self._folded.seq)
+        elif self._folded != chat:
+            names = ", ".join(_differences(self._folded, chat))
+            self.find(f"the state differs from the fold of the log in: {names}", chat.seq)
+
+    async def _check_tombstone(self, store: Store, chat: Chat) -> None:
+        if self.facts != 1 or self._last is None or self._last.seq != chat.seq:
+            self.find(f"a deleted chat keeps its last fact only, this one has {self.facts}", chat.seq)
+        elif not isinstance(self._last.fact, f.ChatDeleted):
+            self.find("the last fact of a deleted chat says so, this one does not", chat.seq)
+        messages, _ = await store.read_messages(self.chat_id, limit=1)
+        if messages or await store.read_contents(self.chat_id, range(1, min(chat.seq, PAGE) + 1)):
+            self.find("it is deleted but its contents are not", chat.seq)
+
+    # --- what lies beside the log
+
+    async def _check_history(self, store: Store) -> None:
+        for seq, entry in self._messages.items():
+            by = self._hidden_by[seq]
+            if entry.hidden_by != by:
+                told = f"hidden by {entry.hidden_by}" if entry.hidden_by else "visible"
+                self.find(f"it is {told}, by the log it is {f'hidden by {by}' if by else 'visible'}", seq)
+            elif not by:
+                self._check_content(entry)
+        self.visible = [seq for seq, by in self._hidden_by.items() if not by]
+        read = await _visible_ids(store, self.chat_id)
+        for seq in sorted(set(read) ^ set(self.visible)):
+            where = "missing from" if seq in self.visible else "shown in"
+            self.find(f"this message is {where} the history", seq)
+
+    def _check_content(self, entry: f.Entry) -> None:
+        assert isinstance(entry.fact, f.MessageAppended)
+        self._check_size(entry.content, entry.fact.content_size, entry.seq)
+
+    async def _check_queue(self, store: Store, chat: Chat) -> None:
+        waiting = (*chat.steering, *chat.queue)
+        contents = await store.read_contents(self.chat_id, [item.content_seq for item in waiting])
+        for item in waiting:
+            self._check_size(contents.get(item.content_seq), item.content_size, item.id)
+
+    def _check_size(self, content: bytes | None, size: int, seq: int) -> None:
+        if content is None and size:
+            self.find("its content is missing", seq)
+        elif len(content or b"") != size:
+            self.find(f"its content has {len(content or b'')} bytes instead of {size}", seq)
+
+    async def _check_listing(self, store: Store, chat: Chat) -> None:
+        """The first chat at or after this one's place, by all that it may be found by, is this one."""
+        found = await store.list_chats(
+            chat.owner_id,
+            archived=None if chat.is_deleted else chat.is_archived,
+            label=next(iter(chat.labels.items()), None),
+            title=chat.title,
+            limit=1,
+            after=(chat.updated_at, self.chat_id + "\x01"),
+        )
+        is_listed = bool(found) and found[0].chat_id == self.chat_id
+        if chat.is_deleted and is_listed:
+            self.find("it is deleted but listed", chat.seq)
+        elif not chat.is_deleted and not is_listed:
+            self.find("it is not listed where its owner, title, labels, archived and updated_at say", chat.seq)
+
+
+async def _visible_ids(store: Store, chat_id: str) -> list[int]:
+    ids: list[int] = []
+    before, has_more = 0, True
+    while has_more:
+        page, has_more = await store.read_messages(chat_id, before_id=before, limit=PAGE)
+        ids = [entry.seq for entry in page] + ids
+        before = ids[0] if ids else 0
+    return ids
+
+
+def _differences(folded: Chat, stored: Chat) -> Iterator[str]:
+    for name in Chat.__struct_fields__:
+        if getattr(folded, name) != getattr(stored, name):
+            yield f"{name} ({getattr(stored, name)!r} instead of {getattr(folded, name)!r})"[:200]
