@@ -167,14 +167,17 @@ class Examined:
 
     async def _check_listing(self, store: Store, chat: Chat) -> None:
         """The first chat at or after this one's place, by all that it may be found by, is this one."""
-        found = await store.list_chats(
-            chat.owner_id,
-            archived=None if chat.is_deleted else chat.is_archived,
-            label=next(iter(chat.labels.items()), None),
-            title=chat.title,
-            limit=1,
-            after=(chat.updated_at, self.chat_id + "\x01"),
-        )
+        try:
+            found = await store.list_chats(
+                chat.owner_id,
+                archived=None if chat.is_deleted else chat.is_archived,
+                label=next(iter(chat.labels.items()), None),
+                title=chat.title,
+                limit=1,
+                after=(chat.updated_at, self.chat_id + "\x01"),
+            )
+        except Unavailable:
+            return  # its neighbour in the listing cannot be read, which is that one's finding
         is_listed = bool(found) and found[0].chat_id == self.chat_id
         if chat.is_deleted and is_listed:
             self.find("it is deleted but listed", chat.seq)
