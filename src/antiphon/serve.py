@@ -20,6 +20,7 @@ from antiphon.config import Options
 from antiphon.edge.server import open_server
 from antiphon.errors import Invalid
 from antiphon.lockfile import TOKEN_NAME, InstanceFile, remove_instance_file, write_instance_file
+from antiphon.ports import Bus
 from antiphon.wire.gotime import format_time_us
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,7 @@ async def serve(
     agent: Any = None,
     data: str | os.PathLike[str],
     on_ready: Callable[[Instance, str, str], None] | None = None,
+    make_bus: Callable[[], Bus] | None = None,
     **options: Any,
 ) -> None:
     """Run an instance and its HTTP door until SIGINT or SIGTERM. `on_ready(instance, url, token)` is called when
@@ -39,7 +41,8 @@ async def serve(
     _check_exposure(settings)
     stopping = asyncio.Event()
     _on_signals(stopping)
-    async with open_instance(agent=agent, data=data, **options) as instance:
+    bus = make_bus() if make_bus is not None else None
+    async with open_instance(agent=agent, data=data, bus=bus, **options) as instance:
         async with open_server(instance) as url:
             token = await _local_token(instance, Path(data))
             _write_instance_file(instance, Path(data), url, token)

@@ -27,12 +27,21 @@ def free_port() -> int:
 class ServerProcess:
     """`await start()`, `kill()`, `await stop()`. `url` and `token` stay the same over all of its lives."""
 
-    def __init__(self, data: Path, *, app: str | None = None, options: tuple[str, ...] = (), **env: str) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        app: str | None = None,
+        options: tuple[str, ...] = (),
+        command: tuple[str, ...] = ("-m", "antiphon.cli", "serve"),
+        **env: str,
+    ) -> None:
         self.data = data
         self.port = free_port()
         self._app = app
         self._options = options
         self._env = env
+        self._command = command
         self.process: asyncio.subprocess.Process | None = None
         self.log_path = data.parent / f"{data.name}.log"
         self.kills = 0
@@ -47,7 +56,7 @@ class ServerProcess:
 
     async def start(self, **env: str) -> None:
         """Start and wait until requests are answered (or until it died at a crash point)."""
-        command = [sys.executable, "-m", "antiphon.cli", "serve"]
+        command = [sys.executable, *self._command]
         command += [self._app] if self._app else []
         command += ["--data", str(self.data), "--port", str(self.port), *self._options]
         full_env = {**os.environ, **self._env, **env}

@@ -26,12 +26,12 @@ SETTLE_S = 60.0
 class Trial:
     """`async with Trial(folder, seed=…) as trial`: a server, a model and their logs. Run `clients`, then `settle`."""
 
-    def __init__(self, folder: Path, *, seed: int, chats: int = 8, env: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, *, seed: int, chats: int = 8, **how: Any) -> None:
         self.random = random.Random(seed)
         self.model = FakeModelServer(default=self._answer)
         self._folder = folder
         self._chat_count = chats
-        self._env = env or {}
+        self._how = how
         self.sent: list[Sent] = []
         self.interrupted: list[Interrupted] = []
         self.watched: list[Watched] = []
@@ -51,7 +51,7 @@ class Trial:
             OPENAI_API_KEY="canary-key",
             OPENAI_BASE_URL=self.model.base_url,
             TRIAL_TOOL_LOG=str(self._folder / "tools.log"),
-            **self._env,
+            **self._how,
         )
         await self.server.start()
         return self
