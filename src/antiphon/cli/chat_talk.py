@@ -105,7 +105,7 @@ class Conversation:
             await self._client.interrupt(chat_id, turn_id)
         except AntiphonError as error:
             self._stopped_turn = None
-            self._screen.print([Piece(Kind.ERROR, str(error))])
+            self._show([Piece(Kind.ERROR, str(error))])
 
     async def _send_all(self) -> None:
         """One after another, so that they arrive in the order they were typed."""
@@ -114,7 +114,7 @@ class Conversation:
             try:
                 await self._send(text)
             except AntiphonError as error:
-                self._screen.print([Piece(Kind.ERROR, f"Not sent: {error}")])
+                self._show([Piece(Kind.ERROR, f"Not sent: {error}")])
             finally:
                 self._outgoing.task_done()
 
@@ -136,18 +136,26 @@ class Conversation:
         after = "0" if self._wish.chat_id is None else None
         async with aclosing(self._client.watch(self._chat_id, after=after)) as events:
             async for event in events:
-                self._screen.print(self._transcript.take(event))
+                self._show(self._transcript.take(event))
                 if isinstance(event, Bye):
                     break
         self._leaving.set()
 
+    def _show(self, pieces: list[Piece]) -> None:
+        self._screen.print(pieces)
+        if pieces and self._shows_prompt:
+            self._paint()
+
     async def _draw(self) -> None:
         while True:
             self._screen.print(self._transcript.advance())
-            waiting = [_waiting(item) for item in self._transcript.view.queued_messages]
-            prompt = (self._editor.text, self._editor.cursor)
-            self._screen.draw(self._transcript.tail, activity=self._activity(), waiting=waiting, prompt=prompt)
+            self._paint()
             await asyncio.sleep(FRAME_S)
+
+    def _paint(self) -> None:
+        waiting = [_waiting(item) for item in self._transcript.view.queued_messages]
+        prompt = (self._editor.text, self._editor.cursor)
+        self._screen.draw(self._transcript.tail, activity=self._activity(), waiting=waiting, prompt=prompt)
 
     def _activity(self) -> str:
         transcript = self._transcript

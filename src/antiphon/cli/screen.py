@@ -23,7 +23,9 @@ QUEUE_SHOWN_MAX = 5
 class Screen(Protocol):
     """Where a conversation is shown."""
 
-    def print(self, pieces: Iterable[Piece]) -> None: ...
+    def print(self, pieces: Iterable[Piece]) -> None:
+        """Print for good. What changes is not shown any more until it is drawn again."""
+        ...
 
     def draw(self, tail: str, *, activity: str, waiting: list[str], prompt: tuple[str, int] | None) -> None:
         """Show what changes: the answer's unfinished rest, what is going on, what waits, the typed line and the
@@ -70,6 +72,10 @@ class TerminalScreen:
         self._live.start()
 
     def print(self, pieces: Iterable[Piece]) -> None:
+        pieces = list(pieces)
+        if pieces:
+            self._live.update("", refresh=True)  # else rich draws again, below, what is now printed
+            self._drawn = None
         for kind, text in pieces:
             self._print(kind, text)
 

@@ -1,0 +1,163 @@
+"""A real server in a process of its own, and a TCP proxy that can break what goes through it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from antiphon.lockfile import read_instance_file
+
+DEADLINE_S = 20.0
+
+
+def wait_until(condition: Callable[[], Any], *, what: str = "", deadline_s: float = DEADLINE_S) -> Any:
+    """What `condition()` gives as soon as it is true; fails after the deadline."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited {deadline_s} s in vain: {what or condition}"
+        time.sleep(0.005)
+
+
+class ServerProcess:
+    """`antiphon serve` on `data`; `port` 0 is any. It is killed when the test is over."""
+
+    def __init__(self, data: Path, *options: str, port: int = 0) -> None:
+        self.data = data
+        self._log = (data.parent / f"{data.name}.log").open("ab")
+        command = [sys.executable, "-m", "antiphon.cli", "serve", "--data", str(data), "--port", str(port), *options]
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL)
+        found = wait_until(self._ready, what="the server is ready")
+        self.url, self.token, self.instance_id = found.http_url, found.token, found.instance_id
+        self.port = urlsplit(found.http_url).port or 0
+
+    def _ready(self) -> Any:
+        assert self._process.poll() is None, "the server has ended: " + Path(self._log.name).read_text()
+        found = read_instance_file(self.data)
+        return found if found is not None and found.pid == self._process.pid else None
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Tell it to stop; its exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> int:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        code = self._process.wait(DEADLINE_S)
+        self._log.close()
+        return code
+
+
+class Proxy:
+    """Between a client and a server, in threads. `cut_after()` gives, for each connection, after how many bytes of
+    the answer it is broken (None: never); `holds_back`: nothing is passed on to the client any more."""
+
+    def __init__(self, port: int, cut_after: Callable[[], int | None] = lambda: None) -> None:
+        self._target = port
+        self._cut_after = cut_after
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self.connections = 0
+        self.holds_back = False
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._run(self._accept)
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
+
+    def cut(self) -> None:
+        """Break all connections there are."""
+        for end in list(self._open):
+            _break(end)
+
+    def _run(self, target: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            try:
+                far = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                near.close()
+                continue
+            self._open |= {near, far}
+            self._run(self._pass_on, near, far)
+
+    def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
+        asking = threading.Thread(target=_pump, args=(near, far), daemon=True)
+        asking.start()
+        left = self._cut_after()
+        try:
+            while data := far.recv(65_536):
+                if self.holds_back:
+                    continue
+                if left is not None and len(data) >= left:
+                    near.sendall(data[:left])
+                    break
+                left = None if left is None else left - len(data)
+                near.sendall(data)
+        except OSError:
+            pass
+        for end in (near, far):
+            _break(end)
+        asking.join(DEADLINE_S)
+        for end in (near, far):
+            end.close()
+            self._open.discard(end)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65_536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def _break(end: socket.socket) -> None:
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def script(*lines: str) -> str:
+    """A message to the rehearsal model."""
+    return "\n".join(lines)

@@ -1,0 +1,97 @@
+"""Where a stream stands and when to come back, without I/O."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from antiphon.client.backoff import DELAY_S_MAX, DELAY_S_MIN, FIRST_S, backoff_s
+from antiphon.client.follow import FollowChat, FollowFeed
+from antiphon.client.sse import SseEvent
+from antiphon.core.events import Bye, CaughtUp
+from antiphon.errors import CursorInvalid, InstanceMissing, PeerError, Unavailable
+
+CAUGHT_UP = SseEvent(event="caught_up", data=b'{"type":"caught_up"}', id="7.12")
+
+
+def follow(*, after: str | None = None, until_idle: bool = False, by_ref: bool = False) -> FollowChat:
+    return FollowChat("abc", after=after, until_idle=until_idle, by_ref=by_ref, random=Random(1))
+
+
+def bye(reason: str, retry_ms: int | None = None) -> SseEvent:
+    more = "" if retry_ms is None else f',"retry_ms":{retry_ms}'
+    return SseEvent(event="bye", data=f'{{"type":"bye","reason":"{reason}"{more}}}'.encode())
+
+
+def test_the_next_connection_resumes_where_the_last_event_left_it() -> None:
+    following = follow(until_idle=True, by_ref=True)
+    first = following.call()
+    assert "last-event-id" not in first.headers
+    assert (first.path, first.query) == ("/api/v1/chats/abc/stream", {"until": "idle", "commit": "ref"})
+    assert following.take(CAUGHT_UP) == CaughtUp(cursor="7.12")
+    assert following.call().headers["last-event-id"] == "7.12"
+
+
+def test_a_given_cursor_is_used_from_the_start() -> None:
+    assert follow(after="0").call().headers["last-event-id"] == "0"
+    with pytest.raises(CursorInvalid):
+        follow(after="yesterday")
+
+
+def test_pings_are_swallowed_and_move_nothing() -> None:
+    following = follow(after="3")
+    assert following.take(SseEvent(event="ping", data=b'{"type":"ping"}')) is None
+    assert following.cursor == "3"
+
+
+@pytest.mark.parametrize("reason", ["idle", "deleted", "revoked"])
+def test_some_good_byes_are_final_and_told(reason: str) -> None:
+    following = follow()
+    assert following.take(bye(reason)) == Bye(reason=reason)
+    assert following.is_over
+
+
+@pytest.mark.parametrize("reason", ["slow", "shutdown", "something newer"])
+def test_other_good_byes_mean_come_back(reason: str) -> None:
+    following = follow()
+    assert following.take(bye(reason, 500)) is None
+    assert (following.is_cut, following.is_over) == (True, False)
+    assert 0.5 <= following.wait_s(None) <= 0.5 + FIRST_S
+    following.call()
+    assert not following.is_cut
+
+
+def test_waiting_grows_with_fruitless_tries_and_starts_again_after_an_event() -> None:
+    following = follow()
+    waits = [following.wait_s(InstanceMissing("gone")) for _ in range(40)]
+    assert max(waits) <= DELAY_S_MIN + DELAY_S_MAX
+    assert max(waits) > DELAY_S_MAX / 2
+    following.take(CAUGHT_UP)
+    assert following.wait_s(None) <= DELAY_S_MIN + FIRST_S
+
+
+def test_the_servers_wish_is_honoured() -> None:
+    assert 3.0 <= follow().wait_s(Unavailable("stopping", 3000)) <= 3.0 + FIRST_S
+
+
+def test_backoff_is_jittered_over_its_whole_range() -> None:
+    random = Random(7)
+    waits = [backoff_s(3, random=random) for _ in range(400)]
+    assert min(waits) < DELAY_S_MIN + 0.05 * FIRST_S * 4
+    assert DELAY_S_MIN + 0.95 * FIRST_S * 4 < max(waits) <= DELAY_S_MIN + FIRST_S * 4
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"type":"delta"}', b"\xff"])
+def test_what_is_no_event_is_the_peers_error(data: bytes) -> None:
+    with pytest.raises(PeerError):
+        follow().take(SseEvent(event="delta", data=data))
+
+
+def test_the_feed_gives_its_events_as_they_come() -> None:
+    following = FollowFeed(random=Random(1))
+    event = following.take(SseEvent(event="chat", data=b'{"type":"chat","kind":"created","chat":{"id":"a"}}'))
+    assert event is not None
+    assert (event.type, event.data) == ("chat", {"kind": "created", "chat": {"id": "a"}})
+    with pytest.raises(PeerError):
+        following.take(SseEvent(event="chat", data=b"nonsense"))
