@@ -1,0 +1,154 @@
+"""Makes the README's pictures from the real thing: the page in Chromium, `antiphon chat` in a terminal.
+
+Run it: ./dev exec python scripts/pictures.py
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+from rich.text import Text
+
+from antiphon.bench.server import BenchServer
+from antiphon.client import Client
+
+DOCS = Path(__file__).parent.parent / "docs"
+AGENT = str(Path(__file__).parent / "picture_agent.py") + ":agent"
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+QUESTION = "What happens to my cursor when the connection breaks in the middle of an answer?"
+COLUMNS, ROWS = 84, 26
+
+
+def main() -> None:
+    with BenchServer(options=(AGENT,)) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        with Client(url, server.token) as client:
+            for title in ("Release notes", "Why is the queue slow?", "Plan for the offsite"):
+                client.create_chat(title=title)
+            chat = client.create_chat("What are you?", title="Cursors and broken connections")
+            for _ in client.watch(chat["id"], until_idle=True):
+                pass
+            client.send(chat["id"], QUESTION)
+            client.send(chat["id"], "And what does a slow reader cost?")
+            _page(url, server.token, chat["id"])
+        _terminal(server)
+
+
+def _page(url: str, token: str, chat_id: str) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        page = browser.new_page(viewport={"width": 1200, "height": 760}, device_scale_factor=1.5)
+        page.goto(f"{url}/#token={token}")
+        page.wait_for_selector("[data-testid=chat-list] a")
+        page.click(f"[data-chat-id='{chat_id}']")
+        page.wait_for_selector("[data-testid=preview]")
+        time.sleep(4)
+        page.screenshot(path=str(DOCS / "page.png"))
+        browser.close()
+
+
+def _terminal(server: BenchServer) -> None:
+    prompt = "$ antiphon chat\n"
+    typed = QUESTION.encode() + b"\n"
+    output = _run_in_terminal(["antiphon", "chat", "--url", f"http://127.0.0.1:{server.port}"], typed, server.token)
+    lines = Text.from_ansi(prompt + output).split("\n")
+    (DOCS / "terminal.svg").write_text(_svg(lines[:ROWS]))
+
+
+def _run_in_terminal(command: list[str], typed: bytes, token: str) -> str:
+    """What the terminal shows in the end, as text with colours (cursor movements are carried out)."""
+    import pyte
+
+    screen = pyte.Screen(COLUMNS, ROWS)
+    stream = pyte.ByteStream(screen)
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        os.environ.update(ANTIPHON_TOKEN=token, TERM="xterm-256color", COLUMNS=str(COLUMNS), LINES=str(ROWS))
+        os.execvp(command[0], command)
+    time.sleep(1.5)
+    os.write(descriptor, typed)
+    os.set_blocking(descriptor, False)
+    deadline = time.monotonic() + 13
+    while time.monotonic() < deadline:
+        try:
+            stream.feed(os.read(descriptor, 65536))
+        except BlockingIOError:
+            time.sleep(0.02)
+        except OSError:
+            break
+    os.close(descriptor)
+    subprocess.run(["kill", str(pid)], check=False)
+    return "\n".join(_line(screen, row) for row in range(ROWS)).rstrip()
+
+
+def _line(screen: object, row: int) -> str:
+    cells = screen.buffer[row]  # type: ignore[attr-defined]
+    shown = []
+    for column in range(COLUMNS):
+        cell = cells[column]
+        codes = ["1"] if cell.bold else []
+        codes += ["3"] if cell.italics else []
+        if re.fullmatch("[0-9a-f]{6}", cell.fg):
+            codes.append("38;2;" + ";".join(str(int(cell.fg[i : i + 2], 16)) for i in (0, 2, 4)))
+        elif cell.fg in NAMES:
+            codes.append(NAMES[cell.fg])
+        shown.append(f"\033[{';'.join(codes) or 0}m{cell.data}\033[0m")
+    return re.sub(r"(?:\033\[0m \033\[0m)+$", "", "".join(shown))
+
+
+NAMES = {"red": "31", "green": "32", "brown": "33", "blue": "34", "magenta": "35", "cyan": "36", "white": "37"}
+
+
+def _svg(lines: list[Text]) -> str:
+    width, height = COLUMNS * 8.4 + 32, len(lines) * 18 + 32
+    rows = []
+    for number, line in enumerate(lines):
+        spans = []
+        for start, end, style in _spans(line):
+            text = html.escape(line.plain[start:end]).replace(" ", "\u00a0")
+            spans.append(f"<tspan{style}>{text}</tspan>")
+        rows.append(f'<text x="16" y="{number * 18 + 30}">{"".join(spans)}</text>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height}" font-size="14" '
+        'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace">\n'
+        '<rect width="100%" height="100%" rx="8" fill="#15181d"/>\n<g fill="#d8dee6">\n'
+        + "\n".join(rows)
+        + "\n</g>\n</svg>\n"
+    )
+
+
+def _spans(line: Text) -> list[tuple[int, int, str]]:
+    """(start, end, attributes) of the whole line, piece by piece."""
+    found, reached = [], 0
+    for span in sorted(line.spans, key=lambda span: span.start):
+        style = span.style if not isinstance(span.style, str) else None
+        attributes = ""
+        if style is not None and style.bold:
+            attributes += ' font-weight="bold"'
+        if style is not None and style.italic:
+            attributes += ' font-style="italic"'
+        if style is not None and style.color is not None:
+            attributes += f' fill="{style.color.get_truecolor().hex}"'
+        found += [(reached, span.start, ""), (span.start, span.end, attributes)]
+        reached = span.end
+    return [*found, (reached, len(line.plain), "")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
