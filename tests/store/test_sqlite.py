@@ -107,13 +107,13 @@ async def test_many_appends_share_a_commit(path: Path) -> None:
         slow = asyncio.ensure_future(store._writer.run(lambda _: gate.wait(DEADLINE_S)))
         chats = [StoredChat(store, f"c{i}") for i in range(500)]
         appends = [asyncio.ensure_future(chat.create()) for chat in chats]
-        while store._writer._jobs.qsize() < 500:
+        while store._writer._count < 501:  # the slow one and all that wait behind it
             await asyncio.sleep(0)
         gate.set()
         await asyncio.gather(slow, *appends)
         store._connection.set_commit_hook(None)
         assert len(await store.iter_chat_ids()) == 500
-        assert commits <= 3
+        assert 2 <= commits <= 3
 
 
 async def test_a_job_that_raises_takes_no_other_job_down(path: Path) -> None:

@@ -86,7 +86,8 @@ class Writer:
                 group = group + more
             if group is None:
                 return
-            self._answer(self._commit(group))
+            for start in range(0, len(group), GROUP_MAX):
+                self._answer(self._commit(group[start : start + GROUP_MAX]))
 
     def _commit(self, group: list[Item]) -> list[tuple[asyncio.Future[Any], Any, Any]]:
         try:
