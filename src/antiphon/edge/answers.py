@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -30,6 +31,9 @@ STATUS: dict[str, int] = {
     "internal": 500,
 }
 
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+"""A list gives so many of its items as fit into this; the rest is on the next page."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -47,6 +51,19 @@ class JsonAnswer(Response):
 
 def no_content() -> Response:
     return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
+def fitting(items: Iterable[Any], bytes_max: int = ANSWER_BYTES_MAX) -> list[msgspec.Raw]:
+    """The first of `items`, encoded, that fit into an answer; at least one."""
+    encoded: list[msgspec.Raw] = []
+    size = 0
+    for item in items:
+        data = _encode(item)
+        size += len(data) + 1
+        if encoded and size > bytes_max:
+            break
+        encoded.append(msgspec.Raw(data))
+    return encoded
 
 
 def error_answer(error: Exception) -> JsonAnswer:

@@ -13,7 +13,7 @@ from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_sy
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageQueued
 from antiphon.edge import shapes as s
-from antiphon.edge.answers import JsonAnswer, no_content
+from antiphon.edge.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
 from antiphon.edge.auth import COOKIE
 from antiphon.edge.sse import open_stream
 from antiphon.edge.table import Answer, Call, Operation, Policy
@@ -62,9 +62,10 @@ async def list_chats(call: Call) -> Response:
         limit=limit + 1,
         after=_read_place(query.after) if query.after else None,
     )
-    shown = listed[:limit]
-    following = _place(shown[-1].chat.updated_at, shown[-1].chat_id) if len(listed) > limit else None
-    return JsonAnswer({"chats": [chat_json(item.chat_id, item.chat) for item in shown], "next": following})
+    shown = fitting(chat_json(item.chat_id, item.chat) for item in listed[:limit])
+    last = listed[len(shown) - 1] if len(listed) > len(shown) else None
+    following = _place(last.chat.updated_at, last.chat_id) if last else None
+    return JsonAnswer({"chats": shown, "next": following})
 
 
 def _place(updated_at: int, chat_id: str) -> str:
@@ -119,13 +120,15 @@ async def list_messages(call: Call) -> Response:
     page = await _chats(call).messages(
         call.chat_id, after_id=query.after_id, before_id=query.before_id, limit=query.limit
     )
-    return JsonAnswer(
-        {
-            "messages": [message_json(call.chat_id, entry) for entry in page.messages],
-            "queued_messages": [queued_message_json(call.chat_id, *item) for item in page.queued],
-            "has_more": page.has_more,
-        }
-    )
+    queued = fitting(queued_message_json(call.chat_id, *item) for item in page.queued)
+    from_newest = not query.after_id
+    entries = reversed(page.messages) if from_newest else page.messages
+    free_bytes = ANSWER_BYTES_MAX - sum(len(bytes(item)) for item in queued)
+    messages = fitting((message_json(call.chat_id, entry) for entry in entries), free_bytes)
+    has_more = page.has_more or len(messages) < len(page.messages)
+    if from_newest:
+        messages.reverse()
+    return JsonAnswer({"messages": messages, "queued_messages": queued, "has_more": has_more})
 
 
 async def send_message(call: Call) -> Response:

@@ -92,16 +92,17 @@ def _path_of(scope: Scope) -> str:
 
 def _refusal(error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        return JsonAnswer({"error": {"code": "invalid", "message": error.detail}}, error.status_code)
+        shown = {"error": {"code": "invalid", "message": error.detail}}
+        return JsonAnswer(shown, error.status_code, dict(error.headers or {}))
     return error_answer(error)
 
 
 def _read_query(operation: Operation, request: Request) -> Any:
-    if operation.query is None:
-        return None
     given = dict(request.query_params)
     if "token" in given or "access_token" in given:
         raise Invalid("token", "tokens go in the Authorization header, never in an address")
+    if operation.query is None:
+        return None
     try:
         return msgspec.convert(given, operation.query, strict=False)
     except msgspec.ValidationError as error:

@@ -52,7 +52,7 @@ class Pages:
         if found is None:
             raise NotFound("address")
         if method not in ("GET", "HEAD"):
-            raise HTTPException(405, f"{method} is not possible here; possible: GET.")
+            raise HTTPException(405, f"{method} is not possible here; possible: GET.", {"allow": "GET, HEAD"})
         data, kind, tag = found
         sent = {**HEADERS, "etag": f'"{tag}"', "content-type": kind}
         if tag in headers.get("if-none-match", ""):
