@@ -38,13 +38,6 @@ from .serving import (
 
 pytestmark = pytest.mark.anyio
 
-rests_on_old_state = pytest.mark.xfail(
-    strict=True, reason="a refusal and a `nothing to do` are judged on the cached state, which may be old"
-)
-shares_a_refusal = pytest.mark.xfail(
-    strict=True, reason="who shares an append with a command that cannot be done is refused with it"
-)
-
 
 # --- answers that are lost
 
@@ -198,7 +191,6 @@ async def test_the_same_request_at_two_services_at_once_is_done_once() -> None:
 # --- what another process did is not known here yet: no refusal and no "nothing to do" may rest on that
 
 
-@rests_on_old_state
 async def test_a_send_is_not_refused_as_busy_when_the_turn_has_ended_elsewhere() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     one, two = serve(store, 1), serve(store, 2)
@@ -212,7 +204,6 @@ async def test_a_send_is_not_refused_as_busy_when_the_turn_has_ended_elsewhere()
     assert isinstance(done.entries[0].fact, MessageAppended)
 
 
-@rests_on_old_state
 async def test_a_chat_that_was_created_elsewhere_is_found() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     one, two = serve(store, 1), serve(store, 2)
@@ -221,7 +212,6 @@ async def test_a_chat_that_was_created_elsewhere_is_found() -> None:
     assert (await send(one, "hi")).chat.seq == 2
 
 
-@rests_on_old_state
 async def test_an_interrupt_stops_a_turn_that_began_elsewhere() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     one, two = serve(store, 1), serve(store, 2)
@@ -232,7 +222,6 @@ async def test_an_interrupt_stops_a_turn_that_began_elsewhere() -> None:
     assert done.chat.status is Status.INTERRUPTING
 
 
-@rests_on_old_state
 async def test_a_refusal_beside_a_conflict_is_judged_anew() -> None:
     """Both stand in line together; only the second makes an append, which shows that the state was old."""
     store = MemoryStore(clock=FakeClock(tick_us=1))
@@ -251,7 +240,6 @@ async def test_a_refusal_beside_a_conflict_is_judged_anew() -> None:
 # --- who shares an append must not share its refusal
 
 
-@shares_a_refusal
 async def test_a_live_lease_refuses_the_expiry_only() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     service = serve(store)
@@ -265,7 +253,6 @@ async def test_a_live_lease_refuses_the_expiry_only() -> None:
     assert not isinstance(sent, AntiphonError)
 
 
-@shares_a_refusal
 async def test_an_expiry_that_comes_too_late_does_not_hinder_the_next_attempt() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     service = serve(store)
@@ -280,7 +267,6 @@ async def test_an_expiry_that_comes_too_late_does_not_hinder_the_next_attempt() 
     assert not isinstance(committed, AntiphonError)
 
 
-@shares_a_refusal
 async def test_a_broken_invariant_of_one_command_takes_no_other_down() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     service = serve(store)

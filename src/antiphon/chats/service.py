@@ -142,10 +142,13 @@ class Service:
     async def _process(self, line: Line, group: list[Job]) -> None:
         """Answer the jobs of `group`; those that cannot share this append go back to the head of the line."""
         for _ in range(CONFLICTS_MAX):
-            if not line.is_loaded:
+            is_cached = line.is_loaded
+            if not is_cached:
                 line.know(await self.store.load(line.chat_id))
             turn = _Turn(line.chat, self.store, line.chat_id)
             await turn.take(group)
+            if is_cached and turn.has_answers_without_append and not await self._is_current(line):
+                continue
             if turn.left:
                 line.jobs.extendleft(reversed(turn.left))
                 group = [job for job in group if job not in turn.left]
@@ -171,6 +174,15 @@ class Service:
             if not group:
                 return
         raise Unavailable("the chat changes too fast")
+
+    async def _is_current(self, line: Line) -> bool:
+        """Whether the cached state is the stored one (another process may have written); else it is forgotten. An
+        append would find out by itself; a refusal or a `nothing to do` has to ask."""
+        stored = await self.store.load(line.chat_id)
+        if (stored.seq if stored else 0) == (line.chat.seq if line.chat else 0):
+            return True
+        line.forget()
+        return False
 
     async def _append(self, line: Line, turn: _Turn) -> Appended:
         claimed = self._claim(turn)
@@ -229,7 +241,7 @@ class Service:
 
     # --- repeats
 
-    async def _refuse(self, line: Line, job: Job, error: Refused) -> None:
+    async def _refuse(self, line: Line, job: Job, error: Exception) -> None:
         """A repeat is answered before any rule may refuse it."""
         if job.request is None or not await self._answer_repeat(line, job):
             _fail([job], error)
@@ -257,7 +269,7 @@ class _Turn:
         self.at = store.clock.now_us()
         self.entries: list[f.Entry] = []
         self.taken: list[tuple[Job, tuple[int, int]]] = []
-        self.refused: list[tuple[Job, Refused]] = []
+        self.refused: list[tuple[Job, Refused | AssertionError]] = []
         self.left: list[Job] = []
         self.may_claim = True
         self._before = chat
@@ -271,7 +283,7 @@ class _Turn:
             if job.future.cancelled():
                 continue
             repeats = job.request is not None and job.request.client_id in client_ids
-            if self.entries and (repeats or any(isinstance(command, _NEEDS_EVIDENCE) for command in job.commands)):
+            if self.entries and (repeats or any(isinstance(command, _STANDS_FIRST) for command in job.commands)):
                 self.left = group[i:]
                 return
             if not await self._take_one(job) and self.entries:
@@ -292,7 +304,10 @@ class _Turn:
                 self.advance(await self._with_evidence(command))
                 if isinstance(command, c.ExpireAttempt):
                     self.may_claim = False
-        except Refused as error:
+        except (Refused, AssertionError) as error:
+            if isinstance(error, AssertionError):
+                METRICS.oddities.labels("broken_invariant").inc()
+                log.error("broken_invariant", chat_id=self._chat_id, exc_info=error)
             self.chat = chat
             del self.entries[start:]
             if not start:
@@ -300,6 +315,10 @@ class _Turn:
             return False
         self.taken.append((job, (start, len(self.entries))))
         return True
+
+    @property
+    def has_answers_without_append(self) -> bool:
+        return bool(self.refused) or (bool(self.taken) and not self.entries)
 
     def advance(self, command: c.Command) -> None:
         self.chat, entries = advance(self.chat, command, at=self.at)
@@ -359,7 +378,7 @@ class _Turn:
             return None
         if self.chat.attempt:
             return Grant(attempt=self.chat.attempt, instance_id=self.chat.holder)
-        if any(_is_lease_expiry(command) for job, _ in self.taken for command in job.commands):
+        if any(_is_lease_expiry(command, before) for job, _ in self.taken for command in job.commands):
             return Ended(attempt=before)
         return Drop()
 
@@ -367,7 +386,8 @@ class _Turn:
         return [(job, tuple(entries[start:end])) for job, (start, end) in self.taken]
 
 
-_NEEDS_EVIDENCE = (c.EditMessage, c.QueueCommand)
+_STANDS_FIRST = (c.EditMessage, c.QueueCommand, c.ExpireAttempt)
+"""Commands that are decided on a stored state: by what the log says beyond it, or by its lease."""
 
 _LISTED = {
     f.ChatCreated,
@@ -400,8 +420,8 @@ _KINDS = {
 }
 
 
-def _is_lease_expiry(command: c.Command) -> bool:
-    return isinstance(command, c.ExpireAttempt) and command.reason == "lease"
+def _is_lease_expiry(command: c.Command, attempt: int) -> bool:
+    return isinstance(command, c.ExpireAttempt) and command.reason == "lease" and command.attempt == attempt
 
 
 def _answering(entries: Sequence[f.Entry]) -> f.Entry | None:
