@@ -9,8 +9,9 @@ HISTORY_MAX = 200
 TEXT_MAX = 1_000_000
 
 PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
-_KEY = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b[^\[O]|.", re.DOTALL)
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|O)?\Z")
+# A sequence has an end: a longer one is no key, and its characters are typed text.
+_KEY = re.compile(r"\x1b\[[0-?]{0,12}[ -/]{0,2}[@-~]|\x1bO.|\x1b[^\x1b\[O]|.", re.DOTALL)
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,12}[ -/]{0,2}|O)?\Z")
 _MOVES = {"\x1b[D": -1, "\x1b[C": 1, "\x1bOD": -1, "\x1bOC": 1}
 _UP, _DOWN = frozenset({"\x1b[A", "\x1bOA"}), frozenset({"\x1b[B", "\x1bOB"})
 _BEGIN, _END = frozenset({"\x01", "\x1b[H", "\x1bOH", "\x1b[1~"}), frozenset({"\x05", "\x1b[F", "\x1bOF", "\x1b[4~"})
@@ -36,7 +37,7 @@ class LineEditor:
         """Take what was typed; the lines that were submitted by it, without those that are blank."""
         typed, self._rest = self._rest + typed, ""
         unfinished = _UNFINISHED.search(typed)
-        if unfinished and len(typed) - unfinished.start() < 16:
+        if unfinished:
             typed, self._rest = typed[: unfinished.start()], typed[unfinished.start() :]
         lines = []
         for key in _KEY.findall(typed):

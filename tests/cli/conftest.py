@@ -1,0 +1,78 @@
+"""A server in a directory of its own, and the command run there as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from client.servers import DEADLINE_S, ServerProcess
+
+COMMAND = [sys.executable, "-m", "antiphon.cli"]
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Result]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The tests' own, without what would change the command's mind."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANTIPHON_", "COLUMNS"))}
+    return kept | {"TERM": "xterm-256color"} | more
+
+
+def run_in(directory: Path, *args: str, stdin: str = "", **env: str) -> Result:
+    done = subprocess.run(
+        [*COMMAND, *args],
+        cwd=directory,
+        input=stdin.encode(),
+        capture_output=True,
+        env=environment(**env),
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory in which the server of this file's tests was started."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def server(home: Path) -> Iterator[ServerProcess]:
+    running = ServerProcess(home / ".antiphon", "--drain-s", "0")
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def run(server: ServerProcess, home: Path) -> Run:
+    """`run("ls", "--json")`: the command, where the server was started."""
+    return lambda *args, **more: run_in(home, *args, **more)
+
+
+@pytest.fixture
+def run_alone(tmp_path: Path) -> Run:
+    """The command in an empty directory without an instance."""
+    return lambda *args, **more: run_in(tmp_path, *args, **more)

@@ -1,0 +1,233 @@
+"""`antiphon chat`: one answer, and conversations at a terminal."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antiphon.client import Client
+from client.servers import DEADLINE_S, Proxy, ServerProcess, script, wait_until
+
+from .conftest import COMMAND, Run, environment, run_in
+from .terminals import Terminal
+
+SLOW = script("/rate 20", "/tokens 4000")
+PROMPT = "› "
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[Client]:
+    with Client(server.url, server.token) as opened:
+        yield opened
+
+
+def said(client: Client, chat_id: str) -> list[str]:
+    messages = client.messages(chat_id)["messages"]
+    return ["".join(part.get("text", "") for part in message["content"]) for message in messages]
+
+
+# --- one answer -------------------------------------------------------------------------------------
+
+
+def test_a_piped_question_gets_its_answer_and_nothing_else(run: Run) -> None:
+    done = run("chat", "-", stdin="/say The **answer**\n")
+    assert done == (0, "The **answer**\n", "")
+    assert run("chat", stdin="/say again").out == "again\n"
+    assert run("chat", "/say by argument").out == "by argument\n"
+
+
+def test_an_answer_is_printed_without_escapes(run: Run) -> None:
+    assert run("chat", "/say a\x1b[31mb\x1b]0;t\x07c").out == "abc\n"
+
+
+def test_a_chat_can_be_gone_on_with(run: Run, client: Client) -> None:
+    first = run("chat", "/say one", "--json").json
+    assert (first["outcome"], first["text"]) == ("answered", "one")
+    second = run("chat", "/say two", "--chat", first["chat_id"][:18], "--json").json
+    assert second["chat_id"] == first["chat_id"]
+    assert second["turn_id"] > first["turn_id"]
+    assert said(client, first["chat_id"]) == ["/say one", "one", "/say two", "two"]
+
+
+def test_an_answer_waits_for_the_turn_before_it(run: Run, client: Client) -> None:
+    chat_id = client.create_chat(script("/rate 200", "/tokens 60"))["id"]
+    done = run("chat", "/say after", "--chat", chat_id, "--json").json
+    assert done["text"] == "after"
+    assert said(client, chat_id)[-2:] == ["/say after", "after"]
+
+
+def test_a_failed_turn_is_a_failure(run: Run) -> None:
+    done = run("chat", "/fail auth")
+    assert (done.code, done.out) == (1, "")
+    assert "failed" in done.err
+    assert run("chat", "/fail auth", "--json").json["outcome"] == "failed"
+
+
+def test_what_was_retried_is_printed_once(run: Run) -> None:
+    done = run("chat", script("/say begun ", "/fail overloaded 1", "/say ended"))
+    assert (done.code, done.out) == (0, "begun ended\n")
+
+
+def test_nothing_to_say_is_a_usage_error(run: Run) -> None:
+    assert run("chat", "-", stdin=" \n").code == 2
+
+
+def test_ctrl_c_stops_the_turn_and_keeps_what_was_said(server: ServerProcess, home: Path, client: Client) -> None:
+    command = [*COMMAND, "chat", SLOW, "--title", "stop me"]
+    process = subprocess.Popen(
+        command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+    )
+    chats = wait_until(lambda: client.chats(title="stop me")["chats"])
+    for event in client.watch(chats[0]["id"], after="0"):
+        if getattr(event, "to", 0) > 6:
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert out.startswith("w1 w2 ")
+    assert "interrupted" in err
+    assert client.chat(chats[0]["id"])["status"] == "waiting"
+
+
+# --- without an instance ----------------------------------------------------------------------------
+
+
+def test_without_an_instance_one_is_started_and_its_chats_are_kept(run_alone: Run, tmp_path: Path) -> None:
+    first = run_alone("chat", "/say one", "--json")
+    assert (first.code, first.json["text"], first.err) == (0, "one", "")
+    assert not (tmp_path / ".antiphon" / "instance.json").exists()
+    assert run_alone("chat", "/say two", "--chat", "last").out == "two\n"
+    assert run_alone("ls").code == 3
+    server = ServerProcess(tmp_path / ".antiphon")
+    try:
+        shown = run_alone("show", "last", "--json").json
+        assert shown["chat"]["id"] == first.json["chat_id"]
+        assert len(shown["messages"]) == 4
+    finally:
+        server.stop()
+
+
+def test_but_not_for_a_foreign_address(run_alone: Run) -> None:
+    assert run_alone("chat", "hello", "--url", "http://127.0.0.1:1", ANTIPHON_TOKEN="x").code == 3
+
+
+# --- at a terminal ----------------------------------------------------------------------------------
+
+
+def test_a_conversation_at_a_terminal(home: Path, client: Client, server: ServerProcess) -> None:
+    with Terminal(home, "chat", "--title", "talk one") as terminal:
+        terminal.wait_for(PROMPT)
+        terminal.type("/say Grüße **mit** \x7f🎶\r")
+        terminal.wait_for("› /say Grüße **mit**🎶")
+        terminal.wait_for("Grüße mit🎶")
+        terminal.type("/say second\r")
+        terminal.wait_for("second")
+        terminal.type("\x04")
+        assert terminal.wait_end() == 0
+        assert "\x1b[?2004l" in terminal.raw.decode()
+    chat = client.chats(title="talk one")["chats"][0]
+    assert said(client, chat["id"]) == ["/say Grüße **mit**🎶", "Grüße **mit**🎶", "/say second", "second"]
+
+
+def test_ctrl_c_stops_the_answer_and_what_was_typed_meanwhile_is_next(
+    home: Path, client: Client, server: ServerProcess
+) -> None:
+    with Terminal(home, "chat", "--title", "talk two") as terminal:
+        terminal.wait_for(PROMPT)
+        terminal.type("\x1b[200~/rate 20\n/tokens 4000\x1b[201~\r")
+        terminal.wait_for("w5 ")
+        terminal.type("/say typed while busy\r")
+        terminal.wait_for("waits: /say typed while busy")
+        terminal.type("\x03")
+        terminal.wait_for("(interrupted)")
+        terminal.wait_for("› /say typed while busy")
+        terminal.wait_for("typed while busy\n")
+        chat_id = client.chats(title="talk two")["chats"][0]["id"]
+        wait_until(lambda: client.chat(chat_id)["status"] == "waiting")
+        terminal.wait_for(PROMPT)
+        terminal.type("\x03")
+        assert terminal.wait_end() == 0
+    texts = said(client, chat_id)
+    assert texts[1].startswith("w1 w2 w3 w4 w5 ")
+    assert texts[2:] == ["/say typed while busy", "typed while busy"]
+
+
+def test_a_second_ctrl_c_leaves_without_waiting_for_the_end_of_the_turn(
+    home: Path, client: Client, server: ServerProcess
+) -> None:
+    with (
+        Proxy(server.port) as proxy,
+        Terminal(home, "chat", "--title", "talk three", "--url", proxy.url, ANTIPHON_TOKEN=server.token) as terminal,
+    ):
+        terminal.wait_for(PROMPT)
+        terminal.type("\x1b[200~/rate 20\n/stall 3600\x1b[201~\r")
+        terminal.wait_for("waiting for the model")
+        chat_id = wait_until(lambda: client.chats(title="talk three")["chats"])[0]["id"]
+        proxy.holds_back = True
+        terminal.type("\x03")
+        wait_until(lambda: client.chat(chat_id)["status"] == "waiting")
+        assert terminal.process.poll() is None
+        terminal.type("\x03")
+        assert terminal.wait_end() == 0
+
+
+def test_leaving_does_not_stop_the_turn(home: Path, client: Client, server: ServerProcess) -> None:
+    with Terminal(home, "chat", "--title", "talk four") as terminal:
+        terminal.wait_for(PROMPT)
+        terminal.type("\x1b[200~/rate 20\n/tokens 4000\x1b[201~\r")
+        terminal.wait_for("w3 ")
+        terminal.type("\x04")
+        assert terminal.wait_end() == 0
+    chat = client.chats(title="talk four")["chats"][0]
+    assert chat["status"] == "running"
+    client.interrupt(chat["id"], 2)
+
+
+def test_a_conversation_shows_what_was_said_before_and_what_others_say(
+    home: Path, client: Client, server: ServerProcess
+) -> None:
+    chat_id = client.create_chat("/say before")["id"]
+    list(client.watch(chat_id, until_idle=True))
+    with Terminal(home, "chat", "--chat", chat_id) as terminal:
+        terminal.wait_for("› /say before")
+        terminal.wait_for("before\n")
+        terminal.wait_for(PROMPT)
+        client.send(chat_id, "/say from elsewhere")
+        terminal.wait_for("› /say from elsewhere")
+        terminal.wait_for("from elsewhere")
+        client.delete_chat(chat_id)
+        assert terminal.wait_end() == 0
+
+
+def test_a_failure_is_told_and_the_conversation_goes_on(home: Path, server: ServerProcess) -> None:
+    with Terminal(home, "chat") as terminal:
+        terminal.wait_for(PROMPT)
+        terminal.type("/fail auth\r")
+        terminal.wait_for("The turn failed: ")
+        terminal.type("/say fine\r")
+        terminal.wait_for("› /say fine")
+        terminal.wait_for("fine")
+        terminal.type("\x04")
+        assert terminal.wait_end() == 0
+
+
+def test_without_an_instance_a_conversation_starts_one_that_others_find(tmp_path: Path) -> None:
+    with Terminal(tmp_path, "chat") as terminal:
+        terminal.wait_for(PROMPT)
+        terminal.type("/say Hello\r")
+        terminal.wait_for("Hello\n")
+        assert "waiting" in run_in(tmp_path, "ls").out
+        terminal.type("\x03")
+        assert terminal.wait_end() == 0
+    assert run_in(tmp_path, "ls").code == 3
+
+
+def test_one_answer_at_a_terminal_is_markdown(home: Path, server: ServerProcess) -> None:
+    with Terminal(home, "chat", "/say Some **bold** words") as terminal:
+        assert terminal.wait_end() == 0
+        assert "Some bold words" in terminal.text
+        assert "\x1b[1mbold" in terminal.raw.decode()

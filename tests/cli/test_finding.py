@@ -1,0 +1,78 @@
+"""Which instance a command means, and that there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from antiphon.lockfile import INSTANCE_NAME, read_instance_file
+from client.servers import ServerProcess, free_port
+
+from .conftest import Run, run_in
+
+CLIENT_VERBS = [
+    "ls",
+    "show last",
+    "send last x",
+    "tail last",
+    "interrupt last",
+    "queue last",
+    "token list",
+    "token create --owner x",
+    "token revoke x",
+]
+
+
+@pytest.mark.parametrize("words", CLIENT_VERBS)
+def test_without_an_instance_every_command_says_how_to_start_one(run_alone: Run, words: str) -> None:
+    done = run_alone(*words.split())
+    assert (done.code, done.out) == (3, "")
+    assert "no instance runs on .antiphon; start one with `antiphon serve`" in done.err
+
+
+def test_as_json_too(run_alone: Run) -> None:
+    done = run_alone("ls", "--json")
+    assert (done.code, done.err) == (3, "")
+    assert done.json["error"]["code"] == "unavailable"
+
+
+def test_the_instance_of_the_current_directory_is_meant(run: Run, server: ServerProcess) -> None:
+    assert run("ls").code == 0
+
+
+def test_or_that_of_data(run_alone: Run, server: ServerProcess) -> None:
+    assert run_alone("ls", "--data", str(server.data)).code == 0
+    assert run_alone("ls", "--data", "elsewhere").err.endswith("start one with `antiphon serve --data elsewhere`.\n")
+
+
+def test_or_that_at_url_with_the_token_of_the_environment(run_alone: Run, server: ServerProcess) -> None:
+    assert run_alone("ls", "--url", server.url, ANTIPHON_TOKEN=server.token).code == 0
+    assert run_alone("ls", "--url", server.url, ANTIPHON_TOKEN="wrong").code == 1
+    assert run_alone("ls", "--url", server.url).code == 2
+    assert run_alone("ls", "--url", server.url, "--data", ".", ANTIPHON_TOKEN="x").code == 2
+    assert run_alone("ls", "--url", "nowhere", ANTIPHON_TOKEN="x").code == 1
+    nobody = run_alone("send", "last", "x", "--url", f"http://127.0.0.1:{free_port()}", ANTIPHON_TOKEN="x")
+    assert nobody.code == 3
+
+
+def test_an_instance_that_was_killed_counts_as_none(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / ".antiphon")
+    server.kill()
+    assert (server.data / INSTANCE_NAME).exists()
+    done = run_in(tmp_path, "ls")
+    assert done.code == 3
+    assert "does not answer" in done.err
+    assert "antiphon serve" in done.err
+
+
+def test_another_instance_at_its_address_counts_as_none(tmp_path: Path, server: ServerProcess) -> None:
+    found = read_instance_file(server.data)
+    assert found is not None
+    stale = msgspec.structs.replace(found, instance_id="00000000-0000-4000-8000-000000000000")
+    (tmp_path / ".antiphon").mkdir()
+    (tmp_path / ".antiphon" / INSTANCE_NAME).write_bytes(msgspec.json.encode(stale))
+    done = run_in(tmp_path, "ls")
+    assert done.code == 3
+    assert "another one is at its address" in done.err

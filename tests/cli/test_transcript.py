@@ -1,0 +1,118 @@
+"""What of a chat is printed, and when: every word of an answer once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.cli.event_text import EventText
+from antiphon.cli.transcript import Kind, Piece, Transcript
+from antiphon.core.events import Bye, Delta, FactEvent
+from antiphon.core.parts import Reasoning, Text, ToolCallOpened
+
+
+class Story:
+    """Makes events with the next numbers."""
+
+    def __init__(self) -> None:
+        self.transcript = Transcript()
+        self.seq = 0
+        self.draft = 0
+        self.position = 0
+
+    def fact(self, kind: str, *, opens: bool = True, status: str = "running", **data: Any) -> list[Piece]:
+        self.seq += 1
+        if opens:
+            self.draft, self.position = self.seq, 0
+        return self.transcript.take(
+            FactEvent(type=kind, seq=self.seq, at="", status=status, draft=self.draft, data=data)
+        )
+
+    def message(self, role: str, *content: dict[str, Any]) -> list[Piece]:
+        message = {"id": self.seq + 1, "role": role, "content": list(content), "turn_id": 2}
+        return self.fact("message_appended", message=message)
+
+    def delta(self, part: Any, index: int = 0) -> list[Piece]:
+        start, self.position = self.position, self.position + len(getattr(part, "text", " "))
+        delta = Delta(draft=self.draft, from_=start, to=self.position, part_index=index, part=part)
+        return self.transcript.take(delta)
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+@pytest.fixture
+def story() -> Story:
+    told = Story()
+    told.fact("chat_created", title="")
+    told.message("user", text("question"))
+    told.fact("attempt_started", instance_id="")
+    return told
+
+
+def test_finished_blocks_are_printed_and_the_message_brings_the_rest(story: Story) -> None:
+    story.delta(Text("one\n\ntw"))
+    assert story.transcript.advance() == [Piece(Kind.ANSWER, "one\n\n")]
+    assert story.transcript.tail == "tw"
+    assert story.transcript.advance() == []
+    assert story.message("assistant", text("one\n\ntwo")) == [Piece(Kind.ANSWER, "two")]
+    assert story.transcript.tail == ""
+
+
+def test_what_was_printed_of_a_draft_that_is_dropped_is_called_so(story: Story) -> None:
+    story.delta(Text("one\n\ntwo"))
+    story.transcript.advance()
+    pieces = story.fact("retry_scheduled", delay_ms=1500, error="too \x1b[1mbusy", tries=1)
+    assert [kind for kind, _ in pieces] == [Kind.NOTE, Kind.NOTE]
+    assert "dropped" in pieces[0].text
+    assert pieces[1].text == "(too busy; trying again in 1.5 s)"
+    assert story.message("assistant", text("one\n\ntwo")) == [Piece(Kind.ANSWER, "one\n\ntwo")]
+
+
+def test_a_message_that_is_not_what_was_printed_is_printed_whole(story: Story) -> None:
+    story.delta(Text("one\n\ntwo"))
+    story.transcript.advance()
+    pieces = story.message("assistant", text("other"))
+    assert pieces[-1] == Piece(Kind.ANSWER, "other")
+    assert pieces[0].kind is Kind.NOTE
+
+
+def test_calls_results_and_endings_are_told(story: Story) -> None:
+    story.delta(Reasoning("hm"))
+    assert story.transcript.activity == "thinking"
+    story.delta(ToolCallOpened("c1", "a\x1b[1mdd"), 1)
+    assert story.transcript.activity == "calling add"
+    call = {"type": "tool-call", "tool_call_id": "c1", "tool_name": "add", "args": {"a": 1}}
+    assert story.message("assistant", call) == [Piece(Kind.NOTE, '  add({"a": 1})')]
+    result = {"type": "tool-result", "tool_call_id": "c1", "tool_name": "add", "result": "two\nlines"}
+    assert story.message("tool", result) == [Piece(Kind.NOTE, "  → two lines")]
+    failed = story.fact("turn_ended", turn_id=2, outcome="failed", error={"message": "no\x07"}, status="error")
+    assert failed == [Piece(Kind.ERROR, "The turn failed: no")]
+
+
+@given(st.text(st.sampled_from("ab \n`-"), max_size=80), st.lists(st.integers(1, 9), max_size=20))
+def test_every_word_is_printed_once_however_it_comes(words: str, sizes: list[int]) -> None:
+    story = Story()
+    story.fact("attempt_started", instance_id="")
+    printed, rest = "", words
+    for size in sizes:
+        piece, rest = rest[:size], rest[size:]
+        if piece:
+            story.delta(Text(piece))
+        printed += "".join(text for _, text in story.transcript.advance())
+    printed += "".join(text for _, text in story.message("assistant", text(words)))
+    assert printed.split() == words.split()
+
+
+def test_lines_of_facts_and_words_of_drafts_do_not_run_into_each_other() -> None:
+    told = EventText()
+    fact = FactEvent(
+        type="title_changed", seq=9, at="", status="running", draft=2, data={"title": "x", "by": "person"}
+    )
+    delta = Delta(draft=2, from_=0, to=2, part_index=0, part=Text("ab"))
+    shown = [told.text(event) for event in (delta, delta, fact, Bye(reason="idle"))]
+    assert "".join(shown) == "abab\n    9  title_changed            title=x by=person\n(the stream has ended: idle)\n"
