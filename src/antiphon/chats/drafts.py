@@ -35,7 +35,7 @@ class LiveDrafts:
 
     def touch(self, chat_id: str) -> None:
         """Tell the listeners that the draft has grown."""
-        for listener in self._listeners.get(chat_id, ()):
+        for listener in tuple(self._listeners.get(chat_id, ())):
             listener()
 
     def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:

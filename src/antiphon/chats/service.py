@@ -103,6 +103,8 @@ class Service:
         line = self._lines.get(chat_id)
         if not line.is_loaded:
             chat = await self.store.load(chat_id)
+            if chat is None:
+                return None  # another process may create it at any time
             if not line.is_loaded:
                 line.know(chat)
         return line.chat
