@@ -113,7 +113,7 @@ class Attempt:
         self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self._pending: set[asyncio.Task[Done]] = set()
         self._call_lock = asyncio.Lock()
-        self._call_ids: set[str] = set()
+        self._call_ids: set[str] | None = None
         self._begun: set[str] = set()
         self._turn: Turn | None = None
 
@@ -129,7 +129,6 @@ class Attempt:
         stop_listening = self._env.bus.subscribe(stream_channel(self.chat_id), self._on_hint)
         try:
             self.history = await self._env.histories.take(self.chat_id, self.chat.seq)
-            self._call_ids = self.history.call_ids()
             await self._run_until_stopped()
             self._env.histories.keep(self.chat_id, self.history)
         finally:
@@ -240,10 +239,13 @@ class Attempt:
         self._env.drafts.touch(self.chat_id)
 
     def _unique(self, tool_call_id: str) -> str:
-        name, count = tool_call_id or f"call_{self.number}", 1
+        if self._call_ids is None:
+            self._call_ids = self.history.call_ids()
+        first = tool_call_id or f"call_{self.number}"
+        name, count = first, 1
         while name in self._call_ids:
             count += 1
-            name = f"{tool_call_id or f'call_{self.number}'}#{count}"
+            name = f"{first}#{count}"
         self._call_ids.add(name)
         return name
 
@@ -328,7 +330,7 @@ class Attempt:
     async def commit_calls(self, calls: tuple[ToolCall, ...]) -> tuple[ToolResult, ...]:
         async with self._call_lock:
             for call in calls:
-                self._write(ToolCallOpened(call.id or f"call_{self.number}_{len(self._call_ids)}", call.name))
+                self._write(ToolCallOpened(call.id, call.name))
                 self._write(ToolCallArgs(msgspec.json.encode(call.args).decode()))
             parts = [part for part in self._draft.content() if isinstance(part, ToolCallPart)]
             await self._commit(tuple(self._opened(part) for part in parts))

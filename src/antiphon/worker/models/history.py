@@ -23,11 +23,20 @@ def since_last_user(messages: Sequence[Message]) -> Sequence[Message]:
     return ()
 
 
+def turn_messages(request: ModelRequest) -> Sequence[Message]:
+    """The messages of the turn. Its id is its first message's, and ids only grow: found from the end."""
+    start = len(request.messages)
+    while start and request.messages[start - 1].id >= request.turn_id:
+        start -= 1
+    return request.messages[start:]
+
+
 def turn_call_count(request: ModelRequest) -> int:
-    """How many tool calls the turn has made. A turn's id is its first message's, and ids only grow."""
-    return sum(1 for _ in iter_calls([message for message in request.messages if message.id >= request.turn_id]))
+    """How many tool calls the turn has made."""
+    return sum(1 for _ in iter_calls(turn_messages(request)))
 
 
 def word_count(request: ModelRequest) -> int:
-    """A rough measure of the request's size, for a model without a tokenizer."""
-    return len(request.system.split()) + sum(len(text_of(message.content).split()) for message in request.messages)
+    """A rough measure of what the turn asks, for a model without a tokenizer."""
+    words = sum(len(text_of(message.content).split()) for message in turn_messages(request))
+    return len(request.system.split()) + words
