@@ -61,6 +61,7 @@ class Instance:
         self.background: asyncio.Task[None] = asyncio.get_running_loop().create_task(asyncio.sleep(0))
         self.started_at = store.clock.now_us()
         self._models: dict[str, Model] = {}
+        self._default_model = _default_model(agent, options)
         self.service = Service(store=store, bus=bus, ids=ids)
         self.drafts = LiveDrafts()
         self.watch = Watch(service=self.service, bus=bus, drafts=self.drafts, watchers_max=options.watchers_max)
@@ -128,14 +129,15 @@ class Instance:
             limits=Limits(),
             random=random.Random(),
             config=self.options.config,
-            default_model=(agent.model if isinstance(agent, Agent) and isinstance(agent.model, str) else "")
-            or self.options.model,
+            default_model=self._default_model or self.options.model,
         )
 
     # --- its life
 
     async def start(self) -> None:
-        """Owners and tokens, and what an earlier process left."""
+        """Owners, what an earlier process left, and a look whether the default model can be made."""
+        if self._default_model is not None:
+            self.model(self._default_model)
         self.owner_id = await self.store.create_owner("admin", is_admin=True)
         await self.count_owners()
         lost = await self.recovery.take_over()
@@ -242,6 +244,13 @@ async def open_instance(
             await asyncio.wait({background})
             if not background.cancelled() and background.exception() is not None:
                 log.error("background_failed", exc_info=background.exception())
+
+
+def _default_model(agent: Any, options: Options) -> str | None:
+    """The model the built-in agent takes where a chat names none; None where there is nothing to be made."""
+    if not isinstance(agent, Agent) or not isinstance(agent.model, str):
+        return None
+    return agent.model or options.model
 
 
 def _memory_store(clock: Clock) -> Store:

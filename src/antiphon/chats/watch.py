@@ -144,13 +144,13 @@ class Watcher(Waiting):
             self.seq, self.position = batch.seq, batch.position
             self._ping_due = False
             if batch.frames[-1].type == "chat_deleted":
-                self.end("deleted")
+                self._bye = bye_frame("deleted")  # said next; nobody is woken from inside a take
             return batch
         if not self._is_caught_up:
             self._is_caught_up = True
             return Batch([caught_up_frame(self.seq, self.position)], self.seq, self.position)
         if self._until_idle and self.reader.is_resting(self.seq):
-            self.end("idle")
+            self._bye = bye_frame("idle")
             return self._take_bye()
         if self._ping_due:
             self._ping_due = False
