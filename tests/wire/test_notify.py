@@ -34,7 +34,9 @@ HANDLERS = [
     (handle_chat_event, ChatEvent, "chat event"),
     (handle_inbox_notification_event, InboxNotificationEvent, "inbox notification event"),
 ]
-each_handler = pytest.mark.parametrize(("wrap", "kind", "name"), HANDLERS, ids=lambda value: str(value))
+each_handler = pytest.mark.parametrize(
+    ("wrap", "kind", "name"), HANDLERS, ids=lambda value: getattr(value, "__name__", str(value))
+)
 
 
 class Subscriber:
