@@ -28,7 +28,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 async def ask(request: Request) -> JSONResponse:
     """Start a chat from the app's own code, and wait for its answer."""
-    started = await antiphon.chats.create(chat_id=antiphon.ids.uuid(), content=request.query_params["q"])
+    started = await antiphon.chats.create(content=request.query_params["q"])
     async with antiphon.watch.open_watcher(started.chat_id, None, until_idle=True) as watcher:
         while not watcher.is_over:
             await watcher.take()

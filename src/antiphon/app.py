@@ -29,14 +29,13 @@ from antiphon.edge.http import HttpDoor
 from antiphon.lockfile import LockFile, claim_data
 from antiphon.observe import METRICS
 from antiphon.ports import Bus, Clock, Ids, Model, Store
+from antiphon.stalls import BEAT_S, StallWatch
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.worker.agent import Agent, as_agent, load_agent
 from antiphon.worker.attempt import Environment, Limits
 from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
 from antiphon.worker.models.registry import make_model
-
-STALL_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +81,7 @@ class Instance:
         self.is_ready = False
         self.is_draining = False
         self.is_stopping = False
-        self.stalled_at = 0.0
+        self._stalls: StallWatch | None = None
 
     @property
     def chats(self) -> OwnedChats:
@@ -104,7 +103,7 @@ class Instance:
         ):
             if error:
                 found.append(f"{name}: {error}")
-        if self.stalled_at and asyncio.get_running_loop().time() - self.stalled_at < 5:
+        if self._stalls is not None and self._stalls.was_stalled_lately:
             found.append("the event loop stood still")
         return found
 
@@ -172,16 +171,11 @@ class Instance:
                     await self.store.check()
 
     async def _watch_loop(self) -> None:
-        """Notice when the event loop stood still."""
-        loop = asyncio.get_running_loop()
-        while True:
-            before = loop.time()
-            await asyncio.sleep(0.25)
-            late_s = loop.time() - before - 0.25
-            if late_s > STALL_S:
-                METRICS.stalls.inc()
-                self.stalled_at = loop.time()
-                log.warning("loop_stalled", seconds=round(late_s, 2))
+        """Beat for the thread that notices when the event loop stands still."""
+        with StallWatch() as self._stalls:
+            while True:
+                self._stalls.beat()
+                await asyncio.sleep(BEAT_S)
 
     async def stop(self) -> None:
         """Drain, say good-bye to the watchers. Doors close after this."""

@@ -258,7 +258,9 @@ class Store(Protocol):
         """Running chats that nobody holds and whose `retrying_at` has come, the longest waiting first."""
         ...
 
-    async def due(self, *, limit: int) -> tuple[Due, ...]: ...
+    async def due(self, *, limit: int) -> tuple[Due, ...]:
+        """What is due now: at most `limit` leases that have ended, and as many chats with a stop or a deadline."""
+        ...
 
     async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
         """Extend the leases of these (chat_id, attempt) that still hold; the status of each that does."""

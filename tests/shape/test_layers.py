@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("wire",),
     ("ports",),
-    ("chats", "store", "bus", "client", "lockfile"),
+    ("chats", "store", "bus", "client", "lockfile", "stalls"),
     ("edge", "worker"),
     ("app",),
     ("serve",),

@@ -6,6 +6,7 @@ A chat of another owner is `NotFound`, just like one that does not exist.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,16 +57,15 @@ class OwnedChats:
     async def create(
         self,
         *,
-        chat_id: str,
+        chat_id: str | None = None,
         content: Content | None = None,
         title: str = "",
         model: str = "",
         system: str = "",
         labels: dict[str, str] | None = None,
-        is_named: bool = True,
     ) -> Done:
-        """Create a chat; with content its first turn starts. `is_named`: the id is the client's, a repeat is
-        answered and another body a conflict."""
+        """Create a chat; with content its first turn starts. With a `chat_id` (a UUID of the caller's) a repeat is
+        given the first answer, and another body is a conflict."""
         title, model, labels = clean_title(title), clean_model(model), clean_labels(labels or {})
         body = make_content(content) if content is not None else b""
         command = c.CreateChat(
@@ -78,8 +78,8 @@ class OwnedChats:
             labels=labels,
         )
         digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id)
-        request = Request(client_id="", body_hash=digest) if is_named else None
-        return await self._service.execute(chat_id, command, request=request)
+        request = Request(client_id="", body_hash=digest) if chat_id else None
+        return await self._service.execute(chat_id or str(uuid.uuid4()), command, request=request)
 
     async def get(self, chat_id: str) -> Chat:
         chat = await self._service.chat(chat_id)

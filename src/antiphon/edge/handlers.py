@@ -36,16 +36,14 @@ def _chats(call: Call) -> OwnedChats:
 
 async def create_chat(call: Call) -> Response:
     body: s.CreateChatBody = call.body
-    chat_id = body.id.lower() if body.id else call.instance.ids.uuid()
     crash_point("create-before-append")
     done = await _chats(call).create(
-        chat_id=chat_id,
+        chat_id=body.id.lower() if body.id else None,
         content=body.content,
         title=body.title,
         model=body.model,
         system=body.system,
         labels=body.labels,
-        is_named=body.id is not None,
     )
     crash_point("before-answer")
     return JsonAnswer(chat_json(done.chat_id, done.chat), 201)

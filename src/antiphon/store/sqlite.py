@@ -315,11 +315,10 @@ class SqliteStore:
         return tuple(row[0] for row in rows)
 
     async def due(self, *, limit: int) -> tuple[Due, ...]:
-        now = self.clock.now_us()
-        ended = await self._rows("leases_ended", now, limit)
-        overdue = await self._rows("chats_due", now, limit)
-        leases = [Due(chat_id=row[0], attempt=row[1], why="lease") for row in ended]
-        return (*leases, *(due_of(row[0], chat_of(row[1])) for row in overdue))
+        return tuple(
+            Due(chat_id=chat_id, attempt=attempt, why="lease") if state is None else due_of(chat_id, chat_of(state))
+            for chat_id, attempt, state in await self._rows("due", self.clock.now_us(), limit)
+        )
 
     async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
         return tuple((row[0], row[1]) for row in await self._rows("other_leases", instance_id))

@@ -143,11 +143,13 @@ ORDER BY updated_at DESC, chat_id DESC LIMIT ?8;
 -- name: claimable
 SELECT chat_id FROM chats WHERE claim_at IS NOT NULL AND claim_at <= ? ORDER BY claim_at LIMIT ?;
 
--- name: leases_ended
-SELECT chat_id, attempt FROM leases WHERE ends_at <= ? ORDER BY ends_at LIMIT ?;
-
--- name: chats_due
-SELECT chat_id, state FROM chats WHERE due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT ?;
+-- name: due
+-- Leases that have ended, and (with their state) chats at which someone must act though nobody asks. (now, limit)
+SELECT chat_id, attempt, NULL FROM (SELECT chat_id, attempt FROM leases WHERE ends_at <= ?1 ORDER BY ends_at LIMIT ?2)
+UNION ALL
+SELECT chat_id, 0, state FROM (
+  SELECT chat_id, state FROM chats WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2
+);
 
 -- name: changed
 SELECT chat_id, seq, changed FROM chats WHERE changed > ? ORDER BY changed LIMIT 10000;
