@@ -1,0 +1,334 @@
+"""Plants one bug at a time and asks the tests: every mutant must be killed.
+
+Run it: ./dev exec python scripts/mutants.py [NAME …]   (all take some minutes; two run at a time)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LIMIT_S = 240
+
+CORE = ("tests/core",)
+QUICK_CORE = ("tests/core/test_decide_people.py", "tests/core/test_decide_workers.py", "tests/core/test_walk.py")
+SERVICE = ("tests/chats",)
+STORE = ("tests/store", "tests/chats")
+WATCH = ("tests/edge/test_stream.py", "tests/client", "tests/system/test_hints.py")
+WORKER = ("tests/worker", "tests/system/test_interrupts.py")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`old` becomes `new` (once) in `file`; one of `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTANTS = (
+    # --- core
+    Mutant(
+        "no fence",
+        "core/workers.py",
+        "    if not command.attempt or chat.attempt != command.attempt or chat.draft != command.draft:\n",
+        "    if chat.attempt < 0:\n",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "fence by 'a newer attempt exists'",
+        "core/workers.py",
+        "    if not command.attempt or chat.attempt != command.attempt or chat.draft != command.draft:\n",
+        "    if command.attempt < chat.attempt:\n",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "commits do not name their draft",
+        "core/workers.py",
+        "or chat.attempt != command.attempt or chat.draft != command.draft:\n",
+        "or chat.attempt != command.attempt:\n",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "tool results without a fence",
+        "core/workers.py",
+        "    if not command.attempt or chat.attempt != command.attempt:\n        raise StaleAttempt(command.attempt)\n    call",
+        "    call",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "a commit is taken while interrupting",
+        "core/workers.py",
+        '    if chat.status is not Status.RUNNING:\n        raise NotAllowedNow(chat.status, "the turn is being '
+        'interrupted")\n    if chat.calls:',
+        "    if chat.calls:",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "an interrupt hits whatever turn is current",
+        "core/people.py",
+        "    if not command.turn_id or story.chat.turn_id != command.turn_id:\n        return\n",
+        "",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "the queue's head is lost at the end of a turn",
+        "core/story.py",
+        "        elif self.chat.queue:\n            self.deliver(self.chat.queue[0])\n",
+        "        elif len(self.chat.queue) > 1:\n            self.deliver(self.chat.queue[1])\n",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "steering is forgotten by the last commit",
+        "core/workers.py",
+        "    if story.chat.steering:\n        story.deliver_steering()\n    elif command.is_last:",
+        "    if command.is_last:",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "a turn's end says waiting before the next message",
+        "core/transitions.py",
+        "        follows = fact.outcome is Outcome.REPLACED or chat.waits\n",
+        "        follows = fact.outcome is Outcome.REPLACED\n",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "a retry goes on in the same draft",
+        "core/facts.py",
+        "        AttemptLost,\n        RetryScheduled,\n        ActionRequired,",
+        "        AttemptLost,\n        ActionRequired,",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "the newest interrupting message overtakes the earlier ones",
+        "core/evolve.py",
+        "    split = sum(other.is_promoted for other in queue)\n",
+        "    split = 0\n",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "a lost call is run again",
+        "core/workers.py",
+        "if call.state is CallState.BEGUN and not call.is_idempotent]",
+        "if call.state is CallState.AWAITING and not call.is_idempotent]",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "an expiry does nothing while interrupting",
+        "core/workers.py",
+        '    if chat.status is Status.INTERRUPTING:\n        _finish(story, partial, calls_are="unknown")\n        return\n',
+        "    if chat.status is Status.INTERRUPTING:\n        return\n",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "an edit leaves the attempt holding the chat",
+        "core/people.py",
+        "    if not chat.is_idle:\n        story.end_turn(Outcome.REPLACED)\n",
+        "",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "a second promote interrupts again",
+        "core/people.py",
+        "    elif not was_promoted:\n        _interrupt_turn",
+        "    else:\n        _interrupt_turn",
+        QUICK_CORE,
+    ),
+    Mutant(
+        "positions count bytes",
+        "core/parts.py",
+        "        return len(part.text)\n",
+        "        return len(part.text.encode())\n",
+        ("tests/core/test_draft.py",),
+    ),
+    # --- service
+    Mutant(
+        "receipts are not looked at when a rule refuses",
+        "chats/service.py",
+        "        if job.request is None or not await self._answer_repeat(line, job):\n            _fail([job], error)",
+        "        _fail([job], error)",
+        SERVICE,
+    ),
+    Mutant(
+        "another body gets the first answer",
+        "chats/service.py",
+        "        if receipt.body_hash != job.request.body_hash:\n",
+        "        if receipt.body_hash == b'':\n",
+        SERVICE,
+    ),
+    Mutant(
+        "a lost answer is decided again",
+        "chats/service.py",
+        "        append = turn.make_append(",
+        "        append = turn.make_append_twice(",
+        SERVICE,
+    ),
+    Mutant(
+        "the lease does not follow the attempt",
+        "chats/service.py",
+        "            lease=self._lease(),\n",
+        "            lease=None,\n",
+        ("tests/chats", "tests/worker"),
+    ),
+    Mutant(
+        "refusals are judged on what is not durable",
+        "chats/service.py",
+        "            if not await self._take_one(job) and self.entries:\n",
+        "            if not await self._take_one(job) and not self.entries:\n",
+        SERVICE,
+    ),
+    # --- store
+    Mutant(
+        "no check of after_seq",
+        "store/sqlite.py",
+        "        if (row[0] if row else 0) != append.after_seq:\n",
+        "        if row is None and append.after_seq:\n",
+        STORE,
+    ),
+    Mutant(
+        "an append is not known by its id",
+        "store/sqlite.py",
+        "            return Appended.DONE if _is_written(connection, append) else Appended.CONFLICT\n",
+        "            return Appended.CONFLICT\n",
+        STORE,
+    ),
+    Mutant(
+        "expiry is not checked in the append",
+        "store/sqlite.py",
+        "            return Appended.LEASE_LIVE\n",
+        "            pass\n",
+        STORE,
+    ),
+    Mutant(
+        "a renewal needs no attempt",
+        "store/sql/sqlite.sql",
+        "UPDATE leases SET ends_at = ? WHERE chat_id = ? AND attempt = ? AND instance_id = ?\n",
+        "UPDATE leases SET ends_at = ? WHERE chat_id = ? AND attempt > -? AND instance_id = ?\n",
+        STORE,
+    ),
+    Mutant(
+        "drafts are flushed after their end",
+        "store/sql/sqlite.sql",
+        "WHERE EXISTS (SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0)\n",
+        "WHERE EXISTS (SELECT 1 FROM chats WHERE chat_id = ? AND draft >= ? - 1000 AND is_deleted = 0)\n",
+        STORE,
+    ),
+    Mutant(
+        "commits do not wait for the disk",
+        "store/sqlite.py",
+        'connection.pragma("synchronous", "full")',
+        'connection.pragma("synchronous", "off")',
+        STORE,
+    ),
+    # --- watch
+    Mutant(
+        "the cursor forgets the position at a fact of the side",
+        "chats/reader.py",
+        "            frames.append(Frame(seq, position, source.type, source.data))\n",
+        "            frames.append(Frame(seq, 0, source.type, source.data))\n",
+        WATCH,
+    ),
+    Mutant(
+        "the draft's rest is not told before its end",
+        "chats/reader.py",
+        "                    if held is not None and position < fact.upto:\n",
+        "                    if held is not None and position < 0:\n",
+        (*WATCH, "tests/system/test_interrupts.py"),
+    ),
+    Mutant(
+        "a position beyond the draft begins it again",
+        "chats/reader.py",
+        "        return [delta_frame(seq, delta) for delta in draft.read(position, position + BATCH_BYTES)]\n",
+        "        position = position if position <= draft.position else 0\n"
+        "        return [delta_frame(seq, delta) for delta in draft.read(position, position + BATCH_BYTES)]\n",
+        WATCH,
+    ),
+    Mutant(
+        "no poll: a lost hint is lost",
+        "chats/watch.py",
+        "            if reader is not None and reader.seq < seq:\n                await reader.pull()\n",
+        "",
+        WATCH,
+    ),
+    Mutant(
+        "a revoked token keeps its streams",
+        "chats/watch.py",
+        '            if watcher.token_id == token_id:\n                watcher.end("revoked")\n',
+        "            pass\n",
+        ("tests/edge",),
+    ),
+    Mutant(
+        "until=idle leaves in the middle of an append",
+        "chats/reader.py",
+        "return last is not None and last.seq == seq and not last.more and last.status in RESTS",
+        "return last is not None",
+        WATCH,
+    ),
+    # --- worker
+    Mutant(
+        "an interrupted turn keeps no partial",
+        "worker/attempt.py",
+        "            parts, dropped = self._draft.partial()\n",
+        "            parts, dropped = (), ()\n",
+        WORKER,
+    ),
+    Mutant(
+        "a stopped agent goes on writing",
+        "worker/attempt.py",
+        "        if not self._is_writing:\n            return\n        if isinstance(piece, str):",
+        "        if isinstance(piece, str):",
+        WORKER,
+    ),
+)
+
+
+def main(names: list[str]) -> int:
+    """Plant the mutants of these names (all by default); 1 if any survives."""
+    chosen = [mutant for mutant in MUTANTS if not names or any(name in mutant.name for name in names)]
+    with ThreadPoolExecutor(2) as pool:
+        survivors = [name for name in pool.map(_try, chosen) if name]
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants killed")
+    return 1 if survivors or not chosen else 0
+
+
+def _try(mutant: Mutant) -> str | None:
+    """The mutant's name if it survives."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("src", "tests", "examples", "scripts", "docs"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "dev"):
+            shutil.copy(ROOT / name, copy / name)
+        plant(copy / "src" / "antiphon" / mutant.file, mutant)
+        found = [test for test in mutant.tests if (ROOT / test).exists()]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *found]
+        env = {**os.environ, "PYTHONPATH": str(copy / "src")}
+        try:
+            done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=LIMIT_S)
+            is_killed = done.returncode == 1
+        except subprocess.TimeoutExpired:
+            is_killed = True  # it hangs: seen
+    print(f"{'killed  ' if is_killed else 'SURVIVES'} {mutant.name}", flush=True)
+    if not is_killed:
+        print(done.stdout[-2000:])
+    return None if is_killed else mutant.name
+
+
+def plant(path: Path, mutant: Mutant) -> None:
+    text = path.read_text()
+    assert text.count(mutant.old) >= 1, f"{mutant.name}: its place in {mutant.file} is gone"
+    path.write_text(text.replace(mutant.old, mutant.new, 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

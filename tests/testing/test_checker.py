@@ -1,0 +1,218 @@
+"""The checker bites: sound evidence passes, and each way of breaking a promise is named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon import ToolContext, open_instance, tool
+from antiphon.core.events import Delta, Event, FactEvent
+from antiphon.core.model import WhenBusy
+from antiphon.core.parts import Text
+from antiphon.testing.checker import check
+from antiphon.testing.evidence import Evidence, FinalChat, Interrupted, ModelCall, Sent, ToolRun, Watched
+from antiphon.wire.codec import encode
+from antiphon.wire.stream import chat_json, decode_event, message_json, new_message_json, queued_message_json
+
+pytestmark = pytest.mark.anyio
+
+RUNS: list[ToolRun] = []
+
+
+@tool
+def note(context: ToolContext) -> str:
+    """Note the run."""
+    RUNS.append(ToolRun(chat_id=context.chat_id, tool_call_id=context.tool_call_id))
+    return "noted"
+
+
+def as_json(value: Any) -> Any:
+    import msgspec
+
+    return msgspec.json.decode(encode(value))
+
+
+@pytest.fixture
+async def evidence(tmp_path: Path) -> Evidence:
+    """Two answered turns (one with a tool, one queued), and one that was stopped."""
+    RUNS.clear()
+    sent: list[Sent] = []
+    async with open_instance(tools=(note,), drain_s=0) as antiphon:
+        chat_id = (await antiphon.chats.create()).chat_id
+
+        async def send(name: str, text: str) -> int:
+            done = await antiphon.chats.send(chat_id, text, client_message_id=name, when_busy=WhenBusy.QUEUE)
+            answer = as_json(new_message_json(chat_id, done.entries[0]))
+            sent.append(Sent(chat_id=chat_id, client_message_id=name, text=text, status=201, answer=answer))
+            return done.entries[0].seq
+
+        async with antiphon.watch.open_watcher(chat_id, (0, 0), until_idle=True) as watcher:
+            await send("a", "/say c1t1 c1t2 \n/call note {}\n/say c2t1 ")
+            await send("b", "/rate 0\n/tokens 3")
+            events: list[tuple[Event, float]] = []
+            stopped = None
+            while not watcher.is_over:
+                for frame in (await watcher.take()).frames:
+                    cursor = "" if frame.seq is None else f"{frame.seq}.{frame.position}"
+                    event = decode_event(frame.data, cursor=cursor)
+                    events.append((event, time.monotonic()))
+                    if isinstance(event, FactEvent) and event.type == "turn_ended" and stopped is None:
+                        await send("c", "/stall 60")
+                        stopped = -1
+                    chat = antiphon.service.chat_nowait(chat_id)
+                    if stopped == -1 and chat is not None and chat.turn_id and not chat.queue:
+                        was, seq = await antiphon.chats.interrupt(chat_id, chat.turn_id)
+                        stopped = chat.turn_id
+                        stop = Interrupted(
+                            chat_id=chat_id, turn_id=stopped, was_interrupted=was, seq=seq, at=time.monotonic()
+                        )
+        page = await antiphon.chats.messages(chat_id)
+        final = FinalChat(
+            chat_id=chat_id,
+            chat=as_json(chat_json(chat_id, await antiphon.chats.get(chat_id))),
+            messages=[as_json(message_json(chat_id, entry)) for entry in page.messages],
+            queued_messages=[as_json(queued_message_json(chat_id, *item)) for item in page.queued],
+            log=[event for event, _ in events],
+        )
+    assert events[-1][0].type == "bye"
+    return Evidence(
+        sent=sent,
+        interrupted=[stop],
+        watched=[Watched(chat_id=chat_id, events=events[:-1])],
+        model_calls=[ModelCall(number=1, tokens=("c1t1 ", "c1t2 ")), ModelCall(number=2, tokens=("c2t1 ",))],
+        final=[final],
+        tool_runs=list(RUNS),
+    )
+
+
+async def test_sound_evidence_passes(evidence: Evidence) -> None:
+    assert check(evidence) == []
+
+
+def without_last_message(e: Evidence) -> Evidence:
+    final = e.final[0]
+    messages = [m for m in final.messages if m.get("client_message_id") != "b"]
+    return replace(e, final=[replace(final, messages=messages)])
+
+
+def message_twice(e: Evidence) -> Evidence:
+    final = e.final[0]
+    return replace(e, final=[replace(final, messages=[*final.messages, final.messages[0]])])
+
+
+def two_answers(e: Evidence) -> Evidence:
+    first = e.sent[0]
+    assert first.answer is not None
+    other = replace(first, answer={"message": {**first.answer["message"], "id": 99}, "seq": 99})
+    return replace(e, sent=[*e.sent, other])
+
+
+def fact_missing(e: Evidence) -> Evidence:
+    log = [event for event in e.final[0].log if not (isinstance(event, FactEvent) and event.seq == 3)]
+    return replace(e, final=[replace(e.final[0], log=log)])
+
+
+def other_state(e: Evidence) -> Evidence:
+    return replace(e, final=[replace(e.final[0], chat={**e.final[0].chat, "status": "running"})])
+
+
+def change_events(e: Evidence, change: Callable[[list[Event]], list[Event]]) -> Evidence:
+    watched = e.watched[0]
+    events = [(event, 0.0) for event in change([event for event, _ in watched.events])]
+    return replace(e, watched=[replace(watched, events=events)])
+
+
+def delta_missing(e: Evidence) -> Evidence:
+    def drop(events: list[Event]) -> list[Event]:
+        place = next(i for i, event in enumerate(events) if isinstance(event, Delta))
+        return events[:place] + events[place + 1 :]
+
+    return change_events(e, drop)
+
+
+def goes_back(e: Evidence) -> Evidence:
+    return change_events(e, lambda events: [*events, events[1]])
+
+
+def other_text(e: Evidence) -> Evidence:
+    def change(events: list[Event]) -> list[Event]:
+        return [
+            replace(event, part=Text("X" * len(event.part.text)))
+            if isinstance(event, Delta) and isinstance(event.part, Text)
+            else event
+            for event in events
+        ]
+
+    return change_events(e, change)
+
+
+def other_call(e: Evidence) -> Evidence:
+    return replace(e, model_calls=[ModelCall(number=1, tokens=("c1t1 ", "c1t9 "))])
+
+
+def stops_early(e: Evidence) -> Evidence:
+    return change_events(e, lambda events: events[:-2])
+
+
+def two_attempts(e: Evidence) -> Evidence:
+    log = [
+        replace(event, type="attempt_started", data={"instance_id": "i"})
+        if isinstance(event, FactEvent) and event.type == "message_queued"
+        else event
+        for event in e.final[0].log
+    ]
+    return replace(e, final=[replace(e.final[0], log=log)])
+
+
+def result_missing(e: Evidence) -> Evidence:
+    final = e.final[0]
+    return replace(e, final=[replace(final, messages=[m for m in final.messages if m["role"] != "tool"])])
+
+
+def tool_twice(e: Evidence) -> Evidence:
+    return replace(e, tool_runs=[*e.tool_runs, *e.tool_runs])
+
+
+def stop_unheard(e: Evidence) -> Evidence:
+    return replace(e, interrupted=[replace(e.interrupted[0], turn_id=2)])
+
+
+def stop_late(e: Evidence) -> Evidence:
+    return replace(e, interrupted=[replace(e.interrupted[0], at=0.0)])
+
+
+def many_calls(e: Evidence) -> Evidence:
+    return replace(e, model_calls=e.model_calls * 50)
+
+
+@pytest.mark.parametrize(
+    ("broken", "invariant"),
+    [
+        (without_last_message, "ACK-DURABLE"),
+        (message_twice, "ACK-ONCE"),
+        (two_answers, "ACK-ONCE"),
+        (fact_missing, "LOG"),
+        (other_state, "LOG"),
+        (delta_missing, "SEQ"),
+        (goes_back, "SEQ"),
+        (other_text, "VIEW=COMMIT"),
+        (other_call, "VIEW=COMMIT"),
+        (stops_early, "CONVERGE"),
+        (two_attempts, "FENCE"),
+        (result_missing, "TOOLS"),
+        (tool_twice, "TOOLS"),
+        (stop_unheard, "INTERRUPT"),
+        (stop_late, "INTERRUPT"),
+        (many_calls, "BUDGET"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+async def test_a_broken_promise_is_named(
+    evidence: Evidence, broken: Callable[[Evidence], Evidence], invariant: str
+) -> None:
+    assert invariant in {violation.invariant for violation in check(broken(evidence))}
