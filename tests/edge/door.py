@@ -31,12 +31,15 @@ class Door:
         self.owner_id = made.token.owner_id
         self.admin_token = admin_token
         self._idle: list[Wire] = []
+        self._others: list[Door] = []
 
     async def as_owner(self, name: str) -> Door:
         """The same door, for another owner."""
         made = await self.instance.tokens.create(name)
         await self.instance.count_owners()
-        return Door(self.instance, self.port, made, admin_token=self.admin_token)
+        other = Door(self.instance, self.port, made, admin_token=self.admin_token)
+        self._others.append(other)
+        return other
 
     async def ask(
         self,
@@ -81,8 +84,12 @@ class Door:
         wire = await Wire.open(self.port, receive_bytes=receive_bytes)
         more = ({"last-event-id": cursor} if cursor else {}) | (headers or {})
         wire.send(make_request("GET", API + path, token=self.token if token == "" else token, headers=more))
-        async with asyncio.timeout(DEADLINE_S):
-            status, answered = await wire.read_head()
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                status, answered = await wire.read_head()
+        except BaseException:
+            await wire.close()
+            raise
         if status != 200:
             body = await wire.reader.readexactly(int(answered["content-length"]))
             await wire.close()
@@ -124,17 +131,24 @@ class Door:
     async def texts(self, chat_id: str) -> list[str]:
         """The history: `user: …`, `assistant: …`."""
         messages = (await self.ask("GET", f"/chats/{chat_id}/messages?limit=1000")).json["messages"]
-        return [f"{m['role']}: {''.join(p.get('text', '') for p in m.get('content', []))}" for m in messages]
+        return [f"{message['role']}: {_text_of(message.get('content', []))}" for message in messages]
 
     async def queued(self, chat_id: str) -> list[str]:
         queued = (await self.ask("GET", f"/chats/{chat_id}/messages")).json["queued_messages"]
-        return ["".join(part["text"] for part in item["content"]) for item in queued]
+        return [_text_of(item["content"]) for item in queued]
 
     # --- the end
 
     async def hang_up(self) -> None:
+        """Close the idle connections, those of other owners' doors too."""
         while self._idle:
             await self._idle.pop().close()
+        while self._others:
+            await self._others.pop().hang_up()
+
+
+def _text_of(content: list[Any]) -> str:
+    return "".join(part["text"] for part in content if part["type"] == "text")
 
 
 @contextlib.asynccontextmanager

@@ -148,16 +148,18 @@ class Stream:
 
     async def until(self, *types: str, where: Callable[[SseEvent], bool] = lambda event: True) -> SseEvent:
         """The next event of one of these types."""
-        while True:
-            event = await self.next()
-            if event.type in types and where(event):
-                return event
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                event = await self.next()
+                if event.type in types and where(event):
+                    return event
 
     async def rest(self) -> list[SseEvent]:
         """All events to the end."""
-        with contextlib.suppress(EOFError):
-            while True:
-                await self.next()
+        async with asyncio.timeout(DEADLINE_S):
+            with contextlib.suppress(EOFError):
+                while True:
+                    await self.next()
         return self.seen
 
     @property

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from antiphon.chats.feed import Feed
+from antiphon.chats.reader import Batch
 from antiphon.chats.watch import Watcher
 from antiphon.edge.connection import EXTENSION, Connection
 
@@ -19,6 +20,10 @@ HEADERS = [
     (b"x-accel-buffering", b"no"),
     (b"x-content-type-options", b"nosniff"),
 ]
+PIECE_BYTES = 64 * 1024
+"""So much is written at once: with the socket's high-water mark this bounds what waits for a reader that stands
+still, however large one event is."""
+
 LAST: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -40,14 +45,14 @@ class WatchStream(Response):
                 if watcher.is_over:
                     await send(LAST)
             else:
-                await self._write_until_left(receive, send)
+                await self._write_until_left(receive, send, connection)
         finally:
             await self._opened.__aexit__(None, None, None)
 
-    async def _write_until_left(self, receive: Receive, send: Send) -> None:
+    async def _write_until_left(self, receive: Receive, send: Send, connection: object) -> None:
         writing = asyncio.create_task(self._write(send))
         leaving = asyncio.create_task(_disconnected(receive))
-        self._watcher.stop_sending = writing.cancel
+        self._watcher.stop_sending = connection.abort if isinstance(connection, Connection) else writing.cancel
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done() and not writing.cancelled():
@@ -61,12 +66,11 @@ class WatchStream(Response):
         loop = asyncio.get_running_loop()
         watcher = self._watcher
         while not watcher.is_over:
-            if isinstance(watcher, Feed):
-                data = b"".join(frame.sse for frame in await watcher.take())
-            else:
-                data = (await watcher.take()).data
-            watcher.sending_since = loop.time()
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+            data = await _next_bytes(watcher)
+            for start in range(0, len(data), PIECE_BYTES):
+                watcher.sending_since = loop.time()
+                piece = data[start : start + PIECE_BYTES]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             watcher.sending_since = 0.0
         await send(LAST)
 
@@ -79,6 +83,8 @@ class _Direct:
         self._watcher = watcher
         self._loop = asyncio.get_running_loop()
         self._is_lost = False
+        self._is_pumping = False
+        self._rest: bytes | memoryview = b""
         self._turn: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
@@ -88,11 +94,9 @@ class _Direct:
         watcher.stop_sending = connection.abort
         self._is_lost = connection.transport.is_closing()
         try:
-            while not (self._is_lost or watcher.is_over):
-                if watcher.is_behind and connection.is_writable:
-                    batch = await watcher.take_old()
-                    if batch is not None:
-                        connection.write(batch.chunked)
+            while not self._is_lost and (self._rest or not watcher.is_over):
+                if watcher.is_behind and connection.is_writable and not self._rest:
+                    self._hold(await watcher.take_old())
                     continue
                 self._turn = self._loop.create_future()
                 watcher.on_wake = self.pump
@@ -103,22 +107,42 @@ class _Direct:
             connection.sink = None
 
     def pump(self) -> None:
-        """Write what there is for as long as the socket takes it."""
+        """Write what there is for as long as the socket takes it. (A call from inside changes nothing.)"""
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        try:
+            self._pump()
+        finally:
+            self._is_pumping = False
+
+    def _pump(self) -> None:
         watcher, connection = self._watcher, self._connection
         while connection.is_writable:
-            if watcher.is_behind:
+            if self._rest:
+                piece, self._rest = self._rest[:PIECE_BYTES], self._rest[PIECE_BYTES:]
+                connection.write(piece)
+                watcher.sending_since = 0.0
+                continue
+            if watcher.is_over or watcher.is_behind:
                 self._give_turn()
                 return
             batch = watcher.take_nowait()
             if batch is None:
                 return
-            connection.write(batch.chunked)
-            watcher.sending_since = 0.0
-            if watcher.is_over:
-                self._give_turn()
-                return
+            self._hold(batch)
         if not watcher.sending_since:
             watcher.sending_since = self._loop.time()
+
+    def _hold(self, batch: Batch | None) -> None:
+        """Have `batch` written, in pieces where it is large."""
+        if batch is None:
+            return
+        if len(batch.chunked) <= PIECE_BYTES:
+            self._connection.write(batch.chunked)
+            self._watcher.sending_since = 0.0
+        else:
+            self._rest = memoryview(batch.chunked)
 
     def on_lost(self) -> None:
         self._is_lost = True
@@ -129,6 +153,17 @@ class _Direct:
         self._watcher.on_wake = None
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
+
+
+async def _next_bytes(watcher: Watcher | Feed) -> bytes:
+    """What comes next, waiting for it."""
+    if isinstance(watcher, Feed):
+        return b"".join(frame.sse for frame in await watcher.take())
+    while watcher.is_behind:  # `take` would wait for a wake-up although the reader has just reached back to it
+        batch = await watcher.take_old()
+        if batch is not None:
+            return batch.data
+    return (await watcher.take()).data
 
 
 async def _disconnected(receive: Callable[[], Awaitable[Message]]) -> None:
