@@ -139,6 +139,7 @@ class Instance:
             self.model(self._default_model)
         self.owner_id = await self.store.create_owner("admin", is_admin=True)
         await self.count_owners()
+        await self.watch.start()
         lost = await self.recovery.take_over()
         if lost:
             log.info("took_over", attempts=lost)

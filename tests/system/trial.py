@@ -237,8 +237,8 @@ class Trial:
     def _have_seen(self, chat_id: str, seq: int) -> bool:
         for watched in self.watched:
             if watched.chat_id == chat_id:
-                cursors = [e.cursor for e, _ in watched.events[-3:] if getattr(e, "cursor", "")]
-                if not cursors or int(cursors[-1].split(".")[0]) < seq:
+                cursors = (event.cursor for event, _ in reversed(watched.events) if event.cursor)
+                if int(next(cursors, "0").split(".")[0]) < seq:
                     return False
         return True
 

@@ -254,8 +254,9 @@ def test_an_unknown_delta_part_is_kept() -> None:
 def test_a_deltas_part_is_read_from_plain_json() -> None:
     assert part_of({"type": "text", "text": "a", "more": 1}) == Text("a")
     assert part_of({"type": "smell", "x": 1}) == Unknown("smell", {"type": "smell", "x": 1})
+    assert part_of({"type": "text"}) == Text(""), "a missing field is Go's zero value"
     with pytest.raises(PeerError, match="Unreadable JSON: Object missing required field"):
-        part_of({"type": "text"})
+        part_of({"type": "tool-call"})
 
 
 def test_an_unknown_fact_is_kept() -> None:

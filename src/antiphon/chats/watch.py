@@ -340,6 +340,10 @@ class Watch:
 
     # --- the poll, the pings, the slow
 
+    async def start(self) -> None:
+        """Note where the poll begins: before anyone watches, so that nothing falls between."""
+        _, self._mark = await self._service.store.changed(-1)
+
     async def run(self) -> None:
         """Everything that happens by time, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
