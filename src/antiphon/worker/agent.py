@@ -6,15 +6,16 @@ import asyncio
 import importlib.util
 import inspect
 import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from antiphon.core.parts import Reasoning, Text, ToolCallArgs, ToolCallOpened, Usage
-from antiphon.errors import Invalid
+from antiphon.errors import AttemptFailed, Invalid
 from antiphon.observe import METRICS
-from antiphon.ports import Model, ModelRequest
+from antiphon.ports import Model, ModelEvent, ModelRequest
+from antiphon.worker.thread import run_in_thread
 from antiphon.worker.tools import Tool, tool
 from antiphon.worker.turn import BlockingTurn, Turn
 
@@ -26,6 +27,8 @@ STEPS_MAX = 100
 """A turn of the built-in agent makes at most so many model calls."""
 
 YIELDS_WAITING_MAX = 64
+
+_END = object()
 
 
 class Agent:
@@ -51,17 +54,18 @@ class Agent:
     async def run(self, turn: Turn, models: Models) -> AsyncIterator[Piece]:
         for _ in range(self.steps_max):
             has_calls = False
-            async for piece in self._call_model(turn, models):
-                has_calls = has_calls or isinstance(piece, ToolCallOpened)
-                yield piece
+            async with aclosing(self._call_model(turn, models)) as pieces:
+                async for piece in pieces:
+                    has_calls = has_calls or isinstance(piece, ToolCallOpened)
+                    yield piece
             if has_calls:
                 await turn.run_streamed_calls()
             elif not await turn.take_steering_or_end():
                 return
         yield f"\n\n*Stopped after {self.steps_max} steps.*"
 
-    async def _call_model(self, turn: Turn, models: Models) -> AsyncIterator[Piece]:
-        model = models(turn.model or self.model) if isinstance(self.model, str) else self.model
+    async def _call_model(self, turn: Turn, models: Models) -> AsyncGenerator[Piece, None]:
+        model = self._model_of(turn, models)
         tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
         try_ = await turn.start_call(model=model.name, provider=model.provider)
         METRICS.model_calls.labels(model.provider).inc()
@@ -77,13 +81,23 @@ class Agent:
         )
         usage = Usage()
         try:
-            async for event in model.stream(request):
-                if isinstance(event, Usage):
-                    usage = event
-                else:
-                    yield event
+            async with aclosing(cast("AsyncGenerator[ModelEvent, None]", model.stream(request))) as events:
+                async for event in events:
+                    if isinstance(event, Usage):
+                        usage = event
+                    else:
+                        yield event
         finally:
             turn.report(usage)
+
+    def _model_of(self, turn: Turn, models: Models) -> Model:
+        if not isinstance(self.model, str):
+            turn.model = self.model.name
+            return self.model
+        try:
+            return models(turn.model or self.model)
+        except Invalid as error:
+            raise AttemptFailed("invalid_request", str(error)) from error
 
 
 def as_agent(agent: Any, models: Models) -> Callable[[Turn], AsyncIterator[Piece]]:
@@ -98,39 +112,27 @@ def as_agent(agent: Any, models: Models) -> Callable[[Turn], AsyncIterator[Piece
 
 
 async def _run_in_thread(agent: Callable[[Any], Any], turn: Turn) -> AsyncIterator[Piece]:
-    """A plain generator in a thread of its own: what it yields comes through a bounded queue."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Any] = asyncio.Queue(YIELDS_WAITING_MAX)
-    is_stopped = threading.Event()
-
-    def put(item: Any) -> None:
-        asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
+    """A plain generator in a thread of its own: what it yields comes through a bounded queue. Closing waits for the
+    thread, which learns of it at its next yield or call; whoever closes decides for how long."""
+    blocking = BlockingTurn(turn, asyncio.get_running_loop())
+    pieces: asyncio.Queue[Any] = asyncio.Queue(YIELDS_WAITING_MAX)
 
     def work() -> None:
         try:
-            for piece in agent(BlockingTurn(turn, loop)):
-                if is_stopped.is_set():
-                    return
-                put((piece, None))
-            put((None, StopAsyncIteration()))
-        except BaseException as error:
-            if not is_stopped.is_set():
-                put((None, error))
+            with closing(agent(blocking)) as generator:
+                for piece in generator:
+                    blocking.wait(lambda: pieces.put(piece))  # noqa: B023 - waited for at once
+        finally:
+            blocking.wait(lambda: pieces.put(_END))
 
-    thread = threading.Thread(target=work, name=f"antiphon-agent-{turn.turn_id}", daemon=True)
-    thread.start()
+    thread = asyncio.create_task(run_in_thread(work, name=f"antiphon-agent-{turn.turn_id}"))
     try:
-        while True:
-            piece, error = await queue.get()
-            if isinstance(error, StopAsyncIteration):
-                return
-            if error is not None:
-                raise error
+        while (piece := await pieces.get()) is not _END:
             yield piece
+        await thread
     finally:
-        is_stopped.set()
-        while not queue.empty():
-            queue.get_nowait()
+        blocking.stop()
+        await asyncio.wait({thread})
 
 
 def load_agent(name: str) -> Any:

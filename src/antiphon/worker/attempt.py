@@ -11,7 +11,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import structlog
@@ -25,6 +25,7 @@ from antiphon.core.model import Call, CallState, Chat, ErrorInfo, Needs, Status
 from antiphon.core.parts import (
     NO_USAGE,
     CallStarted,
+    DeltaPart,
     Part,
     Role,
     Text,
@@ -36,12 +37,13 @@ from antiphon.core.parts import (
 )
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.core.values import Value
-from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, Refused, StaleAttempt
+from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, StaleAttempt, Unavailable
 from antiphon.observe import METRICS, crash_point
 from antiphon.ports import Bus, Message
 from antiphon.wire.codec import encode_content
 from antiphon.worker.history import Histories
 from antiphon.worker.tools import Tool, ToolContext
+from antiphon.worker.tools.call import is_cancelled, result_of
 from antiphon.worker.turn import ToolCall, Turn
 
 ABANDON_S = 0.5
@@ -49,6 +51,10 @@ ABANDON_S = 0.5
 
 PENDING_S = 5.0
 """A stopped attempt waits so long for a commit that is under way."""
+
+STORE_TRIES_MAX = 20
+STORE_PAUSE_S = 0.5
+"""A write that the store cannot take now is asked for again, about as long as a lease lasts."""
 
 ANSWER_MAX = 16 * 1024 * 1024
 CALLS_AT_ONCE_MAX = 16
@@ -92,7 +98,7 @@ class Environment(Value):
 
 
 class _Over(Exception):
-    """The attempt has ended by its own commit: nothing more is to be done."""
+    """The attempt has ended, or may write nothing more: nothing is left to be done."""
 
 
 class Attempt:
@@ -111,6 +117,7 @@ class Attempt:
         self._is_touched = False
         self._pieces = 0
         self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.Event()
         self._pending: set[asyncio.Task[Done]] = set()
         self._call_lock = asyncio.Lock()
         self._call_ids: set[str] | None = None
@@ -134,6 +141,7 @@ class Attempt:
         finally:
             stop_listening()
             self._is_writing = False
+            self._ended.set()
             self._env.drafts.close(self.chat_id, self._draft)
 
     async def _run_until_stopped(self) -> None:
@@ -172,17 +180,11 @@ class Attempt:
                     await self._fail(error)
         except _Over:
             return
-        except (StaleAttempt, NotFound):
-            METRICS.fenced.inc()
-        except NotAllowedNow as error:
-            if error.status != Status.INTERRUPTING:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if is_cancelled(error):
                 raise
-            self.stop(Stop.INTERRUPT)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
             log.exception("agent_failed", chat_id=self.chat_id, turn_id=self.chat.turn_id)
-            with contextlib.suppress(_Over, Refused):
+            with contextlib.suppress(_Over):
                 await self._fail(AttemptFailed("unknown", f"The agent failed ({type(error).__name__})."))
 
     async def _run_agent(self) -> None:
@@ -206,10 +208,19 @@ class Attempt:
                 if self._pieces % PIECES_PER_TURN_OF_THE_LOOP == 0:
                     await asyncio.sleep(0)
         finally:
-            close = getattr(pieces, "aclose", None)
-            if close is not None:
-                await close()
+            await self._close(pieces)
         crash_point("model-after-stream")
+
+    async def _close(self, pieces: Any) -> None:
+        """Let the agent clean up, for ABANDON_S at most."""
+        if not hasattr(pieces, "aclose"):
+            return
+        try:
+            async with asyncio.timeout(ABANDON_S):
+                await pieces.aclose()
+        except TimeoutError:
+            if not self._stop.done():  # else `_end` counts it
+                self._count_abandoned()
 
     # --- writing the draft
 
@@ -220,6 +231,8 @@ class Attempt:
             piece = Text(piece)
         elif isinstance(piece, ToolCallOpened):
             piece = ToolCallOpened(self._unique(piece.tool_call_id), piece.tool_name)
+        elif not isinstance(piece, DeltaPart):
+            raise TypeError(f"an agent yields text, reasoning and tool calls, not {type(piece).__name__}")
         if self._draft.write(piece) is None:
             return
         self._pieces += 1
@@ -256,10 +269,25 @@ class Attempt:
     # --- commands
 
     async def _execute(self, command: c.Command) -> Done:
-        """Send a command. If this task is cancelled meanwhile the command still runs to its end (`_end` waits)."""
-        if not self._is_writing:
-            raise StaleAttempt(self.number)
-        return await self._send(command)
+        """Send a command. If this task is cancelled meanwhile the command still runs to its end (`_end` waits).
+        Raises `_Over` where this attempt may write nothing more."""
+        for _ in range(STORE_TRIES_MAX):
+            if not self._is_writing:
+                raise _Over
+            try:
+                return await self._send(command)
+            except (StaleAttempt, NotFound) as error:
+                METRICS.fenced.inc()
+                raise _Over from error
+            except NotAllowedNow as error:
+                if error.status != Status.INTERRUPTING:
+                    raise
+                self.stop(Stop.INTERRUPT)
+                raise _Over from error
+            except Unavailable as error:
+                log.warning("write_failed", chat_id=self.chat_id, error=str(error))
+                await asyncio.sleep(STORE_PAUSE_S)
+        raise _Over  # its lease ends, and another attempt begins
 
     async def _send(self, command: c.Command) -> Done:
         task = asyncio.create_task(self._service.execute(self.chat_id, command))
@@ -315,6 +343,8 @@ class Attempt:
         self._usage = self._usage + usage
 
     async def start_call(self, model: str, provider: str) -> int:
+        if self.is_draining:
+            await self._leave(Stop.RELEASE)
         self._write(CallStarted(model, provider, self.chat.tries + 1))
         return self.chat.tries + 1
 
@@ -324,18 +354,31 @@ class Attempt:
 
     async def take_steering(self) -> tuple[Message, ...]:
         seen = self.history.messages[-1].id if self.history.messages else 0
-        await self._commit()
+        try:
+            await self._commit()
+        except _Over:
+            await self._leave(Stop.LOST)
         return tuple(message for message in self.history.messages if message.id > seen and message.role is Role.USER)
 
     async def commit_calls(self, calls: tuple[ToolCall, ...]) -> tuple[ToolResult, ...]:
-        async with self._call_lock:
-            for call in calls:
-                self._write(ToolCallOpened(call.id, call.name))
-                self._write(ToolCallArgs(msgspec.json.encode(call.args).decode()))
-            parts = [part for part in self._draft.content() if isinstance(part, ToolCallPart)]
-            await self._commit(tuple(self._opened(part) for part in parts))
-            results = await self._run_calls(parts)
+        try:
+            async with self._call_lock:
+                for call in calls:
+                    self._write(ToolCallOpened(call.id, call.name))
+                    self._write(ToolCallArgs(msgspec.json.encode(call.args).decode()))
+                parts = [part for part in self._draft.content() if isinstance(part, ToolCallPart)]
+                await self._commit(tuple(self._opened(part) for part in parts))
+                results = await self._run_calls(parts)
+        except _Over:
+            await self._leave(Stop.LOST)
         return tuple(results)
+
+    async def _leave(self, why: Stop) -> NoReturn:
+        """Leave an agent's call to `_end`, which cancels it: an exception the agent could catch."""
+        self._is_writing = False
+        self.stop(why)
+        await self._ended.wait()
+        raise asyncio.CancelledError  # of a task that the agent did not wait for
 
     # --- tools
 
@@ -353,7 +396,7 @@ class Attempt:
         """Run the calls that are the server's, side by side, and commit each result as it comes."""
         crash_point("tool-before-run")
         if self.is_draining:
-            await self._release()
+            await self._leave(Stop.RELEASE)
         mine = [part for part in parts if self._is_begun(part)]
         waiting = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
         results: dict[str, ToolResult] = {}
@@ -377,7 +420,13 @@ class Attempt:
 
     async def _run_call(self, part: ToolCallPart) -> ToolResult:
         METRICS.tool_calls.inc()
-        result = await self._result_of(part)
+        context = ToolContext(
+            chat_id=self.chat_id,
+            turn_id=self.chat.turn_id,
+            tool_call_id=part.tool_call_id,
+            progress=self._progress_of(part.tool_call_id),
+        )
+        result = await result_of(part, self._env.tools, context, tool_s=self._env.limits.tool_s)
         crash_point("tool-after-run")
         await self._execute(
             c.CommitToolResult(attempt=self.number, tool_call_id=part.tool_call_id, content=encode_content([result]))
@@ -386,30 +435,6 @@ class Attempt:
         if self.chat.attempt != self.number:
             raise _Over
         return result
-
-    async def _result_of(self, part: ToolCallPart) -> ToolResult:
-        tool = self._env.tools.get(part.tool_name)
-        if tool is None:
-            names = ", ".join(sorted(self._env.tools)) or "none"
-            return _error_result(part, "unknown_tool", f"There is no tool {part.tool_name!r}. There are: {names}.")
-        context = ToolContext(
-            chat_id=self.chat_id,
-            turn_id=self.chat.turn_id,
-            tool_call_id=part.tool_call_id,
-            progress=self._progress_of(part.tool_call_id),
-        )
-        limit_s = tool.timeout_s or self._env.limits.tool_s
-        try:
-            async with asyncio.timeout(limit_s):
-                value = await tool.run(part.args, context)
-        except TimeoutError:
-            return _error_result(part, "timeout", f"The tool took longer than {limit_s:g} s.")
-        except Refused as error:
-            return _error_result(part, "invalid_args", str(error))
-        except Exception as error:
-            log.warning("tool_failed", chat_id=self.chat_id, tool=part.tool_name, error=type(error).__name__)
-            return _error_result(part, "failed", f"{type(error).__name__}: {error}"[:2000])
-        return ToolResult(part.tool_call_id, part.tool_name, value)
 
     def _progress_of(self, tool_call_id: str) -> Callable[[str], None]:
         loop = asyncio.get_running_loop()
@@ -481,14 +506,17 @@ class Attempt:
         work.cancel()
         done, _ = await asyncio.wait({work}, timeout=ABANDON_S)
         if not done:
-            METRICS.abandoned.inc()
-            log.warning("task_abandoned", chat_id=self.chat_id, turn_id=self.chat.turn_id)
+            self._count_abandoned()
         elif not work.cancelled() and work.exception() is not None:
             log.error("attempt_failed", chat_id=self.chat_id, error=repr(work.exception()))
         if self._pending:
             await asyncio.wait(set(self._pending), timeout=PENDING_S)
         if why is not Stop.LOST:
             await self._write_end(why)
+
+    def _count_abandoned(self) -> None:
+        METRICS.abandoned.inc()
+        log.warning("task_abandoned", chat_id=self.chat_id, turn_id=self.chat.turn_id)
 
     async def _write_end(self, why: Stop) -> None:
         for _ in range(3):
@@ -526,17 +554,9 @@ class Attempt:
             return msgspec.structs.replace(ending, calls_not_begun=not_begun)
         return ending
 
-    async def _release(self) -> None:
-        self.stop(Stop.RELEASE)
-        await asyncio.Event().wait()
-
 
 def _needed(call: Call, args: Any) -> ActionNeeded:
     return ActionNeeded(tool_call_id=call.tool_call_id, tool_name=call.tool_name, args=args, needs=call.needs)
-
-
-def _error_result(part: ToolCallPart, kind: str, message: str) -> ToolResult:
-    return ToolResult(part.tool_call_id, part.tool_name, {"error": kind, "message": message}, is_error=True)
 
 
 @contextlib.asynccontextmanager

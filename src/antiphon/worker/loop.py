@@ -83,19 +83,18 @@ class Worker(Claimer):
 
     async def _claim_forever(self) -> None:
         while True:
+            self._wake.clear()  # before looking: what comes meanwhile wakes again
             wanted, self._wanted = self._wanted, []
             try:
                 for chat_id in wanted or await self._claimable():
                     await self._claim(chat_id)
             except AntiphonError as error:
                 log.warning("claim_failed", error=str(error))
-            if not self._wanted:
-                self._wake.clear()
-                try:
-                    async with asyncio.timeout(CLAIM_POLL_S):
-                        await self._wake.wait()
-                except TimeoutError:
-                    pass
+            try:
+                async with asyncio.timeout(CLAIM_POLL_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
 
     async def _claimable(self) -> tuple[str, ...]:
         free = self._concurrency - len(self._attempts) - self._reserved

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, overload
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar, overload
 
 import msgspec
 
 from antiphon.core.parts import ToolResult, Usage
 from antiphon.ports import Message
 from antiphon.worker.tools import Tool
+
+T = TypeVar("T")
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -113,33 +117,54 @@ class Turn:
 
 
 class BlockingTurn:
-    """The turn of a plain `def` agent, which runs in a thread: `call` and `wait_interrupted` block."""
+    """The turn of a plain `def` agent, which runs in a thread: `call` and `wait_interrupted` block.
+
+    When the turn is over, whatever waits or comes to wait here raises `asyncio.CancelledError`.
+    """
 
     def __init__(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
         self._turn = turn
         self._loop = loop
+        self._is_over = threading.Event()
+        self._waiting: set[concurrent.futures.Future[Any]] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._turn, name)
 
-    def _run(self, make: Callable[[], Awaitable[Any]]) -> Any:
-        async def run() -> Any:
-            return await make()
+    def stop(self) -> None:
+        """The turn is over: let go of the thread. Called in the loop's thread."""
+        self._is_over.set()
+        for future in tuple(self._waiting):
+            future.cancel()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+    def wait(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of a coroutine that runs in the loop, waited for in this thread."""
+        if self._is_over.is_set():
+            raise asyncio.CancelledError
+        future = asyncio.run_coroutine_threadsafe(make(), self._loop)
+        self._waiting.add(future)
+        if self._is_over.is_set():
+            future.cancel()
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:  # an Exception, which agents catch
+            raise asyncio.CancelledError from None
+        finally:
+            self._waiting.discard(future)
 
     def call(self, *calls: ToolCall) -> Any:
-        return self._run(lambda: self._turn.call(*calls))
+        return self.wait(lambda: self._turn.call(*calls))
 
     def wait_interrupted(self) -> None:
-        self._run(self._turn.wait_interrupted)
+        self._is_over.wait()
+        if not self._turn.is_interrupted:
+            raise asyncio.CancelledError
 
     def take_steering(self) -> tuple[Message, ...]:
-        result: tuple[Message, ...] = self._run(self._turn.take_steering)
-        return result
+        return self.wait(self._turn.take_steering)
 
     def start_call(self, *, model: str, provider: str = "") -> int:
-        return int(self._run(lambda: self._turn.start_call(model=model, provider=provider)))
+        return self.wait(lambda: self._turn.start_call(model=model, provider=provider))
 
     def add_usage(self, **counts: int | None) -> None:
         self._loop.call_soon_threadsafe(lambda: self._turn.add_usage(**counts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any, get_type_hints, overload
@@ -12,6 +11,7 @@ import msgspec
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.ports import ToolSpec
+from antiphon.worker.thread import run_in_thread
 
 OUTPUT_BYTES_MAX = 64 * 1024
 """A longer result is cut, and says so."""
@@ -28,7 +28,7 @@ class ToolContext:
 
     def progress(self, text: str) -> None:
         """Show `text` to whoever watches; it is not kept. Safe from any thread."""
-        self._progress(text)
+        self._progress(str(text))
 
 
 class Tool(Value):
@@ -53,7 +53,7 @@ class Tool(Value):
 
     async def run(self, args: Any, context: ToolContext) -> Any:
         """The function's result as a JSON value, cut at OUTPUT_BYTES_MAX. Raises `Invalid` for arguments that do
-        not fit; the function's own errors pass through. Plain functions run in a thread."""
+        not fit; the function's own errors pass through. Plain functions run in threads."""
         try:
             checked = msgspec.convert(args if args is not None else {}, self.arguments)
         except msgspec.ValidationError as error:
@@ -64,7 +64,7 @@ class Tool(Value):
         if inspect.iscoroutinefunction(self.function):
             result = await self.function(**kwargs)
         else:
-            result = await asyncio.to_thread(self.function, **kwargs)
+            result = await run_in_thread(lambda: self.function(**kwargs), name=f"antiphon-tool-{self.name}")
         return cap_output(msgspec.to_builtins(result, str_keys=True))
 
 

@@ -1,0 +1,192 @@
+"""How these tests run an agent: a real instance, and one chat of it as a test looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from antiphon.app import Instance, open_instance
+from antiphon.core import commands as c
+from antiphon.core.facts import Entry, Fact, MessageAppended, RetryScheduled, TurnEnded, kind_of
+from antiphon.core.model import Chat, Outcome, Status, WhenBusy
+from antiphon.core.parts import Part, Role, ToolResult, text_of
+from antiphon.observe import METRICS
+from antiphon.testing.stored_chat import StoredChat
+from antiphon.wire.codec import decode_content
+from antiphon.wire.stream import Frame
+
+DEADLINE_S = 15.0
+
+F = TypeVar("F", bound=Fact)
+
+
+@asynccontextmanager
+async def running(agent: Any = None, **options: Any) -> AsyncIterator[Instance]:
+    """An instance, in memory unless it is given `data` or a `store`."""
+    options.setdefault("drain_s", 0.0)
+    async with open_instance(agent=agent, **options) as instance:
+        yield instance
+
+
+async def until(condition: Callable[[], Any], *, within_s: float = DEADLINE_S) -> Any:
+    """Wait for a condition (or a coroutine function's answer) to be true, and give it."""
+    async with asyncio.timeout(within_s):
+        while True:
+            result = condition()
+            if inspect.isawaitable(result):
+                result = await result
+            if result:
+                return result
+            await asyncio.sleep(0.002)
+
+
+def metric(name: str, **labels: str) -> float:
+    return METRICS.registry.get_sample_value(f"antiphon_{name}_total", labels) or 0.0
+
+
+async def ask(instance: Instance, text: str = "hello", **fields: Any) -> Talk:
+    """A new chat whose first turn has begun."""
+    done = await instance.chats.create(chat_id=instance.ids.uuid(), content=text, **fields)
+    return Talk(instance, done.chat_id)
+
+
+async def answered(agent: Any, text: str = "hello", **options: Any) -> list[Entry]:
+    """The facts of a chat with one turn, which this agent answers."""
+    async with running(agent, **options) as instance:
+        talk = await ask(instance, text)
+        await talk.wait_ended()
+        return await talk.entries()
+
+
+class Talk:
+    """One chat, by its stored facts."""
+
+    def __init__(self, instance: Instance, chat_id: str) -> None:
+        self.instance = instance
+        self.chat_id = chat_id
+
+    # --- what is there
+
+    async def chat(self) -> Chat:
+        chat = await self.instance.store.load(self.chat_id)
+        assert chat is not None
+        return chat
+
+    async def entries(self) -> list[Entry]:
+        """All facts, after a look whether they fold to the state."""
+        stored = StoredChat(self.instance.store, self.chat_id)
+        await stored.check_sound()
+        return list(await stored.entries())
+
+    async def kinds(self) -> list[str]:
+        return [kind_of(entry.fact) for entry in await self.entries()]
+
+    async def facts(self, kind: type[F]) -> list[F]:
+        return facts_of(await self.entries(), kind)
+
+    async def said(self) -> list[str]:
+        """The words of the visible assistant's messages."""
+        return [text_of(content) for role, content in await self.history() if role is Role.ASSISTANT]
+
+    async def history(self) -> list[tuple[Role, tuple[Part, ...]]]:
+        """The visible messages: who, and what."""
+        entries, _ = await self.instance.store.read_messages(self.chat_id, limit=1000)
+        return messages_of(entries)
+
+    async def results(self) -> list[ToolResult]:
+        return results_of(await self.entries())
+
+    async def endings(self) -> list[Outcome]:
+        return [fact.outcome for fact in await self.facts(TurnEnded)]
+
+    async def retries(self) -> list[RetryScheduled]:
+        return await self.facts(RetryScheduled)
+
+    @property
+    def preview(self) -> str:
+        """The words of the draft that its holder writes."""
+        draft = self.instance.drafts.get(self.chat_id)
+        return draft.text() if draft else ""
+
+    # --- what is awaited
+
+    async def wait(self, condition: Callable[[Chat], Any]) -> Chat:
+        async def look() -> Chat | None:
+            chat = await self.chat()
+            return chat if condition(chat) else None
+
+        found: Chat = await until(look)
+        return found
+
+    async def wait_ended(self) -> Chat:
+        """No turn is in progress, and no task of the worker's is left of it."""
+        chat = await self.wait(lambda chat: chat.is_idle and chat.seq > 1)
+        await until(lambda: not self.instance.worker.runs(self.chat_id, chat.attempt or -1))
+        return chat
+
+    async def wait_status(self, status: Status) -> Chat:
+        return await self.wait(lambda chat: chat.status is status)
+
+    async def wait_preview(self, text: str) -> None:
+        await until(lambda: text in self.preview)
+
+    async def wait_kind(self, kind: str, count: int = 1) -> None:
+        async def look() -> bool:
+            return (await self.kinds()).count(kind) >= count
+
+        await until(look)
+
+    # --- what people do
+
+    async def send(self, text: str, when_busy: WhenBusy = WhenBusy.QUEUE) -> int:
+        """The seq of the fact that holds it."""
+        done = await self.instance.chats.send(self.chat_id, text, when_busy=when_busy)
+        return next(entry.seq for entry in done.entries if entry.content is not None)
+
+    async def steer(self, text: str) -> int:
+        return await self.send(text, WhenBusy.STEER)
+
+    async def interrupt(self) -> None:
+        chat = await self.chat()
+        interrupted, _ = await self.instance.chats.interrupt(self.chat_id, chat.turn_id)
+        assert interrupted
+
+    async def change(self, *commands: c.Command) -> None:
+        await self.instance.chats.change(self.chat_id, *commands)
+
+    async def watch(self) -> list[Frame]:
+        """All that a watcher from the beginning is sent, until the chat rests."""
+        frames: list[Frame] = []
+        async with (
+            asyncio.timeout(DEADLINE_S),
+            self.instance.watch.open_watcher(self.chat_id, (0, 0), until_idle=True) as watcher,
+        ):
+            while not watcher.is_over:
+                batch = await watcher.take_old() if watcher.is_behind else None
+                frames.extend((batch or await watcher.take()).frames)
+        return frames
+
+
+def facts_of(entries: list[Entry], kind: type[F]) -> list[F]:
+    return [entry.fact for entry in entries if isinstance(entry.fact, kind)]
+
+
+def messages_of(entries: Any) -> list[tuple[Role, tuple[Part, ...]]]:
+    return [
+        (entry.fact.role, decode_content(entry.content or b"[]"))
+        for entry in entries
+        if isinstance(entry.fact, MessageAppended)
+    ]
+
+
+def results_of(entries: Any) -> list[ToolResult]:
+    """The tools' results, in the order in which they came."""
+    return [part for _, content in messages_of(entries) for part in content if isinstance(part, ToolResult)]
+
+
+def answers_of(entries: list[Entry]) -> list[MessageAppended]:
+    """The assistant's messages."""
+    return [fact for fact in facts_of(entries, MessageAppended) if fact.role is Role.ASSISTANT]
