@@ -94,8 +94,14 @@ def test_the_html_has_nothing_inline_and_loads_its_own_files_only() -> None:
     assert page.refused == []
     assert page.loaded
     for address in page.loaded:
-        assert address.startswith("/assets/")
-        assert (PAGE / address.removeprefix("/assets/")).is_file(), address
+        assert address.startswith("assets/"), "it is found from where the page is, which may be under a path"
+        assert (PAGE / address.removeprefix("assets/")).is_file(), address
+
+
+@pytest.mark.parametrize("path", OWN, ids=name)
+def test_no_file_of_ours_names_a_path_from_the_root(path: Path) -> None:
+    """The server may be mounted under a path."""
+    assert re.findall(r"[\"'`(]/(?:assets|api)\b", path.read_text()) == []
 
 
 @pytest.mark.parametrize("path", OWN, ids=name)

@@ -1,6 +1,7 @@
 // The HTTP API: one function per request shape, errors as values with a sentence fit to be shown.
 
-const PREFIX = '/api/v1';
+/** Below where this module came from: the server may be mounted under a path. */
+const PREFIX = new URL('../api/v1', import.meta.url).pathname;
 const TIMEOUT_MS = 30_000;
 const RETRY_DELAY_MAX_MS = 10_000;
 

@@ -55,7 +55,7 @@ const ATTRIBUTES = [
   'title',
   'type',
 ];
-const SAFE_LINK = /^(?:https?:|mailto:|tel:|#|\.{0,2}\/)/i;
+const LINK_SCHEMES = new Set(['https:', 'http:', 'mailto:', 'tel:']);
 // the highlighter's own, as in "hljs-title function_ inherited__"
 const HIGHLIGHT_CLASSES = /^hljs(?:-[\w-]+)?(?: [a-z]+_{1,2})*$/;
 const DATA_IMAGE = /^data:image\/(?:png|jpeg|gif|webp|avif|svg\+xml)[;,]/i;
@@ -81,8 +81,19 @@ const marked = new Marked({
   },
 });
 
+/** Whether an address that a model wrote may become a link. None leads back into this page: `#token=` would sign
+ *  its reader in as somebody else. */
+export function isSafeLink(href) {
+  try {
+    const { protocol, origin } = new URL(href, document.baseURI);
+    return LINK_SCHEMES.has(protocol) && origin !== location.origin;
+  } catch {
+    return false;
+  }
+}
+
 function linkHtml(href, inner, title) {
-  if (!SAFE_LINK.test(href)) return inner;
+  if (!isSafeLink(href)) return inner;
   const titled = title ? ` title="${escape(title)}"` : '';
   return `<a href="${escape(href)}" rel="noopener noreferrer" target="_blank"${titled}>${inner}</a>`;
 }

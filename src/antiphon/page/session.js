@@ -9,9 +9,14 @@ export const signInProblem = signal('');
 
 whenSignedOut(() => (session.value = 'out'));
 
+const tokenOfAddress = () => new URLSearchParams(location.hash.slice(1)).get('token');
+
+// An address with a token that is typed over the page's own changes nothing but the fragment: begin anew with it.
+addEventListener('hashchange', () => tokenOfAddress() && location.reload());
+
 /** Signs in with the token of the address (#token=…), which is removed from it, or by the cookie there is. */
 export async function startSession() {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  const token = tokenOfAddress();
   if (!token) return void (session.value = 'in'); // the first answer tells: 401 signs out
   history.replaceState(null, '', location.pathname + location.search);
   await signIn(token);
@@ -33,5 +38,5 @@ export async function signIn(token) {
 export async function signOut() {
   await request('DELETE', '/session');
   sessionStorage.clear();
-  location.replace('/');
+  location.replace(location.pathname);
 }

@@ -5,7 +5,7 @@ import { makeSseParser } from './sse.js';
 
 const SILENCE_MAX_MS = 40_000; // the server pings every 15 s
 const RETRY_MAX_MS = 10_000;
-const HIDDEN_MS = 30_000;
+const HIDDEN_MS = 5_000;
 
 const FINAL_REASONS = new Set(['deleted', 'revoked']);
 

@@ -20,18 +20,21 @@ export function Chat({ chatId }) {
   const shown = chatId ? view.value : null;
   const pending = outbox.value.filter((item) => item.chatId === chatId);
   useEscape();
-  useDocumentTitle(chatId ? titleOf(shown?.chat ?? chats.value?.find((chat) => chat.id === chatId)) : 'New chat');
-  if (shown?.isDeleted || isGone()) return html`<${Head} chatId=${null} /><${Gone} />`;
+  const isGone = Boolean(chatId) && (shown?.isDeleted || isOver());
+  const chat = shown?.chat ?? chats.value?.find((other) => other.id === chatId);
+  const title = isGone ? 'No chat' : chatId ? titleOf(chat) : 'New chat';
+  useDocumentTitle(title);
+  if (isGone) return html`<${Head} title=${title} /><${Gone} />`;
   const isEmpty = !chatId || (shown && !shown.messages.length && !pending.length && !isBusy(shown));
   return html`
-    <${Head} chatId=${chatId} chat=${shown?.chat} />
+    <${Head} title=${title} chat=${shown?.chat} />
     ${isEmpty ? html`<${Welcome} />` : html`<${Transcript} view=${shown} pending=${pending} />`}
     ${shown && html`<${Queue} queue=${shown.queue} />`}
     <${Composer} chatId=${chatId} view=${shown} />
   `;
 }
 
-const isGone = () => streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
+const isOver = () => streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
 
 function useDocumentTitle(title) {
   useEffect(() => {
@@ -52,13 +55,13 @@ function useEscape() {
   }, []);
 }
 
-function Head({ chatId, chat }) {
-  const title = chatId ? titleOf(chat) : 'New chat';
+function Head({ title, chat }) {
   return html`<header class="head">
     <${IconButton} name="menu" label="List of chats" class="menu" onClick=${openList}
       aria-expanded=${isListOpen.value} />
     <div class="head-title">
       <h1 title=${title}>${title}</h1>
+      ${chat?.archived && html`<span class="tag">Archived</span>`}
       ${chat?.model && html`<span class="model">${chat.model}</span>`}
     </div>
     <${Connection} />
@@ -100,7 +103,7 @@ function Actions({ chat }) {
 }
 
 const Welcome = () => html`<div class="welcome">
-  <img src="/assets/icon.svg" alt="" width="48" height="48" />
+  <img src="assets/icon.svg" alt="" width="48" height="48" />
   <h2>What is it about?</h2>
   <p>Write a message to begin. The answer goes on when you close this page, and is here when you come back.</p>
 </div>`;

@@ -1,6 +1,6 @@
 // Where a message is written: Enter sends, Shift+Enter makes a new line.
 
-import { useLayoutEffect, useRef } from '../vendor/preact-hooks.js';
+import { useEffect, useLayoutEffect, useRef } from '../vendor/preact-hooks.js';
 import { signal } from '../vendor/signals.js';
 import { isStopping, stop } from '../chat.js';
 import { send } from '../outbox.js';
@@ -41,7 +41,7 @@ export function Composer({ chatId, view }) {
   };
 
   return html`<form class="composer" data-testid="composer" onSubmit=${submit}>
-    ${isBusyNow && html`<${WhenBusy} />`}
+    ${isBusyNow && html`<${WhenBusy} onChosen=${() => area.current?.focus()} />`}
     <div class="composer-box">
       <label for="composer-text" class="hidden">Message</label>
       <textarea id="composer-text" ref=${area} rows="1" value=${text.value} enterkeyhint="send"
@@ -62,16 +62,21 @@ function Stop({ turnId }) {
     disabled=${!turnId || isStopping.value} onClick=${stop}><${Icon} name="stop" /> ${words}</button>`;
 }
 
-const WhenBusy = () => html`<fieldset class="when-busy">
-  <legend class="hidden">While it answers, the next message shall</legend>
-  ${CHOICES.map(
-    ([value, label, words]) => html`<label title=${words} key=${value}>
-    <input type="radio" name="when-busy" value=${value} checked=${whenBusy.value === value}
-      onChange=${() => (whenBusy.value = value)} /><span>${label}</span>
-  </label>`,
-  )}
-  <span class="hint">${CHOICES.find(([value]) => value === whenBusy.value)[2]}</span>
-</fieldset>`;
+function WhenBusy({ onChosen }) {
+  useEffect(() => () => (whenBusy.value = 'queue'), []); // a choice is for this chat, while it answers
+  // by mouse or finger (`detail` counts its clicks): the next thing is to type; the arrow keys stay here
+  const onClick = ({ detail }) => detail && requestAnimationFrame(onChosen);
+  return html`<fieldset class="when-busy">
+    <legend class="hidden">While it answers, the next message shall</legend>
+    ${CHOICES.map(
+      ([value, label, words]) => html`<label title=${words} key=${value} onClick=${onClick}>
+      <input type="radio" name="when-busy" value=${value} checked=${whenBusy.value === value}
+        onChange=${() => (whenBusy.value = value)} /><span>${label}</span>
+    </label>`,
+    )}
+    <span class="hint">${CHOICES.find(([value]) => value === whenBusy.value)[2]}</span>
+  </fieldset>`;
+}
 
 function fitHeight(area) {
   area.style.height = 'auto';

@@ -3,6 +3,7 @@
 import { Component } from '../vendor/preact.js';
 import { useState } from '../vendor/preact-hooks.js';
 import { decideCall, editMessage, retry } from '../chat.js';
+import { isSafeLink } from '../markdown.js';
 import { textOf } from '../view.js';
 import { Editor, withText } from './editor.js';
 import { IconButton, html } from './html.js';
@@ -136,7 +137,7 @@ function decisionOf(part, action) {
 
 function SourceLink({ part }) {
   const words = part.title || part.url;
-  if (!/^https?:/i.test(part.url)) return words;
+  if (!isSafeLink(part.url)) return words;
   return html`<a href=${part.url} rel="noopener noreferrer" target="_blank">${words}</a>`;
 }
 

@@ -16,7 +16,7 @@ const STATUS_WORDS = {
 export function Sidebar() {
   return html`<nav class="sidebar" aria-label="Chats">
     <header>
-      <a class="brand" href="#/"><img src="/assets/icon.svg" alt="" width="24" height="24" /> Antiphon</a>
+      <a class="brand" href="#/"><img src="assets/icon.svg" alt="" width="24" height="24" /> Antiphon</a>
       <${IconButton} name="out" label="Sign out" onClick=${() => report(signOut)} />
     </header>
     <button type="button" class="new-chat" data-testid="new-chat" onClick=${newChat}>

@@ -17,7 +17,7 @@ export function SignIn() {
   };
   return html`<main class="signin">
     <form class="card" onSubmit=${submit} data-testid="sign-in">
-      <img src="/assets/icon.svg" alt="" width="40" height="40" />
+      <img src="assets/icon.svg" alt="" width="40" height="40" />
       <h1>Antiphon</h1>
       <p>Sign in with your token. <code>antiphon serve</code> prints it, in the address after <code>#token=</code>.</p>
       <label for="token">Token</label>
