@@ -80,6 +80,13 @@ class Service:
 
         With a `request`, a repeat of the same is given the first answer, and `Conflict` if its body differs.
         """
+        return await self.submit_nowait(chat_id, *commands, request=request)
+
+    def submit_nowait(
+        self, chat_id: str, *commands: c.Command, request: Request | None = None
+    ) -> asyncio.Future[Done]:
+        """Put the commands in the chat's line; the answer comes in the future. Cancelling it takes them out of the
+        line, unless they are under way."""
         line = self._lines.get(chat_id)
         if len(line.jobs) >= LINE_MAX:
             raise Unavailable("too many commands wait for this chat")
@@ -89,7 +96,7 @@ class Service:
             line.task = asyncio.create_task(self._run(line))
             self._tasks.add(line.task)
             line.task.add_done_callback(self._tasks.discard)
-        return await job.future
+        return job.future
 
     async def aclose(self) -> None:
         """Wait until what stands in line is answered."""

@@ -118,7 +118,7 @@ class Attempt:
         self._pieces = 0
         self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
-        self._pending: set[asyncio.Task[Done]] = set()
+        self._pending: set[asyncio.Future[Done]] = set()
         self._call_lock = asyncio.Lock()
         self._call_ids: set[str] | None = None
         self._begun: set[str] = set()
@@ -290,7 +290,7 @@ class Attempt:
         raise _Over  # its lease ends, and another attempt begins
 
     async def _send(self, command: c.Command) -> Done:
-        task = asyncio.create_task(self._service.execute(self.chat_id, command))
+        task = self._service.submit_nowait(self.chat_id, command)
         self._pending.add(task)
         task.add_done_callback(self._settled)
         done = await asyncio.shield(task)
@@ -299,7 +299,7 @@ class Attempt:
             self._open_draft(done.chat.draft)
         return done
 
-    def _settled(self, task: asyncio.Task[Done]) -> None:
+    def _settled(self, task: asyncio.Future[Done]) -> None:
         self._pending.discard(task)
         if not task.cancelled():
             task.exception()  # whoever still waits for it is told; an abandoned one's refusal is no news
