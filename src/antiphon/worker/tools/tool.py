@@ -11,6 +11,7 @@ import msgspec
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.ports import ToolSpec
+from antiphon.wire.codec import encode
 from antiphon.worker.thread import run_in_thread
 
 OUTPUT_BYTES_MAX = 64 * 1024
@@ -146,8 +147,7 @@ def _schema_of(arguments: type[msgspec.Struct]) -> dict[str, Any]:
 
 def cap_output(result: Any) -> Any:
     """`result`, or where its JSON is too long, the beginning of its text and a note."""
-    text = result if isinstance(result, str) else None
-    encoded = (text or "").encode("utf-8", "replace") if text is not None else msgspec.json.encode(result)
+    encoded = result.encode("utf-8", "replace") if isinstance(result, str) else encode(result)
     if len(encoded) <= OUTPUT_BYTES_MAX:
         return result
     kept = encoded[:OUTPUT_BYTES_MAX].decode("utf-8", "ignore")

@@ -1,0 +1,697 @@
+"""Tools: what their hints say, what a call comes to, and how often it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+
+from antiphon import Agent, ToolCall, ToolContext, Turn, tool
+from antiphon.core import commands as c
+from antiphon.core.facts import ActionRequired, ActionResolved, AttemptStarted, CallOpened, MessageAppended
+from antiphon.core.model import Outcome, Status
+from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened, ToolResult
+from antiphon.core.parts import ToolCall as ToolCallPart
+from antiphon.store.memory import MemoryStore
+from antiphon.testing.clock import FakeClock
+from antiphon.testing.stored_chat import StoredChat
+from antiphon.wire.codec import encode_content
+from antiphon.worker.tools.tool import OUTPUT_BYTES_MAX
+from antiphon.worker.turn import BlockingTurn
+
+from .running import Talk, answered, ask, facts_of, messages_of, metric, results_of, running, until
+
+pytestmark = pytest.mark.anyio
+
+
+class Place(msgspec.Struct):
+    """Somewhere."""
+
+    name: str
+    is_far: bool = False
+
+
+@dataclass
+class Route:
+    stops: list[Place]
+    price: float = 0.0
+
+
+@tool
+def travel(
+    to: Annotated[str, msgspec.Meta(description="The city", min_length=1)],
+    by: Literal["train", "bus"] = "train",
+    people: int = 1,
+    via: list[str] | None = None,
+    extras: dict[str, int] = {},  # noqa: B006 - copied for each call
+    stops: list[str] = ["home"],  # noqa: B006
+    route: Route | None = None,
+) -> dict[str, Any]:
+    """Book a journey.
+
+    It is paid for later.
+    """
+    stops.append("there")
+    extras["bags"] = 1
+    return {"to": to, "by": by, "people": people, "via": via, "stops": stops, "extras": extras, "route": route}
+
+
+# --- the schema
+
+
+def test_a_schema_comes_from_the_hints_and_the_docstring() -> None:
+    assert travel.name == "travel"
+    assert travel.description == "Book a journey.\n\nIt is paid for later."
+    schema = travel.parameters
+    assert (schema["type"], schema["required"], schema["additionalProperties"]) == ("object", ["to"], False)
+    properties = schema["properties"]
+    assert properties["to"] == {"type": "string", "description": "The city", "minLength": 1}
+    assert properties["by"] == {"enum": ["bus", "train"], "default": "train"}
+    assert properties["people"] == {"type": "integer", "default": 1}
+    assert properties["via"]["anyOf"] == [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]
+    assert properties["extras"] == {"type": "object", "additionalProperties": {"type": "integer"}}
+    assert properties["route"]["anyOf"] == [{"$ref": "#/$defs/Route"}, {"type": "null"}]
+    assert schema["$defs"]["Route"]["properties"]["stops"] == {"type": "array", "items": {"$ref": "#/$defs/Place"}}
+    assert schema["$defs"]["Place"]["description"] == "Somewhere."
+
+
+def test_a_schema_is_json_without_a_title_of_ours() -> None:
+    assert "title" not in travel.parameters
+    assert msgspec.json.decode(msgspec.json.encode(travel.parameters)) == travel.parameters
+
+
+def test_a_tool_without_hints_or_words_takes_anything() -> None:
+    @tool
+    def bare(value, other=None):  # type: ignore[no-untyped-def]
+        return value
+
+    assert bare.description == ""
+    assert bare.parameters["properties"] == {"value": {}, "other": {"default": None}}
+
+
+def test_the_context_is_no_argument_of_the_models() -> None:
+    @tool(name="renamed", timeout_s=3)
+    async def with_context(context: ToolContext, text: str) -> None: ...
+
+    assert list(with_context.parameters["properties"]) == ["text"]
+    assert (with_context.name, with_context.timeout_s) == ("renamed", 3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda *args: None, lambda **kwargs: None, eval("lambda a, /: None")],  # noqa: S307 - a constant
+    ids=["*args", "**kwargs", "positional only"],
+)
+def test_a_function_whose_arguments_have_no_names_is_no_tool(function: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError):
+        tool(function)
+
+
+def test_a_tool_can_still_be_called_as_the_function_it_is() -> None:
+    assert travel("Rome", people=2, stops=[], extras={})["people"] == 2
+
+
+# --- what a call comes to
+
+
+async def call(*tools: Any, name: str = "", args: Any = None, raw: str | None = None) -> ToolResult:
+    """The result of one call by an agent; `raw` are the bytes a model might send as arguments."""
+
+    async def agent(turn: Turn) -> AsyncIterator[Any]:
+        if raw is None:
+            await turn.call(ToolCall(name or tools[0].name, args if args is not None else {}))
+            return
+        yield ToolCallOpened("id", name or tools[0].name)
+        yield ToolCallArgs(raw)
+        await turn.run_streamed_calls()
+
+    (result,) = results_of(await answered(agent, tools=tuple(tools)))
+    return result
+
+
+async def test_arguments_arrive_as_their_types_and_results_leave_as_json() -> None:
+    args = {"to": "Rome", "via": ["Paris"], "route": {"stops": [{"name": "Bern"}], "price": 3}}
+    result = await call(travel, args=args)
+    assert not result.is_error
+    assert result.result == {
+        "to": "Rome",
+        "by": "train",
+        "people": 1,
+        "via": ["Paris"],
+        "stops": ["home", "there"],
+        "extras": {"bags": 1},
+        "route": {"stops": [{"name": "Bern", "is_far": False}], "price": 3.0},
+    }
+
+
+async def test_defaults_are_nobodys_to_change() -> None:
+    await call(travel, args={"to": "Rome"})
+    assert (await call(travel, args={"to": "Rome"})).result["stops"] == ["home", "there"]
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ({}, "`to`"),
+        ({"to": 3}, "`$.to`"),
+        ({"to": ""}, "`$.to`"),
+        ({"to": "x", "by": "plane"}, "plane"),
+        ({"to": "x", "more": 1}, "`more`"),
+        ({"to": "x", "route": {"stops": [{}]}}, "`$.route.stops[0]`"),
+        ([1, 2], "array"),
+    ],
+    ids=["missing", "type", "length", "literal", "unknown", "nested", "not an object"],
+)
+async def test_arguments_that_do_not_fit_are_an_error_that_says_where(args: Any, told: str) -> None:
+    result = await call(travel, args=args)
+    assert result.is_error
+    assert result.result["error"] == "invalid_args"
+    assert told in result.result["message"]
+
+
+@pytest.mark.parametrize("raw", ['{"to": "Ro', "no json", '{"to": "\\ud800"}', '"text"', "null"])
+async def test_arguments_that_are_no_json_object_are_an_error_and_stay_as_they_came(raw: str) -> None:
+    result = await call(travel, raw=raw)
+    assert result.is_error
+    assert result.result["error"] == "invalid_args"
+
+
+async def test_no_arguments_at_all_are_an_empty_object() -> None:
+    @tool
+    def now() -> str:
+        return "noon"
+
+    assert (await call(now, raw="")).result == "noon"
+    assert (await call(now, raw="  ")).result == "noon"
+
+
+async def test_a_tool_that_does_not_exist_is_an_error_that_names_those_that_do() -> None:
+    result = await call(travel, name="fly")
+    assert result.is_error
+    assert result.result == {"error": "unknown_tool", "message": "There is no tool 'fly'. There are: travel."}
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
+async def test_a_tool_that_takes_too_long_is_given_up(is_async: bool) -> None:
+    let_go = threading.Event()
+
+    @tool(timeout_s=0.05)
+    async def slow_async() -> None:
+        await asyncio.sleep(3600)
+
+    @tool(timeout_s=0.05)
+    def slow_plain() -> None:
+        let_go.wait(30)
+
+    result = await call(slow_async if is_async else slow_plain)
+    let_go.set()
+    assert result.is_error
+    assert result.result == {"error": "timeout", "message": "The tool took longer than 0.05 s."}
+
+
+async def test_tools_that_never_end_do_not_keep_others_from_running() -> None:
+    let_go = threading.Event()
+
+    @tool(timeout_s=0.05)
+    def stuck() -> None:
+        let_go.wait(30)
+
+    @tool
+    def fine() -> str:
+        return "fine"
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        for _ in range(5):
+            await turn.call(*(ToolCall("stuck") for _ in range(16)))
+        await turn.call(ToolCall("fine"))
+        yield ""
+
+    abandoned = metric("abandoned_tasks")
+    entries = await answered(agent, tools=(stuck, fine))
+    assert results_of(entries)[-1].result == "fine"
+    assert metric("abandoned_tasks") == abandoned + 80
+    let_go.set()
+    await until(lambda: not [t for t in threading.enumerate() if t.name == "antiphon-tool-stuck"])
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no such row"),
+        TimeoutError("the database"),
+        SystemExit(2),
+        StopIteration(),
+        asyncio.CancelledError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_exception_of_a_tools_own_is_its_result(is_async: bool, error: BaseException) -> None:
+    @tool
+    async def breaks_async() -> None:
+        raise error
+
+    @tool
+    def breaks() -> None:
+        raise error
+
+    result = await call(breaks_async if is_async else breaks)
+    assert result.is_error
+    assert result.result["error"] == "failed"
+
+
+async def test_a_tools_error_tells_its_kind_and_words_cut_to_a_length() -> None:
+    @tool
+    def breaks() -> None:
+        raise ValueError("x" * 10_000)
+
+    message = (await call(breaks)).result["message"]
+    assert message.startswith("ValueError: xxx")
+    assert len(message) == 2000
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, None),
+        (b"bytes", "Ynl0ZXM="),
+        ({1: "a"}, {"1": "a"}),
+        ({"a", "b"} - {"b"}, ["a"]),
+        ("a\ud800b", "a�b"),
+        ({"deep": ["a\udfff"]}, {"deep": ["a�"]}),
+        ("line\x00\u2028", "line\x00\u2028"),
+    ],
+    ids=["none", "bytes", "int keys", "set", "surrogate", "nested surrogate", "control characters"],
+)
+async def test_any_value_becomes_json(value: Any, shown: Any) -> None:
+    @tool
+    def give() -> Any:
+        return value
+
+    assert (await call(give)).result == shown
+
+
+@pytest.mark.parametrize("make", [object, lambda: (loop := [], loop.append(loop))[0]], ids=["object", "circle"])
+async def test_a_value_that_is_no_json_is_a_failed_result(make: Callable[[], Any]) -> None:
+    @tool
+    def give() -> Any:
+        return make()
+
+    result = await call(give)
+    assert result.is_error
+    assert result.result["error"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * (OUTPUT_BYTES_MAX + 1), ["é" * 50_000], "é" * 40_000], ids=["text", "list", "two-byte text"]
+)
+async def test_a_result_that_is_too_long_is_cut_and_says_so(value: Any) -> None:
+    @tool
+    def give() -> Any:
+        return value
+
+    result = (await call(give)).result
+    assert isinstance(result, str)
+    kept, _, note = result.rpartition("\n")
+    assert len(kept.encode()) <= OUTPUT_BYTES_MAX
+    assert "shown]" in note
+
+
+async def test_a_result_of_exactly_the_limit_is_whole() -> None:
+    @tool
+    def give() -> str:
+        return "x" * OUTPUT_BYTES_MAX
+
+    assert (await call(give)).result == "x" * OUTPUT_BYTES_MAX
+
+
+# --- progress
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
+async def test_progress_is_shown_while_a_tool_runs_and_is_not_kept(is_async: bool) -> None:
+    go_on = threading.Event()
+
+    @tool
+    async def work_async(context: ToolContext) -> str:
+        context.progress("half")
+        while not go_on.is_set():
+            await asyncio.sleep(0.001)
+        return "done"
+
+    @tool
+    def work_plain(context: ToolContext) -> str:
+        context.progress("half")
+        go_on.wait(30)
+        return "done"
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        await turn.call(ToolCall("work_async" if is_async else "work_plain", id="id"))
+        yield "."
+
+    async with running(agent, tools=(work_async, work_plain)) as instance:
+        talk = await ask(instance)
+        watching = asyncio.create_task(talk.watch())
+        await until(lambda: instance.drafts.get(talk.chat_id) and instance.drafts.get(talk.chat_id).position == 1)
+        go_on.set()
+        parts = [msgspec.json.decode(f.data)["part"] for f in await watching if f.type == "delta"]
+        assert {"type": "tool-progress", "tool_call_id": "id", "text": "half"} in parts
+        assert "half" not in str(await talk.history())
+
+
+async def test_progress_that_is_no_text_is_told_as_one() -> None:
+    @tool
+    async def count(context: ToolContext) -> None:
+        context.progress(42)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+
+    assert not (await call(count)).is_error
+
+
+async def test_progress_after_the_turn_is_over_goes_nowhere() -> None:
+    contexts: list[ToolContext] = []
+
+    @tool
+    async def keep(context: ToolContext) -> None:
+        contexts.append(context)
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        await turn.call(ToolCall("keep"))
+        yield "done"
+
+    async with running(agent, tools=(keep,)) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        before = await talk.entries()
+        contexts[0].progress("late")
+        await asyncio.sleep(0)
+        assert await talk.entries() == before
+        assert instance.drafts.get(talk.chat_id) is None
+
+
+# --- several at once
+
+
+async def test_results_are_committed_as_they_come_and_given_in_order() -> None:
+    gates = [asyncio.Event() for _ in range(3)]
+    given: list[tuple[ToolResult, ...]] = []
+
+    @tool
+    async def wait(n: int) -> int:
+        await gates[n].wait()
+        return n
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        given.append(await turn.call(*(ToolCall("wait", {"n": n}, id=f"call {n}") for n in range(3))))
+        yield "done"
+
+    async with running(agent, tools=(wait,)) as instance:
+        talk = await ask(instance)
+        for count, n in enumerate((2, 0, 1), start=1):
+            await until(lambda count=count: has_results(talk, count - 1))
+            gates[n].set()
+            await until(lambda count=count: has_results(talk, count))
+        await talk.wait_ended()
+        assert [result.result for result in await talk.results()] == [2, 0, 1]
+        assert [result.result for result in given[0]] == [0, 1, 2]
+
+
+async def has_results(talk: Talk, count: int) -> bool:
+    return len(await talk.results()) == count
+
+
+async def test_no_more_than_sixteen_run_side_by_side() -> None:
+    running_now = most = 0
+
+    @tool
+    async def work() -> None:
+        nonlocal running_now, most
+        running_now += 1
+        most = max(most, running_now)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        running_now -= 1
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        await turn.call(*(ToolCall("work") for _ in range(40)))
+        yield ""
+
+    assert len(results_of(await answered(agent, tools=(work,)))) == 40
+    assert most == 16
+
+
+async def test_repeated_and_missing_ids_get_names_of_their_own() -> None:
+    @tool
+    async def echo(n: int) -> int:
+        return n
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        first = await turn.call(*(ToolCall("echo", {"n": n}, id="same") for n in range(3)))
+        second = await turn.call(ToolCall("echo", {"n": 3}, id="same"))
+        third = await turn.call(ToolCall("echo", {"n": 4}), ToolCall("echo", {"n": 5}))
+        yield " ".join(str(result.result) for result in (*first, second, *third))
+
+    async with running(agent, tools=(echo,)) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        await talk.send("again")
+        await talk.wait_ended()
+        assert await talk.said() == ["", "", "", "0 1 2 3 4 5"] * 2
+        ids = [result.tool_call_id for result in await talk.results()]
+        assert ids[:4] == ["same", "same#2", "same#3", "same#4"]
+        assert ids[6:10] == ["same#5", "same#6", "same#7", "same#8"]
+        assert len(set(ids)) == 12
+
+
+async def test_a_plain_agent_runs_tools_too_and_what_it_said_before_stands_before() -> None:
+    @tool
+    def double(n: int) -> int:
+        return 2 * n
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        for n in range(100):
+            yield f"{n} "
+        result = turn.call(ToolCall("double", {"n": 4}))
+        yield f"= {result.result}"
+
+    entries = await answered(agent, tools=(double,))
+    said = [content for role, content in messages_of(entries) if role is Role.ASSISTANT]
+    assert isinstance(said[0][0], Text)
+    assert said[0][0].text == "".join(f"{n} " for n in range(100))
+    assert isinstance(said[0][1], ToolCallPart)
+    assert said[1] == (Text("= 8"),)
+
+
+# --- at most once
+
+
+class LeftBehind:
+    """A chat that an earlier worker left in the middle of its calls; `runs` are those of the tools from then on."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock(tick_us=1)
+        self.store = MemoryStore(clock=self.clock)
+        self.runs: list[str] = []
+
+    async def make(self, *calls: tuple[str, bool]) -> StoredChat:
+        """`calls` are (name, idempotent) of a message that was committed before the worker died."""
+        owner_id = await self.store.create_owner("admin", is_admin=True)
+        chat = await StoredChat(self.store, "c").create(owner_id=owner_id, said="hello")
+        await chat.start("an instance that died")
+        parts = [ToolCallPart(f"id {n}", name) for n, (name, _) in enumerate(calls)]
+        await chat.do(
+            c.CommitMessage(
+                attempt=chat.chat.attempt,
+                draft=chat.chat.draft,
+                content=encode_content(parts),
+                upto=1,
+                calls=tuple(
+                    CallOpened(tool_call_id=f"id {n}", tool_name=name, is_idempotent=is_idempotent)
+                    for n, (name, is_idempotent) in enumerate(calls)
+                ),
+            )
+        )
+        return chat
+
+    def agent(self) -> Agent:
+        @tool
+        async def once() -> str:
+            self.runs.append("once")
+            return "ran"
+
+        @tool(idempotent=True)
+        async def often() -> str:
+            self.runs.append("often")
+            return "ran"
+
+        return Agent(tools=[once, often])
+
+
+async def test_a_call_that_a_lost_worker_had_begun_is_not_run_again_and_its_outcome_is_unknown() -> None:
+    left = LeftBehind()
+    await left.make(("once", False), ("often", True))
+    async with running(left.agent(), store=left.store) as instance:
+        talk = Talk(instance, "c")
+        await talk.wait_ended()
+        unknown, ran = await talk.results()
+        assert (unknown.tool_call_id, unknown.is_error, unknown.result["error"]) == ("id 0", True, "unknown")
+        assert (ran.tool_call_id, ran.result) == ("id 1", "ran")
+        assert left.runs == ["often"]
+        assert await talk.endings() == [Outcome.ANSWERED]
+
+
+async def test_calls_that_were_not_begun_when_a_worker_let_go_are_run_by_the_next() -> None:
+    left = LeftBehind()
+    chat = await left.make(("once", False), ("once", False))
+    await chat.do(
+        c.ReleaseAttempt(attempt=chat.chat.attempt, draft=chat.chat.draft, calls_not_begun=("id 0", "id 1"))
+    )
+    async with running(left.agent(), store=left.store) as instance:
+        talk = Talk(instance, "c")
+        await talk.wait_ended()
+        assert [(result.tool_call_id, result.result) for result in await talk.results()] == [
+            ("id 0", "ran"),
+            ("id 1", "ran"),
+        ]
+        assert left.runs == ["once", "once"]
+
+
+# --- asking a person
+
+
+class Danger:
+    """A tool that asks first, and one that does not."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+
+        @tool(needs_approval=True)
+        async def delete(name: str) -> str:
+            """Delete a file."""
+            self.runs.append(f"delete {name}")
+            return f"{name} is gone"
+
+        @tool
+        async def look() -> str:
+            self.runs.append("look")
+            return "three files"
+
+        self.agent = Agent(tools=[delete, look])
+
+
+DELETE = '/call delete {"name": "a"}\n/say done'
+
+
+async def test_a_call_that_needs_approval_asks_and_runs_when_it_is_allowed() -> None:
+    danger = Danger()
+    async with running(danger.agent) as instance:
+        talk = await ask(instance, DELETE)
+        chat = await talk.wait_status(Status.REQUIRES_ACTION)
+        (required,) = await talk.facts(ActionRequired)
+        (needed,) = required.calls
+        assert (needed.tool_name, needed.args, needed.needs) == ("delete", {"name": "a"}, "approval")
+        assert required.deadline > chat.created_at
+        assert chat.attempt == 0
+        await until(lambda: not len(instance.worker))
+        assert danger.runs == []
+        await talk.change(c.Approve(tool_call_id=needed.tool_call_id))
+        await talk.wait_ended()
+        assert danger.runs == ["delete a"]
+        assert [result.result for result in await talk.results()] == ["a is gone"]
+        assert [(fact.tool_call_id, fact.outcome) for fact in await talk.facts(ActionResolved)] == [
+            (needed.tool_call_id, "approved")
+        ]
+        assert (await talk.said())[-1] == "done"
+        assert len(await talk.facts(AttemptStarted)) == 2
+
+
+async def test_a_call_that_is_denied_does_not_run_and_the_turn_goes_on() -> None:
+    danger = Danger()
+    async with running(danger.agent) as instance:
+        talk = await ask(instance, DELETE)
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        (required,) = await talk.facts(ActionRequired)
+        await talk.change(c.Deny(tool_call_id=required.calls[0].tool_call_id, reason="Not that one."))
+        await talk.wait_ended()
+        assert danger.runs == []
+        (result,) = await talk.results()
+        assert (result.is_error, result.result["error"]) == (True, "denied")
+        assert "Not that one." in result.result["message"]
+        assert (await talk.said())[-1] == "done"
+
+
+async def test_a_call_that_nobody_answers_expires_and_the_turn_goes_on() -> None:
+    danger, clock = Danger(), FakeClock(tick_us=1)
+    async with running(danger.agent, clock=clock) as instance:
+        talk = await ask(instance, DELETE)
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        clock.advance(24 * 3600 - 60)
+        await asyncio.sleep(0)
+        assert (await talk.chat()).status is Status.REQUIRES_ACTION
+        clock.advance(120)
+        await talk.wait_ended()
+        (result,) = await talk.results()
+        assert (result.is_error, result.result["error"]) == (True, "expired")
+        assert danger.runs == []
+
+
+async def test_a_call_that_needs_none_runs_at_once_beside_one_that_does() -> None:
+    danger = Danger()
+    async with running(danger.agent) as instance:
+        talk = await ask(instance, '/call look {}\n/call delete {"name": "a"}\n/say done')
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        assert danger.runs == ["look"]
+        assert [result.tool_name for result in await talk.results()] == ["look"]
+        (required,) = await talk.facts(ActionRequired)
+        assert [call.tool_name for call in required.calls] == ["delete"]
+        await talk.change(c.Approve(tool_call_id=required.calls[0].tool_call_id))
+        await talk.wait_ended()
+        assert danger.runs == ["look", "delete a"]
+        assert [result.result for result in await talk.results()] == ["three files", "a is gone"]
+
+
+async def test_of_several_that_need_approval_each_is_answered_for_itself() -> None:
+    danger = Danger()
+    async with running(danger.agent) as instance:
+        talk = await ask(instance, "\n".join(f'/call delete {{"name": "{name}"}}' for name in "abc"))
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        (required,) = await talk.facts(ActionRequired)
+        first, second, third = (call.tool_call_id for call in required.calls)
+        await talk.change(c.Approve(tool_call_id=second))
+        await talk.change(c.Deny(tool_call_id=first))
+        assert (await talk.chat()).status is Status.REQUIRES_ACTION
+        await talk.change(c.Approve(tool_call_id=third))
+        await talk.wait_ended()
+        assert danger.runs == ["delete b", "delete c"]
+        by_id = {result.tool_call_id: result.is_error for result in await talk.results()}
+        assert by_id == {first: True, second: False, third: False}
+
+
+async def test_a_model_is_told_of_the_tools_and_of_their_results() -> None:
+    seen: list[Any] = []
+
+    class Listening:
+        provider = name = "listening"
+
+        async def stream(self, request: Any) -> AsyncIterator[Any]:
+            seen.append(request)
+            if len(seen) == 1:
+                yield ToolCallOpened("id", "travel")
+                yield ToolCallArgs('{"to": "Rome"}')
+            else:
+                yield Text("done")
+
+        async def aclose(self) -> None: ...
+
+    entries = await answered(Agent(model=Listening(), tools=[travel], system="Be brief."))
+    first, second = seen
+    assert [spec.name for spec in first.tools] == ["travel"]
+    assert first.system == "Be brief."
+    assert [message.role for message in second.messages] == [Role.USER, Role.ASSISTANT, Role.TOOL]
+    assert (first.try_, second.try_) == (1, 1)
+    assert len(facts_of(entries, MessageAppended)) == 4
