@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the planted lines are the code's own
 """Plants one bug at a time and asks the tests: every mutant must be killed.
 
 Run it: ./dev exec python scripts/mutants.py [NAME …]   (all take some minutes; two run at a time)
