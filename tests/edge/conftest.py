@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from .door import Door, open_door
+from .wire import close_wires
 
 _owner_numbers = itertools.count(1)
 
@@ -31,3 +32,4 @@ async def door(shared_door: Door) -> AsyncIterator[Door]:
     owner = await shared_door.as_owner(f"owner {next(_owner_numbers)}")
     yield owner
     await owner.hang_up()
+    await close_wires()

@@ -15,7 +15,7 @@ from antiphon.edge.server import open_server
 from antiphon.edge.table import API
 
 from .schema import check_answer
-from .wire import DEADLINE_S, Answer, Stream, Wire, make_request
+from .wire import DEADLINE_S, Answer, Stream, Wire, close_wires, make_request
 
 _chat_numbers = itertools.count(1)
 
@@ -163,6 +163,7 @@ async def open_door(**options: Any) -> AsyncIterator[Door]:
             yield door
         finally:
             await door.hang_up()
+            await close_wires()
 
 
 async def wait_until(condition: Callable[[], Any], *, what: str = "", deadline_s: float = DEADLINE_S) -> Any:

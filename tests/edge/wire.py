@@ -55,12 +55,27 @@ def make_request(
     return f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode("utf-8", "surrogateescape") + body
 
 
+_open_wires: set[Wire] = set()
+
+
+async def close_wires() -> None:
+    """Those that a test has left open, because it failed perhaps."""
+    for wire in tuple(_open_wires):
+        await wire.close()
+
+
 class Wire:
     """One connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        _open_wires.add(self)
+
+    @property
+    def is_hung_up(self) -> bool:
+        """Whether the server has ended it, in one way or the other."""
+        return self.reader.at_eof() or self.reader.exception() is not None
 
     @classmethod
     async def open(cls, port: int, *, receive_bytes: int | None = None, tls: ssl.SSLContext | None = None) -> Wire:
@@ -109,12 +124,14 @@ class Wire:
             return b""
 
     async def close(self) -> None:
+        _open_wires.discard(self)
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
 
     def reset(self) -> None:
         """End it as a peer does that vanishes: RST, no FIN."""
+        _open_wires.discard(self)
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         self.writer.transport.abort()

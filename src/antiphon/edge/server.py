@@ -12,11 +12,12 @@ import uvicorn
 
 from antiphon.config import Options
 from antiphon.edge.connection import Connection
-from antiphon.errors import Unavailable
+from antiphon.errors import AntiphonError, Invalid, Unavailable
 
 if TYPE_CHECKING:
     from antiphon.app import Instance
 
+KEEP_ALIVE_S = 75
 CLOSE_S = 1.5
 """After the good-byes open connections have so long to end."""
 
@@ -45,7 +46,7 @@ async def open_server(instance: Instance) -> AsyncIterator[str]:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=1,
-        timeout_keep_alive=75,
+        timeout_keep_alive=KEEP_ALIVE_S,
         ssl_certfile=options.tls_cert or None,
         ssl_keyfile=options.tls_key or None,
         proxy_headers=options.behind_proxy,
@@ -55,6 +56,9 @@ async def open_server(instance: Instance) -> AsyncIterator[str]:
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not task.done():
         await asyncio.sleep(0.001)
+    if task.done():
+        listener.close()
+        raise _not_started(task.exception()) from task.exception()
     try:
         host, port = listener.getsockname()[:2]
         scheme = "https" if options.tls_cert else "http"
@@ -68,6 +72,12 @@ async def open_server(instance: Instance) -> AsyncIterator[str]:
             server.force_exit = True
             await asyncio.wait({task}, timeout=CLOSE_S)
         listener.close()
+
+
+def _not_started(error: BaseException | None) -> AntiphonError:
+    if isinstance(error, OSError):  # an ssl.SSLError is one
+        return Invalid("--tls-cert", f"the certificate and its key cannot be used ({error.strerror or error})")
+    return Unavailable(f"the door could not be opened ({error})")
 
 
 def _listen(options: Options) -> socket.socket:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from antiphon.core.values import Value
-from antiphon.errors import Invalid
+from antiphon.errors import Invalid, NotFound
 from antiphon.ports import Token
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from antiphon.app import Instance
 
 API = "/api/v1"
+CHAT_ID_MAX = 128
 
 
 class Policy(StrEnum):
@@ -59,7 +60,11 @@ class Call:
 
     @property
     def chat_id(self) -> str:
-        return str(self.path["chat_id"])
+        """Raises `NotFound` for what is too long to be an id (what is asked for is remembered for a while)."""
+        chat_id: str = self.path["chat_id"]
+        if len(chat_id) > CHAT_ID_MAX:
+            raise NotFound
+        return chat_id
 
     def id(self, name: str) -> int:
         """A numeric id of the path. Raises `Invalid`."""
