@@ -56,6 +56,7 @@ class Door:
         if data is None:
             data = b"" if body is None else json.dumps(body).encode()
         secret = self.token if token == "" else token
+        self._idle = [wire for wire in self._idle if not wire.writer.is_closing()]
         wire = self._idle.pop() if self._idle else await Wire.open(self.port)
         try:
             wire.send(make_request(method, path, token=secret, body=data, headers=headers))

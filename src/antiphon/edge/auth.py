@@ -24,7 +24,7 @@ def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: 
     if not any_host and not _is_own_host(host, allowed_hosts):
         raise Forbidden("this server does not go by that Host name")
     origin = headers.get("origin")
-    if origin is not None and origin.partition("://")[2].lower() != host.lower():
+    if origin is not None and (not host or origin.partition("://")[2].lower() != host.lower()):
         raise Forbidden("requests from other origins are not taken")
     if origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise Forbidden("requests from other sites are not taken")
