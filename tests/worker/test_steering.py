@@ -1,0 +1,360 @@
+"""Messages that come while a turn runs: steering joins it, what waits becomes the next turns, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from antiphon import Agent, ToolCall, Turn, tool
+from antiphon.core import commands as c
+from antiphon.core.facts import MessageAppended, MessageQueued, TurnEnded
+from antiphon.core.model import Outcome, Status, WhenBusy
+from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened, text_of
+from antiphon.errors import Busy
+from antiphon.ports import Message, ModelRequest
+from antiphon.worker.turn import BlockingTurn
+
+from .running import ask, running, until
+
+pytestmark = pytest.mark.anyio
+
+
+class Steps:
+    """A model that waits for the test before each answer: `answers` are its words, or the tools it calls."""
+
+    provider = name = "steps"
+
+    def __init__(self, *answers: str | tuple[str, ...]) -> None:
+        self._answers = iter(answers)
+        self.requests: list[ModelRequest] = []
+        self.go_on = asyncio.Semaphore(0)
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[Any]:
+        self.requests.append(request)
+        await self.go_on.acquire()
+        answer = next(self._answers)
+        if isinstance(answer, str):
+            yield Text(answer)
+            return
+        for n, name in enumerate(answer):
+            yield ToolCallOpened(f"{name} {len(self.requests)}.{n}", name)
+            yield ToolCallArgs("{}")
+
+    async def aclose(self) -> None: ...
+
+    async def asked(self, count: int) -> list[tuple[Role, str]]:
+        """What the model is shown in its `count`th call."""
+        await until(lambda: len(self.requests) >= count)
+        return [(message.role, text_of(message.content)) for message in self.requests[count - 1].messages]
+
+
+def words(messages: Any) -> list[str]:
+    return [text_of(message.content) for message in messages]
+
+
+USER, ASSISTANT, TOOL = Role.USER, Role.ASSISTANT, Role.TOOL
+
+
+# --- the built-in agent
+
+
+async def test_steering_joins_after_the_last_result_and_before_the_next_model_call() -> None:
+    results = asyncio.Semaphore(0)
+
+    @tool
+    async def work() -> None:
+        await results.acquire()
+
+    model = Steps(("work", "work"), "done")
+    async with running(Agent(model=model, tools=[work])) as instance:
+        talk = await ask(instance, "begin")
+        await model.asked(1)
+        model.go_on.release()
+        await talk.wait(lambda chat: len(chat.calls) == 2)
+        await talk.steer("rather so")
+        results.release()
+        await talk.wait(lambda chat: len(chat.calls) == 1)
+        assert (await talk.chat()).steering
+        results.release()
+        shown = await model.asked(2)
+        assert shown == [(USER, "begin"), (ASSISTANT, ""), (TOOL, ""), (TOOL, ""), (USER, "rather so")]
+        model.go_on.release()
+        await talk.wait_ended()
+        turns = {fact.turn_id for fact in await talk.facts(MessageAppended)}
+        assert turns == {2}
+        assert await talk.endings() == [Outcome.ANSWERED]
+
+
+async def test_steering_that_comes_while_the_last_words_are_written_goes_on_instead_of_ending() -> None:
+    model = Steps("first answer", "second answer")
+    async with running(Agent(model=model)) as instance:
+        talk = await ask(instance, "begin")
+        await model.asked(1)
+        await talk.steer("one more thing")
+        await talk.steer("and another")
+        model.go_on.release()
+        assert await model.asked(2) == [
+            (USER, "begin"),
+            (ASSISTANT, "first answer"),
+            (USER, "one more thing"),
+            (USER, "and another"),
+        ]
+        model.go_on.release()
+        await talk.wait_ended()
+        assert await talk.said() == ["first answer", "second answer"]
+        assert await talk.endings() == [Outcome.ANSWERED]
+        assert {fact.turn_id for fact in await talk.facts(MessageAppended)} == {2}
+
+
+async def test_steering_joins_when_the_answer_had_no_words() -> None:
+    model = Steps("", "now with words")
+    async with running(Agent(model=model)) as instance:
+        talk = await ask(instance, "begin")
+        await model.asked(1)
+        await talk.steer("say something")
+        model.go_on.release()
+        assert await model.asked(2) == [(USER, "begin"), (USER, "say something")]
+        model.go_on.release()
+        await talk.wait_ended()
+        assert await talk.said() == ["now with words"]
+
+
+async def test_steering_keeps_the_turns_model_and_names_who_said_it() -> None:
+    model = Steps("a", "b")
+    async with running(Agent(model=model)) as instance:
+        talk = await ask(instance, "begin")
+        await model.asked(1)
+        queued_id = await talk.steer("and?")
+        model.go_on.release()
+        model.go_on.release()
+        await talk.wait_ended()
+        joined = next(fact for fact in await talk.facts(MessageAppended) if fact.queued_id == queued_id)
+        assert (joined.turn_id, joined.created_by) == (2, instance.owner_id)
+
+
+async def test_steering_of_an_idle_chat_is_a_message_like_any_other() -> None:
+    model = Steps("a", "b")
+    async with running(Agent(model=model)) as instance:
+        talk = await ask(instance, "begin")
+        model.go_on.release()
+        await talk.wait_ended()
+        await talk.steer("hello again")
+        assert await talk.facts(MessageQueued) == []
+        model.go_on.release()
+        await talk.wait_ended()
+        assert await talk.endings() == [Outcome.ANSWERED] * 2
+
+
+async def test_steering_that_waits_when_a_person_is_asked_joins_after_the_answer() -> None:
+    @tool(needs_approval=True)
+    async def dangerous() -> str:
+        return "boom"
+
+    model = Steps(("dangerous",), "done")
+    async with running(Agent(model=model, tools=[dangerous])) as instance:
+        talk = await ask(instance, "begin")
+        model.go_on.release()
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        await talk.steer("be careful")
+        chat = await talk.chat()
+        await talk.change(c.Approve(tool_call_id=chat.calls[0].tool_call_id))
+        assert await model.asked(2) == [(USER, "begin"), (ASSISTANT, ""), (TOOL, ""), (USER, "be careful")]
+        model.go_on.release()
+        await talk.wait_ended()
+        assert await talk.endings() == [Outcome.ANSWERED]
+
+
+# --- agent functions
+
+
+async def test_a_function_agent_takes_steering_where_it_likes() -> None:
+    go_on = asyncio.Event()
+    taken: list[tuple[Message, ...]] = []
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        taken.append(await turn.take_steering())
+        yield "before "
+        await go_on.wait()
+        taken.append(await turn.take_steering())
+        assert words(turn.messages) == ["begin", "before ", "one", "two"]
+        yield "after"
+
+    async with running(agent) as instance:
+        talk = await ask(instance, "begin")
+        await talk.wait_preview("before")
+        await talk.steer("one")
+        await talk.steer("two")
+        go_on.set()
+        await talk.wait_ended()
+        assert [words(messages) for messages in taken] == [[], ["one", "two"]]
+        assert await talk.said() == ["before ", "after"]
+        assert await talk.endings() == [Outcome.ANSWERED]
+
+
+async def test_a_plain_agent_takes_steering_too() -> None:
+    seen: list[list[str]] = []
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        yield "before "
+        while not (messages := turn.take_steering()):
+            threading.Event().wait(0.001)
+        seen.append(words(messages))
+        yield "after"
+
+    async with running(agent) as instance:
+        talk = await ask(instance, "begin")
+        await until(talk.said)
+        await talk.steer("one")
+        await talk.wait_ended()
+        assert seen == [["one"]]
+        assert await talk.said() == ["before ", "after"]
+
+
+async def test_steering_that_nobody_took_runs_a_function_agent_again_in_the_same_turn() -> None:
+    go_on = asyncio.Event()
+    seen: list[list[str]] = []
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        seen.append(words(turn.messages))
+        yield f"answer {len(seen)}"
+        await go_on.wait()
+
+    async with running(agent) as instance:
+        talk = await ask(instance, "begin")
+        await talk.wait_preview("answer 1")
+        await talk.steer("wait")
+        go_on.set()
+        await talk.wait_ended()
+        assert seen == [["begin"], ["begin", "answer 1", "wait"]]
+        (ended,) = await talk.facts(TurnEnded)
+        assert ended.turn_id == 2
+
+
+# --- what waits
+
+
+async def answers_last_words(turn: Turn) -> AsyncIterator[str]:
+    """Says after how many messages of people it speaks, and their last words; stalls where asked to."""
+    said = words(message for message in turn.messages if message.role is Role.USER)
+    yield f"{len(said)}: {said[-1]}"
+    if said[-1] == "stall":
+        await asyncio.sleep(3600)
+
+
+async def test_steering_that_missed_its_turn_becomes_one_next_turn_before_the_queue() -> None:
+    async with running(answers_last_words) as instance:
+        talk = await ask(instance, "stall")
+        await talk.wait_preview("1: stall")
+        await talk.send("queued")
+        await talk.steer("steering one")
+        await talk.steer("steering two")
+        await talk.interrupt()
+        await talk.wait_ended()
+        assert await talk.said() == ["1: stall", "3: steering two", "4: queued"]
+        assert await talk.endings() == [Outcome.INTERRUPTED, Outcome.ANSWERED, Outcome.ANSWERED]
+        turns = [fact.turn_id for fact in await talk.facts(MessageAppended) if fact.role is Role.USER]
+        assert turns[1] == turns[2] != turns[3]
+
+
+async def test_queued_messages_become_turns_one_after_another() -> None:
+    async with running(answers_last_words) as instance:
+        talk = await ask(instance, "stall")
+        await talk.wait_preview("1: stall")
+        for n in range(20):
+            await talk.send(f"message {n}")
+        await talk.interrupt()
+        await talk.wait_ended()
+        assert await talk.said() == ["1: stall", *(f"{n + 2}: message {n}" for n in range(20))]
+        turns = [fact.turn_id for fact in await talk.facts(MessageAppended) if fact.role is Role.USER]
+        assert turns == sorted(set(turns))
+
+
+async def test_promoted_messages_stand_before_the_others_in_the_order_of_their_promotion() -> None:
+    async with running(answers_last_words) as instance:
+        talk = await ask(instance, "stall")
+        await talk.wait_preview("1: stall")
+        ids = [await talk.send(f"message {n}") for n in range(4)]
+        await talk.change(c.MoveQueued(queued_id=ids[3], before=ids[0]))
+        await talk.change(c.PromoteQueued(queued_id=ids[2]), c.PromoteQueued(queued_id=ids[1]))
+        await talk.wait_ended()
+        said = [text.partition(": ")[2] for text in await talk.said()]
+        assert said == ["stall", "message 2", "message 1", "message 3", "message 0"]
+
+
+async def test_edited_and_deleted_messages_of_the_queue_are_answered_as_they_then_stand() -> None:
+    async with running(answers_last_words) as instance:
+        talk = await ask(instance, "stall")
+        await talk.wait_preview("1: stall")
+        ids = [await talk.send(f"message {n}") for n in range(3)]
+        await talk.change(
+            c.EditQueued(queued_id=ids[0], content=b'[{"type":"text","text":"edited"}]'),
+            c.DeleteQueued(queued_id=ids[1]),
+        )
+        await talk.interrupt()
+        await talk.wait_ended()
+        assert await talk.said() == ["1: stall", "2: edited", "3: message 2"]
+
+
+async def test_after_a_failed_turn_what_waits_stands_still_until_a_person_acts() -> None:
+    fails = asyncio.Event()
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        said = words(message for message in turn.messages if message.role is Role.USER)
+        yield said[-1]
+        if said[-1] == "begin":
+            await fails.wait()
+            raise RuntimeError
+
+    async with running(agent) as instance:
+        talk = await ask(instance, "begin")
+        await talk.wait_preview("begin")
+        await talk.send("one")
+        await talk.send("two")
+        fails.set()
+        chat = await talk.wait_ended()
+        assert (chat.status, chat.queue_length) == (Status.ERROR, 2)
+        await talk.send("three")
+        await talk.wait_status(Status.WAITING)
+        assert await talk.said() == ["one", "two", "three"]
+
+
+async def test_a_message_to_a_busy_chat_may_be_refused() -> None:
+    async with running(answers_last_words) as instance:
+        talk = await ask(instance, "stall")
+        await talk.wait_preview("1: stall")
+        with pytest.raises(Busy):
+            await talk.send("now or never", WhenBusy.REJECT)
+        await talk.interrupt()
+        await talk.wait_ended()
+        assert await talk.said() == ["1: stall"]
+
+
+async def test_talking_while_it_works_loses_nothing_and_keeps_the_order() -> None:
+    """Messages of every kind, sent at every moment of short turns: each is in history once, each kind in order."""
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        for n in range(3):
+            yield f"{n} "
+            await asyncio.sleep(0)
+        await turn.call(ToolCall("nothing"))
+        yield "done"
+
+    async with running(agent) as instance:
+        talk = await ask(instance, "begin")
+        sent: dict[WhenBusy, list[str]] = {WhenBusy.QUEUE: [], WhenBusy.STEER: []}
+        for n in range(60):
+            when_busy = WhenBusy.STEER if n % 3 == 0 else WhenBusy.QUEUE
+            await talk.send(f"message {n}", when_busy)
+            sent[when_busy].append(f"message {n}")
+            for _ in range(n % 7):
+                await asyncio.sleep(0)
+        await talk.wait_ended()
+        in_history = [text_of(content) for role, content in await talk.history() if role is USER]
+        for texts in sent.values():
+            assert [text for text in in_history if text in texts] == texts
+        assert len(in_history) == 61
+        assert set(await talk.endings()) == {Outcome.ANSWERED}

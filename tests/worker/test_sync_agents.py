@@ -1,0 +1,335 @@
+"""Plain `def` agents: generators in threads of their own, with a turn whose calls block."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from antiphon import AgentError, Reasoning, ToolCall, ToolContext, Turn, Usage, tool
+from antiphon.core.facts import RetryScheduled, TurnEnded
+from antiphon.core.model import Outcome, Status
+from antiphon.core.parts import CallStarted, Text
+from antiphon.worker.agent import YIELDS_WAITING_MAX
+from antiphon.worker.thread import run_in_thread
+from antiphon.worker.turn import BlockingTurn
+
+from .running import answered, answers_of, ask, facts_of, messages_of, metric, results_of, running, until
+
+pytestmark = pytest.mark.anyio
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool
+async def multiply(a: int, b: int) -> int:
+    """Multiply two numbers."""
+    return a * b
+
+
+def threads(*prefixes: str) -> list[str]:
+    """Those of agents and tools, unless others are named."""
+    wanted = prefixes or ("antiphon-agent", "antiphon-tool")
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(wanted)]
+
+
+# --- agents
+
+
+async def test_what_a_plain_agent_yields_is_what_is_committed() -> None:
+    def agent(turn: BlockingTurn) -> Iterator[Any]:
+        yield Reasoning("Hm.")
+        for n in range(500):
+            yield f"{n} "
+
+    content = messages_of(await answered(agent))[-1][1]
+    assert content == (Reasoning("Hm."), Text("".join(f"{n} " for n in range(500))))
+
+
+async def test_a_plain_agent_runs_beside_the_loop_in_a_daemon_thread_of_its_own() -> None:
+    seen: list[threading.Thread] = []
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        seen.append(threading.current_thread())
+        yield "text"
+
+    await answered(agent)
+    (thread,) = seen
+    assert thread is not threading.main_thread()
+    assert thread.daemon
+    await until(lambda: not thread.is_alive())
+
+
+async def test_a_plain_agent_sees_its_turn() -> None:
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        yield f"{turn.turn_id} {turn.system} {turn.model} {len(turn.messages)} {turn.config['key']}"
+
+    async with running(agent, config={"key": "value"}) as instance:
+        talk = await ask(instance, system="Be brief.")
+        await talk.wait_ended()
+        assert await talk.said() == ["2 Be brief. rehearsal 1 value"]
+
+
+async def test_calls_block_and_give_their_results_in_order() -> None:
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        total = turn.call(ToolCall("add", {"a": 1, "b": 2})).result
+        product, sum_ = turn.call(ToolCall("multiply", {"a": total, "b": 5}), ToolCall("add", {"a": total, "b": 5}))
+        yield f"{total} {product.result} {sum_.result} {len(turn.messages)}"
+
+    entries = await answered(agent, tools=(add, multiply))
+    assert messages_of(entries)[-1][1] == (Text("3 15 8 6"),)
+    assert [result.result for result in results_of(entries)] == [3, 15, 8]
+
+
+async def test_model_calls_and_usage_are_told() -> None:
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        assert turn.start_call(model="m", provider="p") == 1
+        turn.add_usage(input_tokens=1)
+        yield "text"
+        turn.add_usage(output_tokens=2)
+
+    (ended,) = facts_of(await answered(agent), TurnEnded)
+    assert ended.usage == Usage(input_tokens=1, output_tokens=2)
+
+
+async def test_a_started_call_is_the_first_delta_of_the_draft() -> None:
+    go_on = threading.Event()
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        turn.start_call(model="m", provider="p")
+        yield "text"
+        go_on.wait(30)
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await talk.wait_preview("text")
+        draft = instance.drafts.get(talk.chat_id)
+        assert draft is not None
+        assert draft.read(0)[0].part == CallStarted("m", "p", 1)
+        go_on.set()
+        await talk.wait_ended()
+
+
+async def test_an_exception_fails_the_turn() -> None:
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        yield "partial"
+        raise ValueError("secret words")
+
+    entries = await answered(agent)
+    (ended,) = facts_of(entries, TurnEnded)
+    assert ended.outcome is Outcome.FAILED
+    assert ended.error is not None
+    assert ended.error.message == "The agent failed (ValueError)."
+    assert answers_of(entries) == []
+
+
+async def test_an_error_that_may_be_tried_again_is() -> None:
+    tries: list[int] = []
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        tries.append(turn.failures)
+        yield f"try {len(tries)}"
+        if len(tries) < 3:
+            raise AgentError("server", retry_after_s=0)
+
+    entries = await answered(agent)
+    assert [fact.tries for fact in facts_of(entries, RetryScheduled)] == [1, 2]
+    assert messages_of(entries)[-1][1] == (Text("try 3"),)
+    assert tries == [0, 1, 2]
+
+
+async def test_a_generator_that_raises_before_its_first_yield_fails_the_turn() -> None:
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        raise KeyError("x")
+        yield ""
+
+    (ended,) = facts_of(await answered(agent), TurnEnded)
+    assert ended.outcome is Outcome.FAILED
+
+
+async def test_a_slow_reader_holds_up_the_agent_at_a_fixed_number_of_pieces() -> None:
+    """The loop stands still while the agent yields: no more pieces wait than the bound says."""
+    yielded = 0
+    has_begun = threading.Event()
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        nonlocal yielded
+        for _ in range(1000):
+            yielded += 1
+            yield "x"
+            has_begun.set()
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await until(has_begun.is_set)
+        before = yielded
+        threading.Event().wait(0.1)  # the loop's thread is ours: nothing is taken meanwhile
+        assert yielded - before <= YIELDS_WAITING_MAX + 2
+        await talk.wait_ended()
+        assert await talk.said() == ["x" * 1000]
+
+
+async def test_threads_end_with_their_turns() -> None:
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        yield f"{turn.call(ToolCall('add', {'a': 1, 'b': 2})).result}"
+
+    async with running(agent, tools=(add,)) as instance:
+        talks = [await ask(instance) for _ in range(20)]
+        for talk in talks:
+            await talk.wait_ended()
+            assert await talk.said() == ["", "3"]
+    await until(lambda: not threads())
+
+
+async def test_a_turn_that_ends_elsewhere_ends_the_thread_at_its_next_yield() -> None:
+    is_closed = threading.Event()
+    count = 0
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        nonlocal count
+        try:
+            while turn.turn_id == 2:
+                count += 1
+                yield "x"
+            yield "fine"
+        finally:
+            is_closed.set()
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await until(lambda: count > 10)
+        await instance.chats.edit(talk.chat_id, 2, "another question")
+        await talk.wait_ended()
+        assert is_closed.is_set()
+        assert await talk.said() == ["fine"]
+        await until(lambda: not threads())
+
+
+async def test_a_call_after_the_turn_is_over_raises_what_agents_do_not_catch() -> None:
+    turns: list[BlockingTurn] = []
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        turns.append(turn)
+        yield "done"
+
+    async with running(agent, tools=(add,)) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        before = await talk.entries()
+        (turn,) = turns
+        for ask_again in (turn.take_steering, turn.call, turn.wait_interrupted):
+            with pytest.raises(asyncio.CancelledError):
+                ask_again()
+        assert await talk.entries() == before
+
+
+async def test_a_second_thread_of_the_agents_own_may_call_too() -> None:
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        results: list[int] = []
+        workers = [
+            threading.Thread(
+                target=lambda n=n: results.append(turn.call(ToolCall("add", {"a": n, "b": 0})).result), daemon=True
+            )
+            for n in range(4)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        yield f"{sorted(results)}"
+
+    entries = await answered(agent, tools=(add,))
+    assert messages_of(entries)[-1][1] == (Text("[0, 1, 2, 3]"),)
+
+
+# --- tools in threads
+
+
+async def test_a_plain_tool_runs_beside_the_loop_and_may_say_how_far_it_is() -> None:
+    seen: list[threading.Thread] = []
+
+    @tool
+    def work(context: ToolContext) -> str:
+        seen.append(threading.current_thread())
+        context.progress("half")
+        return context.tool_call_id
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        yield (await turn.call(ToolCall("work", id="id"))).result
+
+    entries = await answered(agent, tools=(work,))
+    assert messages_of(entries)[-1][1] == (Text("id"),)
+    assert seen[0] is not threading.main_thread()
+    assert seen[0].daemon
+
+
+async def test_plain_tools_run_side_by_side() -> None:
+    together = threading.Barrier(8, timeout=10)
+
+    @tool
+    def meet() -> int:
+        return together.wait()
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        results = await turn.call(*(ToolCall("meet") for _ in range(8)))
+        yield f"{sorted(result.result for result in results)}"
+
+    entries = await answered(agent, tools=(meet,))
+    assert messages_of(entries)[-1][1] == (Text("[0, 1, 2, 3, 4, 5, 6, 7]"),)
+
+
+async def test_a_turn_that_waits_for_a_person_lets_its_thread_go() -> None:
+    @tool(needs_approval=True)
+    def dangerous() -> None: ...
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        yield "May I? "
+        turn.call(ToolCall("dangerous"))
+        raise AssertionError("the turn went on")
+
+    async with running(agent, tools=(dangerous,)) as instance:
+        talk = await ask(instance)
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        await until(lambda: not threads() and not len(instance.worker))
+
+
+# --- functions in threads
+
+
+async def test_a_functions_result_error_and_context_come_through() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+    variable.set("seen")
+    assert await run_in_thread(variable.get, name="t") == "seen"
+    with pytest.raises(ZeroDivisionError):
+        await run_in_thread(lambda: 1 // 0, name="t")
+
+
+async def test_an_error_that_would_end_the_loop_is_told_as_another() -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(RuntimeError, match="SystemExit"):
+        await run_in_thread(leave, name="t")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await run_in_thread(lambda: next(iter(())), name="t")
+
+
+async def test_a_function_that_is_not_waited_for_is_left_to_itself_and_counted() -> None:
+    let_go = threading.Event()
+    abandoned = metric("abandoned_tasks")
+    waiting = asyncio.create_task(run_in_thread(lambda: let_go.wait(30), name="t-left"))
+    await until(lambda: threads("t-left"))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert metric("abandoned_tasks") == abandoned + 1
+    let_go.set()
+    await until(lambda: not threads("t-left"))
