@@ -170,8 +170,8 @@ MUTANTS = (
     Mutant(
         "a lost answer is decided again",
         "chats/service.py",
-        "        append = turn.make_append(",
-        "        append = turn.make_append_twice(",
+        "                METRICS.unknown_outcomes.inc()\n                await asyncio.sleep(UNKNOWN_PAUSE_S)\n",
+        "                return Appended.CONFLICT\n",
         SERVICE,
     ),
     Mutant(

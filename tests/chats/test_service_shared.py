@@ -282,3 +282,27 @@ async def test_a_broken_invariant_of_one_command_takes_no_other_down() -> None:
     )
     assert isinstance(failed, AssertionError)
     assert not isinstance(sent, BaseException)
+
+
+class OnceSilentStore(WrappedStore):
+    """Loses the answer to its first append, which is written."""
+
+    appends = 0
+
+    async def append(self, append: Append) -> Appended:
+        result = await super().append(append)
+        self.appends += 1
+        if self.appends == 1:
+            raise OutcomeUnknown
+        return result
+
+
+async def test_a_command_without_an_id_whose_answer_is_lost_is_done_once() -> None:
+    """It is found by its append_id: deciding again would do it twice."""
+    inner = MemoryStore(clock=FakeClock(tick_us=1))
+    await create(serve(inner))
+    store = OnceSilentStore(inner)
+    done = await serve(store).execute(CHAT, c.SendMessage(content=content("once"), by="o"))
+    assert store.appends == 2, "it was asked for again"
+    assert done.entries[0].seq == 2
+    assert await said_by_people(inner) == [content("once")]

@@ -105,9 +105,8 @@ class ServerProcess:
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             raise ConnectionResetError("no whole answer came") from error
         finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            writer.transport.abort()
+            await asyncio.sleep(0)
 
     def _head(self, method: str, path: str, token: str | None, more: str) -> bytes:
         return (
@@ -125,6 +124,9 @@ class ServerProcess:
         except asyncio.IncompleteReadError as error:
             await stream.close()
             raise ConnectionResetError("no answer came") from error
+        except BaseException:
+            writer.transport.abort()
+            raise
         if not head.startswith(b"HTTP/1.1 200"):
             await stream.close()
             raise ConnectionRefusedError(head.split(b"\r\n")[0].decode())
@@ -156,9 +158,8 @@ class SseStream:
         return self._events.pop(0)
 
     async def close(self) -> None:
-        self._writer.close()
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        self._writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 def _parse(event: bytes) -> tuple[str, str, bytes]:

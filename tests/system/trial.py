@@ -57,9 +57,7 @@ class Trial:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for task in self._watchers:
-            task.cancel()
-        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await self._stop_watchers()
         await self.server.kill()
         await self._stack.aclose()
 
@@ -242,12 +240,18 @@ class Trial:
                     return False
         return True
 
+    async def _stop_watchers(self) -> None:
+        """Cancel them once, and wait for the ends of their connections."""
+        self._is_over = True
+        watchers, self._watchers = self._watchers, []
+        for task in watchers:
+            task.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        await asyncio.sleep(0.05)
+
     async def collect(self) -> Evidence:
         """Stop the watchers, read everything once more, and say what was seen."""
-        self._is_over = True
-        for task in self._watchers:
-            task.cancel()
-        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await self._stop_watchers()
         final = [await self._final(chat_id) for chat_id in self.chat_ids]
         removed = self.removed | {(s.chat_id, s.client_message_id) for s in self.sent if s.chat_id in self._edited}
         return Evidence(
