@@ -1,0 +1,41 @@
+"""The planted bugs: each still has its place in the code, and the tests kill them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+from mutants import MUTANTS, Mutant  # noqa: E402
+
+sys.path.pop(0)
+
+
+def test_there_are_enough_mutants_with_names_of_their_own() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 25
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_has_its_place(mutant: Mutant) -> None:
+    assert mutant.old in (ROOT / "src" / "antiphon" / mutant.file).read_text()
+    assert all((ROOT / test).exists() for test in mutant.tests)
+
+
+def plant(*names: str) -> subprocess.CompletedProcess[str]:
+    script = [sys.executable, str(ROOT / "scripts" / "mutants.py"), *names]
+    return subprocess.run(script, capture_output=True, text=True, timeout=1800)
+
+
+def test_two_mutants_are_killed() -> None:
+    done = plant("no fence", "positions count bytes")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_every_mutant_is_killed() -> None:
+    done = plant()
+    assert done.returncode == 0, done.stdout
