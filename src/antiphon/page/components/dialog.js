@@ -1,7 +1,7 @@
 // One modal dialog: asks for a yes, or for a line of text.
 
 import { signal } from '../vendor/signals.js';
-import { useEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
 
 const question = signal(null);
@@ -23,10 +23,10 @@ function Open({ title, text, label, value = '', yes, length_max, isDanger, resol
     question.value = null;
     resolve(result);
   };
-  useEffect(() => {
-    const before = document.activeElement;
-    dialog.current.showModal();
-    return () => before?.isConnected && before.focus();
+  useLayoutEffect(() => {
+    const element = dialog.current;
+    element.showModal();
+    return () => element.close(); // this gives the focus back to where it was
   }, []);
   const submit = (event) => {
     event.preventDefault();

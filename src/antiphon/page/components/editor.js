@@ -1,6 +1,6 @@
 // Changes the text of a message in its place. Escape closes it, Ctrl+Enter saves.
 
-import { useEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
 
 /** `onSave(text)` gives whether it went well; then, or on cancel, `onClose()` is called. */
@@ -8,7 +8,11 @@ export function Editor({ text, yes, hint, onSave, onClose }) {
   const [value, setValue] = useState(text);
   const [isBusy, setBusy] = useState(false);
   const area = useRef(null);
-  useEffect(() => area.current.focus(), []);
+  useLayoutEffect(() => {
+    const holder = area.current.closest('[data-id]');
+    area.current.focus();
+    return () => requestAnimationFrame(() => giveFocusBack(holder));
+  }, []);
   const submit = async (event) => {
     event?.preventDefault();
     setBusy(true);
@@ -32,6 +36,11 @@ export function Editor({ text, yes, hint, onSave, onClose }) {
       <button class="primary" disabled=${isBusy || !value.trim()}>${yes}</button>
     </div>
   </form>`;
+}
+
+// The button that opened the editor is drawn anew when it closes.
+function giveFocusBack(holder) {
+  if (document.activeElement === document.body) holder?.querySelector('[aria-label="Edit"]')?.focus();
 }
 
 /** A content with new text: its parts of other kinds stay. */

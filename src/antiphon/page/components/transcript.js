@@ -11,14 +11,18 @@ const BOTTOM_PX = 24; // nearer than this to the bottom counts as at the bottom
 const ANNOUNCED_CHARS_MAX = 600;
 
 export function Transcript({ view, pending }) {
-  const { scroller, isAway, onScroll, toBottom } = useStickyBottom(view?.messages[0]?.id, pending.length);
+  const { scroller, isAway, onScroll, toBottom, letGo } = useStickyBottom(view?.messages[0]?.id, pending.length);
+  const onEarlier = () => {
+    letGo(); // who asks for what was earlier wants to see it, though the bottom be in sight
+    loadEarlier();
+  };
   return html`<div class="transcript-frame">
     <div class="transcript" ref=${scroller} onScroll=${onScroll} tabindex="0" data-testid="transcript"
       role="log" aria-label="Messages" aria-live="off" aria-busy=${!view?.isCaughtUp}>
       <div class="column">
         ${
           view?.hasMore &&
-          html`<button type="button" class="quiet earlier" disabled=${isLoadingEarlier.value} onClick=${loadEarlier}>
+          html`<button type="button" class="quiet earlier" disabled=${isLoadingEarlier.value} onClick=${onEarlier}>
           ${isLoadingEarlier.value ? 'Loading…' : 'Show earlier'}
         </button>`
         }
@@ -145,6 +149,7 @@ function useStickyBottom(firstId, pendingCount) {
     setAway(false);
     scroller.current.scrollTop = scroller.current.scrollHeight;
   };
+  const letGo = () => (at.current.isStuck = false);
   const onScroll = () => {
     const { scrollHeight, scrollTop, clientHeight } = scroller.current;
     at.current.isStuck = scrollHeight - scrollTop - clientHeight < BOTTOM_PX;
@@ -166,5 +171,5 @@ function useStickyBottom(firstId, pendingCount) {
     observer.observe(scroller.current);
     return () => observer.disconnect();
   }, []);
-  return { scroller, isAway, onScroll, toBottom };
+  return { scroller, isAway, onScroll, toBottom, letGo };
 }

@@ -1,0 +1,90 @@
+"""A long history costs the page nothing: it opens at once, and no answer makes it stand still."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+
+import pytest
+from playwright.async_api import Page, expect
+
+from antiphon import open_instance
+from antiphon.clock import SystemClock
+from antiphon.edge.server import open_server
+from antiphon.ports import Store
+from antiphon.store.memory import MemoryStore
+from antiphon.testing.stored_chat import StoredChat
+
+from .visit import Tab, Visit
+
+pytestmark = pytest.mark.anyio
+
+Visits = Callable[..., Awaitable[Visit]]
+
+MESSAGES = 2000
+TASK_MS_MAX = 100
+OPEN_MS_MAX = 3000
+ANSWER = "Answer **{n}** with `code`, a [link](https://example.org) and some words to fill more than one line of it."
+
+WATCH_TASKS = """
+window.longTasks = [];
+new PerformanceObserver((list) => {
+    for (const { startTime, duration } of list.getEntries()) longTasks.push({ startTime, duration });
+}).observe({ type: 'longtask', buffered: true });
+"""
+
+
+async def store_history(store: Store) -> str:
+    """A chat of 2,000 messages; its id."""
+    owner_id = await store.create_owner("admin", is_admin=True)
+    chat = StoredChat(store, str(uuid.uuid4()))
+    await chat.create(owner_id=owner_id, title="A long one")
+    for n in range(MESSAGES // 2):
+        await chat.send(f"Question {n}, and what one says beside it")
+        await chat.start()
+        await chat.answer(ANSWER.format(n=n))
+    return chat.chat_id
+
+
+async def longest_task(page: Page, since: float = 0) -> float:
+    """In milliseconds, among those that began after `since`; 0: none was longer than 50."""
+    found: float = await page.evaluate(
+        "since => Math.max(0, ...longTasks.filter((t) => t.startTime >= since).map((t) => t.duration))", since
+    )
+    return found
+
+
+async def check_answer(tab: Tab) -> None:
+    """300 tokens at 200 a second, without standing still."""
+    since = await tab.page.evaluate("performance.now()")
+    await tab.send("/rate 200\n/tokens 300")
+    await tab.preview.wait_for()
+    await tab.wait_idle()
+    assert (await tab.answer_so_far()).endswith("w299 w300")
+    assert await longest_task(tab.page, since) < TASK_MS_MAX
+
+
+async def test_two_thousand_messages_open_at_once_and_never_stand_still(visits: Visits) -> None:
+    store = MemoryStore(clock=SystemClock())
+    chat_id = await store_history(store)
+    async with open_instance(store=store, port=0, drain_s=0) as antiphon, open_server(antiphon) as url:
+        token = (await antiphon.tokens.create("admin", is_admin=True)).secret
+        visit = await visits(url, token)
+        await visit.context.add_init_script(WATCH_TASKS)
+        tab = await visit.open(chat_id)
+        await tab.page.reload()
+        last = tab.message("assistant", f"Answer {MESSAGES // 2 - 1} ")
+        await last.wait_for()
+        assert await tab.page.evaluate("performance.now()") < OPEN_MS_MAX
+        await tab.wait_idle()
+        await expect(last).to_be_in_viewport()
+        assert await tab.messages.count() == 50
+        await check_answer(tab)
+
+        earlier = tab.button("Show earlier")
+        while (count := await tab.messages.count()) < 600:
+            await earlier.click()
+            await expect(tab.messages).to_have_count(count + 50)
+        await tab.button("Latest").click()
+        await check_answer(tab)
+        await tab.page.goto("about:blank")
