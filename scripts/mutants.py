@@ -176,14 +176,14 @@ MUTANTS = (
     ),
     Mutant(
         "the lease does not follow the attempt",
-        "chats/service.py",
+        "chats/round.py",
         "            lease=self._lease(),\n",
         "            lease=None,\n",
         ("tests/chats", "tests/worker"),
     ),
     Mutant(
         "refusals are judged on what is not durable",
-        "chats/service.py",
+        "chats/round.py",
         "            if not await self._take_one(job) and self.entries:\n",
         "            if not await self._take_one(job) and not self.entries:\n",
         SERVICE,

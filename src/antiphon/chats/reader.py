@@ -19,7 +19,7 @@ from antiphon.wire.log import content_seq
 from antiphon.wire.stream import Frame, delta_frame, fact_frame
 
 if TYPE_CHECKING:
-    from antiphon.chats.watch import Watcher
+    from antiphon.chats.watcher import Watcher
 
 FACTS_MAX = 1_000
 FACTS_BYTES = 1024 * 1024

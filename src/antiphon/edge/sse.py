@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from antiphon.chats.feed import Feed
 from antiphon.chats.reader import Batch
-from antiphon.chats.watch import Watcher
+from antiphon.chats.watcher import Watcher
 from antiphon.edge.connection import EXTENSION, Connection
 
 HEADERS = [
