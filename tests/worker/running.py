@@ -53,6 +53,12 @@ async def ask(instance: Instance, text: str = "hello", **fields: Any) -> Talk:
     return Talk(instance, done.chat_id)
 
 
+async def foreign_chat(instance: Instance, name: str = "c", said: str = "hello") -> Talk:
+    """A chat that another process has written: nobody here was told."""
+    await StoredChat(instance.store, name).create(owner_id=instance.owner_id, said=said)
+    return Talk(instance, name)
+
+
 async def answered(agent: Any, text: str = "hello", **options: Any) -> list[Entry]:
     """The facts of a chat with one turn, which this agent answers."""
     async with running(agent, **options) as instance:

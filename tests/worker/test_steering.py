@@ -13,43 +13,15 @@ from antiphon import Agent, ToolCall, Turn, tool
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageAppended, MessageQueued, TurnEnded
 from antiphon.core.model import Outcome, Status, WhenBusy
-from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened, text_of
+from antiphon.core.parts import Role, text_of
 from antiphon.errors import Busy
-from antiphon.ports import Message, ModelRequest
+from antiphon.ports import Message
 from antiphon.worker.turn import BlockingTurn
 
+from .agents import Steps
 from .running import ask, running, until
 
 pytestmark = pytest.mark.anyio
-
-
-class Steps:
-    """A model that waits for the test before each answer: `answers` are its words, or the tools it calls."""
-
-    provider = name = "steps"
-
-    def __init__(self, *answers: str | tuple[str, ...]) -> None:
-        self._answers = iter(answers)
-        self.requests: list[ModelRequest] = []
-        self.go_on = asyncio.Semaphore(0)
-
-    async def stream(self, request: ModelRequest) -> AsyncIterator[Any]:
-        self.requests.append(request)
-        await self.go_on.acquire()
-        answer = next(self._answers)
-        if isinstance(answer, str):
-            yield Text(answer)
-            return
-        for n, name in enumerate(answer):
-            yield ToolCallOpened(f"{name} {len(self.requests)}.{n}", name)
-            yield ToolCallArgs("{}")
-
-    async def aclose(self) -> None: ...
-
-    async def asked(self, count: int) -> list[tuple[Role, str]]:
-        """What the model is shown in its `count`th call."""
-        await until(lambda: len(self.requests) >= count)
-        return [(message.role, text_of(message.content)) for message in self.requests[count - 1].messages]
 
 
 def words(messages: Any) -> list[str]:

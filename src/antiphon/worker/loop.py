@@ -82,11 +82,16 @@ class Worker(Claimer):
         self._wake.set()
 
     async def _claim_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        looked_at = loop.time()
         while True:
             self._wake.clear()  # before looking: what comes meanwhile wakes again
             wanted, self._wanted = self._wanted, []
             try:
-                for chat_id in wanted or await self._claimable():
+                if not wanted or loop.time() - looked_at >= CLAIM_POLL_S:
+                    looked_at = loop.time()
+                    wanted += await self._claimable()
+                for chat_id in wanted:
                     await self._claim(chat_id)
             except AntiphonError as error:
                 log.warning("claim_failed", error=str(error))

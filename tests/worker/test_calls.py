@@ -1,0 +1,302 @@
+"""Calls of a turn: side by side, at most once, and with a person's leave where they need it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from antiphon import Agent, ToolCall, Turn, tool
+from antiphon.core import commands as c
+from antiphon.core.facts import ActionRequired, ActionResolved, AttemptStarted, CallOpened
+from antiphon.core.model import Outcome, Status
+from antiphon.core.parts import Role, Text, ToolResult
+from antiphon.core.parts import ToolCall as ToolCallPart
+from antiphon.store.memory import MemoryStore
+from antiphon.testing.clock import FakeClock
+from antiphon.testing.stored_chat import StoredChat
+from antiphon.wire.codec import encode_content
+from antiphon.worker.turn import BlockingTurn
+
+from .running import Talk, answered, ask, messages_of, results_of, running, until
+
+pytestmark = pytest.mark.anyio
+
+
+# --- several at once
+
+
+async def test_results_are_committed_as_they_come_and_given_in_order() -> None:
+    gates = [asyncio.Event() for _ in range(3)]
+    given: list[tuple[ToolResult, ...]] = []
+
+    @tool
+    async def wait(n: int) -> int:
+        await gates[n].wait()
+        return n
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        given.append(await turn.call(*(ToolCall("wait", {"n": n}, id=f"call {n}") for n in range(3))))
+        yield "done"
+
+    async with running(agent, tools=(wait,)) as instance:
+        talk = await ask(instance)
+        for count, n in enumerate((2, 0, 1), start=1):
+            await until(lambda count=count: has_results(talk, count - 1))
+            gates[n].set()
+            await until(lambda count=count: has_results(talk, count))
+        await talk.wait_ended()
+        assert [result.result for result in await talk.results()] == [2, 0, 1]
+        assert [result.result for result in given[0]] == [0, 1, 2]
+
+
+async def has_results(talk: Talk, count: int) -> bool:
+    return len(await talk.results()) == count
+
+
+async def test_no_more_than_sixteen_run_side_by_side() -> None:
+    running_now = most = 0
+
+    @tool
+    async def work() -> None:
+        nonlocal running_now, most
+        running_now += 1
+        most = max(most, running_now)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        running_now -= 1
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        await turn.call(*(ToolCall("work") for _ in range(40)))
+        yield ""
+
+    assert len(results_of(await answered(agent, tools=(work,)))) == 40
+    assert most == 16
+
+
+async def test_repeated_and_missing_ids_get_names_of_their_own() -> None:
+    @tool
+    async def echo(n: int) -> int:
+        return n
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        first = await turn.call(*(ToolCall("echo", {"n": n}, id="same") for n in range(3)))
+        second = await turn.call(ToolCall("echo", {"n": 3}, id="same"))
+        third = await turn.call(ToolCall("echo", {"n": 4}), ToolCall("echo", {"n": 5}))
+        yield " ".join(str(result.result) for result in (*first, second, *third))
+
+    async with running(agent, tools=(echo,)) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        await talk.send("again")
+        await talk.wait_ended()
+        assert await talk.said() == ["", "", "", "0 1 2 3 4 5"] * 2
+        ids = [result.tool_call_id for result in await talk.results()]
+        assert ids[:4] == ["same", "same#2", "same#3", "same#4"]
+        assert ids[6:10] == ["same#5", "same#6", "same#7", "same#8"]
+        assert len(set(ids)) == 12
+
+
+async def test_a_plain_agent_runs_tools_too_and_what_it_said_before_stands_before() -> None:
+    @tool
+    def double(n: int) -> int:
+        return 2 * n
+
+    def agent(turn: BlockingTurn) -> Iterator[str]:
+        for n in range(100):
+            yield f"{n} "
+        result = turn.call(ToolCall("double", {"n": 4}))
+        yield f"= {result.result}"
+
+    entries = await answered(agent, tools=(double,))
+    said = [content for role, content in messages_of(entries) if role is Role.ASSISTANT]
+    assert isinstance(said[0][0], Text)
+    assert said[0][0].text == "".join(f"{n} " for n in range(100))
+    assert isinstance(said[0][1], ToolCallPart)
+    assert said[1] == (Text("= 8"),)
+
+
+# --- at most once
+
+
+class LeftBehind:
+    """A chat that an earlier worker left in the middle of its calls; `runs` are those of the tools from then on."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock(tick_us=1)
+        self.store = MemoryStore(clock=self.clock)
+        self.runs: list[str] = []
+
+    async def make(self, *calls: tuple[str, bool]) -> StoredChat:
+        """`calls` are (name, idempotent) of a message that was committed before the worker died."""
+        owner_id = await self.store.create_owner("admin", is_admin=True)
+        chat = await StoredChat(self.store, "c").create(owner_id=owner_id, said="hello")
+        await chat.start("an instance that died")
+        parts = [ToolCallPart(f"id {n}", name) for n, (name, _) in enumerate(calls)]
+        await chat.do(
+            c.CommitMessage(
+                attempt=chat.chat.attempt,
+                draft=chat.chat.draft,
+                content=encode_content(parts),
+                upto=1,
+                calls=tuple(
+                    CallOpened(tool_call_id=f"id {n}", tool_name=name, is_idempotent=is_idempotent)
+                    for n, (name, is_idempotent) in enumerate(calls)
+                ),
+            )
+        )
+        return chat
+
+    def agent(self) -> Agent:
+        @tool
+        async def once() -> str:
+            self.runs.append("once")
+            return "ran"
+
+        @tool(idempotent=True)
+        async def often() -> str:
+            self.runs.append("often")
+            return "ran"
+
+        return Agent(tools=[once, often])
+
+
+async def test_a_call_that_a_lost_worker_had_begun_is_not_run_again_and_its_outcome_is_unknown() -> None:
+    left = LeftBehind()
+    await left.make(("once", False), ("often", True))
+    async with running(left.agent(), store=left.store) as instance:
+        talk = Talk(instance, "c")
+        await talk.wait_ended()
+        unknown, ran = await talk.results()
+        assert (unknown.tool_call_id, unknown.is_error, unknown.result["error"]) == ("id 0", True, "unknown")
+        assert (ran.tool_call_id, ran.result) == ("id 1", "ran")
+        assert left.runs == ["often"]
+        assert await talk.endings() == [Outcome.ANSWERED]
+
+
+async def test_calls_that_were_not_begun_when_a_worker_let_go_are_run_by_the_next() -> None:
+    left = LeftBehind()
+    chat = await left.make(("once", False), ("once", False))
+    await chat.do(
+        c.ReleaseAttempt(attempt=chat.chat.attempt, draft=chat.chat.draft, calls_not_begun=("id 0", "id 1"))
+    )
+    async with running(left.agent(), store=left.store) as instance:
+        talk = Talk(instance, "c")
+        await talk.wait_ended()
+        assert [(result.tool_call_id, result.result) for result in await talk.results()] == [
+            ("id 0", "ran"),
+            ("id 1", "ran"),
+        ]
+        assert left.runs == ["once", "once"]
+
+
+# --- asking a person
+
+
+class Danger:
+    """A tool that asks first, and one that does not."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+
+        @tool(needs_approval=True)
+        async def delete(name: str) -> str:
+            """Delete a file."""
+            self.runs.append(f"delete {name}")
+            return f"{name} is gone"
+
+        @tool
+        async def look() -> str:
+            self.runs.append("look")
+            return "three files"
+
+        self.agent = Agent(tools=[delete, look])
+
+
+DELETE = '/call delete {"name": "a"}\n/say done'
+
+
+async def test_a_call_that_needs_approval_asks_and_runs_when_it_is_allowed() -> None:
+    danger = Danger()
+    async with running(danger.agent) as instance:
+        talk = await ask(instance, DELETE)
+        chat = await talk.wait_status(Status.REQUIRES_ACTION)
+        (required,) = await talk.facts(ActionRequired)
+        (needed,) = required.calls
+        assert (needed.tool_name, needed.args, needed.needs) == ("delete", {"name": "a"}, "approval")
+        assert required.deadline > chat.created_at
+        assert chat.attempt == 0
+        await until(lambda: not len(instance.worker))
+        assert danger.runs == []
+        await talk.change(c.Approve(tool_call_id=needed.tool_call_id))
+        await talk.wait_ended()
+        assert danger.runs == ["delete a"]
+        assert [result.result for result in await talk.results()] == ["a is gone"]
+        assert [(fact.tool_call_id, fact.outcome) for fact in await talk.facts(ActionResolved)] == [
+            (needed.tool_call_id, "approved")
+        ]
+        assert (await talk.said())[-1] == "done"
+        assert len(await talk.facts(AttemptStarted)) == 2
+
+
+async def test_a_call_that_is_denied_does_not_run_and_the_turn_goes_on() -> None:
+    danger = Danger()
+    async with running(danger.agent) as instance:
+        talk = await ask(instance, DELETE)
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        (required,) = await talk.facts(ActionRequired)
+        await talk.change(c.Deny(tool_call_id=required.calls[0].tool_call_id, reason="Not that one."))
+        await talk.wait_ended()
+        assert danger.runs == []
+        (result,) = await talk.results()
+        assert (result.is_error, result.result["error"]) == (True, "denied")
+        assert "Not that one." in result.result["message"]
+        assert (await talk.said())[-1] == "done"
+
+
+async def test_a_call_that_nobody_answers_expires_and_the_turn_goes_on() -> None:
+    danger, clock = Danger(), FakeClock(tick_us=1)
+    async with running(danger.agent, clock=clock) as instance:
+        talk = await ask(instance, DELETE)
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        clock.advance(24 * 3600 - 60)
+        await asyncio.sleep(0)
+        assert (await talk.chat()).status is Status.REQUIRES_ACTION
+        clock.advance(120)
+        await talk.wait_ended()
+        (result,) = await talk.results()
+        assert (result.is_error, result.result["error"]) == (True, "expired")
+        assert danger.runs == []
+
+
+async def test_a_call_that_needs_none_runs_at_once_beside_one_that_does() -> None:
+    danger = Danger()
+    async with running(danger.agent) as instance:
+        talk = await ask(instance, '/call look {}\n/call delete {"name": "a"}\n/say done')
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        assert danger.runs == ["look"]
+        assert [result.tool_name for result in await talk.results()] == ["look"]
+        (required,) = await talk.facts(ActionRequired)
+        assert [call.tool_name for call in required.calls] == ["delete"]
+        await talk.change(c.Approve(tool_call_id=required.calls[0].tool_call_id))
+        await talk.wait_ended()
+        assert danger.runs == ["look", "delete a"]
+        assert [result.result for result in await talk.results()] == ["three files", "a is gone"]
+
+
+async def test_of_several_that_need_approval_each_is_answered_for_itself() -> None:
+    danger = Danger()
+    async with running(danger.agent) as instance:
+        talk = await ask(instance, "\n".join(f'/call delete {{"name": "{name}"}}' for name in "abc"))
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        (required,) = await talk.facts(ActionRequired)
+        first, second, third = (call.tool_call_id for call in required.calls)
+        await talk.change(c.Approve(tool_call_id=second))
+        await talk.change(c.Deny(tool_call_id=first))
+        assert (await talk.chat()).status is Status.REQUIRES_ACTION
+        await talk.change(c.Approve(tool_call_id=third))
+        await talk.wait_ended()
+        assert danger.runs == ["delete b", "delete c"]
+        by_id = {result.tool_call_id: result.is_error for result in await talk.results()}
+        assert by_id == {first: True, second: False, third: False}

@@ -1,0 +1,355 @@
+"""The worker: what it claims and when, its leases and flushes, how it is lost, how it lets go, and what it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from antiphon import Turn
+from antiphon.app import Instance
+from antiphon.bus.memory import MemoryBus
+from antiphon.chats.service import WANTED_CHANNEL
+from antiphon.core.draft import Draft
+from antiphon.core.events import Delta
+from antiphon.core.facts import AttemptLost, AttemptStarted, MessageAppended
+from antiphon.core.model import Outcome, Status
+from antiphon.errors import Unavailable
+from antiphon.ports import Append, Appended
+from antiphon.store.memory import MemoryStore
+from antiphon.testing.bus import FaultyBus
+from antiphon.testing.clock import FakeClock
+from antiphon.testing.store import UncertainStore, WrappedStore
+from antiphon.wire import codec
+
+from .agents import Gate, says_hello
+from .running import Talk, answers_of, ask, foreign_chat, metric, running, until
+from .stores import Renewals
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+# --- claiming
+
+
+async def test_no_more_turns_run_at_once_than_allowed_and_each_gets_its_turn() -> None:
+    gate = Gate()
+    async with running(gate.agent, concurrency=3) as instance:
+        talks = [await ask(instance) for _ in range(10)]
+        await until(lambda: gate.running_now == 3)
+        gate.is_open.set()
+        for talk in talks:
+            await talk.wait_ended()
+            assert await talk.said() == ["words and more"]
+        assert gate.most == 3
+
+
+async def test_a_chat_that_waits_for_a_place_is_claimed_when_one_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wake-up is lost: the poll, which would find it too, never comes."""
+    monkeypatch.setattr("antiphon.worker.loop.CLAIM_POLL_S", 3600.0)
+    async with running(says_hello, concurrency=1) as instance:
+        talks = [await ask(instance) for _ in range(30)]
+        for talk in talks:
+            await talk.wait_ended()
+
+
+async def test_a_chat_of_another_process_is_claimed_by_its_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.worker.loop.CLAIM_POLL_S", 3600.0)
+    bus = MemoryBus()
+    async with running(says_hello, bus=bus) as instance:
+        talk = await foreign_chat(instance)
+        bus.publish_nowait(WANTED_CHANNEL, b"c")
+        await talk.wait_ended()
+
+
+async def test_a_chat_of_another_process_is_claimed_by_the_poll_when_every_hint_is_lost() -> None:
+    bus = FaultyBus(MemoryBus(), Random(1), drop=1.0)
+    async with running(says_hello, bus=bus) as instance:
+        talk = await foreign_chat(instance)
+        bus.publish_nowait(WANTED_CHANNEL, b"c")
+        await talk.wait_ended()
+        assert await talk.said() == ["hello"]
+        await talk.send("and again")
+        await talk.wait_ended()
+        assert await talk.said() == ["hello", "hello"]
+
+
+async def test_hints_for_others_that_never_cease_do_not_keep_a_chat_from_being_found() -> None:
+    bus = MemoryBus()
+    async with running(says_hello, bus=bus) as instance:
+        talk = await foreign_chat(instance)
+        hinting = asyncio.create_task(hint_for_ever(bus))
+        await talk.wait_ended()
+        hinting.cancel()
+
+
+async def hint_for_ever(bus: MemoryBus) -> None:
+    while True:
+        bus.publish_nowait(WANTED_CHANNEL, b"somebody else's")
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("hint", [b"no such chat", b"", "ünï".encode()])
+async def test_a_hint_for_what_is_not_there_changes_nothing(hint: bytes) -> None:
+    bus = MemoryBus()
+    async with running(says_hello, bus=bus) as instance:
+        bus.publish_nowait(WANTED_CHANNEL, hint)
+        talk = await ask(instance)
+        await talk.wait_ended()
+        assert not instance.background.done()
+
+
+async def test_a_chat_is_claimed_once_though_all_want_it() -> None:
+    bus = MemoryBus()
+    async with running(says_hello, bus=bus) as instance:
+        talk = await foreign_chat(instance)
+        for _ in range(20):
+            bus.publish_nowait(WANTED_CHANNEL, b"c")
+        await talk.wait_ended()
+        assert len(await talk.facts(AttemptStarted)) == 1
+
+
+async def test_lost_answers_of_the_store_lose_no_turn_and_repeat_none() -> None:
+    store = UncertainStore(MemoryStore(clock=FakeClock(tick_us=1)), Random(3), lost_after=0.2, lost_before=0.2)
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        yield f"answer to {len(turn.messages)}"
+
+    async with running(agent, store=store) as instance:
+        talks = [await ask(instance) for _ in range(6)]
+        for talk in talks:
+            await talk.send("and?")
+        for talk in talks:
+            await talk.wait_ended()
+            assert len(await talk.said()) == 2
+            assert await talk.endings() == [Outcome.ANSWERED] * 2
+        assert store.committed_unknown
+        assert store.not_committed_unknown
+
+
+# --- leases
+
+
+async def test_a_lease_is_renewed_as_long_as_its_turn_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.worker.loop.RENEW_S", 0.01)
+    clock, gate = FakeClock(tick_us=1), Gate()
+    store = Renewals(MemoryStore(clock=clock))
+    async with running(gate.agent, store=store) as instance:
+        talk = await ask(instance)
+        for _ in range(5):
+            before = store.renewed
+            await until(lambda before=before: store.renewed >= before + 2)
+            clock.advance(8)
+            assert await store.due(limit=10) == ()
+        gate.is_open.set()
+        await talk.wait_ended()
+        assert len(await talk.facts(AttemptStarted)) == 1
+        assert await talk.said() == ["words and more"]
+
+
+async def test_a_worker_that_cannot_renew_stops_says_so_and_another_attempt_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("antiphon.worker.loop.RENEW_S", 0.01)
+    monkeypatch.setattr("antiphon.worker.loop.RENEW_FAILS_S", 0.05)
+    clock, gate = FakeClock(tick_us=1), Gate()
+    store = Renewals(MemoryStore(clock=clock))
+    async with running(gate.agent, store=store) as instance:
+        talk = await ask(instance)
+        await talk.wait_preview("words")
+        store.is_away = True
+        await until(lambda: gate.closed == 1)
+        await until(lambda: not len(instance.worker))
+        assert any(problem.startswith("leases: ") for problem in instance.problems())
+        assert await talk.kinds() == ["chat_created", "message_appended", "attempt_started"]
+        store.is_away = False
+        gate.is_open.set()
+        clock.advance(11)
+        await talk.wait_ended()
+        assert [fact.reason for fact in await talk.facts(AttemptLost)] == ["lease"]
+        assert await talk.said() == ["words and more"]
+        await until(lambda: not any(problem.startswith("leases: ") for problem in instance.problems()))
+
+
+async def test_a_store_that_takes_nothing_for_long_costs_the_attempt_but_not_the_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("antiphon.worker.attempt.STORE_TRIES_MAX", 3)
+    monkeypatch.setattr("antiphon.worker.attempt.STORE_PAUSE_S", 0.001)
+    clock = FakeClock(tick_us=1)
+    store = TakesNoAnswers(MemoryStore(clock=clock))
+    async with running(says_hello, store=store) as instance:
+        talk = await ask(instance)
+        await until(lambda: store.refused == 3 and not len(instance.worker))
+        assert (await talk.chat()).status is Status.RUNNING
+        store.refuses = False
+        clock.advance(11)
+        await talk.wait_ended()
+        assert await talk.said() == ["hello"]
+        assert await talk.endings() == [Outcome.ANSWERED]
+
+
+class TakesNoAnswers(WrappedStore):
+    refuses = True
+    refused = 0
+
+    async def append(self, append: Append) -> Appended:
+        is_answer = any(isinstance(e.fact, MessageAppended) and e.fact.closes for e in append.entries)
+        if self.refuses and is_answer:
+            self.refused += 1
+            raise Unavailable("the disk is full")
+        return await super().append(append)
+
+
+@contextlib.asynccontextmanager
+async def two_instances(
+    first: object, second: object, clock: FakeClock
+) -> AsyncIterator[tuple[Instance, Instance, Renewals]]:
+    """Over one store, each with a bus of its own. The first can be cut off from renewing and flushing."""
+    inner = MemoryStore(clock=clock)
+    frozen = Renewals(inner)
+    async with (
+        running(first, store=frozen) as one,
+        running(second, store=Renewals(inner)) as other,
+    ):
+        yield one, other, frozen
+
+
+async def test_a_frozen_workers_chat_goes_to_another_and_the_zombie_changes_nothing() -> None:
+    clock, gate = FakeClock(tick_us=1), Gate("a zombie's words", " and its last")
+    async with two_instances(gate.agent, says_hello, clock) as (one, other, frozen):
+        talk = await ask(one)
+        await talk.wait_preview("a zombie's words")
+        frozen.is_away = True
+        one.worker.pause()
+        clock.advance(11)
+        heir = Talk(other, talk.chat_id)
+        await heir.wait_ended()
+        before = await heir.entries()
+        fenced = metric("fenced_writes")
+        gate.is_open.set()
+        await until(lambda: not len(one.worker))
+        assert metric("fenced_writes") == fenced + 1
+        assert await heir.entries() == before
+        assert await heir.said() == ["hello"]
+        assert [fact.reason for fact in await heir.facts(AttemptLost)] == ["lease"]
+        assert [fact.instance_id for fact in await heir.facts(AttemptStarted)] == [one.instance_id, other.instance_id]
+
+
+async def test_a_zombie_that_renews_again_is_told_to_stop() -> None:
+    clock, gate = FakeClock(tick_us=1), Gate()
+    async with two_instances(gate.agent, says_hello, clock) as (one, other, frozen):
+        talk = await ask(one)
+        await talk.wait_preview("words")
+        frozen.is_away = True
+        one.worker.pause()
+        clock.advance(11)
+        await Talk(other, talk.chat_id).wait_ended()
+        assert gate.running_now == 1
+        frozen.is_away = False
+        await until(lambda: gate.closed == 1 and not len(one.worker))
+        assert one.drafts.get(talk.chat_id) is None
+
+
+async def test_a_live_lease_is_nobodys_to_end() -> None:
+    clock, gate = FakeClock(tick_us=1), Gate()
+    async with two_instances(gate.agent, says_hello, clock) as (one, other, _):
+        talk = await ask(one)
+        await talk.wait_preview("words")
+        chat = await talk.chat()
+        await other.recovery.expire(talk.chat_id, chat.attempt, "lease")
+        assert (await talk.chat()).attempt == chat.attempt
+        gate.is_open.set()
+        await talk.wait_ended()
+        assert await talk.said() == ["words and more"]
+
+
+async def test_a_stop_that_its_frozen_holder_does_not_hear_keeps_what_was_flushed() -> None:
+    clock, gate = FakeClock(tick_us=1), Gate()
+    async with two_instances(gate.agent, says_hello, clock) as (one, other, frozen):
+        talk = await ask(one)
+        await until(lambda: is_flushed(talk, "words"))
+        frozen.is_away = True
+        heir = Talk(other, talk.chat_id)
+        await heir.interrupt()
+        assert (await heir.chat()).status is Status.INTERRUPTING
+        clock.advance(2)
+        await heir.wait_ended()
+        (partial,) = answers_of(await heir.entries())
+        assert partial.interrupted
+        assert await heir.said() == ["words"]
+        before = await heir.entries()
+        gate.is_open.set()
+        await until(lambda: not len(one.worker))
+        assert await heir.entries() == before
+
+
+# --- flushes
+
+
+async def is_flushed(talk: Talk, text: str) -> bool:
+    return await flushed_text(talk) == text
+
+
+async def flushed_text(talk: Talk) -> str:
+    """What another process would find of the open draft."""
+    chat = await talk.chat()
+    draft = Draft(chat.draft)
+    for row in await talk.instance.store.read_flushed(talk.chat_id, chat.draft):
+        assert row.from_ == draft.position, "rows follow each other without a gap or an overlap"
+        assert draft.apply(codec.decode(row.body, Delta))
+        assert row.to == draft.position
+    return draft.text()
+
+
+@pytest.mark.parametrize("where", ["memory", "sqlite"])
+async def test_a_draft_is_flushed_while_it_grows_and_its_rows_go_when_it_closes(where: str, tmp_path: Path) -> None:
+    steps = asyncio.Semaphore(0)
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        await turn.start_call(model="m")
+        for n in range(3):
+            yield f"word {n} "
+            await steps.acquire()
+
+    async with running(agent, data=tmp_path / "data" if where == "sqlite" else None) as instance:
+        talk = await ask(instance)
+        expected = ""
+        for n in range(3):
+            expected += f"word {n} "
+            await until(lambda expected=expected: is_flushed(talk, expected))
+            steps.release()
+        draft = (await talk.chat()).draft
+        await talk.wait_ended()
+        assert await instance.store.read_flushed(talk.chat_id, draft) == ()
+        await instance.worker.flush()
+        assert await instance.store.read_flushed(talk.chat_id, draft) == ()
+
+
+async def test_a_flush_that_fails_is_made_up_for_by_the_next() -> None:
+    store = Renewals(MemoryStore(clock=FakeClock(tick_us=1)))
+    gate = Gate()
+    async with running(gate.agent, store=store) as instance:
+        store.is_away = True
+        talk = await ask(instance)
+        await until(lambda: store.flushes >= 2)
+        assert await flushed_text(talk) == ""
+        store.is_away = False
+        await until(lambda: is_flushed(talk, "words"))
+
+
+async def test_nothing_is_flushed_twice_while_a_draft_stands_still() -> None:
+    store = Renewals(MemoryStore(clock=FakeClock(tick_us=1)))
+    gate = Gate()
+    async with running(gate.agent, store=store) as instance:
+        talk = await ask(instance)
+        await until(lambda: is_flushed(talk, "words"))
+        flushes = store.flushes
+        await instance.worker.flush()
+        assert store.flushes == flushes
