@@ -440,7 +440,7 @@ def test_no_generated_request_breaks_the_document(tmp_path: Path) -> None:
         ids = [
             str(running.ask("POST", "/chats", {"content": content})[1]["id"]) for content in ("/say two", "/stall 60")
         ]
-        assert _run_schemathesis(running.url, running.token, ids) > 300
+        assert _run_schemathesis(running.url, running.token, ids) > 200
         assert running.ask("GET", "/chats")[0] == 200
         assert "request_failed" not in running.log
 
@@ -461,7 +461,7 @@ def _run_schemathesis(url: str, token: str, chat_ids: list[str]) -> int:
     schema = schemathesis.openapi.from_dict(DOCUMENT)
     tried = 0
     settings = hypothesis.settings(
-        max_examples=15,
+        max_examples=10,
         derandomize=True,
         database=None,
         deadline=None,

@@ -109,6 +109,17 @@ async def test_resuming_in_an_open_draft_gives_the_rest_of_it(door: Door) -> Non
         assert len(preview(resumed.seen).get(seq, "")) == min(end - position, len(text))
 
 
+async def test_a_turn_that_follows_at_once_is_seen_word_by_word_too(door: Door) -> None:
+    """Its attempt begins in the very append that ends the one before."""
+    chat_id = await door.make_chat("/stall 0.2\n/say one")
+    queued = (await door.send(chat_id, "/say two \n/stall 60")).json["seq"]
+    stream = await door.stream(f"/chats/{chat_id}/stream?after=0")
+    await stream.until("message_appended", where=lambda event: event.json.get("queued_id") == queued)
+    delta = await stream.until("delta", where=lambda event: event.json["part"]["type"] == "text")
+    assert delta.json["part"]["text"] == "two "
+    await stream.close()
+
+
 async def test_a_bare_seq_is_the_same_cursor_as_position_zero(door: Door) -> None:
     chat_id, _ = await _record_everyday(door)
     path = f"/chats/{chat_id}/stream?until=idle"
