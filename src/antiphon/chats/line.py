@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from itertools import islice
 
 from antiphon.core.commands import Command
 from antiphon.core.facts import Entry
@@ -80,7 +81,7 @@ class Line:
         """The facts after `seq` without a hole, if they are all still here."""
         if not self.recent or self.recent[0].seq > seq + 1:
             return None
-        return [entry for entry in self.recent if entry.seq > seq]
+        return list(islice(self.recent, seq + 1 - self.recent[0].seq, None))
 
 
 class Lines:
