@@ -79,7 +79,7 @@ async def test_who_signs_out_stays_out(visit: Visit, tab: Tab) -> None:
 
 
 async def test_a_new_chat_streams_its_answer_and_ends(tab: Tab, server: ServerProcess) -> None:
-    chat_id = await tab.start_chat("/rate 100\n/tokens 60")
+    chat_id = await tab.start_chat("/rate 40\n/tokens 60")
     await tab.preview.get_by_text("w10").wait_for()
     await tab.stop.wait_for()
     await expect(tab.chat_list.locator(f"[data-chat-id='{chat_id}'] .status")).to_have_text("answering")
@@ -89,19 +89,20 @@ async def test_a_new_chat_streams_its_answer_and_ends(tab: Tab, server: ServerPr
     assert (await tab.shown())[-1][2] == words(1, 60)
     await expect(tab.preview).to_have_count(0)
     await expect(tab.chat_list.locator("[aria-current=page] .status")).to_have_count(0)
-    await expect(tab.page).to_have_title("/rate 100 · Antiphon")
+    await expect(tab.page).to_have_title("/rate 40 · Antiphon")
 
 
 async def test_two_tabs_show_the_same_words_at_every_moment(visit: Visit, tab: Tab, server: ServerProcess) -> None:
-    chat_id = await tab.start_chat("/rate 150\n/tokens 200")
+    chat_id = await tab.start_chat("/rate 150\n/tokens 10000")
     other = await visit.open(chat_id)
     await other.preview.wait_for()
     seen = set()
-    while await tab.stop.count():
+    while len(seen) < 10:
         one, two = await tab.answer_so_far(), await other.answer_so_far()
         assert one.startswith(two) or two.startswith(one)
         seen.add(two)
-    assert len(seen) > 5
+    await other.stop.click()
+    await tab.wait_idle()
     await other.wait_idle()
     assert await tab.shown() == await other.shown() == await said(server, chat_id)
 
@@ -112,8 +113,7 @@ async def test_a_reload_in_mid_answer_loses_nothing(tab: Tab, server: ServerProc
     await tab.composer.fill("typed, not sent")
     before = await tab.answer_so_far()
     await tab.page.reload()
-    await tab.preview.wait_for()
-    assert (await tab.answer_so_far()).startswith(before)
+    await expect(tab.page.locator("article.assistant")).to_contain_text(before)
     await expect(tab.composer).to_have_value("typed, not sent")
     await tab.wait_idle()
     assert await tab.shown() == await said(server, chat_id)
@@ -127,7 +127,7 @@ async def test_after_a_kill_in_mid_answer_it_reconnects_by_its_cursor(visits: Vi
         visit = await visits(f"http://127.0.0.1:{server.port}", server.token)
         visit.expected.append(NO_SERVER)
         tab = await visit.open()
-        chat_id = await tab.start_chat("/rate 60\n/tokens 100")
+        chat_id = await tab.start_chat("/rate 40\n/tokens 100")
         await tab.preview.get_by_text("w20").wait_for()
         await server.kill()
         await tab.page.get_by_text("Reconnecting…").wait_for()
@@ -231,7 +231,7 @@ async def test_the_queue_is_edited_moved_thinned_and_sent_now(tab: Tab, server: 
 
 
 async def test_a_steering_message_joins_the_answer(tab: Tab, server: ServerProcess) -> None:
-    chat_id = await tab.start_chat("/rate 40\n/tokens 60\n/call nothing {}")
+    chat_id = await tab.start_chat("/rate 25\n/tokens 60\n/call nothing {}")
     await tab.preview.wait_for()
     await tab.page.get_by_text("Steer", exact=True).click()
     await tab.page.wait_for_function("document.activeElement?.id === 'composer-text'")
