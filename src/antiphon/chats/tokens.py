@@ -37,7 +37,7 @@ class Tokens:
         if known is not None and known[0] > time.monotonic():
             return known[1]
         token = await self._store.find_token(hash_secret(secret))
-        if token is None or token.revoked_at:
+        if token is None or token.revoked_at or token.token_id in self.revoked:
             self._checked.pop(secret, None)
             raise Unauthenticated("the token is not known here" if token is None else "the token was revoked")
         if len(self._checked) >= CACHE_MAX:

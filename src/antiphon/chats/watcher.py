@@ -151,6 +151,8 @@ class Watcher(Waiting):
         while True:
             if self._first is None and self._bye is None and self.is_behind:
                 batch = await self.take_old()
+                if batch is None:
+                    continue  # no longer behind: look at once
             else:
                 batch = self.take_nowait()
             if batch is not None:

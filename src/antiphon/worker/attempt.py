@@ -40,7 +40,7 @@ from antiphon.core.values import Value
 from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, StaleAttempt, Unavailable
 from antiphon.observe import METRICS, crash_point
 from antiphon.ports import Bus, Message
-from antiphon.wire.codec import encode_content
+from antiphon.wire.codec import encode, encode_content
 from antiphon.worker.history import Histories
 from antiphon.worker.tools import Tool, ToolContext
 from antiphon.worker.tools.call import is_cancelled, result_of
@@ -204,6 +204,8 @@ class Attempt:
         pieces = self._env.agent(turn)
         try:
             async for piece in pieces:
+                if not self._is_writing:
+                    raise _Over  # an agent that does not hear its cancellation
                 self._write(piece)
                 if self._pieces % PIECES_PER_TURN_OF_THE_LOOP == 0:
                     await asyncio.sleep(0)
@@ -296,7 +298,8 @@ class Attempt:
         done = await asyncio.shield(task)
         if done.chat.seq > self.chat.seq:
             self.chat = done.chat
-            self._open_draft(done.chat.draft)
+            if done.chat.attempt == self.number:  # else the draft is the next attempt's, which may have begun it
+                self._open_draft(done.chat.draft)
         return done
 
     def _settled(self, task: asyncio.Future[Done]) -> None:
@@ -328,12 +331,19 @@ class Attempt:
         await self._after_commit()
 
     async def _after_commit(self) -> None:
-        if self.chat.attempt != self.number:
-            raise _Over
+        self._check()
         await self._catch_up()
+
+    def _check(self) -> None:
+        """Go on only while the chat is this attempt's and nobody has asked it to stop, as far as is known here."""
+        for chat in (self.chat, self._service.chat_nowait(self.chat_id)):
+            self.look(chat)
+        if self._stop.done():
+            raise _Over
 
     async def _catch_up(self) -> None:
         self.history = await self._env.histories.catch_up(self.chat_id, self.history, self.chat.seq)
+        self._env.histories.keep(self.chat_id, self.history)
         if self._turn is not None:
             self._turn.messages = self.history.messages
 
@@ -361,11 +371,12 @@ class Attempt:
         return tuple(message for message in self.history.messages if message.id > seen and message.role is Role.USER)
 
     async def commit_calls(self, calls: tuple[ToolCall, ...]) -> tuple[ToolResult, ...]:
+        args = [encode(call.args).decode() for call in calls]
         try:
             async with self._call_lock:
-                for call in calls:
+                for call, text in zip(calls, args, strict=True):
                     self._write(ToolCallOpened(call.id, call.name))
-                    self._write(ToolCallArgs(msgspec.json.encode(call.args).decode()))
+                    self._write(ToolCallArgs(text))
                 parts = [part for part in self._draft.content() if isinstance(part, ToolCallPart)]
                 await self._commit(tuple(self._opened(part) for part in parts))
                 results = await self._run_calls(parts)
@@ -403,6 +414,7 @@ class Attempt:
 
         async def run(part: ToolCallPart) -> None:
             async with waiting:
+                self._check()
                 self._begun.add(part.tool_call_id)
                 results[part.tool_call_id] = await self._run_call(part)
 
@@ -432,8 +444,7 @@ class Attempt:
             c.CommitToolResult(attempt=self.number, tool_call_id=part.tool_call_id, content=encode_content([result]))
         )
         crash_point("tool-result-after-append")
-        if self.chat.attempt != self.number:
-            raise _Over
+        self._check()
         return result
 
     def _progress_of(self, tool_call_id: str) -> Callable[[str], None]:

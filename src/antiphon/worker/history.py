@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from antiphon.chats.service import Service
 from antiphon.core.facts import Entry, HistoryTruncated, MessageAppended
 from antiphon.core.parts import ToolCall
 from antiphon.ports import Message
 from antiphon.wire.codec import decode_content
+from antiphon.wire.log import content_seq
 
 MESSAGES_MAX = 1_000
 """An agent is given the newest messages, at most so many."""
 
+KEPT_MAX = 1_000
 KEPT_BYTES = 64 * 1024 * 1024
 """About so much content is kept between turns, of all chats."""
 
@@ -64,33 +68,49 @@ class Histories:
         self._service = service
         self._kept: OrderedDict[str, History] = OrderedDict()
         self._kept_bytes = kept_bytes
+        self._size = 0
 
     async def take(self, chat_id: str, seq: int) -> History:
-        """The history as of `seq`, for one attempt's use; `keep` it afterwards."""
-        history = self._kept.pop(chat_id, None) or History((), 0, 0)
-        if history.seq < seq and not self._catch_up(chat_id, history):
-            history = await self._load(chat_id, seq)
-        return history if history.seq <= seq else await self._load(chat_id, seq)
+        """The history as of `seq`, for one attempt's own use; `keep` it when it has grown."""
+        kept = self._kept.get(chat_id)
+        if kept is None or kept.seq > seq:
+            return await self.catch_up(chat_id, History((), 0, 0), seq)
+        return await self.catch_up(chat_id, History(kept.messages, kept.seq, kept.size), seq)
 
     def keep(self, chat_id: str, history: History) -> None:
-        self._kept[chat_id] = history
-        while len(self._kept) > 1 and sum(kept.size for kept in self._kept.values()) > self._kept_bytes:
-            self._kept.popitem(last=False)
-        while len(self._kept) > 1_000:
-            self._kept.popitem(last=False)
+        """Remember a copy for the chat's next turn; the longest unused ones make room."""
+        kept = self._kept.pop(chat_id, None)
+        self._size += history.size - (kept.size if kept else 0)
+        self._kept[chat_id] = History(history.messages, history.seq, history.size)
+        while len(self._kept) > 1 and (self._size > self._kept_bytes or len(self._kept) > KEPT_MAX):
+            self._size -= self._kept.popitem(last=False)[1].size
 
     async def catch_up(self, chat_id: str, history: History, seq: int) -> History:
         """`history` with all that has been added up to `seq`."""
-        if history.seq >= seq or self._catch_up(chat_id, history):
+        if history.seq >= seq:
+            return history
+        entries = self._service.entries_after(chat_id, history.seq)
+        if entries is not None and history.extend(await self._with_contents(chat_id, entries)):
             return history
         return await self._load(chat_id, seq)
 
-    def _catch_up(self, chat_id: str, history: History) -> bool:
-        entries = self._service.entries_after(chat_id, history.seq)
-        return entries is not None and history.extend(entries)
+    async def _with_contents(self, chat_id: str, entries: list[Entry]) -> list[Entry]:
+        """Delivered messages have their content where they were queued."""
+        missing = [place for entry in entries if entry.content is None and (place := _place(entry))]
+        if not missing:
+            return entries
+        found = await self._service.store.read_contents(chat_id, missing)
+        return [
+            entry if entry.content is not None else replace(entry, content=found.get(_place(entry)))
+            for entry in entries
+        ]
 
     async def _load(self, chat_id: str, seq: int) -> History:
         entries, _ = await self._service.store.read_messages(chat_id, limit=MESSAGES_MAX)
         entries = tuple(entry for entry in entries if entry.seq <= seq)
         messages = [_message(e, e.fact) for e in entries if isinstance(e.fact, MessageAppended)]
         return History(messages, seq, sum(len(entry.content or b"") for entry in entries))
+
+
+def _place(entry: Entry) -> int:
+    return content_seq(entry.seq, entry.fact) if isinstance(entry.fact, MessageAppended) else 0
