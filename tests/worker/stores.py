@@ -1,12 +1,13 @@
-"""A store for a worker that is cut off from it."""
+"""Stores that a worker is cut off from, or that keep it waiting."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from antiphon.core.model import Status
 from antiphon.errors import Unavailable
-from antiphon.ports import FlushedDelta
+from antiphon.ports import Append, Appended, FlushedDelta, Store
 from antiphon.store.memory import MemoryStore
 from antiphon.testing.store import WrappedStore
 
@@ -36,3 +37,16 @@ class Renewals(WrappedStore):
         return ()  # the others live
 
     async def aclose(self) -> None: ...
+
+
+class Gated(WrappedStore):
+    """Appends wait while `is_open` is not set: what is asked meanwhile stands in line and is appended together."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+
+    async def append(self, append: Append) -> Appended:
+        await self.is_open.wait()
+        return await super().append(append)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -96,6 +98,24 @@ async def test_repeated_and_missing_ids_get_names_of_their_own() -> None:
         assert ids[:4] == ["same", "same#2", "same#3", "same#4"]
         assert ids[6:10] == ["same#5", "same#6", "same#7", "same#8"]
         assert len(set(ids)) == 12
+
+
+async def test_a_call_with_arguments_that_are_no_json_is_the_agents_error_and_never_runs() -> None:
+    runs: list[Any] = []
+
+    @tool
+    async def note(value: Any = None) -> None:
+        runs.append(value)
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        with contextlib.suppress(TypeError, NotImplementedError):
+            await turn.call(ToolCall("note", {"value": object()}))
+        await turn.call(ToolCall("note", {"value": "a\ud800"}))
+        yield "done"
+
+    entries = await answered(agent, tools=(note,))
+    assert runs == ["a�"]
+    assert len(results_of(entries)) == 1
 
 
 async def test_a_plain_agent_runs_tools_too_and_what_it_said_before_stands_before() -> None:

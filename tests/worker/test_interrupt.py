@@ -13,10 +13,12 @@ import pytest
 from antiphon import AgentError, ToolCall, Turn, Usage, tool
 from antiphon.bus.memory import MemoryBus
 from antiphon.core import commands as c
-from antiphon.core.facts import InterruptRequested, MessageAppended, TurnEnded
+from antiphon.core.facts import InterruptRequested, MessageAppended, TurnEnded, kind_of
 from antiphon.core.model import Outcome, Status, WhenBusy
 from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened
+from antiphon.store.memory import MemoryStore
 from antiphon.testing.bus import FaultyBus
+from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import FOREVER, Answer, FakeModelServer
 from antiphon.worker.agent import Agent
 from antiphon.worker.models.openai import OpenAIModel
@@ -24,6 +26,7 @@ from antiphon.worker.tools import ToolContext
 from antiphon.worker.turn import BlockingTurn
 
 from .running import Talk, answers_of, ask, messages_of, metric, running, until
+from .stores import Gated
 
 pytestmark = pytest.mark.anyio
 
@@ -320,6 +323,70 @@ async def test_in_the_very_moment_of_asking_a_person_one_of_the_two_wins() -> No
             assert len(await talk.results()) == len(calls)
 
 
+async def test_a_stop_that_is_appended_together_with_the_calls_lets_none_begin() -> None:
+    go_on, runs = asyncio.Event(), []
+
+    @tool
+    async def note() -> None:
+        runs.append("note")
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        yield "words"
+        await go_on.wait()
+        await turn.call(ToolCall("note"), ToolCall("note"))
+
+    store = Gated(MemoryStore(clock=FakeClock(tick_us=1)))
+    async with running(agent, tools=(note,), store=store) as instance:
+        talk = await ask(instance)
+        await talk.wait_preview("words")
+        store.is_open.clear()
+        waiting = [asyncio.create_task(talk.change(c.Rename(title="held up")))]
+        await some_turns_of_the_loop()
+        go_on.set()
+        await some_turns_of_the_loop()
+        waiting.append(asyncio.create_task(talk.interrupt()))
+        await some_turns_of_the_loop()
+        store.is_open.set()
+        await asyncio.gather(*waiting)
+        await talk.wait_ended()
+        entries = await talk.entries()
+        calls = next(entry for entry in entries if isinstance(entry.fact, MessageAppended) and entry.fact.calls)
+        assert calls.more
+        assert kind_of(entries[calls.seq].fact) == "interrupt_requested"
+        assert runs == []
+        assert [result.result["error"] for result in await talk.results()] == ["cancelled"] * 2
+
+
+async def test_of_many_calls_those_that_wait_for_a_place_never_begin() -> None:
+    runs, go_on = [], asyncio.Event()
+
+    @tool
+    async def work(n: int) -> None:
+        runs.append(n)
+        if n < 16:
+            await go_on.wait()
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        await turn.call(*(ToolCall("work", {"n": n}) for n in range(40)))
+        yield ""
+
+    async with running(agent, tools=(work,)) as instance:
+        talk = await ask(instance)
+        await until(lambda: len(runs) == 16)
+        go_on.set()
+        await talk.interrupt()
+        begun = len(runs)
+        await talk.wait_ended()
+        assert len(runs) == begun
+        results = await talk.results()
+        assert len(results) == len({result.tool_call_id for result in results}) == 40
+
+
+async def some_turns_of_the_loop() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 # --- agents that do not end
 
 
@@ -347,6 +414,30 @@ async def test_an_agent_that_swallows_the_cancellation_is_abandoned_and_counted(
         assert await talk.entries() == before
         assert await talk.said() == ["before "]
         assert instance.drafts.get(talk.chat_id) is None
+
+
+async def test_an_agent_that_swallows_it_and_speaks_on_is_closed_at_its_next_word() -> None:
+    is_closed = asyncio.Event()
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "word "
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    continue
+        finally:
+            is_closed.set()
+
+    async with running(agent) as instance:
+        abandoned = metric("abandoned_tasks")
+        talk = await ask(instance)
+        await stop_while_it_says(talk, "word")
+        await is_closed.wait()
+        await until(lambda: not works_left())
+        assert metric("abandoned_tasks") == abandoned
+        assert await talk.endings() == [Outcome.INTERRUPTED]
 
 
 async def test_a_plain_agent_that_blocks_is_abandoned_and_what_it_yields_later_goes_nowhere() -> None:

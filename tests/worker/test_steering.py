@@ -245,6 +245,28 @@ async def test_queued_messages_become_turns_one_after_another() -> None:
         assert turns == sorted(set(turns))
 
 
+async def test_each_turn_of_the_queue_is_shown_and_flushed_while_it_is_written() -> None:
+    gates = [asyncio.Event() for _ in range(3)]
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        n = sum(message.role is Role.USER for message in turn.messages) - 1
+        yield f"answer {n}"
+        await gates[n].wait()
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await talk.wait_preview("answer 0")
+        await talk.send("two")
+        await talk.send("three")
+        for n, gate in enumerate(gates):
+            await talk.wait_preview(f"answer {n}")
+            draft = (await talk.chat()).draft
+            await until(lambda draft=draft: instance.store.read_flushed(talk.chat_id, draft))
+            gate.set()
+        await talk.wait_ended()
+        assert await talk.said() == ["answer 0", "answer 1", "answer 2"]
+
+
 async def test_promoted_messages_stand_before_the_others_in_the_order_of_their_promotion() -> None:
     async with running(answers_last_words) as instance:
         talk = await ask(instance, "stall")
