@@ -113,6 +113,7 @@ class StoredChat:
         """The stored state is the fold of the stored facts; of a deleted chat only the last fact is left."""
         stored, entries = await self.store.load(self.chat_id), await self.entries()
         assert stored is not None
+        entries = tuple(entry for entry in entries if entry.seq <= stored.seq)  # somebody may write meanwhile
         if stored.is_deleted:
             assert [entry.seq for entry in entries] == [stored.seq]
         else:
