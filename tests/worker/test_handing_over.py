@@ -198,10 +198,11 @@ async def test_calls_that_have_not_begun_are_handed_over_and_run_by_the_next_ins
 
 
 async def test_no_model_call_begins_while_draining() -> None:
-    results = asyncio.Event()
+    is_begun, results = asyncio.Event(), asyncio.Event()
 
     @tool
     async def work() -> str:
+        is_begun.set()
         await results.wait()
         return "worked"
 
@@ -209,7 +210,7 @@ async def test_no_model_call_begins_while_draining() -> None:
     async with running(Agent(model=model, tools=[work])) as instance:
         talk = await ask(instance)
         model.go_on.release()
-        await talk.wait(lambda chat: chat.calls)
+        await is_begun.wait()
         draining = asyncio.create_task(instance.worker.drain(30))
         await until(lambda: instance.worker.reserve_nowait() is None)
         results.set()
