@@ -176,8 +176,7 @@ class Talk:
             self.instance.watch.open_watcher(self.chat_id, (0, 0), until_idle=True) as watcher,
         ):
             while not watcher.is_over:
-                batch = await watcher.take_old() if watcher.is_behind else None
-                frames.extend((batch or await watcher.take()).frames)
+                frames.extend((await watcher.take()).frames)
         return frames
 
 
