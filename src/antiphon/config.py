@@ -11,7 +11,7 @@ from antiphon.errors import Invalid
 DEFAULT_PORT = 8414
 
 
-class Options(Value):
+class Options(Value, gc=True):
     """What `antiphon serve` and `open_instance` can be told. Names are those of the command line."""
 
     model: str = "rehearsal"

@@ -20,7 +20,7 @@ from antiphon.core.values import Value
 # --- models -----------------------------------------------------------------------------------------
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message of the history, as an agent or a model is given it."""
 
     id: int

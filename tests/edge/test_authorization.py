@@ -264,6 +264,25 @@ async def test_the_pages_session_is_a_cookie_that_no_script_and_no_other_site_ge
     assert re.match(r'antiphon_session=""; .*Max-Age=0', out.headers["set-cookie"])
 
 
+async def test_two_servers_of_one_host_do_not_sign_each_other_out(door: Door) -> None:
+    first = {"host": "127.0.0.1:8414"}
+    answer = await door.ask("POST", "/session", {"token": door.token}, token=None, headers=first)
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    assert cookie.startswith("antiphon_session_8414=")
+    both = f"antiphon_session_8415=another; {cookie}"
+    assert (await door.ask("GET", "/chats", token=None, headers=first | {"cookie": both})).status == 200
+    second = {"host": "127.0.0.1:8415", "cookie": both}
+    assert (await door.ask("GET", "/chats", token=None, headers=second)).status == 401
+
+
+async def test_a_link_to_the_page_may_be_followed_from_anywhere_but_nothing_else(door: Door) -> None:
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert (await door.ask("GET", "//", token=None, headers=link)).status == 200
+    framed = link | {"sec-fetch-dest": "iframe"}
+    assert (await door.ask("GET", "//", token=None, headers=framed)).status == 403
+    assert (await door.ask("GET", "/chats", headers=link)).status == 403
+
+
 async def test_over_tls_the_cookie_is_for_tls_only() -> None:
     async with open_door(behind_proxy=True) as door:
         through = {"x-forwarded-proto": "https", "x-forwarded-for": "203.0.113.7"}

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import jsonschema_rs
+import openapi_spec_validator
 import pytest
 
 from antiphon.edge.http import OPERATIONS
@@ -68,8 +69,7 @@ def test_it_is_openapi_3_1() -> None:
 
 
 def test_it_is_valid_by_the_official_validator() -> None:
-    validator = pytest.importorskip("openapi_spec_validator")
-    validator.validate(DOCUMENT)
+    openapi_spec_validator.validate(DOCUMENT)
 
 
 def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:

@@ -14,6 +14,7 @@ import uvloop
 
 from antiphon.bench.runner import Figure, Scale, middle
 from antiphon.bench.server import BenchServer
+from antiphon.bench.talker import open_talker
 from antiphon.errors import TooMany
 
 CLIENTS = 64
@@ -139,28 +140,20 @@ def measure_turns(scale: Scale) -> list[Figure]:
 
 def _turn_rate(server: BenchServer, clients: int, *, seconds: float) -> float:
     """The clients run in a thread of their own loop; a client sends its next message when its turn has ended."""
-    counts: list[int] = []
-
-    async def client(until: float) -> int:
-        wire, stream = await server.connect(), await server.connect()
-        chat = await wire.ask("POST", "/chats", {})
-        stream.writer.write(server.head("GET", f"/chats/{chat['id']}/stream?after=1"))
-        await stream.reader.readuntil(b"caught_up")
-        done = 0
-        while time.perf_counter() < until:
-            await wire.ask("POST", f"/chats/{chat['id']}/messages", {"content": "/rate 0\n/tokens 3"})
-            await stream.reader.readuntil(b'"outcome":"answered"')
-            done += 1
-        wire.close()
-        stream.close()
-        return done
+    rates: list[float] = []
 
     async def run() -> None:
-        until = time.perf_counter() + seconds
-        counts.extend(await asyncio.gather(*(client(until) for _ in range(clients))))
+        loop = asyncio.get_running_loop()
+        talkers = [await open_talker(server) for _ in range(clients)]
+        started = loop.time()
+        for talker in talkers:
+            talker.start()
+        await asyncio.sleep(seconds)
+        rates.append(sum(talker.turns for talker in talkers) / (loop.time() - started))
+        for talker in talkers:
+            talker.close()
 
     thread = threading.Thread(target=lambda: uvloop.run(run()))
-    started = time.perf_counter()
     thread.start()
     thread.join()
-    return sum(counts) / (time.perf_counter() - started)
+    return rates[0]

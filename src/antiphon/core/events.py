@@ -13,7 +13,7 @@ from antiphon.core.parts import DeltaPart
 from antiphon.core.values import Value
 
 
-class Delta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="delta", tag_field="type"):
+class Delta(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True, tag="delta", tag_field="type"):
     """A piece of the draft `draft`, from one position to the next. `part_index` is None for call-started
     and tool-progress."""
 

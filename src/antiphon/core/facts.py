@@ -266,7 +266,7 @@ OPENS_DRAFT: frozenset[type[Fact]] = frozenset(
 """The facts that change history or the holder of the turn: each closes the open draft and opens the next."""
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """A fact with its number and its time (microseconds)."""
 
     seq: int

@@ -21,21 +21,21 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-class Text(msgspec.Struct, frozen=True, tag="text", tag_field="type", omit_defaults=True):
+class Text(msgspec.Struct, frozen=True, gc=False, tag="text", tag_field="type", omit_defaults=True):
     """Words for the reader; as a delta's part, a piece of them."""
 
     text: str = msgspec.field(default_factory=str)
     provider_metadata: Any = None
 
 
-class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type", omit_defaults=True):
+class Reasoning(msgspec.Struct, frozen=True, gc=False, tag="reasoning", tag_field="type", omit_defaults=True):
     """A model's thinking. `provider_metadata` goes back to the same provider only."""
 
     text: str
     provider_metadata: Any = None
 
 
-class ToolCall(msgspec.Struct, frozen=True, tag="tool-call", tag_field="type", omit_defaults=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False, tag="tool-call", tag_field="type", omit_defaults=True):
     """A wish to run a tool. `args` is any JSON value (an object, for tools made by `@tool`)."""
 
     tool_call_id: str
@@ -44,7 +44,7 @@ class ToolCall(msgspec.Struct, frozen=True, tag="tool-call", tag_field="type", o
     provider_metadata: Any = None
 
 
-class ToolResult(msgspec.Struct, frozen=True, tag="tool-result", tag_field="type", omit_defaults=True):
+class ToolResult(msgspec.Struct, frozen=True, gc=False, tag="tool-result", tag_field="type", omit_defaults=True):
     """What a tool call came to; exactly one for each call. `result` is any JSON value."""
 
     tool_call_id: str
@@ -54,7 +54,7 @@ class ToolResult(msgspec.Struct, frozen=True, tag="tool-result", tag_field="type
     provider_metadata: Any = None
 
 
-class Source(msgspec.Struct, frozen=True, tag="source", tag_field="type", omit_defaults=True):
+class Source(msgspec.Struct, frozen=True, gc=False, tag="source", tag_field="type", omit_defaults=True):
     """Where something was found."""
 
     source_id: str = ""
@@ -63,7 +63,7 @@ class Source(msgspec.Struct, frozen=True, tag="source", tag_field="type", omit_d
     provider_metadata: Any = None
 
 
-class File(msgspec.Struct, frozen=True, tag="file", tag_field="type", omit_defaults=True):
+class File(msgspec.Struct, frozen=True, gc=False, tag="file", tag_field="type", omit_defaults=True):
     """A file, as base64 `data` or by reference."""
 
     media_type: str = msgspec.field(default_factory=str)
@@ -72,7 +72,9 @@ class File(msgspec.Struct, frozen=True, tag="file", tag_field="type", omit_defau
     provider_metadata: Any = None
 
 
-class FileReference(msgspec.Struct, frozen=True, tag="file-reference", tag_field="type", omit_defaults=True):
+class FileReference(
+    msgspec.Struct, frozen=True, gc=False, tag="file-reference", tag_field="type", omit_defaults=True
+):
     """Lines of a file the user points at."""
 
     file_name: str = msgspec.field(default_factory=str)
@@ -82,7 +84,7 @@ class FileReference(msgspec.Struct, frozen=True, tag="file-reference", tag_field
     provider_metadata: Any = None
 
 
-class CallStarted(msgspec.Struct, frozen=True, tag="call-started", tag_field="type", omit_defaults=True):
+class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call-started", tag_field="type", omit_defaults=True):
     """The first delta of each model call. `try_` (on the wire `try`) counts from 1."""
 
     model: str = msgspec.field(default_factory=str)
@@ -90,20 +92,20 @@ class CallStarted(msgspec.Struct, frozen=True, tag="call-started", tag_field="ty
     try_: int = msgspec.field(default_factory=int, name="try")
 
 
-class ToolCallOpened(msgspec.Struct, frozen=True, tag="tool-call", tag_field="type"):
+class ToolCallOpened(msgspec.Struct, frozen=True, gc=False, tag="tool-call", tag_field="type"):
     """Opens a tool-call part; its arguments follow as `ToolCallArgs` of the same part_index."""
 
     tool_call_id: str
     tool_name: str
 
 
-class ToolCallArgs(msgspec.Struct, frozen=True, tag="tool-call-args", tag_field="type"):
+class ToolCallArgs(msgspec.Struct, frozen=True, gc=False, tag="tool-call-args", tag_field="type"):
     """A piece of the JSON text of a call's arguments."""
 
     args_delta: str
 
 
-class ToolProgress(msgspec.Struct, frozen=True, tag="tool-progress", tag_field="type"):
+class ToolProgress(msgspec.Struct, frozen=True, gc=False, tag="tool-progress", tag_field="type"):
     """What a running tool says meanwhile; live only."""
 
     tool_call_id: str
@@ -138,7 +140,7 @@ else:
     DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """Tokens used; unknown counts are None. `a + b` adds, taking None as nothing said."""
 
     input_tokens: int | None = None

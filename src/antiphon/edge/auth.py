@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -18,18 +19,21 @@ if TYPE_CHECKING:
 COOKIE = "antiphon_session"
 
 
-def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: bool) -> None:
-    """Refuse what a foreign web page makes a browser send: a foreign Host (DNS rebinding) or Origin."""
+def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: bool, is_page: bool) -> None:
+    """Refuse what a foreign web page makes a browser send: a foreign Host (DNS rebinding) or Origin. Only a link to
+    the page itself may be followed from anywhere: it is the same for everyone."""
     host = headers.get("host", "")
     if not any_host and not _is_own_host(host, allowed_hosts):
         raise Forbidden("this server does not go by that Host name")
     origin = headers.get("origin")
     if origin is not None and (not host or origin.partition("://")[2].lower() != host.lower()):
         raise Forbidden("requests from other origins are not taken")
-    if origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+    is_link = is_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    if origin is None and not is_link and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise Forbidden("requests from other sites are not taken")
 
 
+@lru_cache(1024)
 def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
     name = name.strip("[]").lower()
@@ -61,4 +65,10 @@ def bearer(request: Request) -> str | None:
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value:
         return value.strip()
-    return request.cookies.get(COOKIE) or None
+    return request.cookies.get(cookie_name(request)) or None
+
+
+def cookie_name(request: Request) -> str:
+    """The page's cookie has the port in its name: browsers share cookies between the servers of one host."""
+    _, colon, port = request.headers.get("host", "").rpartition(":")
+    return f"{COOKIE}_{port}" if colon and port.isdigit() else COOKIE

@@ -14,7 +14,7 @@ from antiphon.core import commands as c
 from antiphon.core.facts import MessageQueued
 from antiphon.edge import shapes as s
 from antiphon.edge.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
-from antiphon.edge.auth import COOKIE
+from antiphon.edge.auth import cookie_name
 from antiphon.edge.sse import open_stream
 from antiphon.edge.table import Answer, Call, Operation, Policy
 from antiphon.errors import Invalid, Unauthenticated
@@ -239,7 +239,7 @@ async def open_session(call: Call) -> Response:
     token = await call.instance.tokens.authenticate(call.body.token)
     answer = JsonAnswer({"owner_id": token.owner_id, "owner": token.owner_name, "admin": token.is_admin})
     answer.set_cookie(
-        COOKIE,
+        cookie_name(call.request),
         call.body.token,
         max_age=365 * 24 * 3600,
         httponly=True,
@@ -259,7 +259,7 @@ async def get_session(call: Call) -> Response:
 
 async def close_session(call: Call) -> Response:
     answer = no_content()
-    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    answer.delete_cookie(cookie_name(call.request), path="/", httponly=True, samesite="strict")
     return answer
 
 

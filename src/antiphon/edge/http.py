@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
+from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -54,10 +56,12 @@ class HttpDoor:
         started = time.perf_counter()
         route = "-"
         try:
-            check_origin(request.headers, self._hosts, any_host=self._any_host)
-            operation, path = self._router.match(request.method, _path_of(scope))
+            place = _path_of(scope)
+            is_page = request.method == "GET" and place == "/"
+            check_origin(request.headers, self._hosts, any_host=self._any_host, is_page=is_page)
+            operation, path = self._router.match(request.method, place)
             if operation is None:
-                answer: Response = self._pages.get(request.method, _path_of(scope), request.headers)
+                answer: Response = self._pages.get(request.method, place, request.headers)
             else:
                 route = operation.path
                 answer = await self._answer(operation, path, request)
@@ -66,7 +70,7 @@ class HttpDoor:
         except Exception as error:
             answer = _refusal(error)
         if not isinstance(answer, WatchStream):
-            METRICS.http.labels(request.method, route, answer.status_code).observe(time.perf_counter() - started)
+            _timer(request.method, route, answer.status_code).observe(time.perf_counter() - started)
         try:
             await answer(scope, receive, send)
         except AntiphonError as error:  # a stream whose log can no longer be read ends; its reader comes back
@@ -81,6 +85,11 @@ class HttpDoor:
         body = await _read_body(operation, request)
         call = Call(instance, request, token=token, path=path, query=query, body=body)
         return await operation.handler(call)
+
+
+@lru_cache(1024)
+def _timer(method: str, route: str, status: int) -> Histogram:
+    return METRICS.http.labels(method, route, status)
 
 
 def _path_of(scope: Scope) -> str:

@@ -16,6 +16,9 @@ from antiphon.edge.table import Answer, Operation, Policy
 TEMPLATE = "#/components/schemas/{name}"
 
 
+COOKIE_NOTE = "Made by POST /session; where the address has a port, its name ends in `_<port>`."
+
+
 def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The whole document."""
     types = list(dict.fromkeys(kind for operation in operations for kind in _types_of(operation)))
@@ -38,7 +41,7 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
             "schemas": components,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "antiphon_session"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "antiphon_session", "description": COOKIE_NOTE},
             },
         },
     }

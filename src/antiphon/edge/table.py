@@ -84,7 +84,7 @@ class Answer(Value):
     type: Any = None
 
 
-class Operation(Value):
+class Operation(Value, gc=True):
     """One route."""
 
     method: str

@@ -82,7 +82,7 @@ class Limits(Value):
     action_s: float = 24 * 3600.0
 
 
-class Environment(Value):
+class Environment(Value, gc=True):
     """What every attempt of a worker shares."""
 
     service: Service
@@ -116,7 +116,9 @@ class Attempt:
         self._is_writing = True
         self._is_touched = False
         self._pieces = 0
-        self._stop: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._stop: asyncio.Future[Stop] = loop.create_future()
+        self._woken: asyncio.Future[None] = loop.create_future()
         self._ended = asyncio.Event()
         self._pending: set[asyncio.Future[Done]] = set()
         self._call_lock = asyncio.Lock()
@@ -146,9 +148,10 @@ class Attempt:
 
     async def _run_until_stopped(self) -> None:
         work = asyncio.create_task(self._work())
-        both: set[asyncio.Future[Any]] = {work, self._stop}
+        work.add_done_callback(self._wake)
+        self._stop.add_done_callback(self._wake)
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await self._woken
         except asyncio.CancelledError:
             work.cancel()
             raise
@@ -156,6 +159,10 @@ class Attempt:
             await self._end(work, self._stop.result())
         else:
             await work
+
+    def _wake(self, _: asyncio.Future[Any]) -> None:
+        if not self._woken.done():
+            self._woken.set_result(None)
 
     def _on_hint(self, message: bytes | None) -> None:
         self.look(self._service.chat_nowait(self.chat_id))
@@ -209,8 +216,9 @@ class Attempt:
                 self._write(piece)
                 if self._pieces % PIECES_PER_TURN_OF_THE_LOOP == 0:
                     await asyncio.sleep(0)
-        finally:
+        except BaseException:
             await self._close(pieces)
+            raise
         crash_point("model-after-stream")
 
     async def _close(self, pieces: Any) -> None:

@@ -52,8 +52,12 @@ class Worker(Claimer):
 
     # --- claiming
 
+    @property
+    def _has_place(self) -> bool:
+        return len(self._attempts) + self._reserved < self._concurrency
+
     def reserve_nowait(self) -> str | None:
-        if self._is_draining or len(self._attempts) + self._reserved >= self._concurrency:
+        if self._is_draining or not self._has_place:
             return None
         self._reserved += 1
         return self.instance_id
@@ -70,8 +74,10 @@ class Worker(Claimer):
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
+        was_full = not self._has_place
         attempt = self._attempts.pop(task)
-        self._wake.set()
+        if was_full:
+            self._wake.set()  # chats may have waited for the place
         if not task.cancelled() and task.exception() is not None:
             METRICS.oddities.labels("attempt_task").inc()
             log.error("attempt_task_failed", chat_id=attempt.chat_id, exc_info=task.exception())

@@ -32,7 +32,7 @@ class ToolContext:
         self._progress(str(text))
 
 
-class Tool(Value):
+class Tool(Value, gc=True):
     """A function that an agent may call. Made by `@tool`; calling it calls the function."""
 
     name: str
