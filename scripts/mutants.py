@@ -279,14 +279,14 @@ MUTANTS = (
     Mutant(
         "an interrupted turn keeps no partial",
         "worker/attempt.py",
-        "            parts, dropped = self._draft.partial()\n",
+        "            parts, dropped = self.pen.draft.partial()\n",
         "            parts, dropped = (), ()\n",
         WORKER,
     ),
     Mutant(
         "a stopped agent goes on writing",
-        "worker/attempt.py",
-        "        if not self._is_writing:\n            return\n        if isinstance(piece, str):",
+        "worker/pen.py",
+        "        if self.is_lifted:\n            return\n        if isinstance(piece, str):",
         "        if isinstance(piece, str):",
         WORKER,
     ),

@@ -32,7 +32,7 @@ from antiphon.ports import Bus, Clock, Ids, Model, Store
 from antiphon.stalls import BEAT_S, StallWatch
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.worker.agent import Agent, as_agent, load_agent
-from antiphon.worker.attempt import Environment, Limits
+from antiphon.worker.environment import Environment, Limits
 from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
 from antiphon.worker.models.registry import make_model

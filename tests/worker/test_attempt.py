@@ -21,8 +21,9 @@ from antiphon.store.memory import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import FakeModelServer
 from antiphon.testing.store import WrappedStore
-from antiphon.worker.attempt import ANSWER_MAX, RETRY_AFTER_MAX_S
+from antiphon.worker.attempt import RETRY_AFTER_MAX_S
 from antiphon.worker.models.openai import OpenAIModel
+from antiphon.worker.pen import ANSWER_MAX
 from antiphon.worker.tools import ToolContext
 
 from .running import answered, answers_of, ask, facts_of, messages_of, results_of, running, until

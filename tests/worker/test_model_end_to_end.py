@@ -18,7 +18,7 @@ from antiphon.core.parts import Reasoning, Role, Text, ToolCall
 from antiphon.core.view import View
 from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelServer, Fault, Reply
 from antiphon.wire.stream import decode_event
-from antiphon.worker.attempt import Limits
+from antiphon.worker.environment import Limits
 from antiphon.worker.models.openai import OpenAIModel
 
 from .running import Talk, answers_of, ask, facts_of, messages_of, results_of, running, until

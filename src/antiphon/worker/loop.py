@@ -13,7 +13,9 @@ from antiphon.errors import AntiphonError, Refused
 from antiphon.observe import METRICS, crash_point
 from antiphon.ports import FlushedDelta
 from antiphon.wire import codec
-from antiphon.worker.attempt import Attempt, Environment, Stop
+from antiphon.worker.attempt import Attempt
+from antiphon.worker.environment import Environment
+from antiphon.worker.stop import Stop
 
 CONCURRENCY = 64
 CLAIM_POLL_S = 1.0
