@@ -198,6 +198,10 @@ class Token(Value):
     revoked_at: int = 0
 
 
+PAGE_BYTES_MAX = 16 * 1024 * 1024
+"""A page of messages ends with the one that takes it to so many bytes."""
+
+
 class Store(Protocol):
     """Durable chats. Every adapter keeps these promises, and one conformance suite tries them all.
 
@@ -223,10 +227,10 @@ class Store(Protocol):
         ...
 
     async def read_messages(
-        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int
+        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int, bytes_max: int = PAGE_BYTES_MAX
     ) -> tuple[tuple[Entry, ...], bool]:
-        """Visible messages, ascending: the newest page, that before `before_id`, or that after `after_id`;
-        and whether there are more in that direction."""
+        """Visible messages, ascending: the newest page, that before `before_id`, or that after `after_id`; no more
+        once the page has `bytes_max` of content; and whether there are more in that direction."""
         ...
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]: ...

@@ -14,6 +14,7 @@ from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Role
 from antiphon.errors import Unavailable
 from antiphon.ports import (
+    PAGE_BYTES_MAX,
     Append,
     Appended,
     Clock,
@@ -27,7 +28,7 @@ from antiphon.ports import (
     Token,
 )
 from antiphon.store.kept import Kept, Lease, stored_entry
-from antiphon.store.rows import LEASE_US, claim_at, due_at, due_of
+from antiphon.store.rows import LEASE_US, claim_at, due_at, due_of, fitting
 from antiphon.wire.log import decode_chat, encode_chat, encode_fact
 
 
@@ -124,7 +125,7 @@ class MemoryStore:
         return tuple(entries)
 
     async def read_messages(
-        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int
+        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int, bytes_max: int = PAGE_BYTES_MAX
     ) -> tuple[tuple[Entry, ...], bool]:
         kept = self._chats.get(chat_id)
         if kept is None:
@@ -134,8 +135,8 @@ class MemoryStore:
         else:
             end = bisect_left(kept.seqs, before_id) if before_id else len(kept.seqs)
             seqs = kept.visible(reversed(kept.seqs[:end]), limit + 1)
-        page = seqs[:limit] if after_id else seqs[:limit][::-1]
-        return tuple(kept.read(seq) for seq in page), len(seqs) > limit
+        page = list(fitting((kept.read(seq) for seq in seqs[:limit]), bytes_max))
+        return tuple(page if after_id else reversed(page)), len(seqs) > len(page)
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         kept = self._chats.get(chat_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -50,6 +50,16 @@ def entry_of(row: Sequence[Any]) -> Entry:
         content=content,
         hidden_by=hidden_by,
     )
+
+
+def fitting(entries: Iterable[Entry], bytes_max: int) -> Iterator[Entry]:
+    """The first of `entries`, up to the one that takes them to `bytes_max` of content."""
+    size = 0
+    for entry in entries:
+        yield entry
+        size += len(entry.content or b"")
+        if size >= bytes_max:
+            return
 
 
 def chat_of(state: bytes) -> Chat:

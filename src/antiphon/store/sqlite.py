@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from antiphon.core.model import FOLD_VERSION, Chat, Status
 from antiphon.core.parts import Role
 from antiphon.errors import Unavailable
 from antiphon.ports import (
+    PAGE_BYTES_MAX,
     Append,
     Appended,
     Clock,
@@ -33,7 +35,7 @@ from antiphon.ports import (
     Token,
 )
 from antiphon.store.migrate import migrate
-from antiphon.store.rows import LEASE_US, chat_columns, chat_of, due_of, entry_columns, entry_of
+from antiphon.store.rows import LEASE_US, chat_columns, chat_of, due_of, entry_columns, entry_of, fitting
 from antiphon.store.statements import load_statements
 from antiphon.store.writer import Writer, translated
 
@@ -262,15 +264,17 @@ class SqliteStore:
         return await self._read(job)
 
     async def read_messages(
-        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int
+        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int, bytes_max: int = PAGE_BYTES_MAX
     ) -> tuple[tuple[Entry, ...], bool]:
-        if after_id:
-            rows = await self._rows("messages_after", chat_id, after_id, limit + 1)
-        else:
-            rows = await self._rows("messages_newest", chat_id, before_id or 1 << 62, limit + 1)
-        has_more = len(rows) > limit
-        entries = [entry_of(row) for row in rows[:limit]]
-        return tuple(entries if after_id else reversed(entries)), has_more
+        name, start = ("messages_after", after_id) if after_id else ("messages_newest", before_id or 1 << 62)
+
+        def job(connection: apsw.Connection) -> tuple[list[Entry], bool]:
+            rows = connection.execute(_SQL[name], (chat_id, start, limit + 1))
+            page = list(fitting((entry_of(row) for row in islice(rows, limit)), bytes_max))
+            return page, next(rows, None) is not None
+
+        page, has_more = await self._read(job)
+        return tuple(page if after_id else reversed(page)), has_more
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         def job(connection: apsw.Connection) -> dict[int, bytes]:

@@ -10,6 +10,7 @@ from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Role
 from antiphon.ports import (
+    PAGE_BYTES_MAX,
     Append,
     Appended,
     Clock,
@@ -47,9 +48,11 @@ class WrappedStore:
         return await self.inner.read_entries(chat_id, after_seq, limit=limit, bytes_max=bytes_max)
 
     async def read_messages(
-        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int
+        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int, bytes_max: int = PAGE_BYTES_MAX
     ) -> tuple[tuple[Entry, ...], bool]:
-        return await self.inner.read_messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+        return await self.inner.read_messages(
+            chat_id, after_id=after_id, before_id=before_id, limit=limit, bytes_max=bytes_max
+        )
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         return await self.inner.read_contents(chat_id, seqs)

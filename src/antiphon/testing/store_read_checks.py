@@ -72,6 +72,10 @@ async def check_messages_are_paged_both_ways(case: Case) -> None:
     assert await store.read_messages("c", after_id=ids[-1], limit=4) == ((), False)
     assert await store.read_messages("c", before_id=ids[0], limit=4) == ((), False)
     assert await store.read_messages("missing", limit=4) == ((), False)
+    few, has_more = await store.read_messages("c", limit=5, bytes_max=1)
+    assert (few, has_more) == (newest[-1:], True), "a page has at least one message, and ends where it is full"
+    few, has_more = await store.read_messages("c", after_id=ids[2], limit=4, bytes_max=1)
+    assert ([entry.seq for entry in few], has_more) == ([ids[3]], True)
 
 
 async def check_a_truncation_hides_and_replays_without_content(case: Case) -> None:

@@ -106,7 +106,7 @@ class Histories:
         ]
 
     async def _load(self, chat_id: str, seq: int) -> History:
-        entries, _ = await self._service.store.read_messages(chat_id, limit=MESSAGES_MAX)
+        entries, _ = await self._service.store.read_messages(chat_id, limit=MESSAGES_MAX, bytes_max=KEPT_BYTES)
         entries = tuple(entry for entry in entries if entry.seq <= seq)
         messages = [_message(e, e.fact) for e in entries if isinstance(e.fact, MessageAppended)]
         return History(messages, seq, sum(len(entry.content or b"") for entry in entries))
