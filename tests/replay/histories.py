@@ -154,7 +154,7 @@ def tools() -> Story:
     story = Story(c.CreateChat(owner_id="owner-1", content=words("use your tools")))
     story.start()
     story.commit("server and look", SERVER, LOOK)
-    story.do(c.ReleaseAttempt(**story.fence, calls_not_begun=("call-look",)))
+    story.do(c.ReleaseAttempt(**story.fence, calls_not_begun=("call-look",), usage=USAGE))
     story.start("instance-2")
     story.result("call-look")
     story.commit("pay and ask", PAY, ASK)
@@ -181,7 +181,7 @@ def trouble() -> Story:
     """Retries short and long, lost workers, a failed turn run again, edits that replace what was."""
     story = Story(c.CreateChat(owner_id="owner-1", content=words("try")))
     story.start()
-    story.do(c.FailAttempt(**story.fence, error=ERROR, delay_ms=1000))
+    story.do(c.FailAttempt(**story.fence, error=ERROR, delay_ms=1000, usage=USAGE))
     story.do(c.FailAttempt(**story.fence, error=ERROR, delay_ms=60_000))
     story.refuse(c.StartAttempt(instance_id="instance-1"))
     story.at += 60 * SECOND

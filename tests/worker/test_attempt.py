@@ -311,7 +311,7 @@ async def test_a_retryable_error_is_told_with_its_try_and_time_and_the_draft_beg
     assert len(facts_of(entries, AttemptStarted)) == 1
 
 
-async def test_usage_of_tries_that_failed_counts_with_the_message_that_came() -> None:
+async def test_usage_of_tries_that_failed_is_recorded_with_each_and_counts_for_the_turn() -> None:
     count = 0
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -322,8 +322,10 @@ async def test_usage_of_tries_that_failed_counts_with_the_message_that_came() ->
         if count < 3:
             raise AgentError("server", retry_after_s=0)
 
-    (ended,) = facts_of(await answered(agent), TurnEnded)
+    entries = await answered(agent)
+    (ended,) = facts_of(entries, TurnEnded)
     assert ended.usage == Usage(output_tokens=6)
+    assert [retry.usage.output_tokens for retry in facts_of(entries, RetryScheduled)] == [1, 2]
 
 
 async def test_a_long_delay_lets_go_of_the_chat_until_the_next_try_is_due() -> None:

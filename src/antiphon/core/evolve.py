@@ -215,7 +215,8 @@ def _attempt_released(chat: Chat, fact: f.AttemptReleased, recorded: f.Recorded)
         is_open = call.state is CallState.BEGUN and call.tool_call_id in fact.calls_not_begun
         return replace(call, state=CallState.OPEN) if is_open else call
 
-    return {**_NOBODY, "calls": tuple(released(call) for call in chat.calls)}
+    calls = tuple(released(call) for call in chat.calls)
+    return {**_NOBODY, "calls": calls, "turn_usage": chat.turn_usage + fact.usage}
 
 
 def _attempt_lost(chat: Chat, fact: f.AttemptLost, recorded: f.Recorded) -> dict[str, Any]:
@@ -223,7 +224,12 @@ def _attempt_lost(chat: Chat, fact: f.AttemptLost, recorded: f.Recorded) -> dict
 
 
 def _retry_scheduled(chat: Chat, fact: f.RetryScheduled, recorded: f.Recorded) -> dict[str, Any]:
-    return {"tries": fact.tries, "turn_failures": chat.turn_failures + 1, "retrying_at": fact.retrying_at}
+    return {
+        "tries": fact.tries,
+        "turn_failures": chat.turn_failures + 1,
+        "turn_usage": chat.turn_usage + fact.usage,
+        "retrying_at": fact.retrying_at,
+    }
 
 
 _NOBODY: dict[str, Any] = {"attempt": 0, "holder": ""}

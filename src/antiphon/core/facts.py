@@ -126,8 +126,11 @@ class AttemptStarted(Fact):
 
 
 class AttemptReleased(Fact):
+    """`usage` is what the attempt had used since its last message."""
+
     attempt: int
     calls_not_begun: tuple[str, ...] = ()
+    usage: Usage = NO_USAGE
 
 
 class AttemptLost(Fact):
@@ -138,6 +141,8 @@ class AttemptLost(Fact):
 
 
 class RetryScheduled(Fact):
+    """`usage` is what the failed try cost."""
+
     tries: int
     delay_ms: int
     error: str
@@ -145,6 +150,7 @@ class RetryScheduled(Fact):
     kind: str = ""
     provider: str = ""
     status_code: int = 0
+    usage: Usage = NO_USAGE
 
 
 class InterruptRequested(Fact):

@@ -101,6 +101,7 @@ def fail_attempt(story: Story, command: c.FailAttempt) -> None:
             provider=error.provider,
             status_code=error.status_code,
             retrying_at=story.at + command.delay_ms * 1000,
+            usage=command.usage,
         )
     )
     if command.delay_ms > SHORT_RETRY_MS:
@@ -130,7 +131,10 @@ def release_attempt(story: Story, command: c.ReleaseAttempt) -> None:
     if story.chat.status is Status.INTERRUPTING:
         _finish(story, command)
     else:
-        story.add(f.AttemptReleased(attempt=command.attempt, calls_not_begun=command.calls_not_begun))
+        released = f.AttemptReleased(
+            attempt=command.attempt, calls_not_begun=command.calls_not_begun, usage=command.usage
+        )
+        story.add(released)
 
 
 def _finish(story: Story, command: c.PartialCommand, *, calls_are: str = "cancelled") -> None:

@@ -319,9 +319,6 @@ class Attempt:
         tries = self.chat.tries + 1
         is_final = not error.retryable or tries >= self._env.limits.tries_max
         delay_s = None if is_final else self._delay_s(tries, error.retry_after_s)
-        usage = self._usage
-        if is_final:
-            self._usage = NO_USAGE  # else it counts with the next message
         info = ErrorInfo(
             message=str(error),
             kind=error.kind,
@@ -335,10 +332,11 @@ class Attempt:
                 draft=self.chat.draft,
                 error=info,
                 delay_ms=None if delay_s is None else int(delay_s * 1000),
-                usage=usage,
+                usage=self._usage,
             )
         )
         crash_point("retry-after-append")
+        self._usage = NO_USAGE
         await self._after_commit()
         await asyncio.sleep(delay_s or 0)
 
