@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from antiphon.chats.service import Service, stream_channel
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
-from antiphon.core.facts import Entry, MessageAppended
+from antiphon.core.facts import Entry, HistoryTruncated, MessageAppended
 from antiphon.core.model import IDLE, Status
 from antiphon.observe import METRICS
 from antiphon.ports import Bus, Drafts
@@ -34,7 +34,7 @@ RESTS = IDLE | {Status.REQUIRES_ACTION}
 class Fact:
     """A fact as watchers get it: `frame` has position 0; `bare` is the one without content (commit=ref)."""
 
-    __slots__ = ("bare", "closes", "draft", "frame", "more", "opens", "seq", "size", "status", "upto")
+    __slots__ = ("bare", "closes", "draft", "frame", "is_message", "more", "opens", "seq", "size", "status", "upto")
 
     def __init__(self, chat_id: str, entry: Entry) -> None:
         fact = entry.fact
@@ -45,6 +45,7 @@ class Fact:
         self.more = entry.more
         self.opens = entry.draft == entry.seq
         self.size = len(self.frame.data)
+        self.is_message = isinstance(fact, MessageAppended)
         self.closes, self.upto, self.bare = 0, 0, self.frame
         if isinstance(fact, MessageAppended) and fact.closes:
             self.closes, self.upto = fact.closes.draft, fact.closes.upto
@@ -213,6 +214,8 @@ class Reader:
             entries = await self.read_entries(max(seq - 1, 0), limit=start - max(seq, 1))
             if not entries or entries[-1].seq != start - 1:
                 return False
+            if self.facts and self.facts[0].seq != start:
+                return False  # meanwhile newer facts have pushed out the ones that these would stand before
             self.facts.extendleft(Fact(self.chat_id, entry) for entry in reversed(entries))
             self._facts_bytes = sum(fact.size for fact in self.facts)
             return True
@@ -253,7 +256,10 @@ class Reader:
             return
         for entry in entries:
             self.open_draft()  # keeps hold of the draft that this fact may close
+            assert not self.facts or entry.seq == self.seq + 1, f"fact {entry.seq} after {self.seq}"
             fact = Fact(self.chat_id, entry)
+            if isinstance(entry.fact, HistoryTruncated):
+                self._forget_before()
             self.facts.append(fact)
             self._facts_bytes += fact.size
             self.seq, self.draft_name = fact.seq, fact.draft
@@ -262,6 +268,14 @@ class Reader:
         for name in sorted(self._drafts)[:-DRAFTS_KEPT]:
             del self._drafts[name]
         self._changed()
+
+    def _forget_before(self) -> None:
+        """What a truncation hides is told without its content: from the store, which knows what is hidden."""
+        last = self.facts[-1] if self.facts else None
+        self.facts.clear()
+        if last is not None and not last.is_message:
+            self.facts.append(last)  # where those who keep up stand
+        self._facts_bytes = sum(fact.size for fact in self.facts)
 
     # --- waking
 

@@ -129,7 +129,7 @@ class Service:
         """Another process has taken the chat to `seq`: what is known is old."""
         line = self._lines.known(chat_id)
         if line and line.task is None and (line.chat is None or line.chat.seq < seq):
-            line.forget()
+            self._lines.forget(line)
 
     # --- the loop
 
@@ -142,7 +142,7 @@ class Service:
                 except Exception as error:
                     if not isinstance(error, AntiphonError):
                         log.exception("line_failed", chat_id=line.chat_id)
-                    line.forget()
+                    self._lines.forget(line)
                     _fail([job for job in group if job not in line.jobs], error)
         finally:
             line.task = None
@@ -178,7 +178,7 @@ class Service:
                 return
             else:
                 METRICS.conflicts.inc()
-                line.forget()
+                self._lines.forget(line)
             if not group:
                 return
         raise Unavailable("the chat changes too fast")
@@ -189,7 +189,7 @@ class Service:
         stored = await self.store.load(line.chat_id)
         if (stored.seq if stored else 0) == (line.chat.seq if line.chat else 0):
             return True
-        line.forget()
+        self._lines.forget(line)
         return False
 
     async def _append(self, line: Line, taking: Round) -> Appended:
@@ -208,7 +208,7 @@ class Service:
                 self.claimer.free()
             return result
         line.know(append.chat)
-        line.remember(append.entries)
+        self._lines.remember(line, append.entries)
         self._publish(line.chat_id, append)
         for job, entries in taking.answers(append.entries):
             _answer(job, line.chat_id, append.chat, entries)

@@ -7,8 +7,9 @@ A poll every 2 s makes everyone look even when every hint is lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
@@ -45,6 +46,8 @@ class Watch:
         self._watchers: set[Watcher | Feed] = set()
         self._is_stopping = False
         self._mark = -1
+        self._unseen: dict[str, int] = {}
+        self._opening: Counter[str] = Counter()
         self.poll_error: str | None = None
         self._unsubscribe = bus.subscribe(REVOKED_CHANNEL, self._on_revoked)
 
@@ -75,8 +78,8 @@ class Watch:
             raise NotFound
         if cursor is not None and cursor[0] > chat.seq:
             raise CursorInvalid(f"{cursor[0]}.{cursor[1]}")
-        self._check_limits(owner_id)
-        reader = await self._acquire(chat_id)
+        with self._place(owner_id):
+            reader = await self._acquire(chat_id)
         seq, position = cursor or (0, 0)
         watcher = Watcher(
             reader, seq, position, token_id=token_id, owner_id=owner_id, until_idle=until_idle, by_ref=by_ref
@@ -106,11 +109,25 @@ class Watch:
             self._remove(feed)
             feed.close()
 
+    @contextmanager
+    def _place(self, owner_id: str) -> Iterator[None]:
+        """Hold a place while a watcher is being opened. Raises `TooMany` where there is none."""
+        self._check_limits(owner_id)
+        self._opening[owner_id] += 1
+        try:
+            yield
+        finally:
+            self._opening[owner_id] -= 1
+            if not self._opening[owner_id]:
+                del self._opening[owner_id]
+
     def _check_limits(self, owner_id: str) -> None:
-        if len(self._watchers) >= self._watchers_max:
+        if len(self._watchers) + self._opening.total() >= self._watchers_max:
             raise TooMany("watchers", self._watchers_max, retry_after_ms=5000)
         limit = self.owner_watchers_max
-        if limit is not None and sum(w.owner_id == owner_id for w in self._watchers) >= limit:
+        if limit is None:
+            return
+        if self._opening[owner_id] + sum(w.owner_id == owner_id for w in self._watchers) >= limit:
             raise TooMany("watchers of one owner", limit, retry_after_ms=5000)
 
     def _add(self, watcher: Watcher | Feed) -> None:
@@ -170,19 +187,30 @@ class Watch:
 
     async def _poll(self) -> None:
         """One query for the chats that changed: hints may have been lost."""
-        changed, self._mark = await self._service.store.changed(self._mark)
-        for chat_id, seq in changed:
-            self._service.forget(chat_id, seq)
-            reader = self._readers.get(chat_id)
-            if reader is not None and reader.seq < seq:
-                await reader.pull()
-        feeds = [watcher for watcher in self._watchers if isinstance(watcher, Feed)]
-        if changed and feeds:
-            for feed in feeds:
-                await feed.look_at(changed)
         for watcher in list(self._watchers):
             if watcher.token_id in self.revoked:
                 watcher.end("revoked")
+        changed, self._mark = await self._service.store.changed(self._mark)
+        self._unseen.update(changed)
+        failure = None
+        for chat_id, seq in list(self._unseen.items()):
+            try:
+                await self._look_at(chat_id, seq)
+            except AntiphonError as error:
+                failure = error  # it is looked at again with the next poll; the others must not wait for it
+            else:
+                del self._unseen[chat_id]
+        if failure is not None:
+            raise failure
+
+    async def _look_at(self, chat_id: str, seq: int) -> None:
+        """The chat has come to `seq`: have its watchers and feeds know."""
+        self._service.forget(chat_id, seq)
+        reader = self._readers.get(chat_id)
+        if reader is not None and reader.seq < seq:
+            await reader.pull()
+        for feed in [watcher for watcher in self._watchers if isinstance(watcher, Feed)]:
+            await feed.look_at(((chat_id, seq),))
 
     def _on_revoked(self, message: bytes | None) -> None:
         if message is None:

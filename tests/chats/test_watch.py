@@ -1,0 +1,175 @@
+"""Watchers in the corners: facts that come while older ones are fetched, reads that fail, places, what is hidden."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from antiphon.app import Instance, open_instance
+from antiphon.chats.line import Lines
+from antiphon.chats.watcher import Watcher
+from antiphon.core import commands as c
+from antiphon.core.facts import Entry, MessageAppended, Recorded
+from antiphon.core.model import Status
+from antiphon.core.parts import Role
+from antiphon.errors import TooMany, Unavailable
+from antiphon.store.memory import MemoryStore
+from antiphon.testing.clock import FakeClock
+from antiphon.testing.store import WrappedStore
+
+pytestmark = pytest.mark.anyio
+
+OWN = ("caught_up", "delta", "ping")
+
+
+class HeldStore(WrappedStore):
+    """Its reads of facts can be held back, or fail for some chats."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(clock=FakeClock(tick_us=1)))
+        self.gate: asyncio.Event | None = None
+        self.is_waited_for = asyncio.Event()
+        self.failing: dict[str, int] = {}
+
+    async def read_entries(self, chat_id: str, after_seq: int, **how: Any) -> tuple[Entry, ...]:
+        if self.failing.get(chat_id):
+            self.failing[chat_id] -= 1
+            raise Unavailable("the disk has a hiccup")
+        entries = await super().read_entries(chat_id, after_seq, **how)
+        if self.gate is not None and how["limit"] < 1000:
+            self.is_waited_for.set()
+            await self.gate.wait()
+        return entries
+
+
+class DeafBus:
+    """Every hint is lost."""
+
+    def publish_nowait(self, channel: str, message: bytes) -> None:
+        """Nobody hears it."""
+
+    def subscribe(self, channel: str, handler: Callable[[bytes | None], None]) -> Callable[[], None]:
+        return lambda: None
+
+
+@asynccontextmanager
+async def instance_on(store: HeldStore, **how: Any) -> AsyncIterator[Instance]:
+    async with open_instance(store=store, drain_s=0, **how) as instance:
+        yield instance
+
+
+async def seen_by(watcher: Watcher, upto: int) -> list[int]:
+    """The seqs of the facts that it is given until it has `upto`."""
+    seen: list[int] = []
+    async with asyncio.timeout(10):
+        while not seen or seen[-1] < upto:
+            seen += [f.seq for f in (await watcher.take()).frames if f.type not in OWN and f.seq is not None]
+    return seen
+
+
+async def test_facts_that_come_while_older_ones_are_fetched_leave_no_hole() -> None:
+    """The newer ones are so large that they push out those which the fetched ones would stand before."""
+    store = HeldStore()
+    async with instance_on(store) as instance:
+        chats = instance.chats
+        chat_id = (await chats.create(title="t")).chat_id
+        for i in range(60):
+            await chats.change(chat_id, c.Rename(title=f"t{i}"))
+        seq = (await chats.get(chat_id)).seq
+        async with instance.watch.open_watcher(chat_id, (seq, 0)) as first:
+            for i in range(10):
+                await chats.change(chat_id, c.Rename(title=f"u{i}"))
+            await seen_by(first, seq + 10)
+            store.gate = asyncio.Event()
+            async with instance.watch.open_watcher(chat_id, (5, 0)) as late:
+                taking = asyncio.create_task(seen_by(late, seq + 12))
+                await store.is_waited_for.wait()
+                for word in ("x ", "y "):
+                    sent = await chats.send(chat_id, word * 300_000)
+                    while first.reader.seq < sent.entries[0].seq:
+                        await asyncio.sleep(0)
+                store.gate.set()
+                seen = await taking
+        assert seen == list(range(6, 6 + len(seen)))
+
+
+async def test_a_poll_that_fails_for_one_chat_still_looks_at_the_others_and_at_it_again() -> None:
+    store = HeldStore()
+    async with instance_on(store, bus=DeafBus()) as instance:
+        chats, watch = instance.chats, instance.watch
+        ids = [(await chats.create(title=name)).chat_id for name in "ab"]
+        await watch._poll()
+        async with watch.open_watcher(ids[0], (1, 0)) as first, watch.open_watcher(ids[1], (1, 0)) as second:
+            store.failing = {ids[0]: 1}
+            for chat_id in ids:
+                await chats.change(chat_id, c.Rename(title="new"))
+            with pytest.raises(Unavailable):
+                await watch._poll()
+            assert await seen_by(second, 2) == [2]
+            await watch._poll()
+            assert await seen_by(first, 2) == [2]
+
+
+async def test_places_are_held_while_watchers_are_being_opened() -> None:
+    async with instance_on(HeldStore(), watchers_max=5) as instance:
+        chat_id = (await instance.chats.create()).chat_id
+        done = asyncio.Event()
+
+        async def watch() -> bool:
+            try:
+                async with instance.watch.open_watcher(chat_id, None):
+                    await done.wait()
+            except TooMany:
+                return False
+            return True
+
+        tasks = [asyncio.create_task(watch()) for _ in range(50)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        async with asyncio.timeout(10):
+            while len(instance.watch) < 5:
+                await asyncio.sleep(0)
+        done.set()
+        assert sum(await asyncio.gather(*tasks)) == 5
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+async def test_what_an_edit_removed_is_told_without_its_content(is_watched: bool) -> None:
+    async with instance_on(HeldStore()) as instance:
+        chats = instance.chats
+        chat_id = (await chats.create(content="my secret is 12345")).chat_id
+        async with asyncio.timeout(10):
+            while (await chats.get(chat_id)).status is not Status.WAITING:
+                await asyncio.sleep(0)
+        seq = (await chats.get(chat_id)).seq
+        async with instance.watch.open_watcher(chat_id, (seq if is_watched else 0, 0)) as other:
+            if not is_watched:
+                await seen_by(other, seq)
+            await chats.edit(chat_id, 2, "/say edited")
+            async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
+                batch = await watcher.take()
+                (told,) = [msgspec.json.decode(frame.data) for frame in batch.frames if frame.seq == 2]
+        assert told["hidden_by"] == seq + 1
+        assert "content" not in told["message"]
+        assert b"12345" not in batch.data
+
+
+def test_what_all_lines_remember_has_a_bound() -> None:
+    lines = Lines(recent_bytes_max=10_000)
+    for i in range(40):
+        line = lines.get(f"c{i}")
+        line.know(None)
+        lines.remember(line, [_message(1, 900), _message(2, 100)])
+        assert lines.recent_bytes == sum(other.recent_bytes for other in lines._lines.values())
+        assert lines.recent_bytes <= 10_000
+    assert lines.get("c39").entries_after(0) is not None, "the newest are kept"
+    assert lines.get("c0").entries_after(0) is None
+
+
+def _message(seq: int, size: int) -> Entry:
+    fact = MessageAppended(role=Role.USER, turn_id=seq, content_size=size)
+    return Entry(recorded=Recorded(seq, 0, fact), status=Status.RUNNING, draft=seq, content=b"x" * size)
