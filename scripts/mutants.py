@@ -257,7 +257,7 @@ MUTANTS = (
     Mutant(
         "no poll: a lost hint is lost",
         "chats/watch.py",
-        "            if reader is not None and reader.seq < seq:\n                await reader.pull()\n",
+        "        if reader is not None and reader.seq < seq:\n            await reader.pull()\n",
         "",
         WATCH,
     ),
@@ -286,8 +286,8 @@ MUTANTS = (
     Mutant(
         "a stopped agent goes on writing",
         "worker/pen.py",
-        "        if self.is_lifted:\n            return\n        if isinstance(piece, str):",
-        "        if isinstance(piece, str):",
+        "        if self.is_lifted:\n            return\n        piece =",
+        "        piece =",
         WORKER,
     ),
 )

@@ -98,7 +98,9 @@ class Instance:
         for name, error in (
             ("store", getattr(self.store, "last_error", None)),
             ("poll", self.watch.poll_error),
+            ("claims", self.worker.claim_error),
             ("leases", self.worker.renew_error),
+            ("drafts", self.worker.flush_error),
             ("recovery", self.recovery.error),
         ):
             if error:
@@ -149,6 +151,7 @@ class Instance:
         """Where there are several owners, each has bounds of its own."""
         if await self.store.owner_count() > 1:
             self.watch.owner_watchers_max = self.options.owner_watchers_max
+            self.worker.owner_max = max(1, self.options.concurrency // 2)
 
     def refresh_gauges(self) -> None:
         METRICS.running.set(len(self.worker))

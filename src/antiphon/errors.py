@@ -172,6 +172,11 @@ class AttemptFailed(AntiphonError):
         status_code: int | None = None,
         retry_after_s: float | None = None,
     ) -> None:
+        for text in (kind, message, provider or ""):
+            if not isinstance(text, str):
+                raise TypeError(f"a failure's kind, message and provider are strings, not {text!r}")
+        if not isinstance(retryable, bool | None) or not isinstance(status_code, int | None):
+            raise TypeError("retryable is true or false, and status_code a whole number")
         super().__init__(message or kind.replace("_", " "))
         self.kind = kind
         self.retryable = kind in RETRYABLE_KINDS if retryable is None else retryable

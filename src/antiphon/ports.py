@@ -258,8 +258,9 @@ class Store(Protocol):
         """An owner's chats, latest `updated_at` first; `after` is the last one's (updated_at, chat_id)."""
         ...
 
-    async def claimable(self, *, limit: int) -> tuple[str, ...]:
-        """Running chats that nobody holds and whose `retrying_at` has come, the longest waiting first."""
+    async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]:
+        """Running chats that nobody holds and whose `retrying_at` has come, the longest waiting first; without those
+        of the owners and the chats (ids of either) that are `passing_over`."""
         ...
 
     async def due(self, *, limit: int) -> tuple[Due, ...]:

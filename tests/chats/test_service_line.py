@@ -139,11 +139,11 @@ class OnePlace(Claimer):
         self.is_free = True
         self.begun: list[Chat] = []
 
-    def reserve_nowait(self) -> str | None:
+    def reserve_nowait(self, owner_id: str) -> str | None:
         self.is_free, was_free = False, self.is_free
         return "i1" if was_free else None
 
-    def free(self) -> None:
+    def free(self, owner_id: str) -> None:
         assert not self.is_free
         self.is_free = True
 

@@ -23,7 +23,7 @@ from antiphon.testing.model_server import FakeModelServer
 from antiphon.testing.store import WrappedStore
 from antiphon.worker.attempt import RETRY_AFTER_MAX_S
 from antiphon.worker.models.openai import OpenAIModel
-from antiphon.worker.pen import ANSWER_MAX
+from antiphon.worker.pen import ANSWER_BYTES_MAX
 from antiphon.worker.tools import ToolContext
 
 from .running import answered, answers_of, ask, facts_of, messages_of, results_of, running, until
@@ -419,7 +419,7 @@ async def test_an_answer_over_the_limit_fails_the_turn_and_closes_the_agent() ->
     async def agent(turn: Turn) -> AsyncIterator[str]:
         nonlocal is_closed
         try:
-            yield "x" * ANSWER_MAX
+            yield "x" * ANSWER_BYTES_MAX
             yield "y"
             raise AssertionError("it was let go on")
         finally:
@@ -428,14 +428,14 @@ async def test_an_answer_over_the_limit_fails_the_turn_and_closes_the_agent() ->
     (ended,) = facts_of(await answered(agent), TurnEnded)
     assert ended.outcome is Outcome.FAILED
     assert ended.error is not None
-    assert str(ANSWER_MAX) in ended.error.message
+    assert f"{ANSWER_BYTES_MAX:,}" in ended.error.message
     assert is_closed
 
 
 async def test_a_clean_up_that_does_not_end_holds_up_the_turn_only_for_a_moment() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         try:
-            yield "x" * (ANSWER_MAX + 1)
+            yield "x" * (ANSWER_BYTES_MAX + 1)
         finally:
             await asyncio.sleep(3600)
 

@@ -13,6 +13,7 @@ import pytest
 from antiphon import Turn
 from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.owned import OwnedChats
 from antiphon.chats.service import WANTED_CHANNEL
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
@@ -131,6 +132,73 @@ async def test_lost_answers_of_the_store_lose_no_turn_and_repeat_none() -> None:
             assert await talk.endings() == [Outcome.ANSWERED] * 2
         assert store.committed_unknown
         assert store.not_committed_unknown
+
+
+class Poisoned(WrappedStore):
+    """Of some chats nothing can be written here, as if they were of a newer version."""
+
+    def __init__(self, inner: MemoryStore) -> None:
+        super().__init__(inner)
+        self.poisoned: set[str] = set()
+
+    async def append(self, append: Append) -> Appended:
+        if append.chat_id in self.poisoned:
+            raise Unavailable("this chat was written by a newer version of Antiphon")
+        return await super().append(append)
+
+    async def aclose(self) -> None:
+        """It goes on, as a file does."""
+
+
+async def test_a_chat_that_cannot_be_claimed_holds_up_no_other() -> None:
+    clock = FakeClock(tick_us=1)
+    store = Poisoned(MemoryStore(clock=clock))
+    async with running(says_hello, store=store) as instance:
+        instance.worker.pause()
+        talks = [await foreign_chat(instance, name) for name in "abc"]
+        store.poisoned = {"a"}
+    async with running(says_hello, store=store) as instance:
+        for talk in (Talk(instance, "b"), Talk(instance, "c")):
+            await talk.wait_ended()
+            assert await talk.said() == ["hello"]
+        assert instance.problems() == []
+        assert (await talks[0].chat()).wants_worker
+
+
+async def test_a_lost_attempt_that_cannot_be_recorded_does_not_hinder_the_start() -> None:
+    clock = FakeClock(tick_us=1)
+    store = Poisoned(MemoryStore(clock=clock))
+    gate = Gate()
+    async with running(gate.agent, store=store) as instance:
+        talks = [await ask(instance) for _ in range(2)]
+        for talk in talks:
+            await talk.wait_preview("words")
+        store.poisoned = {talk.chat_id for talk in talks}
+        instance.worker.drain = nothing  # type: ignore[assignment]
+    store.poisoned = {talks[0].chat_id}
+    async with running(says_hello, store=store) as instance:
+        heir = Talk(instance, talks[1].chat_id)
+        await heir.wait_ended()
+        assert await heir.said() == ["hello"]
+
+
+async def nothing(*_: object) -> None:
+    """As a process that is killed."""
+
+
+async def test_one_of_several_owners_has_at_most_half_of_the_places() -> None:
+    gate = Gate()
+    async with running(gate.agent, concurrency=4) as instance:
+        other = OwnedChats(instance.service, await instance.store.create_owner("other"))
+        await instance.count_owners()
+        mine = [await ask(instance) for _ in range(6)]
+        await until(lambda: gate.running_now == 2)
+        theirs = Talk(instance, (await other.create(content="hello")).chat_id)
+        await theirs.wait_preview("words")
+        assert gate.running_now == 3
+        gate.is_open.set()
+        for talk in (*mine, theirs):
+            await talk.wait_ended()
 
 
 # --- leases

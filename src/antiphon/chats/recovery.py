@@ -38,7 +38,7 @@ class Recovery:
         """Record as lost every attempt of an earlier process on this store; how many there were."""
         lost = await self._service.store.take_over(self._instance_id)
         for chat_id, attempt in lost:
-            await self.expire(chat_id, attempt, "dead")
+            await self._settle(Due(chat_id=chat_id, attempt=attempt, why="dead"))
         return len(lost)
 
     async def run(self) -> None:
@@ -54,6 +54,15 @@ class Recovery:
                 log.warning("recovery_failed", error=str(error))
 
     async def _settle(self, due: Due) -> None:
+        """Do what is due. A chat of which nothing can be written (it is of a newer version, say) must not hold up the
+        others, nor the start."""
+        try:
+            await self._act(due)
+        except AntiphonError as error:
+            METRICS.oddities.labels("recovery_failed").inc()
+            log.warning("recovery_failed", chat_id=due.chat_id, why=due.why, error=str(error))
+
+    async def _act(self, due: Due) -> None:
         if due.why == "action":
             try:
                 await self._service.execute(due.chat_id, c.ExpireAction())

@@ -49,11 +49,11 @@ def owner_channel(owner_id: str) -> str:
 class Claimer:
     """A worker of this process that may take a turn in the very append that starts it."""
 
-    def reserve_nowait(self) -> str | None:
-        """The instance's id if it has a free place, which is then held; else None."""
+    def reserve_nowait(self, owner_id: str) -> str | None:
+        """The instance's id if it has a free place for a chat of that owner, which is then held; else None."""
         return None
 
-    def free(self) -> None:
+    def free(self, owner_id: str) -> None:
         """Give the place back: the append was not written."""
 
     def begin(self, chat_id: str, chat: Chat) -> None:
@@ -194,19 +194,21 @@ class Service:
 
     async def _append(self, line: Line, taking: Round) -> Appended:
         claimed = self._claim(taking)
+        owner_id = taking.chat.owner_id if taking.chat else ""
         append = taking.make_append(f"{self._name}:{next(self._append_count)}")
         crash_point("before-append")
         try:
             result = await self._append_known(append)
         except BaseException:
             if claimed:
-                self.claimer.free()
+                self.claimer.free(owner_id)
             raise
         crash_point("after-append")
         if result is not Appended.DONE:
             if claimed:
-                self.claimer.free()
+                self.claimer.free(owner_id)
             return result
+        METRICS.appends.inc()
         line.know(append.chat)
         self._lines.remember(line, append.entries)
         self._publish(line.chat_id, append)
@@ -233,7 +235,7 @@ class Service:
         chat = taking.chat
         if chat is None or not chat.wants_worker or not taking.may_claim or taking.at < chat.retrying_at:
             return False
-        instance_id = self.claimer.reserve_nowait()
+        instance_id = self.claimer.reserve_nowait(chat.owner_id)
         if instance_id is None:
             return False
         taking.advance(c.StartAttempt(instance_id=instance_id))

@@ -204,8 +204,10 @@ class MemoryStore:
         found.sort(key=lambda listed: (listed.chat.updated_at, listed.chat_id), reverse=True)
         return tuple(found[:limit])
 
-    async def claimable(self, *, limit: int) -> tuple[str, ...]:
-        return tuple(_come(self._claims, self.clock.now_us())[:limit])
+    async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]:
+        passed = frozenset(passing_over)
+        come = _come(self._claims, self.clock.now_us())
+        return tuple(i for i in come if i not in passed and self._chats[i].chat.owner_id not in passed)[:limit]
 
     async def due(self, *, limit: int) -> tuple[Due, ...]:
         now = self.clock.now_us()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
+import msgspec
 
 from antiphon.core.facts import ChatCreated, ChatDeleted, Entry, HistoryTruncated, MessageAppended
 from antiphon.core.model import FOLD_VERSION, Chat, Status
@@ -314,8 +315,9 @@ class SqliteStore:
         rows = await self._rows("list_chats", owner_id, archived, key, value, title or None, at, chat_id, limit)
         return tuple(Listed(chat_id=row[0], chat=chat_of(row[1])) for row in rows)
 
-    async def claimable(self, *, limit: int) -> tuple[str, ...]:
-        rows = await self._rows("claimable", self.clock.now_us(), limit)
+    async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]:
+        passed = msgspec.json.encode(passing_over).decode()
+        rows = await self._rows("claimable", self.clock.now_us(), limit, passed)
         return tuple(row[0] for row in rows)
 
     async def due(self, *, limit: int) -> tuple[Due, ...]:

@@ -80,8 +80,8 @@ class WrappedStore:
             owner_id, archived=archived, label=label, title=title, limit=limit, after=after
         )
 
-    async def claimable(self, *, limit: int) -> tuple[str, ...]:
-        return await self.inner.claimable(limit=limit)
+    async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]:
+        return await self.inner.claimable(limit=limit, passing_over=passing_over)
 
     async def due(self, *, limit: int) -> tuple[Due, ...]:
         return await self.inner.due(limit=limit)

@@ -113,6 +113,10 @@ async def check_chats_are_claimable_in_the_order_they_have_waited(case: Case) ->
     await case.chat("idle").create()
     assert await case.store.claimable(limit=ALL) == ("z", "m", "a")
     assert await case.store.claimable(limit=2) == ("z", "m")
+    assert await case.store.claimable(limit=2, passing_over=("z", "nobody")) == ("m", "a")
+    waiting = await case.store.load("z")
+    assert waiting is not None
+    assert await case.store.claimable(limit=ALL, passing_over=(waiting.owner_id,)) == ()
     held = case.chat("m")
     await held.load()
     await held.start()

@@ -37,11 +37,13 @@ from antiphon.worker.calls import Calls
 from antiphon.worker.environment import Environment
 from antiphon.worker.pen import Pen
 from antiphon.worker.stop import Over, Stop
-from antiphon.worker.tools.call import is_cancelled
 from antiphon.worker.turn import ToolCall, Turn
 
 ABANDON_S = 0.5
 """The stop of a turn waits so long for its task, then goes on without it."""
+
+LISTENING_S = 0.25
+"""An agent that waits to be interrupted has so long to end by itself before it is cancelled."""
 
 PENDING_S = 5.0
 """A stopped attempt waits so long for a commit that is under way."""
@@ -143,12 +145,23 @@ class Attempt:
                     await self._fail(error)
         except Over:
             return
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if is_cancelled(error):
+        except BaseException as error:
+            if self._is_told(error):
                 raise
             log.exception("agent_failed", chat_id=self.chat_id, turn_id=self.chat.turn_id)
             with contextlib.suppress(Over):
                 await self._fail(AttemptFailed("unknown", f"The agent failed ({type(error).__name__})."))
+
+    def _is_told(self, error: BaseException) -> bool:
+        """Whether this work is being ended from here. (An agent may raise anything, and cancel itself.)"""
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if self._stop.done() or self._woken.cancelled() or task is None:
+                return True
+            while task.cancelling():
+                task.uncancel()
+            return False
+        return isinstance(error, GeneratorExit) and not _is_running()
 
     async def _run_agent(self) -> None:
         chat = self.chat
@@ -351,6 +364,8 @@ class Attempt:
         self.pen.lift()
         if self._turn is not None and why is Stop.INTERRUPT:
             self._turn.interrupted.set()
+            if self._turn.is_listening:
+                await asyncio.wait({work}, timeout=LISTENING_S)
         work.cancel()
         done, _ = await asyncio.wait({work}, timeout=ABANDON_S)
         if not done:
@@ -401,3 +416,11 @@ class Attempt:
             not_begun = tuple(call.tool_call_id for call in chat.calls if call.tool_call_id not in self._calls.begun)
             return msgspec.structs.replace(ending, calls_not_begun=not_begun)
         return ending
+
+
+def _is_running() -> bool:
+    """Whether this is a step of a task (and not a coroutine that is thrown away)."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from antiphon.chats.service import Service
 from antiphon.core.facts import Entry, HistoryTruncated, MessageAppended
-from antiphon.core.parts import ToolCall
+from antiphon.core.parts import Role, ToolCall
 from antiphon.ports import Message
 from antiphon.wire.codec import decode_content
 from antiphon.wire.log import content_seq
@@ -46,13 +46,25 @@ class History:
                 self.messages.append(_message(entry, fact))
                 self.size += len(entry.content)
             self.seq = entry.seq
-        del self.messages[:-MESSAGES_MAX]
+        self.messages = _newest(self.messages)
         return True
 
     def call_ids(self) -> set[str]:
         return {
             part.tool_call_id for message in self.messages for part in message.content if isinstance(part, ToolCall)
         }
+
+
+def _newest(messages: list[Message]) -> list[Message]:
+    """At most MESSAGES_MAX of them; cut before a person's message, for a model refuses a result without its call."""
+    if len(messages) <= MESSAGES_MAX:
+        return messages
+    return _from_a_person_on(messages[-MESSAGES_MAX:])
+
+
+def _from_a_person_on(messages: list[Message]) -> list[Message]:
+    start = next((i for i, message in enumerate(messages) if message.role is Role.USER), 0)
+    return messages[start:]
 
 
 def _message(entry: Entry, fact: MessageAppended) -> Message:
@@ -106,9 +118,12 @@ class Histories:
         ]
 
     async def _load(self, chat_id: str, seq: int) -> History:
-        entries, _ = await self._service.store.read_messages(chat_id, limit=MESSAGES_MAX, bytes_max=KEPT_BYTES)
+        store = self._service.store
+        entries, has_more = await store.read_messages(chat_id, limit=MESSAGES_MAX, bytes_max=KEPT_BYTES)
         entries = tuple(entry for entry in entries if entry.seq <= seq)
         messages = [_message(e, e.fact) for e in entries if isinstance(e.fact, MessageAppended)]
+        if has_more:
+            messages = _from_a_person_on(messages)
         return History(messages, seq, sum(len(entry.content or b"") for entry in entries))
 
 

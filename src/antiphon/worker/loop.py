@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import structlog
 
@@ -23,6 +24,10 @@ RENEW_S = 2.0
 RENEW_FAILS_S = 8.0
 """A worker that could not renew for so long stops: its leases are about to end."""
 
+SHUN_S = 10.0
+SHUNNED_MAX = 1_000
+"""A chat that could not be claimed is left alone for so long; so many are remembered."""
+
 FLUSH_S = 0.25
 STOP_S = 0.9
 
@@ -36,13 +41,18 @@ class Worker(Claimer):
         self._env = environment
         self.instance_id = instance_id
         self._concurrency = concurrency
-        self._reserved = 0
+        self.owner_max: int | None = None
+        """So many turns of one owner at a time, where there are several owners."""
+        self._places: Counter[str] = Counter()
+        self._shunned: dict[str, float] = {}
         self._attempts: dict[asyncio.Task[None], Attempt] = {}
         self._is_draining = False
         self._wanted: list[str] = []
         self._wake = asyncio.Event()
         self._flushed: dict[tuple[str, int], int] = {}
+        self.claim_error: str | None = None
         self.renew_error: str | None = None
+        self.flush_error: str | None = None
         self._unsubscribe = environment.bus.subscribe(WANTED_CHANNEL, self._on_wanted)
 
     def __len__(self) -> int:
@@ -54,21 +64,24 @@ class Worker(Claimer):
 
     # --- claiming
 
-    @property
-    def _has_place(self) -> bool:
-        return len(self._attempts) + self._reserved < self._concurrency
+    def _has_place(self, owner_id: str) -> bool:
+        is_full = self._places.total() >= self._concurrency
+        return not is_full and (self.owner_max is None or self._places[owner_id] < self.owner_max)
 
-    def reserve_nowait(self) -> str | None:
-        if self._is_draining or not self._has_place:
+    def reserve_nowait(self, owner_id: str) -> str | None:
+        if self._is_draining or not self._has_place(owner_id):
             return None
-        self._reserved += 1
+        self._places[owner_id] += 1
         return self.instance_id
 
-    def free(self) -> None:
-        self._reserved -= 1
+    def free(self, owner_id: str) -> None:
+        if not self._has_place(owner_id):
+            self._wake.set()  # chats may have waited for the place
+        self._places[owner_id] -= 1
+        if not self._places[owner_id]:
+            del self._places[owner_id]
 
     def begin(self, chat_id: str, chat: Chat) -> None:
-        self._reserved -= 1
         attempt = Attempt(self._env, chat_id, chat)
         attempt.is_draining = self._is_draining
         task = asyncio.create_task(attempt.run(), name=f"attempt {chat_id} {attempt.number}")
@@ -76,10 +89,8 @@ class Worker(Claimer):
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        was_full = not self._has_place
         attempt = self._attempts.pop(task)
-        if was_full:
-            self._wake.set()  # chats may have waited for the place
+        self.free(attempt.chat.owner_id)
         if not task.cancelled() and task.exception() is not None:
             METRICS.oddities.labels("attempt_task").inc()
             log.error("attempt_task_failed", chat_id=attempt.chat_id, exc_info=task.exception())
@@ -99,10 +110,12 @@ class Worker(Claimer):
                 if not wanted or loop.time() - looked_at >= CLAIM_POLL_S:
                     looked_at = loop.time()
                     wanted += await self._claimable()
-                for chat_id in wanted:
-                    await self._claim(chat_id)
+                self.claim_error = None
             except AntiphonError as error:
+                self.claim_error = str(error)
                 log.warning("claim_failed", error=str(error))
+            for chat_id in wanted:
+                await self._claim_or_shun(chat_id)
             try:
                 async with asyncio.timeout(CLAIM_POLL_S):
                     await self._wake.wait()
@@ -110,22 +123,37 @@ class Worker(Claimer):
                 pass
 
     async def _claimable(self) -> tuple[str, ...]:
-        free = self._concurrency - len(self._attempts) - self._reserved
+        free = self._concurrency - self._places.total()
         if self._is_draining or free <= 0:
             return ()
-        return await self._env.service.store.claimable(limit=free)
+        now = asyncio.get_running_loop().time()
+        self._shunned = {chat_id: until for chat_id, until in self._shunned.items() if until > now}
+        full = [owner_id for owner_id in self._places if not self._has_place(owner_id)]
+        return await self._env.service.store.claimable(limit=free, passing_over=(*full, *self._shunned))
+
+    async def _claim_or_shun(self, chat_id: str) -> None:
+        """Claim a chat. One that cannot be (it is of a newer version, say) must not hold up the others."""
+        try:
+            await self._claim(chat_id)
+        except AntiphonError as error:
+            METRICS.oddities.labels("claim_failed").inc()
+            log.warning("claim_failed", chat_id=chat_id, error=str(error))
+            if len(self._shunned) < SHUNNED_MAX:
+                self._shunned[chat_id] = asyncio.get_running_loop().time() + SHUN_S
 
     async def _claim(self, chat_id: str) -> None:
-        if self.reserve_nowait() is None:
+        chat = await self._env.service.chat(chat_id)
+        if chat is None or self.reserve_nowait(chat.owner_id) is None:
             return
+        owner_id = chat.owner_id
         crash_point("claim-before-append")
         try:
             done = await self._env.service.execute(chat_id, c.StartAttempt(instance_id=self.instance_id))
         except Refused:
-            self.free()
+            self.free(owner_id)
             return
         except BaseException:
-            self.free()
+            self.free(owner_id)
             raise
         crash_point("claim-after-append")
         self.begin(chat_id, done.chat)
@@ -167,7 +195,9 @@ class Worker(Claimer):
             await asyncio.sleep(FLUSH_S)
             try:
                 await self.flush()
+                self.flush_error = None
             except AntiphonError as error:
+                self.flush_error = str(error)
                 log.warning("flush_failed", error=str(error))
 
     async def flush(self) -> None:

@@ -8,11 +8,15 @@ from typing import Any
 
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.core.draft import Draft
-from antiphon.core.parts import DeltaPart, Text, ToolCallOpened
+from antiphon.core.parts import CallStarted, DeltaPart, Reasoning, Text, ToolCallArgs, ToolCallOpened, ToolProgress
 from antiphon.errors import AttemptFailed
 from antiphon.observe import crash_point
 
-ANSWER_MAX = 16 * 1024 * 1024
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+PROGRESS_PIECE_MAX = 4 * 1024
+PROGRESS_MAX = 256 * 1024
+PROGRESS_COST = 64
+"""Characters of tools' progress that a draft takes, in one piece and in all; each piece costs some more."""
 
 
 class Pen:
@@ -30,6 +34,8 @@ class Pen:
         self._history_call_ids = call_ids
         self._call_ids: set[str] | None = None
         self._is_touched = False
+        self._bytes = 0
+        self._progress = 0
         self.draft: Draft = drafts.open(chat_id, draft_name)
         self.is_lifted = False
         self.pieces = 0
@@ -39,29 +45,55 @@ class Pen:
         for an answer that is too long."""
         if self.is_lifted:
             return
-        if isinstance(piece, str):
-            piece = Text(piece)
-        elif isinstance(piece, ToolCallOpened):
-            piece = ToolCallOpened(self._unique(piece.tool_call_id), piece.tool_name)
-        elif not isinstance(piece, DeltaPart):
-            raise TypeError(f"an agent yields text, reasoning and tool calls, not {type(piece).__name__}")
-        if self.draft.write(piece) is None:
+        piece = self._checked(piece)
+        if piece is None or self.draft.write(piece) is None:
             return
         self.pieces += 1
         if self.pieces == 1:
             crash_point("model-first-delta")
         elif self.pieces == 10:
             crash_point("model-mid-stream")
-        if self.draft.position > ANSWER_MAX:
-            raise AttemptFailed("unknown", f"The answer is longer than {ANSWER_MAX} characters.")
+        if self._bytes > ANSWER_BYTES_MAX:
+            raise AttemptFailed("unknown", f"The answer is longer than {ANSWER_BYTES_MAX:,} bytes.")
         if not self._is_touched:
             self._is_touched = True
             asyncio.get_running_loop().call_soon(self._touch)
+
+    def _checked(self, piece: Any) -> DeltaPart | None:
+        """The piece as it is written; None where it is not (too much progress)."""
+        match piece:
+            case str():
+                self._count(piece)
+                return Text(piece)
+            case Text(text=str(text)) | Reasoning(text=str(text)) | ToolCallArgs(args_delta=str(text)):
+                self._count(text)
+                return piece
+            case ToolCallOpened(tool_call_id=str(tool_call_id), tool_name=str(tool_name)):
+                return ToolCallOpened(self._unique(tool_call_id), tool_name)
+            case ToolProgress(tool_call_id=str(), text=str()):
+                return self._limited(piece)
+            case CallStarted():
+                return piece
+        raise TypeError(f"an agent yields text, reasoning and tool calls, not {type(piece).__name__}")
+
+    def _count(self, text: str) -> None:
+        self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+    def _limited(self, piece: ToolProgress) -> ToolProgress | None:
+        """Progress is there to be glanced at: each piece is cut, and a draft takes only so much of it."""
+        if self._progress >= PROGRESS_MAX:
+            return None
+        text = piece.text if len(piece.text) <= PROGRESS_PIECE_MAX else piece.text[:PROGRESS_PIECE_MAX] + "…"
+        self._progress += len(text) + PROGRESS_COST
+        if self._progress >= PROGRESS_MAX:
+            text = "… (more progress is not shown)"
+        return ToolProgress(piece.tool_call_id, text)
 
     def turn_to(self, draft_name: int) -> None:
         """Go on in the draft of that name, if it is a newer one."""
         if draft_name > self.draft.name:
             self.draft = self._drafts.open(self._chat_id, draft_name)
+            self._bytes = self._progress = 0
 
     def lift(self) -> None:
         """Write nothing from now on."""

@@ -16,6 +16,8 @@ from antiphon.worker.tools import Tool
 
 T = TypeVar("T")
 
+COUNT_MAX = 1 << 53
+
 
 class ToolCall(msgspec.Struct, frozen=True):
     """A wish to run a tool: its name, its arguments, and (made if missing) the call's id."""
@@ -64,11 +66,23 @@ class Turn:
         self.turn_id = turn_id
         self.messages = messages
         self.system = system
-        self.model = model
+        self._model = model
         self.tools = tools
         self.config = config or {}
         self.failures = failures
         self.interrupted = asyncio.Event()
+        self._listeners = 0
+
+    @property
+    def model(self) -> str:
+        """The name of the model that answers."""
+        return self._model
+
+    @model.setter
+    def model(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"a model's name is a string, not {name!r}")
+        self._model = name
 
     @property
     def is_interrupted(self) -> bool:
@@ -76,21 +90,35 @@ class Turn:
         return self.interrupted.is_set()
 
     async def wait_interrupted(self) -> None:
-        """Return when someone asks this turn to stop."""
-        await self.interrupted.wait()
+        """Return when someone asks this turn to stop. Who waits here has a moment to end by itself (what it yields
+        then is not kept); after it, and who does not wait at once, is cancelled."""
+        self._listeners += 1
+        try:
+            await self.interrupted.wait()
+        finally:
+            self._listeners -= 1
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the agent waits to be interrupted."""
+        return self._listeners > 0
 
     def add_usage(
         self, *, input_tokens: int | None = None, output_tokens: int | None = None, **counts: int | None
     ) -> None:
-        """Count tokens of this turn (any field of `Usage`)."""
-        self._io.add_usage(Usage(input_tokens=input_tokens, output_tokens=output_tokens, **counts))
+        """Count tokens of this turn (any field of `Usage`). Raises TypeError for what is not a whole number."""
+        self.report(Usage(input_tokens=input_tokens, output_tokens=output_tokens, **counts))
 
     async def start_call(self, *, model: str, provider: str = "") -> int:
         """Tell the watchers that a model call begins; which try of this step it is, from 1."""
         return await self._io.start_call(model, provider)
 
     def report(self, usage: Usage) -> None:
-        """Count a whole model call's usage."""
+        """Count a whole model call's usage. Raises TypeError for what is not a whole number."""
+        for name in usage.__struct_fields__:
+            count = getattr(usage, name)
+            if count is not None and (type(count) is not int or not 0 <= count <= COUNT_MAX):
+                raise TypeError(f"{name} is a whole number of tokens, not {count!r}")
         self._io.add_usage(usage)
 
     async def take_steering_or_end(self) -> bool:

@@ -141,7 +141,11 @@ WHERE owner_id = ?1 AND is_deleted = 0
 ORDER BY updated_at DESC, chat_id DESC LIMIT ?8;
 
 -- name: claimable
-SELECT chat_id FROM chats WHERE claim_at IS NOT NULL AND claim_at <= ? ORDER BY claim_at LIMIT ?;
+-- (now, limit, JSON list of chats and owners to pass over)
+SELECT chat_id FROM chats
+WHERE claim_at IS NOT NULL AND claim_at <= ?1
+  AND owner_id NOT IN (SELECT value FROM json_each(?3)) AND chat_id NOT IN (SELECT value FROM json_each(?3))
+ORDER BY claim_at LIMIT ?2;
 
 -- name: due
 -- Leases that have ended, and (with their state) chats at which someone must act though nobody asks. (now, limit)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
 from antiphon.core.parts import ToolCall, ToolResult
 from antiphon.errors import Refused
+from antiphon.observe import METRICS
 from antiphon.worker.tools.tool import Tool, ToolContext
 
 SENTENCE_MAX = 2000
 """Of a tool's own error, so much is told."""
+
+CLEAN_UP_S = 0.5
+"""A tool whose time is over has so long to clean up."""
 
 log = structlog.get_logger(__name__)
 
@@ -24,25 +29,46 @@ async def result_of(part: ToolCall, tools: Mapping[str, Tool], context: ToolCont
         names = ", ".join(sorted(tools)) or "none"
         return _error(part, "unknown_tool", f"There is no tool {part.tool_name!r}. There are: {names}.")
     limit_s = tool.timeout_s or tool_s
+    running = asyncio.create_task(_outcome_of(tool, part, context))
     try:
-        async with asyncio.timeout(limit_s) as limit:
-            value = await tool.run(part.args, context)
-    except Refused as error:
+        done, _ = await asyncio.wait({running}, timeout=limit_s)
+    except asyncio.CancelledError:
+        running.cancel()
+        await asyncio.wait({running})
+        raise
+    if not done:
+        running.cancel()
+        done, _ = await asyncio.wait({running}, timeout=CLEAN_UP_S)
+        if not done:
+            METRICS.abandoned.inc()
+        return _error(part, "timeout", f"The tool took longer than {limit_s:g} s.")
+    value, error = (None, asyncio.CancelledError()) if running.cancelled() else running.result()
+    if isinstance(error, Refused):
         return _error(part, "invalid_args", str(error))
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
-        if is_cancelled(error):
-            raise
-        if limit.expired():
-            return _error(part, "timeout", f"The tool took longer than {limit_s:g} s.")
+    if error is not None:
         log.warning("tool_failed", chat_id=context.chat_id, tool=part.tool_name, error=type(error).__name__)
-        return _error(part, "failed", f"{type(error).__name__}: {error}"[:SENTENCE_MAX])
+        return _error(part, "failed", sentence_of(error))
     return ToolResult(part.tool_call_id, part.tool_name, value)
 
 
-def is_cancelled(error: BaseException) -> bool:
-    """Whether this task was told to end. (A CancelledError may also come from what it waited for.)"""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+async def _outcome_of(tool: Tool, part: ToolCall, context: ToolContext) -> tuple[Any, BaseException | None]:
+    """What the tool gives or raises: in a task of its own, so that it ends nothing else, whatever it raises and even
+    if it cancels itself. (A KeyboardInterrupt would end the event loop.)"""
+    try:
+        return await tool.run(part.args, context), None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return None, error
+
+
+def sentence_of(error: BaseException) -> str:
+    """What went wrong in code that is not ours, in words; its own words may fail, too."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"[:SENTENCE_MAX]
+    except Exception:
+        return name
 
 
 def _error(part: ToolCall, kind: str, message: str) -> ToolResult:
