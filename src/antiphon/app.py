@@ -35,7 +35,9 @@ from antiphon.worker.agent import Agent, as_agent, load_agent
 from antiphon.worker.environment import Environment, Limits
 from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
-from antiphon.worker.models.registry import make_model
+from antiphon.worker.models.registry import Models
+
+CHECK_S = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +61,7 @@ class Instance:
         self.ids = ids
         self.background: asyncio.Task[None] = asyncio.get_running_loop().create_task(asyncio.sleep(0))
         self.started_at = store.clock.now_us()
-        self._models: dict[str, Model] = {}
+        self._models = Models(os.environ)
         self._default_model = _default_model(agent, options)
         self.service = Service(store=store, bus=bus, ids=ids)
         self.drafts = LiveDrafts()
@@ -76,6 +78,9 @@ class Instance:
             keep_lost=options.on_worker_lost == "keep",
         )
         self.service.claimer = self.worker
+        self._lock = lock
+        self.data_error = ""
+        """Why nothing is taken any more: it would not be kept."""
         self.asgi = HttpDoor(self)
         self.owner_id = ""
         self.is_ready = False
@@ -96,6 +101,7 @@ class Instance:
         if self.is_draining:
             found.append("stopping")
         for name, error in (
+            ("data", self.data_error),
             ("store", getattr(self.store, "last_error", None)),
             ("poll", self.watch.poll_error),
             ("claims", self.worker.claim_error),
@@ -110,11 +116,8 @@ class Instance:
         return found
 
     def model(self, name: str) -> Model:
-        """The model of that name, made once."""
-        name = name or self.options.model
-        if name not in self._models:
-            self._models[name] = make_model(name, env=os.environ)
-        return self._models[name]
+        """The model of that name."""
+        return self._models.get(name or self.options.model)
 
     def _environment(self, agent: Any, bus: Bus) -> Environment:
         tools = {tool.name: tool for tool in agent.tools} if isinstance(agent, Agent) else {}
@@ -169,10 +172,18 @@ class Instance:
     async def _check_forever(self) -> None:
         """A failed write is noticed when it heals, too, though nobody writes."""
         while True:
-            await asyncio.sleep(2)
+            await asyncio.sleep(CHECK_S)
+            self._check_place()
             if getattr(self.store, "last_error", None):
                 with contextlib.suppress(Exception):
                     await self.store.check()
+
+    def _check_place(self) -> None:
+        """A data directory that was removed or moved away takes all that is written with it."""
+        if self._lock is None or self.data_error or self._lock.is_in_place():
+            return
+        self.data_error = "the data directory was moved or removed"
+        log.error("data_lost", data=str(self._lock.data))
 
     async def _watch_loop(self) -> None:
         """Beat for the thread that notices when the event loop stands still."""
@@ -192,8 +203,7 @@ class Instance:
         await self.service.aclose()
         self.watch.close()
         self.worker.close()
-        for model in self._models.values():
-            await model.aclose()
+        await self._models.aclose()
         await self.store.aclose()
 
 

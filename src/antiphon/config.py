@@ -31,6 +31,11 @@ class Options(Value, gc=True):
     config: dict[str, Any] = {}
     """Handed to agents as `turn.config`."""
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host == "localhost" or self.host.startswith("127.") or self.host == "::1"
+
     @staticmethod
     def make(given: dict[str, Any]) -> Options:
         """From keyword arguments; None means the default. Raises `Invalid` for a name there is not."""

@@ -28,6 +28,16 @@ class LockFile(Value):
 
     instance_id: str
     data: Path
+    descriptor: int
+
+    def is_in_place(self) -> bool:
+        """Whether the directory is still where it was: not moved, removed or replaced."""
+        try:
+            found = os.stat(self.data / LOCK_NAME)
+        except OSError:
+            return False
+        held = os.fstat(self.descriptor)
+        return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
 
 
 class InstanceFile(Value):
@@ -61,7 +71,23 @@ def claim_data(data: Path, *, instance_id: str, details: dict[str, Any] | None =
         holder = {"instance_id": instance_id, "pid": os.getpid(), **(details or {})}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
-        yield LockFile(instance_id=instance_id, data=data)
+        yield LockFile(instance_id=instance_id, data=data, descriptor=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_held(data: Path) -> bool:
+    """Whether any process holds the directory's lock."""
+    try:
+        descriptor = os.open(data / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
     finally:
         os.close(descriptor)
 
@@ -79,11 +105,18 @@ def _taken_by(data: Path, descriptor: int) -> str:
 
 def write_instance_file(data: Path, instance: InstanceFile) -> None:
     """By rename, so that a reader never sees half of it; readable by its owner only."""
-    temporary = data / f".{INSTANCE_NAME}.{os.getpid()}"
+    write_private(data / INSTANCE_NAME, _encode(instance))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, by rename: it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(_encode(instance))
-    os.replace(temporary, data / INSTANCE_NAME)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def read_instance_file(data: Path) -> InstanceFile | None:

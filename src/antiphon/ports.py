@@ -227,7 +227,13 @@ class Store(Protocol):
         ...
 
     async def read_messages(
-        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int, bytes_max: int = PAGE_BYTES_MAX
+        self,
+        chat_id: str,
+        *,
+        after_id: int | None = None,
+        before_id: int | None = None,
+        limit: int,
+        bytes_max: int = PAGE_BYTES_MAX,
     ) -> tuple[tuple[Entry, ...], bool]:
         """Visible messages, ascending: the newest page, that before `before_id`, or that after `after_id`; no more
         once the page has `bytes_max` of content; and whether there are more in that direction."""

@@ -20,7 +20,7 @@ from antiphon.app import Instance, open_instance
 from antiphon.config import Options
 from antiphon.edge.server import open_server
 from antiphon.errors import Invalid
-from antiphon.lockfile import TOKEN_NAME, InstanceFile, remove_instance_file, write_instance_file
+from antiphon.lockfile import TOKEN_NAME, InstanceFile, remove_instance_file, write_instance_file, write_private
 from antiphon.ports import Bus
 from antiphon.wire.gotime import format_time_us
 
@@ -71,8 +71,7 @@ def _collect_seldom() -> None:
 
 
 def _check_exposure(options: Options) -> None:
-    is_loopback = options.host == "localhost" or options.host.startswith("127.") or options.host == "::1"
-    if not is_loopback and not (options.behind_proxy or options.tls_cert):
+    if not options.is_loopback and not (options.behind_proxy or options.tls_cert):
         raise Invalid(
             "--host",
             f"{options.host} is reachable from other machines: give --tls-cert and --tls-key, or --behind-proxy if "
@@ -106,16 +105,17 @@ async def _until_stopped(stopping: asyncio.Event, instance: Instance) -> None:
 
 
 async def _local_token(instance: Instance, data: Path) -> str:
-    """The data directory's own admin token: made once, the same after every restart."""
+    """The data directory's own admin token: made once, the same after every restart. One that was revoked, or whose
+    file was lost or emptied, is replaced."""
     path = data / TOKEN_NAME
     try:
         secret = path.read_text().strip()
     except FileNotFoundError:
+        secret = ""
+    if not secret or not await instance.tokens.ensure(instance.owner_id, secret):
         secret = instance.ids.secret()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secret + "\n")
-    await instance.tokens.ensure(instance.owner_id, secret)
+        await instance.tokens.add(instance.owner_id, secret)
+        write_private(path, secret.encode() + b"\n")
     return secret
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from antiphon.lockfile import INSTANCE_NAME, read_instance_file
+from antiphon.lockfile import INSTANCE_NAME, claim_data, read_instance_file
 from client.servers import ServerProcess, free_port
 
-from .conftest import Run, run_in
+from .conftest import Run, environment, run_in
 
 CLIENT_VERBS = [
     "ls",
@@ -71,8 +74,33 @@ def test_another_instance_at_its_address_counts_as_none(tmp_path: Path, server: 
     found = read_instance_file(server.data)
     assert found is not None
     stale = msgspec.structs.replace(found, instance_id="00000000-0000-4000-8000-000000000000")
-    (tmp_path / ".antiphon").mkdir()
-    (tmp_path / ".antiphon" / INSTANCE_NAME).write_bytes(msgspec.json.encode(stale))
-    done = run_in(tmp_path, "ls")
+    with claim_data(tmp_path / ".antiphon", instance_id=stale.instance_id):
+        (tmp_path / ".antiphon" / INSTANCE_NAME).write_bytes(msgspec.json.encode(stale))
+        done = run_in(tmp_path, "ls")
     assert done.code == 3
     assert "another one is at its address" in done.err
+
+
+def test_a_copy_of_its_directory_is_not_where_it_runs(tmp_path: Path, server: ServerProcess) -> None:
+    shutil.copytree(server.data, tmp_path / ".antiphon")
+    done = run_in(tmp_path, "send", "last", "to the copy")
+    assert done.code == 3
+    assert "does not answer" in done.err
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_what_a_terminals_encoding_lacks_is_replaced(run: Run, server: ServerProcess, encoding: str) -> None:
+    done = run("chat", "/say 漢字 →", PYTHONIOENCODING=encoding)
+    assert (done.code, done.err) == (0, "")
+    assert "? ?" in done.out.replace("??", "?")
+
+
+@pytest.mark.parametrize("redirect", [">&-", "<&-", ">/dev/full", ">&- 2>&-"])
+def test_streams_that_are_closed_or_full_end_no_command_with_a_traceback(
+    tmp_path: Path, server: ServerProcess, redirect: str
+) -> None:
+    for words in ("ls", "show last", "chat hi", "serve --data /proc/nowhere"):
+        line = f"{sys.executable} -m antiphon.cli {words} {redirect}"
+        done = subprocess.run(line, shell=True, cwd=server.data.parent, env=environment(), capture_output=True)
+        assert done.returncode in (0, 1), words
+        assert b"Traceback" not in done.stderr

@@ -27,6 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "edit_queued": {"content": "x"},
     "move_queued": {"before": None},
     "interrupt": {"turn_id": 2, "clear_queue": False},
+    "decide_call": {"tool_call_id": "call-2-1", "approved": True, "reason": ""},
     "open_session": {"token": "x"},
     "create_token": {"owner": "beth", "admin": False},
 }
@@ -38,6 +39,7 @@ REQUIRED = {
     "edit_queued": {"content"},
     "move_queued": {"before"},
     "interrupt": {"turn_id"},
+    "decide_call": {"tool_call_id", "approved"},
     "open_session": {"token"},
     "create_token": {"owner"},
 }

@@ -8,8 +8,17 @@ from typing import Any
 
 import pytest
 
+from antiphon import tool
+
 from .door import Door, open_door
 from .wire import close_wires
+
+
+@tool(needs_approval=True)
+def pay(amount: int = 1) -> str:
+    """Pay, if a person allows it."""
+    return f"paid {amount}"
+
 
 _owner_numbers = itertools.count(1)
 
@@ -22,7 +31,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 async def shared_door(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
     """On SQLite, for all tests of a file."""
-    async with open_door(data=tmp_path_factory.mktemp("door") / "data", concurrency=1_000) as opened:
+    async with open_door(data=tmp_path_factory.mktemp("door") / "data", concurrency=1_000, tools=(pay,)) as opened:
         yield opened
 
 

@@ -76,7 +76,9 @@ class ServerProcess:
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(DEADLINE_S)
 
-    def ask(self, method: str, path: str, body: Any = None, *, tls: ssl.SSLContext | None = None) -> tuple[int, Any]:
+    def ask(
+        self, method: str, path: str, body: Any = None, *, prefix: str = "/api/v1", tls: ssl.SSLContext | None = None
+    ) -> tuple[int, Any]:
         """One request below the prefix; (status, JSON)."""
         connection = (
             http.client.HTTPSConnection("127.0.0.1", self.port, context=tls, timeout=DEADLINE_S)
@@ -85,7 +87,7 @@ class ServerProcess:
         )
         with contextlib.closing(connection):
             data = json.dumps(body).encode() if body is not None else None
-            connection.request(method, f"/api/v1{path}", data, {"Authorization": f"Bearer {self.token}"})
+            connection.request(method, f"{prefix}{path}", data, {"Authorization": f"Bearer {self.token}"})
             answer = connection.getresponse()
             content = answer.read()
             return answer.status, json.loads(content) if content else None

@@ -222,6 +222,15 @@ async def test_its_own_page_and_programs_are_let_in(door: Door, headers: dict[st
     assert (await door.ask("GET", "/chats", headers=headers)).status == 200
 
 
+async def test_beyond_loopback_it_answers_to_every_address_and_to_the_names_it_was_given() -> None:
+    """An address is nobody's to turn elsewhere; a name is, by whoever owns its DNS."""
+    async with open_door(host="0.0.0.0", hosts=("chat.example",)) as door:
+        for host in ("192.0.2.2", "[2001:db8::1]:9", "chat.example:443", "localhost"):
+            assert (await door.ask("GET", "/chats", headers={"host": host})).status == 200
+        for host in ("evil.example", "192.0.2.2.evil.example"):
+            assert (await door.ask("GET", "/chats", headers={"host": host})).status == 403
+
+
 async def test_a_host_that_was_named_is_its_own_and_a_proxy_may_call_it_anything() -> None:
     async with open_door(hosts=("chat.example",)) as door:
         assert (await door.ask("GET", "/chats", headers={"host": "Chat.Example:443"})).status == 200

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from antiphon.edge import connection, server
-from antiphon.edge.http import BODY_BYTES_MAX, OPERATIONS
+from antiphon.edge.http import OPERATIONS
 from antiphon.edge.table import Operation
 
 from .bad import BODIES, BROKEN_JSON, PATH_IDS, REQUIRED, iter_wrong_bodies, operations_with_body, path_of
@@ -60,7 +60,9 @@ async def test_a_body_that_is_no_such_json_is_invalid(door: Door, chat_id: str, 
     token = door.admin_token if operation.policy == "admin" else door.token
     for what, data in BROKEN_JSON.items():
         answer = await door.ask(operation.method, path_of(operation, chat_id=chat_id), data=data, token=token)
-        assert (answer.status, answer.code) == (422, "invalid"), f"{what}: {answer.body!r}"
+        is_small = len(data) <= operation.body_bytes_max
+        told = (422, "invalid") if is_small else (413, "too_large")
+        assert (answer.status, answer.code) == told, f"{what}: {answer.body!r}"
         assert len(answer.body) < 1_000, what
 
 
@@ -91,8 +93,8 @@ async def test_an_empty_body_is_invalid_unless_it_may_be_left_out(
 async def test_a_body_over_the_limit_is_too_large_however_it_comes(door: Door, operation: Operation) -> None:
     token = door.admin_token if operation.policy == "admin" else door.token
     path = path_of(operation)
-    answer = await door.ask(operation.method, path, data=b" " * (BODY_BYTES_MAX + 1), token=token)
-    assert (answer.status, answer.code, answer.json["error"]["limit"]) == (413, "too_large", BODY_BYTES_MAX)
+    answer = await door.ask(operation.method, path, data=b" " * (operation.body_bytes_max + 1), token=token)
+    assert (answer.status, answer.code, answer.json["error"]["limit"]) == (413, "too_large", operation.body_bytes_max)
     chunk = b"%x\r\n%b\r\n" % (1 << 20, b" " * (1 << 20))
     wire = await Wire.open(door.port)
     headers = {"content-length": "", "transfer-encoding": "chunked"}
@@ -102,6 +104,37 @@ async def test_a_body_over_the_limit_is_too_large_however_it_comes(door: Door, o
     wire.send(make_request("GET", "/healthz"))
     assert (await wire.read_answer()).status == 200, "the rest was passed over"
     await wire.close()
+
+
+@pytest.mark.parametrize("bound", ["BODY_S", "BODY_IDLE_S"])
+async def test_a_body_that_does_not_come_in_time_is_given_up(
+    own_door: Door, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"antiphon.edge.http.{bound}", 0.05)
+    wire = await Wire.open(own_door.port)
+    wire.send(make_request("POST", "/api/v1/session", headers={"content-length": "100"}) + b'{"token')
+    answer = await wire.read_answer()
+    assert (answer.status, answer.code) == (408, "invalid")
+    await wait_until(lambda: wire.is_hung_up, what="it is hung up on")
+    await wire.close()
+
+
+async def test_bodies_have_a_bound_for_all_together(own_door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.edge.http.BODIES_BYTES_MAX", 100_000)
+    chat_id = await own_door.make_chat()
+    first = await Wire.open(own_door.port)
+    path = f"/api/v1/chats/{chat_id}/messages"
+    first.send(make_request("POST", path, token=own_door.token, headers={"content-length": "90000"}) + b" " * 80_000)
+
+    async def is_refused() -> bool:
+        answer = await own_door.ask("POST", f"/chats/{chat_id}/messages", {"content": "x" * 50_000})
+        assert answer.status == 503 or answer.status < 300
+        return bool(answer.status == 503 and answer.code == "unavailable")
+
+    await wait_until(is_refused, what="there is room for one of them")
+    await first.close()
+    await wait_until(lambda: not own_door.instance.asgi._bodies_bytes, what="the first one's place is free")
+    assert (await own_door.send(chat_id, "x" * 50_000)).status < 300
 
 
 async def test_a_message_over_four_mebibytes_is_too_large(door: Door) -> None:

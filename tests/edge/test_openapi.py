@@ -13,7 +13,7 @@ import pytest
 from antiphon.edge.http import OPERATIONS
 from antiphon.edge.table import Policy
 
-from .door import Door, random_chat_id
+from .door import Door, random_chat_id, wait_until
 from .schema import DOCUMENT, check_answer, seen
 from .wire import Answer
 
@@ -123,6 +123,9 @@ async def test_every_good_answer_of_every_route_fits(door: Door) -> None:
     await door.ask("DELETE", f"/chats/{chat_id}/queue/{queued[2]}")
     await door.ask("POST", f"/chats/{chat_id}/queue/{queued[3]}/promote")
     await door.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": turn_id})
+    asking = await door.make_chat("/call pay {}")
+    await wait_until(lambda: _asks(door, asking))
+    await door.ask("POST", f"/chats/{asking}/approvals", {"tool_call_id": "call-2-1", "approved": False})
     await door.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/stall 600"})
     await door.ask("GET", f"/chats/{chat_id}/messages")
     await door.ask("PATCH", f"/chats/{chat_id}", {"title": "t", "pin_order": 2})
@@ -138,3 +141,7 @@ async def test_every_good_answer_of_every_route_fits(door: Door) -> None:
         await door.ask("GET", f"//{path}", token=door.admin_token)
     promised = {(o.method, o.full_path, answer.status) for o in OPERATIONS for answer in o.answers if not o.is_stream}
     assert promised - seen == {("GET", "/readyz", 503)}
+
+
+async def _asks(door: Door, chat_id: str) -> bool:
+    return bool((await door.chat(chat_id))["status"] == "requires_action")

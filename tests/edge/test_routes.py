@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from antiphon import Agent, tool
 from antiphon.core.parts import Text
 from antiphon.edge.http import OPERATIONS
 
@@ -219,6 +220,7 @@ async def test_a_deleted_chat_is_not_found_by_any_route(door: Door) -> None:
         "edit_queued": {"content": "x"},
         "move_queued": {"before": None},
         "interrupt": {"turn_id": 2},
+        "decide_call": {"tool_call_id": "x", "approved": True},
     }
     looked = 0
     for operation in OPERATIONS:
@@ -227,10 +229,62 @@ async def test_a_deleted_chat_is_not_found_by_any_route(door: Door) -> None:
         path = operation.path.replace("{chat_id}", chat_id).replace("{queued_id}", str(queued))
         path = path.replace("{message_id}", "2")
         answer = await door.ask(operation.method, path, bodies.get(operation.name))
+        if operation.name == "delete_chat":
+            assert answer.status == 204, "asking twice is answered, not punished"
+            continue
         assert (answer.status, answer.code) == (404, "not_found"), operation.name
         looked += 1
     assert looked >= 12
     assert await _titles(door) == []
+
+
+async def test_a_foreign_or_missing_chat_is_not_deleted(door: Door) -> None:
+    assert (await door.ask("DELETE", f"/chats/{random_chat_id()}")).status == 404
+
+
+async def test_the_history_is_paged_upwards_from_its_beginning(door: Door) -> None:
+    chat_id = await door.make_chat("one")
+    for text in ("two", "three"):
+        await door.rested(chat_id)
+        await door.send(chat_id, text)
+    await door.rested(chat_id)
+    whole = [m["id"] for m in (await door.ask("GET", f"/chats/{chat_id}/messages")).json["messages"]]
+    seen: list[int] = []
+    while True:
+        after = seen[-1] if seen else 0
+        page = (await door.ask("GET", f"/chats/{chat_id}/messages?after_id={after}&limit=2")).json
+        seen += [message["id"] for message in page["messages"]]
+        if not page["has_more"]:
+            break
+    assert seen == whole
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_a_call_that_needs_approval_waits_for_it(approved: bool) -> None:
+    @tool(needs_approval=True)
+    def pay(amount: int) -> str:
+        """Pay."""
+        return f"paid {amount}"
+
+    async with open_door(agent=Agent(tools=[pay])) as door:
+        chat_id = await door.make_chat('/call pay {"amount": 5}')
+        await wait_until(lambda: _is(door, chat_id, "requires_action"))
+        call_id = (await door.ask("GET", f"/chats/{chat_id}/messages")).json["messages"][-1]["content"][0][
+            "tool_call_id"
+        ]
+        body = {"tool_call_id": call_id, "approved": approved, "reason": "too much"}
+        assert (await door.ask("POST", f"/chats/{chat_id}/approvals", body)).status == 200
+        again = await door.ask("POST", f"/chats/{chat_id}/approvals", body)
+        assert (again.status, again.code) == (409, "not_allowed_now")
+        await door.rested(chat_id)
+        messages = (await door.ask("GET", f"/chats/{chat_id}/messages")).json["messages"]
+        (result,) = [part for m in messages for part in m["content"] if part["type"] == "tool-result"]
+        assert (result["result"] == "paid 5") is approved
+        assert approved or "too much" in result["result"]["message"]
+
+
+async def _is(door: Door, chat_id: str, status: str) -> bool:
+    return bool((await door.chat(chat_id))["status"] == status)
 
 
 # --- messages ---------------------------------------------------------------------------------------

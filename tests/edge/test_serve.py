@@ -142,6 +142,43 @@ def test_the_token_stays_the_same_whatever_happens(tmp_path: Path) -> None:
     assert len(ids) == 3
 
 
+def test_a_token_file_that_was_emptied_is_made_anew(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with server_process(data, *AT_ONCE) as running:
+        running.stop()
+    (data / "token").write_text("")
+    with server_process(data, *AT_ONCE) as running:
+        assert running.token
+        assert running.ask("GET", "/chats")[0] == 200
+        assert running.ask("POST", "/session", {"token": ""})[0] == 401
+        running.stop()
+
+
+def test_after_its_own_token_was_revoked_a_start_makes_another(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with server_process(data, *AT_ONCE) as running:
+        first = running.token
+        (token,) = running.ask("GET", "/tokens")[1]["tokens"]
+        assert running.ask("DELETE", f"/tokens/{token['id']}")[0] == 204
+        assert running.ask("GET", "/chats")[0] == 401
+        running.stop()
+    with server_process(data, *AT_ONCE) as running:
+        assert running.token != first
+        assert running.ask("GET", "/chats")[0] == 200
+        running.stop()
+
+
+def test_a_data_directory_that_is_taken_away_is_noticed_and_nothing_more_is_taken(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with server_process(data, *AT_ONCE) as running:
+        assert running.ask("POST", "/chats", {})[0] == 201
+        data.rename(tmp_path / "elsewhere")
+        wait_for(lambda: running.ask("POST", "/chats", {})[0] == 503, what="it refuses")
+        assert running.ask("GET", "/readyz", prefix="")[0] == 503
+        assert "data_lost" in running.log
+        running.stop()
+
+
 def test_after_a_kill_the_file_it_left_is_replaced(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with server_process(data, *AT_ONCE) as running:

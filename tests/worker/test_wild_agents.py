@@ -1,4 +1,4 @@
-"""Agents and tools that raise what nobody catches, cancel themselves, or say what is none: the turn ends, all else goes on."""
+"""Agents and tools that raise what nobody catches or cancel themselves: their turn ends, all else goes on."""
 
 from __future__ import annotations
 

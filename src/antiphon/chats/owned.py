@@ -65,7 +65,7 @@ class OwnedChats:
         labels: dict[str, str] | None = None,
     ) -> Done:
         """Create a chat; with content its first turn starts. With a `chat_id` (a UUID of the caller's) a repeat is
-        given the first answer, and another body is a conflict."""
+        given the chat as it is now, and another body is a conflict."""
         title, model, labels = clean_title(title), clean_model(model), clean_labels(labels or {})
         body = make_content(content) if content is not None else b""
         command = c.CreateChat(
@@ -148,7 +148,20 @@ class OwnedChats:
         interrupted = turn_id > 0 and (is_stopping or (was_stopped and chat.turn_id != turn_id))
         return interrupted, (chat.interrupt_seq if interrupted and chat.interrupt_seq else chat.seq)
 
-    async def messages(self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int = PAGE) -> Page:
+    async def delete(self, chat_id: str) -> None:
+        """Delete a chat and its content; a second time nothing happens."""
+        try:
+            await self.change(chat_id, c.Delete())
+        except NotFound:
+            chat = await self._service.chat(chat_id)
+            if chat is None or chat.owner_id != self.owner_id:
+                raise
+
+    async def messages(
+        self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = PAGE
+    ) -> Page:
+        """A page of the history, with the queue: that after `after_id` (0: from the beginning), that before
+        `before_id`, or the newest."""
         chat = await self.get(chat_id)
         store = self._service.store
         limit = min(limit, PAGE_MAX)

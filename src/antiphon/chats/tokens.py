@@ -33,6 +33,8 @@ class Tokens:
 
     async def authenticate(self, secret: str) -> Token:
         """Whose token it is. Raises `Unauthenticated`."""
+        if not secret:
+            raise Unauthenticated
         known = self._checked.get(secret)
         if known is not None and known[0] > time.monotonic():
             return known[1]
@@ -57,10 +59,12 @@ class Tokens:
     async def add(self, owner_id: str, secret: str) -> None:
         await self._store.add_token(owner_id, self._ids.uuid(), hash_secret(secret))
 
-    async def ensure(self, owner_id: str, secret: str) -> None:
-        """Have this very token (the data directory's own)."""
-        if await self._store.find_token(hash_secret(secret)) is None:
+    async def ensure(self, owner_id: str, secret: str) -> bool:
+        """Have this very token (the data directory's own). False: it was revoked, and stays so."""
+        token = await self._store.find_token(hash_secret(secret))
+        if token is None:
             await self.add(owner_id, secret)
+        return token is None or not token.revoked_at
 
     async def list(self) -> tuple[Token, ...]:
         return await self._store.list_tokens()

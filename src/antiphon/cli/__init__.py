@@ -3,6 +3,9 @@ that `antiphon --help` costs next to nothing."""
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from importlib import import_module
 
 import click
@@ -50,6 +53,17 @@ def antiphon() -> None:
     """Antiphon: a session server for AI chats and agents."""
 
 
+def _have_streams() -> None:
+    """Streams that were closed lead nowhere, and what a terminal's encoding lacks is shown as `?`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for the life of the process
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def main() -> None:
     """The console script."""
+    _have_streams()
     antiphon(prog_name="antiphon")

@@ -35,17 +35,20 @@ def find_instance(data: Path | None, url: str | None) -> tuple[str, str]:
 
 
 def _find_by_data(data: Path) -> tuple[str, str]:
-    from antiphon.lockfile import read_instance_file
+    from antiphon.lockfile import is_held, read_instance_file
 
     found = read_instance_file(data)
     if found is None:
         raise InstanceMissing(f"no instance runs on {data}; {_how_to_start(data)}")
+    gone = InstanceMissing(
+        f"the instance of {data} does not answer (it was process {found.pid}); {_how_to_start(data)}"
+    )
+    if not is_held(data):  # the file was left behind, or is part of a copy
+        raise gone
     try:
         answered = probe(found.http_url)
     except Unavailable as error:
-        raise InstanceMissing(
-            f"the instance of {data} does not answer (it was process {found.pid}); {_how_to_start(data)}"
-        ) from error
+        raise gone from error
     if answered != found.instance_id:
         raise InstanceMissing(f"the instance of {data} is gone, another one is at its address; {_how_to_start(data)}")
     return found.http_url, found.token

@@ -25,6 +25,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--concurrency", type=click.IntRange(1), help="So many turns at a time.  [default: 64]")
 @click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may finish.  [default: 20]")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front speaks TLS and sets X-Forwarded-*.")
+@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A name it may be reached by; repeatable.")
 @click.option("--tls-cert", type=FILE, help="A certificate (PEM); goes with --tls-key.")
 @click.option("--tls-key", type=FILE, help="Its key (PEM).")
 @json_option
@@ -42,6 +43,7 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
     from antiphon.serve import serve
 
     configure_logging(as_json=not sys.stderr.isatty())
+    options["hosts"] = options["hosts"] or None
     options["behind_proxy"] = options["behind_proxy"] or None
     uvloop.run(serve(agent=app, data=data or Path(DATA), on_ready=_json_line if as_json else _address, **options))
 

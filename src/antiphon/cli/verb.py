@@ -11,7 +11,7 @@ from typing import IO, Any, TypeVar
 import click
 
 from antiphon.cli.clean import clean_text
-from antiphon.errors import AntiphonError, InstanceMissing
+from antiphon.errors import AntiphonError, InstanceMissing, Unavailable
 
 DATA = ".antiphon"
 """The default data directory, in the current one."""
@@ -53,6 +53,12 @@ class Verb(click.Command):
         except AntiphonError as error:
             kind = NoInstance if isinstance(error, InstanceMissing) else Failed
             raise kind(error, as_json=bool(ctx.params.get("as_json"))) from error
+        except BrokenPipeError:
+            raise  # whoever read has seen enough; click knows
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            failure = Unavailable(f"{place}{error.strerror or error}")
+            raise Failed(failure, as_json=bool(ctx.params.get("as_json"))) from error
 
 
 def json_option(function: F) -> F:

@@ -172,6 +172,14 @@ class AsyncClient:
         """Stop this turn and no other; asking twice is no error."""
         return await self._connection.ask(calls.interrupt(chat_id, turn_id, clear_queue=clear_queue))
 
+    async def approve(self, chat_id: str, tool_call_id: str) -> shapes.Seq:
+        """Allow a tool call that waits for it. Raises `NotAllowedNow` when it was answered before."""
+        return await self._connection.ask(calls.decide_call(chat_id, tool_call_id, approved=True, reason=""))
+
+    async def deny(self, chat_id: str, tool_call_id: str, *, reason: str = "") -> shapes.Seq:
+        """Deny it; the model is told why."""
+        return await self._connection.ask(calls.decide_call(chat_id, tool_call_id, approved=False, reason=reason))
+
     # --- the queue
 
     async def edit_queued(self, chat_id: str, queued_id: int, content: shapes.Content) -> shapes.Seq:

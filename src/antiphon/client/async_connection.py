@@ -17,7 +17,7 @@ from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
 from antiphon.client.sse import SseReader
-from antiphon.errors import Unavailable
+from antiphon.errors import TooMany, Unavailable
 
 A = TypeVar("A")
 E = TypeVar("E")
@@ -71,13 +71,13 @@ class AsyncConnection:
     async def follow(self, stream: Follow[E]) -> AsyncGenerator[E, None]:
         """Its events, coming back for as long as it takes. Raises what is definitive."""
         while not stream.is_over:
-            lost: Unavailable | None = None
+            lost: Unavailable | TooMany | None = None
             try:
                 async with aclosing(self._read(stream)) as events:
                     async for event in events:
                         yield event
-            except Unavailable as error:
-                lost = error
+            except (Unavailable, TooMany) as error:
+                lost = error  # a place may come free
             if not stream.is_over:
                 await asyncio.sleep(stream.wait_s(lost))
 

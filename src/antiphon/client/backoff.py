@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from antiphon.errors import Unavailable
+from antiphon.errors import TooMany, Unavailable
 
 FIRST_S = 0.2
 DELAY_S_MAX = 10.0
@@ -20,6 +20,6 @@ def backoff_s(tries: int, *, random: Random, wish_ms: int | None = None) -> floa
     return jittered if wish_ms is None else min(wish_ms / 1000, 6 * DELAY_S_MAX) + random.random() * FIRST_S
 
 
-def wish_of(error: Unavailable | None) -> int | None:
+def wish_of(error: Unavailable | TooMany | None) -> int | None:
     """What the server asked for when it answered at all (an error of our own making has no wish)."""
-    return error.retry_after_ms if error is not None and type(error) is Unavailable else None
+    return error.retry_after_ms if error is not None and type(error) in (Unavailable, TooMany) else None

@@ -96,6 +96,11 @@ def interrupt(chat_id: str, turn_id: int, *, clear_queue: bool) -> Call[shapes.I
     return Call(method="POST", path=path("chats", chat_id, "interrupt"), body=body)
 
 
+def decide_call(chat_id: str, tool_call_id: str, *, approved: bool, reason: str) -> Call[shapes.Seq]:
+    body = _body(tool_call_id=tool_call_id, approved=approved, reason=reason)
+    return Call(method="POST", path=path("chats", chat_id, "approvals"), body=body)
+
+
 # --- the queue --------------------------------------------------------------------------------------
 
 

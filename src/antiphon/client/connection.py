@@ -16,7 +16,7 @@ from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
 from antiphon.client.sse import SseReader
-from antiphon.errors import Unavailable
+from antiphon.errors import TooMany, Unavailable
 
 A = TypeVar("A")
 E = TypeVar("E")
@@ -70,12 +70,12 @@ class Connection:
     def follow(self, stream: Follow[E]) -> Generator[E, None, None]:
         """Its events, coming back for as long as it takes. Raises what is definitive."""
         while not stream.is_over:
-            lost: Unavailable | None = None
+            lost: Unavailable | TooMany | None = None
             try:
                 with closing(self._read(stream)) as events:
                     yield from events
-            except Unavailable as error:
-                lost = error
+            except (Unavailable, TooMany) as error:
+                lost = error  # a place may come free
             if not stream.is_over:
                 time.sleep(stream.wait_s(lost))
 

@@ -16,7 +16,7 @@ from antiphon.client.backoff import backoff_s, wish_of
 from antiphon.client.sse import SseEvent
 from antiphon.core.events import Bye, Event
 from antiphon.core.values import Value
-from antiphon.errors import PeerError, Unavailable
+from antiphon.errors import PeerError, TooMany, Unavailable
 from antiphon.wire.cursor import parse_cursor
 from antiphon.wire.stream import decode_event
 
@@ -82,7 +82,7 @@ class Follow(Generic[E]):
         self.is_over = bye.reason in FINAL
         return event if self.is_over else None
 
-    def wait_s(self, error: Unavailable | None) -> float:
+    def wait_s(self, error: Unavailable | TooMany | None) -> float:
         """How long to wait before the next connection, seconds; `error` is what ended this one (None: its end)."""
         self._tries += 1
         wish_ms, self._wish_ms = self._wish_ms if error is None else wish_of(error), None

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from antiphon.app import Instance
 
 COOKIE = "antiphon_session"
+ANY_ADDRESS = "any address"
+"""Among the allowed hosts: every numeric one."""
 
 
 def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: bool, is_page: bool) -> None:
@@ -24,7 +26,7 @@ def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: 
     the page itself may be followed from anywhere: it is the same for everyone."""
     host = headers.get("host", "")
     if not any_host and not _is_own_host(host, allowed_hosts):
-        raise Forbidden("this server does not go by that Host name")
+        raise Forbidden("this server does not go by that Host name (`antiphon serve --allow-host NAME` adds one)")
     origin = headers.get("origin")
     if origin is not None and (not host or origin.partition("://")[2].lower() != host.lower()):
         raise Forbidden("requests from other origins are not taken")
@@ -35,12 +37,14 @@ def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: 
 
 @lru_cache(1024)
 def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
+    """Whether a request for `host` may be answered here. A numeric address is what nobody's DNS can turn to this
+    server, so it is taken where the server can be reached by more than loopback (ANY_ADDRESS)."""
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
     name = name.strip("[]").lower()
     if name == "localhost" or name in allowed_hosts:
         return True
     try:
-        return ip_address(name).is_loopback
+        return ip_address(name).is_loopback or ANY_ADDRESS in allowed_hosts
     except ValueError:
         return False
 

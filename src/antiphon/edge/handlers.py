@@ -16,7 +16,7 @@ from antiphon.edge import shapes as s
 from antiphon.edge.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
 from antiphon.edge.auth import cookie_name
 from antiphon.edge.sse import open_stream
-from antiphon.edge.table import Answer, Call, Operation, Policy
+from antiphon.edge.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
 from antiphon.errors import Invalid, Unauthenticated
 from antiphon.observe import crash_point
 from antiphon.ports import Token
@@ -104,7 +104,7 @@ async def change_chat(call: Call) -> Response:
 
 
 async def delete_chat(call: Call) -> Response:
-    await _chats(call).change(call.chat_id, c.Delete())
+    await _chats(call).delete(call.chat_id)
     return no_content()
 
 
@@ -113,13 +113,13 @@ async def delete_chat(call: Call) -> Response:
 
 async def list_messages(call: Call) -> Response:
     query: s.MessagesQuery = call.query
-    if query.after_id and query.before_id:
+    if query.after_id is not None and query.before_id is not None:
         raise Invalid("before_id", "give after_id or before_id, not both")
     page = await _chats(call).messages(
         call.chat_id, after_id=query.after_id, before_id=query.before_id, limit=query.limit
     )
     queued = fitting(queued_message_json(call.chat_id, *item) for item in page.queued)
-    from_newest = not query.after_id
+    from_newest = query.after_id is None
     entries = reversed(page.messages) if from_newest else page.messages
     free_bytes = ANSWER_BYTES_MAX - sum(len(bytes(item)) for item in queued)
     messages = fitting((message_json(call.chat_id, entry) for entry in entries), free_bytes)
@@ -200,6 +200,21 @@ async def promote_queued(call: Call) -> Response:
 async def _queue(call: Call, command: c.Command) -> Response:
     done = await _chats(call).change(call.chat_id, command)
     return JsonAnswer({"seq": done.entries[-1].seq if done.entries else done.chat.seq})
+
+
+# --- approvals --------------------------------------------------------------------------------------
+
+
+async def decide_call(call: Call) -> Response:
+    body: s.ApprovalBody = call.body
+    chats = _chats(call)
+    if body.approved:
+        command: c.Command = c.Approve(tool_call_id=body.tool_call_id, by=call.owner_id)
+    else:
+        reason = clean_title(body.reason)
+        command = c.Deny(tool_call_id=body.tool_call_id, reason=reason, by=call.owner_id)
+    done = await chats.change(call.chat_id, command)
+    return JsonAnswer({"seq": done.entries[0].seq})
 
 
 # --- streams ----------------------------------------------------------------------------------------
@@ -339,16 +354,19 @@ ROUTES: tuple[Operation, ...] = (
            "Move a queued message before another (null: to the end).", (200, s.SeqAnswer), body=s.MoveQueuedBody),
     _route("POST", "/chats/{chat_id}/interrupt", interrupt, _OWNER, "Stop the turn that is named.",
            (200, s.InterruptAnswer), body=s.InterruptBody),
+    _route("POST", "/chats/{chat_id}/approvals", decide_call, _OWNER,
+           "Allow or deny a tool call that waits for it; the first answer wins.",
+           (200, s.SeqAnswer), body=s.ApprovalBody),
     _route("GET", "/chats/{chat_id}/stream", stream, _OWNER, "Follow a chat (server-sent events).",
            (200, None), query=s.StreamQuery, is_stream=True),
     _route("GET", "/feed", feed, _OWNER, "Follow the changes of all chats (server-sent events).",
            (200, None), is_stream=True),
     _route("POST", "/session", open_session, _OPEN, "Turn a token into the page's cookie.",
-           (200, s.SessionAnswer), body=s.SessionBody),
+           (200, s.SessionAnswer), body=s.SessionBody, body_bytes_max=SMALL_BODY_MAX),
     _route("GET", "/session", get_session, _OWNER, "Who is signed in.", (200, s.SessionAnswer)),
     _route("DELETE", "/session", close_session, _OPEN, "Sign out.", (204, None)),
     _route("POST", "/tokens", create_token, _ADMIN, "Make a token for an owner; it is shown this once.",
-           (201, s.TokenAnswer), body=s.CreateTokenBody),
+           (201, s.TokenAnswer), body=s.CreateTokenBody, body_bytes_max=SMALL_BODY_MAX),
     _route("GET", "/tokens", list_tokens, _ADMIN, "All tokens, without their secrets.", (200, s.TokensAnswer)),
     _route("DELETE", "/tokens/{token_id}", revoke_token, _ADMIN, "Revoke a token; its streams end.", (204, None)),
 )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.edge import handlers, system
 from antiphon.edge.answers import JsonAnswer, error_answer
-from antiphon.edge.auth import authorize, check_origin
+from antiphon.edge.auth import ANY_ADDRESS, authorize, check_origin
 from antiphon.edge.pages import Pages
 from antiphon.edge.routing import Router
 from antiphon.edge.sse import WatchStream
@@ -28,7 +30,12 @@ from antiphon.wire import codec
 if TYPE_CHECKING:
     from antiphon.app import Instance
 
-BODY_BYTES_MAX = 8 * 1024 * 1024
+BODY_S = 120.0
+BODY_IDLE_S = 10.0
+"""A request's body must have come within this time, and each piece of it within that."""
+
+BODIES_BYTES_MAX = 256 * 1024 * 1024
+"""So much of bodies may be on its way in all."""
 
 OPERATIONS: tuple[Operation, ...] = (*handlers.ROUTES, *system.ROUTES)
 
@@ -42,8 +49,11 @@ class HttpDoor:
         self._instance = instance
         self._router = Router(OPERATIONS)
         self._pages = Pages()
+        self._bodies_bytes = 0
         options = instance.options
         self._hosts = tuple(host.lower() for host in options.hosts)
+        if not options.is_loopback:
+            self._hosts += (ANY_ADDRESS, options.host.lower())
         self._any_host = options.behind_proxy or "*" in self._hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,10 +91,41 @@ class HttpDoor:
         token = await authorize(instance, request, operation.policy)
         if instance.is_stopping and operation.policy is not Policy.OPEN:
             raise Unavailable("the server is stopping", retry_after_ms=1000)
+        if instance.data_error and operation.policy is not Policy.OPEN:
+            raise Unavailable(instance.data_error)
         query = _read_query(operation, request)
-        body = await _read_body(operation, request)
+        body = await self._read_body(operation, request)
         call = Call(instance, request, token=token, path=path, query=query, body=body)
         return await operation.handler(call)
+
+    async def _read_body(self, operation: Operation, request: Request) -> Any:
+        if operation.body is None:
+            return None
+        data = await self._read_limited(request, operation.body_bytes_max)
+        return _decoded(operation, data)
+
+    async def _read_limited(self, request: Request, bytes_max: int) -> bytes:
+        """The body, within its bounds of size and time and that of all bodies together."""
+        length = request.headers.get("content-length", "")
+        if length.isdigit() and int(length) > bytes_max:
+            raise TooLarge("request (in bytes)", bytes_max)
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_S):
+                async for piece in _pieces_in_time(request):
+                    size += len(piece)
+                    self._bodies_bytes += len(piece)
+                    if size > bytes_max:
+                        raise TooLarge("request (in bytes)", bytes_max)
+                    if self._bodies_bytes > BODIES_BYTES_MAX:
+                        raise Unavailable("too much is being sent at once")
+                    pieces.append(piece)
+        except TimeoutError as error:
+            raise HTTPException(408, "The request's body did not come in time.", {"connection": "close"}) from error
+        finally:
+            self._bodies_bytes -= size
+        return b"".join(pieces)
 
 
 @lru_cache(1024)
@@ -118,10 +159,7 @@ def _read_query(operation: Operation, request: Request) -> Any:
         raise _invalid(error) from error
 
 
-async def _read_body(operation: Operation, request: Request) -> Any:
-    if operation.body is None:
-        return None
-    data = await _read_limited(request)
+def _decoded(operation: Operation, data: bytes) -> Any:
     if not data and operation.is_body_optional:
         return None
     try:
@@ -131,17 +169,14 @@ async def _read_body(operation: Operation, request: Request) -> Any:
         raise _invalid(cause if isinstance(cause, msgspec.ValidationError) else error) from error
 
 
-async def _read_limited(request: Request) -> bytes:
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > BODY_BYTES_MAX:
-        raise TooLarge("request (in bytes)", BODY_BYTES_MAX)
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > BODY_BYTES_MAX:
-            raise TooLarge("request (in bytes)", BODY_BYTES_MAX)
-        pieces.append(piece)
-    return b"".join(pieces)
+async def _pieces_in_time(request: Request) -> AsyncIterator[bytes]:
+    pieces = request.stream()
+    while True:
+        async with asyncio.timeout(BODY_IDLE_S):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
+        yield piece
 
 
 def _invalid(error: Exception) -> Invalid:

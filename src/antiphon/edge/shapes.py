@@ -71,6 +71,12 @@ class InterruptBody(Value):
     clear_queue: bool = False
 
 
+class ApprovalBody(Value):
+    tool_call_id: Name
+    approved: bool
+    reason: str = ""
+
+
 class SessionBody(Value):
     token: str
 
@@ -92,8 +98,8 @@ class ListChatsQuery(Value):
 
 
 class MessagesQuery(Value):
-    after_id: Count = 0
-    before_id: Count = 0
+    after_id: Count | None = None
+    before_id: Count | None = None
     limit: Limit = 50
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 API = "/api/v1"
 CHAT_ID_MAX = 128
+BODY_BYTES_MAX = 8 * 1024 * 1024
+SMALL_BODY_MAX = 16 * 1024
 
 
 class Policy(StrEnum):
@@ -95,6 +97,7 @@ class Operation(Value, gc=True):
     handler: Handler
     answers: tuple[Answer, ...]
     body: Any = None
+    body_bytes_max: int = BODY_BYTES_MAX
     is_body_optional: bool = False
     query: type[msgspec.Struct] | None = None
     is_stream: bool = False

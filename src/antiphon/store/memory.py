@@ -125,18 +125,24 @@ class MemoryStore:
         return tuple(entries)
 
     async def read_messages(
-        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int, bytes_max: int = PAGE_BYTES_MAX
+        self,
+        chat_id: str,
+        *,
+        after_id: int | None = None,
+        before_id: int | None = None,
+        limit: int,
+        bytes_max: int = PAGE_BYTES_MAX,
     ) -> tuple[tuple[Entry, ...], bool]:
         kept = self._chats.get(chat_id)
         if kept is None:
             return (), False
-        if after_id:
+        if after_id is not None:
             seqs = kept.visible(kept.seqs[bisect_right(kept.seqs, after_id) :], limit + 1)
         else:
             end = bisect_left(kept.seqs, before_id) if before_id else len(kept.seqs)
             seqs = kept.visible(reversed(kept.seqs[:end]), limit + 1)
         page = list(fitting((kept.read(seq) for seq in seqs[:limit]), bytes_max))
-        return tuple(page if after_id else reversed(page)), len(seqs) > len(page)
+        return tuple(reversed(page) if after_id is None else page), len(seqs) > len(page)
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         kept = self._chats.get(chat_id)

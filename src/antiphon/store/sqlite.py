@@ -265,9 +265,17 @@ class SqliteStore:
         return await self._read(job)
 
     async def read_messages(
-        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int, bytes_max: int = PAGE_BYTES_MAX
+        self,
+        chat_id: str,
+        *,
+        after_id: int | None = None,
+        before_id: int | None = None,
+        limit: int,
+        bytes_max: int = PAGE_BYTES_MAX,
     ) -> tuple[tuple[Entry, ...], bool]:
-        name, start = ("messages_after", after_id) if after_id else ("messages_newest", before_id or 1 << 62)
+        name, start = "messages_newest", before_id or 1 << 62
+        if after_id is not None:
+            name, start = "messages_after", after_id
 
         def job(connection: apsw.Connection) -> tuple[list[Entry], bool]:
             rows = connection.execute(_SQL[name], (chat_id, start, limit + 1))
@@ -275,7 +283,7 @@ class SqliteStore:
             return page, next(rows, None) is not None
 
         page, has_more = await self._read(job)
-        return tuple(page if after_id else reversed(page)), has_more
+        return tuple(reversed(page) if after_id is None else page), has_more
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         def job(connection: apsw.Connection) -> dict[int, bytes]:

@@ -48,7 +48,13 @@ class WrappedStore:
         return await self.inner.read_entries(chat_id, after_seq, limit=limit, bytes_max=bytes_max)
 
     async def read_messages(
-        self, chat_id: str, *, after_id: int = 0, before_id: int = 0, limit: int, bytes_max: int = PAGE_BYTES_MAX
+        self,
+        chat_id: str,
+        *,
+        after_id: int | None = None,
+        before_id: int | None = None,
+        limit: int,
+        bytes_max: int = PAGE_BYTES_MAX,
     ) -> tuple[tuple[Entry, ...], bool]:
         return await self.inner.read_messages(
             chat_id, after_id=after_id, before_id=before_id, limit=limit, bytes_max=bytes_max

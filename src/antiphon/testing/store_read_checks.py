@@ -69,6 +69,7 @@ async def check_messages_are_paged_both_ways(case: Case) -> None:
     after, has_more = await store.read_messages("c", after_id=ids[7], limit=4)
     assert [entry.seq for entry in after] == ids[8:]
     assert not has_more
+    assert (await store.read_messages("c", after_id=0, limit=4))[0] == all_of_them[:4], "from the beginning"
     assert await store.read_messages("c", after_id=ids[-1], limit=4) == ((), False)
     assert await store.read_messages("c", before_id=ids[0], limit=4) == ((), False)
     assert await store.read_messages("missing", limit=4) == ((), False)

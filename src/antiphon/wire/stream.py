@@ -179,17 +179,28 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
         return {"queued_message": shown, "when_busy": fact.when_busy}
     if isinstance(fact, f.QueuedMessageEdited):
         return {"queued_id": fact.queued_id, "content": msgspec.Raw(entry.content or b"[]")}
-    shown = msgspec.to_builtins(fact)
-    del shown["type"]
+    optional = _OPTIONAL.get(type(fact), frozenset())
+    given: dict[str, Any] = msgspec.to_builtins(fact)
+    shown = {
+        name: given[name] if name in given else getattr(fact, name)
+        for name in fact.__struct_fields__
+        if name in given or name not in optional
+    }
     if isinstance(fact, f.RetryScheduled):
         shown["retrying_at"] = format_time_us(fact.retrying_at)
     elif isinstance(fact, f.ActionRequired):
         shown["deadline"] = format_time_us(fact.deadline)
-    elif isinstance(fact, f.QueueMoved):
-        shown["before"] = fact.before
-    elif isinstance(fact, f.TitleChanged):
-        shown["title"] = fact.title
     return shown
+
+
+_OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
+    f.ChatCreated: frozenset({"title", "is_title_made", "model", "system", "labels", "tools"}),
+    f.AttemptReleased: frozenset({"usage"}),
+    f.RetryScheduled: frozenset({"kind", "provider", "status_code", "usage"}),
+    f.ActionResolved: frozenset({"by"}),
+    f.TurnEnded: frozenset({"error", "usage"}),
+}
+"""The fields of a fact that are left out when there is nothing to say; all others are always there."""
 
 
 def delta_frame(seq: int, delta: Delta) -> Frame:

@@ -31,7 +31,8 @@ DRAIN_S = 0.2
 
 
 class OpenAIModel:
-    """A model behind `base_url`. Raises `Invalid` when the SDK is not installed.
+    """A model behind `base_url`, or behind a `client` of the caller's, who then closes it. Raises `Invalid` when the
+    SDK is not installed.
 
     `model_first_byte_s` bounds the wait for the first piece of an answer, connecting included, `model_idle_s`
     that between two pieces; a server's comments (`: keep-alive`) are no pieces.
@@ -43,6 +44,7 @@ class OpenAIModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
+        client: openai.AsyncOpenAI | None = None,
         provider: str = "openai",
         model_first_byte_s: float = 120.0,
         model_idle_s: float = 60.0,
@@ -52,7 +54,8 @@ class OpenAIModel:
         self._first_byte_s = model_first_byte_s
         self._idle_s = model_idle_s
         self._asks_usage = True
-        self._client = _make_client(api_key, base_url or DEFAULT_BASE_URL)
+        self._is_own_client = client is None
+        self._client = client or make_client(api_key, base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         answer = AnswerReader(self.provider, request)
@@ -83,7 +86,8 @@ class OpenAIModel:
             yield event
 
     async def aclose(self) -> None:
-        await self._client.close()
+        if self._is_own_client:
+            await self._client.close()
 
     async def _open(self, request: ModelRequest, deadline: float) -> httpx2.Response:
         """Send the request, and the response's headers back. Asks for no usage where that is refused."""
@@ -135,7 +139,8 @@ class OpenAIModel:
             raise make_failure("network", provider=self.provider, detail="the answer was cut off") from error
 
 
-def _make_client(api_key: str | None, base_url: str) -> openai.AsyncOpenAI:
+def make_client(api_key: str | None, base_url: str | None) -> openai.AsyncOpenAI:
+    """The SDK's client, with its retries off. Raises `Invalid` when the SDK is not installed."""
     try:
         import openai
     except ImportError as error:
@@ -144,7 +149,7 @@ def _make_client(api_key: str | None, base_url: str) -> openai.AsyncOpenAI:
     # The SDK wants some key; a local server that needs none ignores it. A redirect would take the key elsewhere.
     return openai.AsyncOpenAI(
         api_key=api_key or "none",
-        base_url=base_url,
+        base_url=base_url or DEFAULT_BASE_URL,
         max_retries=0,
         timeout=timeout,
         http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False),

@@ -2,15 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from antiphon.errors import Invalid
 from antiphon.ports import Model
 
+if TYPE_CHECKING:
+    import openai
+
 EXISTING = "`rehearsal` and `openai:<model>`"
 
+KEPT_MAX = 256
+"""So many models are kept by name (people choose the names); what costs memory, a provider's client, is made once."""
 
-def make_model(name: str, *, env: Mapping[str, str]) -> Model:
+
+class Models:
+    """The models of an instance, made when asked for. Close it: `await aclose()`."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+        self._kept: OrderedDict[str, Model] = OrderedDict()
+        self._openai: openai.AsyncOpenAI | None = None
+
+    def get(self, name: str) -> Model:
+        """The model of that name. Raises `Invalid` for an unknown name or a missing key or package."""
+        model = self._kept.get(name)
+        if model is None:
+            model = self._kept[name] = make_model(name, env=self._env, openai_client=self._client)
+            if len(self._kept) > KEPT_MAX:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(name)
+        return model
+
+    async def aclose(self) -> None:
+        self._kept.clear()
+        if self._openai is not None:
+            await self._openai.close()
+
+    def _client(self, make: Callable[[], openai.AsyncOpenAI]) -> openai.AsyncOpenAI:
+        if self._openai is None:
+            self._openai = make()
+        return self._openai
+
+
+Shared = Callable[[Callable[[], "openai.AsyncOpenAI"]], "openai.AsyncOpenAI"]
+"""Gives the client that all models of a provider share, made by the function it is given."""
+
+
+def make_model(name: str, *, env: Mapping[str, str], openai_client: Shared | None = None) -> Model:
     """The model of that name, to be closed by whoever made it.
 
     `openai:<model>` takes OPENAI_API_KEY and OPENAI_BASE_URL from `env`; a server named by a base URL may do
@@ -21,7 +62,7 @@ def make_model(name: str, *, env: Mapping[str, str]) -> Model:
         case "rehearsal", "" if name == "rehearsal":
             return _make_rehearsal()
         case "openai", model_name if model_name:
-            return _make_openai(model_name, env)
+            return _make_openai(model_name, env, openai_client)
     raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
 
 
@@ -34,12 +75,14 @@ def _make_rehearsal() -> Model:
     return RehearsalModel()
 
 
-def _make_openai(model_name: str, env: Mapping[str, str]) -> Model:
-    from antiphon.worker.models.openai import OpenAIModel
+def _make_openai(model_name: str, env: Mapping[str, str], shared: Shared | None) -> Model:
+    from antiphon.worker.models.openai import OpenAIModel, make_client
 
     api_key, base_url = env.get("OPENAI_API_KEY") or None, env.get("OPENAI_BASE_URL") or None
     if api_key is None and base_url is None:
         raise Invalid(
             "model", f"openai:{model_name} needs OPENAI_API_KEY (or OPENAI_BASE_URL, for a server that wants no key)."
         )
-    return OpenAIModel(model_name, api_key=api_key, base_url=base_url)
+    if shared is None:
+        return OpenAIModel(model_name, api_key=api_key, base_url=base_url)
+    return OpenAIModel(model_name, client=shared(lambda: make_client(api_key, base_url)))
