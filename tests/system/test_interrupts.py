@@ -11,6 +11,7 @@ import pytest
 
 from antiphon.core.events import CaughtUp, FactEvent
 from antiphon.core.view import View
+from antiphon.wire.gotime import parse_time_us
 from antiphon.wire.stream import decode_event
 
 from .server_process import ServerProcess, SseStream
@@ -52,10 +53,15 @@ async def _stop_once(server: ServerProcess, delay_s: float) -> None:
     turn_id = sent["message"]["turn_id"]
     _, answer = await server.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": turn_id})
     ends: list[tuple[int, str]] = []
+    asked_at: list[int] = []
 
     def is_second_end(event: object) -> bool:
+        if isinstance(event, FactEvent) and event.type == "interrupt_requested":
+            asked_at.append(parse_time_us(event.at))
         if isinstance(event, FactEvent) and event.type == "turn_ended":
             ends.append((event.data["turn_id"], event.data["outcome"]))
+            if event.data["outcome"] == "interrupted" and asked_at:
+                assert parse_time_us(event.at) - asked_at[0] <= 1_000_000, "INTERRUPT: within a second, by the log"
         return len(ends) == 2
 
     partial_seen: list[bool] = []

@@ -35,9 +35,7 @@ class Trial:
         self.sent: list[Sent] = []
         self.interrupted: list[Interrupted] = []
         self.watched: list[Watched] = []
-        self.removed: set[tuple[str, str]] = set()
         self.chat_ids: list[str] = []
-        self._edited: set[str] = set()
         self._is_over = False
         self._watchers: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
@@ -86,6 +84,11 @@ class Trial:
         self.chat_ids = [str(name) for name in names]
         for chat_id in self.chat_ids:
             await self._ask_until_answered("POST", "/chats", {"id": chat_id})
+
+    @property
+    def acknowledged(self) -> int:
+        """How many sends were answered with success."""
+        return sum(sent.is_acked for sent in self.sent)
 
     async def busy(self, seconds: float) -> None:
         """Random commands on every chat for so long."""
@@ -151,7 +154,6 @@ class Trial:
         if status != 200 or not page["queued_messages"]:
             return
         item = rnd.choice(page["queued_messages"])
-        self.removed.add((chat_id, item.get("client_message_id", "")))  # even unanswered it may have happened
         status, _ = await self.server.ask("DELETE", f"/chats/{chat_id}/queue/{item['id']}")
         assert status in (200, 409), f"deleting {item['id']} answered {status}"
 
@@ -161,8 +163,6 @@ class Trial:
         if not users:
             return
         message = rnd.choice(users[-3:])
-        # what is truncated is not known before; so every message from there on may be gone
-        self._edited.add(chat_id)
         await self.server.ask("PATCH", f"/chats/{chat_id}/messages/{message['id']}", {"content": "n=5"})
 
     async def _ask_until_answered(self, method: str, path: str, body: Any = None) -> Any:
@@ -249,11 +249,10 @@ class Trial:
         await asyncio.gather(*watchers, return_exceptions=True)
         await asyncio.sleep(0.05)
 
-    async def collect(self) -> Evidence:
+    async def collect(self, *, stuck_s: float = 15.0) -> Evidence:
         """Stop the watchers, read everything once more, and say what was seen."""
         await self._stop_watchers()
         final = [await self._final(chat_id) for chat_id in self.chat_ids]
-        removed = self.removed | {(s.chat_id, s.client_message_id) for s in self.sent if s.chat_id in self._edited}
         return Evidence(
             sent=self.sent,
             interrupted=self.interrupted,
@@ -264,8 +263,8 @@ class Trial:
             ],
             final=final,
             tool_runs=self._tool_runs(),
-            removed=frozenset(removed),
             is_stop_timed=False,
+            stuck_s=stuck_s,
         )
 
     def _tool_runs(self) -> list[ToolRun]:

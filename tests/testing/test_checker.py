@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from antiphon.core.parts import Text
 from antiphon.testing.checker import check
 from antiphon.testing.evidence import Evidence, FinalChat, Interrupted, ModelCall, Sent, ToolRun, Watched
 from antiphon.wire.codec import encode
+from antiphon.wire.gotime import format_time_us, parse_time_us
 from antiphon.wire.stream import chat_json, decode_event, message_json, new_message_json, queued_message_json
 
 pytestmark = pytest.mark.anyio
@@ -32,8 +34,6 @@ def note(context: ToolContext) -> str:
 
 
 def as_json(value: Any) -> Any:
-    import msgspec
-
     return msgspec.json.decode(encode(value))
 
 
@@ -94,15 +94,47 @@ async def test_sound_evidence_passes(evidence: Evidence) -> None:
     assert check(evidence) == []
 
 
-def without_last_message(e: Evidence) -> Evidence:
-    final = e.final[0]
-    messages = [m for m in final.messages if m.get("client_message_id") != "b"]
-    return replace(e, final=[replace(final, messages=messages)])
+def change_log(e: Evidence, change: Callable[[FactEvent], FactEvent]) -> Evidence:
+    log = [change(event) if isinstance(event, FactEvent) else event for event in e.final[0].log]
+    return replace(e, final=[replace(e.final[0], log=log)])
+
+
+def renamed(event: FactEvent, name: str, new: str) -> FactEvent:
+    """The same with another client_message_id, where it has that one."""
+    text = encode(event.data).decode().replace(f'"client_message_id":"{name}"', f'"client_message_id":"{new}"')
+    return replace(event, data=as_json(msgspec.Raw(text.encode())))
+
+
+def acknowledged_is_gone(e: Evidence) -> Evidence:
+    return change_log(e, lambda event: renamed(event, "b", "other"))
 
 
 def message_twice(e: Evidence) -> Evidence:
-    final = e.final[0]
-    return replace(e, final=[replace(final, messages=[*final.messages, final.messages[0]])])
+    return change_log(e, lambda event: renamed(event, "c", "a"))
+
+
+def removed_is_shown(e: Evidence) -> Evidence:
+    ended = next(event for event in e.final[0].log if isinstance(event, FactEvent) and event.type == "turn_ended")
+    cut = replace(ended, type="history_truncated", data={"from_message_id": 2})
+    return change_log(e, lambda event: cut if event is ended else event)
+
+
+def hidden_is_told(e: Evidence) -> Evidence:
+    return change_log(
+        e, lambda event: replace(event, data=event.data | {"hidden_by": 9}) if event.seq == 2 else event
+    )
+
+
+def nobody_came(e: Evidence) -> Evidence:
+    """All that came before the second attempt, a minute earlier."""
+    facts = [event for event in e.final[0].log if isinstance(event, FactEvent)]
+    starts = [event.seq for event in facts if event.type == "attempt_started"]
+
+    def earlier(event: FactEvent) -> FactEvent:
+        at = parse_time_us(event.at)
+        return replace(event, at=format_time_us(at - 60_000_000)) if event.seq < starts[1] else event
+
+    return change_log(e, earlier)
 
 
 def two_answers(e: Evidence) -> Evidence:
@@ -193,7 +225,10 @@ def many_calls(e: Evidence) -> Evidence:
 @pytest.mark.parametrize(
     ("broken", "invariant"),
     [
-        (without_last_message, "ACK-DURABLE"),
+        (acknowledged_is_gone, "ACK-DURABLE"),
+        (removed_is_shown, "EDIT"),
+        (hidden_is_told, "EDIT"),
+        (nobody_came, "NO-STUCK"),
         (message_twice, "ACK-ONCE"),
         (two_answers, "ACK-ONCE"),
         (fact_missing, "LOG"),

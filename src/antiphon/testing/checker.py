@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from antiphon.core.draft import Draft
 from antiphon.core.events import Bye, Delta, Event, FactEvent, Resync
@@ -18,6 +18,7 @@ from antiphon.core.values import Value
 from antiphon.core.view import View
 from antiphon.errors import PeerError
 from antiphon.testing.evidence import Evidence, FinalChat, Watched
+from antiphon.wire.gotime import parse_time_us
 
 TOKEN = re.compile(r"c(\d+)t(\d+) ")
 """A scripted model's token: its call number and the token's."""
@@ -41,6 +42,8 @@ def check(evidence: Evidence) -> list[Violation]:
         found += _check_attempts(final)
         found += _check_tools(final, evidence)
         found += _check_queue(final)
+        found += _check_edits(final)
+        found += _check_stuck(final, evidence.stuck_s)
     for watched in evidence.watched:
         found += _check_watched(watched, finals.get(watched.chat_id), evidence)
     found += _check_interrupts(evidence, finals)
@@ -65,13 +68,23 @@ def _check_sends(evidence: Evidence, finals: dict[str, FinalChat]) -> Iterator[V
         final = finals.get(chat_id)
         if final is None:
             continue
-        count = sum(m.get("client_message_id") == client_id for m in (*final.messages, *final.queued_messages))
-        if count > 1:
-            yield Violation(invariant="ACK-ONCE", chat_id=chat_id, what=f"{client_id} is there {count} times")
-        if count == 0 and key in answers and key not in evidence.removed:
-            yield Violation(
-                invariant="ACK-DURABLE", chat_id=chat_id, what=f"{client_id} was acknowledged and is gone"
-            )
+        places = [event.seq for event in final.log if _brings(event, client_id)]
+        if len(places) > 1:
+            yield Violation(invariant="ACK-ONCE", chat_id=chat_id, what=f"{client_id} was taken at {places}")
+        if key in answers and not answers[key] <= set(places):
+            what = f"{client_id} was acknowledged as {sorted(answers[key])} and is in the log at {places}"
+            yield Violation(invariant="ACK-DURABLE", chat_id=chat_id, what=what)
+
+
+def _brings(event: Event, client_id: str) -> TypeGuard[FactEvent]:
+    """Whether this fact took the message of that client's id: appended or queued it (a delivery takes it no second
+    time). What was edited away later stays in the log."""
+    if not isinstance(event, FactEvent):
+        return False
+    if event.type == "message_queued":
+        return bool(event.data["queued_message"].get("client_message_id") == client_id)
+    is_sent = event.type == "message_appended" and not event.data.get("queued_id")
+    return is_sent and event.data.get("client_message_id") == client_id
 
 
 # --- LOG, CONVERGE ----------------------------------------------------------------------------------
@@ -113,6 +126,51 @@ def _ids(messages: list[dict[str, Any]]) -> list[int]:
 
 def _text(message: dict[str, Any]) -> str:
     return "".join(part.get("text", "") for part in message.get("content", []) if part["type"] == "text")
+
+
+# --- EDIT, NO-STUCK ---------------------------------------------------------------------------------
+
+
+def _check_edits(final: FinalChat) -> Iterator[Violation]:
+    """Nothing that a truncation removed is in the history, and of what is hidden no content is told."""
+    shown = set(_ids(final.messages))
+    for event in final.log:
+        if isinstance(event, FactEvent) and event.type == "history_truncated":
+            removed = shown & set(range(event.data["from_message_id"], event.seq))
+            if removed:
+                what = f"{sorted(removed)} are shown though removed by {event.seq}"
+                yield Violation(invariant="EDIT", chat_id=final.chat_id, what=what)
+    hidden = {e.seq for e in final.log if isinstance(e, FactEvent) and e.data.get("hidden_by")}
+    messages = [e for e in final.log if isinstance(e, FactEvent) and e.seq in hidden]
+    told = {message.seq for message in messages if "content" in message.data["message"]}
+    if told or hidden & shown:
+        what = f"{sorted(told | (hidden & shown))} are hidden and told all the same"
+        yield Violation(invariant="EDIT", chat_id=final.chat_id, what=what)
+
+
+def _check_stuck(final: FinalChat, stuck_s: float) -> Iterator[Violation]:
+    """A turn that wants a worker has one within `stuck_s`, or after the time that was told for its next try."""
+    wants_since: int | None = None
+    due = 0
+    for event in final.log:
+        if not isinstance(event, FactEvent):
+            continue
+        at = parse_time_us(event.at)
+        if event.type == "attempt_started":
+            if wants_since is not None and at - wants_since > stuck_s * 1e6:
+                what = f"attempt {event.seq} came {(at - wants_since) / 1e6:.1f} s after it was wanted"
+                yield Violation(invariant="NO-STUCK", chat_id=final.chat_id, what=what)
+            wants_since, due = None, 0
+        elif event.status != "running":
+            wants_since = None
+        elif event.type == "retry_scheduled":
+            due = parse_time_us(event.data["retrying_at"])
+        elif event.type in ("attempt_released", "attempt_lost", "turn_restarted") or _starts_turn(event):
+            wants_since = max(at, due)
+
+
+def _starts_turn(event: FactEvent) -> bool:
+    return event.type == "message_appended" and event.data["message"]["turn_id"] == event.seq
 
 
 # --- FENCE, TOOLS, QUEUE ----------------------------------------------------------------------------

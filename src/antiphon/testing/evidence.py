@@ -76,9 +76,9 @@ class Evidence(Value):
     model_calls: list[ModelCall]
     final: list[FinalChat]
     tool_runs: list[ToolRun] = []
-    removed: frozenset[tuple[str, str]] = frozenset()
-    """(chat_id, client_message_id) of messages that an acknowledged edit, delete or clear took away."""
     idempotent_tools: frozenset[str] = frozenset()
     is_stop_timed: bool = True
     stop_s: float = 3.0
     """An acknowledged stop must end its turn within so many seconds, where it is timed."""
+    stuck_s: float = 15.0
+    """A turn that wants a worker must have one within so many seconds (of which the server may be away some)."""

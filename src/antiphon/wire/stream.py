@@ -202,6 +202,21 @@ _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
 }
 """The fields of a fact that are left out when there is nothing to say; all others are always there."""
 
+_SHAPED: dict[type[f.Fact], tuple[str, ...]] = {
+    f.MessageAppended: ("message", "closes?", "queued_id?", "client_message_id?", "hidden_by?"),
+    f.MessageQueued: ("queued_message", "when_busy"),
+    f.QueuedMessageEdited: ("queued_id", "content"),
+}
+
+
+def event_fields(kind: type[f.Fact]) -> tuple[str, ...]:
+    """The fields that a fact's event has beside those of every fact; `name?` is left out when there is nothing to
+    say (a queue_moved's `before` is null for the end)."""
+    if kind in _SHAPED:
+        return _SHAPED[kind]
+    optional = _OPTIONAL.get(kind, frozenset())
+    return tuple(f"{name}?" if name in optional else name for name in kind.__struct_fields__)
+
 
 def delta_frame(seq: int, delta: Delta) -> Frame:
     return Frame(seq, delta.to, "delta", codec.encode(delta))
