@@ -42,8 +42,7 @@ def _fields(kind: Any) -> tuple[str, ...]:
 def fact_kinds() -> str:
     lines = ["| fact | its own fields | opens a draft | |", "|---|---|---|---|"]
     for name, kind in facts.KINDS.items():
-        hidden = {"content", "content_seq", "content_size"}
-        own = ", ".join(f"`{field}`" for field in _fields(kind) if field not in hidden)
+        own = ", ".join(f"`{field}`" for field in event_fields(kind))
         opens = "yes" if kind in facts.OPENS_DRAFT else ""
         about = (kind.__doc__ or "").strip().splitlines()
         lines.append(f"| `{name}` | {own} | {opens} | {about[0] if about else ''} |")
