@@ -19,6 +19,7 @@ from antiphon.core.transitions import TABLE
 from antiphon.edge.answers import STATUS
 from antiphon.edge.http import OPERATIONS
 from antiphon.observe import CRASH_POINTS, METRICS
+from antiphon.wire.stream import event_fields
 
 DOCS = Path(__file__).parent.parent / "docs"
 MARK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
