@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from antiphon import errors
+from antiphon.config import Limits
 from antiphon.core import facts
 from antiphon.core.transitions import TABLE
 from antiphon.edge.answers import STATUS
@@ -105,6 +106,12 @@ def metrics() -> str:
     return "\n".join(lines)
 
 
+def limits() -> str:
+    defaults = Limits()
+    rows = [f"| `{name}` | {getattr(defaults, name):,} |" for name in Limits.__struct_fields__]
+    return "\n".join(["| limit | default |", "|---|---|", *rows])
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "routes": routes,
     "fact_kinds": fact_kinds,
@@ -112,6 +119,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "error_codes": error_codes,
     "crash_points": crash_points,
     "metrics": metrics,
+    "limits": limits,
 }
 
 

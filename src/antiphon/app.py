@@ -61,7 +61,7 @@ class Instance:
         self.ids = ids
         self.background: asyncio.Task[None] = asyncio.get_running_loop().create_task(asyncio.sleep(0))
         self.started_at = store.clock.now_us()
-        self._models = Models(os.environ)
+        self._models = Models(os.environ, options.limits)
         self._default_model = _default_model(agent, options)
         self.service = Service(store=store, bus=bus, ids=ids)
         self.drafts = LiveDrafts()
@@ -91,7 +91,10 @@ class Instance:
     @property
     def chats(self) -> OwnedChats:
         """The admin's chats."""
-        return OwnedChats(self.service, self.owner_id)
+        return self.chats_of(self.owner_id)
+
+    def chats_of(self, owner_id: str) -> OwnedChats:
+        return OwnedChats(self.service, owner_id, limits=self.options.limits)
 
     def problems(self) -> list[str]:
         """What is degraded, in words (readiness, log); empty when all is well."""
@@ -120,8 +123,9 @@ class Instance:
         return self._models.get(name or self.options.model)
 
     def _environment(self, agent: Any, bus: Bus) -> Environment:
+        options = self.options
         tools = {tool.name: tool for tool in agent.tools} if isinstance(agent, Agent) else {}
-        for tool in self.options.tools:
+        for tool in options.tools:
             tools.setdefault(tool.name, tool)
         return Environment(
             service=self.service,
@@ -130,7 +134,11 @@ class Instance:
             histories=Histories(self.service),
             agent=as_agent(agent, self.model),
             tools=tools,
-            limits=Limits(),
+            limits=Limits(
+                tool_s=options.limits.tool_s,
+                action_s=options.limits.action_s,
+                answer_bytes=options.limits.answer_bytes,
+            ),
             random=random.Random(),
             config=self.options.config,
             default_model=self._default_model or self.options.model,

@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 
 DEFAULT_PORT = 8414
+
+
+class Limits(Value):
+    """What the server takes and how long it waits: bytes, counts and seconds (`_s`)."""
+
+    message_bytes: int = 4 * 1024 * 1024
+    body_bytes: int = 8 * 1024 * 1024
+    answer_bytes: int = 16 * 1024 * 1024
+    queue_messages: int = 100
+    queue_bytes: int = 8 * 1024 * 1024
+    model_first_byte_s: float = 120.0
+    model_idle_s: float = 60.0
+    tool_s: float = 300.0
+    action_s: float = 24 * 3600.0
+
+    @staticmethod
+    def make(given: Mapping[str, Any]) -> Limits:
+        """From names and values (texts are read). Raises `Invalid` for a name there is not and for what is no number
+        above 0."""
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in Limits.__struct_fields__:
+                raise Invalid("limit", f"there is no {name!r}; there are {', '.join(Limits.__struct_fields__)}")
+            kind = float if name.endswith("_s") else int
+            try:
+                values[name] = kind(value)
+            except (TypeError, ValueError) as error:
+                raise Invalid(f"limit {name}", "a number") from error
+            if not 0 < values[name] < float("inf"):
+                raise Invalid(f"limit {name}", "a number above 0")
+        return Limits(**values)
 
 
 class Options(Value, gc=True):
@@ -28,6 +60,7 @@ class Options(Value, gc=True):
     watchers_max: int = 10_000
     owner_watchers_max: int = 1_000
     tools: tuple[Any, ...] = ()
+    limits: Limits = Limits()
     config: dict[str, Any] = {}
     """Handed to agents as `turn.config`."""
 
@@ -44,6 +77,8 @@ class Options(Value, gc=True):
                 raise Invalid(name, f"there is no such option; there are {', '.join(Options.__struct_fields__)}")
         known = {name: value for name, value in given.items() if value is not None}
         known.setdefault("model", os.environ.get("ANTIPHON_MODEL") or "rehearsal")
+        if not isinstance(known.get("limits", Limits()), Limits):
+            known["limits"] = Limits.make(known["limits"])
         options = Options(**known)
         if options.on_worker_lost not in ("restart", "keep"):
             raise Invalid("on_worker_lost", "restart or keep")

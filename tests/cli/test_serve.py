@@ -85,6 +85,8 @@ def test_an_agent_of_ones_own_answers(tmp_path: Path) -> None:
         (["--tls-cert", "empty.pem"], 2, "go together"),
         (["--host", "0.0.0.0", "--port", "0"], 1, "reachable from other machines"),
         (["missing.py:agent", "--port", "0"], 1, "missing.py"),
+        (["--limit", "tool_s"], 2, "NAME=VALUE"),
+        (["--limit", "tools=3", "--port", "0"], 1, "there is no 'tools'; there are message_bytes"),
         (["--data", "/proc/nowhere", "--port", "0"], 1, "/proc/nowhere: No such file or directory"),
         (["--data", "empty.pem/data", "--port", "0"], 1, "empty.pem/data: Not a directory"),
     ],

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from antiphon import Agent, tool
+from antiphon.config import Options
 from antiphon.core.parts import Text
 from antiphon.edge.http import OPERATIONS
+from antiphon.errors import Invalid
 
 from .door import Door, open_door, random_chat_id, wait_until
 from .schema import DOCUMENT
@@ -891,3 +893,23 @@ async def test_a_method_that_is_not_possible_is_told_the_possible_ones(door: Doo
     answer = await door.ask("PUT", "/chats")
     assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
     assert (await door.ask("DELETE", "//")).headers["allow"] == "GET, HEAD"
+
+
+async def test_limits_can_be_changed() -> None:
+    limits = {"message_bytes": "1000", "queue_messages": 1, "body_bytes": 3000, "queue_bytes": 600}
+    async with open_door(limits=limits) as door:
+        chat_id = await door.make_chat("/stall 60")
+        for size, told in ((1500, 1000), (4000, 3000)):
+            answer = await door.send(chat_id, "x" * size)
+            assert (answer.code, answer.json["error"]["limit"]) == ("too_large", told)
+        queued = (await door.send(chat_id, "waits")).json["seq"]
+        answer = await door.send(chat_id, "too many")
+        assert (answer.code, answer.json["error"]["limit"]) == ("too_many", 1)
+        answer = await door.ask("PATCH", f"/chats/{chat_id}/queue/{queued}", {"content": "x" * 700})
+        assert (answer.code, answer.json["error"]["limit"]) == ("too_large", 600)
+
+
+@pytest.mark.parametrize("limits", [{"nothing": 1}, {"tool_s": "soon"}, {"tool_s": 0}, {"action_s": "inf"}], ids=str)
+def test_a_limit_that_is_none_is_told(limits: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match="limit"):
+        Options.make({"limits": limits})

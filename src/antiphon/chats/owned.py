@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon.chats.line import Done, Request
 from antiphon.chats.service import Service
+from antiphon.config import Limits
 from antiphon.core import commands as c
 from antiphon.core.draft import replace_surrogates
 from antiphon.core.facts import Entry
@@ -24,7 +25,6 @@ from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.ports import Listed
 from antiphon.wire.codec import encode_content
 
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 TITLE_MAX = 256
 MADE_TITLE_MAX = 60
 LABELS_MAX = 64
@@ -48,9 +48,10 @@ class Page(Value):
 class OwnedChats:
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
-    def __init__(self, service: Service, owner_id: str) -> None:
+    def __init__(self, service: Service, owner_id: str, *, limits: Limits = Limits()) -> None:  # noqa: B008 - a value
         self._service = service
         self.owner_id = owner_id
+        self._limits = limits
 
     # --- chats
 
@@ -67,7 +68,7 @@ class OwnedChats:
         """Create a chat; with content its first turn starts. With a `chat_id` (a UUID of the caller's) a repeat is
         given the chat as it is now, and another body is a conflict."""
         title, model, labels = clean_title(title), clean_model(model), clean_labels(labels or {})
-        body = make_content(content) if content is not None else b""
+        body = self.make_content(content) if content is not None else b""
         command = c.CreateChat(
             owner_id=self.owner_id,
             content=body,
@@ -118,25 +119,36 @@ class OwnedChats:
     ) -> Done:
         """Append or queue a message. With a client_message_id a repeat is given the first answer."""
         await self._own(chat_id)
-        body, model = make_content(content), clean_model(model)
+        body, model = self.make_content(content), clean_model(model)
         request = None
         if client_message_id:
             check_client_id(client_message_id)
             digest = _hash(body, when_busy.value, model)
             request = Request(client_id=client_message_id, body_hash=digest)
         command = c.SendMessage(
-            content=body, when_busy=when_busy, client_message_id=client_message_id, model=model, by=self.owner_id
+            content=body,
+            when_busy=when_busy,
+            client_message_id=client_message_id,
+            model=model,
+            by=self.owner_id,
+            queue_max=self._limits.queue_messages,
+            queue_bytes_max=self._limits.queue_bytes,
         )
         return await self._service.execute(chat_id, command, request=request)
 
     async def edit(self, chat_id: str, message_id: int, content: Content, *, clear_queue: bool = False) -> Done:
         command = c.EditMessage(
             message_id=message_id,
-            content=make_content(content),
+            content=self.make_content(content),
             target=None,
             clear_queue=clear_queue,
             by=self.owner_id,
         )
+        return await self.change(chat_id, command)
+
+    async def edit_queued(self, chat_id: str, queued_id: int, content: Content) -> Done:
+        body = self.make_content(content)
+        command = c.EditQueued(queued_id=queued_id, content=body, queue_bytes_max=self._limits.queue_bytes)
         return await self.change(chat_id, command)
 
     async def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> tuple[bool, int]:
@@ -171,6 +183,17 @@ class OwnedChats:
         queued = tuple((item, contents.get(item.content_seq)) for item in waiting)
         return Page(messages=messages, queued=queued, has_more=has_more)
 
+    def make_content(self, content: Content) -> bytes:
+        """Canonical bytes of a message's content. Raises `Invalid` for an empty one, `TooLarge`."""
+        if isinstance(content, str):
+            content = [Text(replace_surrogates(content))]
+        if not content or all(isinstance(part, Text) and not part.text for part in content):
+            raise Invalid("content", "a message needs some content")
+        body = encode_content(content)
+        if len(body) > self._limits.message_bytes:
+            raise TooLarge("message (in bytes)", self._limits.message_bytes)
+        return body
+
     async def _own(self, chat_id: str) -> None:
         """Deleted chats pass: their receipts still answer repeats."""
         chat = await self._service.chat(chat_id)
@@ -179,18 +202,6 @@ class OwnedChats:
 
 
 # --- what comes through the door --------------------------------------------------------------------
-
-
-def make_content(content: Content) -> bytes:
-    """Canonical bytes of a message's content. Raises `Invalid` for an empty one, `TooLarge`."""
-    if isinstance(content, str):
-        content = [Text(replace_surrogates(content))]
-    if not content or all(isinstance(part, Text) and not part.text for part in content):
-        raise Invalid("content", "a message needs some content")
-    body = encode_content(content)
-    if len(body) > MESSAGE_BYTES_MAX:
-        raise TooLarge("message (in bytes)", MESSAGE_BYTES_MAX)
-    return body
 
 
 def make_title(content: Content | None) -> str:

@@ -26,6 +26,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may finish.  [default: 20]")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front speaks TLS and sets X-Forwarded-*.")
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A name it may be reached by; repeatable.")
+@click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Another limit; repeatable.")
 @click.option("--tls-cert", type=FILE, help="A certificate (PEM); goes with --tls-key.")
 @click.option("--tls-key", type=FILE, help="Its key (PEM).")
 @json_option
@@ -44,8 +45,16 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
 
     configure_logging(as_json=not sys.stderr.isatty())
     options["hosts"] = options["hosts"] or None
+    options["limits"] = dict(_pair(text) for text in options["limits"]) or None
     options["behind_proxy"] = options["behind_proxy"] or None
     uvloop.run(serve(agent=app, data=data or Path(DATA), on_ready=_json_line if as_json else _address, **options))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"--limit {text}: write NAME=VALUE")
+    return name.strip(), value.strip()
 
 
 def _address(instance: Instance, url: str, token: str) -> None:

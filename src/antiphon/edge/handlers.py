@@ -9,7 +9,7 @@ from msgspec import UNSET
 from starlette.responses import Response
 
 from antiphon.chats.line import Done
-from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title, make_content
+from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageQueued
 from antiphon.edge import shapes as s
@@ -28,7 +28,7 @@ LIST_MAX = 500
 
 
 def _chats(call: Call) -> OwnedChats:
-    return OwnedChats(call.instance.service, call.owner_id)
+    return call.instance.chats_of(call.owner_id)
 
 
 # --- chats ------------------------------------------------------------------------------------------
@@ -181,8 +181,8 @@ async def interrupt(call: Call) -> Response:
 
 
 async def edit_queued(call: Call) -> Response:
-    content = make_content(call.body.content)
-    return await _queue(call, c.EditQueued(queued_id=call.id("queued_id"), content=content))
+    done = await _chats(call).edit_queued(call.chat_id, call.id("queued_id"), call.body.content)
+    return _last_seq(done)
 
 
 async def delete_queued(call: Call) -> Response:
@@ -198,7 +198,10 @@ async def promote_queued(call: Call) -> Response:
 
 
 async def _queue(call: Call, command: c.Command) -> Response:
-    done = await _chats(call).change(call.chat_id, command)
+    return _last_seq(await _chats(call).change(call.chat_id, command))
+
+
+def _last_seq(done: Done) -> Response:
     return JsonAnswer({"seq": done.entries[-1].seq if done.entries else done.chat.seq})
 
 

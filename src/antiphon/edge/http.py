@@ -22,7 +22,7 @@ from antiphon.edge.auth import ANY_ADDRESS, authorize, check_origin
 from antiphon.edge.pages import Pages
 from antiphon.edge.routing import Router
 from antiphon.edge.sse import WatchStream
-from antiphon.edge.table import Call, Operation, Policy
+from antiphon.edge.table import BODY_BYTES_MAX, Call, Operation, Policy
 from antiphon.errors import AntiphonError, Invalid, TooLarge, Unavailable
 from antiphon.observe import METRICS
 from antiphon.wire import codec
@@ -101,7 +101,9 @@ class HttpDoor:
     async def _read_body(self, operation: Operation, request: Request) -> Any:
         if operation.body is None:
             return None
-        data = await self._read_limited(request, operation.body_bytes_max)
+        limit = self._instance.options.limits.body_bytes
+        is_small = operation.body_bytes_max < BODY_BYTES_MAX
+        data = await self._read_limited(request, operation.body_bytes_max if is_small else limit)
         return _decoded(operation, data)
 
     async def _read_limited(self, request: Request, bytes_max: int) -> bytes:

@@ -69,7 +69,12 @@ class Attempt:
         self.number = chat.attempt
         self.is_draining = False
         self.pen = Pen(
-            environment.drafts, chat_id, chat.draft, attempt=self.number, call_ids=lambda: self.history.call_ids()
+            environment.drafts,
+            chat_id,
+            chat.draft,
+            attempt=self.number,
+            call_ids=lambda: self.history.call_ids(),
+            bytes_max=environment.limits.answer_bytes,
         )
         self._calls = Calls(self, tools=environment.tools, limits=environment.limits)
         self._usage = NO_USAGE

@@ -26,11 +26,19 @@ class Pen:
     """
 
     def __init__(
-        self, drafts: LiveDrafts, chat_id: str, draft_name: int, *, attempt: int, call_ids: Callable[[], set[str]]
+        self,
+        drafts: LiveDrafts,
+        chat_id: str,
+        draft_name: int,
+        *,
+        attempt: int,
+        call_ids: Callable[[], set[str]],
+        bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
         self._drafts = drafts
         self._chat_id = chat_id
         self._attempt = attempt
+        self._bytes_max = bytes_max
         self._history_call_ids = call_ids
         self._call_ids: set[str] | None = None
         self._is_touched = False
@@ -53,8 +61,8 @@ class Pen:
             crash_point("model-first-delta")
         elif self.pieces == 10:
             crash_point("model-mid-stream")
-        if self._bytes > ANSWER_BYTES_MAX:
-            raise AttemptFailed("unknown", f"The answer is longer than {ANSWER_BYTES_MAX:,} bytes.")
+        if self._bytes > self._bytes_max:
+            raise AttemptFailed("unknown", f"The answer is longer than {self._bytes_max:,} bytes.")
         if not self._is_touched:
             self._is_touched = True
             asyncio.get_running_loop().call_soon(self._touch)

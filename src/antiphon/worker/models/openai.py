@@ -31,7 +31,8 @@ DRAIN_S = 0.2
 
 
 class OpenAIModel:
-    """A model behind `base_url`, or behind a `client` of the caller's, who then closes it. Raises `Invalid` when the
+    """A model behind `base_url`, or behind a `client` (of the caller's, who
+    closes it, unless `is_own_client`). Raises `Invalid` when the
     SDK is not installed.
 
     `model_first_byte_s` bounds the wait for the first piece of an answer, connecting included, `model_idle_s`
@@ -45,6 +46,7 @@ class OpenAIModel:
         api_key: str | None = None,
         base_url: str | None = None,
         client: openai.AsyncOpenAI | None = None,
+        is_own_client: bool = False,
         provider: str = "openai",
         model_first_byte_s: float = 120.0,
         model_idle_s: float = 60.0,
@@ -54,7 +56,7 @@ class OpenAIModel:
         self._first_byte_s = model_first_byte_s
         self._idle_s = model_idle_s
         self._asks_usage = True
-        self._is_own_client = client is None
+        self._is_own_client = is_own_client or client is None
         self._client = client or make_client(api_key, base_url)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:

@@ -6,12 +6,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from antiphon.config import Limits
 from antiphon.errors import Invalid
 from antiphon.ports import Model
 
 if TYPE_CHECKING:
     import openai
 
+DEFAULT_LIMITS = Limits()
 EXISTING = "`rehearsal` and `openai:<model>`"
 
 KEPT_MAX = 256
@@ -21,8 +23,9 @@ KEPT_MAX = 256
 class Models:
     """The models of an instance, made when asked for. Close it: `await aclose()`."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> None:
         self._env = env
+        self._limits = limits
         self._kept: OrderedDict[str, Model] = OrderedDict()
         self._openai: openai.AsyncOpenAI | None = None
 
@@ -30,7 +33,9 @@ class Models:
         """The model of that name. Raises `Invalid` for an unknown name or a missing key or package."""
         model = self._kept.get(name)
         if model is None:
-            model = self._kept[name] = make_model(name, env=self._env, openai_client=self._client)
+            model = self._kept[name] = make_model(
+                name, env=self._env, openai_client=self._client, limits=self._limits
+            )
             if len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(name)
@@ -51,7 +56,9 @@ Shared = Callable[[Callable[[], "openai.AsyncOpenAI"]], "openai.AsyncOpenAI"]
 """Gives the client that all models of a provider share, made by the function it is given."""
 
 
-def make_model(name: str, *, env: Mapping[str, str], openai_client: Shared | None = None) -> Model:
+def make_model(
+    name: str, *, env: Mapping[str, str], openai_client: Shared | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Model:
     """The model of that name, to be closed by whoever made it.
 
     `openai:<model>` takes OPENAI_API_KEY and OPENAI_BASE_URL from `env`; a server named by a base URL may do
@@ -62,7 +69,7 @@ def make_model(name: str, *, env: Mapping[str, str], openai_client: Shared | Non
         case "rehearsal", "" if name == "rehearsal":
             return _make_rehearsal()
         case "openai", model_name if model_name:
-            return _make_openai(model_name, env, openai_client)
+            return _make_openai(model_name, env, openai_client, limits)
     raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
 
 
@@ -75,7 +82,7 @@ def _make_rehearsal() -> Model:
     return RehearsalModel()
 
 
-def _make_openai(model_name: str, env: Mapping[str, str], shared: Shared | None) -> Model:
+def _make_openai(model_name: str, env: Mapping[str, str], shared: Shared | None, limits: Limits) -> Model:
     from antiphon.worker.models.openai import OpenAIModel, make_client
 
     api_key, base_url = env.get("OPENAI_API_KEY") or None, env.get("OPENAI_BASE_URL") or None
@@ -83,6 +90,11 @@ def _make_openai(model_name: str, env: Mapping[str, str], shared: Shared | None)
         raise Invalid(
             "model", f"openai:{model_name} needs OPENAI_API_KEY (or OPENAI_BASE_URL, for a server that wants no key)."
         )
-    if shared is None:
-        return OpenAIModel(model_name, api_key=api_key, base_url=base_url)
-    return OpenAIModel(model_name, client=shared(lambda: make_client(api_key, base_url)))
+    client = make_client(api_key, base_url) if shared is None else shared(lambda: make_client(api_key, base_url))
+    return OpenAIModel(
+        model_name,
+        client=client,
+        is_own_client=shared is None,
+        model_first_byte_s=limits.model_first_byte_s,
+        model_idle_s=limits.model_idle_s,
+    )
