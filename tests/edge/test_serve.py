@@ -173,9 +173,9 @@ def test_a_data_directory_that_is_taken_away_is_noticed_and_nothing_more_is_take
     with server_process(data, *AT_ONCE) as running:
         assert running.ask("POST", "/chats", {})[0] == 201
         data.rename(tmp_path / "elsewhere")
-        wait_for(lambda: running.ask("POST", "/chats", {})[0] == 503, what="it refuses")
+        wait_for(lambda: "data_lost" in running.log, what="it notices")
         assert running.ask("GET", "/readyz", prefix="")[0] == 503
-        assert "data_lost" in running.log
+        assert running.ask("POST", "/chats", {})[0] == 503
         running.stop()
 
 

@@ -24,6 +24,10 @@ TOKEN = re.compile(r"c(\d+)t(\d+) ")
 """A scripted model's token: its call number and the token's."""
 
 
+STOPPED = ("interrupted", "replaced")
+"""How a turn that was asked to stop may end: by that, or by an edit that came before it had ended."""
+
+
 class Violation(Value):
     """One broken promise."""
 
@@ -323,7 +327,7 @@ def _check_interrupts(evidence: Evidence, finals: dict[str, FinalChat]) -> Itera
             for event in final.log
             if isinstance(event, FactEvent) and event.type == "turn_ended" and event.data["turn_id"] == stop.turn_id
         ]
-        if not any(end.data["outcome"] == "interrupted" for end in ends):
+        if not any(end.data["outcome"] in STOPPED for end in ends):
             outcomes = [end.data["outcome"] for end in ends]
             what = f"turn {stop.turn_id} was stopped at {stop.seq} and ended as {outcomes}"
             yield Violation(invariant="INTERRUPT", chat_id=stop.chat_id, what=what)
