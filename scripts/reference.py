@@ -19,7 +19,9 @@ from antiphon.core import facts
 from antiphon.core.transitions import TABLE
 from antiphon.edge.answers import STATUS
 from antiphon.edge.http import OPERATIONS
+from antiphon.edge.instance.commands import COMMANDS
 from antiphon.observe import CRASH_POINTS, METRICS
+from antiphon.wire import instance
 from antiphon.wire.stream import event_fields
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -112,6 +114,43 @@ def limits() -> str:
     return "\n".join(["| limit | default |", "|---|---|", *rows])
 
 
+def topics() -> str:
+    rows = [f"| `{topic}` | {_names(kind)} |" for topic, kind in instance.PAYLOAD_TYPES.items()]
+    return "\n".join(["| topic | payload |", "|---|---|", *rows])
+
+
+def methods() -> str:
+    kinds = {
+        instance.METHOD_STATE_SYNC: (instance.StateSyncParams, instance.StateSyncResult),
+        instance.METHOD_SESSION_LIST: (None, "a list of sessions, newest first"),
+        instance.METHOD_SESSION_GET: (instance.SessionGetParams, instance.SessionPayload),
+        instance.METHOD_SESSION_ACTIVATE: (instance.SessionActivateParams, instance.OKResult),
+        instance.METHOD_MESSAGE_SEND: (instance.MessageSendParams, instance.OKResult),
+        instance.METHOD_SESSION_INTERRUPT: (instance.SessionInterruptParams, instance.OKResult),
+        instance.METHOD_INSTANCE_PING: (None, instance.PingResult),
+        instance.METHOD_INSTANCE_INFO: (None, instance.InstanceInfo),
+        instance.METHOD_MESSAGE_LIST: (
+            instance.MessageListParams,
+            "a list of {id, role, content, created_at}, oldest first",
+        ),
+        instance.METHOD_READ: (instance.ReadParams, instance.ReadResult),
+        instance.METHOD_COMMAND: ("`session_id`, `command` and its fields", "what the HTTP route answers"),
+        instance.METHOD_SESSION_CREATE: (instance.SessionCreateParams, instance.SessionPayload),
+    }
+    known = {value for name, value in vars(instance).items() if name.startswith("METHOD_")}
+    assert set(kinds) == known, "every method is in the table"
+    rows = [f"| `{method}` | {_names(params)} | {_names(result)} |" for method, (params, result) in kinds.items()]
+    return "\n".join(["| method | params | result |", "|---|---|---|", *rows])
+
+
+def commands() -> str:
+    return ", ".join(f"`{name}`" for name in COMMANDS) + "."
+
+
+def _names(kind: Any) -> str:
+    return kind if isinstance(kind, str) else ", ".join(f"`{name}`" for name in _fields(kind))
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "routes": routes,
     "fact_kinds": fact_kinds,
@@ -120,6 +159,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "crash_points": crash_points,
     "metrics": metrics,
     "limits": limits,
+    "topics": topics,
+    "methods": methods,
+    "commands": commands,
 }
 
 

@@ -38,6 +38,8 @@ from antiphon.worker.loop import Worker
 from antiphon.worker.models.registry import Models
 
 CHECK_S = 2.0
+ACTIVE_SESSION = "active_session"
+"""The setting that holds the id of the active chat."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,11 +80,12 @@ class Instance:
             keep_lost=options.on_worker_lost == "keep",
         )
         self.service.claimer = self.worker
-        self._lock = lock
+        self.lock = lock
         self.data_error = ""
         """Why nothing is taken any more: it would not be kept."""
         self.asgi = HttpDoor(self)
         self.owner_id = ""
+        self.active_session_id = ""
         self.is_ready = False
         self.is_draining = False
         self.is_stopping = False
@@ -152,6 +155,7 @@ class Instance:
             self.model(self._default_model)
         self.owner_id = await self.store.create_owner("admin", is_admin=True)
         await self.count_owners()
+        self.active_session_id = await self.store.read_setting(ACTIVE_SESSION)
         await self.watch.start()
         lost = await self.recovery.take_over()
         if lost:
@@ -163,6 +167,11 @@ class Instance:
         if await self.store.owner_count() > 1:
             self.watch.owner_watchers_max = self.options.owner_watchers_max
             self.worker.owner_max = max(1, self.options.concurrency // 2)
+
+    async def activate(self, chat_id: str) -> None:
+        """Make a chat of the admin's the active one, across restarts."""
+        await self.store.write_setting(ACTIVE_SESSION, chat_id)
+        self.active_session_id = chat_id
 
     def refresh_gauges(self) -> None:
         METRICS.running.set(len(self.worker))
@@ -188,10 +197,10 @@ class Instance:
 
     def _check_place(self) -> None:
         """A data directory that was removed or moved away takes all that is written with it."""
-        if self._lock is None or self.data_error or self._lock.is_in_place():
+        if self.lock is None or self.data_error or self.lock.is_in_place():
             return
         self.data_error = "the data directory was moved or removed"
-        log.error("data_lost", data=str(self._lock.data))
+        log.error("data_lost", data=str(self.lock.data))
 
     async def _watch_loop(self) -> None:
         """Beat for the thread that notices when the event loop stands still."""

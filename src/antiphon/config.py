@@ -51,6 +51,7 @@ class Options(Value, gc=True):
     port: int = DEFAULT_PORT
     concurrency: int = 64
     drain_s: float = 20.0
+    bus_tcp: bool = False
     behind_proxy: bool = False
     tls_cert: str = ""
     tls_key: str = ""

@@ -30,6 +30,12 @@ class LockFile(Value):
     data: Path
     descriptor: int
 
+    def write(self, holder: dict[str, Any]) -> None:
+        """Say in the file who holds it and where they are reached."""
+        content = msgspec.json.encode(holder)
+        os.pwrite(self.descriptor, content, 0)
+        os.ftruncate(self.descriptor, len(content))
+
     def is_in_place(self) -> bool:
         """Whether the directory is still where it was: not moved, removed or replaced."""
         try:
@@ -55,7 +61,7 @@ class InstanceFile(Value):
 
 
 @contextlib.contextmanager
-def claim_data(data: Path, *, instance_id: str, details: dict[str, Any] | None = None) -> Iterator[LockFile]:
+def claim_data(data: Path, *, instance_id: str) -> Iterator[LockFile]:
     """Hold `<data>/antiphon.lock`. Raises `DataDirectoryTaken` saying who holds it.
 
     The lock goes with the process, however it dies; the descriptor is not inherited by children.
@@ -68,10 +74,9 @@ def claim_data(data: Path, *, instance_id: str, details: dict[str, Any] | None =
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise DataDirectoryTaken(_taken_by(data, descriptor)) from error
-        holder = {"instance_id": instance_id, "pid": os.getpid(), **(details or {})}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
-        yield LockFile(instance_id=instance_id, data=data, descriptor=descriptor)
+        lock = LockFile(instance_id=instance_id, data=data, descriptor=descriptor)
+        lock.write({"instance_id": instance_id, "pid": os.getpid()})
+        yield lock
     finally:
         os.close(descriptor)
 

@@ -33,6 +33,8 @@ class Metrics:
         self.degraded = Gauge("antiphon_problems", "How many things are degraded.", registry=r)
         self.resyncs = Counter("antiphon_resyncs", "Watchers given the whole state.", ["reason"], registry=r)
         self.slow_watchers = Counter("antiphon_slow_watchers", "Watchers closed as slow.", registry=r)
+        self.frames = Counter("antiphon_frames", "Event frames published over ZeroMQ.", registry=r)
+        self.calls = Counter("antiphon_calls", "Calls answered over ZeroMQ, by method.", ["method"], registry=r)
         self.log_reads = Counter("antiphon_log_reads", "Reads of a chat's facts from the store.", registry=r)
         self.oddities = Counter("antiphon_oddities", "What should not happen and did.", ["what"], registry=r)
         self.stalls = Counter("antiphon_loop_stalls", "Event loop stalls of over a second.", registry=r)

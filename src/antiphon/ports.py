@@ -241,6 +241,10 @@ class Store(Protocol):
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]: ...
 
+    async def count_messages(self, chat_id: str) -> int:
+        """How many visible messages of people and models a chat has."""
+        ...
+
     async def message_role(self, chat_id: str, message_id: int) -> Role | None:
         """The role of a visible message, None if there is none of that id."""
         ...
@@ -313,6 +317,12 @@ class Store(Protocol):
     async def iter_chat_ids(self) -> tuple[str, ...]:
         """Every chat, deleted ones included (doctor)."""
         ...
+
+    async def read_setting(self, name: str) -> str:
+        """What was written under that name, empty if nothing was."""
+        ...
+
+    async def write_setting(self, name: str, value: str) -> None: ...
 
     async def check(self) -> None:
         """Raises `Unavailable` unless a write would succeed now."""

@@ -18,6 +18,8 @@ import structlog
 from antiphon import __version__
 from antiphon.app import Instance, open_instance
 from antiphon.config import Options
+from antiphon.discovery import Announcement, announce
+from antiphon.edge.instance.door import InstanceDoor, open_instance_door
 from antiphon.edge.server import open_server
 from antiphon.errors import Invalid
 from antiphon.lockfile import TOKEN_NAME, InstanceFile, remove_instance_file, write_instance_file, write_private
@@ -46,11 +48,14 @@ async def serve(
     stopping = asyncio.Event()
     _on_signals(stopping)
     bus = make_bus() if make_bus is not None else None
-    async with open_instance(agent=agent, data=data, bus=bus, **options) as instance:
+    async with (
+        open_instance(agent=agent, data=data, bus=bus, **options) as instance,
+        open_instance_door(instance, Path(data)) as door,
+    ):
         async with open_server(instance) as url:
             token = await _local_token(instance, Path(data))
             _collect_seldom()
-            _write_instance_file(instance, Path(data), url, token)
+            announcement = _tell_where(instance, door, Path(data), url, token)
             log.info("ready", url=url, instance_id=instance.instance_id, data=str(data))
             if on_ready is not None:
                 on_ready(instance, url, token)
@@ -58,6 +63,7 @@ async def serve(
                 await _until_stopped(stopping, instance)
             finally:
                 remove_instance_file(Path(data), instance.instance_id)
+                announcement.unlink(missing_ok=True)
                 await instance.stop()
         log.info("stopped")
 
@@ -119,7 +125,22 @@ async def _local_token(instance: Instance, data: Path) -> str:
     return secret
 
 
-def _write_instance_file(instance: Instance, data: Path, url: str, token: str) -> None:
+def _tell_where(instance: Instance, door: InstanceDoor, data: Path, url: str, token: str) -> Path:
+    """Write down where this instance is reached: lock file, instance file and announcement (which is given back)."""
+    door.calls.http_url = url
+    started_at = format_time_us(instance.started_at)
+    assert instance.lock is not None, "what is served has a data directory"
+    instance.lock.write(
+        {
+            "instance_id": instance.instance_id,
+            "pid": os.getpid(),
+            "pub_port": _port_of(door.pub_endpoint),
+            "rpc_port": _port_of(door.rpc_endpoint),
+            "pub_endpoint": door.pub_endpoint,
+            "rpc_endpoint": door.rpc_endpoint,
+            "started_at": started_at,
+        }
+    )
     write_instance_file(
         data,
         InstanceFile(
@@ -129,6 +150,26 @@ def _write_instance_file(instance: Instance, data: Path, url: str, token: str) -
             version=__version__,
             http_url=url,
             token=token,
-            started_at=format_time_us(instance.started_at),
+            started_at=started_at,
+            pub_endpoint=door.pub_endpoint,
+            rpc_endpoint=door.rpc_endpoint,
         ),
     )
+    return announce(
+        Announcement(
+            instance_id=instance.instance_id,
+            pid=os.getpid(),
+            role="primary",
+            version=__version__,
+            project_id=door.project_id,
+            data=str(data.resolve()),
+            http_url=url,
+            started_at=started_at,
+            pub_endpoint=door.pub_endpoint,
+            rpc_endpoint=door.rpc_endpoint,
+        )
+    )
+
+
+def _port_of(endpoint: str) -> int:
+    return int(endpoint.rsplit(":", 1)[1]) if endpoint.startswith("tcp://") else 0

@@ -13,6 +13,7 @@ class LiveDrafts:
     def __init__(self) -> None:
         self._drafts: dict[str, Draft] = {}
         self._listeners: dict[str, list[Callable[[], None]]] = {}
+        self._observers: list[Callable[[str], None]] = []
 
     def __len__(self) -> int:
         return len(self._drafts)
@@ -37,6 +38,13 @@ class LiveDrafts:
         """Tell the listeners that the draft has grown."""
         for listener in tuple(self._listeners.get(chat_id, ())):
             listener()
+        for observe in self._observers:
+            observe(chat_id)
+
+    def observe(self, observer: Callable[[str], None]) -> Callable[[], None]:
+        """Call `observer` with the chat of each draft that grows; returns the call that ends it."""
+        self._observers.append(observer)
+        return lambda: self._observers.remove(observer)
 
     def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:
         self._listeners.setdefault(chat_id, []).append(on_change)

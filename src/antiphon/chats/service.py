@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -46,6 +46,9 @@ def owner_channel(owner_id: str) -> str:
     return f"chat:owner:{owner_id}"
 
 
+Observer = Callable[[Append], None]
+
+
 class Claimer:
     """A worker of this process that may take a turn in the very append that starts it."""
 
@@ -70,6 +73,7 @@ class Service:
         self._append_count = itertools.count(1)
         self._lines = Lines()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._observers: list[Observer] = []
         self.claimer = Claimer()
 
     # --- commands
@@ -101,6 +105,11 @@ class Service:
         """Wait until what stands in line is answered."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with every append that was written here, in order; returns the call that ends it."""
+        self._observers.append(observer)
+        return lambda: self._observers.remove(observer)
 
     # --- what is known of a chat
 
@@ -212,6 +221,8 @@ class Service:
         line.know(append.chat)
         self._lines.remember(line, append.entries)
         self._publish(line.chat_id, append)
+        for observe in self._observers:
+            observe(append)
         for job, entries in taking.answers(append.entries):
             _answer(job, line.chat_id, append.chat, entries)
         if claimed:

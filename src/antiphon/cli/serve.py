@@ -24,6 +24,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 picks a free one.  [default: 8414]")
 @click.option("--concurrency", type=click.IntRange(1), help="So many turns at a time.  [default: 64]")
 @click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may finish.  [default: 20]")
+@click.option("--bus-tcp", is_flag=True, help="The instance protocol over TCP on loopback, for foreign peers.")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front speaks TLS and sets X-Forwarded-*.")
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A name it may be reached by; repeatable.")
 @click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Another limit; repeatable.")
@@ -46,6 +47,7 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
     configure_logging(as_json=not sys.stderr.isatty())
     options["hosts"] = options["hosts"] or None
     options["limits"] = dict(_pair(text) for text in options["limits"]) or None
+    options["bus_tcp"] = options["bus_tcp"] or None
     options["behind_proxy"] = options["behind_proxy"] or None
     uvloop.run(serve(agent=app, data=data or Path(DATA), on_ready=_json_line if as_json else _address, **options))
 

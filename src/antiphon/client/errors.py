@@ -71,6 +71,12 @@ def error_of(status: int, body: bytes) -> e.AntiphonError:
         if status in _AWAY:
             return e.Unavailable(f"whatever answers there says {status}")
         return e.PeerError(f"The answer, {status}, is not one of an Antiphon server.")
+    return error_of_detail(detail, status)
+
+
+def error_of_detail(detail: dict[str, Any], status: int = 400) -> e.AntiphonError:
+    """The error that an answer's {code, message, …fields} means."""
+    detail = dict(detail)
     code, sentence = detail.pop("code"), detail.pop("message")
     kind = _BY_CODE.get(code)
     if kind is None:

@@ -47,6 +47,7 @@ class MemoryStore:
         self._changes: dict[str, int] = {}
         self._mark = 0
         self._owners: dict[str, tuple[str, bool]] = {}
+        self._settings: dict[str, str] = {}
         self._tokens: dict[str, tuple[bytes, Token]] = {}
         self._is_closed = False
 
@@ -147,6 +148,11 @@ class MemoryStore:
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         kept = self._chats.get(chat_id)
         return {seq: kept.contents[seq] for seq in seqs if seq in kept.contents} if kept else {}
+
+    async def count_messages(self, chat_id: str) -> int:
+        kept = self._chats.get(chat_id)
+        messages = kept.messages.values() if kept else ()
+        return sum(not m.hidden_by and m.role in (Role.USER, Role.ASSISTANT) for m in messages)
 
     async def message_role(self, chat_id: str, message_id: int) -> Role | None:
         kept = self._chats.get(chat_id)
@@ -249,6 +255,13 @@ class MemoryStore:
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return tuple(sorted(self._chats))
+
+    async def read_setting(self, name: str) -> str:
+        return self._settings.get(name, "")
+
+    async def write_setting(self, name: str, value: str) -> None:
+        await self.check()
+        self._settings[name] = value
 
     # --- owners and tokens
 

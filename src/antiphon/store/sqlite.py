@@ -150,7 +150,7 @@ class SqliteStore:
             _SQL["insert_chat" if is_new else "update_chat"],
             (*chat_columns(chat, FOLD_VERSION), self._changed, chat_id),
         )
-        if not is_new:
+        if not is_new and chat.draft > append.after_seq:  # else the draft that is open goes on
             execute(_SQL["drop_flushed"], (chat_id, chat.draft))
 
     def _index(self, connection: apsw.Connection, chat_id: str, entry: Entry) -> None:
@@ -214,6 +214,13 @@ class SqliteStore:
 
         result: bool = await self._writer.run(job)
         return result
+
+    async def read_setting(self, name: str) -> str:
+        row = await self._row("read_setting", name)
+        return row[0] if row else ""
+
+    async def write_setting(self, name: str, value: str) -> None:
+        await self._writer.run(lambda connection: connection.execute(_SQL["write_setting"], (name, value)))
 
     async def check(self) -> None:
         now = self.clock.now_us()
@@ -295,6 +302,9 @@ class SqliteStore:
             return found
 
         return await self._read(job)
+
+    async def count_messages(self, chat_id: str) -> int:
+        return int((await self._row("count_messages", chat_id))[0])
 
     async def message_role(self, chat_id: str, message_id: int) -> Role | None:
         row = await self._row("message_role", chat_id, message_id)

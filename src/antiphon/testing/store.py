@@ -63,6 +63,15 @@ class WrappedStore:
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         return await self.inner.read_contents(chat_id, seqs)
 
+    async def count_messages(self, chat_id: str) -> int:
+        return await self.inner.count_messages(chat_id)
+
+    async def read_setting(self, name: str) -> str:
+        return await self.inner.read_setting(name)
+
+    async def write_setting(self, name: str, value: str) -> None:
+        await self.inner.write_setting(name, value)
+
     async def message_role(self, chat_id: str, message_id: int) -> Role | None:
         return await self.inner.message_role(chat_id, message_id)
 

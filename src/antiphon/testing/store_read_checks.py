@@ -138,6 +138,25 @@ async def check_an_edited_queued_message_is_delivered_as_edited(case: Case) -> N
     assert (await chat.entries())[-1].content == content("two, edited")
 
 
+async def check_visible_messages_of_people_and_models_are_counted(case: Case) -> None:
+    chat = await case.chat().create(said="one")
+    assert await case.store.count_messages("c") == 1
+    await chat.start()
+    await chat.answer("answer")
+    assert await case.store.count_messages("c") == 2
+    await chat.do(c.EditMessage(message_id=2, content=content("other"), target=Role.USER))
+    assert await case.store.count_messages("c") == 1
+    assert await case.store.count_messages("missing") == 0
+
+
+async def check_settings_are_what_was_written_last(case: Case) -> None:
+    assert await case.store.read_setting("active") == ""
+    for value in ("a", "b", ""):
+        await case.store.write_setting("active", value)
+        assert await case.store.read_setting("active") == value
+    assert await case.store.read_setting("other") == ""
+
+
 async def check_roles_are_those_of_visible_messages(case: Case) -> None:
     chat = await case.chat().create(said="one")
     await chat.start()

@@ -192,11 +192,13 @@ class LLMStartPayload(Placed):
 
 
 class LLMTokenPayload(Placed):
-    """A text delta; one that is not text has an empty token and our `part`."""
+    """A text delta; one that is not text has an empty token and our `part`. `part_index` is ours, too: which part of
+    the message to be it belongs to."""
 
     session_id: str = always("")
     token: str = always("")
     part: DeltaPart | None = None
+    part_index: Int64 | None = None
 
 
 class LLMEndPayload(Placed):

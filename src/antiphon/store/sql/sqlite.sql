@@ -114,6 +114,16 @@ JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
 LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
 WHERE m.chat_id = ? AND m.seq > ? AND m.hidden_by = 0 ORDER BY m.seq LIMIT ?;
 
+-- name: count_messages
+-- The visible messages of people and models. (chat_id)
+SELECT count(*) FROM messages WHERE chat_id = ? AND hidden_by = 0 AND role IN ('user', 'assistant');
+
+-- name: read_setting
+SELECT value FROM settings WHERE name = ?;
+
+-- name: write_setting
+INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
 -- name: read_content
 SELECT body FROM contents WHERE chat_id = ? AND seq = ?;
 

@@ -1,0 +1,51 @@
+"""`antiphon events`: everything an instance publishes, as it happens."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from antiphon.cli.clean import clean_text
+from antiphon.cli.reach import open_remote
+from antiphon.cli.verb import Verb, data_option, json_option, print_json
+
+if TYPE_CHECKING:
+    from antiphon.wire.instance import Envelope
+
+
+@click.command("events", cls=Verb)
+@click.option("--topic", "topics", multiple=True, help="Only this topic (llm.token, message.append, …); repeatable.")
+@data_option
+@json_option
+def command(topics: tuple[str, ...], data: Path | None, as_json: bool) -> None:
+    """Show the events of the instance of the data directory until Ctrl-C. With --json: one envelope a line."""
+    try:
+        asyncio.run(_show(topics, data, as_json))
+    except KeyboardInterrupt:
+        return
+
+
+async def _show(topics: tuple[str, ...], data: Path | None, as_json: bool) -> None:
+    async with open_remote(data) as remote:
+        await remote.ping()  # whoever is not there is told at once
+        async with aclosing(remote.events(topics)) as events:
+            async for envelope in events:
+                if as_json:
+                    print_json(envelope)
+                else:
+                    click.echo(_line(envelope))
+
+
+def _line(envelope: Envelope) -> str:
+    import msgspec
+
+    at = f"{envelope.timestamp:%H:%M:%S.%f}"[:-3]
+    payload = envelope.payload if isinstance(envelope.payload, dict) else {}
+    shown = {name: value for name, value in payload.items() if name != "session_id"}
+    text = msgspec.json.encode(shown).decode()
+    session = f" {envelope.session_id[:8]}" if envelope.session_id else ""
+    return clean_text(f"{at} {envelope.topic:<18}{session} {text}")

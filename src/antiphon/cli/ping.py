@@ -1,0 +1,34 @@
+"""`antiphon ping`: whether an instance answers, and how fast."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from antiphon.cli.reach import open_remote
+from antiphon.cli.verb import Verb, data_option, json_option, print_json
+
+
+@click.command("ping", cls=Verb)
+@data_option
+@json_option
+def command(data: Path | None, as_json: bool) -> None:
+    """Ask the instance of the data directory for a sign of life. With --json: {instance_id, uptime, ms}."""
+    answer = asyncio.run(_ping(data))
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"{answer['instance_id']} answered in {answer['ms']:.2f} ms; it has run for {answer['uptime']}")
+
+
+async def _ping(data: Path | None) -> dict[str, Any]:
+    async with open_remote(data) as remote:
+        await remote.ping()  # connects
+        started = time.perf_counter()
+        answer = await remote.ping()
+        ms = (time.perf_counter() - started) * 1e3
+        return {"instance_id": answer.instance_id, "uptime": answer.uptime, "ms": round(ms, 3)}

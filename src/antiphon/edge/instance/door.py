@@ -1,0 +1,109 @@
+"""The instance protocol's door: opened while the data directory's lock is held, closed before it is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from antiphon.discovery import socket_dir
+from antiphon.edge.instance.calls import Calls
+from antiphon.edge.instance.publisher import Publisher
+from antiphon.edge.instance.sockets import InstanceSockets, fits_ipc, open_ipc_sockets, open_tcp_sockets
+from antiphon.errors import Invalid
+from antiphon.wire.instance import default_ports
+
+if TYPE_CHECKING:
+    from antiphon.app import Instance
+
+CALLS_AT_ONCE_MAX = 64
+"""So many calls are answered side by side; more wait in the socket's queue."""
+
+log = structlog.get_logger(__name__)
+
+
+class InstanceDoor:
+    """`pub_endpoint` and `rpc_endpoint` are where it is; `run` it as a task."""
+
+    def __init__(self, instance: Instance, sockets: InstanceSockets, *, project_id: str, owner_id: str) -> None:
+        self.project_id = project_id
+        self._sockets = sockets
+        self.pub_endpoint = sockets.pub_endpoint
+        self.rpc_endpoint = sockets.rpc_endpoint
+        self.publisher = Publisher(
+            service=instance.service,
+            drafts=instance.drafts,
+            sockets=sockets,
+            instance_id=instance.instance_id,
+            project_id=project_id,
+            owner_id=owner_id,
+            started_at=instance.started_at,
+        )
+        self.publisher.active_session_id = instance.active_session_id
+        self.calls = Calls(
+            instance, self.publisher, project_id=project_id, endpoints=(self.pub_endpoint, self.rpc_endpoint)
+        )
+
+    async def run(self) -> None:
+        """Publish and answer, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.publisher.run())
+            tasks.create_task(self._answer_forever(tasks))
+
+    async def _answer_forever(self, tasks: asyncio.TaskGroup) -> None:
+        places = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+        while True:
+            await places.acquire()
+            identity, message = await self._sockets.receive()
+            tasks.create_task(self._answer(identity, message)).add_done_callback(lambda _: places.release())
+
+    async def _answer(self, identity: bytes, message: bytes) -> None:
+        answer = await self.calls.answer(message)
+        if answer is not None:
+            await self._sockets.reply(identity, answer)
+
+    def close(self, reason: str) -> None:
+        """The last frame, delivered, and the sockets."""
+        self.publisher.say_goodbye(reason)
+        self.publisher.close()
+        self._sockets.close()
+
+
+@contextlib.asynccontextmanager
+async def open_instance_door(
+    instance: Instance, data: Path, *, reason: str = "stopped"
+) -> AsyncIterator[InstanceDoor]:
+    """The door of the instance on `data`, answering and publishing. Raises `Unavailable` where it cannot be opened,
+    `Invalid` for keyless TCP where there are several owners."""
+    project_dir = data.resolve().parent
+    door = InstanceDoor(
+        instance,
+        await _open_sockets(instance, data, project_dir),
+        project_id=str(project_dir),
+        owner_id=instance.owner_id,
+    )
+    task = asyncio.create_task(door.run())
+    try:
+        yield door
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and task.exception() is not None:
+            log.error("instance_door_failed", exc_info=task.exception())
+        await asyncio.to_thread(door.close, reason)
+
+
+async def _open_sockets(instance: Instance, data: Path, project_dir: Path) -> InstanceSockets:
+    if instance.options.bus_tcp:
+        if await instance.store.owner_count() > 1:
+            raise Invalid(
+                "--bus-tcp", "without keys it speaks to every user of this machine: not with several owners"
+            )
+        log.warning("bus_without_keys", note="every user of this machine can read and command the admin's chats")
+        return open_tcp_sockets(*default_ports(str(project_dir)))
+    folder = data.resolve() / "run"
+    return open_ipc_sockets(folder if fits_ipc(folder) else socket_dir(data))

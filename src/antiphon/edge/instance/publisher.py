@@ -1,0 +1,325 @@
+"""What an instance publishes: every append and every delta of the admin's chats, told in the protocol's topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from msgspec.structs import replace
+
+from antiphon.chats.drafts import LiveDrafts
+from antiphon.chats.service import Service
+from antiphon.core import facts as f
+from antiphon.core.draft import Draft
+from antiphon.core.model import Chat
+from antiphon.core.parts import Role
+from antiphon.edge.instance.sockets import InstanceSockets
+from antiphon.errors import AntiphonError
+from antiphon.observe import METRICS
+from antiphon.ports import Append
+from antiphon.wire import instance as i
+from antiphon.wire.gotime import Time, format_duration
+from antiphon.wire.instance_events import SessionTeller
+from antiphon.wire.log import content_seq
+
+HEARTBEAT_S = 5.0
+LIST_S = 1.0
+LISTED_MAX = 1_000
+"""A session.list carries so many sessions, the newest."""
+COUNTS_MAX = 10_000
+
+MOVES_UPDATED_AT = (f.ChatCreated, f.MessageAppended, f.TitleChanged, f.Archived, f.Unarchived)
+"""The facts at which a session's `updated_at` moves."""
+CHANGES_LIST = (*MOVES_UPDATED_AT, f.HistoryTruncated, f.ChatDeleted)
+
+log = structlog.get_logger(__name__)
+
+
+class Session:
+    """A chat that is being told: how far, and what waits for content that lies in the store."""
+
+    def __init__(self, chat_id: str) -> None:
+        self.chat_id = chat_id
+        self.teller = SessionTeller(chat_id)
+        self.draft_name = 0
+        self.draft: Draft | None = None
+        self.position = 0
+        self.waiting: deque[Append] = deque()
+        self.is_loading = False
+        self.heads: dict[str, bytes] = {}
+
+
+class Publisher:
+    """Publishes until closed; `run` it for heartbeats and lists. `about` gives (active session, session count)."""
+
+    def __init__(
+        self,
+        *,
+        service: Service,
+        drafts: LiveDrafts,
+        sockets: InstanceSockets,
+        instance_id: str,
+        project_id: str,
+        owner_id: str,
+        started_at: int,
+    ) -> None:
+        self._service = service
+        self._drafts = drafts
+        self._sockets = sockets
+        self._instance_id = instance_id
+        self._project_id = project_id
+        self._owner_id = owner_id
+        self._started_at = started_at
+        self.active_session_id = ""
+        self._sessions: dict[str, Session] = {}
+        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._session_count = 0
+        self._is_list_dirty = True
+        self._heads: dict[str, bytes] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: list[Callable[[], None]] = [service.observe(self._on_append), drafts.observe(self._on_delta)]
+
+    def close(self) -> None:
+        for end in self._ends:
+            end()
+        for task in self._tasks:
+            task.cancel()
+
+    # --- sessions
+
+    def _on_append(self, append: Append) -> None:
+        if append.chat.owner_id != self._owner_id:
+            return
+        if any(isinstance(entry.fact, CHANGES_LIST) for entry in append.entries):
+            self._is_list_dirty = True
+        session = self._sessions.get(append.chat_id)
+        if not self._sockets.is_heard:
+            # nobody would hear it; who comes later begins with what is told then
+            if session is not None and not session.waiting:
+                del self._sessions[append.chat_id]
+            self._count_again(append)
+            return
+        if session is None:
+            session = self._sessions[append.chat_id] = Session(append.chat_id)
+            if not any(entry.draft == entry.seq for entry in append.entries):
+                session.draft_name = append.chat.draft
+        session.waiting.append(append)
+        self._tell_waiting(session)
+
+    def _tell_waiting(self, session: Session) -> None:
+        """Tell what waits, in order, up to an append whose content has to be read first."""
+        while session.waiting and not session.is_loading:
+            append = session.waiting[0]
+            if any(_lacks_content(entry) for entry in append.entries):
+                session.is_loading = True
+                self._start(self._load(session))
+                return
+            session.waiting.popleft()
+            self._tell(session, append)
+
+    async def _load(self, session: Session) -> None:
+        """Messages that waited in the queue have their content where they were queued."""
+        append = session.waiting[0]
+        places = [content_seq(entry.seq, entry.fact) for entry in append.entries if _lacks_content(entry)]
+        try:
+            found = await self._service.store.read_contents(session.chat_id, places)
+        except AntiphonError:
+            METRICS.oddities.labels("untold_content").inc()
+            found = {}
+        entries = tuple(
+            replace(entry, content=found.get(content_seq(entry.seq, entry.fact), b"[]"))
+            if _lacks_content(entry)
+            else entry
+            for entry in append.entries
+        )
+        session.waiting[0] = replace(append, entries=entries)
+        session.is_loading = False
+        self._tell_waiting(session)
+
+    def _tell(self, session: Session, append: Append) -> None:
+        for entry in append.entries:
+            fact = entry.fact
+            if entry.draft == entry.seq:
+                upto = fact.closes.upto if isinstance(fact, f.MessageAppended) and fact.closes else None
+                self._tell_draft(session, upto)
+                session.draft, session.draft_name, session.position = None, entry.draft, 0
+            for topic, payload in session.teller.tell_fact(entry):
+                self._publish_of(session, topic, payload)
+        self._count_again(append)
+        self._tell_session(append)
+        if append.chat.is_deleted or (append.chat.is_idle and not session.waiting):
+            self._sessions.pop(session.chat_id, None)
+        else:
+            self._on_delta(session.chat_id)
+
+    def _on_delta(self, chat_id: str) -> None:
+        session = self._sessions.get(chat_id) or self._join(chat_id)
+        if session is None or session.waiting:
+            return
+        draft = self._drafts.get(chat_id)
+        if draft is None or draft.name != session.draft_name:
+            return  # its fact is told first
+        session.draft = draft
+        self._tell_draft(session, None)
+
+    def _join(self, chat_id: str) -> Session | None:
+        """Somebody listens now to a turn whose beginning nobody heard: tell it from here on."""
+        chat, draft = self._service.chat_nowait(chat_id), self._drafts.get(chat_id)
+        is_told = self._sockets.is_heard and chat is not None and chat.owner_id == self._owner_id
+        if not is_told or chat is None or draft is None or draft.name != chat.draft:
+            return None
+        session = self._sessions[chat_id] = Session(chat_id)
+        session.draft_name, session.position = draft.name, draft.position
+        return session
+
+    def _tell_draft(self, session: Session, upto: int | None) -> None:
+        if session.draft is None or session.draft.name != session.draft_name:
+            return
+        for delta in session.draft.read(session.position, upto):
+            for topic, payload in session.teller.tell_delta(delta):
+                self._publish_of(session, topic, payload)
+            session.position = delta.to
+
+    # --- what a session is
+
+    def _count_again(self, append: Append) -> None:
+        """Keep the count of messages right, where it is known."""
+        chat_id = append.chat_id
+        for entry in append.entries:
+            fact = entry.fact
+            if isinstance(fact, f.ChatCreated):
+                self._counts[chat_id] = 0
+            elif isinstance(fact, f.HistoryTruncated | f.ChatDeleted):
+                self._counts.pop(chat_id, None)
+            elif isinstance(fact, f.MessageAppended) and fact.role is not Role.TOOL and chat_id in self._counts:
+                self._counts[chat_id] += 1
+        while len(self._counts) > COUNTS_MAX:
+            self._counts.popitem(last=False)
+
+    def _tell_session(self, append: Append) -> None:
+        chat, facts = append.chat, [entry.fact for entry in append.entries]
+        if chat.is_deleted:
+            self._publish_session(i.TOPIC_SESSION_DELETED, append.chat_id, chat, 0)
+        elif any(isinstance(fact, CHANGES_LIST) for fact in facts):
+            count = self._counts.get(append.chat_id)
+            if count is not None:
+                self._publish_session(i.TOPIC_SESSION_UPDATE, append.chat_id, chat, count)
+            else:
+                self._start(self._count_and_tell(append.chat_id, chat))
+
+    async def _count_and_tell(self, chat_id: str, chat: Chat) -> None:
+        payload = await self.payload_of(chat_id, chat)
+        self.publish(i.TOPIC_SESSION_UPDATE, payload, session_id=chat_id)
+
+    def _publish_session(self, topic: str, chat_id: str, chat: Chat, count: int) -> None:
+        self.publish(topic, _payload(chat_id, chat, count), session_id=chat_id)
+
+    async def payload_of(self, chat_id: str, chat: Chat) -> i.SessionPayload:
+        """The session in brief. Counting is done once, then kept up with."""
+        count = self._counts.get(chat_id)
+        if count is None:
+            count = await self._service.store.count_messages(chat_id)
+            latest = self._service.chat_nowait(chat_id)
+            if latest is not None and latest.seq == chat.seq:
+                self._counts[chat_id] = count
+        return _payload(chat_id, chat, count)
+
+    async def sessions(self) -> tuple[i.SessionPayload, ...]:
+        """The admin's sessions without archived ones, newest first."""
+        listed = await self._service.store.list_chats(
+            self._owner_id, archived=False, label=None, title="", limit=LISTED_MAX, after=None
+        )
+        self._session_count = len(listed)
+        return tuple([await self.payload_of(item.chat_id, item.chat) for item in listed])
+
+    @property
+    def session_count(self) -> int:
+        """How many there were when they were last listed."""
+        return self._session_count
+
+    # --- frames
+
+    def publish(self, topic: str, payload: Any, *, session_id: str = "") -> None:
+        head = i.frame_head(topic, self._instance_id, self._project_id, session_id) if session_id else None
+        if head is None:
+            head = self._heads.get(topic)
+            if head is None:
+                head = self._heads[topic] = i.frame_head(topic, self._instance_id, self._project_id)
+        self._send(head, payload)
+
+    def _publish_of(self, session: Session, topic: str, payload: Any) -> None:
+        head = session.heads.get(topic)
+        if head is None:
+            head = i.frame_head(topic, self._instance_id, self._project_id, session.chat_id)
+            session.heads[topic] = head
+        self._send(head, payload)
+
+    def _send(self, head: bytes, payload: Any) -> None:
+        METRICS.frames.inc()
+        self._sockets.publish_nowait(i.encode_frame(head, self._service.store.clock.now_us(), payload))
+
+    # --- by time
+
+    async def run(self) -> None:
+        """Heartbeats, and the list when it has changed, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._beat_forever())
+            tasks.create_task(self._list_forever())
+            tasks.create_task(self._sockets.watch_subscriptions())
+
+    async def _beat_forever(self) -> None:
+        while True:
+            self.beat()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    def beat(self) -> None:
+        payload = i.HeartbeatPayload(
+            instance_id=self._instance_id,
+            active_session_id=self.active_session_id,
+            session_count=self._session_count,
+            uptime=self.uptime(),
+            started_at=Time.from_us(self._started_at),
+        )
+        self.publish(i.TOPIC_INSTANCE_HEARTBEAT, payload)
+
+    def uptime(self) -> str:
+        return format_duration((self._service.store.clock.now_us() - self._started_at) // 1_000_000)
+
+    async def _list_forever(self) -> None:
+        while True:
+            if self._is_list_dirty:
+                self._is_list_dirty = False
+                try:
+                    sessions = await self.sessions()
+                    self.publish(i.TOPIC_SESSION_LIST, i.SessionListPayload(sessions=sessions))
+                except AntiphonError as error:
+                    self._is_list_dirty = True
+                    log.warning("sessions_not_listed", error=str(error))
+            await asyncio.sleep(LIST_S)
+
+    def say_goodbye(self, reason: str) -> None:
+        self.publish(i.TOPIC_INSTANCE_SHUTDOWN, i.ShutdownPayload(instance_id=self._instance_id, reason=reason))
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            METRICS.oddities.labels("publisher_task").inc()
+            log.warning("publisher_task_failed", error=str(error))
+
+
+def _lacks_content(entry: f.Entry) -> bool:
+    return entry.content is None and isinstance(entry.fact, f.MessageAppended)
+
+
+def _payload(chat_id: str, chat: Chat, count: int) -> i.SessionPayload:
+    return i.SessionPayload(
+        id=chat_id, title=chat.title, updated_at=Time.from_us(chat.updated_at), message_count=count
+    )

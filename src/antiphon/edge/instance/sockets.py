@@ -1,0 +1,155 @@
+"""The two ZeroMQ sockets of an instance, and nothing else knows ZeroMQ here: XPUB for events, ROUTER for calls.
+
+XPUB is sent to without waiting, in the loop's thread: what a subscriber's queue does not hold is dropped for it (a
+follower sees the gap and asks). What comes in on XPUB are subscriptions, which libzmq stores: they are counted, and
+past SUBSCRIPTIONS_MAX the socket is closed and bound anew (honest peers subscribe again by themselves).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import structlog
+import zmq
+import zmq.asyncio
+
+from antiphon.errors import Unavailable
+from antiphon.observe import METRICS
+
+CALL_BYTES_MAX = 9 * 1024 * 1024
+SUBSCRIPTION_BYTES_MAX = 4 * 1024
+QUEUED_FRAMES_MAX = 20_000
+"""So many frames wait for one subscriber, then its newer ones are dropped."""
+QUEUED_ANSWERS_MAX = 1_000
+SUBSCRIPTIONS_MAX = 50_000
+LOOK_S = 0.05
+"""How often subscriptions are looked at."""
+LINGER_MS = 1_000
+IPC_PATH_MAX = 107
+PAIRS_TRIED = 100
+
+log = structlog.get_logger(__name__)
+
+
+class InstanceSockets:
+    """Bound when made; `close` delivers what was published. `pub_endpoint` and `rpc_endpoint` are where it is."""
+
+    def __init__(self, pub: str, rpc: str) -> None:
+        """Raises `Unavailable` where an endpoint cannot be bound."""
+        self._context = zmq.asyncio.Context()
+        try:
+            self._pub = self._bind_pub(pub)
+            self._rpc = self._context.socket(zmq.ROUTER)
+            self._rpc.setsockopt(zmq.MAXMSGSIZE, CALL_BYTES_MAX)
+            self._rpc.setsockopt(zmq.SNDHWM, QUEUED_ANSWERS_MAX)
+            self._rpc.setsockopt(zmq.LINGER, LINGER_MS)
+            _bind(self._rpc, rpc)
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+        self.pub_endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.rpc_endpoint = self._rpc.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.subscriptions = 0
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody subscribes to anything, as of the last look."""
+        return self.subscriptions > 0
+
+    def publish_nowait(self, frame: bytes) -> None:
+        try:
+            self._pub.send(frame, zmq.DONTWAIT)
+        except zmq.Again:
+            METRICS.oddities.labels("frame_dropped").inc()
+
+    async def watch_subscriptions(self) -> None:
+        """Count who subscribes, until cancelled."""
+        while True:
+            self._look()
+            await asyncio.sleep(LOOK_S)
+
+    def _look(self) -> None:
+        while True:
+            try:
+                message = self._pub.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                break
+            assert isinstance(message, bytes)
+            if message[:1] == b"\1":
+                self.subscriptions += 1
+            elif message[:1] == b"\0":
+                self.subscriptions = max(self.subscriptions - 1, 0)
+            else:
+                METRICS.oddities.labels("subscription_garbage").inc()
+        if self.subscriptions > SUBSCRIPTIONS_MAX:
+            METRICS.oddities.labels("subscriptions_dropped").inc()
+            log.warning("subscriptions_dropped", count=self.subscriptions)
+            self._pub.close(linger=0)
+            self._pub = self._bind_pub(self.pub_endpoint)
+            self.subscriptions = 0
+
+    async def receive(self) -> tuple[bytes, bytes]:
+        """The next call: who calls, and the message. What is none is counted and passed over."""
+        while True:
+            identity, *frames = await self._rpc.recv_multipart()
+            if len(frames) == 2 and not frames[0]:
+                return identity, frames[1]
+            if len(frames) == 1:
+                return identity, frames[0]
+            METRICS.oddities.labels("call_garbage").inc()
+
+    async def reply(self, identity: bytes, answer: bytes) -> None:
+        """Answer a call; a peer that is gone or reads nothing loses its answer."""
+        with contextlib.suppress(zmq.ZMQError):
+            await self._rpc.send_multipart([identity, b"", answer])
+
+    def close(self) -> None:
+        """Close both; what was published and answered is delivered within LINGER_MS."""
+        self._pub.close(linger=LINGER_MS)
+        self._rpc.close(linger=LINGER_MS)
+        self._context.term()
+
+    def _bind_pub(self, endpoint: str) -> zmq.Socket[bytes]:
+        plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context.shadow(self._context.underlying)
+        pub = plain.socket(zmq.XPUB)
+        pub.setsockopt(zmq.SNDHWM, QUEUED_FRAMES_MAX)
+        pub.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX)
+        pub.setsockopt(zmq.LINGER, LINGER_MS)
+        try:
+            _bind(pub, endpoint)
+        except BaseException:
+            pub.close(linger=0)
+            raise
+        return pub
+
+
+def _bind(socket: zmq.Socket[bytes] | zmq.asyncio.Socket, endpoint: str) -> None:
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise Unavailable(f"{endpoint} cannot be bound ({error.strerror})") from error
+
+
+def open_ipc_sockets(folder: Path) -> InstanceSockets:
+    """Sockets in `folder`, which is made for its owner only."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    return InstanceSockets(f"ipc://{folder / 'pub.sock'}", f"ipc://{folder / 'rpc.sock'}")
+
+
+def fits_ipc(folder: Path) -> bool:
+    """Whether a socket in `folder` has a path that is short enough."""
+    return len(str(folder / "pub.sock").encode()) <= IPC_PATH_MAX
+
+
+def open_tcp_sockets(pub_port: int, rpc_port: int) -> InstanceSockets:
+    """Sockets on loopback, at these ports or, where the pair is taken, at the next free one."""
+    for pair in range(PAIRS_TRIED):
+        try:
+            first, second = pub_port + 2 * pair, rpc_port + 2 * pair
+            return InstanceSockets(f"tcp://127.0.0.1:{first}", f"tcp://127.0.0.1:{second}")
+        except Unavailable as error:
+            failure = error
+    raise failure

@@ -1,0 +1,168 @@
+"""Facts and deltas as the instance protocol tells them: `llm.*`, `tool.*` and `message.append` of one session.
+
+Pure: a `SessionTeller` is given every fact and every delta of one chat in order and says which events follow. Each
+`llm.start` gets one `llm.end`, each `tool.start` one `tool.end`.
+"""
+
+from __future__ import annotations
+
+from antiphon.core import facts as f
+from antiphon.core.events import Delta
+from antiphon.core.model import Needs
+from antiphon.core.parts import NO_USAGE, CallStarted, Part, Role, Text, ToolCall, ToolResult, Usage
+from antiphon.core.values import Value
+from antiphon.wire import instance as i
+from antiphon.wire.codec import decode_content, encode
+
+Told = tuple[str, Value]
+"""A topic and its payload."""
+
+ENDS_CALL = (f.AttemptLost, f.AttemptReleased, f.RetryScheduled, f.TurnEnded, f.ChatDeleted)
+
+
+class SessionTeller:
+    """What has begun and not ended in one session, so that every beginning gets its end."""
+
+    def __init__(self, session_id: str) -> None:
+        self._session_id = session_id
+        self._is_calling = False
+        self._told_usage = NO_USAGE
+        self._started: dict[str, str] = {}
+        self._waiting: dict[str, ToolCall] = {}
+
+    # --- deltas
+
+    def tell_delta(self, delta: Delta) -> list[Told]:
+        part = delta.part
+        if isinstance(part, CallStarted):
+            return [*self._end_call(NO_USAGE, None), *self._start_call(delta)]
+        is_text = isinstance(part, Text)
+        payload = i.LLMTokenPayload(
+            session_id=self._session_id,
+            token=part.text if isinstance(part, Text) else "",
+            part=None if is_text else part,
+            part_index=delta.part_index,
+            draft=delta.draft,
+            from_=delta.from_,
+            to=delta.to,
+        )
+        return [(i.TOPIC_LLM_TOKEN, payload)]
+
+    def _start_call(self, delta: Delta) -> list[Told]:
+        self._is_calling = True
+        payload = i.LLMStartPayload(session_id=self._session_id, draft=delta.draft, from_=delta.from_, to=delta.to)
+        return [(i.TOPIC_LLM_START, payload)]
+
+    def _end_call(self, usage: Usage, seq: int | None) -> list[Told]:
+        if not self._is_calling:
+            return []
+        self._is_calling = False
+        payload = i.LLMEndPayload(
+            session_id=self._session_id,
+            tokens_in=usage.input_tokens or 0,
+            tokens_out=usage.output_tokens or 0,
+            seq=seq,
+        )
+        return [(i.TOPIC_LLM_END, payload)]
+
+    # --- facts
+
+    def tell_fact(self, entry: f.Entry) -> list[Told]:
+        fact, seq = entry.fact, entry.seq
+        told: list[Told] = []
+        if isinstance(fact, f.MessageAppended):
+            told += self._tell_message(entry, fact)
+        elif isinstance(fact, f.ActionResolved):
+            told += self._tell_resolved(fact, seq)
+        elif isinstance(fact, ENDS_CALL):
+            told += self._end_call(self._used(fact), seq)
+        if isinstance(fact, f.TurnEnded | f.ChatDeleted):
+            self._told_usage = NO_USAGE
+        return told
+
+    def _used(self, fact: f.Fact) -> Usage:
+        """What the call that this fact ends had used, as far as the fact says it."""
+        if isinstance(fact, f.RetryScheduled | f.AttemptReleased):
+            self._told_usage = self._told_usage + fact.usage
+            return fact.usage
+        if isinstance(fact, f.TurnEnded):
+            return _difference(fact.usage, self._told_usage)
+        return NO_USAGE
+
+    def _tell_message(self, entry: f.Entry, fact: f.MessageAppended) -> list[Told]:
+        parts = decode_content(entry.content or b"[]")
+        if fact.role is Role.TOOL:
+            return [
+                told for part in parts if isinstance(part, ToolResult) for told in self._end_tool(part, entry.seq)
+            ]
+        told: list[Told] = []
+        if fact.role is Role.ASSISTANT:
+            self._told_usage = self._told_usage + fact.usage
+            told += self._end_call(fact.usage, entry.seq)
+        payload = i.MessageAppendPayload(
+            session_id=self._session_id,
+            message_id=str(entry.seq),
+            role=fact.role.value,
+            content=text_content(parts),
+            seq=entry.seq,
+            draft=fact.closes.draft if fact.closes else None,
+            to=fact.closes.upto if fact.closes else None,
+        )
+        told.append((i.TOPIC_MESSAGE_APPEND, payload))
+        calls = {part.tool_call_id: part for part in parts if isinstance(part, ToolCall)}
+        for opened in fact.calls:
+            call = calls.get(opened.tool_call_id)
+            if call is not None and opened.needs is Needs.SERVER:
+                told += self._start_tool(call, entry.seq)
+            elif call is not None:
+                self._waiting[call.tool_call_id] = call
+        return told
+
+    def _tell_resolved(self, fact: f.ActionResolved, seq: int) -> list[Told]:
+        call = self._waiting.get(fact.tool_call_id)
+        return self._start_tool(call, seq) if call is not None and fact.outcome == "approved" else []
+
+    def _start_tool(self, call: ToolCall, seq: int) -> list[Told]:
+        self._waiting.pop(call.tool_call_id, None)
+        self._started[call.tool_call_id] = call.tool_name
+        payload = i.ToolStartPayload(
+            session_id=self._session_id,
+            tool_name=call.tool_name,
+            call_id=call.tool_call_id,
+            params=encode(call.args).decode(),
+            seq=seq,
+        )
+        return [(i.TOPIC_TOOL_START, payload)]
+
+    def _end_tool(self, part: ToolResult, seq: int) -> list[Told]:
+        waiting = self._waiting.get(part.tool_call_id)
+        told = self._start_tool(waiting, seq) if waiting is not None else []
+        self._started.pop(part.tool_call_id, None)
+        payload = i.ToolEndPayload(
+            session_id=self._session_id,
+            tool_name=part.tool_name,
+            call_id=part.tool_call_id,
+            is_error=bool(part.is_error),
+            result=summary_of(part.result),
+            seq=seq,
+        )
+        return [*told, (i.TOPIC_TOOL_END, payload)]
+
+
+def _difference(whole: Usage, told: Usage) -> Usage:
+    return Usage(
+        input_tokens=max((whole.input_tokens or 0) - (told.input_tokens or 0), 0),
+        output_tokens=max((whole.output_tokens or 0) - (told.output_tokens or 0), 0),
+    )
+
+
+def text_content(parts: tuple[Part, ...]) -> str:
+    """A message as text: its text parts, joined by newlines."""
+    return "\n".join(part.text for part in parts if isinstance(part, Text))
+
+
+def summary_of(result: object) -> str:
+    """A tool's result in at most TOOL_RESULT_CHARACTERS_MAX characters."""
+    text = result if isinstance(result, str) else encode(result).decode()
+    limit = i.TOOL_RESULT_CHARACTERS_MAX
+    return text if len(text) <= limit else text[: limit - 1] + "…"

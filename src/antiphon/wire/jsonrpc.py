@@ -1,0 +1,146 @@
+"""JSON-RPC 2.0 as the instance protocol speaks it: requests, batches and notifications in, answers out.
+
+`parse` never raises: what is no request becomes a refusal to be answered. An `id` is echoed as it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.core.values import Value
+from antiphon.errors import AntiphonError, PeerError
+from antiphon.wire import codec
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+REFUSED = -32000
+"""Refused or failed; `data` says more: {code, …} as HTTP's errors have it."""
+
+BATCH_MAX = 100
+"""So many requests at most in one batch."""
+
+NULL = msgspec.Raw(b"null")
+
+
+class Request(Value):
+    """One call. `id` is None for a notification, which is never answered."""
+
+    method: str
+    params: Any = None
+    id: msgspec.Raw | None = None
+
+
+class Refusal(Value):
+    """What is to be answered instead of a result."""
+
+    code: int
+    message: str
+    data: Any = None
+    id: msgspec.Raw = NULL
+
+
+class Parsed(Value):
+    """The requests of one message, and whether they came as a batch (and are answered as one)."""
+
+    items: tuple[Request | Refusal, ...]
+    is_batch: bool = False
+
+
+def parse(data: bytes) -> Parsed:
+    """The requests in a message: one, or those of a batch."""
+    try:
+        raw = codec.decode(data, Any)
+    except PeerError:
+        return Parsed(items=(Refusal(code=PARSE_ERROR, message="this is not JSON"),))
+    if not isinstance(raw, list):
+        return Parsed(items=(_request_of(raw),))
+    if not raw:
+        return Parsed(items=(_invalid("an empty batch"),))
+    if len(raw) > BATCH_MAX:
+        return Parsed(items=(_invalid(f"a batch of more than {BATCH_MAX} requests"),))
+    return Parsed(items=tuple(_request_of(item) for item in raw), is_batch=True)
+
+
+def _request_of(raw: Any) -> Request | Refusal:
+    if not isinstance(raw, dict):
+        return _invalid("a request is an object")
+    given = raw.get("id")
+    if isinstance(given, bool) or not isinstance(given, str | int | float | None):
+        return _invalid("an id is a string, a number or null")
+    echoed = msgspec.Raw(msgspec.json.encode(given))
+    if raw.get("jsonrpc") != "2.0":
+        return _invalid('jsonrpc must be "2.0"', echoed)
+    method = raw.get("method")
+    if not isinstance(method, str):
+        return _invalid("method must be a string", echoed)
+    params = raw.get("params")
+    if "params" in raw and not isinstance(params, dict | list):
+        return _invalid("params must be an object or an array", echoed)
+    return Request(method=method, params=params, id=echoed if "id" in raw else None)
+
+
+def _invalid(message: str, echoed: msgspec.Raw = NULL) -> Refusal:
+    return Refusal(code=INVALID_REQUEST, message=f"invalid request: {message}", id=echoed)
+
+
+def refusal_of(error: AntiphonError, echoed: msgspec.Raw) -> Refusal:
+    """An error of ours as the answer's `error`."""
+    return Refusal(code=REFUSED, message=str(error), data={"code": error.code, **error.fields()}, id=echoed)
+
+
+def encode_result(echoed: msgspec.Raw, result: Any) -> bytes:
+    """`result` is a value or ready-made JSON (`msgspec.Raw`)."""
+    return b'{"jsonrpc":"2.0","result":%b,"id":%b}' % (codec.encode(result), bytes(echoed))
+
+
+def encode_refusal(refusal: Refusal) -> bytes:
+    error: dict[str, Any] = {"code": refusal.code, "message": refusal.message}
+    if refusal.data is not None:
+        error["data"] = refusal.data
+    return b'{"jsonrpc":"2.0","error":%b,"id":%b}' % (codec.encode(error), bytes(refusal.id))
+
+
+def encode_request(method: str, params: Any, call_id: int | str | None) -> bytes:
+    """A call, or a notification where `call_id` is None."""
+    request = {"jsonrpc": "2.0", "method": method, "params": params}
+    if call_id is not None:
+        request["id"] = call_id
+    return codec.encode(request)
+
+
+def join_batch(answers: Sequence[bytes]) -> bytes:
+    return b"[" + b",".join(answers) + b"]"
+
+
+class Answer(Value):
+    """An answer as a client reads it: a result, or an error with its code."""
+
+    id: Any
+    result: msgspec.Raw = NULL
+    error_code: int = 0
+    error_message: str = ""
+    error_data: dict[str, Any] = {}
+
+
+def decode_answer(data: bytes) -> Answer:
+    """Raises `PeerError` for what is no answer."""
+    try:
+        raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        echoed = msgspec.json.decode(raw["id"])
+        if "error" not in raw:
+            return Answer(id=echoed, result=raw["result"])
+        error = msgspec.json.decode(raw["error"], type=dict[str, Any])
+        more = error.get("data")
+        return Answer(
+            id=echoed,
+            error_code=int(error["code"]),
+            error_message=str(error.get("message", "")),
+            error_data=more if isinstance(more, dict) else {},
+        )
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as failure:
+        raise PeerError(f"not a JSON-RPC answer: {failure}") from failure

@@ -1,0 +1,178 @@
+"""Followers over a lossy socket: what they show is what the log says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.app import Instance
+from antiphon.client.zmq import RemoteInstance
+from antiphon.core.model import Status
+from antiphon.core.view import View
+from antiphon.edge.instance.door import InstanceDoor
+from antiphon.errors import NotFound, Unavailable
+from antiphon.wire.stream import message_json
+
+from .doors import DEADLINE_S, open_doors
+
+pytestmark = pytest.mark.anyio
+
+
+def remote_of(door: InstanceDoor) -> RemoteInstance:
+    return RemoteInstance(door.pub_endpoint, door.rpc_endpoint)
+
+
+async def rested(instance: Instance, chat_id: str, answers: int) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            chat = await instance.chats.get(chat_id)
+            page = await instance.chats.messages(chat_id, limit=1000)
+            done = sum(message_json(chat_id, entry)["role"] == "assistant" for entry in page.messages)
+            if chat.status is Status.WAITING and done >= answers:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def shown_when_complete(remote: RemoteInstance, session_id: str, seq: int) -> View:
+    async with asyncio.timeout(DEADLINE_S), aclosing(remote.follow(session_id)) as views:
+        async for view in views:
+            if view.seq >= seq:
+                return view
+    raise AssertionError("a follower goes on")
+
+
+async def test_joins_at_random_instants_all_come_to_what_the_log_says(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (_, door), remote_of(door) as remote:
+        session_id = (await remote.create_session()).id
+        rnd = random.Random(3)
+
+        async def join() -> list[str]:
+            await asyncio.sleep(rnd.uniform(0, 1.5))
+            async with remote_of(door) as own, aclosing(own.follow(session_id)) as views:
+                async for view in views:
+                    texts = [part["text"] for m in view.messages for part in m["content"] if m["role"] == "assistant"]
+                    if len(texts) == 3 and view.status == "waiting":
+                        return texts
+            raise AssertionError("a follower goes on")
+
+        joins = [asyncio.create_task(join()) for _ in range(40)]
+        for n in range(3):
+            await remote.send(session_id, f"/tokens {100 + n}\n/rate 300")
+        async with asyncio.timeout(60):
+            shown = await asyncio.gather(*joins)
+        expected = ["".join(f"w{i} " for i in range(1, 101 + n)) for n in range(3)]
+        assert shown == [expected] * 40
+
+
+async def test_dropped_frames_are_made_good(tmp_path: Path) -> None:
+    """Half of all frames are lost on the way; every view is a step of what the log says."""
+    rnd = random.Random(7)
+    async with open_doors(tmp_path / "data") as (_, door), remote_of(door) as remote:
+        real = door._sockets.publish_nowait
+
+        def lossy(frame: bytes) -> None:
+            if rnd.random() < 0.5:
+                real(frame)
+
+        door._sockets.publish_nowait = lossy  # type: ignore[method-assign]
+        session_id = (await remote.create_session()).id
+        previews: list[str] = []
+
+        async def follow() -> View:
+            async with aclosing(remote.follow(session_id)) as views:
+                async for view in views:
+                    previews.append(view.draft.text())
+                    if view.status == "waiting" and view.seq > 3:
+                        return view
+            raise AssertionError("a follower goes on")
+
+        following = asyncio.create_task(follow())
+        await remote.send(session_id, "/tokens 300\n/rate 300")
+        async with asyncio.timeout(60):
+            view = await following
+        whole = "".join(f"w{i} " for i in range(1, 301))
+        assert view.messages[-1]["content"] == [{"type": "text", "text": whole}]
+        assert all(whole.startswith(preview) for preview in previews)
+        assert len(set(previews)) > 5
+
+
+async def test_a_follower_outlives_the_publisher(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with open_doors(data) as (_, door), remote_of(door) as remote:
+        session_id = (await remote.create_session("/say one")).id
+        endpoints = door.pub_endpoint, door.rpc_endpoint
+    async with RemoteInstance(*endpoints, timeout_s=60) as remote:
+        seen: list[int] = []
+
+        async def follow() -> None:
+            async with aclosing(remote.follow(session_id)) as views:
+                async for view in views:
+                    seen.append(sum(m["role"] == "assistant" for m in view.messages))
+
+        following: asyncio.Task[None] | None = None
+        for lives in range(2, 6):
+            async with open_doors(data) as (instance, _):
+                following = following or asyncio.create_task(follow())
+                await instance.chats.send(session_id, f"/say {lives}")
+                await rested(instance, session_id, lives)
+                async with asyncio.timeout(DEADLINE_S):
+                    while not seen or seen[-1] < lives:
+                        assert not following.done(), following
+                        await asyncio.sleep(0.01)
+        assert following is not None
+        following.cancel()
+        await asyncio.wait({following})
+        assert seen == sorted(seen), "what was shown is never taken back"
+
+
+async def test_typed_methods_and_errors(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (instance, door), remote_of(door) as remote:
+        assert (await remote.ping()).instance_id == instance.instance_id
+        session = await remote.create_session("/say hi", title="T")
+        await rested(instance, session.id, 1)
+        assert [m.content for m in await remote.messages(session.id)] == ["/say hi", "hi"]
+        assert (await remote.session(session.id)).message_count == 2
+        await remote.activate(session.id)
+        assert (await remote.state_sync()).active_session_id == session.id
+        assert [item.id for item in await remote.sessions()] == [session.id]
+        sent = await remote.command(session.id, "send_message", content="/say x", client_message_id="c1")
+        again = await remote.command(session.id, "send_message", content="/say x", client_message_id="c1")
+        assert sent == again
+        with pytest.raises(NotFound):
+            await remote.session("missing")
+        with pytest.raises(NotFound):
+            await remote.state_sync("/somewhere/else")
+
+
+async def test_a_call_that_nobody_answers_has_a_deadline() -> None:
+    async with RemoteInstance("ipc:///nowhere/pub", "ipc:///nowhere/rpc", timeout_s=0.05) as remote:
+        with pytest.raises(Unavailable):
+            await remote.ping()
+
+
+async def test_events_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (_, door), remote_of(door) as remote:
+        got: list[Any] = []
+
+        async def read() -> None:
+            async with aclosing(remote.events()) as events:
+                async for envelope in events:
+                    got.append(envelope)
+
+        reading = asyncio.create_task(read())
+        async with asyncio.timeout(DEADLINE_S):
+            while not door._sockets.is_heard:
+                await asyncio.sleep(0.005)
+            for garbage in (b"no zero byte", b"topic\0{", b"a\0" + b'{"topic":"b"}', b"\xff\0\xff"):
+                door._sockets.publish_nowait(garbage)
+            door.publisher.beat()
+            while not got or remote.skipped_frames < 4:
+                await asyncio.sleep(0.005)
+        reading.cancel()
+        await asyncio.wait({reading})
+        assert remote.skipped_frames == 4
