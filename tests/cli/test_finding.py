@@ -82,7 +82,7 @@ def test_another_instance_at_its_address_counts_as_none(tmp_path: Path, server: 
 
 
 def test_a_copy_of_its_directory_is_not_where_it_runs(tmp_path: Path, server: ServerProcess) -> None:
-    shutil.copytree(server.data, tmp_path / ".antiphon")
+    shutil.copytree(server.data, tmp_path / ".antiphon", ignore=shutil.ignore_patterns("run"))
     done = run_in(tmp_path, "send", "last", "to the copy")
     assert done.code == 3
     assert "does not answer" in done.err

@@ -121,7 +121,8 @@ def test_the_instance_file_is_there_while_it_is_ready_and_only_for_its_owner(tmp
             assert stat.S_IMODE((data / name).stat().st_mode) == 0o600
         whole = json.loads((data / "instance.json").read_text())
         assert {"version", "started_at", "pub_endpoint", "rpc_endpoint", "http_url"} <= whole.keys()
-        assert whole["pub_endpoint"] is whole["rpc_endpoint"] is None
+        assert whole["pub_endpoint"].endswith("pub.sock")
+        assert whole["rpc_endpoint"].endswith("rpc.sock")
         assert running.stop() == 0
         assert not (data / "instance.json").exists()
         assert not [path.name for path in data.iterdir() if path.name.startswith(".instance")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -235,15 +236,14 @@ async def test_the_last_frame_is_delivered(tmp_path: Path) -> None:
 async def test_a_path_too_long_for_a_socket_has_its_sockets_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     data = tmp_path / ("x" * 100) / ("y" * 50)
-    async with open_doors(data) as (_, door), Peer(door) as peer:
-        assert str(runtime / "antiphon") in door.pub_endpoint
-        assert (await peer.ask("instance.ping"))["status"] == "ok"
-        folder = Path(door.pub_endpoint.removeprefix("ipc://")).parent
-        assert folder.stat().st_mode & 0o777 == 0o700
+    with tempfile.TemporaryDirectory(prefix="run") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        async with open_doors(data) as (_, door), Peer(door) as peer:
+            assert f"{runtime}/antiphon" in door.pub_endpoint
+            assert (await peer.ask("instance.ping"))["status"] == "ok"
+            folder = Path(door.pub_endpoint.removeprefix("ipc://")).parent
+            assert folder.stat().st_mode & 0o777 == 0o700
 
 
 async def test_over_tcp_it_has_the_projects_ports_or_the_next_free_ones(tmp_path: Path) -> None:

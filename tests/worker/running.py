@@ -135,7 +135,8 @@ class Talk:
     async def wait_ended(self) -> Chat:
         """No turn is in progress, and no task of the worker's is left of it."""
         chat = await self.wait(lambda chat: chat.is_idle and chat.seq > 1)
-        await until(lambda: not self.instance.worker.runs(self.chat_id, chat.attempt or -1))
+        running = self.instance.worker._attempts
+        await until(lambda: all(attempt.chat_id != self.chat_id for attempt in running.values()))
         return chat
 
     async def wait_status(self, status: Status) -> Chat:

@@ -39,7 +39,7 @@ async def add(a: int, b: int) -> int:
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once, where the server does not say otherwise."""
-    monkeypatch.setattr("antiphon.app.Limits", lambda: Limits(backoff_s=0.0))
+    monkeypatch.setattr("antiphon.app.Limits", lambda **given: Limits(backoff_s=0.0, **given))
 
 
 @asynccontextmanager

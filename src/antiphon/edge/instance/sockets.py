@@ -130,6 +130,8 @@ def _bind(socket: zmq.Socket[bytes] | zmq.asyncio.Socket, endpoint: str) -> None
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         raise Unavailable(f"{endpoint} cannot be bound ({error.strerror})") from error
+    if endpoint.startswith("ipc://"):
+        Path(endpoint.removeprefix("ipc://")).chmod(0o600)
 
 
 def open_ipc_sockets(folder: Path) -> InstanceSockets:
