@@ -275,6 +275,34 @@ MUTANTS = (
         "return last is not None",
         WATCH,
     ),
+    Mutant(
+        "fetched facts are put before newer ones that have pushed out those between",
+        "chats/reader.py",
+        "            if self.facts and self.facts[0].seq != start:\n                return False",
+        "            if False:\n                return False",
+        ("tests/chats/test_watch.py",),
+    ),
+    Mutant(
+        "what an edit removed is told again with its content",
+        "chats/reader.py",
+        "                self._forget_before()\n",
+        "                pass\n",
+        ("tests/chats/test_watch.py",),
+    ),
+    Mutant(
+        "a poll that fails for one chat forgets it",
+        "chats/watch.py",
+        "                failure = error  # it is looked at again with the next poll; the others must not wait for it\n",
+        "                failure = error\n                del self._unseen[chat_id]\n",
+        ("tests/chats/test_watch.py",),
+    ),
+    Mutant(
+        "a follower believes every frame",
+        "client/zmq.py",
+        " or delta.from_ > self.view.draft.position:\n            return False",
+        ":\n            return False",
+        ("tests/instance/test_following.py",),
+    ),
     # --- worker
     Mutant(
         "an interrupted turn keeps no partial",
