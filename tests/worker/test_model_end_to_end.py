@@ -26,7 +26,7 @@ from .running import Talk, answers_of, ask, facts_of, messages_of, results_of, r
 pytestmark = pytest.mark.anyio
 
 KEY = "sk-canary-0123456789"
-SHORT_S = {"model_first_byte_s": 0.6, "model_idle_s": 0.6}
+SHORT_S = {"model_first_byte_s": 1.5, "model_idle_s": 1.5}
 """For servers that fall silent; long enough for one that answers on a busy machine."""
 
 
