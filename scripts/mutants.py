@@ -22,7 +22,7 @@ CORE = ("tests/core",)
 QUICK_CORE = ("tests/core/test_decide_people.py", "tests/core/test_decide_workers.py", "tests/core/test_walk.py")
 SERVICE = ("tests/chats",)
 STORE = ("tests/store", "tests/chats")
-WATCH = ("tests/edge/test_stream.py", "tests/client", "tests/system/test_hints.py")
+WATCH = ("tests/chats/test_watch.py", "tests/edge/test_stream.py", "tests/client", "tests/system/test_hints.py")
 WORKER = ("tests/worker", "tests/system/test_interrupts.py")
 
 
@@ -266,7 +266,7 @@ MUTANTS = (
         "chats/watch.py",
         '            if watcher.token_id == token_id:\n                watcher.end("revoked")\n',
         "            pass\n",
-        ("tests/edge",),
+        ("tests/chats/test_watch.py",),
     ),
     Mutant(
         "until=idle leaves in the middle of an append",

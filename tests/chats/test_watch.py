@@ -115,6 +115,23 @@ async def test_a_poll_that_fails_for_one_chat_still_looks_at_the_others_and_at_i
             assert await seen_by(first, 2) == [2]
 
 
+async def test_a_revoked_tokens_streams_end_without_waiting_for_the_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.chats.watch.POLL_S", 3600.0)
+    async with instance_on(HeldStore()) as instance:
+        chat_id = (await instance.chats.create()).chat_id
+        token_id = (await instance.tokens.create("somebody")).token.token_id
+        async with (
+            instance.watch.open_watcher(chat_id, (1, 0), token_id=token_id) as watcher,
+            instance.watch.open_watcher(chat_id, (1, 0), token_id="another") as other,
+            asyncio.timeout(10),
+        ):
+            await watcher.take()
+            await instance.tokens.revoke(token_id)
+            assert b'"revoked"' in (await watcher.take()).data
+            assert watcher.is_over
+            assert not other.is_over
+
+
 async def test_places_are_held_while_watchers_are_being_opened() -> None:
     async with instance_on(HeldStore(), watchers_max=5) as instance:
         chat_id = (await instance.chats.create()).chat_id

@@ -1,0 +1,47 @@
+"""The pen: what it writes, and that a lifted one writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from antiphon.chats.drafts import LiveDrafts
+from antiphon.core.parts import Text, ToolCallOpened, ToolProgress
+from antiphon.worker.pen import Pen
+
+pytestmark = pytest.mark.anyio
+
+
+def pen_on(drafts: LiveDrafts) -> Pen:
+    return Pen(drafts, "c", 3, attempt=3, call_ids=lambda: {"a"})
+
+
+@pytest.mark.parametrize("piece", ["more", Text("more"), ToolCallOpened("b", "t"), ToolProgress("a", "late")])
+async def test_a_lifted_pen_writes_nothing(piece: Any) -> None:
+    """A stopped turn keeps what its watchers saw: nothing is added while it is being ended."""
+    pen = pen_on(LiveDrafts())
+    pen.write("so far")
+    pen.lift()
+    pen.write(piece)
+    assert (pen.draft.position, pen.draft.text()) == (6, "so far")
+
+
+async def test_watchers_are_woken_once_for_all_that_is_written_in_one_turn_of_the_loop() -> None:
+    drafts = LiveDrafts()
+    woken: list[int] = []
+    drafts.listen("c", lambda: woken.append(1))
+    pen = pen_on(drafts)
+    for _ in range(5):
+        pen.write("x")
+    await asyncio.sleep(0)
+    assert len(woken) == 1
+
+
+async def test_a_repeated_call_id_is_renamed() -> None:
+    pen = pen_on(LiveDrafts())
+    for _ in range(2):
+        pen.write(ToolCallOpened("a", "t"))
+    opened = [delta.part.tool_call_id for delta in pen.draft.read(0) if isinstance(delta.part, ToolCallOpened)]
+    assert opened == ["a#2", "a#3"]
