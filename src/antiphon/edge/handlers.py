@@ -15,6 +15,7 @@ from antiphon.core.facts import MessageQueued
 from antiphon.edge import shapes as s
 from antiphon.edge.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
 from antiphon.edge.auth import cookie_name
+from antiphon.edge.outcomes import last_seq, restarted, sent_entry
 from antiphon.edge.sse import open_stream
 from antiphon.edge.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
 from antiphon.errors import Invalid, Unauthenticated
@@ -146,14 +147,11 @@ async def send_message(call: Call) -> Response:
 
 
 def _sent(call: Call, done: Done) -> Response:
-    """The message that the command appended or queued."""
-    for entry in done.entries:
-        if isinstance(entry.fact, MessageQueued):
-            crash_point("queue-after-append")
-            return JsonAnswer(new_message_json(call.chat_id, entry), 202)
-        if getattr(entry.fact, "role", None) == "user":
-            return JsonAnswer(new_message_json(call.chat_id, entry), 201)
-    raise AssertionError("a send appends or queues a message")
+    entry = sent_entry(done)
+    if isinstance(entry.fact, MessageQueued):
+        crash_point("queue-after-append")
+        return JsonAnswer(new_message_json(call.chat_id, entry), 202)
+    return JsonAnswer(new_message_json(call.chat_id, entry), 201)
 
 
 async def edit_message(call: Call) -> Response:
@@ -166,8 +164,7 @@ async def edit_message(call: Call) -> Response:
 async def retry(call: Call) -> Response:
     turn_id = call.body.turn_id if call.body else 0
     done = await _chats(call).change(call.chat_id, c.Retry(turn_id=turn_id))
-    restarted = next(entry for entry in done.entries if hasattr(entry.fact, "turn_id"))
-    return JsonAnswer({"turn_id": restarted.fact.turn_id, "seq": restarted.seq})  # type: ignore[attr-defined]
+    return JsonAnswer(restarted(done))
 
 
 async def interrupt(call: Call) -> Response:
@@ -182,7 +179,7 @@ async def interrupt(call: Call) -> Response:
 
 async def edit_queued(call: Call) -> Response:
     done = await _chats(call).edit_queued(call.chat_id, call.id("queued_id"), call.body.content)
-    return _last_seq(done)
+    return JsonAnswer(last_seq(done))
 
 
 async def delete_queued(call: Call) -> Response:
@@ -198,11 +195,7 @@ async def promote_queued(call: Call) -> Response:
 
 
 async def _queue(call: Call, command: c.Command) -> Response:
-    return _last_seq(await _chats(call).change(call.chat_id, command))
-
-
-def _last_seq(done: Done) -> Response:
-    return JsonAnswer({"seq": done.entries[-1].seq if done.entries else done.chat.seq})
+    return JsonAnswer(last_seq(await _chats(call).change(call.chat_id, command)))
 
 
 # --- approvals --------------------------------------------------------------------------------------

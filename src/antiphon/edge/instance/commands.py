@@ -5,134 +5,106 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from antiphon.chats.line import Done
 from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title
 from antiphon.core import commands as c
-from antiphon.core.facts import MessageQueued
-from antiphon.core.model import WhenBusy
 from antiphon.core.parts import Part
 from antiphon.core.values import Value
+from antiphon.edge import shapes as s
+from antiphon.edge.outcomes import last_seq, restarted, sent_entry
 from antiphon.errors import NotFound
 from antiphon.wire.stream import chat_json, new_message_json
 
 
-class Command(Value):
-    """The base of what stands beside `command`."""
+class Plain(Value):
+    """Nothing stands beside `command`."""
 
 
-class SendMessage(Command):
-    content: str | list[Part]
-    when_busy: WhenBusy = WhenBusy.QUEUE
-    client_message_id: str = ""
-    model: str = ""
-
-
-class EditMessage(Command):
+class EditMessage(Value):
     message_id: int
     content: str | list[Part]
     clear_queue: bool = False
 
 
-class Retry(Command):
-    turn_id: int = 0
-
-
-class EditQueued(Command):
-    queued_id: int
-    content: str | list[Part]
-
-
-class QueuedCommand(Command):
+class EditQueued(s.EditQueuedBody):
     queued_id: int
 
 
-class MoveQueued(Command):
+class QueuedCommand(Value):
     queued_id: int
-    before: int | None = None
 
 
-class Interrupt(Command):
-    turn_id: int
-    clear_queue: bool = False
+class MoveQueued(s.MoveQueuedBody):
+    queued_id: int
 
 
-class Approve(Command):
+class Approve(Value):
     tool_call_id: str
 
 
-class Deny(Command):
-    tool_call_id: str
+class Deny(Approve):
     reason: str = ""
 
 
-class Rename(Command):
+class Rename(Value):
     title: str
 
 
-class SetLabels(Command):
+class SetLabels(Value):
     labels: dict[str, str]
 
 
-class SetPin(Command):
-    pin_order: int
+class SetPin(Value):
+    pin_order: s.PinOrder
 
 
-class SetModel(Command):
+class SetModel(Value):
     model: str
 
 
-class SetSystem(Command):
+class SetSystem(Value):
     system: str
 
 
 Do = Callable[[OwnedChats, str, Any], Awaitable[Any]]
 
 
-async def _send(chats: OwnedChats, chat_id: str, command: SendMessage) -> Any:
+async def _send(chats: OwnedChats, chat_id: str, command: s.SendBody) -> Any:
     done = await chats.send(
         chat_id,
         command.content,
         when_busy=command.when_busy,
-        client_message_id=command.client_message_id,
+        client_message_id=command.client_message_id or "",
         model=command.model,
     )
-    return _sent(chat_id, done)
+    return new_message_json(chat_id, sent_entry(done))
 
 
 async def _edit(chats: OwnedChats, chat_id: str, command: EditMessage) -> Any:
     done = await chats.edit(chat_id, command.message_id, command.content, clear_queue=command.clear_queue)
-    return _sent(chat_id, done)
+    return new_message_json(chat_id, sent_entry(done))
 
 
-def _sent(chat_id: str, done: Done) -> Any:
-    entry = next(
-        e for e in done.entries if isinstance(e.fact, MessageQueued) or getattr(e.fact, "role", "") == "user"
-    )
-    return new_message_json(chat_id, entry)
-
-
-async def _retry(chats: OwnedChats, chat_id: str, command: Retry) -> Any:
+async def _retry(chats: OwnedChats, chat_id: str, command: s.RetryBody) -> Any:
     done = await chats.change(chat_id, c.Retry(turn_id=command.turn_id))
-    restarted: Any = next(entry for entry in done.entries if hasattr(entry.fact, "turn_id"))
-    return {"turn_id": restarted.fact.turn_id, "seq": restarted.seq}
+    return restarted(done)
 
 
 async def _edit_queued(chats: OwnedChats, chat_id: str, command: EditQueued) -> Any:
-    return _seq(await chats.edit_queued(chat_id, command.queued_id, command.content))
+    return last_seq(await chats.edit_queued(chat_id, command.queued_id, command.content))
 
 
-async def _interrupt(chats: OwnedChats, chat_id: str, command: Interrupt) -> Any:
+async def _interrupt(chats: OwnedChats, chat_id: str, command: s.InterruptBody) -> Any:
     interrupted, seq = await chats.interrupt(chat_id, command.turn_id, clear_queue=command.clear_queue)
     return {"interrupted": interrupted, "seq": seq}
 
 
-async def _delete(chats: OwnedChats, chat_id: str, command: Command) -> Any:
+async def _delete(chats: OwnedChats, chat_id: str, command: Plain) -> Any:
     await chats.delete(chat_id)
 
 
 def _plain(make: Callable[[OwnedChats, Any], c.Command]) -> Do:
     async def do(chats: OwnedChats, chat_id: str, command: Any) -> Any:
-        return _seq(await chats.change(chat_id, make(chats, command)))
+        return last_seq(await chats.change(chat_id, make(chats, command)))
 
     return do
 
@@ -144,14 +116,10 @@ def _about(make: Callable[[Any], c.Command]) -> Do:
     return do
 
 
-def _seq(done: Done) -> Any:
-    return {"seq": done.entries[-1].seq if done.entries else done.chat.seq}
-
-
-COMMANDS: dict[str, tuple[type[Command], Do]] = {
-    "send_message": (SendMessage, _send),
+COMMANDS: dict[str, tuple[type[Value], Do]] = {
+    "send_message": (s.SendBody, _send),
     "edit_message": (EditMessage, _edit),
-    "retry": (Retry, _retry),
+    "retry": (s.RetryBody, _retry),
     "edit_queued": (EditQueued, _edit_queued),
     "delete_queued": (QueuedCommand, _plain(lambda chats, q: c.DeleteQueued(queued_id=q.queued_id))),
     "move_queued": (MoveQueued, _plain(lambda chats, q: c.MoveQueued(queued_id=q.queued_id, before=q.before))),
@@ -159,7 +127,7 @@ COMMANDS: dict[str, tuple[type[Command], Do]] = {
         QueuedCommand,
         _plain(lambda chats, q: c.PromoteQueued(queued_id=q.queued_id, by=chats.owner_id)),
     ),
-    "interrupt": (Interrupt, _interrupt),
+    "interrupt": (s.InterruptBody, _interrupt),
     "approve": (Approve, _plain(lambda chats, a: c.Approve(tool_call_id=a.tool_call_id, by=chats.owner_id))),
     "deny": (
         Deny,
@@ -170,13 +138,13 @@ COMMANDS: dict[str, tuple[type[Command], Do]] = {
     "set_pin": (SetPin, _about(lambda r: c.SetPin(pin_order=r.pin_order))),
     "set_model": (SetModel, _about(lambda r: c.SetModel(model=clean_model(r.model)))),
     "set_system": (SetSystem, _about(lambda r: c.SetSystem(system=clean_system(r.system)))),
-    "archive": (Command, _about(lambda _: c.Archive())),
-    "unarchive": (Command, _about(lambda _: c.Unarchive())),
-    "delete": (Command, _delete),
+    "archive": (Plain, _about(lambda _: c.Archive())),
+    "unarchive": (Plain, _about(lambda _: c.Unarchive())),
+    "delete": (Plain, _delete),
 }
 
 
-def command_of(name: str) -> tuple[type[Command], Do]:
+def command_of(name: str) -> tuple[type[Value], Do]:
     """Raises `NotFound` for a command there is not."""
     if name not in COMMANDS:
         raise NotFound("command")
