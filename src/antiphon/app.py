@@ -28,7 +28,7 @@ from antiphon.config import Options
 from antiphon.edge.http import HttpDoor
 from antiphon.lockfile import LockFile, claim_data
 from antiphon.observe import METRICS
-from antiphon.ports import Bus, Clock, Ids, Model, Store
+from antiphon.ports import Append, Bus, Clock, Ids, Model, Store
 from antiphon.stalls import BEAT_S, StallWatch
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.worker.agent import Agent, as_agent, load_agent
@@ -155,7 +155,10 @@ class Instance:
             self.model(self._default_model)
         self.owner_id = await self.store.create_owner("admin", is_admin=True)
         await self.count_owners()
-        self.active_session_id = await self.store.read_setting(ACTIVE_SESSION)
+        active = await self.store.read_setting(ACTIVE_SESSION)
+        chat = await self.store.load(active) if active else None
+        self.active_session_id = active if chat is not None and not chat.is_deleted else ""
+        self.service.observe(self._on_append)
         await self.watch.start()
         lost = await self.recovery.take_over()
         if lost:
@@ -172,6 +175,11 @@ class Instance:
         """Make a chat of the admin's the active one, across restarts."""
         await self.store.write_setting(ACTIVE_SESSION, chat_id)
         self.active_session_id = chat_id
+
+    def _on_append(self, append: Append) -> None:
+        """A deleted chat is not the active one any more."""
+        if append.chat.is_deleted and append.chat_id == self.active_session_id:
+            self.active_session_id = ""
 
     def refresh_gauges(self) -> None:
         METRICS.running.set(len(self.worker))

@@ -35,10 +35,12 @@ class Announcement(Value):
 
 
 def runtime_dir() -> Path:
-    """The user's own directory for sockets and the like. Raises `Unavailable` where it is somebody else's."""
+    """The user's own directory for sockets and the like: that of the session if there is one, else one of our own.
+    Raises `Unavailable` where that is somebody else's."""
     given = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(given) if given else Path(f"/tmp/antiphon-{os.getuid()}")
-    if not given:
+    is_there = given is not None and os.access(given, os.W_OK | os.X_OK)  # after a change of user it may be another's
+    folder = Path(given) if given and is_there else Path(f"/tmp/antiphon-{os.getuid()}")
+    if not is_there:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
     found = folder.lstat()
@@ -54,13 +56,16 @@ def socket_dir(data: Path) -> Path:
     return runtime_dir() / hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
 
 
-def announce(announcement: Announcement) -> Path:
-    """Tell who looks that this instance runs; the file to be removed when it ends."""
-    folder = _folder()
-    path = folder / f"{announcement.instance_id}.json"
+def announce(announcement: Announcement) -> None:
+    """Tell who looks that this instance runs; `withdraw` it at the end."""
     shown = {name: getattr(announcement, name) for name in announcement.__struct_fields__}
-    write_private(path, msgspec.json.encode(shown))
-    return path
+    write_private(_folder() / f"{announcement.instance_id}.json", msgspec.json.encode(shown))
+
+
+def withdraw(instance_id: str) -> None:
+    """Remove the announcement, if there is one."""
+    with contextlib.suppress(OSError, Unavailable):
+        (_folder() / f"{instance_id}.json").unlink(missing_ok=True)
 
 
 def announced() -> list[Announcement]:

@@ -241,6 +241,10 @@ class Store(Protocol):
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]: ...
 
+    async def count_chats(self, owner_id: str) -> int:
+        """How many chats an owner has, without archived and deleted ones."""
+        ...
+
     async def count_messages(self, chat_id: str) -> int:
         """How many visible messages of people and models a chat has."""
         ...

@@ -18,10 +18,10 @@ import structlog
 from antiphon import __version__
 from antiphon.app import Instance, open_instance
 from antiphon.config import Options
-from antiphon.discovery import Announcement, announce
+from antiphon.discovery import Announcement, announce, withdraw
 from antiphon.edge.instance.door import InstanceDoor, open_instance_door
 from antiphon.edge.server import open_server
-from antiphon.errors import Invalid
+from antiphon.errors import Invalid, Unavailable
 from antiphon.lockfile import TOKEN_NAME, InstanceFile, remove_instance_file, write_instance_file, write_private
 from antiphon.ports import Bus
 from antiphon.wire.gotime import format_time_us
@@ -55,15 +55,15 @@ async def serve(
         async with open_server(instance) as url:
             token = await _local_token(instance, Path(data))
             _collect_seldom()
-            announcement = _tell_where(instance, door, Path(data), url, token)
-            log.info("ready", url=url, instance_id=instance.instance_id, data=str(data))
-            if on_ready is not None:
-                on_ready(instance, url, token)
             try:
-                await _until_stopped(stopping, instance)
+                _tell_where(instance, door, Path(data), url, token)
+                log.info("ready", url=url, instance_id=instance.instance_id, data=str(data))
+                if on_ready is not None:
+                    on_ready(instance, url, token)
+                await _until_stopped(stopping, instance.background, door.task)
             finally:
                 remove_instance_file(Path(data), instance.instance_id)
-                announcement.unlink(missing_ok=True)
+                withdraw(instance.instance_id)
                 await instance.stop()
         log.info("stopped")
 
@@ -99,14 +99,14 @@ def _on_signals(stopping: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop, number)
 
 
-async def _until_stopped(stopping: asyncio.Event, instance: Instance) -> None:
+async def _until_stopped(stopping: asyncio.Event, *running: asyncio.Task[None] | None) -> None:
     """Until a signal; a background task that dies takes the whole down, loudly."""
     waiting = asyncio.create_task(stopping.wait())
-    await asyncio.wait({waiting, instance.background}, return_when=asyncio.FIRST_COMPLETED)
+    tasks = [task for task in running if task is not None]
+    await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    if instance.background.done() and not instance.background.cancelled():
-        error = instance.background.exception()
-        if error is not None:
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
 
 
@@ -125,8 +125,9 @@ async def _local_token(instance: Instance, data: Path) -> str:
     return secret
 
 
-def _tell_where(instance: Instance, door: InstanceDoor, data: Path, url: str, token: str) -> Path:
-    """Write down where this instance is reached: lock file, instance file and announcement (which is given back)."""
+def _tell_where(instance: Instance, door: InstanceDoor, data: Path, url: str, token: str) -> None:
+    """Write down where this instance is reached: lock file, instance file and announcement. The last is a kindness:
+    where it cannot be made the instance runs all the same."""
     door.calls.http_url = url
     started_at = format_time_us(instance.started_at)
     assert instance.lock is not None, "what is served has a data directory"
@@ -155,20 +156,22 @@ def _tell_where(instance: Instance, door: InstanceDoor, data: Path, url: str, to
             rpc_endpoint=door.rpc_endpoint,
         ),
     )
-    return announce(
-        Announcement(
-            instance_id=instance.instance_id,
-            pid=os.getpid(),
-            role="primary",
-            version=__version__,
-            project_id=door.project_id,
-            data=str(data.resolve()),
-            http_url=url,
-            started_at=started_at,
-            pub_endpoint=door.pub_endpoint,
-            rpc_endpoint=door.rpc_endpoint,
-        )
+    announcement = Announcement(
+        instance_id=instance.instance_id,
+        pid=os.getpid(),
+        role="primary",
+        version=__version__,
+        project_id=door.project_id,
+        data=str(data.resolve()),
+        http_url=url,
+        started_at=started_at,
+        pub_endpoint=door.pub_endpoint,
+        rpc_endpoint=door.rpc_endpoint,
     )
+    try:
+        announce(announcement)
+    except (OSError, Unavailable) as error:
+        log.warning("not_announced", error=str(error))
 
 
 def _port_of(endpoint: str) -> int:

@@ -18,6 +18,7 @@ from antiphon.core.facts import Entry, MessageAppended, Recorded
 from antiphon.core.model import Status
 from antiphon.core.parts import Role
 from antiphon.errors import TooMany, Unavailable
+from antiphon.ports import Append
 from antiphon.store.memory import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
@@ -130,6 +131,22 @@ async def test_a_revoked_tokens_streams_end_without_waiting_for_the_poll(monkeyp
             assert b'"revoked"' in (await watcher.take()).data
             assert watcher.is_over
             assert not other.is_over
+
+
+async def test_an_observer_that_fails_takes_nothing_from_anybody() -> None:
+    async with instance_on(HeldStore()) as instance:
+        seen: list[int] = []
+
+        def fail(append: Append) -> None:
+            raise ValueError("no words for it")
+
+        instance.service.observe(fail)
+        end = instance.service.observe(lambda append: seen.append(append.chat.seq))
+        chat_id = (await instance.chats.create(title="t")).chat_id
+        assert (await instance.chats.change(chat_id, c.Rename(title="u"))).chat.title == "u"
+        end()
+        await instance.chats.change(chat_id, c.Rename(title="v"))
+        assert seen == [1, 2]
 
 
 async def test_places_are_held_while_watchers_are_being_opened() -> None:

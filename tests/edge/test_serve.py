@@ -17,6 +17,7 @@ import pytest
 import trustme
 
 from antiphon.lockfile import read_instance_file
+from antiphon.serve import _until_stopped
 
 from .door import random_chat_id
 from .process import DEADLINE_S, ServerProcess, serve_command, server_process, wait_for
@@ -141,6 +142,27 @@ def test_the_token_stays_the_same_whatever_happens(tmp_path: Path) -> None:
             stop(running)
     assert len(tokens) == 1
     assert len(ids) == 3
+
+
+@pytest.mark.parametrize("runtime", ["nowhere", "a file"])
+def test_without_a_runtime_directory_it_runs_all_the_same(
+    tmp_path: Path, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / runtime))
+    with server_process(tmp_path / "data", *AT_ONCE) as running:
+        assert running.ask("GET", "/chats")[0] == 200
+        assert running.stop() == 0
+
+
+async def test_a_task_that_dies_takes_the_server_down() -> None:
+    async def fail() -> None:
+        raise ValueError("a socket broke")
+
+    failing, going_on = asyncio.create_task(fail()), asyncio.create_task(asyncio.Event().wait())
+    with pytest.raises(ValueError, match="a socket broke"):
+        await _until_stopped(asyncio.Event(), going_on, None, failing)  # type: ignore[arg-type]
+    going_on.cancel()
 
 
 def test_a_token_file_that_was_emptied_is_made_anew(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 
 from antiphon.app import Instance
 from antiphon.client.zmq import RemoteInstance
-from antiphon.core.model import Status
+from antiphon.core.model import Status, WhenBusy
 from antiphon.core.view import View
 from antiphon.edge.instance.door import InstanceDoor
-from antiphon.errors import NotFound, Unavailable
+from antiphon.errors import NotFound, TooLarge, Unavailable
+from antiphon.wire.instance import encode_frame, frame_head
 from antiphon.wire.stream import message_json
 
 from .doors import DEADLINE_S, open_doors
@@ -170,9 +172,64 @@ async def test_events_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path
                 await asyncio.sleep(0.005)
             for garbage in (b"no zero byte", b"topic\0{", b"a\0" + b'{"topic":"b"}', b"\xff\0\xff"):
                 door._sockets.publish_nowait(garbage)
-            door.publisher.beat()
+            await door.publisher.beat()
             while not got or remote.skipped_frames < 4:
                 await asyncio.sleep(0.005)
         reading.cancel()
         await asyncio.wait({reading})
         assert remote.skipped_frames == 4
+
+
+async def test_a_follower_waits_for_an_instance_that_is_away_longer_than_a_call_may_take(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with open_doors(data) as (_, door):
+        async with remote_of(door) as remote:
+            session_id = (await remote.create_session("/say one")).id
+        own = RemoteInstance(door.pub_endpoint, door.rpc_endpoint, timeout_s=0.2)
+        views = own.follow(session_id)
+        await anext(views)
+    async with own, aclosing(views):
+        following = asyncio.create_task(_follow_to(views, "two"))
+        async with asyncio.timeout(DEADLINE_S):
+            while len(own._waiting) == 0:
+                await asyncio.sleep(0.005)
+            while own._waiting:
+                await asyncio.sleep(0.005)
+        assert not following.done(), "a call that nobody answered is no end"
+        async with open_doors(data) as (instance, _):
+            await instance.chats.send(session_id, "/say two")
+            async with asyncio.timeout(60):
+                await following
+
+
+async def _follow_to(views: AsyncGenerator[View, None], text: str) -> None:
+    async for view in views:
+        if any(part.get("text") == text for m in view.messages for part in m["content"]):
+            return
+
+
+async def test_a_state_that_is_too_large_for_one_answer_is_followed_from_the_beginning(tmp_path: Path) -> None:
+    limits = {"queue_bytes": 64 * 1024 * 1024}
+    async with open_doors(tmp_path / "data", limits=limits) as (instance, door), remote_of(door) as remote:
+        session_id = (await remote.create_session("/stall 60")).id
+        for n in range(5):
+            how = WhenBusy.STEER if n < 4 else WhenBusy.QUEUE
+            await instance.chats.send(session_id, f"{n}" * 3_900_000, when_busy=how)
+        with pytest.raises(TooLarge):
+            await remote.read(session_id)
+        async with asyncio.timeout(60), aclosing(remote.follow(session_id)) as views:
+            view = await anext(views)
+        assert [len(item["content"][0]["text"]) for item in view.queued_messages] == [3_900_000] * 5
+
+
+async def test_a_payload_that_is_none_is_skipped_and_the_view_is_right(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (instance, door), remote_of(door) as remote:
+        session_id = (await remote.create_session()).id
+        async with aclosing(remote.follow(session_id)) as views:
+            await anext(views)
+            head = frame_head("llm.token", instance.instance_id, str(tmp_path), session_id)
+            async with asyncio.timeout(DEADLINE_S):
+                while not remote.skipped_frames:
+                    door._sockets.publish_nowait(encode_frame(head, 0, {"token": 5}))
+                    await remote.send(session_id, "/say x")
+                    await anext(views)

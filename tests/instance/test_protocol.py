@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import tempfile
@@ -15,8 +16,10 @@ import zmq
 
 from antiphon import Agent, Turn, tool
 from antiphon.chats.owned import OwnedChats
+from antiphon.core import commands as c
 from antiphon.core.model import Status
 from antiphon.errors import Invalid
+from antiphon.observe import METRICS
 from antiphon.wire import instance as i
 
 from .doors import DEADLINE_S, Peer, open_doors
@@ -281,3 +284,105 @@ async def test_a_turn_that_nobody_heard_begin_is_told_from_where_somebody_listen
             go_on.set()
             await peer.until("message.append", role="assistant")
             assert [payload["token"] for payload in peer.payloads("llm.token")] in ([], ["after"])
+
+
+async def test_a_deleted_session_is_not_the_active_one_any_more(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (_, door), Peer(door, "instance.heartbeat") as peer:
+        ids = [(await peer.ask("session.create", {}))["id"] for _ in range(3)]
+        await peer.ask("session.activate", {"session_id": ids[0]})
+        await peer.ask("antiphon.command", {"session_id": ids[0], "command": "delete"})
+        assert "active_session_id" not in await peer.ask("state.sync")
+        await peer.be_heard(door)
+        await door.publisher.beat()
+        beat = await peer.until("instance.heartbeat", session_count=2)
+        assert "active_session_id" not in beat["payload"]
+    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+        assert "active_session_id" not in await peer.ask("state.sync")
+
+
+async def test_messages_are_counted_once_for_a_chat_and_then_kept_up_with(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+        for n in range(3):
+            await peer.ask("session.create", {"title": f"{n}"})
+    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
+        counted: list[str] = []
+        real = instance.store.count_messages
+
+        async def count(chat_id: str) -> int:
+            counted.append(chat_id)
+            return await real(chat_id)
+
+        instance.store.count_messages = count  # type: ignore[method-assign]
+        listed = await peer.ask("session.list")
+        known = len(counted)
+        for _ in range(3):
+            assert await peer.ask("session.list") == listed
+        assert len(counted) == known, "not again for chats in which nothing happens"
+        chat_id = listed[0]["id"]
+        before = (await peer.ask("session.get", {"session_id": chat_id}))["message_count"]
+        await peer.ask("message.send", {"session_id": chat_id, "content": "/stall 60"})
+        assert (await peer.ask("session.get", {"session_id": chat_id}))["message_count"] == before + 1
+        assert len(counted) == known
+
+
+@pytest.mark.parametrize("over_tcp", [False, True])
+async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_back(
+    tmp_path: Path, over_tcp: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.edge.instance.sockets.SUBSCRIPTIONS_MAX", 2_000)
+    async with (
+        open_doors(tmp_path / "data", bus_tcp=over_tcp) as (_, door),
+        Peer(door, "instance.heartbeat") as honest,
+        Peer(door, "nothing") as flood,
+    ):
+        dropped = METRICS.oddities.labels("subscriptions_dropped")
+        before = dropped._value.get()
+        flood.sub.close(linger=0)
+        flood.sub = flood._context.socket(zmq.SUB)
+        flood.sub.setsockopt(zmq.SNDHWM, 0)
+        flood.sub.connect(door.pub_endpoint)
+        for n in range(5_000):
+            flood.sub.setsockopt(zmq.SUBSCRIBE, b"%d" % n)
+        async with asyncio.timeout(DEADLINE_S):
+            while dropped._value.get() == before:
+                await asyncio.sleep(0.005)
+        flood.sub.close(linger=0)
+        async with asyncio.timeout(DEADLINE_S):
+            while not any(event["payload"]["session_count"] == 1 for event in honest.seen):
+                if not honest.seen:
+                    await honest.ask("session.create", {"id": str(uuid.UUID(int=7, version=4))})
+                await door.publisher.beat()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await honest.next_event()
+        assert (await honest.ask("instance.ping"))["status"] == "ok"
+
+
+async def test_a_session_that_falls_too_far_behind_is_told_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its content cannot be read for a while: what waits is bounded, and what comes later is told."""
+    monkeypatch.setattr("antiphon.edge.instance.publisher.WAITING_MAX", 5)
+    async with (
+        open_doors(tmp_path / "data") as (instance, door),
+        Peer(door, "message.append", "session.update") as peer,
+    ):
+        await peer.be_heard(door)
+        chat_id = (await peer.ask("session.create", {"content": "/say a"}))["id"]
+        await peer.until("message.append", role="assistant")
+        held = asyncio.Event()
+        real = instance.store.read_contents
+
+        async def read(*args: Any) -> Any:
+            await held.wait()
+            return await real(*args)
+
+        instance.store.read_contents = read  # type: ignore[method-assign]
+        stalled = await instance.chats.send(chat_id, "/stall 60")
+        await instance.chats.send(chat_id, "/say queued")
+        await instance.chats.interrupt(chat_id, stalled.chat.turn_id)
+        for n in range(20):
+            await instance.chats.change(chat_id, c.Rename(title=f"t{n}"))
+        assert all(len(session.waiting) <= 5 for session in door.publisher._sessions.values())
+        held.set()
+        await peer.until("session.update", title="t19")

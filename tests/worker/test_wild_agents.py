@@ -12,7 +12,9 @@ from antiphon import Agent, AgentError, ToolCall, ToolContext, Turn, tool
 from antiphon.core.facts import TurnEnded
 from antiphon.core.model import Outcome
 from antiphon.core.parts import Reasoning, Text, ToolCallOpened, ToolProgress, Usage
+from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.worker.pen import PROGRESS_MAX
+from antiphon.worker.tools.call import result_of
 from antiphon.worker.turn import COUNT_MAX
 
 from .running import answered, ask, facts_of, results_of, running, until
@@ -207,6 +209,33 @@ async def test_progress_is_bounded_in_one_piece_and_in_all() -> None:
         go_on.set()
         await talk.wait_ended()
         assert await talk.endings() == [Outcome.ANSWERED]
+
+
+async def test_a_tool_that_does_not_hear_its_cancel_holds_up_no_attempt_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("antiphon.worker.tools.call.LET_GO_S", 0.05)
+    go_on = asyncio.Event()
+
+    @tool
+    async def deaf() -> str:
+        while not go_on.is_set():
+            try:
+                await go_on.wait()
+            except asyncio.CancelledError:
+                continue
+        return "late"
+
+    part = ToolCallPart("id", "deaf", {})
+    context = ToolContext(chat_id="c", turn_id=2, tool_call_id="id", progress=lambda _: None)
+    running = asyncio.create_task(result_of(part, {"deaf": deaf}, context, tool_s=60))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait({running})
+    assert running.cancelled()
+    go_on.set()
 
 
 async def test_calls_with_an_id_that_is_none_fail_the_turn() -> None:

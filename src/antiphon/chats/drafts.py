@@ -38,7 +38,7 @@ class LiveDrafts:
         """Tell the listeners that the draft has grown."""
         for listener in tuple(self._listeners.get(chat_id, ())):
             listener()
-        for observe in self._observers:
+        for observe in tuple(self._observers):
             observe(chat_id)
 
     def observe(self, observer: Callable[[str], None]) -> Callable[[], None]:

@@ -221,8 +221,7 @@ class Service:
         line.know(append.chat)
         self._lines.remember(line, append.entries)
         self._publish(line.chat_id, append)
-        for observe in self._observers:
-            observe(append)
+        self._tell_observers(append)
         for job, entries in taking.answers(append.entries):
             _answer(job, line.chat_id, append.chat, entries)
         if claimed:
@@ -251,6 +250,15 @@ class Service:
             return False
         taking.advance(c.StartAttempt(instance_id=instance_id))
         return True
+
+    def _tell_observers(self, append: Append) -> None:
+        """An observer's failure is its own: the append is durable, and its commands are answered."""
+        for observe in tuple(self._observers):
+            try:
+                observe(append)
+            except Exception:
+                METRICS.oddities.labels("observer").inc()
+                log.exception("observer_failed", chat_id=append.chat_id)
 
     def _publish(self, chat_id: str, append: Append) -> None:
         hint = b'{"seq":%d}' % append.chat.seq

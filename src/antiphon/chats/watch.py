@@ -199,7 +199,7 @@ class Watch:
             except AntiphonError as error:
                 failure = error  # it is looked at again with the next poll; the others must not wait for it
             else:
-                del self._unseen[chat_id]
+                self._unseen.pop(chat_id, None)
         if failure is not None:
             raise failure
 

@@ -20,7 +20,7 @@ from antiphon.client.errors import AnswerLost, error_of_detail
 from antiphon.core.events import Delta, Event
 from antiphon.core.parts import DeltaPart, Text
 from antiphon.core.view import View
-from antiphon.errors import PeerError
+from antiphon.errors import PeerError, TooLarge, Unavailable
 from antiphon.wire import codec, jsonrpc
 from antiphon.wire import instance as i
 from antiphon.wire.stream import decode_event
@@ -80,8 +80,7 @@ class RemoteInstance:
             self._receiving.cancel()
             await asyncio.wait({self._receiving})
             self._receiving = None
-        self._rpc.close(linger=0)
-        self._context.term()
+        self._context.destroy(linger=0)  # also what an unfinished `events` or `follow` holds
 
     # --- calls
 
@@ -194,9 +193,11 @@ class RemoteInstance:
             return None
 
     async def follow(self, session_id: str) -> AsyncGenerator[View, None]:
-        """What a session shows, after every change: the same `View` each time, always what the log says."""
+        """What a session shows, after every change: the same `View` each time, always what the log says. It goes on
+        across an instance that is away for as long as it takes; it ends when the session is deleted."""
         info = await self.info()
         follower = Follower(self, session_id)
+        follower.instances.add(info.instance_id)
         async with self._subscribed([i.topic_prefix(i.TOPIC_INSTANCE_HEARTBEAT)]) as sub:
             _subscribe_session(sub, info.instance_id, info.project_id, session_id)
             await follower.catch_up()
@@ -208,23 +209,32 @@ class RemoteInstance:
                     yield follower.view
 
     async def _step(self, sub: zmq.asyncio.Socket, follower: Follower) -> None:
-        """Take one frame, or ask after a silence."""
+        """Take one frame, or ask after a silence; what is not answered is asked again after the next one."""
+        if not await self._is_told_all(sub, follower):
+            with contextlib.suppress(Unavailable):
+                await follower.catch_up()
+
+    async def _is_told_all(self, sub: zmq.asyncio.Socket, follower: Follower) -> bool:
+        """Whether the next frame says all there is to know; silence does not."""
         try:
             async with asyncio.timeout(SILENCE_S):
                 frame = await sub.recv()
         except TimeoutError:
-            await follower.catch_up()
-            return
+            return False
         envelope = self._read_frame(frame)
         if envelope is None:
-            return
+            return True
         if envelope.topic == i.TOPIC_INSTANCE_HEARTBEAT:
-            if envelope.instance_id not in follower.instances:
-                follower.instances.add(envelope.instance_id)
-                _subscribe_session(sub, envelope.instance_id, envelope.project_id, follower.session_id)
-                await follower.catch_up()
-        elif envelope.session_id == follower.session_id and not follower.take(envelope):
-            await follower.catch_up()
+            if envelope.instance_id in follower.instances:
+                return True
+            follower.instances.add(envelope.instance_id)
+            _subscribe_session(sub, envelope.instance_id, envelope.project_id, follower.session_id)
+            return False
+        try:
+            return envelope.session_id != follower.session_id or follower.take(envelope)
+        except PeerError:
+            self.skipped_frames += 1
+            return False
 
 
 class Follower:
@@ -235,6 +245,7 @@ class Follower:
         self.view = View()
         self.instances: set[str] = set()
         self._remote = remote
+        self._start = ""
 
     def take(self, envelope: i.Envelope) -> bool:
         """Apply an event. False: there is more to be known than it says, ask."""
@@ -256,8 +267,13 @@ class Follower:
         """Read on from where the view stands to where the log is now."""
         gaps = 0
         while True:
-            after = self.view.cursor if self.view.seq else ""
-            result = await self._remote.read(self.session_id, after)
+            try:
+                result = await self._remote.read(self.session_id, self.view.cursor if self.view.seq else self._start)
+            except TooLarge:
+                if self.view.seq or self._start:
+                    raise
+                self._start = "0"  # the state is too large for one answer: from the beginning, then, in pages
+                continue
             try:
                 for event in _events_of(result):
                     self.view.apply(event)

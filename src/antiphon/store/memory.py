@@ -149,6 +149,10 @@ class MemoryStore:
         kept = self._chats.get(chat_id)
         return {seq: kept.contents[seq] for seq in seqs if seq in kept.contents} if kept else {}
 
+    async def count_chats(self, owner_id: str) -> int:
+        chats = [kept.chat for kept in self._chats.values()]
+        return sum(c.owner_id == owner_id and not c.is_deleted and not c.is_archived for c in chats)
+
     async def count_messages(self, chat_id: str) -> int:
         kept = self._chats.get(chat_id)
         messages = kept.messages.values() if kept else ()

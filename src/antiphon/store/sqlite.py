@@ -303,6 +303,9 @@ class SqliteStore:
 
         return await self._read(job)
 
+    async def count_chats(self, owner_id: str) -> int:
+        return int((await self._row("count_chats", owner_id))[0])
+
     async def count_messages(self, chat_id: str) -> int:
         return int((await self._row("count_messages", chat_id))[0])
 

@@ -63,6 +63,9 @@ class WrappedStore:
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         return await self.inner.read_contents(chat_id, seqs)
 
+    async def count_chats(self, owner_id: str) -> int:
+        return await self.inner.count_chats(owner_id)
+
     async def count_messages(self, chat_id: str) -> int:
         return await self.inner.count_messages(chat_id)
 

@@ -147,6 +147,14 @@ async def check_visible_messages_of_people_and_models_are_counted(case: Case) ->
     await chat.do(c.EditMessage(message_id=2, content=content("other"), target=Role.USER))
     assert await case.store.count_messages("c") == 1
     assert await case.store.count_messages("missing") == 0
+    owner_id = chat.chat.owner_id
+    assert await case.store.count_chats(owner_id) == 1
+    other = await case.chat("d").create()
+    assert await case.store.count_chats(owner_id) == 2
+    await other.do(c.Archive())
+    assert await case.store.count_chats(owner_id) == 1
+    await chat.do(c.Delete())
+    assert (await case.store.count_chats(owner_id), await case.store.count_chats("nobody")) == (0, 0)
 
 
 async def check_settings_are_what_was_written_last(case: Case) -> None:

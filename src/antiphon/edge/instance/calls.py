@@ -17,7 +17,7 @@ from antiphon.core.facts import MessageAppended
 from antiphon.core.parts import Role
 from antiphon.edge.instance.commands import command_of
 from antiphon.edge.instance.publisher import Publisher
-from antiphon.errors import AntiphonError, CursorInvalid, Invalid, NotFound, PeerError
+from antiphon.errors import AntiphonError, CursorInvalid, Invalid, NotFound, PeerError, TooLarge
 from antiphon.observe import METRICS
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from antiphon.app import Instance
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
+LIST_BYTES_MAX = ANSWER_BYTES_MAX - 1024
 READ_BYTES_MAX = 8 * 1024 * 1024
 READ_EVENTS_MAX = 1_000
 METHOD_NOT_FOUND = "ipc: method not found"
@@ -104,7 +105,8 @@ class Calls:
         if not isinstance(params, dict):
             raise PeerError("params are given by name, in an object")
         answer = jsonrpc.encode_result(echoed, await handler(convert(params, kind) if kind is not None else params))
-        assert len(answer) <= ANSWER_BYTES_MAX + 1024, "every list is cut"
+        if len(answer) > ANSWER_BYTES_MAX:
+            raise TooLarge("answer (in bytes)", ANSWER_BYTES_MAX)
         return answer
 
     # --- the reference's methods
@@ -134,7 +136,6 @@ class Calls:
     async def _session_activate(self, params: i.SessionActivateParams) -> Any:
         session = await self._session(params.session_id)
         await self._instance.activate(params.session_id)
-        self._publisher.active_session_id = params.session_id
         self._publisher.publish(i.TOPIC_SESSION_ACTIVATED, session, session_id=params.session_id)
         return i.OKResult(ok=True)
 
@@ -163,7 +164,7 @@ class Calls:
             started_at=Time.from_us(self._instance.started_at),
             uptime=self._publisher.uptime(),
             active_session_id=self._publisher.active_session_id,
-            session_count=len(await self._publisher.sessions()),
+            session_count=await self._publisher.session_count(),
             pub_endpoint=pub,
             rpc_endpoint=rpc,
             http_url=self.http_url,
@@ -184,7 +185,7 @@ class Calls:
                 at = Time.from_us(entry.recorded.at)
                 message = i.MessagePayload(id=str(entry.seq), role=fact.role.value, content=content, created_at=at)
                 size += len(encode(message)) + 1
-                if size > ANSWER_BYTES_MAX:
+                if size > LIST_BYTES_MAX:
                     return tuple(reversed(messages))
                 messages.append(message)
             if not page.has_more:

@@ -31,6 +31,8 @@ class InstanceDoor:
 
     def __init__(self, instance: Instance, sockets: InstanceSockets, *, project_id: str, owner_id: str) -> None:
         self.project_id = project_id
+        self.task: asyncio.Task[None] | None = None
+        """What runs it; a door that fails takes its server down."""
         self._sockets = sockets
         self.pub_endpoint = sockets.pub_endpoint
         self.rpc_endpoint = sockets.rpc_endpoint
@@ -42,8 +44,8 @@ class InstanceDoor:
             project_id=project_id,
             owner_id=owner_id,
             started_at=instance.started_at,
+            active_session=lambda: instance.active_session_id,
         )
-        self.publisher.active_session_id = instance.active_session_id
         self.calls = Calls(
             instance, self.publisher, project_id=project_id, endpoints=(self.pub_endpoint, self.rpc_endpoint)
         )
@@ -66,11 +68,12 @@ class InstanceDoor:
         if answer is not None:
             await self._sockets.reply(identity, answer)
 
-    def close(self, reason: str) -> None:
+    async def aclose(self, reason: str) -> None:
         """The last frame, delivered, and the sockets."""
         self.publisher.say_goodbye(reason)
         self.publisher.close()
         self._sockets.close()
+        await asyncio.to_thread(self._sockets.deliver)
 
 
 @contextlib.asynccontextmanager
@@ -86,7 +89,7 @@ async def open_instance_door(
         project_id=str(project_dir),
         owner_id=instance.owner_id,
     )
-    task = asyncio.create_task(door.run())
+    door.task = task = asyncio.create_task(door.run())
     try:
         yield door
     finally:
@@ -94,7 +97,7 @@ async def open_instance_door(
         await asyncio.wait({task})
         if not task.cancelled() and task.exception() is not None:
             log.error("instance_door_failed", exc_info=task.exception())
-        await asyncio.to_thread(door.close, reason)
+        await door.aclose(reason)
 
 
 async def _open_sockets(instance: Instance, data: Path, project_dir: Path) -> InstanceSockets:

@@ -30,6 +30,8 @@ LIST_S = 1.0
 LISTED_MAX = 1_000
 """A session.list carries so many sessions, the newest."""
 COUNTS_MAX = 10_000
+WAITING_MAX = 1_000
+"""So many appends of one session wait for content to be read; then it is told anew from what comes next."""
 
 MOVES_UPDATED_AT = (f.ChatCreated, f.MessageAppended, f.TitleChanged, f.Archived, f.Unarchived)
 """The facts at which a session's `updated_at` moves."""
@@ -53,7 +55,7 @@ class Session:
 
 
 class Publisher:
-    """Publishes until closed; `run` it for heartbeats and lists. `about` gives (active session, session count)."""
+    """Publishes until closed; `run` it for heartbeats and lists."""
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class Publisher:
         project_id: str,
         owner_id: str,
         started_at: int,
+        active_session: Callable[[], str],
     ) -> None:
         self._service = service
         self._drafts = drafts
@@ -73,10 +76,10 @@ class Publisher:
         self._project_id = project_id
         self._owner_id = owner_id
         self._started_at = started_at
-        self.active_session_id = ""
+        self._active_session = active_session
         self._sessions: dict[str, Session] = {}
         self._counts: OrderedDict[str, int] = OrderedDict()
-        self._session_count = 0
+        self._counting: set[str] = set()
         self._is_list_dirty = True
         self._heads: dict[str, bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -98,10 +101,13 @@ class Publisher:
         session = self._sessions.get(append.chat_id)
         if not self._sockets.is_heard:
             # nobody would hear it; who comes later begins with what is told then
-            if session is not None and not session.waiting:
-                del self._sessions[append.chat_id]
+            self._sessions.pop(append.chat_id, None)
             self._count_again(append)
             return
+        if session is not None and len(session.waiting) >= WAITING_MAX:
+            METRICS.oddities.labels("untold_session").inc()
+            del self._sessions[append.chat_id]  # followers ask; what comes from now on is told
+            session = None
         if session is None:
             session = self._sessions[append.chat_id] = Session(append.chat_id)
             if not any(entry.draft == entry.seq for entry in append.entries):
@@ -129,6 +135,8 @@ class Publisher:
         except AntiphonError:
             METRICS.oddities.labels("untold_content").inc()
             found = {}
+        if self._sessions.get(session.chat_id) is not session:
+            return
         entries = tuple(
             replace(entry, content=found.get(content_seq(entry.seq, entry.fact), b"[]"))
             if _lacks_content(entry)
@@ -188,6 +196,7 @@ class Publisher:
     def _count_again(self, append: Append) -> None:
         """Keep the count of messages right, where it is known."""
         chat_id = append.chat_id
+        self._counting.discard(chat_id)
         for entry in append.entries:
             fact = entry.fact
             if isinstance(fact, f.ChatCreated):
@@ -221,9 +230,10 @@ class Publisher:
         """The session in brief. Counting is done once, then kept up with."""
         count = self._counts.get(chat_id)
         if count is None:
+            self._counting.add(chat_id)
             count = await self._service.store.count_messages(chat_id)
-            latest = self._service.chat_nowait(chat_id)
-            if latest is not None and latest.seq == chat.seq:
+            if chat_id in self._counting:  # nothing was appended meanwhile
+                self._counting.discard(chat_id)
                 self._counts[chat_id] = count
         return _payload(chat_id, chat, count)
 
@@ -232,13 +242,14 @@ class Publisher:
         listed = await self._service.store.list_chats(
             self._owner_id, archived=False, label=None, title="", limit=LISTED_MAX, after=None
         )
-        self._session_count = len(listed)
         return tuple([await self.payload_of(item.chat_id, item.chat) for item in listed])
 
+    async def session_count(self) -> int:
+        return await self._service.store.count_chats(self._owner_id)
+
     @property
-    def session_count(self) -> int:
-        """How many there were when they were last listed."""
-        return self._session_count
+    def active_session_id(self) -> str:
+        return self._active_session()
 
     # --- frames
 
@@ -272,14 +283,17 @@ class Publisher:
 
     async def _beat_forever(self) -> None:
         while True:
-            self.beat()
+            try:
+                await self.beat()
+            except AntiphonError as error:
+                log.warning("heartbeat_missed", error=str(error))
             await asyncio.sleep(HEARTBEAT_S)
 
-    def beat(self) -> None:
+    async def beat(self) -> None:
         payload = i.HeartbeatPayload(
             instance_id=self._instance_id,
             active_session_id=self.active_session_id,
-            session_count=self._session_count,
+            session_count=await self.session_count(),
             uptime=self.uptime(),
             started_at=Time.from_us(self._started_at),
         )

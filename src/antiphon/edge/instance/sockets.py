@@ -25,7 +25,9 @@ QUEUED_FRAMES_MAX = 20_000
 QUEUED_ANSWERS_MAX = 1_000
 SUBSCRIPTIONS_MAX = 50_000
 LOOK_S = 0.05
-"""How often subscriptions are looked at."""
+LOOKED_AT_MAX = 5_000
+"""How often subscriptions are looked at, and how many at once."""
+BIND_TRIES_MAX = 200
 LINGER_MS = 1_000
 IPC_PATH_MAX = 107
 PAIRS_TRIED = 100
@@ -39,6 +41,7 @@ class InstanceSockets:
     def __init__(self, pub: str, rpc: str) -> None:
         """Raises `Unavailable` where an endpoint cannot be bound."""
         self._context = zmq.asyncio.Context()
+        self._pub: zmq.Socket[bytes] | None = None
         try:
             self._pub = self._bind_pub(pub)
             self._rpc = self._context.socket(zmq.ROUTER)
@@ -59,6 +62,9 @@ class InstanceSockets:
         return self.subscriptions > 0
 
     def publish_nowait(self, frame: bytes) -> None:
+        """Send to whoever subscribes; nobody does while the socket is being bound anew, or after the end."""
+        if self._pub is None:
+            return
         try:
             self._pub.send(frame, zmq.DONTWAIT)
         except zmq.Again:
@@ -68,12 +74,14 @@ class InstanceSockets:
         """Count who subscribes, until cancelled."""
         while True:
             self._look()
+            if self.subscriptions > SUBSCRIPTIONS_MAX:
+                await self._bind_anew()
             await asyncio.sleep(LOOK_S)
 
     def _look(self) -> None:
-        while True:
+        for _ in range(LOOKED_AT_MAX):
             try:
-                message = self._pub.recv(zmq.DONTWAIT)
+                message = self._pub.recv(zmq.DONTWAIT) if self._pub is not None else b""
             except zmq.Again:
                 break
             assert isinstance(message, bytes)
@@ -83,12 +91,19 @@ class InstanceSockets:
                 self.subscriptions = max(self.subscriptions - 1, 0)
             else:
                 METRICS.oddities.labels("subscription_garbage").inc()
-        if self.subscriptions > SUBSCRIPTIONS_MAX:
-            METRICS.oddities.labels("subscriptions_dropped").inc()
-            log.warning("subscriptions_dropped", count=self.subscriptions)
-            self._pub.close(linger=0)
-            self._pub = self._bind_pub(self.pub_endpoint)
-            self.subscriptions = 0
+
+    async def _bind_anew(self) -> None:
+        """Forget all subscriptions. libzmq gives an address back a moment after its socket was closed."""
+        METRICS.oddities.labels("subscriptions_dropped").inc()
+        log.warning("subscriptions_dropped", count=self.subscriptions)
+        self._close_pub(linger_ms=0)
+        self.subscriptions = 0
+        for _ in range(BIND_TRIES_MAX):
+            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(Unavailable):
+                self._pub = self._bind_pub(self.pub_endpoint)
+                return
+        raise Unavailable(f"{self.pub_endpoint} cannot be bound anew")
 
     async def receive(self) -> tuple[bytes, bytes]:
         """The next call: who calls, and the message. What is none is counted and passed over."""
@@ -106,10 +121,18 @@ class InstanceSockets:
             await self._rpc.send_multipart([identity, b"", answer])
 
     def close(self) -> None:
-        """Close both; what was published and answered is delivered within LINGER_MS."""
-        self._pub.close(linger=LINGER_MS)
+        """Close both, in the loop's thread; `deliver` then waits for what was published and answered."""
+        self._close_pub(linger_ms=LINGER_MS)
         self._rpc.close(linger=LINGER_MS)
+
+    def deliver(self) -> None:
+        """Wait, up to LINGER_MS, until it is delivered. Another thread may: no socket is left to touch."""
         self._context.term()
+
+    def _close_pub(self, *, linger_ms: int) -> None:
+        pub, self._pub = self._pub, None
+        if pub is not None:
+            pub.close(linger=linger_ms)
 
     def _bind_pub(self, endpoint: str) -> zmq.Socket[bytes]:
         plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context.shadow(self._context.underlying)

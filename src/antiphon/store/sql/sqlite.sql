@@ -114,6 +114,9 @@ JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
 LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
 WHERE m.chat_id = ? AND m.seq > ? AND m.hidden_by = 0 ORDER BY m.seq LIMIT ?;
 
+-- name: count_chats
+SELECT count(*) FROM chats WHERE owner_id = ? AND is_deleted = 0 AND is_archived = 0;
+
 -- name: count_messages
 -- The visible messages of people and models. (chat_id)
 SELECT count(*) FROM messages WHERE chat_id = ? AND hidden_by = 0 AND role IN ('user', 'assistant');

@@ -19,6 +19,9 @@ SENTENCE_MAX = 2000
 CLEAN_UP_S = 0.5
 """A tool whose time is over has so long to clean up."""
 
+LET_GO_S = 5.0
+"""Of a tool that is told to stop and does not, so long is waited for the end (the attempt counts it as abandoned)."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -34,7 +37,7 @@ async def result_of(part: ToolCall, tools: Mapping[str, Tool], context: ToolCont
         done, _ = await asyncio.wait({running}, timeout=limit_s)
     except asyncio.CancelledError:
         running.cancel()
-        await asyncio.wait({running})
+        await asyncio.wait({running}, timeout=LET_GO_S)
         raise
     if not done:
         running.cancel()
