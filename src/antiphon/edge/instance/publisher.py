@@ -174,13 +174,13 @@ class Publisher:
         self._tell_draft(session, None)
 
     def _join(self, chat_id: str) -> Session | None:
-        """Somebody listens now to a turn whose beginning nobody heard: tell it from here on."""
+        """Somebody listens now to a draft whose beginning nobody heard: tell it from its beginning."""
         chat, draft = self._service.chat_nowait(chat_id), self._drafts.get(chat_id)
         is_told = self._sockets.is_heard and chat is not None and chat.owner_id == self._owner_id
         if not is_told or chat is None or draft is None or draft.name != chat.draft:
             return None
         session = self._sessions[chat_id] = Session(chat_id)
-        session.draft_name, session.position = draft.name, draft.position
+        session.draft_name = draft.name
         return session
 
     def _tell_draft(self, session: Session, upto: int | None) -> None:
