@@ -298,9 +298,9 @@ MUTANTS = (
     ),
     Mutant(
         "a follower believes every frame",
-        "client/zmq.py",
-        " or delta.from_ > self.view.draft.position:\n            return False",
-        ":\n            return False",
+        "client/zmq_watch.py",
+        "        if delta.from_ != self.position:\n            return None, False\n",
+        "",
         ("tests/instance/test_following.py",),
     ),
     # --- worker

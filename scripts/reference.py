@@ -135,6 +135,7 @@ def methods() -> str:
         ),
         instance.METHOD_READ: (instance.ReadParams, instance.ReadResult),
         instance.METHOD_COMMAND: ("`session_id`, `command` and its fields", "what the HTTP route answers"),
+        instance.METHOD_REQUEST: (instance.RequestParams, instance.RequestResult),
         instance.METHOD_SESSION_CREATE: (instance.SessionCreateParams, instance.SessionPayload),
     }
     known = {value for name, value in vars(instance).items() if name.startswith("METHOD_")}

@@ -83,6 +83,8 @@ class Instance:
         self.lock = lock
         self.data_error = ""
         """Why nothing is taken any more: it would not be kept."""
+        self.warnings: set[str] = set()
+        """What was asked for and is not safe, by name."""
         self.asgi = HttpDoor(self)
         self.owner_id = ""
         self.active_session_id = ""
@@ -241,9 +243,11 @@ async def open_instance(
     bus: Bus | None = None,
     clock: Clock | None = None,
     ids: Ids | None = None,
+    lock: LockFile | None = None,
     **options: Any,
 ) -> AsyncIterator[Instance]:
-    """A running instance on the data directory `data` (None: in memory, gone with the process).
+    """A running instance on the data directory `data` (None: in memory, gone with the process). A `lock` on it that
+    the caller holds stays the caller's.
 
     `agent` is an `Agent`, a function that yields, or `file.py:name`; None is the built-in agent. The other
     options are those of `antiphon serve`. Raises `errors.Unavailable` if another process holds the directory.
@@ -253,9 +257,8 @@ async def open_instance(
     if isinstance(agent, str):
         agent = load_agent(agent)
     async with contextlib.AsyncExitStack() as stack:
-        lock = None
         if data is not None and store is None:
-            lock = stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
+            lock = lock or stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
             store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
         instance = Instance(
             settings,

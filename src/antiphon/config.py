@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 
@@ -52,6 +54,10 @@ class Options(Value, gc=True):
     concurrency: int = 64
     drain_s: float = 20.0
     bus_tcp: bool = False
+    bus_ports: tuple[int, int] | None = None
+    """The ports of events and calls over TCP; None: derived from the project directory."""
+    keys: str = ""
+    """The CURVE keys file for TCP."""
     behind_proxy: bool = False
     tls_cert: str = ""
     tls_key: str = ""
@@ -70,6 +76,9 @@ class Options(Value, gc=True):
         """Whether only this machine can reach it."""
         return self.host == "localhost" or self.host.startswith("127.") or self.host == "::1"
 
+    def with_port(self, port: int) -> Options:
+        return replace(self, port=port)
+
     @staticmethod
     def make(given: dict[str, Any]) -> Options:
         """From keyword arguments; None means the default. Raises `Invalid` for a name there is not."""
@@ -83,6 +92,8 @@ class Options(Value, gc=True):
         options = Options(**known)
         if options.on_worker_lost not in ("restart", "keep"):
             raise Invalid("on_worker_lost", "restart or keep")
+        if (options.keys or options.bus_ports) and not options.bus_tcp:
+            raise Invalid("--keys" if options.keys else "--bus-ports", "goes together with --bus-tcp")
         if options.concurrency < 1:
             raise Invalid("concurrency", "at least 1")
         return options

@@ -32,6 +32,8 @@ class Announcement(Value):
     http_url: str = ""
     pub_endpoint: str = ""
     rpc_endpoint: str = ""
+    keys: str = ""
+    """The keys file that its sockets ask for; empty: none."""
 
 
 def runtime_dir() -> Path:

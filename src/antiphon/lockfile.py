@@ -36,6 +36,12 @@ class LockFile(Value):
         os.pwrite(self.descriptor, content, 0)
         os.ftruncate(self.descriptor, len(content))
 
+    def release(self) -> None:
+        """Give it back; a second time nothing happens."""
+        if self.descriptor in _held:
+            _held.discard(self.descriptor)
+            os.close(self.descriptor)
+
     def is_in_place(self) -> bool:
         """Whether the directory is still where it was: not moved, removed or replaced."""
         try:
@@ -58,27 +64,71 @@ class InstanceFile(Value):
     started_at: str
     pub_endpoint: str | None = None
     rpc_endpoint: str | None = None
+    keys: str | None = None
+    """The keys file that its sockets ask for, if any."""
 
 
 @contextlib.contextmanager
 def claim_data(data: Path, *, instance_id: str) -> Iterator[LockFile]:
-    """Hold `<data>/antiphon.lock`. Raises `DataDirectoryTaken` saying who holds it.
-
-    The lock goes with the process, however it dies; the descriptor is not inherited by children.
-    """
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.chmod(data, 0o700)
-    descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Hold `<data>/antiphon.lock`, made with its directory if need be. Raises `DataDirectoryTaken`: who holds it."""
+    make_data(data)
+    while (lock := try_claim(data, instance_id=instance_id)) is None:
+        check_free(data)  # it is not? then somebody has just looked whether it is
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataDirectoryTaken(_taken_by(data, descriptor)) from error
-        lock = LockFile(instance_id=instance_id, data=data, descriptor=descriptor)
-        lock.write({"instance_id": instance_id, "pid": os.getpid()})
         yield lock
     finally:
+        lock.release()
+
+
+def check_free(data: Path) -> None:
+    """Raises `DataDirectoryTaken`, saying who holds it, while a process does."""
+    if is_held(data):
+        raise DataDirectoryTaken(_taken_by(data))
+
+
+def make_data(data: Path) -> None:
+    """The directory, for its owner only."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.chmod(data, 0o700)
+
+
+def try_claim(data: Path, *, instance_id: str) -> LockFile | None:
+    """The lock of a directory that is there, None while another process holds it.
+
+    It goes with the process, however it dies: what a program starts does not inherit the descriptor, and what forks
+    off closes its copy.
+    """
+    descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = LockFile(instance_id=instance_id, data=data, descriptor=descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if not lock.is_in_place():  # the directory was replaced meanwhile
+        os.close(descriptor)
+        return None
+    _held.add(descriptor)
+    lock.write({"instance_id": instance_id, "pid": os.getpid()})
+    return lock
+
+
+_held: set[int] = set()
+"""The descriptors of the locks that this process holds."""
+
+
+def _close_copies() -> None:
+    """A forked child would keep its parent's locks beyond the parent's death."""
+    for descriptor in _held:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_copies)
 
 
 def is_held(data: Path) -> bool:
@@ -97,12 +147,33 @@ def is_held(data: Path) -> bool:
         os.close(descriptor)
 
 
-def _taken_by(data: Path, descriptor: int) -> str:
+class Holder(Value):
+    """Who holds a data directory, as its lock file says."""
+
+    instance_id: str
+    pid: int
+
+
+def read_holder(data: Path) -> Holder | None:
+    """Who holds the lock, or held it last."""
     try:
-        holder = msgspec.json.decode(os.pread(descriptor, 4096, 0), type=dict[str, Any])
-        who = f"the process {holder['pid']} (instance {holder['instance_id']})"
-    except (msgspec.DecodeError, KeyError):
-        who = "another process"
+        with open(data / LOCK_NAME, "rb") as file:
+            return msgspec.json.decode(file.read(4096), type=Holder)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def read_primary(data: Path) -> InstanceFile | None:
+    """How the holder of the lock is reached, once it is ready."""
+    holder, found = read_holder(data), read_instance_file(data)
+    if holder is None or found is None or found.instance_id != holder.instance_id:
+        return None
+    return found
+
+
+def _taken_by(data: Path) -> str:
+    holder = read_holder(data)
+    who = f"the process {holder.pid} (instance {holder.instance_id})" if holder else "another process"
     url = read_instance_file(data)
     where = f" at {url.http_url}" if url else ""
     return f"{data} is in use by {who}{where}; stop it first, or choose another directory with --data"

@@ -33,6 +33,10 @@ class Metrics:
         self.degraded = Gauge("antiphon_problems", "How many things are degraded.", registry=r)
         self.resyncs = Counter("antiphon_resyncs", "Watchers given the whole state.", ["reason"], registry=r)
         self.slow_watchers = Counter("antiphon_slow_watchers", "Watchers closed as slow.", registry=r)
+        self.primary_silent = Gauge(
+            "antiphon_primary_silent_seconds", "How long a standby's primary has not answered.", registry=r
+        )
+        self.role_changes = Counter("antiphon_role_changes", "Times a standby became the primary.", registry=r)
         self.frames = Counter("antiphon_frames", "Event frames published over ZeroMQ.", registry=r)
         self.calls = Counter("antiphon_calls", "Calls answered over ZeroMQ, by method.", ["method"], registry=r)
         self.log_reads = Counter("antiphon_log_reads", "Reads of a chat's facts from the store.", registry=r)

@@ -1,6 +1,7 @@
-"""`antiphon serve`: an instance and its HTTP door, from start to the last good-bye. Signals are handled here alone.
+"""`antiphon serve`: an instance and its doors, from start to the last good-bye. Signals are handled here alone.
 
-Closing order: drain, good-bye to the streams, the sockets, the database, the lock.
+Whoever gets the data directory's lock is the primary; later ones stand by and take over. Closing order: drain,
+good-bye to the streams, the sockets, the database, the lock.
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ import gc
 import os
 import signal
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from antiphon import __version__
-from antiphon.app import Instance, open_instance
+from antiphon.app import open_instance
+from antiphon.clock import RandomIds
 from antiphon.config import Options
-from antiphon.discovery import Announcement, announce, withdraw
-from antiphon.edge.instance.door import InstanceDoor, open_instance_door
-from antiphon.edge.server import open_server
-from antiphon.errors import Invalid, Unavailable
-from antiphon.lockfile import TOKEN_NAME, InstanceFile, remove_instance_file, write_instance_file, write_private
+from antiphon.core.values import Value
+from antiphon.edge.instance.door import open_instance_door
+from antiphon.edge.server import HttpServer, start_server
+from antiphon.errors import Invalid
+from antiphon.lockfile import LockFile, check_free, make_data, try_claim
+from antiphon.observe import METRICS
 from antiphon.ports import Bus
-from antiphon.wire.gotime import format_time_us
+from antiphon.standby import Standby, open_standby
+from antiphon.whereabouts import local_token, read_token, tell_gone, tell_primary
+from antiphon.worker.agent import load_agent
 
 YOUNG_MAX = 20_000
 """So many new objects that could form cycles before the garbage collector looks at them."""
@@ -32,40 +37,107 @@ YOUNG_MAX = 20_000
 log = structlog.get_logger(__name__)
 
 
+class Ready(Value):
+    """Requests are answered at `url`: as the primary, or as a standby that hands them on. `token` is the data
+    directory's own (empty while a new directory's primary has not made it)."""
+
+    instance_id: str
+    role: str
+    url: str
+    token: str
+
+
 async def serve(
     *,
     agent: Any = None,
     data: str | os.PathLike[str],
-    on_ready: Callable[[Instance, str, str], None] | None = None,
+    on_ready: Callable[[Ready], None] | None = None,
     make_bus: Callable[[], Bus] | None = None,
+    may_stand_by: bool = True,
     **options: Any,
 ) -> None:
-    """Run an instance and its HTTP door until SIGINT or SIGTERM. `on_ready(instance, url, token)` is called when
-    requests are answered. Raises `Invalid` for options that are not safe, `Unavailable` if the port or the data
-    directory is taken."""
+    """Run an instance and its doors until SIGINT or SIGTERM. `on_ready` is called when requests are answered, and
+    again when a standby has become the primary. Raises `Invalid` for options that are not safe, `Unavailable` if the
+    port is taken, or the data directory unless `may_stand_by`."""
     settings = Options.make(options)
     _check_exposure(settings)
+    place = Path(data)
+    agent = load_agent(agent) if isinstance(agent, str) else agent
+    instance_id = RandomIds().uuid()
     stopping = asyncio.Event()
     _on_signals(stopping)
-    bus = make_bus() if make_bus is not None else None
+    make_data(place)
+    if not may_stand_by:
+        check_free(place)
+    async with AsyncExitStack() as stack:
+        standby = None
+        lock = try_claim(place, instance_id=instance_id)
+        if lock is None:
+            is_port_free = options.get("port") is None
+            standby = await stack.enter_async_context(
+                open_standby(instance_id, place, settings, is_port_free=is_port_free)
+            )
+            _tell(
+                on_ready,
+                Ready(instance_id=instance_id, role="standby", url=standby.server.url, token=read_token(place)),
+            )
+            log.info("standing_by", url=standby.server.url, instance_id=instance_id, data=str(place))
+            lock = await standby.wait_lock(stopping)
+        if lock is not None:
+            stack.callback(lock.release)
+            await _serve_primary(
+                agent,
+                lock,
+                standby,
+                stopping,
+                on_ready=on_ready,
+                bus=make_bus() if make_bus else None,
+                options=options,
+            )
+    log.info("stopped")
+
+
+async def _serve_primary(
+    agent: Any,
+    lock: LockFile,
+    standby: Standby | None,
+    stopping: asyncio.Event,
+    *,
+    on_ready: Callable[[Ready], None] | None,
+    bus: Bus | None,
+    options: dict[str, Any],
+) -> None:
+    """Be the primary until told to stop. A standby's server goes on as this one's."""
+    data = lock.data
     async with (
-        open_instance(agent=agent, data=data, bus=bus, **options) as instance,
-        open_instance_door(instance, Path(data)) as door,
+        open_instance(agent=agent, data=data, bus=bus, lock=lock, **options) as instance,
+        open_instance_door(instance, data) as door,
     ):
-        async with open_server(instance) as url:
-            token = await _local_token(instance, Path(data))
+        server: HttpServer | None = None
+        try:
+            if standby is None:
+                server = await start_server(instance.asgi, instance.options)
+            else:
+                server = standby.server
+                METRICS.role_changes.inc()
+            token = await local_token(instance, data)
             _collect_seldom()
-            try:
-                _tell_where(instance, door, Path(data), url, token)
-                log.info("ready", url=url, instance_id=instance.instance_id, data=str(data))
-                if on_ready is not None:
-                    on_ready(instance, url, token)
-                await _until_stopped(stopping, instance.background, door.task)
-            finally:
-                remove_instance_file(Path(data), instance.instance_id)
-                withdraw(instance.instance_id)
-                await instance.stop()
-        log.info("stopped")
+            if standby is not None:
+                standby.door.succeed(instance.asgi)
+            tell_primary(instance, lock, door, url=server.url, token=token)
+            log.info("ready", url=server.url, instance_id=instance.instance_id, data=str(data))
+            _tell(on_ready, Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token))
+            await _until_stopped(stopping, instance.background, door.task)
+        finally:
+            tell_gone(instance.instance_id, data)
+            await instance.stop()
+            if server is not None:
+                await server.aclose()
+
+
+def _tell(on_ready: Callable[[Ready], None] | None, ready: Ready) -> None:
+    if on_ready is not None:
+        on_ready(ready)
 
 
 def _collect_seldom() -> None:
@@ -108,71 +180,3 @@ async def _until_stopped(stopping: asyncio.Event, *running: asyncio.Task[None] |
     for task in tasks:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
-
-
-async def _local_token(instance: Instance, data: Path) -> str:
-    """The data directory's own admin token: made once, the same after every restart. One that was revoked, or whose
-    file was lost or emptied, is replaced."""
-    path = data / TOKEN_NAME
-    try:
-        secret = path.read_text().strip()
-    except FileNotFoundError:
-        secret = ""
-    if not secret or not await instance.tokens.ensure(instance.owner_id, secret):
-        secret = instance.ids.secret()
-        await instance.tokens.add(instance.owner_id, secret)
-        write_private(path, secret.encode() + b"\n")
-    return secret
-
-
-def _tell_where(instance: Instance, door: InstanceDoor, data: Path, url: str, token: str) -> None:
-    """Write down where this instance is reached: lock file, instance file and announcement. The last is a kindness:
-    where it cannot be made the instance runs all the same."""
-    door.calls.http_url = url
-    started_at = format_time_us(instance.started_at)
-    assert instance.lock is not None, "what is served has a data directory"
-    instance.lock.write(
-        {
-            "instance_id": instance.instance_id,
-            "pid": os.getpid(),
-            "pub_port": _port_of(door.pub_endpoint),
-            "rpc_port": _port_of(door.rpc_endpoint),
-            "pub_endpoint": door.pub_endpoint,
-            "rpc_endpoint": door.rpc_endpoint,
-            "started_at": started_at,
-        }
-    )
-    write_instance_file(
-        data,
-        InstanceFile(
-            instance_id=instance.instance_id,
-            pid=os.getpid(),
-            role="primary",
-            version=__version__,
-            http_url=url,
-            token=token,
-            started_at=started_at,
-            pub_endpoint=door.pub_endpoint,
-            rpc_endpoint=door.rpc_endpoint,
-        ),
-    )
-    announcement = Announcement(
-        instance_id=instance.instance_id,
-        pid=os.getpid(),
-        role="primary",
-        version=__version__,
-        project_id=door.project_id,
-        data=str(data.resolve()),
-        http_url=url,
-        started_at=started_at,
-        pub_endpoint=door.pub_endpoint,
-        rpc_endpoint=door.rpc_endpoint,
-    )
-    try:
-        announce(announcement)
-    except (OSError, Unavailable) as error:
-        log.warning("not_announced", error=str(error))
-
-
-def _port_of(endpoint: str) -> int:
-    return int(endpoint.rsplit(":", 1)[1]) if endpoint.startswith("tcp://") else 0

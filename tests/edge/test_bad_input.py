@@ -110,7 +110,7 @@ async def test_a_body_over_the_limit_is_too_large_however_it_comes(door: Door, o
 async def test_a_body_that_does_not_come_in_time_is_given_up(
     own_door: Door, bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"antiphon.edge.http.{bound}", 0.05)
+    monkeypatch.setattr(f"antiphon.edge.bodies.{bound}", 0.05)
     wire = await Wire.open(own_door.port)
     wire.send(make_request("POST", "/api/v1/session", headers={"content-length": "100"}) + b'{"token')
     answer = await wire.read_answer()
@@ -120,7 +120,7 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
 
 
 async def test_bodies_have_a_bound_for_all_together(own_door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.edge.http.BODIES_BYTES_MAX", 100_000)
+    monkeypatch.setattr("antiphon.edge.bodies.BODIES_BYTES_MAX", 100_000)
     chat_id = await own_door.make_chat()
     first = await Wire.open(own_door.port)
     path = f"/api/v1/chats/{chat_id}/messages"

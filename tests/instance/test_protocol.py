@@ -17,6 +17,7 @@ import zmq
 from antiphon import Agent, Turn, tool
 from antiphon.chats.owned import OwnedChats
 from antiphon.core import commands as c
+from antiphon.core.commands import SetLabels
 from antiphon.core.model import Status
 from antiphon.errors import Invalid
 from antiphon.observe import METRICS
@@ -34,7 +35,7 @@ def add(a: int, b: int) -> int:
 
 
 METHODS = {value for name, value in vars(i).items() if name.startswith("METHOD_")}
-TOPICS = {value for name, value in vars(i).items() if name.startswith("TOPIC_")}
+TOPICS = {value for name, value in vars(i).items() if name.startswith("TOPIC_")} - {i.TOPIC_APPEND}
 
 
 async def test_every_method_answers_and_every_topic_is_published(tmp_path: Path) -> None:
@@ -81,6 +82,9 @@ async def test_every_method_answers_and_every_topic_is_published(tmp_path: Path)
         renamed = await ask("antiphon.command", {"session_id": session_id, "command": "rename", "title": "Two"})
         assert renamed["title"] == "Two"
         await peer.until("session.update", title="Two")
+        one = {"method": "GET", "path": f"/api/v1/chats/{session_id}"}
+        answer = await ask("antiphon.request", one)
+        assert (answer["status"], answer["body"]["title"]) == (200, "Two")
         await ask("antiphon.command", {"session_id": session_id, "command": "delete"})
         await peer.until("session.deleted", id=session_id)
         await peer.until("session.list", sessions=[])
@@ -386,3 +390,12 @@ async def test_a_session_that_falls_too_far_behind_is_told_anew(
         assert all(len(session.waiting) <= 5 for session in door.publisher._sessions.values())
         held.set()
         await peer.until("session.update", title="t19")
+
+
+async def test_every_append_is_told_to_who_asks_for_it_by_name(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (instance, door), Peer(door, i.TOPIC_APPEND) as peer:
+        await peer.be_heard(door)
+        done = await instance.chats.create(title="one")
+        await peer.until(i.TOPIC_APPEND, session_id=done.chat_id, seq=1)
+        await instance.chats.change(done.chat_id, SetLabels(labels={"a": "b"}))
+        await peer.until(i.TOPIC_APPEND, session_id=done.chat_id, seq=2)

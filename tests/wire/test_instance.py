@@ -40,12 +40,17 @@ PLACED = [LLMStartPayload, LLMTokenPayload, LLMEndPayload, ToolStartPayload, Too
 
 def test_methods_and_topics_have_the_references_names() -> None:
     words = {name: value for name, value in vars(instance).items() if name.startswith(("METHOD_", "TOPIC_"))}
-    ours = {"METHOD_READ": "antiphon.read", "METHOD_COMMAND": "antiphon.command"}
+    ours = {
+        "METHOD_READ": "antiphon.read",
+        "METHOD_COMMAND": "antiphon.command",
+        "METHOD_REQUEST": "antiphon.request",
+        "TOPIC_APPEND": "antiphon.append",
+    }
     assert words == ours | {
         name: name.split("_", 1)[1].lower().replace("_", ".") for name in words if name not in ours
     }
-    assert len([name for name in words if name.startswith("METHOD_")]) == 9 + 3
-    assert len([name for name in words if name.startswith("TOPIC_")]) == 12
+    assert len([name for name in words if name.startswith("METHOD_")]) == 9 + 4
+    assert len([name for name in words if name.startswith("TOPIC_")]) == 12 + 1
 
 
 def test_every_topic_has_a_payload() -> None:

@@ -17,6 +17,7 @@ from antiphon.core.values import Value
 from antiphon.errors import InstanceMissing
 
 if TYPE_CHECKING:
+    from antiphon.cli.instance import Reached
     from antiphon.client import AsyncClient
 
 
@@ -85,24 +86,23 @@ async def _reach(
 ) -> AsyncIterator[tuple[AsyncClient, str | None]]:
     """A client of the instance there is, else of one that is started; and the id of the chat that is meant."""
     from antiphon.cli.embedded import open_embedded
-    from antiphon.cli.instance import find_instance
-    from antiphon.client import AsyncClient
+    from antiphon.cli.instance import Reached, find_instance
 
     async with contextlib.AsyncExitStack() as stack:
         try:
-            address, token = await asyncio.to_thread(find_instance, data, url)
+            reached = await asyncio.to_thread(find_instance, data, url)
         except InstanceMissing:
             if url is not None:
                 raise
             address, token = await stack.enter_async_context(open_embedded(data or Path(DATA)))
-        client = await stack.enter_async_context(AsyncClient(address, token))
-        chat_id = await asyncio.to_thread(_resolve, address, token, which) if which else None
+            reached = Reached(url=address, token=token)
+        client = await stack.enter_async_context(reached.async_client())
+        chat_id = await asyncio.to_thread(_resolve, reached, which) if which else None
         yield client, chat_id
 
 
-def _resolve(address: str, token: str, which: str) -> str:
+def _resolve(reached: Reached, which: str) -> str:
     from antiphon.cli.which_chat import resolve_chat
-    from antiphon.client import Client
 
-    with Client(address, token) as client:
+    with reached.client() as client:
         return resolve_chat(client, which)["id"]

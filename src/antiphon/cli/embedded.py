@@ -17,15 +17,15 @@ async def open_embedded(data: Path) -> AsyncIterator[tuple[str, str]]:
     Whatever still runs when it closes goes on when an instance is started there again.
     """
     from antiphon.observe import configure_logging
-    from antiphon.serve import serve
+    from antiphon.serve import Ready, serve
 
     configure_logging(as_json=False, level="error")
     ready: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
 
-    def tell(_instance: object, url: str, token: str) -> None:
-        ready.set_result((url, token))
+    def tell(its: Ready) -> None:
+        ready.set_result((its.url, its.token))
 
-    serving = asyncio.create_task(serve(data=data, port=0, drain_s=0.0, on_ready=tell))
+    serving = asyncio.create_task(serve(data=data, port=0, drain_s=0.0, on_ready=tell, may_stand_by=False))
     try:
         waited: set[asyncio.Future[Any]] = {serving, ready}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)

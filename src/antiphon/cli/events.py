@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antiphon.cli.clean import clean_text
-from antiphon.cli.reach import open_remote
+from antiphon.cli.instance import open_remote
 from antiphon.cli.verb import Verb, data_option, json_option, print_json
 
 if TYPE_CHECKING:

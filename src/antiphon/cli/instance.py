@@ -1,4 +1,4 @@
-"""Finding the instance a command is meant for."""
+"""Finding the instance a command is meant for, and reaching it: over ZeroMQ on this machine, else over HTTP."""
 
 from __future__ import annotations
 
@@ -9,17 +9,45 @@ from typing import TYPE_CHECKING
 import click
 
 from antiphon.cli.verb import DATA
-from antiphon.errors import InstanceMissing, Unavailable
+from antiphon.core.values import Value
+from antiphon.errors import AntiphonError, InstanceMissing, Unavailable
 
 if TYPE_CHECKING:
-    from antiphon.client import Client
+    from antiphon.client import AsyncClient, Client
+    from antiphon.client.near import Endpoints
+    from antiphon.client.zmq import RemoteInstance
+    from antiphon.discovery import Announcement
+    from antiphon.lockfile import InstanceFile
 
 PROBE_S = 5.0
+PING_S = 2.0
+STARTING_S = 3.0
+"""So long a command waits for an instance that has just begun."""
 TOKEN_VARIABLE = "ANTIPHON_TOKEN"
 
 
-def find_instance(data: Path | None, url: str | None) -> tuple[str, str]:
-    """The (address, token) of a running instance: that at `url`, else that of the data directory.
+class Reached(Value):
+    """A running instance: its address and a token, and where it is near if it is."""
+
+    url: str
+    token: str
+    near: Endpoints | None = None
+
+    def client(self) -> Client:
+        """Use it in a `with`."""
+        from antiphon.client import Client
+
+        return Client.near(self.near) if self.near is not None else Client(self.url, self.token)
+
+    def async_client(self) -> AsyncClient:
+        """Use it in an `async with`."""
+        from antiphon.client import AsyncClient
+
+        return AsyncClient.near(self.near) if self.near is not None else AsyncClient(self.url, self.token)
+
+
+def find_instance(data: Path | None, url: str | None) -> Reached:
+    """A running instance: that at `url`, else that of the data directory.
 
     Raises `InstanceMissing` if none answers; an instance file whose instance is gone counts as none.
     """
@@ -30,14 +58,14 @@ def find_instance(data: Path | None, url: str | None) -> tuple[str, str]:
         if not token:
             raise click.UsageError(f"--url needs a token in the environment variable {TOKEN_VARIABLE}")
         probe(url)
-        return url, token
+        return Reached(url=url, token=token)
     return _find_by_data(data or Path(DATA))
 
 
-def _find_by_data(data: Path) -> tuple[str, str]:
-    from antiphon.lockfile import is_held, read_instance_file
+def _find_by_data(data: Path) -> Reached:
+    from antiphon.lockfile import is_held
 
-    found = read_instance_file(data)
+    found = _wait_ready(data)
     if found is None:
         raise InstanceMissing(f"no instance runs on {data}; {_how_to_start(data)}")
     gone = InstanceMissing(
@@ -45,13 +73,26 @@ def _find_by_data(data: Path) -> tuple[str, str]:
     )
     if not is_held(data):  # the file was left behind, or is part of a copy
         raise gone
+    near = near_of(found)
     try:
-        answered = probe(found.http_url)
+        answered = _probe_near(near) if near is not None else probe(found.http_url)
     except Unavailable as error:
         raise gone from error
     if answered != found.instance_id:
         raise InstanceMissing(f"the instance of {data} is gone, another one is at its address; {_how_to_start(data)}")
-    return found.http_url, found.token
+    return Reached(url=found.http_url, token=found.token, near=near)
+
+
+def _wait_ready(data: Path) -> InstanceFile | None:
+    """The instance file, after a moment's patience with an instance that is starting or taking over."""
+    import time
+
+    from antiphon.lockfile import is_held, read_instance_file, read_primary
+
+    deadline = time.monotonic() + STARTING_S
+    while (found := read_primary(data)) is None and is_held(data) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found or read_instance_file(data)
 
 
 def _how_to_start(data: Path) -> str:
@@ -69,7 +110,46 @@ def probe(url: str) -> str:
 
 def open_client(data: Path | None, url: str | None) -> Client:
     """A client of the instance that is meant; use it in a `with`."""
-    from antiphon.client import Client
+    return find_instance(data, url).client()
 
-    address, token = find_instance(data, url)
-    return Client(address, token)
+
+# --- over ZeroMQ
+
+
+def near_of(found: InstanceFile | Announcement) -> Endpoints | None:
+    """Its endpoints, with the keys they ask for; None where it has none that can be used from here."""
+    if not found.pub_endpoint or not found.rpc_endpoint:
+        return None
+    from antiphon.client.near import Endpoints
+    from antiphon.keys import read_keys
+
+    if not found.keys:
+        return Endpoints(pub=found.pub_endpoint, rpc=found.rpc_endpoint)
+    try:
+        keys = read_keys(Path(found.keys))
+    except AntiphonError:
+        return None
+    return Endpoints(pub=found.pub_endpoint, rpc=found.rpc_endpoint, keys=keys, server_key=keys.public)
+
+
+def _probe_near(near: Endpoints) -> str:
+    """As `probe`."""
+    import asyncio
+
+    async def ping() -> str:
+        async with near.remote(timeout_s=PROBE_S) as remote:
+            return (await remote.ping()).instance_id
+
+    return asyncio.run(ping())
+
+
+def open_remote(data: Path | None, *, timeout_s: float = PING_S) -> RemoteInstance:
+    """The instance of a data directory; use it in an `async with`. Raises `InstanceMissing`."""
+    from antiphon.lockfile import is_held
+
+    folder = data or Path(DATA)
+    found = _wait_ready(folder)
+    near = near_of(found) if found is not None and is_held(folder) else None
+    if near is None:
+        raise InstanceMissing(f"no instance runs on {folder}; {_how_to_start(folder)}")
+    return near.remote(timeout_s=timeout_s)

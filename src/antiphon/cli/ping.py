@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from antiphon.cli.reach import open_remote
+from antiphon.cli.instance import open_remote
 from antiphon.cli.verb import Verb, data_option, json_option, print_json
 
 

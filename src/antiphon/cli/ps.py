@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antiphon.cli.clean import clean_text
-from antiphon.cli.reach import PING_S
+from antiphon.cli.instance import PING_S, near_of
 from antiphon.cli.verb import Verb, json_option, print_json
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, InstanceMissing, Unavailable
 
 if TYPE_CHECKING:
     from antiphon.discovery import Announcement
@@ -40,9 +40,7 @@ async def _look() -> list[dict[str, Any]]:
 
 
 async def _ask(announcement: Announcement) -> dict[str, Any]:
-    """What the instance says of itself; `is_silent` where it does not answer."""
-    from antiphon.client.zmq import RemoteInstance
-
+    """What the instance says of itself; `is_silent` where it does not answer. A standby says less."""
     shown: dict[str, Any] = {
         "instance_id": announcement.instance_id,
         "pid": announcement.pid,
@@ -55,16 +53,37 @@ async def _ask(announcement: Announcement) -> dict[str, Any]:
         "is_silent": True,
     }
     try:
-        async with RemoteInstance(announcement.pub_endpoint, announcement.rpc_endpoint, timeout_s=PING_S) as remote:
-            info = await remote.info()
+        about = await (_about_primary if announcement.rpc_endpoint else _about_standby)(announcement)
     except AntiphonError:
         return shown
-    return shown | {
-        "is_silent": False,
+    return shown | {"is_silent": False} | about
+
+
+async def _about_primary(announcement: Announcement) -> dict[str, Any]:
+    near = near_of(announcement)
+    if near is None:
+        raise Unavailable("its keys cannot be read")
+    async with near.remote(timeout_s=PING_S) as remote:
+        info = await remote.info()
+    return {
         "uptime": info.uptime,
         "sessions": info.session_count,
         "active_session_id": info.active_session_id or None,
     }
+
+
+async def _about_standby(announcement: Announcement) -> dict[str, Any]:
+    from antiphon.client import AsyncClient
+
+    async with AsyncClient(announcement.http_url, timeout_s=PING_S, verify=False) as client:  # no token is sent
+        await client.healthz()
+        try:
+            await client.readyz()
+        except InstanceMissing:
+            raise
+        except AntiphonError:
+            return {"is_primary_silent": True}
+    return {"is_primary_silent": False}
 
 
 def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
@@ -76,7 +95,14 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
         click.echo("No instance runs here. Start one with `antiphon serve`.")
         return
     for item in shown:
-        what = "does not answer" if item["is_silent"] else f"up {item['uptime']}, {item['sessions']} chats"
-        active = f", active {item['active_session_id'][:8]}" if item.get("active_session_id") else ""
-        click.echo(f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {what}{active}")
+        click.echo(f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {_state_of(item)}")
         click.echo(f"          {clean_text(item['data'])}  {item['http_url']}")
+
+
+def _state_of(item: dict[str, Any]) -> str:
+    if item["is_silent"]:
+        return "does not answer"
+    if item["role"] == "standby":
+        return "its primary is silent" if item["is_primary_silent"] else "ready to take over"
+    active = f", active {item['active_session_id'][:8]}" if item["active_session_id"] else ""
+    return f"up {item['uptime']}, {item['sessions']} chats{active}"

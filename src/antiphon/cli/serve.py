@@ -11,7 +11,7 @@ import click
 from antiphon.cli.verb import DATA, Verb, data_option, json_option, print_json
 
 if TYPE_CHECKING:
-    from antiphon.app import Instance
+    from antiphon.serve import Ready
 
 FILE = click.Path(exists=True, dir_okay=False)
 
@@ -25,6 +25,8 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--concurrency", type=click.IntRange(1), help="So many turns at a time.  [default: 64]")
 @click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may finish.  [default: 20]")
 @click.option("--bus-tcp", is_flag=True, help="The instance protocol over TCP on loopback, for foreign peers.")
+@click.option("--bus-ports", metavar="PUB,RPC", help="Its two ports.  [default: from the project directory]")
+@click.option("--keys", type=FILE, help="CURVE keys for it, made by `antiphon keys create`.")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front speaks TLS and sets X-Forwarded-*.")
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A name it may be reached by; repeatable.")
 @click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Another limit; repeatable.")
@@ -34,8 +36,9 @@ FILE = click.Path(exists=True, dir_okay=False)
 def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -> None:
     """Start an instance. APP is an agent, `file.py:name`; without it the built-in one answers.
 
-    It runs until SIGINT or SIGTERM and hands over what is unfinished. The log goes to stderr. With --json:
-    {instance_id, pid, http_url} on stdout when it is ready.
+    It runs until SIGINT or SIGTERM and hands over what is unfinished. Where another process has the data directory it
+    stands by: it hands requests on and takes over the moment that one is gone. The log goes to stderr. With --json:
+    {instance_id, pid, role, http_url} on stdout when it is ready, and again when a standby has taken over.
     """
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
         raise click.UsageError("--tls-cert and --tls-key go together")
@@ -48,6 +51,7 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
     options["hosts"] = options["hosts"] or None
     options["limits"] = dict(_pair(text) for text in options["limits"]) or None
     options["bus_tcp"] = options["bus_tcp"] or None
+    options["bus_ports"] = _ports(options["bus_ports"])
     options["behind_proxy"] = options["behind_proxy"] or None
     uvloop.run(serve(agent=app, data=data or Path(DATA), on_ready=_json_line if as_json else _address, **options))
 
@@ -59,14 +63,26 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _address(instance: Instance, url: str, token: str) -> None:
+def _ports(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    ports = [int(port) if port.strip().isdecimal() else 0 for port in text.split(",")]
+    if len(ports) != 2 or not all(0 < port < 65536 for port in ports):
+        raise click.UsageError(f"--bus-ports {text}: write two port numbers, PUB,RPC")
+    return ports[0], ports[1]
+
+
+def _address(ready: Ready) -> None:
     """The page's address, where a person will see it: its fragment never reaches a log or another server."""
-    if sys.stdout.isatty():
-        click.echo(f"\n  Antiphon is ready. Open\n\n    {url}/#token={token}\n\n  Ctrl-C stops it.\n")
+    if not sys.stdout.isatty():
+        return
+    what = "is ready" if ready.role == "primary" else "stands by (another process has this data directory)"
+    fragment = f"/#token={ready.token}" if ready.token else "/"
+    click.echo(f"\n  Antiphon {what}. Open\n\n    {ready.url}{fragment}\n\n  Ctrl-C stops it.\n")
 
 
-def _json_line(instance: Instance, url: str, token: str) -> None:
+def _json_line(ready: Ready) -> None:
     import os
 
-    print_json({"instance_id": instance.instance_id, "pid": os.getpid(), "http_url": url})
+    print_json({"instance_id": ready.instance_id, "pid": os.getpid(), "role": ready.role, "http_url": ready.url})
     sys.stdout.flush()

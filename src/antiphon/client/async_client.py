@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from antiphon.client import calls, shapes
 from antiphon.client.async_connection import AsyncConnection
@@ -16,6 +16,9 @@ from antiphon.client.transport import RETRY_S, SILENCE_S, TIMEOUT_S, Verify
 from antiphon.core.events import Event
 from antiphon.core.view import View
 from antiphon.errors import PeerError
+
+if TYPE_CHECKING:
+    from antiphon.client.near import AsyncNearConnection, Endpoints
 
 GAPS_MAX = 3
 """`watch_view` fetches the state anew so often when an event does not fit."""
@@ -47,7 +50,7 @@ class AsyncClient:
     ) -> None:
         """Connects to nothing yet. Raises `Invalid` for an address that is none. `verify` is what an https
         certificate is checked with."""
-        self._connection = AsyncConnection(
+        self._connection: AsyncConnection | AsyncNearConnection = AsyncConnection(
             url,
             token,
             timeout_s=timeout_s,
@@ -56,6 +59,16 @@ class AsyncClient:
             verify=verify,
             random=random,
         )
+
+    @classmethod
+    def near(cls, endpoints: Endpoints, *, timeout_s: float = TIMEOUT_S, retry_s: float = RETRY_S) -> Self:
+        """A client of an instance on this machine, over ZeroMQ and for the admin; all but `feed` works the same, and
+        a standby that takes over is not noticed."""
+        from antiphon.client.near import AsyncNearConnection
+
+        client = cls.__new__(cls)
+        client._connection = AsyncNearConnection(endpoints, timeout_s=timeout_s, retry_s=retry_s)
+        return client
 
     @property
     def url(self) -> str:
@@ -264,3 +277,7 @@ class AsyncClient:
     async def healthz(self) -> shapes.Health:
         """Who answers there; needs no token. Raises `InstanceMissing`."""
         return await self._connection.ask(calls.healthz())
+
+    async def readyz(self) -> None:
+        """Whether it is ready for work; needs no token. Raises `Unavailable` while it is degraded."""
+        await self._connection.ask(calls.readyz())

@@ -152,6 +152,10 @@ def healthz() -> Call[shapes.Health]:
     return Call(method="GET", path="/healthz")
 
 
+def readyz() -> Call[dict[str, Any]]:
+    return Call(method="GET", path="/readyz")
+
+
 def _query(**given: Any) -> dict[str, str]:
     """The words of an address; None means that nothing is said."""
     shown = {name: value for name, value in given.items() if value is not None}

@@ -101,6 +101,16 @@ class FollowChat(Follow[Event]):
             parse_cursor(after)
         call = calls.watch(chat_id, until_idle=until_idle, by_ref=by_ref)
         super().__init__(call, cursor=after, random=random)
+        self.chat_id = chat_id
+        self.until_idle = until_idle
+
+    def note(self, event: Event) -> None:
+        """Say of an event that came by another way that it was taken."""
+        if event.cursor:
+            self.cursor = event.cursor
+        if isinstance(event, Bye):
+            self.is_over = event.reason in FINAL
+        self._tries = 0
 
     def _decode(self, raw: SseEvent) -> Event:
         return decode_event(raw.data, cursor=raw.id or "")

@@ -9,38 +9,32 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-import msgspec
 import zmq
 import zmq.asyncio
+from zmq.utils.monitor import parse_monitor_message
 
 from antiphon.client.errors import AnswerLost, error_of_detail
-from antiphon.core.events import Delta, Event
-from antiphon.core.parts import DeltaPart, Text
+from antiphon.client.zmq_watch import SessionWatch, subscribe_session
+from antiphon.core.events import Bye, Event
 from antiphon.core.view import View
-from antiphon.errors import PeerError, TooLarge, Unavailable
+from antiphon.errors import Forbidden, InstanceMissing, PeerError, Unavailable
+from antiphon.keys import Keys
 from antiphon.wire import codec, jsonrpc
 from antiphon.wire import instance as i
-from antiphon.wire.stream import decode_event
 
 TIMEOUT_S = 10.0
-SILENCE_S = 2.0
-"""A follower that hears nothing for so long asks."""
 QUEUED_FRAMES_MAX = 100_000
-GAPS_MAX = 3
-
-SESSION_TOPICS = (
-    i.TOPIC_MESSAGE_APPEND,
-    i.TOPIC_LLM_START,
-    i.TOPIC_LLM_TOKEN,
-    i.TOPIC_LLM_END,
-    i.TOPIC_TOOL_START,
-    i.TOPIC_TOOL_END,
-    i.TOPIC_SESSION_UPDATE,
-    i.TOPIC_SESSION_DELETED,
+_TOLD = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 )
+"""What is heard of the calls' connection."""
 
 R = TypeVar("R")
 
@@ -49,20 +43,34 @@ class RemoteInstance:
     """The instance at these endpoints (an announcement, the lock file or `instance.json` names them). Use it as a
     context manager.
 
-    A refused call raises the class of `antiphon.errors` that its code names; `client.errors.AnswerLost` means that
-    nobody answered within `timeout_s`: what became of the call is not known. Nothing is asked twice by itself.
+    A refused call raises the class of `antiphon.errors` that its code names; `InstanceMissing` means that it could
+    not be asked within `timeout_s`, `client.errors.AnswerLost` that it was asked and not answered: what became of it
+    is not known. Nothing is asked twice by itself.
     """
 
-    def __init__(self, pub_endpoint: str, rpc_endpoint: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        self._pub_endpoint = pub_endpoint
+    def __init__(
+        self,
+        pub_endpoint: str,
+        rpc_endpoint: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        keys: Keys | None = None,
+        server_key: str = "",
+    ) -> None:
+        """Connects when it is used. `keys` are this side's own (`antiphon.keys.read_keys`), `server_key` is the
+        instance's public key: both where it asks for keys."""
+        self._pub_endpoint, self._rpc_endpoint = pub_endpoint, rpc_endpoint
+        self._is_refused = False
         self._timeout_s = timeout_s
+        self._keys, self._server_key = keys, server_key
         self._context = zmq.asyncio.Context()
-        self._rpc = self._context.socket(zmq.DEALER)
-        self._rpc.setsockopt(zmq.LINGER, 0)
+        self._rpc = self._socket(zmq.DEALER)
+        self._rpc.setsockopt(zmq.IMMEDIATE, 1)  # a call is not kept for an instance that comes later
+        self._monitor = self._rpc.get_monitor_socket(_TOLD)
         self._rpc.connect(rpc_endpoint)
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[jsonrpc.Answer]] = {}
-        self._receiving: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.skipped_frames = 0
         """So many event frames could not be read."""
 
@@ -76,33 +84,58 @@ class RemoteInstance:
 
     async def aclose(self) -> None:
         """Close the sockets; a second time nothing happens."""
-        if self._receiving is not None:
-            self._receiving.cancel()
-            await asyncio.wait({self._receiving})
-            self._receiving = None
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks = []
+        self._rpc.disable_monitor()
         self._context.destroy(linger=0)  # also what an unfinished `events` or `follow` holds
 
     # --- calls
 
     async def call(self, method: str, params: Any = None, kind: type[R] | Any = Any) -> R:
-        """Any method of the protocol; the result as `kind`."""
-        if self._receiving is None:
-            self._receiving = asyncio.create_task(self._receive_forever())
+        """Any method of the protocol; the result as `kind`. Raises what the instance refused it with,
+        `InstanceMissing` where there is none to ask, `Forbidden` where the keys do not fit, `AnswerLost`."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._receive_forever()),
+                asyncio.create_task(self._watch_connection()),
+            ]
         call_id = next(self._ids)
         answered: asyncio.Future[jsonrpc.Answer] = asyncio.get_running_loop().create_future()
         self._waiting[call_id] = answered
+        is_sent = False
         try:
             async with asyncio.timeout(self._timeout_s):
                 request = jsonrpc.encode_request(method, params if params is not None else {}, call_id)
                 await self._rpc.send_multipart([b"", request])
+                is_sent = True
                 answer = await answered
         except TimeoutError as error:
+            if self._is_refused:
+                raise Forbidden("the instance does not let these keys in") from error
+            if not is_sent:
+                raise InstanceMissing(f"no instance answers at {self._rpc_endpoint}") from error
             raise AnswerLost("no answer came in time") from error
         finally:
             del self._waiting[call_id]
         if answer.error_code:
             raise _error_of(answer)
         return cast(R, codec.decode(bytes(answer.result), kind))
+
+    async def _watch_connection(self) -> None:
+        """What was asked on a connection that is lost is not answered any more; nobody needs to wait for it."""
+        while True:
+            told = parse_monitor_message(await self._monitor.recv_multipart())
+            if told["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._is_refused = False
+            elif told["event"] in (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
+                self._is_refused = True
+            elif told["event"] == zmq.EVENT_DISCONNECTED:
+                for answered in self._waiting.values():
+                    if not answered.done():
+                        answered.set_exception(AnswerLost())
 
     async def _receive_forever(self) -> None:
         while True:
@@ -153,6 +186,13 @@ class RemoteInstance:
         params = i.SessionCreateParams(id=id, content=content or None, title=title)
         return await self.call(i.METHOD_SESSION_CREATE, params, i.SessionPayload)
 
+    async def request(
+        self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None
+    ) -> i.RequestResult:
+        """What the HTTP door answers the admin; streams and sessions of the page excepted. `body` is JSON."""
+        params = i.RequestParams(method=method, path=path, query=query or None, body=body)
+        return await self.call(i.METHOD_REQUEST, params, i.RequestResult)
+
     async def read(self, session_id: str, after: str = "", limit: int | None = None) -> i.ReadResult:
         """The events after a cursor, as far as there are any now (no cursor: the state)."""
         return await self.call(
@@ -169,13 +209,22 @@ class RemoteInstance:
         """Every event of these topics (none: all) that gets through; what cannot be read is skipped and counted."""
         async with self._subscribed([i.topic_prefix(topic) for topic in topics] or [b""]) as sub:
             while True:
-                envelope = self._read_frame(await sub.recv())
+                envelope = self.read_frame(await sub.recv())
                 if envelope is not None:
                     yield envelope
 
+    def _socket(self, kind: int) -> zmq.asyncio.Socket:
+        socket = self._context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 0)
+        if self._keys is not None:
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public.encode())
+            socket.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret.encode())
+            socket.setsockopt(zmq.CURVE_SERVERKEY, self._server_key.encode())
+        return socket
+
     @contextlib.asynccontextmanager
     async def _subscribed(self, prefixes: Sequence[bytes]) -> AsyncIterator[zmq.asyncio.Socket]:
-        sub = self._context.socket(zmq.SUB)
+        sub = self._socket(zmq.SUB)
         sub.setsockopt(zmq.RCVHWM, QUEUED_FRAMES_MAX)
         for prefix in prefixes:
             sub.setsockopt(zmq.SUBSCRIBE, prefix)  # before connecting: what is published meanwhile is not missed
@@ -185,127 +234,41 @@ class RemoteInstance:
         finally:
             sub.close(linger=0)
 
-    def _read_frame(self, frame: bytes) -> i.Envelope | None:
+    async def watch(self, session_id: str, *, after: str = "") -> AsyncGenerator[Event, None]:
+        """Every event of a session, in order, none twice, each with the cursor to resume from, as the HTTP client's
+        `watch` gives them: a `Resync` first, or what comes after the cursor `after`. It goes on across an instance
+        that is away for as long as it takes; it ends after `Bye(deleted)`. Raises `NotFound`, `CursorInvalid`."""
+        watch = SessionWatch(self, session_id, after=after)
+        info = await self.info()
+        watch.instances.add(info.instance_id)
+        async with self._subscribed([i.topic_prefix(i.TOPIC_INSTANCE_HEARTBEAT)]) as sub:
+            subscribe_session(sub, info.instance_id, info.project_id, session_id)
+            async for event in watch.catch_up():
+                yield event
+            while not watch.is_over:
+                try:
+                    async for event in watch.step(sub):
+                        yield event
+                except Unavailable:
+                    continue  # asked again after the next frame or silence
+
+    async def follow(self, session_id: str) -> AsyncGenerator[View, None]:
+        """What a session shows, after every change: the same `View` each time, always what the log says. It goes on
+        and ends as `watch` does."""
+        view = View()
+        async with aclosing(self.watch(session_id)) as events:
+            async for event in events:
+                view.apply(event)
+                if view.is_caught_up and not isinstance(event, Bye):
+                    yield view
+
+    def read_frame(self, frame: bytes) -> i.Envelope | None:
+        """The event in a frame; one that cannot be read is skipped and counted."""
         try:
             return i.decode_frame(frame)
         except PeerError:
             self.skipped_frames += 1
             return None
-
-    async def follow(self, session_id: str) -> AsyncGenerator[View, None]:
-        """What a session shows, after every change: the same `View` each time, always what the log says. It goes on
-        across an instance that is away for as long as it takes; it ends when the session is deleted."""
-        info = await self.info()
-        follower = Follower(self, session_id)
-        follower.instances.add(info.instance_id)
-        async with self._subscribed([i.topic_prefix(i.TOPIC_INSTANCE_HEARTBEAT)]) as sub:
-            _subscribe_session(sub, info.instance_id, info.project_id, session_id)
-            await follower.catch_up()
-            yield follower.view
-            while not follower.view.is_deleted:
-                before = follower.view.cursor
-                await self._step(sub, follower)
-                if follower.view.cursor != before or follower.view.is_deleted:
-                    yield follower.view
-
-    async def _step(self, sub: zmq.asyncio.Socket, follower: Follower) -> None:
-        """Take one frame, or ask after a silence; what is not answered is asked again after the next one."""
-        if not await self._is_told_all(sub, follower):
-            with contextlib.suppress(Unavailable):
-                await follower.catch_up()
-
-    async def _is_told_all(self, sub: zmq.asyncio.Socket, follower: Follower) -> bool:
-        """Whether the next frame says all there is to know; silence does not."""
-        try:
-            async with asyncio.timeout(SILENCE_S):
-                frame = await sub.recv()
-        except TimeoutError:
-            return False
-        envelope = self._read_frame(frame)
-        if envelope is None:
-            return True
-        if envelope.topic == i.TOPIC_INSTANCE_HEARTBEAT:
-            if envelope.instance_id in follower.instances:
-                return True
-            follower.instances.add(envelope.instance_id)
-            _subscribe_session(sub, envelope.instance_id, envelope.project_id, follower.session_id)
-            return False
-        try:
-            return envelope.session_id != follower.session_id or follower.take(envelope)
-        except PeerError:
-            self.skipped_frames += 1
-            return False
-
-
-class Follower:
-    """A view of one session that is kept up by frames where they fit, and by asking where they do not."""
-
-    def __init__(self, remote: RemoteInstance, session_id: str) -> None:
-        self.session_id = session_id
-        self.view = View()
-        self.instances: set[str] = set()
-        self._remote = remote
-        self._start = ""
-
-    def take(self, envelope: i.Envelope) -> bool:
-        """Apply an event. False: there is more to be known than it says, ask."""
-        payload = i.read_payload(envelope)
-        seq = getattr(payload, "seq", None)
-        if seq is not None and seq <= self.view.seq:
-            return True
-        if not isinstance(payload, i.LLMTokenPayload) or payload.draft is None:
-            return False
-        if payload.draft < self.view.draft.name:
-            return True
-        delta = _delta_of(payload)
-        if delta is None or payload.draft > self.view.draft.name or delta.from_ > self.view.draft.position:
-            return False
-        self.view.apply(delta)
-        return True
-
-    async def catch_up(self) -> None:
-        """Read on from where the view stands to where the log is now."""
-        gaps = 0
-        while True:
-            try:
-                result = await self._remote.read(self.session_id, self.view.cursor if self.view.seq else self._start)
-            except TooLarge:
-                if self.view.seq or self._start:
-                    raise
-                self._start = "0"  # the state is too large for one answer: from the beginning, then, in pages
-                continue
-            try:
-                for event in _events_of(result):
-                    self.view.apply(event)
-            except PeerError:
-                gaps += 1
-                if gaps > GAPS_MAX:
-                    raise
-                self.view = View()
-                continue
-            if result.caught_up:
-                return
-
-
-def _subscribe_session(sub: zmq.asyncio.Socket, instance_id: str, project_id: str, session_id: str) -> None:
-    for topic in SESSION_TOPICS:
-        sub.setsockopt(zmq.SUBSCRIBE, i.frame_head(topic, instance_id, project_id, session_id))
-
-
-def _delta_of(payload: i.LLMTokenPayload) -> Delta | None:
-    if payload.from_ is None or payload.to is None or payload.draft is None:
-        return None
-    part: DeltaPart = payload.part if payload.part is not None else Text(payload.token)
-    return Delta(draft=payload.draft, from_=payload.from_, to=payload.to, part_index=payload.part_index, part=part)
-
-
-def _events_of(result: i.ReadResult) -> list[Event]:
-    events = []
-    for raw in result.events or ():
-        shown = dict(raw)
-        cursor = shown.pop("cursor", "")
-        events.append(decode_event(msgspec.json.encode(shown), cursor=cursor))
-    return events
 
 
 def _error_of(answer: jsonrpc.Answer) -> Exception:

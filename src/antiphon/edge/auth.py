@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from antiphon.config import Options
 from antiphon.edge.table import Policy
 from antiphon.errors import Forbidden, Unauthenticated
 from antiphon.ports import Token
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 COOKIE = "antiphon_session"
 ANY_ADDRESS = "any address"
 """Among the allowed hosts: every numeric one."""
+
+
+class OriginGate:
+    """What no request passes that a foreign web page made a browser send."""
+
+    def __init__(self, options: Options) -> None:
+        self._hosts = tuple(host.lower() for host in options.hosts)
+        if not options.is_loopback:
+            self._hosts += (ANY_ADDRESS, options.host.lower())
+        self._any_host = options.behind_proxy or "*" in self._hosts
+
+    def check(self, request: Request, place: str) -> None:
+        """Raises `Forbidden`. `place` is the path below where the app is mounted."""
+        is_page = request.method == "GET" and place == "/"
+        check_origin(request.headers, self._hosts, any_host=self._any_host, is_page=is_page)
 
 
 def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: bool, is_page: bool) -> None:

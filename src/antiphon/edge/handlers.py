@@ -325,7 +325,7 @@ def _route(
 
 ROUTES: tuple[Operation, ...] = (
     _route("POST", "/chats", create_chat, _OWNER, "Create a chat; with content its first turn starts.",
-           (201, s.ChatAnswer), body=s.CreateChatBody),
+           (201, s.ChatAnswer), body=s.CreateChatBody, repeat_by="id"),
     _route("GET", "/chats", list_chats, _OWNER, "The owner's chats, latest change first.",
            (200, s.ChatsAnswer), query=s.ListChatsQuery),
     _route("GET", "/chats/{chat_id}", get_chat, _OWNER, "One chat.", (200, s.ChatAnswer)),
@@ -335,7 +335,7 @@ ROUTES: tuple[Operation, ...] = (
     _route("GET", "/chats/{chat_id}/messages", list_messages, _OWNER, "A page of the history, and the queue.",
            (200, s.MessagesAnswer), query=s.MessagesQuery),
     _route("POST", "/chats/{chat_id}/messages", send_message, _OWNER, "Send a message.",
-           (201, s.SentAnswer), (202, s.QueuedAnswer), body=s.SendBody),
+           (201, s.SentAnswer), (202, s.QueuedAnswer), body=s.SendBody, repeat_by="client_message_id"),
     _route("PATCH", "/chats/{chat_id}/messages/{message_id}", edit_message, _OWNER,
            "Edit a message: the history is cut there and a turn starts.", (201, s.SentAnswer), body=s.EditBody),
     _route("POST", "/chats/{chat_id}/retry", retry, _OWNER, "Run the last turn again.",

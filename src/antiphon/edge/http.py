@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +16,25 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.edge import handlers, system
 from antiphon.edge.answers import JsonAnswer, error_answer
-from antiphon.edge.auth import ANY_ADDRESS, authorize, check_origin
+from antiphon.edge.auth import OriginGate, authorize
+from antiphon.edge.bodies import Bodies
 from antiphon.edge.pages import Pages
 from antiphon.edge.routing import Router
 from antiphon.edge.sse import WatchStream
 from antiphon.edge.table import BODY_BYTES_MAX, Call, Operation, Policy
-from antiphon.errors import AntiphonError, Invalid, TooLarge, Unavailable
+from antiphon.errors import AntiphonError, Invalid, NotFound, TooLarge, Unavailable
 from antiphon.observe import METRICS
+from antiphon.ports import Token
 from antiphon.wire import codec
 
 if TYPE_CHECKING:
     from antiphon.app import Instance
 
-BODY_S = 120.0
-BODY_IDLE_S = 10.0
-"""A request's body must have come within this time, and each piece of it within that."""
-
-BODIES_BYTES_MAX = 256 * 1024 * 1024
-"""So much of bodies may be on its way in all."""
+ELSEWHERE_HEADER = "antiphon-elsewhere"
+"""On the refusals of a server that stops or was not meant: a standby asks the next primary."""
+MEANT_HEADER = "antiphon-meant"
+"""The instance that a standby hands a request to. Whoever else gets it refuses: addresses are used again, and two
+standbys must not hand a request to and fro."""
 
 OPERATIONS: tuple[Operation, ...] = (*handlers.ROUTES, *system.ROUTES)
 
@@ -49,16 +48,12 @@ class HttpDoor:
         self._instance = instance
         self._router = Router(OPERATIONS)
         self._pages = Pages()
-        self._bodies_bytes = 0
-        options = instance.options
-        self._hosts = tuple(host.lower() for host in options.hosts)
-        if not options.is_loopback:
-            self._hosts += (ANY_ADDRESS, options.host.lower())
-        self._any_host = options.behind_proxy or "*" in self._hosts
+        self._bodies = Bodies()
+        self._gate = OriginGate(instance.options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await lifespan(receive, send)
             return
         if scope["type"] != "http":
             raise RuntimeError(f"there is no {scope['type']} here")
@@ -66,9 +61,8 @@ class HttpDoor:
         started = time.perf_counter()
         route = "-"
         try:
-            place = _path_of(scope)
-            is_page = request.method == "GET" and place == "/"
-            check_origin(request.headers, self._hosts, any_host=self._any_host, is_page=is_page)
+            place = path_of(scope)
+            self._gate.check(request, place)
             operation, path = self._router.match(request.method, place)
             if operation is None:
                 answer: Response = self._pages.get(request.method, place, request.headers)
@@ -78,7 +72,7 @@ class HttpDoor:
         except ClientDisconnect:
             return
         except Exception as error:
-            answer = _refusal(error)
+            answer = refusal(error)
         if not isinstance(answer, WatchStream):
             _timer(request.method, route, answer.status_code).observe(time.perf_counter() - started)
         try:
@@ -88,46 +82,49 @@ class HttpDoor:
 
     async def _answer(self, operation: Operation, path: dict[str, str], request: Request) -> Response:
         instance = self._instance
+        if request.headers.get(MEANT_HEADER, instance.instance_id) != instance.instance_id:
+            return refusal(Unavailable("another instance was meant"), {ELSEWHERE_HEADER: "1"})
         token = await authorize(instance, request, operation.policy)
         if instance.is_stopping and operation.policy is not Policy.OPEN:
-            raise Unavailable("the server is stopping", retry_after_ms=1000)
+            return refusal(Unavailable("the server is stopping"), {ELSEWHERE_HEADER: "1"})
         if instance.data_error and operation.policy is not Policy.OPEN:
             raise Unavailable(instance.data_error)
-        query = _read_query(operation, request)
+        query = _read_query(operation, dict(request.query_params))
         body = await self._read_body(operation, request)
         call = Call(instance, request, token=token, path=path, query=query, body=body)
         return await operation.handler(call)
+
+    async def ask(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
+        """What the admin is answered, by another door than HTTP's: anything of the API but streams and what is the
+        page's."""
+        instance = self._instance
+        try:
+            operation, values = self._router.match(method, path)
+            if operation is None or operation.is_stream or operation.policy is Policy.OPEN:
+                raise NotFound("address")
+            if instance.is_stopping or instance.data_error:
+                raise Unavailable(instance.data_error or "the server is stopping")
+            if len(body) > instance.options.limits.body_bytes:
+                raise TooLarge("request (in bytes)", instance.options.limits.body_bytes)
+            call = Call(
+                instance,
+                Request({"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}),
+                token=Token(token_id="", owner_id=instance.owner_id, owner_name="admin", is_admin=True, created_at=0),
+                path=values,
+                query=_read_query(operation, query),
+                body=_decoded(operation, body) if operation.body is not None else None,
+            )
+            return await operation.handler(call)
+        except Exception as error:
+            return refusal(error)
 
     async def _read_body(self, operation: Operation, request: Request) -> Any:
         if operation.body is None:
             return None
         limit = self._instance.options.limits.body_bytes
         is_small = operation.body_bytes_max < BODY_BYTES_MAX
-        data = await self._read_limited(request, operation.body_bytes_max if is_small else limit)
+        data = await self._bodies.read(request, operation.body_bytes_max if is_small else limit)
         return _decoded(operation, data)
-
-    async def _read_limited(self, request: Request, bytes_max: int) -> bytes:
-        """The body, within its bounds of size and time and that of all bodies together."""
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > bytes_max:
-            raise TooLarge("request (in bytes)", bytes_max)
-        pieces: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(BODY_S):
-                async for piece in _pieces_in_time(request):
-                    size += len(piece)
-                    self._bodies_bytes += len(piece)
-                    if size > bytes_max:
-                        raise TooLarge("request (in bytes)", bytes_max)
-                    if self._bodies_bytes > BODIES_BYTES_MAX:
-                        raise Unavailable("too much is being sent at once")
-                    pieces.append(piece)
-        except TimeoutError as error:
-            raise HTTPException(408, "The request's body did not come in time.", {"connection": "close"}) from error
-        finally:
-            self._bodies_bytes -= size
-        return b"".join(pieces)
 
 
 @lru_cache(1024)
@@ -135,22 +132,24 @@ def _timer(method: str, route: str, status: int) -> Histogram:
     return METRICS.http.labels(method, route, status)
 
 
-def _path_of(scope: Scope) -> str:
+def path_of(scope: Scope) -> str:
     """The path below where the app is mounted."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     return path[len(root) :] or "/" if root and path.startswith(root) else path
 
 
-def _refusal(error: Exception) -> Response:
+def refusal(error: Exception, headers: dict[str, str] | None = None) -> Response:
+    """The answer to a request that failed, whatever raised."""
     if isinstance(error, HTTPException):
         shown = {"error": {"code": "invalid", "message": error.detail}}
         return JsonAnswer(shown, error.status_code, dict(error.headers or {}))
-    return error_answer(error)
+    answer = error_answer(error)
+    answer.headers.update(headers or {})
+    return answer
 
 
-def _read_query(operation: Operation, request: Request) -> Any:
-    given = dict(request.query_params)
+def _read_query(operation: Operation, given: dict[str, str]) -> Any:
     if "token" in given or "access_token" in given:
         raise Invalid("token", "tokens go in the Authorization header, never in an address")
     if operation.query is None:
@@ -171,23 +170,14 @@ def _decoded(operation: Operation, data: bytes) -> Any:
         raise _invalid(cause if isinstance(cause, msgspec.ValidationError) else error) from error
 
 
-async def _pieces_in_time(request: Request) -> AsyncIterator[bytes]:
-    pieces = request.stream()
-    while True:
-        async with asyncio.timeout(BODY_IDLE_S):
-            piece = await anext(pieces, None)
-        if piece is None:
-            return
-        yield piece
-
-
 def _invalid(error: Exception) -> Invalid:
     """msgspec's own words, with the field they are about: `Expected `int`, got `str` - at `$.turn_id``."""
     reason, _, place = str(error).partition(" - at `$")
     return Invalid(place.strip("`.").replace("...", ""), reason[:200])
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def lifespan(receive: Receive, send: Send) -> None:
+    """Nothing is started or stopped by the server that runs the app."""
     while True:
         message = await receive()
         await send({"type": message["type"] + ".complete"})

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from antiphon.config import Options
 from antiphon.edge.connection import Connection
@@ -30,13 +31,30 @@ class Server(uvicorn.Server):
         yield
 
 
-@contextlib.asynccontextmanager
-async def open_server(instance: Instance) -> AsyncIterator[str]:
-    """The instance's door on a socket of its own; gives the address. Port 0 picks a free one."""
-    options = instance.options
+class HttpServer:
+    """An ASGI app that is being served at `url`."""
+
+    def __init__(self, server: Server, task: asyncio.Task[None], listener: socket.socket, url: str) -> None:
+        self.url = url
+        self.task = task
+        self._server = server
+        self._listener = listener
+
+    async def aclose(self) -> None:
+        """Take no more requests, let those on their way end, and hang up. A second time nothing happens."""
+        self._server.should_exit = True
+        done, _ = await asyncio.wait({self.task}, timeout=CLOSE_S)
+        if not done:
+            self._server.force_exit = True
+            await asyncio.wait({self.task}, timeout=CLOSE_S)
+        self._listener.close()
+
+
+async def start_server(app: ASGIApp, options: Options) -> HttpServer:
+    """Serve `app` at the options' address; port 0 picks a free one. Raises `Unavailable` where it is taken."""
     listener = _listen(options)
     config = uvicorn.Config(
-        instance.asgi,
+        app,
         http=Connection,
         loop="none",
         ws="none",
@@ -59,19 +77,21 @@ async def open_server(instance: Instance) -> AsyncIterator[str]:
     if task.done():
         listener.close()
         raise _not_started(task.exception()) from task.exception()
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if options.tls_cert else "http"
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return HttpServer(server, task, listener, f"{scheme}://{shown}:{port}")
+
+
+@contextlib.asynccontextmanager
+async def open_server(instance: Instance) -> AsyncIterator[str]:
+    """The instance's door on a socket of its own; gives the address."""
+    server = await start_server(instance.asgi, instance.options)
     try:
-        host, port = listener.getsockname()[:2]
-        scheme = "https" if options.tls_cert else "http"
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-        yield f"{scheme}://{shown}:{port}"
+        yield server.url
     finally:
         instance.watch.end_all("shutdown", 500)
-        server.should_exit = True
-        done, _ = await asyncio.wait({task}, timeout=CLOSE_S)
-        if not done:
-            server.force_exit = True
-            await asyncio.wait({task}, timeout=CLOSE_S)
-        listener.close()
+        await server.aclose()
 
 
 def _not_started(error: BaseException | None) -> AntiphonError:

@@ -206,10 +206,14 @@ class SessionAnswer(Value):
 class HealthAnswer(Value):
     status: str
     instance_id: str
+    role: str
 
 
 class ReadyAnswer(Value):
+    """`warnings` name what is as it was asked for, though not safe: `bus_without_keys`."""
+
     status: str
+    warnings: list[str] | UnsetType = UNSET
 
 
 class ErrorDetail(Value):

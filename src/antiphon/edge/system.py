@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import generate_latest
 from starlette.responses import Response
 
@@ -13,13 +15,16 @@ from antiphon.observe import METRICS
 
 async def healthz(call: Call) -> Response:
     """Alive, and who."""
-    return JsonAnswer({"status": "ok", "instance_id": call.instance.instance_id})
+    return JsonAnswer({"status": "ok", "instance_id": call.instance.instance_id, "role": "primary"})
 
 
 async def readyz(call: Call) -> Response:
     """Ready for work; open to all, so without detail (the log and the metrics have it)."""
     problems = call.instance.problems()
-    return JsonAnswer({"status": "degraded" if problems else "ready"}, 503 if problems else 200)
+    shown: dict[str, Any] = {"status": "degraded" if problems else "ready"}
+    if call.instance.warnings:
+        shown["warnings"] = sorted(call.instance.warnings)
+    return JsonAnswer(shown, 503 if problems else 200)
 
 
 async def metrics(call: Call) -> Response:

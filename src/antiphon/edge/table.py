@@ -101,6 +101,8 @@ class Operation(Value, gc=True):
     is_body_optional: bool = False
     query: type[msgspec.Struct] | None = None
     is_stream: bool = False
+    repeat_by: str = ""
+    """The body's field that holds the client's own id: with it a request may be sent again."""
     prefix: str = API
 
     @property

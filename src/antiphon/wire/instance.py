@@ -32,7 +32,8 @@ METHOD_MESSAGE_LIST = "message.list"
 METHOD_SESSION_CREATE = "session.create"
 METHOD_READ = "antiphon.read"
 METHOD_COMMAND = "antiphon.command"
-CAPABILITIES = (METHOD_READ, METHOD_COMMAND, METHOD_SESSION_CREATE)
+METHOD_REQUEST = "antiphon.request"
+CAPABILITIES = (METHOD_READ, METHOD_COMMAND, METHOD_REQUEST, METHOD_SESSION_CREATE)
 
 TOPIC_SESSION_LIST = "session.list"
 TOPIC_SESSION_UPDATE = "session.update"
@@ -46,6 +47,9 @@ TOPIC_TOOL_END = "tool.end"
 TOPIC_INSTANCE_HEARTBEAT = "instance.heartbeat"
 TOPIC_INSTANCE_SHUTDOWN = "instance.shutdown"
 TOPIC_MESSAGE_APPEND = "message.append"
+
+# Ours, beside the reference's: told only while somebody subscribes to it by name.
+TOPIC_APPEND = "antiphon.append"
 
 PORT_FIRST = 40_000
 PORT_COUNT = 20_000
@@ -160,6 +164,22 @@ class ReadResult(Value):
     caught_up: bool = always(False)
 
 
+class RequestParams(Value):
+    """Ours: a request to the HTTP API; `body` is its JSON, if it has one."""
+
+    method: str = always("")
+    path: str = always("")
+    query: dict[str, str] | None = None
+    body: Any = None
+
+
+class RequestResult(Value):
+    """Ours: the status and the JSON that the HTTP door answers with; no `body` where there is none."""
+
+    status: Int64 = always(0)
+    body: Any = None
+
+
 # Events: payloads by topic.
 
 
@@ -178,6 +198,13 @@ class Placed(Value):
 
 class SessionListPayload(Value):
     sessions: tuple[SessionPayload, ...] | None = always(None)
+
+
+class AppendPayload(Value):
+    """Ours: the session's facts go up to `seq` now; `antiphon.read` has them."""
+
+    session_id: str = always("")
+    seq: Int64 = always(0)
 
 
 class MessageAppendPayload(Placed):
@@ -258,6 +285,7 @@ PAYLOAD_TYPES: Mapping[str, type[Value]] = MappingProxyType(
         TOPIC_INSTANCE_HEARTBEAT: HeartbeatPayload,
         TOPIC_INSTANCE_SHUTDOWN: ShutdownPayload,
         TOPIC_MESSAGE_APPEND: MessageAppendPayload,
+        TOPIC_APPEND: AppendPayload,
     }
 )
 

@@ -71,6 +71,7 @@ class Calls:
             i.METHOD_SESSION_CREATE: (i.SessionCreateParams, self._session_create),
             i.METHOD_READ: (i.ReadParams, self._read),
             i.METHOD_COMMAND: (None, self._command),
+            i.METHOD_REQUEST: (i.RequestParams, self._request),
         }
 
     async def answer(self, message: bytes) -> bytes | None:
@@ -227,6 +228,14 @@ class Calls:
                     size += len(frame.data)
                     if len(events) >= min(limit, READ_EVENTS_MAX) or size >= READ_BYTES_MAX:
                         return i.ReadResult(events=tuple(events), cursor=cursor, caught_up=False)
+
+    async def _request(self, params: i.RequestParams) -> Any:
+        """The HTTP API by another way: what the admin would be answered there."""
+        body = encode(params.body) if params.body is not None else b""
+        answer = await self._instance.asgi.ask(params.method, params.path, params.query or {}, body)
+        return i.RequestResult(
+            status=answer.status_code, body=msgspec.Raw(bytes(answer.body)) if answer.body else None
+        )
 
     async def _command(self, params: dict[str, Any]) -> Any:
         given = dict(params)

@@ -101,12 +101,18 @@ async def open_instance_door(
 
 
 async def _open_sockets(instance: Instance, data: Path, project_dir: Path) -> InstanceSockets:
-    if instance.options.bus_tcp:
-        if await instance.store.owner_count() > 1:
+    options = instance.options
+    if options.bus_tcp:
+        keys_file = Path(options.keys) if options.keys else None
+        if keys_file is None and await instance.store.owner_count() > 1:
             raise Invalid(
                 "--bus-tcp", "without keys it speaks to every user of this machine: not with several owners"
             )
-        log.warning("bus_without_keys", note="every user of this machine can read and command the admin's chats")
-        return open_tcp_sockets(*default_ports(str(project_dir)))
+        if keys_file is None:
+            instance.warnings.add("bus_without_keys")
+            log.warning("bus_without_keys", note="every user of this machine can read and command the admin's chats")
+        if options.bus_ports:
+            return open_tcp_sockets(*options.bus_ports, keys_file=keys_file, pairs_tried=1)
+        return open_tcp_sockets(*default_ports(str(project_dir)), keys_file=keys_file)
     folder = data.resolve() / "run"
     return open_ipc_sockets(folder if fits_ipc(folder) else socket_dir(data))

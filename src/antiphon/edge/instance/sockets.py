@@ -15,6 +15,7 @@ import structlog
 import zmq
 import zmq.asyncio
 
+from antiphon.edge.instance.curve import Curve
 from antiphon.errors import Unavailable
 from antiphon.observe import METRICS
 
@@ -31,6 +32,7 @@ BIND_TRIES_MAX = 200
 LINGER_MS = 1_000
 IPC_PATH_MAX = 107
 PAIRS_TRIED = 100
+OWN_TOPICS = b"antiphon."
 
 log = structlog.get_logger(__name__)
 
@@ -38,23 +40,36 @@ log = structlog.get_logger(__name__)
 class InstanceSockets:
     """Bound when made; `close` delivers what was published. `pub_endpoint` and `rpc_endpoint` are where it is."""
 
-    def __init__(self, pub: str, rpc: str) -> None:
-        """Raises `Unavailable` where an endpoint cannot be bound."""
+    def __init__(self, pub: str, rpc: str, *, keys_file: Path | None = None) -> None:
+        """Raises `Unavailable` where an endpoint cannot be bound. With `keys_file` only who it allows gets in."""
         self._context = zmq.asyncio.Context()
+        self._curve: Curve | None = None
         self._pub: zmq.Socket[bytes] | None = None
         try:
+            if keys_file is not None:
+                self._curve = Curve(self._context, keys_file)
             self._pub = self._bind_pub(pub)
             self._rpc = self._context.socket(zmq.ROUTER)
             self._rpc.setsockopt(zmq.MAXMSGSIZE, CALL_BYTES_MAX)
             self._rpc.setsockopt(zmq.SNDHWM, QUEUED_ANSWERS_MAX)
             self._rpc.setsockopt(zmq.LINGER, LINGER_MS)
+            if self._curve is not None:
+                self._curve.guard(self._rpc)
             _bind(self._rpc, rpc)
         except BaseException:
+            if self._curve is not None:
+                self._curve.close()
             self._context.destroy(linger=0)
             raise
         self.pub_endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
         self.rpc_endpoint = self._rpc.getsockopt_string(zmq.LAST_ENDPOINT)
         self.subscriptions = 0
+        self._own_subscriptions = 0
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody subscribes to what is ours beside the reference's topics."""
+        return self._own_subscriptions > 0
 
     @property
     def is_heard(self) -> bool:
@@ -85,19 +100,22 @@ class InstanceSockets:
             except zmq.Again:
                 break
             assert isinstance(message, bytes)
-            if message[:1] == b"\1":
-                self.subscriptions += 1
-            elif message[:1] == b"\0":
-                self.subscriptions = max(self.subscriptions - 1, 0)
+            if message[:1] in (b"\0", b"\1"):
+                self._count(message[1:], 1 if message[:1] == b"\1" else -1)
             else:
                 METRICS.oddities.labels("subscription_garbage").inc()
+
+    def _count(self, prefix: bytes, change: int) -> None:
+        self.subscriptions = max(self.subscriptions + change, 0)
+        if prefix.startswith(OWN_TOPICS):
+            self._own_subscriptions = max(self._own_subscriptions + change, 0)
 
     async def _bind_anew(self) -> None:
         """Forget all subscriptions. libzmq gives an address back a moment after its socket was closed."""
         METRICS.oddities.labels("subscriptions_dropped").inc()
         log.warning("subscriptions_dropped", count=self.subscriptions)
         self._close_pub(linger_ms=0)
-        self.subscriptions = 0
+        self.subscriptions = self._own_subscriptions = 0
         for _ in range(BIND_TRIES_MAX):
             await asyncio.sleep(LOOK_S)
             with contextlib.suppress(Unavailable):
@@ -124,6 +142,8 @@ class InstanceSockets:
         """Close both, in the loop's thread; `deliver` then waits for what was published and answered."""
         self._close_pub(linger_ms=LINGER_MS)
         self._rpc.close(linger=LINGER_MS)
+        if self._curve is not None:
+            self._curve.close()
 
     def deliver(self) -> None:
         """Wait, up to LINGER_MS, until it is delivered. Another thread may: no socket is left to touch."""
@@ -140,6 +160,8 @@ class InstanceSockets:
         pub.setsockopt(zmq.SNDHWM, QUEUED_FRAMES_MAX)
         pub.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX)
         pub.setsockopt(zmq.LINGER, LINGER_MS)
+        if self._curve is not None:
+            self._curve.guard(pub)
         try:
             _bind(pub, endpoint)
         except BaseException:
@@ -169,12 +191,14 @@ def fits_ipc(folder: Path) -> bool:
     return len(str(folder / "pub.sock").encode()) <= IPC_PATH_MAX
 
 
-def open_tcp_sockets(pub_port: int, rpc_port: int) -> InstanceSockets:
+def open_tcp_sockets(
+    pub_port: int, rpc_port: int, *, keys_file: Path | None = None, pairs_tried: int = PAIRS_TRIED
+) -> InstanceSockets:
     """Sockets on loopback, at these ports or, where the pair is taken, at the next free one."""
-    for pair in range(PAIRS_TRIED):
+    for pair in range(pairs_tried):
         try:
             first, second = pub_port + 2 * pair, rpc_port + 2 * pair
-            return InstanceSockets(f"tcp://127.0.0.1:{first}", f"tcp://127.0.0.1:{second}")
+            return InstanceSockets(f"tcp://127.0.0.1:{first}", f"tcp://127.0.0.1:{second}", keys_file=keys_file)
         except Unavailable as error:
             failure = error
     raise failure

@@ -1,0 +1,78 @@
+"""`antiphon keys`: who may connect over TCP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from antiphon.cli.clean import clean_line
+from antiphon.cli.verb import Verb, json_option, print_json
+
+if TYPE_CHECKING:
+    from antiphon.keys import Keys
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group("keys")
+def command() -> None:
+    """Make and keep CURVE keys for `antiphon serve --bus-tcp --keys FILE`.
+
+    Both sides have a file of their own, made by `keys create`. The server's lists who may connect: `keys allow`
+    adds the public key that the other side's `keys show` prints.
+    """
+
+
+@command.command("create", cls=Verb)
+@click.argument("file", type=FILE)
+@json_option
+def create(file: Path, as_json: bool) -> None:
+    """Make a key pair in FILE, readable by you only. With --json: {public, allowed}."""
+    from antiphon.keys import create_keys
+
+    _show(create_keys(file), as_json=as_json)
+
+
+@command.command("show", cls=Verb)
+@click.argument("file", type=FILE)
+@json_option
+def show(file: Path, as_json: bool) -> None:
+    """Show the public key of FILE, and whom it lets connect. With --json: {public, allowed}."""
+    from antiphon.keys import read_keys
+
+    _show(read_keys(file), as_json=as_json)
+
+
+@command.command("allow", cls=Verb)
+@click.argument("file", type=FILE)
+@click.argument("key")
+@click.option("--name", default="", help="Whose it is, for you to know.")
+@json_option
+def allow(file: Path, key: str, name: str, as_json: bool) -> None:
+    """Let the peer with the public KEY (in single quotes) connect, from its next connection on."""
+    from antiphon.keys import allow_key
+
+    _show(allow_key(file, key, name), as_json=as_json)
+
+
+@command.command("revoke", cls=Verb)
+@click.argument("file", type=FILE)
+@click.argument("key")
+@json_option
+def revoke(file: Path, key: str, as_json: bool) -> None:
+    """Take back what `allow` gave: KEY is the public key or the name. Open connections last until they end."""
+    from antiphon.keys import revoke_key
+
+    _show(revoke_key(file, key), as_json=as_json)
+
+
+def _show(keys: Keys, *, as_json: bool) -> None:
+    """The secret is never shown."""
+    if as_json:
+        print_json({"public": keys.public, "allowed": keys.allowed})
+        return
+    click.echo(keys.public)
+    for key, name in keys.allowed.items():
+        click.echo(f"allowed  {key}  {clean_line(name)}".rstrip())

@@ -1,0 +1,164 @@
+"""What a client of an instance on this machine stands on: the same requests and streams as over HTTP, over ZeroMQ.
+
+Its sockets stay where they are when a standby takes over, so such a client goes on with the next primary by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
+from random import Random
+from typing import TypeVar, cast
+
+import msgspec
+
+from antiphon.client.backoff import backoff_s, wish_of
+from antiphon.client.calls import Call
+from antiphon.client.errors import error_of
+from antiphon.client.follow import Follow, FollowChat
+from antiphon.client.transport import RETRY_S, TIMEOUT_S
+from antiphon.client.zmq import RemoteInstance
+from antiphon.core.events import Bye, CaughtUp, Event, FactEvent, Resync
+from antiphon.core.values import Value
+from antiphon.errors import Invalid, NotFound, TooMany, Unavailable
+from antiphon.keys import Keys
+
+IDLE = frozenset({"waiting", "error", "requires_action"})
+
+A = TypeVar("A")
+E = TypeVar("E")
+
+
+class Endpoints(Value):
+    """Where an instance publishes and answers; `keys` and `server_key` where it asks for keys."""
+
+    pub: str
+    rpc: str
+    keys: Keys | None = None
+    server_key: str = ""
+
+    def remote(self, *, timeout_s: float) -> RemoteInstance:
+        return RemoteInstance(self.pub, self.rpc, timeout_s=timeout_s, keys=self.keys, server_key=self.server_key)
+
+
+class AsyncNearConnection:
+    """As `AsyncConnection`, for the admin. A feed is not to be had this way."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        retry_s: float = RETRY_S,
+        random: Random | None = None,
+    ) -> None:
+        self.url = endpoints.rpc
+        self.random = random or Random()
+        self._retry_s = retry_s
+        self._remote = endpoints.remote(timeout_s=timeout_s)
+
+    async def aclose(self) -> None:
+        await self._remote.aclose()
+
+    async def ask(self, call: Call[A]) -> A:
+        """The answer to a request; one that carries its own id is repeated while the instance is away."""
+        deadline, tries = time.monotonic() + self._retry_s, 0
+        while True:
+            try:
+                return await self._ask_once(call)
+            except Unavailable as error:
+                tries += 1
+                delay_s = backoff_s(tries, random=self.random, wish_ms=wish_of(error))
+                if not call.is_repeatable or time.monotonic() + delay_s > deadline:
+                    raise
+            await asyncio.sleep(delay_s)
+
+    async def _ask_once(self, call: Call[A]) -> A:
+        body = msgspec.Raw(call.body) if call.body is not None else None
+        answer = await self._remote.request(call.method, call.path, call.query, body)
+        if answer.status >= 400:
+            raise error_of(answer.status, msgspec.json.encode(answer.body))
+        return cast(A, answer.body)
+
+    async def follow(self, stream: Follow[E]) -> AsyncGenerator[E, None]:
+        """Its events, across an instance that is away for as long as it takes. Raises what is definitive."""
+        if not isinstance(stream, FollowChat):
+            raise Invalid("stream", "a feed is to be had over HTTP only")
+        while not stream.is_over:
+            lost: Unavailable | TooMany | None = None
+            try:
+                async with aclosing(self._watch(stream)) as events:
+                    async for event in events:
+                        yield cast(E, event)
+            except (Unavailable, TooMany) as error:
+                lost = error
+            if not stream.is_over:
+                await asyncio.sleep(stream.wait_s(lost))
+
+    async def _watch(self, stream: FollowChat) -> AsyncGenerator[Event, None]:
+        status = ""
+        is_caught_up = False
+        async with aclosing(self._remote.watch(stream.chat_id, after=stream.cursor or "")) as events:
+            async for event in events:
+                stream.note(event)
+                yield event
+                if isinstance(event, FactEvent):
+                    status = event.status
+                elif isinstance(event, Resync):
+                    status = event.chat["status"]
+                elif isinstance(event, CaughtUp):
+                    is_caught_up = True
+                    status = status or await self._status(stream.chat_id)
+                is_whole = not (isinstance(event, FactEvent) and event.more)
+                if stream.until_idle and is_caught_up and is_whole and status in IDLE:
+                    stream.is_over = True
+                    yield Bye(reason="idle")
+                    return
+
+    async def _status(self, chat_id: str) -> str:
+        answer = await self._remote.request("GET", f"/api/v1/chats/{chat_id}")
+        if answer.status >= 400:
+            raise NotFound
+        return str(answer.body["status"])
+
+
+class NearConnection:
+    """The same, blocking: as `Connection`."""
+
+    def __init__(self, endpoints: Endpoints, *, timeout_s: float = TIMEOUT_S, retry_s: float = RETRY_S) -> None:
+        self._runner = asyncio.Runner()
+        self._near = self._runner.run(_made(endpoints, timeout_s, retry_s))
+        self.url = self._near.url
+        self.random = self._near.random
+
+    def close(self) -> None:
+        """A second time nothing happens."""
+        if self._runner.get_loop().is_closed():
+            return
+        self._runner.run(self._near.aclose())
+        self._runner.close()
+
+    def ask(self, call: Call[A]) -> A:
+        return self._runner.run(self._near.ask(call))
+
+    def follow(self, stream: Follow[E]) -> Generator[E, None, None]:
+        events = self._near.follow(stream)
+        try:
+            while True:
+                try:
+                    event = self._runner.run(_next(events))
+                except StopAsyncIteration:
+                    return
+                yield event
+        finally:
+            self._runner.run(events.aclose())
+
+
+async def _made(endpoints: Endpoints, timeout_s: float, retry_s: float) -> AsyncNearConnection:
+    return AsyncNearConnection(endpoints, timeout_s=timeout_s, retry_s=retry_s)
+
+
+async def _next(events: AsyncGenerator[E, None]) -> E:
+    return await anext(events)

@@ -1,0 +1,171 @@
+"""Watching one session over ZeroMQ: frames where they fit, asking where they do not.
+
+The events' socket may drop frames, and not every fact has a topic. So a delta that begins where the last one ended is
+taken as it comes; whatever else a frame says makes it ask `antiphon.read`, and so does a silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, Resync
+from antiphon.core.parts import DeltaPart, Text
+from antiphon.errors import NotFound, PeerError, TooLarge
+from antiphon.wire import instance as i
+from antiphon.wire.cursor import format_cursor, parse_cursor
+from antiphon.wire.stream import decode_event
+
+if TYPE_CHECKING:
+    from antiphon.client.zmq import RemoteInstance
+
+SILENCE_S = 2.0
+"""A watch that hears nothing for so long asks."""
+
+SESSION_TOPICS = (
+    i.TOPIC_MESSAGE_APPEND,
+    i.TOPIC_LLM_START,
+    i.TOPIC_LLM_TOKEN,
+    i.TOPIC_LLM_END,
+    i.TOPIC_TOOL_START,
+    i.TOPIC_TOOL_END,
+    i.TOPIC_SESSION_UPDATE,
+    i.TOPIC_SESSION_DELETED,
+    i.TOPIC_APPEND,
+)
+
+
+class SessionWatch:
+    """How far a session has been told: all facts up to `seq`, and `position` of the open draft (None: not known which
+    it is). `instances` are those whose frames are heard."""
+
+    def __init__(self, remote: RemoteInstance, session_id: str, *, after: str = "") -> None:
+        """Raises `CursorInvalid`."""
+        self.session_id = session_id
+        self.instances: set[str] = set()
+        self.is_over = False
+        self.seq, self.position = parse_cursor(after) if after else (0, 0)
+        self.draft: int | None = None
+        self._remote = remote
+        self._after = after
+        self._is_known = False
+        self._is_caught_up = False
+
+    async def catch_up(self) -> AsyncGenerator[Event, None]:
+        """Everything from here to where the log is now."""
+        while not self.is_over:
+            try:
+                result = await self._remote.read(self.session_id, self._after)
+            except TooLarge:
+                if self._after:
+                    raise
+                self._after = "0"  # the state is too large for one answer: from the beginning, then, in pages
+                continue
+            except NotFound:
+                if not self._is_known:
+                    raise
+                self.is_over = True  # it was there, so it has been deleted
+                yield Bye(reason="deleted")
+                return
+            self._is_known = True
+            for event in events_of(result):
+                self._note(event)
+                yield event
+            self._after = result.cursor
+            if result.caught_up:
+                if not self._is_caught_up:
+                    self._is_caught_up = True
+                    yield CaughtUp(cursor=self._after)
+                return
+
+    async def step(self, sub: zmq.asyncio.Socket) -> AsyncGenerator[Event, None]:
+        """What the next frame brings, or a silence."""
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                frame = await sub.recv()
+        except TimeoutError:
+            frame = None
+        envelope = None if frame is None else self._remote.read_frame(frame)
+        if frame is not None and envelope is None:
+            return
+        if envelope is not None and envelope.topic == i.TOPIC_INSTANCE_HEARTBEAT:
+            if envelope.instance_id in self.instances:
+                return
+            self.instances.add(envelope.instance_id)
+            subscribe_session(sub, envelope.instance_id, envelope.project_id, self.session_id)
+        elif envelope is not None:
+            if envelope.session_id != self.session_id:
+                return
+            delta, is_enough = self._take(envelope)
+            if delta is not None:
+                yield delta
+            if is_enough:
+                return
+        async for event in self.catch_up():
+            yield event
+
+    def _take(self, envelope: i.Envelope) -> tuple[Delta | None, bool]:
+        """The delta in a frame, if it fits; and whether there is no more to be known than it says."""
+        try:
+            payload = i.read_payload(envelope)
+        except PeerError:
+            self._remote.skipped_frames += 1
+            return None, False
+        seq = getattr(payload, "seq", None)
+        if seq is not None and seq <= self.seq:
+            return None, True
+        if not isinstance(payload, i.LLMTokenPayload) or payload.draft is None or self.draft is None:
+            return None, False
+        if payload.draft < self.draft:
+            return None, True
+        delta = _delta_of(payload)
+        if delta is None or payload.draft > self.draft:
+            return None, False
+        if delta.to <= self.position:
+            return None, True
+        if delta.from_ != self.position:
+            return None, False
+        cursor = format_cursor(self.seq, delta.to)
+        delta = msgspec.structs.replace(delta, cursor=cursor)
+        self.position = delta.to
+        self._after = cursor
+        return delta, True
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, FactEvent):
+            self.draft = event.draft
+        elif isinstance(event, Resync):
+            self.draft = event.open_draft.draft
+            self._is_caught_up = False
+        elif isinstance(event, Delta):
+            self.draft = event.draft
+        if event.cursor:
+            self.seq, self.position = parse_cursor(event.cursor)
+
+
+def subscribe_session(sub: zmq.asyncio.Socket, instance_id: str, project_id: str, session_id: str) -> None:
+    """Hear what an instance says of one session, and nothing else."""
+    for topic in SESSION_TOPICS:
+        sub.setsockopt(zmq.SUBSCRIBE, i.frame_head(topic, instance_id, project_id, session_id))
+
+
+def events_of(result: i.ReadResult) -> list[Event]:
+    """Raises `PeerError`."""
+    events = []
+    for raw in result.events or ():
+        shown = dict(raw)
+        cursor = shown.pop("cursor", "")
+        events.append(decode_event(msgspec.json.encode(shown), cursor=cursor))
+    return events
+
+
+def _delta_of(payload: i.LLMTokenPayload) -> Delta | None:
+    if payload.from_ is None or payload.to is None or payload.draft is None:
+        return None
+    part: DeltaPart = payload.part if payload.part is not None else Text(payload.token)
+    return Delta(draft=payload.draft, from_=payload.from_, to=payload.to, part_index=payload.part_index, part=part)

@@ -1,0 +1,78 @@
+"""Standing by on a data directory that another process holds: requests are handed on, and the lock is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+
+from antiphon.config import Options
+from antiphon.edge.server import HttpServer, start_server
+from antiphon.edge.standby.door import StandbyDoor
+from antiphon.edge.standby.primary import Primary
+from antiphon.errors import Unavailable
+from antiphon.lockfile import LockFile, try_claim
+from antiphon.whereabouts import tell_gone, tell_standby
+
+CLAIM_S = 0.02
+"""How often the lock is tried: what a primary's shutdown frame asks for is done all the time, for it costs little."""
+
+log = structlog.get_logger(__name__)
+
+
+class Standby:
+    """`door` hands requests on, `server` is where it is; both stay when this process becomes the primary."""
+
+    def __init__(self, instance_id: str, data: Path, *, door: StandbyDoor, server: HttpServer) -> None:
+        self.door = door
+        self.server = server
+        self._instance_id = instance_id
+        self._data = data
+
+    async def wait_lock(self, stopping: asyncio.Event) -> LockFile | None:
+        """The lock, the moment it is free; None when `stopping` is set before."""
+        failure = ""
+        while not stopping.is_set():
+            try:
+                lock = try_claim(self._data, instance_id=self._instance_id)
+                if lock is not None:
+                    return lock
+            except OSError as error:  # the directory is gone, or no descriptor is left
+                if str(error) != failure:
+                    failure = str(error)
+                    log.warning("lock_not_tried", error=failure)
+            await asyncio.sleep(CLAIM_S)
+        return None
+
+
+@contextlib.asynccontextmanager
+async def open_standby(
+    instance_id: str, data: Path, options: Options, *, is_port_free: bool
+) -> AsyncIterator[Standby]:
+    """Stand by on `data`. `is_port_free`: nobody chose the port, so where the default is taken any will do."""
+    primary = Primary(data, options)
+    door = StandbyDoor(instance_id=instance_id, data=data, options=options, primary=primary)
+    server = await _start_server(door, options, is_port_free=is_port_free)
+    watching = asyncio.create_task(primary.watch())
+    tell_standby(instance_id, data, url=server.url)
+    try:
+        yield Standby(instance_id, data, door=door, server=server)
+    finally:
+        tell_gone(instance_id, data)
+        door.stop()
+        await server.aclose()
+        watching.cancel()
+        await asyncio.wait({watching})
+        await primary.aclose()
+
+
+async def _start_server(door: StandbyDoor, options: Options, *, is_port_free: bool) -> HttpServer:
+    try:
+        return await start_server(door, options)
+    except Unavailable:
+        if not is_port_free:
+            raise
+        return await start_server(door, options.with_port(0))
