@@ -56,18 +56,22 @@ class ServerProcess:
 
     async def start(self, **env: str) -> None:
         """Start and wait until requests are answered (or until it died at a crash point)."""
-        command = [sys.executable, *self._command]
-        command += [self._app] if self._app else []
-        command += ["--data", str(self.data), "--port", str(self.port), *self._options]
-        full_env = {**os.environ, **self._env, **env}
-        with open(self.log_path, "ab") as log:  # noqa: ASYNC230 - a local file, once a start
-            self.process = await asyncio.create_subprocess_exec(*command, env=full_env, stdout=log, stderr=log)
+        await self._spawn(**env)
+        assert self.process is not None
         async with asyncio.timeout(READY_S):
             while self.is_running:
                 found = read_instance_file(self.data)
                 if found is not None and found.pid == self.process.pid:
                     return
                 await asyncio.sleep(0.01)
+
+    async def _spawn(self, **env: str) -> None:
+        command = [sys.executable, *self._command]
+        command += [self._app] if self._app else []
+        command += ["--data", str(self.data), "--port", str(self.port), *self._options]
+        full_env = {**os.environ, **self._env, **env}
+        with open(self.log_path, "ab") as log:  # noqa: ASYNC230 - a local file, once a start
+            self.process = await asyncio.create_subprocess_exec(*command, env=full_env, stdout=log, stderr=log)
 
     async def kill(self) -> None:
         """SIGKILL, as the power would."""

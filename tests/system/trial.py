@@ -9,7 +9,7 @@ import time
 import uuid
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from antiphon.core.events import Bye, Event
 from antiphon.testing.evidence import Evidence, FinalChat, Interrupted, ModelCall, Sent, ToolRun, Watched
@@ -17,6 +17,7 @@ from antiphon.testing.model_answers import Answer, FakeCall, Fault
 from antiphon.testing.model_server import FakeModelServer, SeenRequest
 from antiphon.wire.stream import decode_event
 
+from .fleet import Fleet
 from .server_process import APP, ServerProcess
 
 TOKENS_PER_S = 150.0
@@ -26,11 +27,12 @@ SETTLE_S = 60.0
 class Trial:
     """`async with Trial(folder, seed=…) as trial`: a server, a model and their logs. Run `clients`, then `settle`."""
 
-    def __init__(self, folder: Path, *, seed: int, chats: int = 8, **how: Any) -> None:
+    def __init__(self, folder: Path, *, seed: int, chats: int = 8, members: int = 1, **how: Any) -> None:
         self.random = random.Random(seed)
         self.model = FakeModelServer(default=self._answer)
         self._folder = folder
         self._chat_count = chats
+        self._members = members
         self._how = how
         self.sent: list[Sent] = []
         self.interrupted: list[Interrupted] = []
@@ -42,15 +44,19 @@ class Trial:
 
     async def __aenter__(self) -> Trial:
         await self._stack.enter_async_context(self.model)
-        self.server = ServerProcess(
-            self._folder / "data",
-            app=APP,
-            options=("--model", "openai:fake", "--drain-s", "1"),
-            OPENAI_API_KEY="canary-key",
-            OPENAI_BASE_URL=self.model.base_url,
-            TRIAL_TOOL_LOG=str(self._folder / "tools.log"),
+        how: dict[str, Any] = {
+            "app": APP,
+            "options": ("--model", "openai:fake", "--drain-s", "1"),
+            "OPENAI_API_KEY": "canary-key",
+            "OPENAI_BASE_URL": self.model.base_url,
+            "TRIAL_TOOL_LOG": str(self._folder / "tools.log"),
             **self._how,
-        )
+        }
+        data = self._folder / "data"
+        self.server = ServerProcess(data, **how)
+        if self._members > 1:
+            self.fleet = Fleet(data, size=self._members, **how)
+            self.server = cast(ServerProcess, self.fleet)  # it is asked in the same words
         await self.server.start()
         return self
 

@@ -139,6 +139,7 @@ class StandbyDoor:
             return JsonAnswer({"status": "degraded" if problems else "ready"}, 503 if problems else 200)
         self._check_local_token(request)
         METRICS.degraded.set(1 if self._primary.problem() else 0)
+        METRICS.primary_silent.set(self._primary.silent_s)
         return Response(generate_latest(METRICS.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _check_local_token(self, request: Request) -> None:

@@ -12,7 +12,6 @@ from antiphon.config import Options
 from antiphon.edge.standby.request import Forwarded
 from antiphon.errors import Unavailable
 from antiphon.lockfile import InstanceFile, is_held, read_holder, read_primary
-from antiphon.observe import METRICS
 
 RETRY_S = 0.02
 """After a failure the primary, whoever it is then, is tried again so soon."""
@@ -91,7 +90,6 @@ class Primary:
     async def watch(self) -> None:
         """Look whether it answers, until cancelled."""
         while True:
-            METRICS.primary_silent.set(self.silent_s)
             if await self._answers():
                 self._heard_at = asyncio.get_running_loop().time()
             await asyncio.sleep(LOOK_S)

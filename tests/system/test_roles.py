@@ -1,0 +1,301 @@
+"""A primary and its standbys, as processes that are killed, stopped and frozen for real."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.core.events import Bye, CaughtUp, Event, FactEvent
+from antiphon.core.view import View
+from antiphon.lockfile import is_held, read_instance_file
+from antiphon.testing.checker import check
+from antiphon.testing.evidence import Evidence
+from antiphon.wire.stream import decode_event
+
+from .fleet import Fleet, Member
+from .server_process import SseStream
+from .trial import Trial
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 30.0
+ACKNOWLEDGED_PER_LIFE = 8
+HERE = Path(__file__).parent
+
+
+@asynccontextmanager
+async def open_fleet(folder: Path, *, size: int = 2, **how: Any) -> AsyncIterator[Fleet]:
+    fleet = Fleet(folder / "data", size=size, options=("--drain-s", "0.2"), **how)
+    try:
+        await fleet.start()
+        yield fleet
+    finally:
+        for member in fleet.members:
+            if member.is_running:
+                member.wake()
+            await member.kill()
+
+
+async def until(condition: Callable[[], Awaitable[Any]], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    try:
+        async with asyncio.timeout(deadline_s):
+            while not (value := await condition()):
+                await asyncio.sleep(0.02)
+            return value
+    except TimeoutError:
+        raise AssertionError(f"waited {deadline_s} s in vain: {what}") from None
+
+
+async def is_primary(member: Member) -> bool:
+    try:
+        return bool((await member.healthz())["role"] == "primary")
+    except OSError:
+        return False
+
+
+async def read_until_idle(stream: SseStream, view: View) -> list[Event]:
+    """Everything a stream says until its good-bye, folded."""
+    events = []
+    async with asyncio.timeout(DEADLINE_S):
+        while (raw := await stream.next()) is not None:
+            event: Event = decode_event(raw[2], cursor=raw[0])
+            events.append(event)
+            view.apply(event)
+            if isinstance(event, Bye):
+                return events
+    raise AssertionError("the stream ended without a good-bye")
+
+
+async def test_a_standby_answers_everything_as_its_primary_would(tmp_path: Path) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        primary, standby = fleet.primary, fleet.standby
+        status, chat = await standby.ask("POST", "/chats", {"content": "/say hello"})
+        assert status == 201
+        stream = await standby.open_stream(f"/chats/{chat['id']}/stream?until=idle", cursor="0")
+        view = View()
+        await read_until_idle(stream, view)
+        await stream.close()
+        assert view.messages[-1]["content"][0]["text"] == "hello"
+        assert await standby.ask("GET", f"/chats/{chat['id']}") == await primary.ask("GET", f"/chats/{chat['id']}")
+        assert (await standby.ask("GET", "/chats/nothing"))[0] == 404
+        assert (await standby.ask("GET", "/chats", token="wrong"))[0] == 401
+        assert (await standby.ask("GET", "/nowhere"))[0] == 404
+        assert (await standby.look("/readyz"))["status"] == "ready"
+        assert (await standby.healthz())["role"] == "standby"
+        assert "antiphon" in (await standby.look("/openapi.json"))["info"]["title"].lower()
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+async def test_a_standby_takes_over_and_its_readers_and_senders_go_on(tmp_path: Path, end: str) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        primary, standby = fleet.primary, fleet.standby
+        _, chat = await standby.ask("POST", "/chats", {"content": "/rate 40\n/tokens 60"})
+        path = f"/chats/{chat['id']}"
+        stream = await standby.open_stream(f"{path}/stream", cursor="0")
+        view, events = View(), list[Event]()
+
+        async def read() -> None:
+            while (raw := await stream.next()) is not None:
+                events.append(decode_event(raw[2], cursor=raw[0]))
+                view.apply(events[-1])
+
+        reading = asyncio.create_task(read())
+
+        async def has_begun() -> bool:
+            return len(view.draft.text()) > 20
+
+        await until(has_begun, "the answer has begun")
+        gone = primary.kill() if end == "kill" else primary.stop()
+        sending = asyncio.create_task(standby.ask("POST", f"{path}/messages", {"content": "/say and on"}))
+        await gone
+        status, sent = await sending
+        assert status in (201, 202), sent
+        assert await is_primary(standby)
+
+        async def is_told() -> bool:
+            return bool(view.status == "waiting" and view.messages[-1]["content"][0].get("text") == "and on")
+
+        await until(is_told, "the reader has seen it all")
+        reading.cancel()
+        await asyncio.wait({reading})
+        await stream.close()
+        facts = [event.seq for event in events if isinstance(event, FactEvent)]
+        assert facts == list(range(1, len(facts) + 1)), "nothing lost, nothing twice"
+        assert sum(isinstance(event, CaughtUp) for event in events) == 2, "it was attached once more"
+        texts = [m["content"][0].get("text", "") for m in view.messages if m["role"] == "assistant"]
+        assert sum(text.endswith("w60 ") for text in texts) == 1
+        users = [m["content"][0]["text"] for m in view.messages if m["role"] == "user"]
+        assert users == ["/rate 40\n/tokens 60", "/say and on"], "a send that was repeated arrived once"
+
+
+async def test_what_is_no_send_is_refused_when_the_primary_goes_in_the_middle(tmp_path: Path) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        primary, standby = fleet.primary, fleet.standby
+        _, chat = await standby.ask("POST", "/chats", {"title": "before"})
+        primary.freeze()
+        renaming = asyncio.create_task(standby.ask("PATCH", f"/chats/{chat['id']}", {"title": "after"}))
+        reading = asyncio.create_task(standby.ask("GET", f"/chats/{chat['id']}"))
+        await asyncio.sleep(0.2)  # both are on their way to a primary that says nothing
+        await primary.kill()
+        status, answer = await renaming
+        assert (status, answer["error"]["code"]) == (503, "unavailable")
+        assert answer["error"]["retry_after_ms"] > 0
+        status, answer = await reading
+        assert (status, answer["title"]) == (200, "before"), "a look is taken again"
+
+
+IMPATIENT = """
+from antiphon.cli import main
+from antiphon.edge.standby import primary
+primary.SILENT_S, primary.LOOK_S = 2.0, 0.5
+main()
+"""
+
+
+async def test_a_frozen_primary_is_reported_not_fought_and_goes_on_when_it_wakes(tmp_path: Path) -> None:
+    """With less patience than usual."""
+    await freeze_and_wake(tmp_path, command=("-c", IMPATIENT, "serve"))
+
+
+@pytest.mark.slow
+async def test_a_primary_that_was_frozen_beyond_its_leases_goes_on_when_it_wakes(tmp_path: Path) -> None:
+    await freeze_and_wake(tmp_path)
+
+
+async def freeze_and_wake(folder: Path, **how: Any) -> None:
+    async with open_fleet(folder, **how) as fleet:
+        primary, standby = fleet.primary, fleet.standby
+        _, chat = await standby.ask("POST", "/chats", {"content": "/rate 20\n/tokens 60"})
+        primary.freeze()
+
+        async def is_reported() -> bool:
+            return bool((await standby.look("/readyz"))["status"] == "degraded")
+
+        await until(is_reported, "it is reported", 40.0)
+        assert (await standby.healthz())["role"] == "standby"
+        assert re.search(r"antiphon_primary_silent_seconds [1-9]", await _metrics(standby))
+        status, answer = await standby.ask("GET", f"/chats/{chat['id']}")
+        assert (status, answer["error"]["code"]) == (503, "unavailable")
+        assert f"the process {primary.process.pid if primary.process else 0} holds" in answer["error"]["message"]
+        assert is_held(fleet.data)
+        primary.wake()
+
+        async def is_ready() -> bool:
+            return bool((await standby.look("/readyz"))["status"] == "ready")
+
+        await until(is_ready, "it is heard again")
+        stream = await standby.open_stream(f"/chats/{chat['id']}/stream?until=idle", cursor="0")
+        view = View()
+        events = await read_until_idle(stream, view)
+        await stream.close()
+        assert view.messages[-1]["content"][0]["text"].endswith("w60 ")
+        started = [e.data["instance_id"] for e in events if isinstance(e, FactEvent) and e.type == "attempt_started"]
+        assert set(started) == {(await primary.healthz())["instance_id"]}, "nobody else ran it"
+
+
+async def _metrics(member: Member) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", member.port)
+    head = f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {member.token}\r\n"
+    writer.write((head + "Connection: close\r\n\r\n").encode())
+    answer = (await reader.read()).decode()
+    writer.transport.abort()
+    return answer
+
+
+async def test_what_a_tool_leaves_running_keeps_no_lock(tmp_path: Path) -> None:
+    """A child that was started, and one that was forked off, outlive the primary."""
+    pids = tmp_path / "pids"
+    async with open_fleet(tmp_path, app=f"{HERE / 'leaving_app.py'}:agent", LEFT_PIDS=str(pids)) as fleet:
+        primary, standby = fleet.primary, fleet.standby
+        _, chat = await standby.ask("POST", "/chats", {"content": "/call leave {}"})
+
+        async def both_run() -> list[int]:
+            found = [int(line) for line in pids.read_text().split()] if pids.exists() else []
+            return found if len(found) == 2 else []
+
+        left = await until(both_run, "the tool has left them")
+        try:
+            await primary.kill()
+            await until(lambda: is_primary(standby), "the standby has taken over")
+            for pid in left:
+                os.kill(pid, 0)  # they run still
+            assert (await standby.ask("GET", f"/chats/{chat['id']}"))[0] == 200
+        finally:
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_standby_that_is_stopped_sends_its_readers_away_and_leaves_the_primary_be(tmp_path: Path) -> None:
+    async with open_fleet(tmp_path) as fleet:
+        primary, standby = fleet.primary, fleet.standby
+        _, chat = await standby.ask("POST", "/chats", {})
+        stream = await standby.open_stream(f"/chats/{chat['id']}/stream", cursor="0")
+        assert await stream.next() is not None
+        assert await standby.stop() == 0
+        last = None
+        while (raw := await stream.next()) is not None:
+            last = raw
+        await stream.close()
+        assert last is not None
+        assert last[1] == "bye"
+        assert b'"shutdown"' in last[2]
+        assert await is_primary(primary)
+        found = read_instance_file(fleet.data)
+        assert found is not None
+        assert found.pid == primary.process.pid if primary.process else 0
+
+
+async def trial_of_roles(folder: Path, *, seed: int, members: int, kills: int) -> None:
+    """Members are killed at random, the primary more often than not, while chats are busy."""
+    async with Trial(folder, seed=seed, members=members) as trial:
+        await trial.create_chats()
+        trial.start_watchers()
+        rnd = random.Random(seed)
+        busy = asyncio.create_task(trial.busy(3600))
+        for _ in range(kills):
+            acknowledged = trial.acknowledged
+            while trial.acknowledged < acknowledged + ACKNOWLEDGED_PER_LIFE:
+                await asyncio.sleep(0.01)
+                assert not busy.done(), "the clients are at it"
+            await asyncio.sleep(rnd.uniform(0, 0.5))
+            victim = trial.fleet.primary if rnd.random() < 0.7 else rnd.choice(trial.fleet.members)
+            await (victim.kill() if rnd.random() < 0.7 else victim.stop())
+            await victim.start()
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)
+        await trial.settle()
+        evidence = await trial.collect()
+        assert check(evidence) == []
+        assert_one_primary_at_a_time(evidence)
+        assert trial.interrupted
+
+
+def assert_one_primary_at_a_time(evidence: Evidence) -> None:
+    """By what the instances wrote: once another one has begun an attempt, the one before begins none any more."""
+    started = sorted(
+        (event.at, event.data["instance_id"])
+        for final in evidence.final
+        for event in final.log
+        if isinstance(event, FactEvent) and event.type == "attempt_started"
+    )
+    order = [instance_id for _, instance_id in started]
+    runs = [one for n, one in enumerate(order) if n == 0 or order[n - 1] != one]
+    assert len(runs) == len(set(runs)), "an instance came back after another had taken over"
+
+
+async def test_one_primary_at_a_time_whoever_is_killed(tmp_path: Path) -> None:
+    await trial_of_roles(tmp_path, seed=int(os.environ.get("TRIAL_SEED", "1")), members=3, kills=6)
+
+
+@pytest.mark.slow
+async def test_five_standbys_and_a_random_killer_for_five_minutes(tmp_path: Path) -> None:
+    await trial_of_roles(tmp_path, seed=5, members=6, kills=150)
