@@ -1,4 +1,4 @@
-"""Writes the parts of docs/ that are made from the code: routes, facts, the transition table, errors, crash points.
+"""Writes the parts of docs/ that are made from the code: routes, facts, transitions, errors, crash points, frames.
 
 Run it by `./dev docs`. A test fails while a file is not what this would write.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from frames import frames
 
 from antiphon import errors
 from antiphon.config import Limits
@@ -163,6 +164,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "topics": topics,
     "methods": methods,
     "commands": commands,
+    "frames": frames,
 }
 
 
