@@ -17,6 +17,8 @@ from antiphon.edge.http import OPERATIONS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RUN_HERE = [page for page in PAGES if page.parent.name != "how-to"]
+"""What the how-to pages show is run by tests of their own, in tests/how_to."""
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = ("./dev test", "serve --model openai", "antiphon chat   ")
 """Blocks of shell that need a key, a person, or are this very test."""
@@ -42,7 +44,7 @@ def environment(server: BenchServer) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.name)
 def test_every_python_block_runs(page: Path, server: BenchServer, tmp_path: Path) -> None:
     for _, code in blocks(page, "python"):
         done = subprocess.run(
@@ -56,7 +58,7 @@ def test_every_python_block_runs(page: Path, server: BenchServer, tmp_path: Path
         assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.name)
 def test_every_shell_block_runs(page: Path, server: BenchServer, tmp_path: Path) -> None:
     for kind, code in blocks(page, "sh"):
         if kind == "run-server" or any(words in code for words in NOT_RUN):
@@ -93,7 +95,22 @@ def test_the_reference_names_every_route_and_fact() -> None:
     assert not missing
 
 
+def test_every_how_to_page_has_its_tests() -> None:
+    for page in (ROOT / "docs" / "how-to").glob("*.md"):
+        assert (ROOT / "tests" / "how_to" / f"test_{page.stem.replace('-', '_')}.py").exists(), page.name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        assert target.startswith("http") or (page.parent / target).exists(), f"{page.name} links to {target}"
+    for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        found = page.parent / target if target else page
+        assert found.exists(), f"{page.name} links to {target}"
+        assert not heading or heading in headings(found), f"{page.name} links to {target}#{heading}"
+
+
+def headings(page: Path) -> list[str]:
+    """The names under which a page's headings are linked to."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found]
