@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import convert, decode, encode
 
-from .doors import Peer, open_doors
+from .doors import DEADLINE_S, Peer, open_doors
 
 PAGE = Path(__file__).parents[2] / "docs" / "instance-protocol.md"
 SHOWN = re.search(r"<!-- made: frames -->\n(.*?)<!-- end -->", PAGE.read_text(), re.DOTALL)
@@ -92,24 +93,28 @@ def add(a: float, b: float) -> float:
 
 
 SESSION_ID = "5a3c4f0e-6a53-4c0c-9c1d-0d5f0c2b6a11"
-SCRIPT = '/say Let me see.\n/call add {"a": 1, "b": 2}\n/tokens 2\n/stall 60'
+SCRIPT = '/say Let me see.\n/call add {"a": 1, "b": 2}\n/say Three.\n/stall 60'
 
 
 @pytest.mark.anyio
 async def test_a_running_instance_sends_what_is_shown(tmp_path: Path) -> None:
     """Asked of a session that is in the middle of its answer; a message goes to one that rests."""
     data, agent = tmp_path / "data", Agent(model="rehearsal", tools=[add])
-    async with open_doors(data, agent=agent) as (_, door), Peer(door) as peer:
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        open_doors(data, agent=agent) as (_, door),
+        Peer(door) as peer,
+    ):
         door.calls.http_url = "http://127.0.0.1:8000"
         await peer.be_heard(door)
         session_id = (await peer.ask("session.create", {"title": "Sums"}))["id"]
         await peer.ask("session.activate", {"session_id": session_id})
         await peer.ask("message.send", {"session_id": session_id, "content": SCRIPT})
-        draft = (await peer.until("llm.token", token="w2 "))["payload"]["draft"]
+        draft = (await peer.until("llm.token", token="Three."))["payload"]["draft"]
         told = {"session_id": session_id, "after": f"{draft}.1", "project_id": str(tmp_path), "id": SESSION_ID}
         for request, response in CALLS:
             await check_call(peer, json.loads(request), json.loads(response), told)
-        await peer.until("message.append", session_id=session_id, content="w1 w2 ")
+        await peer.until("message.append", session_id=session_id, content="Three.")
         await door.publisher.beat()
         await peer.ask("antiphon.command", {"session_id": SESSION_ID, "command": "delete"})
         await peer.until("session.deleted", id=SESSION_ID)
