@@ -64,6 +64,7 @@ EVENTS: tuple[tuple[str, Any], ...] = (
         i.TOPIC_TOOL_END,
         i.ToolEndPayload(**PLACE, seq=5, tool_name="add", call_id="call-2-1", is_error=False, result="3"),
     ),
+    (i.TOPIC_APPEND, i.AppendPayload(**PLACE, seq=5)),
     (i.TOPIC_SESSION_DELETED, i.SessionPayload(id=SESSION, updated_at=Time.from_us(AT_US))),
     (i.TOPIC_INSTANCE_SHUTDOWN, i.ShutdownPayload(instance_id=INSTANCE, reason="stopped")),
 )
@@ -127,6 +128,11 @@ CALLS: tuple[tuple[str, Any, Any], ...] = (
         ),
     ),
     (i.METHOD_SESSION_INTERRUPT, i.SessionInterruptParams(**PLACE), OK),
+    (
+        i.METHOD_REQUEST,
+        i.RequestParams(method="GET", path="/api/v1/chats", query={"archived": "true"}),
+        i.RequestResult(status=200, body={"chats": [], "next": None}),
+    ),
     (i.METHOD_COMMAND, {**PLACE, "command": "send_message", "content": QUESTION}, SENT),
 )
 
@@ -140,7 +146,7 @@ def event_frames() -> list[bytes]:
 
 
 def _session_of(payload: Any) -> str:
-    return SESSION if isinstance(payload, i.Placed | i.SessionPayload) else ""
+    return SESSION if isinstance(payload, i.Placed | i.SessionPayload | i.AppendPayload) else ""
 
 
 def call_messages() -> list[tuple[bytes, bytes]]:

@@ -132,7 +132,6 @@ async def test_a_program_that_misses_frames_prints_every_word_all_the_same(tmp_p
     assert shown == "".join(f"w{n} " for n in range(1, 61))
 
 
-@pytest.mark.xfail(strict=True, reason="`antiphon events --json` cannot write an event's time")
 def test_one_terminal_shows_what_another_does(server: ServerProcess, tmp_path: Path) -> None:
     if shutil.which("jq") is None and "CI" not in os.environ:
         pytest.skip("jq is not installed")

@@ -103,7 +103,7 @@ async def test_a_running_instance_sends_what_is_shown(tmp_path: Path) -> None:
     async with (
         asyncio.timeout(DEADLINE_S),
         open_doors(data, agent=agent) as (_, door),
-        Peer(door) as peer,
+        Peer(door, "", i.TOPIC_APPEND) as peer,
     ):
         door.calls.http_url = "http://127.0.0.1:8000"
         await peer.be_heard(door)

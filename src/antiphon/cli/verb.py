@@ -85,6 +85,6 @@ def text_of(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """One value on one line."""
-    import msgspec
+    from antiphon.wire.codec import encode
 
-    click.echo(msgspec.json.encode(value))
+    click.echo(encode(value))
