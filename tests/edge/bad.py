@@ -30,6 +30,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "decide_call": {"tool_call_id": "call-2-1", "approved": True, "reason": ""},
     "open_session": {"token": "x"},
     "create_token": {"owner": "beth", "admin": False},
+    "activate_session": {"session_id": "x"},
+    "send_to_session": {"session_id": "x", "content": "x"},
+    "interrupt_session": {"session_id": "x"},
 }
 """A whole body of each route that takes one; a new route is entered here."""
 
@@ -42,6 +45,9 @@ REQUIRED = {
     "decide_call": {"tool_call_id", "approved"},
     "open_session": {"token"},
     "create_token": {"owner"},
+    "activate_session": {"session_id"},
+    "send_to_session": {"session_id", "content"},
+    "interrupt_session": {"session_id"},
 }
 
 WRONG_VALUES: tuple[Any, ...] = (5, -1, 1.5, True, "x", [], {}, [[]], [{}], [5], {"a": 5}, 2**70, "\ud800", None)
@@ -84,7 +90,13 @@ def operations_with_body() -> list[Operation]:
 def path_of(operation: Operation, **ids: str) -> str:
     """The route's path (`Door.ask`'s way of writing it), with ids that are nobody's unless they are given."""
     path = operation.path if operation.prefix else "/" + operation.path
-    known = {"chat_id": random_chat_id(), "message_id": "2", "queued_id": "3", "token_id": random_chat_id()} | ids
+    known = {
+        "chat_id": random_chat_id(),
+        "message_id": "2",
+        "queued_id": "3",
+        "token_id": random_chat_id(),
+        "instance_id": random_chat_id(),
+    } | ids
     for name, value in known.items():
         path = path.replace("{" + name + "}", value)
     assert "{" not in path, f"say in path_of what {operation.path} stands for"

@@ -65,6 +65,12 @@ def test_every_route_has_a_policy_and_few_are_open() -> None:
         "create_token",
         "list_tokens",
         "revoke_token",
+        "list_instances",
+        "get_instance",
+        "instance_events",
+        "activate_session",
+        "send_to_session",
+        "interrupt_session",
         "metrics",
     }
 

@@ -133,7 +133,7 @@ async def test_bodies_have_a_bound_for_all_together(own_door: Door, monkeypatch:
 
     await wait_until(is_refused, what="there is room for one of them")
     await first.close()
-    await wait_until(lambda: not own_door.instance.asgi._bodies_bytes, what="the first one's place is free")
+    await wait_until(lambda: not own_door.instance.asgi._bodies._bytes, what="the first one's place is free")
     assert (await own_door.send(chat_id, "x" * 50_000)).status < 300
 
 
@@ -170,13 +170,15 @@ async def test_lone_surrogates_and_nul_become_harmless(door: Door) -> None:
 async def test_ids_that_nothing_has_are_refused(door: Door, chat_id: str, operation: Operation) -> None:
     token = door.admin_token if operation.policy == "admin" else door.token
     body = BODIES.get(operation.name)
-    names = [name for name in ("chat_id", "message_id", "queued_id", "token_id") if name in operation.path]
+    names = [
+        name for name in ("chat_id", "message_id", "queued_id", "token_id", "instance_id") if name in operation.path
+    ]
     for name in names:
         for value in PATH_IDS:
             path = path_of(operation, **({"chat_id": chat_id} | {name: value}))
             answer = await door.ask(operation.method, path, body, token=token)
             assert answer.status in (404, 422), f"{name}={value[:20]}: {answer}"
-            if name in ("chat_id", "token_id"):
+            if name in ("chat_id", "token_id", "instance_id"):
                 assert answer.status == 404
 
 

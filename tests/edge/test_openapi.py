@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -14,6 +15,7 @@ from antiphon.edge.http import OPERATIONS
 from antiphon.edge.table import Policy
 
 from .door import Door, random_chat_id, wait_until
+from .neighbour import open_neighbour
 from .schema import DOCUMENT, check_answer, seen
 from .wire import Answer
 
@@ -107,9 +109,18 @@ def test_what_does_not_fit_is_noticed() -> None:
         check_answer("POST", path, Answer(299, headers, b"{}"))
 
 
-async def test_every_good_answer_of_every_route_fits(door: Door) -> None:
+async def test_every_good_answer_of_every_route_fits(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One scene that gets each status the table promises (but the streams' and readiness's 503)."""
     seen.clear()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with open_neighbour(tmp_path / "neighbour") as (instance_id, session_id):
+        await door.ask("GET", "/instances", token=door.admin_token)
+        await door.ask("GET", f"/instances/{instance_id}", token=door.admin_token)
+        for verb, body in (("activate", {}), ("messages", {"content": "/stall 600"}), ("interrupt", {})):
+            path = f"/instances/{instance_id}/{verb}"
+            await door.ask("POST", path, {"session_id": session_id, **body}, token=door.admin_token)
     chat_id = await door.make_chat("/think hm\n/call nothing {}\n/say done\n/fail auth", labels={"a": "b"})
     failed = await door.rested(chat_id)
     assert failed["last_error"]

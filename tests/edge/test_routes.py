@@ -870,7 +870,7 @@ async def test_an_owners_name_is_printable(door: Door, owner: str) -> None:
 
 async def test_health_readiness_metrics_and_the_document_are_outside_the_prefix(door: Door) -> None:
     health = await door.ask("GET", "//healthz", token=None)
-    assert health.json == {"status": "ok", "instance_id": door.instance.instance_id}
+    assert health.json == {"status": "ok", "instance_id": door.instance.instance_id, "role": "primary"}
     assert (await door.ask("GET", "//readyz", token=None)).json == {"status": "ready"}
     metrics = await door.ask("GET", "//metrics", token=door.admin_token)
     assert b"antiphon_http_seconds_count" in metrics.body

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from antiphon.lockfile import read_instance_file
+from antiphon.lockfile import DataDirectoryTaken, claim_data, read_instance_file
 from antiphon.serve import _until_stopped
 
 from .door import random_chat_id
@@ -65,10 +65,11 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "instance.json").exists()
 
 
-def test_a_data_directory_has_one_server_and_the_second_says_which(tmp_path: Path) -> None:
+def test_a_data_directory_has_one_holder_and_the_second_says_which(tmp_path: Path) -> None:
     with server_process(tmp_path / "data", *AT_ONCE) as running:
-        code, said = _refused(data=tmp_path / "data")
-        assert code == 1
+        with pytest.raises(DataDirectoryTaken) as refused, claim_data(tmp_path / "data", instance_id="another"):
+            pass
+        said = str(refused.value)
         assert f"the process {running.process.pid}" in said
         assert running.instance_id in said
         assert running.url in said

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
+from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.service import Service, owner_channel
 from antiphon.ports import Bus
-from antiphon.wire.stream import PING, Frame, bye_frame, chat_json
+from antiphon.wire.stream import Frame, chat_json
 
 DIRTY_MAX = 1_000
 """More changed chats than this waiting for one feed: it is told to fetch the list again."""
@@ -17,36 +17,19 @@ DIRTY_MAX = 1_000
 RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
 
 
-class Feed:
-    """`take` gives the next events. Changes of one chat that wait are merged: the newest state is told once."""
+class Feed(PlainStream):
+    """Changes of one chat that wait are merged: the newest state is told once."""
 
     def __init__(self, owner_id: str, *, service: Service, bus: Bus, token_id: str) -> None:
-        self.owner_id = owner_id
-        self.token_id = token_id
-        self.sending_since = 0.0
-        self.stop_sending: Callable[[], object] | None = None
-        self.is_over = False
+        super().__init__(owner_id, token_id=token_id)
         self._service = service
         self._dirty: dict[str, str] = {}
         self._told: dict[str, int] = {}
         self._is_resync_due = True
-        self._is_ping_due = False
-        self._bye: Frame | None = None
-        self._event = asyncio.Event()
-        self._event.set()
         self._unsubscribe = bus.subscribe(owner_channel(owner_id), self._on_hint)
 
     def close(self) -> None:
         self._unsubscribe()
-
-    def end(self, reason: str, retry_ms: int | None = None) -> None:
-        if self._bye is None:
-            self._bye = bye_frame(reason, retry_ms)
-            self._event.set()
-
-    def ping(self) -> None:
-        self._is_ping_due = True
-        self._event.set()
 
     def _on_hint(self, message: bytes | None) -> None:
         if message is None:
@@ -55,7 +38,7 @@ class Feed:
             hint = msgspec.json.decode(message)
             if self._told.get(hint["chat_id"], 0) < hint["seq"]:
                 self._mark(hint["chat_id"], hint["kind"])
-        self._event.set()
+        self.wake()
 
     def _mark(self, chat_id: str, kind: str) -> None:
         before = self._dirty.get(chat_id)
@@ -72,21 +55,9 @@ class Feed:
                 if chat is not None and chat.owner_id == self.owner_id:
                     self._mark(chat_id, "deleted" if chat.is_deleted else "status_change")
         if self._dirty:
-            self._event.set()
-
-    async def take(self) -> list[Frame]:
-        """The next events, waiting for them; a bye is the last."""
-        while True:
-            frames = await self._frames()
-            if frames:
-                return frames
-            self._event.clear()
-            await self._event.wait()
+            self.wake()
 
     async def _frames(self) -> list[Frame]:
-        if self._bye is not None:
-            self.is_over = True
-            return [self._bye]
         frames: list[Frame] = []
         if self._is_resync_due:
             self._is_resync_due = False
@@ -97,9 +68,6 @@ class Feed:
             chat_id, kind = next(iter(self._dirty.items()))
             del self._dirty[chat_id]
             frames += await self._chat_event(chat_id, kind)
-        if not frames and self._is_ping_due:
-            frames.append(PING)
-        self._is_ping_due = False
         return frames
 
     async def _chat_event(self, chat_id: str, kind: str) -> list[Frame]:

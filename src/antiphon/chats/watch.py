@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 import structlog
 
 from antiphon.chats.feed import Feed
+from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.reader import Reader
 from antiphon.chats.service import Service
 from antiphon.chats.watcher import Watcher, make_resync
@@ -43,7 +44,7 @@ class Watch:
         self.revoked: set[str] = set()
         """The tokens revoked by this process; the poll ends their streams should the hint be lost."""
         self._readers: dict[str, Reader] = {}
-        self._watchers: set[Watcher | Feed] = set()
+        self._watchers: set[Watcher | PlainStream] = set()
         self._is_stopping = False
         self._mark = -1
         self._unseen: dict[str, int] = {}
@@ -98,16 +99,25 @@ class Watch:
             self._release(reader)
 
     @asynccontextmanager
-    async def open_feed(self, owner_id: str, *, token_id: str = "") -> AsyncIterator[Feed]:
+    async def open_feed(self, owner_id: str, *, token_id: str = "") -> AsyncIterator[PlainStream]:
         """The changes of an owner's chats, from now on; it begins with a bare resync."""
         self._check_limits(owner_id)
         feed = Feed(owner_id, service=self._service, bus=self._bus, token_id=token_id)
-        self._add(feed)
-        try:
+        async with self.keep(feed):
             yield feed
+
+    @asynccontextmanager
+    async def keep(self, stream: PlainStream) -> AsyncIterator[PlainStream]:
+        """Treat a stream as the watchers: it is pinged, counted, and ended when its time has come."""
+        try:
+            self._check_limits(stream.owner_id)
+            self._add(stream)
+            try:
+                yield stream
+            finally:
+                self._remove(stream)
         finally:
-            self._remove(feed)
-            feed.close()
+            stream.close()
 
     @contextmanager
     def _place(self, owner_id: str) -> Iterator[None]:
@@ -130,13 +140,13 @@ class Watch:
         if self._opening[owner_id] + sum(w.owner_id == owner_id for w in self._watchers) >= limit:
             raise TooMany("watchers of one owner", limit, retry_after_ms=5000)
 
-    def _add(self, watcher: Watcher | Feed) -> None:
+    def _add(self, watcher: Watcher | PlainStream) -> None:
         self._watchers.add(watcher)
         METRICS.watchers.inc()
         if self._is_stopping:
             watcher.end("shutdown", 1000)
 
-    def _remove(self, watcher: Watcher | Feed) -> None:
+    def _remove(self, watcher: Watcher | PlainStream) -> None:
         self._watchers.discard(watcher)
         METRICS.watchers.dec()
 

@@ -10,7 +10,7 @@ import click
 
 from antiphon.cli.verb import DATA
 from antiphon.core.values import Value
-from antiphon.errors import AntiphonError, InstanceMissing, Unavailable
+from antiphon.errors import InstanceMissing, Unavailable
 
 if TYPE_CHECKING:
     from antiphon.client import AsyncClient, Client
@@ -118,18 +118,9 @@ def open_client(data: Path | None, url: str | None) -> Client:
 
 def near_of(found: InstanceFile | Announcement) -> Endpoints | None:
     """Its endpoints, with the keys they ask for; None where it has none that can be used from here."""
-    if not found.pub_endpoint or not found.rpc_endpoint:
-        return None
     from antiphon.client.near import Endpoints
-    from antiphon.keys import read_keys
 
-    if not found.keys:
-        return Endpoints(pub=found.pub_endpoint, rpc=found.rpc_endpoint)
-    try:
-        keys = read_keys(Path(found.keys))
-    except AntiphonError:
-        return None
-    return Endpoints(pub=found.pub_endpoint, rpc=found.rpc_endpoint, keys=keys, server_key=keys.public)
+    return Endpoints.of(found.pub_endpoint, found.rpc_endpoint, found.keys)
 
 
 def _probe_near(near: Endpoints) -> str:

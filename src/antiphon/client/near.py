@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
+from pathlib import Path
 from random import Random
 from typing import TypeVar, cast
 
@@ -22,8 +23,8 @@ from antiphon.client.transport import RETRY_S, TIMEOUT_S
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent, Resync
 from antiphon.core.values import Value
-from antiphon.errors import Invalid, NotFound, TooMany, Unavailable
-from antiphon.keys import Keys
+from antiphon.errors import AntiphonError, Invalid, NotFound, TooMany, Unavailable
+from antiphon.keys import Keys, read_keys
 
 IDLE = frozenset({"waiting", "error", "requires_action"})
 
@@ -38,6 +39,19 @@ class Endpoints(Value):
     rpc: str
     keys: Keys | None = None
     server_key: str = ""
+
+    @staticmethod
+    def of(pub: str | None, rpc: str | None, keys_file: str | None) -> Endpoints | None:
+        """Those that an instance file or an announcement names; None where there are none that can be used."""
+        if not pub or not rpc:
+            return None
+        if not keys_file:
+            return Endpoints(pub=pub, rpc=rpc)
+        try:
+            keys = read_keys(Path(keys_file))
+        except AntiphonError:
+            return None
+        return Endpoints(pub=pub, rpc=rpc, keys=keys, server_key=keys.public)
 
     def remote(self, *, timeout_s: float) -> RemoteInstance:
         return RemoteInstance(self.pub, self.rpc, timeout_s=timeout_s, keys=self.keys, server_key=self.server_key)

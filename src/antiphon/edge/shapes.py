@@ -216,6 +216,55 @@ class ReadyAnswer(Value):
     warnings: list[str] | UnsetType = UNSET
 
 
+class InstanceEventsQuery(Value):
+    topic: str = ""
+    """Only these topics, with commas between them."""
+
+
+class InstanceSessionBody(Value):
+    session_id: str
+
+
+class InstanceSendBody(Value):
+    session_id: str
+    content: str
+
+
+class OkAnswer(Value):
+    ok: bool
+
+
+class SessionShown(Value):
+    id: str
+    title: str
+    updated_at: str
+    message_count: int
+
+
+class InstanceAnswer(Value):
+    """`is_silent`: it does not answer. What only an instance that answers can say is left out of a silent one."""
+
+    instance_id: str
+    pid: int
+    role: str
+    version: str
+    project_id: str
+    data: str
+    started_at: str
+    http_url: str
+    rpc_endpoint: str
+    is_self: bool
+    is_silent: bool
+    uptime: str = ""
+    session_count: int = 0
+    active_session_id: str | None = None
+    sessions: list[SessionShown] | UnsetType = UNSET
+
+
+class InstancesAnswer(Value):
+    instances: list[InstanceAnswer]
+
+
 class ErrorDetail(Value):
     code: str
     message: str

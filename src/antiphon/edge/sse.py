@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from antiphon.chats.feed import Feed
+from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.reader import Batch
 from antiphon.chats.watcher import Watcher
 from antiphon.edge.connection import EXTENSION, Connection
@@ -24,13 +24,15 @@ PIECE_BYTES = 64 * 1024
 """So much is written at once: with the socket's high-water mark this bounds what waits for a reader that stands
 still, however large one event is."""
 
+Stream = Watcher | PlainStream
+
 LAST: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class WatchStream(Response):
     """The stream of one chat, or of an owner's feed. Opened watchers are closed here, however it ends."""
 
-    def __init__(self, opened: AbstractAsyncContextManager[Watcher | Feed], watcher: Watcher | Feed) -> None:
+    def __init__(self, opened: AbstractAsyncContextManager[Stream], watcher: Stream) -> None:
         super().__init__()
         self._opened = opened
         self._watcher = watcher
@@ -155,9 +157,9 @@ class _Direct:
             self._turn.set_result(None)
 
 
-async def _next_bytes(watcher: Watcher | Feed) -> bytes:
+async def _next_bytes(watcher: Stream) -> bytes:
     """What comes next, waiting for it."""
-    if isinstance(watcher, Feed):
+    if isinstance(watcher, PlainStream):
         return b"".join(frame.sse for frame in await watcher.take())
     while watcher.is_behind:  # `take` would wait for a wake-up although the reader has just reached back to it
         batch = await watcher.take_old()
@@ -171,6 +173,6 @@ async def _disconnected(receive: Callable[[], Awaitable[Message]]) -> None:
         pass
 
 
-async def open_stream(opened: AbstractAsyncContextManager[Watcher | Feed]) -> WatchStream:
+async def open_stream(opened: AbstractAsyncContextManager[Stream]) -> WatchStream:
     """Open the watcher now, so that a refusal is still an ordinary answer."""
     return WatchStream(opened, await opened.__aenter__())

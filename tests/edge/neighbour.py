@@ -1,0 +1,27 @@
+"""Another instance on this machine, with sockets and an announcement of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from antiphon.app import open_instance
+from antiphon.edge.instance.door import open_instance_door
+from antiphon.lockfile import claim_data
+from antiphon.whereabouts import tell_gone, tell_primary
+
+
+@asynccontextmanager
+async def open_neighbour(data: Path) -> AsyncIterator[tuple[str, str]]:
+    """Its id, and that of a session it has."""
+    with claim_data(data, instance_id="3f6a3b9e-0000-4000-8000-00000000beef") as lock:
+        async with (
+            open_instance(data=data, lock=lock, drain_s=0.0) as instance,
+            open_instance_door(instance, data) as door,
+        ):
+            tell_primary(instance, lock, door, url="http://127.0.0.1:1", token="none")
+            try:
+                yield instance.instance_id, (await instance.chats.create(title="next door")).chat_id
+            finally:
+                tell_gone(instance.instance_id, data)
