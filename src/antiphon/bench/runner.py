@@ -34,7 +34,7 @@ class Scale(Value):
 
 
 def _scenes() -> dict[str, Callable[[Scale], list[Figure]]]:
-    from antiphon.bench import rules, sends, startup, streams
+    from antiphon.bench import instance, rules, sends, startup, streams
 
     return {
         "core": rules.measure_core,
@@ -46,10 +46,12 @@ def _scenes() -> dict[str, Callable[[Scale], list[Figure]]]:
         "sse": streams.measure_sse,
         "overload": streams.measure_overload,
         "idle": streams.measure_idle,
+        "fanout": instance.measure_fanout,
+        "rpc": instance.measure_rpc,
     }
 
 
-SCENES = ("core", "startup", "sends", "turns", "history", "latency", "sse", "overload", "idle")
+SCENES = ("core", "startup", "sends", "turns", "history", "latency", "sse", "overload", "idle", "fanout", "rpc")
 
 
 def run_scenes(

@@ -1,0 +1,168 @@
+"""Subscribers in processes of their own: ones that only receive frames (the floor), and ones that fold a session."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import multiprocessing
+import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from antiphon.client.zmq import QUEUED_FRAMES_MAX, Follower, RemoteInstance
+from antiphon.core.values import Value
+from antiphon.errors import PeerError
+from antiphon.wire import instance as i
+
+PROBE = b"?"
+TOKEN_HEAD = i.topic_prefix(i.TOPIC_LLM_TOKEN)
+SILENCE_MS = 500
+"""Who has not got all and hears nothing for so long asks."""
+DEADLINE_S = 120.0
+LOOK_S = 0.02
+
+
+class Receive(Value):
+    """Receive so many frames, and do nothing with them."""
+
+    endpoint: str
+    count: int
+
+
+class Fold(Value):
+    """Keep a view of a session until its draft has this length; lose each `lost_every`th frame (0: none)."""
+
+    pub_endpoint: str
+    rpc_endpoint: str
+    session_id: str
+    length: int
+    lost_every: int = 0
+
+
+class Report(Value):
+    """What a subscriber came to: when it had everything, in how many frames, how often it had to ask, and the digest
+    of its text."""
+
+    at: float
+    frames: int
+    asked: int = 0
+    digest: str = ""
+
+
+class Subscribers:
+    """So many processes, each of which does one job after another. Use it as a context manager."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        context = multiprocessing.get_context("spawn")
+        pairs = [context.Pipe() for _ in range(count)]
+        self._pipes: list[Connection] = [pair[0] for pair in pairs]
+        self._processes = [context.Process(target=_work, args=(pair[1],), daemon=True) for pair in pairs]
+
+    def __enter__(self) -> Subscribers:
+        for process in self._processes:
+            process.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        for pipe, process in zip(self._pipes, self._processes, strict=True):
+            if kind is None:
+                pipe.send(None)
+                process.join()
+            else:
+                process.kill()
+
+    async def begin(self, job: Receive | Fold, probe: Callable[[], Awaitable[None]]) -> None:
+        """Give all of them a job; `probe` publishes something again and again until each has heard it."""
+        for pipe in self._pipes:
+            pipe.send(job)
+        waiting = list(self._pipes)
+        while waiting:
+            await probe()
+            await asyncio.sleep(LOOK_S)
+            waiting = [pipe for pipe in waiting if not pipe.poll() or pipe.recv() != "ready"]
+
+    async def reports(self) -> list[Report]:
+        """What each came to. The loop goes on meanwhile: they may ask."""
+        async with asyncio.timeout(DEADLINE_S):
+            while not all(pipe.poll() for pipe in self._pipes):
+                await asyncio.sleep(LOOK_S)
+        found = [pipe.recv() for pipe in self._pipes]
+        for one in found:
+            if not isinstance(one, Report):
+                raise RuntimeError(f"a subscriber failed: {one}")
+        return found
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- in the subscriber's process
+
+
+def _work(pipe: Connection) -> None:
+    while (job := pipe.recv()) is not None:
+        try:
+            report: Any = _receive(pipe, job) if isinstance(job, Receive) else asyncio.run(_fold(pipe, job))
+        except (PeerError, OSError, zmq.ZMQError) as error:
+            report = repr(error)
+        pipe.send(report)
+
+
+def _receive(pipe: Connection, job: Receive) -> Report:
+    with zmq.Context() as context, context.socket(zmq.SUB) as sub:
+        sub.setsockopt(zmq.RCVHWM, 0)
+        sub.setsockopt(zmq.SUBSCRIBE, b"")
+        sub.connect(job.endpoint)
+        sub.recv()
+        pipe.send("ready")
+        left = job.count
+        while left:
+            left -= sub.recv() != PROBE
+        return Report(at=time.monotonic(), frames=job.count)
+
+
+async def _fold(pipe: Connection, job: Fold) -> Report:
+    frames = asked = 0
+    with zmq.Context() as context, context.socket(zmq.SUB) as sub:
+        sub.setsockopt(zmq.RCVHWM, QUEUED_FRAMES_MAX)
+        sub.setsockopt(zmq.RCVTIMEO, SILENCE_MS)
+        for prefix in (i.topic_prefix(i.TOPIC_INSTANCE_HEARTBEAT), TOKEN_HEAD):
+            sub.setsockopt(zmq.SUBSCRIBE, prefix)
+        sub.connect(job.pub_endpoint)
+        async with RemoteInstance(job.pub_endpoint, job.rpc_endpoint) as remote:
+            follower = Follower(remote, job.session_id)
+            await follower.catch_up()
+            while _next(sub) is None:
+                pass
+            pipe.send("ready")
+            while follower.view.draft.position < job.length:
+                frame = _next(sub)
+                frames += frame is not None and frame.startswith(TOKEN_HEAD)
+                if frame is not None and job.lost_every and frames % job.lost_every == 0:
+                    continue
+                if frame is None or not _take(follower, frame):
+                    asked += 1
+                    await follower.catch_up()
+            at = time.monotonic()
+            return Report(at=at, frames=frames, asked=asked, digest=digest_of(follower.view.draft.text()))
+
+
+def _next(sub: zmq.Socket[bytes]) -> bytes | None:
+    """The next frame, waited for in the loop's thread: nothing else happens in this process. None: silence."""
+    try:
+        return sub.recv()
+    except zmq.Again:
+        return None
+
+
+def _take(follower: Follower, frame: bytes) -> bool:
+    envelope = i.decode_frame(frame)
+    return envelope.topic == i.TOPIC_INSTANCE_HEARTBEAT or follower.take(envelope)

@@ -1,0 +1,40 @@
+"""The scenes of the instance protocol's edge, as small as they go: no figure is judged, only that nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from antiphon.bench.instance import Folded, fold_session, measure_rpc
+from antiphon.bench.runner import Scale
+from antiphon.bench.subscribers import Subscribers
+
+TOKENS = 2_000
+
+
+@pytest.fixture(scope="module")
+def subscribers() -> Iterator[Subscribers]:
+    with Subscribers(2) as running:
+        yield running
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_every_subscriber_folds_all_that_was_handed_in(subscribers: Subscribers, batch: int) -> None:
+    folded = Folded()
+    asyncio.run(fold_session(subscribers, folded, tokens=TOKENS, batch=batch))
+    assert folded.tokens_per_frame[0] >= min(batch, TOKENS) / 2
+    assert len(folded.rates) == 1
+
+
+def test_what_is_lost_on_the_way_is_asked_for(subscribers: Subscribers) -> None:
+    folded = Folded()
+    asyncio.run(fold_session(subscribers, folded, tokens=TOKENS, batch=64, lost_every=3))
+    assert folded.asked[0] >= subscribers.count
+
+
+def test_a_ping_is_timed_beside_an_echo() -> None:
+    [figure] = measure_rpc(Scale(repeats=1, is_quick=True))
+    assert figure.value > 0
+    assert figure.ratio is not None
