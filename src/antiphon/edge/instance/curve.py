@@ -6,7 +6,6 @@ from pathlib import Path
 
 import structlog
 import zmq
-import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
 
 from antiphon.errors import AntiphonError
@@ -21,7 +20,7 @@ log = structlog.get_logger(__name__)
 class Curve:
     """Guards the sockets of one context; close it after them, for without it nobody is asked."""
 
-    def __init__(self, context: zmq.asyncio.Context, keys_file: Path) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys_file: Path) -> None:
         """Raises `Invalid` or `Unavailable` for a keys file that cannot be used."""
         self._keys_file = keys_file
         self._keys = read_keys(keys_file)
@@ -29,7 +28,7 @@ class Curve:
         self._authenticator.configure_curve_callback(DOMAIN, self)
         self._authenticator.start()
 
-    def guard(self, socket: zmq.Socket[bytes] | zmq.asyncio.Socket) -> None:
+    def guard(self, socket: zmq.Socket[bytes]) -> None:
         """Before it is bound."""
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret.encode())

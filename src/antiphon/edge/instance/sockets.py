@@ -3,6 +3,9 @@
 XPUB is sent to without waiting, in the loop's thread: what a subscriber's queue does not hold is dropped for it (a
 follower sees the gap and asks). What comes in on XPUB are subscriptions, which libzmq stores: they are counted, and
 past SUBSCRIPTIONS_MAX the socket is closed and bound anew (honest peers subscribe again by themselves).
+
+ROUTER is read without waiting, too, whenever its descriptor signals; `zmq.asyncio` does the same with a dozen objects
+a message.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from pathlib import Path
 
 import structlog
 import zmq
-import zmq.asyncio
 
 from antiphon.edge.instance.curve import Curve
 from antiphon.errors import Unavailable
@@ -33,6 +35,8 @@ LINGER_MS = 1_000
 IPC_PATH_MAX = 107
 PAIRS_TRIED = 100
 OWN_TOPICS = b"antiphon."
+NOW, NOW_MORE, READABLE = int(zmq.DONTWAIT), int(zmq.DONTWAIT | zmq.SNDMORE), int(zmq.POLLIN)
+"""Plain numbers: pyzmq's enums cost more than what they say."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +46,11 @@ class InstanceSockets:
 
     def __init__(self, pub: str, rpc: str, *, keys_file: Path | None = None) -> None:
         """Raises `Unavailable` where an endpoint cannot be bound. With `keys_file` only who it allows gets in."""
-        self._context = zmq.asyncio.Context()
+        self._context = zmq.Context()
         self._curve: Curve | None = None
         self._pub: zmq.Socket[bytes] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._readable: asyncio.Future[None] | None = None
         try:
             if keys_file is not None:
                 self._curve = Curve(self._context, keys_file)
@@ -81,7 +87,7 @@ class InstanceSockets:
         if self._pub is None:
             return
         try:
-            self._pub.send(frame, zmq.DONTWAIT)
+            self._pub.send(frame, NOW)
         except zmq.Again:
             METRICS.oddities.labels("frame_dropped").inc()
 
@@ -96,7 +102,7 @@ class InstanceSockets:
     def _look(self) -> None:
         for _ in range(LOOKED_AT_MAX):
             try:
-                message = self._pub.recv(zmq.DONTWAIT) if self._pub is not None else b""
+                message = self._pub.recv(NOW) if self._pub is not None else b""
             except zmq.Again:
                 break
             assert isinstance(message, bytes)
@@ -125,22 +131,44 @@ class InstanceSockets:
 
     async def receive(self) -> tuple[bytes, bytes]:
         """The next call: who calls, and the message. What is none is counted and passed over."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._rpc.fileno(), self._look_at_calls)
         while True:
-            identity, *frames = await self._rpc.recv_multipart()
+            if not self._has_call:
+                self._readable = self._loop.create_future()
+                await self._readable
+            identity, *frames = self._rpc.recv_multipart(NOW)
             if len(frames) == 2 and not frames[0]:
                 return identity, frames[1]
             if len(frames) == 1:
                 return identity, frames[0]
             METRICS.oddities.labels("call_garbage").inc()
 
+    @property
+    def _has_call(self) -> bool:
+        return bool(int(self._rpc.getsockopt(zmq.EVENTS)) & READABLE)
+
+    def _look_at_calls(self) -> None:
+        """Wake who waits for a call. The descriptor signals a change once, and whatever is done with the socket takes
+        the signal. So this is called when it signals (to ask takes it, else the loop would spin while nobody
+        receives) and after each answer (which may have taken it)."""
+        if self._has_call and self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
+
     async def reply(self, identity: bytes, answer: bytes) -> None:
         """Answer a call; a peer that is gone or reads nothing loses its answer."""
         with contextlib.suppress(zmq.ZMQError):
-            await self._rpc.send_multipart([identity, b"", answer])
+            self._rpc.send(identity, NOW_MORE)
+            self._rpc.send(b"", NOW_MORE)
+            self._rpc.send(answer, NOW)
+            self._look_at_calls()
 
     def close(self) -> None:
         """Close both, in the loop's thread; `deliver` then waits for what was published and answered."""
         self._close_pub(linger_ms=LINGER_MS)
+        if self._loop is not None:
+            self._loop.remove_reader(self._rpc.fileno())
         self._rpc.close(linger=LINGER_MS)
         if self._curve is not None:
             self._curve.close()
@@ -155,8 +183,7 @@ class InstanceSockets:
             pub.close(linger=linger_ms)
 
     def _bind_pub(self, endpoint: str) -> zmq.Socket[bytes]:
-        plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context.shadow(self._context.underlying)
-        pub = plain.socket(zmq.XPUB)
+        pub = self._context.socket(zmq.XPUB)
         pub.setsockopt(zmq.SNDHWM, QUEUED_FRAMES_MAX)
         pub.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX)
         pub.setsockopt(zmq.LINGER, LINGER_MS)
@@ -170,7 +197,7 @@ class InstanceSockets:
         return pub
 
 
-def _bind(socket: zmq.Socket[bytes] | zmq.asyncio.Socket, endpoint: str) -> None:
+def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
