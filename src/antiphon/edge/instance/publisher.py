@@ -25,6 +25,9 @@ from antiphon.wire.gotime import Time, format_duration
 from antiphon.wire.instance_events import SessionTeller
 from antiphon.wire.log import content_seq
 
+PACE_S = 0.001
+"""For so long after a frame of a draft, what it gains waits and is told in one: each frame wakes its sender's and its
+subscribers' threads, and that costs more than all the rest of it. A token that comes alone is told at once."""
 HEARTBEAT_S = 5.0
 LIST_S = 1.0
 LISTED_MAX = 1_000
@@ -49,6 +52,7 @@ class Session:
         self.draft_name = 0
         self.draft: Draft | None = None
         self.position = 0
+        self.is_paced = False
         self.waiting: deque[Append] = deque()
         self.is_loading = False
         self.heads: dict[str, bytes] = {}
@@ -88,6 +92,7 @@ class Publisher:
     def close(self) -> None:
         for end in self._ends:
             end()
+        self._sessions.clear()
         for task in self._tasks:
             task.cancel()
 
@@ -174,7 +179,15 @@ class Publisher:
         if draft is None or draft.name != session.draft_name:
             return  # its fact is told first
         session.draft = draft
-        self._tell_draft(session, None)
+        if not session.is_paced and session.position < draft.position:
+            self._tell_draft(session, None)
+            session.is_paced = True
+            asyncio.get_running_loop().call_later(PACE_S, self._end_pace, session)
+
+    def _end_pace(self, session: Session) -> None:
+        session.is_paced = False
+        if self._sessions.get(session.chat_id) is session:
+            self._on_delta(session.chat_id)
 
     def _join(self, chat_id: str) -> Session | None:
         """Somebody listens now to a draft whose beginning nobody heard: tell it from its beginning."""

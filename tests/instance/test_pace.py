@@ -1,0 +1,73 @@
+"""What a draft gains right after a frame waits for the next one; a fact waits for nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from antiphon.app import Instance
+from antiphon.core import commands as c
+from antiphon.core.draft import Draft
+from antiphon.core.parts import Text
+from antiphon.wire.codec import encode_content
+
+from .doors import Peer, open_doors
+
+pytestmark = pytest.mark.anyio
+
+
+async def begin(instance: Instance, chat_id: str) -> Draft:
+    begun = await instance.service.execute(chat_id, c.StartAttempt(instance_id=instance.instance_id))
+    return instance.drafts.open(chat_id, begun.chat.draft)
+
+
+async def end(instance: Instance, chat_id: str, draft: Draft) -> None:
+    chat = await instance.chats.get(chat_id)
+    answer = c.CommitMessage(
+        attempt=chat.attempt,
+        draft=draft.name,
+        content=encode_content(draft.content()),
+        upto=draft.position,
+        is_last=True,
+    )
+    await instance.service.execute(chat_id, answer)
+    instance.drafts.close(chat_id, draft)
+
+
+def write(instance: Instance, chat_id: str, draft: Draft, text: str) -> None:
+    draft.write(Text(text))
+    instance.drafts.touch(chat_id)
+
+
+async def test_the_first_token_is_told_at_once_and_what_follows_within_the_pace_in_one_frame(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (instance, door), Peer(door, "llm.token") as peer:
+        await peer.be_heard(door)
+        instance.worker.pause()
+        chat_id = (await instance.chats.create(chat_id=instance.ids.uuid(), content="go")).chat_id
+        draft = await begin(instance, chat_id)
+        for number in range(10):
+            write(instance, chat_id, draft, str(number))
+        told = [(await peer.next_event())["payload"] for _ in range(2)]
+        assert [(one["token"], one["from"], one["to"]) for one in told] == [("0", 0, 1), ("123456789", 1, 10)]
+        write(instance, chat_id, draft, "later")
+        assert (await peer.next_event())["payload"]["token"] == "later"
+        await end(instance, chat_id, draft)
+
+
+async def test_a_message_is_told_after_all_of_its_draft_whatever_the_pace(tmp_path: Path) -> None:
+    topics = ("llm.token", "message.append")
+    async with open_doors(tmp_path / "data") as (instance, door), Peer(door, *topics) as peer:
+        await peer.be_heard(door)
+        instance.worker.pause()
+        chat_id = (await instance.chats.create(chat_id=instance.ids.uuid(), content="go")).chat_id
+        await instance.chats.send(chat_id, "go on")
+        for text in ("one two", "three"):
+            draft = await begin(instance, chat_id)
+            door.publisher._sessions[chat_id].is_paced = True
+            for word in text:
+                write(instance, chat_id, draft, word)
+            await end(instance, chat_id, draft)
+            await peer.until("message.append", role="assistant")
+            told = [event["payload"] for event in peer.seen if event["payload"].get("draft") == draft.name]
+            assert [one.get("token", one.get("content")) for one in told] == [text, text]
