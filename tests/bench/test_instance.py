@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon.bench.instance import Folded, fold_session, measure_rpc
+from antiphon.bench.instance import CASES, Case, Folded, fold_sessions, measure_rpc
 from antiphon.bench.runner import Scale
 from antiphon.bench.subscribers import Subscribers
 
 TOKENS = 2_000
+SOME_CHATS = Case(name="some chats", chats=5)
 
 
 @pytest.fixture(scope="module")
@@ -20,17 +21,17 @@ def subscribers() -> Iterator[Subscribers]:
         yield running
 
 
-@pytest.mark.parametrize("batch", [1, 64])
-def test_every_subscriber_folds_all_that_was_handed_in(subscribers: Subscribers, batch: int) -> None:
+@pytest.mark.parametrize("case", [*CASES[:2], SOME_CHATS], ids=lambda case: case.name)
+def test_every_subscriber_folds_all_that_was_handed_in(subscribers: Subscribers, case: Case) -> None:
     folded = Folded()
-    asyncio.run(fold_session(subscribers, folded, tokens=TOKENS, batch=batch))
-    assert folded.tokens_per_frame[0] >= min(batch, TOKENS) / 2
+    asyncio.run(fold_sessions(subscribers, folded, case, tokens=TOKENS))
+    assert folded.tokens_per_frame[0] >= 1
     assert len(folded.rates) == 1
 
 
 def test_what_is_lost_on_the_way_is_asked_for(subscribers: Subscribers) -> None:
     folded = Folded()
-    asyncio.run(fold_session(subscribers, folded, tokens=TOKENS, batch=64, lost_every=3))
+    asyncio.run(fold_sessions(subscribers, folded, SOME_CHATS, tokens=TOKENS, lost_every=2))
     assert folded.asked[0] >= subscribers.count
 
 

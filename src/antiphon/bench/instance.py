@@ -21,6 +21,7 @@ from antiphon.bench.subscribers import PROBE, Fold, Receive, Report, Subscribers
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.parts import CallStarted, Text
+from antiphon.core.values import Value
 from antiphon.edge.instance.door import open_instance_door
 from antiphon.lockfile import read_instance_file
 from antiphon.wire import instance as i
@@ -29,8 +30,6 @@ from antiphon.wire.codec import encode_content
 
 TOKEN = "token "
 SUBSCRIBERS = (1, 8)
-BATCHES = (1, 64)
-"""So many deltas are handed in at one turn of the loop."""
 FLOOR_NAME = "ready-made frames, only received"
 RECEIVE_MS = 10_000
 LOOKED_S = 0.2
@@ -38,6 +37,22 @@ LOOKED_S = 0.2
 
 
 # --- fan-out ----------------------------------------------------------------------------------------
+
+
+class Case(Value):
+    """At each turn of the loop so many deltas of each of so many chats are handed in."""
+
+    name: str
+    chats: int = 1
+    batch: int = 1
+
+
+CASES = (
+    Case(name="one delta a turn"),
+    Case(name="64 deltas a turn", batch=64),
+    Case(name="one delta of each of 200 chats a turn", chats=200),
+)
+"""The last is one delta a frame: a chat's next delta comes after its pace."""
 
 
 class Folded:
@@ -63,15 +78,17 @@ def measure_fanout(scale: Scale) -> list[Figure]:
     for count in SUBSCRIBERS:
         floors: list[float] = []
         turns: list[float] = []
-        found = {batch: Folded() for batch in BATCHES}
+        found = {case: Folded() for case in CASES}
         with Subscribers(count) as subscribers:
             for _ in range(scale.repeats):
                 floors.append(uvloop.run(_bare_rate(subscribers, tokens)))
                 turns.append(uvloop.run(_bare_rate(subscribers, tokens, is_turning=True)))
-                for batch, folded in found.items():
-                    uvloop.run(fold_session(subscribers, folded, tokens=tokens * min(batch, 8), batch=batch))
-        for batch, folded in found.items():
-            figures += _figures(count, batch, folded, middle(floors))
+                for case, folded in found.items():
+                    uvloop.run(
+                        fold_sessions(subscribers, folded, case, tokens=tokens * 4 if case.batch > 1 else tokens)
+                    )
+        for case, folded in found.items():
+            figures += _figures(f"{_people(count)}, {case.name}", folded, middle(floors))
         figures.append(_turn_figure(count, middle(turns), middle(floors)))
     return figures
 
@@ -91,8 +108,7 @@ def _people(count: int) -> str:
     return f"{count} subscriber{'s' if count > 1 else ''}"
 
 
-def _figures(count: int, batch: int, folded: Folded, floor: float) -> list[Figure]:
-    case = f"{_people(count)}, {batch} handed in at once"
+def _figures(case: str, folded: Folded, floor: float) -> list[Figure]:
     rate = middle(folded.rates)
     return [
         Figure(
@@ -131,31 +147,33 @@ async def _bare_rate(subscribers: Subscribers, count: int, *, is_turning: bool =
     return count * subscribers.count / (max(report.at for report in reports) - started)
 
 
-async def fold_session(
-    subscribers: Subscribers, folded: Folded, *, tokens: int, batch: int, lost_every: int = 0
+async def fold_sessions(
+    subscribers: Subscribers, folded: Folded, case: Case, *, tokens: int, lost_every: int = 0
 ) -> None:
-    """Hand one draft of so many tokens to the edge; every subscriber's text must come out whole, also where each
+    """Hand drafts of so many tokens in all to the edge; every subscriber's texts must come out whole, also where each
     `lost_every`th frame is lost on its way."""
+    each = tokens // case.chats
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         async with open_instance(data=data, drain_s=0) as instance, open_instance_door(instance, data) as door:
             instance.worker.pause()
-            chat_id, draft = await _open_draft(instance)
+            drafts = [await _open_draft(instance) for _ in range(case.chats)]
             job = Fold(
                 pub_endpoint=door.pub_endpoint,
                 rpc_endpoint=door.rpc_endpoint,
-                session_id=chat_id,
-                length=draft.position + tokens * len(TOKEN),
+                session_ids=tuple(chat_id for chat_id, _ in drafts),
+                length=drafts[0][1].position + each * len(TOKEN),
                 lost_every=lost_every,
             )
             await subscribers.begin(job, door.publisher.beat)
             await asyncio.sleep(LOOKED_S)
             started = time.monotonic()
-            await _hand_in(instance, chat_id, draft, tokens, batch)
+            await _hand_in(instance, drafts, each, case.batch)
             reports = await subscribers.reports()
-            await _commit(instance, chat_id, draft)
-    folded.add(tokens, started, reports)
-    if {report.digest for report in reports} != {digest_of(TOKEN * tokens)}:
+            for chat_id, draft in drafts:
+                await _commit(instance, chat_id, draft)
+    folded.add(each * case.chats, started, reports)
+    if {report.digest for report in reports} != {digest_of(TOKEN * each * case.chats)}:
         raise RuntimeError("a subscriber's text is not what was handed in")
 
 
@@ -167,11 +185,13 @@ async def _open_draft(instance: Instance) -> tuple[str, Draft]:
     return chat.chat_id, draft
 
 
-async def _hand_in(instance: Instance, chat_id: str, draft: Draft, tokens: int, batch: int) -> None:
+async def _hand_in(instance: Instance, drafts: Sequence[tuple[str, Draft]], tokens: int, batch: int) -> None:
+    piece = Text(TOKEN)
     for first in range(0, tokens, batch):
-        for _ in range(min(batch, tokens - first)):
-            draft.write(Text(TOKEN))
-        instance.drafts.touch(chat_id)
+        for chat_id, draft in drafts:
+            for _ in range(min(batch, tokens - first)):
+                draft.write(piece)
+            instance.drafts.touch(chat_id)
         await asyncio.sleep(0)
 
 

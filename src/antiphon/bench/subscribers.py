@@ -34,11 +34,11 @@ class Receive(Value):
 
 
 class Fold(Value):
-    """Keep a view of a session until its draft has this length; lose each `lost_every`th frame (0: none)."""
+    """Keep views of sessions until each one's draft has this length; lose each `lost_every`th frame (0: none)."""
 
     pub_endpoint: str
     rpc_endpoint: str
-    session_id: str
+    session_ids: tuple[str, ...]
     length: int
     lost_every: int = 0
 
@@ -130,7 +130,6 @@ def _receive(pipe: Connection, job: Receive) -> Report:
 
 
 async def _fold(pipe: Connection, job: Fold) -> Report:
-    frames = asked = 0
     with zmq.Context() as context, context.socket(zmq.SUB) as sub:
         sub.setsockopt(zmq.RCVHWM, QUEUED_FRAMES_MAX)
         sub.setsockopt(zmq.RCVTIMEO, SILENCE_MS)
@@ -138,21 +137,55 @@ async def _fold(pipe: Connection, job: Fold) -> Report:
             sub.setsockopt(zmq.SUBSCRIBE, prefix)
         sub.connect(job.pub_endpoint)
         async with RemoteInstance(job.pub_endpoint, job.rpc_endpoint) as remote:
-            follower = Follower(remote, job.session_id)
-            await follower.catch_up()
+            folding = Folding(remote, job)
+            await folding.ask(folding.unfinished)
             while _next(sub) is None:
                 pass
             pipe.send("ready")
-            while follower.view.draft.position < job.length:
-                frame = _next(sub)
-                frames += frame is not None and frame.startswith(TOKEN_HEAD)
-                if frame is not None and job.lost_every and frames % job.lost_every == 0:
-                    continue
-                if frame is None or not _take(follower, frame):
-                    asked += 1
-                    await follower.catch_up()
-            at = time.monotonic()
-            return Report(at=at, frames=frames, asked=asked, digest=digest_of(follower.view.draft.text()))
+            while folding.unfinished:
+                await folding.take(_next(sub))
+            return folding.report()
+
+
+class Folding:
+    """The views of a job's sessions; `unfinished` are those that have not got all."""
+
+    def __init__(self, remote: RemoteInstance, job: Fold) -> None:
+        self._job = job
+        self._followers = {session_id: Follower(remote, session_id) for session_id in job.session_ids}
+        self._frames = self._asked = 0
+        self.unfinished = dict(self._followers)
+
+    async def ask(self, followers: dict[str, Follower]) -> None:
+        for follower in list(followers.values()):
+            await follower.catch_up()
+            self._look(follower)
+
+    async def take(self, frame: bytes | None) -> None:
+        """Take a frame, or ask for what is missing: after a gap, and after silence (None)."""
+        if frame is None:
+            self._asked += len(self.unfinished)
+            await self.ask(self.unfinished)
+        elif frame.startswith(TOKEN_HEAD):
+            self._frames += 1
+            if not self._job.lost_every or self._frames % self._job.lost_every:
+                await self._take(i.decode_frame(frame))
+
+    async def _take(self, envelope: i.Envelope) -> None:
+        follower = self._followers[envelope.session_id]
+        if not follower.take(envelope):
+            self._asked += 1
+            await follower.catch_up()
+        self._look(follower)
+
+    def _look(self, follower: Follower) -> None:
+        if follower.view.draft.position >= self._job.length:
+            self.unfinished.pop(follower.session_id, None)
+
+    def report(self) -> Report:
+        at = time.monotonic()
+        text = "".join(follower.view.draft.text() for follower in self._followers.values())
+        return Report(at=at, frames=self._frames, asked=self._asked, digest=digest_of(text))
 
 
 def _next(sub: zmq.Socket[bytes]) -> bytes | None:
@@ -161,8 +194,3 @@ def _next(sub: zmq.Socket[bytes]) -> bytes | None:
         return sub.recv()
     except zmq.Again:
         return None
-
-
-def _take(follower: Follower, frame: bytes) -> bool:
-    envelope = i.decode_frame(frame)
-    return envelope.topic == i.TOPIC_INSTANCE_HEARTBEAT or follower.take(envelope)
