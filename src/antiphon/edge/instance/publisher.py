@@ -26,8 +26,8 @@ from antiphon.wire.instance_events import SessionTeller
 from antiphon.wire.log import content_seq
 
 PACE_S = 0.001
-"""For so long after a frame of a draft, what it gains waits and is told in one: each frame wakes its sender's and its
-subscribers' threads, and that costs more than all the rest of it. A token that comes alone is told at once."""
+"""After a frame of a draft, what it gains waits up to so long and is told in one: each frame wakes its sender's and
+its subscribers' threads, and that costs more than all the rest of it. A token that comes alone is told at once."""
 HEARTBEAT_S = 5.0
 LIST_S = 1.0
 LISTED_MAX = 1_000
@@ -82,6 +82,7 @@ class Publisher:
         self._started_at = started_at
         self._active_session = active_session
         self._sessions: dict[str, Session] = {}
+        self._paced: list[Session] = []
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._counting: set[str] = set()
         self._is_list_dirty = True
@@ -182,12 +183,16 @@ class Publisher:
         if not session.is_paced and session.position < draft.position:
             self._tell_draft(session, None)
             session.is_paced = True
-            asyncio.get_running_loop().call_later(PACE_S, self._end_pace, session)
+            if not self._paced:
+                asyncio.get_running_loop().call_later(PACE_S, self._end_pace)
+            self._paced.append(session)
 
-    def _end_pace(self, session: Session) -> None:
-        session.is_paced = False
-        if self._sessions.get(session.chat_id) is session:
-            self._on_delta(session.chat_id)
+    def _end_pace(self) -> None:
+        paced, self._paced = self._paced, []
+        for session in paced:
+            session.is_paced = False
+            if self._sessions.get(session.chat_id) is session:
+                self._on_delta(session.chat_id)
 
     def _join(self, chat_id: str) -> Session | None:
         """Somebody listens now to a draft whose beginning nobody heard: tell it from its beginning."""
@@ -285,7 +290,6 @@ class Publisher:
         self._send(head, payload)
 
     def _send(self, head: bytes, payload: Any) -> None:
-        METRICS.frames.inc()
         self._sockets.publish_nowait(i.encode_frame(head, self._service.store.clock.now_us(), payload))
 
     # --- by time
