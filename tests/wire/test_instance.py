@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -15,6 +16,7 @@ from antiphon.wire import instance
 from antiphon.wire.codec import decode, encode
 from antiphon.wire.gotime import Time, parse_time_us
 from antiphon.wire.instance import (
+    BriefEnvelope,
     Envelope,
     InstanceInfo,
     LLMEndPayload,
@@ -147,6 +149,25 @@ def test_a_frame_is_read_back() -> None:
     assert read_payload(envelope) == payload
 
 
+def test_a_brief_envelope_gives_a_follower_the_same_payload() -> None:
+    payload = LLMTokenPayload(session_id="s", token="x\u2028", seq=0, part=Unknown("smell", {"type": "smell"}))
+    brief = decode_frame(encode_frame(frame_head("llm.token", "i", "p", "s"), AT_US, payload), BriefEnvelope)
+    assert (brief.instance_id, brief.project_id, brief.session_id, brief.topic) == ("i", "p", "s", "llm.token")
+    assert read_payload(brief) == payload
+    assert read_payload(decode_frame(b'moon.rise\0{"topic":"moon.rise","payload":{"a":1}}', BriefEnvelope)) is None
+
+
+@pytest.mark.parametrize("payload", [b'{"token":5}', b'"x"', b"null", b'{"token":"\xff"}', b"[" * 300 + b"]" * 300])
+def test_a_brief_envelopes_payload_that_cannot_be_read_is_a_peers_error(payload: bytes) -> None:
+    with pytest.raises(PeerError):
+        read_payload(decode_frame(b'llm.token\0{"topic":"llm.token","payload":%b}' % payload, BriefEnvelope))
+
+
+def test_a_brief_envelopes_lone_surrogate_is_mended() -> None:
+    frame = b'llm.token\0{"topic":"llm.token","payload":{"session_id":"s","token":"\\ud800"}}'
+    assert read_payload(decode_frame(frame, BriefEnvelope)) == read_payload(decode_frame(frame))
+
+
 def test_a_payload_of_an_unknown_topic_is_skipped() -> None:
     assert read_payload(Envelope(topic="moon.rise", payload={"a": 1})) is None
 
@@ -163,15 +184,16 @@ def test_a_payload_that_does_not_fit_its_topic_is_a_peers_error() -> None:
 def test_a_frame_that_cannot_be_read_is_a_peers_error(frame: bytes) -> None:
     with pytest.raises(PeerError):
         decode_frame(frame)
+    with pytest.raises(PeerError):
+        decode_frame(frame, BriefEnvelope)
 
 
 @settings(derandomize=True)
 @given(st.binary())
 def test_bytes_of_any_kind_raise_nothing_but_a_peers_error(frame: bytes) -> None:
-    try:
-        decode_frame(frame)
-    except PeerError:
-        pass
+    for kind in (Envelope, BriefEnvelope):
+        with contextlib.suppress(PeerError):
+            read_payload(decode_frame(frame, kind))
 
 
 def test_a_project_directory_that_is_not_utf_8_still_has_frames_and_ports() -> None:

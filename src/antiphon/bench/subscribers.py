@@ -13,8 +13,10 @@ from typing import Any
 
 import zmq
 
-from antiphon.client.zmq import QUEUED_FRAMES_MAX, Follower, RemoteInstance
+from antiphon.client.zmq import QUEUED_FRAMES_MAX, RemoteInstance
+from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.values import Value
+from antiphon.core.view import View
 from antiphon.errors import PeerError
 from antiphon.wire import instance as i
 
@@ -147,6 +149,26 @@ async def _fold(pipe: Connection, job: Fold) -> Report:
             return folding.report()
 
 
+class Follower:
+    """One session's watch, folded."""
+
+    def __init__(self, remote: RemoteInstance, session_id: str) -> None:
+        self.session_id = session_id
+        self.view = View()
+        self._watch = SessionWatch(remote, session_id)
+
+    async def catch_up(self) -> None:
+        async for event in self._watch.catch_up():
+            self.view.apply(event)
+
+    def take(self, envelope: i.BriefEnvelope) -> bool:
+        """Whether it said all there is to know."""
+        delta, is_enough = self._watch.take(envelope)
+        if delta is not None:
+            self.view.apply(delta)
+        return is_enough
+
+
 class Folding:
     """The views of a job's sessions; `unfinished` are those that have not got all."""
 
@@ -169,9 +191,9 @@ class Folding:
         elif frame.startswith(TOKEN_HEAD):
             self._frames += 1
             if not self._job.lost_every or self._frames % self._job.lost_every:
-                await self._take(i.decode_frame(frame))
+                await self._take(i.decode_frame(frame, i.BriefEnvelope))
 
-    async def _take(self, envelope: i.Envelope) -> None:
+    async def _take(self, envelope: i.BriefEnvelope) -> None:
         follower = self._followers[envelope.session_id]
         if not follower.take(envelope):
             self._asked += 1

@@ -209,7 +209,7 @@ class RemoteInstance:
         """Every event of these topics (none: all) that gets through; what cannot be read is skipped and counted."""
         async with self._subscribed([i.topic_prefix(topic) for topic in topics] or [b""]) as sub:
             while True:
-                envelope = self.read_frame(await sub.recv())
+                envelope = self.read_frame(await sub.recv(), i.Envelope)
                 if envelope is not None:
                     yield envelope
 
@@ -262,10 +262,10 @@ class RemoteInstance:
                 if view.is_caught_up and not isinstance(event, Bye):
                     yield view
 
-    def read_frame(self, frame: bytes) -> i.Envelope | None:
+    def read_frame(self, frame: bytes, kind: type[i.E]) -> i.E | None:
         """The event in a frame; one that cannot be read is skipped and counted."""
         try:
-            return i.decode_frame(frame)
+            return i.decode_frame(frame, kind)
         except PeerError:
             self.skipped_frames += 1
             return None

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SILENCE_S = 2.0
 """A watch that hears nothing for so long asks."""
 
+AT_ONCE_MAX = 100
+"""After so many frames in a row others have their turn."""
+
 SESSION_TOPICS = (
     i.TOPIC_MESSAGE_APPEND,
     i.TOPIC_LLM_START,
@@ -55,6 +58,8 @@ class SessionWatch:
         self._after = after
         self._is_known = False
         self._is_caught_up = False
+        self._plain: zmq.Socket[bytes] | None = None
+        self._at_once = 0
 
     async def catch_up(self) -> AsyncGenerator[Event, None]:
         """Everything from here to where the log is now."""
@@ -85,12 +90,8 @@ class SessionWatch:
 
     async def step(self, sub: zmq.asyncio.Socket) -> AsyncGenerator[Event, None]:
         """What the next frame brings, or a silence."""
-        try:
-            async with asyncio.timeout(SILENCE_S):
-                frame = await sub.recv()
-        except TimeoutError:
-            frame = None
-        envelope = None if frame is None else self._remote.read_frame(frame)
+        frame = await self._receive(sub)
+        envelope = None if frame is None else self._remote.read_frame(frame, i.BriefEnvelope)
         if frame is not None and envelope is None:
             return
         if envelope is not None and envelope.topic == i.TOPIC_INSTANCE_HEARTBEAT:
@@ -101,7 +102,7 @@ class SessionWatch:
         elif envelope is not None:
             if envelope.session_id != self.session_id:
                 return
-            delta, is_enough = self._take(envelope)
+            delta, is_enough = self.take(envelope)
             if delta is not None:
                 yield delta
             if is_enough:
@@ -109,7 +110,25 @@ class SessionWatch:
         async for event in self.catch_up():
             yield event
 
-    def _take(self, envelope: i.Envelope) -> tuple[Delta | None, bool]:
+    async def _receive(self, sub: zmq.asyncio.Socket) -> bytes | None:
+        """The next frame; None: silence. What is there already is had without a timer or a turn of the loop."""
+        if self._plain is None:
+            self._plain = zmq.Socket.shadow(sub.underlying)
+        try:
+            self._at_once += 1
+            if self._at_once > AT_ONCE_MAX:
+                self._at_once = 0
+                await asyncio.sleep(0)
+            return self._plain.recv(zmq.DONTWAIT)
+        except zmq.Again:
+            pass
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                return await sub.recv()
+        except TimeoutError:
+            return None
+
+    def take(self, envelope: i.BriefEnvelope) -> tuple[Delta | None, bool]:
         """The delta in a frame, if it fits; and whether there is no more to be known than it says."""
         try:
             payload = i.read_payload(envelope)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import msgspec
 
@@ -304,6 +304,16 @@ class Envelope(Value, rename="camel"):
     payload: Any = always(None)
 
 
+class BriefEnvelope(Value, rename="camel"):
+    """An envelope as a follower reads it, at half the cost: without the time."""
+
+    instance_id: str = always("")
+    project_id: str = always("")
+    session_id: str = ""
+    topic: str = always("")
+    payload: Any = always(None)
+
+
 _AFTER_HEAD = b'0001-01-01T00:00:00Z","payload":null}'
 
 
@@ -326,18 +336,25 @@ def encode_frame(head: bytes, at_us: int, payload: Any) -> bytes:
     return b"".join((head, format_time_us(at_us).encode(), b'","payload":', encode(payload), b"}"))
 
 
-def decode_frame(frame: bytes) -> Envelope:
+E = TypeVar("E", Envelope, BriefEnvelope)
+
+
+@overload
+def decode_frame(frame: bytes) -> Envelope: ...
+@overload
+def decode_frame(frame: bytes, kind: type[E]) -> E: ...
+def decode_frame(frame: bytes, kind: Any = Envelope) -> Any:
     """The envelope of a frame (its payload as plain JSON: `read_payload`). Raises PeerError: skip it and count."""
     topic, separator, body = frame.partition(b"\0")
     if not separator:
         raise PeerError("An event frame without a zero byte after its topic.")
-    envelope = decode(body, Envelope)
+    envelope: Envelope | BriefEnvelope = decode(body, kind)
     if envelope.topic.encode() != topic:
         raise PeerError("An event frame whose envelope names another topic.")
     return envelope
 
 
-def read_payload(envelope: Envelope) -> Any:
+def read_payload(envelope: Envelope | BriefEnvelope) -> Any:
     """The payload as its topic's type, None for a topic this version does not know. Raises PeerError."""
     kind = PAYLOAD_TYPES.get(envelope.topic)
     return None if kind is None else convert(envelope.payload, kind)
