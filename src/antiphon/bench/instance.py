@@ -40,17 +40,19 @@ LOOKED_S = 0.2
 
 
 class Case(Value):
-    """At each turn of the loop so many deltas of each of so many chats are handed in."""
+    """At each turn of the loop so many deltas of each of so many chats are handed in; `size` times as many in all as
+    the floor sends frames, so that a run takes a second or a few (an attempt's lease lasts ten)."""
 
     name: str
     chats: int = 1
     batch: int = 1
+    size: float = 1
 
 
 CASES = (
     Case(name="one delta a turn"),
-    Case(name="64 deltas a turn", batch=64),
-    Case(name="one delta of each of 200 chats a turn", chats=200),
+    Case(name="64 deltas a turn", batch=64, size=4),
+    Case(name="one delta of each of 100 chats a turn", chats=100, size=0.4),
 )
 """The last is one delta a frame: a chat's next delta comes after its pace."""
 
@@ -84,9 +86,7 @@ def measure_fanout(scale: Scale) -> list[Figure]:
                 floors.append(uvloop.run(_bare_rate(subscribers, tokens)))
                 turns.append(uvloop.run(_bare_rate(subscribers, tokens, is_turning=True)))
                 for case, folded in found.items():
-                    uvloop.run(
-                        fold_sessions(subscribers, folded, case, tokens=tokens * 4 if case.batch > 1 else tokens)
-                    )
+                    uvloop.run(fold_sessions(subscribers, folded, case, tokens=int(tokens * case.size)))
         for case, folded in found.items():
             figures += _figures(f"{_people(count)}, {case.name}", folded, middle(floors))
         figures.append(_turn_figure(count, middle(turns), middle(floors)))
