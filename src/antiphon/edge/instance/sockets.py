@@ -4,8 +4,7 @@ XPUB is sent to without waiting, in the loop's thread: what a subscriber's queue
 follower sees the gap and asks). What comes in on XPUB are subscriptions, which libzmq stores: they are counted, and
 past SUBSCRIPTIONS_MAX the socket is closed and bound anew (honest peers subscribe again by themselves).
 
-ROUTER is read without waiting, too, whenever its descriptor signals; `zmq.asyncio` does the same with a dozen objects
-a message.
+ROUTER is read without waiting, too, whenever its descriptor signals: `zmq.asyncio` does the same at twice the calls.
 """
 
 from __future__ import annotations
