@@ -20,6 +20,7 @@ VERBS = {
     "interrupt": "Stop the turn a chat is in.",
     "queue": "See and change what waits in a chat's queue.",
     "events": "Show everything an instance publishes.",
+    "attach": "Follow a chat of any instance here, and take part.",
     "ps": "List the instances of this machine.",
     "ping": "Ask an instance for a sign of life.",
     "token": "Make, list and revoke bearer tokens.",

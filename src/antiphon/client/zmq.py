@@ -114,7 +114,8 @@ class RemoteInstance:
                 answer = await answered
         except TimeoutError as error:
             if self._is_refused:
-                raise Forbidden("the instance does not let these keys in") from error
+                what = "asks for keys" if self._keys is None else "does not let these keys in"
+                raise Forbidden(f"the instance {what}") from error
             if not is_sent:
                 raise InstanceMissing(f"no instance answers at {self._rpc_endpoint}") from error
             raise AnswerLost("no answer came in time") from error

@@ -1,0 +1,126 @@
+"""`antiphon attach`: pick a running instance and one of its chats, follow it and take part."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from antiphon.cli.clean import clean_line, shorten
+from antiphon.cli.instance import near_of
+from antiphon.cli.verb import DATA, Verb, json_option, print_json
+from antiphon.cli.which_chat import LAST, resolve_chat
+from antiphon.errors import InstanceMissing, Invalid, NotFound
+
+if TYPE_CHECKING:
+    from antiphon.client.near import Endpoints
+    from antiphon.client.shapes import Chat
+    from antiphon.discovery import Announcement
+
+SHOWN_MAX = 20
+TITLE_MAX = 60
+
+T = TypeVar("T")
+
+
+@click.command("attach", cls=Verb)
+@click.argument("chat", required=False)
+@click.option("--instance", "wanted", metavar="ID", default="", help="The instance: its id or the beginning of it.")
+@json_option
+def command(chat: str | None, wanted: str, as_json: bool) -> None:
+    """Attach to a chat of any instance of this machine: what happens there is shown, what is typed is sent.
+
+    Without --instance it is that of the current directory, or you choose; without CHAT the instance's active chat, or
+    you choose. Ctrl-C stops an answer, and leaves when there is
+    none; Ctrl-D leaves. With --json: one event per line, with its cursor, until Ctrl-C.
+    """
+    found = _pick_instance(wanted)
+    near = near_of(found)
+    if near is None:
+        raise InstanceMissing(f"the keys of the instance on {found.data} cannot be read")
+    chat_id = _pick_chat(near, chat)
+    if as_json:
+        _follow_json(near, chat_id)
+    else:
+        raise SystemExit(asyncio.run(_talk(near, chat_id)))
+
+
+def _pick_instance(wanted: str) -> Announcement:
+    from antiphon.discovery import announced
+
+    primaries = [item for item in announced() if item.role == "primary"]
+    found = [item for item in primaries if item.instance_id.startswith(wanted.lower())]
+    if not found:
+        what = f"no instance's id begins with {wanted}" if wanted and primaries else "no instance runs here"
+        raise InstanceMissing(f"{what}; `antiphon ps` lists them, `antiphon serve` starts one")
+    here = [item for item in found if item.data == str(Path(DATA).resolve())]
+    return _choose(found if wanted else here or found, _instance_line, "--instance")
+
+
+def _instance_line(item: Announcement) -> str:
+    return f"{item.instance_id[:8]}  {clean_line(item.data)}"
+
+
+def _pick_chat(near: Endpoints, wanted: str | None) -> str:
+    from antiphon.client import Client
+
+    with Client.near(near) as client:
+        if wanted is not None:
+            return resolve_chat(client, wanted)["id"]
+        active = asyncio.run(_active_chat(near))
+        if active:
+            return active
+        chats = client.chats(limit=SHOWN_MAX)["chats"]
+        if not chats:
+            raise NotFound
+        if not sys.stdin.isatty():
+            return resolve_chat(client, LAST)["id"]
+        return _choose(chats, _chat_line, "CHAT")["id"]
+
+
+async def _active_chat(near: Endpoints) -> str:
+    from antiphon.cli.instance import PING_S
+
+    async with near.remote(timeout_s=PING_S) as remote:
+        return (await remote.info()).active_session_id
+
+
+def _chat_line(chat: Chat) -> str:
+    return f"{chat['id'][:8]}  {chat['status']:<16} {shorten(chat['title'] or 'Untitled chat', TITLE_MAX)}"
+
+
+def _choose(items: Sequence[T], line: Callable[[T], str], name: str) -> T:
+    """The only one, or the one whose number is typed."""
+    if len(items) == 1:
+        return items[0]
+    if not sys.stdin.isatty():
+        shown = "; ".join(line(item) for item in items)
+        raise Invalid(name, f"say which one, there are {len(items)}: {shown}")
+    for number, item in enumerate(items, start=1):
+        click.echo(f"{number:>3}  {line(item)}", err=True)
+    number = click.prompt("Which one", type=click.IntRange(1, len(items)), default=1, err=True)
+    return items[number - 1]
+
+
+async def _talk(near: Endpoints, chat_id: str) -> int:
+    from antiphon.cli.chat import Wish
+    from antiphon.cli.chat_talk import talk
+    from antiphon.client import AsyncClient
+
+    async with AsyncClient.near(near) as client:
+        return await talk(client, Wish(chat_id=chat_id))
+
+
+def _follow_json(near: Endpoints, chat_id: str) -> None:
+    from contextlib import closing
+
+    from antiphon.cli.event_json import event_json
+    from antiphon.client import Client
+
+    with Client.near(near) as client, closing(client.watch(chat_id)) as events:
+        for event in events:
+            print_json(event_json(event))
