@@ -37,7 +37,7 @@ class Forwarded(Value):
         path = scope.get("raw_path") or scope["path"].encode()
         query = scope.get("query_string", b"")
         is_read = request.method in ("GET", "HEAD")
-        given = _with_id(body, operation.repeat_by) if operation is not None and operation.repeat_by else None
+        given = with_id(body, operation.repeat_by) if operation is not None and operation.repeat_by else None
         return Forwarded(
             method=request.method,
             target=(path + (b"?" + query if query else b"")).decode("latin-1"),
@@ -80,7 +80,7 @@ class Forwarded(Value):
         return told
 
 
-def _with_id(body: bytes, name: str) -> bytes | None:
+def with_id(body: bytes, name: str) -> bytes | None:
     """The body with an id in its field `name`, one of ours where it has none; None for what is no JSON object."""
     try:
         given: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])

@@ -1,0 +1,324 @@
+"""A standby's door before primaries that behave and that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.app import open_instance
+from antiphon.config import Options
+from antiphon.edge.instance.door import open_instance_door
+from antiphon.edge.server import start_server
+from antiphon.edge.standby import primary as primaries
+from antiphon.edge.standby import stream as streams
+from antiphon.edge.standby.door import StandbyDoor
+from antiphon.edge.standby.primary import Primary
+from antiphon.edge.standby.request import with_id
+from antiphon.edge.standby.stream import EventBlocks
+from antiphon.lockfile import InstanceFile, claim_data, write_instance_file
+from antiphon.whereabouts import local_token, tell_primary
+
+from .door import wait_until
+from .wire import Answer, Stream, Wire, close_wires, make_request
+
+pytestmark = pytest.mark.anyio
+
+# --- what a stream's bytes say ----------------------------------------------------------------------
+
+EVENTS = st.lists(
+    st.tuples(st.integers(0, 10**6), st.integers(0, 10**6), st.text(max_size=30), st.booleans()), max_size=12
+)
+
+
+def sse(seq: int, position: int, text: str, has_id: bool) -> bytes:
+    data = json.dumps({"type": "delta", "text": text, "event: bye": "id: 9.9"}, ensure_ascii=False)
+    head = b"id: %d.%d\n" % (seq, position) if has_id else b""
+    return b"%bevent: delta\ndata: %b\n\n" % (head, data.encode("utf-8", "replace"))
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    at = sorted({place % (len(data) + 1) for place in places})
+    return [data[a:b] for a, b in zip([0, *at], [*at, len(data)], strict=True)]
+
+
+@given(EVENTS, st.lists(st.integers(0, 10_000), max_size=20), st.sampled_from(["", "shutdown", "idle", "slow"]))
+def test_whole_events_are_told_however_they_are_cut(events: list[Any], places: list[int], farewell: str) -> None:
+    told = b"".join(sse(*event) for event in events)
+    bye = f'event: bye\ndata: {{"type":"bye","reason":"{farewell}"}}\n\n'.encode() if farewell else b""
+    blocks = EventBlocks()
+    seen = b"".join(blocks.feed(piece) for piece in cut(told + bye, places))
+    assert seen == told + (b"" if farewell == "shutdown" else bye)
+    assert blocks.farewell == farewell
+    ids = [f"{seq}.{position}" for seq, position, _, has_id in events if has_id]
+    assert blocks.cursor == (ids[-1] if ids else None)
+
+
+@given(EVENTS.filter(bool), st.integers(1, 10_000))
+def test_of_an_event_that_was_cut_off_nothing_is_told(events: list[Any], place: int) -> None:
+    """Its primary was lost: the next one tells it again, whole."""
+    data = b"".join(sse(*event) for event in events)
+    blocks = EventBlocks()
+    first = blocks.feed(data[: place % len(data)])
+    assert data.startswith(first)
+    assert first == b"" or first.endswith(b"\n\n")
+    blocks.restart()
+    assert first + blocks.feed(data[len(first) :]) == data
+
+
+def test_an_event_beyond_all_bounds_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "EVENT_BYTES_MAX", 100)
+    with pytest.raises(OverflowError):
+        EventBlocks().feed(b"data: " + b"x" * 100)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"{", b"\xff", b"[" * 10_000])
+def test_what_is_no_object_gets_no_id(body: bytes) -> None:
+    assert with_id(body, "id") is None
+
+
+def test_a_body_keeps_its_id_or_gets_one() -> None:
+    own = b'{ "id": "mine", "n": 1.50 }'
+    assert with_id(own, "id") == own
+    for body in (b"{}", b'{"id":null}', b'{"id": ""}'):
+        given_one = json.loads(with_id(body, "id") or b"")
+        assert len(given_one["id"]) == 36
+    kept = with_id(b'{"n":1.50,"s":"\\u2028"}', "id")
+    assert kept is not None
+    assert b'"n":1.50,"s":"\\u2028"' in kept, "byte for byte"
+
+
+# --- before a real primary --------------------------------------------------------------------------
+
+
+class Standby:
+    def __init__(self, door: StandbyDoor, primary: Primary, port: int, token: str = "") -> None:
+        self.door = door
+        self.primary = primary
+        self.port = port
+        self.token = token
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        wire = await Wire.open(self.port)
+        data = json.dumps(body).encode() if body is not None else b""
+        wire.send(make_request(method, path, headers={"content-length": str(len(data))} | headers) + data)
+        try:
+            return await wire.read_answer()
+        finally:
+            await wire.close()
+
+    def bearer(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
+
+@asynccontextmanager
+async def open_standby_door(data: Path, token: str = "", **options: Any) -> AsyncIterator[Standby]:
+    settings = Options.make({"port": 0, **options})
+    primary = Primary(data, settings)
+    door = StandbyDoor(instance_id="the standby", data=data, options=settings, primary=primary)
+    server = await start_server(door, settings)
+    try:
+        yield Standby(door, primary, int(server.url.rsplit(":", 1)[1]), token)
+    finally:
+        door.stop()
+        await server.aclose()
+        await primary.aclose()
+        await close_wires()
+
+
+@pytest.fixture
+async def standby(tmp_path: Path) -> AsyncIterator[Standby]:
+    data = tmp_path / "data"
+    with claim_data(data, instance_id="the primary") as lock:
+        async with (
+            open_instance(data=data, lock=lock, port=0, drain_s=0.0) as instance,
+            open_instance_door(instance, data) as door,
+        ):
+            server = await start_server(instance.asgi, instance.options)
+            token = await local_token(instance, data)
+            tell_primary(instance, lock, door, url=server.url, token=token)
+            async with open_standby_door(data, token) as opened:
+                yield opened
+            instance.watch.end_all("shutdown", 500)
+            await server.aclose()
+
+
+async def test_one_readers_cookie_is_not_the_next_ones(standby: Standby) -> None:
+    signed_in = await standby.ask("POST", "/api/v1/session", {"token": standby.token})
+    assert signed_in.status == 200
+    cookie = signed_in.headers["set-cookie"].split(";")[0]
+    assert (await standby.ask("GET", "/api/v1/chats")).status == 401
+    assert (await standby.ask("GET", "/api/v1/chats", cookie=cookie)).status == 200
+    assert (await standby.ask("GET", "/api/v1/chats")).status == 401
+
+
+async def test_a_foreign_page_is_refused_here_already(standby: Standby) -> None:
+    for headers in ({"origin": "http://evil.example"}, {"host": "evil.example"}):
+        answer = await standby.ask("GET", "/api/v1/chats", **(standby.bearer() | headers))
+        assert (answer.status, answer.code) == (403, "forbidden")
+
+
+async def test_its_metrics_are_for_the_data_directorys_token(standby: Standby) -> None:
+    assert (await standby.ask("GET", "/metrics")).status == 401
+    assert (await standby.ask("GET", "/metrics", authorization="Bearer wrong")).status == 403
+    shown = await standby.ask("GET", "/metrics", **standby.bearer())
+    assert shown.status == 200
+    assert b"antiphon_primary_silent_seconds 0.0" in shown.body
+
+
+async def test_the_page_and_errors_come_through_as_they_are(standby: Standby) -> None:
+    page = await standby.ask("GET", "/")
+    assert page.status == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "content-security-policy" in page.headers
+    again = await standby.ask("GET", "/", **{"if-none-match": page.headers["etag"]})
+    assert (again.status, again.body) == (304, b"")
+    wrong = await standby.ask("POST", "/api/v1/chats", {"title": 5}, **standby.bearer())
+    assert (wrong.status, wrong.code) == (422, "invalid")
+    large = await standby.ask("POST", "/api/v1/chats", {"content": "x" * 9_000_000}, **standby.bearer())
+    assert (large.status, large.code) == (413, "too_large")
+
+
+async def test_a_request_that_another_was_meant_by_goes_no_further(standby: Standby) -> None:
+    answer = await standby.ask("GET", "/api/v1/chats", **(standby.bearer() | {"antiphon-meant": "somebody"}))
+    assert (answer.status, answer.code) == (503, "unavailable")
+    assert answer.headers["antiphon-elsewhere"] == "1"
+
+
+# --- before one that does not behave ----------------------------------------------------------------
+
+Behave = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+
+
+@asynccontextmanager
+async def fake_primary(data: Path, behave: Behave) -> AsyncIterator[list[bytes]]:
+    """A server that is announced as the primary, and what it was asked."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or b"0")
+        body = await reader.readexactly(length)
+        if b"/healthz" not in head:
+            asked.append(head + body)
+        await behave(head + body, writer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    with claim_data(data, instance_id="fake"):
+        point_to(data, server.sockets[0].getsockname()[1])
+        async with server:
+            yield asked
+
+
+def point_to(data: Path, port: int) -> None:
+    url = f"http://127.0.0.1:{port}"
+    write_instance_file(
+        data,
+        InstanceFile(
+            instance_id="fake", pid=1, role="primary", version="0", http_url=url, token="t", started_at="2026-01-01"
+        ),
+    )
+
+
+async def test_a_send_is_repeated_with_the_same_id_until_it_is_answered(tmp_path: Path) -> None:
+    count = 0
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{half")
+        elif count == 3:
+            writer.write(b"HTTP/1.1 503 X\r\nantiphon-elsewhere: 1\r\ncontent-length: 0\r\n\r\n")
+        elif count == 4:
+            writer.write(OK)
+
+    async with fake_primary(tmp_path / "data", behave) as asked, open_standby_door(tmp_path / "data") as standby:
+        answer = await standby.ask("POST", "/api/v1/chats/x/messages", {"content": "hello"})
+        assert (answer.status, answer.body) == (200, b"{}")
+        bodies = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in asked]
+        assert len(bodies) == 4
+        assert len({body["client_message_id"] for body in bodies}) == 1
+        assert all(b"antiphon-meant: fake" in request for request in asked)
+
+
+async def test_another_command_is_sent_once(tmp_path: Path) -> None:
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        """Hang up."""
+
+    async with fake_primary(tmp_path / "data", behave) as asked, open_standby_door(tmp_path / "data") as standby:
+        answer = await standby.ask("POST", "/api/v1/chats/x/interrupt", {"turn_id": 2})
+        assert (answer.status, answer.code) == (503, "unavailable")
+        assert b"look whether this was done" in answer.body
+        assert len(asked) == 1
+
+
+async def test_a_standby_that_is_pointed_to_itself_asks_nobody_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address of a dead primary is used again, by this one."""
+    monkeypatch.setattr("antiphon.edge.standby.door.WAIT_S", 0.2)
+    with claim_data(tmp_path / "data", instance_id="fake"):
+        async with open_standby_door(tmp_path / "data") as standby:
+            point_to(tmp_path / "data", standby.port)
+            answer = await standby.ask("GET", "/api/v1/chats")
+            assert (answer.status, answer.code) == (503, "unavailable")
+
+
+async def test_a_silent_primary_is_said_to_be_silent_while_it_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(primaries, "SILENT_S", 0.2)
+    monkeypatch.setattr(primaries, "LOOK_S", 0.05)
+
+    is_over = asyncio.Event()
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+
+    async with fake_primary(tmp_path / "data", behave), open_standby_door(tmp_path / "data") as standby:
+        watching = asyncio.create_task(standby.primary.watch())
+        await wait_until(lambda: standby.primary.is_silent, what="it is noticed")
+        assert (await standby.ask("GET", "/readyz")).status == 503
+        answer = await standby.ask("GET", "/api/v1/chats")
+        assert (answer.status, answer.code) == (503, "unavailable")
+        assert b"has not answered for" in answer.body
+        is_over.set()
+        watching.cancel()
+        await asyncio.wait({watching})
+
+
+async def test_a_stream_is_attached_again_at_the_last_cursor_that_was_told(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+    lives = [
+        head + sse(1, 0, "a", True) + sse(2, 5, "b", True) + b"id: 3.0\nevent: del",
+        head + sse(3, 0, "c", True) + b'event: bye\ndata: {"type":"bye","reason":"shutdown"}\n\n',
+        head + b'event: bye\ndata: {"type":"bye","reason":"idle"}\n\n',
+    ]
+    left = iter(lives)
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(next(left))
+
+    async with fake_primary(tmp_path / "data", behave) as asked, open_standby_door(tmp_path / "data") as standby:
+        wire = await Wire.open(standby.port)
+        wire.send(make_request("GET", "/api/v1/chats/x/stream?after=0", headers={"last-event-id": "0"}))
+        status, headers = await wire.read_head()
+        assert status == 200
+        stream = Stream(wire, headers)
+        told = await stream.rest()
+        assert [event.id for event in told] == ["1.0", "2.5", "3.0", ""]
+        assert told[-1].type == "bye"
+        assert told[-1].json["reason"] == "idle"
+        cursors = [request.lower().partition(b"last-event-id: ")[2].partition(b"\r\n")[0] for request in asked]
+        assert cursors == [b"0", b"2.5", b"3.0"]
+        await wire.close()
