@@ -34,7 +34,7 @@ class Scale(Value):
 
 
 def _scenes() -> dict[str, Callable[[Scale], list[Figure]]]:
-    from antiphon.bench import instance, rules, sends, startup, streams
+    from antiphon.bench import instance, rules, sends, startup, streams, takeover
 
     return {
         "core": rules.measure_core,
@@ -48,10 +48,24 @@ def _scenes() -> dict[str, Callable[[Scale], list[Figure]]]:
         "idle": streams.measure_idle,
         "fanout": instance.measure_fanout,
         "rpc": instance.measure_rpc,
+        "takeover": takeover.measure_takeover,
     }
 
 
-SCENES = ("core", "startup", "sends", "turns", "history", "latency", "sse", "overload", "idle", "fanout", "rpc")
+SCENES = (
+    "core",
+    "startup",
+    "sends",
+    "turns",
+    "history",
+    "latency",
+    "sse",
+    "overload",
+    "idle",
+    "fanout",
+    "rpc",
+    "takeover",
+)
 
 
 def run_scenes(

@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from antiphon.lockfile import read_instance_file
+from antiphon.discovery import Announcement, announced
+from antiphon.lockfile import InstanceFile, read_instance_file
+from antiphon.whereabouts import read_token
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -23,7 +25,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class BenchServer:
     """`antiphon serve` on a data directory (default: one that is thrown away) and a free port."""
 
-    def __init__(self, *, data: Path | None = None, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, data: Path | None = None, options: tuple[str, ...] = (), stands_by: bool = False) -> None:
+        self._stands_by = stands_by
         self._folder = tempfile.TemporaryDirectory() if data is None else None
         self.data = data or Path(self._folder.name if self._folder else "") / "data"
         command = [sys.executable, "-m", "antiphon.cli", "serve", "--port", "0", "--data", str(self.data), *options]
@@ -33,14 +36,28 @@ class BenchServer:
 
     def __enter__(self) -> BenchServer:
         deadline = time.monotonic() + 30
-        while (found := read_instance_file(self.data)) is None or found.pid != self._process.pid:
+        while (found := self._found()) is None:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._log.seek(0)
                 raise RuntimeError("the server did not start:\n" + self._log.read().decode("utf-8", "replace"))
             time.sleep(0.002)
         self.port = urlsplit(found.http_url).port or 0
-        self.token = found.token
+        self.token = read_token(self.data)
         return self
+
+    def _found(self) -> InstanceFile | Announcement | None:
+        """What this process has said of itself, once it answers."""
+        if self._stands_by:
+            return next((one for one in announced() if one.pid == self._process.pid), None)
+        found = read_instance_file(self.data)
+        return found if found is not None and found.pid == self._process.pid else None
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._process.wait(30)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
