@@ -16,7 +16,7 @@ import msgspec
 
 from antiphon.core.values import Value
 from antiphon.errors import Unavailable
-from antiphon.lockfile import write_private
+from antiphon.lockfile import UNREADABLE, read_value, write_private
 
 
 class Announcement(Value):
@@ -75,11 +75,11 @@ def announced() -> list[Announcement]:
     found = []
     for path in sorted(_folder().glob("*.json")):
         try:
-            announcement = msgspec.json.decode(path.read_bytes(), type=Announcement)
-        except (OSError, msgspec.DecodeError):
+            announcement = read_value(path, Announcement)
+        except UNREADABLE:
             announcement = None
         if announcement is None or not _is_alive(announcement.pid):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 path.unlink()
         else:
             found.append(announcement)
@@ -95,7 +95,7 @@ def _folder() -> Path:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -7,7 +7,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,6 +17,11 @@ from antiphon.errors import Unavailable
 LOCK_NAME = "antiphon.lock"
 INSTANCE_NAME = "instance.json"
 TOKEN_NAME = "token"
+FILE_BYTES_MAX = 64 * 1024
+UNREADABLE = (OSError, ValueError, RecursionError, msgspec.DecodeError)
+"""What reading such a file can raise, whatever is in it."""
+
+V = TypeVar("V")
 
 
 class DataDirectoryTaken(Unavailable):
@@ -158,8 +163,8 @@ def read_holder(data: Path) -> Holder | None:
     """Who holds the lock, or held it last."""
     try:
         with open(data / LOCK_NAME, "rb") as file:
-            return msgspec.json.decode(file.read(4096), type=Holder)
-    except (OSError, msgspec.DecodeError):
+            return msgspec.json.decode(file.read(FILE_BYTES_MAX), type=Holder)
+    except UNREADABLE:
         return None
 
 
@@ -197,9 +202,15 @@ def write_private(path: Path, content: bytes) -> None:
 
 def read_instance_file(data: Path) -> InstanceFile | None:
     try:
-        return msgspec.json.decode((data / INSTANCE_NAME).read_bytes(), type=InstanceFile)
-    except (OSError, msgspec.DecodeError):
+        return read_value(data / INSTANCE_NAME, InstanceFile)
+    except UNREADABLE:
         return None
+
+
+def read_value(path: Path, type: type[V]) -> V:  # noqa: A002
+    """The JSON in a small file. Raises one of UNREADABLE."""
+    with open(path, "rb") as file:
+        return msgspec.json.decode(file.read(FILE_BYTES_MAX), type=type)
 
 
 def remove_instance_file(data: Path, instance_id: str) -> None:

@@ -41,7 +41,7 @@ def read_token(data: Path) -> str:
     """The data directory's own token; empty where there is none yet."""
     try:
         return (data / TOKEN_NAME).read_text().strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return ""
 
 

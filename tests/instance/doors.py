@@ -1,19 +1,23 @@
-"""An instance with its ZeroMQ door, and a peer that knows nothing but the protocol."""
+"""An instance with its ZeroMQ door, a peer that knows nothing but the protocol, and one that does not keep to it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import zmq
 import zmq.asyncio
 
 from antiphon.app import Instance, open_instance
+from antiphon.client.zmq import RemoteInstance
+from antiphon.client.zmq_watch import SessionWatch
+from antiphon.core.view import View
 from antiphon.edge.instance.door import InstanceDoor, open_instance_door
+from antiphon.observe import METRICS
 
 DEADLINE_S = 20.0
 
@@ -95,3 +99,105 @@ class Peer:
 
     def payloads(self, topic: str) -> list[dict[str, Any]]:
         return [event["payload"] for event in self.seen if event["topic"] == topic]
+
+
+async def until(condition: Callable[[], Any], *, deadline_s: float = DEADLINE_S) -> None:
+    """Wait for it."""
+    async with asyncio.timeout(deadline_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def oddities(what: str) -> float:
+    """How often that was counted so far."""
+    return float(METRICS.oddities.labels(what)._value.get())
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """The memory a process really has."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("a process has memory")
+
+
+async def log_of(remote: RemoteInstance, session_id: str) -> View:
+    """The fold of everything in the log, from its first fact."""
+    view = View()
+    async for event in SessionWatch(remote, session_id, after="0").catch_up():
+        view.apply(event)
+    return view
+
+
+def shown(view: View) -> dict[str, Any]:
+    """All that a viewer sees."""
+    return {
+        "seq": view.seq,
+        "status": view.status,
+        "title": view.title,
+        "turn_id": view.turn_id,
+        "messages": view.messages,
+        "queued_messages": view.queued_messages,
+        "draft": (view.draft.name, view.draft.position, view.draft.text()),
+        "is_deleted": view.is_deleted,
+    }
+
+
+class RawPeer:
+    """A connection without libzmq: ZMTP 3.0 by hand, as far as one wants to keep to it."""
+
+    GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL".ljust(23, b"\0") + bytes(32)
+    MORE, LONG, COMMAND = 1, 2, 4
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+
+    async def __aenter__(self) -> Self:
+        kind, _, place = self._endpoint.partition("://")
+        if kind == "ipc":
+            self.reader, self.writer = await asyncio.open_unix_connection(place)
+        else:
+            host, _, port = place.rpartition(":")
+            self.reader, self.writer = await asyncio.open_connection(host, int(port))
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.writer.transport.abort()
+        await asyncio.sleep(0)
+
+    async def shake_hands(self, kind: bytes) -> None:
+        """Greet and be ready, as a socket of this kind (DEALER, SUB)."""
+        self.writer.write(self.GREETING)
+        properties = self._property(b"Socket-Type", kind) + self._property(b"Identity", b"")
+        self.writer.write(self.frame(b"\x05READY" + properties, flags=self.COMMAND))
+        async with asyncio.timeout(DEADLINE_S):
+            greeting = await self.reader.readexactly(64)
+            assert greeting[:1] == b"\xff"
+            flags, size = await self.reader.readexactly(2)
+            assert (await self.reader.readexactly(size)).startswith(b"\x05READY")
+            assert flags == self.COMMAND
+
+    async def send(self, data: bytes) -> None:
+        """Raises ConnectionError once the other side has hung up."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def until_hung_up(self) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            try:
+                while await self.reader.read(65_536):
+                    pass
+            except ConnectionError:
+                pass
+
+    @classmethod
+    def frame(cls, body: bytes, *, flags: int = 0, size: int | None = None) -> bytes:
+        """A frame that says it has `size` bytes (its own size, when not given)."""
+        size = len(body) if size is None else size
+        if size < 256:
+            return bytes([flags, size]) + body
+        return bytes([flags | cls.LONG]) + size.to_bytes(8, "big") + body
+
+    @staticmethod
+    def _property(name: bytes, value: bytes) -> bytes:
+        return bytes([len(name)]) + name + len(value).to_bytes(4, "big") + value

@@ -107,7 +107,7 @@ async def test_a_frames_keys_have_their_order_and_a_session_is_filtered_by_prefi
         head = i.frame_head("message.append", instance.instance_id, str(tmp_path), ids[1])
         peer.sub.setsockopt(zmq.SUBSCRIBE, head)
         async with asyncio.timeout(DEADLINE_S):
-            while door._sockets.subscriptions < 2:
+            while len(door._sockets.subscriptions) < 2:
                 await asyncio.sleep(0.005)
         for session_id in ids:
             await peer.ask("message.send", {"session_id": session_id, "content": "hi"})
@@ -333,7 +333,7 @@ async def test_messages_are_counted_once_for_a_chat_and_then_kept_up_with(tmp_pa
 async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_back(
     tmp_path: Path, over_tcp: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.edge.instance.sockets.SUBSCRIPTIONS_MAX", 2_000)
+    monkeypatch.setattr("antiphon.edge.instance.subscriptions.SUBSCRIPTIONS_MAX", 2_000)
     async with (
         open_doors(tmp_path / "data", bus_tcp=over_tcp) as (_, door),
         Peer(door, "instance.heartbeat") as honest,

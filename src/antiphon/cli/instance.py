@@ -128,7 +128,7 @@ def _probe_near(near: Endpoints) -> str:
     import asyncio
 
     async def ping() -> str:
-        async with near.remote(timeout_s=PROBE_S) as remote:
+        async with near.remote(timeout_s=PING_S) as remote:
             return (await remote.ping()).instance_id
 
     return asyncio.run(ping())

@@ -18,7 +18,7 @@ import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
 from antiphon.client.errors import AnswerLost, error_of_detail
-from antiphon.client.zmq_watch import SessionWatch, subscribe_session
+from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.events import Bye, Event
 from antiphon.core.view import View
 from antiphon.errors import Forbidden, InstanceMissing, PeerError, Unavailable
@@ -67,7 +67,12 @@ class RemoteInstance:
         self._rpc = self._socket(zmq.DEALER)
         self._rpc.setsockopt(zmq.IMMEDIATE, 1)  # a call is not kept for an instance that comes later
         self._monitor = self._rpc.get_monitor_socket(_TOLD)
-        self._rpc.connect(rpc_endpoint)
+        try:
+            self._rpc.connect(rpc_endpoint)
+        except zmq.ZMQError as error:
+            self._rpc.disable_monitor()
+            self._context.destroy(linger=0)
+            raise _nowhere(rpc_endpoint, error) from error
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[jsonrpc.Answer]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -227,10 +232,14 @@ class RemoteInstance:
     async def _subscribed(self, prefixes: Sequence[bytes]) -> AsyncIterator[zmq.asyncio.Socket]:
         sub = self._socket(zmq.SUB)
         sub.setsockopt(zmq.RCVHWM, QUEUED_FRAMES_MAX)
+        sub.setsockopt(zmq.SNDHWM, 0)  # of more than 1,000 subscriptions none is lost at a reconnect
         for prefix in prefixes:
             sub.setsockopt(zmq.SUBSCRIBE, prefix)  # before connecting: what is published meanwhile is not missed
-        sub.connect(self._pub_endpoint)
         try:
+            try:
+                sub.connect(self._pub_endpoint)
+            except zmq.ZMQError as error:
+                raise _nowhere(self._pub_endpoint, error) from error
             yield sub
         finally:
             sub.close(linger=0)
@@ -241,9 +250,8 @@ class RemoteInstance:
         that is away for as long as it takes; it ends after `Bye(deleted)`. Raises `NotFound`, `CursorInvalid`."""
         watch = SessionWatch(self, session_id, after=after)
         info = await self.info()
-        watch.instances.add(info.instance_id)
         async with self._subscribed([i.topic_prefix(i.TOPIC_INSTANCE_HEARTBEAT)]) as sub:
-            subscribe_session(sub, info.instance_id, info.project_id, session_id)
+            watch.hear(sub, info.instance_id, info.project_id)
             async for event in watch.catch_up():
                 yield event
             while not watch.is_over:
@@ -270,6 +278,10 @@ class RemoteInstance:
         except PeerError:
             self.skipped_frames += 1
             return None
+
+
+def _nowhere(endpoint: str, error: zmq.ZMQError) -> InstanceMissing:
+    return InstanceMissing(f"{endpoint or 'an empty endpoint'} leads nowhere ({error.strerror})")
 
 
 def _error_of(answer: jsonrpc.Answer) -> Exception:

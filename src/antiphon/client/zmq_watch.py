@@ -45,12 +45,13 @@ SESSION_TOPICS = (
 
 class SessionWatch:
     """How far a session has been told: all facts up to `seq`, and `position` of the open draft (None: not known which
-    it is). `instances` are those whose frames are heard."""
+    it is)."""
 
     def __init__(self, remote: RemoteInstance, session_id: str, *, after: str = "") -> None:
         """Raises `CursorInvalid`."""
         self.session_id = session_id
-        self.instances: set[str] = set()
+        self._heard_id = ""
+        self._heads: list[bytes] = []
         self.is_over = False
         self.seq, self.position = parse_cursor(after) if after else (0, 0)
         self.draft: int | None = None
@@ -60,6 +61,15 @@ class SessionWatch:
         self._is_caught_up = False
         self._plain: zmq.Socket[bytes] | None = None
         self._at_once = 0
+
+    def hear(self, sub: zmq.asyncio.Socket, instance_id: str, project_id: str) -> None:
+        """From now on hear what this instance says of the session, and nothing else."""
+        for head in self._heads:
+            sub.setsockopt(zmq.UNSUBSCRIBE, head)
+        self._heard_id = instance_id
+        self._heads = [i.frame_head(topic, instance_id, project_id, self.session_id) for topic in SESSION_TOPICS]
+        for head in self._heads:
+            sub.setsockopt(zmq.SUBSCRIBE, head)
 
     async def catch_up(self) -> AsyncGenerator[Event, None]:
         """Everything from here to where the log is now."""
@@ -95,10 +105,9 @@ class SessionWatch:
         if frame is not None and envelope is None:
             return
         if envelope is not None and envelope.topic == i.TOPIC_INSTANCE_HEARTBEAT:
-            if envelope.instance_id in self.instances:
+            if envelope.instance_id == self._heard_id:
                 return
-            self.instances.add(envelope.instance_id)
-            subscribe_session(sub, envelope.instance_id, envelope.project_id, self.session_id)
+            self.hear(sub, envelope.instance_id, envelope.project_id)
         elif envelope is not None:
             if envelope.session_id != self.session_id:
                 return
@@ -165,12 +174,6 @@ class SessionWatch:
             self.draft = event.draft
         if event.cursor:
             self.seq, self.position = parse_cursor(event.cursor)
-
-
-def subscribe_session(sub: zmq.asyncio.Socket, instance_id: str, project_id: str, session_id: str) -> None:
-    """Hear what an instance says of one session, and nothing else."""
-    for topic in SESSION_TOPICS:
-        sub.setsockopt(zmq.SUBSCRIBE, i.frame_head(topic, instance_id, project_id, session_id))
 
 
 def events_of(result: i.ReadResult) -> list[Event]:

@@ -142,5 +142,5 @@ def decode_answer(data: bytes) -> Answer:
             error_message=str(error.get("message", "")),
             error_data=more if isinstance(more, dict) else {},
         )
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as failure:
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError) as failure:
         raise PeerError(f"not a JSON-RPC answer: {failure}") from failure

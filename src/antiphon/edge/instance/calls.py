@@ -85,6 +85,7 @@ class Calls:
 
     async def _answer_one(self, item: jsonrpc.Request | jsonrpc.Refusal) -> bytes | None:
         if isinstance(item, jsonrpc.Refusal):
+            METRICS.oddities.labels("call_garbage").inc()
             return jsonrpc.encode_refusal(item)
         echoed = item.id if item.id is not None else jsonrpc.NULL
         try:

@@ -164,7 +164,7 @@ class Publisher:
                 self._publish_of(session, topic, payload)
         self._count_again(append)
         self._tell_session(append)
-        if self._sockets.is_followed:
+        if self._sockets.subscriptions.is_followed:
             seq = append.entries[-1].seq
             self._publish_of(session, i.TOPIC_APPEND, i.AppendPayload(session_id=append.chat_id, seq=seq))
         if append.chat.is_deleted or (append.chat.is_idle and not session.waiting):

@@ -1,8 +1,8 @@
 """The two ZeroMQ sockets of an instance, and nothing else knows ZeroMQ here: XPUB for events, ROUTER for calls.
 
 XPUB is sent to without waiting, in the loop's thread: what a subscriber's queue does not hold is dropped for it (a
-follower sees the gap and asks). What comes in on XPUB are subscriptions, which libzmq stores: they are counted, and
-past SUBSCRIPTIONS_MAX the socket is closed and bound anew (honest peers subscribe again by themselves).
+follower sees the gap and asks). What comes in on XPUB are subscriptions: past their bounds the socket is closed and
+bound anew (honest peers subscribe again by themselves). Who cannot shake hands is dropped by libzmq, and counted.
 
 ROUTER is read without waiting, too, whenever its descriptor signals: `zmq.asyncio` does the same at twice the calls.
 """
@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from pathlib import Path
 
 import structlog
 import zmq
 
 from antiphon.edge.instance.curve import Curve
+from antiphon.edge.instance.large import LARGE_BYTES, LargeMessages
+from antiphon.edge.instance.subscriptions import Subscriptions
 from antiphon.errors import Unavailable
 from antiphon.observe import METRICS
 
@@ -24,8 +27,16 @@ CALL_BYTES_MAX = 9 * 1024 * 1024
 SUBSCRIPTION_BYTES_MAX = 4 * 1024
 QUEUED_FRAMES_MAX = 20_000
 """So many frames wait for one subscriber, then its newer ones are dropped."""
+QUEUED_FRAME_BYTES_MAX = 256 * 1024 * 1024
+"""Large frames wait up to so many bytes in all, then newer ones are dropped for everybody."""
 QUEUED_ANSWERS_MAX = 1_000
-SUBSCRIPTIONS_MAX = 50_000
+QUEUED_LARGE_BYTES_MAX = 64 * 1024 * 1024
+QUEUED_ANSWER_BYTES_MAX = 512 * 1024 * 1024
+"""Large answers wait for one peer, and in all, up to so many bytes, then newer ones are dropped."""
+QUEUED_CALLS_MAX = 64
+"""So many calls of one peer wait to be taken; what more it sends stays with it."""
+QUEUED_SUBSCRIPTIONS_MAX = 50
+"""So many of one peer are taken at once, in the loop's thread, before the others' are looked at."""
 LOOK_S = 0.05
 LOOKED_AT_MAX = 5_000
 """How often subscriptions are looked at, and how many at once."""
@@ -33,9 +44,12 @@ BIND_TRIES_MAX = 200
 LINGER_MS = 1_000
 IPC_PATH_MAX = 107
 PAIRS_TRIED = 100
-OWN_TOPICS = b"antiphon."
 NOW, NOW_MORE, READABLE = int(zmq.DONTWAIT), int(zmq.DONTWAIT | zmq.SNDMORE), int(zmq.POLLIN)
 """Plain numbers: pyzmq's enums cost more than what they say."""
+
+FAILED_HANDSHAKES = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +65,9 @@ class InstanceSockets:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._readable: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
+        self.subscriptions = Subscriptions()
+        self._large_frames = LargeMessages(peer_bytes_max=QUEUED_FRAME_BYTES_MAX, bytes_max=QUEUED_FRAME_BYTES_MAX)
+        self._large_answers = LargeMessages(peer_bytes_max=QUEUED_LARGE_BYTES_MAX, bytes_max=QUEUED_ANSWER_BYTES_MAX)
         try:
             if keys_file is not None:
                 self._curve = Curve(self._context, keys_file)
@@ -58,29 +75,25 @@ class InstanceSockets:
             self._rpc = self._context.socket(zmq.ROUTER)
             self._rpc.setsockopt(zmq.MAXMSGSIZE, CALL_BYTES_MAX)
             self._rpc.setsockopt(zmq.SNDHWM, QUEUED_ANSWERS_MAX)
+            self._rpc.setsockopt(zmq.RCVHWM, QUEUED_CALLS_MAX)
             self._rpc.setsockopt(zmq.LINGER, LINGER_MS)
             if self._curve is not None:
                 self._curve.guard(self._rpc)
             _bind(self._rpc, rpc)
+            self._rpc_ear = self._listen(self._rpc)
         except BaseException:
+            self._close_pub(linger_ms=0)
             if self._curve is not None:
                 self._curve.close()
             self._context.destroy(linger=0)
             raise
         self.pub_endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
         self.rpc_endpoint = self._rpc.getsockopt_string(zmq.LAST_ENDPOINT)
-        self.subscriptions = 0
-        self._own_subscriptions = 0
-
-    @property
-    def is_followed(self) -> bool:
-        """Whether anybody subscribes to what is ours beside the reference's topics."""
-        return self._own_subscriptions > 0
 
     @property
     def is_heard(self) -> bool:
         """Whether anybody subscribes to anything, as of the last look."""
-        return self.subscriptions > 0
+        return len(self.subscriptions) > 0
 
     def publish_nowait(self, frame: bytes) -> None:
         """Send to whoever subscribes, together with what else this turn of the loop publishes; nobody does while the
@@ -98,41 +111,49 @@ class InstanceSockets:
         METRICS.frames.inc(len(frames))
         for frame in frames:
             try:
-                self._pub.send(frame, NOW)
+                if len(frame) < LARGE_BYTES:
+                    self._pub.send(frame, NOW)
+                else:
+                    self._publish_large(self._pub, frame)
             except zmq.Again:
                 METRICS.oddities.labels("frame_dropped").inc()
+
+    def _publish_large(self, pub: zmq.Socket[bytes], frame: bytes) -> None:
+        if not self._large_frames.has_room("all", len(frame)):
+            METRICS.oddities.labels("frame_dropped").inc()
+            return
+        tracker = pub.send(frame, NOW, copy=False, track=True)
+        self._large_frames.add("all", len(frame), tracker)
 
     async def watch_subscriptions(self) -> None:
         """Count who subscribes, until cancelled."""
         while True:
-            self._look()
-            if self.subscriptions > SUBSCRIPTIONS_MAX:
+            has_seen_some = self._look()
+            self._count_failed(self._pub_ear)
+            self._count_failed(self._rpc_ear)
+            if self.subscriptions.is_flooded:
                 await self._bind_anew()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(0 if has_seen_some else LOOK_S)
 
-    def _look(self) -> None:
-        for _ in range(LOOKED_AT_MAX):
-            try:
-                message = self._pub.recv(NOW) if self._pub is not None else b""
-            except zmq.Again:
+    def _look(self) -> bool:
+        """Take what there is of subscriptions; whether there was any."""
+        for taken in range(LOOKED_AT_MAX):
+            if self._pub is None or self.subscriptions.is_flooded:
                 break
+            try:
+                message = self._pub.recv(NOW)
+            except zmq.Again:
+                return taken > 0
             assert isinstance(message, bytes)
-            if message[:1] in (b"\0", b"\1"):
-                self._count(message[1:], 1 if message[:1] == b"\1" else -1)
-            else:
-                METRICS.oddities.labels("subscription_garbage").inc()
-
-    def _count(self, prefix: bytes, change: int) -> None:
-        self.subscriptions = max(self.subscriptions + change, 0)
-        if prefix.startswith(OWN_TOPICS):
-            self._own_subscriptions = max(self._own_subscriptions + change, 0)
+            self.subscriptions.take(message)
+        return True
 
     async def _bind_anew(self) -> None:
         """Forget all subscriptions. libzmq gives an address back a moment after its socket was closed."""
         METRICS.oddities.labels("subscriptions_dropped").inc()
-        log.warning("subscriptions_dropped", count=self.subscriptions)
+        log.warning("subscriptions_dropped", count=len(self.subscriptions), bytes=self.subscriptions.bytes)
         self._close_pub(linger_ms=0)
-        self.subscriptions = self._own_subscriptions = 0
+        self.subscriptions.clear()
         for _ in range(BIND_TRIES_MAX):
             await asyncio.sleep(LOOK_S)
             with contextlib.suppress(Unavailable):
@@ -169,10 +190,17 @@ class InstanceSockets:
 
     async def reply(self, identity: bytes, answer: bytes) -> None:
         """Answer a call; a peer that is gone or reads nothing loses its answer."""
+        if len(answer) >= LARGE_BYTES and not self._large_answers.has_room(identity, len(answer)):
+            METRICS.oddities.labels("answer_dropped").inc()
+            return
         with contextlib.suppress(zmq.ZMQError):
             self._rpc.send(identity, NOW_MORE)
             self._rpc.send(b"", NOW_MORE)
-            self._rpc.send(answer, NOW)
+            if len(answer) < LARGE_BYTES:
+                self._rpc.send(answer, NOW)
+            else:
+                tracker = self._rpc.send(answer, NOW, copy=False, track=True)
+                self._large_answers.add(identity, len(answer), tracker)
             self._look_at_calls()
 
     def close(self) -> None:
@@ -181,6 +209,8 @@ class InstanceSockets:
         self._close_pub(linger_ms=LINGER_MS)
         if self._loop is not None:
             self._loop.remove_reader(self._rpc.fileno())
+        self._rpc.disable_monitor()
+        self._rpc_ear.close(linger=0)
         self._rpc.close(linger=LINGER_MS)
         if self._curve is not None:
             self._curve.close()
@@ -192,11 +222,14 @@ class InstanceSockets:
     def _close_pub(self, *, linger_ms: int) -> None:
         pub, self._pub = self._pub, None
         if pub is not None:
+            pub.disable_monitor()
+            self._pub_ear.close(linger=0)
             pub.close(linger=linger_ms)
 
     def _bind_pub(self, endpoint: str) -> zmq.Socket[bytes]:
         pub = self._context.socket(zmq.XPUB)
         pub.setsockopt(zmq.SNDHWM, QUEUED_FRAMES_MAX)
+        pub.setsockopt(zmq.RCVHWM, QUEUED_SUBSCRIPTIONS_MAX)
         pub.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX)
         pub.setsockopt(zmq.LINGER, LINGER_MS)
         if self._curve is not None:
@@ -206,7 +239,27 @@ class InstanceSockets:
         except BaseException:
             pub.close(linger=0)
             raise
+        self._pub_ear = self._listen(pub)
         return pub
+
+    def _listen(self, socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+        """An ear for the handshakes that fail. It is never full, else libzmq's own thread would wait for it; so it is
+        closed after `disable_monitor`, never before."""
+        address = f"inproc://failed-handshakes-{uuid.uuid4()}"
+        socket.monitor(address, FAILED_HANDSHAKES)
+        ear = self._context.socket(zmq.PAIR)
+        ear.setsockopt(zmq.RCVHWM, 0)
+        ear.connect(address)
+        return ear
+
+    @staticmethod
+    def _count_failed(ear: zmq.Socket[bytes]) -> None:
+        for _ in range(LOOKED_AT_MAX):
+            try:
+                ear.recv_multipart(NOW)
+            except zmq.Again:
+                return
+            METRICS.oddities.labels("handshake_failed").inc()
 
 
 def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
@@ -220,8 +273,11 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
 
 def open_ipc_sockets(folder: Path) -> InstanceSockets:
     """Sockets in `folder`, which is made for its owner only."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise Unavailable(f"{folder} cannot be used ({error.strerror})") from error
     return InstanceSockets(f"ipc://{folder / 'pub.sock'}", f"ipc://{folder / 'rpc.sock'}")
 
 

@@ -1,0 +1,444 @@
+"""Where an instance is found, and by whom: other users of the machine, two instances side by side, long paths, files
+that are not what they should be, disks that take nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from antiphon.cli import antiphon
+from antiphon.client import Client
+from antiphon.edge.instance.sockets import open_ipc_sockets, open_tcp_sockets
+from antiphon.errors import Unauthenticated, Unavailable
+from antiphon.lockfile import INSTANCE_NAME, LOCK_NAME, InstanceFile, claim_data, read_instance_file
+from cli.conftest import Result, run_in
+from client.servers import DEADLINE_S, ServerProcess, wait_until
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory that every user may enter, with a runtime directory in it."""
+    folder = Path(tempfile.mkdtemp(prefix="antiphon-place-"))
+    folder.chmod(0o755)
+    (folder / "runtime").mkdir(mode=0o755)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "runtime"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def serving(data: Path, *options: str) -> Iterator[ServerProcess]:
+    server = ServerProcess(data, "--drain-s", "0", *options)
+    try:
+        yield server
+    finally:
+        assert server.stop() == 0
+
+
+# --- another user
+
+PROBE = """
+import os, socket, stat, sys
+for path in sys.argv[1:]:
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            os.listdir(path)
+        elif stat.S_ISSOCK(kind):
+            socket.socket(socket.AF_UNIX).connect(path)
+        else:
+            open(path, "rb").read(1)
+    except OSError:
+        continue
+    print(path)
+"""
+
+
+def reached_by_nobody(*paths: Path) -> set[Path]:
+    """Those of these that another user can list, read or connect to."""
+    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
+    done = subprocess.run(
+        [*become, python, "-I", "-S", "-c", PROBE, *map(str, paths)], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"another user can run nothing here: {done.stderr.strip()[-200:]}")
+    return {Path(line) for line in done.stdout.splitlines()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is needed to become another user")
+@pytest.mark.parametrize("is_deep", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_another_user_reaches_nothing_even_where_the_folders_around_it_are_open(place: Path, is_deep: bool) -> None:
+    data = place / ("d" * 150 if is_deep else "data")
+    open_file, open_socket = place / "open", place / "open.sock"
+    open_file.write_text("x")
+    with socket.socket(socket.AF_UNIX) as listener, serving(data):
+        listener.bind(str(open_socket))
+        open_socket.chmod(0o777)
+        listener.listen(1)
+        found = read_instance_file(data)
+        assert found is not None
+        sockets = [Path(str(end).removeprefix("ipc://")) for end in (found.pub_endpoint, found.rpc_endpoint)]
+        announced = place / "runtime" / "antiphon" / "instances"
+        wait_until(lambda: list(announced.glob("*.json")))
+        secret_files = [data / "token", data / LOCK_NAME, data / INSTANCE_NAME, *announced.iterdir(), *sockets]
+        secret_folders = [data, sockets[0].parent, announced, place / "runtime" / "antiphon"]
+        assert len(secret_files) == 6
+        assert [stat.S_IMODE(path.stat().st_mode) for path in secret_files] == [0o600] * 6
+        assert [stat.S_IMODE(path.stat().st_mode) for path in secret_folders] == [0o700] * 4
+        everything = (*secret_files, *secret_folders)
+        assert reached_by_nobody(open_file, open_socket, place, *everything) == {open_file, open_socket, place}
+        for folder in secret_folders:
+            folder.chmod(0o755)
+        assert reached_by_nobody(open_file, *everything) == {open_file, *secret_folders}
+
+
+# --- side by side
+
+
+def pinged(data: Path) -> str:
+    done = run("ping", "--data", str(data), "--json")
+    assert done.code == 0, done.err
+    return str(done.json["instance_id"])
+
+
+@pytest.mark.parametrize("options", [pytest.param((), marks=pytest.mark.slow), ("--bus-tcp",)])
+def test_two_data_directories_side_by_side_do_not_mix(place: Path, options: tuple[str, ...]) -> None:
+    with serving(place / "one", *options) as one, serving(place / "two", *options) as two:
+        assert [pinged(place / "one"), pinged(place / "two")] == [one.instance_id, two.instance_id]
+        wait_until(lambda: len(run("ps", "--json").lines) == 2)
+        listed = run("ps", "--json").lines
+        assert {item["instance_id"] for item in listed} == {one.instance_id, two.instance_id}
+        assert not any(item["is_silent"] for item in listed)
+        assert len({item["rpc_endpoint"] for item in listed}) == 2
+        assert one.token != two.token
+        with Client(one.url, two.token) as client, pytest.raises(Unauthenticated):
+            client.chats()
+        with Client(one.url, one.token) as client:
+            client.create_chat("/say of one")
+        assert "of one" in run("ls", "--data", str(one.data)).out
+        assert run("ls", "--data", str(two.data)) == Result(0, "", "")
+    assert run("ps", "--json").lines == []
+
+
+def test_a_path_of_150_bytes_is_found_by_way_of_the_runtime_directory(place: Path) -> None:
+    data = place / ("d" * (149 - len(str(place))))
+    assert len(str(data)) == 150
+    ServerProcess(data).kill()
+    with serving(data) as server:
+        found = read_instance_file(data)
+        assert found is not None
+        assert str(found.rpc_endpoint).startswith(f"ipc://{place}/runtime/antiphon/")
+        done = run_in(place, "ping", "--data", str(data), "--json")
+        assert done.json["instance_id"] == server.instance_id
+
+
+@pytest.mark.slow
+def test_where_the_runtime_directory_is_too_long_as_well_that_is_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = place / ("r" * 120)
+    long.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+    is_told(run_in(place, "serve", "--port", "0", "--data", str(place / ("d" * 150))), "cannot be bound")
+
+
+# --- files that are not what they should be
+
+
+def run(*args: str) -> Result:
+    """The command, in this process: what it does not foresee is raised here."""
+    done = CliRunner().invoke(antiphon, args)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Result(done.exit_code, done.stdout, done.stderr)
+
+
+def is_told(done: Result, words: str = "", *, codes: tuple[int, ...] = (1, 3)) -> None:
+    """The command failed with a sentence."""
+    assert "Traceback" not in done.err, done.err[-2_000:]
+    assert done.code in codes, done
+    assert done.err.startswith("antiphon: ") or '"error"' in done.out, done
+    assert words in done.err + done.out, done
+
+
+def served(data: Path) -> Result:
+    """The server, started and, if it is ready, stopped."""
+    command = [sys.executable, "-m", "antiphon.cli", "serve", "--port", "0", "--json", "--data", str(data)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        if '"instance_id"' in ready:
+            process.terminate()
+        out, err = process.communicate(timeout=DEADLINE_S)
+    assert "Traceback" not in err, err[-2_000:]
+    return Result(process.returncode, ready + out, err)
+
+
+def a_directory(path: Path) -> None:
+    path.mkdir()
+    (path / "with").write_text("something in it")
+
+
+def holding(content: bytes) -> Callable[[Path], Any]:
+    return lambda path: path.write_bytes(content)
+
+
+def a_huge_file(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 64 * 1024 * 1024)
+
+
+WHOLE = InstanceFile(
+    instance_id="i",
+    pid=os.getpid(),
+    role="primary",
+    version="0",
+    http_url="http://127.0.0.1:1",
+    token="t",
+    started_at="2026-01-01T00:00:00Z",
+    pub_endpoint="ipc:///nowhere/pub.sock",
+    rpc_endpoint="ipc:///nowhere/rpc.sock",
+)
+
+
+def as_json(**other: Any) -> bytes:
+    return msgspec.json.encode({name: getattr(WHOLE, name) for name in WHOLE.__struct_fields__} | other)
+
+
+GARBAGE: dict[str, Callable[[Path], Any]] = {
+    "empty": holding(b""),
+    "half": holding(as_json()[:50]),
+    "binary": holding(random.Random(1).randbytes(5_000)),
+    "not UTF-8": holding(as_json().replace(b'"i"', b'"\xff"')),
+    "nested": holding(as_json()[:-1] + b',"more":' + b"[" * 100_000),
+    "of other types": holding(as_json(pid="x")),
+    "a list": holding(b"[]"),
+    "a directory": a_directory,
+    "huge": a_huge_file,
+}
+
+
+def forms(*, always: tuple[str, ...] = tuple(GARBAGE), without: tuple[str, ...] = ()) -> list[Any]:
+    """Every kind of garbage."""
+    shown = []
+    for name in [name for name in GARBAGE if name not in without]:
+        marks = [] if name in always else [pytest.mark.slow]
+        shown.append(pytest.param(name, marks=marks))
+    return shown
+
+
+@pytest.mark.parametrize("form", forms(always=("nested",)))
+def test_an_instance_file_that_is_none_means_no_instance(tmp_path: Path, form: str) -> None:
+    with claim_data(tmp_path / "data", instance_id="i"):
+        GARBAGE[form](tmp_path / "data" / INSTANCE_NAME)
+        for verb in ("ping", "events", "ls"):
+            is_told(run(verb, "--data", str(tmp_path / "data")), "no instance runs", codes=(3,))
+
+
+@pytest.mark.parametrize("verb", ["ping", "events", "ls"])
+@pytest.mark.parametrize("form", forms(always=()))
+def test_so_it_does_for_a_process(tmp_path: Path, form: str, verb: str) -> None:
+    with claim_data(tmp_path / "data", instance_id="i"):
+        GARBAGE[form](tmp_path / "data" / INSTANCE_NAME)
+        is_told(run_in(tmp_path, verb, "--data", "data"), "no instance runs", codes=(3,))
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "garbage",
+        "ipc://",
+        "ipc://" + "x" * 300,
+        "ipc:///nowhere/rpc.sock",
+    ],
+)
+def test_an_endpoint_that_is_none_is_told(tmp_path: Path, endpoint: str) -> None:
+    with claim_data(tmp_path / "data", instance_id="i"):
+        (tmp_path / "data" / INSTANCE_NAME).write_bytes(as_json(pub_endpoint=endpoint, rpc_endpoint=endpoint))
+        is_told(run("ping", "--data", str(tmp_path / "data")))
+
+
+@pytest.mark.parametrize("url", ["garbage", "http://", "http://[", "http://127.0.0.1:99999999", "http://127.0.0.1:1"])
+def test_an_address_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+    with claim_data(tmp_path / "data", instance_id="i"):
+        (tmp_path / "data" / INSTANCE_NAME).write_bytes(as_json(http_url=url, pub_endpoint=None, rpc_endpoint=None))
+        is_told(run("ls", "--data", str(tmp_path / "data")))
+
+
+@pytest.mark.parametrize("form", forms(always=("a directory",)))
+def test_an_instance_file_that_is_none_is_written_over_or_told_at_the_start(place: Path, form: str) -> None:
+    (place / "data").mkdir(mode=0o700)
+    GARBAGE[form](place / "data" / INSTANCE_NAME)
+    done = served(place / "data")
+    if form == "a directory":
+        is_told(done, "Is a directory")
+    else:
+        assert done.code == 0
+
+
+# --- the lock file, the token, the sockets
+
+
+@pytest.mark.parametrize("form", forms(without=("a directory",)))
+def test_a_lock_file_that_is_none_is_written_over_when_it_is_free(tmp_path: Path, form: str) -> None:
+    (tmp_path / "data").mkdir()
+    GARBAGE[form](tmp_path / "data" / LOCK_NAME)
+    assert run("migrate", "--data", str(tmp_path / "data")).code == 0
+    assert (tmp_path / "data" / LOCK_NAME).stat().st_size < 1_000
+
+
+@pytest.mark.parametrize("form", [param for param in forms() if param.values != ("a directory",)])
+def test_a_lock_file_that_is_held_and_says_nothing_is_respected(tmp_path: Path, form: str) -> None:
+    (tmp_path / "data").mkdir()
+    GARBAGE[form](tmp_path / "data" / LOCK_NAME)
+    with (tmp_path / "data" / LOCK_NAME).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        is_told(run("migrate", "--data", str(tmp_path / "data")), "is in use by", codes=(1,))
+
+
+def test_a_directory_in_place_of_the_lock_file_is_told(tmp_path: Path) -> None:
+    a_directory_in(tmp_path / "data" / LOCK_NAME)
+    is_told(run("migrate", "--data", str(tmp_path / "data")), "Is a directory")
+    is_told(run("ping", "--data", str(tmp_path / "data")), "no instance runs")
+
+
+def a_directory_in(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    a_directory(path)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "binary",
+        pytest.param("empty", marks=pytest.mark.slow),
+        pytest.param("a directory", marks=pytest.mark.slow),
+    ],
+)
+def test_a_token_file_that_is_none_is_replaced_or_told(place: Path, form: str) -> None:
+    (place / "data").mkdir(mode=0o700)
+    GARBAGE[form](place / "data" / "token")
+    done = served(place / "data")
+    if form == "a directory":
+        is_told(done, "Is a directory")
+    else:
+        assert done.code == 0
+
+
+@pytest.mark.parametrize("name", ["pub.sock", "rpc.sock"])
+def test_what_lies_in_a_sockets_place_is_replaced_or_told(tmp_path: Path, name: str) -> None:
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    (run_folder / name).write_bytes(b"x")
+    sockets = open_ipc_sockets(run_folder)
+    sockets.close()
+    sockets.deliver()
+    shutil.rmtree(run_folder)
+    a_directory_in(run_folder / name)
+    with pytest.raises(Unavailable, match="cannot be bound"):
+        open_ipc_sockets(run_folder)
+    shutil.rmtree(run_folder)
+    run_folder.write_bytes(b"x")
+    with pytest.raises(Unavailable, match="run cannot be used"):
+        open_ipc_sockets(run_folder)
+
+
+def test_of_a_pair_of_ports_either_may_be_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for pub, rpc in ((port - 1, port), (port, port - 1)):
+            sockets = open_tcp_sockets(pub, rpc)
+            assert sockets.pub_endpoint.endswith(f":{pub + 2}")
+            assert sockets.rpc_endpoint.endswith(f":{rpc + 2}")
+            sockets.close()
+            sockets.deliver()
+
+
+# --- announcements
+
+
+def announcement_path(place: Path, name: str) -> Path:
+    folder = place / "runtime" / "antiphon" / "instances"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder / f"{name}.json"
+
+
+@pytest.mark.parametrize("form", forms())
+def test_an_announcement_that_is_none_is_swept(place: Path, form: str) -> None:
+    path = announcement_path(place, "garbage")
+    GARBAGE[form](path)
+    done = run("ps")
+    assert (done.code, done.err) == (0, "")
+    assert "No instance runs here" in done.out
+    assert path.is_dir() or not path.exists()
+
+
+def announced(**other: Any) -> bytes:
+    known = {"instance_id": "i", "role": "primary", "version": "0", "project_id": "/p", "data": "/p/d"}
+    return msgspec.json.encode(known | {"pid": os.getpid(), "started_at": "2026"} | other)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**22 + 1, 2**40])
+def test_an_announcement_of_no_process_is_swept(place: Path, pid: int) -> None:
+    announcement_path(place, "stale").write_bytes(announced(pid=pid))
+    assert "No instance runs here" in run("ps").out
+    assert not announcement_path(place, "stale").exists()
+
+
+def test_an_announcement_without_endpoints_is_silent(place: Path) -> None:
+    announcement_path(place, "silent").write_bytes(announced())
+    assert run("ps", "--json").lines[0]["is_silent"] is True
+
+
+# --- disks
+
+
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[Path]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(folder)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_start_on_a_disk_that_cannot_be_written_is_told(place: Path) -> None:
+    with disk(place / "disk", "8m") as folder:
+        (folder / "data").mkdir(mode=0o700)
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        is_told(served(folder / "data"), "Read-only file system")
+        is_told(run("ping", "--data", str(folder / "data")), "no instance runs")
+
+
+FULL = [0, *(pytest.param(room, marks=pytest.mark.slow) for room in (4_096, 120_000))]
+
+
+@pytest.mark.parametrize("room", FULL)
+def test_a_start_on_a_disk_that_is_full_is_told(place: Path, room: int) -> None:
+    with disk(place / "disk", "2m") as folder:
+        (folder / "data").mkdir(mode=0o700)
+        (folder / "ballast").write_bytes(bytes(2 * 1024 * 1024 - room))
+        is_told(served(folder / "data"), "the disk is full" if room else "No space left on device")
