@@ -23,7 +23,7 @@ from antiphon.edge.standby.door import StandbyDoor
 from antiphon.edge.standby.primary import Primary
 from antiphon.edge.standby.request import with_id
 from antiphon.edge.standby.stream import EventBlocks
-from antiphon.lockfile import InstanceFile, claim_data, write_instance_file
+from antiphon.lockfile import InstanceFile, claim_data, read_instance_file, write_instance_file
 from antiphon.whereabouts import local_token, tell_primary
 
 from .door import wait_until
@@ -190,6 +190,17 @@ async def test_a_request_that_another_was_meant_by_goes_no_further(standby: Stan
     answer = await standby.ask("GET", "/api/v1/chats", **(standby.bearer() | {"antiphon-meant": "somebody"}))
     assert (answer.status, answer.code) == (503, "unavailable")
     assert answer.headers["antiphon-elsewhere"] == "1"
+
+
+async def test_a_primary_answers_only_what_it_was_meant_by(standby: Standby) -> None:
+    """Its address may have been another's."""
+    found = read_instance_file(standby.door._data)
+    assert found is not None
+    primary = Standby(standby.door, standby.primary, int(found.http_url.rsplit(":", 1)[1]), standby.token)
+    mine = await primary.ask("GET", "/api/v1/chats", **(standby.bearer() | {"antiphon-meant": "the primary"}))
+    assert mine.status == 200
+    other = await primary.ask("GET", "/api/v1/chats", **(standby.bearer() | {"antiphon-meant": "the one before"}))
+    assert (other.status, other.headers["antiphon-elsewhere"]) == (503, "1")
 
 
 # --- before one that does not behave ----------------------------------------------------------------

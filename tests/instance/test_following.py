@@ -132,6 +132,26 @@ async def test_a_follower_outlives_the_publisher(tmp_path: Path) -> None:
         assert seen == sorted(seen), "what was shown is never taken back"
 
 
+async def test_the_next_instance_is_heard_at_its_first_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a silence that would make the follower ask."""
+    monkeypatch.setattr("antiphon.client.zmq_watch.SILENCE_S", 3600.0)
+    data = tmp_path / "data"
+    async with open_doors(data) as (_, door), remote_of(door) as remote:
+        session_id = (await remote.create_session("/say one")).id
+        endpoints = door.pub_endpoint, door.rpc_endpoint
+    async with RemoteInstance(*endpoints, timeout_s=60) as remote, aclosing(remote.follow(session_id)) as views:
+        async with open_doors(data) as (instance, _):
+            assert not (await anext(views)).is_deleted
+        async with open_doors(data) as (instance, _):
+            await instance.chats.send(session_id, "/say two")
+            async with asyncio.timeout(DEADLINE_S):
+                async for view in views:
+                    if view.messages and view.messages[-1]["content"][0].get("text") == "two":
+                        return
+
+
 async def test_typed_methods_and_errors(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (instance, door), remote_of(door) as remote:
         assert (await remote.ping()).instance_id == instance.instance_id
