@@ -55,6 +55,7 @@ class Segment:
         self.text.write(text)
 
 
+_PROSE = (Text, Reasoning)
 _TEXTUAL: dict[type, Any] = {Text: Text, Reasoning: Reasoning, ToolCallArgs: ToolCallArgs}
 
 
@@ -78,6 +79,10 @@ class Draft:
 
         `ToolCallArgs` belong to the call opened last; use `write_args` where several are open.
         """
+        last = self._segments[-1] if self._segments else None
+        is_same = last is not None and last.kind is type(part) and last.part_index == self._part_count - 1
+        if is_same and last is not None and last.kind in _PROSE:
+            return self._continue(last, part)  # so is nearly every delta
         if isinstance(part, CallStarted | ToolProgress):
             return self._append(part, None)
         if isinstance(part, ToolCallOpened):
@@ -106,6 +111,16 @@ class Draft:
                 self._calls[part.tool_call_id] = delta.part_index
         self._append(part, delta.part_index)
         return True
+
+    def _continue(self, last: Segment, part: DeltaPart) -> Delta | None:
+        """What `_append` does, where there is nothing to be found out."""
+        part = _clean(part)
+        text = _text_of(part)
+        if not text:
+            return None
+        last.write(text)
+        start, self.position = self.position, self.position + len(text)
+        return Delta(draft=self.name, from_=start, to=self.position, part_index=last.part_index, part=part)
 
     def _new_part(self) -> int:
         self._part_count += 1
