@@ -167,13 +167,23 @@ async def _shown(call: Call, found: Announcement) -> dict[str, Any]:
     try:
         async with _remote(found, ASK_S) as remote:
             info = await remote.info()
+            active_title = await _title(remote, info.active_session_id)
     except AntiphonError:
         return shown | {"is_silent": True}
     return shown | {
         "uptime": info.uptime,
         "session_count": info.session_count,
         "active_session_id": info.active_session_id or None,
+        "active_title": active_title,
     }
+
+
+async def _title(remote: RemoteInstance, session_id: str) -> str:
+    """Of its active session; empty where there is none, or none any more."""
+    try:
+        return (await remote.session(session_id)).title if session_id else ""
+    except NotFound:
+        return ""
 
 
 def _route(method: str, path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Operation:

@@ -258,6 +258,7 @@ class InstanceAnswer(Value):
     uptime: str = ""
     session_count: int = 0
     active_session_id: str | None = None
+    active_title: str = ""
     sessions: list[SessionShown] | UnsetType = UNSET
 
 
