@@ -10,6 +10,7 @@ from playwright.async_api import expect
 
 from system.server_process import ServerProcess
 
+from .faults import FAULTS, NO_SIDEWAYS
 from .visit import NO_SESSION, Tab, Visit
 
 pytestmark = pytest.mark.anyio
@@ -21,78 +22,12 @@ WIDE = f"""/say {"verylongword" * 30} and `{"code" * 60}`
 /say  and https://example.org/{"path/" * 40} |a|b| {"<b>" * 50}
 """
 
-FAULTS = """() => {
-    const faults = [];
-    const isSeen = (element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest('.hidden');
-    const all = (selector) => [...document.querySelectorAll(selector)];
-    const nameOf = (element) => [
-        element.getAttribute('aria-label'),
-        ...(element.getAttribute('aria-labelledby') ?? '').split(' ').filter(Boolean)
-            .map((id) => document.getElementById(id)?.textContent ?? ''),
-        ...[...(element.labels ?? [])].map((label) => label.textContent),
-        ['BUTTON', 'A', 'SUMMARY'].includes(element.tagName) ? element.textContent : '',
-    ].join('').trim();
-    const show = (element) => element.outerHTML.slice(0, 120);
-
-    for (const element of all('button, a, input, textarea, select, summary, dialog, [role=log]'))
-        if (!nameOf(element)) faults.push('no name: ' + show(element));
-    for (const image of all('img')) if (!image.hasAttribute('alt')) faults.push('no alt: ' + show(image));
-    const ids = all('[id]').map((element) => element.id);
-    if (new Set(ids).size !== ids.length) faults.push('an id twice: ' + ids);
-    for (const element of all('[aria-describedby], [aria-labelledby], label[for]'))
-        for (const name of ['aria-describedby', 'aria-labelledby', 'for'])
-            for (const id of (element.getAttribute(name) ?? '').split(' ').filter(Boolean))
-                if (!document.getElementById(id)) faults.push('no such id: ' + id);
-    if (!document.documentElement.lang) faults.push('no language');
-    if (!document.title) faults.push('no title');
-    if (all('main').length !== 1) faults.push('not one main');
-    const levels = all('h1, h2, h3').filter((h) => isSeen(h) && !h.closest('.markdown')).map((h) => Number(h.tagName[1]));
-    if (levels.filter((level) => level === 1).length !== 1) faults.push('not one h1');
-    for (const element of all('[tabindex]')) if (element.tabIndex > 0) faults.push('tabindex: ' + show(element));
-    for (const element of all('button, summary, .chat-list a')) {
-        const { width, height } = element.getBoundingClientRect();
-        if (isSeen(element) && (width < 24 || height < 24)) faults.push(`${width} × ${height}: ${show(element)}`);
-    }
-
-    // text against what lies behind it, as WCAG 2 counts
-    const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-    const rgba = (color) => {
-        canvas.clearRect(0, 0, 1, 1);
-        canvas.fillStyle = color;
-        canvas.fillRect(0, 0, 1, 1);
-        const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
-        return [r, g, b, a / 255];
-    };
-    const over = (top, below) => [0, 1, 2].map((n) => top[n] * top[3] + below[n] * (1 - top[3]));
-    const light = (color) => color.slice(0, 3).map((value) => value / 255)
-        .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
-        .reduce((sum, value, n) => sum + value * [0.2126, 0.7152, 0.0722][n], 0);
-    const behind = (element) => {
-        const layers = [];
-        for (let at = element; at; at = at.parentElement) layers.unshift(rgba(getComputedStyle(at).backgroundColor));
-        return layers.reduce((below, top) => over(top, below), [255, 255, 255]);
-    };
-    for (const element of all('#app *')) {
-        const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-        if (!hasText || !isSeen(element) || element.closest(':disabled, .actions')) continue;
-        const ground = behind(element);
-        const [one, two] = [light(over(rgba(getComputedStyle(element).color), ground)), light(ground)].sort((a, b) => b - a);
-        const ratio = (one + 0.05) / (two + 0.05);
-        if (ratio < 4.5) faults.push(`contrast ${ratio.toFixed(2)}: ${show(element)}`);
-    }
-    return faults;
-}"""  # noqa: E501
-"""What a checker of accessibility would find: names, references, headings, sizes, contrasts."""
-
 FOCUSED = """() => {
     const element = document.activeElement;
     const style = getComputedStyle(element.id === 'composer-text' ? element.parentElement : element);
     const text = element.getAttribute('aria-label') ?? element.labels?.[0]?.textContent ?? element.innerText;
     return { name: text.trim(), tag: element.tagName, isMarked: style.boxShadow !== 'none' };
 }"""
-
-NO_SIDEWAYS = """() => [...document.querySelectorAll('html, main, .transcript, .queue, .composer')]
-    .every((element) => element.scrollWidth <= element.clientWidth)"""
 
 
 async def press_tab(tab: Tab, key: str = "Tab") -> dict[str, Any]:

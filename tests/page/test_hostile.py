@@ -9,6 +9,7 @@ from playwright.async_api import expect
 
 from system.server_process import ServerProcess
 
+from .faults import NOTHING, REMAINS
 from .visit import Tab
 
 pytestmark = pytest.mark.anyio
@@ -36,28 +37,6 @@ PROBES = {
     "templates": "${7*7} {{7*7}} <%= 7*7 %> __proto__ constructor &lt;b&gt; %3Cscript%3E",
     "direction": "\u202egnp.exe \u2066 \u200f \x00 \x08 \ufeff end",
 }
-
-REMAINS = """() => {
-    const all = (selector) => [...document.querySelectorAll(selector)];
-    const page = all('#app *');
-    const written = all('.markdown *, .bubble *, .queued-text *, .title *, h1 *').filter((e) => !e.closest('.icon'));
-    const names = (elements) => elements.flatMap((element) => element.getAttributeNames());
-    const schemes = ['http:', 'https:', 'mailto:', 'tel:'];
-    const isSafe = (a) => schemes.includes(a.protocol) && a.origin !== location.origin
-        && a.rel === 'noopener noreferrer' && a.target === '_blank';
-    return {
-        run: window.pwned ?? null,
-        tags: page.map((element) => element.localName)
-            .filter((name) => /^(script|style|iframe|object|embed|link|meta|base|video|audio|math|use)$/.test(name)),
-        handlers: names(page).filter((name) => /^(on|srcdoc|srcset|formaction)/.test(name)),
-        styles: names(written).filter((name) => /^(style|id|name)$/.test(name)),
-        drawings: written.filter((element) => element instanceof SVGElement).length,
-        links: all('.markdown a').filter((a) => !isSafe(a)).map((a) => a.outerHTML),
-        sources: all('.markdown [src]').map((e) => e.getAttribute('src')).filter((src) => !/^data:image/.test(src)),
-    };
-}"""
-"""What of a probe is more than text."""
-NOTHING = {"run": None, "tags": [], "handlers": [], "styles": [], "drawings": 0, "links": [], "sources": []}
 
 
 async def ask(server: ServerProcess, method: str, path: str, body: Any = None) -> Any:
