@@ -1,15 +1,14 @@
 // The chat that is shown: head, transcript, queue, composer.
 
-import { useEffect } from '../vendor/preact-hooks.js';
 import { stop, streamState, view } from '../chat.js';
 import { archive, chats, remove, rename, titleOf } from '../chats.js';
 import { notice, report } from '../notice.js';
 import { outbox } from '../outbox.js';
-import { isListOpen, show } from '../route.js';
+import { show } from '../route.js';
 import { isBusy } from '../view.js';
 import { Composer } from './composer.js';
-import { Connection } from './connection.js';
 import { confirm, prompt } from './dialog.js';
+import { Head, useDocumentTitle, useEscape } from './head.js';
 import { IconButton, html } from './html.js';
 import { Queue } from './queue.js';
 import { Transcript } from './transcript.js';
@@ -19,7 +18,7 @@ const TITLE_CHARS_MAX = 256;
 export function Chat({ chatId }) {
   const shown = chatId ? view.value : null;
   const pending = outbox.value.filter((item) => item.chatId === chatId);
-  useEscape();
+  useEscape(stop);
   const isGone = Boolean(chatId) && (shown?.isDeleted || isOver());
   const chat = shown?.chat ?? chats.value?.find((other) => other.id === chatId);
   const title = isGone ? 'No chat' : chatId ? titleOf(chat) : 'New chat';
@@ -27,7 +26,9 @@ export function Chat({ chatId }) {
   if (isGone) return html`<${Head} title=${title} /><${Gone} />`;
   const isEmpty = !chatId || (shown && !shown.messages.length && !pending.length && !isBusy(shown));
   return html`
-    <${Head} title=${title} chat=${shown?.chat} />
+    <${Head} title=${title} notes=${shown && html`<${Notes} chat=${shown.chat} />`}>
+      ${shown?.chat && html`<${Actions} chat=${shown.chat} />`}
+    <//>
     ${isEmpty ? html`<${Welcome} />` : html`<${Transcript} view=${shown} pending=${pending} />`}
     ${shown && html`<${Queue} queue=${shown.queue} />`}
     <${Composer} chatId=${chatId} view=${shown} />
@@ -36,43 +37,10 @@ export function Chat({ chatId }) {
 
 const isOver = () => streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
 
-function useDocumentTitle(title) {
-  useEffect(() => {
-    document.title = `${title} · Antiphon`;
-  }, [title]);
-}
-
-// Escape stops the turn, unless it has something nearer to close (an editor stops its propagation).
-function useEscape() {
-  useEffect(() => {
-    const onKey = (event) => {
-      if (event.key !== 'Escape' || event.isComposing || document.querySelector('dialog[open]')) return;
-      if (isListOpen.peek()) isListOpen.value = false;
-      else stop();
-    };
-    addEventListener('keydown', onKey);
-    return () => removeEventListener('keydown', onKey);
-  }, []);
-}
-
-function Head({ title, chat }) {
-  return html`<header class="head">
-    <${IconButton} name="menu" label="List of chats" class="menu" onClick=${openList}
-      aria-expanded=${isListOpen.value} />
-    <div class="head-title">
-      <h1 title=${title}>${title}</h1>
-      ${chat?.archived && html`<span class="tag">Archived</span>`}
-      ${chat?.model && html`<span class="model">${chat.model}</span>`}
-    </div>
-    <${Connection} />
-    ${chat && html`<${Actions} chat=${chat} />`}
-  </header>`;
-}
-
-function openList() {
-  isListOpen.value = true;
-  requestAnimationFrame(() => document.querySelector('.new-chat').focus());
-}
+const Notes = ({ chat }) => html`
+  ${chat.archived && html`<span class="tag">Archived</span>`}
+  ${chat.model && html`<span class="model">${chat.model}</span>`}
+`;
 
 function Actions({ chat }) {
   const onRename = async () => {

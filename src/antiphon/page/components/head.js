@@ -1,0 +1,40 @@
+// The head of what is shown: its title, the connection, and the button that opens the list on a narrow screen.
+
+import { useEffect } from '../vendor/preact-hooks.js';
+import { isListOpen } from '../route.js';
+import { Connection } from './connection.js';
+import { IconButton, html } from './html.js';
+
+/** `notes` stand beside the title, the children at the end. */
+export const Head = ({ title, notes, children }) => html`<header class="head">
+  <${IconButton} name="menu" label="List of chats" class="menu" onClick=${openList}
+    aria-expanded=${isListOpen.value} />
+  <div class="head-title"><h1 title=${title}>${title}</h1>${notes}</div>
+  <${Connection} />
+  ${children}
+</header>`;
+
+function openList() {
+  isListOpen.value = true;
+  requestAnimationFrame(() => document.querySelector('.new-chat').focus());
+}
+
+export function useDocumentTitle(title) {
+  useEffect(() => {
+    document.title = `${title} · Antiphon`;
+  }, [title]);
+}
+
+/** Escape closes the list; else it does `otherwise`, unless it has something nearer to close (an editor stops its
+ *  propagation). */
+export function useEscape(otherwise) {
+  useEffect(() => {
+    const onKey = (event) => {
+      if (event.key !== 'Escape' || event.isComposing || document.querySelector('dialog[open]')) return;
+      if (isListOpen.peek()) isListOpen.value = false;
+      else otherwise();
+    };
+    addEventListener('keydown', onKey);
+    return () => removeEventListener('keydown', onKey);
+  }, []);
+}
