@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).with_name("view_test.mjs")
+TESTS = sorted(Path(__file__).parent.glob("*_test.mjs"))
 
 
-def test_the_fold_of_the_page_shows_what_the_events_say() -> None:
+@pytest.mark.parametrize("tests", TESTS, ids=lambda path: path.stem)
+def test_the_folds_of_the_page_show_what_the_events_say(tests: Path) -> None:
     node = shutil.which("node")
     if node is None and "CI" not in os.environ:
         pytest.skip("node is not installed")
     assert node, "CI must have node"
-    done = subprocess.run([node, "--test", str(TESTS)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([node, "--test", str(tests)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,120 @@
+// What an instance publishes, as lines. Run by test_view.py: node --test.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+const page = new URL('../../src/antiphon/page/', import.meta.url);
+const { LINES_MAX, LINE_CHARS_MAX, addEvents, addRemark, emptyLog } = await import(new URL('instance_log.js', page));
+const { runtimeWords, summaryOf, titleWords, visible } = await import(new URL('instance_words.js', page));
+
+const AT = '2026-01-01T00:00:00Z';
+const event = (topic, payload = {}, sessionId = 's') => ({ type: topic, topic, timestamp: AT, sessionId, payload });
+const start = (draft = 3, from = 0) => event('llm.start', { draft, from, to: from + 1 });
+const token = (from, text, { draft = 3, session = 's' } = {}) =>
+  event('llm.token', { draft, from, to: from + [...text].length, token: text, part_index: 0 }, session);
+const part = (from, value, part_index) =>
+  event('llm.token', { draft: 3, from, to: from + 1, token: '', part: value, part_index });
+const end = () => event('llm.end', { tokens_in: 14, tokens_out: 9 });
+
+const texts = (log) => log.lines.map((line) => line.text);
+const fold = (...events) => events.reduce((log, one) => addEvents(log, [one]), emptyLog());
+
+test('the tokens of one call grow one line', () => {
+  const log = fold(start(), token(1, 'one '), event('tool.start', { tool_name: 'f', params: '{}' }), token(5, 'two'));
+  assert.deepEqual(texts(log), ['The model is called', 'one two', 'f begins {}']);
+});
+
+test('many events at once give the same lines as one by one', () => {
+  const events = [start(), token(1, 'a'), token(2, 'b'), end(), start(9), token(1, 'c', { draft: 9 })];
+  assert.deepEqual(texts(addEvents(emptyLog(), events)), texts(fold(...events)));
+});
+
+test('another call and another session have lines of their own', () => {
+  const log = fold(start(), token(1, 'a'), token(0, 'other', { session: 't' }), end(), start(3, 2), token(3, 'b'));
+  const grown = log.lines.filter((line) => line.topic === 'llm.token').map(({ sessionId, text }) => [sessionId, text]);
+  assert.deepEqual(grown, [['s', 'a'], ['t', 'other'], ['s', 'b']]);
+});
+
+test('reasoning and the arguments of a tool call grow lines beside the text', () => {
+  const log = fold(
+    start(),
+    part(1, { type: 'call-started', model: 'm', provider: 'p', try: 2 }),
+    part(2, { type: 'reasoning', text: 'let me ' }, 0),
+    part(3, { type: 'reasoning', text: 'see' }, 0),
+    part(4, { type: 'tool-call', tool_call_id: 'c', tool_name: 'add' }, 1),
+    part(5, { type: 'tool-call-args', args_delta: '{"a"' }, 1),
+    part(6, { type: 'tool-call-args', args_delta: ':1}' }, 1),
+  );
+  assert.deepEqual(texts(log), ['The model is called', 'm, try 2', 'Thinks: let me see', 'Wants add {"a":1}']);
+});
+
+test('what is missing of a text shows', () => {
+  assert.deepEqual(texts(fold(token(7, 'joined late'))), ['…joined late']);
+  assert.deepEqual(texts(fold(start(), token(1, 'a'), token(5, 'b'), token(6, 'c'))).at(-1), 'a…bc');
+});
+
+test('a heartbeat replaces the one before it while nothing else has come', () => {
+  const beat = (uptime) => event('instance.heartbeat', { uptime, session_count: 1 }, undefined);
+  const log = fold(beat('5s'), beat('1m10s'), end(), beat('2h0m1s'));
+  assert.deepEqual(
+    log.lines.map(({ text, count }) => [text, count]),
+    [
+      ['Runs for 1 min, with 1 chat', 2],
+      ['The call has ended: 14 tokens in, 9 out', 1],
+      ['Runs for 2 h 0 min, with 1 chat', 1],
+    ],
+  );
+});
+
+test('the newest lines stay, and of a long line the newest characters', () => {
+  const many = Array.from({ length: LINES_MAX + 20 }, (_, n) => event('message.append', { role: 'user', content: `${n}` }));
+  const log = addEvents(emptyLog(), many);
+  assert.equal(log.lines.length, LINES_MAX);
+  assert.equal(log.lines[0].text, 'user: 20');
+  assert.equal(new Set(log.lines.map((line) => line.key)).size, LINES_MAX);
+  const long = fold(start(), token(1, '😀'.repeat(LINE_CHARS_MAX)), token(1 + LINE_CHARS_MAX, 'end'));
+  assert.ok(long.lines[1].text.length <= LINE_CHARS_MAX + 1);
+  assert.ok(long.lines[1].text.endsWith('😀end'));
+  assert.ok(long.lines[1].text.isWellFormed());
+});
+
+test('a log is not changed in place, and what stays is the same line', () => {
+  const before = fold(start(), token(1, 'a'));
+  const copy = structuredClone(before);
+  const after = addEvents(before, [token(2, 'b')]);
+  assert.deepEqual(before, copy);
+  assert.equal(after.lines[0], before.lines[0]);
+  assert.notEqual(after.lines[1], before.lines[1]);
+  assert.equal(addRemark(after, AT, 'said').lines.at(-1).text, 'said');
+});
+
+test('what acts on terminals or turns the writing around shows as a mark', () => {
+  assert.equal(visible('\x1b[31mred\u202egnp\x00\u2066 \n\tשלום'), '⟨U+001B⟩[31mred⟨U+202E⟩gnp⟨U+0000⟩⟨U+2066⟩ \n\tשלום');
+  assert.deepEqual(texts(fold(token(0, '<b>\x1b[2J\u202e'))), ['<b>⟨U+001B⟩[2J⟨U+202E⟩']);
+  assert.equal(titleWords(' \u202e'), '⟨U+202E⟩');
+  assert.equal(titleWords(undefined), 'Untitled chat');
+});
+
+test('every topic has words, and one that is not known has its payload', () => {
+  const said = (topic, payload) => summaryOf(event(topic, payload));
+  assert.equal(said('session.list', { sessions: [{}, {}] }), '2 chats listed');
+  assert.equal(said('session.update', { message_count: 1 }), 'Has 1 message');
+  assert.equal(said('session.activated', {}), 'Is the active chat now');
+  assert.equal(said('session.deleted', {}), 'Was deleted');
+  assert.equal(said('tool.end', { tool_name: 'add', is_error: true, result: 'no' }), 'add failed: no');
+  assert.equal(said('tool.end', { tool_name: 'add', is_error: false, result: '3' }), 'add gave: 3');
+  assert.equal(said('instance.shutdown', { reason: 'stopped' }), 'Ends: stopped');
+  assert.equal(said('antiphon.append', { seq: 5 }), 'Has facts up to 5');
+  assert.equal(said('moon.rise', { at: 1 }), '{"at":1}');
+  assert.match(summaryOf({ type: 'left_out', count: 3 }), /^3 events left out/);
+  assert.ok(said('message.append', { role: 'user', content: 'x'.repeat(9999) }).length < 600);
+});
+
+test('how long it has run is told by the instance, else by when it began', () => {
+  const began = Date.parse(AT);
+  assert.equal(runtimeWords({ uptime: '59s' }, 0), '59 s');
+  assert.equal(runtimeWords({ uptime: '25h1m1s' }, 0), '1 day 1 h');
+  assert.equal(runtimeWords({ started_at: AT }, began + 61_000), '1 min');
+  assert.equal(runtimeWords({ started_at: AT }, began - 5_000), '0 s');
+  assert.equal(runtimeWords({ started_at: 'soon' }, began), 'an unknown time');
+});
