@@ -5,7 +5,7 @@ import { streamState } from './chat.js';
 import { feedState } from './chats.js';
 import { session } from './session.js';
 
-const WORDS = {
+export const WORDS = {
   connecting: 'Connecting…',
   live: 'Live',
   reconnecting: 'Reconnecting…',

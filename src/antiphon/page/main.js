@@ -5,9 +5,10 @@ import { h, render } from './vendor/preact.js';
 import { closeChat, openChat, openId, view } from './chat.js';
 import { closeFeed, openFeed } from './chats.js';
 import { App } from './components/app.js';
+import { closeInstance, closeInstances, openInstance, openInstances } from './instances.js';
 import { clearArrived, outbox, resumeOutbox } from './outbox.js';
-import { shownChatId } from './route.js';
-import { session, startSession } from './session.js';
+import { shownChatId, shownInstanceId } from './route.js';
+import { askWho, isAdmin, session, startSession } from './session.js';
 
 // A new chat is shown from the moment its first message is sent; it can be watched once the server has made it.
 const watchedId = computed(() => {
@@ -18,6 +19,9 @@ const watchedId = computed(() => {
 });
 
 effect(() => (session.value === 'in' ? openFeed() : closeFeed()));
+effect(() => {
+  if (session.value === 'in') askWho();
+});
 effect(() => (watchedId.value ? openChat(watchedId.value) : closeChat()));
 effect(() => {
   if (session.value === 'in') resumeOutbox();
@@ -25,6 +29,10 @@ effect(() => {
 effect(() => {
   if (view.value) clearArrived(openId.peek(), view.value);
 });
+// The instances are the admin's; an address is not enough to see them.
+const instancesShown = computed(() => (session.value === 'in' && isAdmin.value ? shownInstanceId.value : null));
+effect(() => (instancesShown.value === null ? closeInstances() : openInstances()));
+effect(() => (instancesShown.value ? openInstance(instancesShown.value) : closeInstance()));
 
 render(h(App), document.getElementById('app'));
 startSession();

@@ -1,21 +1,37 @@
-// Which chat the address names: #/chat/<id>; anything else is the start page with a new chat.
+// What the address names: #/chat/<id> a chat, #/instances and #/instances/<id> the instances of the machine;
+// anything else is the start page with a new chat.
 
 import { signal } from './vendor/signals.js';
 
-const read = () => /^#\/chat\/([0-9a-fA-F-]{36})$/.exec(location.hash)?.[1].toLowerCase() ?? null;
+const readChat = () => /^#\/chat\/([0-9a-fA-F-]{36})$/.exec(location.hash)?.[1].toLowerCase() ?? null;
 
-/** The id of the chat that is shown; null: a new one. */
-export const shownChatId = signal(read());
+function readInstances() {
+  const found = /^#\/instances(?:\/([\w-]{1,64}))?$/.exec(location.hash);
+  return found && (found[1] ?? '');
+}
+
+/** The id of the chat that is shown; null: a new one, or none. */
+export const shownChatId = signal(readChat());
+
+/** The id of the instance that is shown; '': the list of them alone; null: chats are shown. */
+export const shownInstanceId = signal(readInstances());
 
 /** On a narrow screen the list of chats lies over the chat, and is closed at first. */
 export const isListOpen = signal(false);
 
-addEventListener('hashchange', () => (shownChatId.value = read()));
+addEventListener('hashchange', read);
+
+function read() {
+  shownChatId.value = readChat();
+  shownInstanceId.value = readInstances();
+}
 
 export const hrefOf = (chatId) => (chatId ? `#/chat/${chatId}` : '#/');
+export const hrefOfInstance = (instanceId) => (instanceId ? `#/instances/${instanceId}` : '#/instances');
 
+/** Shows a chat; null: a new one. */
 export function show(chatId, { replace = false } = {}) {
   if (replace) history.replaceState(null, '', hrefOf(chatId));
   else location.hash = hrefOf(chatId);
-  shownChatId.value = chatId;
+  read();
 }

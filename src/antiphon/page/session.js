@@ -1,13 +1,18 @@
 // Whether this browser is signed in. The token is only ever handed to POST /session; then a cookie does it.
 
 import { signal } from './vendor/signals.js';
-import { ApiError, request, whenSignedOut } from './api.js';
+import { ApiError, request, requestUntilAnswered, whenSignedOut } from './api.js';
 
 /** 'checking' | 'in' | 'out' */
 export const session = signal('checking');
 export const signInProblem = signal('');
+/** Whether an admin is signed in; null until that is known. */
+export const isAdmin = signal(null);
 
-whenSignedOut(() => (session.value = 'out'));
+whenSignedOut(() => {
+  session.value = 'out';
+  isAdmin.value = null;
+});
 
 const tokenOfAddress = () => new URLSearchParams(location.hash.slice(1)).get('token');
 
@@ -25,12 +30,25 @@ export async function startSession() {
 export async function signIn(token) {
   signInProblem.value = '';
   try {
-    await request('POST', '/session', { token });
+    const { admin } = await request('POST', '/session', { token });
+    isAdmin.value = admin;
     session.value = 'in';
   } catch (error) {
     session.value = 'out';
     const isWrong = error instanceof ApiError && [401, 422].includes(error.status);
     signInProblem.value = isWrong ? 'This token is not valid.' : error.message;
+  }
+}
+
+/** Asks who is signed in, where the cookie alone says that somebody is. */
+export async function askWho() {
+  if (isAdmin.peek() !== null) return;
+  const isWanted = () => session.peek() === 'in';
+  try {
+    const { admin } = await requestUntilAnswered('GET', '/session', undefined, { isWanted });
+    isAdmin.value = admin;
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error; // a 401 shows the sign-in form
   }
 }
 

@@ -15,7 +15,7 @@ const FINAL_REASONS = new Set(['deleted', 'revoked']);
  * `onEvent(event, cursor)` gets each event's JSON; `false` means it does not fit (a gap): the stream is read
  * again from the last cursor. `onState({state, problem?, reason?})`: connecting, live, reconnecting, offline,
  * ended (reason: deleted, revoked, refused or signed_out; nothing more comes). It is live from the first
- * `liveOn` event on. A tab that stays hidden lets go of its connection (browsers allow six for each server)
+ * `liveOn` event on, or without one from the moment it is answered. A tab that stays hidden lets go of its connection (browsers allow six for each server)
  * and resumes when it is looked at.
  */
 export function openStream({ address, liveOn, onEvent, onState }) {
@@ -51,6 +51,7 @@ export function openStream({ address, liveOn, onEvent, onState }) {
         signal: abort.signal,
       });
       if (!response.ok) return refused(await errorOf(response));
+      if (liveOn === undefined) becomeLive();
       const push = makeSseParser((raw) => {
         outcome = take(raw) ?? outcome;
       });
@@ -85,11 +86,13 @@ export function openStream({ address, liveOn, onEvent, onState }) {
       return { stop: true };
     }
     if (raw.id !== undefined) cursor = raw.id;
-    if (event.type === liveOn) {
-      tries = 0;
-      onState({ state: 'live' });
-    }
+    if (event.type === liveOn) becomeLive();
     return undefined;
+  }
+
+  function becomeLive() {
+    tries = 0;
+    onState({ state: 'live' });
   }
 
   function refused(error) {

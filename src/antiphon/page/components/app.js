@@ -1,18 +1,20 @@
-// The frame: sign-in, or the list of chats beside the chat that is shown.
+// The frame: sign-in, or the list of chats beside the chat (or the instances) that is shown.
 
 import { useSignalEffect } from '../vendor/signals.js';
 import { dismiss, notice } from '../notice.js';
-import { isListOpen, shownChatId } from '../route.js';
+import { isListOpen, shownChatId, shownInstanceId } from '../route.js';
 import { session } from '../session.js';
 import { Chat } from './chat.js';
 import { Dialog } from './dialog.js';
 import { IconButton, html } from './html.js';
+import { Instances } from './instances.js';
 import { Sidebar } from './sidebar.js';
 import { SignIn } from './signin.js';
 
 export function App() {
   useSignalEffect(() => {
-    shownChatId.value; // a chat was chosen: the list has done its work
+    shownChatId.value; // something was chosen: the list has done its work
+    shownInstanceId.value;
     isListOpen.value = false;
   });
   if (session.value === 'checking') return html`<main class="signin" aria-busy="true"></main>`;
@@ -22,12 +24,14 @@ export function App() {
       <${Sidebar} />
       <button type="button" class="scrim" aria-label="Close the list of chats" tabindex=${isListOpen.value ? 0 : -1}
         onClick=${() => (isListOpen.value = false)}></button>
-      <main><${Chat} key=${shownChatId.value ?? 'new'} chatId=${shownChatId.value} /></main>
+      <main>${shownInstanceId.value === null ? html`<${ShownChat} />` : html`<${Instances} />`}</main>
     </div>
     <${Notice} />
     <${Dialog} />
   `;
 }
+
+const ShownChat = () => html`<${Chat} key=${shownChatId.value ?? 'new'} chatId=${shownChatId.value} />`;
 
 const Notice = () =>
   notice.value &&

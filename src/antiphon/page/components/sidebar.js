@@ -2,8 +2,8 @@
 
 import { chats, isArchiveShown, loadMore, nextPage, showArchive, titleOf } from '../chats.js';
 import { report } from '../notice.js';
-import { hrefOf, show, shownChatId } from '../route.js';
-import { signOut } from '../session.js';
+import { hrefOf, hrefOfInstance, show, shownChatId, shownInstanceId } from '../route.js';
+import { isAdmin, signOut } from '../session.js';
 import { Icon, IconButton, html } from './html.js';
 
 const STATUS_WORDS = {
@@ -28,6 +28,13 @@ export function Sidebar() {
         onClick=${() => showArchive(!isArchiveShown.value)}>
         <${Icon} name="archive" /> ${isArchiveShown.value ? 'Back to chats' : 'Archived'}
       </button>
+      ${
+        isAdmin.value &&
+        html`<a class="to-instances" href=${hrefOfInstance('')} data-testid="to-instances"
+        aria-current=${shownInstanceId.value === null ? undefined : 'page'}>
+        <${Icon} name="instances" /> Instances
+      </a>`
+      }
     </footer>
   </nav>`;
 }
