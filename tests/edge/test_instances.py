@@ -92,6 +92,19 @@ async def test_what_is_not_there_is_not_found_and_what_does_not_answer_is_silent
     assert listed["is_silent"] is True
 
 
+async def test_a_stream_ends_when_its_instance_is_gone(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    for name, value in (("LOOK_S", 0.05), ("SEND_S", 0.2)):
+        monkeypatch.setattr(instances, name, value)
+    async with open_neighbour(tmp_path / "data") as (instance_id, _):
+        stream = await door.stream(f"/instances/{instance_id}/events", token=door.admin_token)
+        assert (await stream.next()).type
+    assert (await stream.rest())[-1].type == "bye"
+    await stream.close()
+
+
 async def test_a_reader_that_is_too_slow_is_told_how_much_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instances, "WAITING_MAX", 2)
     stream = instances.InstanceEvents("admin", token_id="")

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 ASK_S = 2.0
 """An instance that does not answer for so long is silent."""
 SEND_S = 10.0
+LOOK_S = 5.0
+LOOKS_MISSED_MAX = 3
+"""An instance whose events are read is looked at so often; the stream ends when it was missed so many times."""
 WAITING_MAX = 1_000
 WAITING_BYTES_MAX = 4 * 1024 * 1024
 """So much waits for a reader; then the oldest is left out, and of how many events is told."""
@@ -78,12 +81,28 @@ async def open_events(
         await remote.ping()
         stream = InstanceEvents(owner_id, token_id=token_id)
         listening = asyncio.create_task(stream.listen(remote, topics))
+        looking = asyncio.create_task(_end_when_gone(stream, remote, found.instance_id))
         try:
             async with instance.watch.keep(stream):
                 yield stream
         finally:
             listening.cancel()
-            await asyncio.wait({listening})
+            looking.cancel()
+            await asyncio.wait({listening, looking})
+
+
+async def _end_when_gone(stream: InstanceEvents, remote: RemoteInstance, instance_id: str) -> None:
+    """End the stream when its instance has not answered for long, or another one answers in its place."""
+    missed = 0
+    while missed < LOOKS_MISSED_MAX:
+        await asyncio.sleep(LOOK_S)
+        try:
+            is_there = (await remote.ping()).instance_id == instance_id
+        except AntiphonError:
+            missed += 1
+            continue
+        missed = 0 if is_there else LOOKS_MISSED_MAX
+    stream.end("shutdown", 1000)
 
 
 def _frame(kind: str, data: dict[str, Any]) -> Frame:
