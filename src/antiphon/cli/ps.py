@@ -96,7 +96,9 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
         return
     for item in shown:
         click.echo(f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {_state_of(item)}")
-        click.echo(f"          {clean_text(item['data'])}  {item['http_url']}")
+        click.echo(f"          {clean_text(item['data'])}")
+        endpoints = (item["http_url"], item["pub_endpoint"], item["rpc_endpoint"])
+        click.echo(f"          {clean_text('  '.join(filter(None, endpoints)))}")
 
 
 def _state_of(item: dict[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""How long to wait before the next try: full jitter, bounded, never less than what the server asked for."""
+"""How long to wait: for an answer, and before the next try (full jitter, bounded, never less than what the server
+asked for)."""
 
 from __future__ import annotations
 
@@ -6,6 +7,10 @@ from random import Random
 
 from antiphon.errors import TooMany, Unavailable
 
+TIMEOUT_S = 30.0
+RETRY_S = 30.0
+SILENCE_S = 45.0
+"""A client's usual patience. The server pings every 15 s: a stream that is silent for so long is dead."""
 FIRST_S = 0.2
 DELAY_S_MAX = 10.0
 DELAY_S_MIN = 0.02

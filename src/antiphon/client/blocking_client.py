@@ -10,15 +10,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from antiphon.client import calls, shapes
-from antiphon.client.connection import Connection
+from antiphon.client.backoff import RETRY_S, SILENCE_S, TIMEOUT_S
 from antiphon.client.follow import FeedEvent, FollowChat, FollowFeed
-from antiphon.client.transport import RETRY_S, SILENCE_S, TIMEOUT_S, Verify
 from antiphon.core.events import Event
 from antiphon.core.view import View
 from antiphon.errors import PeerError
 
 if TYPE_CHECKING:
+    from antiphon.client.connection import Connection
     from antiphon.client.near import Endpoints, NearConnection
+    from antiphon.client.transport import Verify
 
 GAPS_MAX = 3
 """`watch_view` fetches the state anew so often when an event does not fit."""
@@ -50,6 +51,10 @@ class Client:
     ) -> None:
         """Connects to nothing yet. Raises `Invalid` for an address that is none. `verify` is what an https
         certificate is checked with."""
+        from antiphon.client.connection import (
+            Connection,  # what it stands on takes long to load, and `near` needs none of it
+        )
+
         self._connection: Connection | NearConnection = Connection(
             url,
             token,

@@ -15,11 +15,10 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from antiphon.client.backoff import backoff_s, wish_of
+from antiphon.client.backoff import RETRY_S, TIMEOUT_S, backoff_s, wish_of
 from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow, FollowChat
-from antiphon.client.transport import RETRY_S, TIMEOUT_S
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent, Resync
 from antiphon.core.values import Value

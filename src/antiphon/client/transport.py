@@ -16,10 +16,6 @@ from antiphon.client.errors import AnswerLost, error_of
 from antiphon.errors import InstanceMissing, Invalid, PeerError
 
 CONNECT_S = 10.0
-TIMEOUT_S = 30.0
-RETRY_S = 30.0
-SILENCE_S = 45.0
-"""The server pings every 15 s: a stream that is silent for so long is dead."""
 KEEPALIVE_S = 20.0
 """Less than the server's 75 s, so that an idle connection is not used in the moment the server closes it."""
 KEPT_MAX = 20
