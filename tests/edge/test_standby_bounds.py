@@ -1,0 +1,132 @@
+"""What a standby's door must not do: ask for ever, keep what nobody waits for, change what it hands on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.edge import bodies
+from antiphon.edge.standby import primary as primaries
+from antiphon.lockfile import claim_data
+from antiphon.observe import METRICS
+
+from .door import wait_until
+from .test_standby import OK, fake_primary, open_standby_door, point_to
+from .wire import Wire, make_request
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 5.0
+
+
+async def hang_up(request: bytes, writer: asyncio.StreamWriter) -> None:
+    """Nothing is answered."""
+
+
+@pytest.mark.parametrize("path", ["/api/v1/chats/x/stream", "/api/v1/chats"])
+@pytest.mark.parametrize("line", ["host: 127.0.0.1", "x-any: a \t"])
+async def test_a_head_that_cannot_be_handed_on_is_refused_at_once(tmp_path: Path, path: str, line: str) -> None:
+    """Here a server takes it, there the client that hands it on does not: asking again changes nothing."""
+    data = tmp_path / "data"
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+
+    async with fake_primary(data, answer), open_standby_door(data) as standby:
+        wire = await Wire.open(standby.port)
+        wire.send(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{line}\r\n\r\n".encode())
+        async with asyncio.timeout(DEADLINE_S):
+            status, _ = await wire.read_head()
+        assert status in (200, 400), "tidied and handed on, or refused"
+
+
+@pytest.mark.parametrize(("method", "target"), [("GET", "/api/v1/chats/../../../x"), ("OPTIONS", "*")])
+async def test_a_target_is_handed_on_as_it_came(tmp_path: Path, method: str, target: str) -> None:
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+
+    async with fake_primary(tmp_path / "data", answer) as asked, open_standby_door(tmp_path / "data") as standby:
+        reply = await standby.ask(method, target)
+        assert reply.status == 200
+        assert asked[0].startswith(f"{method} {target} HTTP/1.1\r\n".encode())
+
+
+async def test_of_a_reader_that_left_nothing_is_asked_any_more(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        left.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    with claim_data(data, instance_id="fake"):
+        point_to(data, server.sockets[0].getsockname()[1])
+        async with server, open_standby_door(data) as standby:
+            wire = await Wire.open(standby.port)
+            wire.send(make_request("GET", "/api/v1/chats"))
+            await wait_until(asked.is_set, what="it is handed on")
+            await wire.close()
+            async with asyncio.timeout(DEADLINE_S):
+                await left.wait()
+
+
+async def test_bodies_that_wait_for_the_primary_are_within_the_bound_of_all_bodies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODIES_BYTES_MAX", 1000)
+    is_over = asyncio.Event()
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+
+    async with fake_primary(tmp_path / "data", behave) as asked, open_standby_door(tmp_path / "data") as standby:
+        waiting = asyncio.create_task(standby.ask("POST", "/api/v1/chats", {"title": "x" * 800}))
+        await wait_until(lambda: bool(asked), what="it is handed on")
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                answer = await standby.ask("POST", "/api/v1/chats", {"title": "x" * 800})
+            assert (answer.status, answer.code) == (503, "unavailable")
+        finally:
+            is_over.set()
+            waiting.cancel()
+            await asyncio.wait({waiting})
+
+
+async def test_who_waits_at_a_standby_that_stops_is_sent_elsewhere(tmp_path: Path) -> None:
+    is_over = asyncio.Event()
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+
+    async with fake_primary(tmp_path / "data", behave) as asked:
+        async with open_standby_door(tmp_path / "data") as standby:
+            waiting = asyncio.create_task(standby.ask("GET", "/api/v1/chats"))
+            await wait_until(lambda: bool(asked), what="it is handed on")
+        is_over.set()
+        answer = await waiting
+        assert answer.status == 503, answer.body
+        assert answer.code == "unavailable"
+
+
+async def test_the_silence_of_a_primary_is_over_when_a_standby_succeeds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(primaries, "SILENT_S", 0.05)
+    async with fake_primary(tmp_path / "data", hang_up), open_standby_door(tmp_path / "data", "t") as standby:
+        (tmp_path / "data" / "token").write_text("t")
+        await wait_until(lambda: standby.primary.is_silent, what="it is noticed")
+        assert (await standby.ask("GET", "/metrics", **standby.bearer())).status == 200
+        assert METRICS.primary_silent._value.get() > 0
+
+        async def own_door(scope: Any, receive: Any, send: Any) -> None:
+            """The door of the instance that this process is now."""
+
+        standby.door.succeed(own_door)
+        assert METRICS.primary_silent._value.get() == 0

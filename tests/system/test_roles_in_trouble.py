@@ -1,0 +1,109 @@
+"""A takeover where something else is wrong as well."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antiphon.lockfile import LOCK_NAME, claim_data, try_claim
+
+from .fleet import Fleet, Member
+from .test_roles import is_primary, open_fleet, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_primary_that_drains_is_still_asked_by_its_standby(tmp_path: Path) -> None:
+    """It answers everything until its drain is over, and nobody else can."""
+    fleet = Fleet(tmp_path / "data", size=2, options=("--drain-s", "20"))
+    try:
+        await fleet.start()
+        primary, standby = fleet.primary, fleet.standby
+        _, chat = await standby.ask("POST", "/chats", {"content": "/rate 5\n/tokens 500"})
+
+        async def has_begun() -> bool:
+            return bool((await primary.ask("GET", f"/chats/{chat['id']}"))[1]["status"] == "running")
+
+        await until(has_begun, "the turn runs")
+        primary.signal(signal.SIGTERM)
+
+        async def is_draining() -> bool:
+            return bool((await primary.look("/readyz"))["status"] == "degraded")
+
+        await until(is_draining, "it drains")
+        assert (await primary.ask("POST", "/chats", {}))[0] == 201
+        assert (await standby.ask("POST", "/chats", {}))[0] == 201
+        assert primary.is_running
+    finally:
+        for member in fleet.members:
+            await member.kill()
+
+
+async def test_a_standby_takes_over_though_nobody_reads_its_stdout_any_more(tmp_path: Path) -> None:
+    """Whoever started it read where it is, and closed the pipe."""
+    async with open_fleet(tmp_path, size=1) as fleet:
+        standby = Member(fleet.data, 1)
+        reading, writing = os.pipe()
+        options = ("--json", "--data", str(fleet.data), "--port", str(standby.port))
+        standby.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "antiphon.cli", "serve", *options, stdout=writing, stderr=asyncio.subprocess.DEVNULL
+        )
+        os.close(writing)
+        try:
+            assert b'"standby"' in await asyncio.to_thread(os.read, reading, 10_000)
+            os.close(reading)
+            await fleet.members[0].kill()
+            await until(lambda: is_primary(standby), "it takes over")
+        finally:
+            await standby.kill()
+
+
+def test_who_removes_the_lock_file_makes_no_second_primary(tmp_path: Path) -> None:
+    with claim_data(tmp_path, instance_id="first"):
+        (tmp_path / LOCK_NAME).unlink()
+        assert try_claim(tmp_path, instance_id="second") is None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=False)
+    if mounted.returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_standbys_outlive_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
+    """As a primary does: when there is room again somebody answers."""
+    fleet = Fleet(small_disk / "data", size=2)
+    for number, member in enumerate(fleet.members):
+        member.log_path = tmp_path / f"member{number}.log"
+    try:
+        await fleet.start()
+        standby = fleet.standby
+        filler = os.open(small_disk / "filler", os.O_WRONLY | os.O_CREAT)
+        try:
+            while True:
+                os.write(filler, b"x" * 4096)
+        except OSError:
+            os.close(filler)
+        await fleet.primary.kill()
+
+        async def has_tried() -> bool:
+            return "took_over" in standby.log() or not standby.is_running or await is_primary(standby)
+
+        await until(has_tried, "it tries to take over")
+        (small_disk / "filler").unlink()
+        await until(lambda: is_primary(standby), "it is the primary", 10.0)
+    finally:
+        for member in fleet.members:
+            await member.kill()
