@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -69,6 +70,20 @@ def test_who_removes_the_lock_file_makes_no_second_primary(tmp_path: Path) -> No
     with claim_data(tmp_path, instance_id="first"):
         (tmp_path / LOCK_NAME).unlink()
         assert try_claim(tmp_path, instance_id="second") is None
+
+
+def test_a_lock_that_cannot_be_written_is_given_back(tmp_path: Path) -> None:
+    """Else it is held by a process that does not know it, and nobody takes over any more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            try_claim(tmp_path, instance_id="standby")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    lock = try_claim(tmp_path, instance_id="standby")
+    assert lock is not None
+    lock.release()
 
 
 @pytest.fixture
