@@ -34,6 +34,7 @@ class LockFile(Value):
     instance_id: str
     data: Path
     descriptor: int
+    directory: int
 
     def write(self, holder: dict[str, Any]) -> None:
         """Say in the file who holds it and where they are reached."""
@@ -43,9 +44,10 @@ class LockFile(Value):
 
     def release(self) -> None:
         """Give it back; a second time nothing happens."""
-        if self.descriptor in _held:
-            _held.discard(self.descriptor)
-            os.close(self.descriptor)
+        for descriptor in (self.descriptor, self.directory):
+            if descriptor in _held:
+                _held.discard(descriptor)
+                os.close(descriptor)
 
     def is_in_place(self) -> bool:
         """Whether the directory is still where it was: not moved, removed or replaced."""
@@ -77,8 +79,9 @@ class InstanceFile(Value):
 def claim_data(data: Path, *, instance_id: str) -> Iterator[LockFile]:
     """Hold `<data>/antiphon.lock`, made with its directory if need be. Raises `DataDirectoryTaken`: who holds it."""
     make_data(data)
-    while (lock := try_claim(data, instance_id=instance_id)) is None:
-        check_free(data)  # it is not? then somebody has just looked whether it is
+    lock = claim_unless_held(data, instance_id=instance_id)
+    if lock is None:
+        raise DataDirectoryTaken(_taken_by(data))
     try:
         yield lock
     finally:
@@ -97,27 +100,40 @@ def make_data(data: Path) -> None:
     os.chmod(data, 0o700)
 
 
-def try_claim(data: Path, *, instance_id: str) -> LockFile | None:
-    """The lock of a directory that is there, None while another process holds it.
+def claim_unless_held(data: Path, *, instance_id: str) -> LockFile | None:
+    """As `try_claim`, and None only where another process really has it: who just looks holds it for a moment."""
+    while (lock := try_claim(data, instance_id=instance_id)) is None:
+        if is_held(data):
+            return None
+    return lock
 
-    It goes with the process, however it dies: what a program starts does not inherit the descriptor, and what forks
-    off closes its copy.
+
+def try_claim(data: Path, *, instance_id: str, may_make: bool = True) -> LockFile | None:
+    """The lock of a directory that is there, None while another process holds it. Without `may_make` a lock file that
+    is missing is an error: the directory is not the one it was.
+
+    It is on the file and on its directory: who removes the file makes no room for a second one. It goes with the
+    process, however it dies: what a program starts does not inherit the descriptors, and what forks off closes its
+    copies.
     """
-    descriptor = os.open(data / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    lock = LockFile(instance_id=instance_id, data=data, descriptor=descriptor)
+    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if may_make else 0)
+    descriptors = [os.open(data / LOCK_NAME, flags, 0o600)]
+    lock = None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptors.append(os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        for descriptor in descriptors:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        claimed = LockFile(instance_id=instance_id, data=data, descriptor=descriptors[0], directory=descriptors[1])
+        if claimed.is_in_place():  # else the directory was replaced meanwhile
+            claimed.write({"instance_id": instance_id, "pid": os.getpid()})
+            lock = claimed
+            _held.update(descriptors)
     except BlockingIOError:
-        os.close(descriptor)
         return None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    if not lock.is_in_place():  # the directory was replaced meanwhile
-        os.close(descriptor)
-        return None
-    _held.add(descriptor)
-    lock.write({"instance_id": instance_id, "pid": os.getpid()})
+    finally:
+        if lock is None:
+            for descriptor in descriptors:
+                os.close(descriptor)
     return lock
 
 

@@ -7,11 +7,13 @@ good-bye to the streams, the sockets, the database, the lock.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,15 @@ from antiphon.config import Options
 from antiphon.core.values import Value
 from antiphon.edge.instance.door import open_instance_door
 from antiphon.edge.server import HttpServer, start_server
-from antiphon.errors import Invalid
-from antiphon.lockfile import LockFile, check_free, make_data, try_claim
+from antiphon.errors import Invalid, Unavailable
+from antiphon.lockfile import LockFile, check_free, claim_unless_held, make_data
 from antiphon.observe import METRICS
 from antiphon.ports import Bus
 from antiphon.standby import Standby, open_standby
 from antiphon.whereabouts import local_token, read_token, tell_gone, tell_primary
 from antiphon.worker.agent import load_agent
 
+TAKEOVER_AGAIN_S = 1.0
 YOUNG_MAX = 20_000
 """So many new objects that could form cycles before the garbage collector looks at them."""
 
@@ -67,77 +70,91 @@ async def serve(
     stopping = asyncio.Event()
     _on_signals(stopping)
     make_data(place)
-    if not may_stand_by:
-        check_free(place)
+    claim = partial(claim_unless_held, place, instance_id=instance_id)
     async with AsyncExitStack() as stack:
-        standby = None
-        lock = try_claim(place, instance_id=instance_id)
-        if lock is None:
+        primary = partial(
+            _serve_primary, agent, stopping=stopping, on_ready=on_ready, make_bus=make_bus, options=options
+        )
+        lock = claim()
+        if lock is not None:
+            stack.callback(lock.release)
+            await primary(lock, None)
+        elif not may_stand_by:
+            check_free(place)
+        else:
             is_port_free = options.get("port") is None
             standby = await stack.enter_async_context(
                 open_standby(instance_id, place, settings, is_port_free=is_port_free)
             )
-            _tell(
-                on_ready,
-                Ready(instance_id=instance_id, role="standby", url=standby.server.url, token=read_token(place)),
-            )
-            log.info("standing_by", url=standby.server.url, instance_id=instance_id, data=str(place))
-            lock = await standby.wait_lock(stopping)
-        if lock is not None:
-            stack.callback(lock.release)
-            await _serve_primary(
-                agent,
-                lock,
-                standby,
-                stopping,
-                on_ready=on_ready,
-                bus=make_bus() if make_bus else None,
-                options=options,
-            )
+            url = standby.server.url
+            _tell(on_ready, Ready(instance_id=instance_id, role="standby", url=url, token=read_token(place)))
+            log.info("standing_by", url=url, instance_id=instance_id, data=str(place))
+            await _stand_by(standby, primary, stopping)
     log.info("stopped")
+
+
+async def _stand_by(
+    standby: Standby, primary: Callable[[LockFile, Standby], Awaitable[None]], stopping: asyncio.Event
+) -> None:
+    """Until told to stop. A takeover that fails (a full disk, no descriptor left) is tried again, by whoever is
+    first: when there is room again, somebody answers."""
+    while (lock := await standby.wait_lock(stopping)) is not None:
+        try:
+            await primary(lock, standby)
+            return
+        except (OSError, Unavailable) as error:
+            if standby.door.has_succeeded:
+                raise
+            log.error("takeover_failed", error=str(error))
+            METRICS.oddities.labels("takeover_failed").inc()
+        finally:
+            lock.release()
+        await asyncio.sleep(TAKEOVER_AGAIN_S)
 
 
 async def _serve_primary(
     agent: Any,
     lock: LockFile,
     standby: Standby | None,
-    stopping: asyncio.Event,
     *,
+    stopping: asyncio.Event,
     on_ready: Callable[[Ready], None] | None,
-    bus: Bus | None,
+    make_bus: Callable[[], Bus] | None,
     options: dict[str, Any],
 ) -> None:
     """Be the primary until told to stop. A standby's server goes on as this one's."""
     data = lock.data
+    bus = make_bus() if make_bus is not None else None
     async with (
         open_instance(agent=agent, data=data, bus=bus, lock=lock, **options) as instance,
         open_instance_door(instance, data) as door,
     ):
         server: HttpServer | None = None
         try:
-            if standby is None:
-                server = await start_server(instance.asgi, instance.options)
-            else:
-                server = standby.server
-                METRICS.role_changes.inc()
+            server = standby.server if standby is not None else await start_server(instance.asgi, instance.options)
             token = await local_token(instance, data)
+            tell_primary(instance, lock, door, url=server.url, token=token)
             _collect_seldom()
             if standby is not None:
+                METRICS.role_changes.inc()
                 standby.door.succeed(instance.asgi)
-            tell_primary(instance, lock, door, url=server.url, token=token)
             log.info("ready", url=server.url, instance_id=instance.instance_id, data=str(data))
             _tell(on_ready, Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token))
             await _until_stopped(stopping, instance.background, door.task)
         finally:
+            if standby is None or standby.door.has_succeeded:
+                await instance.stop()
+                door.say_goodbye("stopped")
+                if server is not None:
+                    await server.aclose()
             tell_gone(instance.instance_id, data)
-            await instance.stop()
-            if server is not None:
-                await server.aclose()
 
 
 def _tell(on_ready: Callable[[Ready], None] | None, ready: Ready) -> None:
+    """Who started this may have stopped listening."""
     if on_ready is not None:
-        on_ready(ready)
+        with contextlib.suppress(OSError, ValueError):
+            on_ready(ready)
 
 
 def _collect_seldom() -> None:

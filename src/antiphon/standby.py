@@ -37,7 +37,7 @@ class Standby:
         failure = ""
         while not stopping.is_set():
             try:
-                lock = try_claim(self._data, instance_id=self._instance_id)
+                lock = try_claim(self._data, instance_id=self._instance_id, may_make=False)
                 if lock is not None:
                     return lock
             except OSError as error:  # the directory is gone, or no descriptor is left
@@ -53,7 +53,7 @@ async def open_standby(
     instance_id: str, data: Path, options: Options, *, is_port_free: bool
 ) -> AsyncIterator[Standby]:
     """Stand by on `data`. `is_port_free`: nobody chose the port, so where the default is taken any will do."""
-    primary = Primary(data, options)
+    primary = Primary(data)
     door = StandbyDoor(instance_id=instance_id, data=data, options=options, primary=primary)
     server = await _start_server(door, options, is_port_free=is_port_free)
     watching = asyncio.create_task(primary.watch())

@@ -121,7 +121,7 @@ class Standby:
 @asynccontextmanager
 async def open_standby_door(data: Path, token: str = "", **options: Any) -> AsyncIterator[Standby]:
     settings = Options.make({"port": 0, **options})
-    primary = Primary(data, settings)
+    primary = Primary(data)
     door = StandbyDoor(instance_id="the standby", data=data, options=settings, primary=primary)
     server = await start_server(door, settings)
     try:
@@ -277,7 +277,7 @@ async def test_a_standby_that_is_pointed_to_itself_asks_nobody_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The address of a dead primary is used again, by this one."""
-    monkeypatch.setattr("antiphon.edge.standby.door.WAIT_S", 0.2)
+    monkeypatch.setattr("antiphon.edge.standby.exchange.WAIT_S", 0.2)
     with claim_data(tmp_path / "data", instance_id="fake"):
         async with open_standby_door(tmp_path / "data") as standby:
             point_to(tmp_path / "data", standby.port)

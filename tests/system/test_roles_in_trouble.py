@@ -114,7 +114,12 @@ async def test_standbys_outlive_a_full_disk(small_disk: Path, tmp_path: Path) ->
         await fleet.primary.kill()
 
         async def has_tried() -> bool:
-            return "took_over" in standby.log() or not standby.is_running or await is_primary(standby)
+            return (
+                "lock_not_tried" in standby.log()
+                or "takeover_failed" in standby.log()
+                or not standby.is_running
+                or await is_primary(standby)
+            )
 
         await until(has_tried, "it tries to take over")
         (small_disk / "filler").unlink()

@@ -1,8 +1,9 @@
-"""Reading the bodies of requests: each within bounds of size and time, and all together within one of size."""
+"""The bodies of requests: each within bounds of size and time, and all that are held together within one of size."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from starlette.exceptions import HTTPException
@@ -24,28 +25,31 @@ class Bodies:
     def __init__(self) -> None:
         self._bytes = 0
 
-    async def read(self, request: Request, bytes_max: int) -> bytes:
-        """The whole body. Raises `TooLarge`, or `Unavailable` when too much comes in at once."""
+    @contextlib.asynccontextmanager
+    async def hold(self, request: Request, bytes_max: int) -> AsyncIterator[bytes]:
+        """The whole body, counted while it is held. Raises `TooLarge`, or `Unavailable` when too much is held."""
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > bytes_max:
             raise TooLarge("request (in bytes)", bytes_max)
         pieces: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(BODY_S):
-                async for piece in _pieces_in_time(request):
-                    size += len(piece)
-                    self._bytes += len(piece)
-                    if size > bytes_max:
-                        raise TooLarge("request (in bytes)", bytes_max)
-                    if self._bytes > BODIES_BYTES_MAX:
-                        raise Unavailable("too much is being sent at once")
-                    pieces.append(piece)
-        except TimeoutError as error:
-            raise HTTPException(408, "The request's body did not come in time.", {"connection": "close"}) from error
+            try:
+                async with asyncio.timeout(BODY_S):
+                    async for piece in _pieces_in_time(request):
+                        pieces.append(piece)
+                        size += len(piece)
+                        self._bytes += len(piece)
+                        if size > bytes_max:
+                            raise TooLarge("request (in bytes)", bytes_max)
+                        if self._bytes > BODIES_BYTES_MAX:
+                            raise Unavailable("too much is being sent at once")
+            except TimeoutError as error:
+                late = "The request's body did not come in time."
+                raise HTTPException(408, late, {"connection": "close"}) from error
+            yield b"".join(pieces)
         finally:
             self._bytes -= size
-        return b"".join(pieces)
 
 
 async def _pieces_in_time(request: Request) -> AsyncIterator[bytes]:

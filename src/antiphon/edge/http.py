@@ -90,9 +90,11 @@ class HttpDoor:
         if instance.data_error and operation.policy is not Policy.OPEN:
             raise Unavailable(instance.data_error)
         query = _read_query(operation, dict(request.query_params))
-        body = await self._read_body(operation, request)
-        call = Call(instance, request, token=token, path=path, query=query, body=body)
-        return await operation.handler(call)
+        if operation.body is None:
+            return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=None))
+        async with self._bodies.hold(request, self._body_bytes_max(operation)) as data:
+            body = _decoded(operation, data)
+            return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=body))
 
     async def ask(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
         """What the admin is answered, by another door than HTTP's: anything of the API but streams and what is the
@@ -118,13 +120,9 @@ class HttpDoor:
         except Exception as error:
             return refusal(error)
 
-    async def _read_body(self, operation: Operation, request: Request) -> Any:
-        if operation.body is None:
-            return None
-        limit = self._instance.options.limits.body_bytes
+    def _body_bytes_max(self, operation: Operation) -> int:
         is_small = operation.body_bytes_max < BODY_BYTES_MAX
-        data = await self._bodies.read(request, operation.body_bytes_max if is_small else limit)
-        return _decoded(operation, data)
+        return operation.body_bytes_max if is_small else self._instance.options.limits.body_bytes
 
 
 @lru_cache(1024)

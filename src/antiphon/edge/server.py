@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from antiphon.app import Instance
 
 KEEP_ALIVE_S = 75
+GRACE_S = 0.4
 CLOSE_S = 1.5
 """After the good-byes open connections have so long to end."""
 
@@ -63,7 +64,7 @@ async def start_server(app: ASGIApp, options: Options) -> HttpServer:
         log_config=None,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=cast(int, GRACE_S),  # seconds, of any kind
         timeout_keep_alive=KEEP_ALIVE_S,
         ssl_certfile=options.tls_cert or None,
         ssl_keyfile=options.tls_key or None,

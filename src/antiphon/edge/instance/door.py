@@ -34,6 +34,7 @@ class InstanceDoor:
         self.task: asyncio.Task[None] | None = None
         """What runs it; a door that fails takes its server down."""
         self._sockets = sockets
+        self._is_leaving = False
         self.pub_endpoint = sockets.pub_endpoint
         self.rpc_endpoint = sockets.rpc_endpoint
         self.publisher = Publisher(
@@ -68,9 +69,15 @@ class InstanceDoor:
         if answer is not None:
             await self._sockets.reply(identity, answer)
 
+    def say_goodbye(self, reason: str) -> None:
+        """The last frame. A second time nothing is said."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            self.publisher.say_goodbye(reason)
+
     async def aclose(self, reason: str) -> None:
         """The last frame, delivered, and the sockets."""
-        self.publisher.say_goodbye(reason)
+        self.say_goodbye(reason)
         self.publisher.close()
         self._sockets.close()
         await asyncio.to_thread(self._sockets.deliver)

@@ -81,11 +81,13 @@ class InstanceSockets:
                 self._curve.guard(self._rpc)
             _bind(self._rpc, rpc)
             self._rpc_ear = self._listen(self._rpc)
-        except BaseException:
+        except BaseException as error:
             self._close_pub(linger_ms=0)
             if self._curve is not None:
                 self._curve.close()
             self._context.destroy(linger=0)
+            if isinstance(error, zmq.ZMQError):
+                raise Unavailable(f"the sockets cannot be made ({error.strerror})") from error
             raise
         self.pub_endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
         self.rpc_endpoint = self._rpc.getsockopt_string(zmq.LAST_ENDPOINT)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import httpx2
+import msgspec
+import structlog
+from starlette.exceptions import HTTPException
 
-from antiphon.config import Options
 from antiphon.edge.standby.request import Forwarded
 from antiphon.errors import Unavailable
 from antiphon.lockfile import InstanceFile, is_held, read_holder, read_primary
+from antiphon.observe import METRICS
 
 RETRY_S = 0.02
 """After a failure the primary, whoever it is then, is tried again so soon."""
@@ -22,50 +26,77 @@ CONNECT_S = 2.0
 ANSWER_S = 60.0
 KEPT_MAX = 64
 
+log = structlog.get_logger(__name__)
+
 
 class Primary:
-    """The primary of `data`. `watch` it as a task; `succeeded` says that it is this process now."""
+    """The primary of `data`. `watch` it as a task; `succeed` says that it is this process now."""
 
-    def __init__(self, data: Path, options: Options) -> None:
+    def __init__(self, data: Path) -> None:
         self._data = data
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT_MAX, keepalive_expiry=20.0)
-        # the transport alone: a client would keep the cookies of one reader for the next
-        self._transport = httpx2.AsyncHTTPTransport(verify=_trusted(options), trust_env=False, limits=limits)
+        # The transport alone: a client would keep the cookies of one reader for the next. The connection is to
+        # loopback, where the name in a certificate is not the one it is reached by: it says nothing here.
+        self._transport = httpx2.AsyncHTTPTransport(verify=False, trust_env=False, limits=limits)
         self._holder_id = ""
         self._heard_at = asyncio.get_running_loop().time()
-        self.succeeded = False
+        self._finding: asyncio.Task[InstanceFile | None] | None = None
+        self.is_succeeded = False
+        self.silence = asyncio.Event()
+        """Set while it is silent."""
 
     async def aclose(self) -> None:
+        if self._finding is not None:
+            self._finding.cancel()
+            await asyncio.wait({self._finding})
         await self._transport.aclose()
+
+    def succeed(self) -> None:
+        """It is this process now."""
+        self.is_succeeded = True
+        self._hear()
 
     # --- asking
 
     async def wait(self, deadline: float) -> InstanceFile | None:
         """The primary as soon as there is one that can be asked; None when it is this process. Raises `Unavailable`
         after `deadline` (of the loop's clock), and at once while the primary is silent."""
-        loop = asyncio.get_running_loop()
-        while not self.succeeded:
+        while not self.is_succeeded:
             if self.is_silent and is_held(self._data):
-                raise Unavailable(self.problem())
-            found = read_primary(self._data)
-            if found is not None:
-                return found
-            if loop.time() > deadline:
+                raise self.silent()
+            if asyncio.get_running_loop().time() > deadline:
                 raise Unavailable("no instance is the primary of this data directory at the moment")
+            if self._finding is None or self._finding.done():
+                self._finding = asyncio.create_task(self._find())
+            done, _ = await asyncio.wait({self._finding}, timeout=deadline - asyncio.get_running_loop().time())
+            if done and (found := self._finding.result()) is not None:
+                return found
+        return None
+
+    async def _find(self) -> InstanceFile | None:
+        """One looks for all that wait. Who has died and is written down still is not found."""
+        while not self.is_succeeded and not (self.is_silent and is_held(self._data)):
+            found = read_primary(self._data)
+            if found is not None and is_held(self._data):
+                return found
             await asyncio.sleep(RETRY_S)
         return None
 
-    async def open(self, primary: InstanceFile, forwarded: Forwarded, *, answer_s: float | None) -> httpx2.Response:
-        """Its answer, of which the body is still to be read; close it. Raises `httpx2.TransportError`."""
-        times = {"connect": CONNECT_S, "write": ANSWER_S, "read": answer_s, "pool": CONNECT_S}
+    async def open(self, primary: InstanceFile, forwarded: Forwarded, *, read_s: float | None) -> httpx2.Response:
+        """Its answer, of which the body is still to be read; close it. Raises `httpx2.TransportError`, and
+        `HTTPException` for what cannot be handed on."""
+        times = {"connect": CONNECT_S, "write": ANSWER_S, "read": read_s, "pool": CONNECT_S}
         request = httpx2.Request(
             forwarded.method,
-            primary.http_url + forwarded.target,
+            primary.http_url,
             headers=forwarded.headers_for(primary.instance_id),
             content=forwarded.body,
-            extensions={"timeout": times},
+            extensions={"timeout": times, "target": forwarded.target},
         )
-        return await self._transport.handle_async_request(request)
+        try:
+            return await self._transport.handle_async_request(request)
+        except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol) as error:
+            raise HTTPException(400, "A standby cannot hand this request on as it is.") from error
 
     # --- being there
 
@@ -73,26 +104,38 @@ class Primary:
     def silent_s(self) -> float:
         """How long nothing has been heard of it, seconds; 0 for what is no silence yet."""
         silence_s = asyncio.get_running_loop().time() - self._heard_at
-        return silence_s if silence_s >= SILENT_S and not self.succeeded else 0.0
+        return silence_s if silence_s >= SILENT_S and not self.is_succeeded else 0.0
 
     @property
     def is_silent(self) -> bool:
         return self.silent_s > 0
 
-    def problem(self) -> str:
-        """What is wrong with it, in words; empty when all is well."""
-        if not self.is_silent:
-            return ""
-        holder = read_holder(self._data)
-        who = f"the process {holder.pid}" if holder else "a process"
-        return f"{who} holds {self._data} and has not answered for {self.silent_s:.0f} s"
+    def silent(self) -> Unavailable:
+        """What is said to whoever asks; the log says more."""
+        return Unavailable(f"the primary has not answered for {self.silent_s:.0f} s", retry_after_ms=5000)
 
     async def watch(self) -> None:
-        """Look whether it answers, until cancelled."""
-        while True:
+        """Look whether it answers, until cancelled or succeeded."""
+        while not self.is_succeeded:
             if await self._answers():
-                self._heard_at = asyncio.get_running_loop().time()
+                self._hear()
+            elif self.is_silent:
+                self._miss()
             await asyncio.sleep(LOOK_S)
+
+    def _hear(self) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+        METRICS.primary_silent.set(0)
+        if self.silence.is_set():
+            self.silence.clear()
+            log.info("primary_heard")
+
+    def _miss(self) -> None:
+        METRICS.primary_silent.set(self.silent_s)
+        if not self.silence.is_set():
+            self.silence.set()
+            holder = read_holder(self._data)
+            log.warning("primary_silent", pid=holder and holder.pid, data=str(self._data), seconds=self.silent_s)
 
     async def _answers(self) -> bool:
         holder = read_holder(self._data)
@@ -102,20 +145,12 @@ class Primary:
         found = read_primary(self._data)
         if found is None:
             return False
-        try:
-            answer = await self.open(found, Forwarded.look(), answer_s=LOOK_S)
-            await answer.aclose()
-        except httpx2.TransportError:
-            return False
-        return True
-
-
-def _trusted(options: Options) -> ssl.SSLContext | bool:
-    """A primary that speaks TLS shows the certificate that this standby was started with; its name is that of the
-    outside, the connection is to loopback."""
-    if not options.tls_cert:
+        with contextlib.suppress(httpx2.HTTPError, httpx2.StreamError, HTTPException, OSError, msgspec.DecodeError):
+            answer = await self.open(found, Forwarded.look(), read_s=LOOK_S)
+            try:
+                body = b"".join([piece async for piece in answer.aiter_raw()])
+            finally:
+                await answer.aclose()
+            shown: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+            return bool(shown.get("instance_id") == found.instance_id)
         return False
-    context = ssl.create_default_context(cafile=options.tls_cert)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context

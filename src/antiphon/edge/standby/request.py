@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
@@ -26,22 +27,26 @@ class Forwarded(Value):
     """`target` is the path with its query. `is_repeatable`: sent twice it takes effect once."""
 
     method: str
-    target: str
+    target: bytes
     headers: Headers
     body: bytes = b""
     is_repeatable: bool = True
 
     @staticmethod
     def of(request: Request, body: bytes, operation: Operation | None) -> Forwarded:
+        """Raises `HTTPException` for a head that says two things at once."""
         scope = request.scope
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            raise HTTPException(400, "A request says its Host once.")
+        left_out = HOP_BY_HOP | names_in(request.headers.get("connection", "").encode("latin-1"))
         path = scope.get("raw_path") or scope["path"].encode()
         query = scope.get("query_string", b"")
         is_read = request.method in ("GET", "HEAD")
         given = with_id(body, operation.repeat_by) if operation is not None and operation.repeat_by else None
         return Forwarded(
             method=request.method,
-            target=(path + (b"?" + query if query else b"")).decode("latin-1"),
-            headers=[(name, value) for name, value in scope["headers"] if name not in HOP_BY_HOP],
+            target=path + (b"?" + query if query else b""),
+            headers=[(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in left_out],
             body=body if given is None else given,
             is_repeatable=is_read or given is not None,
         )
@@ -49,7 +54,7 @@ class Forwarded(Value):
     @staticmethod
     def look() -> Forwarded:
         """The question whether an instance is there."""
-        return Forwarded(method="GET", target="/healthz", headers=[(b"host", b"localhost")])
+        return Forwarded(method="GET", target=b"/healthz", headers=[(b"host", b"localhost")])
 
     def after(self, cursor: str | None) -> Forwarded:
         """The same stream from a cursor on."""
@@ -78,6 +83,11 @@ class Forwarded(Value):
             return {"type": "http.request", "body": self.body, "more_body": False}
 
         return told
+
+
+def names_in(connection: bytes) -> frozenset[bytes]:
+    """The headers that a Connection header lists: they are for one connection, too."""
+    return frozenset(name.strip().lower() for name in connection.split(b",") if name.strip())
 
 
 def with_id(body: bytes, name: str) -> bytes | None:

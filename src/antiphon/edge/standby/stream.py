@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from antiphon.edge.connection import EXTENSION, Connection
 from antiphon.edge.http import ELSEWHERE_HEADER
+from antiphon.edge.standby.exchange import WAIT_S, start_of, until_left
 from antiphon.edge.standby.primary import RETRY_S, Primary
-from antiphon.edge.standby.request import HOP_BY_HOP, Forwarded
+from antiphon.edge.standby.request import Forwarded
+from antiphon.errors import Unavailable
+from antiphon.lockfile import InstanceFile
+from antiphon.observe import METRICS
 
-WAIT_S = 10.0
-"""So long a reader waits for the next primary; then it is told to come back."""
+HEAD_S = 15.0
+"""A primary that does not begin to answer for so long is given up."""
+SLOW_S = 30.0
 EVENT_BYTES_MAX = 64 * 1024 * 1024
 LAST: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 FAREWELL = b'event: bye\ndata: {"type":"bye","reason":"shutdown","retry_ms":500}\n\n'
@@ -91,8 +99,10 @@ class StreamRelay:
             self._relaying.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._relaying = relaying = asyncio.create_task(self._relay(send))
-        leaving = asyncio.create_task(_until_left(receive))
+        connection = scope.get("extensions", {}).get(EXTENSION)
+        abort = connection.abort if isinstance(connection, Connection) else None
+        self._relaying = relaying = asyncio.create_task(self._relay(_in_time(send, abort)))
+        leaving = asyncio.create_task(until_left(receive))
         try:
             await asyncio.wait({relaying, leaving}, return_when=asyncio.FIRST_COMPLETED)
             has_left = leaving.done()
@@ -115,26 +125,33 @@ class StreamRelay:
         while True:
             try:
                 primary = await self._primary.wait(deadline)
-            except Exception:
-                if not self._is_begun:
-                    raise
-                await self._say_goodbye(send)
-                return False
-            if primary is None:
-                return True
-            try:
-                forwarded = self._forwarded.after(self._blocks.cursor)
-                response = await self._primary.open(primary, forwarded, answer_s=None)
-                try:
+                if primary is None:
+                    return True
+                async with self._open(primary) as response:
                     if response.status_code == 200:
                         deadline = loop.time() + WAIT_S
                     if await self._pass_on(response, send):
                         return False
-                finally:
-                    await response.aclose()
-            except httpx2.TransportError:
+            except Unavailable:
+                if not self._is_begun:
+                    raise
+                await self._say_goodbye(send)
+                return False
+            except SlowReader:
+                return False
+            except (httpx2.TransportError, TimeoutError):
                 pass  # it went: the next one is asked
             await asyncio.sleep(RETRY_S)
+
+    @contextlib.asynccontextmanager
+    async def _open(self, primary: InstanceFile) -> AsyncIterator[httpx2.Response]:
+        forwarded = self._forwarded.after(self._blocks.cursor)
+        async with asyncio.timeout(HEAD_S):
+            response = await self._primary.open(primary, forwarded, read_s=None)
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
     async def _pass_on(self, response: httpx2.Response, send: Send) -> bool:
         """Hand on what one primary tells; whether that is the end of it."""
@@ -173,6 +190,26 @@ class StreamRelay:
         await self._successor(forwarded.scope(scope), receive, onward)
 
 
+class SlowReader(Exception):
+    """The reader has taken nothing for too long, and was cut off."""
+
+
+def _in_time(send: Send, abort: Callable[[], None] | None) -> Send:
+    """Who takes nothing for SLOW_S is cut off, as a primary does; it comes back by its cursor."""
+
+    async def sent(message: Message) -> None:
+        try:
+            async with asyncio.timeout(SLOW_S):
+                await send(message)
+        except TimeoutError as error:
+            METRICS.slow_watchers.inc()
+            if abort is not None:
+                abort()
+            raise SlowReader from error
+
+    return sent
+
+
 class _Onward:
     """Sends the rest of an answer whose beginning was sent; the body of a refusal is no part of a stream."""
 
@@ -187,14 +224,3 @@ class _Onward:
             await self._send(message)
         elif not message.get("more_body"):
             await self._send(LAST)
-
-
-def start_of(response: httpx2.Response) -> Message:
-    """The beginning of an answer that is handed on."""
-    headers = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in HOP_BY_HOP]
-    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
-
-
-async def _until_left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
