@@ -1,0 +1,285 @@
+"""What a review found broken over the instance protocol: each of these fails until it is mended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import zmq
+import zmq.asyncio
+
+from antiphon import discovery
+from antiphon.client.errors import AnswerLost
+from antiphon.client.follow import FollowChat
+from antiphon.client.near import AsyncNearConnection, Endpoints
+from antiphon.client.zmq import RemoteInstance
+from antiphon.core.events import Bye, Event
+from antiphon.discovery import Announcement, announce
+from antiphon.errors import AntiphonError, Invalid, TooLarge
+from antiphon.keys import Keys, create_keys, read_keys, write_keys
+from antiphon.observe import METRICS
+
+from .doors import DEADLINE_S, Peer, open_doors, until
+
+pytestmark = pytest.mark.anyio
+
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+
+
+async def test_a_batch_is_answered_within_the_bound_of_an_answer(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
+        instance.worker.pause()
+        done = await instance.chats.create(content="x" * 3_000_000)
+        call = {"jsonrpc": "2.0", "id": 1, "method": "message.list", "params": {"session_id": done.chat_id}}
+        await peer.send([call] * 8)
+        async with asyncio.timeout(DEADLINE_S):
+            answer = (await peer.rpc.recv_multipart())[-1]
+        assert len(answer) <= ANSWER_BYTES_MAX
+
+
+async def test_whatever_a_request_reaches_its_answer_is_json(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+        answer = await peer.ask("antiphon.request", {"method": "GET", "path": "/metrics"})
+        assert answer["status"] in (200, 404)
+
+
+async def test_a_remote_instance_may_be_closed_twice(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (_, door):
+        remote = RemoteInstance(door.pub_endpoint, door.rpc_endpoint)
+        await remote.ping()
+        await remote.aclose()
+        await remote.aclose()
+
+
+class LateStatus(AsyncNearConnection):
+    """Its second question arrives after the turn has ended."""
+
+    async def _status(self, chat_id: str) -> str:
+        while (answer := await self._remote.request("GET", f"/api/v1/chats/{chat_id}")).body["status"] == "running":
+            await asyncio.sleep(0.01)
+        return str(answer.body["status"])
+
+
+async def test_a_watch_until_idle_ends_with_the_last_fact(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (instance, door):
+        endpoints = Endpoints(pub=door.pub_endpoint, rpc=door.rpc_endpoint)
+        chat_id = (await instance.chats.create(content="/rate 20\n/tokens 8")).chat_id
+        async with RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote:
+            await until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position > 1)
+            cursor = (await remote.read(chat_id, "0")).cursor
+        near = LateStatus(endpoints)
+        try:
+            stream = FollowChat(chat_id, after=cursor, until_idle=True, by_ref=False, random=Random(1))
+            seen: list[Event] = []
+            async with asyncio.timeout(DEADLINE_S):
+                async for event in near.follow(stream):
+                    seen.append(event)
+        finally:
+            await near.aclose()
+        assert isinstance(seen[-1], Bye)
+        chat = await instance.chats.get(chat_id)
+        assert max(int(event.cursor.split(".")[0]) for event in seen if event.cursor) == chat.seq
+
+
+async def test_a_count_that_an_append_overtook_is_not_kept(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
+        await peer.be_heard(door)
+        await until(lambda: not door.publisher._is_list_dirty)
+        instance.worker.pause()
+        done = await instance.chats.create(title="counted")
+        door.publisher._counts.clear()  # as after a restart
+        store, read, goes_on = instance.service.store, asyncio.Event(), asyncio.Event()
+        real = store.count_messages
+
+        async def count_slowly(chat_id: str) -> int:
+            count = await real(chat_id)
+            is_first = not read.is_set()
+            read.set()
+            if is_first:
+                await goes_on.wait()
+            else:
+                goes_on.set()
+                await asyncio.sleep(0.05)
+            return count
+
+        store.count_messages = count_slowly  # type: ignore[method-assign]
+        first = asyncio.create_task(door.publisher.payload_of(done.chat_id, done.chat))
+        await read.wait()
+        await instance.chats.send(done.chat_id, "one more")
+        await first
+        await until(lambda: door.publisher._counts.get(done.chat_id) is not None)
+        told = await peer.ask("session.get", {"session_id": done.chat_id})
+        assert told["message_count"] == await real(done.chat_id)
+
+
+async def test_what_cannot_be_a_key_is_told(tmp_path: Path) -> None:
+    """Forty characters of the alphabet need not be 32 bytes."""
+    file = tmp_path / "keys"
+    write_keys(file, Keys(public="#" * 40, secret="#" * 40))
+    with pytest.raises(Invalid):
+        read_keys(file)
+
+
+async def test_a_keys_file_that_was_broken_and_is_mended_lets_its_peers_in_again(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    keys = create_keys(file)
+    whole = file.read_bytes()
+    async with open_doors(tmp_path / "data", bus_tcp=True, keys=str(file)) as (_, door):
+
+        async def is_let_in() -> bool:
+            remote = RemoteInstance(
+                door.pub_endpoint, door.rpc_endpoint, timeout_s=2, keys=keys, server_key=keys.public
+            )
+            async with remote:
+                with contextlib.suppress(AntiphonError):
+                    return (await remote.ping()).status == "ok"
+            return False
+
+        assert await is_let_in()
+        file.write_bytes(b'{"x":' + b"[" * 3000 + b"]" * 3000 + b"," + whole[1:])
+        await is_let_in()
+        file.write_bytes(whole)
+        assert await is_let_in()
+
+
+async def test_a_call_that_waits_to_be_sent_is_not_given_up_when_a_connection_breaks(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (_, door):
+        behind, front, connections = door.rpc_endpoint.removeprefix("ipc://"), str(tmp_path / "front"), 0
+
+        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(65536):
+                    writer.write(data)
+            writer.close()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            if connections == 1:  # it is gone before it has greeted
+                await asyncio.sleep(0.2)
+                writer.close()
+                return
+            inner_reader, inner_writer = await asyncio.open_unix_connection(behind)
+            await asyncio.gather(pass_on(reader, inner_writer), pass_on(inner_reader, writer))
+
+        server = await asyncio.start_unix_server(accept, front)
+        try:
+            async with RemoteInstance(door.pub_endpoint, f"ipc://{front}") as remote:
+                try:
+                    await remote.create_session(title="once")
+                except AnswerLost:
+                    pytest.fail("it was not sent yet, and is sent afterwards")
+        finally:
+            server.close()
+
+
+async def test_another_projects_instance_at_the_same_address_has_deleted_nothing(tmp_path: Path) -> None:
+    ports = (45410, 45411)
+    seen: list[Event] = []
+    async with contextlib.AsyncExitStack() as stack:
+        async with open_doors(tmp_path / "one" / "data", bus_tcp=True, bus_ports=ports) as (instance, door):
+            chat_id = (await instance.chats.create(title="here")).chat_id
+            remote = await stack.enter_async_context(
+                RemoteInstance(door.pub_endpoint, door.rpc_endpoint, timeout_s=2)
+            )
+
+            async def watch() -> None:
+                async for event in remote.watch(chat_id):
+                    seen.append(event)
+
+            watching = asyncio.create_task(watch())
+            await until(lambda: len(seen) >= 2)
+        try:
+            async with open_doors(tmp_path / "two" / "data", bus_tcp=True, bus_ports=ports):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(8):
+                        await asyncio.shield(watching)
+            assert not any(isinstance(event, Bye) for event in seen)
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+
+
+async def test_a_request_that_is_too_large_for_the_socket_is_refused_as_over_http(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (instance, door):
+        chat_id = (await instance.chats.create(title="small")).chat_id
+        async with RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote:
+            with pytest.raises(TooLarge):
+                await remote.send(chat_id, "x" * 10_000_000)
+
+
+def test_a_live_announcement_that_cannot_be_read_right_now_is_not_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor left, say: only what is readable and wrong, or whose process is gone, may go."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    about = {"role": "primary", "version": "0", "project_id": "/", "data": "/x", "started_at": "2026"}
+    announce(Announcement(instance_id="3f6a3b9e", pid=os.getpid(), **about))
+
+    def out_of_descriptors(path: Path, kind: object) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(discovery, "read_value", out_of_descriptors)
+        discovery.announced()
+    assert [item.instance_id for item in discovery.announced()] == ["3f6a3b9e"]
+
+
+@asynccontextmanager
+async def silent_instance(folder: Path) -> AsyncIterator[str]:
+    """One that is announced and connected to, and answers nothing."""
+    context: Any = zmq.asyncio.Context()
+    sockets = [context.socket(zmq.PUB), context.socket(zmq.ROUTER)]
+    for socket, name in zip(sockets, ("p", "r"), strict=True):
+        socket.bind(f"ipc://{folder / name}")
+    about = {"role": "primary", "version": "0", "project_id": "/", "data": "/x", "started_at": "2026"}
+    instance_id = "3f6a3b9e-0000-4000-8000-0000000051e7"
+    announce(
+        Announcement(
+            instance_id=instance_id,
+            pid=os.getpid(),
+            pub_endpoint=f"ipc://{folder / 'p'}",
+            rpc_endpoint=f"ipc://{folder / 'r'}",
+            **about,
+        )
+    )
+    try:
+        yield instance_id
+    finally:
+        context.destroy(linger=0)
+
+
+async def test_calls_about_a_silent_instance_hold_up_no_other_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (runtime := tmp_path / "runtime").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    async with (
+        open_doors(tmp_path / "data") as (_, door),
+        silent_instance(tmp_path) as silent,
+        Peer(door) as slow,
+        Peer(door) as quick,
+    ):
+        await quick.ask("instance.ping")
+        path, body = f"/api/v1/instances/{silent}/activate", {"session_id": "x"}
+        params = {"method": "POST", "path": path, "body": body}
+        before = METRICS.calls.labels("antiphon.request")._value.get()
+        for number in range(70):
+            await slow.send({"jsonrpc": "2.0", "id": number, "method": "antiphon.request", "params": params})
+        calls = METRICS.calls.labels("antiphon.request")._value
+        await until(lambda: calls.get() >= before + 64)
+        pinged = asyncio.create_task(quick.ask("instance.ping"))
+        first = asyncio.create_task(slow.answer())
+        done, _ = await asyncio.wait({pinged, first}, return_when=asyncio.FIRST_COMPLETED)
+        assert pinged in done, "answered only after one of the slow ones was given up: " + json.dumps(first.result())
+        first.cancel()
+        await asyncio.wait({first})
