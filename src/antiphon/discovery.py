@@ -76,6 +76,10 @@ def announced() -> list[Announcement]:
     for path in sorted(_folder().glob("*.json")):
         try:
             announcement = read_value(path, Announcement)
+        except OSError:
+            if not path.is_dir():
+                continue  # no descriptor is left, say: that says nothing about the instance
+            announcement = None
         except UNREADABLE:
             announcement = None
         if announcement is None or not _is_alive(announcement.pid):

@@ -5,9 +5,13 @@ A keys file (0600) is JSON: {public, secret, allowed: {public key: name}}; keys 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import stat
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,9 +19,10 @@ from msgspec.structs import replace
 
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, Unavailable
-from antiphon.lockfile import write_private
+from antiphon.lockfile import UNREADABLE, write_private
 
 FILE_BYTES_MAX = 1024 * 1024
+KEY_BYTES = 32
 _KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
@@ -65,7 +70,7 @@ def read_keys(path: Path) -> Keys:
         raise Invalid("--keys", f"{path} can be read by others; `chmod 600 {path}`")
     try:
         keys = msgspec.json.decode(data, type=Keys)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise Invalid("--keys", f"{path} is no keys file; `antiphon keys create FILE` makes one") from error
     for key in (keys.public, keys.secret, *keys.allowed):
         check_key(key)
@@ -75,21 +80,39 @@ def read_keys(path: Path) -> Keys:
 def allow_key(path: Path, public: str, name: str) -> Keys:
     """Let a peer connect, from its next connection on."""
     check_key(public)
-    found = read_keys(path)
-    keys = replace(found, allowed=found.allowed | {public: name})
-    write_keys(path, keys)
+    with _alone(path):
+        found = read_keys(path)
+        keys = replace(found, allowed=found.allowed | {public: name})
+        write_keys(path, keys)
     return keys
 
 
 def revoke_key(path: Path, public_or_name: str) -> Keys:
     """Let it connect no more; connections that are open stay until they end. Raises `NotFound`."""
-    found = read_keys(path)
-    kept = {key: name for key, name in found.allowed.items() if public_or_name not in (key, name)}
-    if len(kept) == len(found.allowed):
-        raise NotFound("key")
-    keys = replace(found, allowed=kept)
-    write_keys(path, keys)
+    if not public_or_name:
+        raise Invalid("key", "a public key, or the name it was allowed with")
+    with _alone(path):
+        found = read_keys(path)
+        kept = {key: name for key, name in found.allowed.items() if public_or_name not in (key, name)}
+        if len(kept) == len(found.allowed):
+            raise NotFound("key")
+        keys = replace(found, allowed=kept)
+        write_keys(path, keys)
     return keys
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two changes at a time would lose one."""
+    try:
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unavailable(f"the keys file {path} cannot be read ({error.strerror})") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_keys(path: Path, keys: Keys) -> None:
@@ -99,5 +122,11 @@ def write_keys(path: Path, keys: Keys) -> None:
 
 def check_key(text: str) -> None:
     """Raises `Invalid`."""
-    if not _KEY.fullmatch(text):
+    from zmq.utils import z85
+
+    try:
+        is_key = bool(_KEY.fullmatch(text)) and len(z85.decode(text.encode())) == KEY_BYTES
+    except (ValueError, struct.error):
+        is_key = False
+    if not is_key:
         raise Invalid("key", "a public key is 40 characters, as `antiphon keys show FILE` prints it")

@@ -14,7 +14,7 @@ from antiphon.client.zmq import RemoteInstance
 from antiphon.errors import Forbidden, InstanceMissing, Unavailable
 from antiphon.keys import Keys, make_keys, read_keys
 from antiphon.lockfile import read_instance_file
-from client.servers import ServerProcess
+from client.servers import DEADLINE_S, ServerProcess
 
 from .conftest import Run, run_in
 
@@ -28,7 +28,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     server.stop()
 
 
-def ping(server: ServerProcess, keys: Keys | None, server_key: str) -> str:
+def ping(server: ServerProcess, keys: Keys | None, server_key: str, timeout_s: float = 1.0) -> str:
     found = read_instance_file(server.data)
     assert found is not None
     assert found.pub_endpoint is not None
@@ -38,7 +38,7 @@ def ping(server: ServerProcess, keys: Keys | None, server_key: str) -> str:
         assert found.pub_endpoint is not None
         assert found.rpc_endpoint is not None
         async with RemoteInstance(
-            found.pub_endpoint, found.rpc_endpoint, timeout_s=1.0, keys=keys, server_key=server_key
+            found.pub_endpoint, found.rpc_endpoint, timeout_s=timeout_s, keys=keys, server_key=server_key
         ) as remote:
             return (await remote.ping()).status
 
@@ -89,7 +89,7 @@ def test_who_is_allowed_gets_in_and_nobody_else(keyed: ServerProcess) -> None:
         ping(keyed, peer, make_keys().public)
     home = keyed.data.parent
     assert run_in(home, "keys", "allow", "server.json", peer.public, "--name", "a peer").code == 0
-    assert ping(keyed, peer, server_key) == "ok"
+    assert ping(keyed, peer, server_key, DEADLINE_S) == "ok"
     assert "a peer" in run_in(home, "keys", "show", "server.json").out
     assert run_in(home, "keys", "revoke", "server.json", "a peer").code == 0
     with pytest.raises(Forbidden):

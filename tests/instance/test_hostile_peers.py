@@ -15,7 +15,8 @@ import pytest
 
 from antiphon.app import Instance
 from antiphon.edge.instance.door import InstanceDoor
-from antiphon.edge.instance.sockets import CALL_BYTES_MAX, QUEUED_LARGE_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
+from antiphon.edge.instance.sockets import QUEUED_LARGE_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
+from antiphon.wire.instance import CALL_BYTES_MAX
 from antiphon.wire.jsonrpc import PARSE_ERROR
 
 from .doors import DEADLINE_S, Peer, RawPeer, oddities, open_doors, resident_bytes, until

@@ -12,6 +12,7 @@ import click
 from antiphon.cli.clean import clean_text
 from antiphon.cli.instance import open_remote
 from antiphon.cli.verb import Verb, data_option, json_option, print_json
+from antiphon.errors import Invalid
 
 if TYPE_CHECKING:
     from antiphon.wire.instance import Envelope
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 @json_option
 def command(topics: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     """Show the events of the instance of the data directory until Ctrl-C. With --json: one envelope a line."""
+    from antiphon.wire.instance import PAYLOAD_TYPES
+
+    for topic in topics:
+        if topic not in PAYLOAD_TYPES:
+            raise Invalid("--topic", f"there is no {topic!r}; there are {', '.join(PAYLOAD_TYPES)}")
     try:
         asyncio.run(_show(topics, data, as_json))
     except KeyboardInterrupt:

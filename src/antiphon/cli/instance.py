@@ -73,6 +73,7 @@ def _find_by_data(data: Path) -> Reached:
     )
     if not is_held(data):  # the file was left behind, or is part of a copy
         raise gone
+    gone = InstanceMissing(f"the instance of {data} (process {found.pid}) holds it and does not answer")
     near = near_of(found)
     try:
         answered = _probe_near(near) if near is not None else probe(found.http_url)
@@ -111,6 +112,19 @@ def probe(url: str) -> str:
 def open_client(data: Path | None, url: str | None) -> Client:
     """A client of the instance that is meant; use it in a `with`."""
     return find_instance(data, url).client()
+
+
+def open_far_client(data: Path | None, url: str | None) -> Client:
+    """The same over HTTP, for what is to be had there only."""
+    from antiphon.client import Client
+
+    reached = find_instance(data, url)
+    return Client(reached.url, reached.token, verify=_verify(reached))
+
+
+def _verify(reached: Reached) -> bool:
+    """A certificate names the outside; an instance of this machine was found by a file of its owner's."""
+    return reached.near is None
 
 
 # --- over ZeroMQ

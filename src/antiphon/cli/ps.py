@@ -95,7 +95,7 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
         click.echo("No instance runs here. Start one with `antiphon serve`.")
         return
     for item in shown:
-        click.echo(f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {_state_of(item)}")
+        click.echo(clean_text(f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {_state_of(item)}"))
         click.echo(f"          {clean_text(item['data'])}")
         endpoints = (item["http_url"], item["pub_endpoint"], item["rpc_endpoint"])
         click.echo(f"          {clean_text('  '.join(filter(None, endpoints)))}")

@@ -24,6 +24,7 @@ from antiphon.core.events import Bye, CaughtUp, Event, FactEvent, Resync
 from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, Invalid, NotFound, TooMany, Unavailable
 from antiphon.keys import Keys, read_keys
+from antiphon.wire.cursor import parse_cursor
 
 IDLE = frozenset({"waiting", "error", "requires_action"})
 
@@ -123,18 +124,19 @@ class AsyncNearConnection:
                     status = event.chat["status"]
                 elif isinstance(event, CaughtUp):
                     is_caught_up = True
-                    status = status or await self._status(stream.chat_id)
+                    status = status or await self._status(stream.chat_id, event.cursor)
                 is_whole = not (isinstance(event, FactEvent) and event.more)
                 if stream.until_idle and is_caught_up and is_whole and status in IDLE:
                     stream.is_over = True
                     yield Bye(reason="idle")
                     return
 
-    async def _status(self, chat_id: str) -> str:
+    async def _status(self, chat_id: str, cursor: str) -> str:
+        """The chat's status at a cursor; empty where it has gone on: then facts follow, which say it."""
         answer = await self._remote.request("GET", f"/api/v1/chats/{chat_id}")
         if answer.status >= 400:
             raise NotFound
-        return str(answer.body["status"])
+        return str(answer.body["status"]) if answer.body["seq"] == parse_cursor(cursor)[0] else ""
 
 
 class NearConnection:

@@ -21,7 +21,7 @@ from antiphon.client.errors import AnswerLost, error_of_detail
 from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.events import Bye, Event
 from antiphon.core.view import View
-from antiphon.errors import Forbidden, InstanceMissing, PeerError, Unavailable
+from antiphon.errors import Forbidden, InstanceMissing, PeerError, TooLarge, TooMany, Unavailable
 from antiphon.keys import Keys
 from antiphon.wire import codec, jsonrpc
 from antiphon.wire import instance as i
@@ -60,19 +60,18 @@ class RemoteInstance:
         """Connects when it is used. `keys` are this side's own (`antiphon.keys.read_keys`), `server_key` is the
         instance's public key: both where it asks for keys."""
         self._pub_endpoint, self._rpc_endpoint = pub_endpoint, rpc_endpoint
-        self._is_refused = False
+        self._is_refused = self._is_closed = False
         self._timeout_s = timeout_s
         self._keys, self._server_key = keys, server_key
         self._context = zmq.asyncio.Context()
-        self._rpc = self._socket(zmq.DEALER)
-        self._rpc.setsockopt(zmq.IMMEDIATE, 1)  # a call is not kept for an instance that comes later
-        self._monitor = self._rpc.get_monitor_socket(_TOLD)
         try:
+            self._rpc = self._socket(zmq.DEALER)
+            self._rpc.setsockopt(zmq.IMMEDIATE, 1)  # a call is not kept for an instance that comes later
             self._rpc.connect(rpc_endpoint)
         except zmq.ZMQError as error:
-            self._rpc.disable_monitor()
             self._context.destroy(linger=0)
             raise _nowhere(rpc_endpoint, error) from error
+        self._monitor = self._rpc.get_monitor_socket(_TOLD)
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[jsonrpc.Answer]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,6 +88,9 @@ class RemoteInstance:
 
     async def aclose(self) -> None:
         """Close the sockets; a second time nothing happens."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -102,20 +104,24 @@ class RemoteInstance:
     async def call(self, method: str, params: Any = None, kind: type[R] | Any = Any) -> R:
         """Any method of the protocol; the result as `kind`. Raises what the instance refused it with,
         `InstanceMissing` where there is none to ask, `Forbidden` where the keys do not fit, `AnswerLost`."""
+        if self._is_closed:
+            raise Unavailable("it was closed")
+        call_id = next(self._ids)
+        request = jsonrpc.encode_request(method, params if params is not None else {}, call_id)
+        if len(request) > i.CALL_BYTES_MAX:
+            raise TooLarge("request (in bytes)", i.CALL_BYTES_MAX)
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._receive_forever()),
                 asyncio.create_task(self._watch_connection()),
             ]
-        call_id = next(self._ids)
         answered: asyncio.Future[jsonrpc.Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[call_id] = answered
         is_sent = False
         try:
             async with asyncio.timeout(self._timeout_s):
-                request = jsonrpc.encode_request(method, params if params is not None else {}, call_id)
                 await self._rpc.send_multipart([b"", request])
                 is_sent = True
+                self._waiting[call_id] = answered  # from now on a connection that breaks has lost it
                 answer = await answered
         except TimeoutError as error:
             if self._is_refused:
@@ -125,7 +131,8 @@ class RemoteInstance:
                 raise InstanceMissing(f"no instance answers at {self._rpc_endpoint}") from error
             raise AnswerLost("no answer came in time") from error
         finally:
-            del self._waiting[call_id]
+            self._waiting.pop(call_id, None)
+            answered.cancel()
         if answer.error_code:
             raise _error_of(answer)
         return cast(R, codec.decode(bytes(answer.result), kind))
@@ -258,7 +265,7 @@ class RemoteInstance:
                 try:
                     async for event in watch.step(sub):
                         yield event
-                except Unavailable:
+                except (Unavailable, TooMany):
                     continue  # asked again after the next frame or silence
 
     async def follow(self, session_id: str) -> AsyncGenerator[View, None]:

@@ -16,7 +16,7 @@ import zmq.asyncio
 
 from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, Resync
 from antiphon.core.parts import DeltaPart, Text
-from antiphon.errors import NotFound, PeerError, TooLarge
+from antiphon.errors import NotFound, PeerError, TooLarge, Unavailable
 from antiphon.wire import instance as i
 from antiphon.wire.cursor import format_cursor, parse_cursor
 from antiphon.wire.stream import decode_event
@@ -50,7 +50,7 @@ class SessionWatch:
     def __init__(self, remote: RemoteInstance, session_id: str, *, after: str = "") -> None:
         """Raises `CursorInvalid`."""
         self.session_id = session_id
-        self._heard_id = ""
+        self._heard_id = self._project_id = ""
         self._heads: list[bytes] = []
         self.is_over = False
         self.seq, self.position = parse_cursor(after) if after else (0, 0)
@@ -66,7 +66,7 @@ class SessionWatch:
         """From now on hear what this instance says of the session, and nothing else."""
         for head in self._heads:
             sub.setsockopt(zmq.UNSUBSCRIBE, head)
-        self._heard_id = instance_id
+        self._heard_id, self._project_id = instance_id, project_id
         self._heads = [i.frame_head(topic, instance_id, project_id, self.session_id) for topic in SESSION_TOPICS]
         for head in self._heads:
             sub.setsockopt(zmq.SUBSCRIBE, head)
@@ -84,6 +84,8 @@ class SessionWatch:
             except NotFound:
                 if not self._is_known:
                     raise
+                if self._project_id and (await self._remote.info()).project_id != self._project_id:
+                    raise Unavailable("another project's instance is at this address") from None
                 self.is_over = True  # it was there, so it has been deleted
                 yield Bye(reason="deleted")
                 return
@@ -105,7 +107,7 @@ class SessionWatch:
         if frame is not None and envelope is None:
             return
         if envelope is not None and envelope.topic == i.TOPIC_INSTANCE_HEARTBEAT:
-            if envelope.instance_id == self._heard_id:
+            if envelope.instance_id == self._heard_id or envelope.project_id != self._project_id:
                 return
             self.hear(sub, envelope.instance_id, envelope.project_id)
         elif envelope is not None:

@@ -18,7 +18,7 @@ from antiphon.edge.auth import cookie_name
 from antiphon.edge.outcomes import last_seq, restarted, sent_entry
 from antiphon.edge.sse import open_stream
 from antiphon.edge.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
-from antiphon.errors import Invalid, Unauthenticated
+from antiphon.errors import Forbidden, Invalid, Unauthenticated
 from antiphon.observe import crash_point
 from antiphon.ports import Token
 from antiphon.wire.cursor import parse_cursor
@@ -275,6 +275,8 @@ async def close_session(call: Call) -> Response:
 
 
 async def create_token(call: Call) -> Response:
+    if call.body.owner != "admin" and "bus_without_keys" in call.instance.warnings:
+        raise Forbidden("keyless TCP (--bus-tcp without --keys) is for one owner; stop it or give it keys first")
     body: s.CreateTokenBody = call.body
     if not body.owner.isprintable():
         raise Invalid("owner", "a name of printable characters")

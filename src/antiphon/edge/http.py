@@ -21,8 +21,8 @@ from antiphon.edge.bodies import Bodies
 from antiphon.edge.pages import Pages
 from antiphon.edge.routing import Router
 from antiphon.edge.sse import WatchStream
-from antiphon.edge.table import BODY_BYTES_MAX, Call, Operation, Policy
-from antiphon.errors import AntiphonError, Invalid, NotFound, TooLarge, Unavailable
+from antiphon.edge.table import API, BODY_BYTES_MAX, Call, Operation, Policy
+from antiphon.errors import AntiphonError, Forbidden, Invalid, NotFound, TooLarge, Unavailable
 from antiphon.observe import METRICS
 from antiphon.ports import Token
 from antiphon.wire import codec
@@ -30,6 +30,7 @@ from antiphon.wire import codec
 if TYPE_CHECKING:
     from antiphon.app import Instance
 
+HTTP_ONLY = ("/session", "/tokens", "/instances/")
 ELSEWHERE_HEADER = "antiphon-elsewhere"
 """On the refusals of a server that stops or was not meant: a standby asks the next primary."""
 MEANT_HEADER = "antiphon-meant"
@@ -97,13 +98,15 @@ class HttpDoor:
             return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=body))
 
     async def ask(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
-        """What the admin is answered, by another door than HTTP's: anything of the API but streams and what is the
-        page's."""
+        """What the admin is answered, by another door than HTTP's: anything of the API but streams, sessions and
+        tokens (which outlive a connection), and other instances (whose silence would take places from callers)."""
         instance = self._instance
         try:
             operation, values = self._router.match(method, path)
-            if operation is None or operation.is_stream or operation.policy is Policy.OPEN:
+            if operation is None or operation.is_stream or operation.prefix != API:
                 raise NotFound("address")
+            if operation.path.startswith(HTTP_ONLY):
+                raise Forbidden("this is to be had over HTTP only")
             if instance.is_stopping or instance.data_error:
                 raise Unavailable(instance.data_error or "the server is stopping")
             if len(body) > instance.options.limits.body_bytes:

@@ -290,6 +290,9 @@ PAYLOAD_TYPES: Mapping[str, type[Value]] = MappingProxyType(
 )
 
 
+CALL_BYTES_MAX = 9 * 1024 * 1024
+"""A longer call is not taken: its connection is closed."""
+
 # Event frames: `topic` 0x00 `envelope`.
 
 

@@ -77,8 +77,16 @@ class Calls:
     async def answer(self, message: bytes) -> bytes | None:
         """The answer to a message: to one request, or to a batch as an array."""
         parsed = jsonrpc.parse(message)
-        answers = [await self._answer_one(item) for item in parsed.items]
-        given = [answer for answer in answers if answer is not None]
+        given, size = [], 0
+        for item in parsed.items:
+            answer = await self._answer_one(item)
+            if answer is None:
+                continue
+            if size + len(answer) > LIST_BYTES_MAX and parsed.is_batch:
+                too_large = _refusal(TooLarge("answer to a batch (in bytes)", ANSWER_BYTES_MAX), _id_of(item))
+                answer = jsonrpc.encode_refusal(too_large)
+            given.append(answer)
+            size += len(answer) + 1
         if not given:
             return None
         return jsonrpc.join_batch(given) if parsed.is_batch else given[0]
@@ -245,6 +253,10 @@ class Calls:
             raise PeerError("session_id and command are strings")
         kind, do = command_of(name)
         return await do(self._chats, session_id, convert(given, kind))
+
+
+def _id_of(item: jsonrpc.Request | jsonrpc.Refusal) -> msgspec.Raw:
+    return item.id if item.id is not None else jsonrpc.NULL
 
 
 def _refusal(error: Exception, echoed: msgspec.Raw) -> jsonrpc.Refusal:

@@ -8,7 +8,6 @@ import structlog
 import zmq
 from zmq.auth.asyncio import AsyncioAuthenticator
 
-from antiphon.errors import AntiphonError
 from antiphon.keys import read_keys
 from antiphon.observe import METRICS
 
@@ -39,7 +38,8 @@ class Curve:
         """Whether this key may connect now (pyzmq's name). It raises nothing: that would end the authenticator."""
         try:
             self._keys = read_keys(self._keys_file)
-        except AntiphonError as error:
+        except Exception as error:
+            METRICS.oddities.labels("keys_not_read").inc()
             log.warning("keys_not_read", error=str(error))  # those that were read last still hold
         is_allowed = self._keys.allows(key.decode("latin-1"))
         if not is_allowed:

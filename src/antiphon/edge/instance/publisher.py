@@ -84,7 +84,7 @@ class Publisher:
         self._sessions: dict[str, Session] = {}
         self._paced: list[Session] = []
         self._counts: OrderedDict[str, int] = OrderedDict()
-        self._counting: set[str] = set()
+        self._counting: dict[str, object] = {}
         self._is_list_dirty = True
         self._heads: dict[str, bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -217,7 +217,7 @@ class Publisher:
     def _count_again(self, append: Append) -> None:
         """Keep the count of messages right, where it is known."""
         chat_id = append.chat_id
-        self._counting.discard(chat_id)
+        self._counting.pop(chat_id, None)
         for entry in append.entries:
             fact = entry.fact
             if isinstance(fact, f.ChatCreated):
@@ -242,6 +242,9 @@ class Publisher:
 
     async def _count_and_tell(self, chat_id: str, chat: Chat) -> None:
         payload = await self.payload_of(chat_id, chat)
+        now = self._service.chat_nowait(chat_id)
+        if now is not None and now.is_deleted:
+            return  # which was told
         self.publish(i.TOPIC_SESSION_UPDATE, payload, session_id=chat_id)
 
     def _publish_session(self, topic: str, chat_id: str, chat: Chat, count: int) -> None:
@@ -251,10 +254,10 @@ class Publisher:
         """The session in brief. Counting is done once, then kept up with."""
         count = self._counts.get(chat_id)
         if count is None:
-            self._counting.add(chat_id)
+            mine = self._counting[chat_id] = object()
             count = await self._service.store.count_messages(chat_id)
-            if chat_id in self._counting:  # nothing was appended meanwhile
-                self._counting.discard(chat_id)
+            if self._counting.get(chat_id) is mine:  # nothing was appended meanwhile
+                del self._counting[chat_id]
                 self._counts[chat_id] = count
         return _payload(chat_id, chat, count)
 

@@ -22,8 +22,8 @@ from antiphon.edge.instance.large import LARGE_BYTES, LargeMessages
 from antiphon.edge.instance.subscriptions import Subscriptions
 from antiphon.errors import Unavailable
 from antiphon.observe import METRICS
+from antiphon.wire.instance import CALL_BYTES_MAX
 
-CALL_BYTES_MAX = 9 * 1024 * 1024
 SUBSCRIPTION_BYTES_MAX = 4 * 1024
 QUEUED_FRAMES_MAX = 20_000
 """So many frames wait for one subscriber, then its newer ones are dropped."""
