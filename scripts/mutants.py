@@ -348,16 +348,16 @@ MUTANTS = (
     ),
     Mutant(
         "every command is repeated",
-        "edge/standby/door.py",
-        "    if forwarded.is_repeatable:\n        return\n",
-        "    return\n",
+        "edge/standby/exchange.py",
+        "        if self._forwarded.is_repeatable:\n            return\n",
+        "        return\n",
         ("tests/edge/test_standby.py",),
     ),
     Mutant(
         "a stream is attached again at its beginning",
         "edge/standby/stream.py",
-        "forwarded = self._forwarded.after(self._blocks.cursor)\n                response",
-        "forwarded = self._forwarded\n                response",
+        "forwarded = self._forwarded.after(self._blocks.cursor)\n        async with",
+        "forwarded = self._forwarded\n        async with",
         ("tests/edge/test_standby.py",),
     ),
     Mutant(
@@ -383,9 +383,9 @@ MUTANTS = (
     ),
     Mutant(
         "a silent primary is waited for in silence",
-        "edge/standby/primary.py",
-        "            if self.is_silent and is_held(self._data):\n                raise Unavailable(self.problem())\n",
-        "",
+        "edge/standby/exchange.py",
+        "            raise self._primary.silent()\n        finally:",
+        "            await asking\n        finally:",
         ("tests/edge/test_standby.py",),
     ),
     Mutant(

@@ -153,9 +153,13 @@ os.register_at_fork(after_in_child=_close_copies)
 
 
 def is_held(data: Path) -> bool:
-    """Whether any process holds the directory's lock."""
+    """Whether any process holds the directory's lock, be it that somebody has removed its file."""
+    return _is_locked(data / LOCK_NAME) or _is_locked(data)
+
+
+def _is_locked(path: Path) -> bool:
     try:
-        descriptor = os.open(data / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:

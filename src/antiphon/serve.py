@@ -107,6 +107,7 @@ async def _stand_by(
                 raise
             log.error("takeover_failed", error=str(error))
             METRICS.oddities.labels("takeover_failed").inc()
+            standby.announce()
         finally:
             lock.release()
         await asyncio.sleep(TAKEOVER_AGAIN_S)

@@ -32,6 +32,10 @@ class Standby:
         self._instance_id = instance_id
         self._data = data
 
+    def announce(self) -> None:
+        """Say that this process stands by, and where."""
+        tell_standby(self._instance_id, self._data, url=self.server.url)
+
     async def wait_lock(self, stopping: asyncio.Event) -> LockFile | None:
         """The lock, the moment it is free; None when `stopping` is set before."""
         failure = ""
@@ -57,9 +61,10 @@ async def open_standby(
     door = StandbyDoor(instance_id=instance_id, data=data, options=options, primary=primary)
     server = await _start_server(door, options, is_port_free=is_port_free)
     watching = asyncio.create_task(primary.watch())
-    tell_standby(instance_id, data, url=server.url)
+    standby = Standby(instance_id, data, door=door, server=server)
+    standby.announce()
     try:
-        yield Standby(instance_id, data, door=door, server=server)
+        yield standby
     finally:
         tell_gone(instance_id, data)
         door.stop()

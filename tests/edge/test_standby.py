@@ -297,12 +297,14 @@ async def test_a_silent_primary_is_said_to_be_silent_while_it_holds_the_lock(
         await is_over.wait()
 
     async with fake_primary(tmp_path / "data", behave), open_standby_door(tmp_path / "data") as standby:
+        asking = asyncio.create_task(standby.ask("GET", "/api/v1/chats"))
         watching = asyncio.create_task(standby.primary.watch())
         await wait_until(lambda: standby.primary.is_silent, what="it is noticed")
         assert (await standby.ask("GET", "/readyz")).status == 503
         answer = await standby.ask("GET", "/api/v1/chats")
         assert (answer.status, answer.code) == (503, "unavailable")
         assert b"has not answered for" in answer.body
+        assert (await asking).status == 503, "who asked before is told, too"
         is_over.set()
         watching.cancel()
         await asyncio.wait({watching})

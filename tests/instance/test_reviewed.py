@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -180,8 +181,19 @@ async def test_a_call_that_waits_to_be_sent_is_not_given_up_when_a_connection_br
             server.close()
 
 
+def free_pair() -> tuple[int, int]:
+    """Two ports beneath those that connections are given, so that they stay free while nobody is bound to them."""
+    rnd = Random()
+    while True:
+        port = rnd.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 1))
+            return port, port + 1
+
+
 async def test_another_projects_instance_at_the_same_address_has_deleted_nothing(tmp_path: Path) -> None:
-    ports = (45410, 45411)
+    ports = free_pair()
     seen: list[Event] = []
     async with contextlib.AsyncExitStack() as stack:
         async with open_doors(tmp_path / "one" / "data", bus_tcp=True, bus_ports=ports) as (instance, door):
@@ -199,7 +211,7 @@ async def test_another_projects_instance_at_the_same_address_has_deleted_nothing
         try:
             async with open_doors(tmp_path / "two" / "data", bus_tcp=True, bus_ports=ports):
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(8):
+                    async with asyncio.timeout(5):
                         await asyncio.shield(watching)
             assert not any(isinstance(event, Bye) for event in seen)
         finally:
@@ -237,8 +249,8 @@ async def silent_instance(folder: Path) -> AsyncIterator[str]:
     """One that is announced and connected to, and answers nothing."""
     context: Any = zmq.asyncio.Context()
     sockets = [context.socket(zmq.PUB), context.socket(zmq.ROUTER)]
-    for socket, name in zip(sockets, ("p", "r"), strict=True):
-        socket.bind(f"ipc://{folder / name}")
+    for bound, name in zip(sockets, ("p", "r"), strict=True):
+        bound.bind(f"ipc://{folder / name}")
     about = {"role": "primary", "version": "0", "project_id": "/", "data": "/x", "started_at": "2026"}
     instance_id = "3f6a3b9e-0000-4000-8000-0000000051e7"
     announce(

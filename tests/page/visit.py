@@ -45,7 +45,8 @@ class Visit:
         return tab
 
     def check(self) -> None:
-        assert [line for line in self._problems if not any(re.search(words, line) for words in self.expected)] == []
+        problems = [line for line in self._problems if not any(re.search(words, line) for words in self.expected)]
+        assert problems == []
 
     def _on_request(self, request: Request) -> None:
         self.requests.append(request)

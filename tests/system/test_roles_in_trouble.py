@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.lockfile import LOCK_NAME, claim_data, try_claim
+from antiphon.lockfile import LOCK_NAME, claim_data, claim_unless_held, is_held, try_claim
 
 from .fleet import Fleet, Member
 from .test_roles import is_primary, open_fleet, until
@@ -70,6 +70,8 @@ def test_who_removes_the_lock_file_makes_no_second_primary(tmp_path: Path) -> No
     with claim_data(tmp_path, instance_id="first"):
         (tmp_path / LOCK_NAME).unlink()
         assert try_claim(tmp_path, instance_id="second") is None
+        assert claim_unless_held(tmp_path, instance_id="third") is None
+        assert is_held(tmp_path)
 
 
 def test_a_lock_that_cannot_be_written_is_given_back(tmp_path: Path) -> None:

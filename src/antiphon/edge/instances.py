@@ -123,7 +123,7 @@ async def get_instance(call: Call) -> Response:
     sessions: Any = []
     active = ""
     if not shown["is_silent"] and found.rpc_endpoint:
-        async with _remote(found, ASK_S) as remote:
+        async with _remote(found, SEND_S) as remote:  # it has just answered
             state = await remote.state_sync()
         sessions, active = msgspec.json.decode(encode(state.sessions or ())), state.active_session_id
     return JsonAnswer(shown | {"sessions": sessions, "active_session_id": active or None})
