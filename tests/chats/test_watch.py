@@ -207,3 +207,22 @@ def test_what_all_lines_remember_has_a_bound() -> None:
 def _message(seq: int, size: int) -> Entry:
     fact = MessageAppended(role=Role.USER, turn_id=seq, content_size=size)
     return Entry(recorded=Recorded(seq, 0, fact), status=Status.RUNNING, draft=seq, content=b"x" * size)
+
+
+@pytest.mark.parametrize("asks_for_all", [True, False])
+async def test_who_asks_for_the_beginning_is_given_the_whole_log_and_who_is_far_behind_the_state(
+    asks_for_all: bool,
+) -> None:
+    async with open_instance() as instance:
+        done = await instance.chats.create(title="long")
+        for n in range(2_100):
+            await instance.chats.change(done.chat_id, c.SetLabels(labels={"n": str(n)}))
+        told: list[str] = []
+        cursor = (0, 0) if asks_for_all else (1, 0)
+        async with instance.watch.open_watcher(
+            done.chat_id, cursor, owner_id=instance.owner_id, until_idle=True
+        ) as watcher:
+            while not watcher.is_over:
+                told += [frame.type for frame in (await watcher.take()).frames]
+        assert told.count("labels_changed") == (2_100 if asks_for_all else 0)
+        assert ("resync" in told) is not asks_for_all

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -255,14 +256,16 @@ async def test_a_standby_that_is_stopped_sends_its_readers_away_and_leaves_the_p
         assert found.pid == primary.process.pid if primary.process else 0
 
 
-async def trial_of_roles(folder: Path, *, seed: int, members: int, kills: int) -> None:
+async def trial_of_roles(folder: Path, *, seed: int, members: int, kills: int = 0, seconds: float = 0) -> None:
     """Members are killed at random, the primary more often than not, while chats are busy."""
     async with Trial(folder, seed=seed, members=members) as trial:
         await trial.create_chats()
         trial.start_watchers()
         rnd = random.Random(seed)
         busy = asyncio.create_task(trial.busy(3600))
-        for _ in range(kills):
+        until_s = time.monotonic() + seconds
+        while kills > 0 or time.monotonic() < until_s:
+            kills -= 1
             acknowledged = trial.acknowledged
             while trial.acknowledged < acknowledged + ACKNOWLEDGED_PER_LIFE:
                 await asyncio.sleep(0.01)
@@ -299,4 +302,4 @@ async def test_one_primary_at_a_time_whoever_is_killed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_five_standbys_and_a_random_killer_for_five_minutes(tmp_path: Path) -> None:
-    await trial_of_roles(tmp_path, seed=5, members=6, kills=150)
+    await trial_of_roles(tmp_path, seed=5, members=6, seconds=300)

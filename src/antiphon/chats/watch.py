@@ -71,8 +71,10 @@ class Watch:
         owner_id: str = "",
         until_idle: bool = False,
         by_ref: bool = False,
+        reads_all: bool = False,
     ) -> AsyncIterator[Watcher]:
-        """A watcher at `cursor` (None: from now, beginning with a resync). Raises `NotFound`, `CursorInvalid` for
+        """A watcher at `cursor` (None: from now, beginning with a resync). From 0, or where it `reads_all`, it is
+        given every fact, however far behind it is. Raises `NotFound`, `CursorInvalid` for
         a seq the chat has not reached, `TooMany`."""
         chat = await self._service.chat(chat_id)
         if chat is None or chat.is_deleted:
@@ -85,6 +87,7 @@ class Watch:
         watcher = Watcher(
             reader, seq, position, token_id=token_id, owner_id=owner_id, until_idle=until_idle, by_ref=by_ref
         )
+        watcher.reads_all = reads_all or cursor == (0, 0)
         reader.watchers.add(watcher)
         self._add(watcher)
         try:

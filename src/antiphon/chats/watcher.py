@@ -62,6 +62,7 @@ class Watcher(Waiting):
         "_is_caught_up",
         "_is_over",
         "_ping_due",
+        "reads_all",
         "_until_idle",
         "owner_id",
         "position",
@@ -90,6 +91,8 @@ class Watcher(Waiting):
         self._is_caught_up = False
         self._is_over = False
         self._ping_due = False
+        self.reads_all = False
+        """Whether it is given the log, however long, and no state instead, until it has caught up."""
 
     def begin_with(self, resync: Frame) -> None:
         assert resync.seq is not None
@@ -132,6 +135,7 @@ class Watcher(Waiting):
             return batch
         if not self._is_caught_up:
             self._is_caught_up = True
+            self.reads_all = False
             return Batch([caught_up_frame(self.seq, self.position)], self.seq, self.position)
         if self._until_idle and self.reader.is_resting(self.seq):
             self._bye = bye_frame("idle")
@@ -167,7 +171,7 @@ class Watcher(Waiting):
         reader = self.reader
         if await reader.reach_back(self.seq):
             return None
-        if self.seq and reader.seq - self.seq > FACTS_MAX:
+        if not self.reads_all and reader.seq - self.seq > FACTS_MAX:
             METRICS.resyncs.labels("behind").inc()
             self.begin_with(await make_resync(reader, reason="behind"))
             return self.take_nowait()

@@ -206,11 +206,13 @@ class RemoteInstance:
         params = i.RequestParams(method=method, path=path, query=query or None, body=body)
         return await self.call(i.METHOD_REQUEST, params, i.RequestResult)
 
-    async def read(self, session_id: str, after: str = "", limit: int | None = None) -> i.ReadResult:
-        """The events after a cursor, as far as there are any now (no cursor: the state)."""
-        return await self.call(
-            i.METHOD_READ, i.ReadParams(session_id=session_id, after=after, limit=limit), i.ReadResult
-        )
+    async def read(
+        self, session_id: str, after: str = "", limit: int | None = None, *, reads_all: bool = False
+    ) -> i.ReadResult:
+        """The events after a cursor, as far as there are any now (no cursor: the state). Of a cursor that is far
+        behind it may be the state, too, unless it `reads_all`."""
+        params = i.ReadParams(session_id=session_id, after=after, limit=limit, reads_all=reads_all)
+        return await self.call(i.METHOD_READ, params, i.ReadResult)
 
     async def command(self, session_id: str, command: str, **fields: Any) -> Any:
         """Any people's command by its name in snake case, answered as over HTTP."""

@@ -57,6 +57,7 @@ class SessionWatch:
         self.draft: int | None = None
         self._remote = remote
         self._after = after
+        self._reads_all = bool(after) and (self.seq, self.position) == (0, 0)
         self._is_known = False
         self._is_caught_up = False
         self._plain: zmq.Socket[bytes] | None = None
@@ -75,11 +76,14 @@ class SessionWatch:
         """Everything from here to where the log is now."""
         while not self.is_over:
             try:
-                result = await self._remote.read(self.session_id, self._after)
+                result = await self._remote.read(self.session_id, self._after, reads_all=self._reads_all)
             except TooLarge:
                 if self._after:
                     raise
-                self._after = "0"  # the state is too large for one answer: from the beginning, then, in pages
+                self._after, self._reads_all = (
+                    "0",
+                    True,
+                )  # the state is too large for one answer: from the beginning, then, in pages
                 continue
             except NotFound:
                 if not self._is_known:
@@ -95,6 +99,7 @@ class SessionWatch:
                 yield event
             self._after = result.cursor
             if result.caught_up:
+                self._reads_all = False
                 if not self._is_caught_up:
                     self._is_caught_up = True
                     yield CaughtUp(cursor=self._after)

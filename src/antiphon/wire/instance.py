@@ -149,11 +149,13 @@ class SessionCreateParams(Value):
 
 
 class ReadParams(Value):
-    """Ours: the events of a session after a cursor (see the stream's), at most `limit`."""
+    """Ours: the events of a session after a cursor (see the stream's), at most `limit`. With `reads_all` every fact
+    is told, however far behind the cursor is; else the state may be told instead."""
 
     session_id: str = always("")
     after: str = always("")
     limit: Int64 | None = None
+    reads_all: bool = False
 
 
 class ReadResult(Value):

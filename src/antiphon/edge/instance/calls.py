@@ -224,7 +224,7 @@ class Calls:
         events: list[msgspec.Raw] = []
         cursor, size = params.after or "0", 0
         async with self._instance.watch.open_watcher(
-            params.session_id, after, owner_id=self._chats.owner_id
+            params.session_id, after, owner_id=self._chats.owner_id, reads_all=params.reads_all
         ) as watcher:
             while True:
                 for frame in (await watcher.take()).frames:
