@@ -23,7 +23,7 @@ from antiphon.edge.standby.door import StandbyDoor
 from antiphon.edge.standby.primary import Primary
 from antiphon.edge.standby.request import with_id
 from antiphon.edge.standby.stream import EventBlocks
-from antiphon.lockfile import InstanceFile, claim_data, read_instance_file, write_instance_file
+from antiphon.lockfile import INSTANCE_NAME, InstanceFile, claim_data, read_instance_file, write_instance_file
 from antiphon.whereabouts import local_token, tell_primary
 
 from .door import wait_until
@@ -260,6 +260,25 @@ async def test_a_send_is_repeated_with_the_same_id_until_it_is_answered(tmp_path
         assert len(bodies) == 4
         assert len({body["client_message_id"] for body in bodies}) == 1
         assert all(b"antiphon-meant: fake" in request for request in asked)
+
+
+async def test_all_who_wait_for_the_next_primary_are_answered(tmp_path: Path) -> None:
+    """Some are woken when others have begun to look again."""
+    data = tmp_path / "data"
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if asked_twice := len(asked) > 60:
+            writer.write(OK)
+        if not asked_twice and len(asked) % 7 == 0:
+            (data / INSTANCE_NAME).unlink(missing_ok=True)
+            asyncio.get_running_loop().call_later(0.03, point_to, data, port)
+
+    async with fake_primary(data, behave) as asked, open_standby_door(data) as standby:
+        found = read_instance_file(data)
+        assert found is not None
+        port = int(found.http_url.rsplit(":", 1)[1])
+        answers = await asyncio.gather(*(standby.ask("GET", "/api/v1/chats") for _ in range(40)))
+        assert {answer.status for answer in answers} == {200}
 
 
 async def test_another_command_is_sent_once(tmp_path: Path) -> None:

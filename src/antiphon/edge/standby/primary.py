@@ -66,10 +66,11 @@ class Primary:
                 raise self.silent()
             if asyncio.get_running_loop().time() > deadline:
                 raise Unavailable("no instance is the primary of this data directory at the moment")
-            if self._finding is None or self._finding.done():
-                self._finding = asyncio.create_task(self._find())
-            done, _ = await asyncio.wait({self._finding}, timeout=deadline - asyncio.get_running_loop().time())
-            if done and (found := self._finding.result()) is not None:
+            finding = self._finding
+            if finding is None or finding.done():
+                finding = self._finding = asyncio.create_task(self._find())
+            done, _ = await asyncio.wait({finding}, timeout=deadline - asyncio.get_running_loop().time())
+            if done and (found := finding.result()) is not None:
                 return found
         return None
 
