@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from antiphon.wire.stream import PING, Frame, bye_frame
 
 
-class PlainStream:
+class PlainStream(ABC):
     """`take` gives the next events. Subclasses give them by `_frames`, and `wake` whoever waits for them."""
 
     def __init__(self, owner_id: str, *, token_id: str) -> None:
@@ -22,7 +23,7 @@ class PlainStream:
         self._event = asyncio.Event()
         self._event.set()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most hold nothing
         """It is not read any more."""
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
@@ -53,6 +54,6 @@ class PlainStream:
             self._event.clear()
             await self._event.wait()
 
+    @abstractmethod
     async def _frames(self) -> list[Frame]:
         """What there is to be said now."""
-        raise NotImplementedError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from random import Random
@@ -12,10 +11,10 @@ from typing import TypeVar, cast
 import httpx2
 
 from antiphon.client import transport
-from antiphon.client.backoff import backoff_s, wish_of
 from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
+from antiphon.client.repeating import ask_again
 from antiphon.client.sse import SseReader
 from antiphon.errors import TooMany, Unavailable
 
@@ -53,16 +52,7 @@ class AsyncConnection:
 
     async def ask(self, call: Call[A]) -> A:
         """The answer to a request; one that carries its own id is repeated while the server is away."""
-        deadline, tries = time.monotonic() + self._retry_s, 0
-        while True:
-            try:
-                return await self._ask_once(call)
-            except Unavailable as error:
-                tries += 1
-                delay_s = backoff_s(tries, random=self.random, wish_ms=wish_of(error))
-                if not call.is_repeatable or time.monotonic() + delay_s > deadline:
-                    raise
-            await asyncio.sleep(delay_s)
+        return await ask_again(call, self._ask_once, random=self.random, retry_s=self._retry_s)
 
     async def _ask_once(self, call: Call[A]) -> A:
         with transport.translated(self.url):

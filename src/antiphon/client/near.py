@@ -6,7 +6,6 @@ Its sockets stay where they are when a standby takes over, so such a client goes
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from antiphon.client.backoff import RETRY_S, TIMEOUT_S, backoff_s, wish_of
+from antiphon.client.backoff import RETRY_S, TIMEOUT_S
 from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow, FollowChat
+from antiphon.client.repeating import ask_again
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent, Resync
 from antiphon.core.values import Value
@@ -78,16 +78,7 @@ class AsyncNearConnection:
 
     async def ask(self, call: Call[A]) -> A:
         """The answer to a request; one that carries its own id is repeated while the instance is away."""
-        deadline, tries = time.monotonic() + self._retry_s, 0
-        while True:
-            try:
-                return await self._ask_once(call)
-            except Unavailable as error:
-                tries += 1
-                delay_s = backoff_s(tries, random=self.random, wish_ms=wish_of(error))
-                if not call.is_repeatable or time.monotonic() + delay_s > deadline:
-                    raise
-            await asyncio.sleep(delay_s)
+        return await ask_again(call, self._ask_once, random=self.random, retry_s=self._retry_s)
 
     async def _ask_once(self, call: Call[A]) -> A:
         body = msgspec.Raw(call.body) if call.body is not None else None

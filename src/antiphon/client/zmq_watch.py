@@ -80,10 +80,8 @@ class SessionWatch:
             except TooLarge:
                 if self._after:
                     raise
-                self._after, self._reads_all = (
-                    "0",
-                    True,
-                )  # the state is too large for one answer: from the beginning, then, in pages
+                # the state is too large for one answer: from the beginning, then, in pages
+                self._after, self._reads_all = "0", True
                 continue
             except NotFound:
                 if not self._is_known:
