@@ -110,7 +110,7 @@ class Instance:
             found.append("stopping")
         for name, error in (
             ("data", self.data_error),
-            ("store", getattr(self.store, "last_error", None)),
+            ("store", self.store.last_error),
             ("poll", self.watch.poll_error),
             ("claims", self.worker.claim_error),
             ("leases", self.worker.renew_error),
@@ -201,7 +201,7 @@ class Instance:
         while True:
             await asyncio.sleep(CHECK_S)
             self._check_place()
-            if getattr(self.store, "last_error", None):
+            if self.store.last_error:
                 with contextlib.suppress(Exception):
                     await self.store.check()
 

@@ -216,6 +216,16 @@ class Store(Protocol):
     @property
     def clock(self) -> Clock: ...
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes write it, too: what one remembers of a chat may then be old."""
+        ...
+
+    @property
+    def last_error(self) -> str | None:
+        """The kind of the last write's failure, None when it went well (readiness)."""
+        ...
+
     async def append(self, append: Append) -> Appended: ...
 
     async def load(self, chat_id: str) -> Chat | None:
@@ -335,6 +345,59 @@ class Store(Protocol):
     async def aclose(self) -> None: ...
 
 
+# --- who else is there ------------------------------------------------------------------------------
+
+
+class InstanceRecord(Value):
+    """An instance on a shared store, as the others find it. Times in microseconds, store time.
+
+    `relay_endpoint` is where its drafts are asked for (empty: over the bus), `relay_key` the public CURVE key of its
+    connections. `running` turns of `capacity` is its load as it last said. `is_present` tells whether its session
+    still holds its lock: False while it is dead, but also after the database has restarted.
+    """
+
+    instance_id: str
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    http_url: str = ""
+    relay_endpoint: str = ""
+    relay_key: str = ""
+    started_at: int = 0
+    seen_at: int = 0
+    running: int = 0
+    capacity: int = 0
+    is_draining: bool = False
+    is_present: bool = False
+
+
+class Presence(Protocol):
+    """Who runs on a shared store. An instance's row says where it is; a lock of its database session says that it
+    lives, and is free the moment its process dies."""
+
+    async def enter(self, record: InstanceRecord) -> None:
+        """Be there: make or replace the row, and hold the lock from now on, also after a lost connection."""
+        ...
+
+    async def beat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
+        """Say that it lives, and what it has to do."""
+        ...
+
+    async def instances(self) -> tuple[tuple[InstanceRecord, ...], float]:
+        """All rows, and for how many seconds the store's server has been up."""
+        ...
+
+    async def attempts_of(self, instance_id: str) -> tuple[tuple[str, int], ...]:
+        """The attempts (chat_id, attempt) whose lease an instance has."""
+        ...
+
+    async def leave(self, instance_id: str) -> None:
+        """Take the row away (one's own, or that of an instance long dead) and, if it is one's own, free the lock."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
 # --- the bus ----------------------------------------------------------------------------------------
 
 Handler = Callable[[bytes | None], None]
@@ -347,10 +410,26 @@ class Bus(Protocol):
     everything.
     """
 
-    def publish_nowait(self, channel: str, message: bytes) -> None: ...
+    @property
+    def error(self) -> str | None:
+        """Why nothing comes through now (readiness); None while it does."""
+        ...
+
+    def is_heard(self, channel: str) -> bool:
+        """False only if certainly nobody subscribes to the channel: then a message need not be made."""
+        ...
+
+    def publish_nowait(self, channel: str, message: bytes) -> None:
+        """Send to whoever subscribes, this process included. Never waits and never fails: what cannot be sent is
+        dropped, and counted."""
+        ...
 
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
         """Call `handler` for each message from now on; returns the call that ends it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Send what was published, then end."""
         ...
 
 

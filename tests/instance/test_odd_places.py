@@ -368,7 +368,8 @@ def test_of_a_pair_of_ports_either_may_be_taken() -> None:
         port = taken.getsockname()[1]
         for pub, rpc in ((port - 1, port), (port, port - 1)):
             sockets = open_tcp_sockets(pub, rpc)
-            bound_pub, bound_rpc = (int(one.rpartition(":")[2]) for one in (sockets.pub_endpoint, sockets.rpc_endpoint))
+            endpoints = (sockets.pub_endpoint, sockets.rpc_endpoint)
+            bound_pub, bound_rpc = (int(endpoint.rpartition(":")[2]) for endpoint in endpoints)
             sockets.close()
             sockets.deliver()
             assert bound_pub - pub == bound_rpc - rpc

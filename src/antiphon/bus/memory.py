@@ -11,9 +11,14 @@ from antiphon.ports import Handler
 class MemoryBus:
     """Keeps the promises of `ports.Bus`. A handler's failure is its own: the others are still called."""
 
+    error: str | None = None
+
     def __init__(self) -> None:
         self._subscriptions: dict[str, list[_Subscription]] = {}
         self._loop = asyncio.get_running_loop()
+
+    def is_heard(self, channel: str) -> bool:
+        return channel in self._subscriptions
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
         for subscription in self._subscriptions.get(channel, ()):
@@ -32,6 +37,9 @@ class MemoryBus:
                 self._subscriptions.pop(channel, None)
 
         return unsubscribe
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
 
 
 class _Subscription:

@@ -36,6 +36,7 @@ class MemoryStore:
     """Keeps the promises of `ports.Store`. Values go through the log's format, so that nothing is kept here
     which a database could not keep."""
 
+    is_shared = False
     last_error: str | None = None
 
     def __init__(self, *, clock: Clock) -> None:

@@ -79,6 +79,8 @@ def _open_writer(path: Path) -> tuple[apsw.Connection, int]:
 class SqliteStore:
     """Keeps the promises of `ports.Store`."""
 
+    is_shared = False
+
     def __init__(self, path: Path, connection: apsw.Connection, clock: Clock, *, change_mark: int) -> None:
         self.clock = clock
         self._path = path

@@ -45,6 +45,13 @@ class FaultyBus:
         self.doubled = 0
         self.reordered = 0
 
+    @property
+    def error(self) -> str | None:
+        return self._inner.error
+
+    def is_heard(self, channel: str) -> bool:
+        return self._inner.is_heard(channel)
+
     def publish_nowait(self, channel: str, message: bytes) -> None:
         if self._chance(self._drop):
             self.dropped += 1
@@ -62,6 +69,10 @@ class FaultyBus:
 
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
         return self._inner.subscribe(channel, handler)
+
+    async def aclose(self) -> None:
+        self.close()
+        await self._inner.aclose()
 
     def close(self) -> None:
         self._held.clear()

@@ -36,7 +36,11 @@ class WrappedStore:
 
     @property
     def last_error(self) -> str | None:
-        return getattr(self.inner, "last_error", None)
+        return self.inner.last_error
+
+    @property
+    def is_shared(self) -> bool:
+        return self.inner.is_shared
 
     async def append(self, append: Append) -> Appended:
         return await self.inner.append(append)
