@@ -37,6 +37,8 @@ class Metrics:
             "antiphon_primary_silent_seconds", "How long a standby's primary has not answered.", registry=r
         )
         self.role_changes = Counter("antiphon_role_changes", "Times a standby became the primary.", registry=r)
+        self.relay_gaps = Counter("antiphon_relay_gaps", "Deltas of other instances that were missed.", registry=r)
+        self.relay_full = Counter("antiphon_relay_full", "Times an instance took no more deltas.", registry=r)
         self.frames = Counter("antiphon_frames", "Event frames published over ZeroMQ.", registry=r)
         self.calls = Counter("antiphon_calls", "Calls answered over ZeroMQ, by method.", ["method"], registry=r)
         self.log_reads = Counter("antiphon_log_reads", "Reads of a chat's facts from the store.", registry=r)

@@ -437,12 +437,58 @@ class Bus(Protocol):
 
 
 class Drafts(Protocol):
-    """The drafts that are being written in this process."""
+    """The drafts that are being written, as far as this process has them."""
 
     def get(self, chat_id: str) -> Draft | None:
-        """The open draft of a chat whose turn runs here."""
+        """The open draft of a chat whose turn runs here, or is followed from here."""
         ...
 
     def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:
         """Call `on_change` whenever the draft grows or is replaced; returns the call that ends it."""
         ...
+
+    def follow(self, chat_id: str, draft: int, holder: str) -> None:
+        """A listener has come to that draft, which the instance `holder` writes (empty: nobody)."""
+        ...
+
+
+class Link(Protocol):
+    """Messages from one instance to another: in order, each at most once, and bounded.
+
+    `on_message` is called in the loop's thread with the sender's instance_id and the message.
+    """
+
+    on_message: Callable[[str, bytes], None]
+
+    @property
+    def endpoint(self) -> str:
+        """Where other instances reach this one; empty where the bus carries the messages."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """The public CURVE key of its connections, if it has one."""
+        ...
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Whether one message on a chat's channel reaches all that have joined it."""
+        ...
+
+    def know(self, records: Sequence[InstanceRecord]) -> None:
+        """These instances are there now: they may connect, and are connected to."""
+        ...
+
+    def send_nowait(self, instance_id: str, message: bytes) -> bool:
+        """False: it cannot be taken now (the peer is slow, or not connected yet)."""
+        ...
+
+    def broadcast_nowait(self, chat_id: str, message: bytes) -> bool:
+        """To all that have joined the chat's channel."""
+        ...
+
+    def join(self, chat_id: str) -> None: ...
+
+    def quit(self, chat_id: str) -> None: ...
+
+    async def aclose(self) -> None: ...

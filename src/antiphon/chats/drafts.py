@@ -35,11 +35,18 @@ class LiveDrafts:
         return list(self._drafts.items())
 
     def touch(self, chat_id: str) -> None:
-        """Tell the listeners that the draft has grown."""
-        for listener in tuple(self._listeners.get(chat_id, ())):
-            listener()
+        """Tell the listeners and the observers that the draft has grown."""
+        self.tell(chat_id)
         for observe in tuple(self._observers):
             observe(chat_id)
+
+    def tell(self, chat_id: str) -> None:
+        """Tell the listeners alone (of a draft that is written elsewhere)."""
+        for listener in tuple(self._listeners.get(chat_id, ())):
+            listener()
+
+    def follow(self, chat_id: str, draft: int, holder: str) -> None:
+        """What is written elsewhere is not to be had here."""
 
     def observe(self, observer: Callable[[str], None]) -> Callable[[], None]:
         """Call `observer` with the chat of each draft that grows; returns the call that ends it."""

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from antiphon.chats.service import Service, stream_channel
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
-from antiphon.core.facts import Entry, HistoryTruncated, MessageAppended
+from antiphon.core.facts import (
+    ActionRequired,
+    AttemptLost,
+    AttemptReleased,
+    AttemptStarted,
+    Entry,
+    HistoryTruncated,
+    MessageAppended,
+    TurnEnded,
+)
 from antiphon.core.model import IDLE, Status
 from antiphon.observe import METRICS
 from antiphon.ports import Bus, Drafts
@@ -29,6 +38,8 @@ DRAFTS_KEPT = 3
 BATCHES_KEPT = 256
 
 RESTS = IDLE | {Status.REQUIRES_ACTION}
+LETS_GO = (AttemptReleased, AttemptLost, ActionRequired, TurnEnded)
+"""After these facts nobody holds the turn."""
 
 
 class Fact:
@@ -82,6 +93,7 @@ class Reader:
         self.starting: asyncio.Task[None] | None = None
         self.seq = 0
         self.draft_name = 0
+        self.holder = ""
         self.facts: deque[Fact] = deque()
         self._facts_bytes = 0
         self.service = service
@@ -91,6 +103,7 @@ class Reader:
         self._pulling: asyncio.Lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_wake_planned = False
+        self._is_led = False
         self._loop = asyncio.get_running_loop()
         self._ends: list[Callable[[], None]] = [
             bus.subscribe(stream_channel(chat_id), self._on_hint),
@@ -187,6 +200,7 @@ class Reader:
         """Read where the chat is. (Hints are already listened to.)"""
         chat = await self.service.chat(self.chat_id)
         assert chat is not None, "only existing chats are watched"
+        self.holder = chat.holder
         await self._read_from_store(chat.seq - 1)
         latest = self.service.chat_nowait(self.chat_id)
         if latest is not None:
@@ -228,11 +242,12 @@ class Reader:
     async def pull(self) -> None:
         """Look whether there is more than this reader has."""
         async with self._pulling:
+            self._is_led = False
             await self._read_from_store(self.seq)
 
     async def catch_up(self, seq: int) -> None:
         """Have at least the facts up to `seq`."""
-        if self.seq < seq and not self.pull_nowait():
+        if self.seq < seq and not (self.pull_nowait() and self.seq >= seq):
             await self.pull()
 
     def pull_nowait(self) -> bool:
@@ -263,10 +278,15 @@ class Reader:
             self.facts.append(fact)
             self._facts_bytes += fact.size
             self.seq, self.draft_name = fact.seq, fact.draft
+            if isinstance(entry.fact, AttemptStarted):
+                self.holder = entry.fact.instance_id
+            elif isinstance(entry.fact, LETS_GO):
+                self.holder = ""
         while len(self.facts) > 1 and (len(self.facts) > FACTS_MAX or self._facts_bytes > FACTS_BYTES):
             self._facts_bytes -= self.facts.popleft().size
         for name in sorted(self._drafts)[:-DRAFTS_KEPT]:
             del self._drafts[name]
+        self._live.follow(self.chat_id, self.draft_name, self.holder)
         self._changed()
 
     def _forget_before(self) -> None:
@@ -283,11 +303,18 @@ class Reader:
         if not self.seq:
             return
         if message is None or not self.pull_nowait():
-            task = asyncio.create_task(self.pull())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._pull_soon()
+
+    def _pull_soon(self) -> None:
+        task = asyncio.create_task(self.pull())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _on_delta(self) -> None:
+        live = self._live.get(self.chat_id)
+        if live is not None and live.name > self.draft_name and self.seq and not self._is_led:
+            self._is_led = True  # first the facts that lead to that draft
+            self._pull_soon()
         self.open_draft()
         self._changed()
 

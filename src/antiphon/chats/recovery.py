@@ -18,6 +18,9 @@ from antiphon.wire import codec
 
 DUE_POLL_S = 1.0
 DUE_MAX = 100
+STALL_S = 1.0
+PATIENCE_S = 3.0
+"""Longer than it takes every worker to renew."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +45,17 @@ class Recovery:
         return len(lost)
 
     async def run(self) -> None:
-        """Look for what is due, until cancelled."""
+        """Look for what is due, until cancelled. After a stall the holders of leases (this instance among them) first
+        have the time to renew: then nothing is expired."""
+        loop = asyncio.get_running_loop()
+        patient_until = 0.0
         while True:
+            slept_at = loop.time()
             await asyncio.sleep(DUE_POLL_S)
+            if loop.time() - slept_at > DUE_POLL_S + STALL_S:
+                patient_until = loop.time() + PATIENCE_S
+            if loop.time() < patient_until:
+                continue
             try:
                 for due in await self._service.store.due(limit=DUE_MAX):
                     await self._settle(due)

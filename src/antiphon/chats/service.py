@@ -114,7 +114,9 @@ class Service:
     # --- what is known of a chat
 
     async def chat(self, chat_id: str) -> Chat | None:
-        """The state, as this process last knew it; loaded if it does not."""
+        """The state: as this process last knew it, loaded if it does not. Of a shared store as it is now."""
+        if self.store.is_shared:
+            return await self._chat_now(chat_id)
         line = self._lines.get(chat_id)
         if not line.is_loaded:
             chat = await self.store.load(chat_id)
@@ -123,6 +125,17 @@ class Service:
             if not line.is_loaded:
                 line.know(chat)
         return line.chat
+
+    async def _chat_now(self, chat_id: str) -> Chat | None:
+        """The state as stored; what this process itself has just written may be newer than what was read."""
+        stored = await self.store.load(chat_id)
+        line = self._lines.known(chat_id)
+        known = line.chat if line else None
+        if known is not None and (stored is None or stored.seq <= known.seq):
+            return known
+        if stored is not None and (line is None or line.task is None):
+            self._lines.get(chat_id).know(stored)
+        return stored
 
     def chat_nowait(self, chat_id: str) -> Chat | None:
         """The same without looking into the store."""

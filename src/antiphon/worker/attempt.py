@@ -85,6 +85,8 @@ class Attempt:
         self._pending: set[asyncio.Future[Done]] = set()
         self._call_lock = asyncio.Lock()
         self._turn: Turn | None = None
+        self._is_looking = False
+        self._looks: set[asyncio.Task[None]] = set()
 
     @property
     def clock(self) -> Clock:
@@ -128,7 +130,21 @@ class Attempt:
             self._woken.set_result(None)
 
     def _on_hint(self, message: bytes | None) -> None:
+        if self._service.store.is_shared and not self._is_looking:
+            self._is_looking = True
+            asyncio.get_running_loop().call_soon(self._look_soon)
         self.look(self._service.chat_nowait(self.chat_id))
+
+    def _look_soon(self) -> None:
+        """Another instance may have asked it to stop: one look for all that was told at a time."""
+        task = asyncio.create_task(self._look_at_stored())
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    async def _look_at_stored(self) -> None:
+        self._is_looking = False
+        with contextlib.suppress(Unavailable):  # the next renewal tells
+            self.look(await self._service.chat(self.chat_id))
 
     def look(self, chat: Chat | None) -> None:
         """Compare with the chat's state: is the attempt over, was it asked to stop?"""

@@ -34,6 +34,18 @@ STOP_S = 0.9
 log = structlog.get_logger(__name__)
 
 
+class Balance:
+    """How work is spread over instances; alone, everything is taken at once."""
+
+    def may_take(self, running: int) -> bool:
+        """Whether a turn should begin here, `running` turns being here already."""
+        return True
+
+    def delay_s(self, chat_id: str, running: int) -> float:
+        """How long to leave a chat that anyone may claim to those who are less busy."""
+        return 0.0
+
+
 class Worker(Claimer):
     """`run` it as a task. `drain` finishes what runs and lets go of the rest."""
 
@@ -43,7 +55,9 @@ class Worker(Claimer):
         self._concurrency = concurrency
         self.owner_max: int | None = None
         """So many turns of one owner at a time, where there are several owners."""
+        self.balance = Balance()
         self._places: Counter[str] = Counter()
+        self._left: dict[str, float] = {}
         self._shunned: dict[str, float] = {}
         self._attempts: dict[asyncio.Task[None], Attempt] = {}
         self._is_draining = False
@@ -69,8 +83,11 @@ class Worker(Claimer):
         return not is_full and (self.owner_max is None or self._places[owner_id] < self.owner_max)
 
     def reserve_nowait(self, owner_id: str) -> str | None:
-        if self._is_draining or not self._has_place(owner_id):
+        if self._is_draining or not self._has_place(owner_id) or not self.balance.may_take(self._places.total()):
             return None
+        return self._reserve(owner_id)
+
+    def _reserve(self, owner_id: str) -> str:
         self._places[owner_id] += 1
         return self.instance_id
 
@@ -96,8 +113,18 @@ class Worker(Claimer):
             log.error("attempt_task_failed", chat_id=attempt.chat_id, exc_info=task.exception())
 
     def _on_wanted(self, message: bytes | None) -> None:
-        if message is not None and len(self._wanted) < self._concurrency:
-            self._wanted.append(message.decode())
+        if message is None or len(self._wanted) >= self._concurrency:
+            self._wake.set()
+            return
+        chat_id = message.decode("ascii", "replace")
+        delay_s = self.balance.delay_s(chat_id, self._places.total())
+        if delay_s:
+            asyncio.get_running_loop().call_later(delay_s, self._want, chat_id)
+        else:
+            self._want(chat_id)
+
+    def _want(self, chat_id: str) -> None:
+        self._wanted.append(chat_id)
         self._wake.set()
 
     async def _claim_forever(self) -> None:
@@ -129,7 +156,23 @@ class Worker(Claimer):
         now = asyncio.get_running_loop().time()
         self._shunned = {chat_id: until for chat_id, until in self._shunned.items() if until > now}
         full = [owner_id for owner_id in self._places if not self._has_place(owner_id)]
-        return await self._env.service.store.claimable(limit=free, passing_over=(*full, *self._shunned))
+        found = await self._env.service.store.claimable(limit=free, passing_over=(*full, *self._shunned))
+        return self._taken_of(found, now)
+
+    def _taken_of(self, found: tuple[str, ...], now: float) -> tuple[str, ...]:
+        """The share of this instance: what nobody less busy has taken for a whole poll is taken all the same."""
+        running = self._places.total()
+        taken = []
+        left: dict[str, float] = {}
+        for chat_id in found:
+            since = self._left.get(chat_id, now)
+            if self.balance.may_take(running) or now - since >= CLAIM_POLL_S / 2:
+                taken.append(chat_id)
+                running += 1
+            else:
+                left[chat_id] = since
+        self._left = left
+        return tuple(taken)
 
     async def _claim_or_shun(self, chat_id: str) -> None:
         """Claim a chat. One that cannot be (it is of a newer version, say) must not hold up the others."""
@@ -143,9 +186,10 @@ class Worker(Claimer):
 
     async def _claim(self, chat_id: str) -> None:
         chat = await self._env.service.chat(chat_id)
-        if chat is None or self.reserve_nowait(chat.owner_id) is None:
+        if chat is None or not chat.wants_worker or self._is_draining or not self._has_place(chat.owner_id):
             return
         owner_id = chat.owner_id
+        self._reserve(owner_id)
         crash_point("claim-before-append")
         try:
             done = await self._env.service.execute(chat_id, c.StartAttempt(instance_id=self.instance_id))

@@ -1,0 +1,311 @@
+"""Drafts of other instances: asked of their holder while somebody here watches, and given to those who ask.
+
+A watcher's instance keeps a mirror of each followed draft; the holder keeps one place (draft, position) for each
+instance that asks. So neither has a backlog: a slow link gets fewer, larger deltas. What a link loses shows as a gap
+(the next delta begins later) or when the watching side repeats, once a second, how far it has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+
+import structlog
+
+from antiphon.chats.drafts import LiveDrafts
+from antiphon.core.draft import Draft
+from antiphon.errors import PeerError
+from antiphon.observe import METRICS
+from antiphon.ports import Link
+from antiphon.wire.relay import Deltas, Ping, Pong, Unwatch, Wanted, Watch, decode_message, encode_message
+
+REPEAT_S = 1.0
+INTEREST_S = 5.0
+"""Who does not repeat what it wants for so long is forgotten."""
+REWIND_S = 0.25
+"""A peer that has less than what was sent so long ago has lost it."""
+PACE_S = 0.002
+"""What a draft gains in so short a time goes in one message."""
+FULL_S = 0.02
+"""When a link takes nothing, it is tried again so much later."""
+PIECE = 16 * 1024
+"""Code points of one message at most."""
+WANTED_MAX = 500
+"""So many chats are asked for in one message."""
+PLACES_MAX = 100_000
+"""So many places are kept for others in all."""
+
+log = structlog.get_logger(__name__)
+
+
+class Mirror:
+    """A draft that another instance writes, as far as it has come here."""
+
+    __slots__ = ("asked_at", "draft", "holder")
+
+    def __init__(self, draft: Draft, holder: str) -> None:
+        self.draft = draft
+        self.holder = holder
+        self.asked_at = 0.0
+
+
+class Place:
+    """How far one instance (or, on a bus, all) has been sent a chat's draft."""
+
+    __slots__ = ("draft", "position", "sent_at", "until")
+
+    def __init__(self) -> None:
+        self.draft: Draft | None = None
+        self.position = 0
+        self.sent_at = 0.0
+        self.until = 0.0
+
+
+class RelayedDrafts:
+    """Keeps the promises of `ports.Drafts`, for drafts of any instance. `run` it as a task."""
+
+    def __init__(self, live: LiveDrafts, link: Link, *, instance_id: str) -> None:
+        self._live = live
+        self._link = link
+        self._instance_id = instance_id
+        self._loop = asyncio.get_running_loop()
+        self._listeners: dict[str, int] = {}
+        self._mirrors: dict[str, Mirror] = {}
+        self._places: dict[str, dict[str, Place]] = {}
+        self._place_count = 0
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._pings: dict[int, asyncio.Future[None]] = {}
+        self._ping_numbers = count(1)
+        link.on_message = self._on_message
+        self._unobserve = live.observe(self._on_growth)
+
+    def __len__(self) -> int:
+        """How many drafts are followed here."""
+        return len(self._mirrors)
+
+    # --- for the watchers here
+
+    def get(self, chat_id: str) -> Draft | None:
+        live, mirror = self._live.get(chat_id), self._mirrors.get(chat_id)
+        if mirror is None or (live is not None and live.name >= mirror.draft.name):
+            return live
+        return mirror.draft
+
+    def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:
+        stop_listening = self._live.listen(chat_id, on_change)
+        self._listeners[chat_id] = self._listeners.get(chat_id, 0) + 1
+
+        def stop() -> None:
+            stop_listening()
+            self._listeners[chat_id] -= 1
+            if not self._listeners[chat_id]:
+                del self._listeners[chat_id]
+                self._drop(chat_id)
+
+        return stop
+
+    def follow(self, chat_id: str, draft: int, holder: str) -> None:
+        mirror = self._mirrors.get(chat_id)
+        if chat_id not in self._listeners or not holder or holder == self._instance_id:
+            if mirror is not None and mirror.holder and mirror.holder != holder:
+                self._let_go(chat_id, mirror)
+            return
+        if mirror is None:
+            mirror = self._mirrors[chat_id] = Mirror(Draft(draft), "")
+            self._link.join(chat_id)
+        elif draft > mirror.draft.name:
+            mirror.draft = Draft(draft)
+        if holder != mirror.holder:
+            self._let_go(chat_id, mirror)
+            mirror.holder = holder
+            self._ask(chat_id, mirror)
+
+    def _drop(self, chat_id: str) -> None:
+        mirror = self._mirrors.pop(chat_id, None)
+        if mirror is not None:
+            self._let_go(chat_id, mirror)
+            self._link.quit(chat_id)
+
+    def _let_go(self, chat_id: str, mirror: Mirror) -> None:
+        if mirror.holder:
+            self._send(mirror.holder, Unwatch(chat_ids=(chat_id,)))
+            mirror.holder = ""
+
+    def _ask(self, chat_id: str, mirror: Mirror) -> None:
+        """Ask the holder for what comes after what is here; not again at once."""
+        now = self._loop.time()
+        if now - mirror.asked_at >= REWIND_S or not mirror.draft.position:
+            mirror.asked_at = now
+            self._send(mirror.holder, Watch(wanted=(self._wanted(chat_id, mirror),)))
+
+    @staticmethod
+    def _wanted(chat_id: str, mirror: Mirror) -> Wanted:
+        return Wanted(chat_id=chat_id, draft=mirror.draft.name, position=mirror.draft.position)
+
+    def _take(self, message: Deltas) -> None:
+        """Deltas came: those of a newer draft begin it (its facts are read next), those of an older one are stale."""
+        mirror = self._mirrors.get(message.chat_id)
+        if mirror is None:
+            return
+        before = (mirror.draft.name, mirror.draft.position)
+        for delta in message.deltas:
+            if delta.draft < mirror.draft.name:
+                continue
+            if delta.draft > mirror.draft.name:
+                mirror.draft = Draft(delta.draft)
+            if not mirror.draft.apply(delta):
+                METRICS.relay_gaps.inc()
+                self._ask(message.chat_id, mirror)
+                break
+        if (mirror.draft.name, mirror.draft.position) != before:
+            self._live.tell(message.chat_id)
+
+    # --- for the other instances
+
+    def _on_growth(self, chat_id: str) -> None:
+        if chat_id in self._places and chat_id not in self._timers:
+            self._timers[chat_id] = self._loop.call_later(PACE_S, self._pump, chat_id)
+
+    def _on_watch(self, peer: str, message: Watch) -> None:
+        now = self._loop.time()
+        for wanted in message.wanted:
+            places = self._places.setdefault(wanted.chat_id, {})
+            key = "" if self._link.is_broadcast else peer
+            place = places.get(key)
+            if place is None:
+                if self._place_count >= PLACES_MAX:
+                    METRICS.oddities.labels("relay_full").inc()
+                    continue
+                place = places[key] = Place()
+                self._place_count += 1
+                self._begin(place, wanted)
+            elif now - place.sent_at > REWIND_S:
+                self._rewind(place, wanted)
+            place.until = now + INTEREST_S
+            self._pump(wanted.chat_id)
+
+    def _begin(self, place: Place, wanted: Wanted) -> None:
+        place.draft = self._live.get(wanted.chat_id)
+        if place.draft is not None and place.draft.name == wanted.draft:
+            place.position = min(wanted.position, place.draft.position)
+
+    def _rewind(self, place: Place, wanted: Wanted) -> None:
+        """What was sent has had its time to arrive: go back to what the peer has."""
+        if place.draft is None or wanted.draft > place.draft.name:
+            return
+        position = wanted.position if wanted.draft == place.draft.name else 0
+        place.position = min(place.position, position)
+
+    def _on_unwatch(self, peer: str, message: Unwatch) -> None:
+        for chat_id in message.chat_ids:
+            if not self._link.is_broadcast:  # else others may still want it
+                self._forget(chat_id, peer)
+
+    def _forget(self, chat_id: str, key: str) -> None:
+        places = self._places.get(chat_id, {})
+        if places.pop(key, None) is not None:
+            self._place_count -= 1
+        if not places:
+            self._places.pop(chat_id, None)
+
+    def _pump(self, chat_id: str) -> None:
+        """Send to each place what comes next: the rest of its draft, then the draft that is open now."""
+        timer = self._timers.pop(chat_id, None)
+        if timer is not None:
+            timer.cancel()
+        live = self._live.get(chat_id)
+        encoded: dict[tuple[int, int], tuple[bytes, int]] = {}
+        is_full = False
+        for key, place in self._places.get(chat_id, {}).items():
+            is_full |= not self._pump_place(chat_id, key, place, live, encoded)
+        if is_full:
+            METRICS.relay_full.inc()
+            self._timers[chat_id] = self._loop.call_later(FULL_S, self._pump, chat_id)
+
+    def _pump_place(
+        self,
+        chat_id: str,
+        key: str,
+        place: Place,
+        live: Draft | None,
+        encoded: dict[tuple[int, int], tuple[bytes, int]],
+    ) -> bool:
+        while True:
+            draft = place.draft
+            if draft is None or place.position >= draft.position:
+                if live is None or live is draft:
+                    return True
+                place.draft, place.position = live, 0
+                continue
+            at = (draft.name, place.position)
+            if at not in encoded:
+                deltas = draft.read(place.position, place.position + PIECE)
+                encoded[at] = encode_message(Deltas(chat_id=chat_id, deltas=tuple(deltas))), deltas[-1].to
+            message, to = encoded[at]
+            if not (self._link.send_nowait(key, message) if key else self._link.broadcast_nowait(chat_id, message)):
+                return False
+            place.position, place.sent_at = to, self._loop.time()
+
+    # --- both
+
+    def _send(self, instance_id: str, message: Watch | Unwatch | Ping | Pong) -> bool:
+        return self._link.send_nowait(instance_id, encode_message(message))
+
+    def _on_message(self, peer: str, data: bytes) -> None:
+        try:
+            message = decode_message(data)
+        except PeerError:
+            METRICS.oddities.labels("relay_garbage").inc()
+            return
+        match message:
+            case Deltas():
+                self._take(message)
+            case Watch():
+                self._on_watch(peer, message)
+            case Unwatch():
+                self._on_unwatch(peer, message)
+            case Ping():
+                self._send(peer, Pong(number=message.number))
+            case Pong():
+                waiting = self._pings.get(message.number)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(None)
+
+    async def ping(self, instance_id: str, *, timeout_s: float) -> bool:
+        """Whether the instance answers in time."""
+        number = next(self._ping_numbers)
+        answered = self._pings[number] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self._send(instance_id, Ping(number=number)):
+                    await asyncio.sleep(FULL_S)  # it may be connected to in a moment
+                await answered
+        except TimeoutError:
+            return False
+        else:
+            return True
+        finally:
+            del self._pings[number]
+
+    async def run(self) -> None:
+        """Repeat what is wanted and forget who no longer does, until cancelled."""
+        while True:
+            await asyncio.sleep(REPEAT_S)
+            wanted: dict[str, list[Wanted]] = {}
+            for chat_id, mirror in self._mirrors.items():
+                if mirror.holder:
+                    wanted.setdefault(mirror.holder, []).append(self._wanted(chat_id, mirror))
+            for holder, chats in wanted.items():
+                for i in range(0, len(chats), WANTED_MAX):
+                    self._send(holder, Watch(wanted=tuple(chats[i : i + WANTED_MAX])))
+            now = self._loop.time()
+            over = [(c, key) for c, places in self._places.items() for key, p in places.items() if p.until < now]
+            for chat_id, key in over:
+                self._forget(chat_id, key)
+
+    def close(self) -> None:
+        self._unobserve()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()

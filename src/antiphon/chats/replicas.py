@@ -1,0 +1,212 @@
+"""The other instances on a shared store: who is there, who is dead, and who has how much to do.
+
+An instance is proven dead (sooner than its leases end) when its session's lock has been free for 2 s while the
+database has been up for 5 s, and it does not answer a ping: a database that restarts frees all locks and must not
+expire everybody. Its attempts are then expired by whoever is first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from msgspec.structs import replace
+
+from antiphon.errors import AntiphonError
+from antiphon.observe import METRICS
+from antiphon.ports import Bus, InstanceRecord, Link, Presence
+
+LOOK_S = 0.25
+BEAT_S = 1.0
+ABSENT_S = 2.0
+SERVER_UP_S = 5.0
+PING_S = 1.0
+TOLD_S = 0.1
+"""An instance tells its load at most so often."""
+FORGET_S = 30.0
+"""The row of a dead instance that holds nothing is taken away after so long."""
+STEP_S = 0.02
+DELAY_MAX_S = 0.5
+"""For each turn more than the least busy has, an instance waits a step before it claims what anyone may claim."""
+
+LOAD_CHANNEL = "antiphon:load"
+
+log = structlog.get_logger(__name__)
+
+Expire = Callable[[str, int, str], Awaitable[None]]
+Pings = Callable[[str, float], Awaitable[bool]]
+
+
+class Replicas:
+    """`start`, then `run` it as a task. `expire(chat_id, attempt, reason)` records an attempt as lost, `ping` asks an
+    instance whether it is there, `load` says how many turns run here."""
+
+    def __init__(
+        self,
+        record: InstanceRecord,
+        *,
+        presence: Presence,
+        link: Link,
+        bus: Bus,
+        ping: Pings,
+        expire: Expire,
+        load: Callable[[], int],
+    ) -> None:
+        self.record = record
+        self.error: str | None = None
+        self.others: dict[str, InstanceRecord] = {}
+        self.is_draining = False
+        self._presence = presence
+        self._link = link
+        self._bus = bus
+        self._ping = ping
+        self._expire = expire
+        self._load = load
+        self._loop = asyncio.get_running_loop()
+        self._absent_since: dict[str, float] = {}
+        self._inquests: dict[str, asyncio.Task[None]] = {}
+        self._told_load = -1
+        self._loads: dict[str, int] = {}
+        self._looking = asyncio.Lock()
+        self._unsubscribe = bus.subscribe(LOAD_CHANNEL, self._on_load)
+
+    @property
+    def instance_id(self) -> str:
+        return self.record.instance_id
+
+    async def start(self) -> None:
+        """Be there, and know who else is."""
+        await self._presence.enter(self.record)
+        await self.look()
+
+    async def run(self) -> None:
+        """Look, beat and tell, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look_forever())
+            tasks.create_task(self._beat_forever())
+            tasks.create_task(self._tell_forever())
+
+    async def aclose(self) -> None:
+        """Be gone, for all to see."""
+        self._unsubscribe()
+        for task in self._inquests.values():
+            task.cancel()
+        try:
+            async with asyncio.timeout(PING_S):
+                await self._presence.leave(self.instance_id)
+        except (AntiphonError, TimeoutError) as error:
+            log.warning("not_left", error=str(error))  # the lock goes with the session; the row is swept later
+
+    # --- who is there
+
+    async def _look_forever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.look()
+                self.error = None
+            except AntiphonError as error:
+                self.error = str(error)
+                self._absent_since.clear()  # nothing is known of anybody
+
+    async def look(self) -> None:
+        """Read who is there, and begin an inquest for each whose absence has lasted."""
+        async with self._looking:
+            records, up_s = await self._presence.instances()
+        self.others = {r.instance_id: r for r in records if r.instance_id != self.instance_id}
+        self._link.know([r for r in self.others.values() if r.is_present])
+        now = self._loop.time()
+        if up_s < SERVER_UP_S:
+            self._absent_since.clear()
+            return
+        for instance_id, record in self.others.items():
+            if record.is_present:
+                self._absent_since.pop(instance_id, None)
+            elif now - self._absent_since.setdefault(instance_id, now) >= ABSENT_S:
+                self._inquire(instance_id)
+        for instance_id in [known for known in self._absent_since if known not in self.others]:
+            del self._absent_since[instance_id]
+
+    def _inquire(self, instance_id: str) -> None:
+        if instance_id not in self._inquests:
+            task = self._inquests[instance_id] = asyncio.create_task(self._settle(instance_id))
+            task.add_done_callback(lambda _: self._inquests.pop(instance_id, None))
+
+    async def _settle(self, instance_id: str) -> None:
+        """An instance that does not answer either is dead: its attempts are lost, and in time its row goes."""
+        try:
+            attempts = await self._presence.attempts_of(instance_id)
+            if attempts and await self._ping(instance_id, PING_S):
+                log.warning("absent_but_answers", instance_id=instance_id)
+                return
+            if instance_id not in self._absent_since:
+                return  # it came back meanwhile
+            for chat_id, attempt in attempts:
+                await self._expire(chat_id, attempt, "dead")
+            if attempts:
+                log.warning("instance_dead", instance_id=instance_id, attempts=len(attempts))
+            elif self._loop.time() - self._absent_since.get(instance_id, self._loop.time()) > FORGET_S:
+                await self._presence.leave(instance_id)
+        except AntiphonError as error:
+            METRICS.oddities.labels("inquest").inc()
+            log.warning("inquest_failed", instance_id=instance_id, error=str(error))
+
+    async def _beat_forever(self) -> None:
+        while True:
+            try:
+                await self._presence.beat(self.instance_id, running=self._load(), is_draining=self.is_draining)
+            except AntiphonError as error:
+                self.error = str(error)
+            await asyncio.sleep(BEAT_S)
+
+    # --- who has how much to do
+
+    async def _tell_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TOLD_S)
+            load = self._load()
+            if load != self._told_load:
+                self._told_load = load
+                self._bus.publish_nowait(LOAD_CHANNEL, f"{self.instance_id} {load}".encode())
+
+    def _on_load(self, message: bytes | None) -> None:
+        instance_id, _, load = (message or b"").decode("utf-8", "replace").partition(" ")
+        record = self.others.get(instance_id)
+        if record is not None and load.isdecimal() and len(load) < 8:
+            self.others[instance_id] = replace(record, running=int(load))
+
+    def _least(self) -> int | None:
+        """The load of the least busy other instance that takes work; None where there is none."""
+        loads = [r.running for r in self.others.values() if r.is_present and not r.is_draining]
+        return min(loads, default=None)
+
+    def may_take(self, running: int) -> bool:
+        """Whether a turn should begin here, `running` turns being here already: not while another has far less."""
+        least = self._least()
+        return least is None or running <= least + least // 2
+
+    def delay_s(self, chat_id: str, running: int) -> float:
+        """How long to leave a chat that anyone may claim to those who are less busy; among equals each chat has an
+        order of its own."""
+        least = self._least()
+        if least is None:
+            return 0.0
+        if running > least:
+            return min((running - least) * STEP_S, DELAY_MAX_S)
+        return STEP_S / 2 * self._rank(chat_id, running)
+
+    def _rank(self, chat_id: str, running: int) -> int:
+        equals = [r.instance_id for r in self.others.values() if r.is_present and r.running <= running]
+        own = _weight(chat_id, self.instance_id)
+        return sum(_weight(chat_id, other) < own for other in equals)
+
+    def shown(self) -> Sequence[InstanceRecord]:
+        """All that are there, this one first."""
+        own = replace(self.record, running=self._load(), is_draining=self.is_draining, is_present=True)
+        return (own, *sorted(self.others.values(), key=lambda record: record.started_at))
+
+
+def _weight(chat_id: str, instance_id: str) -> int:
+    return zlib.crc32(f"{chat_id} {instance_id}".encode())
