@@ -10,25 +10,31 @@ import asyncio
 import contextlib
 import os
 import random
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from antiphon import __version__
+from antiphon.backends import check_urls, make_link, open_bus, open_shared_store
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.chats.owned import OwnedChats
 from antiphon.chats.recovery import Recovery
+from antiphon.chats.relay import RelayedDrafts
+from antiphon.chats.replicas import Replicas
 from antiphon.chats.service import Service
 from antiphon.chats.tokens import Tokens
 from antiphon.chats.watch import Watch
 from antiphon.clock import RandomIds, SystemClock
 from antiphon.config import Options
+from antiphon.core.values import Value
 from antiphon.edge.http import HttpDoor
 from antiphon.lockfile import LockFile, claim_data
 from antiphon.observe import METRICS
-from antiphon.ports import Append, Bus, Clock, Ids, Model, Store
+from antiphon.ports import Append, Bus, Clock, Ids, InstanceRecord, Link, Model, Presence, Store
 from antiphon.stalls import BEAT_S, StallWatch
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.worker.agent import Agent, as_agent, load_agent
@@ -56,9 +62,11 @@ class Instance:
         ids: Ids,
         agent: Any,
         lock: LockFile | None,
+        instance_id: str = "",
+        shared: Shared | None = None,
     ) -> None:
         self.options = options
-        self.instance_id = ids.uuid() if lock is None else lock.instance_id
+        self.instance_id = instance_id or (ids.uuid() if lock is None else lock.instance_id)
         self.store = store
         self.ids = ids
         self.background: asyncio.Task[None] = asyncio.get_running_loop().create_task(asyncio.sleep(0))
@@ -67,7 +75,11 @@ class Instance:
         self._default_model = _default_model(agent, options)
         self.service = Service(store=store, bus=bus, ids=ids)
         self.drafts = LiveDrafts()
-        self.watch = Watch(service=self.service, bus=bus, drafts=self.drafts, watchers_max=options.watchers_max)
+        self.bus = bus
+        self.relay = RelayedDrafts(self.drafts, shared.link, instance_id=self.instance_id) if shared else None
+        self.watch = Watch(
+            service=self.service, bus=bus, drafts=self.relay or self.drafts, watchers_max=options.watchers_max
+        )
         self.tokens = Tokens(store=store, bus=bus, ids=ids)
         self.watch.revoked = self.tokens.revoked
         self.worker = Worker(
@@ -80,6 +92,9 @@ class Instance:
             keep_lost=options.on_worker_lost == "keep",
         )
         self.service.claimer = self.worker
+        self.replicas = self._replicas(shared) if shared else None
+        if self.replicas is not None:
+            self.worker.balance = self.replicas
         self.lock = lock
         self.data_error = ""
         """Why nothing is taken any more: it would not be kept."""
@@ -92,6 +107,11 @@ class Instance:
         self.is_draining = False
         self.is_stopping = False
         self._stalls: StallWatch | None = None
+
+    @property
+    def role(self) -> str:
+        """`replica` beside others on a shared store, else `primary`."""
+        return "replica" if self.replicas is not None else "primary"
 
     @property
     def chats(self) -> OwnedChats:
@@ -116,12 +136,40 @@ class Instance:
             ("leases", self.worker.renew_error),
             ("drafts", self.worker.flush_error),
             ("recovery", self.recovery.error),
+            ("hints", self.bus.error),
+            ("replicas", self.replicas.error if self.replicas else None),
         ):
             if error:
                 found.append(f"{name}: {error}")
         if self._stalls is not None and self._stalls.was_stalled_lately:
             found.append("the event loop stood still")
         return found
+
+    def _replicas(self, shared: Shared) -> Replicas:
+        assert self.relay is not None
+        record = InstanceRecord(
+            instance_id=self.instance_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            relay_endpoint=shared.link.endpoint,
+            relay_key=shared.link.key,
+            started_at=self.started_at,
+            capacity=self.options.concurrency,
+        )
+        return Replicas(
+            record,
+            presence=shared.presence,
+            link=shared.link,
+            bus=self.bus,
+            ping=lambda instance_id, timeout_s: self._relay_ping(instance_id, timeout_s),
+            expire=self.recovery.expire,
+            load=lambda: len(self.worker),
+        )
+
+    async def _relay_ping(self, instance_id: str, timeout_s: float) -> bool:
+        assert self.relay is not None
+        return await self.relay.ping(instance_id, timeout_s=timeout_s)
 
     def model(self, name: str) -> Model:
         """The model of that name."""
@@ -162,6 +210,8 @@ class Instance:
         self.active_session_id = active if chat is not None and not chat.is_deleted else ""
         self.service.observe(self._on_append)
         await self.watch.start()
+        if self.replicas is not None:
+            await self.replicas.start()
         lost = await self.recovery.take_over()
         if lost:
             log.info("took_over", attempts=lost)
@@ -195,6 +245,9 @@ class Instance:
             tasks.create_task(self.recovery.run())
             tasks.create_task(self._check_forever())
             tasks.create_task(self._watch_loop())
+            if self.relay is not None and self.replicas is not None:
+                tasks.create_task(self.relay.run())
+                tasks.create_task(self.replicas.run())
 
     async def _check_forever(self) -> None:
         """A failed write is noticed when it heals, too, though nobody writes."""
@@ -222,6 +275,8 @@ class Instance:
     async def stop(self) -> None:
         """Drain, say good-bye to the watchers. Doors close after this."""
         self.is_draining = True
+        if self.replicas is not None:
+            self.replicas.is_draining = True
         await self.worker.drain(self.options.drain_s)
         self.is_stopping = True
         self.watch.end_all("shutdown", 500)
@@ -230,8 +285,18 @@ class Instance:
         await self.service.aclose()
         self.watch.close()
         self.worker.close()
+        if self.relay is not None and self.replicas is not None:
+            await self.replicas.aclose()
+            self.relay.close()
         await self._models.aclose()
         await self.store.aclose()
+
+
+class Shared(Value, gc=True):
+    """What an instance has beside a store that it shares with others: who else is there, and the way to them."""
+
+    presence: Presence
+    link: Link
 
 
 @contextlib.asynccontextmanager
@@ -239,27 +304,39 @@ async def open_instance(
     *,
     agent: Any = None,
     data: str | os.PathLike[str] | None = None,
-    store: Store | None = None,
-    bus: Bus | None = None,
+    store: Store | str | None = None,
+    bus: Bus | str | None = None,
     clock: Clock | None = None,
     ids: Ids | None = None,
     lock: LockFile | None = None,
+    instance_id: str = "",
+    shared: Shared | None = None,
     **options: Any,
 ) -> AsyncIterator[Instance]:
     """A running instance on the data directory `data` (None: in memory, gone with the process). A `lock` on it that
-    the caller holds stays the caller's.
+    the caller holds stays the caller's. With the URL of a `store` (postgresql://…) it is one of several on it.
 
     `agent` is an `Agent`, a function that yields, or `file.py:name`; None is the built-in agent. The other
     options are those of `antiphon serve`. Raises `errors.Unavailable` if another process holds the directory.
     """
-    settings = Options.make(options)
+    settings = Options.make(
+        options
+        | ({"store": store} if isinstance(store, str) else {})
+        | ({"bus": bus} if isinstance(bus, str) else {})
+    )
+    check_urls(settings)
     ids, clock = ids or RandomIds(), clock or SystemClock()
+    bus = None if isinstance(bus, str) else bus
     if isinstance(agent, str):
         agent = load_agent(agent)
     async with contextlib.AsyncExitStack() as stack:
-        if data is not None and store is None:
+        if settings.store:
+            instance_id = instance_id or ids.uuid()
+            store, bus, shared = await _open_shared(stack, settings, instance_id, bus)
+        elif data is not None and store is None:
             lock = lock or stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
             store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
+        assert not isinstance(store, str)
         instance = Instance(
             settings,
             store=store or _memory_store(clock),
@@ -267,6 +344,8 @@ async def open_instance(
             ids=ids,
             agent=agent if agent is not None else Agent(),
             lock=lock,
+            instance_id=instance_id,
+            shared=shared,
         )
         stack.push_async_callback(instance.aclose)
         await instance.start()
@@ -280,6 +359,24 @@ async def open_instance(
             await asyncio.wait({background})
             if not background.cancelled() and background.exception() is not None:
                 log.error("background_failed", exc_info=background.exception())
+
+
+async def _open_shared(
+    stack: contextlib.AsyncExitStack, settings: Options, instance_id: str, bus: Bus | None
+) -> tuple[Store, Bus, Shared]:
+    """The shared store, the bus over it and the link to its other instances. What was opened last is closed first;
+    the store is closed by the instance."""
+    store, presence = await open_shared_store(settings.store)
+    try:
+        if bus is None:
+            bus = await open_bus(settings.bus or settings.store)
+            stack.push_async_callback(bus.aclose)
+        link = make_link(bus, settings.bus, instance_id, settings.relay)
+    except BaseException:
+        await store.aclose()
+        raise
+    stack.push_async_callback(link.aclose)
+    return store, bus, Shared(presence=presence, link=link)
 
 
 def _default_model(agent: Any, options: Options) -> str | None:

@@ -58,6 +58,12 @@ class Options(Value, gc=True):
     """The ports of events and calls over TCP; None: derived from the project directory."""
     keys: str = ""
     """The CURVE keys file for TCP."""
+    store: str = ""
+    """The URL of a store that other instances share; empty: SQLite in the data directory, or memory."""
+    bus: str = ""
+    """The URL of what carries hints; empty: the store's own."""
+    relay: str = ""
+    """HOST[:PORT] at which other instances reach this one's drafts; empty: this machine only."""
     behind_proxy: bool = False
     tls_cert: str = ""
     tls_key: str = ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -22,32 +21,21 @@ import structlog
 from antiphon.app import open_instance
 from antiphon.clock import RandomIds
 from antiphon.config import Options
-from antiphon.core.values import Value
 from antiphon.edge.instance.door import open_instance_door
 from antiphon.edge.server import HttpServer, start_server
 from antiphon.errors import Invalid, Unavailable
+from antiphon.lifetime import Ready, collect_seldom, until_stopped
 from antiphon.lockfile import LockFile, check_free, claim_unless_held, make_data
 from antiphon.observe import METRICS
 from antiphon.ports import Bus
+from antiphon.replica import serve_replica
 from antiphon.standby import Standby, open_standby
 from antiphon.whereabouts import local_token, read_token, tell_gone, tell_primary
 from antiphon.worker.agent import load_agent
 
 TAKEOVER_AGAIN_S = 1.0
-YOUNG_MAX = 20_000
-"""So many new objects that could form cycles before the garbage collector looks at them."""
 
 log = structlog.get_logger(__name__)
-
-
-class Ready(Value):
-    """Requests are answered at `url`: as the primary, or as a standby that hands them on. `token` is the data
-    directory's own (empty while a new directory's primary has not made it)."""
-
-    instance_id: str
-    role: str
-    url: str
-    token: str
 
 
 async def serve(
@@ -71,6 +59,13 @@ async def serve(
     _on_signals(stopping)
     make_data(place)
     claim = partial(claim_unless_held, place, instance_id=instance_id)
+    if settings.store:
+        tell_ready = partial(_tell, on_ready)
+        await serve_replica(
+            agent, place, instance_id, stopping=stopping, tell=tell_ready, make_bus=make_bus, options=options
+        )
+        log.info("stopped")
+        return
     async with AsyncExitStack() as stack:
         primary = partial(
             _serve_primary, agent, stopping=stopping, on_ready=on_ready, make_bus=make_bus, options=options
@@ -135,13 +130,13 @@ async def _serve_primary(
             server = standby.server if standby is not None else await start_server(instance.asgi, instance.options)
             token = await local_token(instance, data)
             tell_primary(instance, lock, door, url=server.url, token=token)
-            _collect_seldom()
+            collect_seldom()
             if standby is not None:
                 METRICS.role_changes.inc()
                 standby.door.succeed(instance.asgi)
             log.info("ready", url=server.url, instance_id=instance.instance_id, data=str(data))
             _tell(on_ready, Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token))
-            await _until_stopped(stopping, instance.background, door.task)
+            await until_stopped(stopping, instance.background, door.task)
         finally:
             if standby is None or standby.door.has_succeeded:
                 await instance.stop()
@@ -156,14 +151,6 @@ def _tell(on_ready: Callable[[Ready], None] | None, ready: Ready) -> None:
     if on_ready is not None:
         with contextlib.suppress(OSError, ValueError):
             on_ready(ready)
-
-
-def _collect_seldom() -> None:
-    """What there is at the start stays; values are no garbage of cycles. So the collector has little to find, and
-    looking for it at every 700th object cost a sixth of a busy server's time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_MAX, 20, 20)
 
 
 def _check_exposure(options: Options) -> None:
@@ -187,14 +174,3 @@ def _on_signals(stopping: asyncio.Event) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
-
-
-async def _until_stopped(stopping: asyncio.Event, *running: asyncio.Task[None] | None) -> None:
-    """Until a signal; a background task that dies takes the whole down, loudly."""
-    waiting = asyncio.create_task(stopping.wait())
-    tasks = [task for task in running if task is not None]
-    await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    for task in tasks:
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            raise error

@@ -10,12 +10,11 @@ from pathlib import Path
 import structlog
 
 from antiphon.config import Options
-from antiphon.edge.server import HttpServer, start_server
+from antiphon.edge.server import HttpServer, start_anywhere
 from antiphon.edge.standby.door import StandbyDoor
 from antiphon.edge.standby.primary import Primary
-from antiphon.errors import Unavailable
 from antiphon.lockfile import LockFile, try_claim
-from antiphon.whereabouts import tell_gone, tell_standby
+from antiphon.whereabouts import tell_gone, tell_without_sockets
 
 CLAIM_S = 0.02
 """How often the lock is tried: what a primary's shutdown frame asks for is done all the time, for it costs little."""
@@ -34,7 +33,7 @@ class Standby:
 
     def announce(self) -> None:
         """Say that this process stands by, and where."""
-        tell_standby(self._instance_id, self._data, url=self.server.url)
+        tell_without_sockets(self._instance_id, self._data, role="standby", url=self.server.url)
 
     async def wait_lock(self, stopping: asyncio.Event) -> LockFile | None:
         """The lock, the moment it is free; None when `stopping` is set before."""
@@ -59,7 +58,7 @@ async def open_standby(
     """Stand by on `data`. `is_port_free`: nobody chose the port, so where the default is taken any will do."""
     primary = Primary(data)
     door = StandbyDoor(instance_id=instance_id, data=data, options=options, primary=primary)
-    server = await _start_server(door, options, is_port_free=is_port_free)
+    server = await start_anywhere(door, options, is_port_free=is_port_free)
     watching = asyncio.create_task(primary.watch())
     standby = Standby(instance_id, data, door=door, server=server)
     standby.announce()
@@ -72,12 +71,3 @@ async def open_standby(
         watching.cancel()
         await asyncio.wait({watching})
         await primary.aclose()
-
-
-async def _start_server(door: StandbyDoor, options: Options, *, is_port_free: bool) -> HttpServer:
-    try:
-        return await start_server(door, options)
-    except Unavailable:
-        if not is_port_free:
-            raise
-        return await start_server(door, options.with_port(0))

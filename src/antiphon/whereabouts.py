@@ -46,7 +46,7 @@ def read_token(data: Path) -> str:
 
 
 def tell_primary(instance: Instance, lock: LockFile, door: InstanceDoor, *, url: str, token: str) -> None:
-    """Say that this instance is the primary, and where."""
+    """Say that this instance has the directory's lock (as its primary, or as a replica), and where it is."""
     door.calls.http_url = url
     data = lock.data
     keys = str(Path(instance.options.keys).resolve()) if instance.options.keys else ""
@@ -67,7 +67,7 @@ def tell_primary(instance: Instance, lock: LockFile, door: InstanceDoor, *, url:
         InstanceFile(
             instance_id=instance.instance_id,
             pid=os.getpid(),
-            role="primary",
+            role=instance.role,
             version=__version__,
             http_url=url,
             token=token,
@@ -81,7 +81,7 @@ def tell_primary(instance: Instance, lock: LockFile, door: InstanceDoor, *, url:
         Announcement(
             instance_id=instance.instance_id,
             pid=os.getpid(),
-            role="primary",
+            role=instance.role,
             version=__version__,
             project_id=door.project_id,
             data=str(data.resolve()),
@@ -94,13 +94,13 @@ def tell_primary(instance: Instance, lock: LockFile, door: InstanceDoor, *, url:
     )
 
 
-def tell_standby(instance_id: str, data: Path, *, url: str) -> None:
-    """Say that this process stands by, and where."""
+def tell_without_sockets(instance_id: str, data: Path, *, role: str, url: str) -> None:
+    """Say that this process stands by, or is a replica beside another one on its directory, and where."""
     _announce(
         Announcement(
             instance_id=instance_id,
             pid=os.getpid(),
-            role="standby",
+            role=role,
             version=__version__,
             project_id=str(data.resolve().parent),
             data=str(data.resolve()),

@@ -29,6 +29,7 @@ PACE_S = 0.002
 """What a draft gains in so short a time goes in one message."""
 FULL_S = 0.02
 """When a link takes nothing, it is tried again so much later."""
+ASK_AGAIN_S = 0.05
 PIECE = 16 * 1024
 """Code points of one message at most."""
 WANTED_MAX = 500
@@ -42,12 +43,13 @@ log = structlog.get_logger(__name__)
 class Mirror:
     """A draft that another instance writes, as far as it has come here."""
 
-    __slots__ = ("asked_at", "draft", "holder")
+    __slots__ = ("asked_at", "draft", "holder", "mended_at")
 
     def __init__(self, draft: Draft, holder: str) -> None:
         self.draft = draft
         self.holder = holder
         self.asked_at = 0.0
+        self.mended_at = 0.0
 
 
 class Place:
@@ -60,6 +62,11 @@ class Place:
         self.position = 0
         self.sent_at = 0.0
         self.until = 0.0
+
+
+def _wanted(chat_id: str, mirror: Mirror, *, is_gap: bool = False) -> Wanted:
+    draft = mirror.draft
+    return Wanted(chat_id=chat_id, draft=draft.name, position=draft.position, is_gap=is_gap)
 
 
 class RelayedDrafts:
@@ -132,16 +139,23 @@ class RelayedDrafts:
             self._send(mirror.holder, Unwatch(chat_ids=(chat_id,)))
             mirror.holder = ""
 
-    def _ask(self, chat_id: str, mirror: Mirror) -> None:
-        """Ask the holder for what comes after what is here; not again at once."""
-        now = self._loop.time()
-        if now - mirror.asked_at >= REWIND_S or not mirror.draft.position:
-            mirror.asked_at = now
-            self._send(mirror.holder, Watch(wanted=(self._wanted(chat_id, mirror),)))
+    def _ask(self, chat_id: str, mirror: Mirror, *, is_gap: bool = False) -> None:
+        """Ask the holder for what comes after what is here; soon again where the link takes nothing yet."""
+        mirror.asked_at = self._loop.time()
+        if not self._send(mirror.holder, Watch(wanted=(_wanted(chat_id, mirror, is_gap=is_gap),))):
+            self._loop.call_later(ASK_AGAIN_S, self._ask_again, chat_id, mirror, mirror.asked_at)
 
-    @staticmethod
-    def _wanted(chat_id: str, mirror: Mirror) -> Wanted:
-        return Wanted(chat_id=chat_id, draft=mirror.draft.name, position=mirror.draft.position)
+    def _ask_again(self, chat_id: str, mirror: Mirror, asked_at: float) -> None:
+        if self._mirrors.get(chat_id) is mirror and mirror.holder and mirror.asked_at == asked_at:
+            self._ask(chat_id, mirror)
+
+    def _mend(self, chat_id: str, mirror: Mirror) -> None:
+        """Something was lost. What is under way behind it shows the same gap: it is not asked for each time."""
+        METRICS.relay_gaps.inc()
+        now = self._loop.time()
+        if mirror.holder and now - mirror.mended_at >= REWIND_S:
+            mirror.mended_at = now
+            self._ask(chat_id, mirror, is_gap=True)
 
     def _take(self, message: Deltas) -> None:
         """Deltas came: those of a newer draft begin it (its facts are read next), those of an older one are stale."""
@@ -155,8 +169,7 @@ class RelayedDrafts:
             if delta.draft > mirror.draft.name:
                 mirror.draft = Draft(delta.draft)
             if not mirror.draft.apply(delta):
-                METRICS.relay_gaps.inc()
-                self._ask(message.chat_id, mirror)
+                self._mend(message.chat_id, mirror)
                 break
         if (mirror.draft.name, mirror.draft.position) != before:
             self._live.tell(message.chat_id)
@@ -180,7 +193,7 @@ class RelayedDrafts:
                 place = places[key] = Place()
                 self._place_count += 1
                 self._begin(place, wanted)
-            elif now - place.sent_at > REWIND_S:
+            elif wanted.is_gap or now - place.sent_at > REWIND_S:
                 self._rewind(place, wanted)
             place.until = now + INTEREST_S
             self._pump(wanted.chat_id)
@@ -295,7 +308,7 @@ class RelayedDrafts:
             wanted: dict[str, list[Wanted]] = {}
             for chat_id, mirror in self._mirrors.items():
                 if mirror.holder:
-                    wanted.setdefault(mirror.holder, []).append(self._wanted(chat_id, mirror))
+                    wanted.setdefault(mirror.holder, []).append(_wanted(chat_id, mirror))
             for holder, chats in wanted.items():
                 for i in range(0, len(chats), WANTED_MAX):
                     self._send(holder, Watch(wanted=tuple(chats[i : i + WANTED_MAX])))

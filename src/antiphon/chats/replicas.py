@@ -39,7 +39,19 @@ Expire = Callable[[str, int, str], Awaitable[None]]
 Pings = Callable[[str, float], Awaitable[bool]]
 
 
-class Replicas:
+class Balance:
+    """How work is spread over instances; alone, everything is taken at once."""
+
+    def may_take(self, running: int) -> bool:
+        """Whether a turn should begin here, `running` turns being here already."""
+        return True
+
+    def delay_s(self, chat_id: str, running: int) -> float:
+        """How long to leave a chat that anyone may claim to those who are less busy."""
+        return 0.0
+
+
+class Replicas(Balance):
     """`start`, then `run` it as a task. `expire(chat_id, attempt, reason)` records an attempt as lost, `ping` asks an
     instance whether it is there, `load` says how many turns run here."""
 
@@ -80,6 +92,11 @@ class Replicas:
         """Be there, and know who else is."""
         await self._presence.enter(self.record)
         await self.look()
+
+    async def tell_url(self, url: str) -> None:
+        """Say where this instance is reached over HTTP."""
+        self.record = replace(self.record, http_url=url)
+        await self._presence.enter(self.record)
 
     async def run(self) -> None:
         """Look, beat and tell, until cancelled."""
@@ -183,13 +200,12 @@ class Replicas:
         return min(loads, default=None)
 
     def may_take(self, running: int) -> bool:
-        """Whether a turn should begin here, `running` turns being here already: not while another has far less."""
+        """Not while another has far less to do."""
         least = self._least()
         return least is None or running <= least + least // 2
 
     def delay_s(self, chat_id: str, running: int) -> float:
-        """How long to leave a chat that anyone may claim to those who are less busy; among equals each chat has an
-        order of its own."""
+        """The longer, the more is to be done here; among equals each chat has an order of its own."""
         least = self._least()
         if least is None:
             return 0.0

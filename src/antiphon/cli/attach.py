@@ -52,7 +52,7 @@ def command(chat: str | None, wanted: str, as_json: bool) -> None:
 def _pick_instance(wanted: str) -> Announcement:
     from antiphon.discovery import announced
 
-    primaries = [item for item in announced() if item.role == "primary"]
+    primaries = [item for item in announced() if item.rpc_endpoint]
     found = [item for item in primaries if item.instance_id.startswith(wanted.lower())]
     if not found:
         what = f"no instance's id begins with {wanted}" if wanted and primaries else "no instance runs here"

@@ -11,7 +11,7 @@ import click
 from antiphon.cli.verb import DATA, Verb, data_option, json_option, print_json
 
 if TYPE_CHECKING:
-    from antiphon.serve import Ready
+    from antiphon.lifetime import Ready
 
 FILE = click.Path(exists=True, dir_okay=False)
 
@@ -22,6 +22,9 @@ FILE = click.Path(exists=True, dir_okay=False)
 @data_option
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 picks a free one.  [default: 8414]")
+@click.option("--store", metavar="URL", help="A store that other instances share: postgresql://host/database.")
+@click.option("--bus", metavar="URL", help="What carries hints and drafts: nats://host.  [default: the store]")
+@click.option("--relay", metavar="HOST[:PORT]", help="Where other machines' instances reach this one's drafts.")
 @click.option("--concurrency", type=click.IntRange(1), help="So many turns at a time.  [default: 64]")
 @click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may finish.  [default: 20]")
 @click.option("--bus-tcp", is_flag=True, help="The instance protocol over TCP on loopback, for foreign peers.")
@@ -37,7 +40,8 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
     """Start an instance. APP is an agent, `file.py:name`; without it the built-in one answers.
 
     It runs until SIGINT or SIGTERM and hands over what is unfinished. Where another process has the data directory it
-    stands by: it hands requests on and takes over the moment that one is gone. The log goes to stderr. With --json:
+    stands by: it hands requests on and takes over the moment that one is gone. With --store it is one of several
+    instances on that store, all alike. The log goes to stderr. With --json:
     {instance_id, pid, role, http_url} on stdout when it is ready, and again when a standby has taken over.
     """
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
@@ -76,7 +80,7 @@ def _address(ready: Ready) -> None:
     """The page's address, where a person will see it: its fragment never reaches a log or another server."""
     if not sys.stdout.isatty():
         return
-    what = "is ready" if ready.role == "primary" else "stands by (another process has this data directory)"
+    what = "stands by (another process has this data directory)" if ready.role == "standby" else "is ready"
     fragment = f"/#token={ready.token}" if ready.token else "/"
     click.echo(f"\n  Antiphon {what}. Open\n\n    {ready.url}{fragment}\n\n  Ctrl-C stops it.\n")
 

@@ -51,6 +51,16 @@ class HttpServer:
         self._listener.close()
 
 
+async def start_anywhere(app: ASGIApp, options: Options, *, is_port_free: bool) -> HttpServer:
+    """As `start_server`. `is_port_free`: nobody chose the port, so where the default is taken any will do."""
+    try:
+        return await start_server(app, options)
+    except Unavailable:
+        if not is_port_free:
+            raise
+        return await start_server(app, options.with_port(0))
+
+
 async def start_server(app: ASGIApp, options: Options) -> HttpServer:
     """Serve `app` at the options' address; port 0 picks a free one. Raises `Unavailable` where it is taken."""
     listener = _listen(options)

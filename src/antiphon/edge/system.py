@@ -15,7 +15,7 @@ from antiphon.observe import METRICS
 
 async def healthz(call: Call) -> Response:
     """Alive, and who."""
-    return JsonAnswer({"status": "ok", "instance_id": call.instance.instance_id, "role": "primary"})
+    return JsonAnswer({"status": "ok", "instance_id": call.instance.instance_id, "role": call.instance.role})
 
 
 async def readyz(call: Call) -> Response:

@@ -12,11 +12,13 @@ from antiphon.wire import codec
 
 
 class Wanted(Value):
-    """A chat that is watched, and how much of which draft the asking instance has."""
+    """A chat that is watched, and how much of which draft the asking instance has. `is_gap`: what came then began
+    later, so something was lost."""
 
     chat_id: str
     draft: int = 0
     position: int = 0
+    is_gap: bool = False
 
 
 class Watch(Value, tag="watch", tag_field="type"):

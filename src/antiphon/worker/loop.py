@@ -7,6 +7,7 @@ from collections import Counter
 
 import structlog
 
+from antiphon.chats.replicas import Balance
 from antiphon.chats.service import WANTED_CHANNEL, Claimer
 from antiphon.core import commands as c
 from antiphon.core.model import Chat, Status
@@ -32,18 +33,6 @@ FLUSH_S = 0.25
 STOP_S = 0.9
 
 log = structlog.get_logger(__name__)
-
-
-class Balance:
-    """How work is spread over instances; alone, everything is taken at once."""
-
-    def may_take(self, running: int) -> bool:
-        """Whether a turn should begin here, `running` turns being here already."""
-        return True
-
-    def delay_s(self, chat_id: str, running: int) -> float:
-        """How long to leave a chat that anyone may claim to those who are less busy."""
-        return 0.0
 
 
 class Worker(Claimer):

@@ -167,7 +167,7 @@ class Calls:
         return i.InstanceInfo(
             instance_id=self._instance.instance_id,
             project_id=self._project_id,
-            role="primary",
+            role=self._instance.role,
             version=__version__,
             pid=os.getpid(),
             host=socket.gethostname(),

@@ -1,0 +1,255 @@
+"""Drafts that another instance writes, over real ZeroMQ connections between two instances."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+
+from antiphon.bus.bus_link import BusLink
+from antiphon.bus.memory import MemoryBus
+from antiphon.bus.zmq_link import ZmqLink
+from antiphon.chats import relay
+from antiphon.chats.drafts import LiveDrafts
+from antiphon.chats.relay import RelayedDrafts
+from antiphon.core.draft import Draft
+from antiphon.core.parts import Text, ToolCallArgs, ToolCallOpened
+from antiphon.ports import InstanceRecord, Link
+from worker.running import until
+
+pytestmark = pytest.mark.anyio
+
+CHAT = "11111111-1111-4111-8111-111111111111"
+
+
+class Side:
+    """One instance, as far as drafts go."""
+
+    def __init__(self, instance_id: str, link: Link) -> None:
+        self.instance_id = instance_id
+        self.live = LiveDrafts()
+        self.link = link
+        self.relay = RelayedDrafts(self.live, link, instance_id=instance_id)
+        self.changes = 0
+        self.running = asyncio.create_task(self.relay.run())
+
+    def watch(self, chat_id: str = CHAT) -> Callable[[], None]:
+        return self.relay.listen(chat_id, self._count)
+
+    def _count(self) -> None:
+        self.changes += 1
+
+    def write(self, draft: Draft, text: str, chat_id: str = CHAT) -> None:
+        draft.write(Text(text))
+        self.live.touch(chat_id)
+
+    def text(self, chat_id: str = CHAT) -> str:
+        draft = self.relay.get(chat_id)
+        return draft.text() if draft else ""
+
+    @property
+    def record(self) -> InstanceRecord:
+        return InstanceRecord(
+            instance_id=self.instance_id,
+            relay_endpoint=self.link.endpoint,
+            relay_key=self.link.key,
+            is_present=True,
+        )
+
+    async def aclose(self) -> None:
+        self.running.cancel()
+        self.relay.close()
+        await self.link.aclose()
+
+
+@asynccontextmanager
+async def two_sides(kind: str) -> AsyncIterator[tuple[Side, Side]]:
+    """The holder and the watching side. `kind`: who of a pair connects over ZeroMQ, or the bus."""
+    ids = sorted(str(uuid4()) for _ in range(2))
+    bus = MemoryBus()
+    links: list[Link] = [BusLink(bus, i) if kind == "bus" else ZmqLink(i) for i in ids]
+    sides = [Side(instance_id, link) for instance_id, link in zip(ids, links, strict=True)]
+    for side in sides:
+        side.link.know([other.record for other in sides if other is not side])
+    holder, watching = sides if kind != "watcher connects" else reversed(sides)
+    try:
+        yield holder, watching
+    finally:
+        for side in sides:
+            await side.aclose()
+
+
+kinds = pytest.mark.parametrize("kind", ["holder connects", "watcher connects", "bus"])
+
+
+@kinds
+async def test_a_watcher_gets_what_was_written_before_and_what_is_written_then(kind: str) -> None:
+    async with two_sides(kind) as (holder, watching):
+        draft = holder.live.open(CHAT, 5)
+        holder.write(draft, "before ")
+        watching.watch()
+        watching.relay.follow(CHAT, 5, holder.instance_id)
+        await until(lambda: watching.text() == "before ")
+        holder.write(draft, "and then")
+        await until(lambda: watching.text() == "before and then")
+        assert watching.changes
+
+
+@kinds
+async def test_tool_calls_come_over_whole(kind: str) -> None:
+    async with two_sides(kind) as (holder, watching):
+        draft = holder.live.open(CHAT, 5)
+        watching.watch()
+        watching.relay.follow(CHAT, 5, holder.instance_id)
+        for piece in (Text("I look. "), ToolCallOpened("c1", "look"), ToolCallArgs('{"a":'), ToolCallArgs("1}")):
+            draft.write(piece)
+            holder.live.touch(CHAT)
+            await asyncio.sleep(0)
+        await until(lambda: (got := watching.relay.get(CHAT)) is not None and got.position == draft.position)
+        got = watching.relay.get(CHAT)
+        assert got is not None
+        assert got.content() == draft.content()
+
+
+@kinds
+async def test_the_end_of_a_draft_comes_before_the_next_one(kind: str) -> None:
+    async with two_sides(kind) as (holder, watching):
+        seen: list[tuple[int, int]] = []
+        first = holder.live.open(CHAT, 5)
+        holder.write(first, "a" * 40_000)
+
+        def note() -> None:
+            draft = watching.relay.get(CHAT)
+            if draft is not None:
+                seen.append((draft.name, draft.position))
+
+        watching.relay.listen(CHAT, note)
+        watching.relay.follow(CHAT, 5, holder.instance_id)
+        await until(lambda: (5, 40_000) in seen)
+        holder.write(first, "b" * 40_000)
+        holder.write(holder.live.open(CHAT, 8), "next")
+        await until(lambda: (8, 4) in seen)
+        assert (5, 80_000) in seen
+        assert seen == sorted(seen)
+
+
+@kinds
+async def test_what_a_link_loses_is_asked_for_again(kind: str) -> None:
+    async with two_sides(kind) as (holder, watching):
+        draft = holder.live.open(CHAT, 5)
+        watching.watch()
+        watching.relay.follow(CHAT, 5, holder.instance_id)
+        holder.write(draft, "one ")
+        await until(lambda: watching.text() == "one ")
+        deliver, lost = watching.link.on_message, []
+        watching.link.on_message = lambda peer, message: lost.append(message)
+        holder.write(draft, "two ")
+        await until(lambda: lost)
+        watching.link.on_message = deliver
+        holder.write(draft, "three")  # shows the gap
+        await until(lambda: watching.text() == "one two three")
+        watching.link.on_message = lambda peer, message: lost.append(message)
+        seen = len(lost)
+        holder.write(draft, " four")
+        await until(lambda: len(lost) > seen)
+        watching.link.on_message = deliver  # nothing more is written: the repeated wish shows what is missing
+        await until(lambda: watching.text() == "one two three four")
+
+
+@pytest.mark.parametrize("kind", ["holder connects", "watcher connects"])
+async def test_who_watches_no_more_is_sent_no_more(kind: str) -> None:
+    async with two_sides(kind) as (holder, watching):
+        draft = holder.live.open(CHAT, 5)
+        end = watching.watch()
+        watching.relay.follow(CHAT, 5, holder.instance_id)
+        holder.write(draft, "one")
+        await until(lambda: watching.text() == "one")
+        end()
+        await until(lambda: not holder.relay._places)
+        assert not len(watching.relay)
+
+
+async def test_a_turn_that_moves_is_followed_to_its_new_holder() -> None:
+    async with two_sides("holder connects") as (first, second):
+        first.write(first.live.open(CHAT, 5), "lost")
+        second.watch()
+        second.relay.follow(CHAT, 5, first.instance_id)
+        await until(lambda: second.text() == "lost")
+        second.relay.follow(CHAT, 6, "")
+        second.write(second.live.open(CHAT, 7), "own")  # it goes on here
+        second.relay.follow(CHAT, 7, second.instance_id)
+        assert second.text() == "own"
+        await until(lambda: not first.relay._places)
+
+
+async def test_only_instances_that_are_known_get_in(caplog: pytest.LogCaptureFixture) -> None:
+    async with two_sides("holder connects") as (one, _):
+        stranger = ZmqLink(min(str(uuid4()), "0" * 36))
+        heard: list[bytes] = []
+        one.link.on_message = lambda peer, message: heard.append(message)
+        stranger.know([one.record])
+        deadline = asyncio.get_running_loop().time() + 1.0
+        sent = False
+        while asyncio.get_running_loop().time() < deadline and not sent:
+            sent = stranger.send_nowait(one.instance_id, b"let me in")
+            await asyncio.sleep(0.02)
+        assert not sent
+        assert not heard
+        await stranger.aclose()
+
+
+async def test_a_new_instance_is_looked_for_when_it_knocks() -> None:
+    ids = sorted(str(uuid4()) for _ in range(2))
+    new, old = Side(ids[0], ZmqLink(ids[0])), Side(ids[1], ZmqLink(ids[1]))
+    try:
+
+        async def look() -> None:
+            old.link.know([new.record])
+
+        assert isinstance(old.link, ZmqLink)
+        old.link.look = look
+        new.link.know([old.record])
+        assert await new.relay.ping(old.instance_id, timeout_s=5)
+        assert await old.relay.ping(new.instance_id, timeout_s=5)
+    finally:
+        await new.aclose()
+        await old.aclose()
+
+
+async def test_an_instance_that_is_gone_does_not_answer() -> None:
+    async with two_sides("holder connects") as (one, other):
+        assert await one.relay.ping(other.instance_id, timeout_s=5)
+        await other.link.aclose()
+        assert not await one.relay.ping(other.instance_id, timeout_s=0.3)
+
+
+@kinds
+async def test_garbage_is_counted_and_passed_over(kind: str) -> None:
+    async with two_sides(kind) as (holder, watching):
+        for garbage in (b"", b"{}", b'{"type":"later"}', b"\x80\x04.", b'{"type":"watch","wanted":[{}]}'):
+            watching.link.on_message(holder.instance_id, garbage)
+        assert await holder.relay.ping(watching.instance_id, timeout_s=5)
+
+
+async def test_a_slow_link_gets_fewer_and_larger_messages_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "FULL_S", 0.001)
+    async with two_sides("holder connects") as (holder, watching):
+        draft = holder.live.open(CHAT, 5)
+        watching.watch()
+        watching.relay.follow(CHAT, 5, holder.instance_id)
+        holder.write(draft, "x")
+        await until(lambda: watching.text() == "x")
+        take, sent = holder.link.send_nowait, []
+
+        def is_taken(instance_id: str, message: bytes) -> bool:
+            sent.append(message)
+            return len(sent) % 7 == 0 and take(instance_id, message)
+
+        holder.link.send_nowait = is_taken  # type: ignore[method-assign]
+        for i in range(300):
+            holder.write(draft, f"{i} ")
+            await asyncio.sleep(0)
+        await until(lambda: watching.text() == draft.text())
