@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from antiphon.store.postgres import prepare_database
 from antiphon.testing.postgres import PostgresMissing, PostgresServer
 
 
@@ -31,9 +34,18 @@ def postgres_server() -> Iterator[PostgresServer]:
             pytest.skip(str(error))
 
 
-@pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """An empty database of the test's own."""
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """The name of a database that has the schema and nothing in it."""
     url = postgres_server.create_database()
+    with ThreadPoolExecutor(1) as thread:  # a loop runs in this one
+        thread.submit(asyncio.run, prepare_database(url)).result()
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """A database of the test's own: it has the schema and nothing in it."""
+    url = postgres_server.create_database(postgres_template)
     yield url
     postgres_server.drop_database(url)

@@ -1,0 +1,134 @@
+"""The store in a PostgreSQL database, which any number of instances share.
+
+An append is one statement; acknowledged means committed. Whatever is compared with the time is compared with the
+database's. The statements are in sql/postgres.sql, the functions they call in migrations/postgres.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import Sequence
+
+from antiphon.core.model import Status
+from antiphon.errors import Unavailable
+from antiphon.ports import Append, Appended, Clock, FlushedDelta
+from antiphon.store.postgres_append import append_values
+from antiphon.store.postgres_clock import DatabaseClock
+from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, check_url, wait_connected
+from antiphon.store.postgres_presence import PostgresPresence
+from antiphon.store.postgres_reads import SQL, PostgresReads
+from antiphon.store.postgres_schema import migrate
+from antiphon.store.rows import LEASE_US
+
+POOL_MAX = 10
+LOOK_S = 30.0
+"""The database is asked for its time this often."""
+
+
+async def open_postgres_store(url: str, *, pool_max: int = POOL_MAX) -> PostgresStore:
+    """Open (and migrate) the database at `url`. Raises `Unavailable` for one of a newer version or one that does not
+    answer, `Invalid` for what is no such URL."""
+    await prepare_database(url)
+    clock = DatabaseClock()
+    store = PostgresStore(url, Pool(url, size=pool_max), clock)
+    await clock.look(store.read_time)
+    store.keep_time(clock)
+    return store
+
+
+async def prepare_database(url: str) -> list[str]:
+    """Bring the database to this version's schema; the names of the scripts that ran."""
+    connection = await wait_connected(check_url(url), time.monotonic() + WAIT_S)
+    try:
+        applied = await migrate(connection)
+        await connection.execute(SQL["forget_foreign_changes"])
+    finally:
+        await _close(connection)
+    return applied
+
+
+async def _close(connection: Connection) -> None:
+    try:
+        await connection.close(timeout=1)
+    except Exception:
+        connection.terminate()
+
+
+class PostgresStore(PostgresReads):
+    """Keeps the promises of `ports.Store`. `presence` is that of the instance which has it open."""
+
+    is_shared = True
+
+    def __init__(self, url: str, pool: Pool, clock: Clock) -> None:
+        super().__init__(pool)
+        self.clock = clock
+        self.presence = PostgresPresence(url, pool)
+        self._time_task: asyncio.Task[None] | None = None
+
+    async def aclose(self) -> None:
+        if self._time_task:
+            self._time_task.cancel()
+            await asyncio.gather(self._time_task, return_exceptions=True)
+            self._time_task = None
+        await self.presence.aclose()
+        await self._pool.aclose()
+
+    @property
+    def last_error(self) -> str | None:
+        """The kind of the last write's failure, None when it went well (readiness)."""
+        return self._pool.last_error
+
+    # --- writing
+
+    async def append(self, append: Append) -> Appended:
+        result = (await self._pool.write_once(SQL["append"], *append_values(append)))[0]
+        if result == "newer":
+            raise Unavailable("this chat was written by a newer version of Antiphon")
+        return Appended(result)
+
+    async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
+        if not attempts:
+            return {}
+        chat_ids, numbers = zip(*attempts, strict=True)
+        rows = await self._pool.write(SQL["renew"], instance_id, chat_ids, numbers, LEASE_US)
+        return {row[0]: Status(row[1]) for row in rows}
+
+    async def flush(self, deltas: Sequence[FlushedDelta]) -> None:
+        if deltas:
+            columns = zip(*((d.chat_id, d.draft, d.from_, d.to, d.body) for d in deltas), strict=True)
+            await self._pool.write(SQL["flush"], *columns)
+
+    async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
+        rows = await self._pool.write(SQL["create_owner"], str(uuid.uuid4()), name, is_admin)
+        return str(rows[0][0])
+
+    async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None:
+        await self._pool.write(SQL["insert_token"], token_id, owner_id, secret_hash)
+
+    async def revoke_token(self, token_id: str) -> bool:
+        return bool(await self._pool.write(SQL["revoke_token"], token_id))
+
+    async def write_setting(self, name: str, value: str) -> None:
+        await self._pool.write(SQL["write_setting"], name, value)
+
+    async def check(self) -> None:
+        await self._pool.write(SQL["try_write"])
+
+    # --- time
+
+    async def read_time(self) -> int:
+        """The database's time now."""
+        return int((await self._row("now"))[0])
+
+    def keep_time(self, clock: DatabaseClock) -> None:
+        """Look at the database's time again and again, until the store is closed."""
+        self._time_task = asyncio.create_task(self._keep_time(clock), name="antiphon-database-time")
+
+    async def _keep_time(self, clock: DatabaseClock) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            with contextlib.suppress(Unavailable):  # it goes on by what it knows
+                await clock.look(self.read_time)

@@ -1,0 +1,156 @@
+"""What the PostgreSQL store is asked: one statement and one round trip each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from antiphon.core.facts import Entry
+from antiphon.core.model import Chat
+from antiphon.core.parts import Role
+from antiphon.ports import PAGE_BYTES_MAX, Due, FlushedDelta, Listed, Receipt, Token
+from antiphon.store.postgres_pool import Pool
+from antiphon.store.rows import chat_of, due_of, entry_of
+from antiphon.store.statements import load_statements
+
+SQL = load_statements("postgres")
+
+CHANGED_MAX = 10_000
+"""So many changes are told at once, as the statement says."""
+
+
+class PostgresReads:
+    """The questions of `ports.Store`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def _rows(self, name: str, *values: Any) -> list[Any]:
+        return await self._pool.rows(SQL[name], *values)
+
+    async def _row(self, name: str, *values: Any) -> Any:
+        return await self._pool.row(SQL[name], *values)
+
+    # --- one chat
+
+    async def load(self, chat_id: str) -> Chat | None:
+        row = await self._row("load", chat_id)
+        return chat_of(row[0]) if row else None
+
+    async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
+        return tuple(entry_of(row) for row in await self._rows("read_entries", chat_id, after_seq, limit, bytes_max))
+
+    async def read_messages(
+        self,
+        chat_id: str,
+        *,
+        after_id: int | None = None,
+        before_id: int | None = None,
+        limit: int,
+        bytes_max: int = PAGE_BYTES_MAX,
+    ) -> tuple[tuple[Entry, ...], bool]:
+        name, start = "messages_newest", before_id or 1 << 62
+        if after_id is not None:
+            name, start = "messages_after", after_id
+        rows = await self._rows(name, chat_id, start, limit + 1, bytes_max)
+        page = [entry_of(tuple(row)[:-1]) for row in rows[:limit]]
+        found = rows[0][-1] if rows else 0
+        return tuple(reversed(page) if after_id is None else page), found > len(page)
+
+    async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
+        return {row[0]: row[1] for row in await self._rows("read_contents", chat_id, list(seqs))}
+
+    async def count_messages(self, chat_id: str) -> int:
+        return int((await self._row("count_messages", chat_id))[0])
+
+    async def message_role(self, chat_id: str, message_id: int) -> Role | None:
+        row = await self._row("message_role", chat_id, message_id)
+        return Role(row[0]) if row else None
+
+    async def queued_fate(self, chat_id: str, queued_id: int) -> str | None:
+        fate: str | None = (await self._row("queued_fate", chat_id, queued_id))[0]
+        return fate
+
+    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None:
+        row = await self._row("read_receipt", chat_id, client_id)
+        return Receipt(client_id=client_id, body_hash=row[0], answer=row[1]) if row else None
+
+    async def read_flushed(self, chat_id: str, draft: int) -> tuple[FlushedDelta, ...]:
+        return tuple(
+            FlushedDelta(chat_id=chat_id, draft=draft, from_=row[0], to=row[1], body=row[2])
+            for row in await self._rows("read_flushed", chat_id, draft)
+        )
+
+    # --- many chats
+
+    async def count_chats(self, owner_id: str) -> int:
+        return int((await self._row("count_chats", owner_id))[0])
+
+    async def list_chats(
+        self,
+        owner_id: str,
+        *,
+        archived: bool | None,
+        label: tuple[str, str] | None,
+        title: str,
+        limit: int,
+        after: tuple[int, str] | None,
+    ) -> tuple[Listed, ...]:
+        key, value = label or (None, None)
+        at, chat_id = after or (None, None)
+        rows = await self._rows("list_chats", owner_id, archived, key, value, title or None, at, chat_id, limit)
+        return tuple(Listed(chat_id=row[0], chat=chat_of(row[1])) for row in rows)
+
+    async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]:
+        return tuple(row[0] for row in await self._rows("claimable", limit, list(passing_over)))
+
+    async def due(self, *, limit: int) -> tuple[Due, ...]:
+        return tuple(
+            Due(chat_id=chat_id, attempt=attempt, why="lease") if state is None else due_of(chat_id, chat_of(state))
+            for _, _, chat_id, attempt, state in await self._rows("due", limit)
+        )
+
+    async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
+        """Nothing: that an instance starts proves nobody dead here. Asked for nobody (``), every lease (doctor)."""
+        if instance_id:
+            return ()
+        return tuple((row[0], row[1]) for row in await self._rows("leases"))
+
+    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
+        """A chat may be told more than once: marks are transactions, and some may have been open for long."""
+        if mark < 0:
+            return (), (await self._row("change_mark"))[0]
+        rows = await self._rows("changed", mark)
+        told = tuple((row[1], row[2]) for row in rows if row[1] is not None)
+        return told, (rows[-1][3] if len(told) == CHANGED_MAX else rows[0][0])
+
+    async def iter_chat_ids(self) -> tuple[str, ...]:
+        return tuple(row[0] for row in await self._rows("chat_ids"))
+
+    # --- beside the chats
+
+    async def owner_count(self) -> int:
+        return int((await self._row("owner_count"))[0])
+
+    async def find_token(self, secret_hash: bytes) -> Token | None:
+        row = await self._row("find_token", secret_hash)
+        return _token(row) if row else None
+
+    async def list_tokens(self) -> tuple[Token, ...]:
+        return tuple(_token(row) for row in await self._rows("list_tokens"))
+
+    async def read_setting(self, name: str) -> str:
+        row = await self._row("read_setting", name)
+        return row[0] if row else ""
+
+
+def _token(row: Any) -> Token:
+    token_id, owner_id, owner_name, is_admin, created_at, revoked_at = row
+    return Token(
+        token_id=token_id,
+        owner_id=owner_id,
+        owner_name=owner_name,
+        is_admin=is_admin,
+        created_at=created_at,
+        revoked_at=revoked_at,
+    )

@@ -1,0 +1,234 @@
+-- Every statement of the PostgreSQL store, named and described. Each is one round trip and its own transaction.
+
+-- name: append
+-- See append_facts_1 in the migrations: done, conflict, answered, lease_live or newer.
+SELECT append_facts_1($1, $2, $3, ROW($4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15, $16)::appended_chat,
+                      $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35,
+                      $36, $37, $38, $39, $40);
+
+-- name: renew
+-- Renewal needs the row: an attempt that is over renews nothing. (instance_id, chat_ids, attempts, microseconds)
+WITH held AS MATERIALIZED (
+  SELECT l.chat_id FROM leases l JOIN unnest($2::text[], $3::bigint[]) AS asked (chat_id, attempt)
+    ON asked.chat_id = l.chat_id AND asked.attempt = l.attempt
+  WHERE l.instance_id = $1 ORDER BY l.chat_id FOR UPDATE OF l
+)
+UPDATE leases l SET ends_at = (SELECT store_now_us()) + $4 FROM held, chats c
+WHERE l.chat_id = held.chat_id AND c.chat_id = held.chat_id
+RETURNING l.chat_id, c.status;
+
+-- name: flush
+-- Only while the draft is open: the row of the chat is held, so that no append closes it meanwhile. A piece that was
+-- kept before is replaced by a longer one from the same position. (chat_ids, drafts, froms, tos, bodies)
+WITH kept AS (
+  SELECT DISTINCT ON (chat_id, draft, from_position) * FROM
+    unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[])
+    AS pieces (chat_id, draft, from_position, to_position, body)
+  ORDER BY chat_id, draft, from_position, to_position DESC
+), open AS MATERIALIZED (
+  SELECT c.chat_id, c.draft FROM chats c
+  WHERE c.chat_id = ANY ($1) AND NOT c.is_deleted ORDER BY c.chat_id FOR KEY SHARE
+)
+INSERT INTO flushed (chat_id, draft, from_position, to_position, body)
+SELECT kept.* FROM kept JOIN open USING (chat_id, draft)
+ON CONFLICT (chat_id, draft, from_position) DO UPDATE SET to_position = excluded.to_position, body = excluded.body
+WHERE excluded.to_position > flushed.to_position;
+
+-- name: read_flushed
+SELECT from_position, to_position, body FROM flushed WHERE chat_id = $1 AND draft = $2 ORDER BY from_position;
+
+-- name: load
+SELECT state FROM chats WHERE chat_id = $1;
+
+-- name: read_entries
+-- Facts after a seq, with their content unless it is hidden, up to the one that takes them to so many bytes.
+-- (chat_id, after, limit, bytes)
+SELECT seq, at, body, status, draft, more, hidden_by, content FROM (
+  SELECT *, sum(size) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) - size AS size_before FROM (
+    SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, coalesce(m.hidden_by, 0) AS hidden_by,
+           CASE WHEN coalesce(m.hidden_by, 0) = 0 THEN c.body END AS content,
+           octet_length(f.body) + CASE WHEN coalesce(m.hidden_by, 0) = 0 THEN coalesce(octet_length(c.body), 0)
+                                       ELSE 0 END AS size
+    FROM facts f
+    LEFT JOIN messages m ON m.chat_id = f.chat_id AND m.seq = f.seq
+    LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
+    WHERE f.chat_id = $1 AND f.seq > $2 ORDER BY f.seq LIMIT $3
+  ) AS found
+) AS summed WHERE size_before < $4 ORDER BY seq;
+
+-- name: messages_newest
+-- The newest visible messages before an id, newest first, up to the one that takes them to so many bytes of content;
+-- `found` says how many there are up to the limit. (chat_id, before, limit, bytes)
+SELECT seq, at, body, status, draft, more, 0, content, found FROM (
+  SELECT *, coalesce(sum(size) OVER (ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+            AS size_before, count(*) OVER () AS found FROM (
+    SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, c.body AS content, coalesce(octet_length(c.body), 0) AS size
+    FROM messages m
+    JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
+    LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
+    WHERE m.chat_id = $1 AND m.seq < $2 AND m.hidden_by = 0 ORDER BY m.seq DESC LIMIT $3
+  ) AS found
+) AS summed WHERE size_before < $4 ORDER BY seq DESC;
+
+-- name: messages_after
+-- The visible messages after an id, oldest first. (chat_id, after, limit, bytes)
+SELECT seq, at, body, status, draft, more, 0, content, found FROM (
+  SELECT *, coalesce(sum(size) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+            AS size_before, count(*) OVER () AS found FROM (
+    SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, c.body AS content, coalesce(octet_length(c.body), 0) AS size
+    FROM messages m
+    JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
+    LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
+    WHERE m.chat_id = $1 AND m.seq > $2 AND m.hidden_by = 0 ORDER BY m.seq LIMIT $3
+  ) AS found
+) AS summed WHERE size_before < $4 ORDER BY seq;
+
+-- name: read_contents
+SELECT seq, body FROM contents WHERE chat_id = $1 AND seq = ANY ($2::bigint[]);
+
+-- name: read_receipt
+SELECT body_hash, answer FROM receipts WHERE chat_id = $1 AND client_id = $2;
+
+-- name: count_chats
+SELECT count(*) FROM chats WHERE owner_id = $1 AND NOT is_deleted AND NOT is_archived;
+
+-- name: count_messages
+-- The visible messages of people and models. (chat_id)
+SELECT count(*) FROM messages WHERE chat_id = $1 AND hidden_by = 0 AND role IN ('user', 'assistant');
+
+-- name: message_role
+SELECT role FROM messages WHERE chat_id = $1 AND seq = $2 AND hidden_by = 0;
+
+-- name: queued_fate
+SELECT CASE
+  WHEN EXISTS (SELECT 1 FROM messages WHERE chat_id = $1 AND queued_id = $2 AND queued_id <> 0) THEN 'delivered'
+  WHEN EXISTS (SELECT 1 FROM facts WHERE chat_id = $1 AND seq = $2 AND kind = 'message_queued') THEN 'queued'
+END;
+
+-- name: list_chats
+-- An owner's chats by latest change. Each filter is off when its parameter is null. A title is found by any piece of
+-- it, whatever the case of its ASCII letters. (owner, archived, label key, label value, title, updated_at, chat_id,
+-- limit)
+SELECT chat_id, state FROM chats
+WHERE owner_id = $1 AND NOT is_deleted
+  AND ($2::boolean IS NULL OR is_archived = $2)
+  AND ($3::text IS NULL OR labels ->> $3 = $4)
+  AND ($5::text IS NULL OR strpos(lower(title), lower($5 COLLATE "C")) > 0)
+  AND (updated_at, chat_id) < (coalesce($6::bigint, 9223372036854775807), coalesce($7::text, '') COLLATE "C")
+ORDER BY updated_at DESC, chat_id DESC LIMIT $8;
+
+-- name: claimable
+-- (limit, chats and owners to pass over)
+SELECT chat_id FROM chats
+WHERE claim_at <= (SELECT store_now_us()) AND owner_id <> ALL ($2::text[]) AND chat_id <> ALL ($2::text[])
+ORDER BY claim_at LIMIT $1;
+
+-- name: due
+-- Leases that have ended, and (with their state) chats at which someone must act though nobody asks. (limit)
+(SELECT 1 AS part, ends_at AS at, chat_id, attempt, NULL::bytea AS state FROM leases
+ WHERE ends_at <= (SELECT store_now_us()) AND (SELECT leases_may_end()) ORDER BY ends_at LIMIT $1)
+UNION ALL
+(SELECT 2, due_at, chat_id, 0, state FROM chats WHERE due_at <= (SELECT store_now_us()) ORDER BY due_at LIMIT $1)
+ORDER BY part, at;
+
+-- name: leases
+-- Every attempt that has a lease (doctor).
+SELECT chat_id, attempt FROM leases;
+
+-- name: attempts_of
+SELECT chat_id, attempt FROM leases WHERE instance_id = $1;
+
+-- name: changed
+-- Chats whose last append was not certainly seen when the mark was given: commits become visible out of order, so the
+-- mark is the oldest transaction that was open then. A mark from the future is one of another server: all. (mark)
+SELECT now.mark, c.chat_id, c.seq, c.changed
+FROM (SELECT pg_snapshot_xmin(s)::text::bigint AS mark, pg_snapshot_xmax(s)::text::bigint AS next
+      FROM pg_current_snapshot() AS s) AS now
+LEFT JOIN LATERAL (
+  SELECT chat_id, seq, changed FROM chats
+  WHERE changed >= CASE WHEN $1 > now.next THEN 0 ELSE $1 END ORDER BY changed LIMIT 10000
+) AS c ON TRUE
+ORDER BY c.changed;
+
+-- name: change_mark
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+
+-- name: forget_foreign_changes
+-- After a dump was restored to another server, transactions count from a lower number.
+UPDATE chats SET changed = 0 WHERE changed >= (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint);
+
+-- name: chat_ids
+SELECT chat_id FROM chats ORDER BY chat_id;
+
+-- name: create_owner
+-- (owner_id, name, is_admin)
+INSERT INTO owners (owner_id, name, is_admin, created_at) VALUES ($1, $2, $3, store_now_us())
+ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING owner_id;
+
+-- name: owner_count
+SELECT count(*) FROM owners;
+
+-- name: insert_token
+-- (token_id, owner_id, secret_hash)
+INSERT INTO tokens (token_id, owner_id, secret_hash, created_at) VALUES ($1, $2, $3, store_now_us())
+ON CONFLICT (token_id) DO NOTHING;
+
+-- name: find_token
+SELECT t.token_id, t.owner_id, o.name, o.is_admin, t.created_at, t.revoked_at
+FROM tokens t JOIN owners o ON o.owner_id = t.owner_id WHERE t.secret_hash = $1;
+
+-- name: list_tokens
+SELECT t.token_id, t.owner_id, o.name, o.is_admin, t.created_at, t.revoked_at
+FROM tokens t JOIN owners o ON o.owner_id = t.owner_id ORDER BY t.created_at, t.token_id;
+
+-- name: revoke_token
+UPDATE tokens SET revoked_at = store_now_us() WHERE token_id = $1 AND revoked_at = 0 RETURNING 1;
+
+-- name: read_setting
+SELECT value FROM settings WHERE name = $1;
+
+-- name: write_setting
+INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- name: try_write
+-- Writes one small row, to see whether writing works.
+INSERT INTO probe (id, at) VALUES (1, store_now_us()) ON CONFLICT (id) DO UPDATE SET at = excluded.at;
+
+-- name: now
+SELECT store_now_us();
+
+-- name: hold_lock
+-- A key that nobody has had, and its lock for this session: it never waits for a session that lingers.
+SELECT key, pg_advisory_lock('instances'::regclass::oid::int, key)
+FROM (SELECT nextval('instance_lock_keys')::int AS key) AS fresh;
+
+-- name: free_locks
+SELECT pg_advisory_unlock_all();
+
+-- name: enter
+-- (instance_id, lock_key, host, pid, version, http_url, relay_endpoint, relay_key, started_at, running, capacity,
+-- is_draining)
+INSERT INTO instances (instance_id, lock_key, host, pid, version, http_url, relay_endpoint, relay_key, started_at,
+                       seen_at, running, capacity, is_draining)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, store_now_us(), $10, $11, $12)
+ON CONFLICT (instance_id) DO UPDATE SET
+  lock_key = excluded.lock_key, host = excluded.host, pid = excluded.pid, version = excluded.version,
+  http_url = excluded.http_url, relay_endpoint = excluded.relay_endpoint, relay_key = excluded.relay_key,
+  started_at = excluded.started_at, seen_at = excluded.seen_at, running = excluded.running,
+  capacity = excluded.capacity, is_draining = excluded.is_draining;
+
+-- name: beat
+-- (instance_id, running, is_draining)
+UPDATE instances SET seen_at = store_now_us(), running = $2, is_draining = $3 WHERE instance_id = $1 RETURNING 1;
+
+-- name: leave
+DELETE FROM instances WHERE instance_id = $1;
+
+-- name: instances
+-- Every row, whether its session holds its lock, and for how long the server has been up.
+SELECT up.uptime_us, i.*, EXISTS (
+  SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND l.classid = 'instances'::regclass::oid AND l.objid = i.lock_key::oid
+) AS is_present
+FROM (SELECT store_uptime_us() AS uptime_us) AS up LEFT JOIN instances i ON TRUE ORDER BY i.started_at, i.instance_id;

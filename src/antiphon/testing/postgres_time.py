@@ -1,0 +1,39 @@
+"""A PostgreSQL store whose time is a clock that a test moves: the database's own functions are replaced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from antiphon.ports import Clock
+from antiphon.store.postgres import PostgresStore, prepare_database
+from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, wait_connected
+
+TIME = """
+CREATE OR REPLACE FUNCTION store_now_us() RETURNS BIGINT LANGUAGE sql VOLATILE AS
+  $$ SELECT current_setting('antiphon.now_us')::BIGINT $$;
+CREATE OR REPLACE FUNCTION store_uptime_us() RETURNS BIGINT LANGUAGE sql VOLATILE AS
+  $$ SELECT 1000000000000 $$;
+"""
+
+
+class ToldPool(Pool):
+    """Tells the database before each statement what time it is."""
+
+    def __init__(self, url: str, clock: Clock, *, size: int) -> None:
+        super().__init__(url, size=size)
+        self._clock = clock
+
+    async def _ask(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
+        await connection.execute("SELECT set_config('antiphon.now_us', $1, false)", str(self._clock.now_us()))
+        return await super()._ask(connection, sql, values)
+
+
+async def open_told_store(url: str, *, clock: Clock, pool_max: int = 2) -> PostgresStore:
+    """Like `open_postgres_store`, on `clock`. The server counts as up for days."""
+    await prepare_database(url)
+    connection = await wait_connected(url, WAIT_S + time.monotonic())
+    await connection.execute(TIME)
+    await connection.close()
+    return PostgresStore(url, ToldPool(url, clock, size=pool_max), clock)
