@@ -42,6 +42,17 @@ class Metrics:
         self.frames = Counter("antiphon_frames", "Event frames published over ZeroMQ.", registry=r)
         self.calls = Counter("antiphon_calls", "Calls answered over ZeroMQ, by method.", ["method"], registry=r)
         self.log_reads = Counter("antiphon_log_reads", "Reads of a chat's facts from the store.", registry=r)
+        self.bus_published = Counter("antiphon_bus_published", "Hints sent to other instances.", ["bus"], registry=r)
+        self.bus_received = Counter("antiphon_bus_received", "Hints from other instances.", ["bus"], registry=r)
+        self.bus_dropped = Counter(
+            "antiphon_bus_dropped", "Hints that could not be sent, by reason.", ["bus", "reason"], registry=r
+        )
+        self.bus_reconnects = Counter(
+            "antiphon_bus_reconnects", "Times a bus was connected again.", ["bus"], registry=r
+        )
+        self.bus_lag = Gauge(
+            "antiphon_bus_lag_seconds", "How long the last heartbeat took to come back.", ["bus"], registry=r
+        )
         self.oddities = Counter("antiphon_oddities", "What should not happen and did.", ["what"], registry=r)
         self.stalls = Counter("antiphon_loop_stalls", "Event loop stalls of over a second.", registry=r)
         self.http = Histogram(

@@ -24,6 +24,18 @@ class MemoryBus:
         for subscription in self._subscriptions.get(channel, ()):
             self._loop.call_soon(subscription.deliver, message)
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Those that anybody subscribes to."""
+        return tuple(self._subscriptions)
+
+    def tell_dropped_nowait(self, channel: str | None = None) -> None:
+        """Tell the handlers of that channel (None: of all) that messages were dropped."""
+        channels = self._subscriptions if channel is None else (channel,)
+        for each in channels:
+            for subscription in self._subscriptions.get(each, ()):
+                self._loop.call_soon(subscription.deliver, None)
+
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
         subscription = _Subscription(handler)
         self._subscriptions.setdefault(channel, []).append(subscription)
@@ -51,6 +63,6 @@ class _Subscription:
         self.handler = handler
         self.is_open = True
 
-    def deliver(self, message: bytes) -> None:
+    def deliver(self, message: bytes | None) -> None:
         if self.is_open:
             self.handler(message)

@@ -1,0 +1,263 @@
+"""The bus over NATS keeps the promises of its port on a real server, through its restarts, freezes and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+import trustme
+
+from antiphon.bus.nats import NatsBus, connect_options, open_nats_bus, subject_of
+from antiphon.errors import Invalid
+from antiphon.observe import METRICS
+from antiphon.testing.bus import FaultyBus
+from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
+from antiphon.testing.nats import NatsServer, find_nats_server
+from antiphon.testing.store_suite import check_name
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(find_nats_server() is None, reason="nats-server is not installed"),
+]
+
+UUID = "0b0b0b0b-1111-4222-8333-444444444444"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    running = NatsServer(tmp_path_factory.mktemp("nats"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[NatsServer]:
+    running = NatsServer(tmp_path / "nats", config="max_payload: 1000")
+    running.start()
+    yield running
+    running.stop()
+
+
+@contextlib.asynccontextmanager
+async def two_ends(url: str) -> AsyncIterator[BusCase]:
+    async with (
+        open_nats_bus(url, check_s=0.1, answer_s=0.5) as near,
+        open_nats_bus(url, check_s=0.1, answer_s=0.5) as far,
+    ):
+        yield BusCase(near, far)
+
+
+async def wait_until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
+async def test_bus(check: BusCheck, server: NatsServer) -> None:
+    async with two_ends(server.url) as case:
+        await check(case)
+
+
+@pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
+async def test_bus_within_the_faulty_one(check: BusCheck, server: NatsServer) -> None:
+    async with two_ends(server.url) as case:
+        await check(BusCase(FaultyBus(case.near, Random(0)), FaultyBus(case.far, Random(1))))
+
+
+# --- names and options
+
+
+def test_names_of_the_contract_are_subjects_as_they_are() -> None:
+    for channel in (
+        "chat:config_change",
+        f"chat:owner:{UUID}",
+        f"chat:stream:{UUID}",
+        f"inbox_notification:owner:{UUID}",
+    ):
+        assert subject_of(channel) == channel
+
+
+def test_other_names_are_escaped() -> None:
+    assert subject_of("a b") == "=a=20b"
+    assert subject_of("a.b") == "a.b"
+    assert subject_of("a..b") == "=a=2E=2Eb"
+    assert subject_of("$SYS.x") == "==24SYS=2Ex"
+    assert subject_of("PUB x\r\n") == "=PUB=20x=0D=0A"
+    assert len(subject_of("ü" * 10_000)) < 100
+
+
+def test_options_come_with_the_url(tmp_path: Path) -> None:
+    creds = tmp_path / "a.creds"
+    creds.write_text("")
+    options = connect_options(f"nats://me:s%40crET@one:4222,two:4223?creds={creds}")
+    assert options == {
+        "servers": ["nats://one:4222", "nats://two:4223"],
+        "user": "me",
+        "password": "s@crET",
+        "user_credentials": str(creds),
+    }
+    assert connect_options("nats://t0ken@one")["token"] == "t0ken"
+    assert connect_options("tls://one?tls_first=1")["tls_handshake_first"] is True
+
+
+@pytest.mark.parametrize(
+    "url", ["http://x", "nats://", "nats://x?creds=/nowhere", "nats://x?tls_ca=/nowhere", "nats://x?wat=1"]
+)
+def test_a_url_that_cannot_be_used_is_invalid(url: str) -> None:
+    with pytest.raises(Invalid):
+        connect_options(url)
+
+
+# --- who may connect
+
+
+async def test_user_and_password_are_needed_and_given(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path, config='authorization { user: "me", password: "s@cret" }')
+    server.start()
+    try:
+        async with two_ends(f"nats://me:s%40cret@127.0.0.1:{server.port}") as case:
+            await case.settle()
+        async with open_nats_bus(f"nats://me:wrong@127.0.0.1:{server.port}") as bus:
+            assert bus.error is not None
+            assert "Authorization Violation" in bus.error
+            assert "wrong" not in bus.error
+    finally:
+        server.stop()
+
+
+async def test_both_sides_show_their_certificates(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    ca, pem, key = tmp_path / "ca.pem", tmp_path / "cert.pem", tmp_path / "key.pem"
+    authority.cert_pem.write_to_path(ca)
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    certificate.private_key_pem.write_to_path(key)
+    pem.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    server = NatsServer(
+        tmp_path, config=f'tls {{ cert_file: "{pem}", key_file: "{key}", ca_file: "{ca}", verify: true }}'
+    )
+    server.start()
+    try:
+        async with two_ends(f"tls://127.0.0.1:{server.port}?tls_ca={ca}&tls_cert={pem}&tls_key={key}") as case:
+            await case.settle()
+        async with open_nats_bus(f"tls://127.0.0.1:{server.port}?tls_cert={pem}&tls_key={key}") as bus:
+            assert bus.error is not None
+            assert "certificate" in bus.error
+    finally:
+        server.stop()
+
+
+# --- trouble
+
+
+async def test_it_is_there_before_its_server_and_says_what_is_missing(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path)
+    async with open_nats_bus(server.url) as bus:
+        assert bus.error is not None
+        heard = Heard()
+        bus.subscribe("a", heard)
+        bus.publish_nowait("a", b"one")
+        assert await heard.wait(1) == [b"one"], "a process's own hints do not need the server"
+        server.start()
+        try:
+            await heard.wait_for_drops(1)
+            assert bus.error is None
+        finally:
+            server.stop()
+
+
+async def test_after_a_restart_everyone_is_told_to_look_and_it_goes_on(own_server: NatsServer) -> None:
+    async with two_ends(own_server.url) as case:
+        ears = [Heard() for _ in range(20)]
+        for i, heard in enumerate(ears):
+            case.far.subscribe(f"channel {i}", heard)
+        await case.settle()
+        before = [heard.drops for heard in ears]
+        own_server.kill()
+        await wait_until(lambda: case.near.error is not None and case.far.error is not None)
+        dropped = METRICS.bus_dropped.labels("nats", "not connected")._value.get()
+        case.near.publish_nowait("channel 0", b"lost")
+        assert METRICS.bus_dropped.labels("nats", "not connected")._value.get() == dropped + 1
+        own_server.start()
+        for heard, drops in zip(ears, before, strict=True):
+            await heard.wait_for_drops(drops + 1)
+        await case.settle()
+        case.near.publish_nowait("channel 7", b"again")
+        assert await ears[7].wait(1) == [b"again"]
+        assert [heard.messages for heard in ears[:7]] == [[]] * 7
+        assert isinstance(case.near, NatsBus)
+        assert case.near.links == 2
+
+
+async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_server: NatsServer) -> None:
+    async with two_ends(own_server.url) as case:
+        heard = Heard()
+        case.far.subscribe("a", heard)
+        await case.settle()
+        drops = heard.drops
+        own_server.freeze()
+        try:
+            await wait_until(lambda: case.far.error is not None and case.near.error is not None)
+            assert "no answer within 0.5 s" in str(case.far.error)
+        finally:
+            own_server.thaw()
+        await heard.wait_for_drops(drops + 1)
+        await case.settle()
+        case.near.publish_nowait("a", b"again")
+        assert await heard.wait(1) == [b"again"]
+
+
+async def test_a_message_the_server_would_not_take_becomes_a_look(own_server: NatsServer) -> None:
+    async with two_ends(own_server.url) as case:
+        heard, own = Heard(), Heard()
+        case.far.subscribe("a", heard)
+        case.near.subscribe("a", own)
+        await case.settle()
+        drops = heard.drops
+        case.near.publish_nowait("a", b"x" * 1_001)
+        case.near.publish_nowait("a", b"x" * 1_000)
+        await heard.wait_for_drops(drops + 1)
+        assert await heard.wait(1) == [b"x" * 1_000]
+        assert [len(message or b"") for message in await own.wait(2)] == [1_001, 1_000], "here it needs no server"
+
+
+async def test_more_than_may_wait_is_dropped_and_its_readers_look(
+    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.bus.far.WAITING_MAX", 100)
+    monkeypatch.setattr("antiphon.bus.far.MISSED_MAX", 5)
+    async with two_ends(own_server.url) as case:
+        ears = [Heard() for _ in range(10)]
+        for i, heard in enumerate(ears):
+            case.far.subscribe(f"c{i}", heard)
+        await case.settle()
+        before = [heard.drops for heard in ears]
+        for i in range(300):
+            case.near.publish_nowait(f"c{i % 10}", b"%d" % i)
+        for heard, drops in zip(ears, before, strict=True):
+            await heard.wait_for_drops(drops + 1)
+            assert await heard.wait(10)
+        await case.settle()
+        case.near.publish_nowait("c0", b"end")
+        assert (await ears[0].wait(11))[-1] == b"end"
+
+
+async def test_ten_thousand_channels_are_listened_to_and_let_go(server: NatsServer) -> None:
+    async with two_ends(server.url) as case:
+        heard = Heard()
+        ends = [case.far.subscribe(f"chat:stream:{i}", heard) for i in range(10_000)]
+        await case.settle()
+        case.near.publish_nowait("chat:stream:9999", b"x")
+        case.near.publish_nowait("chat:stream:0", b"y")
+        assert set(await heard.wait(2)) == {b"x", b"y"}
+        for end in ends:
+            end()
+        await case.settle()
+        case.near.publish_nowait("chat:stream:9999", b"z")
+        await case.settle()
+        assert len(heard.messages) == 2
