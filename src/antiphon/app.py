@@ -369,8 +369,7 @@ async def _open_shared(
     store, presence = await open_shared_store(settings.store)
     try:
         if bus is None:
-            bus = await open_bus(settings.bus or settings.store)
-            stack.push_async_callback(bus.aclose)
+            bus = await stack.enter_async_context(open_bus(settings.bus or settings.store))
         link = make_link(bus, settings.bus, instance_id, settings.relay)
     except BaseException:
         await store.aclose()

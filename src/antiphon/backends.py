@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from urllib.parse import urlsplit, urlunsplit
 
 from antiphon.config import Options
@@ -47,15 +48,15 @@ async def open_shared_store(url: str) -> tuple[Store, Presence]:
     return store, store.presence
 
 
-async def open_bus(url: str) -> Bus:
-    """The bus at `url`. Raises `Unavailable`."""
+def open_bus(url: str) -> AbstractAsyncContextManager[Bus]:
+    """The bus at `url`: there at once, be it that its server is not reached yet. Raises `Invalid`."""
     if scheme_of(url) in NATS:
         from antiphon.bus.nats import open_nats_bus
 
-        return await open_nats_bus(url)
+        return open_nats_bus(url)
     from antiphon.bus.postgres import open_postgres_bus
 
-    return await open_postgres_bus(url)
+    return open_postgres_bus(url)
 
 
 def make_link(bus: Bus, bus_url: str, instance_id: str, relay: str) -> Link:

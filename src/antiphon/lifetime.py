@@ -12,7 +12,7 @@ YOUNG_MAX = 20_000
 
 
 class Ready(Value):
-    """Requests are answered at `url`: as the primary, as a replica, or as a standby that hands them on. `token` is the
+    """Requests are answered at `url`: as the primary, a replica, or a standby that hands them on. `token` is the
     data directory's own (empty while a new directory's primary has not made it)."""
 
     instance_id: str
