@@ -11,7 +11,7 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class Instance:
         self.bus = bus
         self.relay = RelayedDrafts(self.drafts, shared.link, instance_id=self.instance_id) if shared else None
         self.watch = Watch(
-            service=self.service, bus=bus, drafts=self.relay or self.drafts, watchers_max=options.watchers_max
+            service=self.service, bus=bus, drafts=self.drafts if self.relay is None else self.relay, watchers_max=options.watchers_max
         )
         self.tokens = Tokens(store=store, bus=bus, ids=ids)
         self.watch.revoked = self.tokens.revoked
@@ -311,10 +311,12 @@ async def open_instance(
     lock: LockFile | None = None,
     instance_id: str = "",
     shared: Shared | None = None,
+    wrap_bus: Callable[[Bus], Bus] = lambda bus: bus,
     **options: Any,
 ) -> AsyncIterator[Instance]:
     """A running instance on the data directory `data` (None: in memory, gone with the process). A `lock` on it that
     the caller holds stays the caller's. With the URL of a `store` (postgresql://…) it is one of several on it.
+    `wrap_bus` puts something around the bus (tests: faults).
 
     `agent` is an `Agent`, a function that yields, or `file.py:name`; None is the built-in agent. The other
     options are those of `antiphon serve`. Raises `errors.Unavailable` if another process holds the directory.
@@ -332,7 +334,7 @@ async def open_instance(
     async with contextlib.AsyncExitStack() as stack:
         if settings.store:
             instance_id = instance_id or ids.uuid()
-            store, bus, shared = await _open_shared(stack, settings, instance_id, bus)
+            store, bus, shared = await _open_shared(stack, settings, instance_id, bus, wrap_bus)
         elif data is not None and store is None:
             lock = lock or stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
             store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
@@ -340,7 +342,7 @@ async def open_instance(
         instance = Instance(
             settings,
             store=store or _memory_store(clock),
-            bus=bus or MemoryBus(),
+            bus=bus or wrap_bus(MemoryBus()),
             ids=ids,
             agent=agent if agent is not None else Agent(),
             lock=lock,
@@ -362,14 +364,18 @@ async def open_instance(
 
 
 async def _open_shared(
-    stack: contextlib.AsyncExitStack, settings: Options, instance_id: str, bus: Bus | None
+    stack: contextlib.AsyncExitStack,
+    settings: Options,
+    instance_id: str,
+    bus: Bus | None,
+    wrap_bus: Callable[[Bus], Bus],
 ) -> tuple[Store, Bus, Shared]:
     """The shared store, the bus over it and the link to its other instances. What was opened last is closed first;
     the store is closed by the instance."""
     store, presence = await open_shared_store(settings.store)
     try:
         if bus is None:
-            bus = await stack.enter_async_context(open_bus(settings.bus or settings.store))
+            bus = wrap_bus(await stack.enter_async_context(open_bus(settings.bus or settings.store)))
         link = make_link(bus, settings.bus, instance_id, settings.relay)
     except BaseException:
         await store.aclose()

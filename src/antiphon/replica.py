@@ -37,12 +37,11 @@ async def serve_replica(
     *,
     stopping: asyncio.Event,
     tell: Callable[[Ready], None],
-    make_bus: Callable[[], Bus] | None,
+    wrap_bus: Callable[[Bus], Bus],
     options: dict[str, Any],
 ) -> None:
     """Run until told to stop. Raises `Unavailable` where the store or the bus cannot be reached."""
-    bus = make_bus() if make_bus is not None else None
-    async with open_instance(agent=agent, instance_id=instance_id, bus=bus, **options) as instance:
+    async with open_instance(agent=agent, instance_id=instance_id, wrap_bus=wrap_bus, **options) as instance:
         assert instance.replicas is not None
         server: HttpServer | None = None
         place = DirectoryPlace(instance, data)

@@ -43,7 +43,7 @@ async def serve(
     agent: Any = None,
     data: str | os.PathLike[str],
     on_ready: Callable[[Ready], None] | None = None,
-    make_bus: Callable[[], Bus] | None = None,
+    wrap_bus: Callable[[Bus], Bus] = lambda bus: bus,
     may_stand_by: bool = True,
     **options: Any,
 ) -> None:
@@ -62,13 +62,13 @@ async def serve(
     if settings.store:
         tell_ready = partial(_tell, on_ready)
         await serve_replica(
-            agent, place, instance_id, stopping=stopping, tell=tell_ready, make_bus=make_bus, options=options
+            agent, place, instance_id, stopping=stopping, tell=tell_ready, wrap_bus=wrap_bus, options=options
         )
         log.info("stopped")
         return
     async with AsyncExitStack() as stack:
         primary = partial(
-            _serve_primary, agent, stopping=stopping, on_ready=on_ready, make_bus=make_bus, options=options
+            _serve_primary, agent, stopping=stopping, on_ready=on_ready, wrap_bus=wrap_bus, options=options
         )
         lock = claim()
         if lock is not None:
@@ -115,14 +115,13 @@ async def _serve_primary(
     *,
     stopping: asyncio.Event,
     on_ready: Callable[[Ready], None] | None,
-    make_bus: Callable[[], Bus] | None,
+    wrap_bus: Callable[[Bus], Bus],
     options: dict[str, Any],
 ) -> None:
     """Be the primary until told to stop. A standby's server goes on as this one's."""
     data = lock.data
-    bus = make_bus() if make_bus is not None else None
     async with (
-        open_instance(agent=agent, data=data, bus=bus, lock=lock, **options) as instance,
+        open_instance(agent=agent, data=data, wrap_bus=wrap_bus, lock=lock, **options) as instance,
         open_instance_door(instance, data) as door,
     ):
         server: HttpServer | None = None

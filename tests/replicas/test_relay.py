@@ -169,7 +169,7 @@ async def test_who_watches_no_more_is_sent_no_more(kind: str) -> None:
         await until(lambda: watching.text() == "one")
         end()
         await until(lambda: not holder.relay._places)
-        assert not len(watching.relay)
+        assert not watching.relay.followed_count
 
 
 async def test_a_turn_that_moves_is_followed_to_its_new_holder() -> None:

@@ -8,16 +8,15 @@ from random import Random
 
 import uvloop
 
-from antiphon.bus.memory import MemoryBus
 from antiphon.observe import configure_logging
 from antiphon.ports import Bus
 from antiphon.serve import serve
 from antiphon.testing.bus import FaultyBus
 
 
-def make_bus() -> Bus:
+def wrap_bus(bus: Bus) -> Bus:
     drop, double, reorder = (float(chance) for chance in os.environ["FAULTS"].split(","))
-    return FaultyBus(MemoryBus(), Random(7), drop=drop, double=double, reorder=reorder, delay_s_max=0.3)
+    return FaultyBus(bus, Random(7), drop=drop, double=double, reorder=reorder, delay_s_max=0.3)
 
 
 def main(app: str, *options: str) -> None:
@@ -32,7 +31,7 @@ def main(app: str, *options: str) -> None:
             port=int(given["port"]),
             model=given["model"],
             drain_s=float(given["drain_s"]),
-            make_bus=make_bus,
+            wrap_bus=wrap_bus,
         )
     )
 

@@ -87,8 +87,9 @@ class RelayedDrafts:
         link.on_message = self._on_message
         self._unobserve = live.observe(self._on_growth)
 
-    def __len__(self) -> int:
-        """How many drafts are followed here."""
+    @property
+    def followed_count(self) -> int:
+        """How many drafts of other instances are followed here."""
         return len(self._mirrors)
 
     # --- for the watchers here
