@@ -78,7 +78,10 @@ class Instance:
         self.bus = bus
         self.relay = RelayedDrafts(self.drafts, shared.link, instance_id=self.instance_id) if shared else None
         self.watch = Watch(
-            service=self.service, bus=bus, drafts=self.drafts if self.relay is None else self.relay, watchers_max=options.watchers_max
+            service=self.service,
+            bus=bus,
+            drafts=self.drafts if self.relay is None else self.relay,
+            watchers_max=options.watchers_max,
         )
         self.tokens = Tokens(store=store, bus=bus, ids=ids)
         self.watch.revoked = self.tokens.revoked

@@ -78,6 +78,7 @@ class Replicas(Balance):
         self._load = load
         self._loop = asyncio.get_running_loop()
         self._absent_since: dict[str, float] = {}
+        self._pings: dict[str, asyncio.Task[bool]] = {}
         self._inquests: dict[str, asyncio.Task[None]] = {}
         self._told_load = -1
         self._loads: dict[str, int] = {}
@@ -108,7 +109,7 @@ class Replicas(Balance):
     async def aclose(self) -> None:
         """Be gone, for all to see."""
         self._unsubscribe()
-        for task in self._inquests.values():
+        for task in (*self._inquests.values(), *self._pings.values()):
             task.cancel()
         try:
             async with asyncio.timeout(PING_S):
@@ -134,14 +135,17 @@ class Replicas(Balance):
             records, up_s = await self._presence.instances()
         self.others = {r.instance_id: r for r in records if r.instance_id != self.instance_id}
         self._link.know([r for r in self.others.values() if r.is_present])
-        now = self._loop.time()
         if up_s < SERVER_UP_S:
             self._absent_since.clear()
             return
+        now = self._loop.time()
         for instance_id, record in self.others.items():
             if record.is_present:
                 self._absent_since.pop(instance_id, None)
-            elif now - self._absent_since.setdefault(instance_id, now) >= ABSENT_S:
+            elif instance_id not in self._absent_since:
+                self._absent_since[instance_id] = now
+                self._pings[instance_id] = asyncio.create_task(self._ping(instance_id, ABSENT_S))
+            elif now - self._absent_since[instance_id] >= ABSENT_S:
                 self._inquire(instance_id)
         for instance_id in [known for known in self._absent_since if known not in self.others]:
             del self._absent_since[instance_id]
@@ -152,19 +156,22 @@ class Replicas(Balance):
             task.add_done_callback(lambda _: self._inquests.pop(instance_id, None))
 
     async def _settle(self, instance_id: str) -> None:
-        """An instance that does not answer either is dead: its attempts are lost, and in time its row goes."""
+        """An instance that has not answered either is dead: its attempts are lost, and in time its row goes."""
+        absent_since = self._absent_since[instance_id]
+        ping = self._pings.pop(instance_id, None)
         try:
-            attempts = await self._presence.attempts_of(instance_id)
-            if attempts and await self._ping(instance_id, PING_S):
+            if ping is not None and await ping:
                 log.warning("absent_but_answers", instance_id=instance_id)
+                self._absent_since.pop(instance_id, None)  # if it still is at the next look, it is asked again
                 return
-            if instance_id not in self._absent_since:
+            if self._absent_since.get(instance_id) != absent_since:
                 return  # it came back meanwhile
+            attempts = await self._presence.attempts_of(instance_id)
             for chat_id, attempt in attempts:
                 await self._expire(chat_id, attempt, "dead")
             if attempts:
                 log.warning("instance_dead", instance_id=instance_id, attempts=len(attempts))
-            elif self._loop.time() - self._absent_since.get(instance_id, self._loop.time()) > FORGET_S:
+            elif self._loop.time() - absent_since > FORGET_S:
                 await self._presence.leave(instance_id)
         except AntiphonError as error:
             METRICS.oddities.labels("inquest").inc()
