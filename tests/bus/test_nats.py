@@ -43,12 +43,12 @@ def own_server(tmp_path: Path) -> Iterator[NatsServer]:
     running.stop()
 
 
+QUICK = {"check_s": 0.1, "answer_s": 1.0}
+
+
 @contextlib.asynccontextmanager
-async def two_ends(url: str) -> AsyncIterator[BusCase]:
-    async with (
-        open_nats_bus(url, check_s=0.1, answer_s=0.5) as near,
-        open_nats_bus(url, check_s=0.1, answer_s=0.5) as far,
-    ):
+async def two_ends(url: str, **options: float) -> AsyncIterator[BusCase]:
+    async with open_nats_bus(url, **options) as near, open_nats_bus(url, **options) as far:
         yield BusCase(near, far)
 
 
@@ -172,7 +172,7 @@ async def test_it_is_there_before_its_server_and_says_what_is_missing(tmp_path: 
 
 
 async def test_after_a_restart_everyone_is_told_to_look_and_it_goes_on(own_server: NatsServer) -> None:
-    async with two_ends(own_server.url) as case:
+    async with two_ends(own_server.url, **QUICK) as case:
         ears = [Heard() for _ in range(20)]
         for i, heard in enumerate(ears):
             case.far.subscribe(f"channel {i}", heard)
@@ -195,7 +195,7 @@ async def test_after_a_restart_everyone_is_told_to_look_and_it_goes_on(own_serve
 
 
 async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_server: NatsServer) -> None:
-    async with two_ends(own_server.url) as case:
+    async with two_ends(own_server.url, **QUICK) as case:
         heard = Heard()
         case.far.subscribe("a", heard)
         await case.settle()
@@ -203,7 +203,7 @@ async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_s
         own_server.freeze()
         try:
             await wait_until(lambda: case.far.error is not None and case.near.error is not None)
-            assert "no answer within 0.5 s" in str(case.far.error)
+            assert "no answer within 1 s" in str(case.far.error)
         finally:
             own_server.thaw()
         await heard.wait_for_drops(drops + 1)
@@ -213,7 +213,7 @@ async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_s
 
 
 async def test_a_message_the_server_would_not_take_becomes_a_look(own_server: NatsServer) -> None:
-    async with two_ends(own_server.url) as case:
+    async with two_ends(own_server.url, **QUICK) as case:
         heard, own = Heard(), Heard()
         case.far.subscribe("a", heard)
         case.near.subscribe("a", own)
@@ -231,7 +231,7 @@ async def test_more_than_may_wait_is_dropped_and_its_readers_look(
 ) -> None:
     monkeypatch.setattr("antiphon.bus.far.WAITING_MAX", 100)
     monkeypatch.setattr("antiphon.bus.far.MISSED_MAX", 5)
-    async with two_ends(own_server.url) as case:
+    async with two_ends(own_server.url, **QUICK) as case:
         ears = [Heard() for _ in range(10)]
         for i, heard in enumerate(ears):
             case.far.subscribe(f"c{i}", heard)

@@ -313,18 +313,17 @@ class FarBus:
 async def within(seconds: float, work: Coroutine[Any, Any, T], what: str) -> T:
     """Wait for it so long, then leave it to end by itself: a library's wait may not hear its cancellation."""
     task = asyncio.ensure_future(work)
+    task.add_done_callback(let_go)
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(_let_go)
+        task.cancel()
     if not done:
         raise LinkLost(f"{what} within {seconds:g} s")
     return task.result()
 
 
-def _let_go(task: asyncio.Future[Any]) -> None:
+def let_go(task: asyncio.Future[Any]) -> None:
     """Nobody waits for it any more: its outcome is no news."""
     if not task.cancelled():
         task.exception()
@@ -333,7 +332,7 @@ def _let_go(task: asyncio.Future[Any]) -> None:
 async def _end(tasks: set[asyncio.Task[None]], link: Link) -> None:
     for task in tasks:
         task.cancel()
-        task.add_done_callback(_let_go)
+        task.add_done_callback(let_go)
     closing = asyncio.ensure_future(link.aclose())
-    closing.add_done_callback(_let_go)
+    closing.add_done_callback(let_go)
     await asyncio.wait({closing, *tasks}, timeout=CLOSE_S)

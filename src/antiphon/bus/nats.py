@@ -22,7 +22,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, FarBus, LinkLost, Message, Receiver
+from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, FarBus, LinkLost, Message, Receiver, let_go
 from antiphon.errors import Invalid
 
 CONNECT_S = 2
@@ -195,14 +195,12 @@ class NatsLink:
     async def aclose(self) -> None:
         """A frozen server takes nothing more, so the library's farewell may wait for ever: then without."""
         closing = asyncio.ensure_future(self._client.close())
+        closing.add_done_callback(let_go)
         await asyncio.wait({closing}, timeout=CLOSE_S / 2)
         writer = getattr(self._client._transport, "_bare_io_writer", None)
         if writer is not None:
             writer.transport.abort()
-        if not closing.done():
-            closing.cancel()
-        elif not closing.cancelled():
-            closing.exception()
+        closing.cancel()
 
     async def _ask(self, call: Any) -> Any:
         try:

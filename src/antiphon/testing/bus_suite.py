@@ -150,7 +150,7 @@ async def check_a_message_may_hold_any_bytes_and_a_channel_any_text(case: BusCas
     await case.settle()
     case.near.publish_nowait(channel, message)
     case.near.publish_nowait(channel, b"")
-    assert await heard.wait(2) == [message, b""]
+    assert sorted(await heard.wait(2), key=repr) == [b"", message], "a large one may be overtaken"
 
 
 async def check_a_handler_may_subscribe_and_unsubscribe(case: BusCase) -> None:
@@ -206,9 +206,9 @@ async def check_messages_of_any_size_come_whole(case: BusCase) -> None:
     await case.settle()
     for size in sizes:
         case.near.publish_nowait("a", b"{" + b"x" * (size - 1))
-        case.near.publish_nowait("a", ("é" * (size // 2)).encode())
+        case.near.publish_nowait("a", b"\xff" * size)
     heard_sizes = sorted(len(message or b"") for message in await heard.wait(2 * len(sizes)))
-    assert heard_sizes == sorted([*sizes, *(size // 2 * 2 for size in sizes)])
+    assert heard_sizes == sorted(2 * sizes)
 
 
 async def check_somebody_may_always_listen_where_somebody_does(case: BusCase) -> None:

@@ -1,0 +1,252 @@
+"""The bus over LISTEN and NOTIFY keeps the promises of its port on a real server, through what happens to both of its
+connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from random import Random
+
+import asyncpg
+import pytest
+
+from antiphon.bus.postgres import PAYLOAD_MAX, PostgresBus, name_of, open_postgres_bus, payload_of
+from antiphon.errors import Invalid
+from antiphon.testing.bus import FaultyBus
+from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
+from antiphon.testing.postgres import PostgresServer
+from antiphon.testing.store_suite import check_name
+
+pytestmark = pytest.mark.anyio
+
+UUID = "0b0b0b0b-1111-4222-8333-444444444444"
+STREAM = f"chat:stream:{UUID}"
+KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'antiphon bus'"
+
+
+QUICK = {"check_s": 0.1, "answer_s": 1.0}
+
+
+@contextlib.asynccontextmanager
+async def two_ends(url: str, **options: float) -> AsyncIterator[BusCase]:
+    async with open_postgres_bus(url, **options) as near, open_postgres_bus(url, **options) as far:
+        yield BusCase(near, far)
+
+
+async def wait_until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
+def links(case: BusCase) -> tuple[int, int]:
+    assert isinstance(case.near, PostgresBus)
+    assert isinstance(case.far, PostgresBus)
+    return case.near.links, case.far.links
+
+
+@pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
+async def test_bus(check: BusCheck, postgres_server: PostgresServer) -> None:
+    async with two_ends(postgres_server.url) as case:
+        await check(case)
+
+
+@pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
+async def test_bus_within_the_faulty_one(check: BusCheck, postgres_server: PostgresServer) -> None:
+    async with two_ends(postgres_server.url) as case:
+        await check(BusCase(FaultyBus(case.near, Random(0)), FaultyBus(case.far, Random(1))))
+
+
+# --- names and payloads
+
+
+def test_names_of_the_contract_are_listened_to_as_they_are() -> None:
+    for channel in ("chat:config_change", f"chat:owner:{UUID}", STREAM, f"inbox_notification:owner:{UUID}"):
+        assert name_of(channel) == channel
+
+
+def test_a_json_text_is_sent_as_it_is_and_everything_else_is_wrapped() -> None:
+    assert payload_of(b'{"status":"\xc3\xa9"}') == '{"status":"é"}'
+    assert payload_of('"é"'.encode(), is_ascii_only=True) == "~b:IsOpIg=="
+    assert payload_of(b"") == ""
+    assert payload_of(b"\0") == "~b:AA=="
+    assert payload_of(b"\xff") == "~b:/w=="
+    assert payload_of(b"~d:") == "~b:fmQ6"
+    assert payload_of(b"x" * PAYLOAD_MAX) == "x" * PAYLOAD_MAX
+    assert payload_of(b"x" * (PAYLOAD_MAX + 1)) is None
+    assert payload_of(b"\xff" * PAYLOAD_MAX) is None
+
+
+async def test_a_url_that_cannot_be_used_is_invalid() -> None:
+    with pytest.raises(Invalid):
+        async with open_postgres_bus("mysql://x"):
+            pass
+
+
+# --- a foreign peer
+
+
+async def test_a_foreign_peer_listens_and_notifies_under_the_channels_own_name(postgres_url: str) -> None:
+    async with two_ends(postgres_url) as case:
+        foreign = await asyncpg.connect(postgres_url)
+        arrived: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        await foreign.add_listener(STREAM, lambda _, pid, channel, payload: arrived.put_nowait((channel, payload)))
+        heard = Heard()
+        case.near.subscribe(STREAM, heard)
+        await case.settle()
+        case.near.publish_nowait(STREAM, b'{"status":"running"}')
+        assert await asyncio.wait_for(arrived.get(), 10) == (STREAM, '{"status":"running"}')
+        assert await heard.wait(1)
+        await foreign.execute("SELECT pg_notify($1, $2)", STREAM, '{"status":"pending"}')
+        assert (await heard.wait(2))[1] == b'{"status":"pending"}'
+        drops = heard.drops
+        for odd in ("~r:nonsense", f"~r:{UUID}", "~b:!!", "~x"):
+            await foreign.execute("SELECT pg_notify($1, $2)", STREAM, odd)
+        await heard.wait_for_drops(drops + 4)
+        assert len(heard.messages) == 2
+        await foreign.close()
+
+
+# --- trouble
+
+
+async def test_a_connection_that_is_ended_is_opened_anew_and_everyone_looks(postgres_url: str) -> None:
+    async with two_ends(postgres_url, **QUICK) as case:
+        heard, other = Heard(), Heard()
+        case.far.subscribe("a", heard)
+        case.far.subscribe("b", other)
+        await case.settle()
+        drops, other_drops = heard.drops, other.drops
+        killer = await asyncpg.connect(postgres_url)
+        await killer.execute(KILL + " AND datname = current_database()")
+        await killer.close()
+        await heard.wait_for_drops(drops + 1)
+        await other.wait_for_drops(other_drops + 1)
+        await wait_until(lambda: case.near.error is None and case.far.error is None and links(case) == (2, 2))
+        await case.settle()
+        case.near.publish_nowait("a", b"again")
+        assert await heard.wait(1) == [b"again"]
+
+
+async def test_a_half_open_connection_is_noticed_and_replaced(postgres_url: str) -> None:
+    address = postgres_url.split("@")[1].split("/")[0]
+    async with silent_proxy(*address.split(":")) as proxy:
+        url = postgres_url.replace(address, f"127.0.0.1:{proxy.port}")
+        async with two_ends(url, **QUICK) as case:
+            heard = Heard()
+            case.far.subscribe("a", heard)
+            await case.settle()
+            drops = heard.drops
+            proxy.is_silent = True
+            await wait_until(lambda: case.far.error is not None and case.near.error is not None)
+            assert "no answer within 1 s" in str(case.far.error)
+            proxy.is_silent = False
+            await heard.wait_for_drops(drops + 1)
+            await case.settle()
+            case.near.publish_nowait("a", b"again")
+            assert await heard.wait(1) == [b"again"]
+
+
+async def test_it_is_there_before_its_server_and_after_its_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("postgres")
+    for each in (folder, folder.parent, folder.parent.parent):
+        each.chmod(0o755)
+    with PostgresServer(folder / "server") as server:
+        server.stop("immediate")
+        async with open_postgres_bus(server.url, **QUICK) as bus:
+            assert bus.error is not None
+            heard = Heard()
+            bus.subscribe("a", heard)
+            bus.publish_nowait("a", b"one")
+            assert await heard.wait(1) == [b"one"], "a process's own hints do not need the server"
+            server.start()
+            await heard.wait_for_drops(1)
+            await wait_until(lambda: bus.error is None)
+            server.kill()
+            await wait_until(lambda: bus.error is not None)
+            server.start()
+            await heard.wait_for_drops(2)
+            await wait_until(lambda: bus.error is None)
+
+
+async def test_large_messages_lie_in_a_table_and_are_swept(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.bus.postgres.SWEEP_S", 0.0)
+    async with two_ends(postgres_url, **QUICK) as case:
+        heard = Heard()
+        case.far.subscribe("a", heard)
+        await case.settle()
+        case.near.publish_nowait("a", b"{" + b"x" * 10_000)
+        assert await heard.wait(1) == [b"{" + b"x" * 10_000]
+        peer = await asyncpg.connect(postgres_url)
+        assert await peer.fetchval("SELECT count(*) FROM bus_messages") == 1
+        await peer.execute("UPDATE bus_messages SET created_at = now() - interval '2 minutes'")
+        async with asyncio.timeout(10):
+            while await peer.fetchval("SELECT count(*) FROM bus_messages"):
+                await asyncio.sleep(0.02)
+        await peer.close()
+
+
+async def test_ten_thousand_channels_are_listened_to_and_let_go(postgres_url: str) -> None:
+    async with two_ends(postgres_url) as case:
+        heard = Heard()
+        ends = [case.far.subscribe(f"chat:stream:{i}", heard) for i in range(10_000)]
+        await case.settle()
+        case.near.publish_nowait("chat:stream:9999", b"x")
+        case.near.publish_nowait("chat:stream:0", b"y")
+        assert set(await heard.wait(2)) == {b"x", b"y"}
+        for end in ends:
+            end()
+        await case.settle()
+        case.near.publish_nowait("chat:stream:9999", b"z")
+        await case.settle()
+        assert len(heard.messages) == 2
+        assert links(case) == (1, 1)
+
+
+class Proxy:
+    """Passes bytes on to a server, or keeps them while it is silent."""
+
+    def __init__(self, host: str, port: str) -> None:
+        self.is_silent = False
+        self.port = 0
+        self._server = (host, int(port))
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(*self._server)
+        self._writers += [writer, there_writer]
+        for source, sink in ((reader, there_writer), (there_reader, writer)):
+            task = asyncio.create_task(self._pass_on(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while data := await source.read(65536):
+                if self.is_silent:
+                    await asyncio.Event().wait()
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for writer in self._writers:
+            writer.close()
+
+
+@contextlib.asynccontextmanager
+async def silent_proxy(host: str, port: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(host, port)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+        server.close()
