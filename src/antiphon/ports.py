@@ -198,6 +198,14 @@ class Token(Value):
     revoked_at: int = 0
 
 
+class ConfigRow(Value):
+    """A piece of configuration, by its kind and its id there: `body` is opaque to the store (None: there is none)."""
+
+    kind: str
+    config_id: str
+    body: bytes | None
+
+
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 """A page of messages ends with the one that takes it to so many bytes."""
 
@@ -337,6 +345,20 @@ class Store(Protocol):
         ...
 
     async def write_setting(self, name: str, value: str) -> None: ...
+
+    async def config_version(self) -> int:
+        """How often configuration was written: as long as it stays the same, so does all of it."""
+        ...
+
+    async def read_config(self, kind: str, config_id: str = "") -> tuple[tuple[ConfigRow, ...], int]:
+        """All rows of a kind by their ids, or the one, and the version at which they are so."""
+        ...
+
+    async def write_config(self, rows: Sequence[ConfigRow], *, after_version: int | None = None) -> int | None:
+        """Make, replace or (where they have no body) remove these rows, all or none: the version they are of.
+        None, and nothing is written: `after_version` was given and is not the version any more. Read and decide
+        again. Fails as `append` does; the same rows may be asked for again."""
+        ...
 
     async def check(self) -> None:
         """Raises `Unavailable` unless a write would succeed now."""

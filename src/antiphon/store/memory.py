@@ -18,6 +18,7 @@ from antiphon.ports import (
     Append,
     Appended,
     Clock,
+    ConfigRow,
     Drop,
     Due,
     Ended,
@@ -49,6 +50,8 @@ class MemoryStore:
         self._mark = 0
         self._owners: dict[str, tuple[str, bool]] = {}
         self._settings: dict[str, str] = {}
+        self._config: dict[tuple[str, str], bytes] = {}
+        self._config_version = 0
         self._tokens: dict[str, tuple[bytes, Token]] = {}
         self._is_closed = False
 
@@ -267,6 +270,32 @@ class MemoryStore:
     async def write_setting(self, name: str, value: str) -> None:
         await self.check()
         self._settings[name] = value
+
+    # --- configuration
+
+    async def config_version(self) -> int:
+        return self._config_version
+
+    async def read_config(self, kind: str, config_id: str = "") -> tuple[tuple[ConfigRow, ...], int]:
+        rows = tuple(
+            ConfigRow(kind=kind, config_id=known_id, body=body)
+            for (known_kind, known_id), body in sorted(self._config.items())
+            if known_kind == kind and config_id in ("", known_id)
+        )
+        return rows, self._config_version
+
+    async def write_config(self, rows: Sequence[ConfigRow], *, after_version: int | None = None) -> int | None:
+        await asyncio.sleep(0)  # as with `append`
+        await self.check()
+        if after_version not in (None, self._config_version):
+            return None
+        for row in rows:
+            if row.body is None:
+                self._config.pop((row.kind, row.config_id), None)
+            else:
+                self._config[row.kind, row.config_id] = row.body
+        self._config_version += 1
+        return self._config_version
 
     # --- owners and tokens
 

@@ -26,6 +26,7 @@ from antiphon.ports import (
     Append,
     Appended,
     Clock,
+    ConfigRow,
     Drop,
     Due,
     Ended,
@@ -224,6 +225,18 @@ class SqliteStore:
     async def write_setting(self, name: str, value: str) -> None:
         await self._writer.run(lambda connection: connection.execute(_SQL["write_setting"], (name, value)))
 
+    async def write_config(self, rows: Sequence[ConfigRow], *, after_version: int | None = None) -> int | None:
+        def job(connection: apsw.Connection) -> int | None:
+            found = list(connection.execute(_SQL["next_config_version"], (after_version,)))
+            for row in rows if found else ():
+                name = "delete_config" if row.body is None else "write_config"
+                key = (row.kind, row.config_id)
+                connection.execute(_SQL[name], key if row.body is None else (*key, row.body))
+            return int(found[0][0]) if found else None
+
+        result: int | None = await self._writer.run(job)
+        return result
+
     async def check(self) -> None:
         now = self.clock.now_us()
         await self._writer.run(lambda connection: connection.execute(_SQL["try_write"], (now,)))
@@ -373,6 +386,15 @@ class SqliteStore:
 
     async def list_tokens(self) -> tuple[Token, ...]:
         return tuple(_token(row) for row in await self._rows("list_tokens"))
+
+    async def config_version(self) -> int:
+        return int((await self._row("config_version"))[0])
+
+    async def read_config(self, kind: str, config_id: str = "") -> tuple[tuple[ConfigRow, ...], int]:
+        found = await self._rows("read_config", kind, config_id)
+        rows = [ConfigRow(kind=kind, config_id=row[1], body=row[2]) for row in found if row[1] is not None]
+        rows.sort(key=lambda row: row.config_id)
+        return tuple(rows), int(found[0][0])
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return tuple(row[0] for row in await self._rows("chat_ids"))

@@ -14,6 +14,7 @@ from antiphon.ports import (
     Append,
     Appended,
     Clock,
+    ConfigRow,
     Due,
     FlushedDelta,
     Listed,
@@ -78,6 +79,15 @@ class WrappedStore:
 
     async def write_setting(self, name: str, value: str) -> None:
         await self.inner.write_setting(name, value)
+
+    async def config_version(self) -> int:
+        return await self.inner.config_version()
+
+    async def read_config(self, kind: str, config_id: str = "") -> tuple[tuple[ConfigRow, ...], int]:
+        return await self.inner.read_config(kind, config_id)
+
+    async def write_config(self, rows: Sequence[ConfigRow], *, after_version: int | None = None) -> int | None:
+        return await self.inner.write_config(rows, after_version=after_version)
 
     async def message_role(self, chat_id: str, message_id: int) -> Role | None:
         return await self.inner.message_role(chat_id, message_id)

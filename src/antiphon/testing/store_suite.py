@@ -13,7 +13,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from types import ModuleType
 
-from antiphon.testing import store_append_checks, store_lease_checks, store_listing_checks, store_read_checks
+from antiphon.testing import (
+    store_append_checks,
+    store_config_checks,
+    store_lease_checks,
+    store_listing_checks,
+    store_read_checks,
+)
 from antiphon.testing.store_case import Case
 
 __all__ = ["CHECKS", "Case", "Check", "check_name", "run_check"]
@@ -43,4 +49,5 @@ CHECKS: tuple[Check, ...] = (
     *_checks_of(store_lease_checks),
     *_checks_of(store_read_checks),
     *_checks_of(store_listing_checks),
+    *_checks_of(store_config_checks),
 )

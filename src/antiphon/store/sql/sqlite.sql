@@ -200,6 +200,25 @@ FROM tokens t JOIN owners o ON o.owner_id = t.owner_id ORDER BY t.created_at, t.
 -- name: revoke_token
 UPDATE tokens SET revoked_at = ? WHERE token_id = ? AND revoked_at = 0;
 
+-- name: config_version
+SELECT version FROM config_version;
+
+-- name: read_config
+-- The version in every row, and in one row without an id where there is none. (kind, id or empty)
+SELECT v.version, c.config_id, c.body
+FROM config_version v LEFT JOIN config c ON c.kind = ?1 AND (?2 = '' OR c.config_id = ?2);
+
+-- name: next_config_version
+-- No row: the version is another one. (after_version, or NULL)
+UPDATE config_version SET version = version + 1 WHERE ?1 IS NULL OR version = ?1 RETURNING version;
+
+-- name: write_config
+INSERT INTO config (kind, config_id, body) VALUES (?, ?, ?)
+ON CONFLICT (kind, config_id) DO UPDATE SET body = excluded.body;
+
+-- name: delete_config
+DELETE FROM config WHERE kind = ? AND config_id = ?;
+
 -- name: try_write
 -- Writes one small row, to see whether writing works.
 CREATE TABLE IF NOT EXISTS probe (at INTEGER); REPLACE INTO probe (rowid, at) VALUES (1, ?);
