@@ -16,6 +16,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ports",),
     ("lockfile",),
     ("keys",),
+    ("outbound",),
+    ("checked_transport",),
     ("chats", "store", "bus", "client", "discovery", "stalls"),
     ("edge", "worker", "backends"),
     ("app",),

@@ -1,0 +1,143 @@
+"""Where this server may be sent by an address that a user chose (a provider's base URL).
+
+Whoever may name an address could name this machine's own services, its neighbours' or the cloud's metadata. So a
+name is resolved once, each of its addresses is checked, and the connection goes to the very address that was
+checked: a name that means something else a moment later (DNS rebinding) leads nowhere. Only public addresses are
+taken, and only over TLS, unless the operator has named the host (`--allow-outbound`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from antiphon.core.values import Value
+from antiphon.errors import Invalid
+
+URL_MAX = 2_048
+ADDRESSES_MAX = 16
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+NAT64 = IPv6Network("64:ff9b::/96")
+PUBLIC_BUT_INSIDE = frozenset({IPv4Address("168.63.129.16")})
+"""A cloud's own service to its machines, at an address that looks like any other."""
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+
+class AddressRefused(OSError):
+    """The host may not be reached from here."""
+
+    def __init__(self, host: str, reason: str = "it is not a public address") -> None:
+        super().__init__(f"{host[:255]} may not be reached from here: {reason}")
+        self.host = host
+
+
+class Outbound(Value):
+    """What may be reached. `allowed` are hosts of the operator's, with a port (0: any); `*` is every host."""
+
+    allowed: tuple[tuple[str, int], ...] = ()
+
+    @staticmethod
+    def make(texts: Sequence[str]) -> Outbound:
+        """From `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` and `*`. Raises `Invalid`."""
+        return Outbound(allowed=tuple(_read_host(text) for text in texts))
+
+    def allows(self, host: str, port: int) -> bool:
+        """Whether the operator has named it."""
+        name = host.strip("[]").rstrip(".").lower()
+        return any(known in ("*", name) and known_port in (0, port) for known, known_port in self.allowed)
+
+    def check_url(self, url: str, *, field: str = "base_url") -> None:
+        """What can be said before anything is resolved. Raises `Invalid`."""
+        parts = _split(url, field)
+        host = parts.hostname or ""
+        is_allowed = self.allows(host, parts.port or DEFAULT_PORTS[parts.scheme])
+        if parts.scheme == "http" and not is_allowed:
+            raise Invalid(field, "https only; the operator may name a host for http by --allow-outbound")
+        address = numeric_address(host)
+        if address is not None and not is_allowed and not is_public(address):
+            raise Invalid(field, "not a public address; the operator may name it by --allow-outbound")
+
+    async def addresses(self, host: str, port: int, resolve: Resolve | None = None) -> tuple[str, ...]:
+        """Where the host is, each address checked. Raises `AddressRefused`, and OSError where it has none."""
+        found = tuple(await (resolve or resolve_host)(host, port))[:ADDRESSES_MAX]
+        if not found:
+            raise OSError(f"{host[:255]} has no address")
+        if not self.allows(host, port) and not all(is_public(address) for address in found):
+            raise AddressRefused(host)
+        return found
+
+
+def is_public(text: str) -> bool:
+    """Whether an address is one of the whole Internet's, also where it only wraps another one."""
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
+        if inner is not None:
+            return is_public(str(inner))
+        if address not in GLOBAL_UNICAST or address.teredo is not None:
+            return False
+    is_usual = address.is_global and not address.is_multicast and not address.is_reserved
+    return is_usual and address not in PUBLIC_BUT_INSIDE
+
+
+def numeric_address(host: str) -> str | None:
+    """The address a host spells in numbers, as a resolver reads it (`2130706433` and `0177.1` are 127.0.0.1)."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return None
+    return str(found[0][4][0])
+
+
+async def resolve_host(host: str, port: int) -> tuple[str, ...]:
+    """Its addresses by the system's resolver."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(f"{host[:255]} is no name of a host") from error
+    return tuple(dict.fromkeys(str(item[4][0]) for item in found))
+
+
+def refusal_in(error: BaseException | None) -> AddressRefused | None:
+    """The refusal that is behind an error, whatever libraries have wrapped around it."""
+    while error is not None:
+        if isinstance(error, AddressRefused):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _nat64(address: IPv6Address) -> IPv4Address | None:
+    return IPv4Address(int(address) & 0xFFFF_FFFF) if address in NAT64 else None
+
+
+def _split(url: str, field: str) -> SplitResult:
+    if len(url) > URL_MAX or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise Invalid(field, f"an address of at most {URL_MAX} printable ASCII characters")
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise Invalid(field, "an address like https://api.example.com/v1")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise Invalid(field, "no name, password, query or fragment goes into the address")
+    return parts
+
+
+def _read_host(text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text.strip()}")
+        host, port = parts.hostname or "", parts.port or 0
+    except ValueError:
+        host, port = "", 0
+    if not host or parts.path or parts.query or "@" in text:
+        raise Invalid("--allow-outbound", f"HOST or HOST:PORT, not {text[:80]!r}")
+    return host.rstrip(".").lower(), port

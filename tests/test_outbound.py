@@ -1,0 +1,213 @@
+"""Where an address that a user chose may lead: resolved once, checked, and connected to what was checked."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+import trustme
+
+from antiphon.checked_transport import CheckedTransport
+from antiphon.errors import Invalid
+from antiphon.outbound import AddressRefused, Outbound, is_public, numeric_address, refusal_in
+
+pytestmark = pytest.mark.anyio
+
+INSIDE = [
+    "127.0.0.1",
+    "127.255.255.254",
+    "0.0.0.0",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "100.100.100.200",
+    "169.254.169.254",
+    "168.63.129.16",
+    "192.0.2.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "239.1.2.3",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::7f00:1",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "::ffff:10.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b:1::1",
+    "2002:7f00:1::",
+    "2002:a9fe:a9fe::1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "2001:db8::1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "ff02::1",
+    "100::1",
+]
+PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_what_is_not_the_whole_internets_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_what_is_the_whole_internets_is_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0x7f.1", "017700000001", "[::1]", "[::ffff:127.0.0.1]"],
+)
+def test_numbers_in_any_spelling_are_seen_through(host: str) -> None:
+    assert numeric_address(host) is not None
+    with pytest.raises(Invalid, match="not a public address"):
+        Outbound().check_url(f"https://{host}/v1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "models.example.com",
+        "//models.example.com",
+        "ftp://models.example.com",
+        "file:///etc/passwd",
+        "https://",
+        "https://:443",
+        "https://models.example.com:0",
+        "https://models.example.com:99999",
+        "https://models.example.com:x",
+        "https://[::1",
+        "https://name@models.example.com",
+        "https://models.example.com?key=1",
+        "https://models.example.com#1",
+        "https://models.example.com\\@127.0.0.1",
+        "https://models.example.com/\r\nx",
+        "https://mödels.example.com",
+        "http://models.example.com",
+        "https://models.example.com/" + "x" * 3_000,
+    ],
+)
+def test_what_is_no_plain_https_address_is_refused(url: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        Outbound().check_url(url)
+    assert refused.value.field == "base_url"
+
+
+@pytest.mark.parametrize("text", ["", "http://x", "a/b", "x@y", "x:99999", "[::1"])
+def test_what_names_no_host_cannot_be_allowed(text: str) -> None:
+    with pytest.raises(Invalid, match="--allow-outbound"):
+        Outbound.make([text])
+
+
+async def test_a_host_with_one_inner_address_is_refused_whole() -> None:
+    async def resolve(host: str, port: int) -> tuple[str, ...]:
+        return ("1.1.1.1", "10.0.0.1")
+
+    with pytest.raises(AddressRefused):
+        await Outbound().addresses("rebound.example.com", 443, resolve)
+    assert await Outbound.make(["*"]).addresses("any", 1, resolve) == ("1.1.1.1", "10.0.0.1")
+
+
+async def test_a_name_that_leads_inside_is_not_connected_to() -> None:
+    async with http_server("127.0.0.1") as (port, seen):
+        for host in ("localhost", "127.0.0.1", "2130706433", "[::ffff:127.0.0.1]"):
+            async with httpx2.AsyncClient(transport=CheckedTransport(Outbound())) as client:
+                with pytest.raises(httpx2.ConnectError) as refused:
+                    await client.get(f"http://{host}:{port}/")
+            assert refusal_in(refused.value) is not None
+        assert seen == []
+
+
+async def test_a_name_is_resolved_once_and_what_was_resolved_is_connected_to() -> None:
+    """The second answer of a resolver that changes its mind leads nowhere."""
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> tuple[str, ...]:
+        asked.append(host)
+        return (f"127.0.0.{len(asked)}",)
+
+    async with http_server("127.0.0.1") as (port, seen), http_server("127.0.0.2", port) as (_, others):
+        outbound = Outbound.make(["models.example.com"])
+        async with httpx2.AsyncClient(transport=CheckedTransport(outbound, resolve=resolve)) as client:
+            answer = await client.get(f"http://models.example.com:{port}/")
+        assert answer.text == "127.0.0.1"
+        assert asked == ["models.example.com"]
+        assert (len(seen), others) == (1, [])
+        assert f"host: models.example.com:{port}" in seen[0].lower()
+
+
+async def test_what_has_several_addresses_is_reached_by_the_one_that_answers() -> None:
+    async def resolve(host: str, port: int) -> tuple[str, ...]:
+        return ("127.0.0.2", "127.0.0.1")
+
+    async with http_server("127.0.0.1") as (port, _):
+        outbound = Outbound.make(["models.example.com"])
+        async with httpx2.AsyncClient(transport=CheckedTransport(outbound, resolve=resolve)) as client:
+            assert (await client.get(f"http://models.example.com:{port}/")).text == "127.0.0.1"
+
+
+async def test_tls_names_the_host_and_not_its_address() -> None:
+    authority = trustme.CA()
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("models.example.com").configure_cert(server_side)
+    client_side = ssl.create_default_context()
+    authority.configure_trust(client_side)
+
+    async def resolve(host: str, port: int) -> tuple[str, ...]:
+        return ("127.0.0.1",)
+
+    async with http_server("127.0.0.1", tls=server_side) as (port, seen):
+        outbound = Outbound.make(["models.example.com", "other.example.com"])
+        transport = CheckedTransport(outbound, resolve=resolve, verify=client_side)
+        async with httpx2.AsyncClient(transport=transport) as client:
+            assert (await client.get(f"https://models.example.com:{port}/")).text == "127.0.0.1"
+            with pytest.raises(httpx2.ConnectError):
+                await client.get(f"https://other.example.com:{port}/")
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..b", "nobody.invalid"])
+async def test_a_name_nobody_knows_is_not_connected_to(host: str) -> None:
+    async with httpx2.AsyncClient(transport=CheckedTransport(Outbound.make(["*"]))) as client:
+        with pytest.raises((httpx2.ConnectError, httpx2.InvalidURL)):
+            await client.get(f"http://{host}/")
+
+
+@asynccontextmanager
+async def http_server(
+    address: str, port: int = 0, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[int, list[str]]]:
+    """Answers every request with its own address; the port, and the requests it saw."""
+    seen: list[str] = []
+    server = await asyncio.start_server(_answering(address, seen), address, port, ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1], seen
+
+
+def _answering(address: str, seen: list[str]) -> Callable[..., object]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            seen.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            body = address.encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+            await writer.drain()
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            writer.close()
+
+    return answer
