@@ -1,0 +1,54 @@
+"""A provider: where models are called, and by which secret."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from antiphon.core.values import Value
+from antiphon.errors import Invalid
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+BUILT_IN = "rehearsal"
+
+
+class ProviderKind(StrEnum):
+    """Which protocol it speaks. `openai` is chat completions, as many servers speak them."""
+
+    OPENAI = "openai"
+    REHEARSAL = "rehearsal"
+
+
+class Provider(Value):
+    """Its models are called `<name>:<model>`. `secret` is as `SecretBox` keeps it; times in microseconds.
+
+    `base_url` is empty for the kind's own server.
+    """
+
+    provider_id: str
+    name: str
+    kind: ProviderKind
+    base_url: str = ""
+    secret: str = ""
+    is_enabled: bool = True
+    created_at: int = 0
+    updated_at: int = 0
+
+    @property
+    def bound_to(self) -> str:
+        """What its secret is for: elsewhere it does not open."""
+        return f"{self.provider_id}\n{self.kind}\n{self.base_url}"
+
+
+def read_kind(text: str) -> ProviderKind:
+    try:
+        return ProviderKind(text)
+    except ValueError:
+        known = "`openai` (any server of chat completions, by its base_url) or `rehearsal`"
+        raise Invalid("kind", f"{known}, not {text[:40]!r}") from None
+
+
+def check_name(name: str) -> str:
+    if not NAME.fullmatch(name) or name == BUILT_IN:
+        raise Invalid("name", "1 to 63 of a-z, 0-9, `.`, `_`, `-`, beginning with a letter or digit; not `rehearsal`")
+    return name

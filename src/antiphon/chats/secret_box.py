@@ -1,0 +1,179 @@
+"""Secrets of providers: kept as a reference, or sealed with a key from outside the database; never given back.
+
+A reference is `env:NAME` or `file:PATH`, and is followed on the machine that makes the call. Anything else is the
+secret itself, and is sealed (AES-256-GCM) together with what it is for: in another provider's row, or beside
+another address, it does not open. Without a key nothing is sealed, so nothing is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from antiphon.errors import Invalid
+
+KEY_VARIABLE = "ANTIPHON_SECRET_KEY"
+KEY_BYTES = 32
+NONCE_BYTES = 12
+SECRET_MAX = 8 * 1024
+SECRETS_DIR = "/run/secrets"
+"""Where containers find what they were entrusted with."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_OURS = "ANTIPHON_"
+_NO_KEY = (
+    "there is no key to keep it with: start with --secret-key-file (`antiphon config keygen FILE` makes one) or "
+    f"{KEY_VARIABLE}, or give a reference, env:NAME or file:PATH"
+)
+
+
+class SecretMissing(Exception):
+    """The secret cannot be had here; the sentence names neither it nor where it should be."""
+
+
+def make_key() -> str:
+    """A new key, as it is written into a file or a variable."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+class SecretBox:
+    """`keep` gives what is stored, `open` the secret behind it. The first key seals, each of them opens."""
+
+    def __init__(
+        self, keys: Sequence[bytes] = (), *, env: Mapping[str, str] | None = None, secrets_dir: str = ""
+    ) -> None:
+        self._keys = {_key_id(key): key for key in keys}
+        self._env = env or {}
+        self._dir = Path(secrets_dir or SECRETS_DIR)
+
+    @staticmethod
+    def make(key_file: str, env: Mapping[str, str], secrets_dir: str = "") -> SecretBox:
+        """With the keys of the file, or else of the environment, one a line, the newest first. Raises `Invalid`."""
+        text, place = env.get(KEY_VARIABLE, ""), KEY_VARIABLE
+        if key_file:
+            place = "--secret-key-file"
+            try:
+                text = Path(key_file).read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise Invalid(place, f"{key_file} cannot be read") from error
+        keys = [_read_key(line, place) for line in re.split(r"[\s,]+", text) if line]
+        if key_file and not keys:
+            raise Invalid(place, f"{key_file} holds no key: make one with `antiphon config keygen FILE`")
+        return SecretBox(keys, env=env, secrets_dir=secrets_dir)
+
+    def keep(self, secret: str, bound_to: str) -> str:
+        """What is stored of a secret or a reference. Raises `Invalid`."""
+        kind, colon, rest = secret.partition(":")
+        if colon and kind == "env":
+            if not _VARIABLE.fullmatch(rest) or rest.upper().startswith(_OURS):
+                raise Invalid("secret", f"env:NAME names a variable, and none of {_OURS}…")
+            return secret
+        if colon and kind == "file":
+            self._check_path(rest)
+            return secret
+        _check_secret(secret)
+        if not self._keys:
+            raise Invalid("secret", _NO_KEY)
+        return self._seal(secret, bound_to)
+
+    def open(self, kept: str, bound_to: str) -> str:
+        """The secret. Raises `SecretMissing`."""
+        kind, _, rest = kept.partition(":")
+        match kind:
+            case "env":
+                secret = self._env.get(rest, "").strip()
+                if not secret:
+                    raise SecretMissing("the variable its secret is in is not set here")
+            case "file":
+                secret = self._read_file(rest)
+            case "sealed":
+                secret = self._unseal(rest, bound_to)
+            case _:
+                raise SecretMissing("its secret is kept in a way this version does not know")
+        try:
+            _check_secret(secret)
+        except Invalid as error:
+            raise SecretMissing("its secret is no secret: one line of printable ASCII is") from error
+        return secret
+
+    def _seal(self, secret: str, bound_to: str) -> str:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # takes long to load
+
+        key_id, key = next(iter(self._keys.items()))
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = nonce + AESGCM(key).encrypt(nonce, secret.encode(), bound_to.encode())
+        return f"sealed:{key_id}:{base64.b64encode(sealed).decode()}"
+
+    def _unseal(self, text: str, bound_to: str) -> str:
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        key_id, _, body = text.partition(":")
+        key = self._keys.get(key_id)
+        if key is None:
+            raise SecretMissing(f"its secret was sealed with key {key_id}, which this instance was not given")
+        try:
+            sealed = base64.b64decode(body, validate=True)
+            opened = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to.encode())
+        except (binascii.Error, InvalidTag, ValueError) as error:
+            raise SecretMissing("its secret is damaged, or was made for another address; set it anew") from error
+        return opened.decode()
+
+    def _check_path(self, text: str) -> None:
+        path = Path(text)
+        if not path.is_absolute() or not _is_inside(path.resolve(), self._dir.resolve()) or not text.isprintable():
+            raise Invalid("secret", "file:PATH names a file in the directory of secrets (--secrets-dir)")
+
+    def _read_file(self, text: str) -> str:
+        """A small regular file within the directory, also by where its links lead."""
+        path = Path(text).resolve()
+        if not _is_inside(path, self._dir.resolve()):
+            raise SecretMissing("the file its secret is in is not in the directory of secrets (--secrets-dir)")
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise SecretMissing("the file its secret is in is not a file")
+                data = os.read(descriptor, SECRET_MAX + 2)
+            finally:
+                os.close(descriptor)
+            return data.decode("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SecretMissing("the file its secret is in cannot be read here") from error
+
+
+def reference_of(kept: str) -> str:
+    """The reference, which is no secret; empty where the secret itself is kept."""
+    return kept if kept.startswith(("env:", "file:")) else ""
+
+
+def _check_secret(secret: str) -> None:
+    """It goes into a header. Raises `Invalid`, without the text."""
+    if not 0 < len(secret) <= SECRET_MAX or not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise Invalid("secret", f"one line of 1 to {SECRET_MAX} printable ASCII characters, without spaces")
+
+
+def _is_inside(path: Path, directory: Path) -> bool:
+    return path != directory and path.is_relative_to(directory)
+
+
+def _key_id(key: bytes) -> str:
+    """What a key is called beside what it has sealed."""
+    return hashlib.sha256(b"antiphon secret key " + key).hexdigest()[:8]
+
+
+def _read_key(text: str, place: str) -> bytes:
+    try:
+        key = base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4))
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise Invalid(place, "a key is 32 bytes in base64: make one with `antiphon config keygen FILE`")
+    return key
