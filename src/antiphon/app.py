@@ -20,11 +20,13 @@ import structlog
 from antiphon import __version__
 from antiphon.backends import check_urls, make_link, open_bus, open_shared_store
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.configs import Configs
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.chats.owned import OwnedChats
 from antiphon.chats.recovery import Recovery
 from antiphon.chats.relay import RelayedDrafts
 from antiphon.chats.replicas import Replicas
+from antiphon.chats.secret_box import SecretBox
 from antiphon.chats.service import Service
 from antiphon.chats.tokens import Tokens
 from antiphon.chats.watch import Watch
@@ -34,6 +36,7 @@ from antiphon.core.values import Value
 from antiphon.edge.http import HttpDoor
 from antiphon.lockfile import LockFile, claim_data
 from antiphon.observe import METRICS
+from antiphon.outbound import Outbound
 from antiphon.ports import Append, Bus, Clock, Ids, InstanceRecord, Link, Model, Presence, Store
 from antiphon.stalls import BEAT_S, StallWatch
 from antiphon.store.sqlite import open_sqlite_store
@@ -44,6 +47,7 @@ from antiphon.worker.loop import Worker
 from antiphon.worker.models.registry import Models
 
 CHECK_S = 2.0
+DEFAULT_MODEL = "rehearsal"
 ACTIVE_SESSION = "active_session"
 """The setting that holds the id of the active chat."""
 
@@ -71,8 +75,17 @@ class Instance:
         self.ids = ids
         self.background: asyncio.Task[None] = asyncio.get_running_loop().create_task(asyncio.sleep(0))
         self.started_at = store.clock.now_us()
-        self._models = Models(os.environ, options.limits)
-        self._default_model = _default_model(agent, options)
+        self.configs = Configs(
+            store=store,
+            bus=bus,
+            ids=ids,
+            secrets=SecretBox.make(options.secret_key_file, os.environ, options.secrets_dir),
+            outbound=Outbound.make(options.allow_outbound),
+        )
+        self._models = Models(os.environ, options.limits, configs=self.configs)
+        self.configs.changed.append(self._models.follow)
+        self._named_model = _named_model(agent, options)
+        self._asks_models = isinstance(agent, Agent) and isinstance(agent.model, str)
         self.service = Service(store=store, bus=bus, ids=ids)
         self.drafts = LiveDrafts()
         self.bus = bus
@@ -141,6 +154,7 @@ class Instance:
             ("recovery", self.recovery.error),
             ("hints", self.bus.error),
             ("replicas", self.replicas.error if self.replicas else None),
+            ("config", self.configs.error),
         ):
             if error:
                 found.append(f"{name}: {error}")
@@ -174,9 +188,16 @@ class Instance:
         assert self.relay is not None
         return await self.relay.ping(instance_id, timeout_s=timeout_s)
 
-    def model(self, name: str) -> Model:
+    async def model(self, name: str) -> Model:
         """The model of that name."""
-        return self._models.get(name or self.options.model)
+        return await self._models.get(name or self.default_model())
+
+    def default_model(self) -> str:
+        """The model where a chat names none: the agent's or the operator's, else the configured default."""
+        return self._named_model or self.configs.current.default_model or DEFAULT_MODEL
+
+    async def _prompt_of(self, owner_id: str) -> str:
+        return (await self.configs.prompt(owner_id)).text
 
     def _environment(self, agent: Any, bus: Bus) -> Environment:
         options = self.options
@@ -197,15 +218,17 @@ class Instance:
             ),
             random=random.Random(),
             config=self.options.config,
-            default_model=self._default_model or self.options.model,
+            default_model=self.default_model,
+            prompt_of=self._prompt_of,
         )
 
     # --- its life
 
     async def start(self) -> None:
         """Owners, what an earlier process left, and a look whether the default model can be made."""
-        if self._default_model is not None:
-            self.model(self._default_model)
+        await self.configs.fresh()
+        if self._asks_models and self._named_model:
+            await self.model(self._named_model)
         self.owner_id = await self.store.create_owner("admin", is_admin=True)
         await self.count_owners()
         active = await self.store.read_setting(ACTIVE_SESSION)
@@ -246,6 +269,7 @@ class Instance:
             tasks.create_task(self.watch.run())
             tasks.create_task(self.worker.run())
             tasks.create_task(self.recovery.run())
+            tasks.create_task(self.configs.run())
             tasks.create_task(self._check_forever())
             tasks.create_task(self._watch_loop())
             if self.relay is not None and self.replicas is not None:
@@ -291,6 +315,7 @@ class Instance:
         if self.relay is not None and self.replicas is not None:
             await self.replicas.aclose()
             self.relay.close()
+        self.configs.close()
         await self._models.aclose()
         await self.store.aclose()
 
@@ -387,11 +412,10 @@ async def _open_shared(
     return store, bus, Shared(presence=presence, link=link)
 
 
-def _default_model(agent: Any, options: Options) -> str | None:
-    """The model the built-in agent takes where a chat names none; None where there is nothing to be made."""
-    if not isinstance(agent, Agent) or not isinstance(agent.model, str):
-        return None
-    return agent.model or options.model
+def _named_model(agent: Any, options: Options) -> str:
+    """The model that the built-in agent or the operator names; empty where neither does."""
+    named = agent.model if isinstance(agent, Agent) and isinstance(agent.model, str) else ""
+    return named or options.model
 
 
 def _memory_store(clock: Clock) -> Store:

@@ -23,9 +23,10 @@ class CheckedTransport(httpx2.AsyncHTTPTransport):
         verify: ssl.SSLContext | bool = True,
         connections_max: int = 1_000,
     ) -> None:
-        super().__init__(verify=verify, trust_env=False)
+        trusted = httpx2.create_ssl_context(verify=verify)  # SSL_CERT_FILE and _DIR are the operator's
+        super().__init__(verify=trusted, trust_env=False)
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=httpx2.create_ssl_context(verify=verify, trust_env=False),
+            ssl_context=trusted,
             max_connections=connections_max,
             max_keepalive_connections=100,
             keepalive_expiry=5.0,

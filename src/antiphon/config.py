@@ -48,7 +48,8 @@ class Limits(Value):
 class Options(Value, gc=True):
     """What `antiphon serve` and `open_instance` can be told. Names are those of the command line."""
 
-    model: str = "rehearsal"
+    model: str = ""
+    """The model of chats that name none; empty: the default model configuration's, else the rehearsal."""
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     concurrency: int = 64
@@ -69,6 +70,12 @@ class Options(Value, gc=True):
     tls_key: str = ""
     hosts: tuple[str, ...] = ()
     """Host names by which it may be reached beside loopback; `*` for any."""
+    secret_key_file: str = ""
+    """The keys that providers' secrets are sealed with; empty: those in ANTIPHON_SECRET_KEY."""
+    secrets_dir: str = ""
+    """Where the files lie that a secret may be in."""
+    allow_outbound: tuple[str, ...] = ()
+    """Hosts that a configured address may lead to, though they are not public: HOST or HOST:PORT."""
     on_worker_lost: str = "restart"
     watchers_max: int = 10_000
     owner_watchers_max: int = 1_000
@@ -92,7 +99,7 @@ class Options(Value, gc=True):
             if name not in Options.__struct_fields__:
                 raise Invalid(name, f"there is no such option; there are {', '.join(Options.__struct_fields__)}")
         known = {name: value for name, value in given.items() if value is not None}
-        known.setdefault("model", os.environ.get("ANTIPHON_MODEL") or "rehearsal")
+        known.setdefault("model", os.environ.get("ANTIPHON_MODEL", ""))
         if not isinstance(known.get("limits", Limits()), Limits):
             known["limits"] = Limits.make(known["limits"])
         options = Options(**known)

@@ -46,6 +46,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    parameters: dict[str, Any] = {}
+    """The provider's own: they go into the request as they are."""
     try_: int = 1
     turn_failures: int = 0
 

@@ -33,6 +33,14 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front speaks TLS and sets X-Forwarded-*.")
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A name it may be reached by; repeatable.")
 @click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Another limit; repeatable.")
+@click.option("--secret-key-file", type=FILE, help="Keys for providers' secrets, made by `antiphon config keygen`.")
+@click.option("--secrets-dir", type=click.Path(), help="Where files with secrets lie.  [default: /run/secrets]")
+@click.option(
+    "--allow-outbound",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="A host that a provider's address may lead to, though it is not public; repeatable.",
+)
 @click.option("--tls-cert", type=FILE, help="A certificate (PEM); goes with --tls-key.")
 @click.option("--tls-key", type=FILE, help="Its key (PEM).")
 @json_option
@@ -53,6 +61,7 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
 
     configure_logging(as_json=not sys.stderr.isatty())
     options["hosts"] = options["hosts"] or None
+    options["allow_outbound"] = options["allow_outbound"] or None
     options["limits"] = dict(_pair(text) for text in options["limits"]) or None
     options["bus_tcp"] = options["bus_tcp"] or None
     options["bus_ports"] = _ports(options["bus_ports"])

@@ -6,13 +6,13 @@ import asyncio
 import importlib.util
 import inspect
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, cast
 
 from antiphon.core.parts import Reasoning, Text, ToolCallArgs, ToolCallOpened, Usage
-from antiphon.errors import AttemptFailed, Invalid
+from antiphon.errors import AttemptFailed, Invalid, Unavailable
 from antiphon.observe import METRICS
 from antiphon.ports import Model, ModelEvent, ModelRequest
 from antiphon.worker.thread import run_in_thread
@@ -21,7 +21,7 @@ from antiphon.worker.turn import BlockingTurn, Turn
 
 Piece = str | Text | Reasoning | ToolCallOpened | ToolCallArgs
 AgentFunction = Callable[[Turn], AsyncIterator[Piece]]
-Models = Callable[[str], Model]
+Models = Callable[[str], Awaitable[Model]]
 
 STEPS_MAX = 100
 """A turn of the built-in agent makes at most so many model calls."""
@@ -65,7 +65,7 @@ class Agent:
         yield f"\n\n*Stopped after {self.steps_max} steps.*"
 
     async def _call_model(self, turn: Turn, models: Models) -> AsyncGenerator[Piece, None]:
-        model = self._model_of(turn, models)
+        model = await self._model_of(turn, models)
         tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
         try_ = await turn.start_call(model=model.name, provider=model.provider)
         METRICS.model_calls.labels(model.provider).inc()
@@ -90,14 +90,16 @@ class Agent:
         finally:
             turn.report(usage)
 
-    def _model_of(self, turn: Turn, models: Models) -> Model:
+    async def _model_of(self, turn: Turn, models: Models) -> Model:
         if not isinstance(self.model, str):
             turn.model = self.model.name
             return self.model
         try:
-            return models(turn.model or self.model)
+            return await models(turn.model or self.model)
         except Invalid as error:
             raise AttemptFailed("invalid_request", str(error)) from error
+        except Unavailable as error:
+            raise AttemptFailed("server", str(error)) from error
 
 
 def as_agent(agent: Any, models: Models) -> Callable[[Turn], AsyncIterator[Piece]]:

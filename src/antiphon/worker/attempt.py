@@ -85,6 +85,7 @@ class Attempt:
         self._pending: set[asyncio.Future[Done]] = set()
         self._call_lock = asyncio.Lock()
         self._turn: Turn | None = None
+        self._system = ""
         self._is_looking = False
         self._looks: set[asyncio.Task[None]] = set()
 
@@ -186,13 +187,14 @@ class Attempt:
 
     async def _run_agent(self) -> None:
         chat = self.chat
+        self._system = await self._read_system()
         turn = self._turn = Turn(
             self,
             chat_id=self.chat_id,
             turn_id=chat.turn_id,
             messages=self.history.messages,
-            system=chat.system,
-            model=chat.turn_model or chat.model or self._env.default_model,
+            system=self._system,
+            model=chat.turn_model or chat.model or self._env.default_model(),
             tools=tuple(self._env.tools.values()),
             config=self._env.config,
             failures=chat.turn_failures,
@@ -210,6 +212,14 @@ class Attempt:
             await self._close(pieces)
             raise
         crash_point("model-after-stream")
+
+    async def _read_system(self) -> str:
+        """The owner's prompt, then the chat's own."""
+        try:
+            prompt = await self._env.prompt_of(self.chat.owner_id)
+        except Unavailable as error:
+            raise AttemptFailed("server", str(error)) from error
+        return "\n\n".join(filter(None, (prompt, self.chat.system)))
 
     async def _close(self, pieces: Any) -> None:
         """Let the agent clean up, for ABANDON_S at most."""
@@ -309,6 +319,8 @@ class Attempt:
     async def start_call(self, model: str, provider: str) -> int:
         if self.is_draining:
             await self.leave(Stop.RELEASE)
+        if self._turn is not None and self._turn.system == self._system:  # else the agent has its own
+            self._system = self._turn.system = await self._read_system()
         self.pen.write(CallStarted(model, provider, self.chat.tries + 1))
         return self.chat.tries + 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from antiphon.chats.drafts import LiveDrafts
@@ -39,4 +39,6 @@ class Environment(Value, gc=True):
     limits: Limits
     random: random.Random
     config: dict[str, Any]
-    default_model: str
+    default_model: Callable[[], str]
+    prompt_of: Callable[[str], Awaitable[str]]
+    """What an owner wants every model to be told first."""

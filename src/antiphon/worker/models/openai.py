@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx2
 
 from antiphon.errors import Invalid
+from antiphon.outbound import refusal_in
 from antiphon.ports import ModelEvent, ModelRequest
 from antiphon.worker.models.failures import failure_of_status, make_failure
 from antiphon.worker.models.openai_answer import AnswerReader
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 CONNECT_S = 10.0
+NOT_PUBLIC = "its address leads to no public place"
 DRAIN_S = 0.2
 """How long to wait for the end of the body behind `[DONE]`, so that the connection can be used again."""
 
@@ -112,6 +114,8 @@ class OpenAIModel:
         except (TimeoutError, openai.APITimeoutError) as error:
             raise make_failure("timeout", provider=self.provider) from error
         except (openai.APIConnectionError, httpx2.RequestError) as error:
+            if refusal_in(error) is not None:
+                raise make_failure("network", provider=self.provider, detail=NOT_PUBLIC, retryable=False) from error
             raise make_failure("network", provider=self.provider) from error
 
     async def _post(self, request: ModelRequest) -> httpx2.Response:
@@ -141,7 +145,9 @@ class OpenAIModel:
             raise make_failure("network", provider=self.provider, detail="the answer was cut off") from error
 
 
-def make_client(api_key: str | None, base_url: str | None) -> openai.AsyncOpenAI:
+def make_client(
+    api_key: str | None, base_url: str | None, http_client: httpx2.AsyncClient | None = None
+) -> openai.AsyncOpenAI:
     """The SDK's client, with its retries off. Raises `Invalid` when the SDK is not installed."""
     try:
         import openai
@@ -154,7 +160,7 @@ def make_client(api_key: str | None, base_url: str | None) -> openai.AsyncOpenAI
         base_url=base_url or DEFAULT_BASE_URL,
         max_retries=0,
         timeout=timeout,
-        http_client=openai.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False),
+        http_client=http_client or openai.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False),
     )
 
 

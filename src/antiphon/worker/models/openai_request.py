@@ -26,7 +26,7 @@ _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3",
 
 def request_body(name: str, request: ModelRequest, *, asks_usage: bool) -> bytes:
     """The JSON of the request for the model `name`."""
-    body: dict[str, Any] = {"model": name, "stream": True, "messages": chat_messages(request)}
+    body: dict[str, Any] = request.parameters | {"model": name, "stream": True, "messages": chat_messages(request)}
     if asks_usage:
         body["stream_options"] = {"include_usage": True}
     if request.tools:

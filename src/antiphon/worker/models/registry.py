@@ -1,4 +1,4 @@
-"""Models by name: `rehearsal` or `<provider>:<model>`."""
+"""Models by name: a model configuration's, `<provider>:<model>`, or `rehearsal`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from antiphon.chats.configs import Configs, Configuration
+from antiphon.chats.providers import Provider, ProviderKind
+from antiphon.chats.secret_box import SecretMissing
 from antiphon.config import Limits
 from antiphon.errors import Invalid
 from antiphon.ports import Model
+from antiphon.worker.models.configured import AliasedModel, ConfiguredModel, ProviderClient
 
 if TYPE_CHECKING:
     import openai
 
 DEFAULT_LIMITS = Limits()
-EXISTING = "`rehearsal` and `openai:<model>`"
+EXISTING = "`rehearsal`, `openai:<model>`, and what is configured (`antiphon config`)"
 
 KEPT_MAX = 256
 """So many models are kept by name (people choose the names); what costs memory, a provider's client, is made once."""
@@ -23,14 +27,71 @@ KEPT_MAX = 256
 class Models:
     """The models of an instance, made when asked for. Close it: `await aclose()`."""
 
-    def __init__(self, env: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, env: Mapping[str, str], limits: Limits = DEFAULT_LIMITS, *, configs: Configs | None = None
+    ) -> None:
         self._env = env
         self._limits = limits
+        self._configs = configs
         self._kept: OrderedDict[str, Model] = OrderedDict()
+        self._clients: dict[str, ProviderClient] = {}
+        self._retired: set[ProviderClient] = set()
         self._openai: openai.AsyncOpenAI | None = None
 
-    def get(self, name: str) -> Model:
-        """The model of that name. Raises `Invalid` for an unknown name or a missing key or package."""
+    async def get(self, name: str) -> Model:
+        """The model of that name: a model configuration's, a configured provider's, or one that is there without
+        any. Raises `Invalid` for an unknown name, what is switched off, and a missing key, secret or package."""
+        configuration = await self._configs.fresh() if self._configs is not None else Configuration()
+        config = configuration.named_config(name)
+        if config is None:
+            return await self._of_provider(name, configuration)
+        if not config.is_enabled:
+            raise Invalid("model", f"{config.name!r} is switched off.")
+        model = await self._of_provider(config.model, configuration)
+        return AliasedModel(model, parameters=config.parameters) if config.parameters else model
+
+    async def _of_provider(self, name: str, configuration: Configuration) -> Model:
+        provider_name, _, model_name = name.partition(":")
+        provider = configuration.named_provider(provider_name) if model_name else None
+        if provider is None:
+            return self._without_configuration(name)
+        if not provider.is_enabled:
+            raise Invalid("model", f"the provider {provider.name!r} is switched off.")
+        if provider.kind is ProviderKind.REHEARSAL:
+            return AliasedModel(_make_rehearsal(), provider=provider.name, name=model_name, parameters={})
+        return ConfiguredModel(await self._client_of(provider), model_name)
+
+    async def _client_of(self, provider: Provider) -> ProviderClient:
+        assert self._configs is not None, "a configured provider was configured somewhere"
+        try:
+            secret = self._configs.secrets.open(provider.secret, provider.bound_to) if provider.secret else ""
+        except SecretMissing as error:
+            raise Invalid("model", f"the provider {provider.name!r} cannot be asked: {error}.") from error
+        if not secret and not provider.base_url:
+            raise Invalid("model", f"the provider {provider.name!r} has no secret; give it one.")
+        client = self._clients.get(provider.provider_id)
+        if client is None or not client.is_for(provider, secret):
+            made = ProviderClient(provider, secret, outbound=self._configs.outbound, limits=self._limits)
+            self._clients[provider.provider_id] = made
+            if client is not None:
+                await self._retire(client)
+            return made
+        return client
+
+    async def follow(self, configuration: Configuration) -> None:
+        """Let go of the connections to providers that are not there any more, or are others now."""
+        known = {item.provider_id: item for item in configuration.providers if item.is_enabled}
+        for provider_id, client in list(self._clients.items()):
+            provider = known.get(provider_id)
+            if provider is None or not client.is_for(provider, client.secret):
+                del self._clients[provider_id]
+                await self._retire(client)
+
+    async def _retire(self, client: ProviderClient) -> None:
+        await client.retire()
+        self._retired = {item for item in {*self._retired, client} if item.is_open}
+
+    def _without_configuration(self, name: str) -> Model:
         model = self._kept.get(name)
         if model is None:
             model = self._kept[name] = make_model(
@@ -43,6 +104,10 @@ class Models:
 
     async def aclose(self) -> None:
         self._kept.clear()
+        for client in (*self._clients.values(), *self._retired):
+            await client.close()
+        self._clients.clear()
+        self._retired.clear()
         if self._openai is not None:
             await self._openai.close()
 
