@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import structlog
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ LOAD_CHANNEL = "antiphon:load"
 log = structlog.get_logger(__name__)
 
 Expire = Callable[[str, int, str], Awaitable[None]]
-Pings = Callable[[str, float], Awaitable[bool]]
+Pings = Callable[[str, float], Coroutine[None, None, bool]]
 
 
 class Balance:
