@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from antiphon.core.model import Status
 from antiphon.errors import Unavailable
-from antiphon.ports import Append, Appended, Clock, FlushedDelta
+from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Presence
 from antiphon.store.postgres_append import append_values
 from antiphon.store.postgres_clock import DatabaseClock
 from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, check_url, wait_connected
@@ -64,8 +64,8 @@ class PostgresStore(PostgresReads):
 
     def __init__(self, url: str, pool: Pool, clock: Clock) -> None:
         super().__init__(pool)
-        self.clock = clock
-        self.presence = PostgresPresence(url, pool)
+        self.clock: Clock = clock
+        self.presence: Presence = PostgresPresence(url, pool)
         self._time_task: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
@@ -113,6 +113,11 @@ class PostgresStore(PostgresReads):
 
     async def write_setting(self, name: str, value: str) -> None:
         await self._pool.write(SQL["write_setting"], name, value)
+
+    async def write_config(self, rows: Sequence[ConfigRow], *, after_version: int | None = None) -> int | None:
+        columns = [[row.kind for row in rows], [row.config_id for row in rows], [row.body for row in rows]]
+        version = (await self._pool.write_once(SQL["write_config"], *columns, after_version))[0]
+        return None if version is None else int(version)
 
     async def check(self) -> None:
         await self._pool.write(SQL["try_write"])

@@ -8,7 +8,7 @@ from typing import Any
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import PAGE_BYTES_MAX, Due, FlushedDelta, Listed, Receipt, Token
+from antiphon.ports import PAGE_BYTES_MAX, ConfigRow, Due, FlushedDelta, Listed, Receipt, Token
 from antiphon.store.postgres_pool import Pool
 from antiphon.store.rows import chat_of, due_of, entry_of
 from antiphon.store.statements import load_statements
@@ -142,6 +142,15 @@ class PostgresReads:
     async def read_setting(self, name: str) -> str:
         row = await self._row("read_setting", name)
         return row[0] if row else ""
+
+    async def config_version(self) -> int:
+        return int((await self._row("config_version"))[0])
+
+    async def read_config(self, kind: str, config_id: str = "") -> tuple[tuple[ConfigRow, ...], int]:
+        found = await self._rows("read_config", kind, config_id)
+        rows = [ConfigRow(kind=kind, config_id=row[1], body=row[2]) for row in found if row[1] is not None]
+        rows.sort(key=lambda row: row.config_id)
+        return tuple(rows), int(found[0][0])
 
 
 def _token(row: Any) -> Token:

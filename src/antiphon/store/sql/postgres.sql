@@ -232,3 +232,15 @@ SELECT up.uptime_us, i.*, EXISTS (
     AND l.classid = 'instances'::regclass::oid AND l.objid = i.lock_key::oid
 ) AS is_present
 FROM (SELECT store_uptime_us() AS uptime_us) AS up LEFT JOIN instances i ON TRUE ORDER BY i.started_at, i.instance_id;
+
+-- name: config_version
+SELECT version FROM config_version;
+
+-- name: read_config
+-- The version in every row, and in one row without an id where there is none. (kind, id or empty)
+SELECT v.version, c.config_id, c.body
+FROM config_version v LEFT JOIN config c ON c.kind = $1 AND ($2 = '' OR c.config_id = $2) ORDER BY c.config_id;
+
+-- name: write_config
+-- (kinds, ids, bodies, after_version or null)
+SELECT write_config($1, $2, $3, $4);
