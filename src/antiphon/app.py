@@ -174,7 +174,7 @@ class Instance:
             started_at=self.started_at,
             capacity=self.options.concurrency,
         )
-        return Replicas(
+        replicas = Replicas(
             record,
             presence=shared.presence,
             link=shared.link,
@@ -183,6 +183,8 @@ class Instance:
             expire=self.recovery.expire,
             load=lambda: len(self.worker),
         )
+        shared.link.look = replicas.look
+        return replicas
 
     async def _relay_ping(self, instance_id: str, timeout_s: float) -> bool:
         assert self.relay is not None

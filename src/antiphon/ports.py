@@ -5,7 +5,7 @@ Adapters inherit these words. `store/`, `bus/`, `worker/models/` and `testing/` 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -479,10 +479,12 @@ class Drafts(Protocol):
 class Link(Protocol):
     """Messages from one instance to another: in order, each at most once, and bounded.
 
-    `on_message` is called in the loop's thread with the sender's instance_id and the message.
+    `on_message` is called in the loop's thread with the sender's instance_id and the message. `look` reads anew who
+    is there and tells it by `know`.
     """
 
     on_message: Callable[[str, bytes], None]
+    look: Callable[[], Awaitable[None]] | None
 
     @property
     def endpoint(self) -> str:

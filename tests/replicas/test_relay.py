@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from antiphon.bus import zmq_link
 from antiphon.bus.bus_link import BusLink
 from antiphon.bus.memory import MemoryBus
 from antiphon.bus.zmq_link import ZmqLink
@@ -18,7 +19,7 @@ from antiphon.chats.relay import RelayedDrafts
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text, ToolCallArgs, ToolCallOpened
 from antiphon.ports import InstanceRecord, Link
-from worker.running import until
+from worker.running import metric, until
 
 pytestmark = pytest.mark.anyio
 
@@ -214,6 +215,26 @@ async def test_a_new_instance_is_looked_for_when_it_knocks() -> None:
         new.link.know([old.record])
         assert await new.relay.ping(old.instance_id, timeout_s=5)
         assert await old.relay.ping(new.instance_id, timeout_s=5)
+    finally:
+        await new.aclose()
+        await old.aclose()
+
+
+async def test_who_was_refused_too_early_is_let_in_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zmq_link, "ANSWER_S", 0.2)
+    ids = sorted(str(uuid4()) for _ in range(2))
+    new, old = Side(ids[0], ZmqLink(ids[0])), Side(ids[1], ZmqLink(ids[1]))
+    try:
+        refused = metric("oddities", what="relay_key_refused")
+        new.link.know([old.record])
+        await until(lambda: metric("oddities", what="relay_key_refused") > refused)
+        old.link.know([new.record])
+
+        async def is_answered() -> bool:
+            new.link.know([old.record])
+            return await new.relay.ping(old.instance_id, timeout_s=0.1)
+
+        await until(is_answered)
     finally:
         await new.aclose()
         await old.aclose()

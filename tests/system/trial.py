@@ -7,6 +7,7 @@ import asyncio
 import random
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -27,12 +28,24 @@ SETTLE_S = 60.0
 class Trial:
     """`async with Trial(folder, seed=…) as trial`: a server, a model and their logs. Run `clients`, then `settle`."""
 
-    def __init__(self, folder: Path, *, seed: int, chats: int = 8, members: int = 1, **how: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        chats: int = 8,
+        members: int = 1,
+        watchers: int = 2,
+        make_server: Callable[..., Any] | None = None,
+        **how: Any,
+    ) -> None:
         self.random = random.Random(seed)
         self.model = FakeModelServer(default=self._answer)
         self._folder = folder
         self._chat_count = chats
         self._members = members
+        self._watchers_each = watchers
+        self._make_server = make_server
         self._how = how
         self.sent: list[Sent] = []
         self.interrupted: list[Interrupted] = []
@@ -53,8 +66,8 @@ class Trial:
             **self._how,
         }
         data = self._folder / "data"
-        self.server = ServerProcess(data, **how)
-        if self._members > 1:
+        self.server = (self._make_server or ServerProcess)(data, **how)
+        if self._members > 1 and self._make_server is None:
             self.fleet = Fleet(data, size=self._members, **how)
             self.server = cast(ServerProcess, self.fleet)  # it is asked in the same words
         await self.server.start()
@@ -82,8 +95,9 @@ class Trial:
     # --- clients
 
     def start_watchers(self) -> None:
-        """Two for each chat: one from the beginning, one from now."""
-        self._watchers = [asyncio.create_task(self._watch(chat_id, i)) for chat_id in self.chat_ids for i in range(2)]
+        """Two (or more) for each chat: one from the beginning, the others from now."""
+        places = [(chat_id, i) for chat_id in self.chat_ids for i in range(self._watchers_each)]
+        self._watchers = [asyncio.create_task(self._watch(chat_id, i)) for chat_id, i in places]
 
     async def create_chats(self) -> None:
         names = (uuid.UUID(int=self.random.getrandbits(128), version=4) for _ in range(self._chat_count))

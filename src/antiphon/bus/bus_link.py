@@ -3,7 +3,7 @@ go on the chat's. What the bus loses is asked for again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from antiphon.ports import Bus, InstanceRecord
 
@@ -22,6 +22,7 @@ class BusLink:
 
     def __init__(self, bus: Bus, instance_id: str) -> None:
         self.on_message: Callable[[str, bytes], None] = lambda _peer, _message: None
+        self.look: Callable[[], Awaitable[None]] | None = None
         self._bus = bus
         self._id = instance_id.encode()
         self._ends: dict[str, Callable[[], None]] = {

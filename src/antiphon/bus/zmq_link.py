@@ -29,6 +29,11 @@ LOST_MS = 6_000
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1_000
 USER_ID = "User-Id"
+HELLO = b""
+"""The first word on a connection, and its answer."""
+ANSWER_S = 3.0
+"""A connection on which nothing was answered so long is made anew: who was refused once is not tried again by ZeroMQ
+itself."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +55,7 @@ class ZmqLink:
         self._keys: dict[str, str] = {}
         self._context = zmq.asyncio.Context()
         self._outgoing: dict[str, zmq.asyncio.Socket] = {}
+        self._unanswered: dict[str, float] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.configure_curve_callback(DOMAIN, self)
@@ -93,9 +99,14 @@ class ZmqLink:
         self._keys = {record.relay_key: record.instance_id for record in self._records.values()}
         for instance_id in [known for known in self._outgoing if known not in self._records]:
             self._disconnect(instance_id)
+        now = asyncio.get_running_loop().time()
+        for instance_id in [known for known, since in self._unanswered.items() if now - since > ANSWER_S]:
+            self._disconnect(instance_id)
         for record in self._records.values():
             if record.instance_id > self._instance_id and record.instance_id not in self._outgoing:
                 self._connect(record)
+        for instance_id in self._unanswered:
+            self.send_nowait(instance_id, HELLO)
 
     def _connect(self, record: InstanceRecord) -> None:
         socket = self._make(zmq.DEALER)
@@ -111,10 +122,12 @@ class ZmqLink:
             log.warning("relay_not_connected", instance_id=record.instance_id, error=str(error))
             return
         self._outgoing[record.instance_id] = socket
+        self._unanswered[record.instance_id] = asyncio.get_running_loop().time()
         self._tasks[record.instance_id] = asyncio.create_task(self._receive_from(record.instance_id, socket))
 
     def _disconnect(self, instance_id: str) -> None:
         self._tasks.pop(instance_id).cancel()
+        self._unanswered.pop(instance_id, None)
         self._outgoing.pop(instance_id).close()
 
     async def callback(self, domain: str, key: bytes) -> bool:
@@ -160,11 +173,18 @@ class ZmqLink:
             if len(frames) != 2 or record is None or record.relay_key != frames[1].get(USER_ID):
                 METRICS.oddities.labels("relay_garbage").inc()
                 continue
-            self._hand_on(peer, frames[1].bytes)
+            message = frames[1].bytes
+            if message == HELLO:
+                self.send_nowait(peer, HELLO)
+            else:
+                self._hand_on(peer, message)
 
     async def _receive_from(self, instance_id: str, socket: zmq.asyncio.Socket) -> None:
         while True:
-            self._hand_on(instance_id, await socket.recv())
+            message = await socket.recv()
+            self._unanswered.pop(instance_id, None)
+            if message != HELLO:
+                self._hand_on(instance_id, message)
 
     def _hand_on(self, peer: str, message: bytes) -> None:
         """What the receiver raises is its own: the link goes on."""

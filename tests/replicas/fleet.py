@@ -1,0 +1,96 @@
+"""Several replicas on one PostgreSQL database, each a process of its own. Whoever asks asks any of them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+from pathlib import Path
+from typing import Any
+
+from system.fleet import Member
+from system.server_process import SseStream
+
+
+class ReplicaFleet:
+    """As a `ServerProcess`, of `size` members with data directories below `data`."""
+
+    def __init__(
+        self, data: Path, *, store: str, bus: str = "", size: int = 3, options: tuple[str, ...] = (), **how: Any
+    ) -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        options += ("--store", store, *(("--bus", bus) if bus else ()))
+        self.data = data
+        self.members = [Replica(data / str(number), number, options=options, **how) for number in range(size)]
+        self._next = itertools.cycle(range(size))
+
+    @property
+    def token(self) -> str:
+        """The first one's own: any token in the store is good everywhere."""
+        return self.members[0].token
+
+    @property
+    def kills(self) -> int:
+        return sum(member.kills for member in self.members)
+
+    @property
+    def running(self) -> list[Replica]:
+        return [member for member in self.members if member.is_running and not member.is_frozen]
+
+    async def start(self) -> None:
+        await self.members[0].start()  # its token is everybody's
+        await asyncio.gather(*(member.start() for member in self.members[1:]))
+
+    async def kill(self) -> None:
+        for member in self.members:
+            await member.kill()
+
+    def log(self) -> str:
+        return "\n".join(member.log()[-3000:] for member in self.members)
+
+    async def ask(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> tuple[int, Any]:
+        return await self._any().ask(method, path, body, token=token or self.token)
+
+    async def open_stream(self, path: str, *, cursor: str = "", token: str | None = None) -> SseStream:
+        return await self._any().open_stream(path, cursor=cursor, token=token or self.token)
+
+    def member(self, instance_id: str) -> Replica:
+        """The one that is that instance now."""
+        return next(member for member in self.members if member.instance_id == instance_id)
+
+    def others(self, member: Replica) -> list[Replica]:
+        return [other for other in self.running if other is not member]
+
+    def _any(self) -> Replica:
+        """The next one that runs."""
+        for _ in self.members:
+            member = self.members[next(self._next)]
+            if member.is_running and not member.is_frozen:
+                return member
+        raise ConnectionRefusedError("no member runs")
+
+
+class Replica(Member):
+    """One of them."""
+
+    def __init__(self, data: Path, number: int, **how: Any) -> None:
+        super().__init__(data, number, **how)
+        self.is_frozen = False
+        self.instance_id = ""
+
+    async def start(self, **env: str) -> None:
+        await super().start(**env)
+        if self.is_running:
+            self.instance_id = (await self.healthz())["instance_id"]
+
+    async def kill(self) -> None:
+        await super().kill()
+        self.is_frozen = False
+
+    def freeze(self) -> None:
+        self.is_frozen = True
+        self.signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self.signal(signal.SIGCONT)
+        self.is_frozen = False

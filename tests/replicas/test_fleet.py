@@ -1,0 +1,233 @@
+"""Several real replicas on one real database: any of them answers for all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from antiphon.core.draft import Draft
+from antiphon.core.events import Delta, FactEvent
+from antiphon.wire.stream import decode_event
+from system.server_process import ServerProcess, SseStream
+
+from .fleet import ReplicaFleet
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 30.0
+
+
+class Follower:
+    """A stream of one chat, folded: the facts so far, and the open draft."""
+
+    def __init__(self, stream: SseStream) -> None:
+        self.stream = stream
+        self.facts: list[FactEvent] = []
+        self.draft = Draft(0)
+        self.delta_times: list[float] = []
+
+    async def next(self) -> Any:
+        async with asyncio.timeout(DEADLINE_S):
+            raw = await self.stream.next()
+        assert raw is not None
+        event = decode_event(raw[2], cursor=raw[0])
+        if isinstance(event, FactEvent):
+            assert event.seq == (self.facts[-1].seq + 1 if self.facts else event.seq)
+            self.facts.append(event)
+            if event.draft != self.draft.name:
+                self.draft = Draft(event.draft)
+        elif isinstance(event, Delta):
+            assert event.draft == self.draft.name
+            assert event.from_ == self.draft.position, "a gap, or a repeat"
+            assert self.draft.apply(event)
+            self.delta_times.append(asyncio.get_running_loop().time())
+        return event
+
+    async def until(self, kind: str) -> FactEvent:
+        while True:
+            event = await self.next()
+            if isinstance(event, FactEvent) and event.type == kind:
+                return event
+
+    async def until_position(self, position: int) -> None:
+        while self.draft.position < position:
+            await self.next()
+
+
+async def follow(member: ServerProcess, chat_id: str, token: str, cursor: str = "0") -> Follower:
+    return Follower(await member.open_stream(f"/chats/{chat_id}/stream", cursor=cursor, token=token))
+
+
+async def new_chat(fleet: ReplicaFleet, content: str, *, at: int = 0) -> str:
+    status, chat = await fleet.members[at].ask("POST", "/chats", {"content": content}, token=fleet.token)
+    assert status == 201
+    return str(chat["id"])
+
+
+async def test_what_one_is_told_all_show_word_by_word(fleet: ReplicaFleet) -> None:
+    chat_id = await new_chat(fleet, "/rate 100\n/tokens 60")
+    followers = [await follow(member, chat_id, fleet.token) for member in fleet.members]
+    seen = []
+    for follower in followers:
+        await follower.until("turn_ended")
+        seen.append([(fact.seq, fact.type) for fact in follower.facts])
+        assert len(follower.delta_times) > 5  # not in one piece
+    assert seen[0] == seen[1] == seen[2]
+    for member in fleet.members:
+        _, page = await member.ask("GET", f"/chats/{chat_id}/messages", token=fleet.token)
+        assert len(page["messages"][-1]["content"][0]["text"].split()) == 60
+    for follower in followers:
+        await follower.stream.close()
+
+
+async def test_a_turn_is_stopped_steered_and_edited_from_any_replica(fleet: ReplicaFleet) -> None:
+    chat_id = await new_chat(fleet, "/rate 20\n/tokens 4000")
+    follower = await follow(fleet.members[2], chat_id, fleet.token)
+    await follower.until_position(10)
+    _, chat = await fleet.members[1].ask("GET", f"/chats/{chat_id}", token=fleet.token)
+    body = {"content": "/tokens 3", "when_busy": "queue"}
+    status, _ = await fleet.members[1].ask("POST", f"/chats/{chat_id}/messages", body, token=fleet.token)
+    assert status == 202
+    stop = {"turn_id": chat["turn_id"]}
+    _, answer = await fleet.members[2].ask("POST", f"/chats/{chat_id}/interrupt", stop, token=fleet.token)
+    assert answer["interrupted"]
+    ended = await follower.until("turn_ended")
+    assert ended.data["outcome"] == "interrupted"
+    assert (await follower.until("turn_ended")).data["outcome"] == "answered"  # the queued one
+    first = next(fact for fact in follower.facts if fact.type == "message_appended")
+    path = f"/chats/{chat_id}/messages/{first.seq}"
+    status, _ = await fleet.members[1].ask("PATCH", path, {"content": "/tokens 2"}, token=fleet.token)
+    assert status == 201
+    await follower.until("history_truncated")
+    for member in fleet.members:
+        _, page = await member.ask("GET", f"/chats/{chat_id}/messages", token=fleet.token)
+        assert all(message["id"] > first.seq for message in page["messages"])
+    await follower.stream.close()
+
+
+async def test_a_killed_holder_s_turn_goes_on_at_another_one_and_its_watchers_follow(fleet: ReplicaFleet) -> None:
+    chat_id = await new_chat(fleet, "/rate 50\n/tokens 60")
+    followers = [await follow(member, chat_id, fleet.token) for member in fleet.members]
+    started = [await follower.until("attempt_started") for follower in followers]
+    holder = fleet.member(started[0].data["instance_id"])
+    left = [f for f, member in zip(followers, fleet.members, strict=True) if member is not holder]
+    for follower in left:
+        await follower.until_position(5)
+    await holder.kill()
+    for follower in left:
+        lost = await follower.until("attempt_lost")
+        assert lost.data["reason"] == "dead"
+        again = await follower.until("attempt_started")
+        assert fleet.member(again.data["instance_id"]) is not holder
+        assert (await follower.until("turn_ended")).data["outcome"] == "answered"
+    for follower in followers:
+        await follower.stream.close()
+
+
+async def test_a_frozen_holder_loses_its_turn_with_its_lease_and_changes_nothing_when_it_wakes(
+    fleet: ReplicaFleet,
+) -> None:
+    chat_id = await new_chat(fleet, "/rate 20\n/tokens 400")
+    outside = fleet.members[1]
+    follower = await follow(outside, chat_id, fleet.token)
+    started = await follower.until("attempt_started")
+    holder = fleet.member(started.data["instance_id"])
+    if holder is outside:
+        await follower.stream.close()
+        outside = fleet.others(holder)[0]
+        follower = await follow(outside, chat_id, fleet.token)
+        await follower.until("attempt_started")
+    await follower.until_position(5)
+    holder.freeze()
+    lost = await follower.until("attempt_lost")
+    assert lost.data["reason"] == "lease"
+    again = await follower.until("attempt_started")
+    assert again.data["instance_id"] != holder.instance_id
+    _, chat = await outside.ask("GET", f"/chats/{chat_id}", token=fleet.token)
+    holder.wake()
+    async with asyncio.timeout(DEADLINE_S):
+        while await running_turns(holder, fleet.token):
+            await asyncio.sleep(0.05)
+    stop = {"turn_id": chat["turn_id"]}
+    await outside.ask("POST", f"/chats/{chat_id}/interrupt", stop, token=fleet.token)
+    await follower.until("turn_ended")
+    assert [fact.data["instance_id"] for fact in follower.facts if fact.type == "attempt_started"] == [
+        holder.instance_id,
+        again.data["instance_id"],
+    ]
+    await follower.stream.close()
+
+
+async def running_turns(member: ServerProcess, token: str) -> int:
+    """What an instance says of the turns that run there."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", member.port)
+    writer.write(
+        f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n".encode()
+    )
+    text = (await reader.read()).decode()
+    writer.transport.abort()
+    line = next(line for line in text.splitlines() if line.startswith("antiphon_running_turns "))
+    return int(float(line.split()[1]))
+
+
+async def test_new_work_is_spread(fleet: ReplicaFleet) -> None:
+    chats = [await new_chat(fleet, "/rate 1\n/tokens 100") for _ in range(24)]
+    held: Counter[str] = Counter()
+    for chat_id in chats:
+        follower = await follow(fleet.members[1], chat_id, fleet.token)
+        held[(await follower.until("attempt_started")).data["instance_id"]] += 1
+        await follower.stream.close()
+    assert len(held) == 3
+    assert max(held.values()) <= 2 * min(held.values()), held
+
+
+async def test_a_replica_that_is_told_to_stop_hands_over_at_once(fleet: ReplicaFleet) -> None:
+    chat_id = await new_chat(fleet, "/rate 20\n/tokens 100")
+    follower = await follow(fleet.members[1], chat_id, fleet.token)
+    started = await follower.until("attempt_started")
+    holder = fleet.member(started.data["instance_id"])
+    if holder is not fleet.members[1]:
+        await follower.until_position(5)
+    holder.signal(signal.SIGTERM)
+    if holder is fleet.members[1]:
+        await follower.stream.close()
+        follower = await follow(fleet.members[0], chat_id, fleet.token)
+        await follower.until("attempt_started")
+    assert (await follower.until("turn_ended")).data["outcome"] == "answered"
+    assert not any(fact.type == "attempt_lost" for fact in follower.facts)
+    await follower.stream.close()
+
+
+async def test_a_revoked_token_s_streams_end_everywhere(fleet: ReplicaFleet) -> None:
+    _, made = await fleet.members[0].ask("POST", "/tokens", {"owner": "admin"}, token=fleet.token)
+    chat_id = await new_chat(fleet, "hello")
+    streams = [
+        await member.open_stream(f"/chats/{chat_id}/stream", cursor="0", token=made["token"])
+        for member in fleet.members
+    ]
+    await fleet.members[2].ask("DELETE", f"/tokens/{made['id']}", token=fleet.token)
+    for stream in streams:
+        async with asyncio.timeout(DEADLINE_S):
+            while (event := await stream.next()) is not None:
+                last = event
+        assert json.loads(last[2])["reason"] == "revoked"
+        await stream.close()
+
+
+async def test_a_database_that_restarts_is_a_pause_and_expires_nobody(
+    fleet: ReplicaFleet, postgres_server: Any
+) -> None:
+    chat_id = await new_chat(fleet, "/rate 20\n/tokens 150")
+    follower = await follow(fleet.members[1], chat_id, fleet.token)
+    await follower.until_position(5)
+    postgres_server.stop("fast")
+    postgres_server.start()
+    ended = await follower.until("turn_ended")
+    assert ended.data["outcome"] == "answered"
+    assert sum(fact.type == "attempt_started" for fact in follower.facts) == 1
+    await follower.stream.close()
