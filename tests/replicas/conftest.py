@@ -16,4 +16,5 @@ async def fleet(tmp_path: Path, postgres_url: str) -> AsyncIterator[ReplicaFleet
     members = ReplicaFleet(tmp_path / "fleet", store=postgres_url)
     await members.start()
     yield members
+    await members.close_streams()
     await members.kill()

@@ -45,6 +45,12 @@ class ReplicaFleet:
         for member in self.members:
             await member.kill()
 
+    async def close_streams(self) -> None:
+        """Those that a test which failed has left open."""
+        for member in self.members:
+            for stream in member.streams:
+                await stream.close()
+
     def log(self) -> str:
         return "\n".join(member.log()[-3000:] for member in self.members)
 
@@ -77,6 +83,12 @@ class Replica(Member):
         super().__init__(data, number, **how)
         self.is_frozen = False
         self.instance_id = ""
+        self.streams: list[SseStream] = []
+
+    async def open_stream(self, path: str, *, cursor: str = "", token: str | None = None) -> SseStream:
+        stream = await super().open_stream(path, cursor=cursor, token=token)
+        self.streams.append(stream)
+        return stream
 
     async def start(self, **env: str) -> None:
         await super().start(**env)

@@ -81,8 +81,6 @@ async def test_what_one_is_told_all_show_word_by_word(fleet: ReplicaFleet) -> No
     for member in fleet.members:
         _, page = await member.ask("GET", f"/chats/{chat_id}/messages", token=fleet.token)
         assert len(page["messages"][-1]["content"][0]["text"].split()) == 60
-    for follower in followers:
-        await follower.stream.close()
 
 
 async def test_a_turn_is_stopped_steered_and_edited_from_any_replica(fleet: ReplicaFleet) -> None:
@@ -107,7 +105,6 @@ async def test_a_turn_is_stopped_steered_and_edited_from_any_replica(fleet: Repl
     for member in fleet.members:
         _, page = await member.ask("GET", f"/chats/{chat_id}/messages", token=fleet.token)
         assert all(message["id"] > first.seq for message in page["messages"])
-    await follower.stream.close()
 
 
 async def test_a_killed_holder_s_turn_goes_on_at_another_one_and_its_watchers_follow(fleet: ReplicaFleet) -> None:
@@ -125,8 +122,6 @@ async def test_a_killed_holder_s_turn_goes_on_at_another_one_and_its_watchers_fo
         again = await follower.until("attempt_started")
         assert fleet.member(again.data["instance_id"]) is not holder
         assert (await follower.until("turn_ended")).data["outcome"] == "answered"
-    for follower in followers:
-        await follower.stream.close()
 
 
 async def test_a_frozen_holder_loses_its_turn_with_its_lease_and_changes_nothing_when_it_wakes(
@@ -138,7 +133,6 @@ async def test_a_frozen_holder_loses_its_turn_with_its_lease_and_changes_nothing
     started = await follower.until("attempt_started")
     holder = fleet.member(started.data["instance_id"])
     if holder is outside:
-        await follower.stream.close()
         outside = fleet.others(holder)[0]
         follower = await follow(outside, chat_id, fleet.token)
         await follower.until("attempt_started")
@@ -160,15 +154,13 @@ async def test_a_frozen_holder_loses_its_turn_with_its_lease_and_changes_nothing
         holder.instance_id,
         again.data["instance_id"],
     ]
-    await follower.stream.close()
 
 
 async def running_turns(member: ServerProcess, token: str) -> int:
     """What an instance says of the turns that run there."""
     reader, writer = await asyncio.open_connection("127.0.0.1", member.port)
-    writer.write(
-        f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n".encode()
-    )
+    head = f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode())
     text = (await reader.read()).decode()
     writer.transport.abort()
     line = next(line for line in text.splitlines() if line.startswith("antiphon_running_turns "))
@@ -181,7 +173,6 @@ async def test_new_work_is_spread(fleet: ReplicaFleet) -> None:
     for chat_id in chats:
         follower = await follow(fleet.members[1], chat_id, fleet.token)
         held[(await follower.until("attempt_started")).data["instance_id"]] += 1
-        await follower.stream.close()
     assert len(held) == 3
     assert max(held.values()) <= 2 * min(held.values()), held
 
@@ -195,12 +186,10 @@ async def test_a_replica_that_is_told_to_stop_hands_over_at_once(fleet: ReplicaF
         await follower.until_position(5)
     holder.signal(signal.SIGTERM)
     if holder is fleet.members[1]:
-        await follower.stream.close()
         follower = await follow(fleet.members[0], chat_id, fleet.token)
         await follower.until("attempt_started")
     assert (await follower.until("turn_ended")).data["outcome"] == "answered"
     assert not any(fact.type == "attempt_lost" for fact in follower.facts)
-    await follower.stream.close()
 
 
 async def test_a_revoked_token_s_streams_end_everywhere(fleet: ReplicaFleet) -> None:
@@ -216,7 +205,6 @@ async def test_a_revoked_token_s_streams_end_everywhere(fleet: ReplicaFleet) -> 
             while (event := await stream.next()) is not None:
                 last = event
         assert json.loads(last[2])["reason"] == "revoked"
-        await stream.close()
 
 
 async def test_a_database_that_restarts_is_a_pause_and_expires_nobody(
@@ -230,4 +218,3 @@ async def test_a_database_that_restarts_is_a_pause_and_expires_nobody(
     ended = await follower.until("turn_ended")
     assert ended.data["outcome"] == "answered"
     assert sum(fact.type == "attempt_started" for fact in follower.facts) == 1
-    await follower.stream.close()
