@@ -191,7 +191,7 @@ async def test_after_a_restart_everyone_is_told_to_look_and_it_goes_on(own_serve
         assert await ears[7].wait(1) == [b"again"]
         assert [heard.messages for heard in ears[:7]] == [[]] * 7
         assert isinstance(case.near, NatsBus)
-        assert case.near.links == 2
+        assert case.near.carriers == 2
 
 
 async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_server: NatsServer) -> None:

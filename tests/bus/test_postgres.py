@@ -40,10 +40,10 @@ async def wait_until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def links(case: BusCase) -> tuple[int, int]:
+def carriers(case: BusCase) -> tuple[int, int]:
     assert isinstance(case.near, PostgresBus)
     assert isinstance(case.far, PostgresBus)
-    return case.near.links, case.far.links
+    return case.near.carriers, case.far.carriers
 
 
 @pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
@@ -123,7 +123,7 @@ async def test_a_connection_that_is_ended_is_opened_anew_and_everyone_looks(post
         await killer.close()
         await heard.wait_for_drops(drops + 1)
         await other.wait_for_drops(other_drops + 1)
-        await wait_until(lambda: case.near.error is None and case.far.error is None and links(case) == (2, 2))
+        await wait_until(lambda: case.near.error is None and case.far.error is None and carriers(case) == (2, 2))
         await case.settle()
         case.near.publish_nowait("a", b"again")
         assert await heard.wait(1) == [b"again"]
@@ -203,7 +203,7 @@ async def test_ten_thousand_channels_are_listened_to_and_let_go(postgres_url: st
         case.near.publish_nowait("chat:stream:9999", b"z")
         await case.settle()
         assert len(heard.messages) == 2
-        assert links(case) == (1, 1)
+        assert carriers(case) == (1, 1)
 
 
 class Proxy:

@@ -1,9 +1,9 @@
 """A bus with far ends: what is the same for every server that carries hints between processes.
 
 A process's own hints never depend on the server: they are delivered within it at once, and sent as well. The
-server is reached by a *link*, which one task opens, proves alive by a round trip every CHECK_S, and replaces when it
-is lost. Wherever messages may have been missed (a new link, a queue that was full, a message too large) the handlers
-are told so with None.
+server is reached by a *carrier*, which one task opens, proves alive by a round trip every CHECK_S, and replaces when
+it is lost. Wherever messages may have been missed (a new carrier, a queue that was full, a message too large) the
+handlers are told so with None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from antiphon.ports import Handler
 
 CHECK_S = 2.0
 ANSWER_S = 2.5
-"""A link that has not answered for so long is lost: a frozen server is noticed within CHECK_S + ANSWER_S."""
+"""A carrier that has not answered for so long is lost: a frozen server is noticed within CHECK_S + ANSWER_S."""
 
 OPEN_S = 5.0
 CLOSE_S = 1.0
@@ -48,24 +48,24 @@ Message = tuple[str, bytes | None]
 """A channel and what is sent there; None says that messages were dropped."""
 
 
-class LinkLost(Exception):
+class CarrierLost(Exception):
     """The server cannot be reached, does not answer, or has ended the connection; the text says which."""
 
 
 class Receiver(Protocol):
-    """Where a link hands over what comes in."""
+    """Where a carrier hands over what comes in."""
 
     def receive(self, channel: str, message: bytes | None) -> None:
         """A message, or None: some of this channel were dropped on their way."""
         ...
 
     def lose(self, reason: str) -> None:
-        """The link has ended by itself. (What fails while it is asked for something raises LinkLost.)"""
+        """The carrier has ended by itself. (What fails while it is asked for something raises CarrierLost.)"""
         ...
 
 
-class Link(Protocol):
-    """One connection to the server, from its opening until it is lost. Every call may raise LinkLost."""
+class Carrier(Protocol):
+    """One connection to the server, from its opening until it is lost. Every call may raise CarrierLost."""
 
     async def listen(self, channels: Sequence[str]) -> None: ...
 
@@ -84,26 +84,26 @@ class Link(Protocol):
         ...
 
 
-OpenLink = Callable[[Receiver], Coroutine[Any, Any, Link]]
+OpenCarrier = Callable[[Receiver], Coroutine[Any, Any, Carrier]]
 
 
 class FarBus:
-    """Keeps the promises of `ports.Bus` over links. `start` it; `error` tells why there is no link now."""
+    """Keeps the promises of `ports.Bus` over carriers. `start` it; `error` tells why there is no carrier now."""
 
     def __init__(
-        self, kind: str, open_link: OpenLink, *, check_s: float = CHECK_S, answer_s: float = ANSWER_S
+        self, kind: str, open_carrier: OpenCarrier, *, check_s: float = CHECK_S, answer_s: float = ANSWER_S
     ) -> None:
         self.kind = kind
         self.error: str | None = "not connected yet"
-        self.links = 0
+        self.carriers = 0
         self._near = MemoryBus()
-        self._open_link = open_link
+        self._open_carrier = open_carrier
         self._check_s = check_s
         self._answer_s = answer_s
         self._is_up = False
         self._is_ending = False
         self._is_fresh = False
-        """Whether there has been a link since the last wait: the next try comes soon."""
+        """Whether there has been a carrier since the last wait: the next try comes soon."""
         self._first_try = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
@@ -166,7 +166,7 @@ class FarBus:
         self._keeper = asyncio.create_task(self._keep(), name=f"{self.kind} bus")
         await self._first_try.wait()
 
-    # --- what a link hands over
+    # --- what a carrier hands over
 
     def receive(self, channel: str, message: bytes | None) -> None:
         METRICS.bus_received.labels(self.kind).inc()
@@ -181,16 +181,16 @@ class FarBus:
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(reason)
 
-    # --- the link
+    # --- the carrier
 
     async def _keep(self) -> None:
         tries = 0
         while not self._is_ending:
             try:
-                await self._live_with_a_link()
-            except LinkLost as lost:
+                await self._live_with_a_carrier()
+            except CarrierLost as lost:
                 self._is_up, self.error = False, str(lost)
-                log.warning("bus_link_lost", bus=self.kind, reason=str(lost))
+                log.warning("bus_carrier_lost", bus=self.kind, reason=str(lost))
             except Exception as failure:
                 self._is_up, self.error = False, f"failed: {type(failure).__name__}"
                 METRICS.oddities.labels("bus").inc()
@@ -201,46 +201,46 @@ class FarBus:
             self._first_try.set()
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(BACKOFF_MAX_S, BACKOFF_S * 2**tries))
 
-    async def _live_with_a_link(self) -> None:
+    async def _live_with_a_carrier(self) -> None:
         self._lost = asyncio.get_running_loop().create_future()
-        link = await within(OPEN_S, self._open_link(self), "no connection")
+        carrier = await within(OPEN_S, self._open_carrier(self), "no connection")
         tasks: set[asyncio.Task[None]] = set()
         try:
-            await self._come_up(link)
+            await self._come_up(carrier)
             works = (self._send_forever, self._listen_forever, self._check_forever)
-            tasks = {asyncio.create_task(work(link)) for work in works}
+            tasks = {asyncio.create_task(work(carrier)) for work in works}
             ends: set[asyncio.Future[Any]] = {self._lost, *tasks}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             self._is_up = False
             for task in tasks:
                 if task.done():
                     task.result()
-            raise LinkLost(self._lost.result())
+            raise CarrierLost(self._lost.result())
         finally:
             self._is_up = False
-            await _end(tasks, link)
+            await _end(tasks, carrier)
 
-    async def _come_up(self, link: Link) -> None:
+    async def _come_up(self, carrier: Carrier) -> None:
         """Listen to all there is, prove it, and say that whatever came meanwhile was missed."""
         self._changed.clear()
         channels = [*self._near.channels, DROPPED_CHANNEL]
-        await within(OPEN_S, link.listen(channels), "no answer to what is listened to")
+        await within(OPEN_S, carrier.listen(channels), "no answer to what is listened to")
         self._listened = set(channels)
-        await within(self._answer_s, link.check(), "no answer")
-        self.links += 1
-        if self.links > 1:
+        await within(self._answer_s, carrier.check(), "no answer")
+        self.carriers += 1
+        if self.carriers > 1:
             METRICS.bus_reconnects.labels(self.kind).inc()
-            log.info("bus_link_again", bus=self.kind)
+            log.info("bus_carrier_again", bus=self.kind)
         self._is_fresh, self._is_up, self.error = True, True, None
         if self._missed or self._has_missed_many:
             self._has_waiting.set()
         self._near.tell_dropped_nowait()
         self._first_try.set()
 
-    async def _check_forever(self, link: Link) -> None:
+    async def _check_forever(self, carrier: Carrier) -> None:
         while True:
             began = time.perf_counter()
-            await within(self._answer_s, link.check(), "no answer")
+            await within(self._answer_s, carrier.check(), "no answer")
             METRICS.bus_lag.labels(self.kind).set(time.perf_counter() - began)
             await asyncio.sleep(self._check_s)
 
@@ -251,7 +251,7 @@ class FarBus:
             self._changed[channel] = None
             self._has_changed.set()
 
-    async def _listen_forever(self, link: Link) -> None:
+    async def _listen_forever(self, carrier: Carrier) -> None:
         while True:
             await self._has_changed.wait()
             self._has_changed.clear()
@@ -259,17 +259,17 @@ class FarBus:
             wanted = [c for c in changed if self._near.is_heard(c) and c not in self._listened]
             unwanted = [c for c in changed if not self._near.is_heard(c) and c in self._listened]
             if unwanted:
-                await link.unlisten(unwanted)
+                await carrier.unlisten(unwanted)
                 self._listened.difference_update(unwanted)
             if wanted:
-                await link.listen(wanted)
+                await carrier.listen(wanted)
                 self._listened.update(wanted)
                 for channel in wanted:
                     self._near.tell_dropped_nowait(channel)
 
     # --- sending
 
-    async def _send_forever(self, link: Link) -> None:
+    async def _send_forever(self, carrier: Carrier) -> None:
         while True:
             if not (self._waiting or self._missed or self._has_missed_many):
                 self._has_waiting.clear()
@@ -277,7 +277,7 @@ class FarBus:
                 await self._has_waiting.wait()
             batch, markers = self._take_batch(), self._take_markers()
             self._published.inc(len(batch))
-            for channel in await link.send([*batch, *markers]):
+            for channel in await carrier.send([*batch, *markers]):
                 self._miss(channel, "refused")
 
     def _take_batch(self) -> list[tuple[str, bytes]]:
@@ -304,7 +304,7 @@ class FarBus:
 
     def _drop_waiting(self) -> None:
         for channel, _ in self._waiting:
-            self._miss(channel, "link lost")
+            self._miss(channel, "carrier lost")
         self._waiting.clear()
         self._waiting_bytes = 0
         self._is_idle.set()
@@ -319,7 +319,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, T], what: str) -> T:
     finally:
         task.cancel()
     if not done:
-        raise LinkLost(f"{what} within {seconds:g} s")
+        raise CarrierLost(f"{what} within {seconds:g} s")
     return task.result()
 
 
@@ -329,10 +329,10 @@ def let_go(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
-async def _end(tasks: set[asyncio.Task[None]], link: Link) -> None:
+async def _end(tasks: set[asyncio.Task[None]], carrier: Carrier) -> None:
     for task in tasks:
         task.cancel()
         task.add_done_callback(let_go)
-    closing = asyncio.ensure_future(link.aclose())
+    closing = asyncio.ensure_future(carrier.aclose())
     closing.add_done_callback(let_go)
     await asyncio.wait({closing, *tasks}, timeout=CLOSE_S)

@@ -22,7 +22,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, FarBus, LinkLost, Message, Receiver, let_go
+from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Message, Receiver, let_go
 from antiphon.errors import Invalid
 
 CONNECT_S = 2
@@ -117,12 +117,12 @@ async def open_nats_bus(
     at once: as long as no server can be reached, `error` says why, and it goes on trying."""
     options = connect_options(url) | {"name": name}
 
-    async def open_link(receiver: Receiver) -> NatsLink:
-        link = NatsLink(receiver)
-        await link.open(options)
-        return link
+    async def open_carrier(receiver: Receiver) -> NatsCarrier:
+        carrier = NatsCarrier(receiver)
+        await carrier.open(options)
+        return carrier
 
-    bus = NatsBus("nats", open_link, check_s=check_s, answer_s=answer_s)
+    bus = NatsBus("nats", open_carrier, check_s=check_s, answer_s=answer_s)
     await bus.start()
     try:
         yield bus
@@ -130,8 +130,8 @@ async def open_nats_bus(
         await bus.aclose()
 
 
-class NatsLink:
-    """One connection. Keeps the promises of `far.Link`."""
+class NatsCarrier:
+    """One connection. Keeps the promises of `far.Carrier`."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -157,7 +157,7 @@ class NatsLink:
             raise
         except Exception as error:
             await self.aclose()
-            raise LinkLost(_sentence(self._client.last_error or error)) from error
+            raise CarrierLost(_sentence(self._client.last_error or error)) from error
 
     async def listen(self, channels: Sequence[str]) -> None:
         for channel in channels:
@@ -206,7 +206,7 @@ class NatsLink:
         try:
             return await call
         except (nats.errors.Error, OSError, AssertionError) as error:
-            raise LinkLost(_sentence(self._client.last_error or error)) from error
+            raise CarrierLost(_sentence(self._client.last_error or error)) from error
 
     async def _on_message(self, msg: Msg) -> None:
         channel = self._channels.get(msg.subject)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, FarBus, LinkLost, Message, Receiver, let_go
+from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Message, Receiver, let_go
 from antiphon.errors import Invalid
 from antiphon.observe import METRICS
 
@@ -80,12 +80,12 @@ async def open_postgres_bus(
     if urlsplit(url).scheme not in SCHEMES:
         raise Invalid("bus", "a PostgreSQL database is postgresql://user@host/database")
 
-    async def open_link(receiver: Receiver) -> PostgresLink:
-        link = PostgresLink(receiver)
-        await link.open(url)
-        return link
+    async def open_carrier(receiver: Receiver) -> PostgresCarrier:
+        carrier = PostgresCarrier(receiver)
+        await carrier.open(url)
+        return carrier
 
-    bus = PostgresBus("postgres", open_link, check_s=check_s, answer_s=answer_s)
+    bus = PostgresBus("postgres", open_carrier, check_s=check_s, answer_s=answer_s)
     await bus.start()
     try:
         yield bus
@@ -107,8 +107,8 @@ class _Listener(asyncpg.Connection):  # type: ignore[misc]
             self.on_notified(pid, channel, payload)
 
 
-class PostgresLink:
-    """The two connections. Keeps the promises of `far.Link`."""
+class PostgresCarrier:
+    """The two connections. Keeps the promises of `far.Carrier`."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -139,7 +139,7 @@ class PostgresLink:
             raise
         except Exception as error:
             await self.aclose()
-            raise LinkLost(_sentence(error)) from error
+            raise CarrierLost(_sentence(error)) from error
         self._own_pid = self._notifier.get_server_pid()
         self._listener.on_notified = self._on_notified
         for connection in self._connections:
@@ -231,7 +231,7 @@ class PostgresLink:
             try:
                 async with self._notifying:
                     rows = await self._ask(self._notifier.fetch(FETCH, [claim for _, claim in claims]))
-            except LinkLost as lost:
+            except CarrierLost as lost:
                 self._receiver.lose(str(lost))
                 return
             bodies = {row["id"]: row["body"] for row in rows}
@@ -244,7 +244,7 @@ class PostgresLink:
         try:
             return await call
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            raise LinkLost(_sentence(error)) from error
+            raise CarrierLost(_sentence(error)) from error
 
     def _on_terminated(self, _: object) -> None:
         self._receiver.lose("PostgreSQL: the server ended the connection")
