@@ -180,9 +180,13 @@ async def test_after_an_append_those_who_watch_are_told(service: Service) -> Non
         service._bus.subscribe(channel, heard)
     await create(service)
     await send(service, "hi")
-    assert await stream.wait(2) == [b'{"seq":1}', b'{"seq":2}']
+    assert [msgspec.json.decode(message or b"") for message in await stream.wait(2)] == [
+        {"status": "waiting", "seq": 1, "draft": 1},
+        {"after_message_id": 1, "status": "running", "seq": 2, "draft": 2},
+    ]
     told = [msgspec.json.decode(message or b"") for message in await owner.wait(2)]
     assert [(message["kind"], message["seq"]) for message in told] == [("created", 1), ("status_change", 2)]
+    assert [message["chat"]["status"] for message in told] == ["waiting", "running"]
     assert await wanted.wait(1) == [CHAT.encode()]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from antiphon.app import Instance, open_instance
+from antiphon.bus.memory import MemoryBus
 from antiphon.chats.line import Lines
 from antiphon.chats.watcher import Watcher
 from antiphon.core import commands as c
@@ -48,14 +49,11 @@ class HeldStore(WrappedStore):
         return entries
 
 
-class DeafBus:
+class DeafBus(MemoryBus):
     """Every hint is lost."""
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
         """Nobody hears it."""
-
-    def subscribe(self, channel: str, handler: Callable[[bytes | None], None]) -> Callable[[], None]:
-        return lambda: None
 
 
 @asynccontextmanager

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import msgspec
 
+from antiphon.chats.hints import chat_hint
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.service import Service, owner_channel
 from antiphon.ports import Bus
+from antiphon.wire.notify import ChatEventKind
 from antiphon.wire.stream import Frame, chat_json
 
 DIRTY_MAX = 1_000
 """More changed chats than this waiting for one feed: it is told to fetch the list again."""
 
+KINDS = frozenset(ChatEventKind)
 RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
 
 
@@ -32,12 +35,11 @@ class Feed(PlainStream):
         self._unsubscribe()
 
     def _on_hint(self, message: bytes | None) -> None:
-        if message is None:
+        hint = chat_hint(message)
+        if not hint.chat_id:
             self._is_resync_due = True
-        else:
-            hint = msgspec.json.decode(message)
-            if self._told.get(hint["chat_id"], 0) < hint["seq"]:
-                self._mark(hint["chat_id"], hint["kind"])
+        elif hint.seq is None or self._told.get(hint.chat_id, 0) < hint.seq:
+            self._mark(hint.chat_id, hint.kind if hint.kind in KINDS else ChatEventKind.STATUS_CHANGE)
         self.wake()
 
     def _mark(self, chat_id: str, kind: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from antiphon.chats.hints import stream_hint
 from antiphon.chats.service import Service, stream_channel
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
@@ -21,6 +23,7 @@ from antiphon.core.facts import (
     TurnEnded,
 )
 from antiphon.core.model import IDLE, Status
+from antiphon.errors import Unavailable
 from antiphon.observe import METRICS
 from antiphon.ports import Bus, Drafts
 from antiphon.wire import codec
@@ -103,6 +106,7 @@ class Reader:
         self._pulling: asyncio.Lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_wake_planned = False
+        self._is_pull_planned = False
         self._is_led = False
         self._loop = asyncio.get_running_loop()
         self._ends: list[Callable[[], None]] = [
@@ -302,13 +306,26 @@ class Reader:
     def _on_hint(self, message: bytes | None) -> None:
         if not self.seq:
             return
-        if message is None or not self.pull_nowait():
+        seq = stream_hint(message).seq
+        if seq is None:
+            self._pull_soon()
+        elif seq > self.seq and not (self.pull_nowait() and self.seq >= seq):
+            self.service.forget(self.chat_id, seq)  # another instance wrote
             self._pull_soon()
 
     def _pull_soon(self) -> None:
-        task = asyncio.create_task(self.pull())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if not self._is_pull_planned:
+            self._is_pull_planned = True
+            task = asyncio.create_task(self._pull_planned())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pull_planned(self) -> None:
+        """One read for all that was hinted at before it begins."""
+        async with self._pulling:
+            self._is_pull_planned = False
+            with contextlib.suppress(Unavailable):  # the poll looks again
+                await self._read_from_store(self.seq)
 
     def _on_delta(self) -> None:
         live = self._live.get(self.chat_id)

@@ -11,7 +11,6 @@ import asyncio
 import itertools
 from collections.abc import Callable, Sequence
 
-import msgspec
 import structlog
 
 from antiphon.chats.line import Done, Job, Line, Lines, Request
@@ -22,6 +21,8 @@ from antiphon.core.model import Chat
 from antiphon.errors import AntiphonError, Conflict, NotAllowedNow, Unavailable
 from antiphon.observe import METRICS, crash_point
 from antiphon.ports import Append, Appended, Bus, Ids, OutcomeUnknown, Store
+from antiphon.wire import codec
+from antiphon.wire.notify_facts import encode_chat_event, event_kinds, stream_message
 
 GROUP_MAX = 256
 """At most so many commands of one chat share an append."""
@@ -231,9 +232,10 @@ class Service:
                 self.claimer.free(owner_id)
             return result
         METRICS.appends.inc()
+        before = line.chat
         line.know(append.chat)
         self._lines.remember(line, append.entries)
-        self._publish(line.chat_id, append)
+        self._publish(append, before)
         self._tell_observers(append)
         for job, entries in taking.answers(append.entries):
             _answer(job, line.chat_id, append.chat, entries)
@@ -273,13 +275,17 @@ class Service:
                 METRICS.oddities.labels("observer").inc()
                 log.exception("observer_failed", chat_id=append.chat_id)
 
-    def _publish(self, chat_id: str, append: Append) -> None:
-        hint = b'{"seq":%d}' % append.chat.seq
-        self._bus.publish_nowait(stream_channel(chat_id), hint)
-        if any(type(entry.fact) in _LISTED for entry in append.entries):
-            kind = next((_KINDS[type(e.fact)] for e in append.entries if type(e.fact) in _KINDS), "status_change")
-            message = msgspec.json.encode({"chat_id": chat_id, "kind": kind, "seq": append.chat.seq})
-            self._bus.publish_nowait(owner_channel(append.chat.owner_id), message)
+    def _publish(self, append: Append, before: Chat | None) -> None:
+        """Tell who watches the chat and who lists its owner's, if anybody may."""
+        chat_id, chat = append.chat_id, append.chat
+        channel = stream_channel(chat_id)
+        if self._bus.is_heard(channel):
+            message = stream_message(before, append.entries, chat)
+            self._bus.publish_nowait(channel, codec.encode(message))
+        channel = owner_channel(chat.owner_id)
+        if self._bus.is_heard(channel):
+            for kind in event_kinds(append.entries):
+                self._bus.publish_nowait(channel, encode_chat_event(kind, chat_id, chat))
 
     # --- repeats
 
@@ -301,37 +307,6 @@ class Service:
         assert chat is not None, "a receipt's chat exists"
         _answer(job, line.chat_id, chat, (first_answer(receipt, job),), is_repeat=True)
         return True
-
-
-_LISTED = {
-    f.ChatCreated,
-    f.MessageAppended,
-    f.MessageQueued,
-    f.AttemptStarted,
-    f.AttemptReleased,
-    f.AttemptLost,
-    f.InterruptRequested,
-    f.ActionRequired,
-    f.TurnRestarted,
-    f.TurnEnded,
-    f.TitleChanged,
-    f.LabelsChanged,
-    f.PinChanged,
-    f.ModelChanged,
-    f.DiffStatusChanged,
-    f.Archived,
-    f.Unarchived,
-    f.ChatDeleted,
-}
-"""The facts that an owner's listing shows."""
-
-
-_KINDS = {
-    f.ChatCreated: "created",
-    f.ChatDeleted: "deleted",
-    f.TitleChanged: "title_change",
-    f.DiffStatusChanged: "diff_status_change",
-}
 
 
 def _answer(

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 import structlog
 
 from antiphon.chats.feed import Feed
+from antiphon.chats.hints import text_hint
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.reader import Reader
 from antiphon.chats.service import Service
@@ -228,7 +229,7 @@ class Watch:
     def _on_revoked(self, message: bytes | None) -> None:
         if message is None:
             return
-        token_id = message.decode()
+        token_id = text_hint(message)
         for watcher in list(self._watchers):
             if watcher.token_id == token_id:
                 watcher.end("revoked")

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import msgspec
 import structlog
 
+from antiphon.chats.hints import stream_hint
 from antiphon.chats.line import Done
 from antiphon.chats.service import stream_channel
 from antiphon.core import commands as c
@@ -131,10 +132,12 @@ class Attempt:
             self._woken.set_result(None)
 
     def _on_hint(self, message: bytes | None) -> None:
-        if self._service.store.is_shared and not self._is_looking:
+        known, seq = self._service.chat_nowait(self.chat_id), stream_hint(message).seq
+        is_known = known is not None and seq is not None and seq <= known.seq
+        if self._service.store.is_shared and not is_known and not self._is_looking:
             self._is_looking = True
             asyncio.get_running_loop().call_soon(self._look_soon)
-        self.look(self._service.chat_nowait(self.chat_id))
+        self.look(known)
 
     def _look_soon(self) -> None:
         """Another instance may have asked it to stop: one look for all that was told at a time."""

@@ -7,6 +7,7 @@ from collections import Counter
 
 import structlog
 
+from antiphon.chats.hints import text_hint
 from antiphon.chats.replicas import Balance
 from antiphon.chats.service import WANTED_CHANNEL, Claimer
 from antiphon.core import commands as c
@@ -105,7 +106,7 @@ class Worker(Claimer):
         if message is None or len(self._wanted) >= self._concurrency:
             self._wake.set()
             return
-        chat_id = message.decode("ascii", "replace")
+        chat_id = text_hint(message)
         delay_s = self.balance.delay_s(chat_id, self._places.total())
         if delay_s:
             asyncio.get_running_loop().call_later(delay_s, self._want, chat_id)
