@@ -131,6 +131,27 @@ async def test_user_and_password_are_needed_and_given(tmp_path: Path) -> None:
         server.stop()
 
 
+async def test_what_a_user_may_not_do_is_counted_and_takes_nothing_else_along(tmp_path: Path) -> None:
+    allowed = 'permissions: { publish: ["b", "c"], subscribe: ["b", "c", "antiphon:dropped"] }'
+    server = NatsServer(tmp_path, config=f"authorization {{ users: [ {{ user: me, password: it, {allowed} }} ] }}")
+    server.start()
+    refused = METRICS.oddities.labels("bus_permission")
+    before = refused._value.get()
+    try:
+        async with two_ends(f"nats://me:it@127.0.0.1:{server.port}") as case:
+            heard = Heard()
+            case.far.subscribe("b", heard)
+            case.near.publish_nowait("a", b"forbidden")
+            await wait_until(lambda: refused._value.get() > before)
+            case.far.subscribe("a", Heard())
+            await wait_until(lambda: refused._value.get() > before + 1)
+            case.near.publish_nowait("b", b"allowed")
+            await heard.wait(1)
+            assert case.near.error is None
+    finally:
+        server.stop()
+
+
 async def test_both_sides_show_their_certificates(tmp_path: Path) -> None:
     authority = trustme.CA()
     ca, pem, key = tmp_path / "ca.pem", tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -245,6 +266,19 @@ async def test_more_than_may_wait_is_dropped_and_its_readers_look(
         await case.settle()
         case.near.publish_nowait("c0", b"end")
         assert (await ears[0].wait(11))[-1] == b"end"
+
+
+async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(server: NatsServer) -> None:
+    async with two_ends(server.url) as case:
+        bus, heard = FaultyBus(case.near, Random(3), oversize=0.3), Heard()
+        case.far.subscribe("a", heard)
+        await case.settle()
+        drops = heard.drops
+        for i in range(20):
+            bus.publish_nowait("a", b'{"seq":%d}' % i)
+        assert 0 < bus.oversized < 20
+        await heard.wait_for_drops(drops + 1)
+        assert len(await heard.wait(20 - bus.oversized)) == 20 - bus.oversized
 
 
 async def test_ten_thousand_channels_are_listened_to_and_let_go(server: NatsServer) -> None:

@@ -189,6 +189,20 @@ async def test_large_messages_lie_in_a_table_and_are_swept(
         await peer.close()
 
 
+async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(postgres_server: PostgresServer) -> None:
+    async with two_ends(postgres_server.url) as case:
+        bus, heard = FaultyBus(case.near, Random(3), oversize=0.3), Heard()
+        case.far.subscribe("a", heard)
+        await case.settle()
+        drops = heard.drops
+        for i in range(20):
+            bus.publish_nowait("a", b'{"seq":%d}' % i)
+        assert 0 < bus.oversized < 20
+        messages = await heard.wait(20)
+        assert sorted(int((message or b"")[7:].strip(b" }")) for message in messages) == list(range(20))
+        assert heard.drops == drops
+
+
 async def test_ten_thousand_channels_are_listened_to_and_let_go(postgres_url: str) -> None:
     async with two_ends(postgres_url) as case:
         heard = Heard()

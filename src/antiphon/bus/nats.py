@@ -24,6 +24,7 @@ from nats.aio.subscription import Subscription
 
 from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Message, Receiver, let_go
 from antiphon.errors import Invalid
+from antiphon.observe import METRICS
 
 CONNECT_S = 2
 SUBJECT_MAX = 1_000
@@ -32,6 +33,8 @@ SUBJECT_MAX = 1_000
 PENDING_MESSAGES_MAX = 4_096
 PENDING_BYTES_MAX = 4 * 1024 * 1024
 """So much of one channel may wait for its handlers; what is more is dropped, and they are told."""
+
+CALLS_PER_TURN_OF_THE_LOOP = 50
 
 DROPPED_HEADER = "Antiphon-Dropped"
 """Marks an empty message in place of some that were dropped."""
@@ -160,7 +163,8 @@ class NatsCarrier:
             raise CarrierLost(_sentence(self._client.last_error or error)) from error
 
     async def listen(self, channels: Sequence[str]) -> None:
-        for channel in channels:
+        for count, channel in enumerate(channels, 1):
+            await _let_others_run(count)
             subject = subject_of(channel)
             self._channels[subject] = channel
             self._subscriptions[channel] = await self._ask(
@@ -173,13 +177,15 @@ class NatsCarrier:
             )
 
     async def unlisten(self, channels: Sequence[str]) -> None:
-        for channel in channels:
+        for count, channel in enumerate(channels, 1):
+            await _let_others_run(count)
             self._channels.pop(subject_of(channel), None)
             await self._ask(self._subscriptions.pop(channel).unsubscribe())
 
     async def send(self, messages: Sequence[Message]) -> Sequence[str]:
         refused = []
-        for channel, message in messages:
+        for count, (channel, message) in enumerate(messages, 1):
+            await _let_others_run(count)
             subject = subject_of(channel)
             if message is None:
                 await self._ask(self._client.publish(subject, b"", headers={DROPPED_HEADER: "1"}))
@@ -219,11 +225,20 @@ class NatsCarrier:
             channel = self._channels.get(error.subject)
             if channel is not None:
                 self._receiver.receive(channel, None)
+        elif "permissions violation" in str(error).lower():
+            METRICS.oddities.labels("bus_permission").inc()
+            log.warning("bus_not_permitted", error=_sentence(error))
         else:
             log.debug("nats_error", error=_sentence(error))
 
     async def _on_closed(self) -> None:
         self._receiver.lose(_sentence(self._client.last_error or ConnectionError("the server ended the connection")))
+
+
+async def _let_others_run(count: int) -> None:
+    """The client's calls seldom wait, so that many of them would keep the loop."""
+    if count % CALLS_PER_TURN_OF_THE_LOOP == 0:
+        await asyncio.sleep(0)
 
 
 def _sentence(error: BaseException) -> str:

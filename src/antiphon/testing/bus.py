@@ -9,15 +9,18 @@ from random import Random
 from antiphon.ports import Bus, Handler
 
 COPIES_MAX = 5
+OVERSIZE_BYTES = 1_500_000
 HELD_MAX = 64
 """At most so many messages are held back for a later one; the oldest then goes on."""
 
 
 class FaultyBus:
-    """Any bus, with faults by chance: `drop`, `double` and `reorder` are probabilities (0 to 1) for each message.
+    """Any bus, with faults by chance: `drop`, `double`, `reorder` and `oversize` are probabilities (0 to 1) for each
+    message.
 
     A doubled message arrives two to five times. A reordered one is held back until later ones have passed it
-    (at most for `hold_s`). Each copy is delayed by up to `delay_s_max`. `close` forgets what is still held back.
+    (at most for `hold_s`). Each copy is delayed by up to `delay_s_max`. An oversized one has spaces after it, more
+    than a server may take (a JSON text stays the same). `close` forgets what is still held back.
     Subscriptions are the inner bus's own; the choices are those of `random`, so a seed repeats them.
     """
 
@@ -31,6 +34,7 @@ class FaultyBus:
         delay_s_max: float = 0.0,
         reorder: float = 0.0,
         hold_s: float = 1.0,
+        oversize: float = 0.0,
     ) -> None:
         self._inner = inner
         self._random = random
@@ -39,11 +43,13 @@ class FaultyBus:
         self._delay_s_max = delay_s_max
         self._reorder = reorder
         self._hold_s = hold_s
+        self._oversize = oversize
         self._held: list[tuple[str, bytes]] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self.dropped = 0
         self.doubled = 0
         self.reordered = 0
+        self.oversized = 0
 
     @property
     def error(self) -> str | None:
@@ -56,6 +62,9 @@ class FaultyBus:
         if self._chance(self._drop):
             self.dropped += 1
             return
+        if self._chance(self._oversize):
+            self.oversized += 1
+            message += b" " * OVERSIZE_BYTES
         copies = 1
         if self._chance(self._double):
             self.doubled += 1
