@@ -307,7 +307,7 @@ class Store(Protocol):
 
     async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
         """Attempts (chat_id, attempt) that hold a lease of any other instance. For a store that one process
-        owns: they are lost, their holder is proven dead."""
+        owns: they are lost, their holder is proven dead. A shared one answers with none, unless nobody (``) asks."""
         ...
 
     async def flush(self, deltas: Sequence[FlushedDelta]) -> None:
@@ -319,7 +319,8 @@ class Store(Protocol):
         ...
 
     async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
-        """The chats (chat_id, seq) that changed since `mark` (-1: only the mark is wanted), and the next mark."""
+        """The chats (chat_id, seq) that changed since `mark` (-1: only the mark is wanted), and the next mark. A
+        shared store may tell of a chat again."""
         ...
 
     async def create_owner(self, name: str, *, is_admin: bool = False) -> str:

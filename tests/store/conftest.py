@@ -11,6 +11,7 @@ from antiphon.ports import Store
 from antiphon.store.memory import MemoryStore
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.testing.clock import FakeClock
+from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.postgres_time import open_told_store
 
 
@@ -19,12 +20,18 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(scope="session")
+def told_url(postgres_server: PostgresServer, postgres_template: str) -> str:
+    """One database for all tests on a clock; each begins by emptying it."""
+    return postgres_server.create_database(postgres_template)
+
+
+@pytest.fixture(params=["memory", "shared memory", "sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        store: Store = MemoryStore(clock=clock)
+    if request.param.endswith("memory"):
+        store: Store = MemoryStore(clock=clock, is_shared=request.param != "memory")
     elif request.param == "postgres":
-        store = await open_told_store(request.getfixturevalue("postgres_url"), clock=clock)
+        store = await open_told_store(request.getfixturevalue("told_url"), clock=clock)
     else:
         store = await open_sqlite_store(tmp_path / "data" / "antiphon.db", clock=clock)
     yield store

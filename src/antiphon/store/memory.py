@@ -29,19 +29,22 @@ from antiphon.ports import (
     Token,
 )
 from antiphon.store.kept import Kept, Lease, stored_entry
+from antiphon.store.memory_presence import MemoryPresence
 from antiphon.store.rows import LEASE_US, claim_at, due_at, due_of, fitting
 from antiphon.wire.log import decode_chat, encode_chat, encode_fact
 
 
 class MemoryStore:
-    """Keeps the promises of `ports.Store`. Values go through the log's format, so that nothing is kept here
+    """Keeps the promises of `ports.Store`. Several instances of one process may share it (`is_shared`); `presence`
+    then tells who of them lives. Values go through the log's format, so that nothing is kept here
     which a database could not keep."""
 
-    is_shared = False
     last_error: str | None = None
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, is_shared: bool = False) -> None:
         self.clock = clock
+        self.is_shared = is_shared
+        self.presence = MemoryPresence(clock, self._attempts_of)
         self._chats: dict[str, Kept] = {}
         self._leases: dict[str, Lease] = {}
         self._claims: dict[str, int] = {}
@@ -247,9 +250,14 @@ class MemoryStore:
         return held
 
     async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
+        if self.is_shared and instance_id:
+            return ()
         return tuple(
             (chat_id, lease.attempt) for chat_id, lease in self._leases.items() if lease.instance_id != instance_id
         )
+
+    def _attempts_of(self, instance_id: str) -> tuple[tuple[str, int], ...]:
+        return tuple((i, lease.attempt) for i, lease in self._leases.items() if lease.instance_id == instance_id)
 
     async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
         if mark < 0:

@@ -17,6 +17,10 @@ CREATE OR REPLACE FUNCTION store_uptime_us() RETURNS BIGINT LANGUAGE sql VOLATIL
   $$ SELECT 1000000000000 $$;
 """
 
+EMPTY = """
+TRUNCATE owners, tokens, chats, facts, contents, messages, receipts, leases, flushed, settings, probe, instances;
+"""
+
 
 class ToldPool(Pool):
     """Tells the database before each statement what time it is."""
@@ -31,9 +35,9 @@ class ToldPool(Pool):
 
 
 async def open_told_store(url: str, *, clock: Clock, pool_max: int = 2) -> PostgresStore:
-    """Like `open_postgres_store`, on `clock`. The server counts as up for days."""
+    """Like `open_postgres_store`, on `clock` and emptied. The server counts as up for days."""
     await prepare_database(url)
     connection = await wait_connected(url, WAIT_S + time.monotonic())
-    await connection.execute(TIME)
+    await connection.execute(TIME + EMPTY)
     await connection.close()
     return PostgresStore(url, ToldPool(url, clock, size=pool_max), clock)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from antiphon.core import commands as c
 from antiphon.ports import Token
 from antiphon.testing.store_case import Case
-from antiphon.testing.stored_chat import ALL
+from antiphon.testing.stored_chat import ALL, StoredChat
 
 
 async def listed(case: Case, owner_id: str = "o", **filters: Any) -> list[str]:
@@ -123,6 +124,33 @@ async def check_changes_are_told_from_a_mark_on(case: Case) -> None:
     changed, _ = await store.changed(mark)
     assert changed == (("one", 3), ("two", 2))
     assert (await store.changed(-1))[1] > mark_3
+
+
+async def check_no_change_is_missed_while_many_write(case: Case) -> None:
+    """Whoever polls from mark to mark learns of each chat's last seq, though appends end in any order."""
+    store, chats = case.store, [case.chat(f"c{i}") for i in range(8)]
+    known: dict[str, int] = {}
+    _, mark = await store.changed(-1)
+
+    async def write(chat: StoredChat) -> None:
+        await chat.create()
+        for i in range(5):
+            await chat.do(c.Rename(title=str(i)))
+
+    async def look(mark: int) -> int:
+        changed, mark = await store.changed(mark)
+        for chat_id, seq in changed:
+            assert seq >= known.get(chat_id, 0), "no chat goes back"
+            known[chat_id] = seq
+        return mark
+
+    writing = asyncio.gather(*(write(chat) for chat in chats))
+    while not writing.done():
+        mark = await look(mark)
+        await asyncio.sleep(0)
+    await writing
+    await look(mark)
+    assert known == {chat.chat_id: chat.chat.seq for chat in chats}
 
 
 async def check_every_chat_is_named(case: Case) -> None:
