@@ -1,4 +1,4 @@
-"""A random history leaves memory and SQLite with the same answers to every question."""
+"""A random history leaves memory, SQLite and PostgreSQL with the same answers to every question."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from antiphon.chats.doctor import examine
-from antiphon.ports import Appended
+from antiphon.ports import Appended, Store
 from antiphon.store.memory import MemoryStore
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.testing.clock import FakeClock
+from antiphon.testing.postgres_time import open_told_store
 from antiphon.testing.store_difference import Difference
 
 pytestmark = pytest.mark.anyio
@@ -21,12 +22,16 @@ STEPS = 250
 COMPARE_EVERY = 20
 
 
-async def run(seed: int, path: Path) -> Counter[str]:
+async def run(seed: int, path: Path, url: str = "", steps: int = STEPS) -> Counter[str]:
     clock = FakeClock()
-    stores = [MemoryStore(clock=clock), await open_sqlite_store(path / f"{seed}.db", clock=clock)]
+    stores: list[Store] = [MemoryStore(clock=clock)]
+    if url:
+        stores.append(await open_told_store(url, clock=clock))
+    else:
+        stores.append(await open_sqlite_store(path / f"{seed}.db", clock=clock))
     difference = Difference(stores, clock, seed)
     try:
-        for i in range(STEPS):
+        for i in range(steps):
             await difference.step()
             if i % COMPARE_EVERY == COMPARE_EVERY - 1:
                 await difference.compare()
@@ -43,3 +48,15 @@ async def run(seed: int, path: Path) -> Counter[str]:
 async def test_the_same_history_gives_the_same_answers(seed: int, tmp_path: Path) -> None:
     results = await run(seed, tmp_path)
     assert set(results) == set(Appended), "every answer to an append was given"
+
+
+@pytest.mark.parametrize("seed", (1, 2))
+async def test_postgres_gives_the_same_answers(seed: int, told_url: str, tmp_path: Path) -> None:
+    results = await run(seed, tmp_path, told_url, 100)
+    assert {Appended.DONE, Appended.CONFLICT, Appended.ANSWERED} <= set(results)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3, 23))
+async def test_postgres_gives_the_same_answers_for_long(seed: int, told_url: str, tmp_path: Path) -> None:
+    assert set(await run(seed, tmp_path, told_url)) == set(Appended)

@@ -40,7 +40,13 @@ SETTINGS = {
 DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 """Acknowledged means durable, whatever the database's own default is."""
 
-_LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError)
+_LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+)
 """The connection is gone, or goes: the server stops, starts, or was killed."""
 
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -90,10 +96,10 @@ def place_of(url: str) -> str:
     return f"{parts.scheme}://{user}{host}{parts.path}"
 
 
-async def connect(url: str) -> Connection:
+async def connect(url: str, timeout_s: float = CONNECT_S) -> Connection:
     """A new connection. Raises what asyncpg does, and `Unavailable` where another try would not help."""
     try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_S, server_settings=SETTINGS)
+        connection = await asyncpg.connect(url, timeout=timeout_s, server_settings=SETTINGS)
     except _HOPELESS as error:
         raise Unavailable(f"the database refuses the connection ({type(error).__name__})") from None
     except (ValueError, TypeError):
@@ -110,8 +116,7 @@ async def wait_connected(url: str, deadline: float) -> Connection:
     """A new connection, however often that takes. Raises `Unavailable` at the deadline (monotonic)."""
     while True:
         try:
-            async with asyncio.timeout(max(deadline - time.monotonic(), 0.001)):
-                return await connect(url)
+            return await connect(url, min(CONNECT_S, max(deadline - time.monotonic(), 0.001)))
         except (*_LOST, *_FAILED, TimeoutError) as error:
             pause = random.uniform(PAUSE_MIN_S, PAUSE_MAX_S)
             if time.monotonic() + pause >= deadline:
@@ -130,13 +135,17 @@ class Pool:
         self._url = url
         self._turns = asyncio.Semaphore(size)
         self._free: list[Connection] = []
-        self._taken: set[Connection] = set()
+        self._uses: set[asyncio.Task[list[Any]]] = set()
         self._is_closed = False
         self.last_error: str | None = None
 
     async def aclose(self) -> None:
-        """End what is idle now, and what is in use with its statement."""
+        """Let what is under way end, then close the connections."""
         self._is_closed = True
+        if self._uses:
+            await asyncio.wait(self._uses, timeout=CONNECT_S)
+        for use in tuple(self._uses):
+            use.cancel()
         free, self._free = self._free, []
         for connection in free:
             with contextlib.suppress(*_LOST, TimeoutError):
@@ -167,26 +176,47 @@ class Pool:
     async def _repeat(self, sql: str, values: Sequence[Any], *, is_once: bool = False) -> list[Any]:
         deadline = time.monotonic() + WAIT_S
         while True:
-            async with self._turn(deadline):
-                connection = await self._take(deadline)
-                try:
-                    return await self._ask(connection, sql, values)
-                except _AGAIN:
-                    pass
-                except (*_LOST, TimeoutError) as error:
-                    connection.terminate()
-                    if is_once:
-                        raise OutcomeUnknown(type(error).__name__) from None
-                except _FAILED as error:
-                    raise Unavailable(f"the database does not work ({type(error).__name__})") from error
-                except BaseException:
-                    connection.terminate()  # cancelled in the middle of a statement, mostly
-                    raise
-                finally:
-                    self._give_back(connection)
+            await self._wait_turn(deadline)
+            use = asyncio.create_task(self._use(sql, values, deadline))
+            self._uses.add(use)
+            use.add_done_callback(self._end_use)
+            try:
+                return await asyncio.shield(use)  # whoever is cancelled leaves a sound connection behind
+            except _AGAIN:
+                pass
+            except (*_LOST, TimeoutError) as error:
+                if is_once:
+                    raise OutcomeUnknown(type(error).__name__) from None
+            except _FAILED as error:
+                raise Unavailable(f"the database does not work ({type(error).__name__})") from error
             if time.monotonic() >= deadline:
                 raise Unavailable("the database does not answer")
             await asyncio.sleep(random.uniform(0, PAUSE_MIN_S))
+
+    async def _use(self, sql: str, values: Sequence[Any], deadline: float) -> list[Any]:
+        """One statement over one connection, which is given up unless the database itself has answered."""
+        connection = await self._take(deadline)
+        is_sound = False
+        try:
+            rows = await self._ask(connection, sql, values)
+            is_sound = True
+            return rows
+        except _LOST:
+            raise
+        except asyncpg.PostgresError:
+            is_sound = True
+            raise
+        finally:
+            if is_sound and not self._is_closed and not connection.is_closed():
+                self._free.append(connection)
+            else:
+                connection.terminate()
+
+    def _end_use(self, use: asyncio.Task[list[Any]]) -> None:
+        self._uses.discard(use)
+        self._turns.release()
+        if not use.cancelled():
+            use.exception()  # it is the caller's, who may be gone
 
     async def _ask(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
         async with asyncio.timeout(STATEMENT_S):
@@ -205,8 +235,7 @@ class Pool:
 
     # --- connections
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, deadline: float) -> Any:
+    async def _wait_turn(self, deadline: float) -> None:
         if self._is_closed:
             raise Unavailable("the store is closed")
         try:
@@ -214,27 +243,13 @@ class Pool:
                 await self._turns.acquire()
         except TimeoutError:
             raise Unavailable("all connections to the database are busy") from None
-        try:
-            yield
-        finally:
-            self._turns.release()
 
     async def _take(self, deadline: float) -> Connection:
         while self._free:
             connection = self._free.pop()
             if not connection.is_closed():
-                break
-        else:
-            connection = await wait_connected(self._url, deadline)
-        self._taken.add(connection)
-        return connection
-
-    def _give_back(self, connection: Connection) -> None:
-        self._taken.discard(connection)
-        if self._is_closed:
-            connection.terminate()
-        elif not connection.is_closed():
-            self._free.append(connection)
+                return connection
+        return await wait_connected(self._url, deadline)
 
 
 def _clean(values: Sequence[Any]) -> list[Any]:

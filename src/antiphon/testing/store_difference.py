@@ -154,9 +154,11 @@ class Difference:
                 )
         await self._same("claimable", limit=random.randint(1, 9), in_any_order=False)
         await self._same("due", limit=ALL, in_any_order=True)
-        await self._same("take_over", random.choice([*INSTANCES, ""]), in_any_order=True)
-        _, self._mark = await self._same("changed", self._mark)
-        await self._same("changed", 0)
+        is_shared = any(store.is_shared for store in self._stores)  # that promises less
+        await self._same("take_over", "" if is_shared else random.choice([*INSTANCES, ""]), in_any_order=True)
+        if not is_shared:
+            _, self._mark = await self._same("changed", self._mark)
+            await self._same("changed", 0)
         await self._same("iter_chat_ids")
 
     async def _same(self, name: str, *arguments: Any, in_any_order: bool = False, **options: Any) -> Any:

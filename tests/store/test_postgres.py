@@ -1,0 +1,446 @@
+"""What is PostgreSQL's own: lost connections, other replicas, the database's time, versions, plans."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from antiphon.chats.doctor import examine
+from antiphon.core import commands as c
+from antiphon.core.model import FOLD_VERSION
+from antiphon.errors import Invalid, Unavailable
+from antiphon.ports import Append, Appended, Due, FlushedDelta, OutcomeUnknown
+from antiphon.store.postgres import PostgresStore, open_postgres_store, prepare_database
+from antiphon.store.postgres_append import append_values
+from antiphon.store.postgres_schema import SCHEMA_VERSION
+from antiphon.store.statements import load_statements
+from antiphon.testing.postgres import PostgresServer
+from antiphon.testing.proxy import CuttingProxy
+from antiphon.testing.stored_chat import ALL, StoredChat, receipt
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 30
+HOUR_US = 3_600_000_000
+SQL = load_statements("postgres")
+
+
+@asynccontextmanager
+async def opened(url: str, pool_max: int = 4) -> AsyncIterator[PostgresStore]:
+    store = await open_postgres_store(url, pool_max=pool_max)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def change(url: str, sql: str) -> None:
+    """Change the database behind the store's back."""
+    async with connected(url) as connection:
+        await connection.execute(sql)
+
+
+async def until(condition: Callable[[], Awaitable[Any]]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def ask_until_known(store: PostgresStore, append: Append) -> Appended:
+    """As the service does it: an append whose outcome is unknown, or that was not written, is asked for again."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                return await store.append(append)
+            except (OutcomeUnknown, Unavailable):
+                await asyncio.sleep(0.02)
+
+
+# --- lost answers
+
+
+@pytest.mark.parametrize("lost", ["loses_question", "loses_answer"])
+async def test_an_append_whose_answer_was_lost_is_asked_again_and_done_once(lost: str, postgres_url: str) -> None:
+    port = int(re.findall(r":(\d+)/", postgres_url)[0])
+    async with CuttingProxy(port) as proxy, opened(postgres_url.replace(str(port), str(proxy.port)), 1) as store:
+        chat = await StoredChat(store, "c").create(said="hi")
+        append = chat.make(c.Rename(title="new"), receipts=(receipt("r"),))
+        setattr(proxy, lost, True)
+        with pytest.raises(OutcomeUnknown):
+            await store.append(append)
+        assert proxy.cuts == 1
+        assert store.last_error == "OutcomeUnknown"
+        assert await store.append(append) is Appended.DONE
+        assert await store.append(append) is Appended.DONE
+        assert store.last_error is None
+        chat.state = append.chat
+        await chat.check_sound()
+        setattr(proxy, lost, True)
+        assert await store.load("c") == chat.chat, "a question is asked again by the store itself"
+        setattr(proxy, lost, True)
+        await store.flush([FlushedDelta(chat_id="c", draft=chat.chat.draft, from_=0, to=1, body=b"x")])
+        assert len(await store.read_flushed("c", chat.chat.draft)) == 1
+        assert proxy.cuts == 3
+
+
+async def test_an_append_whose_session_is_ended_in_its_middle_is_written_whole_or_not(postgres_url: str) -> None:
+    async with opened(postgres_url) as store, connected(postgres_url) as other:
+        chat = await StoredChat(store, "c").create(said="hi")
+        append = chat.make(c.Rename(title="new"))
+        async with other.transaction():
+            await other.execute("SELECT 1 FROM chats FOR UPDATE")
+            waiting = asyncio.ensure_future(store.append(append))
+            blocked = (
+                "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%append_facts%'"
+            )
+            await until(
+                lambda: other.fetchval("SELECT pg_stat_clear_snapshot()::text || pid FROM (" + blocked + ") b")
+            )
+            await other.execute(f"SELECT pg_terminate_backend(pid) FROM ({blocked}) AS b")
+            with pytest.raises(OutcomeUnknown):
+                await waiting
+        assert await store.load("c") == chat.chat, "the session ended before the commit"
+        assert await ask_until_known(store, append) is Appended.DONE
+
+
+async def test_an_append_that_was_committed_when_its_session_ended_is_found_done(postgres_url: str) -> None:
+    """The commit waits for a trigger that is deferred to it: the session is ended there, again and again."""
+    slow = """
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON facts DEFERRABLE INITIALLY DEFERRED
+          FOR EACH ROW EXECUTE FUNCTION slow();
+    """
+    await change(postgres_url, slow)
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%append_facts%' AND pid <> $1"
+    async with opened(postgres_url) as store, connected(postgres_url) as other:
+        chats = [StoredChat(store, f"c{i}") for i in range(3)]
+
+        async def write(chat: StoredChat) -> None:
+            for i in range(5):
+                command = c.Rename(title=str(i)) if chat.state else c.CreateChat(owner_id="o")
+                append = chat.make(command)
+                assert await ask_until_known(store, append) is Appended.DONE
+                chat.state = append.chat
+
+        writing = asyncio.gather(*(write(chat) for chat in chats))
+        for _ in range(12):
+            await other.execute("SELECT pg_sleep(0.013)")
+            await other.execute(end, other.get_server_pid())
+        async with asyncio.timeout(DEADLINE_S):
+            await writing
+        for chat in chats:
+            assert chat.chat.seq == 5
+            await chat.check_sound()
+
+
+async def test_a_restarted_database_is_a_pause(postgres_server: PostgresServer) -> None:
+    """Ended gently, at once, and killed, while many write: nothing is lost, nothing is done twice."""
+    with PostgresServer(postgres_server.folder.parent / "restarted") as server:
+        async with opened(server.url) as store:
+            chats = [await StoredChat(store, f"c{i}").create() for i in range(6)]
+            is_over = False
+
+            async def write(chat: StoredChat) -> int:
+                count = 0
+                while not is_over:
+                    append = chat.make(c.Rename(title=f"{count}"), receipts=(receipt(f"r{count}"),))
+                    assert await ask_until_known(store, append) is Appended.DONE
+                    chat.state = append.chat
+                    count += 1
+                return count
+
+            writing = [asyncio.ensure_future(write(chat)) for chat in chats]
+            for end in (server.stop, lambda: server.stop("immediate"), server.kill):
+                before = chats[0].chat.seq
+                await until(lambda before=before: _is(chats[0].chat.seq > before + 3))  # type: ignore[misc]
+                await asyncio.to_thread(end)
+                await asyncio.to_thread(server.start)
+            is_over = True
+            counts = await asyncio.gather(*writing)
+            assert [chat.chat.seq for chat in chats] == [1 + count for count in counts]
+            report = await examine(store)
+            assert report.is_sound, report.findings
+
+
+async def _is(value: bool) -> bool:
+    return value
+
+
+async def test_a_database_that_stays_away_is_unavailable_after_a_while(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.store.postgres_pool.WAIT_S", 0.3)
+    port = int(re.findall(r":(\d+)/", postgres_url)[0])
+    async with CuttingProxy(port) as proxy:
+        store = await open_postgres_store(postgres_url.replace(str(port), str(proxy.port)))
+    for question in (store.load("c"), store.check(), store.read_messages("c", limit=1)):
+        with pytest.raises(Unavailable, match="does not answer"):
+            await question
+    assert store.last_error
+    await store.aclose()
+    with pytest.raises(Unavailable, match="closed"):
+        await store.load("c")
+
+
+async def test_one_connection_is_enough(postgres_url: str) -> None:
+    async with opened(postgres_url, 1) as store:
+        chats = [StoredChat(store, f"c{i}") for i in range(5)]
+
+        async def use(chat: StoredChat) -> None:
+            await chat.create(said="hi")
+            attempt = await chat.start("i1")
+            assert await store.renew("i1", [(chat.chat_id, attempt)])
+            await chat.answer("done")
+            await chat.check_sound()
+
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.gather(*(use(chat) for chat in chats))
+
+
+async def test_an_append_whose_caller_is_cancelled_is_whole_or_absent(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        chats = [await StoredChat(store, f"c{i}").create() for i in range(10)]
+        for pause_s in (0, 0.001, 0.003):
+            tasks = [asyncio.ensure_future(chat.send("x")) for chat in chats]
+            await asyncio.sleep(pause_s)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for chat in chats:
+                await chat.load()
+        for chat in chats:
+            assert await ask_until_known(store, chat.make(c.Rename(title="y"))) in (Appended.DONE, Appended.CONFLICT)
+        assert (await examine(store)).is_sound
+
+
+# --- several replicas
+
+
+async def test_replicas_race_and_each_thing_is_done_once(postgres_url: str) -> None:
+    """Two stores write the same chats: every fact has its place, every claim one winner."""
+    async with opened(postgres_url) as one, opened(postgres_url) as two:
+        seed = [await StoredChat(one, f"c{i}").create(said="hi") for i in range(4)]
+
+        async def claim(store: PostgresStore, instance_id: str) -> list[str]:
+            won = []
+            for chat_id in await store.claimable(limit=ALL):
+                chat = StoredChat(store, chat_id)
+                await chat.load()
+                if not chat.chat.attempt:
+                    result = await chat.offer(chat.make(c.StartAttempt(instance_id=instance_id)))
+                    won += [chat_id] if result is Appended.DONE else []
+            return won
+
+        won = await asyncio.gather(*(claim(store, f"i{i}") for i, store in enumerate((one, two, one, two))))
+        assert sorted(chat_id for each in won for chat_id in each) == [chat.chat_id for chat in seed]
+
+        async def write(store: PostgresStore, chat_id: str, client_id: str) -> Appended:
+            chat = StoredChat(store, chat_id)
+            while True:
+                await chat.load()
+                result = await chat.offer(
+                    chat.make(c.Rename(title=f"{client_id} {id(store)}"), receipts=(receipt(client_id),))
+                )
+                if result is not Appended.CONFLICT:
+                    return result
+
+        results = await asyncio.gather(*(write(store, "c0", f"r{i}") for i in range(8) for store in (one, two)))
+        assert sorted(results) == sorted([Appended.DONE, Appended.ANSWERED] * 8)
+        created = await asyncio.gather(
+            *(store.append(StoredChat(store, "new").make(c.CreateChat(owner_id="o"))) for store in (one, two, one))
+        )
+        assert sorted(created) == [Appended.CONFLICT, Appended.CONFLICT, Appended.DONE]
+        names = await asyncio.gather(*(store.create_owner("same") for store in (one, two) for _ in range(5)))
+        assert len(set(names)) == 1
+        report = await examine(two)
+        assert report.is_sound, report.findings
+
+
+@pytest.mark.parametrize("skew_us", [HOUR_US, -HOUR_US])
+async def test_leases_end_by_the_clock_of_the_database_whatever_a_replicas_says(
+    skew_us: int, postgres_url: str
+) -> None:
+    async with opened(postgres_url) as right, opened(postgres_url) as wrong:
+        await change(postgres_url, uptime(5_000_000))
+        chat = await StoredChat(right, "c").create(said="hi")
+        attempt = await chat.start("i1")
+        wrong.clock._offset_us += skew_us  # type: ignore[attr-defined]
+        expiry = chat.make(c.ExpireAttempt(attempt=attempt, reason="lease"))
+        assert await wrong.due(limit=ALL) == ()
+        assert await wrong.append(expiry) is Appended.LEASE_LIVE
+        assert await wrong.renew("i1", [("c", attempt)])
+        async with connected(postgres_url) as connection:
+            left_us = await connection.fetchval("SELECT ends_at - store_now_us() FROM leases")
+            assert 0 < left_us <= 10_000_000, "it was renewed from the time of the database on"
+            await connection.execute("UPDATE leases SET ends_at = store_now_us()")
+        assert await wrong.due(limit=ALL) == (Due(chat_id="c", attempt=attempt, why="lease"),)
+        assert await wrong.append(expiry) is Appended.DONE
+
+
+def uptime(us: int) -> str:
+    return f"CREATE OR REPLACE FUNCTION store_uptime_us() RETURNS BIGINT LANGUAGE sql AS $$ SELECT {us}::BIGINT $$"
+
+
+async def test_a_restart_of_the_database_ends_nobodys_lease(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        chat = await StoredChat(store, "c").create(said="hi")
+        attempt = await chat.start("i1")
+        await change(postgres_url, "UPDATE leases SET ends_at = 1;" + uptime(4_999_999))
+        expiry = chat.make(c.ExpireAttempt(attempt=attempt, reason="lease"))
+        assert await store.due(limit=ALL) == ()
+        assert await store.append(expiry) is Appended.LEASE_LIVE
+        await change(postgres_url, uptime(5_000_000))
+        assert [due.why for due in await store.due(limit=ALL)] == ["lease"]
+        assert await store.append(expiry) is Appended.DONE
+
+
+async def test_a_store_goes_by_the_time_of_the_database(postgres_url: str) -> None:
+    later = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT + 3600000000"
+    await change(
+        postgres_url, f"CREATE OR REPLACE FUNCTION store_now_us() RETURNS BIGINT LANGUAGE sql AS $${later}$$"
+    )
+    async with opened(postgres_url) as store:
+        assert abs(store.clock.now_us() - await store.read_time()) < 1_000_000
+        chat = await StoredChat(store, "c").create(said="hi")
+        await until(lambda: store.claimable(limit=1))
+        assert abs(chat.chat.updated_at - await store.read_time()) < 5_000_000
+
+
+async def test_a_transaction_that_commits_late_is_still_told(postgres_url: str) -> None:
+    async with opened(postgres_url) as store, connected(postgres_url) as other:
+        early, late = StoredChat(store, "early"), await StoredChat(store, "late").create()
+        _, mark = await store.changed(-1)
+        slow = other.transaction()
+        await slow.start()
+        await other.fetchval(SQL["append"], *append_values(late.make(c.Rename(title="begun first"))))
+        await early.create()
+        changed, mark = await store.changed(mark)
+        assert dict(changed)["early"] == 1
+        await slow.commit()
+        changed, mark = await store.changed(mark)
+        assert dict(changed)["late"] == 2
+        await until(lambda: _is_quiet(store, mark))
+
+
+async def _is_quiet(store: PostgresStore, mark: int) -> bool:
+    return await store.changed((await store.changed(mark))[1]) != ()
+
+
+async def test_changes_are_told_after_a_dump_was_restored_to_a_younger_server(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        old = await StoredChat(store, "old").create()
+        _, mark = await store.changed(-1)
+    await change(postgres_url, f"UPDATE chats SET changed = {1 << 40}")
+    async with opened(postgres_url) as store:
+        old.store = store
+        assert (await store.changed(mark))[0] == ()
+        await StoredChat(store, "new").create()
+        assert dict((await store.changed(mark))[0]) == {"new": 1}
+        await old.do(c.Rename(title="goes on"))
+        assert dict((await store.changed(mark))[0]) == {"new": 1, "old": 2}
+        changed, mark = await store.changed(1 << 41)  # a mark that the older server gave
+        assert dict(changed) == {"new": 1, "old": 2}
+        assert mark < 1 << 40
+
+
+# --- versions, odd values, passwords
+
+
+async def test_of_two_that_migrate_at_once_one_does(postgres_server: PostgresServer) -> None:
+    url = postgres_server.create_database()
+    applied = await asyncio.gather(*(prepare_database(url) for _ in range(4)))
+    assert sorted(map(len, applied)) == [0, 0, 0, SCHEMA_VERSION]
+    await change(url, f"INSERT INTO schema_migrations VALUES ({SCHEMA_VERSION + 7}, 'later')")
+    with pytest.raises(Unavailable, match=rf"schema version {SCHEMA_VERSION + 7}.*knows {SCHEMA_VERSION}.*newer"):
+        await open_postgres_store(url)
+    postgres_server.drop_database(url)
+
+
+async def test_the_url_may_choose_a_schema(postgres_url: str) -> None:
+    url = f"{postgres_url}?options=-csearch_path%3Dsinging"
+    with pytest.raises(Unavailable, match="search path"):
+        await open_postgres_store(url)
+    await change(postgres_url, "CREATE SCHEMA singing")
+    async with opened(url) as store, opened(postgres_url) as other:
+        await StoredChat(store, "c").create()
+        assert await other.iter_chat_ids() == ()
+
+
+async def test_a_chat_of_a_newer_version_is_read_only(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        chat = await StoredChat(store, "c").create(said="hi")
+        await change(postgres_url, f"UPDATE chats SET fold_version = {FOLD_VERSION + 1}")
+        with pytest.raises(Unavailable, match="newer version"):
+            await chat.send("more")
+        assert store.last_error is None, "nothing is wrong with the database"
+        assert await store.load("c") == chat.chat
+
+
+async def test_what_no_text_may_hold_is_replaced(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        chat = await StoredChat(store, "a\0b").create(
+            title="t\0", labels={"k\0": "v\0"}, said="\0 stays in a message"
+        )
+        listed = await store.list_chats(
+            "o", archived=None, label=("k\0", "v\0"), title="T\0", limit=9, after=(1 << 60, "\ud800")
+        )
+        assert [item.chat_id for item in listed] == ["a\ufffdb"]
+        assert b"\\u0000 stays" in (await chat.entries())[1].content  # type: ignore[operator]
+        assert await store.load("a\0b") == chat.chat
+        assert await store.load("\ud800") is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:sesame@127.0.0.1:1/db",
+        "mysql://me:sesame@127.0.0.1/db",
+        "postgresql://me:sesame@127.0.0.1:port/db",
+        "postgresql://me:sesame@127.0.0.1:1/db?sslmode=sesame",
+    ],
+)
+async def test_no_error_repeats_a_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.store.postgres.WAIT_S", 0.2)
+    with pytest.raises((Unavailable, Invalid)) as raised:
+        await open_postgres_store(url)
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert "sesame" not in repr(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+# --- plans
+
+
+async def test_every_statement_uses_an_index(postgres_url: str) -> None:
+    """Where the planner has the choice; the few tables that are small are read as a whole."""
+    small = {"leases", "instances", "owners", "tokens", "settings", "probe"}
+    reads_all = {"forget_foreign_changes", "chat_ids"}
+    async with connected(postgres_url) as connection:
+        await connection.execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+        for name, sql in SQL.items():
+            statement = await connection.prepare(sql)
+            values = ", ".join(["NULL"] * len(statement.get_parameters()))
+            await connection.execute(f"PREPARE asked AS {sql}")
+            asked = f"asked ({values})" if values else "asked"
+            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE {asked}"))
+            await connection.execute("DEALLOCATE asked")
+            scans = set(re.findall(r"Seq Scan on (\w+)", plan)) - small - {"pg_database"}
+            assert not scans or name in reads_all, f"{name}: {plan}"
+            assert "Sort" not in plan or name not in ("claimable", "list_chats"), plan
