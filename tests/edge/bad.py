@@ -33,6 +33,23 @@ BODIES: dict[str, dict[str, Any]] = {
     "activate_session": {"session_id": "x"},
     "send_to_session": {"session_id": "x", "content": "x"},
     "interrupt_session": {"session_id": "x"},
+    "create_provider": {"name": "acme", "kind": "rehearsal", "base_url": "", "secret": "", "is_enabled": True},
+    "change_provider": {"name": "acme", "kind": "rehearsal", "base_url": "", "secret": None, "is_enabled": True},
+    "create_model_config": {
+        "name": "m",
+        "model": "rehearsal",
+        "parameters": {"a": 1},
+        "is_default": False,
+        "is_enabled": True,
+    },
+    "change_model_config": {
+        "name": "m",
+        "model": "rehearsal",
+        "parameters": {"a": 1},
+        "is_default": False,
+        "is_enabled": True,
+    },
+    "set_prompt": {"prompt": "x"},
 }
 """A whole body of each route that takes one; a new route is entered here."""
 
@@ -48,6 +65,9 @@ REQUIRED = {
     "activate_session": {"session_id"},
     "send_to_session": {"session_id", "content"},
     "interrupt_session": {"session_id"},
+    "create_provider": {"name", "kind"},
+    "create_model_config": {"name", "model"},
+    "set_prompt": {"prompt"},
 }
 
 WRONG_VALUES: tuple[Any, ...] = (5, -1, 1.5, True, "x", [], {}, [[]], [{}], [5], {"a": 5}, 2**70, "\ud800", None)
@@ -59,22 +79,26 @@ BROKEN_JSON: dict[str, bytes] = {
     "a string": b'"x"',
     "a number": b"5",
     "null": b"null",
-    "not a number": b'{"content": NaN, "token": NaN, "turn_id": NaN, "before": NaN, "owner": NaN, "title": NaN}',
+    "not a number": b'{"content": NaN, "token": NaN, "turn_id": NaN, "before": NaN, '
+    b'"owner": NaN, "title": NaN, "name": NaN}',
     "two values": b"{} {}",
     "a byte order mark": b"\xef\xbb\xbf{}",
     "UTF-16": '{"content": "x"}'.encode("utf-16"),
-    "no UTF-8": b'{"content":"\xff\xfe","token":"\xff","owner":"\xff","title":5,"turn_id":"\xff","before":""}',
-    "a raw NUL": b'{"content":"a\x00b","token":"\x00","owner":"\x00","title":"\x00","turn_id":"\x00","before":""}',
-    "a raw line break": b'{"content":"a\nb","token":"\n","owner":"\n","title":"\n","turn_id":"\n","before":""}',
+    "no UTF-8": b'{"content":"\xff\xfe","token":"\xff","owner":"\xff","title":5,"turn_id":"\xff",'
+    b'"before":"","name":"\xff"}',
+    "a raw NUL": b'{"content":"a\x00b","token":"\x00","owner":"\x00","title":"\x00","turn_id":"\x00",'
+    b'"before":"","name":"\x00"}',
+    "a raw line break": b'{"content":"a\nb","token":"\n","owner":"\n","title":"\n","turn_id":"\n",'
+    b'"before":"","name":"\n"}',
     "deep lists": b"[" * 100_000 + b"]" * 100_000,
     "deep objects": b'{"content":' * 50_000,
     "deep parts": b'{"content":[{"type":"tool-call","tool_call_id":"a","tool_name":"b","args":'
     + b"[" * 20_000
     + b"]" * 20_000
-    + b'}],"token":5,"turn_id":[],"before":[],"owner":[],"title":[],"labels":5}',
-    "a huge number": b'{"turn_id":1%b,"before":1%b,"content":1,"token":1,"owner":1,"pin_order":1%b,"title":1}'
+    + b'}],"token":5,"turn_id":[],"before":[],"owner":[],"title":[],"labels":5,"name":5}',
+    "a huge number": b'{"turn_id":1%b,"before":1%b,"content":1,"token":1,"owner":1,"pin_order":1%b,"name":1}'
     % ((b"0" * 5_000,) * 3),
-    "many keys": b'{"content":1,"token":1,"turn_id":"","before":"","owner":1,"title":1,%b}'
+    "many keys": b'{"content":1,"token":1,"turn_id":"","before":"","owner":1,"title":1,"name":1,%b}'
     % b",".join(b'"k%d":0' % n for n in range(20_000)),
 }
 """None of these is a body of any route."""
@@ -96,6 +120,8 @@ def path_of(operation: Operation, **ids: str) -> str:
         "queued_id": "3",
         "token_id": random_chat_id(),
         "instance_id": random_chat_id(),
+        "provider_id": random_chat_id(),
+        "config_id": random_chat_id(),
     } | ids
     for name, value in known.items():
         path = path.replace("{" + name + "}", value)

@@ -71,6 +71,12 @@ def test_every_route_has_a_policy_and_few_are_open() -> None:
         "activate_session",
         "send_to_session",
         "interrupt_session",
+        "create_provider",
+        "change_provider",
+        "delete_provider",
+        "create_model_config",
+        "change_model_config",
+        "delete_model_config",
         "metrics",
     }
 

@@ -145,6 +145,18 @@ async def test_every_good_answer_of_every_route_fits(
     await door.ask("POST", "/session", {"token": door.token})
     await door.ask("GET", "/session")
     await door.ask("DELETE", "/session")
+    for path, first, then in (
+        ("providers", {"name": "acme", "kind": "rehearsal"}, {"name": "b"}),
+        ("model-configs", {"name": "m", "model": "rehearsal"}, {"parameters": {"a": 1}}),
+    ):
+        made = (await door.ask("POST", f"/{path}", first, token=door.admin_token)).json
+        await door.ask("GET", f"/{path}")
+        await door.ask("GET", f"/{path}/{made['id']}")
+        await door.ask("PATCH", f"/{path}/{made['id']}", then, token=door.admin_token)
+        await door.ask("DELETE", f"/{path}/{made['id']}", token=door.admin_token)
+    await door.ask("PUT", "/me/prompt", {"prompt": "x"})
+    await door.ask("GET", "/me/prompt")
+    await door.ask("DELETE", "/me/prompt")
     made = (await door.ask("POST", "/tokens", {"owner": "x"}, token=door.admin_token)).json
     await door.ask("GET", "/tokens", token=door.admin_token)
     await door.ask("DELETE", f"/tokens/{made['id']}", token=door.admin_token)

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon.edge import handlers, instances, system
+from antiphon.edge import configs, handlers, instances, system
 from antiphon.edge.answers import JsonAnswer, error_answer
 from antiphon.edge.auth import OriginGate, authorize
 from antiphon.edge.bodies import Bodies
@@ -30,14 +30,14 @@ from antiphon.wire import codec
 if TYPE_CHECKING:
     from antiphon.app import Instance
 
-HTTP_ONLY = ("/session", "/tokens", "/instances/")
+HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs")
 ELSEWHERE_HEADER = "antiphon-elsewhere"
 """On the refusals of a server that stops or was not meant: a standby asks the next primary."""
 MEANT_HEADER = "antiphon-meant"
 """The instance that a standby hands a request to. Whoever else gets it refuses: addresses are used again, and two
 standbys must not hand a request to and fro."""
 
-OPERATIONS: tuple[Operation, ...] = (*handlers.ROUTES, *instances.ROUTES, *system.ROUTES)
+OPERATIONS: tuple[Operation, ...] = (*handlers.ROUTES, *configs.ROUTES, *instances.ROUTES, *system.ROUTES)
 
 log = structlog.get_logger(__name__)
 
@@ -98,8 +98,9 @@ class HttpDoor:
             return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=body))
 
     async def ask(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
-        """What the admin is answered, by another door than HTTP's: anything of the API but streams, sessions and
-        tokens (which outlive a connection), and other instances (whose silence would take places from callers)."""
+        """What the admin is answered, by another door than HTTP's: anything of the API but streams, sessions, tokens
+        and configuration (which outlive a connection), and other instances (whose silence would take places from
+        callers)."""
         instance = self._instance
         try:
             operation, values = self._router.match(method, path)
