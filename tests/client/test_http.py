@@ -158,6 +158,42 @@ async def test_tokens_are_the_admins(client: AsyncClient, server: ServerProcess)
     assert "token" not in listed[made["id"]]
 
 
+async def test_configuration_is_read_by_all_and_written_by_admins(client: AsyncClient, server: ServerProcess) -> None:
+    provider = await client.create_provider("acme", base_url="https://models.example.com", secret="env:K")
+    assert provider["has_secret"]
+    moved = await client.change_provider(provider["id"], base_url="https://other.example.com", is_enabled=False)
+    assert (moved["has_secret"], moved["is_enabled"], moved["name"]) == (False, False, "acme")
+    config = await client.create_model_config("careful", "acme:large", parameters={"temperature": 0})
+    changed = await client.change_model_config(config["id"], is_default=True)
+    assert changed == config | {"is_default": True, "updated_at": changed["updated_at"]}
+    made = await client.create_token("dora")
+    async with AsyncClient(server.url, made["token"]) as dora:
+        assert [item["name"] for item in await dora.providers()] == ["acme"]
+        assert await dora.model_configs() == [changed]
+        with pytest.raises(e.Forbidden):
+            await dora.create_provider("mine", kind="rehearsal")
+        assert (await dora.set_prompt("Be brief."))["prompt"] == "Be brief."
+    assert (await client.prompt())["prompt"] == ""
+    await client.delete_prompt()
+    await client.delete_model_config(config["id"])
+    await client.delete_provider(provider["id"])
+    with pytest.raises(e.NotFound):
+        await client.delete_provider(provider["id"])
+
+
+def test_the_blocking_client_configures_with_the_same_words(blocking: Client) -> None:
+    provider = blocking.create_provider("blocked", kind="rehearsal")
+    config = blocking.create_model_config("Blocked", "blocked:any")
+    assert blocking.change_provider(provider["id"], name="b")["name"] == "b"
+    assert blocking.change_model_config(config["id"], model="b:any")["model"] == "b:any"
+    assert provider["id"] in [item["id"] for item in blocking.providers()]
+    assert config["id"] in [item["id"] for item in blocking.model_configs()]
+    assert blocking.set_prompt("Be brief.") == blocking.prompt()
+    blocking.delete_prompt()
+    blocking.delete_model_config(config["id"])
+    blocking.delete_provider(provider["id"])
+
+
 async def test_a_client_id_makes_a_repeat_harmless(client: AsyncClient) -> None:
     chat_id = str(uuid.uuid4())
     first = await client.create_chat("/say once", id=chat_id)

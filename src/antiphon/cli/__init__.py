@@ -24,6 +24,7 @@ VERBS = {
     "ps": "List the instances of this machine.",
     "ping": "Ask an instance for a sign of life.",
     "token": "Make, list and revoke bearer tokens.",
+    "config": "Say which models there are and what they are told.",
     "keys": "Make and keep the keys of who may connect over TCP.",
     "migrate": "Bring the database to this version's schema.",
     "doctor": "Look for damage in the stored chats.",

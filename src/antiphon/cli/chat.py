@@ -33,7 +33,7 @@ class Wish(Value):
 @click.command("chat", cls=Verb)
 @click.argument("text", required=False)
 @click.option("--chat", "which", metavar="CHAT", help="Go on with this chat.  [default: a new one]")
-@click.option("--model", default="", help="The model: rehearsal or <provider>:<model>.")
+@click.option("--model", default="", help="The model: <provider>:<model>, or a name of `antiphon config models`.")
 @click.option("--system", default="", help="The system prompt of a new chat.")
 @click.option("--title", default="", help="The title of a new chat.")
 @instance_options

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import closing
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from antiphon.client import calls, shapes
 from antiphon.client.backoff import RETRY_S, SILENCE_S, TIMEOUT_S
@@ -263,7 +263,7 @@ class Client:
         with closing(self._connection.follow(follow)) as events:
             yield from events
 
-    # --- tokens (the admin's) and health
+    # --- tokens (the admin's)
 
     def create_token(self, owner: str, *, admin: bool = False) -> shapes.NewToken:
         """A token for that owner, who is made if need be; its secret is shown this once. `Forbidden` unless admin."""
@@ -276,6 +276,98 @@ class Client:
     def revoke_token(self, token_id: str) -> None:
         """From now on it opens nothing, and its streams end; a second time nothing happens."""
         self._connection.ask(calls.revoke_token(token_id))
+
+    # --- configuration (the admin's; anyone may read it)
+
+    def providers(self) -> list[shapes.Provider]:
+        """Where models are called, in the order they were added."""
+        return self._connection.ask(calls.providers())["providers"]
+
+    def create_provider(
+        self, name: str, *, kind: str = "openai", base_url: str = "", secret: str = "", is_enabled: bool = True
+    ) -> shapes.Provider:
+        """Add a provider: its models are `<name>:<model>`. `secret` is `env:NAME`, `file:PATH` or the secret itself,
+        which is never given back."""
+        return self._connection.ask(
+            calls.create_provider(name=name, kind=kind, base_url=base_url, secret=secret, is_enabled=is_enabled)
+        )
+
+    def change_provider(
+        self,
+        provider_id: str,
+        *,
+        name: str | None = None,
+        kind: str | None = None,
+        base_url: str | None = None,
+        secret: str | None = None,
+        is_enabled: bool | None = None,
+    ) -> shapes.Provider:
+        """Change what is given. Another kind or base_url forgets the secret, unless a new one comes along; an empty
+        one takes it away."""
+        changes = {"name": name, "kind": kind, "base_url": base_url, "secret": secret, "is_enabled": is_enabled}
+        return self._connection.ask(calls.change_provider(provider_id, **changes))
+
+    def delete_provider(self, provider_id: str) -> None:
+        """Calls that run end; no other begins."""
+        self._connection.ask(calls.delete_provider(provider_id))
+
+    def model_configs(self) -> list[shapes.ModelConfig]:
+        """The names a model may be chosen by, in the order they were added."""
+        return self._connection.ask(calls.model_configs())["model_configs"]
+
+    def create_model_config(
+        self,
+        name: str,
+        model: str,
+        *,
+        parameters: dict[str, Any] | None = None,
+        is_default: bool = False,
+        is_enabled: bool = True,
+    ) -> shapes.ModelConfig:
+        """Name a model: `parameters` go into each call of it. The default one is taken where nobody names any."""
+        return self._connection.ask(
+            calls.create_model_config(
+                name=name, model=model, parameters=parameters, is_default=is_default, is_enabled=is_enabled
+            )
+        )
+
+    def change_model_config(
+        self,
+        config_id: str,
+        *,
+        name: str | None = None,
+        model: str | None = None,
+        parameters: dict[str, Any] | None = None,
+        is_default: bool | None = None,
+        is_enabled: bool | None = None,
+    ) -> shapes.ModelConfig:
+        """Change what is given; `parameters` are replaced as a whole."""
+        changes = {
+            "name": name,
+            "model": model,
+            "parameters": parameters,
+            "is_default": is_default,
+            "is_enabled": is_enabled,
+        }
+        return self._connection.ask(calls.change_model_config(config_id, **changes))
+
+    def delete_model_config(self, config_id: str) -> None:
+        """Chats that name it cannot be answered until they name another one."""
+        self._connection.ask(calls.delete_model_config(config_id))
+
+    def prompt(self) -> shapes.Prompt:
+        """What every model is told first in one's own chats."""
+        return self._connection.ask(calls.prompt())
+
+    def set_prompt(self, text: str) -> shapes.Prompt:
+        """From the next model call on, here and on every other instance."""
+        return self._connection.ask(calls.set_prompt(text))
+
+    def delete_prompt(self) -> None:
+        """Nothing is said first any more."""
+        self._connection.ask(calls.delete_prompt())
+
+    # --- health
 
     def healthz(self) -> shapes.Health:
         """Who answers there; needs no token. Raises `InstanceMissing`."""

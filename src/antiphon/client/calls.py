@@ -133,7 +133,7 @@ def feed() -> Call[None]:
     return Call(method="GET", path=path("feed"))
 
 
-# --- tokens and health ------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------------------
 
 
 def create_token(owner: str, *, admin: bool) -> Call[shapes.NewToken]:
@@ -146,6 +146,56 @@ def tokens() -> Call[shapes.TokenList]:
 
 def revoke_token(token_id: str) -> Call[None]:
     return Call(method="DELETE", path=path("tokens", token_id))
+
+
+# --- configuration
+
+
+def providers() -> Call[shapes.ProviderList]:
+    return Call(method="GET", path=path("providers"))
+
+
+def create_provider(**fields: Any) -> Call[shapes.Provider]:
+    return Call(method="POST", path=path("providers"), body=_body(**fields))
+
+
+def change_provider(provider_id: str, **changes: Any) -> Call[shapes.Provider]:
+    return Call(method="PATCH", path=path("providers", provider_id), body=_body(**changes))
+
+
+def delete_provider(provider_id: str) -> Call[None]:
+    return Call(method="DELETE", path=path("providers", provider_id))
+
+
+def model_configs() -> Call[shapes.ModelConfigList]:
+    return Call(method="GET", path=path("model-configs"))
+
+
+def create_model_config(**fields: Any) -> Call[shapes.ModelConfig]:
+    return Call(method="POST", path=path("model-configs"), body=_body(**fields))
+
+
+def change_model_config(config_id: str, **changes: Any) -> Call[shapes.ModelConfig]:
+    return Call(method="PATCH", path=path("model-configs", config_id), body=_body(**changes))
+
+
+def delete_model_config(config_id: str) -> Call[None]:
+    return Call(method="DELETE", path=path("model-configs", config_id))
+
+
+def prompt() -> Call[shapes.Prompt]:
+    return Call(method="GET", path=path("me", "prompt"))
+
+
+def set_prompt(text: str) -> Call[shapes.Prompt]:
+    return Call(method="PUT", path=path("me", "prompt"), body=_body(prompt=text))
+
+
+def delete_prompt() -> Call[None]:
+    return Call(method="DELETE", path=path("me", "prompt"))
+
+
+# --- health
 
 
 def healthz() -> Call[shapes.Health]:

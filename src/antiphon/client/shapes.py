@@ -139,6 +139,53 @@ class NewToken(Token):
     token: str
 
 
+class Provider(TypedDict):
+    """Where models are called; of its secret only that there is one. Admins are told `base_url` and
+    `secret_reference`, too."""
+
+    id: str
+    name: str
+    kind: str
+    has_secret: bool
+    is_enabled: bool
+    created_at: str
+    updated_at: str
+    base_url: NotRequired[str]
+    secret_reference: NotRequired[str]
+
+
+class ProviderList(TypedDict):
+    """All providers."""
+
+    providers: list[Provider]
+
+
+class ModelConfig(TypedDict):
+    """A name for a model with its parameters."""
+
+    id: str
+    name: str
+    model: str
+    parameters: dict[str, Any]
+    is_default: bool
+    is_enabled: bool
+    created_at: str
+    updated_at: str
+
+
+class ModelConfigList(TypedDict):
+    """All model configurations."""
+
+    model_configs: list[ModelConfig]
+
+
+class Prompt(TypedDict):
+    """What every model is told first, in one's own chats; empty: nothing."""
+
+    prompt: str
+    updated_at: str | None
+
+
 class Health(TypedDict):
     """Alive, and who."""
 
