@@ -313,6 +313,7 @@ class Instance:
     async def aclose(self) -> None:
         await self.service.aclose()
         self.watch.close()
+        self.tokens.close()
         self.worker.close()
         if self.relay is not None and self.replicas is not None:
             await self.replicas.aclose()

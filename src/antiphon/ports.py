@@ -339,6 +339,10 @@ class Store(Protocol):
         """Whether there was such a token that is not revoked yet."""
         ...
 
+    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these tokens that are revoked."""
+        ...
+
     async def iter_chat_ids(self) -> tuple[str, ...]:
         """Every chat, deleted ones included (doctor)."""
         ...

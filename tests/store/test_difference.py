@@ -50,7 +50,7 @@ async def test_the_same_history_gives_the_same_answers(seed: int, tmp_path: Path
     assert set(results) == set(Appended), "every answer to an append was given"
 
 
-@pytest.mark.parametrize("seed", (1, 2))
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_postgres_gives_the_same_answers(seed: int, told_url: str, tmp_path: Path) -> None:
     results = await run(seed, tmp_path, told_url, 100)
     assert {Appended.DONE, Appended.CONFLICT, Appended.ANSWERED} <= set(results)

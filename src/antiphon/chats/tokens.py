@@ -22,7 +22,8 @@ class NewToken(Value):
 
 
 class Tokens:
-    """Makes, checks and revokes tokens. A check is remembered for 2 s, a revocation here is felt at once."""
+    """Makes, checks and revokes tokens. A check is remembered for 2 s; a revocation is felt here at once, elsewhere as
+    soon as the hint comes."""
 
     def __init__(self, *, store: Store, bus: Bus, ids: Ids) -> None:
         self._store = store
@@ -30,6 +31,19 @@ class Tokens:
         self._ids = ids
         self.revoked: set[str] = set()
         self._checked: dict[str, tuple[float, Token]] = {}
+        self._unsubscribe = bus.subscribe(REVOKED_CHANNEL, self._on_revoked)
+
+    def close(self) -> None:
+        self._unsubscribe()
+
+    def _on_revoked(self, message: bytes | None) -> None:
+        """A token was revoked, here or by another instance."""
+        token_id = (message or b"").decode("utf-8", "replace")
+        if token_id:
+            self.revoked.add(token_id)
+            self._checked = {s: known for s, known in self._checked.items() if known[1].token_id != token_id}
+        else:
+            self._checked.clear()
 
     async def authenticate(self, secret: str) -> Token:
         """Whose token it is. Raises `Unauthenticated`."""

@@ -43,7 +43,7 @@ class Watch:
         self._watchers_max = watchers_max
         self.owner_watchers_max: int | None = None
         self.revoked: set[str] = set()
-        """The tokens revoked by this process; the poll ends their streams should the hint be lost."""
+        """The tokens known to be revoked; the poll ends their streams should the hint be lost."""
         self._readers: dict[str, Reader] = {}
         self._watchers: set[Watcher | PlainStream] = set()
         self._is_stopping = False
@@ -201,6 +201,9 @@ class Watch:
 
     async def _poll(self) -> None:
         """One query for the chats that changed: hints may have been lost."""
+        if self._service.store.is_shared:
+            token_ids = {watcher.token_id for watcher in self._watchers} - {""}
+            self.revoked |= await self._service.store.revoked_of(sorted(token_ids)) if token_ids else frozenset()
         for watcher in list(self._watchers):
             if watcher.token_id in self.revoked:
                 watcher.end("revoked")

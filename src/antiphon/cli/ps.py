@@ -22,7 +22,9 @@ WATCH_S = 2.0
 @click.option("--watch", is_flag=True, help="Go on, and show them anew every two seconds.")
 @json_option
 def command(watch: bool, as_json: bool) -> None:
-    """List the instances that run on this machine, and what they are at. With --json: one object a line."""
+    """List the instances that run on this machine, the other replicas on their stores, and what they are at. With
+    --json: one object a line.
+    """
     while True:
         shown = asyncio.run(_look())
         if watch and not as_json:
@@ -36,7 +38,35 @@ def command(watch: bool, as_json: bool) -> None:
 async def _look() -> list[dict[str, Any]]:
     from antiphon.discovery import announced
 
-    return list(await asyncio.gather(*(_ask(announcement) for announcement in announced())))
+    found = announced()
+    shown = list(await asyncio.gather(*(_ask(announcement) for announcement in found)))
+    known = {item["instance_id"] for item in shown}
+    asked: set[str] = set()
+    for announcement in found:
+        if announcement.role == "replica" and announcement.data not in asked:
+            asked.add(announcement.data)
+            for item in await _replicas_of(announcement):
+                if item["instance_id"] not in known:
+                    known.add(item["instance_id"])
+                    shown.append(item)
+    return shown
+
+
+async def _replicas_of(announcement: Announcement) -> list[dict[str, Any]]:
+    """The instances on a replica's store, as it says; none where it does not answer."""
+    from pathlib import Path
+
+    from antiphon.client import AsyncClient
+    from antiphon.lockfile import read_instance_file
+
+    own = read_instance_file(Path(announcement.data))
+    if own is None:
+        return []
+    try:
+        async with AsyncClient(own.http_url, own.token, timeout_s=PING_S, verify=False) as client:
+            return [dict(item) for item in await client.instances() if item["role"] == "replica"]
+    except AntiphonError:
+        return []
 
 
 async def _ask(announcement: Announcement) -> dict[str, Any]:
@@ -53,7 +83,7 @@ async def _ask(announcement: Announcement) -> dict[str, Any]:
         "is_silent": True,
     }
     try:
-        about = await (_about_primary if announcement.rpc_endpoint else _about_standby)(announcement)
+        about = await (_about_primary if announcement.rpc_endpoint else _about_without_sockets)(announcement)
     except AntiphonError:
         return shown
     return shown | {"is_silent": False} | about
@@ -72,7 +102,8 @@ async def _about_primary(announcement: Announcement) -> dict[str, Any]:
     }
 
 
-async def _about_standby(announcement: Announcement) -> dict[str, Any]:
+async def _about_without_sockets(announcement: Announcement) -> dict[str, Any]:
+    """Of a standby, or of a replica beside another one on its directory."""
     from antiphon.client import AsyncClient
 
     async with AsyncClient(announcement.http_url, timeout_s=PING_S, verify=False) as client:  # no token is sent
@@ -82,7 +113,7 @@ async def _about_standby(announcement: Announcement) -> dict[str, Any]:
         except InstanceMissing:
             raise
         except AntiphonError:
-            return {"is_primary_silent": True}
+            return {"is_primary_silent": announcement.role == "standby"}
     return {"is_primary_silent": False}
 
 
@@ -96,8 +127,8 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
         return
     for item in shown:
         click.echo(clean_text(f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {_state_of(item)}"))
-        click.echo(f"          {clean_text(item['data'])}")
-        endpoints = (item["http_url"], item["pub_endpoint"], item["rpc_endpoint"])
+        click.echo(f"          {clean_text(item['data'] or item['host'])}")
+        endpoints = (item["http_url"], item.get("pub_endpoint"), item["rpc_endpoint"])
         click.echo(f"          {clean_text('  '.join(filter(None, endpoints)))}")
 
 
@@ -106,5 +137,8 @@ def _state_of(item: dict[str, Any]) -> str:
         return "does not answer"
     if item["role"] == "standby":
         return "its primary is silent" if item["is_primary_silent"] else "ready to take over"
+    if "uptime" not in item:
+        drains = ", draining" if item.get("is_draining") else ""
+        return f"{item['running']} of {item['capacity']} turns{drains}" if item.get("capacity") else "ready"
     active = f", active {item['active_session_id'][:8]}" if item["active_session_id"] else ""
     return f"up {item['uptime']}, {item['sessions']} chats{active}"

@@ -369,6 +369,12 @@ class AsyncClient:
         """Nothing is said first any more."""
         await self._connection.ask(calls.delete_prompt())
 
+    # --- instances
+
+    async def instances(self) -> list[shapes.Instance]:
+        """The instances of the server's machine, and of its store. For the admin."""
+        return (await self._connection.ask(calls.instances()))["instances"]
+
     # --- health
 
     async def healthz(self) -> shapes.Health:

@@ -367,6 +367,12 @@ class Client:
         """Nothing is said first any more."""
         self._connection.ask(calls.delete_prompt())
 
+    # --- instances
+
+    def instances(self) -> list[shapes.Instance]:
+        """The instances of the server's machine, and of its store. For the admin."""
+        return (self._connection.ask(calls.instances()))["instances"]
+
     # --- health
 
     def healthz(self) -> shapes.Health:

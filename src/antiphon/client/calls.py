@@ -148,6 +148,13 @@ def revoke_token(token_id: str) -> Call[None]:
     return Call(method="DELETE", path=path("tokens", token_id))
 
 
+# --- instances --------------------------------------------------------------------------------------
+
+
+def instances() -> Call[shapes.InstanceList]:
+    return Call(method="GET", path=path("instances"))
+
+
 # --- configuration
 
 

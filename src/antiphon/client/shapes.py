@@ -191,3 +191,27 @@ class Health(TypedDict):
 
     status: str
     instance_id: str
+
+
+class Instance(TypedDict):
+    """An instance of the machine, or a replica on the store. `is_silent`: it does not answer."""
+
+    instance_id: str
+    pid: int
+    role: str
+    version: str
+    project_id: str
+    data: str
+    started_at: str
+    http_url: str
+    rpc_endpoint: str
+    is_self: bool
+    is_silent: bool
+    host: NotRequired[str]
+    running: NotRequired[int]
+    capacity: NotRequired[int]
+    is_draining: NotRequired[bool]
+
+
+class InstanceList(TypedDict):
+    instances: list[Instance]

@@ -20,7 +20,9 @@ from antiphon.edge.answers import JsonAnswer
 from antiphon.edge.sse import open_stream
 from antiphon.edge.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
 from antiphon.errors import AntiphonError, Invalid, NotFound, Unavailable
+from antiphon.ports import InstanceRecord
 from antiphon.wire.codec import encode
+from antiphon.wire.gotime import format_time_us
 from antiphon.wire.instance import PAYLOAD_TYPES
 from antiphon.wire.stream import Frame
 
@@ -113,8 +115,33 @@ def _frame(kind: str, data: dict[str, Any]) -> Frame:
 
 
 async def list_instances(call: Call) -> Response:
-    shown = await asyncio.gather(*(_shown(call, item) for item in announced()))
-    return JsonAnswer({"instances": shown})
+    """Those of this machine's user, and all replicas on this one's store."""
+    near: list[dict[str, Any]] = await asyncio.gather(*(_shown(call, item) for item in announced()))
+    replicas = call.instance.replicas
+    far = {record.instance_id: _replica(record) for record in replicas.shown()} if replicas is not None else {}
+    shown = [item | {k: v for k, v in far.pop(item["instance_id"], {}).items() if k in LOAD} for item in near]
+    return JsonAnswer({"instances": [*shown, *far.values()]})
+
+
+LOAD = ("host", "running", "capacity", "is_draining")
+
+
+def _replica(record: InstanceRecord) -> dict[str, Any]:
+    """An instance as its row says."""
+    return {
+        "instance_id": record.instance_id,
+        "pid": record.pid,
+        "role": "replica",
+        "version": record.version,
+        "project_id": "",
+        "data": "",
+        "started_at": format_time_us(record.started_at),
+        "http_url": record.http_url,
+        "rpc_endpoint": "",
+        "is_self": False,
+        "is_silent": not record.is_present,
+        **{name: getattr(record, name) for name in LOAD},
+    }
 
 
 async def get_instance(call: Call) -> Response:
@@ -219,7 +246,7 @@ def _route(method: str, path: str, handler: Any, summary: str, answer: Any, **mo
 
 
 ROUTES: tuple[Operation, ...] = (
-    _route("GET", "/instances", list_instances, "The instances of this machine's user.", s.InstancesAnswer),
+    _route("GET", "/instances", list_instances, "The instances of this machine and this store.", s.InstancesAnswer),
     _route("GET", "/instances/{instance_id}", get_instance, "One of them, with its sessions.", s.InstanceAnswer),
     _route("GET", "/instances/{instance_id}/events", instance_events, "What it publishes (server-sent events).", None,
            query=s.InstanceEventsQuery, is_stream=True),

@@ -242,7 +242,8 @@ class SessionShown(Value):
 
 
 class InstanceAnswer(Value):
-    """`is_silent`: it does not answer. What only an instance that answers can say is left out of a silent one."""
+    """`is_silent`: it does not answer (of a replica: its session is gone). What only an instance that answers can say
+    is left out of a silent one. `host`, `running` turns of `capacity` and `is_draining` are said of replicas."""
 
     instance_id: str
     pid: int
@@ -259,6 +260,10 @@ class InstanceAnswer(Value):
     session_count: int = 0
     active_session_id: str | None = None
     active_title: str = ""
+    host: str = ""
+    running: int = 0
+    capacity: int = 0
+    is_draining: bool = False
     sessions: list[SessionShown] | UnsetType = UNSET
 
 

@@ -340,6 +340,11 @@ class MemoryStore:
         self._tokens[token_id] = (secret_hash, replace(token, revoked_at=self.clock.now_us()))
         return True
 
+    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(
+            token_id for token_id in token_ids if token_id in self._tokens and self._tokens[token_id][1].revoked_at
+        )
+
 
 def _put(times: dict[str, int], chat_id: str, at: int | None) -> None:
     """Keep when a chat's time comes; those of equal times stand in the order of their creation."""

@@ -139,6 +139,9 @@ class PostgresReads:
     async def list_tokens(self) -> tuple[Token, ...]:
         return tuple(_token(row) for row in await self._rows("list_tokens"))
 
+    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(row[0] for row in await self._rows("revoked_of", list(token_ids)))
+
     async def read_setting(self, name: str) -> str:
         row = await self._row("read_setting", name)
         return row[0] if row else ""

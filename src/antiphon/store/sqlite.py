@@ -396,6 +396,9 @@ class SqliteStore:
         rows.sort(key=lambda row: row.config_id)
         return tuple(rows), int(found[0][0])
 
+    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(row[0] for row in await self._rows("revoked_of", msgspec.json.encode(token_ids).decode()))
+
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return tuple(row[0] for row in await self._rows("chat_ids"))
 

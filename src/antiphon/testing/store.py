@@ -151,6 +151,9 @@ class WrappedStore:
     async def revoke_token(self, token_id: str) -> bool:
         return await self.inner.revoke_token(token_id)
 
+    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
+        return await self.inner.revoked_of(token_ids)
+
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return await self.inner.iter_chat_ids()
 

@@ -188,7 +188,9 @@ async def check_tokens_are_found_by_their_hash_and_revoked_once(case: Case) -> N
     tokens = await store.list_tokens()
     assert [token.token_id for token in tokens] == ["t1", "t2"]
     assert not tokens[1].is_admin
+    assert await store.revoked_of(("t1", "t2", "missing")) == frozenset()
     assert await store.revoke_token("t1")
+    assert await store.revoked_of(("t1", "t2", "missing")) == {"t1"}
     assert not await store.revoke_token("t1"), "it is revoked already"
     assert not await store.revoke_token("missing")
     revoked = await store.find_token(b"hash 1")

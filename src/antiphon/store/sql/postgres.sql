@@ -244,3 +244,6 @@ FROM config_version v LEFT JOIN config c ON c.kind = $1 AND ($2 = '' OR c.config
 -- name: write_config
 -- (kinds, ids, bodies, after_version or null)
 SELECT write_config($1, $2, $3, $4);
+
+-- name: revoked_of
+SELECT token_id FROM tokens WHERE revoked_at <> 0 AND token_id = ANY ($1::text[]);

@@ -219,6 +219,10 @@ ON CONFLICT (kind, config_id) DO UPDATE SET body = excluded.body;
 -- name: delete_config
 DELETE FROM config WHERE kind = ? AND config_id = ?;
 
+-- name: revoked_of
+-- (JSON list of token ids)
+SELECT token_id FROM tokens WHERE revoked_at <> 0 AND token_id IN (SELECT value FROM json_each(?));
+
 -- name: try_write
 -- Writes one small row, to see whether writing works.
 CREATE TABLE IF NOT EXISTS probe (at INTEGER); REPLACE INTO probe (rowid, at) VALUES (1, ?);
