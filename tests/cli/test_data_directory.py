@@ -6,8 +6,11 @@ from pathlib import Path
 
 import apsw
 import pytest
+from click.testing import CliRunner
 
+from antiphon.cli import main
 from antiphon.client import Client
+from antiphon.testing.postgres import PostgresServer
 from client.servers import ServerProcess
 
 from .conftest import Run, run_in
@@ -75,3 +78,44 @@ def test_bench_names_its_scenes(run_alone: Run) -> None:
     done = run_alone("bench", "no such scene")
     assert done.code == 2
     assert "core" in done.err
+
+
+def test_a_directory_moves_to_postgresql_and_both_are_sound(used: Path, postgres_url: str) -> None:
+    move = ("migrate", "--from", "sqlite:.antiphon", "--to", postgres_url)
+    moved = run_in(used, *move, "--json")
+    assert moved.json["copied"]["chats"] == 1
+    assert "facts: 5 rows" in moved.err
+    for place in ("sqlite:.antiphon", postgres_url):
+        done = run_in(used, "doctor", "--store", place)
+        assert done.out.startswith("All is well: 1 chats with 5 facts"), done.err
+    again = run_in(used, *move)
+    assert (again.code, "into an empty one only" in again.err) == (1, True)
+
+
+def test_migrate_makes_the_tables_of_a_postgresql_database(run_alone: Run, postgres_server: PostgresServer) -> None:
+    url = postgres_server.create_database()
+    unready = run_alone("doctor", "--store", url)
+    assert (unready.code, "run `antiphon migrate`" in unready.err) == (1, True)
+    assert run_alone("migrate", "--store", url, "--json").json["applied"] == ["0001_chats.sql"]
+    finished = run_alone("migrate", "--store", url, "--finish").out
+    assert finished.startswith("Nothing to do")
+    assert "Nothing to finish" in finished
+    postgres_server.drop_database(url)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("migrate", "--from", "sqlite:x"),
+        ("migrate", "--to", "postgresql://me:sesame@127.0.0.1/x"),
+        ("migrate", "--store", "mysql://me:sesame@127.0.0.1/x"),
+        ("migrate", "--store", "sqlite:x", "--data", "y"),
+        ("migrate", "--from", "sqlite:x", "--to", "sqlite:y", "--finish"),
+        ("doctor", "--store", "sqlite:"),
+    ],
+)
+def test_a_store_that_is_not_named_well_is_said_so(arguments: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("antiphon: ")
+    assert "sesame" not in done.output

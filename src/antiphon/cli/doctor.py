@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antiphon.cli.clean import clean_line
-from antiphon.cli.verb import DATA, EXIT_FAILED, Verb, data_option, json_option, print_json
+from antiphon.cli.verb import DATA, EXIT_FAILED, Verb, data_option, json_option, print_json, store_option
 from antiphon.errors import Invalid
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 @click.command("doctor", cls=Verb)
 @data_option
+@store_option
 @json_option
-def command(data: Path | None, as_json: bool) -> None:
-    """Fold every chat's log anew and compare with what is stored. No instance may be running on the directory.
+def command(data: Path | None, store: str | None, as_json: bool) -> None:
+    """Fold every chat's log anew and compare with what is stored. No instance may be running on the directory; a
+    PostgreSQL database may be in use.
 
     The exit code is 1 if anything is found. With --json: the report.
     """
-    report = asyncio.run(_examine(data or Path(DATA)))
+    report = asyncio.run(_examine(data, store))
     if as_json:
         print_json({"is_sound": report.is_sound} | {name: getattr(report, name) for name in report.__struct_fields__})
     else:
@@ -39,19 +41,44 @@ def _summary(report: Report) -> str:
     examined = f"{report.chats} chats with {report.facts} facts"
     if report.is_sound:
         return f"All is well: {examined}, and what is stored is what their logs say."
-    return f"Of {examined}, {len(report.findings)} things are not as they must be. Keep a copy of the directory."
+    return f"Of {examined}, {len(report.findings)} things are not as they must be. Keep a copy of the store."
 
 
-async def _examine(data: Path) -> Report:
+async def _examine(data: Path | None, store: str | None) -> Report:
+    from antiphon.store.place import sqlite_path
+
+    path = (data or Path(DATA)) / "antiphon.db"
+    if store:
+        if data:
+            raise Invalid("--store", "give either --store or --data")
+        found = sqlite_path(store)
+        if found is None:
+            return await _examine_postgres(store)
+        path = found
+    return await _examine_sqlite(path)
+
+
+async def _examine_postgres(url: str) -> Report:
+    from antiphon.chats.doctor import examine
+    from antiphon.store.postgres import open_postgres_store
+
+    store = await open_postgres_store(url, may_migrate=False)
+    try:
+        return await examine(store)
+    finally:
+        await store.aclose()
+
+
+async def _examine_sqlite(path: Path) -> Report:
     from antiphon.chats.doctor import examine
     from antiphon.clock import SystemClock
     from antiphon.lockfile import claim_data
     from antiphon.store.sqlite import open_sqlite_store
 
-    if not (data / "antiphon.db").exists():
-        raise Invalid("--data", f"there is no database in {data}")
-    with claim_data(data, instance_id="doctor"):
-        store = await open_sqlite_store(data / "antiphon.db", clock=SystemClock())
+    if not path.exists():
+        raise Invalid("--data", f"there is no database in {path.parent}")
+    with claim_data(path.parent, instance_id="doctor"):
+        store = await open_sqlite_store(path, clock=SystemClock())
         try:
             return await examine(store)
         finally:

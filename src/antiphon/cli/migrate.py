@@ -1,41 +1,101 @@
-"""`antiphon migrate`: the database of a data directory at this version's schema."""
+"""`antiphon migrate`: a store at this version's schema, or everything of one store in another."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
 
-from antiphon.cli.verb import DATA, Verb, data_option, json_option, print_json
+from antiphon.cli.verb import DATA, Verb, data_option, json_option, print_json, store_option
+from antiphon.errors import Invalid
 
 
 @click.command("migrate", cls=Verb)
 @data_option
+@store_option
+@click.option("--from", "source", metavar="STORE", help="Copy everything out of this store …")
+@click.option("--to", "target", metavar="STORE", help="… into this one, which must be empty.")
+@click.option("--finish", is_flag=True, help="Write what instances of the previous release cannot read.")
 @json_option
-def command(data: Path | None, as_json: bool) -> None:
-    """Bring the database to this version's schema (`serve` does so by itself). No instance may be running on it.
+def command(
+    data: Path | None, store: str | None, source: str | None, target: str | None, finish: bool, as_json: bool
+) -> None:
+    """Bring a store to this version's schema (`serve` does so by itself), or copy one into another.
 
-    With --json: {schema_version, applied}.
+    A STORE is sqlite:PATH or postgresql://user@host/database. Seqs, ids, tokens and receipts stay as they are, so
+    clients go on where they were. No instance may be running on what is migrated or copied; a running turn is
+    taken up again by the first instance that starts on the copy.
+
+    With --finish, once every instance runs this version: kinds of facts that it can read are also written from then
+    on. This version writes all that it reads, so there is nothing to turn on.
+
+    With --json: {schema_version, applied}, or {copied: {table: rows}}.
     """
-    version, applied = asyncio.run(_migrate(data or Path(DATA)))
+    if (source is None) != (target is None):
+        raise Invalid("--to" if source else "--from", "--from and --to go together")
+    if source and target:
+        if data or store or finish:
+            raise Invalid("--from", "give either --from and --to or one store that is to be migrated")
+        asyncio.run(_copy(source, target, as_json))
+        return
+    version, applied = asyncio.run(_migrate(data, store))
     if as_json:
         print_json({"schema_version": version, "applied": applied})
-    elif applied:
+        return
+    if applied:
         click.echo(f"Applied {', '.join(applied)}: the schema is at version {version} now.")
     else:
         click.echo(f"Nothing to do: the schema is at version {version}.")
+    if finish:
+        click.echo("Nothing to finish: this version writes all the kinds of facts that it reads.")
 
 
-async def _migrate(data: Path) -> tuple[int, list[str]]:
+async def _copy(source: str, target: str, as_json: bool) -> None:
+    from antiphon.store.copying import copy_store
+    from antiphon.store.place import shown_place
+
+    def show(table: str, rows: int) -> None:
+        end = "\r" if sys.stderr.isatty() else "\n"
+        click.echo(f"{table}: {rows} rows{end}", err=True, nl=False)
+
+    copied = await copy_store(source, target, show)
+    if as_json:
+        print_json({"copied": copied.rows})
+    else:
+        click.echo(f"Copied {copied.rows['chats']} chats with {copied.rows['facts']} facts to {shown_place(target)}.")
+
+
+async def _migrate(data: Path | None, store: str | None) -> tuple[int, list[str]]:
+    from antiphon.store.place import sqlite_path
+
+    path = (data or Path(DATA)) / "antiphon.db"
+    if store:
+        if data:
+            raise Invalid("--store", "give either --store or --data")
+        found = sqlite_path(store)
+        if found is None:
+            return await _migrate_postgres(store)
+        path = found
+    return await _migrate_sqlite(path)
+
+
+async def _migrate_postgres(url: str) -> tuple[int, list[str]]:
+    from antiphon.store.postgres import prepare_database
+    from antiphon.store.postgres_schema import SCHEMA_VERSION
+
+    return SCHEMA_VERSION, await prepare_database(url)
+
+
+async def _migrate_sqlite(path: Path) -> tuple[int, list[str]]:
     from antiphon.clock import SystemClock
     from antiphon.lockfile import claim_data
     from antiphon.store.migrate import SCHEMA_VERSION
     from antiphon.store.sqlite import open_sqlite_store
     from antiphon.store.statements import load_migrations
 
-    path = data / "antiphon.db"
-    with claim_data(data, instance_id="migrate"):
+    with claim_data(path.parent, instance_id="migrate"):
         found = _version(path)
         store = await open_sqlite_store(path, clock=SystemClock())
         await store.aclose()

@@ -70,6 +70,13 @@ def data_option(function: F) -> F:
     return click.option("--data", type=kind, help=f"The data directory.  [default: {DATA}]")(function)
 
 
+def store_option(function: F) -> F:
+    """--store, for verbs that open one themselves."""
+    return click.option("--store", metavar="STORE", help="sqlite:PATH or postgresql://…, in place of --data.")(
+        function
+    )
+
+
 def instance_options(function: F) -> F:
     """--data, --url and --json, as `data`, `url` and `as_json`."""
     url = click.option("--url", help="The instance's address; its token is taken from ANTIPHON_TOKEN.")

@@ -20,7 +20,7 @@ from antiphon.store.postgres_clock import DatabaseClock
 from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, check_url, wait_connected
 from antiphon.store.postgres_presence import PostgresPresence
 from antiphon.store.postgres_reads import SQL, PostgresReads
-from antiphon.store.postgres_schema import migrate
+from antiphon.store.postgres_schema import check_schema, migrate
 from antiphon.store.rows import LEASE_US
 
 POOL_MAX = 10
@@ -28,10 +28,10 @@ LOOK_S = 30.0
 """The database is asked for its time this often."""
 
 
-async def open_postgres_store(url: str, *, pool_max: int = POOL_MAX) -> PostgresStore:
+async def open_postgres_store(url: str, *, pool_max: int = POOL_MAX, may_migrate: bool = True) -> PostgresStore:
     """Open (and migrate) the database at `url`. Raises `Unavailable` for one of a newer version or one that does not
     answer, `Invalid` for what is no such URL."""
-    await prepare_database(url)
+    await prepare_database(url, may_migrate=may_migrate)
     clock = DatabaseClock()
     store = PostgresStore(url, Pool(url, size=pool_max), clock)
     await clock.look(store.read_time)
@@ -39,10 +39,13 @@ async def open_postgres_store(url: str, *, pool_max: int = POOL_MAX) -> Postgres
     return store
 
 
-async def prepare_database(url: str) -> list[str]:
+async def prepare_database(url: str, *, may_migrate: bool = True) -> list[str]:
     """Bring the database to this version's schema; the names of the scripts that ran."""
     connection = await wait_connected(check_url(url), time.monotonic() + WAIT_S)
     try:
+        if not may_migrate:
+            await check_schema(connection)
+            return []
         applied = await migrate(connection)
         await connection.execute(SQL["forget_foreign_changes"])
     finally:

@@ -84,7 +84,7 @@ def check_url(url: str) -> str:
     except ValueError:
         is_right = False
     if not is_right:
-        raise Invalid("store", "it must look like postgresql://user@host:5432/database")
+        raise Invalid("store", "it must look like postgresql://user@host:5432/database, or sqlite:PATH")
     return url
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from antiphon.errors import Unavailable
 from antiphon.ports import InstanceRecord
-from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, wait_connected
+from antiphon.store.postgres_pool import PAUSE_MAX_S, WAIT_S, Connection, Pool, wait_connected
 from antiphon.store.statements import load_statements
 
 _SQL = load_statements("postgres")
@@ -91,7 +91,11 @@ class PostgresPresence:
             raise
         assert row is not None
         self._connection, self._lock_key = connection, row[0]
-        await self._write_row()
+        try:
+            await self._write_row()
+        except BaseException:
+            connection.terminate()  # the row names another lock: this one is worth nothing
+            raise
 
     async def _write_row(self) -> None:
         r = self._record
@@ -105,8 +109,10 @@ class PostgresPresence:
         while True:
             if await self._is_held():
                 continue
-            with contextlib.suppress(Unavailable):
+            try:
                 await self._hold()
+            except Unavailable:
+                await asyncio.sleep(PAUSE_MAX_S)
 
     async def _is_held(self) -> bool:
         """After a while: sooner, if the session ends."""

@@ -39,6 +39,15 @@ async def migrate(connection: Connection) -> list[str]:
         raise Unavailable("the database's user may not create tables in this schema") from error
 
 
+async def check_schema(connection: Connection) -> None:
+    """Raises `Unavailable` unless the database has this version's schema."""
+    found = await schema_version(connection)
+    if found < SCHEMA_VERSION:
+        raise Unavailable(
+            f"the database has schema version {found}, this Antiphon needs {SCHEMA_VERSION}: run `antiphon migrate`"
+        )
+
+
 async def schema_version(connection: Connection) -> int:
     """0: there is no Antiphon in it yet. Raises `Unavailable` if it is newer than this one."""
     if await connection.fetchval("SELECT to_regclass(current_schema() || '.schema_migrations')") is None:

@@ -1,0 +1,68 @@
+"""The tables that every SQL store has, and which of their columns are copied from one to another."""
+
+from __future__ import annotations
+
+from antiphon.core.values import Value
+
+BATCH_ROWS = 500
+
+
+class Table(Value):
+    """`flags` are the columns that are numbers on SQLite and booleans on PostgreSQL; `order` makes a copy the same
+    every time."""
+
+    name: str
+    columns: tuple[str, ...]
+    order: str
+    flags: tuple[str, ...] = ()
+
+
+CHATS = Table(
+    name="chats",
+    columns=(
+        *("chat_id", "owner_id", "seq", "fold_version", "state", "title", "labels", "is_archived", "is_deleted"),
+        *("updated_at", "draft", "claim_at", "due_at"),
+    ),
+    order="chat_id",
+    flags=("is_archived", "is_deleted"),
+)
+FACTS = Table(
+    name="facts",
+    columns=("chat_id", "seq", "at", "body", "status", "draft", "more", "content_seq", "append_id"),
+    order="chat_id, seq",
+    flags=("more",),
+)
+LEASES = Table(name="leases", columns=("chat_id", "attempt", "instance_id"), order="chat_id")
+
+TABLES = (
+    Table(
+        name="owners", columns=("owner_id", "name", "is_admin", "created_at"), order="owner_id", flags=("is_admin",)
+    ),
+    Table(
+        name="tokens",
+        columns=("token_id", "owner_id", "secret_hash", "created_at", "revoked_at"),
+        order="token_id",
+    ),
+    Table(name="settings", columns=("name", "value"), order="name"),
+    CHATS,
+    FACTS,
+    Table(name="contents", columns=("chat_id", "seq", "body"), order="chat_id, seq"),
+    Table(name="messages", columns=("chat_id", "seq", "role", "queued_id", "hidden_by"), order="chat_id, seq"),
+    Table(name="receipts", columns=("chat_id", "client_id", "body_hash", "answer"), order="chat_id, client_id"),
+    Table(
+        name="flushed",
+        columns=("chat_id", "draft", "from_position", "to_position", "body"),
+        order="chat_id, draft, from_position",
+    ),
+    LEASES,
+)
+"""In the order in which they can be filled."""
+
+LONG_ENDED = 1
+"""When the lease of a copied attempt has ended."""
+
+
+def select(table: Table, cast: dict[str, str]) -> str:
+    """The query of all its rows; `cast` says how some columns are asked for."""
+    columns = ", ".join(cast.get(column, column) for column in table.columns)
+    return f"SELECT {columns} FROM {table.name} ORDER BY {table.order}"

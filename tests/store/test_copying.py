@@ -1,0 +1,148 @@
+"""A store is copied into another whole: what was said, by whom, under which numbers, and what was answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from antiphon.chats.doctor import examine
+from antiphon.clock import SystemClock
+from antiphon.core import commands as c
+from antiphon.core.model import Status
+from antiphon.errors import Invalid, Unavailable
+from antiphon.lockfile import DataDirectoryTaken, claim_data
+from antiphon.ports import Appended, FlushedDelta, InstanceRecord, Store
+from antiphon.store.copying import copy_store
+from antiphon.store.postgres import open_postgres_store
+from antiphon.store.sqlite import open_sqlite_store
+from antiphon.testing.clock import FakeClock
+from antiphon.testing.postgres import PostgresServer
+from antiphon.testing.store_difference import CHAT_IDS, CLIENT_IDS, Difference
+from antiphon.testing.stored_chat import ALL, StoredChat, receipt
+
+pytestmark = pytest.mark.anyio
+
+
+async def fill(path: Path) -> None:
+    """A random history, a turn that is running, a deleted chat, owners with tokens, a setting."""
+    clock = FakeClock()
+    store = await open_sqlite_store(path, clock=clock)
+    difference = Difference([store], clock, 7)
+    for _ in range(250):
+        await difference.step()
+    running = await StoredChat(store, "running").create(said="hi", title="t\U0001f600", labels={"a": 'x"ü'})
+    await running.start("i1")
+    piece = FlushedDelta(chat_id="running", draft=running.chat.draft, from_=0, to=3, body=b"\x00raw\xff")
+    await store.flush([piece])
+    gone = await StoredChat(store, "gone").create(said="secret")
+    await gone.do(c.Delete(), receipts=(receipt("last"),))
+    await store.add_token(await store.create_owner("admin", is_admin=True), "t1", b"hash")
+    await store.revoke_token("t1")
+    await store.write_setting("name", "value")
+    await store.aclose()
+
+
+async def known(store: Store) -> list[object]:
+    """All that a client could have seen."""
+    found: list[object] = [await store.list_tokens(), await store.read_setting("name"), await store.iter_chat_ids()]
+    for owner in ("o", "p"):
+        found.append(
+            await store.list_chats(owner, archived=None, label=None, title="", limit=ALL, after=None),
+        )
+    for chat_id in (*CHAT_IDS, "running", "gone"):
+        chat = await store.load(chat_id)
+        assert chat
+        found += [
+            chat,
+            await store.read_entries(chat_id, 0, limit=ALL, bytes_max=ALL),
+            await store.read_messages(chat_id, limit=ALL),
+            await store.read_flushed(chat_id, chat.draft),
+            [await store.read_receipt(chat_id, client_id) for client_id in (*CLIENT_IDS, "last")],
+        ]
+    found.append(sorted(await store.take_over("")))
+    return found
+
+
+async def test_a_copy_says_what_the_original_said(tmp_path: Path, postgres_url: str) -> None:
+    """From SQLite to PostgreSQL and back: both copies answer alike, and the doctor finds nothing."""
+    first, last = tmp_path / "first" / "antiphon.db", tmp_path / "last" / "antiphon.db"
+    await fill(first)
+    shown: list[tuple[str, int]] = []
+    copied = await copy_store(f"sqlite:{first.parent}", postgres_url, lambda *step: shown.append(step))
+    assert dict(shown) == {name: rows for name, rows in copied.rows.items() if rows}
+    assert set(copied.rows) == {name for name, _ in shown}, "there was something of everything"
+    back = await copy_store(postgres_url, f"sqlite:{last}", lambda *_: None)
+    assert back == copied
+    answers = []
+    for place in (first, last):
+        store = await open_sqlite_store(place, clock=SystemClock())
+        answers.append(await known(store))
+        assert (await examine(store)).findings == ()
+        await store.aclose()
+    shared = await open_postgres_store(postgres_url)
+    answers.append(await known(shared))
+    assert (await examine(shared)).findings == ()
+    assert answers[1] == answers[0]
+    assert answers[2] == answers[0]
+    await shared.aclose()
+
+
+async def test_a_turn_that_was_running_is_taken_up_on_the_copy(
+    tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    path = tmp_path / "data" / "antiphon.db"
+    store = await open_sqlite_store(path, clock=SystemClock())
+    chat = await StoredChat(store, "c").create(said="hi")
+    attempt = await chat.start("i1")
+    again = chat.make(c.Rename(title="new"), receipts=(receipt("r"),))
+    await store.append(again)
+    await store.aclose()
+    await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
+    up = "CREATE OR REPLACE FUNCTION store_uptime_us() RETURNS BIGINT LANGUAGE sql AS 'SELECT 5000000::BIGINT'"
+    postgres_server.execute(up, postgres_url)
+    shared = await open_postgres_store(postgres_url)
+    assert await shared.append(again) is Appended.DONE, "its answer may have been lost before the copy"
+    assert [due.attempt for due in await shared.due(limit=ALL)] == [attempt]
+    moved = StoredChat(shared, "c")
+    await moved.load()
+    await moved.do(c.ExpireAttempt(attempt=attempt, reason="lease"))
+    assert await shared.claimable(limit=ALL) == ("c",)
+    assert moved.chat.status is Status.RUNNING
+    await shared.aclose()
+
+
+async def test_only_an_unused_store_is_copied_and_only_into_an_empty_one(tmp_path: Path, postgres_url: str) -> None:
+    path = tmp_path / "data" / "antiphon.db"
+    store = await open_sqlite_store(path, clock=SystemClock())
+    await StoredChat(store, "c").create()
+    await store.aclose()
+    with claim_data(path.parent, instance_id="i1"), pytest.raises(DataDirectoryTaken):
+        await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
+    shared = await open_postgres_store(postgres_url)
+    await shared.presence.enter(InstanceRecord(instance_id="i1"))
+    with pytest.raises(Unavailable, match=r"1 instance.*i1.*stop them"):
+        await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
+    await shared.presence.leave("i1")
+    await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
+    with pytest.raises(Invalid, match="into an empty one only"):
+        await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
+    with pytest.raises(Invalid, match="no database"):
+        await copy_store(f"sqlite:{tmp_path}/missing.db", postgres_url, lambda *_: None)
+    assert await shared.iter_chat_ids() == ("c",)
+    await shared.aclose()
+
+
+async def test_a_copy_that_fails_leaves_the_target_empty(tmp_path: Path, postgres_url: str) -> None:
+    path = tmp_path / "data" / "antiphon.db"
+    await fill(path)
+
+    def fail(table: str, _: int) -> None:
+        if table == "receipts":
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await copy_store(f"sqlite:{path}", postgres_url, fail)
+    shared = await open_postgres_store(postgres_url)
+    assert (await shared.iter_chat_ids(), await shared.owner_count()) == ((), 0)
+    await shared.aclose()
