@@ -150,7 +150,7 @@ async def test_a_minute_of_faults_breaks_no_promise(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     happened = await run_trial(
-        tmp_path, postgres_server, postgres_url, seed=1, seconds=50, chats=10, watchers=4, pause_s=3.0
+        tmp_path, postgres_server, postgres_url, seed=1, seconds=35, chats=10, watchers=4, pause_s=2.0
     )
     assert sum(happened.values()) >= 5
 
