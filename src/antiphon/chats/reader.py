@@ -108,6 +108,7 @@ class Reader:
         self._is_wake_planned = False
         self._is_pull_planned = False
         self._is_led = False
+        self._is_hinted = False
         self._loop = asyncio.get_running_loop()
         self._ends: list[Callable[[], None]] = [
             bus.subscribe(stream_channel(chat_id), self._on_hint),
@@ -209,6 +210,8 @@ class Reader:
         latest = self.service.chat_nowait(self.chat_id)
         if latest is not None:
             await self.catch_up(latest.seq)  # hints that came meanwhile were not followed
+        if self._is_hinted and self.service.store.is_shared:
+            await self.pull()
         await self.load_flushed()
 
     async def load_flushed(self) -> None:
@@ -305,6 +308,7 @@ class Reader:
 
     def _on_hint(self, message: bytes | None) -> None:
         if not self.seq:
+            self._is_hinted = True
             return
         seq = stream_hint(message).seq
         if seq is None:
