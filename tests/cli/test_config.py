@@ -5,30 +5,17 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-import pytest
-
 from .conftest import Run
 
 CANARY = "sk-canary-0123456789"
 
 
-@pytest.fixture(autouse=True)
-def emptied(run: Run) -> None:
-    """Nothing is left of the test before."""
-    for kind, name in (("providers", "providers"), ("models", "model_configs")):
-        for item in run("config", kind, "list", "--json").json[name]:
-            assert run("config", kind, "remove", item["id"]).code == 0
-
-
 def test_a_provider_is_added_listed_changed_and_removed(run: Run) -> None:
     added = run("config", "providers", "add", "acme", "--base-url", "https://models.example.com", "--secret-env", "K")
     assert (added.code, added.out) == (0, "Added acme.\n"), added.err
-    listed = run("config", "providers", "list")
-    assert "acme" in listed.out
-    assert "https://models.example.com  env:K" in listed.out
+    assert run("config", "providers", "list").out.split() == ["acme", "openai", "https://models.example.com", "env:K"]
     changed = run("config", "providers", "set", "acme", "--rename", "b", "--off", "--no-secret", "--json").json
     assert (changed["name"], changed["is_enabled"], changed["has_secret"]) == ("b", False, False)
-    assert run("config", "providers", "list").out.rstrip().endswith("no secret  off")
     assert run("config", "providers", "remove", "b").out == "Removed.\n"
     gone = run("config", "providers", "set", "b", "--on")
     assert (gone.code, gone.err) == (1, "antiphon: There is no such provider.\n")
@@ -36,15 +23,14 @@ def test_a_provider_is_added_listed_changed_and_removed(run: Run) -> None:
 
 def test_a_secret_is_read_from_stdin_and_told_nowhere(run: Run) -> None:
     """The server has no key, so it says what to do; a reference needs none."""
-    add = ("config", "providers", "add", "acme", "--secret-stdin")
+    add = ("config", "providers", "add", "sealed", "--secret-stdin")
     refused = run(*add, stdin=f"{CANARY}\n")
     assert refused.code == 1
     assert "antiphon config keygen FILE" in refused.err
     assert CANARY not in refused.out + refused.err
     assert run(*add, stdin="\n").code == 1
     assert run(*add, "--secret-env", "K").code == 2
-    assert run(*add, stdin="env:K\n").code == 0
-    assert run("config", "providers", "set", "acme", "--no-secret", "--secret-env", "K").code == 2
+    assert run(*add, "--json", stdin="env:K\n").json["secret_reference"] == "env:K"
 
 
 def test_a_model_is_named_with_its_parameters_and_made_the_default(run: Run) -> None:
@@ -54,16 +40,13 @@ def test_a_model_is_named_with_its_parameters_and_made_the_default(run: Run) -> 
     assert run("config", "models", "list").out.rstrip().endswith("default")
     changed = run("config", "models", "set", "careful", "--no-params", "--no-default", "--json").json
     assert (changed["parameters"], changed["is_default"], changed["model"]) == ({}, False, "rehearsal")
-    assert run("config", "models", "set", added["id"], "--model", "acme:large").code == 0
-    assert run("config", "models", "add", "careful", "rehearsal").code == 1
     assert run("config", "models", "add", "other", "rehearsal", "--param", "x").code == 2
-    assert run("config", "models", "remove", "careful", "--json").json == {"removed": added["id"]}
+    assert run("config", "models", "remove", added["id"], "--json").json == {"removed": added["id"]}
 
 
 def test_a_prompt_is_set_shown_and_cleared(run: Run) -> None:
-    assert run("config", "prompt", "show").out == ""
-    assert run("config", "prompt", "set", "-", stdin="Be brief.\x1b[2J\n").code == 0
-    assert run("config", "prompt", "show", "--json").json["prompt"] == "Be brief.\x1b[2J"
+    kept = run("config", "prompt", "set", "-", "--json", stdin="Be brief.\x1b[2J\n").json
+    assert kept["prompt"] == "Be brief.\x1b[2J"
     shown = run("config", "prompt", "show").out
     assert shown.startswith("Be brief.")
     assert "\x1b" not in shown

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from antiphon.cli.clean import clean_line, clean_text
-from antiphon.cli.instance import open_far_client
+from antiphon.cli.instance import open_client, open_far_client
 from antiphon.cli.verb import Verb, instance_options, json_option, print_json, text_of
 from antiphon.errors import Invalid, NotFound
 
@@ -265,7 +265,7 @@ def prompt() -> None:
 @instance_options
 def show_prompt(data: Path | None, url: str | None, as_json: bool) -> None:
     """Print it. With --json: {prompt, updated_at}."""
-    with open_far_client(data, url) as client:
+    with open_client(data, url) as client:
         found = client.prompt()
     if as_json:
         print_json(found)
@@ -278,7 +278,7 @@ def show_prompt(data: Path | None, url: str | None, as_json: bool) -> None:
 @instance_options
 def set_prompt(text: str, data: Path | None, url: str | None, as_json: bool) -> None:
     """Say TEXT first (-: from stdin). With --json: {prompt, updated_at}."""
-    with open_far_client(data, url) as client:
+    with open_client(data, url) as client:
         kept = client.set_prompt(text_of(text))
     if as_json:
         print_json(kept)
@@ -290,7 +290,7 @@ def set_prompt(text: str, data: Path | None, url: str | None, as_json: bool) -> 
 @instance_options
 def clear_prompt(data: Path | None, url: str | None, as_json: bool) -> None:
     """Say nothing first any more. With --json: {prompt, updated_at}."""
-    with open_far_client(data, url) as client:
+    with open_client(data, url) as client:
         client.delete_prompt()
     if as_json:
         print_json({"prompt": "", "updated_at": None})

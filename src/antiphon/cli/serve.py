@@ -18,9 +18,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 
 @click.command("serve", cls=Verb)
 @click.argument("app", required=False)
-@click.option(
-    "--model", help="The default model, <provider>:<model> or a configured name.  [default: $ANTIPHON_MODEL]"
-)
+@click.option("--model", help="The default: <provider>:<model> or a configured name.  [default: $ANTIPHON_MODEL]")
 @data_option
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 picks a free one.  [default: 8414]")
