@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from antiphon.chats.hints import chat_hint
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.service import Service, owner_channel
+from antiphon.core.model import Chat
 from antiphon.ports import Bus
 from antiphon.wire.notify import ChatEventKind
 from antiphon.wire.stream import Frame, chat_json
@@ -49,14 +48,14 @@ class Feed(PlainStream):
             self._dirty.clear()
             self._is_resync_due = True
 
-    async def look_at(self, changed: Sequence[tuple[str, int]]) -> None:
-        """The poll: these chats changed; tell those of this owner that were not told."""
-        for chat_id, seq in changed:
-            if self._told.get(chat_id, 0) < seq and chat_id not in self._dirty:
-                chat = await self._service.chat(chat_id)
-                if chat is not None and chat.owner_id == self.owner_id:
-                    self._mark(chat_id, "deleted" if chat.is_deleted else "status_change")
-        if self._dirty:
+    def lacks(self, chat_id: str, seq: int) -> bool:
+        """Whether a change up to `seq` was not told and is not about to be."""
+        return self._told.get(chat_id, 0) < seq and chat_id not in self._dirty
+
+    def look_at(self, chat_id: str, chat: Chat) -> None:
+        """The poll: this chat changed; tell it if it is this owner's."""
+        if chat.owner_id == self.owner_id:
+            self._mark(chat_id, "deleted" if chat.is_deleted else "status_change")
             self.wake()
 
     async def _frames(self) -> list[Frame]:

@@ -22,7 +22,7 @@ class NewToken(Value):
 
 
 class Tokens:
-    """Makes, checks and revokes tokens. A check is remembered for 2 s; a revocation is felt at once here, and elsewhere
+    """Makes, checks and revokes tokens. A check is remembered for 2 s; a revocation is felt here at once, elsewhere
     when the hint comes."""
 
     def __init__(self, *, store: Store, bus: Bus, ids: Ids) -> None:

@@ -28,6 +28,8 @@ PING_S = 15.0
 PING_BUCKETS = 15
 SLOW_S = 30.0
 WATCHERS_MAX = 10_000
+OWNERS_MAX = 100_000
+"""Of so many chats that changed it is remembered whose they are."""
 REVOKED_CHANNEL = "antiphon:revoked"
 
 log = structlog.get_logger(__name__)
@@ -49,6 +51,7 @@ class Watch:
         self._is_stopping = False
         self._mark = -1
         self._unseen: dict[str, int] = {}
+        self._owners: dict[str, str] = {}
         self._opening: Counter[str] = Counter()
         self.poll_error: str | None = None
         self._unsubscribe = bus.subscribe(REVOKED_CHANNEL, self._on_revoked)
@@ -222,12 +225,28 @@ class Watch:
 
     async def _look_at(self, chat_id: str, seq: int) -> None:
         """The chat has come to `seq`: have its watchers and feeds know."""
+        known = self._service.chat_nowait(chat_id)
+        if known is not None:
+            self._note_owner(chat_id, known.owner_id)
         self._service.forget(chat_id, seq)
         reader = self._readers.get(chat_id)
         if reader is not None and reader.seq < seq:
             await reader.pull()
-        for feed in [watcher for watcher in self._watchers if isinstance(watcher, Feed)]:
-            await feed.look_at(((chat_id, seq),))
+        owner_id = self._owners.get(chat_id)
+        feeds = [w for w in self._watchers if isinstance(w, Feed) and owner_id in (None, w.owner_id)]
+        feeds = [feed for feed in feeds if feed.lacks(chat_id, seq)]
+        if feeds:
+            chat = await self._service.chat(chat_id)  # once for all: an owner is looked up no second time
+            if chat is not None:
+                self._note_owner(chat_id, chat.owner_id)
+                for feed in feeds:
+                    feed.look_at(chat_id, chat)
+
+    def _note_owner(self, chat_id: str, owner_id: str) -> None:
+        """Whose a chat is never changes."""
+        if len(self._owners) >= OWNERS_MAX:
+            self._owners.clear()
+        self._owners[chat_id] = owner_id
 
     def _on_revoked(self, message: bytes | None) -> None:
         if message is None:
