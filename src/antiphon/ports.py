@@ -450,11 +450,12 @@ class Bus(Protocol):
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
         """Send to whoever subscribes, this process included. Never waits and never fails: what cannot be sent is
-        dropped, and counted."""
+        dropped, and counted. Of equal messages that wait for one channel one may be sent."""
         ...
 
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
-        """Call `handler` for each message from now on; returns the call that ends it."""
+        """Call `handler` for each message from now on; returns the call that ends it. Where a far end has to be told
+        of the subscription, the handler is called with None once it is."""
         ...
 
     async def aclose(self) -> None:

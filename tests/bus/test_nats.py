@@ -19,6 +19,8 @@ from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
 from antiphon.testing.nats import NatsServer, find_nats_server
 from antiphon.testing.store_suite import check_name
 
+from .silent_proxy import silent_proxy
+
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(find_nats_server() is None, reason="nats-server is not installed"),
@@ -233,6 +235,25 @@ async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_s
         assert await heard.wait(1) == [b"again"]
 
 
+async def test_what_a_lost_connection_swallowed_is_made_good_by_a_look(server: NatsServer) -> None:
+    async with (
+        silent_proxy("127.0.0.1", str(server.port)) as proxy,
+        open_nats_bus(f"nats://127.0.0.1:{proxy.port}", **QUICK) as near,
+        open_nats_bus(server.url, **QUICK) as far,
+    ):
+        case, heard, other = BusCase(near, far), Heard(), Heard()
+        far.subscribe("a", heard)
+        far.subscribe("b", other)
+        await case.settle()
+        drops, other_drops = heard.drops, other.drops
+        proxy.is_silent = True
+        near.publish_nowait("a", b"swallowed")
+        await wait_until(lambda: near.error is not None)
+        proxy.is_silent = False
+        await heard.wait_for_drops(drops + 1)
+        assert (heard.messages, other.drops, far.carriers) == ([], other_drops, 1)
+
+
 async def test_a_message_the_server_would_not_take_becomes_a_look(own_server: NatsServer) -> None:
     async with two_ends(own_server.url, **QUICK) as case:
         heard, own = Heard(), Heard()
@@ -250,8 +271,8 @@ async def test_a_message_the_server_would_not_take_becomes_a_look(own_server: Na
 async def test_more_than_may_wait_is_dropped_and_its_readers_look(
     own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.bus.far.WAITING_MAX", 100)
-    monkeypatch.setattr("antiphon.bus.far.MISSED_MAX", 5)
+    monkeypatch.setattr("antiphon.bus.outbox.WAITING_MAX", 100)
+    monkeypatch.setattr("antiphon.bus.outbox.MISSED_MAX", 5)
     async with two_ends(own_server.url, **QUICK) as case:
         ears = [Heard() for _ in range(10)]
         for i, heard in enumerate(ears):

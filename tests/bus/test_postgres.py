@@ -18,6 +18,8 @@ from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
 from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.store_suite import check_name
 
+from .silent_proxy import silent_proxy
+
 pytestmark = pytest.mark.anyio
 
 UUID = "0b0b0b0b-1111-4222-8333-444444444444"
@@ -218,49 +220,3 @@ async def test_ten_thousand_channels_are_listened_to_and_let_go(postgres_url: st
         await case.settle()
         assert len(heard.messages) == 2
         assert carriers(case) == (1, 1)
-
-
-class Proxy:
-    """Passes bytes on to a server, or keeps them while it is silent."""
-
-    def __init__(self, host: str, port: str) -> None:
-        self.is_silent = False
-        self.port = 0
-        self._server = (host, int(port))
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(*self._server)
-        self._writers += [writer, there_writer]
-        for source, sink in ((reader, there_writer), (there_reader, writer)):
-            task = asyncio.create_task(self._pass_on(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while data := await source.read(65536):
-                if self.is_silent:
-                    await asyncio.Event().wait()
-                sink.write(data)
-                await sink.drain()
-        sink.close()
-
-    def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for writer in self._writers:
-            writer.close()
-
-
-@contextlib.asynccontextmanager
-async def silent_proxy(host: str, port: str) -> AsyncIterator[Proxy]:
-    proxy = Proxy(host, port)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
-        yield proxy
-    finally:
-        proxy.close()
-        server.close()

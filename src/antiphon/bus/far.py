@@ -12,13 +12,13 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from antiphon.bus.memory import MemoryBus
+from antiphon.bus.outbox import DROPPED_CHANNEL, Message, Outbox
 from antiphon.observe import METRICS
 from antiphon.ports import Handler
 
@@ -31,21 +31,12 @@ CLOSE_S = 1.0
 BACKOFF_S = 0.1
 BACKOFF_MAX_S = 2.0
 
-WAITING_MAX = 10_000
-WAITING_BYTES_MAX = 16 * 1024 * 1024
-"""So much may wait to be sent; what is more is dropped, and its channels' handlers are told once there is room."""
-BATCH_MAX = 1_000
-MISSED_MAX = 1_000
-"""So many channels are told one by one that messages of theirs were dropped; if there are more, everybody is."""
-
-DROPPED_CHANNEL = "antiphon:dropped"
-"""Every far bus listens here: somebody dropped messages of many channels."""
+STABLE_S = 5.0
+"""A carrier that held so long is replaced at once; one that did not, after ever longer pauses."""
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-Message = tuple[str, bytes | None]
-"""A channel and what is sent there; None says that messages were dropped."""
 
 
 class CarrierLost(Exception):
@@ -97,27 +88,20 @@ class FarBus:
         self.error: str | None = "not connected yet"
         self.carriers = 0
         self._near = MemoryBus()
+        self._outbox = Outbox(kind)
         self._open_carrier = open_carrier
         self._check_s = check_s
         self._answer_s = answer_s
         self._is_up = False
         self._is_ending = False
-        self._is_fresh = False
-        """Whether there has been a carrier since the last wait: the next try comes soon."""
         self._first_try = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
-        self._lost: asyncio.Future[str] | None = None
-        self._changed: dict[str, None] = {}
+        self._changed: dict[str, None] | None = None
+        """The channels to be looked at by `_listen_forever`; None: the next carrier listens to all there are."""
         self._has_changed = asyncio.Event()
-        self._waiting: deque[tuple[str, bytes]] = deque()
-        self._waiting_bytes = 0
-        self._missed: dict[str, None] = {}
-        self._has_missed_many = False
-        self._has_waiting = asyncio.Event()
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
         self._listened: set[str] = set()
         self._published = METRICS.bus_published.labels(kind)
+        self._received = METRICS.bus_received.labels(kind)
 
     # --- the port
 
@@ -127,15 +111,10 @@ class FarBus:
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
         self._near.publish_nowait(channel, message)
-        if not self._is_up:
-            self._miss(channel, "not connected")
-        elif len(self._waiting) >= WAITING_MAX or self._waiting_bytes + len(message) > WAITING_BYTES_MAX:
-            self._miss(channel, "overflow")
+        if self._is_up:
+            self._outbox.put_nowait(channel, message)
         else:
-            self._waiting.append((channel, message))
-            self._waiting_bytes += len(message)
-            self._is_idle.clear()
-            self._has_waiting.set()
+            self._outbox.miss(channel, "not connected")
 
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
         """From now on, for what is published here; for the rest once the server knows of it, which the handler is
@@ -153,39 +132,25 @@ class FarBus:
         if self._is_up:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
-                    await self._is_idle.wait()
+                    await self._outbox.wait_idle()
         self._is_ending = True
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
-        self._is_up = False
-        self.error = "closed"
+        self._is_up, self.error = False, "closed"
 
     async def start(self) -> None:
         """Try to connect, and go on trying. Returns after the first try; `error` says how it went."""
         self._keeper = asyncio.create_task(self._keep(), name=f"{self.kind} bus")
         await self._first_try.wait()
 
-    # --- what a carrier hands over
-
-    def receive(self, channel: str, message: bytes | None) -> None:
-        METRICS.bus_received.labels(self.kind).inc()
-        if channel == DROPPED_CHANNEL:
-            self._near.tell_dropped_nowait()
-        elif message is None:
-            self._near.tell_dropped_nowait(channel)
-        else:
-            self._near.publish_nowait(channel, message)
-
-    def lose(self, reason: str) -> None:
-        if self._lost is not None and not self._lost.done():
-            self._lost.set_result(reason)
-
     # --- the carrier
 
     async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
         tries = 0
         while not self._is_ending:
+            began = loop.time()
             try:
                 await self._live_with_a_carrier()
             except CarrierLost as lost:
@@ -195,34 +160,41 @@ class FarBus:
                 self._is_up, self.error = False, f"failed: {type(failure).__name__}"
                 METRICS.oddities.labels("bus").inc()
                 log.exception("bus_failed", bus=self.kind)
-            tries = 0 if self._is_fresh else tries + 1
-            self._is_fresh = False
-            self._drop_waiting()
             self._first_try.set()
+            tries = 0 if loop.time() - began > OPEN_S + STABLE_S else tries + 1
             await asyncio.sleep(random.uniform(0.5, 1.0) * min(BACKOFF_MAX_S, BACKOFF_S * 2**tries))
 
     async def _live_with_a_carrier(self) -> None:
-        self._lost = asyncio.get_running_loop().create_future()
-        carrier = await within(OPEN_S, self._open_carrier(self), "no connection")
+        ear = Ear(self._take)
+        carrier = await self._open(ear)
         tasks: set[asyncio.Task[None]] = set()
         try:
             await self._come_up(carrier)
             works = (self._send_forever, self._listen_forever, self._check_forever)
             tasks = {asyncio.create_task(work(carrier)) for work in works}
-            ends: set[asyncio.Future[Any]] = {self._lost, *tasks}
+            ends: set[asyncio.Future[Any]] = {ear.lost, *tasks}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            self._is_up = False
             for task in tasks:
                 if task.done():
                     task.result()
-            raise CarrierLost(self._lost.result())
+            raise CarrierLost(ear.lost.result())
         finally:
-            self._is_up = False
+            self._is_up, self._changed = False, None
+            ear.is_open = False
             await _end(tasks, carrier)
+            self._outbox.lose()
+
+    async def _open(self, ear: Ear) -> Carrier:
+        opening = asyncio.ensure_future(self._open_carrier(ear))
+        try:
+            return await within(OPEN_S, opening, "no connection")
+        except BaseException:
+            opening.add_done_callback(_close_unwanted)
+            raise
 
     async def _come_up(self, carrier: Carrier) -> None:
         """Listen to all there is, prove it, and say that whatever came meanwhile was missed."""
-        self._changed.clear()
+        self._changed = {}
         channels = [*self._near.channels, DROPPED_CHANNEL]
         await within(OPEN_S, carrier.listen(channels), "no answer to what is listened to")
         self._listened = set(channels)
@@ -231,23 +203,36 @@ class FarBus:
         if self.carriers > 1:
             METRICS.bus_reconnects.labels(self.kind).inc()
             log.info("bus_carrier_again", bus=self.kind)
-        self._is_fresh, self._is_up, self.error = True, True, None
-        if self._missed or self._has_missed_many:
-            self._has_waiting.set()
+        self._is_up, self.error = True, None
+        self._outbox.resume()
         self._near.tell_dropped_nowait()
         self._first_try.set()
 
     async def _check_forever(self, carrier: Carrier) -> None:
         while True:
             began = time.perf_counter()
-            await within(self._answer_s, carrier.check(), "no answer")
+            handed = self._outbox.begin_proof()
+            try:
+                await within(self._answer_s, carrier.check(), "no answer")
+            except BaseException:
+                self._outbox.fail_proof(handed)
+                raise
             METRICS.bus_lag.labels(self.kind).set(time.perf_counter() - began)
             await asyncio.sleep(self._check_s)
 
     # --- listening
 
+    def _take(self, channel: str, message: bytes | None) -> None:
+        self._received.inc()
+        if channel == DROPPED_CHANNEL:
+            self._near.tell_dropped_nowait()
+        elif message is None:
+            self._near.tell_dropped_nowait(channel)
+        else:
+            self._near.publish_nowait(channel, message)
+
     def _change(self, channel: str) -> None:
-        if self._is_up or self._keeper is not None:
+        if self._changed is not None:
             self._changed[channel] = None
             self._has_changed.set()
 
@@ -255,7 +240,7 @@ class FarBus:
         while True:
             await self._has_changed.wait()
             self._has_changed.clear()
-            changed, self._changed = self._changed, {}
+            changed, self._changed = self._changed or {}, {}
             wanted = [c for c in changed if self._near.is_heard(c) and c not in self._listened]
             unwanted = [c for c in changed if not self._near.is_heard(c) and c in self._listened]
             if unwanted:
@@ -271,46 +256,30 @@ class FarBus:
 
     async def _send_forever(self, carrier: Carrier) -> None:
         while True:
-            if not (self._waiting or self._missed or self._has_missed_many):
-                self._has_waiting.clear()
-                self._is_idle.set()
-                await self._has_waiting.wait()
-            batch, markers = self._take_batch(), self._take_markers()
+            batch = await self._outbox.take()
             self._published.inc(len(batch))
-            for channel in await carrier.send([*batch, *markers]):
-                self._miss(channel, "refused")
-
-    def _take_batch(self) -> list[tuple[str, bytes]]:
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
-        self._waiting_bytes -= sum(len(message) for _, message in batch)
-        return batch
-
-    def _take_markers(self) -> list[Message]:
-        """Those to whom messages were not sent are told so, as soon as there is room."""
-        if len(self._waiting) > WAITING_MAX // 2:
-            return []
-        missed, self._missed = self._missed, {}
-        if self._has_missed_many:
-            self._has_missed_many = False
-            return [(DROPPED_CHANNEL, None)]
-        return [(channel, None) for channel in missed]
-
-    def _miss(self, channel: str, why: str) -> None:
-        METRICS.bus_dropped.labels(self.kind, why).inc()
-        if len(self._missed) < MISSED_MAX:
-            self._missed[channel] = None
-        elif channel not in self._missed:
-            self._has_missed_many = True
-
-    def _drop_waiting(self) -> None:
-        for channel, _ in self._waiting:
-            self._miss(channel, "carrier lost")
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        self._is_idle.set()
+            for channel in await carrier.send(batch):
+                self._outbox.miss(channel, "refused")
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, T], what: str) -> T:
+class Ear:
+    """Where one carrier hands over what comes in, until it is replaced: its last words do not concern the next."""
+
+    def __init__(self, take: Callable[[str, bytes | None], None]) -> None:
+        self.is_open = True
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._take = take
+
+    def receive(self, channel: str, message: bytes | None) -> None:
+        if self.is_open:
+            self._take(channel, message)
+
+    def lose(self, reason: str) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+
+async def within(seconds: float, work: Awaitable[T], what: str) -> T:
     """Wait for it so long, then leave it to end by itself: a library's wait may not hear its cancellation."""
     task = asyncio.ensure_future(work)
     task.add_done_callback(let_go)
@@ -327,6 +296,13 @@ def let_go(task: asyncio.Future[Any]) -> None:
     """Nobody waits for it any more: its outcome is no news."""
     if not task.cancelled():
         task.exception()
+
+
+def _close_unwanted(opening: asyncio.Future[Carrier]) -> None:
+    """It was opened after all, when nobody waited any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        closing = asyncio.ensure_future(opening.result().aclose())
+        closing.add_done_callback(let_go)
 
 
 async def _end(tasks: set[asyncio.Task[None]], carrier: Carrier) -> None:

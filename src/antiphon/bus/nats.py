@@ -22,7 +22,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Message, Receiver, let_go
+from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
+from antiphon.bus.outbox import Message
 from antiphon.errors import Invalid
 from antiphon.observe import METRICS
 

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Message, Receiver, let_go
+from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
+from antiphon.bus.outbox import Message
 from antiphon.errors import Invalid
 from antiphon.observe import METRICS
 
@@ -250,7 +251,6 @@ class PostgresCarrier:
         self._receiver.lose("PostgreSQL: the server ended the connection")
 
     async def aclose(self) -> None:
-        self._receiver = _Nobody()
         if self._fetching is not None:
             self._fetching.cancel()
         closing = {asyncio.ensure_future(each.close(timeout=CLOSE_S / 2)) for each in self._connections}
@@ -260,16 +260,6 @@ class PostgresCarrier:
             await asyncio.wait(closing, timeout=CLOSE_S / 2)
         for each in self._connections:
             each.terminate()
-
-
-class _Nobody:
-    """Takes what comes after the end."""
-
-    def receive(self, channel: str, message: bytes | None) -> None:
-        pass
-
-    def lose(self, reason: str) -> None:
-        pass
 
 
 def _unwrapped(payload: str) -> bytes | None:
