@@ -22,6 +22,7 @@ CORE = ("tests/core",)
 QUICK_CORE = ("tests/core/test_decide_people.py", "tests/core/test_decide_workers.py", "tests/core/test_walk.py")
 SERVICE = ("tests/chats",)
 STORE = ("tests/store", "tests/chats")
+POSTGRES = ("tests/store/test_postgres.py",)
 WATCH = ("tests/chats/test_watch.py", "tests/edge/test_stream.py", "tests/client", "tests/system/test_hints.py")
 WORKER = ("tests/worker", "tests/system/test_interrupts.py")
 
@@ -409,6 +410,56 @@ MUTANTS = (
         "        if self.is_lifted:\n            return\n        piece =",
         "        piece =",
         WORKER,
+    ),
+    # --- PostgreSQL
+    Mutant(
+        "an expiry by lease goes by no clock",
+        "store/migrations/postgres/0001_chats.sql",
+        "    IF FOUND AND (lease_ends_at > store_now_us() OR NOT leases_may_end()) THEN\n",
+        "    IF FOUND AND (lease_ends_at > a_chat.updated_at OR NOT leases_may_end()) THEN\n",
+        POSTGRES,
+    ),
+    Mutant(
+        "a restart of the database ends leases",
+        "store/migrations/postgres/0001_chats.sql",
+        "  SELECT store_uptime_us() >= 5000000\n",
+        "  SELECT TRUE\n",
+        POSTGRES,
+    ),
+    Mutant(
+        "the chat's row is not locked",
+        "store/migrations/postgres/0001_chats.sql",
+        "  SELECT seq, fold_version INTO found_seq, found_version FROM chats WHERE chat_id = a_chat_id FOR UPDATE;\n",
+        "  SELECT seq, fold_version INTO found_seq, found_version FROM chats WHERE chat_id = a_chat_id;\n",
+        POSTGRES,
+    ),
+    Mutant(
+        "changes are told up to the newest transaction",
+        "store/sql/postgres.sql",
+        "FROM (SELECT pg_snapshot_xmin(s)::text::bigint AS mark,",
+        "FROM (SELECT pg_snapshot_xmax(s)::text::bigint AS mark,",
+        POSTGRES,
+    ),
+    Mutant(
+        "an append is repeated by the pool",
+        "store/postgres_pool.py",
+        "                if is_once:\n                    raise OutcomeUnknown(type(error).__name__) from None\n",
+        "                pass\n",
+        POSTGRES,
+    ),
+    Mutant(
+        "a lost lock is not taken again",
+        "store/postgres_presence.py",
+        "        self._connection, self._lock_key = connection, row[0]\n",
+        "        self._connection, self._lock_key = connection, self._lock_key or row[0]\n",
+        ("tests/store/test_presence.py",),
+    ),
+    Mutant(
+        "leases are copied as live",
+        "store/tables.py",
+        "LONG_ENDED = 1\n",
+        "LONG_ENDED = 1 << 60\n",
+        ("tests/store/test_copying.py",),
     ),
 )
 

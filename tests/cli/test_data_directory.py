@@ -8,7 +8,7 @@ import apsw
 import pytest
 from click.testing import CliRunner
 
-from antiphon.cli import main
+from antiphon.cli import antiphon
 from antiphon.client import Client
 from antiphon.testing.postgres import PostgresServer
 from client.servers import ServerProcess
@@ -115,7 +115,7 @@ def test_migrate_makes_the_tables_of_a_postgresql_database(run_alone: Run, postg
     ],
 )
 def test_a_store_that_is_not_named_well_is_said_so(arguments: tuple[str, ...]) -> None:
-    done = CliRunner().invoke(main, arguments)
+    done = CliRunner().invoke(antiphon, arguments)
     assert done.exit_code == 1
     assert done.stderr.startswith("antiphon: ")
     assert "sesame" not in done.output
