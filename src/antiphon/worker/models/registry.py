@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from antiphon.chats.configs import Configs, Configuration
@@ -37,6 +40,7 @@ class Models:
         self._clients: dict[str, ProviderClient] = {}
         self._retired: set[ProviderClient] = set()
         self._openai: openai.AsyncOpenAI | None = None
+        self._is_sdk_loaded = False
 
     async def get(self, name: str) -> Model:
         """The model of that name: a model configuration's, a configured provider's, or one that is there without
@@ -54,6 +58,8 @@ class Models:
         provider_name, _, model_name = name.partition(":")
         provider = configuration.named_provider(provider_name) if model_name else None
         if provider is None:
+            if provider_name == ProviderKind.OPENAI:
+                await self._load_sdk()
             return self._without_configuration(name)
         if not provider.is_enabled:
             raise Invalid("model", f"the provider {provider.name!r} is switched off.")
@@ -69,6 +75,7 @@ class Models:
             raise Invalid("model", f"the provider {provider.name!r} cannot be asked: {error}.") from error
         if not secret and not provider.base_url:
             raise Invalid("model", f"the provider {provider.name!r} has no secret; give it one.")
+        await self._load_sdk()
         client = self._clients.get(provider.provider_id)
         if client is None or not client.is_for(provider, secret):
             made = ProviderClient(provider, secret, outbound=self._configs.outbound, limits=self._limits)
@@ -86,6 +93,14 @@ class Models:
             if provider is None or not client.is_for(provider, client.secret):
                 del self._clients[provider_id]
                 await self._retire(client)
+        if any(item.kind is ProviderKind.OPENAI for item in known.values()):
+            await self._load_sdk()  # before the first call waits for it
+
+    async def _load_sdk(self) -> None:
+        """In a thread: it takes half a second and more, in which others want their turns of the loop."""
+        if not self._is_sdk_loaded:
+            await asyncio.to_thread(_import_sdk)
+            self._is_sdk_loaded = True
 
     async def _retire(self, client: ProviderClient) -> None:
         await client.retire()
@@ -139,6 +154,14 @@ def make_model(
 
 
 # The imports wait until a model is wanted: an SDK takes half a second to import.
+
+
+def _import_sdk() -> None:
+    """Where it is not installed, whoever needs it will say so."""
+    with contextlib.suppress(ImportError):
+        import_module("openai")
+        import_module("antiphon.worker.models.openai")
+        import_module("antiphon.checked_transport")
 
 
 def _make_rehearsal() -> Model:
