@@ -64,7 +64,7 @@ class Person:
         await self.create()
         actions = [self.create] * 3 + [self.send] * 8 + [self.change] * 3 + [self.interrupt] * 3 + [self.edit] * 2
         actions += [self.queue] * 4 + [self.read] * 4 + [self.pry] * 6 + [self.follow] * 2 + [self.retry] * 2
-        actions += [self.wrong] * 3 + [self.delete]
+        actions += [self.wrong] * 3 + [self.prompt] * 2 + [self.delete]
         for _ in range(OPERATIONS_EACH):
             action: Callable[[], Awaitable[Any]] = self.random.choice(actions)
             await action()
@@ -121,7 +121,14 @@ class Person:
 
     async def read(self) -> None:
         chosen = ["/chats", f"/chats?q={self.canary}", f"/chats/{self.any_chat}/messages", "/session", "//readyz"]
+        chosen += ["/me/prompt", "/providers", "/model-configs"]
         await self.ask("GET", self.random.choice(chosen))
+
+    async def prompt(self) -> None:
+        if self.random.random() < 0.7:
+            await self.ask("PUT", "/me/prompt", {"prompt": self.text()})
+        else:
+            await self.ask("DELETE", "/me/prompt")
 
     async def retry(self) -> None:
         await self.ask("POST", f"/chats/{self.any_chat}/retry")
@@ -147,6 +154,7 @@ class Person:
                 ("GET", f"/chats?limit={self.canary}", None),
                 ("GET", f"/{self.canary}", None),
                 ("POST", "/tokens", {"owner": self.canary}),
+                ("POST", "/providers", {"name": self.canary, "kind": "openai", "secret": self.canary}),
                 ("POST", "/session", {"token": self.canary}),
                 ("DELETE", f"/chats/{self.any_chat}/queue/{self.canary}", None),
             ]

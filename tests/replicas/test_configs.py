@@ -39,6 +39,7 @@ async def holders(fleet: ReplicaFleet, server: FakeModelServer, count: int) -> s
     return found
 
 
+@pytest.mark.slow  # tests/worker/test_configured_models.py has two instances on one store
 async def test_a_change_at_one_is_used_by_the_next_call_of_every_other(tmp_path: Path, postgres_url: str) -> None:
     options = ("--allow-outbound", "127.0.0.1", "--drain-s", "0")
     fleet = ReplicaFleet(tmp_path / "fleet", store=postgres_url, size=2, options=options, ACME_KEY="sk-canary")

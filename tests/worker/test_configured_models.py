@@ -272,6 +272,21 @@ async def test_the_owners_prompt_goes_before_the_chats_system_and_is_asked_for_a
     assert told == ["Of the agent.\n\nBe brief.\n\nOf the chat.", "Of the agent.\n\nBe long.\n\nOf the chat."]
 
 
+async def test_an_owners_prompt_is_told_in_their_chats_only(server: FakeModelServer) -> None:
+    async with configured(server) as instance:
+        other = await instance.store.create_owner("beth")
+        nobody = await instance.store.create_owner("carl")
+        for owner_id in (instance.owner_id, other):
+            await instance.configs.set_prompt(owner_id, f"canary of {owner_id}")
+        for owner_id in (instance.owner_id, other, nobody):
+            chats = instance.chats_of(owner_id)
+            done = await chats.create(chat_id=instance.ids.uuid(), content="hello", model="acme:small")
+            await Talk(instance, done.chat_id).wait_ended()
+    told = [repr(seen.body).count("canary of") for seen in server.requests]
+    assert told == [1, 1, 0]
+    assert f"canary of {other}" in repr(server.requests[1].body)
+
+
 # --- replicas
 
 

@@ -362,13 +362,20 @@ class Configs:
             raise TooLarge("prompt (in bytes)", PROMPT_BYTES_MAX)
         prompt = Prompt(text=text, updated_at=self._store.clock.now_us()) if text else Prompt()
         row = ConfigRow(kind=PROMPT, config_id=owner_id, body=encode(prompt) if text else None)
-        try:
-            await self._store.write_config((row,))
-        except OutcomeUnknown:
-            await self._store.write_config((row,))  # the same once more says the same
+        await self._put(row)
         self._forget_prompt(owner_id)
         self._tell(ChatConfigEvent(kind=ChatConfigEventKind.USER_PROMPT, entity_id=UUID(owner_id)))
         return prompt
+
+    async def _put(self, row: ConfigRow) -> None:
+        """Written whatever came before; the same once more says the same."""
+        for _ in range(WRITES_MAX):
+            try:
+                await self._store.write_config((row,))
+                return
+            except OutcomeUnknown:
+                continue
+        raise Unavailable("it is not known whether the change was kept")
 
     def _remember_prompt(self, owner_id: str, prompt: Prompt) -> None:
         self._forget_prompt(owner_id)
