@@ -244,7 +244,7 @@ class PostgresCarrier:
     async def _ask(self, call: Awaitable[T]) -> T:
         try:
             return await call
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             raise CarrierLost(_sentence(error)) from error
 
     def _on_terminated(self, _: object) -> None:
