@@ -43,6 +43,7 @@ class Faults:
         self._postgres = postgres
         self._database = database
         self.happened: Counter[str] = Counter()
+        self._under_way: asyncio.Future[None] | None = None
 
     async def run(self, pause_s: float) -> None:
         """Until cancelled; then all are brought back."""
@@ -64,11 +65,14 @@ class Faults:
                     order = self._random.sample(kinds, len(kinds))
                 fault = order.pop()
                 self.happened[fault.__name__] += 1
-                await asyncio.shield(fault())
+                self._under_way = asyncio.ensure_future(fault())
+                await asyncio.shield(self._under_way)
         finally:
             await asyncio.shield(self._mend())
 
     async def _mend(self) -> None:
+        if self._under_way is not None:
+            await asyncio.wait({self._under_way})  # a kill may not have begun yet
         for member in self._fleet.members:
             if member.is_frozen:
                 member.wake()
