@@ -198,6 +198,10 @@ def test_keys_are_read_from_a_file_or_the_environment_and_the_newest_seals(tmp_p
     old, new = make_key(), make_key()
     file = tmp_path / "key"
     file.write_text(f"{new}\n{old}\n")
+    file.chmod(0o644)
+    with pytest.raises(Invalid, match="chmod o= "):
+        SecretBox.make(str(file), {})
+    file.chmod(0o640)
     sealed = SecretBox.make("", {"ANTIPHON_SECRET_KEY": old}).keep(CANARY, "x")
     both = SecretBox.make(str(file), {})
     assert both.open(sealed, "x") == CANARY

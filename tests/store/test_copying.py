@@ -12,7 +12,7 @@ from antiphon.core import commands as c
 from antiphon.core.model import Status
 from antiphon.errors import Invalid, Unavailable
 from antiphon.lockfile import DataDirectoryTaken, claim_data
-from antiphon.ports import Appended, FlushedDelta, InstanceRecord, Store
+from antiphon.ports import Appended, ConfigRow, FlushedDelta, InstanceRecord, Store
 from antiphon.store.copying import copy_store
 from antiphon.store.postgres import open_postgres_store
 from antiphon.store.sqlite import open_sqlite_store
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def fill(path: Path) -> None:
-    """A random history, a turn that is running, a deleted chat, owners with tokens, a setting."""
+    """A random history, a turn that is running, a deleted chat, owners with tokens, a setting, configuration."""
     clock = FakeClock()
     store = await open_sqlite_store(path, clock=clock)
     difference = Difference([store], clock, 7)
@@ -40,12 +40,15 @@ async def fill(path: Path) -> None:
     await store.add_token(await store.create_owner("admin", is_admin=True), "t1", b"hash")
     await store.revoke_token("t1")
     await store.write_setting("name", "value")
+    rows = [ConfigRow(kind="prompt", config_id=name, body=b"\x00raw\xff") for name in "ab"]
+    await store.write_config(rows)
     await store.aclose()
 
 
 async def known(store: Store) -> list[object]:
     """All that a client could have seen."""
     found: list[object] = [await store.list_tokens(), await store.read_setting("name"), await store.iter_chat_ids()]
+    found += (await store.read_config("prompt"))[0]
     for owner in ("o", "p"):
         found.append(
             await store.list_chats(owner, archived=None, label=None, title="", limit=ALL, after=None),

@@ -61,8 +61,11 @@ class SecretBox:
             place = "--secret-key-file"
             try:
                 text = Path(key_file).read_text()
+                is_anybodys = bool(Path(key_file).stat().st_mode & 0o007)
             except (OSError, UnicodeDecodeError) as error:
                 raise Invalid(place, f"{key_file} cannot be read") from error
+            if is_anybodys:
+                raise Invalid(place, f"{key_file} can be read by everybody; `chmod o= {key_file}`")
         keys = [_read_key(line, place) for line in re.split(r"[\s,]+", text) if line]
         if key_file and not keys:
             raise Invalid(place, f"{key_file} holds no key: make one with `antiphon config keygen FILE`")

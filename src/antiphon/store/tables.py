@@ -44,6 +44,7 @@ TABLES = (
         order="token_id",
     ),
     Table(name="settings", columns=("name", "value"), order="name"),
+    Table(name="config", columns=("kind", "config_id", "body"), order="kind, config_id"),
     CHATS,
     FACTS,
     Table(name="contents", columns=("chat_id", "seq", "body"), order="chat_id, seq"),

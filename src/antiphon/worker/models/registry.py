@@ -69,13 +69,13 @@ class Models:
 
     async def _client_of(self, provider: Provider) -> ProviderClient:
         assert self._configs is not None, "a configured provider was configured somewhere"
+        await self._load_sdk()
         try:
             secret = self._configs.secrets.open(provider.secret, provider.bound_to) if provider.secret else ""
         except SecretMissing as error:
             raise Invalid("model", f"the provider {provider.name!r} cannot be asked: {error}.") from error
         if not secret and not provider.base_url:
             raise Invalid("model", f"the provider {provider.name!r} has no secret; give it one.")
-        await self._load_sdk()
         client = self._clients.get(provider.provider_id)
         if client is None or not client.is_for(provider, secret):
             made = ProviderClient(provider, secret, outbound=self._configs.outbound, limits=self._limits)
@@ -158,6 +158,7 @@ def make_model(
 
 def _import_sdk() -> None:
     """Where it is not installed, whoever needs it will say so."""
+    import_module("cryptography.hazmat.primitives.ciphers.aead")
     with contextlib.suppress(ImportError):
         import_module("openai")
         import_module("antiphon.worker.models.openai")
