@@ -14,6 +14,7 @@ import pytest
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats import configs as c
 from antiphon.chats.configs import Configs
+from antiphon.chats.configuration import Configuration
 from antiphon.chats.secret_box import SecretBox, SecretMissing, make_key
 from antiphon.errors import AntiphonError, Invalid, NotFound, TooLarge, TooMany, Unavailable
 from antiphon.outbound import Outbound
@@ -308,7 +309,7 @@ async def test_a_replica_that_was_told_uses_a_change_at_once(store: Store) -> No
         await until(lambda: reader.current.version == 0)
         seen: list[int] = []
 
-        async def see(configuration: c.Configuration) -> None:
+        async def see(configuration: Configuration) -> None:
             seen.append(len(configuration.providers))
 
         reader.changed.append(see)

@@ -17,6 +17,7 @@ import structlog
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from antiphon.chats.configuration import MODEL_CONFIG, PROMPT, PROVIDER, Configuration, decoded, row_of
 from antiphon.chats.model_configs import ModelConfig, check_config_name, check_model, check_parameters
 from antiphon.chats.providers import Provider, ProviderKind, check_name, read_kind
 from antiphon.chats.secret_box import SecretBox
@@ -41,37 +42,10 @@ PROMPT_BYTES_MAX = 256 * 1024
 PROMPTS_BYTES_MAX = 16 * 1024 * 1024
 """So much of prompts is remembered."""
 
-PROVIDER, MODEL_CONFIG, PROMPT = "provider", "model_config", "prompt"
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-
-
-class Configuration(Value):
-    """All providers and model configurations, as they were at a version."""
-
-    version: int = -1
-    providers: tuple[Provider, ...] = ()
-    model_configs: tuple[ModelConfig, ...] = ()
-
-    def provider(self, provider_id: str) -> Provider:
-        return _one(self.providers, "provider_id", provider_id, "provider")
-
-    def model_config(self, config_id: str) -> ModelConfig:
-        return _one(self.model_configs, "config_id", config_id, "model_config")
-
-    def named_provider(self, name: str) -> Provider | None:
-        return next((item for item in self.providers if item.name == name), None)
-
-    def named_config(self, name: str) -> ModelConfig | None:
-        """By its name or its id."""
-        return next((item for item in self.model_configs if name in (item.name, item.config_id)), None)
-
-    @property
-    def default_model(self) -> str:
-        """The name of the default model configuration, empty where there is none in use."""
-        return next((item.name for item in self.model_configs if item.is_default and item.is_enabled), "")
 
 
 class Prompt(Value):
@@ -162,8 +136,8 @@ class Configs:
             if version == same_version:
                 return Configuration(
                     version=version,
-                    providers=_decoded(providers, Provider),
-                    model_configs=_decoded(configs, ModelConfig),
+                    providers=decoded(providers, Provider),
+                    model_configs=decoded(configs, ModelConfig),
                 )
 
     def _on_event(self, message: bytes | None) -> None:
@@ -266,7 +240,7 @@ class Configs:
                 raise Invalid("name", "another provider has this name")
             if len(others) >= PROVIDERS_MAX:
                 raise TooMany("providers", PROVIDERS_MAX)
-            return [_row(PROVIDER, provider.provider_id, provider)], provider
+            return [row_of(PROVIDER, provider.provider_id, provider)], provider
 
         return await self._change(decide, _PROVIDERS_CHANGED)
 
@@ -335,7 +309,7 @@ class Configs:
             if len(others) >= MODEL_CONFIGS_MAX:
                 raise TooMany("model configurations", MODEL_CONFIGS_MAX)
             replaced = [replace(item, is_default=False) for item in others if item.is_default and config.is_default]
-            return [_row(MODEL_CONFIG, item.config_id, item) for item in (*replaced, config)], config
+            return [row_of(MODEL_CONFIG, item.config_id, item) for item in (*replaced, config)], config
 
         return await self._change(decide, _config_changed(config_id))
 
@@ -418,25 +392,3 @@ def _checked_config(config: ModelConfig) -> ModelConfig:
 def _size(prompt: Prompt) -> int:
     """About what it takes to remember one."""
     return 4 * len(prompt.text) + 500
-
-
-def _row(kind: str, config_id: str, value: Value) -> ConfigRow:
-    return ConfigRow(kind=kind, config_id=config_id, body=encode(value))
-
-
-def _decoded(rows: tuple[ConfigRow, ...], kind: type[T]) -> tuple[T, ...]:
-    """The rows this version understands, in the order they were made."""
-    found = []
-    for row in rows:
-        try:
-            found.append(msgspec.json.decode(row.body or b"", type=kind))
-        except msgspec.DecodeError:
-            log.error("config_unreadable", kind=row.kind, config_id=row.config_id)
-    return tuple(sorted(found, key=lambda item: item.created_at))  # type: ignore[attr-defined]
-
-
-def _one(items: tuple[T, ...], field: str, wanted: str, what: str) -> T:
-    for item in items:
-        if getattr(item, field) == wanted:
-            return item
-    raise NotFound(what)

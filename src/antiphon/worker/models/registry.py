@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from antiphon.chats.configs import Configs, Configuration
+from antiphon.chats.configs import Configs
+from antiphon.chats.configuration import Configuration
 from antiphon.chats.providers import Provider, ProviderKind
 from antiphon.chats.secret_box import SecretMissing
 from antiphon.config import Limits
