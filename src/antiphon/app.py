@@ -22,6 +22,7 @@ from antiphon.backends import check_urls, make_link, open_bus, open_shared_store
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.configs import Configs
 from antiphon.chats.drafts import LiveDrafts
+from antiphon.chats.inbox import Inbox
 from antiphon.chats.owned import OwnedChats
 from antiphon.chats.recovery import Recovery
 from antiphon.chats.relay import RelayedDrafts
@@ -98,6 +99,8 @@ class Instance:
         )
         self.tokens = Tokens(store=store, bus=bus, ids=ids)
         self.watch.revoked = self.tokens.revoked
+        self.inbox = Inbox(store=store, bus=bus, is_watched=self._is_watched)
+        self.service.notice = self.inbox.notice
         self.worker = Worker(
             self._environment(agent, bus), instance_id=self.instance_id, concurrency=options.concurrency
         )
@@ -161,6 +164,10 @@ class Instance:
         if self._stalls is not None and self._stalls.was_stalled_lately:
             found.append("the event loop stood still")
         return found
+
+    def _is_watched(self, chat_id: str) -> bool:
+        """Whether anybody sees the chat live, here or (as far as its drafts are asked for) elsewhere."""
+        return self.watch.is_watched(chat_id) or (self.relay is not None and self.relay.is_wanted(chat_id))
 
     def _replicas(self, shared: Shared) -> Replicas:
         assert self.relay is not None
@@ -237,6 +244,7 @@ class Instance:
         chat = await self.store.load(active) if active else None
         self.active_session_id = active if chat is not None and not chat.is_deleted else ""
         self.service.observe(self._on_append)
+        self.service.observe(self.inbox.publish)
         await self.watch.start()
         if self.replicas is not None:
             await self.replicas.start()

@@ -177,6 +177,10 @@ class RelayedDrafts:
 
     # --- for the other instances
 
+    def is_wanted(self, chat_id: str) -> bool:
+        """Whether any other instance follows the chat's draft here."""
+        return chat_id in self._places
+
     def _on_growth(self, chat_id: str) -> None:
         if chat_id in self._places and chat_id not in self._timers:
             self._timers[chat_id] = self._loop.call_later(PACE_S, self._pump, chat_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -14,7 +14,7 @@ from antiphon.core.chat import advance
 from antiphon.core.model import Chat, Status
 from antiphon.errors import Conflict, Refused
 from antiphon.observe import METRICS
-from antiphon.ports import Append, Drop, Ended, Grant, Receipt, Store
+from antiphon.ports import Append, Drop, Ended, Grant, Notification, Receipt, Store
 from antiphon.wire.log import decode_fact, encode_fact
 
 log = structlog.get_logger(__name__)
@@ -101,7 +101,9 @@ class Round:
 
     # --- the append
 
-    def make_append(self, append_id: str) -> Append:
+    def make_append(
+        self, append_id: str, notice: Callable[[str, Chat, Sequence[f.Entry]], Notification | None]
+    ) -> Append:
         assert self.chat is not None
         assert self.entries
         contents = {entry.seq: entry.content for entry in self.entries if entry.content is not None}
@@ -114,6 +116,7 @@ class Round:
             chat=self.chat,
             receipts=self._receipts(),
             lease=self._lease(),
+            notification=notice(self._chat_id, self.chat, self.entries),
         )
 
     def _entries(self) -> tuple[f.Entry, ...]:

@@ -20,7 +20,7 @@ from antiphon.core import facts as f
 from antiphon.core.model import Chat
 from antiphon.errors import AntiphonError, Conflict, NotAllowedNow, Unavailable
 from antiphon.observe import METRICS, crash_point
-from antiphon.ports import Append, Appended, Bus, Ids, OutcomeUnknown, Store
+from antiphon.ports import Append, Appended, Bus, Ids, Notification, OutcomeUnknown, Store
 from antiphon.wire import codec
 from antiphon.wire.notify_facts import encode_chat_event, event_kinds, stream_message
 
@@ -48,6 +48,7 @@ def owner_channel(owner_id: str) -> str:
 
 
 Observer = Callable[[Append], None]
+Notice = Callable[[str, Chat, Sequence[f.Entry]], Notification | None]
 
 
 class Claimer:
@@ -76,6 +77,8 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._observers: list[Observer] = []
         self.claimer = Claimer()
+        self.notice: Notice = lambda chat_id, chat, entries: None
+        """What an append should tell its chat's owner, stored with it."""
 
     # --- commands
 
@@ -218,7 +221,7 @@ class Service:
     async def _append(self, line: Line, taking: Round) -> Appended:
         claimed = self._claim(taking)
         owner_id = taking.chat.owner_id if taking.chat else ""
-        append = taking.make_append(f"{self._name}:{next(self._append_count)}")
+        append = taking.make_append(f"{self._name}:{next(self._append_count)}", self.notice)
         crash_point("before-append")
         try:
             result = await self._append_known(append)

@@ -63,6 +63,11 @@ class Watch:
     def reader_count(self) -> int:
         return len(self._readers)
 
+    def is_watched(self, chat_id: str) -> bool:
+        """Whether anybody here follows the chat."""
+        reader = self._readers.get(chat_id)
+        return reader is not None and bool(reader.watchers)
+
     # --- opening
 
     @asynccontextmanager

@@ -14,6 +14,7 @@ from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Role
 from antiphon.errors import Unavailable
 from antiphon.ports import (
+    NOTIFICATIONS_KEPT,
     PAGE_BYTES_MAX,
     Append,
     Appended,
@@ -25,12 +26,13 @@ from antiphon.ports import (
     FlushedDelta,
     Grant,
     Listed,
+    Notification,
     Receipt,
     Token,
 )
 from antiphon.store.kept import Kept, Lease, stored_entry
 from antiphon.store.memory_presence import MemoryPresence
-from antiphon.store.rows import LEASE_US, claim_at, due_at, due_of, fitting
+from antiphon.store.rows import LEASE_US, NEW_MAX, claim_at, due_at, due_of, fitting
 from antiphon.wire.log import decode_chat, encode_chat, encode_fact
 
 
@@ -53,6 +55,8 @@ class MemoryStore:
         self._mark = 0
         self._owners: dict[str, tuple[str, bool]] = {}
         self._settings: dict[str, str] = {}
+        self._notifications: dict[str, Notification] = {}
+        self._read_cursors: dict[str, int] = {}
         self._config: dict[tuple[str, str], bytes] = {}
         self._config_version = 0
         self._tokens: dict[str, tuple[bytes, Token]] = {}
@@ -91,6 +95,11 @@ class MemoryStore:
             kept = self._chats[append.chat_id] = Kept(chat)
         self._write(kept, append, chat, entries)
         self._move_lease(append, now)
+        if append.notification is not None:
+            self._keep(append.notification)
+        if chat.is_deleted:
+            self._read_cursors.pop(append.chat_id, None)
+            self._notifications = {i: n for i, n in self._notifications.items() if n.chat_id != append.chat_id}
         return Appended.DONE
 
     def _write(self, kept: Kept, append: Append, chat: Chat, entries: list[Entry]) -> None:
@@ -304,6 +313,61 @@ class MemoryStore:
                 self._config[row.kind, row.config_id] = row.body
         self._config_version += 1
         return self._config_version
+
+    # --- the inbox
+
+    def _keep(self, notification: Notification) -> None:
+        self._notifications.setdefault(notification.notification_id, notification)
+        for old in self._notifications_of(notification.owner_id)[NOTIFICATIONS_KEPT:]:
+            del self._notifications[old.notification_id]
+
+    def _notifications_of(self, owner_id: str) -> list[Notification]:
+        """The newest first."""
+        found = [n for n in self._notifications.values() if n.owner_id == owner_id]
+        return sorted(found, key=lambda n: (n.created_at, n.notification_id), reverse=True)
+
+    async def list_notifications(
+        self, owner_id: str, *, is_unread: bool, limit: int, after: tuple[int, str] | None
+    ) -> tuple[Notification, ...]:
+        found = [
+            n
+            for n in self._notifications_of(owner_id)
+            if not (is_unread and n.read_at) and (after is None or (n.created_at, n.notification_id) < after)
+        ]
+        return tuple(found[:limit])
+
+    async def new_notifications(self, owner_ids: Sequence[str], since: int) -> tuple[Notification, ...]:
+        found = [n for n in self._notifications.values() if n.owner_id in owner_ids and n.created_at >= since]
+        return tuple(sorted(found, key=lambda n: (n.created_at, n.notification_id))[:NEW_MAX])
+
+    async def count_unread(self, owner_id: str) -> int:
+        return sum(not n.read_at for n in self._notifications_of(owner_id))
+
+    async def read_notification(self, owner_id: str, notification_id: str) -> Notification | None:
+        await self.check()
+        found = self._notifications.get(notification_id)
+        if found is None or found.owner_id != owner_id:
+            return None
+        read = replace(found, read_at=found.read_at or self.clock.now_us())
+        self._notifications[notification_id] = read
+        return read
+
+    async def read_all_notifications(self, owner_id: str) -> None:
+        await self.check()
+        for notification in self._notifications_of(owner_id):
+            await self.read_notification(owner_id, notification.notification_id)
+
+    async def move_read_cursor(self, chat_id: str, seq: int) -> None:
+        await self.check()
+        self._read_cursors[chat_id] = max(seq, self._read_cursors.get(chat_id, 0))
+
+    async def unread_of(self, chat_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(chat_id for chat_id in chat_ids if self._is_unread(chat_id))
+
+    def _is_unread(self, chat_id: str) -> bool:
+        kept, cursor = self._chats.get(chat_id), self._read_cursors.get(chat_id, 0)
+        messages = kept.messages.items() if kept else ()
+        return any(s > cursor and m.role is Role.ASSISTANT and not m.hidden_by for s, m in messages)
 
     # --- owners and tokens
 

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 from antiphon.core.model import Status
 from antiphon.errors import Unavailable
-from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Presence
+from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Notification, Presence
 from antiphon.store.postgres_append import append_values
 from antiphon.store.postgres_clock import DatabaseClock
 from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, check_url, wait_connected
 from antiphon.store.postgres_presence import PostgresPresence
 from antiphon.store.postgres_reads import SQL, PostgresReads
 from antiphon.store.postgres_schema import check_schema, migrate
-from antiphon.store.rows import LEASE_US
+from antiphon.store.rows import LEASE_US, notification_of
 
 POOL_MAX = 10
 LOOK_S = 30.0
@@ -116,6 +116,16 @@ class PostgresStore(PostgresReads):
 
     async def write_setting(self, name: str, value: str) -> None:
         await self._pool.write(SQL["write_setting"], name, value)
+
+    async def read_notification(self, owner_id: str, notification_id: str) -> Notification | None:
+        rows = await self._pool.write(SQL["read_notification"], owner_id, notification_id)
+        return notification_of(rows[0]) if rows else None
+
+    async def read_all_notifications(self, owner_id: str) -> None:
+        await self._pool.write(SQL["read_all_notifications"], owner_id)
+
+    async def move_read_cursor(self, chat_id: str, seq: int) -> None:
+        await self._pool.write(SQL["move_read_cursor"], chat_id, seq)
 
     async def write_config(self, rows: Sequence[ConfigRow], *, after_version: int | None = None) -> int | None:
         columns = [[row.kind for row in rows], [row.config_id for row in rows], [row.body for row in rows]]

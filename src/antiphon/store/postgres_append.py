@@ -8,14 +8,14 @@ import msgspec
 
 from antiphon.core.facts import ChatDeleted, Entry, HistoryTruncated, MessageAppended, kind_of
 from antiphon.core.model import FOLD_VERSION
-from antiphon.ports import Append, Drop, Ended, Grant
+from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, Notification
 from antiphon.store.postgres_pool import clean_text
 from antiphon.store.rows import LEASE_US, claim_at, due_at
 from antiphon.wire.log import content_seq, encode_chat, encode_fact
 
 
 def append_values(append: Append) -> tuple[Any, ...]:
-    """In the order of append_facts_1."""
+    """In the order of append_facts_2."""
     return (
         append.chat_id,
         append.after_seq,
@@ -27,6 +27,7 @@ def append_values(append: Append) -> tuple[Any, ...]:
         *_history_columns(append.entries),
         *_columns([(r.client_id, r.body_hash, r.answer) for r in append.receipts], 3),
         *_lease_values(append),
+        *_notification_values(append.notification),
     )
 
 
@@ -104,3 +105,9 @@ def _lease_values(append: Append) -> tuple[str, int, str, int]:
 
 def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _notification_values(notification: Notification | None) -> tuple[Any, ...]:
+    if notification is None:
+        return "", b"", 0, NOTIFICATIONS_KEPT
+    return notification.notification_id, notification.body, notification.created_at, NOTIFICATIONS_KEPT

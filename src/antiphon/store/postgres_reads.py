@@ -8,9 +8,9 @@ from typing import Any
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import PAGE_BYTES_MAX, ConfigRow, Due, FlushedDelta, Listed, Receipt, Token
+from antiphon.ports import PAGE_BYTES_MAX, ConfigRow, Due, FlushedDelta, Listed, Notification, Receipt, Token
 from antiphon.store.postgres_pool import Pool
-from antiphon.store.rows import chat_of, due_of, entry_of
+from antiphon.store.rows import NEW_MAX, chat_of, due_of, entry_of, notification_of
 from antiphon.store.statements import load_statements
 
 SQL = load_statements("postgres")
@@ -145,6 +145,27 @@ class PostgresReads:
     async def read_setting(self, name: str) -> str:
         row = await self._row("read_setting", name)
         return row[0] if row else ""
+
+    # --- the inbox
+
+    async def list_notifications(
+        self, owner_id: str, *, is_unread: bool, limit: int, after: tuple[int, str] | None
+    ) -> tuple[Notification, ...]:
+        at, notification_id = after or (None, None)
+        rows = await self._rows("list_notifications", owner_id, is_unread, at, notification_id, limit)
+        return tuple(notification_of(row) for row in rows)
+
+    async def new_notifications(self, owner_ids: Sequence[str], since: int) -> tuple[Notification, ...]:
+        rows = await self._rows("new_notifications", list(owner_ids), since, NEW_MAX)
+        return tuple(notification_of(row) for row in rows)
+
+    async def count_unread(self, owner_id: str) -> int:
+        return int((await self._row("count_unread", owner_id))[0])
+
+    async def unread_of(self, chat_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(row[0] for row in await self._rows("unread_of", list(chat_ids)))
+
+    # --- configuration
 
     async def config_version(self) -> int:
         return int((await self._row("config_version"))[0])

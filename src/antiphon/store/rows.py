@@ -11,9 +11,11 @@ from antiphon.core.facts import Entry, Recorded
 from antiphon.core.model import Chat, Status
 from antiphon.core.workers import INTERRUPT_GRACE_US
 from antiphon.errors import Unavailable
-from antiphon.ports import Due
+from antiphon.ports import Due, Notification
 from antiphon.wire.log import content_seq, decode_chat, decode_fact, encode_chat, encode_fact
 
+NEW_MAX = 1_000
+"""So many new notifications are told at once."""
 LEASE_US = 10_000_000
 """A lease that is not renewed ends after this long."""
 
@@ -104,3 +106,16 @@ def due_at(chat: Chat) -> int | None:
 def due_of(chat_id: str, chat: Chat) -> Due:
     why = "interrupt" if chat.status is Status.INTERRUPTING else "action"
     return Due(chat_id=chat_id, attempt=chat.attempt, why=why)
+
+
+def notification_of(row: Sequence[Any]) -> Notification:
+    """From (notification_id, owner_id, chat_id, body, created_at, read_at)."""
+    notification_id, owner_id, chat_id, body, created_at, read_at = row
+    return Notification(
+        notification_id=notification_id,
+        owner_id=owner_id,
+        chat_id=chat_id,
+        body=body,
+        created_at=created_at,
+        read_at=read_at,
+    )

@@ -22,6 +22,7 @@ from antiphon.core.model import FOLD_VERSION, Chat, Status
 from antiphon.core.parts import Role
 from antiphon.errors import Unavailable
 from antiphon.ports import (
+    NOTIFICATIONS_KEPT,
     PAGE_BYTES_MAX,
     Append,
     Appended,
@@ -33,11 +34,22 @@ from antiphon.ports import (
     FlushedDelta,
     Grant,
     Listed,
+    Notification,
     Receipt,
     Token,
 )
 from antiphon.store.migrate import migrate
-from antiphon.store.rows import LEASE_US, chat_columns, chat_of, due_of, entry_columns, entry_of, fitting
+from antiphon.store.rows import (
+    LEASE_US,
+    NEW_MAX,
+    chat_columns,
+    chat_of,
+    due_of,
+    entry_columns,
+    entry_of,
+    fitting,
+    notification_of,
+)
 from antiphon.store.statements import load_statements
 from antiphon.store.writer import Writer, translated
 
@@ -155,6 +167,10 @@ class SqliteStore:
         )
         if not is_new and chat.draft > append.after_seq:  # else the draft that is open goes on
             execute(_SQL["drop_flushed"], (chat_id, chat.draft))
+        if append.notification is not None:
+            n = append.notification
+            execute(_SQL["insert_notification"], (n.notification_id, n.owner_id, chat_id, n.body, n.created_at))
+            execute(_SQL["drop_old_notifications"], (n.owner_id, NOTIFICATIONS_KEPT))
 
     def _index(self, connection: apsw.Connection, chat_id: str, entry: Entry) -> None:
         fact = entry.fact
@@ -167,6 +183,8 @@ class SqliteStore:
             connection.execute(_SQL["scrub_contents"], (chat_id,))
             connection.execute(_SQL["scrub_messages"], (chat_id,))
             connection.execute(_SQL["drop_flushed"], (chat_id, -1))
+            connection.execute(_SQL["drop_notifications"], (chat_id,))
+            connection.execute(_SQL["drop_read_cursor"], (chat_id,))
 
     async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
         ends_at = self.clock.now_us() + LEASE_US
@@ -386,6 +404,39 @@ class SqliteStore:
 
     async def list_tokens(self) -> tuple[Token, ...]:
         return tuple(_token(row) for row in await self._rows("list_tokens"))
+
+    # --- the inbox
+
+    async def list_notifications(
+        self, owner_id: str, *, is_unread: bool, limit: int, after: tuple[int, str] | None
+    ) -> tuple[Notification, ...]:
+        at, notification_id = after or (None, None)
+        rows = await self._rows("list_notifications", owner_id, is_unread, at, notification_id, limit)
+        return tuple(notification_of(row) for row in rows)
+
+    async def new_notifications(self, owner_ids: Sequence[str], since: int) -> tuple[Notification, ...]:
+        owners = msgspec.json.encode(owner_ids).decode()
+        return tuple(notification_of(row) for row in await self._rows("new_notifications", owners, since, NEW_MAX))
+
+    async def count_unread(self, owner_id: str) -> int:
+        return int((await self._row("count_unread", owner_id))[0])
+
+    async def read_notification(self, owner_id: str, notification_id: str) -> Notification | None:
+        values = (self.clock.now_us(), owner_id, notification_id)
+        row = await self._writer.run(lambda connection: _first(connection, "read_notification", *values))
+        return notification_of(row) if row else None
+
+    async def read_all_notifications(self, owner_id: str) -> None:
+        values = (self.clock.now_us(), owner_id)
+        await self._writer.run(lambda connection: connection.execute(_SQL["read_all_notifications"], values))
+
+    async def move_read_cursor(self, chat_id: str, seq: int) -> None:
+        await self._writer.run(lambda connection: connection.execute(_SQL["move_read_cursor"], (chat_id, seq)))
+
+    async def unread_of(self, chat_ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(row[0] for row in await self._rows("unread_of", msgspec.json.encode(chat_ids).decode()))
+
+    # --- configuration
 
     async def config_version(self) -> int:
         return int((await self._row("config_version"))[0])

@@ -55,6 +55,12 @@ TABLES = (
         columns=("chat_id", "draft", "from_position", "to_position", "body"),
         order="chat_id, draft, from_position",
     ),
+    Table(
+        name="notifications",
+        columns=("notification_id", "owner_id", "chat_id", "body", "created_at", "read_at"),
+        order="notification_id",
+    ),
+    Table(name="read_cursors", columns=("chat_id", "seq"), order="chat_id"),
     LEASES,
 )
 """In the order in which they can be filled."""

@@ -18,6 +18,7 @@ from antiphon.ports import (
     Due,
     FlushedDelta,
     Listed,
+    Notification,
     OutcomeUnknown,
     Receipt,
     Store,
@@ -150,6 +151,29 @@ class WrappedStore:
 
     async def revoke_token(self, token_id: str) -> bool:
         return await self.inner.revoke_token(token_id)
+
+    async def list_notifications(
+        self, owner_id: str, *, is_unread: bool, limit: int, after: tuple[int, str] | None
+    ) -> tuple[Notification, ...]:
+        return await self.inner.list_notifications(owner_id, is_unread=is_unread, limit=limit, after=after)
+
+    async def new_notifications(self, owner_ids: Sequence[str], since: int) -> tuple[Notification, ...]:
+        return await self.inner.new_notifications(owner_ids, since)
+
+    async def count_unread(self, owner_id: str) -> int:
+        return await self.inner.count_unread(owner_id)
+
+    async def read_notification(self, owner_id: str, notification_id: str) -> Notification | None:
+        return await self.inner.read_notification(owner_id, notification_id)
+
+    async def read_all_notifications(self, owner_id: str) -> None:
+        await self.inner.read_all_notifications(owner_id)
+
+    async def move_read_cursor(self, chat_id: str, seq: int) -> None:
+        await self.inner.move_read_cursor(chat_id, seq)
+
+    async def unread_of(self, chat_ids: Sequence[str]) -> frozenset[str]:
+        return await self.inner.unread_of(chat_ids)
 
     async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
         return await self.inner.revoked_of(token_ids)

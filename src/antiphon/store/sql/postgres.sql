@@ -1,10 +1,10 @@
 -- Every statement of the PostgreSQL store, named and described. Each is one round trip and its own transaction.
 
 -- name: append
--- See append_facts_1 in the migrations: done, conflict, answered, lease_live or newer.
-SELECT append_facts_1($1, $2, $3, ROW($4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15, $16)::appended_chat,
+-- See append_facts_1 and _2 in the migrations: done, conflict, answered, lease_live or newer.
+SELECT append_facts_2($1, $2, $3, ROW($4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15, $16)::appended_chat,
                       $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35,
-                      $36, $37, $38, $39, $40);
+                      $36, $37, $38, $39, $40, $41, $42, $43, $44);
 
 -- name: renew
 -- Renewal needs the row: an attempt that is over renews nothing. (instance_id, chat_ids, attempts, microseconds)
@@ -247,3 +247,37 @@ SELECT write_config($1, $2, $3, $4);
 
 -- name: revoked_of
 SELECT token_id FROM tokens WHERE revoked_at <> 0 AND token_id = ANY ($1::text[]);
+
+-- name: list_notifications
+-- The newest first. (owner_id, unread only, created_at, id, limit)
+SELECT notification_id, owner_id, chat_id, body, created_at, read_at FROM notifications
+WHERE owner_id = $1 AND (NOT $2::boolean OR read_at = 0)
+  AND (created_at, notification_id) < (coalesce($3::bigint, 9223372036854775807), coalesce($4::text, '') COLLATE "C")
+ORDER BY created_at DESC, notification_id DESC LIMIT $5;
+
+-- name: new_notifications
+-- (owners, since, limit)
+SELECT notification_id, owner_id, chat_id, body, created_at, read_at FROM notifications
+WHERE owner_id = ANY ($1::text[]) AND created_at >= $2 ORDER BY created_at, notification_id LIMIT $3;
+
+-- name: count_unread
+SELECT count(*) FROM notifications WHERE owner_id = $1 AND read_at = 0;
+
+-- name: read_notification
+-- (owner_id, id)
+UPDATE notifications SET read_at = CASE read_at WHEN 0 THEN store_now_us() ELSE read_at END
+WHERE owner_id = $1 AND notification_id = $2
+RETURNING notification_id, owner_id, chat_id, body, created_at, read_at;
+
+-- name: read_all_notifications
+UPDATE notifications SET read_at = (SELECT store_now_us()) WHERE owner_id = $1 AND read_at = 0;
+
+-- name: move_read_cursor
+INSERT INTO read_cursors (chat_id, seq) VALUES ($1, $2)
+ON CONFLICT (chat_id) DO UPDATE SET seq = greatest(read_cursors.seq, excluded.seq);
+
+-- name: unread_of
+SELECT c.id FROM unnest($1::text[]) AS c (id) WHERE EXISTS (
+  SELECT 1 FROM messages m WHERE m.chat_id = c.id AND m.role = 'assistant' AND m.hidden_by = 0
+    AND m.seq > coalesce((SELECT r.seq FROM read_cursors r WHERE r.chat_id = c.id), 0)
+);

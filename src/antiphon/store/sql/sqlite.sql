@@ -226,3 +226,56 @@ SELECT token_id FROM tokens WHERE revoked_at <> 0 AND token_id IN (SELECT value 
 -- name: try_write
 -- Writes one small row, to see whether writing works.
 CREATE TABLE IF NOT EXISTS probe (at INTEGER); REPLACE INTO probe (rowid, at) VALUES (1, ?);
+
+-- name: insert_notification
+INSERT INTO notifications (notification_id, owner_id, chat_id, body, created_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: drop_old_notifications
+-- An owner's newest are kept. (owner_id, how many)
+DELETE FROM notifications WHERE notification_id IN (
+  SELECT notification_id FROM notifications WHERE owner_id = ?
+  ORDER BY created_at DESC, notification_id DESC LIMIT -1 OFFSET ?
+);
+
+-- name: drop_notifications
+DELETE FROM notifications WHERE chat_id = ?;
+
+-- name: drop_read_cursor
+DELETE FROM read_cursors WHERE chat_id = ?;
+
+-- name: list_notifications
+-- The newest first. (owner_id, unread only, created_at, id, limit)
+SELECT notification_id, owner_id, chat_id, body, created_at, read_at FROM notifications
+WHERE owner_id = ?1 AND (NOT ?2 OR read_at = 0) AND (?3 IS NULL OR (created_at, notification_id) < (?3, ?4))
+ORDER BY created_at DESC, notification_id DESC LIMIT ?5;
+
+-- name: new_notifications
+-- (JSON list of owners, since, limit)
+SELECT notification_id, owner_id, chat_id, body, created_at, read_at FROM notifications
+WHERE owner_id IN (SELECT value FROM json_each(?1)) AND created_at >= ?2
+ORDER BY created_at, notification_id LIMIT ?3;
+
+-- name: count_unread
+SELECT count(*) FROM notifications WHERE owner_id = ? AND read_at = 0;
+
+-- name: read_notification
+-- (now, owner_id, id)
+UPDATE notifications SET read_at = CASE read_at WHEN 0 THEN ? ELSE read_at END
+WHERE owner_id = ? AND notification_id = ?
+RETURNING notification_id, owner_id, chat_id, body, created_at, read_at;
+
+-- name: read_all_notifications
+-- (now, owner_id)
+UPDATE notifications SET read_at = ? WHERE owner_id = ? AND read_at = 0;
+
+-- name: move_read_cursor
+INSERT INTO read_cursors (chat_id, seq) VALUES (?, ?)
+ON CONFLICT (chat_id) DO UPDATE SET seq = max(seq, excluded.seq);
+
+-- name: unread_of
+-- (JSON list of chats)
+SELECT c.value FROM json_each(?) c WHERE EXISTS (
+  SELECT 1 FROM messages m WHERE m.chat_id = c.value AND m.role = 'assistant' AND m.hidden_by = 0
+    AND m.seq > coalesce((SELECT r.seq FROM read_cursors r WHERE r.chat_id = c.value), 0)
+);
