@@ -50,6 +50,27 @@ BODIES: dict[str, dict[str, Any]] = {
         "is_enabled": True,
     },
     "set_prompt": {"prompt": "x"},
+    "read_chat": {"seq": 1},
+    "set_diff_status": {
+        "url": "https://example.org/1",
+        "pull_request_state": "open",
+        "pull_request_title": "t",
+        "pull_request_draft": False,
+        "changes_requested": False,
+        "additions": 1,
+        "deletions": 1,
+        "changed_files": 1,
+        "author_login": "a",
+        "author_avatar_url": "https://example.org/a.png",
+        "base_branch": "main",
+        "head_branch": "b",
+        "pr_number": 1,
+        "commits": 1,
+        "approved": True,
+        "reviewer_count": 1,
+        "refreshed_at": "2026-01-02T03:04:05Z",
+        "stale_at": "2026-01-02T03:04:05Z",
+    },
 }
 """A whole body of each route that takes one; a new route is entered here."""
 
@@ -122,6 +143,7 @@ def path_of(operation: Operation, **ids: str) -> str:
         "instance_id": random_chat_id(),
         "provider_id": random_chat_id(),
         "config_id": random_chat_id(),
+        "notification_id": random_chat_id(),
     } | ids
     for name, value in known.items():
         path = path.replace("{" + name + "}", value)

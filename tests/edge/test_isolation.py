@@ -121,6 +121,7 @@ class Person:
 
     async def read(self) -> None:
         chosen = ["/chats", f"/chats?q={self.canary}", f"/chats/{self.any_chat}/messages", "/session", "//readyz"]
+        chosen += ["/inbox", "/inbox?unread=true&limit=3"]
         chosen += ["/me/prompt", "/providers", "/model-configs"]
         await self.ask("GET", self.random.choice(chosen))
 
@@ -174,6 +175,9 @@ class Person:
                 ("POST", f"/chats/{chat_id}/messages", {"content": self.canary}),
                 ("POST", f"/chats/{chat_id}/interrupt", {"turn_id": 2, "clear_queue": True}),
                 ("PATCH", f"/chats/{chat_id}/messages/2", {"content": self.canary}),
+                ("PUT", f"/chats/{chat_id}/read", None),
+                ("PUT", f"/chats/{chat_id}/diff-status", {"url": self.canary}),
+                ("PUT", f"/inbox/{random_chat_id()}/read", None),
                 ("POST", "/chats", {"id": chat_id, "content": self.canary}),
             ]
         )

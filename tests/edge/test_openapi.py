@@ -139,6 +139,11 @@ async def test_every_good_answer_of_every_route_fits(
     await door.ask("POST", f"/chats/{asking}/approvals", {"tool_call_id": "call-2-1", "approved": False})
     await door.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/stall 600"})
     await door.ask("GET", f"/chats/{chat_id}/messages")
+    await door.ask("PUT", f"/chats/{chat_id}/read")
+    await door.ask("PUT", f"/chats/{chat_id}/diff-status", {"url": "https://example.org/1", "additions": 3})
+    inbox = (await door.ask("GET", "/inbox?unread=true")).json
+    await door.ask("PUT", f"/inbox/{inbox['notifications'][0]['id']}/read")
+    await door.ask("PUT", "/inbox/read-all")
     await door.ask("PATCH", f"/chats/{chat_id}", {"title": "t", "pin_order": 2})
     await door.ask("GET", "/chats?limit=2")
     await door.ask("DELETE", f"/chats/{chat_id}")

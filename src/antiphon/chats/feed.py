@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import msgspec
 
-from antiphon.chats.hints import chat_hint
+from antiphon.chats.hints import chat_hint, subscribe_events
+from antiphon.chats.inbox import inbox_channel
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.service import Service, owner_channel
 from antiphon.core.model import Chat
+from antiphon.errors import AntiphonError
 from antiphon.ports import Bus
-from antiphon.wire.notify import ChatEventKind
+from antiphon.wire import codec
+from antiphon.wire.notify import (
+    ChatEventKind,
+    InboxNotification,
+    InboxNotificationEvent,
+    InboxNotificationEventKind,
+    handle_inbox_notification_event,
+)
 from antiphon.wire.stream import Frame, chat_json
 
 DIRTY_MAX = 1_000
 """More changed chats than this waiting for one feed: it is told to fetch the list again."""
+
+TOLD_MAX = 1_000
+"""Of so many notifications a feed remembers that it has told them."""
 
 KINDS = frozenset(ChatEventKind)
 RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
@@ -28,10 +42,35 @@ class Feed(PlainStream):
         self._dirty: dict[str, str] = {}
         self._told: dict[str, int] = {}
         self._is_resync_due = True
-        self._unsubscribe = bus.subscribe(owner_channel(owner_id), self._on_hint)
+        self.opened_at = service.store.clock.now_us()
+        self._notifications: list[InboxNotification] = []
+        self._told_notifications: OrderedDict[str, None] = OrderedDict()
+        self._ends = (
+            bus.subscribe(owner_channel(owner_id), self._on_hint),
+            subscribe_events(bus, inbox_channel(owner_id), handle_inbox_notification_event(self._on_notification)),
+        )
 
     def close(self) -> None:
-        self._unsubscribe()
+        for end in self._ends:
+            end()
+
+    async def _on_notification(self, event: InboxNotificationEvent, error: AntiphonError | None) -> None:
+        if error is None and event.kind == InboxNotificationEventKind.NEW:
+            self.notify(event.inbox_notification)  # else the poll finds what was dropped
+
+    def notify(self, notification: InboxNotification) -> None:
+        """Tell a notification, unless it was told."""
+        name = str(notification.id)
+        if name in self._told_notifications or str(notification.user_id) != self.owner_id:
+            return
+        self._told_notifications[name] = None
+        if len(self._told_notifications) > TOLD_MAX:
+            self._told_notifications.popitem(last=False)
+        self._notifications.append(notification)
+        if len(self._notifications) > DIRTY_MAX:
+            self._notifications.clear()
+            self._is_resync_due = True
+        self.wake()
 
     def _on_hint(self, message: bytes | None) -> None:
         hint = chat_hint(message)
@@ -65,6 +104,8 @@ class Feed(PlainStream):
             self._dirty.clear()
             self._told.clear()
             frames.append(RESYNC)
+        notifications, self._notifications = self._notifications, []
+        frames += [_inbox_frame(notification) for notification in notifications]
         while self._dirty and len(frames) < 100:
             chat_id, kind = next(iter(self._dirty.items()))
             del self._dirty[chat_id]
@@ -78,5 +119,12 @@ class Feed(PlainStream):
         if len(self._told) > 10 * DIRTY_MAX:
             self._told.clear()
         self._told[chat_id] = chat.seq
-        shown = {"type": "chat", "kind": "deleted" if chat.is_deleted else kind, "chat": chat_json(chat_id, chat)}
+        has_unread = bool(await self._service.store.unread_of((chat_id,)))
+        chat_shown = chat_json(chat_id, chat, has_unread=has_unread)
+        shown = {"type": "chat", "kind": "deleted" if chat.is_deleted else kind, "chat": chat_shown}
         return [Frame(None, 0, "chat", msgspec.json.encode(shown))]
+
+
+def _inbox_frame(notification: InboxNotification) -> Frame:
+    event = InboxNotificationEvent(kind=InboxNotificationEventKind.NEW, inbox_notification=notification)
+    return Frame(None, 0, "inbox", b'{"type":"inbox",' + codec.encode(event)[1:])

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.chats.service import owner_channel
 from antiphon.core import facts as f
 from antiphon.core.model import Chat, Outcome
 from antiphon.core.parts import Role, text_of
@@ -21,11 +22,13 @@ from antiphon.ports import Append, Bus, Notification, Store
 from antiphon.wire import codec
 from antiphon.wire.gotime import Time
 from antiphon.wire.notify import (
+    ChatEventKind,
     InboxNotification,
     InboxNotificationAction,
     InboxNotificationEvent,
     InboxNotificationEventKind,
 )
+from antiphon.wire.stream import chat_json
 
 NAMES = uuid.UUID("6f1d3d52-2f5e-4f6c-9a35-0c4a0d7f7a11")
 ANSWERED, FAILED, NEEDS_ACTION = (
@@ -69,7 +72,7 @@ class Inbox:
         channel = inbox_channel(append.notification.owner_id)
         if self._bus.is_heard(channel):
             event = InboxNotificationEvent(
-                kind=InboxNotificationEventKind.NEW, inbox_notification=shown(append.notification)
+                kind=InboxNotificationEventKind.NEW, inbox_notification=contract_form(append.notification)
             )
             self._bus.publish_nowait(channel, codec.encode(event))
 
@@ -100,7 +103,23 @@ class Inbox:
             raise Invalid("seq", f"the chat's last is {chat.seq}")
         cursor = chat.seq if seq is None else seq
         await self._store.move_read_cursor(chat_id, cursor)
+        channel = owner_channel(chat.owner_id)
+        if self._bus.is_heard(channel):  # no fact was written, so no seq says that this is news
+            unread = await self._store.unread_of((chat_id,))
+            event = {
+                "kind": ChatEventKind.STATUS_CHANGE,
+                "chat": chat_json(chat_id, chat, has_unread=bool(unread)),
+            }
+            self._bus.publish_nowait(channel, codec.encode(event))
         return cursor
+
+
+def uuid_of(name: str) -> uuid.UUID:
+    """An id as a UUID. (Who embeds an instance may name chats otherwise: such a name has a UUID of its own.)"""
+    try:
+        return uuid.UUID(name)
+    except ValueError:
+        return uuid.uuid5(NAMES, name)
 
 
 class Told(Value):
@@ -142,14 +161,14 @@ def _excerpt(text: str) -> str:
 def _notification(chat_id: str, chat: Chat, entry: f.Entry, told: Told) -> Notification:
     body = {
         "template_id": told.template_id,
-        "targets": [chat_id],
+        "targets": [uuid_of(chat_id)],
         "title": told.title,
         "content": told.content,
         "icon": told.icon,
         "actions": [{"label": "Open", "url": f"/#/chat/{chat_id}"}],
     }
     return Notification(
-        notification_id=str(uuid.uuid5(uuid.UUID(chat_id), str(entry.seq))),
+        notification_id=str(uuid.uuid5(uuid_of(chat_id), str(entry.seq))),
         owner_id=chat.owner_id,
         chat_id=chat_id,
         body=codec.encode(body),
@@ -157,12 +176,12 @@ def _notification(chat_id: str, chat: Chat, entry: f.Entry, told: Told) -> Notif
     )
 
 
-def shown(notification: Notification) -> InboxNotification:
+def contract_form(notification: Notification) -> InboxNotification:
     """As the contract has it."""
     body: dict[str, Any] = msgspec.json.decode(notification.body)
     return InboxNotification(
-        id=uuid.UUID(notification.notification_id),
-        user_id=uuid.UUID(notification.owner_id),
+        id=uuid_of(notification.notification_id),
+        user_id=uuid_of(notification.owner_id),
         template_id=uuid.UUID(body["template_id"]),
         targets=tuple(uuid.UUID(target) for target in body["targets"]),
         title=body["title"],

@@ -15,6 +15,7 @@ import structlog
 
 from antiphon.chats.feed import Feed
 from antiphon.chats.hints import text_hint
+from antiphon.chats.inbox import OVERLAP_US, contract_form
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.reader import Reader
 from antiphon.chats.service import Service
@@ -215,6 +216,7 @@ class Watch:
         for watcher in list(self._watchers):
             if watcher.token_id in self.revoked:
                 watcher.end("revoked")
+        await self._look_for_notifications()
         changed, self._mark = await self._service.store.changed(self._mark)
         self._unseen.update(changed)
         failure = None
@@ -227,6 +229,18 @@ class Watch:
                 self._unseen.pop(chat_id, None)
         if failure is not None:
             raise failure
+
+    async def _look_for_notifications(self) -> None:
+        """One query for the notifications that no hint has told."""
+        feeds = [watcher for watcher in self._watchers if isinstance(watcher, Feed)]
+        if not feeds:
+            return
+        owners = sorted({feed.owner_id for feed in feeds})
+        since = self._service.store.clock.now_us() - int(POLL_S * 1e6) - OVERLAP_US
+        for notification in await self._service.store.new_notifications(owners, since):
+            for feed in feeds:
+                if feed.owner_id == notification.owner_id and notification.created_at >= feed.opened_at:
+                    feed.notify(contract_form(notification))
 
     async def _look_at(self, chat_id: str, seq: int) -> None:
         """The chat has come to `seq`: have its watchers and feeds know."""

@@ -369,6 +369,28 @@ class AsyncClient:
         """Nothing is said first any more."""
         await self._connection.ask(calls.delete_prompt())
 
+    # --- the inbox
+
+    async def inbox(self, *, unread: bool = False, limit: int = 50, after: str = "") -> shapes.Inbox:
+        """What happened while nobody watched, the newest first; `after` is the `next` of the page before."""
+        return await self._connection.ask(calls.inbox(unread=unread, limit=limit, after=after))
+
+    async def read_notification(self, notification_id: str) -> shapes.Notification:
+        """Mark a notification as read. Raises `NotFound`."""
+        return await self._connection.ask(calls.read_notification(notification_id))
+
+    async def read_whole_inbox(self) -> int:
+        """Mark all notifications as read; how many are unread then."""
+        return (await self._connection.ask(calls.read_whole_inbox()))["unread_count"]
+
+    async def read_chat(self, chat_id: str, *, seq: int | None = None) -> int:
+        """Say that its owner has read the chat, up to `seq` (None: all of it); where the cursor then is."""
+        return (await self._connection.ask(calls.read_chat(chat_id, seq=seq)))["seq"]
+
+    async def set_diff_status(self, chat_id: str, **status: Any) -> int:
+        """Say how the pull request of a chat stands: the fields of the contract's ChatDiffStatus. The fact's seq."""
+        return (await self._connection.ask(calls.set_diff_status(chat_id, **status)))["seq"]
+
     # --- instances
 
     async def instances(self) -> list[shapes.Instance]:

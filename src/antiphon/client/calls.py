@@ -148,6 +148,30 @@ def revoke_token(token_id: str) -> Call[None]:
     return Call(method="DELETE", path=path("tokens", token_id))
 
 
+# --- the inbox --------------------------------------------------------------------------------------
+
+
+def inbox(*, unread: bool, limit: int, after: str) -> Call[shapes.Inbox]:
+    query = _query(unread="true" if unread else None, limit=str(limit), after=after or None)
+    return Call(method="GET", path=path("inbox"), query=query)
+
+
+def read_notification(notification_id: str) -> Call[shapes.Notification]:
+    return Call(method="PUT", path=path("inbox", notification_id, "read"))
+
+
+def read_whole_inbox() -> Call[shapes.UnreadCount]:
+    return Call(method="PUT", path=path("inbox", "read-all"))
+
+
+def read_chat(chat_id: str, *, seq: int | None) -> Call[shapes.Seq]:
+    return Call(method="PUT", path=path("chats", chat_id, "read"), body=_body(seq=seq))
+
+
+def set_diff_status(chat_id: str, **status: Any) -> Call[shapes.Seq]:
+    return Call(method="PUT", path=path("chats", chat_id, "diff-status"), body=_body(**status))
+
+
 # --- instances --------------------------------------------------------------------------------------
 
 

@@ -215,3 +215,35 @@ class Instance(TypedDict):
 
 class InstanceList(TypedDict):
     instances: list[Instance]
+
+
+class NotificationAction(TypedDict):
+    label: str
+    url: str
+
+
+class Notification(TypedDict):
+    """What happened while nobody watched; `content` is Markdown, `read_at` None while it was not read."""
+
+    id: str
+    user_id: str
+    template_id: str
+    targets: list[str]
+    title: str
+    content: str
+    icon: str
+    actions: list[NotificationAction]
+    read_at: str | None
+    created_at: str
+
+
+class Inbox(TypedDict):
+    """A page of notifications, the newest first; `next` is the `after` of the following page."""
+
+    notifications: list[Notification]
+    unread_count: int
+    next: str | None
+
+
+class UnreadCount(TypedDict):
+    unread_count: int

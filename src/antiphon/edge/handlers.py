@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from msgspec import UNSET
@@ -12,10 +11,12 @@ from antiphon.chats.line import Done
 from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageQueued
+from antiphon.core.model import Chat
 from antiphon.edge import shapes as s
 from antiphon.edge.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
 from antiphon.edge.auth import cookie_name
 from antiphon.edge.outcomes import last_seq, restarted, sent_entry
+from antiphon.edge.places import place, read_place
 from antiphon.edge.sse import open_stream
 from antiphon.edge.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
 from antiphon.errors import Forbidden, Invalid, Unauthenticated
@@ -59,29 +60,22 @@ async def list_chats(call: Call) -> Response:
         label=(key, value) if key else None,
         title=query.q,
         limit=limit + 1,
-        after=_read_place(query.after) if query.after else None,
+        after=read_place(query.after) if query.after else None,
     )
-    shown = fitting(chat_json(item.chat_id, item.chat) for item in listed[:limit])
+    unread = await call.instance.store.unread_of([item.chat_id for item in listed[:limit]])
+    shown = fitting(chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread) for i in listed[:limit])
     last = listed[len(shown) - 1] if len(listed) > len(shown) else None
-    following = _place(last.chat.updated_at, last.chat_id) if last else None
+    following = place(last.chat.updated_at, last.chat_id) if last else None
     return JsonAnswer({"chats": shown, "next": following})
 
 
-def _place(updated_at: int, chat_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{updated_at}:{chat_id}".encode()).decode().rstrip("=")
-
-
-def _read_place(text: str) -> tuple[int, str]:
-    try:
-        decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
-        at, _, chat_id = decoded.partition(":")
-        return int(at[:18]), chat_id
-    except ValueError as error:
-        raise Invalid("after", "not a `next` of this list") from error
-
-
 async def get_chat(call: Call) -> Response:
-    return JsonAnswer(chat_json(call.chat_id, await _chats(call).get(call.chat_id)))
+    return JsonAnswer(await _shown(call, await _chats(call).get(call.chat_id)))
+
+
+async def _shown(call: Call, chat: Chat) -> dict[str, Any]:
+    unread = await call.instance.store.unread_of((call.chat_id,))
+    return chat_json(call.chat_id, chat, has_unread=bool(unread))
 
 
 async def change_chat(call: Call) -> Response:
@@ -101,7 +95,7 @@ async def change_chat(call: Call) -> Response:
         commands.append(c.Archive() if body.archived else c.Unarchive())
     done = await _chats(call).change(call.chat_id, *commands) if commands else None
     chat = done.chat if done else await _chats(call).get(call.chat_id)
-    return JsonAnswer(chat_json(call.chat_id, chat))
+    return JsonAnswer(await _shown(call, chat))
 
 
 async def delete_chat(call: Call) -> Response:

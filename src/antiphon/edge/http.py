@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon.edge import configs, handlers, instances, system
+from antiphon.edge import configs, handlers, inbox, instances, system
 from antiphon.edge.answers import JsonAnswer, error_answer
 from antiphon.edge.auth import OriginGate, authorize
 from antiphon.edge.bodies import Bodies
@@ -37,7 +37,13 @@ MEANT_HEADER = "antiphon-meant"
 """The instance that a standby hands a request to. Whoever else gets it refuses: addresses are used again, and two
 standbys must not hand a request to and fro."""
 
-OPERATIONS: tuple[Operation, ...] = (*handlers.ROUTES, *configs.ROUTES, *instances.ROUTES, *system.ROUTES)
+OPERATIONS: tuple[Operation, ...] = (
+    *handlers.ROUTES,
+    *inbox.ROUTES,
+    *configs.ROUTES,
+    *instances.ROUTES,
+    *system.ROUTES,
+)
 
 log = structlog.get_logger(__name__)
 

@@ -51,7 +51,7 @@ PING = Frame(None, 0, "ping", b'{"type":"ping"}')
 # --- values as JSON ---------------------------------------------------------------------------------
 
 
-def chat_json(chat_id: str, chat: Chat) -> dict[str, Any]:
+def chat_json(chat_id: str, chat: Chat, *, has_unread: bool = False) -> dict[str, Any]:
     """The reference's Chat with our additions."""
     shown: dict[str, Any] = {
         "id": chat_id,
@@ -66,7 +66,7 @@ def chat_json(chat_id: str, chat: Chat) -> dict[str, Any]:
         "pin_order": chat.pin_order,
         "mcp_server_ids": [],
         "labels": chat.labels,
-        "has_unread": False,
+        "has_unread": has_unread,
         "seq": chat.seq,
         "draft": chat.draft,
         "queue_length": chat.queue_length,

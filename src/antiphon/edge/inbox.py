@@ -1,0 +1,90 @@
+"""The routes of an owner's inbox, of what they have read, and of a chat's diff status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from antiphon.chats.inbox import LIST_MAX, contract_form, uuid_of
+from antiphon.chats.owned import OwnedChats
+from antiphon.core import commands as c
+from antiphon.edge import shapes as s
+from antiphon.edge.answers import JsonAnswer
+from antiphon.edge.outcomes import last_seq
+from antiphon.edge.places import place, read_place
+from antiphon.edge.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
+from antiphon.wire import codec
+from antiphon.wire.notify import ChatDiffStatus
+
+
+def _chats(call: Call) -> OwnedChats:
+    return call.instance.chats_of(call.owner_id)
+
+
+async def list_inbox(call: Call) -> Response:
+    query: s.InboxQuery = call.query
+    inbox, limit = call.instance.inbox, min(query.limit, LIST_MAX)
+    after = read_place(query.after) if query.after else None
+    found = await inbox.list(call.owner_id, is_unread=query.unread, limit=limit + 1, after=after)
+    last = found[limit - 1] if len(found) > limit else None
+    return JsonAnswer(
+        codec.encode(
+            {
+                "notifications": [contract_form(item) for item in found[:limit]],
+                "unread_count": await inbox.count_unread(call.owner_id),
+                "next": place(last.created_at, last.notification_id) if last else None,
+            }
+        )
+    )
+
+
+async def read_notification(call: Call) -> Response:
+    found = await call.instance.inbox.read(call.owner_id, call.path["notification_id"])
+    return JsonAnswer(codec.encode(contract_form(found)))
+
+
+async def read_whole_inbox(call: Call) -> Response:
+    await call.instance.inbox.read_all(call.owner_id)
+    return JsonAnswer({"unread_count": await call.instance.inbox.count_unread(call.owner_id)})
+
+
+async def read_chat(call: Call) -> Response:
+    chat = await _chats(call).get(call.chat_id)
+    body: s.ReadChatBody | None = call.body
+    seq = await call.instance.inbox.read_chat(call.chat_id, chat, body.seq if body else None)
+    return JsonAnswer({"seq": seq})
+
+
+async def set_diff_status(call: Call) -> Response:
+    given = {name: getattr(call.body, name) for name in s.DiffStatusBody.__struct_fields__}
+    status = ChatDiffStatus(chat_id=uuid_of(call.chat_id), **given)
+    kept = codec.decode(codec.encode(status), Any)
+    done = await _chats(call).change(call.chat_id, c.SetDiffStatus(diff_status=kept))
+    return JsonAnswer(last_seq(done))
+
+
+def _route(method: str, path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Operation:
+    return Operation(
+        method=method,
+        path=path,
+        name=handler.__name__,
+        summary=summary,
+        policy=Policy.OWNER,
+        handler=handler,
+        answers=(Answer(status=200, type=answer),),
+        **more,
+    )
+
+
+ROUTES: tuple[Operation, ...] = (
+    _route("GET", "/inbox", list_inbox, "What happened while nobody watched, the newest first.", s.InboxAnswer,
+           query=s.InboxQuery),
+    _route("PUT", "/inbox/read-all", read_whole_inbox, "Mark all notifications as read.", s.UnreadAnswer),
+    _route("PUT", "/inbox/{notification_id}/read", read_notification, "Mark a notification as read.",
+           s.NotificationAnswer),
+    _route("PUT", "/chats/{chat_id}/read", read_chat, "Move the read cursor: to a seq, or to the chat's last.",
+           s.SeqAnswer, body=s.ReadChatBody, is_body_optional=True, body_bytes_max=SMALL_BODY_MAX),
+    _route("PUT", "/chats/{chat_id}/diff-status", set_diff_status, "Say how the pull request of a chat stands.",
+           s.SeqAnswer, body=s.DiffStatusBody, body_bytes_max=SMALL_BODY_MAX),
+)  # fmt: skip
