@@ -229,6 +229,35 @@ async def test_an_append_whose_caller_is_cancelled_is_whole_or_absent(postgres_u
         assert (await examine(store)).is_sound
 
 
+async def test_a_database_that_is_not_ours_any_more_is_unavailable(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        chat = await StoredChat(store, "c").create()
+        await change(postgres_url, "ALTER TABLE facts RENAME TO elsewhere")
+        with pytest.raises(Unavailable, match="UndefinedTable"):
+            await chat.send("x")
+        assert store.last_error == "UndefinedTableError"
+        with pytest.raises(Unavailable):
+            await chat.entries()
+        await change(postgres_url, "ALTER TABLE elsewhere RENAME TO facts")
+        await chat.send("x")
+        assert store.last_error is None
+
+
+async def test_a_database_that_may_only_be_read_is_unavailable(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    async with opened(postgres_url, 1) as store:
+        await store._pool.rows("SET default_transaction_read_only = on")  # as on a standby of the database
+        assert await store.iter_chat_ids() == ()
+        with pytest.raises(Unavailable, match="ReadOnly"):
+            await store.check()
+        assert store.last_error == "ReadOnlySQLTransactionError"
+    name = postgres_url.rpartition("/")[2]
+    postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(Unavailable, match="ReadOnly"):
+        await open_postgres_store(postgres_url)
+
+
 # --- several replicas
 
 

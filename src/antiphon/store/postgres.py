@@ -17,7 +17,7 @@ from antiphon.errors import Unavailable
 from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Notification, Presence
 from antiphon.store.postgres_append import append_values
 from antiphon.store.postgres_clock import DatabaseClock
-from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, check_url, wait_connected
+from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, check_url, failures_told, wait_connected
 from antiphon.store.postgres_presence import PostgresPresence
 from antiphon.store.postgres_reads import SQL, PostgresReads
 from antiphon.store.postgres_schema import check_schema, migrate
@@ -26,6 +26,9 @@ from antiphon.store.rows import LEASE_US, notification_of
 POOL_MAX = 10
 LOOK_S = 30.0
 """The database is asked for its time this often."""
+
+CHECK_S = 2.0
+"""A check does not wait longer for a connection: whoever asks wants to know how it is now."""
 
 
 async def open_postgres_store(url: str, *, pool_max: int = POOL_MAX, may_migrate: bool = True) -> PostgresStore:
@@ -43,14 +46,15 @@ async def prepare_database(url: str, *, may_migrate: bool = True) -> list[str]:
     """Bring the database to this version's schema; the names of the scripts that ran."""
     connection = await wait_connected(check_url(url), time.monotonic() + WAIT_S)
     try:
-        if not may_migrate:
-            await check_schema(connection)
-            return []
-        applied = await migrate(connection)
-        await connection.execute(SQL["forget_foreign_changes"])
+        with failures_told():
+            if not may_migrate:
+                await check_schema(connection)
+                return []
+            applied = await migrate(connection)
+            await connection.execute(SQL["forget_foreign_changes"])
+            return applied
     finally:
         await _close(connection)
-    return applied
 
 
 async def _close(connection: Connection) -> None:
@@ -133,7 +137,7 @@ class PostgresStore(PostgresReads):
         return None if version is None else int(version)
 
     async def check(self) -> None:
-        await self._pool.write(SQL["try_write"])
+        await self._pool.write(SQL["try_write"], wait_s=CHECK_S)
 
     # --- time
 

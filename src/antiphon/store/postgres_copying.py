@@ -13,7 +13,15 @@ import msgspec
 
 from antiphon.errors import Unavailable
 from antiphon.store.postgres_append import labels_json
-from antiphon.store.postgres_pool import CONNECT_S, WAIT_S, Connection, check_url, clean_text, wait_connected
+from antiphon.store.postgres_pool import (
+    CONNECT_S,
+    WAIT_S,
+    Connection,
+    check_url,
+    clean_text,
+    failures_told,
+    wait_connected,
+)
 from antiphon.store.postgres_schema import check_schema, migrate
 from antiphon.store.statements import load_statements
 from antiphon.store.tables import BATCH_ROWS, CHATS, FACTS, LEASES, LONG_ENDED, Table, select
@@ -57,9 +65,8 @@ async def open_postgres_target(url: str) -> AsyncIterator[PostgresTarget]:
 async def _connected(url: str) -> AsyncIterator[Connection]:
     connection = await wait_connected(check_url(url), time.monotonic() + WAIT_S)
     try:
-        yield connection
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Unavailable(f"the database does not work ({type(error).__name__})") from error
+        with failures_told():
+            yield connection
     finally:
         with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await connection.close(timeout=CONNECT_S)

@@ -10,7 +10,7 @@ import contextlib
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -56,15 +56,8 @@ _LOST = (
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """Rolled back by the database, to be asked again."""
 
-_FAILED = (
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.PostgresSystemError,
-    asyncpg.InternalServerError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-    asyncpg.InsufficientPrivilegeError,
-)
-"""The database's own failures; nothing was written."""
+_OURS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+"""What only a mistake of this program brings about. Any other error is the database's; nothing was written then."""
 
 _HOPELESS = (
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -100,6 +93,15 @@ def place_of(url: str) -> str:
     return f"{parts.scheme}://{user}{host}{parts.path}"
 
 
+@contextlib.contextmanager
+def failures_told() -> Iterator[None]:
+    """The database's failures, in the middle of what one connection does, as `Unavailable`."""
+    try:
+        yield
+    except (*_LOST, asyncpg.PostgresError, TimeoutError) as error:
+        raise Unavailable(f"the database does not work ({type(error).__name__})") from error
+
+
 async def connect(url: str, timeout_s: float = CONNECT_S) -> Connection:
     """A new connection. Raises what asyncpg does, and `Unavailable` where another try would not help."""
     try:
@@ -121,7 +123,7 @@ async def wait_connected(url: str, deadline: float) -> Connection:
     while True:
         try:
             return await connect(url, min(CONNECT_S, max(deadline - time.monotonic(), 0.001)))
-        except (*_LOST, *_FAILED, TimeoutError) as error:
+        except (*_LOST, asyncpg.PostgresError, TimeoutError) as error:
             pause = random.uniform(PAUSE_MIN_S, PAUSE_MAX_S)
             if time.monotonic() + pause >= deadline:
                 raise Unavailable(f"the database does not answer ({type(error).__name__})") from None
@@ -166,10 +168,10 @@ class Pool:
         rows = await self._repeat(sql, _clean(values))
         return rows[0] if rows else None
 
-    async def write(self, sql: str, *values: Any) -> list[Any]:
+    async def write(self, sql: str, *values: Any, wait_s: float | None = None) -> list[Any]:
         """A write that does no harm when it is done twice."""
         with self._noted():
-            return await self._repeat(sql, _clean(values))
+            return await self._repeat(sql, _clean(values), wait_s=wait_s)
 
     async def write_once(self, sql: str, *values: Any) -> Any:
         """The first row of a write that is not repeated unasked. Raises `OutcomeUnknown` when its answer was lost,
@@ -177,8 +179,10 @@ class Pool:
         with self._noted():
             return (await self._repeat(sql, _clean(values), is_once=True))[0]
 
-    async def _repeat(self, sql: str, values: Sequence[Any], *, is_once: bool = False) -> list[Any]:
-        deadline = time.monotonic() + WAIT_S
+    async def _repeat(
+        self, sql: str, values: Sequence[Any], *, is_once: bool = False, wait_s: float | None = None
+    ) -> list[Any]:
+        deadline = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
         while True:
             await self._wait_turn(deadline)
             use = asyncio.create_task(self._use(sql, values, deadline))
@@ -191,7 +195,9 @@ class Pool:
             except (*_LOST, TimeoutError) as error:
                 if is_once:
                     raise OutcomeUnknown(type(error).__name__) from None
-            except _FAILED as error:
+            except _OURS:
+                raise
+            except asyncpg.PostgresError as error:
                 raise Unavailable(f"the database does not work ({type(error).__name__})") from error
             if time.monotonic() >= deadline:
                 raise Unavailable("the database does not answer")
@@ -228,7 +234,7 @@ class Pool:
             return rows
 
     @contextlib.contextmanager
-    def _noted(self) -> Any:
+    def _noted(self) -> Iterator[None]:
         try:
             yield
         except (Unavailable, OutcomeUnknown) as error:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from antiphon.errors import Unavailable
 from antiphon.ports import InstanceRecord
-from antiphon.store.postgres_pool import PAUSE_MAX_S, WAIT_S, Connection, Pool, wait_connected
+from antiphon.store.postgres_pool import PAUSE_MAX_S, WAIT_S, Connection, Pool, failures_told, wait_connected
 from antiphon.store.statements import load_statements
 
 _SQL = load_statements("postgres")
@@ -80,12 +80,10 @@ class PostgresPresence:
         if connection is None or connection.is_closed():
             connection = await wait_connected(self._url, time.monotonic() + WAIT_S)
         try:
-            async with asyncio.timeout(ANSWER_S):
-                await connection.execute(_SQL["free_locks"])
-                row = await connection.fetchrow(_SQL["hold_lock"])
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            connection.terminate()
-            raise Unavailable(f"the lock of this instance cannot be taken ({type(error).__name__})") from error
+            with failures_told():
+                async with asyncio.timeout(ANSWER_S):
+                    await connection.execute(_SQL["free_locks"])
+                    row = await connection.fetchrow(_SQL["hold_lock"])
         except BaseException:
             connection.terminate()
             raise
