@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from antiphon.errors import Invalid
-from antiphon.store.postgres_pool import check_url, place_of
-
-__all__ = ["shown_place", "sqlite_path"]
 
 
 def sqlite_path(place: str) -> Path | None:
@@ -25,5 +23,22 @@ def sqlite_path(place: str) -> Path | None:
 
 
 def shown_place(place: str) -> str:
-    """As it may be shown: without a password."""
-    return place if place.startswith("sqlite:") else place_of(place)
+    """As it may be shown: without a password and options."""
+    if place.startswith("sqlite:"):
+        return place
+    parts = urlsplit(place)
+    user = f"{parts.username}@" if parts.username else ""
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{user}{host}{parts.path}"
+
+
+def check_url(url: str) -> str:
+    """The URL of a PostgreSQL database. Raises `Invalid`, without quoting it: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise Invalid("store", "it must look like postgresql://user@host:5432/database, or sqlite:PATH")
+    return url

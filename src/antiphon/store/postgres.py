@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from antiphon.core.model import Status
 from antiphon.errors import Unavailable
 from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Notification, Presence
+from antiphon.store.place import check_url
 from antiphon.store.postgres_append import append_values
 from antiphon.store.postgres_clock import DatabaseClock
-from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, check_url, failures_told, wait_connected
+from antiphon.store.postgres_connection import WAIT_S, Connection, failures_told, wait_connected
+from antiphon.store.postgres_pool import Pool
 from antiphon.store.postgres_presence import PostgresPresence
 from antiphon.store.postgres_reads import SQL, PostgresReads
 from antiphon.store.postgres_schema import check_schema, migrate

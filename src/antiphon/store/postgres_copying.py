@@ -12,16 +12,10 @@ import asyncpg
 import msgspec
 
 from antiphon.errors import Unavailable
+from antiphon.store.place import check_url
 from antiphon.store.postgres_append import labels_json
-from antiphon.store.postgres_pool import (
-    CONNECT_S,
-    WAIT_S,
-    Connection,
-    check_url,
-    clean_text,
-    failures_told,
-    wait_connected,
-)
+from antiphon.store.postgres_connection import CONNECT_S, WAIT_S, Connection, failures_told, wait_connected
+from antiphon.store.postgres_pool import clean_text
 from antiphon.store.postgres_schema import check_schema, migrate
 from antiphon.store.statements import load_statements
 from antiphon.store.tables import BATCH_ROWS, CHATS, FACTS, LEASES, LONG_ENDED, Table, select

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and what is done when one is lost: what may be repeated is, an append is not.
+"""A pool of connections to PostgreSQL, and what is done when one is lost: what may be repeated is, an append is not.
 
 A restart of the database is a pause for everybody: whoever asks meanwhile waits for a connection, but not for ever.
 """
@@ -11,47 +11,16 @@ import random
 import re
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any
 
 import asyncpg
 
-from antiphon.errors import Invalid, Unavailable
+from antiphon.errors import Unavailable
 from antiphon.ports import OutcomeUnknown
+from antiphon.store.postgres_connection import CONNECT_S, LOST, PAUSE_MIN_S, WAIT_S, Connection, wait_connected
 
-WAIT_S = 10.0
-"""So long a caller waits for a database that does not answer."""
-
-CONNECT_S = 5.0
 STATEMENT_S = 30.0
 """A statement that takes longer is given up, its connection with it: nobody may be at the other end."""
-
-PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 0.5
-"""Between two tries to connect."""
-
-SETTINGS = {
-    "application_name": "antiphon",
-    "default_transaction_isolation": "read committed",
-    "plan_cache_mode": "force_generic_plan",
-    "jit": "off",
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-}
-"""Statements are made for their one plan (with 200,000 chats a page of messages then takes 0.7 ms in place of 8). A
-client whose machine is gone is noticed within some ten seconds, and its locks are freed."""
-
-DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-"""Acknowledged means durable, whatever the database's own default is."""
-
-_LOST = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
-)
-"""The connection is gone, or goes: the server stops, starts, or was killed."""
 
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """Rolled back by the database, to be asked again."""
@@ -59,75 +28,7 @@ _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 _OURS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 """What only a mistake of this program brings about. Any other error is the database's; nothing was written then."""
 
-_HOPELESS = (
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.ClientConfigurationError,
-)
-"""Trying to connect again would not help."""
-
 _UNTEXTUAL = re.compile("[\0\ud800-\udfff]")
-
-Connection: TypeAlias = Any
-"""An `asyncpg.Connection`: that package has no types."""
-
-
-def check_url(url: str) -> str:
-    """The URL of a PostgreSQL database. Raises `Invalid`, without quoting it: it may hold a password."""
-    try:
-        parts = urlsplit(url)
-        is_right = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_right = False
-    if not is_right:
-        raise Invalid("store", "it must look like postgresql://user@host:5432/database, or sqlite:PATH")
-    return url
-
-
-def place_of(url: str) -> str:
-    """The URL without its password and options, as it may be shown."""
-    parts = urlsplit(url)
-    user = f"{parts.username}@" if parts.username else ""
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{user}{host}{parts.path}"
-
-
-@contextlib.contextmanager
-def failures_told() -> Iterator[None]:
-    """The database's failures, in the middle of what one connection does, as `Unavailable`."""
-    try:
-        yield
-    except (*_LOST, asyncpg.PostgresError, TimeoutError) as error:
-        raise Unavailable(f"the database does not work ({type(error).__name__})") from error
-
-
-async def connect(url: str, timeout_s: float = CONNECT_S) -> Connection:
-    """A new connection. Raises what asyncpg does, and `Unavailable` where another try would not help."""
-    try:
-        connection = await asyncpg.connect(url, timeout=timeout_s, server_settings=SETTINGS)
-    except _HOPELESS as error:
-        raise Unavailable(f"the database refuses the connection ({type(error).__name__})") from None
-    except (ValueError, TypeError):
-        raise Unavailable("the database's URL cannot be understood") from None
-    try:
-        await connection.execute(DURABLE)
-    except BaseException:
-        connection.terminate()
-        raise
-    return connection
-
-
-async def wait_connected(url: str, deadline: float) -> Connection:
-    """A new connection, however often that takes. Raises `Unavailable` at the deadline (monotonic)."""
-    while True:
-        try:
-            return await connect(url, min(CONNECT_S, max(deadline - time.monotonic(), 0.001)))
-        except (*_LOST, asyncpg.PostgresError, TimeoutError) as error:
-            pause = random.uniform(PAUSE_MIN_S, PAUSE_MAX_S)
-            if time.monotonic() + pause >= deadline:
-                raise Unavailable(f"the database does not answer ({type(error).__name__})") from None
-        await asyncio.sleep(pause)
 
 
 class Pool:
@@ -154,7 +55,7 @@ class Pool:
             use.cancel()
         free, self._free = self._free, []
         for connection in free:
-            with contextlib.suppress(*_LOST, TimeoutError):
+            with contextlib.suppress(*LOST, TimeoutError):
                 await connection.close(timeout=CONNECT_S)
 
     # --- statements
@@ -192,7 +93,7 @@ class Pool:
                 return await asyncio.shield(use)  # whoever is cancelled leaves a sound connection behind
             except _AGAIN:
                 pass
-            except (*_LOST, TimeoutError) as error:
+            except (*LOST, TimeoutError) as error:
                 if is_once:
                     raise OutcomeUnknown(type(error).__name__) from None
             except _OURS:
@@ -211,7 +112,7 @@ class Pool:
             rows = await self._ask(connection, sql, values)
             is_sound = True
             return rows
-        except _LOST:
+        except LOST:
             raise
         except asyncpg.PostgresError:
             is_sound = True

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from antiphon.errors import Unavailable
 from antiphon.ports import InstanceRecord
-from antiphon.store.postgres_pool import PAUSE_MAX_S, WAIT_S, Connection, Pool, failures_told, wait_connected
+from antiphon.store.postgres_connection import PAUSE_MAX_S, WAIT_S, Connection, failures_told, wait_connected
+from antiphon.store.postgres_pool import Pool
 from antiphon.store.statements import load_statements
 
 _SQL = load_statements("postgres")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from antiphon.errors import Unavailable
-from antiphon.store.postgres_pool import Connection
+from antiphon.store.postgres_connection import Connection
 from antiphon.store.statements import load_migrations
 
 SCHEMA_VERSION = len(load_migrations("postgres"))
