@@ -57,6 +57,6 @@ async def test_postgres_gives_the_same_answers(seed: int, told_url: str, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3, 23))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_postgres_gives_the_same_answers_for_long(seed: int, told_url: str, tmp_path: Path) -> None:
     assert set(await run(seed, tmp_path, told_url)) == set(Appended)

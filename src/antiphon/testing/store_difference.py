@@ -155,7 +155,8 @@ class Difference:
         await self._same("claimable", limit=random.randint(1, 9), in_any_order=False)
         await self._same("due", limit=ALL, in_any_order=True)
         is_shared = any(store.is_shared for store in self._stores)  # that promises less
-        await self._same("take_over", "" if is_shared else random.choice([*INSTANCES, ""]), in_any_order=True)
+        instance_id = random.choice([*INSTANCES, ""])
+        await self._same("take_over", "" if is_shared else instance_id, in_any_order=True)
         if not is_shared:
             _, self._mark = await self._same("changed", self._mark)
             await self._same("changed", 0)
