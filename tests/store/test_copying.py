@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import apsw
 import pytest
 
 from antiphon.chats.doctor import examine
@@ -16,6 +17,7 @@ from antiphon.ports import Appended, ConfigRow, FlushedDelta, InstanceRecord, St
 from antiphon.store.copying import copy_store
 from antiphon.store.postgres import open_postgres_store
 from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.tables import TABLES
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.store_difference import CHAT_IDS, CLIENT_IDS, Difference
@@ -89,6 +91,22 @@ async def test_a_copy_says_what_the_original_said(tmp_path: Path, postgres_url: 
     assert answers[1] == answers[0]
     assert answers[2] == answers[0]
     await shared.aclose()
+
+
+NOT_COPIED = {"probe", "instances", "schema_migrations", "config_version"}
+"""What is about the database itself, and about who runs on it."""
+
+
+async def test_every_table_is_copied(tmp_path: Path, postgres_server: PostgresServer, postgres_url: str) -> None:
+    store = await open_sqlite_store(tmp_path / "antiphon.db", clock=SystemClock())
+    await store.aclose()
+    connection = apsw.Connection(str(tmp_path / "antiphon.db"))
+    here = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    connection.close()
+    there = postgres_server.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", postgres_url)
+    copied = {table.name for table in TABLES}
+    assert here - NOT_COPIED == copied
+    assert set(there.split()) - NOT_COPIED == copied
 
 
 async def test_a_turn_that_was_running_is_taken_up_on_the_copy(

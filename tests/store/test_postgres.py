@@ -459,7 +459,7 @@ async def test_no_error_repeats_a_password(url: str, monkeypatch: pytest.MonkeyP
 
 async def test_every_statement_uses_an_index(postgres_url: str) -> None:
     """Where the planner has the choice; the few tables that are small are read as a whole."""
-    small = {"leases", "instances", "owners", "tokens", "settings", "probe"}
+    small = {"leases", "instances", "owners", "tokens", "settings", "probe", "config", "config_version"}
     reads_all = {"forget_foreign_changes", "chat_ids"}
     async with connected(postgres_url) as connection:
         await connection.execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
