@@ -8,7 +8,8 @@ from typing import Any
 
 from antiphon.ports import Clock
 from antiphon.store.postgres import PostgresStore, prepare_database
-from antiphon.store.postgres_pool import WAIT_S, Connection, Pool, wait_connected
+from antiphon.store.postgres_connection import WAIT_S, Connection, wait_connected
+from antiphon.store.postgres_pool import Pool
 
 TIME = """
 CREATE OR REPLACE FUNCTION store_now_us() RETURNS BIGINT LANGUAGE sql VOLATILE AS
