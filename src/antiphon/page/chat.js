@@ -2,7 +2,8 @@
 
 import { computed, signal } from './vendor/signals.js';
 import { path, request, requestUntilAnswered, url } from './api.js';
-import { forget } from './chats.js';
+import { forget, remember } from './chats.js';
+import { markChatRead } from './inbox.js';
 import { report } from './notice.js';
 import { openStream } from './stream.js';
 import { GAP, apply, emptyView, withEarlier } from './view.js';
@@ -36,7 +37,35 @@ export function closeChat() {
   held = emptyView();
   openId.value = streamState.value = view.value = null;
   stopAsked.value = 0;
+  readUpTo = 0;
 }
+
+// --- reading ----------------------------------------------------------------------------------------
+
+const READ_AFTER_MS = 600;
+let readUpTo = 0;
+let readTimer = 0;
+
+/** Says that what is shown was seen, once it has stood still for a moment in a tab that is looked at. */
+function noteRead() {
+  clearTimeout(readTimer);
+  const chatId = openId.peek();
+  if (!chatId || document.hidden || !(held.seq > readUpTo) || held.isDeleted) return;
+  readTimer = setTimeout(async () => {
+    const seq = held.seq;
+    if (chatId !== openId.peek() || document.hidden) return;
+    try {
+      await request('PUT', path('chats', chatId, 'read'), { seq });
+      readUpTo = seq;
+      remember([{ id: chatId, has_unread: false }]);
+      await markChatRead(chatId);
+    } catch {
+      // it is said again with the next change
+    }
+  }, READ_AFTER_MS);
+}
+
+document.addEventListener('visibilitychange', noteRead);
 
 function take(event) {
   const next = apply(held, event);
@@ -54,7 +83,9 @@ function askFrame() {
   isFrameAsked = true;
   const show = () => {
     isFrameAsked = false;
-    if (openId.peek()) view.value = held;
+    if (!openId.peek()) return;
+    view.value = held;
+    noteRead();
   };
   if (document.hidden) setTimeout(show, 250);
   else requestAnimationFrame(show);

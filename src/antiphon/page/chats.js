@@ -2,6 +2,7 @@
 
 import { computed, signal } from './vendor/signals.js';
 import { path, request, requestUntilAnswered, url } from './api.js';
+import { hearNotification, reloadInbox } from './inbox.js';
 import { report } from './notice.js';
 import { openStream } from './stream.js';
 
@@ -49,7 +50,11 @@ export function showArchive(isShown) {
 
 function onFeedEvent(event) {
   heard?.push(event);
-  if (event.type === 'resync') reload();
+  if (event.type === 'inbox') hearNotification(event.inbox_notification);
+  else if (event.type === 'resync') {
+    reload();
+    reloadInbox();
+  }
   else if (event.type === 'chat' && event.kind === 'deleted') forget(event.chat.id);
   else if (event.type === 'chat') remember([event.chat]);
 }

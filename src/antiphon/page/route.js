@@ -1,5 +1,5 @@
-// What the address names: #/chat/<id> a chat, #/instances and #/instances/<id> the instances of the machine;
-// anything else is the start page with a new chat.
+// What the address names: #/chat/<id> a chat, #/inbox the inbox, #/instances and #/instances/<id> the instances of the
+// machine; anything else is the start page with a new chat.
 
 import { signal } from './vendor/signals.js';
 
@@ -16,6 +16,9 @@ export const shownChatId = signal(readChat());
 /** The id of the instance that is shown; '': the list of them alone; null: chats are shown. */
 export const shownInstanceId = signal(readInstances());
 
+/** Whether the inbox is shown. */
+export const isInboxShown = signal(location.hash === '#/inbox');
+
 /** On a narrow screen the list of chats lies over the chat, and is closed at first. */
 export const isListOpen = signal(false);
 
@@ -24,9 +27,11 @@ addEventListener('hashchange', read);
 function read() {
   shownChatId.value = readChat();
   shownInstanceId.value = readInstances();
+  isInboxShown.value = location.hash === '#/inbox';
 }
 
 export const hrefOf = (chatId) => (chatId ? `#/chat/${chatId}` : '#/');
+export const HREF_OF_INBOX = '#/inbox';
 export const hrefOfInstance = (instanceId) => (instanceId ? `#/instances/${instanceId}` : '#/instances');
 
 /** Shows a chat; null: a new one. */

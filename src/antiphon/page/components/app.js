@@ -2,11 +2,12 @@
 
 import { useSignalEffect } from '../vendor/signals.js';
 import { dismiss, notice } from '../notice.js';
-import { isListOpen, shownChatId, shownInstanceId } from '../route.js';
+import { isInboxShown, isListOpen, shownChatId, shownInstanceId } from '../route.js';
 import { session } from '../session.js';
 import { Chat } from './chat.js';
 import { Dialog } from './dialog.js';
 import { IconButton, html } from './html.js';
+import { Inbox } from './inbox.js';
 import { Instances } from './instances.js';
 import { Sidebar } from './sidebar.js';
 import { SignIn } from './signin.js';
@@ -15,6 +16,7 @@ export function App() {
   useSignalEffect(() => {
     shownChatId.value; // something was chosen: the list has done its work
     shownInstanceId.value;
+    isInboxShown.value;
     isListOpen.value = false;
   });
   if (session.value === 'checking') return html`<main class="signin" aria-busy="true"></main>`;
@@ -24,11 +26,16 @@ export function App() {
       <${Sidebar} />
       <button type="button" class="scrim" aria-label="Close the list of chats" tabindex=${isListOpen.value ? 0 : -1}
         onClick=${() => (isListOpen.value = false)}></button>
-      <main>${shownInstanceId.value === null ? html`<${ShownChat} />` : html`<${Instances} />`}</main>
+      <main><${Shown} /></main>
     </div>
     <${Notice} />
     <${Dialog} />
   `;
+}
+
+function Shown() {
+  if (isInboxShown.value) return html`<${Inbox} />`;
+  return shownInstanceId.value === null ? html`<${ShownChat} />` : html`<${Instances} />`;
 }
 
 const ShownChat = () => html`<${Chat} key=${shownChatId.value ?? 'new'} chatId=${shownChatId.value} />`;

@@ -1,8 +1,9 @@
 // The list of chats.
 
 import { chats, isArchiveShown, loadMore, nextPage, showArchive, titleOf } from '../chats.js';
+import { unreadCount } from '../inbox.js';
 import { report } from '../notice.js';
-import { hrefOf, hrefOfInstance, show, shownChatId, shownInstanceId } from '../route.js';
+import { HREF_OF_INBOX, hrefOf, hrefOfInstance, isInboxShown, show, shownChatId, shownInstanceId } from '../route.js';
 import { isAdmin, signOut } from '../session.js';
 import { Icon, IconButton, html } from './html.js';
 
@@ -19,6 +20,14 @@ export function Sidebar() {
       <a class="brand" href="#/"><img src="assets/icon.svg" alt="" width="24" height="24" /> Antiphon</a>
       <${IconButton} name="out" label="Sign out" onClick=${() => report(signOut)} />
     </header>
+    <a class="to-inbox" href=${HREF_OF_INBOX} data-testid="to-inbox"
+      aria-current=${isInboxShown.value ? 'page' : undefined}>
+      <${Icon} name="inbox" /> Inbox
+      ${
+        unreadCount.value > 0 &&
+        html`<span class="count">${unreadCount.value}<span class="hidden"> unread</span></span>`
+      }
+    </a>
     <button type="button" class="new-chat" data-testid="new-chat" onClick=${newChat}>
       <${Icon} name="plus" /> New chat
     </button>
