@@ -6,6 +6,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from antiphon.chats.doctor import examine
 from antiphon.clock import SystemClock
@@ -13,7 +14,7 @@ from antiphon.core import commands as c
 from antiphon.core.model import Status
 from antiphon.errors import Invalid, Unavailable
 from antiphon.lockfile import DataDirectoryTaken, claim_data
-from antiphon.ports import Appended, ConfigRow, FlushedDelta, InstanceRecord, Store
+from antiphon.ports import Appended, ConfigRow, FlushedDelta, InstanceRecord, Notification, Store
 from antiphon.store.copying import copy_store
 from antiphon.store.postgres import open_postgres_store
 from antiphon.store.sqlite import open_sqlite_store
@@ -39,6 +40,9 @@ async def fill(path: Path) -> None:
     await store.flush([piece])
     gone = await StoredChat(store, "gone").create(said="secret")
     await gone.do(c.Delete(), receipts=(receipt("last"),))
+    told = Notification(notification_id="n1", owner_id="o", chat_id="running", body=b"\x00raw", created_at=7)
+    await running.offer(replace(running.make(c.Rename(title="told")), notification=told))
+    await store.move_read_cursor("running", 2)
     await store.add_token(await store.create_owner("admin", is_admin=True), "t1", b"hash")
     await store.revoke_token("t1")
     await store.write_setting("name", "value")
@@ -52,6 +56,7 @@ async def known(store: Store) -> list[object]:
     found: list[object] = [await store.list_tokens(), await store.read_setting("name"), await store.iter_chat_ids()]
     found += (await store.read_config("prompt"))[0]
     for owner in ("o", "p"):
+        found.append(await store.list_notifications(owner, is_unread=False, limit=ALL, after=None))
         found.append(
             await store.list_chats(owner, archived=None, label=None, title="", limit=ALL, after=None),
         )
@@ -65,6 +70,7 @@ async def known(store: Store) -> list[object]:
             await store.read_flushed(chat_id, chat.draft),
             [await store.read_receipt(chat_id, client_id) for client_id in (*CLIENT_IDS, "last")],
         ]
+    found.append(await store.unread_of((*CHAT_IDS, "running")))
     found.append(sorted(await store.take_over("")))
     return found
 
