@@ -44,26 +44,26 @@ async def serve_replica(
     async with open_instance(agent=agent, instance_id=instance_id, wrap_bus=wrap_bus, **options) as instance:
         assert instance.replicas is not None
         server: HttpServer | None = None
-        place = DirectoryPlace(instance, data)
+        local = LocalDoor(instance, data)
         try:
             is_port_free = options.get("port") is None
             server = await start_anywhere(instance.asgi, instance.options, is_port_free=is_port_free)
             await instance.replicas.tell_url(server.url)
             token = await local_token(instance, data)
-            await place.start(server.url, token)
+            await local.start(server.url, token)
             collect_seldom()
             log.info("ready", url=server.url, instance_id=instance_id, store=without_password(instance.options.store))
             tell(Ready(instance_id=instance_id, role="replica", url=server.url, token=token))
-            await until_stopped(stopping, instance.background, place.task)
+            await until_stopped(stopping, instance.background, local.task)
         finally:
             await instance.stop()
-            await place.aclose()
+            await local.aclose()
             if server is not None:
                 await server.aclose()
             tell_gone(instance_id, data)
 
 
-class DirectoryPlace:
+class LocalDoor:
     """A replica's place on its data directory: with the lock it has the sockets there, else it waits for it."""
 
     def __init__(self, instance: Instance, data: Path) -> None:

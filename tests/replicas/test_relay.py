@@ -169,7 +169,7 @@ async def test_who_watches_no_more_is_sent_no_more(kind: str) -> None:
         holder.write(draft, "one")
         await until(lambda: watching.text() == "one")
         end()
-        await until(lambda: not holder.relay._places)
+        await until(lambda: not holder.relay._progress)
         assert not watching.relay.followed_count
 
 
@@ -183,7 +183,7 @@ async def test_a_turn_that_moves_is_followed_to_its_new_holder() -> None:
         second.write(second.live.open(CHAT, 7), "own")  # it goes on here
         second.relay.follow(CHAT, 7, second.instance_id)
         assert second.text() == "own"
-        await until(lambda: not first.relay._places)
+        await until(lambda: not first.relay._progress)
 
 
 async def test_only_instances_that_are_known_get_in(caplog: pytest.LogCaptureFixture) -> None:

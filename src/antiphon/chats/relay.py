@@ -1,6 +1,6 @@
 """Drafts of other instances: asked of their holder while somebody here watches, and given to those who ask.
 
-A watcher's instance keeps a mirror of each followed draft; the holder keeps one place (draft, position) for each
+A watcher's instance keeps a mirror of each followed draft; the holder keeps one progress (draft, position) for each
 instance that asks. So neither has a backlog: a slow link gets fewer, larger deltas. What a link loses shows as a gap
 (the next delta begins later) or when the watching side repeats, once a second, how far it has come.
 """
@@ -34,8 +34,8 @@ PIECE = 16 * 1024
 """Code points of one message at most."""
 WANTED_MAX = 500
 """So many chats are asked for in one message."""
-PLACES_MAX = 100_000
-"""So many places are kept for others in all."""
+PROGRESS_MAX = 100_000
+"""So many progresses are kept for others in all."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class Mirror:
         self.mended_at = 0.0
 
 
-class Place:
+class Progress:
     """How far one instance (or, on a bus, all) has been sent a chat's draft."""
 
     __slots__ = ("draft", "position", "sent_at", "until")
@@ -79,8 +79,8 @@ class RelayedDrafts:
         self._loop = asyncio.get_running_loop()
         self._listeners: dict[str, int] = {}
         self._mirrors: dict[str, Mirror] = {}
-        self._places: dict[str, dict[str, Place]] = {}
-        self._place_count = 0
+        self._progress: dict[str, dict[str, Progress]] = {}
+        self._progress_count = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._ping_numbers = count(1)
@@ -179,41 +179,41 @@ class RelayedDrafts:
 
     def is_wanted(self, chat_id: str) -> bool:
         """Whether any other instance follows the chat's draft here."""
-        return chat_id in self._places
+        return chat_id in self._progress
 
     def _on_growth(self, chat_id: str) -> None:
-        if chat_id in self._places and chat_id not in self._timers:
+        if chat_id in self._progress and chat_id not in self._timers:
             self._timers[chat_id] = self._loop.call_later(PACE_S, self._pump, chat_id)
 
     def _on_watch(self, peer: str, message: Watch) -> None:
         now = self._loop.time()
         for wanted in message.wanted:
-            places = self._places.setdefault(wanted.chat_id, {})
+            progresses = self._progress.setdefault(wanted.chat_id, {})
             key = "" if self._link.is_broadcast else peer
-            place = places.get(key)
-            if place is None:
-                if self._place_count >= PLACES_MAX:
+            progress = progresses.get(key)
+            if progress is None:
+                if self._progress_count >= PROGRESS_MAX:
                     METRICS.oddities.labels("relay_full").inc()
                     continue
-                place = places[key] = Place()
-                self._place_count += 1
-                self._begin(place, wanted)
-            elif wanted.is_gap or now - place.sent_at > REWIND_S:
-                self._rewind(place, wanted)
-            place.until = now + INTEREST_S
+                progress = progresses[key] = Progress()
+                self._progress_count += 1
+                self._begin(progress, wanted)
+            elif wanted.is_gap or now - progress.sent_at > REWIND_S:
+                self._rewind(progress, wanted)
+            progress.until = now + INTEREST_S
             self._pump(wanted.chat_id)
 
-    def _begin(self, place: Place, wanted: Wanted) -> None:
-        place.draft = self._live.get(wanted.chat_id)
-        if place.draft is not None and place.draft.name == wanted.draft:
-            place.position = min(wanted.position, place.draft.position)
+    def _begin(self, progress: Progress, wanted: Wanted) -> None:
+        progress.draft = self._live.get(wanted.chat_id)
+        if progress.draft is not None and progress.draft.name == wanted.draft:
+            progress.position = min(wanted.position, progress.draft.position)
 
-    def _rewind(self, place: Place, wanted: Wanted) -> None:
+    def _rewind(self, progress: Progress, wanted: Wanted) -> None:
         """What was sent has had its time to arrive: go back to what the peer has."""
-        if place.draft is None or wanted.draft > place.draft.name:
+        if progress.draft is None or wanted.draft > progress.draft.name:
             return
-        position = wanted.position if wanted.draft == place.draft.name else 0
-        place.position = min(place.position, position)
+        position = wanted.position if wanted.draft == progress.draft.name else 0
+        progress.position = min(progress.position, position)
 
     def _on_unwatch(self, peer: str, message: Unwatch) -> None:
         for chat_id in message.chat_ids:
@@ -221,49 +221,49 @@ class RelayedDrafts:
                 self._forget(chat_id, peer)
 
     def _forget(self, chat_id: str, key: str) -> None:
-        places = self._places.get(chat_id, {})
-        if places.pop(key, None) is not None:
-            self._place_count -= 1
-        if not places:
-            self._places.pop(chat_id, None)
+        progresses = self._progress.get(chat_id, {})
+        if progresses.pop(key, None) is not None:
+            self._progress_count -= 1
+        if not progresses:
+            self._progress.pop(chat_id, None)
 
     def _pump(self, chat_id: str) -> None:
-        """Send to each place what comes next: the rest of its draft, then the draft that is open now."""
+        """Send to each what comes next: the rest of its draft, then the draft that is open now."""
         timer = self._timers.pop(chat_id, None)
         if timer is not None:
             timer.cancel()
         live = self._live.get(chat_id)
         encoded: dict[tuple[int, int], tuple[bytes, int]] = {}
         is_full = False
-        for key, place in self._places.get(chat_id, {}).items():
-            is_full |= not self._pump_place(chat_id, key, place, live, encoded)
+        for key, progress in self._progress.get(chat_id, {}).items():
+            is_full |= not self._pump_one(chat_id, key, progress, live, encoded)
         if is_full:
             METRICS.relay_full.inc()
             self._timers[chat_id] = self._loop.call_later(FULL_S, self._pump, chat_id)
 
-    def _pump_place(
+    def _pump_one(
         self,
         chat_id: str,
         key: str,
-        place: Place,
+        progress: Progress,
         live: Draft | None,
         encoded: dict[tuple[int, int], tuple[bytes, int]],
     ) -> bool:
         while True:
-            draft = place.draft
-            if draft is None or place.position >= draft.position:
+            draft = progress.draft
+            if draft is None or progress.position >= draft.position:
                 if live is None or live is draft:
                     return True
-                place.draft, place.position = live, 0
+                progress.draft, progress.position = live, 0
                 continue
-            at = (draft.name, place.position)
+            at = (draft.name, progress.position)
             if at not in encoded:
-                deltas = draft.read(place.position, place.position + PIECE)
+                deltas = draft.read(progress.position, progress.position + PIECE)
                 encoded[at] = encode_message(Deltas(chat_id=chat_id, deltas=tuple(deltas))), deltas[-1].to
             message, to = encoded[at]
             if not (self._link.send_nowait(key, message) if key else self._link.broadcast_nowait(chat_id, message)):
                 return False
-            place.position, place.sent_at = to, self._loop.time()
+            progress.position, progress.sent_at = to, self._loop.time()
 
     # --- both
 
@@ -318,7 +318,9 @@ class RelayedDrafts:
                 for i in range(0, len(chats), WANTED_MAX):
                     self._send(holder, Watch(wanted=tuple(chats[i : i + WANTED_MAX])))
             now = self._loop.time()
-            over = [(c, key) for c, places in self._places.items() for key, p in places.items() if p.until < now]
+            over = [
+                (c, key) for c, progresses in self._progress.items() for key, p in progresses.items() if p.until < now
+            ]
             for chat_id, key in over:
                 self._forget(chat_id, key)
 

@@ -16,7 +16,7 @@ from antiphon.edge import shapes as s
 from antiphon.edge.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
 from antiphon.edge.auth import cookie_name
 from antiphon.edge.outcomes import last_seq, restarted, sent_entry
-from antiphon.edge.places import place, read_place
+from antiphon.edge.paging import next_after, read_next
 from antiphon.edge.sse import open_stream
 from antiphon.edge.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
 from antiphon.errors import Forbidden, Invalid, Unauthenticated
@@ -60,12 +60,12 @@ async def list_chats(call: Call) -> Response:
         label=(key, value) if key else None,
         title=query.q,
         limit=limit + 1,
-        after=read_place(query.after) if query.after else None,
+        after=read_next(query.after) if query.after else None,
     )
     unread = await call.instance.store.unread_of([item.chat_id for item in listed[:limit]])
     shown = fitting(chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread) for i in listed[:limit])
     last = listed[len(shown) - 1] if len(listed) > len(shown) else None
-    following = place(last.chat.updated_at, last.chat_id) if last else None
+    following = next_after(last.chat.updated_at, last.chat_id) if last else None
     return JsonAnswer({"chats": shown, "next": following})
 
 

@@ -12,7 +12,7 @@ from antiphon.core import commands as c
 from antiphon.edge import shapes as s
 from antiphon.edge.answers import JsonAnswer
 from antiphon.edge.outcomes import last_seq
-from antiphon.edge.places import place, read_place
+from antiphon.edge.paging import next_after, read_next
 from antiphon.edge.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
 from antiphon.wire import codec
 from antiphon.wire.notify import ChatDiffStatus
@@ -25,7 +25,7 @@ def _chats(call: Call) -> OwnedChats:
 async def list_inbox(call: Call) -> Response:
     query: s.InboxQuery = call.query
     inbox, limit = call.instance.inbox, min(query.limit, LIST_MAX)
-    after = read_place(query.after) if query.after else None
+    after = read_next(query.after) if query.after else None
     found = await inbox.list(call.owner_id, is_unread=query.unread, limit=limit + 1, after=after)
     last = found[limit - 1] if len(found) > limit else None
     return JsonAnswer(
@@ -33,7 +33,7 @@ async def list_inbox(call: Call) -> Response:
             {
                 "notifications": [contract_form(item) for item in found[:limit]],
                 "unread_count": await inbox.count_unread(call.owner_id),
-                "next": place(last.created_at, last.notification_id) if last else None,
+                "next": next_after(last.created_at, last.notification_id) if last else None,
             }
         )
     )

@@ -7,12 +7,12 @@ import base64
 from antiphon.errors import Invalid
 
 
-def place(at: int, name: str) -> str:
-    """The place after the item of that time and name."""
+def next_after(at: int, name: str) -> str:
+    """What the next request gives back, after the item of that time and name."""
     return base64.urlsafe_b64encode(f"{at}:{name}".encode()).decode().rstrip("=")
 
 
-def read_place(text: str) -> tuple[int, str]:
+def read_next(text: str) -> tuple[int, str]:
     """Raises `Invalid` for what is none."""
     try:
         decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
