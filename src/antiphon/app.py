@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from antiphon import __version__
-from antiphon.backends import check_urls, make_link, open_bus, open_shared_store
+from antiphon.backends import check_urls, is_open_to_all, make_link, open_bus, open_shared_store
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.configs import Configs
 from antiphon.chats.drafts import LiveDrafts
@@ -111,6 +111,7 @@ class Instance:
             keep_lost=options.on_worker_lost == "keep",
         )
         self.service.claimer = self.worker
+        self._link = shared.link if shared else None
         self.replicas = self._replicas(shared) if shared else None
         if self.replicas is not None:
             self.worker.balance = self.replicas
@@ -119,6 +120,11 @@ class Instance:
         """Why nothing is taken any more: it would not be kept."""
         self.warnings: set[str] = set()
         """What was asked for and is not safe, by name."""
+        if shared is not None and is_open_to_all(options.bus):
+            self.warnings.add("bus_without_credentials")
+            log.warning(
+                "bus_without_credentials", note="whoever reaches the NATS server can read and forge what is told"
+            )
         self.asgi = HttpDoor(self)
         self.owner_id = ""
         self.active_session_id = ""
@@ -140,8 +146,13 @@ class Instance:
     def chats_of(self, owner_id: str) -> OwnedChats:
         return OwnedChats(self.service, owner_id, limits=self.options.limits)
 
+    def slowed(self) -> dict[str, str]:
+        """What works, only slower, by its part: every promise holds without hints, and drafts are kept."""
+        parts = {"hints": self.bus.error, "relay": self._link.error if self._link is not None else None}
+        return {part: error for part, error in parts.items() if error}
+
     def problems(self) -> list[str]:
-        """What is degraded, in words (readiness, log); empty when all is well."""
+        """What stands in the way of work, in words (readiness, log); empty when all is well."""
         found = []
         if not self.is_ready:
             found.append("starting")
@@ -155,7 +166,6 @@ class Instance:
             ("leases", self.worker.renew_error),
             ("drafts", self.worker.flush_error),
             ("recovery", self.recovery.error),
-            ("hints", self.bus.error),
             ("replicas", self.replicas.error if self.replicas else None),
             ("config", self.configs.error),
         ):
@@ -271,7 +281,7 @@ class Instance:
 
     def refresh_gauges(self) -> None:
         METRICS.running.set(len(self.worker))
-        METRICS.degraded.set(len(self.problems()))
+        METRICS.degraded.set(len(self.problems()) + len(self.slowed()))
 
     async def run(self) -> None:
         """Everything that goes on in the background, until cancelled."""
@@ -288,9 +298,13 @@ class Instance:
 
     async def _check_forever(self) -> None:
         """A failed write is noticed when it heals, too, though nobody writes."""
+        slowed: dict[str, str] = {}
         while True:
             await asyncio.sleep(CHECK_S)
             self._check_place()
+            if (now := self.slowed()) != slowed:
+                slowed = now
+                log.warning("slowed", **now) if now else log.info("no_longer_slowed")
             if self.store.last_error:
                 with contextlib.suppress(Exception):
                     await self.store.check()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from antiphon.config import Options
 from antiphon.errors import Invalid
@@ -24,6 +24,14 @@ def without_password(url: str) -> str:
         return url
     user, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}@{host}", query=""))
+
+
+def is_open_to_all(bus_url: str) -> bool:
+    """Whether this is a NATS server beyond this machine that asks for no credentials."""
+    parts = urlsplit(bus_url)
+    if parts.scheme.lower() not in NATS or parts.username or parts.hostname in ("localhost", "127.0.0.1", "::1"):
+        return False
+    return not {"creds", "nkey", "tls_cert"} & set(parse_qs(parts.query))
 
 
 def check_urls(options: Options) -> None:

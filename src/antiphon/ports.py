@@ -552,6 +552,11 @@ class Link(Protocol):
         ...
 
     @property
+    def error(self) -> str | None:
+        """Which instances are there and cannot be talked to (readiness); None if there are none."""
+        ...
+
+    @property
     def is_broadcast(self) -> bool:
         """Whether one message on a chat's channel reaches all that have joined it."""
         ...

@@ -12,10 +12,11 @@ import pytest
 
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
+from antiphon.testing.nats import NatsServer
 from antiphon.wire.stream import decode_event
 from system.server_process import ServerProcess, SseStream
 
-from .fleet import ReplicaFleet
+from .fleet import Replica, ReplicaFleet
 
 pytestmark = pytest.mark.anyio
 
@@ -218,3 +219,48 @@ async def test_a_database_that_restarts_is_a_pause_and_expires_nobody(
     ended = await follower.until("turn_ended")
     assert ended.data["outcome"] == "answered"
     assert sum(fact.type == "attempt_started" for fact in follower.facts) == 1
+
+
+async def test_without_nats_all_goes_on_slower_and_says_so(nats_fleet: ReplicaFleet, nats_server: NatsServer) -> None:
+    first, second = nats_fleet.members
+
+    async def ready(member: Replica) -> Any:
+        return await member.look("/readyz")
+
+    chat_id = await new_chat(nats_fleet, "/rate 50\n/tokens 30")
+    follower = await follow(second, chat_id, nats_fleet.token)
+    await follower.until("turn_ended")
+    assert len(follower.delta_times) > 5, "drafts go over NATS"
+    nats_server.stop()
+    async with asyncio.timeout(DEADLINE_S):
+        while (await ready(first)).get("slowed") != ["hints"]:
+            await asyncio.sleep(0.05)
+    body = {"content": "/say still here"}
+    status, _ = await first.ask("POST", f"/chats/{chat_id}/messages", body, token=nats_fleet.token)
+    assert status == 201
+    assert (await follower.until("turn_ended")).data["outcome"] == "answered"
+    nats_server.start()
+    async with asyncio.timeout(DEADLINE_S):
+        while (await ready(first))["status"] != "ready" or (await ready(second))["status"] != "ready":
+            await asyncio.sleep(0.05)
+    await first.ask("POST", f"/chats/{chat_id}/messages", {"content": "/rate 50\n/tokens 30"}, token=nats_fleet.token)
+    seen = len(follower.delta_times)
+    await follower.until("turn_ended")
+    assert len(follower.delta_times) > seen + 5
+
+
+async def test_all_replicas_are_listed_by_each(fleet: ReplicaFleet) -> None:
+    async def listed(member: Replica) -> list[Any]:
+        _, answer = await member.ask("GET", "/instances", token=fleet.token)
+        found = [item for item in answer["instances"] if item["role"] == "replica" and not item["is_silent"]]
+        return sorted(item["instance_id"] for item in found if item["instance_id"] in ids)
+
+    ids = {member.instance_id for member in fleet.members}
+    for member in fleet.members:
+        assert await listed(member) == sorted(ids)
+    gone = fleet.members[2]
+    await gone.stop()
+    ids_left = ids - {gone.instance_id}
+    async with asyncio.timeout(DEADLINE_S):
+        while await listed(fleet.members[0]) != sorted(ids_left):
+            await asyncio.sleep(0.05)

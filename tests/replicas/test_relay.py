@@ -240,6 +240,23 @@ async def test_who_was_refused_too_early_is_let_in_later(monkeypatch: pytest.Mon
         await old.aclose()
 
 
+async def test_an_instance_that_cannot_be_talked_to_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zmq_link, "SILENT_S", 0.3)
+    monkeypatch.setattr(zmq_link, "GREET_S", 0.05)
+    async with two_sides("holder connects") as (one, other):
+        await until(lambda: one.link.error is None and other.link.error is None)
+        record = other.record
+        await other.link.aclose()
+
+        def is_told() -> bool:
+            one.link.know([record])
+            return one.link.error == f"no connection to {other.instance_id[:8]}"
+
+        await until(is_told)
+        one.link.know([])
+        assert one.link.error is None
+
+
 async def test_an_instance_that_is_gone_does_not_answer() -> None:
     async with two_sides("holder connects") as (one, other):
         assert await one.relay.ping(other.instance_id, timeout_s=5)

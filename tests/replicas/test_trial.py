@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,6 @@ pytestmark = pytest.mark.anyio
 
 FROZEN_S = 13.0
 """Longer than a lease."""
-
-
-@pytest.fixture
-async def nats_url(tmp_path: Path) -> AsyncIterator[str]:
-    server = NatsServer(tmp_path / "nats")
-    server.start()
-    yield server.url
-    server.stop()
 
 
 class Faults:
@@ -162,13 +154,13 @@ async def test_a_minute_of_faults_breaks_no_promise(
 @pytest.mark.slow
 @pytest.mark.parametrize("bus", ["postgres", "nats"])
 async def test_five_minutes_of_faults_break_no_promise(
-    tmp_path: Path, postgres_server: PostgresServer, postgres_url: str, nats_url: str, bus: str
+    tmp_path: Path, postgres_server: PostgresServer, postgres_url: str, nats_server: NatsServer, bus: str
 ) -> None:
     happened = await run_trial(
         tmp_path,
         postgres_server,
         postgres_url,
-        bus=nats_url if bus == "nats" else "",
+        bus=nats_server.url if bus == "nats" else "",
         seed=2,
         seconds=300,
         chats=40,

@@ -19,6 +19,8 @@ class BusLink:
     endpoint = ""
     key = ""
     is_broadcast = True
+    error: str | None = None
+    """The bus tells its own."""
 
     def __init__(self, bus: Bus, instance_id: str) -> None:
         self.on_message: Callable[[str, bytes], None] = lambda _peer, _message: None

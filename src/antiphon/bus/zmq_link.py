@@ -31,6 +31,10 @@ RECONNECT_MAX_MS = 1_000
 USER_ID = "User-Id"
 HELLO = b""
 """The first word on a connection, and its answer."""
+GREET_S = 2.0
+"""It is said again so often, for either end to know that the other is there."""
+SILENT_S = 6.0
+"""Who has not been heard for so long cannot be talked to."""
 ANSWER_S = 3.0
 """A connection on which nothing was answered so long is made anew: who was refused once is not tried again by ZeroMQ
 itself."""
@@ -56,6 +60,9 @@ class ZmqLink:
         self._context = zmq.asyncio.Context()
         self._outgoing: dict[str, zmq.asyncio.Socket] = {}
         self._unanswered: dict[str, float] = {}
+        self._known_since: dict[str, float] = {}
+        self._heard_at: dict[str, float] = {}
+        self._greeted_at = 0.0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.configure_curve_callback(DOMAIN, self)
@@ -105,8 +112,21 @@ class ZmqLink:
         for record in self._records.values():
             if record.instance_id > self._instance_id and record.instance_id not in self._outgoing:
                 self._connect(record)
-        for instance_id in self._unanswered:
-            self.send_nowait(instance_id, HELLO)
+        self._known_since = {known: self._known_since.get(known, now) for known in self._records}
+        self._heard_at = {known: at for known, at in self._heard_at.items() if known in self._records}
+        for instance_id in self._outgoing:
+            if instance_id in self._unanswered or now - self._greeted_at > GREET_S:
+                self.send_nowait(instance_id, HELLO)
+        if now - self._greeted_at > GREET_S:
+            self._greeted_at = now
+
+    @property
+    def error(self) -> str | None:
+        """Which instances are there and cannot be talked to."""
+        since = asyncio.get_running_loop().time() - SILENT_S
+        known = [i for i, known_since in self._known_since.items() if known_since < since]
+        silent = [i[:8] for i in known if self._heard_at.get(i, 0.0) < since]
+        return f"no connection to {', '.join(sorted(silent)[:10])}" if silent else None
 
     def _connect(self, record: InstanceRecord) -> None:
         socket = self._make(zmq.DEALER)
@@ -174,6 +194,7 @@ class ZmqLink:
                 METRICS.oddities.labels("relay_garbage").inc()
                 continue
             message = frames[1].bytes
+            self._heard_at[peer] = asyncio.get_running_loop().time()
             if message == HELLO:
                 self.send_nowait(peer, HELLO)
             else:
@@ -182,6 +203,7 @@ class ZmqLink:
     async def _receive_from(self, instance_id: str, socket: zmq.asyncio.Socket) -> None:
         while True:
             message = await socket.recv()
+            self._heard_at[instance_id] = asyncio.get_running_loop().time()
             self._unanswered.pop(instance_id, None)
             if message != HELLO:
                 self._hand_on(instance_id, message)

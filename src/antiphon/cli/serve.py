@@ -22,8 +22,20 @@ FILE = click.Path(exists=True, dir_okay=False)
 @data_option
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 picks a free one.  [default: 8414]")
-@click.option("--store", metavar="URL", help="A store that other instances share: postgresql://host/database.")
-@click.option("--bus", metavar="URL", help="What carries hints and drafts: nats://host.  [default: the store]")
+@click.option(
+    "--store",
+    metavar="URL",
+    envvar="ANTIPHON_STORE",
+    show_envvar=True,
+    help="A store that other instances share: postgresql://host/database.",
+)
+@click.option(
+    "--bus",
+    metavar="URL",
+    envvar="ANTIPHON_BUS",
+    show_envvar=True,
+    help="What carries hints and drafts: nats://host.  [default: the store]",
+)
 @click.option("--relay", metavar="HOST[:PORT]", help="Where other machines' instances reach this one's drafts.")
 @click.option("--concurrency", type=click.IntRange(1), help="So many turns at a time.  [default: 64]")
 @click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may finish.  [default: 20]")

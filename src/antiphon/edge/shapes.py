@@ -211,10 +211,12 @@ class HealthAnswer(Value):
 
 
 class ReadyAnswer(Value):
-    """`warnings` name what is as it was asked for, though not safe: `bus_without_keys`."""
+    """`warnings` name what is as it was asked for, though not safe: `bus_without_keys`, `bus_without_credentials`.
+    `slowed` names what does not work and makes all only slower: `hints`, `relay`."""
 
     status: str
     warnings: list[str] | UnsetType = UNSET
+    slowed: list[str] | UnsetType = UNSET
 
 
 class InstanceEventsQuery(Value):

@@ -19,9 +19,12 @@ async def healthz(call: Call) -> Response:
 
 
 async def readyz(call: Call) -> Response:
-    """Ready for work; open to all, so without detail (the log and the metrics have it)."""
-    problems = call.instance.problems()
-    shown: dict[str, Any] = {"status": "degraded" if problems else "ready"}
+    """Ready for work; open to all, so without detail (the log and the metrics have it). What is only slower is named,
+    and no reason to send the work elsewhere: the other replicas would have the same trouble."""
+    problems, slowed = call.instance.problems(), call.instance.slowed()
+    shown: dict[str, Any] = {"status": "degraded" if problems or slowed else "ready"}
+    if slowed:
+        shown["slowed"] = sorted(slowed)
     if call.instance.warnings:
         shown["warnings"] = sorted(call.instance.warnings)
     return JsonAnswer(shown, 503 if problems else 200)

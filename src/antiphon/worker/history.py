@@ -102,7 +102,8 @@ class Histories:
         if history.seq >= seq:
             return history
         entries = self._service.entries_after(chat_id, history.seq)
-        if entries is not None and history.extend(await self._with_contents(chat_id, entries)):
+        is_extended = entries is not None and history.extend(await self._with_contents(chat_id, entries))
+        if is_extended and history.seq >= seq:  # another instance may have written what comes then
             return history
         return await self._load(chat_id, seq)
 
