@@ -89,8 +89,11 @@ class Batch:
 class Reader:
     """Follows one chat as long as it has watchers. `seq` is the newest fact it has, `draft_name` the open draft."""
 
-    def __init__(self, chat_id: str, *, service: Service, bus: Bus, drafts: Drafts) -> None:
+    def __init__(
+        self, chat_id: str, *, service: Service, bus: Bus, drafts: Drafts, on_dropped: Callable[[], None]
+    ) -> None:
         self.chat_id = chat_id
+        self._on_dropped = on_dropped
         self.watchers: set[Watcher] = set()
         self.users = 0
         self.starting: asyncio.Task[None] | None = None
@@ -309,6 +312,9 @@ class Reader:
     def _on_hint(self, message: bytes | None) -> None:
         if not self.seq:
             self._is_hinted = True
+            return
+        if message is None:
+            self._on_dropped()  # of many chats at once: one question for all
             return
         seq = stream_hint(message).seq
         if seq is None:

@@ -7,6 +7,7 @@ A poll every 2 s makes everyone look even when every hint is lost.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -53,6 +54,7 @@ class Watch:
         self._mark = -1
         self._unseen: dict[str, int] = {}
         self._owners: dict[str, str] = {}
+        self._poll_due = asyncio.Event()
         self._opening: Counter[str] = Counter()
         self.poll_error: str | None = None
         self._unsubscribe = bus.subscribe(REVOKED_CHANNEL, self._on_revoked)
@@ -167,7 +169,9 @@ class Watch:
         """The chat's reader, started; those who come meanwhile wait for the one start."""
         reader = self._readers.get(chat_id)
         if reader is None:
-            reader = Reader(chat_id, service=self._service, bus=self._bus, drafts=self._drafts)
+            reader = Reader(
+                chat_id, service=self._service, bus=self._bus, drafts=self._drafts, on_dropped=self.poll_soon
+            )
             self._readers[chat_id] = reader
             reader.starting = asyncio.create_task(reader.start())
         assert reader.starting is not None
@@ -198,9 +202,16 @@ class Watch:
             tasks.create_task(self._poll_forever())
             tasks.create_task(self._ping_forever())
 
+    def poll_soon(self) -> None:
+        """Hints were dropped: look now, and not only when it is time."""
+        self._poll_due.set()
+
     async def _poll_forever(self) -> None:
         while True:
-            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._poll_due.wait()
+            self._poll_due.clear()
             try:
                 await self._poll()
                 self.poll_error = None
