@@ -11,7 +11,7 @@ import contextlib
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,7 @@ class Instance:
         self.lock = lock
         self.data_error = ""
         """Why nothing is taken any more: it would not be kept."""
+        self._logged_errors: Set[str] = frozenset()
         self.warnings: set[str] = set()
         """What was asked for and is not safe, by name."""
         if shared is not None and is_open_to_all(options.bus):
@@ -158,7 +159,14 @@ class Instance:
             found.append("starting")
         if self.is_draining:
             found.append("stopping")
-        for name, error in (
+        found.extend(f"{name}: {error}" for name, error in self._errors())
+        if self._stalls is not None and self._stalls.was_stalled_lately:
+            found.append("the event loop stood still")
+        return found
+
+    def _errors(self) -> list[tuple[str, str]]:
+        """What does not work, by name, and how it failed last."""
+        parts = (
             ("data", self.data_error),
             ("store", self.store.last_error),
             ("poll", self.watch.poll_error),
@@ -168,12 +176,8 @@ class Instance:
             ("recovery", self.recovery.error),
             ("replicas", self.replicas.error if self.replicas else None),
             ("config", self.configs.error),
-        ):
-            if error:
-                found.append(f"{name}: {error}")
-        if self._stalls is not None and self._stalls.was_stalled_lately:
-            found.append("the event loop stood still")
-        return found
+        )
+        return [(name, error) for name, error in parts if error]
 
     def _is_watched(self, chat_id: str) -> bool:
         """Whether anybody sees the chat live, here or (as far as its drafts are asked for) elsewhere."""
@@ -305,9 +309,21 @@ class Instance:
             if (now := self.slowed()) != slowed:
                 slowed = now
                 log.warning("slowed", **now) if now else log.info("no_longer_slowed")
+            self._log_errors()
             if self.store.last_error:
                 with contextlib.suppress(Exception):
                     await self.store.check()
+
+    def _log_errors(self) -> None:
+        """Readiness says that something stands in the way, the log what: once when it begins, once when it is over."""
+        errors = dict(self._errors())
+        if errors.keys() == self._logged_errors:
+            return
+        self._logged_errors = errors.keys()
+        if errors:
+            log.warning("problems", **errors)
+        else:
+            log.info("no_problems")
 
     def _check_place(self) -> None:
         """A data directory that was removed or moved away takes all that is written with it."""
