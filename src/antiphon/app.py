@@ -239,7 +239,7 @@ class Instance:
                 action_s=options.limits.action_s,
                 answer_bytes=options.limits.answer_bytes,
             ),
-            random=random.Random(),
+            random=random.Random(self.ids.uuid()),
             config=self.options.config,
             default_model=self.default_model,
             prompt_of=self._prompt_of,
@@ -315,7 +315,7 @@ class Instance:
                     await self.store.check()
 
     def _log_errors(self) -> None:
-        """Readiness says that something stands in the way, the log what: once when it begins, once when it is over."""
+        """Readiness says that something is wrong, the log what: once when it begins, once when it is over."""
         errors = dict(self._errors())
         if errors.keys() == self._logged_errors:
             return

@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -122,10 +124,16 @@ def _chosen_point() -> tuple[str, int] | None:
 _chosen = _chosen_point()
 _passed = 0
 
+AT_POINT: ContextVar[Callable[[str], None] | None] = ContextVar("at_point", default=None)
+"""Called at each point, where a simulation decides who dies; None: the environment does."""
+
 
 def crash_point(name: str) -> None:
     """Kill the process here if ANTIPHON_CRASH_AT=<name>[:<nth>] says so (tests); otherwise nothing."""
     global _passed
+    at_point = AT_POINT.get()
+    if at_point is not None:
+        at_point(name)
     if _chosen is None or _chosen[0] != name:
         return
     _passed += 1

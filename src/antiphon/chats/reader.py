@@ -94,7 +94,7 @@ class Reader:
     ) -> None:
         self.chat_id = chat_id
         self._on_dropped = on_dropped
-        self.watchers: set[Watcher] = set()
+        self.watchers: dict[Watcher, None] = {}
         self.users = 0
         self.starting: asyncio.Task[None] | None = None
         self.seq = 0

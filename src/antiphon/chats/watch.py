@@ -11,6 +11,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 
 import structlog
 
@@ -49,7 +50,9 @@ class Watch:
         self.revoked: set[str] = set()
         """The tokens known to be revoked; the poll ends their streams should the hint be lost."""
         self._readers: dict[str, Reader] = {}
-        self._watchers: set[Watcher | PlainStream] = set()
+        self._watchers: dict[Watcher | PlainStream, int] = {}
+        """Each with its number, in the order they came."""
+        self._numbers = count()
         self._is_stopping = False
         self._mark = -1
         self._unseen: dict[str, int] = {}
@@ -100,7 +103,7 @@ class Watch:
             reader, seq, position, token_id=token_id, owner_id=owner_id, until_idle=until_idle, by_ref=by_ref
         )
         watcher.reads_all = reads_all or cursor == (0, 0)
-        reader.watchers.add(watcher)
+        reader.watchers[watcher] = None
         self._add(watcher)
         try:
             await reader.catch_up(chat.seq)
@@ -110,7 +113,7 @@ class Watch:
             yield watcher
         finally:
             self._remove(watcher)
-            reader.watchers.discard(watcher)
+            reader.watchers.pop(watcher, None)
             self._release(reader)
 
     @asynccontextmanager
@@ -156,13 +159,13 @@ class Watch:
             raise TooMany("watchers of one owner", limit, retry_after_ms=5000)
 
     def _add(self, watcher: Watcher | PlainStream) -> None:
-        self._watchers.add(watcher)
+        self._watchers[watcher] = next(self._numbers)
         METRICS.watchers.inc()
         if self._is_stopping:
             watcher.end("shutdown", 1000)
 
     def _remove(self, watcher: Watcher | PlainStream) -> None:
-        self._watchers.discard(watcher)
+        self._watchers.pop(watcher, None)
         METRICS.watchers.dec()
 
     async def _acquire(self, chat_id: str) -> Reader:
@@ -294,13 +297,13 @@ class Watch:
             await asyncio.sleep(PING_S / PING_BUCKETS)
             tick += 1
             slow_since = loop.time() - SLOW_S
-            for watcher in list(self._watchers):
+            for watcher, number in list(self._watchers.items()):
                 if watcher.sending_since and watcher.sending_since < slow_since:
                     METRICS.slow_watchers.inc()
                     watcher.end("slow", 1000)
                     if watcher.stop_sending is not None:
                         watcher.stop_sending()
-                elif (id(watcher) >> 4) % PING_BUCKETS == tick % PING_BUCKETS:
+                elif number % PING_BUCKETS == tick % PING_BUCKETS:
                     watcher.ping()
 
     # --- the end

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from antiphon.clock import RandomIds
 from antiphon.core.facts import ChatCreated, Entry, MessageQueued
 from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Role
@@ -25,6 +25,7 @@ from antiphon.ports import (
     Ended,
     FlushedDelta,
     Grant,
+    Ids,
     Listed,
     Notification,
     Receipt,
@@ -43,8 +44,9 @@ class MemoryStore:
 
     last_error: str | None = None
 
-    def __init__(self, *, clock: Clock, is_shared: bool = False) -> None:
+    def __init__(self, *, clock: Clock, is_shared: bool = False, ids: Ids | None = None) -> None:
         self.clock = clock
+        self._ids = ids or RandomIds()
         self.is_shared = is_shared
         self.presence = MemoryPresence(clock, self._attempts_of)
         self._chats: dict[str, Kept] = {}
@@ -248,6 +250,16 @@ class MemoryStore:
         leases = [Due(chat_id=chat_id, attempt=self._leases[chat_id].attempt, why="lease") for chat_id in ended]
         return (*leases, *(due_of(chat_id, self._chats[chat_id].chat) for chat_id in overdue))
 
+    def peek(self, chat_id: str) -> Chat | None:
+        """The state at this very moment (simulation)."""
+        kept = self._chats.get(chat_id)
+        return kept.chat if kept else None
+
+    def lease_ends_at(self, chat_id: str) -> int | None:
+        """When a chat's lease ends (simulation)."""
+        lease = self._leases.get(chat_id)
+        return lease.ends_at if lease else None
+
     async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
         await self.check()
         held = {}
@@ -376,7 +388,7 @@ class MemoryStore:
         for owner_id, (known, _) in self._owners.items():
             if known == name:
                 return owner_id
-        owner_id = str(uuid.uuid4())
+        owner_id = self._ids.uuid()
         self._owners[owner_id] = (name, is_admin)
         return owner_id
 

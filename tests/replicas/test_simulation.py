@@ -1,0 +1,58 @@
+"""Several instances in virtual time, on a store, a bus and links that fail: each seed is a life of its own, and the
+same whenever it is lived."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from antiphon.testing.simulation import Outcome, simulate
+
+SEEDS_ALWAYS = 50
+SEEDS = 1_000
+GROUP = 10
+
+
+def check_seeds(first: int, count: int, *, busy_s: float) -> list[Outcome]:
+    outcomes = []
+    for seed in range(first, first + count):
+        outcome = simulate(seed, busy_s=busy_s)
+        assert not outcome.violations, outcome.report()
+        outcomes.append(outcome)
+    return outcomes
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS_ALWAYS, GROUP))
+def test_no_seed_breaks_a_promise(first: int) -> None:
+    outcomes = check_seeds(first, GROUP, busy_s=12.0)
+    happened = Counter(fault for outcome in outcomes for fault in outcome.faults)
+    assert len(happened) >= 6, "something goes wrong"
+    assert sum(outcome.acknowledged for outcome in outcomes) > 20 * GROUP, "and something goes well"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(SEEDS_ALWAYS, SEEDS_ALWAYS + SEEDS, 50))
+def test_none_of_a_thousand_seeds_breaks_a_promise(first: int) -> None:
+    check_seeds(first, 50, busy_s=25.0)
+
+
+def test_a_seed_is_replayed_byte_for_byte() -> None:
+    first, again = simulate(7), simulate(7)
+    assert first.trace == again.trace
+    assert first.digest == again.digest
+    assert simulate(8).digest != first.digest
+
+
+def test_a_seed_is_the_same_in_another_process_whatever_its_hashes() -> None:
+    def replay(hash_seed: str) -> str:
+        command = [sys.executable, "-m", "antiphon.testing.simulation", "7"]
+        env = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    told = replay("1")
+    assert told == replay("2")
+    assert simulate(7).digest in told
