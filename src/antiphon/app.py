@@ -302,13 +302,9 @@ class Instance:
 
     async def _check_forever(self) -> None:
         """A failed write is noticed when it heals, too, though nobody writes."""
-        slowed: dict[str, str] = {}
         while True:
             await asyncio.sleep(CHECK_S)
             self._check_place()
-            if (now := self.slowed()) != slowed:
-                slowed = now
-                log.warning("slowed", **now) if now else log.info("no_longer_slowed")
             self._log_errors()
             if self.store.last_error:
                 with contextlib.suppress(Exception):
@@ -316,7 +312,7 @@ class Instance:
 
     def _log_errors(self) -> None:
         """Readiness says that something is wrong, the log what: once when it begins, once when it is over."""
-        errors = dict(self._errors())
+        errors = dict(self._errors()) | self.slowed()
         if errors.keys() == self._logged_errors:
             return
         self._logged_errors = errors.keys()

@@ -96,6 +96,7 @@ class HostLink:
 
     endpoint = ""
     key = ""
+    error: str | None = None
     is_broadcast = False
 
     def __init__(self, world: World, process: Process) -> None:
