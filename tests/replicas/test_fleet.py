@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from .fleet import Replica, ReplicaFleet
 pytestmark = pytest.mark.anyio
 
 DEADLINE_S = 30.0
+FAULTY_SERVER = str(Path(__file__).parent.parent / "system" / "faulty_bus_server.py")
 
 
 class Follower:
@@ -264,3 +266,43 @@ async def test_all_replicas_are_listed_by_each(fleet: ReplicaFleet) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while await listed(fleet.members[0]) != sorted(ids_left):
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "faults", ["1,0,0", "0.3,0.5,0.5"], ids=["every hint is lost", "hints are lost and mixed up"]
+)
+async def test_whatever_becomes_of_hints_everybody_sees_everything(
+    tmp_path: Path, postgres_url: str, faults: str
+) -> None:
+    faulty = ReplicaFleet(tmp_path / "fleet", store=postgres_url, size=2, command=(FAULTY_SERVER,), FAULTS=faults)
+    await faulty.start()
+    try:
+        chat_id = await new_chat(faulty, "/rate 50\n/tokens 40")
+        follower = await follow(faulty.members[1], chat_id, faulty.token)
+        assert (await follower.until("turn_ended")).data["outcome"] == "answered"
+        _, chat = await faulty.members[1].ask("GET", f"/chats/{chat_id}", token=faulty.token)
+        body = {"content": "/rate 20\n/tokens 4000"}
+        await faulty.members[1].ask("POST", f"/chats/{chat_id}/messages", body, token=faulty.token)
+        started = await follower.until("attempt_started")
+        other = next(m for m in faulty.members if m.instance_id != started.data["instance_id"])
+        _, chat = await other.ask("GET", f"/chats/{chat_id}", token=faulty.token)
+        await other.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": chat["turn_id"]}, token=faulty.token)
+        assert (await follower.until("turn_ended")).data["outcome"] == "interrupted"
+    finally:
+        await faulty.close_streams()
+        await faulty.kill()
+
+
+async def test_one_owner_s_chats_are_nobody_else_s_at_any_replica(fleet: ReplicaFleet) -> None:
+    _, made = await fleet.members[0].ask("POST", "/tokens", {"owner": "beth"}, token=fleet.token)
+    chat_id = await new_chat(fleet, "/rate 20\n/tokens 400")
+    holder_sees = await follow(fleet.members[0], chat_id, fleet.token)
+    await holder_sees.until_position(5)
+    for member in fleet.members:
+        for path in (f"/chats/{chat_id}", f"/chats/{chat_id}/messages"):
+            status, answer = await member.ask("GET", path, token=made["token"])
+            assert (status, answer["error"]["code"]) == (404, "not_found")
+        with pytest.raises(ConnectionRefusedError, match="404"):
+            await member.open_stream(f"/chats/{chat_id}/stream", cursor="0", token=made["token"])
+        _, listed = await member.ask("GET", "/chats", token=made["token"])
+        assert listed["chats"] == []

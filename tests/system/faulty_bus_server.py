@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from random import Random
+from typing import Any
 
 import uvloop
 
@@ -19,21 +20,16 @@ def wrap_bus(bus: Bus) -> Bus:
     return FaultyBus(bus, Random(7), drop=drop, double=double, reorder=reorder, delay_s_max=0.3)
 
 
-def main(app: str, *options: str) -> None:
-    given = {
+def main(*words: str) -> None:
+    """[APP] and options of `antiphon serve`, each with a value."""
+    app, options = (words[0], words[1:]) if len(words) % 2 else (None, words)
+    given: dict[str, Any] = {
         name.removeprefix("--").replace("-", "_"): value for name, value in zip(*[iter(options)] * 2, strict=True)
     }
+    given["port"] = int(given["port"])
+    given["drain_s"] = float(given.get("drain_s", 0))
     configure_logging(as_json=True)
-    uvloop.run(
-        serve(
-            agent=app,
-            data=given["data"],
-            port=int(given["port"]),
-            model=given["model"],
-            drain_s=float(given["drain_s"]),
-            wrap_bus=wrap_bus,
-        )
-    )
+    uvloop.run(serve(agent=app, wrap_bus=wrap_bus, **given))
 
 
 main(*sys.argv[1:])
