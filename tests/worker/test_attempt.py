@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,14 @@ import pytest
 
 from antiphon import Agent, AgentError, Reasoning, ToolCall, Turn, Usage, tool
 from antiphon.core import commands as c
-from antiphon.core.facts import AttemptReleased, AttemptStarted, MessageAppended, RetryScheduled, TurnEnded
+from antiphon.core.facts import (
+    AttemptLost,
+    AttemptReleased,
+    AttemptStarted,
+    MessageAppended,
+    RetryScheduled,
+    TurnEnded,
+)
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import Role, Text, ToolResult
 from antiphon.errors import Invalid, NotAllowedNow, NotFound, Unavailable
@@ -468,6 +475,64 @@ class MomentaryTrouble(WrappedStore):
         if is_answer and self.refused < 2:
             self.refused += 1
             raise Unavailable("the disk is full")
+        return await super().append(append)
+
+
+async def test_a_history_that_cannot_be_read_at_once_is_read_again() -> None:
+    go_on = asyncio.Event()
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        await go_on.wait()
+        yield f"{len(turn.messages)} messages"
+
+    store = NotReadable(MemoryStore(clock=FakeClock(tick_us=1)))
+    async with running(agent, store=store) as instance:
+        talk = await ask(instance)
+        await talk.send("queued: its content lies where it waited")
+        go_on.set()
+        await talk.wait_ended()
+        assert await talk.endings() == [Outcome.ANSWERED, Outcome.ANSWERED]
+        assert await talk.said() == ["1 messages", "3 messages"]
+        assert store.refused == 1
+
+
+class NotReadable(WrappedStore):
+    """Refuses the first look for contents."""
+
+    refused = 0
+
+    async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
+        if not self.refused:
+            self.refused += 1
+            raise Unavailable("the connection was lost")
+        return await super().read_contents(chat_id, seqs)
+
+
+async def test_a_stop_that_cannot_be_written_at_once_is_written_again() -> None:
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        yield "partial"
+        await asyncio.sleep(3600)
+
+    store = NotStoppable(MemoryStore(clock=FakeClock(tick_us=1)))
+    async with running(agent, store=store) as instance:
+        talk = await ask(instance)
+        await talk.wait_preview("partial")
+        await talk.interrupt()
+        await talk.wait_ended()
+        assert await talk.endings() == [Outcome.INTERRUPTED]
+        assert await talk.facts(AttemptLost) == []
+        assert store.refused == 1
+
+
+class NotStoppable(WrappedStore):
+    """Refuses the first end of a turn."""
+
+    refused = 0
+
+    async def append(self, append: Append) -> Appended:
+        if not self.refused and any(isinstance(entry.fact, TurnEnded) for entry in append.entries):
+            self.refused += 1
+            raise Unavailable("the connection was lost")
         return await super().append(append)
 
 

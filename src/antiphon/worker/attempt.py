@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any, NoReturn
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 import structlog
@@ -36,6 +38,7 @@ from antiphon.ports import Clock, Message
 from antiphon.wire.codec import encode, encode_content
 from antiphon.worker.calls import Calls
 from antiphon.worker.environment import Environment
+from antiphon.worker.history import History
 from antiphon.worker.pen import Pen
 from antiphon.worker.stop import Over, Stop
 from antiphon.worker.turn import ToolCall, Turn
@@ -55,6 +58,8 @@ STORE_PAUSE_S = 0.5
 
 RETRY_AFTER_MAX_S = 3600.0
 PIECES_PER_TURN_OF_THE_LOOP = 64
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +92,7 @@ class Attempt:
         self._call_lock = asyncio.Lock()
         self._turn: Turn | None = None
         self._system = ""
+        self.history = History((), 0, 0)
         self._is_looking = False
         self._looks: set[asyncio.Task[None]] = set()
 
@@ -105,9 +111,9 @@ class Attempt:
         METRICS.attempts.inc()
         stop_listening = self._env.bus.subscribe(stream_channel(self.chat_id), self._on_hint)
         try:
-            self.history = await self._env.histories.take(self.chat_id, self.chat.seq)
             await self._run_until_stopped()
-            self._env.histories.keep(self.chat_id, self.history)
+            if self.history.seq:
+                self._env.histories.keep(self.chat_id, self.history)
         finally:
             stop_listening()
             self._ended.set()
@@ -161,6 +167,7 @@ class Attempt:
 
     async def _work(self) -> None:
         try:
+            self.history = await self._patiently(lambda: self._env.histories.take(self.chat_id, self.chat.seq))
             await self._calls.finish_open()
             while True:
                 try:
@@ -258,6 +265,17 @@ class Attempt:
                 await asyncio.sleep(STORE_PAUSE_S)
         raise Over  # its lease ends, and another attempt begins
 
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the store answers, asked again while it cannot. Raises `Over` when it has not for as long as a lease
+        lasts: then another attempt begins."""
+        for _ in range(STORE_TRIES_MAX):
+            try:
+                return await ask()
+            except Unavailable as error:
+                log.warning("store_unavailable", chat_id=self.chat_id, error=str(error))
+                await asyncio.sleep(STORE_PAUSE_S)
+        raise Over
+
     async def _send(self, command: c.Command) -> Done:
         task = self._service.submit_nowait(self.chat_id, command)
         self._pending.add(task)
@@ -309,7 +327,9 @@ class Attempt:
             raise Over
 
     async def catch_up(self) -> None:
-        self.history = await self._env.histories.catch_up(self.chat_id, self.history, self.chat.seq)
+        self.history = await self._patiently(
+            lambda: self._env.histories.catch_up(self.chat_id, self.history, self.chat.seq)
+        )
         self._env.histories.keep(self.chat_id, self.history)
         if self._turn is not None:
             self._turn.messages = self.history.messages
@@ -411,7 +431,8 @@ class Attempt:
         if self._pending:
             await asyncio.wait(set(self._pending), timeout=PENDING_S)
         if why is not Stop.LOST:
-            await self._write_end(why)
+            with contextlib.suppress(Over):
+                await self._write_end(why)
 
     def _count_abandoned(self) -> None:
         METRICS.abandoned.inc()
@@ -419,13 +440,13 @@ class Attempt:
 
     async def _write_end(self, why: Stop) -> None:
         for _ in range(3):
-            chat = await self._service.chat(self.chat_id)
+            chat = await self._patiently(lambda: self._service.chat(self.chat_id))
             if chat is None or chat.attempt != self.number:
                 return
             command = self._ending(chat, why)
             crash_point("interrupt-before-finish")
             try:
-                await self._service.execute(self.chat_id, command)
+                await self._patiently(partial(self._service.execute, self.chat_id, command))
             except (StaleAttempt, NotAllowedNow):
                 continue  # the chat has moved meanwhile: look again
             except NotFound:
