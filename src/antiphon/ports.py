@@ -562,7 +562,8 @@ class Link(Protocol):
         ...
 
     def know(self, records: Sequence[InstanceRecord]) -> None:
-        """These instances are there now: they may connect, and are connected to."""
+        """These instances may connect, and are connected to: all that have a row, for one whose session is lost is
+        still asked whether it lives."""
         ...
 
     def send_nowait(self, instance_id: str, message: bytes) -> bool:

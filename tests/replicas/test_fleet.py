@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from antiphon.core.draft import Draft
@@ -306,3 +307,27 @@ async def test_one_owner_s_chats_are_nobody_else_s_at_any_replica(fleet: Replica
             await member.open_stream(f"/chats/{chat_id}/stream", cursor="0", token=made["token"])
         _, listed = await member.ask("GET", "/chats", token=made["token"])
         assert listed["chats"] == []
+
+
+async def test_an_instance_that_keeps_losing_its_session_but_answers_is_not_taken_for_dead(
+    fleet: ReplicaFleet, postgres_url: str
+) -> None:
+    chat_id = await new_chat(fleet, "/rate 20\n/tokens 140")
+    follower = await follow(fleet.members[1], chat_id, fleet.token)
+    await follower.until("attempt_started")
+    connection = await asyncpg.connect(postgres_url)
+    ended = asyncio.create_task(follower.until("turn_ended"))
+    try:
+        dropped = 0
+        while not ended.done():  # all sessions that hold a lock, again and again, for longer than the proof takes
+            dropped += len(
+                await connection.fetch(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                )
+            )
+            await asyncio.sleep(0.02)
+    finally:
+        await connection.close()
+    assert (await ended).data["outcome"] == "answered"
+    assert dropped > 10
+    assert sum(fact.type == "attempt_started" for fact in follower.facts) == 1

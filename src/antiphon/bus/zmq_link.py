@@ -112,7 +112,8 @@ class ZmqLink:
         for record in self._records.values():
             if record.instance_id > self._instance_id and record.instance_id not in self._outgoing:
                 self._connect(record)
-        self._known_since = {known: self._known_since.get(known, now) for known in self._records}
+        present = [known for known, record in self._records.items() if record.is_present]
+        self._known_since = {known: self._known_since.get(known, now) for known in present}
         self._heard_at = {known: at for known, at in self._heard_at.items() if known in self._records}
         for instance_id in self._outgoing:
             if instance_id in self._unanswered or now - self._greeted_at > GREET_S:

@@ -134,7 +134,7 @@ class Replicas(Balance):
         async with self._looking:
             records, up_s = await self._presence.instances()
         self.others = {r.instance_id: r for r in records if r.instance_id != self.instance_id}
-        self._link.know([r for r in self.others.values() if r.is_present])
+        self._link.know(tuple(self.others.values()))  # the absent ones, too: they are asked whether they live
         if up_s < SERVER_UP_S:
             self._absent_since.clear()
             return
