@@ -8,18 +8,37 @@ from pathlib import Path
 import pytest
 
 from antiphon.testing.nats import NatsServer
+from antiphon.testing.postgres import PostgresServer
 
 from .fleet import ReplicaFleet
 
 
-@pytest.fixture
-async def fleet(tmp_path: Path, postgres_url: str) -> AsyncIterator[ReplicaFleet]:
-    """Three replicas that rehearse, hints and drafts over PostgreSQL and ZeroMQ."""
-    members = ReplicaFleet(tmp_path / "fleet", store=postgres_url)
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def standing_fleet(
+    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> AsyncIterator[ReplicaFleet]:
+    members = ReplicaFleet(tmp_path_factory.mktemp("fleet") / "fleet", store=postgres_server.create_database())
     await members.start()
     yield members
-    await members.close_streams()
     await members.kill()
+
+
+@pytest.fixture
+async def fleet(standing_fleet: ReplicaFleet) -> AsyncIterator[ReplicaFleet]:
+    """Three replicas that rehearse, hints and drafts over PostgreSQL and ZeroMQ: one fleet for a file's tests, whole
+    at the beginning of each."""
+    for member in standing_fleet.members:
+        if member.is_frozen:
+            member.wake()
+        if not member.is_running:
+            await member.start()
+    yield standing_fleet
+    await standing_fleet.close_streams()
 
 
 @pytest.fixture

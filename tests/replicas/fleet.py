@@ -21,6 +21,7 @@ class ReplicaFleet:
         data.mkdir(parents=True, exist_ok=True)
         options += ("--store", store, *(("--bus", bus) if bus else ()))
         self.data = data
+        self.store = store
         self.members = [Replica(data / str(number), number, options=options, **how) for number in range(size)]
         self._next = itertools.cycle(range(size))
 
@@ -48,8 +49,8 @@ class ReplicaFleet:
     async def close_streams(self) -> None:
         """Those that a test which failed has left open."""
         for member in self.members:
-            for stream in member.streams:
-                await stream.close()
+            while member.streams:
+                await member.streams.pop().close()
 
     def log(self) -> str:
         return "\n".join(member.log()[-3000:] for member in self.members)

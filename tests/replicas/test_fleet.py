@@ -177,6 +177,8 @@ async def test_new_work_is_spread(fleet: ReplicaFleet) -> None:
     for chat_id in chats:
         follower = await follow(fleet.members[1], chat_id, fleet.token)
         held[(await follower.until("attempt_started")).data["instance_id"]] += 1
+    for chat_id in chats:
+        await fleet.ask("DELETE", f"/chats/{chat_id}")
     assert len(held) == 3
     assert max(held.values()) <= 2 * min(held.values()), held
 
@@ -194,6 +196,7 @@ async def test_a_replica_that_is_told_to_stop_hands_over_at_once(fleet: ReplicaF
         await follower.until("attempt_started")
     assert (await follower.until("turn_ended")).data["outcome"] == "answered"
     assert not any(fact.type == "attempt_lost" for fact in follower.facts)
+    assert await holder.stop() == 0
 
 
 async def test_a_revoked_token_s_streams_end_everywhere(fleet: ReplicaFleet) -> None:
@@ -259,8 +262,10 @@ async def test_all_replicas_are_listed_by_each(fleet: ReplicaFleet) -> None:
         return sorted(item["instance_id"] for item in found if item["instance_id"] in ids)
 
     ids = {member.instance_id for member in fleet.members}
-    for member in fleet.members:
-        assert await listed(member) == sorted(ids)
+    async with asyncio.timeout(DEADLINE_S):
+        for member in fleet.members:
+            while await listed(member) != sorted(ids):
+                await asyncio.sleep(0.05)
     gone = fleet.members[2]
     await gone.stop()
     ids_left = ids - {gone.instance_id}
@@ -310,19 +315,20 @@ async def test_one_owner_s_chats_are_nobody_else_s_at_any_replica(fleet: Replica
 
 
 async def test_an_instance_that_keeps_losing_its_session_but_answers_is_not_taken_for_dead(
-    fleet: ReplicaFleet, postgres_url: str
+    fleet: ReplicaFleet,
 ) -> None:
     chat_id = await new_chat(fleet, "/rate 20\n/tokens 140")
     follower = await follow(fleet.members[1], chat_id, fleet.token)
     await follower.until("attempt_started")
-    connection = await asyncpg.connect(postgres_url)
+    connection = await asyncpg.connect(fleet.store)
     ended = asyncio.create_task(follower.until("turn_ended"))
     try:
         dropped = 0
         while not ended.done():  # all sessions that hold a lock, again and again, for longer than the proof takes
             dropped += len(
                 await connection.fetch(
-                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+                    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 )
             )
             await asyncio.sleep(0.02)

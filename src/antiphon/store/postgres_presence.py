@@ -43,7 +43,10 @@ class PostgresPresence:
 
     async def enter(self, record: InstanceRecord) -> None:
         self._record = record
-        await self._hold()
+        if self._lock_key and self._connection is not None and not self._connection.is_closed():
+            await self._write_row()  # it is there already: the lock stays as it is
+        else:
+            await self._hold()
         if self._task is None:
             self._task = asyncio.create_task(self._keep(), name="antiphon-presence")
 
