@@ -25,8 +25,9 @@ def command(
     """Bring a store to this version's schema (`serve` does so by itself), or copy one into another.
 
     A STORE is sqlite:PATH or postgresql://user@host/database. Seqs, ids, tokens and receipts stay as they are, so
-    clients go on where they were. No instance may be running on what is migrated or copied; a running turn is
-    taken up again by the first instance that starts on the copy.
+    clients go on where they were. No instance may be running on what is copied, nor on a data directory that is
+    migrated; replicas of the previous release may go on. A running turn is taken up again by the first instance that
+    starts on the copy.
 
     With --finish, once every instance runs this version: kinds of facts that it can read are also written from then
     on. This version writes all that it reads, so there is nothing to turn on.
