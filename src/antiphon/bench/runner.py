@@ -27,14 +27,28 @@ class Figure(Value):
 
 
 class Scale(Value):
-    """How much is measured: `quick` for a look, else the sizes of the goals."""
+    """How much is measured: `quick` for a look, else the sizes of the goals. `store`: the PostgreSQL database
+    that the scenes of replicas run on; they start one of their own where it is empty."""
 
     repeats: int = 5
     is_quick: bool = False
+    store: str = ""
 
 
 def _scenes() -> dict[str, Callable[[Scale], list[Figure]]]:
-    from antiphon.bench import instance, rules, sends, startup, streams, takeover
+    from antiphon.bench import (
+        growth,
+        instance,
+        relay,
+        rules,
+        sends,
+        shared_sends,
+        shared_takeover,
+        startup,
+        storm,
+        streams,
+        takeover,
+    )
 
     return {
         "core": rules.measure_core,
@@ -49,6 +63,13 @@ def _scenes() -> dict[str, Callable[[Scale], list[Figure]]]:
         "fanout": instance.measure_fanout,
         "rpc": instance.measure_rpc,
         "takeover": takeover.measure_takeover,
+        "shared-sends": shared_sends.measure_shared_sends,
+        "notifications": shared_sends.measure_notifications,
+        "relay": relay.measure_relay,
+        "relayed-fanout": relay.measure_relayed_fanout,
+        "storm": storm.measure_storm,
+        "shared-takeover": shared_takeover.measure_shared_takeover,
+        "growth": growth.measure_growth,
     }
 
 
@@ -65,14 +86,25 @@ SCENES = (
     "fanout",
     "rpc",
     "takeover",
+    "shared-sends",
+    "notifications",
+    "relay",
+    "relayed-fanout",
+    "storm",
+    "shared-takeover",
+    "growth",
 )
 
 
 def run_scenes(
-    names: Sequence[str] = (), *, is_quick: bool = False, on_figure: Callable[[Figure], None] | None = None
+    names: Sequence[str] = (),
+    *,
+    is_quick: bool = False,
+    store: str = "",
+    on_figure: Callable[[Figure], None] | None = None,
 ) -> list[Figure]:
     """Measure the scenes of these names (all by default), one after another."""
-    scale = Scale(repeats=3 if is_quick else 5, is_quick=is_quick)
+    scale = Scale(repeats=3 if is_quick else 5, is_quick=is_quick, store=store)
     scenes = _scenes()
     figures = []
     for name in names or SCENES:

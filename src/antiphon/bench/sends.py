@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
@@ -32,7 +33,7 @@ def measure_sends(scale: Scale) -> list[Figure]:
                 rate = uvloop.run(_service_rate(Path(folder) / f"{chats}-{i}.db", count, chats))
                 found.setdefault(f"durable sends, 64 callers, {where}", []).append(rate)
                 with BenchServer(data=Path(folder) / f"server{chats}-{i}") as server:
-                    rate = uvloop.run(_http_rate(server, count // 2, chats))
+                    rate = uvloop.run(http_rate(server, count // 2, chats))
                 found.setdefault(f"the same over HTTP, 64 clients, {where}", []).append(rate)
     floor = middle(floors)
     return [
@@ -94,11 +95,20 @@ async def _service_rate(path: Path, count: int, chats_count: int) -> float:
     return rate
 
 
-async def _http_rate(server: BenchServer, count: int, chats_count: int) -> float:
+async def http_rate(server: BenchServer, count: int, chats_count: int) -> float:
     """The same over HTTP, with a worker that answers: most sends wait in the queue."""
+    return await send_rate(server, await make_chats(server, chats_count), count)
+
+
+async def make_chats(server: BenchServer, count: int) -> list[str]:
     wire = await server.connect()
-    ids = [(await wire.ask("POST", "/chats", {}))["id"] for _ in range(chats_count)]
+    ids = [(await wire.ask("POST", "/chats", {}))["id"] for _ in range(count)]
     wire.close()
+    return ids
+
+
+async def send_rate(server: BenchServer, ids: Sequence[str], count: int) -> float:
+    """Acknowledged sends a second by 64 clients, spread over these chats."""
 
     async def client(chat_id: str, sends: int) -> None:
         own = await server.connect()
@@ -115,7 +125,7 @@ async def _http_rate(server: BenchServer, count: int, chats_count: int) -> float
         own.close()
 
     started = time.perf_counter()
-    await asyncio.gather(*(client(ids[i % chats_count], count // CLIENTS) for i in range(CLIENTS)))
+    await asyncio.gather(*(client(ids[i % len(ids)], count // CLIENTS) for i in range(CLIENTS)))
     return (count // CLIENTS) * CLIENTS / (time.perf_counter() - started)
 
 

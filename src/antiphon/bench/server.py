@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import msgspec
 
@@ -20,18 +23,28 @@ from antiphon.lockfile import InstanceFile, read_instance_file
 from antiphon.whereabouts import read_token
 
 TICKS = os.sysconf("SC_CLK_TCK")
+SERVE = ("antiphon.cli", "serve")
 
 
 class BenchServer:
     """`antiphon serve` on a data directory (default: one that is thrown away) and a free port."""
 
-    def __init__(self, *, data: Path | None = None, options: tuple[str, ...] = (), stands_by: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        data: Path | None = None,
+        options: tuple[str, ...] = (),
+        stands_by: bool = False,
+        program: tuple[str, ...] = SERVE,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self._stands_by = stands_by
         self._folder = tempfile.TemporaryDirectory() if data is None else None
         self.data = data or Path(self._folder.name if self._folder else "") / "data"
-        command = [sys.executable, "-m", "antiphon.cli", "serve", "--port", "0", "--data", str(self.data), *options]
+        command = [sys.executable, "-m", *program, "--port", "0", "--data", str(self.data), *options]
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        environment = {**os.environ, **(env or {})}
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment)
         self.host, self.port, self.token = "127.0.0.1", 0, ""
 
     def __enter__(self) -> BenchServer:
@@ -74,11 +87,19 @@ class BenchServer:
 
     def cpu_s(self) -> float:
         """CPU seconds the server has used, user and system."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_s_of(self._process.pid)
 
     def memory_bytes(self) -> int:
         return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def metric(self, name: str) -> float:
+        """What it counts under that name, by all its labels. Blocks meanwhile."""
+        request = Request(
+            f"http://{self.host}:{self.port}/metrics", headers={"Authorization": f"Bearer {self.token}"}
+        )
+        with urlopen(request, timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.split(r"[{ ]", line, maxsplit=1)[0] == name)
 
     # --- the client
 
@@ -93,6 +114,12 @@ class BenchServer:
         return Wire(self, reader, writer)
 
 
+def cpu_s_of(pid: int, *, with_children: bool = False) -> float:
+    """CPU seconds of a process, user and system; `with_children`: and of those that it has seen end."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(int(field) for field in fields[11 : 15 if with_children else 13]) / TICKS
+
+
 class Wire:
     """One kept-alive connection."""
 
@@ -105,7 +132,8 @@ class Wire:
         data = msgspec.json.encode(body) if body is not None else b""
         self.writer.write(self._server.head(method, path, len(data)) + data)
         head = await self.reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        _, found, rest = head.lower().partition(b"content-length: ")
+        length = int(rest.split(b"\r\n")[0]) if found else 0
         answer = await self.reader.readexactly(length)
         if not head.startswith(b"HTTP/1.1 2"):
             raise RuntimeError(f"{method} {path}: {answer.decode()}")
@@ -133,7 +161,7 @@ class Follower:
         """Read until an event of that type."""
         await self._wire.reader.readuntil(b"\r\n\r\n")
         while True:
-            size = int(await self._wire.reader.readline(), 16)
+            size = int(await self._wire.reader.readuntil(b"\r\n"), 16)
             data = await self._wire.reader.readexactly(size + 2)
             if not size:
                 return
@@ -143,6 +171,9 @@ class Follower:
             for event in events:
                 if self._take(event) == until:
                     return
+
+    def close(self) -> None:
+        self._wire.close()
 
     def _take(self, event: bytes) -> bytes:
         self.frames += 1

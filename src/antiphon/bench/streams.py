@@ -7,6 +7,7 @@ import resource
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
@@ -18,7 +19,7 @@ from antiphon.bench.server import BenchServer, Follower
 LONG = 100_000
 
 
-def _allow_many_sockets() -> None:
+def allow_many_sockets() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -28,7 +29,7 @@ def _allow_many_sockets() -> None:
 
 def measure_sse(scale: Scale) -> list[Figure]:
     """CPU of the server per delivered frame, beside raw transport writes of ready bytes at the same rate."""
-    _allow_many_sockets()
+    allow_many_sockets()
     cases = ((300, 20), (300, 100), (300, 300), (1000, 20)) if not scale.is_quick else ((300, 100),)
     figures = []
     for watchers, rate in cases:
@@ -37,7 +38,7 @@ def measure_sse(scale: Scale) -> list[Figure]:
         for _ in range(min(scale.repeats, 3) if watchers > 300 else scale.repeats):
             floors.append(write_floor_us(watchers, rate, tokens))
             with BenchServer() as server:
-                ours.append(uvloop.run(_deliver(server, watchers, rate, tokens)))
+                ours.append(uvloop.run(deliver([server], watchers, rate, tokens)))
         value, floor = middle(ours), middle(floors)
         figures.append(
             Figure(
@@ -53,24 +54,31 @@ def measure_sse(scale: Scale) -> list[Figure]:
     return figures
 
 
-async def _deliver(server: BenchServer, watchers: int, rate: int, tokens: int) -> float:
-    """Microseconds of server CPU per frame, from the first token to the last."""
-    wire = await server.connect()
+async def deliver(servers: Sequence[BenchServer], watchers: int, rate: int, tokens: int) -> float:
+    """Microseconds of the servers' CPU per frame, from the first token to the last. The first has the turn; each has
+    its share of the watchers."""
+    wire = await servers[0].connect()
     chat = await wire.ask(
         "POST", "/chats", {"content": f"/stall {2 + watchers / 250}\n/tokens {tokens}\n/rate {rate}"}
     )
-    followers = [Follower(await server.connect(), server, chat["id"], "until=idle&after=1") for _ in range(watchers)]
+    followers = []
+    for number in range(watchers):
+        server = servers[number % len(servers)]
+        followers.append(Follower(await server.connect(), server, chat["id"], "until=idle&after=1"))
     running = [asyncio.create_task(follower.run()) for follower in followers]
     await asyncio.gather(*(follower.is_caught_up.wait() for follower in followers))
     before = sum(follower.frames for follower in followers)
-    cpu = server.cpu_s()
+    cpu = sum(server.cpu_s() for server in servers)
     await asyncio.gather(*running)
     frames = sum(follower.frames for follower in followers) - before
-    _check_texts(followers, tokens)
-    return (server.cpu_s() - cpu) / frames * 1e6
+    check_texts(followers, tokens)
+    wire.close()
+    for follower in followers:
+        follower.close()
+    return (sum(server.cpu_s() for server in servers) - cpu) / frames * 1e6
 
 
-def _check_texts(followers: list[Follower], tokens: int) -> None:
+def check_texts(followers: list[Follower], tokens: int) -> None:
     expected = sum(len(f"w{i} ") for i in range(1, tokens + 1))
     for follower in followers:
         if follower.characters != expected:
@@ -82,7 +90,7 @@ def _check_texts(followers: list[Follower], tokens: int) -> None:
 
 def measure_overload(scale: Scale) -> list[Figure]:
     """300 watchers of a model at 10,000 tokens/s: how long after the model's end the last text is complete."""
-    _allow_many_sockets()
+    allow_many_sockets()
     late, memory = [], []
     for _ in range(min(scale.repeats, 3)):
         with BenchServer() as server:
@@ -111,7 +119,7 @@ async def _overload(server: BenchServer, *, watchers: int, tokens: int) -> tuple
     await asyncio.gather(*running)
     now_us = time.time() * 1e6
     page = await wire.ask("GET", f"/chats/{chat['id']}/messages?limit=1")
-    _check_texts(followers, tokens)
+    check_texts(followers, tokens)
     from antiphon.wire.gotime import parse_time_us
 
     ended_us = parse_time_us(page["messages"][-1]["created_at"])
@@ -226,7 +234,7 @@ async def _time_to_caught_up(server: BenchServer, chat_id: str, query: str) -> f
 
 def measure_idle(scale: Scale) -> list[Figure]:
     """Many watchers of chats where nothing happens: memory each, CPU in all."""
-    _allow_many_sockets()
+    allow_many_sockets()
     watchers = 1_000 if scale.is_quick else 9_900
     with BenchServer() as server:
         each, share = uvloop.run(_idle(server, watchers, seconds=5 if scale.is_quick else 20))

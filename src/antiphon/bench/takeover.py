@@ -45,14 +45,14 @@ async def measure_once(data: Path, number: int) -> tuple[float, float]:
         follower = Follower(reading, standby, chat["id"], "after=0")
         following = asyncio.create_task(follower.run())
         try:
-            await _until(lambda: follower.deltas >= BEFORE_TOKENS)
+            await until(lambda: follower.deltas >= BEFORE_TOKENS)
             tokens = follower.deltas
             primary.signal(number)
             started = time.monotonic()
             writing = asyncio.create_task(_write(asking, chat["id"], started))
             await asyncio.to_thread(primary.wait)  # what was on its way from it has come
             tokens = max(tokens, follower.deltas)
-            await _until(lambda: follower.deltas > tokens)
+            await until(lambda: follower.deltas > tokens)
             token_s = time.monotonic() - started
             return await writing, token_s
         finally:
@@ -76,7 +76,7 @@ def _pair(data: Path) -> Iterator[tuple[BenchServer, BenchServer]]:
         yield primary, standby
 
 
-async def _until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_S):
         while not condition():
             await asyncio.sleep(0.001)

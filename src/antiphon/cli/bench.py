@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 @click.command("bench", cls=Verb)
 @click.argument("scenes", nargs=-1)
 @click.option("--quick", is_flag=True, help="Smaller and fewer: a look, not a measurement.")
+@click.option(
+    "--store", metavar="URL", default="", help="A PostgreSQL database for the scenes of replicas.  [default: its own]"
+)
 @json_option
-def command(scenes: tuple[str, ...], quick: bool, as_json: bool) -> None:
-    """Measure this machine: all SCENES, or those that are named. With --json: {figures}."""
+def command(scenes: tuple[str, ...], quick: bool, store: str, as_json: bool) -> None:
+    """Measure this machine: all SCENES, or those that are named. With --json: {figures}.
+
+    The scenes of replicas (shared-sends, notifications, relay, relayed-fanout, storm, shared-takeover, growth) start
+    a PostgreSQL server that syncs every commit, in a folder that is thrown away. A --store is used as it is, and
+    their chats stay in it: give an empty one.
+    """
     try:
         from antiphon.bench import SCENES, format_table, run_scenes
     except ModuleNotFoundError as error:
@@ -26,7 +34,7 @@ def command(scenes: tuple[str, ...], quick: bool, as_json: bool) -> None:
     unknown = [name for name in scenes if name not in SCENES]
     if unknown:
         raise click.UsageError(f"there is no scene {unknown[0]!r}; there are {', '.join(SCENES)}")
-    figures = run_scenes(scenes, is_quick=quick, on_figure=None if as_json else _tell)
+    figures = run_scenes(scenes, is_quick=quick, store=store, on_figure=None if as_json else _tell)
     if as_json:
         print_json({"figures": figures})
     else:

@@ -1,0 +1,129 @@
+"""Durable sends to a replica on PostgreSQL, beside the database's own commits; and what its notifications cost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import uvloop
+
+from antiphon.bench.fleet import CONNECTIONS, BenchDatabase, commit_rate, open_database, open_replicas, replica
+from antiphon.bench.runner import Figure, Scale, middle
+from antiphon.bench.sends import CLIENTS, http_rate, make_chats, send_rate
+from antiphon.wire.notify import chat_stream_notify_channel
+
+WHERE = (("one chat", 1), ("many chats", CLIENTS))
+FLOOR_S = 2.0
+
+
+def measure_shared_sends(scale: Scale) -> list[Figure]:
+    """64 clients over HTTP to one replica, on one busy chat (queued), and each on a chat of its own."""
+    count = 1_000 if scale.is_quick else 5_000
+    floors: list[float] = []
+    found: dict[str, list[float]] = {where: [] for where, _ in WHERE}
+    with open_database(scale.store) as database:
+        for _ in range(scale.repeats):
+            store = database.fresh()
+            floors.append(uvloop.run(commit_rate(store, seconds=FLOOR_S)))
+            for where, chats in WHERE:
+                with open_replicas(store, 1) as (server,):
+                    found[where].append(uvloop.run(http_rate(server, count, chats)))
+    floor = middle(floors)
+    return [
+        Figure(
+            name=f"durable sends on PostgreSQL, over HTTP, 64 clients, {where}",
+            value=middle(rates),
+            unit="per s",
+            floor=floor,
+            floor_name=f"commits of one small row, {CONNECTIONS} connections",
+            goal="≥ 0.5 ×",
+            is_met=middle(rates) >= 0.5 * floor,
+        )
+        for where, rates in found.items()
+    ]
+
+
+# --- what notifications cost
+
+
+def measure_notifications(scale: Scale) -> list[Figure]:
+    """The same load with and without them. Another connection listens to every chat: else nothing is delivered."""
+    count = 1_000 if scale.is_quick else 5_000
+    figures = []
+    with open_database(scale.store) as database:
+        for where, chats in WHERE:
+            found: dict[bool, list[float]] = {False: [], True: []}
+            for run in range(scale.repeats):
+                for is_mute in (False, True) if run % 2 else (True, False):
+                    found[is_mute].append(heard_rate(database, count, chats, is_mute=is_mute))
+            told, mute = middle(found[False]), middle(found[True])
+            figures.append(
+                Figure(
+                    name=f"durable sends on PostgreSQL with notifications, {where}",
+                    value=told,
+                    unit="per s",
+                    floor=mute,
+                    floor_name="without notifications",
+                    goal="≥ 0.95 ×",
+                    is_met=told >= 0.95 * mute,
+                )
+            )
+    return figures
+
+
+def heard_rate(database: BenchDatabase, count: int, chats: int, *, is_mute: bool) -> float:
+    """Sends a second while somebody listens, who must hear all of it, or nothing of a mute one."""
+    store = database.fresh()
+    with tempfile.TemporaryDirectory() as folder, replica(Path(folder), store, is_mute=is_mute) as server:
+        ids = uvloop.run(make_chats(server, chats))
+        with _listener(store, ids) as listener:
+            rate = uvloop.run(send_rate(server, ids, count))
+            listener.send(None)
+            heard = listener.recv()
+    if (heard == 0) != is_mute:
+        raise RuntimeError(f"{heard} notifications were heard of {'a mute' if is_mute else 'a telling'} replica")
+    return rate
+
+
+@contextmanager
+def _listener(url: str, chat_ids: Sequence[str]) -> Iterator[Connection]:
+    """A process that listens to these chats' channels. Told so, it says how many notifications it has heard."""
+    context = multiprocessing.get_context("spawn")
+    parent, child = context.Pipe()
+    channels = [chat_stream_notify_channel(UUID(chat_id)) for chat_id in chat_ids]
+    process = context.Process(target=_run_listener, args=(child, url, channels), daemon=True)
+    process.start()
+    try:
+        parent.recv()
+        yield parent
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _run_listener(pipe: Connection, url: str, channels: list[str]) -> None:
+    with contextlib.suppress(EOFError):
+        uvloop.run(_listen(pipe, url, channels))
+
+
+async def _listen(pipe: Connection, url: str, channels: list[str]) -> None:
+    heard = 0
+
+    def count(*_: object) -> None:
+        nonlocal heard
+        heard += 1
+
+    connection = await asyncpg.connect(url)
+    for channel in channels:
+        await connection.add_listener(channel, count)
+    pipe.send("ready")
+    await asyncio.to_thread(pipe.recv)
+    pipe.send(heard)
