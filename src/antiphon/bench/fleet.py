@@ -70,10 +70,12 @@ def open_replicas(
     store: str, count: int, *, bus: str = "", env: Mapping[str, str] | None = None
 ) -> Iterator[list[BenchServer]]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        yield [
-            stack.enter_context(replica(Path(folder) / str(number), store, bus=bus, env=env))
-            for number in range(count)
-        ]
+        servers = [replica(Path(folder) / str(number), store, bus=bus, env=env) for number in range(count)]
+        for server in servers:
+            stack.push(server)  # also where another one does not start
+        for server in servers:
+            server.__enter__()
+        yield servers
 
 
 # --- the database's own rate

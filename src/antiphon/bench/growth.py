@@ -33,7 +33,8 @@ def measure_growth(scale: Scale) -> list[Figure]:
     with open_database(scale.store) as database:
         for _ in range(scale.repeats):
             for size, runs in found.items():
-                runs.append(grow(database, size, callers=CALLERS, seconds=seconds))
+                with open_replicas(database.fresh(), size) as servers:
+                    runs.append(uvloop.run(grow(database, servers, callers=CALLERS, seconds=seconds)))
     one = found[SIZES[0]]
     return [figure for size, runs in found.items() for figure in _figures(size, runs, None if runs is one else one)]
 
@@ -57,12 +58,8 @@ def _figures(size: int, runs: Sequence[Grown], one: Sequence[Grown] | None) -> l
     ]
 
 
-def grow(database: BenchDatabase, size: int, *, callers: int, seconds: float) -> Grown:
-    with open_replicas(database.fresh(), size) as servers:
-        return uvloop.run(_grow(database, servers, callers, seconds))
-
-
-async def _grow(database: BenchDatabase, servers: Sequence[BenchServer], callers: int, seconds: float) -> Grown:
+async def grow(database: BenchDatabase, servers: Sequence[BenchServer], *, callers: int, seconds: float) -> Grown:
+    """Turns of so many callers for so long; each caller has a chat of its own, at one of the servers."""
     loop = asyncio.get_running_loop()
     talkers = [await open_talker(servers[number % len(servers)]) for number in range(callers)]
     cpu, database_cpu, started = sum(server.cpu_s() for server in servers), database.cpu_s(), loop.time()

@@ -15,9 +15,10 @@ from uuid import UUID
 import asyncpg
 import uvloop
 
-from antiphon.bench.fleet import CONNECTIONS, BenchDatabase, commit_rate, open_database, open_replicas, replica
+from antiphon.bench.fleet import CONNECTIONS, commit_rate, open_database, open_replicas, replica
 from antiphon.bench.runner import Figure, Scale, middle
 from antiphon.bench.sends import CLIENTS, http_rate, make_chats, send_rate
+from antiphon.bench.server import BenchServer
 from antiphon.wire.notify import chat_stream_notify_channel
 
 WHERE = (("one chat", 1), ("many chats", CLIENTS))
@@ -63,7 +64,7 @@ def measure_notifications(scale: Scale) -> list[Figure]:
             found: dict[bool, list[float]] = {False: [], True: []}
             for run in range(scale.repeats):
                 for is_mute in (False, True) if run % 2 else (True, False):
-                    found[is_mute].append(heard_rate(database, count, chats, is_mute=is_mute))
+                    found[is_mute].append(_rate(database.fresh(), count, chats, is_mute=is_mute))
             told, mute = middle(found[False]), middle(found[True])
             figures.append(
                 Figure(
@@ -79,15 +80,18 @@ def measure_notifications(scale: Scale) -> list[Figure]:
     return figures
 
 
-def heard_rate(database: BenchDatabase, count: int, chats: int, *, is_mute: bool) -> float:
-    """Sends a second while somebody listens, who must hear all of it, or nothing of a mute one."""
-    store = database.fresh()
+def _rate(store: str, count: int, chats: int, *, is_mute: bool) -> float:
     with tempfile.TemporaryDirectory() as folder, replica(Path(folder), store, is_mute=is_mute) as server:
-        ids = uvloop.run(make_chats(server, chats))
-        with _listener(store, ids) as listener:
-            rate = uvloop.run(send_rate(server, ids, count))
-            listener.send(None)
-            heard = listener.recv()
+        return heard_rate(server, store, count, chats, is_mute=is_mute)
+
+
+def heard_rate(server: BenchServer, store: str, count: int, chats: int, *, is_mute: bool) -> float:
+    """Sends a second while somebody listens, who must hear of them, or nothing from a mute replica."""
+    ids = uvloop.run(make_chats(server, chats))
+    with _listener(store, ids) as listener:
+        rate = uvloop.run(send_rate(server, ids, count))
+        listener.send(None)
+        heard = listener.recv()
     if (heard == 0) != is_mute:
         raise RuntimeError(f"{heard} notifications were heard of {'a mute' if is_mute else 'a telling'} replica")
     return rate

@@ -38,7 +38,11 @@ def measure_storm(scale: Scale) -> list[Figure]:
     allow_many_sockets()
     watchers = 200 if scale.is_quick else WATCHERS
     with open_database(scale.store) as database:
-        found = [measure_once(database.fresh(), watchers=watchers, chats=CHATS) for _ in range(scale.repeats)]
+        found = []
+        for _ in range(scale.repeats):
+            store = database.fresh()
+            with open_replicas(store, SURVIVORS) as survivors:
+                found.append(measure_once(store, survivors, watchers=watchers, chats=CHATS))
     seconds = middle([storm.seconds for storm in found])
     reads = middle([storm.reads_per_chat for storm in found])
     return [
@@ -59,12 +63,11 @@ def measure_storm(scale: Scale) -> list[Figure]:
     ]
 
 
-def measure_once(store: str, *, watchers: int, chats: int) -> Storm:
+def measure_once(store: str, survivors: Sequence[BenchServer], *, watchers: int, chats: int) -> Storm:
     """The turns are held by the survivors: the killed one comes when they run, and has only watchers."""
-    with open_replicas(store, SURVIVORS) as survivors:
-        ids = uvloop.run(_begin_turns(survivors, chats))
-        with tempfile.TemporaryDirectory() as folder, replica(Path(folder), store) as victim:
-            return uvloop.run(_storm(victim, survivors, ids, watchers))
+    ids = uvloop.run(_begin_turns(survivors, chats))
+    with tempfile.TemporaryDirectory() as folder, replica(Path(folder), store) as victim:
+        return uvloop.run(_storm(victim, survivors, ids, watchers))
 
 
 async def _begin_turns(servers: Sequence[BenchServer], chats: int) -> list[str]:
@@ -77,7 +80,7 @@ async def _begin_turns(servers: Sequence[BenchServer], chats: int) -> list[str]:
 
 async def _storm(victim: BenchServer, survivors: Sequence[BenchServer], ids: Sequence[str], watchers: int) -> Storm:
     followers = [Resuming(ids[number % len(ids)]) for number in range(watchers)]
-    lives = [asyncio.create_task(one.live(victim, survivors[n % 2])) for n, one in enumerate(followers)]
+    lives = [asyncio.create_task(one.live(victim, survivors[n % len(survivors)])) for n, one in enumerate(followers)]
     running = asyncio.gather(*lives)
     await _wait_all(running, [one.has_begun for one in followers])
     before = await _log_reads(survivors)
@@ -179,9 +182,9 @@ class CursorFollower(Follower):
             self.cursor = event[4 : event.index(b"\n")].decode()
         if kind == b"delta":
             self.has_delta.set()
-        elif kind not in (b"caught_up", b"bye"):
-            seq = msgspec.json.decode(event.split(b"data: ", 1)[1])["seq"]
+        elif kind not in (b"caught_up", b"bye", b"ping"):
+            seq = msgspec.json.decode(event.split(b"data: ", 1)[1]).get("seq")
             if seq != self.seq + 1:
-                raise RuntimeError(f"a gap: fact {seq} after {self.seq}")
+                raise RuntimeError(f"a gap: {kind.decode()} {seq} after fact {self.seq}")
             self.seq = seq
         return kind
