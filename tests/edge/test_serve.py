@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from antiphon.lifetime import until_stopped
 from antiphon.lockfile import DataDirectoryTaken, claim_data, read_instance_file
-from antiphon.serve import _until_stopped
 
 from .door import random_chat_id
 from .process import DEADLINE_S, ServerProcess, serve_command, server_process, wait_for
@@ -162,7 +162,7 @@ async def test_a_task_that_dies_takes_the_server_down() -> None:
 
     failing, going_on = asyncio.create_task(fail()), asyncio.create_task(asyncio.Event().wait())
     with pytest.raises(ValueError, match="a socket broke"):
-        await _until_stopped(asyncio.Event(), going_on, None, failing)  # type: ignore[arg-type]
+        await until_stopped(asyncio.Event(), going_on, None, failing)  # type: ignore[arg-type]
     going_on.cancel()
 
 
@@ -198,6 +198,7 @@ def test_a_data_directory_that_is_taken_away_is_noticed_and_nothing_more_is_take
         assert running.ask("POST", "/chats", {})[0] == 201
         data.rename(tmp_path / "elsewhere")
         wait_for(lambda: "data_lost" in running.log, what="it notices")
+        wait_for(lambda: '"problems"' in running.log, what="the log says what stands in the way")
         assert running.ask("GET", "/readyz", prefix="")[0] == 503
         assert running.ask("POST", "/chats", {})[0] == 503
         running.stop()
