@@ -95,9 +95,9 @@ class Workplace:
         """Their data directories."""
         return [self.folder / f"replica-{self.ports[number]}" for number in (8411, 8412, 8413)]
 
-    def log(self) -> str:
-        """What the replicas said."""
-        return "\n".join(path.with_suffix(".log").read_text() for path in self.replicas)
+    def logs(self) -> list[str]:
+        """What each replica said."""
+        return [path.with_suffix(".log").read_text() for path in self.replicas]
 
     async def run(self, words: str) -> str:
         """Run the page's block that has these words; what it printed. What it starts goes on."""
