@@ -25,6 +25,7 @@ STORE = ("tests/store", "tests/chats")
 POSTGRES = ("tests/store/test_postgres.py",)
 WATCH = ("tests/chats/test_watch.py", "tests/edge/test_stream.py", "tests/client", "tests/system/test_hints.py")
 WORKER = ("tests/worker", "tests/system/test_interrupts.py")
+SIMULATION = ("tests/replicas/test_simulation.py",)
 
 
 @dataclass(frozen=True)
@@ -410,6 +411,63 @@ MUTANTS = (
         "        if self.is_lifted:\n            return\n        piece =",
         "        piece =",
         WORKER,
+    ),
+    # --- several instances
+    Mutant(
+        "a worker's name is its fence",
+        "store/memory.py",
+        "            if lease and (lease.attempt, lease.instance_id) == (attempt, instance_id):\n",
+        "            if lease and lease.instance_id == instance_id:\n",
+        SIMULATION,
+    ),
+    Mutant(
+        "leases go by the clock of whoever asks",
+        "store/memory.py",
+        "        now = self.clock.now_us()\n        kept = self._chats.get(append.chat_id)\n",
+        "        now = self.clock.caller_us()\n        kept = self._chats.get(append.chat_id)\n",
+        SIMULATION,
+    ),
+    Mutant(
+        "an expiry is decided outside the append",
+        "store/memory.py",
+        "            return Appended.LEASE_LIVE\n",
+        "            pass\n",
+        SIMULATION,
+    ),
+    Mutant(
+        "a free session lock alone is a death",
+        "chats/replicas.py",
+        "            if ping is not None and await ping:\n",
+        "            if False:\n",
+        SIMULATION,
+    ),
+    Mutant(
+        "the relay goes on behind a gap",
+        "chats/relay.py",
+        "            if not mirror.draft.apply(delta):\n",
+        "            from msgspec.structs import replace\n\n            if not mirror.draft.apply(replace(delta, from_=min(delta.from_, mirror.draft.position))):\n",
+        SIMULATION,
+    ),
+    Mutant(
+        "a lost lease is no news to its worker",
+        "worker/loop.py",
+        "            if status is None:\n                attempt.stop(Stop.LOST)\n            elif",
+        "            if",
+        SIMULATION,
+    ),
+    Mutant(
+        "nobody looks for what is due",
+        "chats/recovery.py",
+        "                for due in await self._service.store.due(limit=DUE_MAX):\n                    await self._settle(due)\n",
+        "                await self._service.store.due(limit=DUE_MAX)\n",
+        SIMULATION,
+    ),
+    Mutant(
+        "a lost delta is not asked for again",
+        "chats/relay.py",
+        "            self._ask(chat_id, mirror, is_gap=True)\n",
+        "            pass\n",
+        SIMULATION,
     ),
     # --- PostgreSQL
     Mutant(

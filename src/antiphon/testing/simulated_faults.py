@@ -13,6 +13,7 @@ from antiphon.testing.simulated_world import World
 FREEZES_S = (0.5, 3.0, 9.7, 10.2, 12.0, 25.0)
 """Shorter than a lease, about as long, longer."""
 
+RESTART_S = 3.0
 OUTAGES_S = (0.2, 2.0, 6.0, 12.0)
 
 
@@ -28,8 +29,14 @@ class Faults:
 
     def start_one(self) -> Process:
         process = Process(self.world, self._rehearsed, f"p{next(self._names)}")
+        process.on_death = self._start_another
         process.start()
         return process
+
+    def _start_another(self) -> None:
+        """Whoever watches over the processes starts a new one soon."""
+        delay_s = 0.0 if self.world.is_calm else self.random.uniform(0, RESTART_S)
+        self.world.loop.call_later(delay_s, self.keep_number, context=self.world.context)
 
     async def run(self) -> None:
         kinds: list[Callable[[], None]] = [
@@ -48,17 +55,16 @@ class Faults:
         ]
         while True:
             await asyncio.sleep(self.random.uniform(0.5, 1.5) * self.world.profile.fault_pause_s)
-            self.keep_number()
             fault = self.random.choice(kinds)
             self.happened.append(fault.__name__)
             fault()
 
     def keep_number(self) -> None:
-        while len(self.world.running) < self.world.profile.processes:
+        while not self.world.is_over and len(self.world.running) < self.world.profile.processes:
             self.start_one()
 
-    def mend(self) -> None:
-        """The last fault is over."""
+    async def mend(self) -> None:
+        """The last fault is over, and all are there again."""
         world = self.world
         world.is_calm = True
         world.cut.clear()
@@ -66,18 +72,22 @@ class Faults:
         for process in world.running:
             process.wake()
             process.presence.dropped_until = 0.0
-        self.keep_number()
+        world.note("nothing fails any more")
+        while not all(process.is_well for process in world.running) or not world.running:
+            await asyncio.sleep(0.1)
         world.note("calm")
 
     def _one(self) -> Process | None:
+        """Any; now and then the last that is well."""
+        well = [process for process in self.world.running if process.is_well]
+        if len(well) < 2 and self.random.random() < 0.8:
+            return None
         return self.random.choice(self.world.running) if self.world.running else None
 
     def kill(self) -> None:
         process = self._one()
         if process is not None:
             process.die("killed")
-            delay_s = self.random.uniform(0, 4)
-            self.world.loop.call_later(delay_s, self.keep_number, context=self.world.context)
 
     def drain(self) -> None:
         process = self._one()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from antiphon.bus.bus_link import RELAY_CHANNEL
 from antiphon.ports import Handler, InstanceRecord
 from antiphon.testing.simulated_world import World
 
@@ -48,7 +49,8 @@ class HostBus:
         profile = world.profile
         is_lost = random.random() < profile.hint_drop or world.is_cut(self._process.instance_id, receiver.instance_id)
         if is_lost or channel not in receiver.bus._subscriptions:
-            world.lose(self._process.instance_id, receiver.instance_id)
+            if channel.startswith(RELAY_CHANNEL):  # it may have been a ping
+                world.lose(self._process.instance_id, receiver.instance_id)
             return
         for _ in range(random.randint(2, 4) if random.random() < profile.hint_double else 1):
             delay_s = random.uniform(0, profile.hint_delay_s)

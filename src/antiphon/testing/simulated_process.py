@@ -102,6 +102,7 @@ class Process:
         self.presence = HostPresence(world, line)
         self.store = HostStore(world, line, name)
         self.main: asyncio.Task[None] | None = None
+        self.on_death: Callable[[], None] | None = None
         world.processes[self.instance_id] = self
 
     @property
@@ -109,10 +110,14 @@ class Process:
         return not self.host.is_dead
 
     @property
+    def is_well(self) -> bool:
+        """Whether it works now."""
+        return self.is_ready and not self.host.is_dead and not self.host.is_frozen
+
+    @property
     def can_answer(self) -> bool:
         """Whether it has lived and been awake long enough to have heard who asked."""
-        is_awake = self.is_ready and not self.host.is_dead and not self.host.is_frozen
-        return is_awake and self.world.loop.time() - self.woken_at > LOST_LATELY_S
+        return self.is_well and self.world.loop.time() - self.woken_at > LOST_LATELY_S
 
     # --- its life
 
@@ -153,10 +158,12 @@ class Process:
             raise
         self.world.note("ready")
         self.is_ready, self.woken_at = True, loop.time()
+        self.world.look_round()
         instance.background = background = asyncio.create_task(instance.run())
         try:
             await asyncio.wait({background, self._draining}, return_when=asyncio.FIRST_COMPLETED)
             self.is_ready = False
+            self.world.look_round()
             await instance.stop()
         finally:
             background.cancel()
@@ -164,6 +171,10 @@ class Process:
             if not background.cancelled() and background.exception() is not None:
                 self.world.broken("LOUD", "", f"the background failed: {background.exception()!r}")
             await instance.aclose()
+
+    @property
+    def is_draining(self) -> bool:
+        return self._draining.done()
 
     def drain(self) -> None:
         """SIGTERM."""
@@ -174,12 +185,14 @@ class Process:
     def freeze(self) -> None:
         self.world.note(f"{self.host.name} freezes")
         self.world.loop.freeze(self.host)
+        self.world.look_round()
 
     def wake(self) -> None:
         if self.host.is_frozen:
             self.world.note(f"{self.host.name} wakes")
             self.woken_at = self.world.loop.time()
             self.world.loop.wake(self.host)
+            self.world.look_round()
 
     def die(self, why: str) -> None:
         """From this moment none of its code runs; its connections break."""
@@ -187,6 +200,9 @@ class Process:
             return
         self.world.note(f"{self.host.name} is dead: {why}")
         self.world.loop.kill(self.host)
+        self.world.look_round()
+        if self.on_death is not None:
+            self.on_death()
         loop, world = self.world.loop, self.world
         loop.call_later(
             self.random.uniform(0, LOCK_FREE_S), world.memory.presence.kill, self.instance_id, context=world.context

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from antiphon.errors import Unavailable
-from antiphon.ports import Append, Appended, Clock, InstanceRecord, OutcomeUnknown, Store
+from antiphon.ports import Append, Appended, Clock, Due, InstanceRecord, OutcomeUnknown, Store
 from antiphon.testing.clock import START_US
 from antiphon.testing.simulated_world import CALLER, World
 from antiphon.testing.store import WrappedStore
@@ -25,6 +25,7 @@ TRY_AGAIN_S = 1.5
 
 SLOW_S = 0.3
 OFF_MS = 20
+WAKES_AT_EXPIRY = 0.5
 
 
 class HostClock:
@@ -97,6 +98,8 @@ class StoreLine:
         world.loop.call_later(self._latency_s(), _give, answer, result, lost if chance < 1.0 else None)
 
     async def _do(self, name: str, call: Callable[[], Any]) -> Any:
+        if name == "due":
+            return self._wake_somebody(await call())
         if name != "append":
             return await call()
         append: Append = cast(Any, call).args[0]
@@ -110,6 +113,15 @@ class StoreLine:
             was = (before.attempt, before.holder) if before else (0, "")
             self._world.on_append(self._process, append, ends_at, was)
         return result
+
+    def _wake_somebody(self, found: tuple[Due, ...]) -> tuple[Due, ...]:
+        """Whose lease has just been found to have ended wakes now and then at that very moment, and renews it."""
+        for due in found:
+            chat = self._world.memory.peek(due.chat_id)
+            holder = self._world.processes.get(chat.holder) if chat else None
+            if due.why == "lease" and holder is not None and self._random.random() < WAKES_AT_EXPIRY:
+                holder.wake()
+        return found
 
 
 def _give(answer: asyncio.Future[Any], result: Any, error: Exception | None) -> None:

@@ -16,6 +16,7 @@ from antiphon.core.facts import AttemptLost
 from antiphon.core.values import Value
 from antiphon.ports import Append, Ended
 from antiphon.store.memory import MemoryStore
+from antiphon.store.rows import LEASE_US
 from antiphon.testing.checker import Violation
 from antiphon.testing.clock import START_US
 from antiphon.testing.ids import SeededIds
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 LOST_LATELY_S = 4.0
 """A ping that was lost so short a time ago may have been the one that was to prove life."""
+
+WELL_AGAIN_S = 5.0
+"""Who has woken is patient for a while, then looks for what is due."""
 
 CALLER: contextvars.ContextVar[Host | None] = contextvars.ContextVar("caller", default=None)
 """Whose call the store's server is at."""
@@ -52,7 +56,7 @@ class Profile(Value):
     def draw(random: Random) -> Profile:
         return Profile(
             processes=random.randint(2, 4),
-            chats=random.randint(2, 3),
+            chats=random.randint(2, 4),
             watchers=2,
             hint_drop=random.choice([0.0, 0.1, 0.5, 1.0]),
             hint_double=random.choice([0.0, 0.2]),
@@ -105,7 +109,8 @@ class World:
         self.is_over = False
         self.down_until = 0.0
         self.outages: list[tuple[float, float]] = []
-        """When the store did not answer, or failed somebody."""
+        """When the store did not answer, or failed somebody, or nobody was there to ask it."""
+        self._nobody_since: float | None = 0.0
         self.cut: dict[tuple[str, str], None] = {}
         """Pairs of instance ids between which no message passes."""
         self.lost_at: dict[tuple[str, str], float] = {}
@@ -148,7 +153,26 @@ class World:
     def excused_s(self, begin_us: int, end_us: int) -> float:
         """For how long between these two times nothing could be written."""
         begin, end = ((at - START_US) / 1_000_000 for at in (begin_us, end_us))
-        return sum(max(0.0, min(end, away_until) - max(begin, away)) for away, away_until in self.outages)
+        excused_s = 0.0
+        for away, back in sorted(self.outages):
+            excused_s += max(0.0, min(end, back) - max(begin, away))
+            begin = max(begin, back)
+        return excused_s
+
+    @property
+    def away_s(self) -> float:
+        """For how long it was so in all."""
+        return self.excused_s(START_US, self.clock.now_us())
+
+    def look_round(self) -> None:
+        """A process has come or gone: is anybody there who works?"""
+        is_attended = any(process.is_well for process in self.running)
+        if is_attended and self._nobody_since is not None:
+            self.outages.append((self._nobody_since, self.loop.time() + WELL_AGAIN_S))
+        if not is_attended and self._nobody_since is None:
+            self._nobody_since = self.loop.time()
+        elif is_attended:
+            self._nobody_since = None
 
     # --- what the store's server sees
 
@@ -165,6 +189,16 @@ class World:
         for entry in append.entries:
             if isinstance(entry.fact, AttemptLost) and entry.fact.reason == "dead":
                 self._check_death(process, append.chat_id, holder)
+            elif isinstance(entry.fact, AttemptLost) and entry.fact.reason == "lease":
+                self._check_expiry(append.chat_id, attempt, holder)
+
+    def _check_expiry(self, chat_id: str, attempt: int, holder: str) -> None:
+        """Who was awake for a whole lease, with a store that answered, has renewed it."""
+        accused = self.processes[holder]
+        well_since = max(accused.woken_at, accused.trouble_at, *(end for _, end in self.outages), 0.0)
+        is_well = accused.can_answer and self.loop.time() - well_since > LEASE_US / 1_000_000
+        if is_well and accused.instance.worker.runs(chat_id, attempt):
+            self.broken("FENCE", chat_id, f"attempt {attempt} was expired though {accused.host.name} renewed it")
 
     def _check_death(self, judge: Process, chat_id: str, holder: str) -> None:
         """Only who is dead, or could not be heard, may be taken for dead."""

@@ -128,7 +128,7 @@ class _Simulation:
         await clients.busy(busy_s)
         failing.cancel()
         await asyncio.wait({failing})
-        faults.mend()
+        await faults.mend()
         await self._rest()
         await self._converge()
         for task in watchers:
@@ -179,7 +179,7 @@ class _Simulation:
             final=[await self._final(chat_id) for chat_id in self.clients.chat_ids],
             tool_runs=self.rehearsed.runs,
             is_stop_timed=False,
-            stuck_s=STUCK_S + sum(end - begin for begin, end in self.world.outages),
+            stuck_s=STUCK_S + self.world.away_s,
         )
 
     async def _final(self, chat_id: str) -> FinalChat:
