@@ -140,9 +140,7 @@ def test_nothing_but_the_suites_themselves_needs_the_fakes() -> None:
         str(one)
         for one in inner_imports()
         if layer_of(one.target) == "testing" and one.module.layer != "testing"
-        if not (
-            one.module.layer == "bench" and one.target.startswith(tuple(f"antiphon.{name}" for name in REAL_SERVERS))
-        )
+        if not (one.module.layer == "bench" and one.target.startswith(REAL_SERVERS))
     ]
     assert wrong == []
 
