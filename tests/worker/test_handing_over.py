@@ -11,17 +11,21 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from antiphon import Agent, ToolCall, Turn, tool
 from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.service import WANTED_CHANNEL
+from antiphon.chats.owned import OwnedChats
+from antiphon.chats.service import WANTED_CHANNEL, Service
+from antiphon.clock import RandomIds
 from antiphon.core import commands as c
 from antiphon.core.facts import AttemptLost, AttemptReleased
 from antiphon.core.model import Outcome, Status
 from antiphon.store.memory import MemoryStore
+from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
 
 from .agents import Gate, Steps, says_hello
@@ -252,6 +256,32 @@ async def test_an_instance_that_stops_hands_over_without_an_agent_that_will_not_
         assert len(await talk.facts(AttemptReleased)) == 1
         assert await talk.said() == ["hello"]
     let_go.set()
+
+
+async def test_an_attempt_that_was_lost_and_followed_by_another_here_stops_though_nobody_hints() -> None:
+    """Its renewal is not to be taken for that of the later attempt, whose chat and worker are the same."""
+    begun = asyncio.Event()
+    stopped: list[int] = []
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        yield "words"
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            stopped.append(turn.turn_id)
+
+    store = MemoryStore(clock=FakeClock(tick_us=1), is_shared=True)
+    async with running(agent, store=store, bus=FaultyBus(MemoryBus(), Random(1), drop=1.0)) as instance:
+        talk = await ask(instance)
+        await begun.wait()
+        turn_id = (await talk.chat()).turn_id
+        elsewhere = OwnedChats(Service(store=store, bus=MemoryBus(), ids=RandomIds()), instance.owner_id)
+        await elsewhere.edit(talk.chat_id, turn_id, "something else")
+        await until(lambda: len(instance.worker) == 2)
+        await until(lambda: turn_id in stopped)
+        await until(lambda: len(instance.worker) == 1)
+        assert (await talk.chat()).turn_id != turn_id
 
 
 # --- what it leaves

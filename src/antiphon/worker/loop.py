@@ -216,9 +216,11 @@ class Worker(Claimer):
             return
         crash_point("renew-before")
         pairs = [(attempt.chat_id, attempt.number) for attempt in attempts]
+        newest = dict(sorted(pairs))
         held = await self._env.service.store.renew(self.instance_id, pairs)
         for attempt in attempts:
-            status = held.get(attempt.chat_id)
+            is_newest = attempt.number == newest[attempt.chat_id]  # the lease may be that of a later attempt here
+            status = held.get(attempt.chat_id) if is_newest else None
             if status is None:
                 attempt.stop(Stop.LOST)
             elif status is Status.INTERRUPTING:
