@@ -111,8 +111,7 @@ class HostLink:
         self._arrives_at: dict[str, float] = {}
 
     def know(self, records: Sequence[InstanceRecord]) -> None:
-        """Who is not there any more may still be answered for a while."""
-        self._known |= {record.instance_id: None for record in records}
+        self._known = {record.instance_id: None for record in records}
 
     def send_nowait(self, instance_id: str, message: bytes) -> bool:
         world, random = self._world, self._random
