@@ -106,20 +106,20 @@ BROKEN_JSON: dict[str, bytes] = {
     "a byte order mark": b"\xef\xbb\xbf{}",
     "UTF-16": '{"content": "x"}'.encode("utf-16"),
     "no UTF-8": b'{"content":"\xff\xfe","token":"\xff","owner":"\xff","title":5,"turn_id":"\xff",'
-    b'"before":"","name":"\xff"}',
+    b'"before":"","name":"\xff","seq":"\xff","url":5}',
     "a raw NUL": b'{"content":"a\x00b","token":"\x00","owner":"\x00","title":"\x00","turn_id":"\x00",'
-    b'"before":"","name":"\x00"}',
+    b'"before":"","name":"\x00","seq":"\x00","url":"\x00"}',
     "a raw line break": b'{"content":"a\nb","token":"\n","owner":"\n","title":"\n","turn_id":"\n",'
-    b'"before":"","name":"\n"}',
+    b'"before":"","name":"\n","seq":"\n","url":"\n"}',
     "deep lists": b"[" * 100_000 + b"]" * 100_000,
     "deep objects": b'{"content":' * 50_000,
     "deep parts": b'{"content":[{"type":"tool-call","tool_call_id":"a","tool_name":"b","args":'
     + b"[" * 20_000
     + b"]" * 20_000
-    + b'}],"token":5,"turn_id":[],"before":[],"owner":[],"title":[],"labels":5,"name":5}',
-    "a huge number": b'{"turn_id":1%b,"before":1%b,"content":1,"token":1,"owner":1,"pin_order":1%b,"name":1}'
+    + b'}],"token":5,"turn_id":[],"before":[],"owner":[],"title":[],"labels":5,"name":5,"seq":[],"url":5}',
+    "a huge number": b'{"turn_id":1%b,"before":1%b,"content":1,"token":1,"owner":1,"pin_order":1%b,"name":1,"seq":"","url":1}'
     % ((b"0" * 5_000,) * 3),
-    "many keys": b'{"content":1,"token":1,"turn_id":"","before":"","owner":1,"title":1,"name":1,%b}'
+    "many keys": b'{"content":1,"token":1,"turn_id":"","before":"","owner":1,"title":1,"name":1,"seq":"","url":1,%b}'
     % b",".join(b'"k%d":0' % n for n in range(20_000)),
 }
 """None of these is a body of any route."""

@@ -84,7 +84,8 @@ async def test_an_empty_body_is_invalid_unless_it_may_be_left_out(
 ) -> None:
     token = door.admin_token if operation.policy == "admin" else door.token
     answer = await door.ask(operation.method, path_of(operation, chat_id=chat_id), data=b"", token=token)
-    assert answer.status == (409 if operation.is_body_optional else 422)
+    taken = 200 if operation.name == "read_chat" else 409  # there is nothing to be tried again
+    assert answer.status == (taken if operation.is_body_optional else 422)
     answer = await door.ask(operation.method, path_of(operation, chat_id=chat_id), data=b"{}", token=token)
     assert (answer.status == 422) == bool(REQUIRED.get(operation.name))
 

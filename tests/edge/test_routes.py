@@ -223,6 +223,7 @@ async def test_a_deleted_chat_is_not_found_by_any_route(door: Door) -> None:
         "move_queued": {"before": None},
         "interrupt": {"turn_id": 2},
         "decide_call": {"tool_call_id": "x", "approved": True},
+        "set_diff_status": {},
     }
     looked = 0
     for operation in OPERATIONS:

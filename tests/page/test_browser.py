@@ -102,6 +102,8 @@ class Server:
             return self._stream(route, self.streams)
         answers = {
             "/session": {},
+            "/inbox": {"notifications": [], "unread_count": 0, "next": None},
+            f"/chats/{CHAT}/read": {"seq": 3},
             "/chats": {"chats": [chat()], "next": None},
             f"/chats/{CHAT}/messages": {"message": message(9, "user", ""), "seq": 9},
         }

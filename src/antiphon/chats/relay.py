@@ -26,7 +26,7 @@ INTEREST_S = 5.0
 REWIND_S = 0.25
 """A peer that has less than what was sent so long ago has lost it."""
 PACE_S = 0.002
-"""What a draft gains in so short a time goes in one message."""
+"""What a draft gains in so short a time after a message goes in the next one."""
 FULL_S = 0.02
 """When a link takes nothing, it is tried again so much later."""
 ASK_AGAIN_S = 0.05
@@ -182,8 +182,11 @@ class RelayedDrafts:
         return chat_id in self._progress
 
     def _on_growth(self, chat_id: str) -> None:
-        if chat_id in self._progress and chat_id not in self._timers:
-            self._timers[chat_id] = self._loop.call_later(PACE_S, self._pump, chat_id)
+        progresses = self._progress.get(chat_id)
+        if progresses is None or chat_id in self._timers:
+            return
+        sent_at = max(progress.sent_at for progress in progresses.values())
+        self._timers[chat_id] = self._loop.call_at(max(sent_at + PACE_S, self._loop.time()), self._pump, chat_id)
 
     def _on_watch(self, peer: str, message: Watch) -> None:
         now = self._loop.time()

@@ -199,6 +199,7 @@ async def make_resync(reader: Reader, *, reason: str) -> Frame:
     messages, has_more = await service.store.read_messages(reader.chat_id, limit=RESYNC_MESSAGES)
     waiting = (*chat.steering, *chat.queue)
     contents = await service.store.read_contents(reader.chat_id, [item.content_seq for item in waiting])
+    unread = await service.store.unread_of((reader.chat_id,))
     await reader.catch_up(chat.seq)
     draft = reader.open_draft() if reader.draft_name == chat.draft else None
     return resync_frame(
@@ -209,4 +210,5 @@ async def make_resync(reader: Reader, *, reason: str) -> Frame:
         has_more=has_more,
         queued=[(item, contents.get(item.content_seq)) for item in waiting],
         draft=draft,
+        has_unread=bool(unread),
     )

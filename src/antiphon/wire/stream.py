@@ -242,6 +242,7 @@ def resync_frame(
     has_more: bool,
     queued: Sequence[tuple[Queued, bytes | None]],
     draft: Draft | None,
+    has_unread: bool = False,
 ) -> Frame:
     """The whole state; the cursor after it is `seq.to`."""
     deltas = draft.read(0) if draft is not None else []
@@ -253,7 +254,7 @@ def resync_frame(
     shown = {
         "type": "resync",
         "reason": reason,
-        "chat": chat_json(chat_id, chat),
+        "chat": chat_json(chat_id, chat, has_unread=has_unread),
         "messages": [message_json(chat_id, entry) for entry in messages],
         "has_more": has_more,
         "queued_messages": [queued_message_json(chat_id, item, content) for item, content in queued],

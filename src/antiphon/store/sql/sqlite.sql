@@ -251,9 +251,9 @@ WHERE owner_id = ?1 AND (NOT ?2 OR read_at = 0) AND (?3 IS NULL OR (created_at, 
 ORDER BY created_at DESC, notification_id DESC LIMIT ?5;
 
 -- name: new_notifications
--- (JSON list of owners, since, limit)
+-- Of whom they are is looked at afterwards: few are new. (JSON list of owners, since, limit)
 SELECT notification_id, owner_id, chat_id, body, created_at, read_at FROM notifications
-WHERE owner_id IN (SELECT value FROM json_each(?1)) AND created_at >= ?2
+WHERE created_at >= ?2 AND +owner_id IN (SELECT value FROM json_each(?1))
 ORDER BY created_at, notification_id LIMIT ?3;
 
 -- name: count_unread
@@ -275,7 +275,7 @@ ON CONFLICT (chat_id) DO UPDATE SET seq = max(seq, excluded.seq);
 
 -- name: unread_of
 -- (JSON list of chats)
-SELECT c.value FROM json_each(?) c WHERE EXISTS (
-  SELECT 1 FROM messages m WHERE m.chat_id = c.value AND m.role = 'assistant' AND m.hidden_by = 0
-    AND m.seq > coalesce((SELECT r.seq FROM read_cursors r WHERE r.chat_id = c.value), 0)
+SELECT asked.value FROM json_each(?) AS asked WHERE EXISTS (
+  SELECT 1 FROM messages m WHERE m.chat_id = asked.value AND m.role = 'assistant' AND m.hidden_by = 0
+    AND m.seq > coalesce((SELECT r.seq FROM read_cursors r WHERE r.chat_id = asked.value), 0)
 );

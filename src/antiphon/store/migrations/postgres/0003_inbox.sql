@@ -9,6 +9,7 @@ CREATE TABLE notifications (
   read_at         BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX notifications_by_owner ON notifications (owner_id, created_at DESC, notification_id DESC);
+CREATE INDEX notifications_by_time ON notifications (created_at, notification_id);
 CREATE INDEX notifications_by_chat ON notifications (chat_id);
 
 CREATE TABLE read_cursors (
