@@ -16,6 +16,8 @@ from antiphon.core.values import Value
 CALLERS = 48
 SIZES = (1, 2, 3)
 PER = 1_000
+WARM_S = 60.0
+LOOK_S = 0.01
 
 
 class Grown(Value):
@@ -59,14 +61,18 @@ def _figures(size: int, runs: Sequence[Grown], one: Sequence[Grown] | None) -> l
 
 
 async def grow(database: BenchDatabase, servers: Sequence[BenchServer], *, callers: int, seconds: float) -> Grown:
-    """Turns of so many callers for so long; each caller has a chat of its own, at one of the servers."""
+    """Turns of so many callers for so long, after each has had one; everyone has a chat of its own."""
     loop = asyncio.get_running_loop()
     talkers = [await open_talker(servers[number % len(servers)]) for number in range(callers)]
-    cpu, database_cpu, started = sum(server.cpu_s() for server in servers), database.cpu_s(), loop.time()
     for talker in talkers:
         talker.start()
+    async with asyncio.timeout(WARM_S):
+        while not all(talker.turns for talker in talkers):
+            await asyncio.sleep(LOOK_S)
+    before = sum(talker.turns for talker in talkers)
+    cpu, database_cpu, started = sum(server.cpu_s() for server in servers), database.cpu_s(), loop.time()
     await asyncio.sleep(seconds)
-    turns, took_s = sum(talker.turns for talker in talkers), loop.time() - started
+    turns, took_s = sum(talker.turns for talker in talkers) - before, loop.time() - started
     cpu = sum(server.cpu_s() for server in servers) - cpu
     database_cpu = (database.cpu_s() or 0.0) - (database_cpu or 0.0)
     for talker in talkers:
