@@ -117,8 +117,8 @@ BROKEN_JSON: dict[str, bytes] = {
     + b"[" * 20_000
     + b"]" * 20_000
     + b'}],"token":5,"turn_id":[],"before":[],"owner":[],"title":[],"labels":5,"name":5,"seq":[],"url":5}',
-    "a huge number": b'{"turn_id":1%b,"before":1%b,"content":1,"token":1,"owner":1,"pin_order":1%b,"name":1,"seq":"","url":1}'
-    % ((b"0" * 5_000,) * 3),
+    "a huge number": b'{"turn_id":1%b,"before":1%b,"content":1,"token":1,"owner":1,"pin_order":1%b,"name":1,'
+    b'"seq":"","url":1}' % ((b"0" * 5_000,) * 3),
     "many keys": b'{"content":1,"token":1,"turn_id":"","before":"","owner":1,"title":1,"name":1,"seq":"","url":1,%b}'
     % b",".join(b'"k%d":0' % n for n in range(20_000)),
 }

@@ -195,8 +195,8 @@ class OwnedChats:
         return body
 
     async def _own(self, chat_id: str) -> None:
-        """Deleted chats pass: their receipts still answer repeats. Whose a chat is never changes, so what is remembered
-        of it will do, however old."""
+        """Deleted chats pass: their receipts still answer repeats. Whose a chat is never changes, so what is
+        remembered of it will do, however old."""
         chat = self._service.chat_nowait(chat_id) or await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id:
             raise NotFound
