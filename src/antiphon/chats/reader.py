@@ -17,6 +17,7 @@ from antiphon.core.facts import (
     AttemptLost,
     AttemptReleased,
     AttemptStarted,
+    ChatDeleted,
     Entry,
     HistoryTruncated,
     MessageAppended,
@@ -112,6 +113,7 @@ class Reader:
         self._is_pull_planned = False
         self._is_led = False
         self._is_hinted = False
+        self._is_deleted = False
         self._loop = asyncio.get_running_loop()
         self._ends: list[Callable[[], None]] = [
             bus.subscribe(stream_channel(chat_id), self._on_hint),
@@ -133,7 +135,7 @@ class Reader:
 
     def has(self, seq: int) -> bool:
         """Whether the facts after `seq` are all here (and the draft that is open after it is known)."""
-        return seq >= self.seq or bool(self.facts and self.facts[0].seq <= seq)
+        return seq >= self.seq or self._is_deleted or bool(self.facts and self.facts[0].seq <= seq)
 
     def batch(self, seq: int, position: int, *, by_ref: bool) -> Batch | None:
         """What follows that place, None if nothing does yet. Needs `has(seq)`."""
@@ -195,10 +197,12 @@ class Reader:
         if seq >= self.seq or not self.facts:
             return []
         skip = seq + 1 - self.facts[0].seq
+        if skip < 0 and self._is_deleted:
+            return [self.facts[-1]]  # nothing else is left
         return [self.facts[i] for i in range(max(skip, 0), len(self.facts))]
 
     def _draft_after(self, seq: int) -> int:
-        if seq == 0:
+        if seq == 0 or seq < self.facts[0].seq:
             return 0
         return self.facts[seq - self.facts[0].seq].draft
 
@@ -281,6 +285,10 @@ class Reader:
             return
         for entry in entries:
             self.open_draft()  # keeps hold of the draft that this fact may close
+            if isinstance(entry.fact, ChatDeleted):
+                self._is_deleted = True
+                if entry.seq != self.seq + 1:
+                    self._forget_facts()  # the last that this reader has not seen are gone for good
             assert not self.facts or entry.seq == self.seq + 1, f"fact {entry.seq} after {self.seq}"
             fact = Fact(self.chat_id, entry)
             if isinstance(entry.fact, HistoryTruncated):
@@ -298,6 +306,10 @@ class Reader:
             del self._drafts[name]
         self._live.follow(self.chat_id, self.draft_name, self.holder)
         self._changed()
+
+    def _forget_facts(self) -> None:
+        self.facts.clear()
+        self._facts_bytes = 0
 
     def _forget_before(self) -> None:
         """What a truncation hides is told without its content: from the store, which knows what is hidden."""

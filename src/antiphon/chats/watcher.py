@@ -187,6 +187,8 @@ class Watcher(Waiting):
             self.position = 0 if fact.opens else self.position
             self.seq = fact.seq
             frames.append(Frame(fact.seq, self.position, fact.frame.type, fact.frame.data))
+        if frames[-1].type == "chat_deleted":
+            self._bye = bye_frame("deleted")
         return Batch(frames, self.seq, self.position)
 
 
