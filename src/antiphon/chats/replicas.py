@@ -27,6 +27,8 @@ TOLD_S = 0.1
 """An instance tells its load at most so often."""
 FORGET_S = 30.0
 """The row of a dead instance that holds nothing is taken away after so long."""
+SILENT_S = 5.0
+"""Who has not beaten for so long (it stands still, say) is not waited for with work."""
 STEP_S = 0.02
 DELAY_MAX_S = 0.5
 """For each turn more than the least busy has, an instance waits a step before it claims what anyone may claim."""
@@ -81,7 +83,9 @@ class Replicas(Balance):
         self._pings: dict[str, asyncio.Task[bool]] = {}
         self._inquests: dict[str, asyncio.Task[None]] = {}
         self._told_load = -1
-        self._loads: dict[str, int] = {}
+        self._loads: dict[str, tuple[int, float]] = {}
+        """What others told of their load, and when: newer than their rows for a while."""
+        self._seen_at = 0
         self._looking = asyncio.Lock()
         self._unsubscribe = bus.subscribe(LOAD_CHANNEL, self._on_load)
 
@@ -133,7 +137,10 @@ class Replicas(Balance):
         """Read who is there, and begin an inquest for each whose absence has lasted."""
         async with self._looking:
             records, up_s = await self._presence.instances()
-        self.others = {r.instance_id: r for r in records if r.instance_id != self.instance_id}
+        self._seen_at = max((record.seen_at for record in records), default=0)
+        self.others = {r.instance_id: self._as_told(r) for r in records if r.instance_id != self.instance_id}
+        self._loads = {told: load for told, load in self._loads.items() if told in self.others}
+        self._pings = {asked: ping for asked, ping in self._pings.items() if asked in self.others}
         self._link.know(tuple(self.others.values()))  # the absent ones, too: they are asked whether they live
         if up_s < SERVER_UP_S:
             self._absent_since.clear()
@@ -157,18 +164,20 @@ class Replicas(Balance):
 
     async def _settle(self, instance_id: str) -> None:
         """An instance that has not answered either is dead: its attempts are lost, and in time its row goes."""
-        absent_since = self._absent_since[instance_id]
+        absent_since = self._absent_since.get(instance_id)
         ping = self._pings.pop(instance_id, None)
         try:
+            attempts = await self._presence.attempts_of(instance_id)
+            if ping is None and attempts:  # it was dead once, and has taken work: it is asked again
+                ping = asyncio.create_task(self._ping(instance_id, PING_S))
             if ping is not None and await ping:
                 log.warning("absent_but_answers", instance_id=instance_id)
                 self._absent_since.pop(instance_id, None)  # if it still is at the next look, it is asked again
                 return
-            if self._absent_since.get(instance_id) != absent_since:
+            if absent_since is None or self._absent_since.get(instance_id) != absent_since:
                 return  # it came back meanwhile
-            attempts = await self._presence.attempts_of(instance_id)
             for chat_id, attempt in attempts:
-                await self._expire(chat_id, attempt, "dead")
+                await self._expire_one(chat_id, attempt)
             if attempts:
                 log.warning("instance_dead", instance_id=instance_id, attempts=len(attempts))
             elif self._loop.time() - absent_since > FORGET_S:
@@ -176,6 +185,14 @@ class Replicas(Balance):
         except AntiphonError as error:
             METRICS.oddities.labels("inquest").inc()
             log.warning("inquest_failed", instance_id=instance_id, error=str(error))
+
+    async def _expire_one(self, chat_id: str, attempt: int) -> None:
+        """A chat of which nothing can be written (it is of a newer version, say) must not hold up the others."""
+        try:
+            await self._expire(chat_id, attempt, "dead")
+        except AntiphonError as error:
+            METRICS.oddities.labels("inquest").inc()
+            log.warning("attempt_not_expired", chat_id=chat_id, attempt=attempt, error=str(error))
 
     async def _beat_forever(self) -> None:
         while True:
@@ -198,12 +215,23 @@ class Replicas(Balance):
     def _on_load(self, message: bytes | None) -> None:
         instance_id, _, load = (message or b"").decode("utf-8", "replace").partition(" ")
         record = self.others.get(instance_id)
-        if record is not None and load.isdecimal() and len(load) < 8:
+        if record is not None and load.isascii() and load.isdecimal() and len(load) < 8:
+            self._loads[instance_id] = int(load), self._loop.time()
             self.others[instance_id] = replace(record, running=int(load))
+
+    def _as_told(self, record: InstanceRecord) -> InstanceRecord:
+        """With the load that it told, until its row must have it, too."""
+        load, told_at = self._loads.get(record.instance_id, (0, float("-inf")))
+        return replace(record, running=load) if self._loop.time() - told_at < BEAT_S + 2 * LOOK_S else record
+
+    def _takes_work(self, record: InstanceRecord) -> bool:
+        """Whether an instance is there, takes turns and has room for one."""
+        is_well = record.is_present and not record.is_draining and self._seen_at - record.seen_at < SILENT_S * 1e6
+        return is_well and (not record.capacity or record.running < record.capacity)
 
     def _least(self) -> int | None:
         """The load of the least busy other instance that takes work; None where there is none."""
-        loads = [r.running for r in self.others.values() if r.is_present and not r.is_draining]
+        loads = [r.running for r in self.others.values() if self._takes_work(r)]
         return min(loads, default=None)
 
     def may_take(self, running: int) -> bool:
@@ -221,7 +249,7 @@ class Replicas(Balance):
         return STEP_S / 2 * self._rank(chat_id, running)
 
     def _rank(self, chat_id: str, running: int) -> int:
-        equals = [r.instance_id for r in self.others.values() if r.is_present and r.running <= running]
+        equals = [r.instance_id for r in self.others.values() if self._takes_work(r) and r.running <= running]
         own = _weight(chat_id, self.instance_id)
         return sum(_weight(chat_id, other) < own for other in equals)
 
