@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from antiphon.bus import zmq_link
 from antiphon.bus.bus_link import BusLink
@@ -19,6 +20,7 @@ from antiphon.chats.relay import RelayedDrafts
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text, ToolCallArgs, ToolCallOpened
 from antiphon.ports import InstanceRecord, Link
+from bus.silent_proxy import silent_proxy
 from worker.running import metric, until
 
 pytestmark = pytest.mark.anyio
@@ -240,6 +242,30 @@ async def test_who_was_refused_too_early_is_let_in_later(monkeypatch: pytest.Mon
         await old.aclose()
 
 
+async def test_who_came_back_too_early_and_was_refused_is_let_in_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row was taken away while it was cut off, and it is back sooner than the row."""
+    monkeypatch.setattr(zmq_link, "SILENT_S", 0.4)
+    monkeypatch.setattr(zmq_link, "GREET_S", 0.05)
+    async with two_sides("holder connects") as (one, other):
+        host, _, port = other.link.endpoint.removeprefix("tcp://").rpartition(":")
+        async with silent_proxy(host, port) as proxy:
+            one.link.know([])
+            record = replace(other.record, relay_endpoint=f"tcp://127.0.0.1:{proxy.port}")
+            one.link.know([record])
+            assert await one.relay.ping(other.instance_id, timeout_s=5)
+            refused = metric("oddities", what="relay_key_refused")
+            other.link.know([])
+            proxy.close()
+            await until(lambda: metric("oddities", what="relay_key_refused") > refused)
+            other.link.know([one.record])
+
+            async def is_answered() -> bool:
+                one.link.know([record])
+                return await one.relay.ping(other.instance_id, timeout_s=0.1)
+
+            await until(is_answered)
+
+
 async def test_an_instance_that_cannot_be_talked_to_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zmq_link, "SILENT_S", 0.3)
     monkeypatch.setattr(zmq_link, "GREET_S", 0.05)
@@ -262,6 +288,16 @@ async def test_an_instance_that_is_gone_does_not_answer() -> None:
         assert await one.relay.ping(other.instance_id, timeout_s=5)
         await other.link.aclose()
         assert not await one.relay.ping(other.instance_id, timeout_s=0.3)
+
+
+async def test_who_wants_more_than_is_kept_for_all_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "PROGRESS_MAX", 0)
+    async with two_sides("bus") as (holder, watching):
+        full = metric("oddities", what="relay_full")
+        watching.watch()
+        watching.relay.follow(CHAT, 5, holder.instance_id)
+        await until(lambda: metric("oddities", what="relay_full") > full)
+        assert not holder.relay.is_wanted(CHAT)
 
 
 @kinds

@@ -107,6 +107,9 @@ class ZmqLink:
         for instance_id in [known for known in self._outgoing if known not in self._records]:
             self._disconnect(instance_id)
         now = asyncio.get_running_loop().time()
+        for instance_id in self._outgoing.keys() - self._unanswered.keys():
+            if now - self._heard_at.get(instance_id, 0.0) > SILENT_S:
+                self._disconnect(instance_id)  # it may have been refused when it came back
         for instance_id in [known for known, since in self._unanswered.items() if now - since > ANSWER_S]:
             self._disconnect(instance_id)
         for record in self._records.values():

@@ -191,14 +191,13 @@ class RelayedDrafts:
     def _on_watch(self, peer: str, message: Watch) -> None:
         now = self._loop.time()
         for wanted in message.wanted:
-            progresses = self._progress.setdefault(wanted.chat_id, {})
             key = "" if self._link.is_broadcast else peer
-            progress = progresses.get(key)
+            progress = self._progress.get(wanted.chat_id, {}).get(key)
             if progress is None:
                 if self._progress_count >= PROGRESS_MAX:
                     METRICS.oddities.labels("relay_full").inc()
                     continue
-                progress = progresses[key] = Progress()
+                progress = self._progress.setdefault(wanted.chat_id, {})[key] = Progress()
                 self._progress_count += 1
                 self._begin(progress, wanted)
             elif wanted.is_gap or now - progress.sent_at > REWIND_S:
