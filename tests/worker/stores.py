@@ -13,14 +13,16 @@ from antiphon.testing.store import WrappedStore
 
 
 class Renewals(WrappedStore):
-    """Counts renewals; while `is_away` they fail. Closing it leaves the inner store open."""
+    """Counts renewals; while `is_away` they fail, while it `hangs` they wait. Closing it leaves the inner store."""
 
     def __init__(self, inner: MemoryStore) -> None:
         super().__init__(inner)
         self.renewed = self.flushes = 0
-        self.is_away = False
+        self.is_away = self.hangs = False
 
     async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.is_away:
             raise Unavailable("the database does not answer")
         held = await super().renew(instance_id, attempts)

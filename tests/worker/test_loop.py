@@ -245,6 +245,23 @@ async def test_a_worker_that_cannot_renew_stops_says_so_and_another_attempt_foll
         await until(lambda: not any(problem.startswith("leases: ") for problem in instance.problems()))
 
 
+async def test_a_worker_whose_renewal_gets_no_answer_stops_before_its_lease_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("antiphon.worker.loop.RENEW_S", 0.01)
+    monkeypatch.setattr("antiphon.worker.loop.RENEW_FAILS_S", 0.05)
+    gate = Gate()
+    store = Renewals(MemoryStore(clock=FakeClock(tick_us=1)))
+    async with running(gate.agent, store=store) as instance:
+        talk = await ask(instance)
+        await talk.wait_preview("words")
+        store.hangs = True
+        await until(lambda: gate.closed == 1 and not len(instance.worker))
+        assert "leases: the store does not answer" in instance.problems()
+        store.hangs = False
+        await until(lambda: not any(problem.startswith("leases: ") for problem in instance.problems()))
+
+
 async def test_a_store_that_takes_nothing_for_long_costs_the_attempt_but_not_the_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -199,12 +199,14 @@ class Worker(Claimer):
         renewed_at = loop.time()
         while True:
             await asyncio.sleep(RENEW_S)
+            limit_at = max(renewed_at + RENEW_FAILS_S, loop.time() + RENEW_S)
             try:
-                await self._renew()
-            except AntiphonError as error:
-                self.renew_error = str(error)
-                log.warning("renew_failed", error=str(error))
-                if loop.time() - renewed_at > RENEW_FAILS_S:
+                async with asyncio.timeout_at(limit_at):  # else a store that hangs would hide that the lease ends
+                    await self._renew()
+            except (AntiphonError, TimeoutError) as error:
+                self.renew_error = str(error) or "the store does not answer"
+                log.warning("renew_failed", error=self.renew_error)
+                if loop.time() - renewed_at >= RENEW_FAILS_S:
                     self._stop_all(Stop.LOST)
             else:
                 self.renew_error = None
