@@ -35,6 +35,7 @@ from antiphon.clock import RandomIds, SystemClock
 from antiphon.config import Options
 from antiphon.core.values import Value
 from antiphon.edge.http import HttpDoor
+from antiphon.errors import AntiphonError
 from antiphon.lockfile import LockFile, claim_data
 from antiphon.observe import METRICS
 from antiphon.outbound import Outbound
@@ -273,6 +274,11 @@ class Instance:
             self.watch.owner_watchers_max = self.options.owner_watchers_max
             self.worker.owner_max = max(1, self.options.concurrency // 2)
 
+    async def _count_owners_elsewhere(self) -> None:
+        """Another instance may have made the second owner."""
+        if self.store.is_shared and self.watch.owner_watchers_max is None:
+            await self.count_owners()
+
     async def activate(self, chat_id: str) -> None:
         """Make a chat of the admin's the active one, across restarts."""
         await self.store.write_setting(ACTIVE_SESSION, chat_id)
@@ -306,6 +312,8 @@ class Instance:
             await asyncio.sleep(CHECK_S)
             self._check_place()
             self._log_errors()
+            with contextlib.suppress(AntiphonError):
+                await self._count_owners_elsewhere()
             if self.store.last_error:
                 with contextlib.suppress(Exception):
                     await self.store.check()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
+from antiphon import app
 from antiphon.app import Instance, open_instance
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats import watch
 from antiphon.core import commands as c
+from antiphon.errors import Unavailable
+from antiphon.ports import Notification
 from antiphon.store.memory import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
+from worker.running import until
 
 pytestmark = pytest.mark.anyio
 
@@ -23,14 +27,20 @@ class SharedStore(WrappedStore):
     """Closing it leaves the inner store open."""
 
     is_shared = True
+    is_away = False
+
+    async def new_notifications(self, owner_ids: Sequence[str], since: int) -> tuple[Notification, ...]:
+        if self.is_away:
+            raise Unavailable("the database does not answer")
+        return await super().new_notifications(owner_ids, since)
 
     async def aclose(self) -> None: ...
 
 
 @asynccontextmanager
-async def two_instances() -> AsyncIterator[tuple[Instance, Instance]]:
+async def two_instances(clock: FakeClock | None = None) -> AsyncIterator[tuple[Instance, Instance]]:
     """Over one store, each with a bus of its own: every hint between them is lost."""
-    inner = MemoryStore(clock=FakeClock(tick_us=1), is_shared=True)
+    inner = MemoryStore(clock=clock or FakeClock(tick_us=1), is_shared=True)
     async with (
         open_instance(store=SharedStore(inner), bus=MemoryBus(), drain_s=0) as one,
         open_instance(store=SharedStore(inner), bus=MemoryBus(), drain_s=0) as other,
@@ -68,3 +78,29 @@ async def test_a_watcher_that_is_far_behind_when_its_chat_is_deleted_is_told_so_
                 seen = [frame.type for _ in range(2) for frame in (await watcher.take()).frames]
             assert seen[-2:] == ["chat_deleted", "bye"]
             assert watcher.is_over
+
+
+async def test_a_notification_that_came_in_a_long_outage_is_told_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "POLL_S", 0.05)
+    clock = FakeClock(tick_us=1)
+    async with two_instances(clock) as (one, other), one.watch.open_feed(one.owner_id) as feed:
+        one.store.is_away = True
+        await until(lambda: any(problem.startswith("poll: ") for problem in one.problems()))
+        await other.chats.create(content="/rate 0")
+        await until(lambda: other.inbox.count_unread(other.owner_id))
+        clock.advance(60)
+        one.store.is_away = False
+        async with asyncio.timeout(10):
+            while "inbox" not in [frame.type for frame in await feed.take()]:
+                pass
+
+
+async def test_an_owner_that_another_instance_made_brings_the_bounds_of_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "CHECK_S", 0.05)
+    async with two_instances() as (one, other):
+        assert one.watch.owner_watchers_max is None
+        await other.tokens.create("second")
+        await until(lambda: one.watch.owner_watchers_max == one.options.owner_watchers_max)
+        assert one.worker.owner_max == one.options.concurrency // 2

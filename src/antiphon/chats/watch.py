@@ -31,6 +31,8 @@ PING_S = 15.0
 PING_BUCKETS = 15
 SLOW_S = 30.0
 WATCHERS_MAX = 10_000
+NEW_NOTIFICATIONS_MAX = 1_000
+"""So many are found at a time, as the store promises."""
 OWNERS_MAX = 100_000
 """Of so many chats that changed it is remembered whose they are."""
 REVOKED_CHANNEL = "antiphon:revoked"
@@ -55,6 +57,8 @@ class Watch:
         self._numbers = count()
         self._is_stopping = False
         self._mark = -1
+        self._notified_until = 0
+        """Up to when (store time) the poll has looked for notifications."""
         self._unseen: dict[str, int] = {}
         self._owners: dict[str, str] = {}
         self._poll_due = asyncio.Event()
@@ -198,6 +202,7 @@ class Watch:
     async def start(self) -> None:
         """Note where the poll begins: before anyone watches, so that nothing falls between."""
         _, self._mark = await self._service.store.changed(-1)
+        self._notified_until = self._service.store.clock.now_us()
 
     async def run(self) -> None:
         """Everything that happens by time, until cancelled."""
@@ -247,14 +252,18 @@ class Watch:
     async def _look_for_notifications(self) -> None:
         """One query for the notifications that no hint has told."""
         feeds = [watcher for watcher in self._watchers if isinstance(watcher, Feed)]
+        now, since = self._service.store.clock.now_us(), self._notified_until - OVERLAP_US
         if not feeds:
+            self._notified_until = now
             return
         owners = sorted({feed.owner_id for feed in feeds})
-        since = self._service.store.clock.now_us() - int(POLL_S * 1e6) - OVERLAP_US
-        for notification in await self._service.store.new_notifications(owners, since):
+        found = await self._service.store.new_notifications(owners, since)
+        for notification in found:
             for feed in feeds:
                 if feed.owner_id == notification.owner_id and notification.created_at >= feed.opened_at:
                     feed.notify(contract_form(notification))
+        is_all = len(found) < NEW_NOTIFICATIONS_MAX
+        self._notified_until = now if is_all else found[-1].created_at + OVERLAP_US
 
     async def _look_at(self, chat_id: str, seq: int) -> None:
         """The chat has come to `seq`: have its watchers and feeds know."""
