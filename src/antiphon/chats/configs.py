@@ -7,6 +7,7 @@ bus, and looked at by each of them every second: a change is in use within two, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -167,8 +168,9 @@ class Configs:
             before = await self._read()
             rows, result = decide(before)
             if await self._write(rows, before.version):
-                await self._load()
                 self._tell(event)
+                with contextlib.suppress(Unavailable):  # it is kept; who uses it next looks
+                    await self._load()
                 return result
         raise Unavailable("the configuration is being changed by others all the time")
 
@@ -185,6 +187,7 @@ class Configs:
             return True
 
     def _tell(self, event: ChatConfigEvent) -> None:
+        self._looked_at = float("-inf")
         self._bus.publish_nowait(CHAT_CONFIG_EVENT_CHANNEL, encode(event))
 
     # --- providers
