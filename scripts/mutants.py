@@ -418,7 +418,7 @@ MUTANTS = (
         "store/memory.py",
         "            if lease and (lease.attempt, lease.instance_id) == (attempt, instance_id):\n",
         "            if lease and lease.instance_id == instance_id:\n",
-        SIMULATION,
+        ("tests/store",),
     ),
     Mutant(
         "leases go by the clock of whoever asks",
@@ -437,7 +437,7 @@ MUTANTS = (
     Mutant(
         "a free session lock alone is a death",
         "chats/replicas.py",
-        "            if ping is not None and await ping:\n",
+        "            if await ping:\n",
         "            if False:\n",
         SIMULATION,
     ),
@@ -447,6 +447,27 @@ MUTANTS = (
         "            if not mirror.draft.apply(delta):\n",
         "            from msgspec.structs import replace\n\n            if not mirror.draft.apply(replace(delta, from_=min(delta.from_, mirror.draft.position))):\n",
         SIMULATION,
+    ),
+    Mutant(
+        "the later attempt's lease is the older one's, too",
+        "worker/loop.py",
+        "held.get(attempt.chat_id) if is_newest else None",
+        "held.get(attempt.chat_id)",
+        ("tests/worker/test_handing_over.py",),
+    ),
+    Mutant(
+        "the link lets go of whom the database does not see",
+        "chats/replicas.py",
+        "        self._link.know(tuple(self.others.values()))",
+        "        self._link.know([r for r in self.others.values() if r.is_present])",
+        ("tests/chats/test_replicas.py",),
+    ),
+    Mutant(
+        "who once did not answer is not asked again",
+        "chats/replicas.py",
+        "            ping = asyncio.create_task(self._ping(instance_id, PING_S))\n",
+        "            ping = asyncio.create_task(asyncio.sleep(0, False))\n",
+        ("tests/chats/test_replicas.py",),
     ),
     Mutant(
         "a lost lease is no news to its worker",

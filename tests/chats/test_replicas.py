@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.replicas import Replicas
 from antiphon.ports import InstanceRecord
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory_presence import MemoryPresence
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.virtual_loop import VirtualLoop
 
@@ -40,21 +40,22 @@ class Links:
     async def aclose(self) -> None: ...
 
 
-def test_who_seems_absent_stays_connected_and_is_asked() -> None:
-    """An instance whose session lock is free, its database connection having broken, can prove that it lives."""
-    asked: list[tuple[str, bool]] = []
+def inquire(answers: Callable[[Links], bool], *, seconds: float) -> tuple[list[bool], list[str]]:
+    """What the pings of an instance whose session lock is free were answered in so long, and what was expired."""
+    answered: list[bool] = []
     expired: list[str] = []
 
     async def main() -> None:
-        clock, link = FakeClock(), Links()
-        presence = MemoryStore(clock=clock, is_shared=True).presence
+        link = Links()
+        presence = MemoryPresence(FakeClock(), lambda _: (("a chat", 7),))
 
         async def ping(instance_id: str, timeout_s: float) -> bool:
-            asked.append((instance_id, link.send_nowait(instance_id, b"ping")))
-            return asked[-1][1]
+            answered.append(answers(link))
+            await asyncio.sleep(0.001 if answered[-1] else timeout_s)
+            return answered[-1]
 
         async def expire(chat_id: str, attempt: int, reason: str) -> None:
-            expired.append(chat_id)
+            expired.append(f"{chat_id} {attempt} {reason}")
 
         replicas = Replicas(
             InstanceRecord(instance_id="a"),
@@ -69,14 +70,33 @@ def test_who_seems_absent_stays_connected_and_is_asked() -> None:
         await replicas.start()
         presence.kill("b")
         running = asyncio.create_task(replicas.run())
-        await asyncio.sleep(10)
+        await asyncio.sleep(seconds)
         running.cancel()
         await asyncio.wait({running})
         await replicas.aclose()
+        await asyncio.sleep(1)
 
     loop = VirtualLoop()
     loop.run_until_complete(main())
     loop.close()
-    assert len(asked) >= 3
-    assert set(asked) == {("b", True)}
+    return answered, expired
+
+
+def test_who_seems_absent_stays_connected_and_is_asked() -> None:
+    """An instance whose session lock is free, its database connection having broken, can prove that it lives."""
+    answered, expired = inquire(lambda link: link.send_nowait("b", b"ping"), seconds=10)
+    assert len(answered) >= 3
+    assert all(answered)
     assert expired == []
+
+
+def test_the_dead_lose_what_they_held() -> None:
+    _, expired = inquire(lambda _: False, seconds=3)
+    assert expired[:1] == ["a chat 7 dead"]
+
+
+def test_who_did_not_answer_once_is_asked_again_before_the_next_verdict() -> None:
+    answers = iter([False])
+    answered, expired = inquire(lambda _: next(answers, True), seconds=10)
+    assert answered.count(False) == 1
+    assert expired == ["a chat 7 dead"]

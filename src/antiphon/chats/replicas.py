@@ -165,12 +165,12 @@ class Replicas(Balance):
     async def _settle(self, instance_id: str) -> None:
         """An instance that has not answered either is dead: its attempts are lost, and in time its row goes."""
         absent_since = self._absent_since.get(instance_id)
-        ping = self._pings.pop(instance_id, None)
         try:
             attempts = await self._presence.attempts_of(instance_id)
-            if ping is None and attempts:  # it was dead once, and has taken work: it is asked again
+            ping = self._pings.pop(instance_id, None)
+            if ping is None:  # that of the last inquest has proven nothing for this one
                 ping = asyncio.create_task(self._ping(instance_id, PING_S))
-            if ping is not None and await ping:
+            if await ping:
                 log.warning("absent_but_answers", instance_id=instance_id)
                 self._absent_since.pop(instance_id, None)  # if it still is at the next look, it is asked again
                 return

@@ -101,6 +101,7 @@ class Process:
         line = StoreLine(world, self)
         self.presence = HostPresence(world, line)
         self.store = HostStore(world, line, name)
+        self.link: BusLink | HostLink | None = None
         self.main: asyncio.Task[None] | None = None
         self.on_death: Callable[[], None] | None = None
         world.processes[self.instance_id] = self
@@ -139,8 +140,8 @@ class Process:
 
     async def _serve(self) -> None:
         loop = self.world.loop
-        link = BusLink(self.bus, self.instance_id) if self.world.profile.link_is_bus else HostLink(self.world, self)
-        self.link = link
+        is_bus = self.world.profile.link_is_bus
+        self.link = link = BusLink(self.bus, self.instance_id) if is_bus else HostLink(self.world, self)
         self.instance = instance = SimulatedInstance(
             Options(drain_s=DRAIN_S, concurrency=8),
             store=self.store,
@@ -220,7 +221,7 @@ class Process:
 
     def hear(self, peer: str, message: bytes) -> None:
         """A message of another process has come over the link."""
-        if self.is_ready:
+        if self.link is not None:
             self.link.on_message(peer, message)
 
     # --- its clients
