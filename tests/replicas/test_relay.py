@@ -283,6 +283,22 @@ async def test_an_instance_that_cannot_be_talked_to_is_told(monkeypatch: pytest.
         assert one.link.error is None
 
 
+async def test_a_ping_that_was_lost_is_sent_again() -> None:
+    async with two_sides("holder connects") as (one, other):
+        assert await one.relay.ping(other.instance_id, timeout_s=5)
+        hear, lost = other.link.on_message, []
+
+        def lose_the_first(peer: str, message: bytes) -> None:
+            if lost:
+                hear(peer, message)
+            else:
+                lost.append(message)
+
+        other.link.on_message = lose_the_first
+        assert await one.relay.ping(other.instance_id, timeout_s=5)
+        assert lost
+
+
 async def test_an_instance_that_is_gone_does_not_answer() -> None:
     async with two_sides("holder connects") as (one, other):
         assert await one.relay.ping(other.instance_id, timeout_s=5)

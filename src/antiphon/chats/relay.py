@@ -30,6 +30,8 @@ PACE_S = 0.002
 FULL_S = 0.02
 """When a link takes nothing, it is tried again so much later."""
 ASK_AGAIN_S = 0.05
+PING_AGAIN_S = 0.25
+"""A ping that was not answered for so long is sent again: it, or its answer, may have been lost."""
 PIECE = 16 * 1024
 """Code points of one message at most."""
 WANTED_MAX = 500
@@ -298,9 +300,9 @@ class RelayedDrafts:
         answered = self._pings[number] = self._loop.create_future()
         try:
             async with asyncio.timeout(timeout_s):
-                while not self._send(instance_id, Ping(number=number)):
-                    await asyncio.sleep(FULL_S)  # it may be connected to in a moment
-                await answered
+                while not answered.done():  # asked or answered in vain: it may be connected to in a moment
+                    is_sent = self._send(instance_id, Ping(number=number))
+                    await asyncio.wait({answered}, timeout=PING_AGAIN_S if is_sent else FULL_S)
         except TimeoutError:
             return False
         else:
