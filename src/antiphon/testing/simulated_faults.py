@@ -68,11 +68,11 @@ class Faults:
         world = self.world
         world.is_calm = True
         world.cut.clear()
-        world.down_until = min(world.down_until, world.loop.time())
         for process in world.running:
             process.wake()
             process.presence.dropped_until = 0.0
         world.note("nothing fails any more")
+        await asyncio.sleep(max(0.0, world.down_until - world.loop.time()))
         while not all(process.is_well for process in world.running) or not world.running:
             await asyncio.sleep(0.1)
         world.note("calm")

@@ -152,17 +152,19 @@ class _Simulation:
     async def _rest(self) -> None:
         """NO-STUCK: once nothing fails, every chat comes to rest."""
         calm_at = self.world.loop.time()
-        for chat_id in self.clients.chat_ids:
-            while True:
+        while busy := [chat_id for chat_id in self.clients.chat_ids if not self._rests(chat_id)]:
+            for chat_id in busy:
                 chat = self.world.memory.peek(chat_id)
                 assert chat is not None
-                if chat.is_idle and not chat.waits:
-                    break
                 moved_at = (chat.updated_at - START_US) / 1_000_000
                 if self.world.loop.time() - max(moved_at, calm_at) > IDLE_S:
                     self.world.broken("NO-STUCK", chat_id, f"{chat.status}, attempt {chat.attempt} of {chat.holder}")
-                    break
-                await asyncio.sleep(0.05)
+                    return
+            await asyncio.sleep(0.05)
+
+    def _rests(self, chat_id: str) -> bool:
+        chat = self.world.memory.peek(chat_id)
+        return chat is not None and chat.is_idle and not chat.waits
 
     async def _converge(self) -> None:
         """CONVERGE: with a poll every 2 s no watcher is behind 3 s later, hints or not."""
