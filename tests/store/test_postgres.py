@@ -473,3 +473,10 @@ async def test_every_statement_uses_an_index(postgres_url: str) -> None:
             scans = set(re.findall(r"Seq Scan on (\w+)", plan)) - small - {"pg_database"}
             assert not scans or name in reads_all, f"{name}: {plan}"
             assert "Sort" not in plan or name not in ("claimable", "list_chats"), plan
+
+
+async def test_replicas_on_one_directory_may_bring_its_token_at_once(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        owner_id = await store.create_owner("admin", is_admin=True)
+        await asyncio.gather(*(store.add_token(owner_id, f"t{i}", b"hash of the same secret") for i in range(3)))
+        assert len(await store.list_tokens()) == 1

@@ -169,9 +169,10 @@ ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING owner_id;
 SELECT count(*) FROM owners;
 
 -- name: insert_token
+-- Nothing where the token or its secret is there already: replicas on one directory bring the same one.
 -- (token_id, owner_id, secret_hash)
 INSERT INTO tokens (token_id, owner_id, secret_hash, created_at) VALUES ($1, $2, $3, store_now_us())
-ON CONFLICT (token_id) DO NOTHING;
+ON CONFLICT DO NOTHING;
 
 -- name: find_token
 SELECT t.token_id, t.owner_id, o.name, o.is_admin, t.created_at, t.revoked_at
