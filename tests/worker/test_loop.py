@@ -245,11 +245,12 @@ async def test_a_worker_that_cannot_renew_stops_says_so_and_another_attempt_foll
         await until(lambda: not any(problem.startswith("leases: ") for problem in instance.problems()))
 
 
-async def test_a_worker_whose_renewal_gets_no_answer_stops_before_its_lease_ends(
+async def test_a_worker_whose_renewal_gets_no_answer_stops_when_its_lease_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("antiphon.worker.loop.RENEW_S", 0.01)
     monkeypatch.setattr("antiphon.worker.loop.RENEW_FAILS_S", 0.05)
+    monkeypatch.setattr("antiphon.worker.loop.RENEW_HANGS_S", 0.05)
     gate = Gate()
     store = Renewals(MemoryStore(clock=FakeClock(tick_us=1)))
     async with running(gate.agent, store=store) as instance:

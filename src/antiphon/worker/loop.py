@@ -26,6 +26,9 @@ RENEW_S = 2.0
 RENEW_FAILS_S = 8.0
 """A worker that could not renew for so long stops: its leases are about to end."""
 
+RENEW_HANGS_S = 10.0
+"""A renewal without an answer is waited for so long after the last one: then its leases have ended."""
+
 SHUN_S = 10.0
 SHUNNED_MAX = 1_000
 """A chat that could not be claimed is left alone for so long; so many are remembered."""
@@ -199,7 +202,7 @@ class Worker(Claimer):
         renewed_at = loop.time()
         while True:
             await asyncio.sleep(RENEW_S)
-            limit_at = max(renewed_at + RENEW_FAILS_S, loop.time() + RENEW_S)
+            limit_at = max(renewed_at + RENEW_HANGS_S, loop.time() + RENEW_S)
             try:
                 async with asyncio.timeout_at(limit_at):  # else a store that hangs would hide that the lease ends
                     await self._renew()
