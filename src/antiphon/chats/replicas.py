@@ -22,6 +22,7 @@ LOOK_S = 0.25
 BEAT_S = 1.0
 ABSENT_S = 2.0
 SERVER_UP_S = 5.0
+STALL_S = 1.0
 PING_S = 1.0
 TOLD_S = 0.1
 """An instance tells its load at most so often."""
@@ -125,7 +126,10 @@ class Replicas(Balance):
 
     async def _look_forever(self) -> None:
         while True:
+            slept_at = self._loop.time()
             await asyncio.sleep(LOOK_S)
+            if self._loop.time() - slept_at > LOOK_S + STALL_S:
+                self._absent_since.clear()  # who was absent before this process stood still is looked at anew
             try:
                 await self.look()
                 self.error = None
