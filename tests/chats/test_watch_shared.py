@@ -10,14 +10,21 @@ import pytest
 
 from antiphon import app
 from antiphon.app import Instance, open_instance
+from antiphon.bus.bus_link import BusLink
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats import watch
+from antiphon.chats.drafts import LiveDrafts
+from antiphon.chats.relay import RelayedDrafts
 from antiphon.core import commands as c
+from antiphon.core.draft import Draft
+from antiphon.core.parts import Text
 from antiphon.errors import Unavailable
-from antiphon.ports import Notification
+from antiphon.ports import FlushedDelta, Notification
 from antiphon.store.memory import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
+from antiphon.testing.stored_chat import StoredChat
+from antiphon.wire import codec
 from worker.running import until
 
 pytestmark = pytest.mark.anyio
@@ -104,3 +111,23 @@ async def test_an_owner_that_another_instance_made_brings_the_bounds_of_several(
         await other.tokens.create("second")
         await until(lambda: one.watch.owner_watchers_max == one.options.owner_watchers_max)
         assert one.worker.owner_max == one.options.concurrency // 2
+
+
+async def test_a_watcher_sees_what_was_kept_of_a_draft_whose_holder_is_silent() -> None:
+    store, bus = MemoryStore(clock=FakeClock(tick_us=1), is_shared=True), MemoryBus()
+    async with open_instance(store=SharedStore(store), bus=bus, drain_s=0) as one:
+        chat = StoredChat(store, "c")
+        await chat.create(owner_id=one.owner_id, said="hi")
+        await chat.start("a frozen instance")
+        written = Draft(chat.chat.draft)
+        delta = written.write(Text("as far as it came"))
+        assert delta is not None
+        await store.flush(
+            [FlushedDelta(chat_id="c", draft=delta.draft, from_=0, to=delta.to, body=codec.encode(delta))]
+        )
+        drafts = RelayedDrafts(LiveDrafts(), BusLink(bus, one.instance_id), instance_id=one.instance_id)
+        watching = watch.Watch(service=one.service, bus=bus, drafts=drafts)
+        async with watching.open_watcher("c", (chat.chat.seq, 0)) as watcher, asyncio.timeout(10):
+            assert b"as far as it came" in (await watcher.take()).data
+        watching.close()
+        drafts.close()

@@ -222,10 +222,12 @@ class Reader:
         await self.load_flushed()
 
     async def load_flushed(self) -> None:
-        """The beginning of the open draft, where no worker of this process writes it."""
-        if self.draft_name in self._drafts or self.open_draft() is not None:
+        """The beginning of the open draft, where no worker of this process writes it. (Its holder, asked at the same
+        time, may stand still or be dead: what it says as well is cut.)"""
+        known = self.open_draft()
+        if known is not None and (known.position or not self.service.store.is_shared):
             return
-        draft = Draft(self.draft_name)
+        draft = known or Draft(self.draft_name)
         for flushed in await self.service.store.read_flushed(self.chat_id, self.draft_name):
             draft.apply(codec.decode(flushed.body, Delta))
         if draft.position and draft.name == self.draft_name:
