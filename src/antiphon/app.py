@@ -412,16 +412,21 @@ async def open_instance(
             lock = lock or stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
             store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
         assert not isinstance(store, str)
-        instance = Instance(
-            settings,
-            store=store or _memory_store(clock),
-            bus=bus or wrap_bus(MemoryBus()),
-            ids=ids,
-            agent=agent if agent is not None else Agent(),
-            lock=lock,
-            instance_id=instance_id,
-            shared=shared,
-        )
+        store = store or _memory_store(clock)
+        try:
+            instance = Instance(
+                settings,
+                store=store,
+                bus=bus or wrap_bus(MemoryBus()),
+                ids=ids,
+                agent=agent if agent is not None else Agent(),
+                lock=lock,
+                instance_id=instance_id,
+                shared=shared,
+            )
+        except BaseException:
+            await store.aclose()
+            raise
         stack.push_async_callback(instance.aclose)
         await instance.start()
         instance.background = background = asyncio.create_task(instance.run())

@@ -29,9 +29,11 @@ def without_password(url: str) -> str:
 def is_open_to_all(bus_url: str) -> bool:
     """Whether this is a NATS server beyond this machine that asks for no credentials."""
     parts = urlsplit(bus_url)
-    if parts.scheme.lower() not in NATS or parts.username or parts.hostname in ("localhost", "127.0.0.1", "::1"):
+    if parts.scheme.lower() not in NATS or "@" in parts.netloc:
         return False
-    return not {"creds", "nkey", "tls_cert"} & set(parse_qs(parts.query))
+    hosts = [urlsplit(f"nats://{place.rpartition('//')[2]}").hostname for place in parts.netloc.split(",")]
+    is_near = all(host in ("localhost", "127.0.0.1", "::1") for host in hosts)
+    return not is_near and not {"creds", "nkey", "tls_cert"} & set(parse_qs(parts.query))
 
 
 def check_urls(options: Options) -> None:

@@ -343,3 +343,23 @@ async def test_a_slow_link_gets_fewer_and_larger_messages_and_loses_nothing(monk
             holder.write(draft, f"{i} ")
             await asyncio.sleep(0)
         await until(lambda: watching.text() == draft.text())
+
+
+async def test_a_message_holds_what_fits_and_the_rest_follows() -> None:
+    async with two_sides("holder connects") as (holder, watching):
+        draft = holder.live.open(CHAT, 5)
+        for number in range(200):
+            draft.write(ToolCallOpened(f"call {number}", "n" * relay.MESSAGE_BYTES if number == 7 else "n" * 16_000))
+        sizes: list[int] = []
+        send = holder.link.send_nowait
+
+        def note(instance_id: str, message: bytes) -> bool:
+            sizes.append(len(message))
+            return send(instance_id, message)
+
+        holder.link.send_nowait = note  # type: ignore[method-assign]
+        watching.watch()
+        watching.relay.follow(CHAT, 5, holder.instance_id)
+        await until(lambda: (got := watching.relay.get(CHAT)) is not None and got.position == draft.position)
+        assert max(sizes) < 2 * relay.MESSAGE_BYTES
+        assert len([size for size in sizes if size > 1_000]) > 4

@@ -9,7 +9,8 @@ import pytest
 
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.core.parts import Text, ToolCallOpened, ToolProgress
-from antiphon.worker.pen import Pen
+from antiphon.errors import AttemptFailed
+from antiphon.worker.pen import NAME_MAX, Pen
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +38,15 @@ async def test_watchers_are_woken_once_for_all_that_is_written_in_one_turn_of_th
         pen.write("x")
     await asyncio.sleep(0)
     assert len(woken) == 1
+
+
+async def test_a_tool_call_s_name_has_a_bound() -> None:
+    pen = pen_on(LiveDrafts())
+    for opened in (ToolCallOpened("x" * (NAME_MAX + 1), "t"), ToolCallOpened("b", "x" * (NAME_MAX + 1))):
+        with pytest.raises(AttemptFailed, match="longer"):
+            pen.write(opened)
+    pen.write(ToolCallOpened("b", "x" * NAME_MAX))
+    assert pen.draft.position == 1
 
 
 async def test_a_repeated_call_id_is_renamed() -> None:

@@ -31,6 +31,8 @@ RECONNECT_MAX_MS = 1_000
 USER_ID = "User-Id"
 HELLO = b""
 """The first word on a connection, and its answer."""
+LOOK_S = 0.2
+"""For unknown keys the records are looked at no more often; who is refused comes again."""
 GREET_S = 2.0
 """It is said again so often, for either end to know that the other is there."""
 SILENT_S = 6.0
@@ -63,6 +65,7 @@ class ZmqLink:
         self._known_since: dict[str, float] = {}
         self._heard_at: dict[str, float] = {}
         self._greeted_at = 0.0
+        self._looked_at = float("-inf")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.configure_curve_callback(DOMAIN, self)
@@ -157,7 +160,9 @@ class ZmqLink:
     async def callback(self, domain: str, key: bytes) -> bool:
         """Whether this key may connect now (pyzmq's name)."""
         text = key.decode("latin-1")
-        if text not in self._keys and self.look is not None:
+        now = asyncio.get_running_loop().time()
+        if text not in self._keys and self.look is not None and now - self._looked_at > LOOK_S:
+            self._looked_at = now
             try:
                 await self.look()
             except Exception as error:

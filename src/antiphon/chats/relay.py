@@ -15,6 +15,7 @@ import structlog
 
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.core.draft import Draft
+from antiphon.core.events import Delta
 from antiphon.errors import PeerError
 from antiphon.observe import METRICS
 from antiphon.ports import Link
@@ -34,6 +35,8 @@ PING_AGAIN_S = 0.25
 """A ping that was not answered for so long is sent again: it, or its answer, may have been lost."""
 PIECE = 16 * 1024
 """Code points of one message at most."""
+MESSAGE_BYTES = 512 * 1024
+"""About so many bytes are in one: below what NATS and the link take."""
 WANTED_MAX = 500
 """So many chats are asked for in one message."""
 PROGRESS_MAX = 100_000
@@ -64,6 +67,15 @@ class Progress:
         self.position = 0
         self.sent_at = 0.0
         self.until = 0.0
+
+
+def _encode_some(chat_id: str, deltas: list[Delta]) -> tuple[bytes, int]:
+    """As many of the deltas as fit into a message, and where it ends."""
+    message = encode_message(Deltas(chat_id=chat_id, deltas=tuple(deltas)))
+    while len(message) > MESSAGE_BYTES and len(deltas) > 1:
+        deltas = deltas[: len(deltas) // 2]
+        message = encode_message(Deltas(chat_id=chat_id, deltas=tuple(deltas)))
+    return message, deltas[-1].to
 
 
 def _wanted(chat_id: str, mirror: Mirror, *, is_gap: bool = False) -> Wanted:
@@ -262,8 +274,7 @@ class RelayedDrafts:
                 continue
             at = (draft.name, progress.position)
             if at not in encoded:
-                deltas = draft.read(progress.position, progress.position + PIECE)
-                encoded[at] = encode_message(Deltas(chat_id=chat_id, deltas=tuple(deltas))), deltas[-1].to
+                encoded[at] = _encode_some(chat_id, draft.read(progress.position, progress.position + PIECE))
             message, to = encoded[at]
             if not (self._link.send_nowait(key, message) if key else self._link.broadcast_nowait(chat_id, message)):
                 return False

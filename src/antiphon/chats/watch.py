@@ -244,6 +244,10 @@ class Watch:
                 await self._look_at(chat_id, seq)
             except AntiphonError as error:
                 failure = error  # it is looked at again with the next poll; the others must not wait for it
+            except Exception:  # a fault of ours in one chat must not end the whole instance
+                METRICS.oddities.labels("poll").inc()
+                log.exception("poll_failed_at", chat_id=chat_id)
+                self._unseen.pop(chat_id, None)
             else:
                 self._unseen.pop(chat_id, None)
         if failure is not None:

@@ -145,6 +145,10 @@ def _replica(record: InstanceRecord) -> dict[str, Any]:
 
 
 async def get_instance(call: Call) -> Response:
+    replicas = call.instance.replicas
+    far = [r for r in replicas.shown() if r.instance_id == call.path["instance_id"]] if replicas is not None else []
+    if far and all(item.instance_id != call.path["instance_id"] for item in announced()):
+        return JsonAnswer(_replica(far[0]))
     found = _find(call)
     shown = await _shown(call, found)
     sessions: Any = []

@@ -93,7 +93,7 @@ class Attempt:
         self._turn: Turn | None = None
         self._system = ""
         self.history = History((), 0, 0)
-        self._is_looking = False
+        self._is_looking = self._is_look_due = False
         self._looks: set[asyncio.Task[None]] = set()
 
     @property
@@ -140,9 +140,11 @@ class Attempt:
     def _on_hint(self, message: bytes | None) -> None:
         known, seq = self._service.chat_nowait(self.chat_id), stream_hint(message).seq
         is_known = known is not None and seq is not None and seq <= known.seq
-        if self._service.store.is_shared and not is_known and not self._is_looking:
-            self._is_looking = True
-            asyncio.get_running_loop().call_soon(self._look_soon)
+        if self._service.store.is_shared and not is_known:
+            self._is_look_due = True
+            if not self._is_looking:
+                self._is_looking = True
+                asyncio.get_running_loop().call_soon(self._look_soon)
         self.look(known)
 
     def _look_soon(self) -> None:
@@ -152,9 +154,11 @@ class Attempt:
         task.add_done_callback(self._looks.discard)
 
     async def _look_at_stored(self) -> None:
+        while self._is_look_due:
+            self._is_look_due = False
+            with contextlib.suppress(Unavailable):  # the next renewal tells
+                self.look(await self._service.chat(self.chat_id))
         self._is_looking = False
-        with contextlib.suppress(Unavailable):  # the next renewal tells
-            self.look(await self._service.chat(self.chat_id))
 
     def look(self, chat: Chat | None) -> None:
         """Compare with the chat's state: is the attempt over, was it asked to stop?"""

@@ -109,6 +109,8 @@ class Worker(Claimer):
         if message is None or len(self._wanted) >= self._concurrency:
             self._wake.set()
             return
+        if self._is_draining or self._places.total() >= self._concurrency:
+            return  # others may have room; the poll looks again
         chat_id = text_hint(message)
         delay_s = self.balance.delay_s(chat_id, self._places.total())
         if delay_s:

@@ -13,6 +13,8 @@ from antiphon.errors import AttemptFailed
 from antiphon.observe import crash_point
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
+NAME_MAX = 16 * 1024
+"""Characters of a tool's name, or of a call's id."""
 PROGRESS_PIECE_MAX = 4 * 1024
 PROGRESS_MAX = 256 * 1024
 PROGRESS_COST = 64
@@ -77,6 +79,9 @@ class Pen:
                 self._count(text)
                 return piece
             case ToolCallOpened(tool_call_id=str(tool_call_id), tool_name=str(tool_name)):
+                if max(len(tool_call_id), len(tool_name)) > NAME_MAX:
+                    raise AttemptFailed("unknown", f"A tool call's name is longer than {NAME_MAX:,} characters.")
+                self._count(tool_call_id + tool_name)
                 return ToolCallOpened(self._unique(tool_call_id), tool_name)
             case ToolProgress(tool_call_id=str(), text=str()):
                 return self._limited(piece)
