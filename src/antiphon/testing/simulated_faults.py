@@ -13,6 +13,9 @@ from antiphon.testing.simulated_world import World
 FREEZES_S = (0.5, 3.0, 9.7, 10.2, 12.0, 25.0)
 """Shorter than a lease, about as long, longer."""
 
+LINGER_S = 12.0
+"""Longer than a lease: what the last faults did has its consequences before all is mended."""
+
 RESTART_S = 3.0
 OUTAGES_S = (0.2, 2.0, 6.0, 12.0)
 
@@ -66,6 +69,7 @@ class Faults:
     async def mend(self) -> None:
         """The last fault is over, and all are there again."""
         world = self.world
+        await asyncio.sleep(self.random.choice((0.0, LINGER_S)))
         world.is_calm = True
         world.cut.clear()
         for process in world.running:

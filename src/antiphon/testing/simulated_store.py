@@ -25,7 +25,7 @@ TRY_AGAIN_S = 1.5
 
 SLOW_S = 0.3
 OFF_MS = 20
-WAKES_AT_EXPIRY = 0.5
+WAKES_AT_EXPIRY = 0.8
 
 
 class HostClock:
