@@ -418,7 +418,7 @@ MUTANTS = (
         "store/memory.py",
         "            if lease and (lease.attempt, lease.instance_id) == (attempt, instance_id):\n",
         "            if lease and lease.instance_id == instance_id:\n",
-        ("tests/store",),
+        ("tests/store/test_conformance.py",),
     ),
     Mutant(
         "leases go by the clock of whoever asks",
@@ -432,7 +432,7 @@ MUTANTS = (
         "store/memory.py",
         "            return Appended.LEASE_LIVE\n",
         "            pass\n",
-        SIMULATION,
+        (*SIMULATION, "tests/store/test_conformance.py"),
     ),
     Mutant(
         "a free session lock alone is a death",

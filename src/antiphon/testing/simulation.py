@@ -130,8 +130,8 @@ class _Simulation:
         failing.cancel()
         await asyncio.wait({failing})
         await faults.mend()
-        await self._rest()
-        await self._converge()
+        while not await self._converge():
+            pass
         for task in watchers:
             task.cancel()
         await asyncio.wait(watchers)
@@ -166,13 +166,19 @@ class _Simulation:
         chat = self.world.memory.peek(chat_id)
         return chat is not None and chat.is_idle and not chat.waits
 
-    async def _converge(self) -> None:
-        """CONVERGE: with a poll every 2 s no watcher is behind 3 s later, hints or not."""
+    async def _converge(self) -> bool:
+        """CONVERGE: with a poll every 2 s no watcher is behind 3 s later, hints or not. False: something has happened
+        meanwhile (what a client had given up was still under way), and there is no telling yet."""
+        await self._rest()
+        appends = self.world.appends
         await asyncio.sleep(CONVERGE_S)
+        if appends != self.world.appends:
+            return False
         for chat_id in self.clients.chat_ids:
             chat = self.world.memory.peek(chat_id)
             if chat is not None and not self.clients.have_seen(chat_id, chat.seq):
                 self.world.broken("CONVERGE", chat_id, f"a watcher has not come to {chat.seq}")
+        return True
 
     async def _collect(self) -> Evidence:
         return Evidence(
