@@ -33,6 +33,9 @@ BUSY_S = 25.0
 IDLE_S = 20.0
 """After the faults no chat that wants to go on stands still for so long: the slowest answer takes 12 s."""
 
+REST_S = 600.0
+"""And none goes on for ever."""
+
 CONVERGE_S = 3.0
 STUCK_S = 15.0
 
@@ -157,7 +160,8 @@ class _Simulation:
                 chat = self.world.memory.peek(chat_id)
                 assert chat is not None
                 moved_at = (chat.updated_at - START_US) / 1_000_000
-                if self.world.loop.time() - max(moved_at, calm_at) > IDLE_S:
+                now = self.world.loop.time()
+                if now - max(moved_at, calm_at) > IDLE_S or now - calm_at > REST_S:
                     self.world.broken("NO-STUCK", chat_id, f"{chat.status}, attempt {chat.attempt} of {chat.holder}")
                     return
             await asyncio.sleep(0.05)
@@ -172,7 +176,7 @@ class _Simulation:
         await self._rest()
         appends = self.world.appends
         await asyncio.sleep(CONVERGE_S)
-        if appends != self.world.appends:
+        if appends != self.world.appends and not self.world.violations:
             return False
         for chat_id in self.clients.chat_ids:
             chat = self.world.memory.peek(chat_id)
