@@ -476,20 +476,6 @@ MUTANTS = (
         "            if",
         SIMULATION,
     ),
-    Mutant(
-        "nobody looks for what is due",
-        "chats/recovery.py",
-        "                for due in await self._service.store.due(limit=DUE_MAX):\n                    await self._settle(due)\n",
-        "                await self._service.store.due(limit=DUE_MAX)\n",
-        SIMULATION,
-    ),
-    Mutant(
-        "a lost delta is not asked for again",
-        "chats/relay.py",
-        "            self._ask(chat_id, mirror, is_gap=True)\n",
-        "            pass\n",
-        SIMULATION,
-    ),
     # --- PostgreSQL
     Mutant(
         "an expiry by lease goes by no clock",
