@@ -46,7 +46,7 @@ class Visit:
 
     def check(self) -> None:
         problems = [line for line in self._problems if not any(re.search(words, line) for words in self.expected)]
-        assert problems == []
+        assert problems == [], problems
 
     def _on_request(self, request: Request) -> None:
         self.requests.append(request)
