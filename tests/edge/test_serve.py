@@ -11,6 +11,7 @@ import ssl
 import stat
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -320,10 +321,19 @@ async def test_streams_that_nobody_reads_do_not_keep_it_from_ending(tmp_path: Pa
             await wire.close()
 
 
+def model_calls(running: ServerProcess) -> float:
+    """How many model calls the instance has begun."""
+    request = urllib.request.Request(f"{running.url}/metrics", headers={"Authorization": f"Bearer {running.token}"})
+    with urllib.request.urlopen(request) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("antiphon_model_calls_total"))
+
+
 def test_a_running_turn_may_finish_while_it_drains(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with server_process(data, "--drain-s", "20") as running:
         chat_id = running.ask("POST", "/chats", {"content": "/stall 0.5\n/say finished"})[1]["id"]
+        wait_for(lambda: model_calls(running), what="the model is called: a turn that has not begun is handed over")
         assert running.stop() == 0
         assert "Traceback" not in running.log
     with server_process(data, *AT_ONCE) as running:

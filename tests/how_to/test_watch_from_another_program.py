@@ -144,6 +144,7 @@ def test_one_terminal_shows_what_another_does(server: ServerProcess, tmp_path: P
             stdout=out,
             stderr=err,
             start_new_session=True,
+            preexec_fn=heed_interrupts,
         )
     try:
         wait_heard(server, shown, errors)
@@ -159,6 +160,11 @@ def test_one_terminal_shows_what_another_does(server: ServerProcess, tmp_path: P
             os.killpg(terminal.pid, signal.SIGKILL)
             terminal.wait()
     assert errors.read_text() == ""
+
+
+def heed_interrupts() -> None:
+    """As in a terminal, whoever runs the tests: what a shell starts in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_heard(server: ServerProcess, shown: Path, errors: Path) -> None:
