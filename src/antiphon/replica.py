@@ -18,7 +18,7 @@ from antiphon.app import Instance, open_instance
 from antiphon.backends import without_password
 from antiphon.edge.instance.door import InstanceDoor, open_instance_door
 from antiphon.edge.server import HttpServer, start_anywhere
-from antiphon.errors import Unavailable
+from antiphon.errors import AntiphonError
 from antiphon.lifetime import Ready, collect_seldom, until_stopped
 from antiphon.lockfile import claim_unless_held
 from antiphon.ports import Bus
@@ -85,9 +85,11 @@ class LocalDoor:
         lock = claim_unless_held(self._data, instance_id=self._instance.instance_id)
         if lock is None:
             return False
-        self._stack.callback(lock.release)
-        self._door = await self._stack.enter_async_context(open_instance_door(self._instance, self._data))
-        tell_primary(self._instance, lock, self._door, url=self._url, token=self._token)
+        async with AsyncExitStack() as stack:
+            stack.callback(lock.release)  # also where the sockets cannot be opened: another may have more luck
+            door = await stack.enter_async_context(open_instance_door(self._instance, self._data))
+            tell_primary(self._instance, lock, door, url=self._url, token=self._token)
+            self._stack, self._door = stack.pop_all(), door
         return True
 
     async def _hold(self) -> None:
@@ -96,7 +98,7 @@ class LocalDoor:
             await asyncio.sleep(CLAIM_S)
             try:
                 await self._take()
-            except (OSError, Unavailable) as error:  # the directory is gone, say: the instance serves all the same
+            except (OSError, AntiphonError) as error:  # the directory is gone, say: it serves all the same
                 if str(error) != failure:
                     failure = str(error)
                     log.warning("directory_not_taken", error=failure)

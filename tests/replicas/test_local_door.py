@@ -1,0 +1,53 @@
+"""A replica's sockets on its data directory: opened when the lock is free, which is let go where they cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from antiphon.lockfile import claim_data, is_held, read_instance_file
+from antiphon.replica import LocalDoor
+from worker.running import running, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_replica_that_cannot_open_its_sockets_lets_go_of_the_lock_and_tries_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr("antiphon.replica.CLAIM_S", 0.05)
+    data = tmp_path / "data"
+    async with running() as instance:
+        door = LocalDoor(instance, data)
+        with claim_data(data, instance_id="another"):
+            await door.start("http://127.0.0.1:1", "token")
+            (data / "run").write_bytes(b"no folder")
+        tries = Tries(monkeypatch)
+        await until(lambda: tries.count > 2)
+        assert read_instance_file(data) is None
+        await until(lambda: not is_held(data))
+        (data / "run").unlink()
+        found = await until(lambda: read_instance_file(data))
+        assert found.instance_id == instance.instance_id
+        assert is_held(data)
+        await door.aclose()
+        assert not is_held(data)
+
+
+class Tries:
+    """Counts how often the lock was taken."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from antiphon import replica
+
+        self.count = 0
+        claim = replica.claim_unless_held
+
+        def counted(data: Path, *, instance_id: str) -> object:
+            lock = claim(data, instance_id=instance_id)
+            self.count += lock is not None
+            return lock
+
+        monkeypatch.setattr(replica, "claim_unless_held", counted)
