@@ -570,8 +570,8 @@ class Link(Protocol):
         """False: it cannot be taken now (the peer is slow, or not connected yet)."""
         ...
 
-    def broadcast_nowait(self, chat_id: str, message: bytes) -> bool:
-        """To all that have joined the chat's channel."""
+    def tell_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
+        """As `send_nowait`, of a chat: where `is_broadcast`, to all that have joined its channel."""
         ...
 
     def join(self, chat_id: str) -> None: ...

@@ -30,7 +30,7 @@ class Links:
     def send_nowait(self, instance_id: str, message: bytes) -> bool:
         return instance_id in self.known
 
-    def broadcast_nowait(self, chat_id: str, message: bytes) -> bool:
+    def tell_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
         return False
 
     def join(self, chat_id: str) -> None: ...

@@ -38,7 +38,7 @@ class BusLink:
         self._bus.publish_nowait(RELAY_CHANNEL + instance_id, self._id + message)
         return True
 
-    def broadcast_nowait(self, chat_id: str, message: bytes) -> bool:
+    def tell_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
         self._bus.publish_nowait(DRAFT_CHANNEL + chat_id, message)
         return True
 

@@ -185,8 +185,8 @@ class ZmqLink:
             return False
         return bool(sent.done() and sent.exception() is None)
 
-    def broadcast_nowait(self, chat_id: str, message: bytes) -> bool:
-        raise NotImplementedError("each peer is sent to by itself")
+    def tell_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
+        return self.send_nowait(instance_id, message)
 
     def join(self, chat_id: str) -> None:
         """Each peer is asked by itself."""

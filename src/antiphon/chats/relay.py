@@ -276,7 +276,7 @@ class RelayedDrafts:
             if at not in encoded:
                 encoded[at] = _encode_some(chat_id, draft.read(progress.position, progress.position + PIECE))
             message, to = encoded[at]
-            if not (self._link.send_nowait(key, message) if key else self._link.broadcast_nowait(chat_id, message)):
+            if not self._link.tell_nowait(chat_id, key, message):
                 return False
             progress.position, progress.sent_at = to, self._loop.time()
 
