@@ -14,6 +14,23 @@ import pytest
 from antiphon.store.postgres import prepare_database
 from antiphon.testing.postgres import PostgresMissing, PostgresServer
 
+LONG = (
+    "system/test_crashes.py",
+    "replicas/test_trial.py",
+    "how_to/test_run_several_replicas.py",
+    "system/test_roles.py",
+    "replicas/test_fleet.py",
+    "replicas/test_simulation.py",
+    "bench/test_replicas.py",
+    "edge/test_bad_input.py",
+)
+"""The files that take longest begin first: one of them at the end would leave all cores but one idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {str(Path(__file__).parent / name): place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(str(item.path), len(order)))
+
 
 @pytest.fixture
 def anyio_backend() -> str:

@@ -293,7 +293,9 @@ class Store(Protocol):
         """`delivered` or `queued` (it once was, here), None if no such message was ever queued."""
         ...
 
-    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None: ...
+    async def read_receipts(self, chat_id: str, client_ids: Sequence[str]) -> dict[str, Receipt]:
+        """Those that there are, by their client ids."""
+        ...
 
     async def list_chats(
         self,

@@ -68,7 +68,7 @@ async def known(store: Store) -> list[object]:
             await store.read_entries(chat_id, 0, limit=ALL, bytes_max=ALL),
             await store.read_messages(chat_id, limit=ALL),
             await store.read_flushed(chat_id, chat.draft),
-            [await store.read_receipt(chat_id, client_id) for client_id in (*CLIENT_IDS, "last")],
+            await store.read_receipts(chat_id, (*CLIENT_IDS, "last")),
         ]
     found.append(await store.unread_of((*CHAT_IDS, "running")))
     found.append(sorted(await store.take_over("")))

@@ -10,14 +10,16 @@ from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from antiphon.chats.doctor import examine
 from antiphon.core import commands as c
+from antiphon.core.facts import Entry
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Invalid, Unavailable
 from antiphon.ports import Append, Appended, Due, FlushedDelta, OutcomeUnknown
 from antiphon.store.postgres import PostgresStore, open_postgres_store, prepare_database
-from antiphon.store.postgres_append import append_values
+from antiphon.store.postgres_append import append_json, document_of
 from antiphon.store.postgres_schema import SCHEMA_VERSION
 from antiphon.store.statements import load_statements
 from antiphon.testing.postgres import PostgresServer
@@ -351,13 +353,55 @@ async def test_a_store_goes_by_the_time_of_the_database(postgres_url: str) -> No
         assert abs(chat.chat.updated_at - await store.read_time()) < 5_000_000
 
 
+async def test_appends_that_wait_together_share_a_statement_and_a_commit(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        chats = [StoredChat(store, f"c{number}") for number in range(60)]
+        await asyncio.gather(*(chat.create(said="hi") for chat in chats))
+        async with connected(postgres_url) as other:
+            commits = await other.fetchval("SELECT count(DISTINCT changed) FROM chats")
+        assert commits < len(chats) / 2
+        assert [await store.load(chat.chat_id) for chat in chats] == [chat.chat for chat in chats]
+
+
+async def test_each_of_those_that_share_a_statement_has_a_fate_of_its_own(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        good, stale, broken, alone = [await StoredChat(store, name).create() for name in "dcba"]
+        rename = c.Rename(title="new")
+        old = stale.make(c.Rename(title="other"))
+        await stale.do(rename)
+        twice = broken.make(rename)
+        twice = replace(twice, entries=(*twice.entries, *twice.entries))
+        waiting = [good.make(rename), old, twice, alone.make(rename)]
+        fates = await asyncio.gather(*map(store.append, waiting * 2), return_exceptions=True)
+        assert [fate for fate in fates if isinstance(fate, Exception)] != []
+        assert all(isinstance(fates[n], asyncpg.UniqueViolationError) for n in (2, 6))
+        assert [fates[n] for n in (0, 1, 3, 4, 5, 7)] == [Appended.DONE, Appended.CONFLICT, Appended.DONE] * 2
+        assert [(await store.load(name)).seq for name in "dcba"] == [2, 2, 1, 2]
+
+
+async def test_an_append_that_is_no_json_is_its_callers_mistake_alone(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        good, broken = [await StoredChat(store, name).create() for name in "ab"]
+        odd = broken.make(c.SetDiffStatus(diff_status=1))
+        odd = replace(odd, entries=tuple(_oddly(entry) for entry in odd.entries))
+        fates = await asyncio.gather(
+            store.append(odd), store.append(good.make(c.Rename(title="new"))), return_exceptions=True
+        )
+        assert isinstance(fates[0], TypeError)
+        assert fates[1] is Appended.DONE
+
+
+def _oddly(entry: Entry) -> Entry:
+    return replace(entry, recorded=replace(entry.recorded, fact=replace(entry.fact, diff_status=object())))
+
+
 async def test_a_transaction_that_commits_late_is_still_told(postgres_url: str) -> None:
     async with opened(postgres_url) as store, connected(postgres_url) as other:
         early, late = StoredChat(store, "early"), await StoredChat(store, "late").create()
         _, mark = await store.changed(-1)
         slow = other.transaction()
         await slow.start()
-        await other.fetchval(SQL["append"], *append_values(late.make(c.Rename(title="begun first"))))
+        await other.fetchval(SQL["append"], document_of([append_json(late.make(c.Rename(title="begun first")))]))
         await early.create()
         changed, mark = await store.changed(mark)
         assert dict(changed)["early"] == 1

@@ -45,7 +45,7 @@ async def trial_with_random_kills(folder: Path, *, seed: int, kills: int) -> Non
 
 
 async def test_kills_at_random_instants_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    await trial_with_random_kills(tmp_path, seed=SEED, kills=5)
+    await trial_with_random_kills(tmp_path, seed=SEED, kills=4)
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ async def dies_at(trial: Trial, point: str) -> bool:
 
 
 ALL_POINTS = tuple(CRASH_POINTS)
-SOME_POINTS = ALL_POINTS[::4]
+SOME_POINTS = ALL_POINTS[::7]
 
 
 async def test_dying_at_named_points_loses_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import apsw
@@ -17,6 +17,7 @@ from antiphon.bench.runner import Figure, Scale, middle
 from antiphon.bench.server import BenchServer
 from antiphon.bench.talker import open_talker
 from antiphon.errors import TooMany
+from antiphon.ports import Store
 
 CLIENTS = 64
 
@@ -30,11 +31,16 @@ def measure_sends(scale: Scale) -> list[Figure]:
         for i in range(scale.repeats):
             floors.append(_commit_rate(Path(folder) / f"floor{i}.db"))
             for where, chats in (("one chat", 1), ("many chats", CLIENTS)):
-                rate = uvloop.run(_service_rate(Path(folder) / f"{chats}-{i}.db", count, chats))
+                rate = uvloop.run(_sqlite_rate(Path(folder) / f"{chats}-{i}.db", count, chats))
                 found.setdefault(f"durable sends, 64 callers, {where}", []).append(rate)
                 with BenchServer(data=Path(folder) / f"server{chats}-{i}") as server:
                     rate = uvloop.run(http_rate(server, count // 2, chats))
                 found.setdefault(f"the same over HTTP, 64 clients, {where}", []).append(rate)
+    return durable_figures(found, floors, "SQLite commits of one small row")
+
+
+def durable_figures(found: Mapping[str, Sequence[float]], floors: Sequence[float], floor_name: str) -> list[Figure]:
+    """Rates by their names, each beside the database's own; the goal is without HTTP."""
     floor = middle(floors)
     return [
         Figure(
@@ -42,7 +48,7 @@ def measure_sends(scale: Scale) -> list[Figure]:
             value=middle(rates),
             unit="per s",
             floor=floor,
-            floor_name="SQLite commits of one small row",
+            floor_name=floor_name,
             goal="" if "HTTP" in name else "≥ 0.5 ×",
             is_met=None if "HTTP" in name else middle(rates) >= 0.5 * floor,
         )
@@ -65,16 +71,21 @@ def _commit_rate(path: Path) -> float:
     return rate
 
 
-async def _service_rate(path: Path, count: int, chats_count: int) -> float:
-    """Sends through the service and the store by 64 callers, without HTTP and without a worker. A full queue is
-    cleared by whoever finds it so."""
+async def _sqlite_rate(path: Path, count: int, chats_count: int) -> float:
+    from antiphon.clock import SystemClock
+    from antiphon.store.sqlite import open_sqlite_store
+
+    return await service_rate(await open_sqlite_store(path, clock=SystemClock()), count, chats_count)
+
+
+async def service_rate(store: Store, count: int, chats_count: int) -> float:
+    """Sends a second through the service and `store`, which is closed in the end, by 64 callers, without HTTP and
+    without a worker. A full queue is cleared by whoever finds it so."""
     from antiphon.bus.memory import MemoryBus
     from antiphon.chats.owned import OwnedChats
     from antiphon.chats.service import Service
-    from antiphon.clock import RandomIds, SystemClock
-    from antiphon.store.sqlite import open_sqlite_store
+    from antiphon.clock import RandomIds
 
-    store = await open_sqlite_store(path, clock=SystemClock())
     service = Service(store=store, bus=MemoryBus(), ids=RandomIds())
     chats = OwnedChats(service, await store.create_owner("bench"))
     ids = [(await chats.create()).chat_id for _ in range(chats_count)]

@@ -17,7 +17,7 @@ import uvloop
 
 from antiphon.bench.fleet import CONNECTIONS, commit_rate, open_database, open_replicas, replica
 from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.sends import CLIENTS, http_rate, make_chats, send_rate
+from antiphon.bench.sends import CLIENTS, durable_figures, http_rate, make_chats, send_rate, service_rate
 from antiphon.bench.server import BenchServer
 from antiphon.wire.notify import chat_stream_notify_channel
 
@@ -26,30 +26,28 @@ FLOOR_S = 2.0
 
 
 def measure_shared_sends(scale: Scale) -> list[Figure]:
-    """64 clients over HTTP to one replica, on one busy chat (queued), and each on a chat of its own."""
+    """64 callers of the service in one process, and 64 clients over HTTP to one replica: on one busy chat (queued),
+    and each on a chat of its own."""
     count = 1_000 if scale.is_quick else 5_000
     floors: list[float] = []
-    found: dict[str, list[float]] = {where: [] for where, _ in WHERE}
+    found: dict[str, list[float]] = {}
     with open_database(scale.store) as database:
         for _ in range(scale.repeats):
             store = database.fresh()
             floors.append(uvloop.run(commit_rate(store, seconds=FLOOR_S)))
             for where, chats in WHERE:
+                rate = uvloop.run(_service_rate(store, count, chats))
+                found.setdefault(f"durable sends on PostgreSQL, 64 callers, {where}", []).append(rate)
                 with open_replicas(store, 1) as (server,):
-                    found[where].append(uvloop.run(http_rate(server, count, chats)))
-    floor = middle(floors)
-    return [
-        Figure(
-            name=f"durable sends on PostgreSQL, over HTTP, 64 clients, {where}",
-            value=middle(rates),
-            unit="per s",
-            floor=floor,
-            floor_name=f"commits of one small row, {CONNECTIONS} connections",
-            goal="≥ 0.5 ×",
-            is_met=middle(rates) >= 0.5 * floor,
-        )
-        for where, rates in found.items()
-    ]
+                    rate = uvloop.run(http_rate(server, count, chats))
+                found.setdefault(f"the same over HTTP, 64 clients, {where}", []).append(rate)
+    return durable_figures(found, floors, f"PostgreSQL's commits of one small row, {CONNECTIONS} connections")
+
+
+async def _service_rate(url: str, count: int, chats: int) -> float:
+    from antiphon.store.postgres import open_postgres_store
+
+    return await service_rate(await open_postgres_store(url), count, chats)
 
 
 # --- what notifications cost

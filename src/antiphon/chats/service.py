@@ -186,8 +186,7 @@ class Service:
             if taking.left:
                 line.jobs.extendleft(reversed(taking.left))
                 group = [job for job in group if job not in taking.left]
-            for job, error in taking.refused:
-                await self._refuse(line, job, error)
+            await self._refuse(line, taking.refused)
             group = [job for job, _ in taking.taken]
             if not taking.entries:
                 for job, _ in taking.taken:
@@ -197,7 +196,7 @@ class Service:
             if result is Appended.DONE:
                 return
             if result is Appended.ANSWERED:
-                group = [job for job in group if not await self._answer_repeat(line, job)]
+                group = await self._answer_repeats(line, group)
             elif result is Appended.LEASE_LIVE:
                 assert taking.chat is not None
                 _fail(group, NotAllowedNow(taking.chat.status, "the attempt's lease has not ended"))
@@ -292,24 +291,28 @@ class Service:
 
     # --- repeats
 
-    async def _refuse(self, line: Line, job: Job, error: Exception) -> None:
+    async def _refuse(self, line: Line, refused: Sequence[tuple[Job, Exception]]) -> None:
         """A repeat is answered before any rule may refuse it."""
-        if job.request is None or not await self._answer_repeat(line, job):
-            _fail([job], error)
+        new = await self._answer_repeats(line, [job for job, _ in refused])
+        for job, error in refused:
+            if job in new:
+                _fail([job], error)
 
-    async def _answer_repeat(self, line: Line, job: Job) -> bool:
-        if job.request is None:
-            return False
-        receipt = await self.store.read_receipt(line.chat_id, job.request.client_id)
-        if receipt is None:
-            return False
-        if receipt.body_hash != job.request.body_hash:
-            _fail([job], Conflict("chat id" if not job.request.client_id else "client_message_id"))
-            return True
-        chat = line.chat or await self.store.load(line.chat_id)
-        assert chat is not None, "a receipt's chat exists"
-        _answer(job, line.chat_id, chat, (first_answer(receipt, job),), is_repeat=True)
-        return True
+    async def _answer_repeats(self, line: Line, jobs: Sequence[Job]) -> list[Job]:
+        """Answer those of `jobs` that are repeats; the others."""
+        client_ids = [job.request.client_id for job in jobs if job.request is not None]
+        receipts = await self.store.read_receipts(line.chat_id, client_ids) if client_ids else {}
+        chat = line.chat or (await self.store.load(line.chat_id) if receipts else None)
+        new = []
+        for job in jobs:
+            receipt = receipts.get(job.request.client_id) if job.request is not None else None
+            if receipt is None or job.request is None:
+                new.append(job)
+            elif receipt.body_hash != job.request.body_hash:
+                _fail([job], Conflict("chat id" if not job.request.client_id else "client_message_id"))
+            else:
+                _answer(job, line.chat_id, chat, (first_answer(receipt, job),), is_repeat=True)
+        return new
 
 
 def _answer(

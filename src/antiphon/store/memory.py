@@ -189,9 +189,9 @@ class MemoryStore:
             return "delivered"
         return "queued" if isinstance(kept.entries[queued_id - kept.first_seq].fact, MessageQueued) else None
 
-    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None:
+    async def read_receipts(self, chat_id: str, client_ids: Sequence[str]) -> dict[str, Receipt]:
         kept = self._chats.get(chat_id)
-        return kept.receipts.get(client_id) if kept else None
+        return {name: kept.receipts[name] for name in client_ids if name in kept.receipts} if kept else {}
 
     async def flush(self, deltas: Sequence[FlushedDelta]) -> None:
         await self.check()

@@ -16,7 +16,7 @@ from antiphon.core.model import Status
 from antiphon.errors import Unavailable
 from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Notification, Presence
 from antiphon.store.place import check_url
-from antiphon.store.postgres_append import append_values
+from antiphon.store.postgres_append import Appender
 from antiphon.store.postgres_clock import DatabaseClock
 from antiphon.store.postgres_connection import WAIT_S, Connection, failures_told, wait_connected
 from antiphon.store.postgres_pool import Pool
@@ -73,6 +73,7 @@ class PostgresStore(PostgresReads):
 
     def __init__(self, url: str, pool: Pool, clock: Clock) -> None:
         super().__init__(pool)
+        self._appender = Appender(pool)
         self.clock: Clock = clock
         self.presence: Presence = PostgresPresence(url, pool)
         self._time_task: asyncio.Task[None] | None = None
@@ -93,7 +94,7 @@ class PostgresStore(PostgresReads):
     # --- writing
 
     async def append(self, append: Append) -> Appended:
-        result = (await self._pool.write_once(SQL["append"], *append_values(append)))[0]
+        result = await self._appender.append(append)
         if result == "newer":
             raise Unavailable("this chat was written by a newer version of Antiphon")
         return Appended(result)
@@ -135,7 +136,7 @@ class PostgresStore(PostgresReads):
 
     async def write_config(self, rows: Sequence[ConfigRow], *, after_version: int | None = None) -> int | None:
         columns = [[row.kind for row in rows], [row.config_id for row in rows], [row.body for row in rows]]
-        version = (await self._pool.write_once(SQL["write_config"], *columns, after_version))[0]
+        version = (await self._pool.write_once(SQL["write_config"], *columns, after_version))[0][0]
         return None if version is None else int(version)
 
     async def check(self) -> None:

@@ -1,113 +1,226 @@
-"""An append as the parameters of its one statement."""
+"""Appends to PostgreSQL. Those that wait share a statement, and so a round trip and a commit.
+
+All values of a statement are one JSON document, whose fields have the names that the statement gives them; bytes are
+in the database's hexadecimal form. Forty parameters for each append cost more time than all the rest of it.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from antiphon.core.facts import ChatDeleted, Entry, HistoryTruncated, MessageAppended, kind_of
 from antiphon.core.model import FOLD_VERSION
-from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, Notification
-from antiphon.store.postgres_pool import clean_text
+from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, Receipt
+from antiphon.store.postgres_pool import MISTAKES, Pool, clean_text
 from antiphon.store.rows import LEASE_US, claim_at, due_at
+from antiphon.store.statements import load_statements
 from antiphon.wire.log import content_seq, encode_chat, encode_fact
 
+STATEMENTS_MAX = 3
+"""So many statements are under way; what comes meanwhile waits for one of them, and goes with the others that do."""
+SHARED_MAX = 64
+SHARED_BYTES_MAX = 1024 * 1024
+"""So many appends, of so many bytes in all, share a statement."""
 
-def append_values(append: Append) -> tuple[Any, ...]:
-    """In the order of append_facts_2."""
-    return (
-        append.chat_id,
-        append.after_seq,
-        append.append_id,
-        *_chat_values(append),
-        *_fact_columns(append),
-        list(append.contents),
-        list(append.contents.values()),
-        *_history_columns(append.entries),
-        *_columns([(r.client_id, r.body_hash, r.answer) for r in append.receipts], 3),
-        *_lease_values(append),
-        *_notification_values(append.notification),
+SQL = load_statements("postgres")["append"]
+
+
+class _Waiting:
+    """An append, and the future of its fate. `stands_alone`: it locks rows that are not its chat's own, and beside
+    others it could wait for whoever waits for them."""
+
+    __slots__ = ("chat_id", "fate", "row", "stands_alone")
+
+    def __init__(self, append: Append) -> None:
+        self.chat_id = append.chat_id
+        self.row = append_json(append)
+        self.stands_alone = append.notification is not None or append.chat.is_deleted
+        self.fate: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+
+class Appender:
+    """Writes appends over the connections of a pool. The fates are those of append_facts_1 (migrations)."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._waiting: deque[_Waiting] = deque()
+        self._statements: set[asyncio.Task[None]] = set()
+
+    async def append(self, append: Append) -> str:
+        """Its fate. Raises `OutcomeUnknown` when the answer was lost, `Unavailable` when nothing was written. Whoever
+        is cancelled does not know whether it was."""
+        waiting = _Waiting(append)
+        self._waiting.append(waiting)
+        self._begin()
+        return await waiting.fate
+
+    def _begin(self) -> None:
+        while self._waiting and len(self._statements) < STATEMENTS_MAX:
+            task = asyncio.create_task(self._write(self._take()))
+            self._statements.add(task)
+            task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._statements.discard(task)
+        self._begin()
+
+    def _take(self) -> list[_Waiting]:
+        """Whoever waits longest, and those after it that may share its statement, in the order in which everybody
+        locks chats."""
+        taken = [self._waiting.popleft()]
+        size = len(taken[0].row)
+        while self._waiting and len(taken) < SHARED_MAX and not taken[0].stands_alone:
+            size += len(self._waiting[0].row)
+            if size > SHARED_BYTES_MAX or self._waiting[0].stands_alone:
+                break
+            taken.append(self._waiting.popleft())
+        return sorted(taken, key=lambda waiting: waiting.chat_id)
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        batch = [waiting for waiting in batch if not waiting.fate.done()]  # who was cancelled wants nothing written
+        if not batch:
+            return
+        try:
+            rows = await self._pool.write_once(SQL, document_of([waiting.row for waiting in batch]))
+        except Exception as error:
+            if isinstance(error, MISTAKES) and len(batch) > 1:
+                for waiting in batch:  # nothing was written: one of them is to blame, and only that one
+                    await self._write([waiting])
+                return
+            for waiting in batch:
+                if not waiting.fate.done():
+                    waiting.fate.set_exception(error)
+            return
+        for waiting, (_, fate) in zip(batch, sorted(rows), strict=True):
+            if not waiting.fate.done():
+                waiting.fate.set_result(fate)
+
+
+# --- the document
+
+
+def document_of(rows: Sequence[bytes]) -> str:
+    """The one parameter of the statement."""
+    numbered = (b'{"number":%d,%b' % (number, row[1:]) for number, row in enumerate(rows))
+    return (b"[" + b",".join(numbered) + b"]").decode()
+
+
+def append_json(append: Append) -> bytes:
+    row = _plain(
+        {
+            "chat_id": append.chat_id,
+            "after_seq": append.after_seq,
+            "append_id": append.append_id,
+            "chat": _chat(append),
+            "c_seq": list(append.contents),
+            "c_body": list(append.contents.values()),
+            **_facts(append),
+            **_history(append.entries),
+            **_receipts(append.receipts),
+            **_lease(append),
+            **_notification(append),
+        }
     )
+    return msgspec.json.encode(row)
 
 
-def labels_json(labels: dict[str, str]) -> str:
-    """Labels as jsonb takes them, which holds no NUL."""
-    return msgspec.json.encode({clean_text(key): clean_text(value) for key, value in labels.items()}).decode()
+def _plain(value: Any) -> Any:
+    """As the database's types read it from JSON; what it cannot hold as text is replaced."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {clean_text(key): _plain(item) for key, item in value.items()}
+    return value
 
 
-def _chat_values(append: Append) -> tuple[Any, ...]:
+def _chat(append: Append) -> dict[str, Any]:
+    """As the type appended_chat."""
     chat = append.chat
-    return (
-        chat.owner_id,
-        chat.seq,
-        FOLD_VERSION,
-        encode_chat(chat),
-        chat.status.value,
-        chat.title,
-        labels_json(chat.labels),
-        chat.is_archived,
-        chat.is_deleted,
-        chat.updated_at,
-        chat.draft,
-        claim_at(chat),
-        due_at(chat),
-    )
+    return {
+        "owner_id": chat.owner_id,
+        "seq": chat.seq,
+        "fold_version": FOLD_VERSION,
+        "state": encode_chat(chat),
+        "status": chat.status.value,
+        "title": chat.title,
+        "labels": chat.labels,
+        "is_archived": chat.is_archived,
+        "is_deleted": chat.is_deleted,
+        "updated_at": chat.updated_at,
+        "draft": chat.draft,
+        "claim_at": claim_at(chat),
+        "due_at": due_at(chat),
+    }
 
 
-def _fact_columns(append: Append) -> list[list[Any]]:
-    first = append.entries[0]
-    rows = []
-    for entry in append.entries:
-        fact = entry.fact
-        names_append = entry is first or isinstance(fact, ChatDeleted)  # which leaves no other fact
-        rows.append(
-            (
-                entry.seq,
-                entry.recorded.at,
-                kind_of(fact),
-                encode_fact(fact),
-                entry.status.value,
-                entry.draft,
-                entry.more,
-                content_seq(entry.seq, fact),
-                append.append_id if names_append else None,
-            )
-        )
-    return _columns(rows, 9)
+def _facts(append: Append) -> dict[str, list[Any]]:
+    entries = append.entries
+    return {
+        "f_seq": [entry.seq for entry in entries],
+        "f_at": [entry.recorded.at for entry in entries],
+        "f_kind": [kind_of(entry.fact) for entry in entries],
+        "f_body": [encode_fact(entry.fact) for entry in entries],
+        "f_status": [entry.status.value for entry in entries],
+        "f_draft": [entry.draft for entry in entries],
+        "f_more": [entry.more for entry in entries],
+        "f_content_seq": [content_seq(entry.seq, entry.fact) for entry in entries],
+        "f_append_id": [append.append_id if names_append(entry, append) else None for entry in entries],
+    }
 
 
-def _history_columns(entries: tuple[Entry, ...]) -> tuple[Any, ...]:
+def names_append(entry: Entry, append: Append) -> bool:
+    """Its first fact does; and a deletion, which leaves no other fact."""
+    return entry is append.entries[0] or isinstance(entry.fact, ChatDeleted)
+
+
+def _history(entries: tuple[Entry, ...]) -> dict[str, Any]:
     """The messages, what is hidden by which fact from where on, and the seq of a deletion (0: none)."""
-    messages, hidden, deleted_by = [], [], 0
-    for entry in entries:
-        fact = entry.fact
-        if isinstance(fact, MessageAppended):
-            messages.append((entry.seq, fact.role.value, fact.queued_id))
-        elif isinstance(fact, HistoryTruncated):
-            hidden.append((entry.seq, fact.from_message_id))
-        elif isinstance(fact, ChatDeleted):
-            deleted_by = entry.seq
-    return (*_columns(messages, 3), *_columns(hidden, 2), deleted_by)
+    messages = [(entry.seq, entry.fact) for entry in entries if isinstance(entry.fact, MessageAppended)]
+    hidden = [(entry.seq, entry.fact) for entry in entries if isinstance(entry.fact, HistoryTruncated)]
+    return {
+        "m_seq": [seq for seq, _ in messages],
+        "m_role": [fact.role.value for _, fact in messages],
+        "m_queued_id": [fact.queued_id for _, fact in messages],
+        "h_by": [seq for seq, _ in hidden],
+        "h_from": [fact.from_message_id for _, fact in hidden],
+        "deleted_by": max((entry.seq for entry in entries if isinstance(entry.fact, ChatDeleted)), default=0),
+    }
 
 
-def _lease_values(append: Append) -> tuple[str, int, str, int]:
+def _receipts(receipts: Sequence[Receipt]) -> dict[str, list[Any]]:
+    return {
+        "r_client_id": [receipt.client_id for receipt in receipts],
+        "r_body_hash": [receipt.body_hash for receipt in receipts],
+        "r_answer": [receipt.answer for receipt in receipts],
+    }
+
+
+def _lease(append: Append) -> dict[str, Any]:
+    kind, attempt, instance_id = "", 0, ""
     match append.lease:
-        case Grant(attempt=attempt, instance_id=instance_id):
-            return "grant", attempt, instance_id, LEASE_US
-        case Ended(attempt=attempt):
-            return "ended", attempt, "", 0
+        case Grant():
+            kind, attempt, instance_id = "grant", append.lease.attempt, append.lease.instance_id
+        case Ended():
+            kind, attempt = "ended", append.lease.attempt
         case Drop():
-            return "drop", 0, "", 0
-        case None:
-            return "", 0, "", 0
+            kind = "drop"
+    return {"l_kind": kind, "l_attempt": attempt, "l_instance_id": instance_id, "l_us": LEASE_US}
 
 
-def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
-
-
-def _notification_values(notification: Notification | None) -> tuple[Any, ...]:
-    if notification is None:
-        return "", b"", 0, NOTIFICATIONS_KEPT
-    return notification.notification_id, notification.body, notification.created_at, NOTIFICATIONS_KEPT
+def _notification(append: Append) -> dict[str, Any]:
+    notification = append.notification
+    return {
+        "n_id": notification.notification_id if notification else "",
+        "n_body": notification.body if notification else b"",
+        "n_created_at": notification.created_at if notification else 0,
+        "n_kept": NOTIFICATIONS_KEPT,
+    }

@@ -13,7 +13,6 @@ import msgspec
 
 from antiphon.errors import Unavailable
 from antiphon.store.place import check_url
-from antiphon.store.postgres_append import labels_json
 from antiphon.store.postgres_connection import CONNECT_S, WAIT_S, Connection, failures_told, wait_connected
 from antiphon.store.postgres_pool import clean_text
 from antiphon.store.postgres_schema import check_schema, migrate
@@ -111,10 +110,15 @@ def _record(table: Table, row: Sequence[Any]) -> tuple[Any, ...]:
     values = dict(zip(table.columns, row, strict=True))
     more = [make(values) for make in _MORE.get(table.name, {}).values()]
     if "labels" in values:
-        values["labels"] = labels_json(msgspec.json.decode(values["labels"]))
+        values["labels"] = _labels_json(msgspec.json.decode(values["labels"]))
     for name, value in values.items():
         if name in table.flags:
             values[name] = bool(value)
         elif isinstance(value, str):
             values[name] = clean_text(value)
     return (*values.values(), *more)
+
+
+def _labels_json(labels: dict[str, str]) -> str:
+    """As jsonb takes them, which holds no NUL."""
+    return msgspec.json.encode({clean_text(key): clean_text(value) for key, value in labels.items()}).decode()

@@ -25,7 +25,7 @@ STATEMENT_S = 30.0
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """Rolled back by the database, to be asked again."""
 
-_OURS = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+MISTAKES = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 """What only a mistake of this program brings about. Any other error is the database's; nothing was written then."""
 
 _UNTEXTUAL = re.compile("[\0\ud800-\udfff]")
@@ -74,11 +74,11 @@ class Pool:
         with self._noted():
             return await self._repeat(sql, _clean(values), wait_s=wait_s)
 
-    async def write_once(self, sql: str, *values: Any) -> Any:
-        """The first row of a write that is not repeated unasked. Raises `OutcomeUnknown` when its answer was lost,
+    async def write_once(self, sql: str, *values: Any) -> list[Any]:
+        """The rows of a write that is not repeated unasked. Raises `OutcomeUnknown` when its answer was lost,
         `Unavailable` when nothing was written."""
         with self._noted():
-            return (await self._repeat(sql, _clean(values), is_once=True))[0]
+            return await self._repeat(sql, _clean(values), is_once=True)
 
     async def _repeat(
         self, sql: str, values: Sequence[Any], *, is_once: bool = False, wait_s: float | None = None
@@ -96,7 +96,7 @@ class Pool:
             except (*LOST, TimeoutError) as error:
                 if is_once:
                     raise OutcomeUnknown(type(error).__name__) from None
-            except _OURS:
+            except MISTAKES:
                 raise
             except asyncpg.PostgresError as error:
                 raise Unavailable(f"the database does not work ({type(error).__name__})") from error

@@ -71,9 +71,9 @@ class PostgresReads:
         fate: str | None = (await self._row("queued_fate", chat_id, queued_id))[0]
         return fate
 
-    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None:
-        row = await self._row("read_receipt", chat_id, client_id)
-        return Receipt(client_id=client_id, body_hash=row[0], answer=row[1]) if row else None
+    async def read_receipts(self, chat_id: str, client_ids: Sequence[str]) -> dict[str, Receipt]:
+        rows = await self._rows("read_receipts", chat_id, client_ids)
+        return {row[0]: Receipt(client_id=row[0], body_hash=row[1], answer=row[2]) for row in rows}
 
     async def read_flushed(self, chat_id: str, draft: int) -> tuple[FlushedDelta, ...]:
         return tuple(

@@ -133,7 +133,7 @@ class SqliteStore:
         if row and row[1] > FOLD_VERSION:
             raise Unavailable("this chat was written by a newer version of Antiphon")
         for receipt in append.receipts:
-            if _first(connection, "read_receipt", chat_id, receipt.client_id):
+            if _first(connection, "has_receipt", chat_id, receipt.client_id):
                 return Appended.ANSWERED
         if isinstance(append.lease, Ended) and _first(
             connection, "lease_is_live", chat_id, append.lease.attempt, now
@@ -350,9 +350,9 @@ class SqliteStore:
         row = await self._row("queued_fate", chat_id, queued_id, chat_id, queued_id)
         return row[0] if row else None
 
-    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None:
-        row = await self._row("read_receipt", chat_id, client_id)
-        return Receipt(client_id=client_id, body_hash=row[0], answer=row[1]) if row else None
+    async def read_receipts(self, chat_id: str, client_ids: Sequence[str]) -> dict[str, Receipt]:
+        rows = await self._rows("read_receipts", chat_id, msgspec.json.encode(client_ids).decode())
+        return {row[0]: Receipt(client_id=row[0], body_hash=row[1], answer=row[2]) for row in rows}
 
     async def list_chats(
         self,

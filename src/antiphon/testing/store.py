@@ -96,8 +96,8 @@ class WrappedStore:
     async def queued_fate(self, chat_id: str, queued_id: int) -> str | None:
         return await self.inner.queued_fate(chat_id, queued_id)
 
-    async def read_receipt(self, chat_id: str, client_id: str) -> Receipt | None:
-        return await self.inner.read_receipt(chat_id, client_id)
+    async def read_receipts(self, chat_id: str, client_ids: Sequence[str]) -> dict[str, Receipt]:
+        return await self.inner.read_receipts(chat_id, client_ids)
 
     async def list_chats(
         self,

@@ -89,9 +89,9 @@ async def check_a_client_id_that_has_a_receipt_is_answered_and_writes_nothing(ca
     )
     assert await chat.offer(repeat) is Appended.ANSWERED
     assert await case.known() == before
-    assert await case.store.read_receipt("c", "a") == receipt("a", b"first")
-    assert await case.store.read_receipt("c", "b") is None
-    assert await case.store.read_receipt("other chat", "a") is None
+    assert await case.store.read_receipts("c", ["b", "a", "a"]) == {"a": receipt("a", b"first")}
+    assert await case.store.read_receipts("c", []) == {}
+    assert await case.store.read_receipts("other chat", ["a"]) == {}
 
 
 async def check_a_conflict_is_said_before_a_receipt_is_looked_at(case: Case) -> None:
@@ -116,7 +116,7 @@ async def check_an_append_that_cannot_be_written_leaves_nothing(case: Case) -> N
     else:
         raise AssertionError("a value that is not JSON was stored")
     assert await case.known() == before
-    assert await case.store.read_receipt("c", "a") is None
+    assert await case.store.read_receipts("c", ["a"]) == {}
     assert await chat.offer(append) is Appended.DONE
 
 
@@ -180,7 +180,7 @@ async def check_a_deleted_chat_keeps_its_tombstone_and_its_receipts_only(case: C
     assert await case.store.read_flushed("c", draft) == ()
     assert await case.store.renew("i1", [("c", attempt)]) == {}
     assert await case.store.claimable(limit=ALL) == ()
-    assert await case.store.read_receipt("c", "a") == receipt("a", b"answer")
+    assert await case.store.read_receipts("c", ["a"]) == {"a": receipt("a", b"answer")}
     assert await case.store.iter_chat_ids() == ("c",)
     for entry in entries:
         assert not isinstance(entry.fact, MessageAppended)
@@ -191,7 +191,7 @@ async def check_receipts_outlive_a_truncation(case: Case) -> None:
     entries = await chat.do(c.SendMessage(content=content("one")), receipts=(receipt("a", b"answer"),))
     target = await case.store.message_role("c", entries[0].seq)
     await chat.do(c.EditMessage(message_id=entries[0].seq, content=content("other"), target=target))
-    assert await case.store.read_receipt("c", "a") == receipt("a", b"answer")
+    assert await case.store.read_receipts("c", ["a"]) == {"a": receipt("a", b"answer")}
     repeat = chat.make(c.SendMessage(content=content("one")), receipts=(receipt("a"),))
     assert await chat.offer(repeat) is Appended.ANSWERED
 

@@ -129,7 +129,7 @@ class Difference:
                 ("read_flushed", (draft - 1,), {}),
                 *[("message_role", (i,), {}) for i in range(seq + 2)],
                 *[("queued_fate", (i,), {}) for i in range(seq + 2)],
-                *[("read_receipt", (client_id,), {}) for client_id in CLIENT_IDS],
+                ("read_receipts", (CLIENT_IDS,), {}),
             ]
             for name, arguments, options in questions:
                 await self._same(name, chat_id, *arguments, **options)

@@ -1,10 +1,25 @@
 -- Every statement of the PostgreSQL store, named and described. Each is one round trip and its own transaction.
 
 -- name: append
--- See append_facts_1 and _2 in the migrations: done, conflict, answered, lease_live or newer.
-SELECT append_facts_2($1, $2, $3, ROW($4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14, $15, $16)::appended_chat,
-                      $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35,
-                      $36, $37, $38, $39, $40, $41, $42, $43, $44);
+-- Any number of appends, one after another; each one's fate as append_facts_1 and _2 in the migrations have it: done,
+-- conflict, answered, lease_live or newer. (a JSON document)
+SELECT a.number, append_facts_2(
+  a.chat_id, a.after_seq, a.append_id, a.chat,
+  a.f_seq, a.f_at, a.f_kind, a.f_body, a.f_status, a.f_draft, a.f_more, a.f_content_seq, a.f_append_id,
+  a.c_seq, a.c_body, a.m_seq, a.m_role, a.m_queued_id, a.h_by, a.h_from, a.deleted_by,
+  a.r_client_id, a.r_body_hash, a.r_answer, a.l_kind, a.l_attempt, a.l_instance_id, a.l_us,
+  a.n_id, a.n_body, a.n_created_at, a.n_kept
+)
+FROM jsonb_to_recordset($1) AS a (
+  number bigint, chat_id text, after_seq bigint, append_id text, chat appended_chat,
+  f_seq bigint[], f_at bigint[], f_kind text[], f_body bytea[], f_status text[], f_draft bigint[], f_more boolean[],
+  f_content_seq bigint[], f_append_id text[],
+  c_seq bigint[], c_body bytea[], m_seq bigint[], m_role text[], m_queued_id bigint[],
+  h_by bigint[], h_from bigint[], deleted_by bigint,
+  r_client_id text[], r_body_hash bytea[], r_answer bytea[],
+  l_kind text, l_attempt bigint, l_instance_id text, l_us bigint,
+  n_id text, n_body bytea, n_created_at bigint, n_kept bigint
+);
 
 -- name: renew
 -- Renewal needs the row: an attempt that is over renews nothing. (instance_id, chat_ids, attempts, microseconds)
@@ -86,8 +101,8 @@ SELECT seq, at, body, status, draft, more, 0, content, found FROM (
 -- name: read_contents
 SELECT seq, body FROM contents WHERE chat_id = $1 AND seq = ANY ($2::bigint[]);
 
--- name: read_receipt
-SELECT body_hash, answer FROM receipts WHERE chat_id = $1 AND client_id = $2;
+-- name: read_receipts
+SELECT client_id, body_hash, answer FROM receipts WHERE chat_id = $1 AND client_id = ANY ($2::text[]);
 
 -- name: count_chats
 SELECT count(*) FROM chats WHERE owner_id = $1 AND NOT is_deleted AND NOT is_archived;

@@ -33,8 +33,12 @@ UPDATE messages SET hidden_by = ? WHERE chat_id = ? AND seq >= ? AND hidden_by =
 -- name: insert_receipt
 INSERT INTO receipts (chat_id, client_id, body_hash, answer) VALUES (?, ?, ?, ?);
 
--- name: read_receipt
-SELECT body_hash, answer FROM receipts WHERE chat_id = ? AND client_id = ?;
+-- name: has_receipt
+SELECT 1 FROM receipts WHERE chat_id = ? AND client_id = ?;
+
+-- name: read_receipts
+SELECT client_id, body_hash, answer FROM receipts
+WHERE chat_id = ? AND client_id IN (SELECT value FROM json_each(?));
 
 -- name: grant_lease
 INSERT INTO leases (chat_id, attempt, instance_id, ends_at) VALUES (?, ?, ?, ?)
