@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,11 +21,14 @@ from antiphon.store.rows import LEASE_US, claim_at, due_at
 from antiphon.store.statements import load_statements
 from antiphon.wire.log import content_seq, encode_chat, encode_fact
 
-STATEMENTS_MAX = 3
+STATEMENTS_MAX = 2
 """So many statements are under way; what comes meanwhile waits for one of them, and goes with the others that do."""
 SHARED_MAX = 64
 SHARED_BYTES_MAX = 1024 * 1024
 """So many appends, of so many bytes in all, share a statement."""
+
+NUL = b"\\u0000"
+"""As JSON writes what PostgreSQL cannot hold as text."""
 
 SQL = load_statements("postgres")["append"]
 
@@ -56,18 +59,16 @@ class Appender:
         is cancelled does not know whether it was."""
         waiting = _Waiting(append)
         self._waiting.append(waiting)
-        self._begin()
+        if len(self._statements) < STATEMENTS_MAX:
+            task = asyncio.create_task(self._write_all())
+            self._statements.add(task)
+            task.add_done_callback(self._statements.discard)
         return await waiting.fate
 
-    def _begin(self) -> None:
-        while self._waiting and len(self._statements) < STATEMENTS_MAX:
-            task = asyncio.create_task(self._write(self._take()))
-            self._statements.add(task)
-            task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[None]) -> None:
-        self._statements.discard(task)
-        self._begin()
+    async def _write_all(self) -> None:
+        """Until nobody waits. It begins a turn of the loop later than it was called: others may wait by then."""
+        while self._waiting:
+            await self._write(self._take())
 
     def _take(self) -> list[_Waiting]:
         """Whoever waits longest, and those after it that may share its statement, in the order in which everybody
@@ -111,34 +112,39 @@ def document_of(rows: Sequence[bytes]) -> str:
 
 
 def append_json(append: Append) -> bytes:
-    row = _plain(
-        {
-            "chat_id": append.chat_id,
-            "after_seq": append.after_seq,
-            "append_id": append.append_id,
-            "chat": _chat(append),
-            "c_seq": list(append.contents),
-            "c_body": list(append.contents.values()),
-            **_facts(append),
-            **_history(append.entries),
-            **_receipts(append.receipts),
-            **_lease(append),
-            **_notification(append),
-        }
-    )
-    return msgspec.json.encode(row)
+    row = {
+        "chat_id": append.chat_id,
+        "after_seq": append.after_seq,
+        "append_id": append.append_id,
+        "chat": _chat(append),
+        "c_seq": list(append.contents),
+        "c_body": _hex(append.contents.values()),
+        **_facts(append),
+        **_history(append.entries),
+        **_receipts(append.receipts),
+        **_lease(append),
+        **_notification(append),
+    }
+    try:
+        data = msgspec.json.encode(row)
+    except UnicodeEncodeError:
+        data = NUL
+    return msgspec.json.encode(_clean(row)) if NUL in data else data
 
 
-def _plain(value: Any) -> Any:
-    """As the database's types read it from JSON; what it cannot hold as text is replaced."""
+def _hex(bodies: Iterable[bytes]) -> list[str]:
+    """Bytes as the database reads them."""
+    return ["\\x" + body.hex() for body in bodies]
+
+
+def _clean(value: Any) -> Any:
+    """With what the database cannot hold as text replaced."""
     if isinstance(value, str):
         return clean_text(value)
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_clean(item) for item in value]
     if isinstance(value, dict):
-        return {clean_text(key): _plain(item) for key, item in value.items()}
+        return {clean_text(key): _clean(item) for key, item in value.items()}
     return value
 
 
@@ -149,7 +155,7 @@ def _chat(append: Append) -> dict[str, Any]:
         "owner_id": chat.owner_id,
         "seq": chat.seq,
         "fold_version": FOLD_VERSION,
-        "state": encode_chat(chat),
+        "state": "\\x" + encode_chat(chat).hex(),
         "status": chat.status.value,
         "title": chat.title,
         "labels": chat.labels,
@@ -168,7 +174,7 @@ def _facts(append: Append) -> dict[str, list[Any]]:
         "f_seq": [entry.seq for entry in entries],
         "f_at": [entry.recorded.at for entry in entries],
         "f_kind": [kind_of(entry.fact) for entry in entries],
-        "f_body": [encode_fact(entry.fact) for entry in entries],
+        "f_body": _hex(encode_fact(entry.fact) for entry in entries),
         "f_status": [entry.status.value for entry in entries],
         "f_draft": [entry.draft for entry in entries],
         "f_more": [entry.more for entry in entries],
@@ -199,8 +205,8 @@ def _history(entries: tuple[Entry, ...]) -> dict[str, Any]:
 def _receipts(receipts: Sequence[Receipt]) -> dict[str, list[Any]]:
     return {
         "r_client_id": [receipt.client_id for receipt in receipts],
-        "r_body_hash": [receipt.body_hash for receipt in receipts],
-        "r_answer": [receipt.answer for receipt in receipts],
+        "r_body_hash": _hex(receipt.body_hash for receipt in receipts),
+        "r_answer": _hex(receipt.answer for receipt in receipts),
     }
 
 
@@ -220,7 +226,7 @@ def _notification(append: Append) -> dict[str, Any]:
     notification = append.notification
     return {
         "n_id": notification.notification_id if notification else "",
-        "n_body": notification.body if notification else b"",
+        "n_body": "\\x" + (notification.body.hex() if notification else ""),
         "n_created_at": notification.created_at if notification else 0,
         "n_kept": NOTIFICATIONS_KEPT,
     }
