@@ -513,6 +513,27 @@ MUTANTS = (
         POSTGRES,
     ),
     Mutant(
+        "one faulty append fails all that share its statement",
+        "store/postgres_append.py",
+        "            if isinstance(error, MISTAKES) and len(batch) > 1:\n",
+        "            if False:\n",
+        POSTGRES,
+    ),
+    Mutant(
+        "who comes as a statement ends is forgotten",
+        "store/postgres_append.py",
+        "        self._statements.discard(task)\n        self._begin()\n",
+        "        self._statements.discard(task)\n",
+        POSTGRES,
+    ),
+    Mutant(
+        "fates are mixed up",
+        "store/postgres_append.py",
+        "zip(batch, sorted(rows), strict=True)",
+        "zip(reversed(batch), sorted(rows), strict=True)",
+        POSTGRES,
+    ),
+    Mutant(
         "a lost lock is not taken again",
         "store/postgres_presence.py",
         "        self._connection, self._lock_key = connection, row[0]\n",

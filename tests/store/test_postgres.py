@@ -18,6 +18,7 @@ from antiphon.core.facts import Entry
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Invalid, Unavailable
 from antiphon.ports import Append, Appended, Due, FlushedDelta, OutcomeUnknown
+from antiphon.store import postgres_append
 from antiphon.store.postgres import PostgresStore, open_postgres_store, prepare_database
 from antiphon.store.postgres_append import append_json, document_of
 from antiphon.store.postgres_schema import SCHEMA_VERSION
@@ -361,6 +362,17 @@ async def test_appends_that_wait_together_share_a_statement_and_a_commit(postgre
             commits = await other.fetchval("SELECT count(DISTINCT changed) FROM chats")
         assert commits < len(chats) / 2
         assert [await store.load(chat.chat_id) for chat in chats] == [chat.chat for chat in chats]
+
+
+async def test_who_comes_as_a_statement_ends_is_not_forgotten(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer is followed by the next append at once, before it is known that no statement is under way."""
+    monkeypatch.setattr(postgres_append, "STATEMENTS_MAX", 1)
+    async with opened(postgres_url) as store, asyncio.timeout(DEADLINE_S):
+        chat = await StoredChat(store, "c").create()
+        for number in range(3):
+            await chat.do(c.Rename(title=f"title {number}"))
 
 
 async def test_each_of_those_that_share_a_statement_has_a_fate_of_its_own(postgres_url: str) -> None:

@@ -59,11 +59,19 @@ class Appender:
         is cancelled does not know whether it was."""
         waiting = _Waiting(append)
         self._waiting.append(waiting)
-        if len(self._statements) < STATEMENTS_MAX:
+        self._begin()
+        return await waiting.fate
+
+    def _begin(self) -> None:
+        if self._waiting and len(self._statements) < STATEMENTS_MAX:
             task = asyncio.create_task(self._write_all())
             self._statements.add(task)
-            task.add_done_callback(self._statements.discard)
-        return await waiting.fate
+            task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """Who came since it last looked waits for nobody else."""
+        self._statements.discard(task)
+        self._begin()
 
     async def _write_all(self) -> None:
         """Until nobody waits. It begins a turn of the loop later than it was called: others may wait by then."""
@@ -88,6 +96,10 @@ class Appender:
             return
         try:
             rows = await self._pool.write_once(SQL, document_of([waiting.row for waiting in batch]))
+        except asyncio.CancelledError:  # the store is being closed
+            for waiting in batch:
+                waiting.fate.cancel()
+            raise
         except Exception as error:
             if isinstance(error, MISTAKES) and len(batch) > 1:
                 for waiting in batch:  # nothing was written: one of them is to blame, and only that one
