@@ -224,6 +224,14 @@ class ConfigRow(Value):
     body: bytes | None
 
 
+class Mark(Value):
+    """Up to where a poll has been told what changed: a store's own counting. `after` is the place, within one look
+    from mark to mark, at which its last page ended."""
+
+    since: int
+    after: tuple[int, str] | None = None
+
+
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 """A page of messages ends with the one that takes it to so many bytes."""
 
@@ -336,9 +344,9 @@ class Store(Protocol):
         """The kept pieces, by position."""
         ...
 
-    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
-        """The chats (chat_id, seq) that changed since `mark` (-1: only the mark is wanted), and the next mark. A
-        shared store may tell of a chat again."""
+    async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
+        """The chats (chat_id, seq) that changed since `mark` (None: only the mark is wanted), and the next mark.
+        Where there are `limit` of them, that leads to the others. A shared store may tell of a chat again."""
         ...
 
     async def create_owner(self, name: str, *, is_admin: bool = False) -> str:

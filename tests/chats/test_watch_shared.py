@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -71,6 +72,25 @@ async def test_a_chat_that_was_changed_and_deleted_elsewhere_ends_its_watchers_h
                 assert (await watcher.take()).frames[-1].type == "bye"
         assert one.problems() == []
         assert not one.background.done()
+
+
+async def test_a_poll_goes_on_until_it_has_looked_at_every_chat_that_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than are looked at together: they need not wait for one poll each."""
+    monkeypatch.setattr(watch, "POLL_S", 3600)
+    monkeypatch.setattr(watch, "CHANGED_MAX", 2)
+    async with two_instances() as (one, other), contextlib.AsyncExitStack() as watching:
+        chat_ids = [(await one.chats.create(title="t")).chat_id for _ in range(7)]
+        watchers = [await watching.enter_async_context(one.watch.open_watcher(c, (1, 0))) for c in chat_ids]
+        for watcher in watchers:
+            assert (await watcher.take()).frames[-1].type == "caught_up"
+        for chat_id in chat_ids:
+            await other.chats.change(chat_id, c.Archive())
+        one.watch.poll_soon()
+        async with asyncio.timeout(10):
+            for watcher in watchers:
+                assert (await watcher.take()).frames[-1].type == "archived"
 
 
 async def test_a_watcher_that_is_far_behind_when_its_chat_is_deleted_is_told_so_and_ended() -> None:

@@ -17,7 +17,7 @@ from antiphon.core import commands as c
 from antiphon.core.facts import Entry
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Invalid, Unavailable
-from antiphon.ports import Append, Appended, Due, FlushedDelta, OutcomeUnknown
+from antiphon.ports import Append, Appended, Due, FlushedDelta, Mark, OutcomeUnknown
 from antiphon.store import postgres_append
 from antiphon.store.postgres import PostgresStore, open_postgres_store, prepare_database
 from antiphon.store.postgres_append import append_json, document_of
@@ -410,38 +410,83 @@ def _oddly(entry: Entry) -> Entry:
 async def test_a_transaction_that_commits_late_is_still_told(postgres_url: str) -> None:
     async with opened(postgres_url) as store, connected(postgres_url) as other:
         early, late = StoredChat(store, "early"), await StoredChat(store, "late").create()
-        _, mark = await store.changed(-1)
+        _, mark = await store.changed(None, limit=ALL)
         slow = other.transaction()
         await slow.start()
         await other.fetchval(SQL["append"], document_of([append_json(late.make(c.Rename(title="begun first")))]))
         await early.create()
-        changed, mark = await store.changed(mark)
+        changed, mark = await store.changed(mark, limit=ALL)
         assert dict(changed)["early"] == 1
         await slow.commit()
-        changed, mark = await store.changed(mark)
+        changed, mark = await store.changed(mark, limit=ALL)
         assert dict(changed)["late"] == 2
-        await until(lambda: _is_quiet(store, mark))
+        await until(lambda: _is_quiet(store))
 
 
-async def _is_quiet(store: PostgresStore, mark: int) -> bool:
-    return await store.changed((await store.changed(mark))[1]) != ()
+async def _is_quiet(store: PostgresStore) -> bool:
+    """Whether nothing of what has been told is told again: other databases of the server write, too."""
+    return (await store.changed((await store.changed(None, limit=ALL))[1], limit=ALL))[0] == ()
+
+
+async def look_by_page(store: PostgresStore, mark: Mark, limit: int) -> tuple[list[str], Mark]:
+    """One look from mark to mark: the chats of all its pages."""
+    told: list[str] = []
+    for _ in range(10):
+        page, mark = await store.changed(mark, limit=limit)
+        told += [chat_id for chat_id, _ in page]
+        if len(page) < limit:
+            return told, mark
+    raise AssertionError(f"the pages do not end: {told}")
+
+
+async def test_chats_that_one_transaction_changed_are_told_page_by_page(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        expected = [(await StoredChat(store, f"c{i}").create()).chat_id for i in range(7)]
+        await until(lambda: _is_quiet(store))
+        _, mark = await store.changed(None, limit=ALL)
+        await change(postgres_url, "UPDATE chats SET changed = pg_current_xact_id()::text::bigint")
+        told, mark = await look_by_page(store, mark, 3)
+        assert sorted(told) == expected
+        await StoredChat(store, "later").create()
+        assert "later" in (await look_by_page(store, mark, 3))[0]
+
+
+async def test_a_transaction_that_stays_open_holds_up_no_page(postgres_url: str) -> None:
+    """Nor is it forgotten when it commits between two pages, behind the place that was come to."""
+    async with opened(postgres_url) as store, connected(postgres_url) as other:
+        late = await StoredChat(store, "late").create()
+        await until(lambda: _is_quiet(store))
+        _, mark = await store.changed(None, limit=ALL)
+        slow = other.transaction()
+        await slow.start()
+        await other.fetchval(SQL["append"], document_of([append_json(late.make(c.Rename(title="begun first")))]))
+        expected = [(await StoredChat(store, f"c{i}").create()).chat_id for i in range(7)]
+        for _ in range(2):
+            told, mark = await look_by_page(store, mark, 3)
+            assert sorted(told) == expected
+        page, mark = await store.changed(mark, limit=3)
+        assert len(page) == 3
+        await slow.commit()
+        told, mark = await look_by_page(store, mark, 3)
+        again, _ = await look_by_page(store, mark, 3)
+        assert sorted({*(chat_id for chat_id, _ in page), *told, *again}) == [*expected, "late"]
 
 
 async def test_changes_are_told_after_a_dump_was_restored_to_a_younger_server(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         old = await StoredChat(store, "old").create()
-        _, mark = await store.changed(-1)
+        _, mark = await store.changed(None, limit=ALL)
     await change(postgres_url, f"UPDATE chats SET changed = {1 << 40}")
     async with opened(postgres_url) as store:
         old.store = store
-        assert (await store.changed(mark))[0] == ()
+        assert (await store.changed(mark, limit=ALL))[0] == ()
         await StoredChat(store, "new").create()
-        assert dict((await store.changed(mark))[0]) == {"new": 1}
+        assert dict((await store.changed(mark, limit=ALL))[0]) == {"new": 1}
         await old.do(c.Rename(title="goes on"))
-        assert dict((await store.changed(mark))[0]) == {"new": 1, "old": 2}
-        changed, mark = await store.changed(1 << 41)  # a mark that the older server gave
+        assert dict((await store.changed(mark, limit=ALL))[0]) == {"new": 1, "old": 2}
+        changed, mark = await store.changed(Mark(since=1 << 41), limit=ALL)  # a mark that the older server gave
         assert dict(changed) == {"new": 1, "old": 2}
-        assert mark < 1 << 40
+        assert mark.since < 1 << 40
 
 
 # --- versions, odd values, passwords

@@ -24,7 +24,7 @@ from antiphon.chats.service import Service
 from antiphon.chats.watcher import Watcher, make_resync
 from antiphon.errors import AntiphonError, CursorInvalid, NotFound, TooMany
 from antiphon.observe import METRICS
-from antiphon.ports import Bus, Drafts
+from antiphon.ports import Bus, Drafts, Mark
 
 POLL_S = 2.0
 PING_S = 15.0
@@ -33,6 +33,8 @@ SLOW_S = 30.0
 WATCHERS_MAX = 10_000
 NEW_NOTIFICATIONS_MAX = 1_000
 """So many are found at a time, as the store promises."""
+CHANGED_MAX = 10_000
+"""So many chats that changed are looked at together."""
 OWNERS_MAX = 100_000
 """Of so many chats that changed it is remembered whose they are."""
 REVOKED_CHANNEL = "antiphon:revoked"
@@ -56,7 +58,7 @@ class Watch:
         """Each with its number, in the order they came."""
         self._numbers = count()
         self._is_stopping = False
-        self._mark = -1
+        self._mark: Mark | None = None
         self._notified_until = 0
         """Up to when (store time) the poll has looked for notifications."""
         self._unseen: dict[str, int] = {}
@@ -201,7 +203,7 @@ class Watch:
 
     async def start(self) -> None:
         """Note where the poll begins: before anyone watches, so that nothing falls between."""
-        _, self._mark = await self._service.store.changed(-1)
+        _, self._mark = await self._service.store.changed(None, limit=CHANGED_MAX)
         self._notified_until = self._service.store.clock.now_us()
 
     async def run(self) -> None:
@@ -236,8 +238,10 @@ class Watch:
             if watcher.token_id in self.revoked:
                 watcher.end("revoked")
         await self._look_for_notifications()
-        changed, self._mark = await self._service.store.changed(self._mark)
+        changed, self._mark = await self._service.store.changed(self._mark, limit=CHANGED_MAX)
         self._unseen.update(changed)
+        if len(changed) == CHANGED_MAX:
+            self.poll_soon()  # there may be more
         failure = None
         for chat_id, seq in list(self._unseen.items()):
             try:

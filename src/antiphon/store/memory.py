@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
@@ -27,6 +28,7 @@ from antiphon.ports import (
     Grant,
     Ids,
     Listed,
+    Mark,
     Notification,
     Receipt,
     Token,
@@ -280,15 +282,14 @@ class MemoryStore:
     def _attempts_of(self, instance_id: str) -> tuple[tuple[str, int], ...]:
         return tuple((i, lease.attempt) for i, lease in self._leases.items() if lease.instance_id == instance_id)
 
-    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
-        if mark < 0:
-            return (), self._mark
-        found: list[tuple[str, int]] = []
-        for chat_id, changed in reversed(self._changes.items()):
-            if changed <= mark:
-                break
-            found.append((chat_id, self._chats[chat_id].chat.seq))
-        return tuple(reversed(found)), self._mark
+    async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
+        if mark is None:
+            return (), Mark(since=self._mark)
+        since = mark.since
+        newer = itertools.takewhile(lambda change: change[1] > since, reversed(self._changes.items()))
+        found = list(newer)[::-1][:limit]
+        told = tuple((chat_id, self._chats[chat_id].chat.seq) for chat_id, _ in found)
+        return told, Mark(since=found[-1][1]) if found else mark
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return tuple(sorted(self._chats))

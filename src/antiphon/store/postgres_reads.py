@@ -8,15 +8,12 @@ from typing import Any
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import PAGE_BYTES_MAX, ConfigRow, Due, FlushedDelta, Listed, Notification, Receipt, Token
+from antiphon.ports import PAGE_BYTES_MAX, ConfigRow, Due, FlushedDelta, Listed, Mark, Notification, Receipt, Token
 from antiphon.store.postgres_pool import Pool
 from antiphon.store.rows import NEW_MAX, chat_of, due_of, entry_of, notification_of
 from antiphon.store.statements import load_statements
 
 SQL = load_statements("postgres")
-
-CHANGED_MAX = 10_000
-"""So many changes are told at once, as the statement says."""
 
 
 class PostgresReads:
@@ -116,13 +113,15 @@ class PostgresReads:
             return ()
         return tuple((row[0], row[1]) for row in await self._rows("leases"))
 
-    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
-        """A chat may be told more than once: marks are transactions, and some may have been open for long."""
-        if mark < 0:
-            return (), (await self._row("change_mark"))[0]
-        rows = await self._rows("changed", mark)
+    async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
+        """A chat may be told more than once: marks are transactions, and some may have been open for long. The next
+        look begins where this one's first page says: what was open then may commit behind the later ones."""
+        if mark is None:
+            return (), Mark(since=(await self._row("change_mark"))[0])
+        rows = await self._rows("changed", *(mark.after or (mark.since, "")), limit)
         told = tuple((row[1], row[2]) for row in rows if row[1] is not None)
-        return told, (rows[-1][3] if len(told) == CHANGED_MAX else rows[0][0])
+        next_look = rows[0][0] if mark.after is None else mark.since
+        return told, Mark(since=next_look, after=(rows[-1][3], rows[-1][1]) if len(told) == limit else None)
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return tuple(row[0] for row in await self._rows("chat_ids"))

@@ -34,6 +34,7 @@ from antiphon.ports import (
     FlushedDelta,
     Grant,
     Listed,
+    Mark,
     Notification,
     Receipt,
     Token,
@@ -389,11 +390,11 @@ class SqliteStore:
             for row in await self._rows("read_flushed", chat_id, draft)
         )
 
-    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
-        if mark < 0:
-            return (), (await self._row("change_mark"))[0]
-        rows = await self._rows("changed", mark)
-        return tuple((row[0], row[1]) for row in rows), (rows[-1][2] if rows else mark)
+    async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
+        if mark is None:
+            return (), Mark(since=(await self._row("change_mark"))[0])
+        rows = await self._rows("changed", mark.since, limit)
+        return tuple((row[0], row[1]) for row in rows), Mark(since=rows[-1][2]) if rows else mark
 
     async def owner_count(self) -> int:
         return int((await self._row("owner_count"))[0])

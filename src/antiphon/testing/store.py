@@ -18,6 +18,7 @@ from antiphon.ports import (
     Due,
     FlushedDelta,
     Listed,
+    Mark,
     Notification,
     OutcomeUnknown,
     Receipt,
@@ -131,8 +132,8 @@ class WrappedStore:
     async def read_flushed(self, chat_id: str, draft: int) -> tuple[FlushedDelta, ...]:
         return await self.inner.read_flushed(chat_id, draft)
 
-    async def changed(self, mark: int) -> tuple[tuple[tuple[str, int], ...], int]:
-        return await self.inner.changed(mark)
+    async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
+        return await self.inner.changed(mark, limit=limit)
 
     async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
         return await self.inner.create_owner(name, is_admin=is_admin)

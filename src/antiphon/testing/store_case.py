@@ -33,5 +33,5 @@ class Case:
             await store.read_flushed(chat_id, chat.draft if chat else 1),
             sorted(lease for lease in await store.take_over("") if lease[0] == chat_id),
             [chat_id in await store.claimable(limit=ALL), *await store.due(limit=ALL)],
-            () if store.is_shared else await store.changed(-1),  # others move a shared store's mark
+            () if store.is_shared else await store.changed(None, limit=ALL),  # others move a shared store's mark
         )

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry
 from antiphon.errors import Refused
-from antiphon.ports import Append, Appended, FlushedDelta, Store
+from antiphon.ports import Append, Appended, FlushedDelta, Mark, Store
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.random_commands import INSTANCES, random_command
 from antiphon.testing.stored_chat import ALL, NothingChanges, StoredChat, receipt
@@ -33,7 +33,7 @@ class Difference:
         self._random = Random(seed)
         self._chats = {chat_id: StoredChat(stores[0], chat_id) for chat_id in CHAT_IDS}
         self._earlier: deque[Append] = deque(maxlen=ASKED_AGAIN_MAX)
-        self._mark = 0
+        self._mark = Mark(since=0)
         self.results: Counter[str] = Counter()
 
     async def step(self) -> None:
@@ -158,8 +158,8 @@ class Difference:
         instance_id = random.choice([*INSTANCES, ""])
         await self._same("take_over", "" if is_shared else instance_id, in_any_order=True)
         if not is_shared:
-            _, self._mark = await self._same("changed", self._mark)
-            await self._same("changed", 0)
+            _, self._mark = await self._same("changed", self._mark, limit=ALL)
+            await self._same("changed", Mark(since=0), limit=3)
         await self._same("iter_chat_ids")
 
     async def _same(self, name: str, *arguments: Any, in_any_order: bool = False, **options: Any) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from antiphon.core import commands as c
-from antiphon.ports import Token
+from antiphon.ports import Mark, Token
 from antiphon.testing.store_case import Case
 from antiphon.testing.stored_chat import ALL, StoredChat
 
@@ -109,36 +109,49 @@ async def check_pages_of_a_listing_are_stable(case: Case) -> None:
 
 async def check_changes_are_told_from_a_mark_on(case: Case) -> None:
     store = case.store
-    changed, mark = await store.changed(-1)
+    changed, mark = await store.changed(None, limit=ALL)
     assert changed == (), "only the mark is wanted"
-    assert await store.changed(mark) == ((), mark)
+    assert await store.changed(mark, limit=ALL) == ((), mark)
     one, two = await case.chat("one").create(), await case.chat("two").create()
-    changed, mark_2 = await store.changed(mark)
+    changed, mark_2 = await store.changed(mark, limit=ALL)
     assert changed == (("one", 1), ("two", 1))
     await one.send("hi")
     await one.send("more")
-    changed, mark_3 = await store.changed(mark_2)
+    changed, mark_3 = await store.changed(mark_2, limit=ALL)
     assert changed == (("one", 3),), "once, with its last seq"
-    assert await store.changed(mark_3) == ((), mark_3)
+    assert await store.changed(mark_3, limit=ALL) == ((), mark_3)
     await two.do(c.Delete())
-    changed, _ = await store.changed(mark)
+    changed, _ = await store.changed(mark, limit=ALL)
     assert changed == (("one", 3), ("two", 2))
-    assert (await store.changed(-1))[1] > mark_3
+    assert (await store.changed(None, limit=ALL))[1] != mark_3
+
+
+async def check_more_changes_than_are_told_at_once_are_told_page_by_page(case: Case) -> None:
+    _, mark = await case.store.changed(None, limit=ALL)
+    expected = {f"c{i}": 1 for i in range(7)}
+    for chat_id in expected:
+        await case.chat(chat_id).create()
+    pages: list[tuple[tuple[str, int], ...]] = []
+    while not pages or len(pages[-1]) == 3:
+        page, mark = await case.store.changed(mark, limit=3)
+        pages.append(page)
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert dict(told for page in pages for told in page) == expected
 
 
 async def check_no_change_is_missed_while_many_write(case: Case) -> None:
     """Whoever polls from mark to mark learns of each chat's last seq, though appends end in any order."""
     store, chats = case.store, [case.chat(f"c{i}") for i in range(8)]
     known: dict[str, int] = {}
-    _, mark = await store.changed(-1)
+    _, mark = await store.changed(None, limit=ALL)
 
     async def write(chat: StoredChat) -> None:
         await chat.create()
         for i in range(5):
             await chat.do(c.Rename(title=str(i)))
 
-    async def look(mark: int) -> int:
-        changed, mark = await store.changed(mark)
+    async def look(mark: Mark) -> Mark:
+        changed, mark = await store.changed(mark, limit=ALL)
         for chat_id, seq in changed:
             assert seq >= known.get(chat_id, 0), "no chat goes back"
             known[chat_id] = seq

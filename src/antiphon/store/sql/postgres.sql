@@ -155,15 +155,16 @@ SELECT chat_id, attempt FROM leases WHERE instance_id = $1;
 
 -- name: changed
 -- Chats whose last append was not certainly seen when the mark was given: commits become visible out of order, so the
--- mark is the oldest transaction that was open then. A mark from the future is one of another server: all. (mark)
+-- mark is the oldest transaction that was open then. A mark from the future is one of another server: all.
+-- (changed, chat_id, limit): after these two, the id being empty at a mark
 SELECT now.mark, c.chat_id, c.seq, c.changed
 FROM (SELECT pg_snapshot_xmin(s)::text::bigint AS mark, pg_snapshot_xmax(s)::text::bigint AS next
       FROM pg_current_snapshot() AS s) AS now
 LEFT JOIN LATERAL (
   SELECT chat_id, seq, changed FROM chats
-  WHERE changed >= CASE WHEN $1 > now.next THEN 0 ELSE $1 END ORDER BY changed LIMIT 10000
+  WHERE (changed, chat_id) > (CASE WHEN $1 > now.next THEN 0 ELSE $1 END, $2) ORDER BY changed, chat_id LIMIT $3
 ) AS c ON TRUE
-ORDER BY c.changed;
+ORDER BY c.changed, c.chat_id;
 
 -- name: change_mark
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint;

@@ -173,7 +173,8 @@ SELECT chat_id, 0, state FROM (
 );
 
 -- name: changed
-SELECT chat_id, seq, changed FROM chats WHERE changed > ? ORDER BY changed LIMIT 10000;
+-- (mark, limit)
+SELECT chat_id, seq, changed FROM chats WHERE changed > ? ORDER BY changed LIMIT ?;
 
 -- name: change_mark
 SELECT coalesce(max(changed), 0) FROM chats;
