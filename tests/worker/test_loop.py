@@ -14,6 +14,7 @@ from antiphon import Turn
 from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.owned import OwnedChats
+from antiphon.chats.replicas import Balance
 from antiphon.chats.service import WANTED_CHANNEL
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
@@ -26,6 +27,7 @@ from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import UncertainStore, WrappedStore
 from antiphon.wire import codec
+from antiphon.worker.loop import PUT_OFF_MAX
 
 from .agents import Gate, says_hello
 from .running import Talk, answers_of, ask, foreign_chat, metric, running, until
@@ -94,6 +96,33 @@ async def hint_for_ever(bus: MemoryBus) -> None:
     while True:
         bus.publish_nowait(WANTED_CHANNEL, b"somebody else's")
         await asyncio.sleep(0.005)
+
+
+class Patient(Balance):
+    """Leaves every chat to others for longer than a test takes."""
+
+    def delay_s(self, chat_id: str, running: int) -> float:
+        return 3600.0
+
+
+def timers() -> int:
+    """How many things this event loop will do in time."""
+    return len(asyncio.get_running_loop()._scheduled)  # type: ignore[attr-defined]
+
+
+async def test_hints_are_put_off_up_to_a_bound_and_the_poll_finds_the_others() -> None:
+    bus = MemoryBus()
+    async with running(says_hello, bus=bus) as instance:
+        instance.worker.balance = Patient()
+        before = timers()
+        for i in range(3 * PUT_OFF_MAX):
+            bus.publish_nowait(WANTED_CHANNEL, b"chat %d" % i)
+            bus.publish_nowait(WANTED_CHANNEL, b"chat %d" % i)
+        await until(lambda: timers() >= before + PUT_OFF_MAX)
+        talk = await foreign_chat(instance)
+        bus.publish_nowait(WANTED_CHANNEL, b"c")
+        await talk.wait_ended()
+        assert timers() < before + PUT_OFF_MAX + 100
 
 
 @pytest.mark.parametrize("hint", [b"no such chat", b"", "ünï".encode()])

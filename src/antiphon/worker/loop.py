@@ -29,6 +29,9 @@ RENEW_FAILS_S = 8.0
 RENEW_HANGS_S = 10.0
 """A renewal without an answer is waited for so long after the last one: then its leases have ended."""
 
+PUT_OFF_MAX = 1_000
+"""So many chats that are wanted are left to those who are less busy for a moment; the poll finds the others."""
+
 SHUN_S = 10.0
 SHUNNED_MAX = 1_000
 """A chat that could not be claimed is left alone for so long; so many are remembered."""
@@ -55,6 +58,7 @@ class Worker(Claimer):
         self._attempts: dict[asyncio.Task[None], Attempt] = {}
         self._is_draining = False
         self._wanted: list[str] = []
+        self._put_off: dict[str, asyncio.TimerHandle] = {}
         self._wake = asyncio.Event()
         self._flushed: dict[tuple[str, int], int] = {}
         self.claim_error: str | None = None
@@ -113,9 +117,15 @@ class Worker(Claimer):
             return  # others may have room; the poll looks again
         chat_id = text_hint(message)
         delay_s = self.balance.delay_s(chat_id, self._places.total())
-        if delay_s:
-            asyncio.get_running_loop().call_later(delay_s, self._want, chat_id)
-        else:
+        if not delay_s:
+            self._want(chat_id)
+        elif chat_id not in self._put_off and len(self._put_off) < PUT_OFF_MAX:
+            timer = asyncio.get_running_loop().call_later(delay_s, self._want_at_last, chat_id)
+            self._put_off[chat_id] = timer
+
+    def _want_at_last(self, chat_id: str) -> None:
+        del self._put_off[chat_id]
+        if len(self._wanted) < self._concurrency:  # else the poll finds it
             self._want(chat_id)
 
     def _want(self, chat_id: str) -> None:
@@ -299,4 +309,6 @@ class Worker(Claimer):
             attempt.stop(why)
 
     def close(self) -> None:
+        for timer in self._put_off.values():
+            timer.cancel()
         self._unsubscribe()
