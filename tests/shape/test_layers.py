@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("wire",),
     ("ports",),
-    ("lockfile",),
+    ("lockfile", "keepalive"),
     ("keys",),
     ("outbound",),
     ("checked_transport",),

@@ -12,7 +12,9 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from antiphon.bus.memory import MemoryBus
 from antiphon.chats.doctor import examine
+from antiphon.chats.service import Service
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry
 from antiphon.core.model import FOLD_VERSION
@@ -23,9 +25,10 @@ from antiphon.store.postgres import PostgresStore, open_postgres_store, prepare_
 from antiphon.store.postgres_append import append_json, document_of
 from antiphon.store.postgres_schema import SCHEMA_VERSION
 from antiphon.store.statements import load_statements
+from antiphon.testing.ids import SeededIds
 from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.proxy import CuttingProxy
-from antiphon.testing.stored_chat import ALL, StoredChat, receipt
+from antiphon.testing.stored_chat import ALL, StoredChat, content, receipt
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +102,32 @@ async def test_an_append_whose_answer_was_lost_is_asked_again_and_done_once(lost
         await store.flush([FlushedDelta(chat_id="c", draft=chat.chat.draft, from_=0, to=1, body=b"x")])
         assert len(await store.read_flushed("c", chat.chat.draft)) == 1
         assert proxy.cuts == 3
+
+
+@pytest.mark.parametrize("kept", ["keeps_question", "keeps_answer"])
+async def test_a_half_open_connection_holds_nobody_longer_than_a_statement_may_take(
+    kept: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing comes on it, not even its end. What became of a write is then looked up, and it is written once."""
+    monkeypatch.setattr("antiphon.store.postgres_pool.STATEMENT_S", 0.2)
+    port = int(re.findall(r":(\d+)/", postgres_url)[0])
+    async with CuttingProxy(port) as proxy, opened(postgres_url.replace(str(port), str(proxy.port)), 1) as store:
+        chat = await StoredChat(store, "c").create(said="hi")
+        append = chat.make(c.Rename(title="new"), receipts=(receipt("r"),))
+        async with asyncio.timeout(DEADLINE_S):
+            setattr(proxy, kept, True)
+            with pytest.raises(OutcomeUnknown):
+                await store.append(append)
+            assert (await store.load("c") == append.chat) is (kept == "keeps_answer")
+            assert await store.append(append) is Appended.DONE
+            setattr(proxy, kept, True)
+            assert await store.load("c") == append.chat, "a question is asked again by the store itself"
+            service = Service(store=store, bus=MemoryBus(), ids=SeededIds(0))
+            setattr(proxy, kept, True)
+            done = await service.execute("c", c.SendMessage(content=content("once"), client_message_id="m"))
+        chat.state = done.chat
+        await chat.check_sound()
+        assert [entry.content for entry in await chat.entries()].count(content("once")) == 1
 
 
 async def test_an_append_whose_session_is_ended_in_its_middle_is_written_whole_or_not(postgres_url: str) -> None:

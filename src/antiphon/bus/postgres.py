@@ -24,6 +24,7 @@ import asyncpg
 from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
 from antiphon.bus.outbox import Message
 from antiphon.errors import Invalid
+from antiphon.keepalive import keep_alive
 from antiphon.observe import METRICS
 
 PAYLOAD_MAX = 7_900
@@ -151,6 +152,7 @@ class PostgresCarrier:
             url, connection_class=kind, server_settings={"application_name": "antiphon bus"}
         )
         self._connections.append(connection)
+        keep_alive(connection._transport.get_extra_info("socket"))
         return connection
 
     # --- listening

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses what it is told to lose, and the connection with it."""
+"""A TCP proxy that loses what it is told to lose, and the connection with it, or leaves that half open."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from types import TracebackType
 
 class CuttingProxy:
     """Passes everything on between its `port` and a server. With `loses_question` or `loses_answer` set, the next
-    bytes of a client, or of the server, are thrown away and their connection is cut; the mark is then cleared."""
+    bytes of a client, or of the server, are thrown away and their connection is cut; the mark is then cleared. With
+    `keeps_question` or `keeps_answer` set, the connection stays open in place of that, and nothing comes on it."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
         self.loses_question = False
         self.loses_answer = False
+        self.keeps_question = False
+        self.keeps_answer = False
         self.cuts = 0
         self._server_port = port
         self._server: asyncio.Server | None = None
@@ -41,8 +44,8 @@ class CuttingProxy:
         task.add_done_callback(self._tasks.discard)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
         ways = [
-            asyncio.ensure_future(self._pass(reader, far_writer, "loses_question")),
-            asyncio.ensure_future(self._pass(far_reader, writer, "loses_answer")),
+            asyncio.ensure_future(self._pass(reader, far_writer, "question")),
+            asyncio.ensure_future(self._pass(far_reader, writer, "answer")),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -53,12 +56,19 @@ class CuttingProxy:
                 end.transport.abort()
             await asyncio.gather(*ways, return_exceptions=True)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses: str) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, what: str) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                if getattr(self, loses):
-                    setattr(self, loses, False)
+                if self._is_told_to("keeps", what):
+                    await asyncio.Event().wait()
+                if self._is_told_to("loses", what):
                     self.cuts += 1
                     return
                 writer.write(data)
                 await writer.drain()
+
+    def _is_told_to(self, verb: str, what: str) -> bool:
+        mark = f"{verb}_{what}"
+        is_told = bool(getattr(self, mark))
+        setattr(self, mark, False)
+        return is_told
