@@ -6,11 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import httpx2
 import pytest
 
-from antiphon.testing.model_server import Answer, FakeModelServer
+from antiphon.testing.model_server import Answer, FakeModelServer, Fault, Reply, SeenRequest
+from cli.conftest import run_in
 
-from .fleet import ReplicaFleet
+from .fleet import Replica, ReplicaFleet
 from .test_fleet import DEADLINE_S, follow
 
 pytestmark = pytest.mark.anyio
@@ -68,3 +71,105 @@ async def test_a_change_at_one_is_used_by_the_next_call_of_every_other(tmp_path:
         finally:
             await fleet.close_streams()
             await fleet.kill()
+
+
+# --- secrets
+
+SEALED, NAMED, WRONG = "sk-sealed-5d41402abc", "sk-named-4b2a76b971", "sk-wrong-9d911017c5"
+
+
+def blurts(request: SeenRequest) -> Reply:
+    """A server that repeats the key it was given wherever it can, in its failures."""
+    key = request.headers["authorization"].removeprefix("Bearer ")
+    if request.body["model"] == "fails":
+        return Fault(status=401, message=f"{key} is wrong", code=key, type=key, headers={"x-key": key})
+    if request.body["model"] == "breaks":
+        return Answer(error_after=1, error={"message": key, "code": key, "type": "invalid_request_error"})
+    return Answer(text="hello")
+
+
+async def rows_of(url: str) -> str:
+    """Everything that the database holds."""
+    connection = await asyncpg.connect(url)
+    try:
+        names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+        return repr([[tuple(row) for row in await connection.fetch(f'TABLE "{name[0]}"')] for name in names])
+    finally:
+        await connection.close()
+
+
+async def bodies_of(fleet: ReplicaFleet, chat_ids: list[str]) -> str:
+    """What every member answers, in the API and beside it."""
+    paths = ["/metrics", "/readyz", "/healthz", *(f"/api/v1{path}" for path in ("/providers", "/model-configs"))]
+    paths += [f"/api/v1{path}" for path in ("/chats", "/inbox", "/instances", "/models", "/providers/missing")]
+    paths += [f"/api/v1/chats/{chat_id}{more}" for chat_id in chat_ids for more in ("", "/messages")]
+    paths += [f"/api/v1/chats/{chat_id}/stream?until=idle&after=0" for chat_id in chat_ids]
+    told = []
+    for member in fleet.members:
+        base, headers = f"http://127.0.0.1:{member.port}", {"Authorization": f"Bearer {fleet.token}"}
+        async with httpx2.AsyncClient(base_url=base, headers=headers, timeout=DEADLINE_S) as client:
+            told += [await client.get(path) for path in paths]
+    assert sum(answer.status_code == 200 for answer in told) >= len(told) - 4, [a.status_code for a in told]
+    return "".join(f"{answer.headers} {answer.text}" for answer in told)
+
+
+@pytest.mark.slow  # tests/worker/test_configured_models.py and tests/edge/test_configs.py look in one process
+async def test_a_secret_is_told_to_its_model_server_and_to_nobody_else(tmp_path: Path, postgres_url: str) -> None:
+    """By the command line, two replicas, their logs, and a model server that repeats it in every failure."""
+    told = ""
+
+    async def config(*words: str, stdin: str = "", code: int = 0) -> None:
+        nonlocal told
+        where = ("--data", str(fleet.members[0].data))
+        done = await asyncio.to_thread(run_in, tmp_path, "config", *words, *where, stdin=stdin)
+        told += done.out + done.err
+        assert done.code == code, done
+
+    assert run_in(tmp_path, "config", "keygen", "key").code == 0
+    options = ("--allow-outbound", "127.0.0.1", "--drain-s", "0", "--secret-key-file", str(tmp_path / "key"))
+    fleet = ReplicaFleet(tmp_path / "fleet", store=postgres_url, size=2, options=options, ACME_KEY=NAMED)
+    async with FakeModelServer(default=blurts) as server:
+        await fleet.start()
+        try:
+            place, sealed = ("--base-url", server.base_url), ("providers", "add", "sealed", "--secret-stdin")
+            await config(*sealed, *place, "--json", stdin=SEALED)
+            await config("providers", "add", "named", *place, "--secret-env", "ACME_KEY")
+            await config("providers", "list", "--json")
+            await config(*sealed, *place, stdin=WRONG, code=1)  # there is one of that name
+            await config(*sealed, "--base-url", "nowhere", "--json", stdin=WRONG, code=1)
+            await config("providers", "set", "missing", "--secret-stdin", "--json", stdin=WRONG, code=1)
+            chat_ids = []
+            for model in (f"{name}:{model}" for name in ("sealed", "named") for model in ("m", "fails", "breaks")):
+                for member in fleet.members:
+                    await shown_model(member, model, fleet.token)
+                    body = {"content": "hello", "model": model}
+                    status, chat = await member.ask("POST", "/chats", body, token=fleet.token)
+                    assert status == 201, chat
+                    chat_ids.append(chat["id"])
+            await settled(fleet, chat_ids)
+            told += await bodies_of(fleet, chat_ids) + await rows_of(postgres_url)
+        finally:
+            await fleet.kill()
+    told += fleet.log()
+    told += "".join(f.read_text("utf-8", "replace") for f in fleet.data.rglob("*") if f.is_file())
+    assert "refused the key" in told, "the failures are told"
+    assert "sealed" in told
+    assert [secret for secret in (SEALED, NAMED, WRONG) if secret in told] == []
+    assert {seen.headers["authorization"] for seen in server.requests} == {f"Bearer {SEALED}", f"Bearer {NAMED}"}
+    elsewhere = [{**seen.headers, "authorization": "", "": repr((seen.path, seen.body))} for seen in server.requests]
+    assert not any(secret in repr(elsewhere) for secret in (SEALED, NAMED))
+
+
+async def shown_model(member: Replica, model: str, token: str) -> None:
+    """Wait until the member knows its provider."""
+    async with asyncio.timeout(DEADLINE_S):
+        while model.split(":")[0] not in str((await member.ask("GET", "/providers", token=token))[1]):
+            await asyncio.sleep(0.05)
+
+
+async def settled(fleet: ReplicaFleet, chat_ids: list[str]) -> None:
+    """Wait until every turn has ended, well or not."""
+    async with asyncio.timeout(DEADLINE_S):
+        for chat_id in chat_ids:
+            while (await fleet.ask("GET", f"/chats/{chat_id}"))[1]["status"] not in ("waiting", "error"):
+                await asyncio.sleep(0.05)
