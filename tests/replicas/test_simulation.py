@@ -32,6 +32,7 @@ def test_no_seed_breaks_a_promise(first: int) -> None:
     happened = Counter(fault for outcome in outcomes for fault in outcome.faults)
     assert len(happened) >= 6, "something goes wrong"
     assert sum(outcome.acknowledged for outcome in outcomes) > 20 * GROUP, "and something goes well"
+    assert sum(outcome.deleted for outcome in outcomes) > 2 * GROUP, "and chats are deleted while they are busy"
 
 
 @pytest.mark.slow

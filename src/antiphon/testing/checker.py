@@ -347,12 +347,15 @@ def _check_stop_time(evidence: Evidence, chat_id: str, turn_id: int, at: float) 
 
 
 def _check_budget(evidence: Evidence) -> Iterator[Violation]:
-    """Model calls ≤ committed answers + scheduled retries + lost, released and stopped attempts + failures."""
-    if not evidence.model_calls:
+    """Model calls ≤ committed answers + scheduled retries + lost, released and stopped attempts + failures. Of chats
+    whose log is not there (they were deleted) nothing is known."""
+    known = {"", *(final.chat_id for final in evidence.final)}
+    calls = sum(call.chat_id in known for call in evidence.model_calls)
+    if not calls:
         return
     allowed = sum(_allows_call(event) for final in evidence.final for event in final.log)
-    if len(evidence.model_calls) > allowed:
-        what = f"{len(evidence.model_calls)} model calls, {allowed} are accounted for"
+    if calls > allowed:
+        what = f"{calls} model calls, {allowed} are accounted for"
         yield Violation(invariant="BUDGET", chat_id="", what=what)
 
 

@@ -44,10 +44,11 @@ class Watched(Value):
 
 
 class ModelCall(Value):
-    """One request the model server saw: its number, and the tokens it sent in answer."""
+    """One request the model server saw: its number, the tokens it sent in answer, and (if known) for which chat."""
 
     number: int
     tokens: tuple[str, ...]
+    chat_id: str = ""
 
 
 class ToolRun(Value):

@@ -15,7 +15,7 @@ from antiphon.core.events import Bye
 from antiphon.core.model import Chat, WhenBusy
 from antiphon.core.parts import Role
 from antiphon.edge.outcomes import sent_entry
-from antiphon.errors import AntiphonError, Unavailable
+from antiphon.errors import AntiphonError, NotFound, Unavailable
 from antiphon.testing.evidence import Interrupted, Sent, Watched
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.simulated_process import Process
@@ -65,9 +65,11 @@ class Clients:
         until = self.world.loop.time() + seconds
         async with asyncio.TaskGroup() as tasks:
             for chat_id in self.chat_ids:
-                tasks.create_task(self._client(chat_id, self.world.random(f"client {chat_id}"), until))
+                tasks.create_task(self.use(chat_id, until))
 
-    async def _client(self, chat_id: str, random: Random, until: float) -> None:
+    async def use(self, chat_id: str, until: float) -> None:
+        """Random commands on one chat until then."""
+        random = self.world.random(f"client {chat_id}")
         number = 0
         while self.world.loop.time() < until:
             number += 1
@@ -141,8 +143,11 @@ class Clients:
 
     def start_watchers(self) -> list[asyncio.Task[None]]:
         """For each chat one from the beginning, the others from now."""
-        places = [(chat_id, i) for chat_id in self.chat_ids for i in range(self.world.profile.watchers)]
-        return [asyncio.create_task(self._watch(chat_id, i)) for chat_id, i in places]
+        return [watching for chat_id in self.chat_ids for watching in self.start_watchers_of(chat_id)]
+
+    def start_watchers_of(self, chat_id: str) -> list[asyncio.Task[None]]:
+        """They end when they are told that it is deleted."""
+        return [asyncio.create_task(self._watch(chat_id, i)) for i in range(self.world.profile.watchers)]
 
     async def _watch(self, chat_id: str, number: int) -> None:
         watched = Watched(chat_id=chat_id, events=[], breaks=[])
@@ -150,14 +155,18 @@ class Clients:
         random = self.world.random(f"watcher {chat_id} {number}")
         cursor: tuple[int, int] | None = (0, 0) if number == 0 else None
         while True:
-            if self.world.running:
-                cursor = await self._watch_once(random.choice(self.world.running), cursor, watched, random)
+            try:
+                if self.world.running:
+                    cursor = await self._watch_once(random.choice(self.world.running), cursor, watched, random)
+            except NotFound:
+                return
             watched.breaks.append(len(watched.events))
             await asyncio.sleep(BACK_S)
 
     async def _watch_once(
         self, process: Process, cursor: tuple[int, int] | None, watched: Watched, random: Random
     ) -> tuple[int, int] | None:
+        """The cursor it has come to. Raises `NotFound` once the chat is told to be deleted."""
         stream = process.open_stream(watched.chat_id, cursor)
         left = random.choice([5, 50, 400])
         try:
@@ -165,6 +174,8 @@ class Clients:
                 left -= 1
                 async with asyncio.timeout(SILENT_S):
                     frame = await stream.next()
+                if isinstance(stream.refused, NotFound):
+                    raise stream.refused
                 if frame is None:
                     break
                 place = "" if frame.seq is None else f"{frame.seq}.{frame.position}"
@@ -173,6 +184,8 @@ class Clients:
                     break
                 self.world.note(f"watcher of {watched.chat_id[:8]} at {process.host.name}: {frame.type} {place}")
                 watched.events.append((event, self.world.loop.time()))
+                if frame.type == "chat_deleted":
+                    raise NotFound
                 cursor = cursor if frame.seq is None else (frame.seq, frame.position)
         except TimeoutError:
             pass

@@ -31,10 +31,10 @@ class Rehearsed:
         self.runs: list[ToolRun] = []
         self.number = 0
 
-    def next_call(self, token_count: int) -> int:
+    def next_call(self, chat_id: str, token_count: int) -> int:
         self.number += 1
         tokens = tuple(f"c{self.number}t{i} " for i in range(1, token_count + 1))
-        self.calls.append(ModelCall(number=self.number, tokens=tokens))
+        self.calls.append(ModelCall(number=self.number, tokens=tokens, chat_id=chat_id))
         return self.number
 
 
@@ -54,7 +54,7 @@ class SimulatedModel:
         words = text_of(users[-1].content).split() if users else []
         count = max(3, *(int(word[2:]) for word in words if word.startswith("n=")), 3)
         wants_tool = "tool" in words and request.messages[-1].role is not Role.TOOL
-        number = self._rehearsed.next_call(count)
+        number = self._rehearsed.next_call(request.chat_id, count)
         attempt = self._attempt(request.chat_id)
         world.note(f"model call {number} for {request.chat_id[:8]} attempt {attempt}: {' '.join(words)}")
         pause_s = 0.2 if "slow" in words else random.uniform(0.005, 0.03)
@@ -83,8 +83,8 @@ class SimulatedModel:
     def _check_spending(self, chat_id: str, attempt: int) -> None:
         """The time counts from when the process could know: awake, and with a store that answers."""
         world = self._rehearsed.world
-        fenced_at = world.fenced_at.get((chat_id, attempt))
-        if fenced_at is None or not attempt:
+        fenced_at = world.fenced_at.get((chat_id, attempt)) if attempt else world.deleted_at.get(chat_id)
+        if fenced_at is None:
             return
         since = max(fenced_at, self._process.woken_at, self._process.trouble_at, world.down_until)
         if world.loop.time() - since > FENCED_S:

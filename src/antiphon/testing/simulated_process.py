@@ -55,6 +55,7 @@ class Stream:
         self._is_cut = False
         self._coming: asyncio.Future[None] | None = None
         self.serving: asyncio.Task[None] | None = None
+        self.refused: AntiphonError | None = None
 
     def put(self, frame: Frame) -> None:
         self._frames.append(frame)
@@ -281,6 +282,7 @@ class Process:
                         stream.put(frame)
         except AntiphonError as error:
             self.world.note(f"stream of {chat_id[:8]} at {cursor}: {error}")
+            stream.refused = error
         finally:
             self._streams.pop(stream, None)
             stream.cut()

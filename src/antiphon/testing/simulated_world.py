@@ -115,6 +115,9 @@ class World:
         """Pairs of instance ids between which no message passes."""
         self.lost_at: dict[tuple[str, str], float] = {}
         self.fenced_at: dict[tuple[str, int], float] = {}
+        self.deleted_at: dict[str, float] = {}
+        self.moved_at: dict[str, float] = {}
+        """When each chat was written last."""
         self.appends = 0
 
     def random(self, name: str) -> Random:
@@ -179,6 +182,7 @@ class World:
     def on_append(self, process: Process, append: Append, lease_ends_at: int | None, was: tuple[int, str]) -> None:
         """An append was written; `was` is the attempt that held the chat before it and its holder."""
         self.appends += 1
+        self.moved_at[append.chat_id] = self.loop.time()
         kinds = ",".join(type(entry.fact).__name__ for entry in append.entries)
         self.note(f"append by {process.host.name}: {append.chat_id[:8]} {append.entries[0].seq} {kinds}")
         attempt, holder = was
@@ -186,6 +190,10 @@ class World:
             self.fenced_at[append.chat_id, attempt] = self.loop.time()
         if isinstance(append.lease, Ended) and lease_ends_at is not None and lease_ends_at > self.clock.now_us():
             self.broken("FENCE", append.chat_id, f"attempt {attempt} was expired before its lease had ended")
+        if append.chat_id in self.deleted_at:
+            self.broken("DELETED", append.chat_id, f"it was written to: {kinds}")
+        if append.chat.is_deleted:
+            self.deleted_at[append.chat_id] = self.loop.time()
         for entry in append.entries:
             if isinstance(entry.fact, AttemptLost) and entry.fact.reason == "dead":
                 self._check_death(process, append.chat_id, holder)
