@@ -41,6 +41,24 @@ def test_none_of_a_thousand_seeds_breaks_a_promise(first: int) -> None:
     check_seeds(first, 50, busy_s=25.0)
 
 
+def test_a_life_that_has_no_end_is_ended_and_says_what_it_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody rests, so it looks again and again."""
+    monkeypatch.setattr("antiphon.testing.simulation.LIMIT_S", 100.0)
+    monkeypatch.setattr("antiphon.testing.simulation.IDLE_S", 1000.0)
+    monkeypatch.setattr("antiphon.testing.simulation._Simulation._busy", lambda self: self.clients.chat_ids)
+    outcome = simulate(7, busy_s=3.0)
+    assert [violation.invariant for violation in outcome.violations] == ["NO-END"]
+    assert "100 s were not enough: it waits for the chats" in outcome.report()
+
+
+def test_a_chat_that_stays_stuck_ends_the_life_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: an attempt has no lease, so nobody sees that its holder is dead."""
+    monkeypatch.setattr("antiphon.chats.round.Round._lease", lambda self: None)
+    outcome = simulate(0, busy_s=12.0)
+    assert "NO-STUCK" in {violation.invariant for violation in outcome.violations}
+    assert "running, attempt" in outcome.report()
+
+
 def test_a_seed_is_replayed_byte_for_byte() -> None:
     first, again = simulate(7), simulate(7)
     assert first.trace == again.trace

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
-from antiphon.testing.virtual_loop import Host, VirtualLoop
+from antiphon.testing.virtual_loop import Endless, Host, VirtualLoop
 
 
 @pytest.fixture
@@ -67,8 +67,28 @@ def test_there_are_no_threads(loop: VirtualLoop) -> None:
 
 
 def test_a_wait_for_what_never_comes_is_an_error(loop: VirtualLoop) -> None:
-    with pytest.raises(RuntimeError, match="nothing will ever happen"):
+    with pytest.raises(Endless, match="nothing will ever happen"):
         loop.run_until_complete(asyncio.Event().wait())
+
+
+async def waits() -> None:
+    while True:
+        await asyncio.sleep(1)
+
+
+async def spins() -> None:
+    while True:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("what", "told"), [(waits, "s were not enough"), (spins, "steps without end")])
+def test_what_has_no_end_is_ended_by_a_bound(
+    loop: VirtualLoop, what: Callable[[], Coroutine[Any, Any, None]], told: str
+) -> None:
+    loop.bound(100, 10_000)
+    with pytest.raises(Endless, match=told):
+        loop.run_until_complete(what())
+    loop.bound(100, 10_000)  # for what is to end now
 
 
 def ticks(loop: VirtualLoop, host: Host) -> list[int]:

@@ -26,7 +26,7 @@ from antiphon.testing.simulated_faults import Faults
 from antiphon.testing.simulated_model import Rehearsed
 from antiphon.testing.simulated_promises import check_promises
 from antiphon.testing.simulated_world import World
-from antiphon.testing.virtual_loop import VirtualLoop
+from antiphon.testing.virtual_loop import Endless, VirtualLoop
 from antiphon.wire.stream import chat_json, decode_event, message_json, queued_message_json
 
 BUSY_S = 25.0
@@ -35,6 +35,13 @@ IDLE_S = 20.0
 
 REST_S = 600.0
 """And none goes on for ever."""
+
+LIMIT_S = 1_800.0
+STEPS_MAX = 20_000_000
+"""A life that goes on for longer is ended. Most take less than a minute and a million steps."""
+
+END_S = 3_600.0
+"""And then every task has so long to end."""
 
 CONVERGE_S = 3.0
 STUCK_S = 15.0
@@ -63,9 +70,14 @@ def simulate(seed: int, *, busy_s: float = BUSY_S) -> Outcome:
     loop = VirtualLoop()
     world = World(seed, loop)
     loop.set_exception_handler(world.on_exception)
+    loop.bound(LIMIT_S, STEPS_MAX)
     with _without_chance(world):
+        simulation = _Simulation(world)
         try:
-            return loop.run_until_complete(_Simulation(world).run(busy_s))
+            return loop.run_until_complete(simulation.run(busy_s))
+        except Endless as error:
+            world.broken("NO-END", "", f"{error}: it waits for {simulation.waits_for}")
+            return simulation.outcome()
         finally:
             _end(world)
             loop.close()
@@ -102,6 +114,7 @@ def _without_chance(world: World) -> Iterator[None]:
 def _end(world: World) -> None:
     """Let every task end, also those of the dead: nothing they call does anything any more."""
     loop = world.loop
+    loop.bound(END_S, STEPS_MAX)
     world.is_over = True
     for process in world.processes.values():
         loop.bury(process.host)
@@ -123,6 +136,7 @@ class _Simulation:
         self.clients = Clients(world)
         self.deletions = Deletions(world, self.clients)
         self.faults = Faults(world, self.rehearsed)
+        self.waits_for = "the chats to be created"
 
     async def run(self, busy_s: float) -> Outcome:
         world, clients, faults = self.world, self.clients, self.faults
@@ -131,37 +145,46 @@ class _Simulation:
         await clients.create_chats()
         watchers = clients.start_watchers()
         failing = asyncio.create_task(faults.run())
+        self.waits_for = "the clients to be done"
         deleting = asyncio.create_task(self.deletions.run(busy_s))
         await clients.busy(busy_s)
         await deleting
         failing.cancel()
         await asyncio.wait({failing})
+        self.waits_for = "the processes to be well again"
         await faults.mend()
         while not await self._converge():
             pass
+        self.waits_for = "the watchers of deleted chats"
         await self.deletions.check()
         for task in watchers:
             task.cancel()
         await asyncio.wait(watchers)
-        evidence = await self._collect()
-        found = [*world.violations, *check(evidence), *check_promises(world, evidence)]
-        for violation in found[len(world.violations) :]:
-            world.note(f"BROKEN {violation.invariant} {violation.chat_id[:8]} {violation.what}")
+        if not self._busy():  # the log of a chat that is stuck has no end
+            evidence = await self._collect()
+            for violation in (*check(evidence), *check_promises(world, evidence)):
+                world.broken(violation.invariant, violation.chat_id, violation.what)
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """What has been seen so far."""
+        world = self.world
         return Outcome(
             seed=world.seed,
-            violations=tuple(found),
+            violations=tuple(world.violations),
             trace=tuple(world.trace),
             digest=world.digest,
-            faults=tuple(faults.happened),
+            faults=tuple(self.faults.happened),
             appends=world.appends,
             deleted=len(world.deleted_at),
-            acknowledged=sum(sent.is_acked for sent in clients.sent),
+            acknowledged=sum(sent.is_acked for sent in self.clients.sent),
         )
 
     async def _rest(self) -> None:
         """NO-STUCK: once nothing fails, every chat comes to rest."""
         calm_at = self.world.loop.time()
-        while busy := [chat_id for chat_id in self.clients.chat_ids if not self._rests(chat_id)]:
+        while busy := self._busy():
+            self.waits_for = f"the chats {busy} to come to rest"
             for chat_id in busy:
                 chat = self.world.memory.peek(chat_id)
                 assert chat is not None
@@ -170,6 +193,9 @@ class _Simulation:
                     self.world.broken("NO-STUCK", chat_id, f"{chat.status}, attempt {chat.attempt} of {chat.holder}")
                     return
             await asyncio.sleep(0.05)
+
+    def _busy(self) -> list[str]:
+        return [chat_id for chat_id in self.clients.chat_ids if not self._rests(chat_id)]
 
     def _rests(self, chat_id: str) -> bool:
         chat = self.world.memory.peek(chat_id)
@@ -180,6 +206,7 @@ class _Simulation:
         meanwhile (what a client had given up was still under way), and there is no telling yet."""
         await self._rest()
         appends = self.world.appends
+        self.waits_for = "the watchers to see the end"
         await asyncio.sleep(CONVERGE_S)
         if appends != self.world.appends and not self.world.violations:
             return False
@@ -203,6 +230,7 @@ class _Simulation:
 
     async def _final(self, chat_id: str) -> FinalChat:
         """Read at any process."""
+        self.waits_for = f"a last look at {chat_id}"
         chat = await self.clients.ask_until_answered(lambda i: i.chats.get(chat_id))
         page = await self.clients.ask_until_answered(lambda i: i.chats.messages(chat_id, limit=1000))
         log = await self._log(chat_id)

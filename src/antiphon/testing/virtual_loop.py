@@ -20,6 +20,10 @@ STEP_S = 2e-6
 T = TypeVar("T")
 
 
+class Endless(Exception):
+    """What runs on the loop does not end; the text says by which bound."""
+
+
 class Host:
     """A process, a machine: its `context` is given to what begins on it."""
 
@@ -64,6 +68,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now_s = 0.0
+        self._until_s = float("inf")
+        self._steps_left = float("inf")
         self._numbers = count(1)
         self._queue: deque[tuple[asyncio.Handle, Host | None]] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle, Host | None]] = []
@@ -74,6 +80,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def time(self) -> float:
         return self._now_s
+
+    def bound(self, seconds: float, steps: float) -> None:
+        """From now on `Endless` is raised after so much time, or so many steps: what waits for ever comes to an end,
+        and what spins."""
+        self._until_s, self._steps_left = self._now_s + seconds, steps
 
     # --- what begins
 
@@ -145,8 +156,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
             while timers and timers[0][2].cancelled():
                 heapq.heappop(timers)
             if not timers:
-                raise RuntimeError("nothing will ever happen again")
+                raise Endless("nothing will ever happen again")
             self._now_s = max(self._now_s, timers[0][0])
+        if self._now_s > self._until_s:
+            raise Endless(f"{self._now_s:.0f} s were not enough")
+        self._steps_left -= len(self._queue)
+        if self._steps_left < 0:
+            raise Endless("it takes steps without end")
         while timers and timers[0][0] <= self._now_s:
             _, _, timer, host = heapq.heappop(timers)
             self._queue.append((timer, host))
