@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -17,16 +15,15 @@ from antiphon.observe import METRICS
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
 from antiphon.testing.nats import NatsServer, find_nats_server
+from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.store_suite import check_name
 
-from .silent_proxy import silent_proxy
+from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of, wait_until
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(find_nats_server() is None, reason="nats-server is not installed"),
 ]
-
-UUID = "0b0b0b0b-1111-4222-8333-444444444444"
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +42,7 @@ def own_server(tmp_path: Path) -> Iterator[NatsServer]:
     running.stop()
 
 
-QUICK = {"check_s": 0.1, "answer_s": 1.0}
-
-
-@contextlib.asynccontextmanager
-async def two_ends(url: str, **options: float) -> AsyncIterator[BusCase]:
-    async with open_nats_bus(url, **options) as near, open_nats_bus(url, **options) as far:
-        yield BusCase(near, far)
-
-
-async def wait_until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not is_so():
-            await asyncio.sleep(0.01)
+two_ends = two_ends_of(open_nats_bus)
 
 
 @pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
@@ -230,14 +215,12 @@ async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_s
         finally:
             own_server.thaw()
         await heard.wait_for_drops(drops + 1)
-        await case.settle()
-        case.near.publish_nowait("a", b"again")
-        assert await heard.wait(1) == [b"again"]
+        await check_goes_on(case, heard)
 
 
 async def test_what_a_lost_connection_swallowed_is_made_good_by_a_look(server: NatsServer) -> None:
     async with (
-        silent_proxy("127.0.0.1", str(server.port)) as proxy,
+        CuttingProxy(server.port) as proxy,
         open_nats_bus(f"nats://127.0.0.1:{proxy.port}", **QUICK) as near,
         open_nats_bus(server.url, **QUICK) as far,
     ):
@@ -304,15 +287,4 @@ async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(server: 
 
 async def test_ten_thousand_channels_are_listened_to_and_let_go(server: NatsServer) -> None:
     async with two_ends(server.url) as case:
-        heard = Heard()
-        ends = [case.far.subscribe(f"chat:stream:{i}", heard) for i in range(10_000)]
-        await case.settle()
-        case.near.publish_nowait("chat:stream:9999", b"x")
-        case.near.publish_nowait("chat:stream:0", b"y")
-        assert set(await heard.wait(2)) == {b"x", b"y"}
-        for end in ends:
-            end()
-        await case.settle()
-        case.near.publish_nowait("chat:stream:9999", b"z")
-        await case.settle()
-        assert len(heard.messages) == 2
+        await check_many_channels(case)

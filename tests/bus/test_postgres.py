@@ -4,48 +4,27 @@ connections."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
 from random import Random
 
 import asyncpg
 import pytest
 
-from antiphon.bus.postgres import PAYLOAD_MAX, PostgresBus, name_of, open_postgres_bus, payload_of
+from antiphon.bus.postgres import PAYLOAD_MAX, name_of, open_postgres_bus, payload_of
 from antiphon.errors import Invalid
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
 from antiphon.testing.postgres import PostgresServer
+from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.store_suite import check_name
 
-from .silent_proxy import silent_proxy
+from .ends import QUICK, UUID, carriers, check_goes_on, check_many_channels, two_ends_of, wait_until
 
 pytestmark = pytest.mark.anyio
 
-UUID = "0b0b0b0b-1111-4222-8333-444444444444"
 STREAM = f"chat:stream:{UUID}"
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'antiphon bus'"
 
-
-QUICK = {"check_s": 0.1, "answer_s": 1.0}
-
-
-@contextlib.asynccontextmanager
-async def two_ends(url: str, **options: float) -> AsyncIterator[BusCase]:
-    async with open_postgres_bus(url, **options) as near, open_postgres_bus(url, **options) as far:
-        yield BusCase(near, far)
-
-
-async def wait_until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not is_so():
-            await asyncio.sleep(0.01)
-
-
-def carriers(case: BusCase) -> tuple[int, int]:
-    assert isinstance(case.near, PostgresBus)
-    assert isinstance(case.far, PostgresBus)
-    return case.near.carriers, case.far.carriers
+two_ends = two_ends_of(open_postgres_bus)
 
 
 @pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
@@ -126,14 +105,12 @@ async def test_a_connection_that_is_ended_is_opened_anew_and_everyone_looks(post
         await heard.wait_for_drops(drops + 1)
         await other.wait_for_drops(other_drops + 1)
         await wait_until(lambda: case.near.error is None and case.far.error is None and carriers(case) == (2, 2))
-        await case.settle()
-        case.near.publish_nowait("a", b"again")
-        assert await heard.wait(1) == [b"again"]
+        await check_goes_on(case, heard)
 
 
 async def test_a_half_open_connection_is_noticed_and_replaced(postgres_url: str) -> None:
     address = postgres_url.split("@")[1].split("/")[0]
-    async with silent_proxy(*address.split(":")) as proxy:
+    async with CuttingProxy(int(address.split(":")[1])) as proxy:
         url = postgres_url.replace(address, f"127.0.0.1:{proxy.port}")
         async with two_ends(url, **QUICK) as case:
             heard = Heard()
@@ -145,9 +122,7 @@ async def test_a_half_open_connection_is_noticed_and_replaced(postgres_url: str)
             assert "no answer within 1 s" in str(case.far.error)
             proxy.is_silent = False
             await heard.wait_for_drops(drops + 1)
-            await case.settle()
-            case.near.publish_nowait("a", b"again")
-            assert await heard.wait(1) == [b"again"]
+            await check_goes_on(case, heard)
 
 
 async def test_it_is_there_before_its_server_and_after_its_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -207,16 +182,4 @@ async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(postgres
 
 async def test_ten_thousand_channels_are_listened_to_and_let_go(postgres_url: str) -> None:
     async with two_ends(postgres_url) as case:
-        heard = Heard()
-        ends = [case.far.subscribe(f"chat:stream:{i}", heard) for i in range(10_000)]
-        await case.settle()
-        case.near.publish_nowait("chat:stream:9999", b"x")
-        case.near.publish_nowait("chat:stream:0", b"y")
-        assert set(await heard.wait(2)) == {b"x", b"y"}
-        for end in ends:
-            end()
-        await case.settle()
-        case.near.publish_nowait("chat:stream:9999", b"z")
-        await case.settle()
-        assert len(heard.messages) == 2
-        assert carriers(case) == (1, 1)
+        await check_many_channels(case)

@@ -20,7 +20,7 @@ from antiphon.chats.relay import RelayedDrafts
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text, ToolCallArgs, ToolCallOpened
 from antiphon.ports import InstanceRecord, Link
-from bus.silent_proxy import silent_proxy
+from antiphon.testing.proxy import CuttingProxy
 from worker.running import metric, until
 
 pytestmark = pytest.mark.anyio
@@ -246,24 +246,25 @@ async def test_who_came_back_too_early_and_was_refused_is_let_in_later(monkeypat
     """Its row was taken away while it was cut off, and it is back sooner than the row."""
     monkeypatch.setattr(zmq_link, "SILENT_S", 0.4)
     monkeypatch.setattr(zmq_link, "GREET_S", 0.05)
-    async with two_sides("holder connects") as (one, other):
-        host, _, port = other.link.endpoint.removeprefix("tcp://").rpartition(":")
-        async with silent_proxy(host, port) as proxy:
-            one.link.know([])
-            record = replace(other.record, relay_endpoint=f"tcp://127.0.0.1:{proxy.port}")
+    async with (
+        two_sides("holder connects") as (one, other),
+        CuttingProxy(int(other.link.endpoint.rpartition(":")[2])) as proxy,
+    ):
+        one.link.know([])
+        record = replace(other.record, relay_endpoint=f"tcp://127.0.0.1:{proxy.port}")
+        one.link.know([record])
+        assert await one.relay.ping(other.instance_id, timeout_s=5)
+        refused = metric("oddities", what="relay_key_refused")
+        other.link.know([])
+        proxy.cut()
+        await until(lambda: metric("oddities", what="relay_key_refused") > refused)
+        other.link.know([one.record])
+
+        async def is_answered() -> bool:
             one.link.know([record])
-            assert await one.relay.ping(other.instance_id, timeout_s=5)
-            refused = metric("oddities", what="relay_key_refused")
-            other.link.know([])
-            proxy.close()
-            await until(lambda: metric("oddities", what="relay_key_refused") > refused)
-            other.link.know([one.record])
+            return await one.relay.ping(other.instance_id, timeout_s=0.1)
 
-            async def is_answered() -> bool:
-                one.link.know([record])
-                return await one.relay.ping(other.instance_id, timeout_s=0.1)
-
-            await until(is_answered)
+        await until(is_answered)
 
 
 async def test_an_instance_that_cannot_be_talked_to_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

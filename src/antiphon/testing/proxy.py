@@ -10,7 +10,8 @@ from types import TracebackType
 class CuttingProxy:
     """Passes everything on between its `port` and a server. With `loses_question` or `loses_answer` set, the next
     bytes of a client, or of the server, are thrown away and their connection is cut; the mark is then cleared. With
-    `keeps_question` or `keeps_answer` set, the connection stays open in place of that, and nothing comes on it."""
+    `keeps_question` or `keeps_answer` set, the connection stays open in place of that, and nothing comes on it any
+    more; so it is with every connection that is used while the proxy `is_silent`."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -18,10 +19,12 @@ class CuttingProxy:
         self.loses_answer = False
         self.keeps_question = False
         self.keeps_answer = False
+        self.is_silent = False
         self.cuts = 0
         self._server_port = port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> CuttingProxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -37,6 +40,11 @@ class CuttingProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def cut(self) -> None:
+        """End every connection that there is; new ones may come."""
+        for end in tuple(self._ends):
+            end.transport.abort()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
@@ -47,19 +55,21 @@ class CuttingProxy:
             asyncio.ensure_future(self._pass(reader, far_writer, "question")),
             asyncio.ensure_future(self._pass(far_reader, writer, "answer")),
         ]
+        self._ends |= {writer, far_writer}
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for way in ways:
                 way.cancel()
             for end in (writer, far_writer):
+                self._ends.discard(end)
                 end.transport.abort()
             await asyncio.gather(*ways, return_exceptions=True)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, what: str) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                if self._is_told_to("keeps", what):
+                if self._is_told_to("keeps", what) or self.is_silent:
                     await asyncio.Event().wait()
                 if self._is_told_to("loses", what):
                     self.cuts += 1
