@@ -20,6 +20,7 @@ import structlog
 from antiphon import __version__
 from antiphon.backends import check_urls, is_open_to_all, make_link, open_bus, open_shared_store
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.active_session import ActiveSession
 from antiphon.chats.configs import Configs
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.chats.inbox import Inbox
@@ -39,7 +40,7 @@ from antiphon.errors import AntiphonError
 from antiphon.lockfile import LockFile, claim_data
 from antiphon.observe import METRICS
 from antiphon.outbound import Outbound
-from antiphon.ports import Append, Bus, Clock, Ids, InstanceRecord, Link, Model, Presence, Store
+from antiphon.ports import Bus, Clock, Ids, InstanceRecord, Link, Model, Presence, Store
 from antiphon.stalls import BEAT_S, StallWatch
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.worker.agent import Agent, as_agent, load_agent
@@ -50,8 +51,6 @@ from antiphon.worker.models.registry import Models
 
 CHECK_S = 2.0
 DEFAULT_MODEL = "rehearsal"
-ACTIVE_SESSION = "active_session"
-"""The setting that holds the id of the active chat."""
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +128,7 @@ class Instance:
             )
         self.asgi = HttpDoor(self)
         self.owner_id = ""
-        self.active_session_id = ""
+        self.active_session = ActiveSession(store=store, bus=bus)
         self.is_ready = False
         self.is_draining = False
         self.is_stopping = False
@@ -255,10 +254,8 @@ class Instance:
             await self.model(self._named_model)
         self.owner_id = await self.store.create_owner("admin", is_admin=True)
         await self.count_owners()
-        active = await self.store.read_setting(ACTIVE_SESSION)
-        chat = await self.store.load(active) if active else None
-        self.active_session_id = active if chat is not None and not chat.is_deleted else ""
-        self.service.observe(self._on_append)
+        await self.active_session.start()
+        self.service.observe(self.active_session.on_append)
         self.service.observe(self.inbox.publish)
         await self.watch.start()
         if self.replicas is not None:
@@ -279,16 +276,6 @@ class Instance:
         if self.store.is_shared and self.watch.owner_watchers_max is None:
             await self.count_owners()
 
-    async def activate(self, chat_id: str) -> None:
-        """Make a chat of the admin's the active one, across restarts."""
-        await self.store.write_setting(ACTIVE_SESSION, chat_id)
-        self.active_session_id = chat_id
-
-    def _on_append(self, append: Append) -> None:
-        """A deleted chat is not the active one any more."""
-        if append.chat.is_deleted and append.chat_id == self.active_session_id:
-            self.active_session_id = ""
-
     def refresh_gauges(self) -> None:
         METRICS.running.set(len(self.worker))
         METRICS.degraded.set(len(self.problems()) + len(self.slowed()))
@@ -300,6 +287,7 @@ class Instance:
             tasks.create_task(self.worker.run())
             tasks.create_task(self.recovery.run())
             tasks.create_task(self.configs.run())
+            tasks.create_task(self.active_session.run())
             tasks.create_task(self._check_forever())
             tasks.create_task(self._watch_loop())
             if self.relay is not None and self.replicas is not None:
@@ -361,6 +349,7 @@ class Instance:
             await self.replicas.aclose()
             self.relay.close()
         self.configs.close()
+        self.active_session.close()
         await self._models.aclose()
         await self.store.aclose()
 

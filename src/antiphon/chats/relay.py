@@ -8,6 +8,7 @@ instance that asks. So neither has a backlog: a slow link gets fewer, larger del
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
@@ -60,13 +61,14 @@ class Mirror:
 class Progress:
     """How far one instance (or, on a bus, all) has been sent a chat's draft."""
 
-    __slots__ = ("draft", "position", "sent_at", "until")
+    __slots__ = ("draft", "position", "seen_until", "sent_at", "until")
 
     def __init__(self) -> None:
         self.draft: Draft | None = None
         self.position = 0
         self.sent_at = 0.0
         self.until = 0.0
+        self.seen_until = 0.0
 
 
 def _encode_some(chat_id: str, deltas: list[Delta]) -> tuple[bytes, int]:
@@ -78,11 +80,6 @@ def _encode_some(chat_id: str, deltas: list[Delta]) -> tuple[bytes, int]:
     return message, deltas[-1].to
 
 
-def _wanted(chat_id: str, mirror: Mirror, *, is_gap: bool = False) -> Wanted:
-    draft = mirror.draft
-    return Wanted(chat_id=chat_id, draft=draft.name, position=draft.position, is_gap=is_gap)
-
-
 class RelayedDrafts:
     """Keeps the promises of `ports.Drafts`, for drafts of any instance. `run` it as a task."""
 
@@ -92,6 +89,8 @@ class RelayedDrafts:
         self._instance_id = instance_id
         self._loop = asyncio.get_running_loop()
         self._listeners: dict[str, int] = {}
+        self._seeing: Counter[str] = Counter()
+        """How many of them are somebody who watches."""
         self._mirrors: dict[str, Mirror] = {}
         self._progress: dict[str, dict[str, Progress]] = {}
         self._progress_count = 0
@@ -114,18 +113,31 @@ class RelayedDrafts:
             return live
         return mirror.draft
 
-    def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:
+    def listen(self, chat_id: str, on_change: Callable[[], None], *, is_seen: bool = True) -> Callable[[], None]:
+        """As the port says. `is_seen`: somebody watches, which the holder is told (`is_wanted`)."""
         stop_listening = self._live.listen(chat_id, on_change)
         self._listeners[chat_id] = self._listeners.get(chat_id, 0) + 1
+        self._see(chat_id, int(is_seen))
 
         def stop() -> None:
             stop_listening()
+            self._see(chat_id, -int(is_seen))
             self._listeners[chat_id] -= 1
             if not self._listeners[chat_id]:
                 del self._listeners[chat_id]
                 self._drop(chat_id)
 
         return stop
+
+    def _see(self, chat_id: str, more: int) -> None:
+        """So many more watch. The holder is told of the first and the last one at once."""
+        before = self._seeing[chat_id]
+        self._seeing[chat_id] = before + more
+        if not self._seeing[chat_id]:
+            del self._seeing[chat_id]
+        mirror = self._mirrors.get(chat_id)
+        if mirror is not None and mirror.holder and bool(before) != bool(before + more):
+            self._ask(chat_id, mirror)
 
     def follow(self, chat_id: str, draft: int, holder: str) -> None:
         mirror = self._mirrors.get(chat_id)
@@ -154,10 +166,19 @@ class RelayedDrafts:
             self._send(mirror.holder, Unwatch(chat_ids=(chat_id,)))
             mirror.holder = ""
 
+    def _wanted(self, chat_id: str, mirror: Mirror, *, is_gap: bool = False) -> Wanted:
+        return Wanted(
+            chat_id=chat_id,
+            draft=mirror.draft.name,
+            position=mirror.draft.position,
+            is_gap=is_gap,
+            is_seen=chat_id in self._seeing,
+        )
+
     def _ask(self, chat_id: str, mirror: Mirror, *, is_gap: bool = False) -> None:
         """Ask the holder for what comes after what is here; soon again where the link takes nothing yet."""
         mirror.asked_at = self._loop.time()
-        if not self._send(mirror.holder, Watch(wanted=(_wanted(chat_id, mirror, is_gap=is_gap),))):
+        if not self._send(mirror.holder, Watch(wanted=(self._wanted(chat_id, mirror, is_gap=is_gap),))):
             self._loop.call_later(ASK_AGAIN_S, self._ask_again, chat_id, mirror, mirror.asked_at)
 
     def _ask_again(self, chat_id: str, mirror: Mirror, asked_at: float) -> None:
@@ -192,8 +213,9 @@ class RelayedDrafts:
     # --- for the other instances
 
     def is_wanted(self, chat_id: str) -> bool:
-        """Whether any other instance follows the chat's draft here."""
-        return chat_id in self._progress
+        """Whether anybody watches the chat at another instance, which follows its draft here."""
+        now = self._loop.time()
+        return any(progress.seen_until >= now for progress in self._progress.get(chat_id, {}).values())
 
     def _on_growth(self, chat_id: str) -> None:
         progresses = self._progress.get(chat_id)
@@ -217,6 +239,8 @@ class RelayedDrafts:
             elif wanted.is_gap or now - progress.sent_at > REWIND_S:
                 self._rewind(progress, wanted)
             progress.until = now + INTEREST_S
+            if wanted.is_seen or not self._link.is_broadcast:  # else there may be others who watch
+                progress.seen_until = progress.until if wanted.is_seen else 0.0
             self._pump(wanted.chat_id)
 
     def _begin(self, progress: Progress, wanted: Wanted) -> None:
@@ -328,7 +352,7 @@ class RelayedDrafts:
             wanted: dict[str, list[Wanted]] = {}
             for chat_id, mirror in self._mirrors.items():
                 if mirror.holder:
-                    wanted.setdefault(mirror.holder, []).append(_wanted(chat_id, mirror))
+                    wanted.setdefault(mirror.holder, []).append(self._wanted(chat_id, mirror))
             for holder, chats in wanted.items():
                 for i in range(0, len(chats), WANTED_MAX):
                     self._send(holder, Watch(wanted=tuple(chats[i : i + WANTED_MAX])))

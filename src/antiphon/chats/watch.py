@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 
@@ -39,6 +39,9 @@ OWNERS_MAX = 100_000
 """Of so many chats that changed it is remembered whose they are."""
 REVOKED_CHANNEL = "antiphon:revoked"
 
+Changed = Sequence[tuple[str, int]]
+"""Chats, and the seq that each has come to."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -62,6 +65,7 @@ class Watch:
         self._notified_until = 0
         """Up to when (store time) the poll has looked for notifications."""
         self._unseen: dict[str, int] = {}
+        self._observers: list[Callable[[Changed], None]] = []
         self._owners: dict[str, str] = {}
         self._poll_due = asyncio.Event()
         self._opening: Counter[str] = Counter()
@@ -212,6 +216,11 @@ class Watch:
             tasks.create_task(self._poll_forever())
             tasks.create_task(self._ping_forever())
 
+    def observe(self, observer: Callable[[Changed], None]) -> Callable[[], None]:
+        """Call `observer` with what each poll finds; returns the call that ends it."""
+        self._observers.append(observer)
+        return lambda: self._observers.remove(observer)
+
     def poll_soon(self) -> None:
         """Hints were dropped: look now, and not only when it is time."""
         self._poll_due.set()
@@ -242,6 +251,8 @@ class Watch:
         self._unseen.update(changed)
         if len(changed) == CHANGED_MAX:
             self.poll_soon()  # there may be more
+        for observe in tuple(self._observers):
+            observe(changed)
         failure = None
         for chat_id, seq in list(self._unseen.items()):
             try:

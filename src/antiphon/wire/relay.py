@@ -13,12 +13,13 @@ from antiphon.wire import codec
 
 class Wanted(Value):
     """A chat that is watched, and how much of which draft the asking instance has. `is_gap`: what came then began
-    later, so something was lost."""
+    later, so something was lost. `is_seen`: somebody watches it there, and not only a program that listens to all."""
 
     chat_id: str
     draft: int = 0
     position: int = 0
     is_gap: bool = False
+    is_seen: bool = True
 
 
 class Watch(Value, tag="watch", tag_field="type"):

@@ -12,6 +12,7 @@ import structlog
 
 from antiphon.discovery import socket_dir
 from antiphon.edge.instance.calls import Calls
+from antiphon.edge.instance.elsewhere import Elsewhere
 from antiphon.edge.instance.publisher import Publisher
 from antiphon.edge.instance.sockets import InstanceSockets, fits_ipc, open_ipc_sockets, open_tcp_sockets
 from antiphon.errors import Invalid
@@ -45,7 +46,8 @@ class InstanceDoor:
             project_id=project_id,
             owner_id=owner_id,
             started_at=instance.started_at,
-            active_session=lambda: instance.active_session_id,
+            active_session=instance.active_session,
+            elsewhere=_elsewhere(instance, owner_id),
         )
         self.calls = Calls(
             instance, self.publisher, project_id=project_id, endpoints=(self.pub_endpoint, self.rpc_endpoint)
@@ -81,6 +83,20 @@ class InstanceDoor:
         self.publisher.close()
         self._sockets.close()
         await asyncio.to_thread(self._sockets.deliver)
+
+
+def _elsewhere(instance: Instance, owner_id: str) -> Elsewhere | None:
+    """What others write, where there may be others."""
+    if instance.relay is None:
+        return None
+    return Elsewhere(
+        service=instance.service,
+        bus=instance.bus,
+        watch=instance.watch,
+        relay=instance.relay,
+        owner_id=owner_id,
+        instance_id=instance.instance_id,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 from msgspec.structs import replace
 
+from antiphon.chats.active_session import ActiveSession
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.chats.service import Service
 from antiphon.core import facts as f
 from antiphon.core.draft import Draft
 from antiphon.core.model import Chat
-from antiphon.core.parts import Role
+from antiphon.edge.instance.elsewhere import Elsewhere
+from antiphon.edge.instance.message_counts import MessageCounts
 from antiphon.edge.instance.sockets import InstanceSockets
 from antiphon.errors import AntiphonError
 from antiphon.observe import METRICS
@@ -32,7 +34,6 @@ HEARTBEAT_S = 5.0
 LIST_S = 1.0
 LISTED_MAX = 1_000
 """A session.list carries so many sessions, the newest."""
-COUNTS_MAX = 10_000
 WAITING_MAX = 1_000
 """So many appends of one session wait for content to be read; then it is told anew from what comes next."""
 
@@ -56,6 +57,14 @@ class Session:
         self.waiting: deque[Append] = deque()
         self.is_loading = False
         self.heads: dict[str, bytes] = {}
+        self.next_draft: Draft | None = None
+        """What has grown already, although its fact is not told yet."""
+
+    def open(self, draft_name: int) -> None:
+        """Its fact is told: the next one begins."""
+        ahead, self.next_draft = self.next_draft, None
+        self.draft = ahead if ahead is not None and ahead.name == draft_name else None
+        self.draft_name, self.position = draft_name, 0
 
 
 class Publisher:
@@ -71,10 +80,11 @@ class Publisher:
         project_id: str,
         owner_id: str,
         started_at: int,
-        active_session: Callable[[], str],
+        active_session: ActiveSession,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._service = service
-        self._drafts = drafts
+        self._draft_of = drafts.get if elsewhere is None else elsewhere.draft
         self._sockets = sockets
         self._instance_id = instance_id
         self._project_id = project_id
@@ -83,14 +93,23 @@ class Publisher:
         self._active_session = active_session
         self._sessions: dict[str, Session] = {}
         self._paced: list[Session] = []
-        self._counts: OrderedDict[str, int] = OrderedDict()
-        self._counting: dict[str, object] = {}
+        self._counts = MessageCounts(service.store)
         self._is_list_dirty = True
         self._heads: dict[str, bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ends: list[Callable[[], None]] = [service.observe(self._on_append), drafts.observe(self._on_delta)]
+        self.elsewhere = elsewhere
+        if elsewhere is not None:
+            elsewhere.teller = self
+            sockets.on_heard = elsewhere.listen
+        self._ends: list[Callable[[], None]] = [
+            service.observe(self.tell if elsewhere is None else elsewhere.take),
+            drafts.observe(self.tell_draft),
+            active_session.observe(self._on_activated),
+        ]
 
     def close(self) -> None:
+        if self.elsewhere is not None:
+            self.elsewhere.close()
         for end in self._ends:
             end()
         self._sessions.clear()
@@ -99,7 +118,8 @@ class Publisher:
 
     # --- sessions
 
-    def _on_append(self, append: Append) -> None:
+    def tell(self, append: Append) -> None:
+        """Tell what comes next of a chat."""
         if append.chat.owner_id != self._owner_id:
             return
         if any(isinstance(entry.fact, CHANGES_LIST) for entry in append.entries):
@@ -108,7 +128,7 @@ class Publisher:
         if not self._sockets.is_heard:
             # nobody would hear it; who comes later begins with what is told then
             self._sessions.pop(append.chat_id, None)
-            self._count_again(append)
+            self._counts.take(append)
             return
         if session is not None and len(session.waiting) >= WAITING_MAX:
             METRICS.oddities.labels("untold_session").inc()
@@ -116,8 +136,8 @@ class Publisher:
             session = None
         if session is None:
             session = self._sessions[append.chat_id] = Session(append.chat_id)
-            if not any(entry.draft == entry.seq for entry in append.entries):
-                session.draft_name = append.chat.draft
+        if not session.draft_name and not any(entry.draft == entry.seq for entry in append.entries):
+            session.draft_name = append.chat.draft
         session.waiting.append(append)
         self._tell_waiting(session)
 
@@ -159,10 +179,10 @@ class Publisher:
             if entry.draft == entry.seq:
                 upto = fact.closes.upto if isinstance(fact, f.MessageAppended) and fact.closes else None
                 self._tell_draft(session, upto)
-                session.draft, session.draft_name, session.position = None, entry.draft, 0
+                session.open(entry.draft)
             for topic, payload in session.teller.tell_fact(entry):
                 self._publish_of(session, topic, payload)
-        self._count_again(append)
+        self._counts.take(append)
         self._tell_session(append)
         if self._sockets.subscriptions.is_followed:
             seq = append.entries[-1].seq
@@ -170,15 +190,32 @@ class Publisher:
         if append.chat.is_deleted or (append.chat.is_idle and not session.waiting):
             self._sessions.pop(session.chat_id, None)
         else:
-            self._on_delta(session.chat_id)
+            self.tell_draft(session.chat_id)
 
-    def _on_delta(self, chat_id: str) -> None:
+    def forget(self, chat_id: str | None) -> None:
+        """What comes next of it (None: of any) does not join what was told."""
+        if chat_id is None:
+            self._sessions.clear()
+        else:
+            self._sessions.pop(chat_id, None)
+
+    def join(self, chat_id: str, draft: int) -> None:
+        """Tell what there is of a draft whose beginning nobody heard."""
+        session = self._sessions.get(chat_id)
+        if session is None:
+            session = self._sessions[chat_id] = Session(chat_id)
+        session.draft_name = session.draft_name or draft
+        self.tell_draft(chat_id)
+
+    def tell_draft(self, chat_id: str) -> None:
+        """It has grown."""
         session = self._sessions.get(chat_id) or self._join(chat_id)
         if session is None or session.waiting:
             return
-        draft = self._drafts.get(chat_id)
+        draft = self._draft_of(chat_id)
         if draft is None or draft.name != session.draft_name:
-            return  # its fact is told first
+            session.next_draft = draft  # its fact is told first
+            return
         session.draft = draft
         if not session.is_paced and session.position < draft.position:
             self._tell_draft(session, None)
@@ -192,16 +229,17 @@ class Publisher:
         for session in paced:
             session.is_paced = False
             if self._sessions.get(session.chat_id) is session:
-                self._on_delta(session.chat_id)
+                self.tell_draft(session.chat_id)
 
     def _join(self, chat_id: str) -> Session | None:
         """Somebody listens now to a draft whose beginning nobody heard: tell it from its beginning."""
-        chat, draft = self._service.chat_nowait(chat_id), self._drafts.get(chat_id)
+        chat, draft = self._service.chat_nowait(chat_id), self._draft_of(chat_id)
         is_told = self._sockets.is_heard and chat is not None and chat.owner_id == self._owner_id
         if not is_told or chat is None or draft is None or draft.name != chat.draft:
             return None
         session = self._sessions[chat_id] = Session(chat_id)
-        session.draft_name = draft.name
+        if self.elsewhere is None or self.elsewhere.has_come_to(chat_id, draft.name):
+            session.draft_name = draft.name
         return session
 
     def _tell_draft(self, session: Session, upto: int | None) -> None:
@@ -214,27 +252,12 @@ class Publisher:
 
     # --- what a session is
 
-    def _count_again(self, append: Append) -> None:
-        """Keep the count of messages right, where it is known."""
-        chat_id = append.chat_id
-        self._counting.pop(chat_id, None)
-        for entry in append.entries:
-            fact = entry.fact
-            if isinstance(fact, f.ChatCreated):
-                self._counts[chat_id] = 0
-            elif isinstance(fact, f.HistoryTruncated | f.ChatDeleted):
-                self._counts.pop(chat_id, None)
-            elif isinstance(fact, f.MessageAppended) and fact.role is not Role.TOOL and chat_id in self._counts:
-                self._counts[chat_id] += 1
-        while len(self._counts) > COUNTS_MAX:
-            self._counts.popitem(last=False)
-
     def _tell_session(self, append: Append) -> None:
         chat, facts = append.chat, [entry.fact for entry in append.entries]
         if chat.is_deleted:
             self._publish_session(i.TOPIC_SESSION_DELETED, append.chat_id, chat, 0)
         elif any(isinstance(fact, CHANGES_LIST) for fact in facts):
-            count = self._counts.get(append.chat_id)
+            count = self._counts.known(append.chat_id, chat)
             if count is not None:
                 self._publish_session(i.TOPIC_SESSION_UPDATE, append.chat_id, chat, count)
             else:
@@ -251,14 +274,8 @@ class Publisher:
         self.publish(topic, _payload(chat_id, chat, count), session_id=chat_id)
 
     async def payload_of(self, chat_id: str, chat: Chat) -> i.SessionPayload:
-        """The session in brief. Counting is done once, then kept up with."""
-        count = self._counts.get(chat_id)
-        if count is None:
-            mine = self._counting[chat_id] = object()
-            count = await self._service.store.count_messages(chat_id)
-            if self._counting.get(chat_id) is mine:  # nothing was appended meanwhile
-                del self._counting[chat_id]
-                self._counts[chat_id] = count
+        """The session in brief."""
+        count = await self._counts.count(chat_id, chat)
         return _payload(chat_id, chat, count)
 
     async def sessions(self) -> tuple[i.SessionPayload, ...]:
@@ -273,7 +290,18 @@ class Publisher:
 
     @property
     def active_session_id(self) -> str:
-        return self._active_session()
+        return self._active_session.chat_id
+
+    def _on_activated(self, chat_id: str) -> None:
+        """By another instance: what is asked of this one is told by who answers it."""
+        if self._sockets.is_heard:
+            self._start(self._tell_activated(chat_id))
+
+    async def _tell_activated(self, chat_id: str) -> None:
+        chat = await self._service.chat(chat_id)
+        if chat is not None:
+            payload = await self.payload_of(chat_id, chat)
+            self.publish(i.TOPIC_SESSION_ACTIVATED, payload, session_id=chat_id)
 
     # --- frames
 

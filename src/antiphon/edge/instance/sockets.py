@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -66,6 +67,9 @@ class InstanceSockets:
         self._readable: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
         self.subscriptions = Subscriptions()
+        self.on_heard: Callable[[bool], None] = lambda is_heard: None
+        """Is called when the first one subscribes, and when the last one has gone."""
+        self._was_heard = False
         self._large_frames = LargeMessages(peer_bytes_max=QUEUED_FRAME_BYTES_MAX, bytes_max=QUEUED_FRAME_BYTES_MAX)
         self._large_answers = LargeMessages(peer_bytes_max=QUEUED_LARGE_BYTES_MAX, bytes_max=QUEUED_ANSWER_BYTES_MAX)
         try:
@@ -131,6 +135,7 @@ class InstanceSockets:
         """Count who subscribes, until cancelled."""
         while True:
             has_seen_some = self._look()
+            self._tell_heard()
             self._count_failed(self._pub_ear)
             self._count_failed(self._rpc_ear)
             if self.subscriptions.is_flooded:
@@ -149,6 +154,11 @@ class InstanceSockets:
             assert isinstance(message, bytes)
             self.subscriptions.take(message)
         return True
+
+    def _tell_heard(self) -> None:
+        if self.is_heard is not self._was_heard:
+            self._was_heard = self.is_heard
+            self.on_heard(self._was_heard)
 
     async def _bind_anew(self) -> None:
         """Forget all subscriptions. libzmq gives an address back a moment after its socket was closed."""

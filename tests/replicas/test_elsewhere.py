@@ -1,0 +1,310 @@
+"""A subscriber of one replica's sockets is told of every chat, whichever replica writes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.app import Instance
+from antiphon.bus.memory import MemoryBus
+from antiphon.client.zmq import RemoteInstance
+from antiphon.core import commands as c
+from antiphon.core.model import Status
+from antiphon.edge.instance import elsewhere
+from antiphon.edge.instance.door import InstanceDoor, open_instance_door
+from antiphon.wire import instance as i
+from instance.doors import Peer, log_of, shown
+from worker.running import metric, running, until
+
+pytestmark = pytest.mark.anyio
+
+TOPICS = tuple(sorted(value for name, value in vars(i).items() if name.startswith("TOPIC_")))
+TURN = (i.TOPIC_LLM_START, i.TOPIC_LLM_TOKEN, i.TOPIC_LLM_END, i.TOPIC_MESSAGE_APPEND)
+
+
+@asynccontextmanager
+async def replica(store: str, *, claims: bool = True, **options: Any) -> AsyncIterator[Instance]:
+    async with running(store=store, **options) as instance:
+        if not claims:
+            instance.worker.pause()
+        yield instance
+
+
+@asynccontextmanager
+async def watched_replica(store: str, data: Path, **options: Any) -> AsyncIterator[tuple[Instance, InstanceDoor]]:
+    """It claims no turn itself."""
+    async with replica(store, claims=False, **options) as instance, open_instance_door(instance, data) as door:
+        yield instance, door
+
+
+@asynccontextmanager
+async def listening(door: InstanceDoor, *topics: str) -> AsyncIterator[Peer]:
+    """All topics, and each append by its own."""
+    async with Peer(door, *(topics or TOPICS)) as peer:
+        await peer.be_heard(door)
+        await until(lambda: topics or door._sockets.subscriptions.is_followed)
+        yield peer
+
+
+def said_of(peer: Peer, session_id: str) -> list[dict[str, Any]]:
+    """What was told of a session, without the heartbeats and lists."""
+    return [event for event in peer.seen if event.get("sessionId") == session_id]
+
+
+def seqs_of(peer: Peer, session_id: str) -> list[int]:
+    """The facts that were told, by their appends."""
+    return [p["seq"] for p in peer.payloads(i.TOPIC_APPEND) if p["session_id"] == session_id]
+
+
+def text_of(peer: Peer, draft: int | None = None) -> str:
+    return "".join(p["token"] for p in peer.payloads(i.TOPIC_LLM_TOKEN) if draft in (None, p["draft"]))
+
+
+async def is_seen(instance: Instance, chat_id: str, position: int) -> None:
+    """Its turn runs there, so far."""
+    await until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position >= position)
+
+
+def nothing_is_kept(instance: Instance, door: InstanceDoor) -> bool:
+    follows = door.publisher.elsewhere
+    assert follows is not None
+    assert instance.relay is not None
+    return not (
+        follows.followed_count
+        or follows.look_count
+        or door.publisher._sessions
+        or instance.relay.followed_count
+        or instance.relay._listeners
+    )
+
+
+async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is_kept(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    async with (
+        watched_replica(postgres_url, tmp_path / "data") as (here, door),
+        replica(postgres_url) as there,
+        listening(door) as peer,
+    ):
+        chat_id = (await there.chats.create(content="/rate 60\n/tokens 40")).chat_id
+        await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
+        words = "".join(f"w{n} " for n in range(1, 41))
+        assert text_of(peer) == words
+        assert len(peer.payloads(i.TOPIC_LLM_TOKEN)) > 5
+        told = [event for event in said_of(peer, chat_id) if event["topic"] in TURN]
+        topics = [event["topic"] for event in told if event["topic"] != i.TOPIC_LLM_TOKEN]
+        assert topics == [i.TOPIC_MESSAGE_APPEND, i.TOPIC_LLM_START, i.TOPIC_LLM_END, i.TOPIC_MESSAGE_APPEND]
+        assert (told[-1]["payload"]["content"], told[-2]["payload"]["tokens_out"]) == (words, 40)
+        places = [(p["draft"], p["from"], p["to"]) for p in peer.payloads(i.TOPIC_LLM_TOKEN)]
+        assert all(a[2] == b[1] for a, b in pairwise(places)), "without a hole"
+        await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id, message_count=2)
+        await peer.until(i.TOPIC_SESSION_LIST)
+        await until(lambda: nothing_is_kept(here, door))
+
+
+async def test_what_a_follower_shows_of_a_turn_elsewhere_is_what_the_log_says(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a silence that would make it ask."""
+    monkeypatch.setattr("antiphon.client.zmq_watch.SILENCE_S", 3600.0)
+    async with (
+        watched_replica(postgres_url, tmp_path / "data") as (_, door),
+        replica(postgres_url) as there,
+        RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote,
+    ):
+        chat_id = (await there.chats.create(title="followed")).chat_id
+        previews = set()
+        async with asyncio.timeout(20), aclosing(remote.follow(chat_id)) as views:
+            await anext(views)
+            await there.chats.send(chat_id, "/rate 60\n/tokens 30")
+            async for view in views:
+                previews.add(view.draft.text())
+                if view.status == Status.WAITING and len(view.messages) == 2:
+                    break
+        assert len(previews) > 5
+        assert shown(view) == shown(await log_of(remote, chat_id))
+
+
+async def test_a_turn_that_is_handed_over_from_one_to_another_goes_on_being_told(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    async with watched_replica(postgres_url, tmp_path / "data") as (_, door), listening(door) as peer:
+        async with replica(postgres_url) as first:
+            chat_id = (await first.chats.create(content="/rate 30\n/tokens 20")).chat_id
+            await peer.until(i.TOPIC_LLM_TOKEN)
+            await first.stop()
+        async with replica(postgres_url):
+            await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
+            assert len(peer.payloads(i.TOPIC_LLM_START)) == len(peer.payloads(i.TOPIC_LLM_END)) == 2
+            seqs = seqs_of(peer, chat_id)
+            assert seqs == sorted(set(seqs))
+            last = peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]
+            assert text_of(peer, last["draft"]) == last["content"]
+
+
+async def test_a_turn_that_moves_here_goes_on_being_told(tmp_path: Path, postgres_url: str) -> None:
+    async with (
+        running(store=postgres_url) as here,
+        open_instance_door(here, tmp_path / "data") as door,
+        replica(postgres_url) as there,
+        listening(door) as peer,
+    ):
+        places, here.worker._concurrency = here.worker._concurrency, 0
+        chat_id = (await there.chats.create(content="/rate 30\n/tokens 20")).chat_id
+        await peer.until(i.TOPIC_LLM_TOKEN)
+        here.worker._concurrency = places
+        await there.stop()
+        await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
+        assert len(peer.payloads(i.TOPIC_LLM_START)) == len(peer.payloads(i.TOPIC_LLM_END)) == 2
+        seqs = seqs_of(peer, chat_id)
+        assert seqs == sorted(set(seqs))
+        last = peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]
+        assert text_of(peer, last["draft"]) == last["content"]
+        await until(lambda: nothing_is_kept(here, door))
+
+
+async def test_a_turn_that_nobody_heard_begin_is_told_from_its_draft_s_beginning(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    async with watched_replica(postgres_url, tmp_path / "data") as (here, door), replica(postgres_url) as there:
+        chat_id = (await there.chats.create(content="/rate 40\n/tokens 40")).chat_id
+        await is_seen(there, chat_id, 10)
+        assert nothing_is_kept(here, door), "nobody listens"
+        async with listening(door) as peer:
+            await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
+            assert text_of(peer) == "".join(f"w{n} " for n in range(1, 41))
+            assert len(peer.payloads(i.TOPIC_MESSAGE_APPEND)) == 1
+
+
+async def test_all_is_released_when_nobody_listens_any_more(tmp_path: Path, postgres_url: str) -> None:
+    async with watched_replica(postgres_url, tmp_path / "data") as (here, door), replica(postgres_url) as there:
+        async with listening(door) as peer:
+            await there.chats.create(content="/rate 20\n/tokens 4000")
+            await peer.until(i.TOPIC_LLM_TOKEN)
+            assert not nothing_is_kept(here, door)
+        await until(lambda: nothing_is_kept(here, door))
+        assert not any(channel.startswith("chat:owner:") for channel in here.bus._near.channels)  # type: ignore[attr-defined]
+
+
+async def test_what_becomes_of_a_chat_elsewhere_is_told(tmp_path: Path, postgres_url: str) -> None:
+    async with (
+        watched_replica(postgres_url, tmp_path / "data") as (here, door),
+        replica(postgres_url, claims=False) as there,
+        listening(door) as peer,
+    ):
+        other = await there.store.create_owner("somebody else")
+        await there.chats_of(other).create(title="not yours")
+        chat_id = (await there.chats.create(title="one")).chat_id
+        await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id, title="one", message_count=0)
+        await here.chats.change(chat_id, c.Rename(title="two"))
+        await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id, title="two")
+        await there.chats.change(chat_id, c.Archive())
+        await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id)
+        await there.chats.delete(chat_id)
+        await peer.until(i.TOPIC_SESSION_DELETED, id=chat_id)
+        await peer.until(i.TOPIC_SESSION_LIST)
+        assert seqs_of(peer, chat_id) == [1, 2, 3, 4]
+        assert {event.get("sessionId", chat_id) for event in peer.seen} == {chat_id}
+        await until(lambda: nothing_is_kept(here, door))
+
+
+async def test_without_hints_it_is_told_all_the_same(tmp_path: Path, postgres_url: str) -> None:
+    async with (
+        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (_, door),
+        replica(postgres_url) as there,
+        listening(door) as peer,
+    ):
+        chat_id = (await there.chats.create(content="/say hello")).chat_id
+        await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant", session_id=chat_id)
+
+
+async def test_what_was_written_elsewhere_before_is_told_before_what_is_written_here(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    """Nobody has hinted at it."""
+    async with (
+        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
+        replica(postgres_url, claims=False) as there,
+        listening(door) as peer,
+    ):
+        chat_id = (await here.chats.create(title="0")).chat_id
+        for n in range(1, 5):
+            await there.chats.change(chat_id, c.Rename(title=f"{n}"))
+        await here.chats.change(chat_id, c.Rename(title="5"))
+        await there.chats.change(chat_id, c.Rename(title="6"))
+        await peer.until(i.TOPIC_APPEND, seq=7)
+        assert seqs_of(peer, chat_id) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_session_that_is_too_far_ahead_is_told_anew(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere, "BEHIND_MAX", 5)
+    async with (
+        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
+        replica(postgres_url, claims=False) as there,
+        listening(door) as peer,
+    ):
+        untold = metric("oddities", what="untold_session")
+        chat_id = (await here.chats.create(title="0")).chat_id
+        for n in range(1, 10):
+            await there.chats.change(chat_id, c.Rename(title=f"{n}"))
+        await here.chats.change(chat_id, c.Rename(title="here"))
+        await peer.until(i.TOPIC_APPEND, seq=11)
+        assert len(seqs_of(peer, chat_id)) < 11
+        assert metric("oddities", what="untold_session") > untold
+        await there.chats.change(chat_id, c.Rename(title="there"))
+        await peer.until(i.TOPIC_SESSION_UPDATE, title="there")
+
+
+async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_written_down(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere, "FOLLOWED_MAX", 1)
+    async with (
+        watched_replica(postgres_url, tmp_path / "data") as (here, door),
+        replica(postgres_url) as there,
+        listening(door) as peer,
+    ):
+        chats = [(await there.chats.create(content="/rate 30\n/tokens 20")).chat_id for _ in range(3)]
+        for _ in chats:
+            await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
+            assert door.publisher.elsewhere is not None
+            assert door.publisher.elsewhere.followed_count <= 1
+        assert text_of(peer), "one is followed"
+        assert metric("oddities", what="unfollowed_session")
+        await until(lambda: nothing_is_kept(here, door))
+
+
+async def test_a_program_that_listens_is_nobody_who_watches(tmp_path: Path, postgres_url: str) -> None:
+    """The inbox has a notification all the same, as it has beside a program that listens to the holder itself."""
+    async with (
+        watched_replica(postgres_url, tmp_path / "data") as (here, door),
+        replica(postgres_url) as there,
+        listening(door) as peer,
+    ):
+        await there.chats.create(content="/rate 60\n/tokens 20")
+        await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
+        assert await here.store.count_unread(here.owner_id) == 1
+
+
+async def test_the_active_session_is_the_same_everywhere(tmp_path: Path, postgres_url: str) -> None:
+    async with (
+        watched_replica(postgres_url, tmp_path / "data") as (here, door),
+        watched_replica(postgres_url, tmp_path / "other") as (there, other),
+        listening(door, i.TOPIC_SESSION_ACTIVATED) as peer,
+        Peer(other, "nothing") as one,
+    ):
+        chat_id = (await there.chats.create(title="active")).chat_id
+        await one.ask("session.activate", {"session_id": chat_id})
+        event = await peer.until(i.TOPIC_SESSION_ACTIVATED, id=chat_id)
+        assert event["payload"]["title"] == "active"
+        assert (await peer.ask("state.sync"))["active_session_id"] == chat_id
+        await there.chats.delete(chat_id)
+        await until(lambda: not here.active_session.chat_id)
