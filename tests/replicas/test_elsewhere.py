@@ -13,6 +13,7 @@ import pytest
 
 from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats import watch
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
 from antiphon.core.model import Status
@@ -214,7 +215,10 @@ async def test_what_becomes_of_a_chat_elsewhere_is_told(tmp_path: Path, postgres
         await until(lambda: nothing_is_kept(here, door))
 
 
-async def test_without_hints_it_is_told_all_the_same(tmp_path: Path, postgres_url: str) -> None:
+async def test_without_hints_it_is_told_all_the_same(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "POLL_S", 0.2)
     async with (
         watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (_, door),
         replica(postgres_url) as there,
@@ -225,9 +229,10 @@ async def test_without_hints_it_is_told_all_the_same(tmp_path: Path, postgres_ur
 
 
 async def test_what_was_written_elsewhere_before_is_told_before_what_is_written_here(
-    tmp_path: Path, postgres_url: str
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody has hinted at it."""
+    monkeypatch.setattr(watch, "POLL_S", 0.2)
     async with (
         watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
         replica(postgres_url, claims=False) as there,
@@ -246,6 +251,7 @@ async def test_a_session_that_is_too_far_ahead_is_told_anew(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(elsewhere, "BEHIND_MAX", 5)
+    monkeypatch.setattr(watch, "POLL_S", 1.0)
     async with (
         watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
         replica(postgres_url, claims=False) as there,

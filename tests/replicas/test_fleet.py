@@ -14,8 +14,10 @@ import pytest
 
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
+from antiphon.lockfile import read_instance_file
 from antiphon.testing.nats import NatsServer
 from antiphon.wire.stream import decode_event
+from instance.doors import Peer
 from system.server_process import ServerProcess, SseStream
 
 from .fleet import Replica, ReplicaFleet
@@ -126,6 +128,26 @@ async def test_a_killed_holder_s_turn_goes_on_at_another_one_and_its_watchers_fo
         again = await follower.until("attempt_started")
         assert fleet.member(again.data["instance_id"]) is not holder
         assert (await follower.until("turn_ended")).data["outcome"] == "answered"
+
+
+async def test_a_killed_holder_s_turn_goes_on_and_a_subscriber_of_another_one_s_sockets_is_told(
+    fleet: ReplicaFleet,
+) -> None:
+    chat_id = await new_chat(fleet, "/rate 30\n/tokens 40")
+    follower = await follow(fleet.members[0], chat_id, fleet.token)
+    holder = fleet.member((await follower.until("attempt_started")).data["instance_id"])
+    place = read_instance_file(fleet.others(holder)[0].data)
+    assert place is not None
+    async with Peer(place) as peer:
+        assert (await peer.until("llm.token"))["instanceId"] == place.instance_id != holder.instance_id
+        await holder.kill()
+        last = (await peer.until("message.append", role="assistant"))["payload"]
+        while last["content"].count("w") < 40:  # the partial one
+            last = (await peer.until("message.append", role="assistant"))["payload"]
+    assert len(peer.payloads("llm.start")) == len(peer.payloads("llm.end")) == 2
+    tokens = [payload for payload in peer.payloads("llm.token") if payload["draft"] == last["draft"]]
+    assert "".join(payload["token"] for payload in tokens) == last["content"]
+    assert {event["sessionId"] for event in peer.seen if "sessionId" in event} == {chat_id}
 
 
 async def test_a_frozen_holder_loses_its_turn_with_its_lease_and_changes_nothing_when_it_wakes(
