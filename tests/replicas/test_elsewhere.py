@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,9 +17,12 @@ from antiphon.bus.memory import MemoryBus
 from antiphon.chats import watch
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
+from antiphon.core.facts import MessageAppended
 from antiphon.core.model import Status
 from antiphon.edge.instance import elsewhere
 from antiphon.edge.instance.door import InstanceDoor, open_instance_door
+from antiphon.ports import Bus
+from antiphon.testing.bus import FaultyBus
 from antiphon.wire import instance as i
 from instance.doors import Peer, log_of, shown
 from worker.running import metric, running, until
@@ -245,6 +249,50 @@ async def test_what_was_written_elsewhere_before_is_told_before_what_is_written_
         await there.chats.change(chat_id, c.Rename(title="6"))
         await peer.until(i.TOPIC_APPEND, seq=7)
         assert seqs_of(peer, chat_id) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_whoever_writes_and_whatever_hints_are_lost_each_append_is_told_once_and_in_order(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "POLL_S", 0.2)
+    rnd = Random(5)
+
+    def faulty(bus: Bus) -> Bus:
+        return FaultyBus(bus, rnd, drop=0.3, double=0.2, reorder=0.2, delay_s_max=0.02, hold_s=0.1)
+
+    async with (
+        running(store=postgres_url, wrap_bus=faulty) as here,
+        open_instance_door(here, tmp_path / "data") as door,
+        replica(postgres_url, wrap_bus=faulty) as one,
+        replica(postgres_url, wrap_bus=faulty) as other,
+        listening(door) as peer,
+    ):
+        replicas = (here, one, other)
+
+        async def talk(n: int) -> str:
+            chat_id = (await replicas[n % 3].chats.create(content="/tokens 30")).chat_id
+            for _ in range(6):
+                await asyncio.sleep(rnd.uniform(0, 0.1))
+                await rnd.choice(replicas).chats.send(chat_id, "/rate 300\n/tokens 10")
+                await rnd.choice(replicas).chats.change(chat_id, c.Rename(title=f"{rnd.random()}"))
+            await until(lambda: _is_idle(here, chat_id))
+            return chat_id
+
+        chats = await asyncio.gather(*(talk(n) for n in range(6)))
+        for chat_id in chats:
+            seq = (await here.chats.get(chat_id)).seq
+            while max(seqs_of(peer, chat_id), default=0) < seq:
+                await peer.next_event()
+            stored = await here.store.read_entries(chat_id, 0, limit=10_000, bytes_max=10**9)
+            assert seqs_of(peer, chat_id) == [entry.seq for entry in stored if not entry.more]
+            messages = [entry.seq for entry in stored if isinstance(entry.fact, MessageAppended)]
+            told = [p["seq"] for p in peer.payloads(i.TOPIC_MESSAGE_APPEND) if p["session_id"] == chat_id]
+            assert told == messages
+        await until(lambda: nothing_is_kept(here, door))
+
+
+async def _is_idle(instance: Instance, chat_id: str) -> bool:
+    return (await instance.chats.get(chat_id)).is_idle
 
 
 async def test_a_session_that_is_too_far_ahead_is_told_anew(
