@@ -14,12 +14,12 @@ import pytest
 
 from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import watch
+from antiphon.chats import active_session, watch
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageAppended
 from antiphon.core.model import Status
-from antiphon.edge.instance import elsewhere
+from antiphon.edge.instance import elsewhere, followed_drafts
 from antiphon.edge.instance.door import InstanceDoor, open_instance_door
 from antiphon.ports import Bus
 from antiphon.testing.bus import FaultyBus
@@ -81,7 +81,7 @@ def nothing_is_kept(instance: Instance, door: InstanceDoor) -> bool:
     assert follows is not None
     assert instance.relay is not None
     return not (
-        follows.followed_count
+        len(follows.drafts)
         or follows.look_count
         or door.publisher._sessions
         or instance.relay.followed_count
@@ -187,6 +187,29 @@ async def test_a_turn_that_nobody_heard_begin_is_told_from_its_draft_s_beginning
             assert len(peer.payloads(i.TOPIC_MESSAGE_APPEND)) == 1
 
 
+async def test_a_chat_of_before_is_told_with_all_of_its_draft_when_it_goes_on_here(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    """What lies before it is looked at first, and its turn is faster."""
+    async with (
+        running(store=postgres_url) as here,
+        open_instance_door(here, tmp_path / "data") as door,
+    ):
+        chat_id = (await here.chats.create(title="before")).chat_id
+        async with listening(door) as peer:
+            real = here.store.read_entries
+
+            async def read_slowly(*args: Any, **how: Any) -> Any:
+                await until(lambda: (draft := here.drafts.get(chat_id)) is not None and draft.position > 3)
+                return await real(*args, **how)
+
+            here.store.read_entries = read_slowly  # type: ignore[method-assign]
+            await here.chats.send(chat_id, "/rate 50\n/tokens 10")
+            await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
+            assert text_of(peer) == peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]["content"]
+            assert len(peer.payloads(i.TOPIC_MESSAGE_APPEND)) == 2
+
+
 async def test_all_is_released_when_nobody_listens_any_more(tmp_path: Path, postgres_url: str) -> None:
     async with watched_replica(postgres_url, tmp_path / "data") as (here, door), replica(postgres_url) as there:
         async with listening(door) as peer:
@@ -288,6 +311,8 @@ async def test_whoever_writes_and_whatever_hints_are_lost_each_append_is_told_on
             messages = [entry.seq for entry in stored if isinstance(entry.fact, MessageAppended)]
             told = [p["seq"] for p in peer.payloads(i.TOPIC_MESSAGE_APPEND) if p["session_id"] == chat_id]
             assert told == messages
+            calls = [sum(p["session_id"] == chat_id for p in peer.payloads(t)) for t in (TURN[0], TURN[2])]
+            assert calls[0] == calls[1], "each call that began has ended"
         await until(lambda: nothing_is_kept(here, door))
 
 
@@ -320,7 +345,7 @@ async def test_a_session_that_is_too_far_ahead_is_told_anew(
 async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_written_down(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(elsewhere, "FOLLOWED_MAX", 1)
+    monkeypatch.setattr(followed_drafts, "FOLLOWED_MAX", 1)
     async with (
         watched_replica(postgres_url, tmp_path / "data") as (here, door),
         replica(postgres_url) as there,
@@ -330,7 +355,7 @@ async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_wr
         for _ in chats:
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
             assert door.publisher.elsewhere is not None
-            assert door.publisher.elsewhere.followed_count <= 1
+            assert len(door.publisher.elsewhere.drafts) <= 1
         assert text_of(peer), "one is followed"
         assert metric("oddities", what="unfollowed_session")
         await until(lambda: nothing_is_kept(here, door))
@@ -348,9 +373,13 @@ async def test_a_program_that_listens_is_nobody_who_watches(tmp_path: Path, post
         assert await here.store.count_unread(here.owner_id) == 1
 
 
-async def test_the_active_session_is_the_same_everywhere(tmp_path: Path, postgres_url: str) -> None:
+@pytest.mark.parametrize("are_hints_lost", [False, True])
+async def test_the_active_session_is_the_same_everywhere(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, are_hints_lost: bool
+) -> None:
+    monkeypatch.setattr(active_session, "POLL_S", 0.2 if are_hints_lost else 3600.0)
     async with (
-        watched_replica(postgres_url, tmp_path / "data") as (here, door),
+        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus() if are_hints_lost else None) as (here, door),
         watched_replica(postgres_url, tmp_path / "other") as (there, other),
         listening(door, i.TOPIC_SESSION_ACTIVATED) as peer,
         Peer(other, "nothing") as one,

@@ -188,6 +188,35 @@ async def test_a_turn_that_moves_is_followed_to_its_new_holder() -> None:
         await until(lambda: not first.relay._progress)
 
 
+async def test_a_listener_that_is_behind_takes_no_draft_from_its_new_holder() -> None:
+    async with two_sides("holder connects") as (holder, watching):
+        watching.watch()
+        holder.write(holder.live.open(CHAT, 9), "new")
+        watching.relay.follow(CHAT, 9, holder.instance_id)
+        await until(lambda: watching.text() == "new")
+        watching.relay.follow(CHAT, 5, str(uuid4()))
+        watching.relay.follow(CHAT, 8, "")
+        holder.write(holder.live.open(CHAT, 12), "and newer")
+        await until(lambda: watching.text() == "and newer")
+        assert list(holder.relay._progress) == [CHAT]
+
+
+async def test_only_who_watches_is_told_as_watching() -> None:
+    async with two_sides("holder connects") as (holder, watching):
+        draft = holder.live.open(CHAT, 5)
+        holder.write(draft, "one")
+        watching.relay.listen(CHAT, lambda: None, is_seen=False)
+        watching.relay.follow(CHAT, 5, holder.instance_id)
+        await until(lambda: watching.text() == "one")
+        assert not holder.relay.is_wanted(CHAT)
+        end = watching.watch()
+        await until(lambda: holder.relay.is_wanted(CHAT))
+        end()
+        await until(lambda: not holder.relay.is_wanted(CHAT))
+        holder.write(draft, " two")
+        await until(lambda: watching.text() == "one two")
+
+
 async def test_only_instances_that_are_known_get_in(caplog: pytest.LogCaptureFixture) -> None:
     async with two_sides("holder connects") as (one, _):
         stranger = ZmqLink(min(str(uuid4()), "0" * 36))

@@ -49,17 +49,21 @@ class ActiveSession:
         """Make it the active one, across restarts."""
         await self._store.write_setting(SETTING, chat_id)
         self._set(chat_id)
-        if self._store.is_shared:
-            self._bus.publish_nowait(CHANNEL, chat_id.encode())
+        self._tell(chat_id)
 
     def on_append(self, append: Append) -> None:
         """A deleted chat is not the active one any more."""
         if append.chat.is_deleted and append.chat_id == self.chat_id:
             self._set("")
+            self._tell("")
 
     def _set(self, chat_id: str) -> None:
         self.chat_id = chat_id
         self._changes += 1
+
+    def _tell(self, chat_id: str) -> None:
+        if self._store.is_shared:
+            self._bus.publish_nowait(CHANNEL, chat_id.encode())
 
     async def _read(self) -> str:
         named = await self._store.read_setting(SETTING)

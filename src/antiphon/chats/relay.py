@@ -141,6 +141,8 @@ class RelayedDrafts:
 
     def follow(self, chat_id: str, draft: int, holder: str) -> None:
         mirror = self._mirrors.get(chat_id)
+        if mirror is not None and draft < mirror.draft.name:
+            return  # this listener is behind another one, or behind the drafts themselves: it comes again
         if chat_id not in self._listeners or not holder or holder == self._instance_id:
             if mirror is not None and mirror.holder and mirror.holder != holder:
                 self._let_go(chat_id, mirror)

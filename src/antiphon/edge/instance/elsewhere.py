@@ -8,10 +8,8 @@ that run elsewhere are asked of their holders, as for watchers. A lost hint cost
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -22,15 +20,12 @@ from antiphon.chats.relay import RelayedDrafts
 from antiphon.chats.service import Service, owner_channel
 from antiphon.chats.watch import Watch
 from antiphon.core import facts as f
-from antiphon.core.draft import Draft
-from antiphon.core.model import Chat, Status
+from antiphon.core.model import Chat
+from antiphon.edge.instance.followed_drafts import GROWS, FollowedDrafts
 from antiphon.errors import AntiphonError
 from antiphon.observe import METRICS
 from antiphon.ports import Append, Bus
 
-FOLLOWED_MAX = 500
-"""The drafts of so many chats are followed at once, of those that changed last; of the others only what is written
-down is told."""
 BEHIND_MAX = 1_000
 """A session that has come so many facts further is told anew."""
 PAGE_BYTES = 1024 * 1024
@@ -41,12 +36,9 @@ TOLD_MAX = 10_000
 OTHERS_MAX = 100_000
 LOOKS_MAX = 10_000
 READS_AT_ONCE = 8
-CLOSING_S = 0.1
-"""So long a fact that closes a draft waits for what of the draft is still on its way."""
+RUNNING_MAX = 1_000
+"""Of so many chats, the newest, it is looked which run already when somebody begins to listen."""
 RETRY_S = 1.0
-
-MOVES = (Status.RUNNING, Status.INTERRUPTING)
-"""A chat in one of these has a draft that grows."""
 
 log = structlog.get_logger(__name__)
 
@@ -79,18 +71,6 @@ class Look:
         self.task: asyncio.Task[None] | None = None
 
 
-class Followed:
-    """A chat whose draft is asked for, for as long as it is written elsewhere."""
-
-    __slots__ = ("end", "grown", "led_to", "updated_at")
-
-    def __init__(self) -> None:
-        self.end: Callable[[], None] = lambda: None
-        self.grown = asyncio.Event()
-        self.led_to = 0
-        self.updated_at = 0
-
-
 class Elsewhere:
     """Stands between the owner's chats and their teller. `take` what is written here; `listen` as long as anybody
     does."""
@@ -102,9 +82,14 @@ class Elsewhere:
         self._service = service
         self._bus = bus
         self._watch = watch
-        self._relay = relay
         self._owner_id = owner_id
-        self._instance_id = instance_id
+        self.drafts = FollowedDrafts(
+            relay,
+            instance_id=instance_id,
+            seq_told=self._seq_told,
+            on_growth=lambda chat_id: self.teller.tell_draft(chat_id),
+            on_led=self.look,  # first the facts that lead to it
+        )
         self._is_listening = False
         self._since = 0
         """What was written before (store time), of a chat of which nothing was told yet, is no news."""
@@ -112,22 +97,13 @@ class Elsewhere:
         """How far each chat was told: the fact's seq and time."""
         self._others: set[str] = set()
         self._looks: dict[str, Look] = {}
-        self._followed: dict[str, Followed] = {}
         self._places = asyncio.Semaphore(READS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: list[Callable[[], None]] = []
 
     @property
-    def followed_count(self) -> int:
-        return len(self._followed)
-
-    @property
     def look_count(self) -> int:
         return len(self._looks)
-
-    def draft(self, chat_id: str) -> Draft | None:
-        """The open draft of a chat, wherever it is written."""
-        return self._relay.get(chat_id)
 
     # --- while anybody listens
 
@@ -147,12 +123,12 @@ class Elsewhere:
 
     def close(self) -> None:
         self._is_listening = False
-        for end in (*self._ends, *(followed.end for followed in self._followed.values())):
+        for end in self._ends:
             end()
         for task in self._tasks:
             task.cancel()
         self._ends = []
-        self._followed.clear()
+        self.drafts.clear()
         self._looks.clear()
         self._told.clear()
 
@@ -161,7 +137,7 @@ class Elsewhere:
         while True:
             try:
                 listed = await self._service.store.list_chats(
-                    self._owner_id, archived=None, label=None, title="", limit=FOLLOWED_MAX, after=None
+                    self._owner_id, archived=None, label=None, title="", limit=RUNNING_MAX, after=None
                 )
             except AntiphonError as error:
                 log.warning("running_sessions_not_listed", error=str(error))
@@ -169,7 +145,7 @@ class Elsewhere:
             else:
                 break
         for item in listed:
-            if item.chat.status in MOVES:
+            if item.chat.status in GROWS:
                 self.look(item.chat_id)
 
     def _on_hint(self, message: bytes | None) -> None:
@@ -198,7 +174,7 @@ class Elsewhere:
             self.teller.tell(append)
         elif append.chat_id not in self._looks and append.after_seq == self._told.get(append.chat_id, (0, 0))[0]:
             self._tell(append)
-            self._keep_up(append.chat_id, append.chat)
+            self.drafts.keep_up(append.chat_id, append.chat)
         else:
             self.look(append.chat_id)
 
@@ -243,8 +219,8 @@ class Elsewhere:
             if self._looks.get(chat_id) is look:
                 del self._looks[chat_id]
         if chat is not None:
-            self._keep_up(chat_id, chat)
-            if chat.status in MOVES:
+            self.drafts.keep_up(chat_id, chat)
+            if chat.status in GROWS:
                 self.teller.join(chat_id, chat.draft)
 
     async def _tell_next(self, chat_id: str) -> Chat | None:
@@ -258,7 +234,9 @@ class Elsewhere:
                 return None
             entries = await self._read_untold(chat_id, chat)
         for append in _appends(chat_id, chat, entries):
-            await self._wait_closing(append)
+            for entry in append.entries:
+                if isinstance(entry.fact, f.MessageAppended) and entry.fact.closes is not None:
+                    await self.drafts.wait_closing(chat_id, entry.fact.closes)
             self._tell(append)
         return chat
 
@@ -283,21 +261,6 @@ class Elsewhere:
             self._note(chat_id, chat.seq, told[1])
         return entries
 
-    async def _wait_closing(self, append: Append) -> None:
-        """Let the end of a draft come in before the fact that closes it."""
-        followed = self._followed.get(append.chat_id)
-        closing = [e.fact.closes for e in append.entries if isinstance(e.fact, f.MessageAppended) and e.fact.closes]
-        if followed is None or not closing:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSING_S):
-                while True:
-                    draft = self._relay.get(append.chat_id)
-                    if draft is None or draft.name != closing[0].draft or draft.position >= closing[0].upto:
-                        return
-                    followed.grown.clear()
-                    await followed.grown.wait()
-
     def _tell(self, append: Append) -> None:
         self.teller.tell(append)
         last = append.entries[-1]
@@ -314,44 +277,6 @@ class Elsewhere:
         if len(self._others) >= OTHERS_MAX:
             self._others.clear()
         self._others.add(chat_id)
-
-    # --- drafts
-
-    def _keep_up(self, chat_id: str, chat: Chat) -> None:
-        """Follow the chat's draft while it may be written elsewhere."""
-        if chat.status not in MOVES or chat.holder == self._instance_id:
-            self._let_go(chat_id)
-            return
-        followed = self._followed.get(chat_id) or self._follow(chat_id, chat)
-        if followed is not None:
-            followed.updated_at = chat.updated_at
-            self._relay.follow(chat_id, chat.draft, chat.holder)
-
-    def _follow(self, chat_id: str, chat: Chat) -> Followed | None:
-        if len(self._followed) >= FOLLOWED_MAX:
-            METRICS.oddities.labels("unfollowed_session").inc()
-            oldest = min(self._followed, key=lambda each: self._followed[each].updated_at)
-            if self._followed[oldest].updated_at >= chat.updated_at:
-                return None
-            self._let_go(oldest)
-        followed = self._followed[chat_id] = Followed()
-        followed.end = self._relay.listen(chat_id, partial(self._on_growth, chat_id), is_seen=False)
-        return followed
-
-    def _let_go(self, chat_id: str) -> None:
-        followed = self._followed.pop(chat_id, None)
-        if followed is not None:
-            followed.end()
-
-    def _on_growth(self, chat_id: str) -> None:
-        followed, draft = self._followed.get(chat_id), self._relay.get(chat_id)
-        if followed is None:
-            return
-        followed.grown.set()
-        if draft is not None and draft.name > max(self._seq_told(chat_id), followed.led_to):
-            followed.led_to = draft.name  # first the facts that lead to it
-            self.look(chat_id)
-        self.teller.tell_draft(chat_id)
 
     # --- tasks
 

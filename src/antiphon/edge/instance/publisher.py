@@ -84,7 +84,7 @@ class Publisher:
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self._service = service
-        self._draft_of = drafts.get if elsewhere is None else elsewhere.draft
+        self._draft_of = drafts.get if elsewhere is None else elsewhere.drafts.get
         self._sockets = sockets
         self._instance_id = instance_id
         self._project_id = project_id
