@@ -121,11 +121,11 @@ class RelayedDrafts:
 
         def stop() -> None:
             stop_listening()
-            self._see(chat_id, -int(is_seen))
             self._listeners[chat_id] -= 1
             if not self._listeners[chat_id]:
                 del self._listeners[chat_id]
                 self._drop(chat_id)
+            self._see(chat_id, -int(is_seen))
 
         return stop
 

@@ -64,11 +64,10 @@ class Teller(Protocol):
 class Look:
     """A chat is being looked at. `is_due`: it has gone on since the look began."""
 
-    __slots__ = ("is_due", "task")
+    __slots__ = ("is_due",)
 
     def __init__(self) -> None:
         self.is_due = True
-        self.task: asyncio.Task[None] | None = None
 
 
 class Elsewhere:
@@ -198,7 +197,7 @@ class Elsewhere:
             METRICS.oddities.labels("unseen_session").inc()  # its next append is looked at
         elif self._is_listening and not self._is_another_s(chat_id):
             look = self._looks[chat_id] = Look()
-            look.task = self._start(self._look_until_told(chat_id, look))
+            self._start(self._look_until_told(chat_id, look))
 
     def _is_another_s(self, chat_id: str) -> bool:
         known = self._service.chat_nowait(chat_id)
@@ -280,11 +279,10 @@ class Elsewhere:
 
     # --- tasks
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
-        return task
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

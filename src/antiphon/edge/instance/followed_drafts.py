@@ -36,8 +36,8 @@ class Followed:
 
 
 class FollowedDrafts:
-    """`keep_up` with each chat that is told. `on_growth` is called when a chat's draft has grown, `on_led` when one has
-    begun of which no fact is told yet (`seq_told`)."""
+    """`keep_up` with each chat that is told. `on_growth` is called when a chat's draft has grown, `on_led` when one
+    has begun of which no fact is told yet (`seq_told`)."""
 
     def __init__(
         self,

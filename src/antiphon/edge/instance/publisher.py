@@ -213,7 +213,9 @@ class Publisher:
         if session is None or session.waiting:
             return
         draft = self._draft_of(chat_id)
-        if draft is None or draft.name != session.draft_name:
+        if draft is None:
+            return
+        if draft.name != session.draft_name:
             session.next_draft = draft  # its fact is told first
             return
         session.draft = draft
