@@ -62,9 +62,10 @@ class Session:
 
     def open(self, draft_name: int) -> None:
         """Its fact is told: the next one begins."""
-        ahead, self.next_draft = self.next_draft, None
-        self.draft = ahead if ahead is not None and ahead.name == draft_name else None
-        self.draft_name, self.position = draft_name, 0
+        self.draft, self.draft_name, self.position = None, draft_name, 0
+        if self.next_draft is not None and self.next_draft.name <= draft_name:
+            ahead, self.next_draft = self.next_draft, None
+            self.draft = ahead if ahead.name == draft_name else None
 
 
 class Publisher:
