@@ -20,7 +20,7 @@ import structlog
 from antiphon import __version__
 from antiphon.backends import check_urls, is_open_to_all, make_link, open_bus, open_shared_store
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.active_session import ActiveSession
+from antiphon.chats.active_chat import ActiveChat
 from antiphon.chats.configs import Configs
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.chats.inbox import Inbox
@@ -128,7 +128,7 @@ class Instance:
             )
         self.asgi = HttpDoor(self)
         self.owner_id = ""
-        self.active_session = ActiveSession(store=store, bus=bus)
+        self.active_chat = ActiveChat(store=store, bus=bus)
         self.is_ready = False
         self.is_draining = False
         self.is_stopping = False
@@ -254,8 +254,8 @@ class Instance:
             await self.model(self._named_model)
         self.owner_id = await self.store.create_owner("admin", is_admin=True)
         await self.count_owners()
-        await self.active_session.start()
-        self.service.observe(self.active_session.on_append)
+        await self.active_chat.start()
+        self.service.observe(self.active_chat.on_append)
         self.service.observe(self.inbox.publish)
         await self.watch.start()
         if self.replicas is not None:
@@ -287,7 +287,7 @@ class Instance:
             tasks.create_task(self.worker.run())
             tasks.create_task(self.recovery.run())
             tasks.create_task(self.configs.run())
-            tasks.create_task(self.active_session.run())
+            tasks.create_task(self.active_chat.run())
             tasks.create_task(self._check_forever())
             tasks.create_task(self._watch_loop())
             if self.relay is not None and self.replicas is not None:
@@ -349,7 +349,7 @@ class Instance:
             await self.replicas.aclose()
             self.relay.close()
         self.configs.close()
-        self.active_session.close()
+        self.active_chat.close()
         await self._models.aclose()
         await self.store.aclose()
 

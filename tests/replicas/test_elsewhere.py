@@ -14,7 +14,7 @@ import pytest
 
 from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import active_session, watch
+from antiphon.chats import active_chat, watch
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageAppended
@@ -382,7 +382,7 @@ async def test_a_program_that_listens_is_nobody_who_watches(tmp_path: Path, post
 async def test_the_active_session_is_the_same_everywhere(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, are_hints_lost: bool
 ) -> None:
-    monkeypatch.setattr(active_session, "POLL_S", 0.2 if are_hints_lost else 3600.0)
+    monkeypatch.setattr(active_chat, "POLL_S", 0.2 if are_hints_lost else 3600.0)
     async with (
         watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus() if are_hints_lost else None) as (here, door),
         watched_replica(postgres_url, tmp_path / "other") as (there, other),
@@ -395,4 +395,4 @@ async def test_the_active_session_is_the_same_everywhere(
         assert event["payload"]["title"] == "active"
         assert (await peer.ask("state.sync"))["active_session_id"] == chat_id
         await there.chats.delete(chat_id)
-        await until(lambda: not here.active_session.chat_id)
+        await until(lambda: not here.active_chat.chat_id)

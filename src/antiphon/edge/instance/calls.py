@@ -145,7 +145,7 @@ class Calls:
 
     async def _session_activate(self, params: i.SessionActivateParams) -> Any:
         session = await self._session(params.session_id)
-        await self._instance.active_session.activate(params.session_id)
+        await self._instance.active_chat.activate(params.session_id)
         self._publisher.publish(i.TOPIC_SESSION_ACTIVATED, session, session_id=params.session_id)
         return i.OKResult(ok=True)
 

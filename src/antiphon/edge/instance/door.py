@@ -46,7 +46,7 @@ class InstanceDoor:
             project_id=project_id,
             owner_id=owner_id,
             started_at=instance.started_at,
-            active_session=instance.active_session,
+            active_chat=instance.active_chat,
             elsewhere=_elsewhere(instance, owner_id),
         )
         self.calls = Calls(

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from msgspec.structs import replace
 
-from antiphon.chats.active_session import ActiveSession
+from antiphon.chats.active_chat import ActiveChat
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.chats.service import Service
 from antiphon.core import facts as f
@@ -81,7 +81,7 @@ class Publisher:
         project_id: str,
         owner_id: str,
         started_at: int,
-        active_session: ActiveSession,
+        active_chat: ActiveChat,
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self._service = service
@@ -91,7 +91,7 @@ class Publisher:
         self._project_id = project_id
         self._owner_id = owner_id
         self._started_at = started_at
-        self._active_session = active_session
+        self._active_chat = active_chat
         self._sessions: dict[str, Session] = {}
         self._paced: list[Session] = []
         self._counts = MessageCounts(service.store)
@@ -105,7 +105,7 @@ class Publisher:
         self._ends: list[Callable[[], None]] = [
             service.observe(self.tell if elsewhere is None else elsewhere.take),
             drafts.observe(self.tell_draft),
-            active_session.observe(self._on_activated),
+            active_chat.observe(self._on_activated),
         ]
 
     def close(self) -> None:
@@ -293,7 +293,7 @@ class Publisher:
 
     @property
     def active_session_id(self) -> str:
-        return self._active_session.chat_id
+        return self._active_chat.chat_id
 
     def _on_activated(self, chat_id: str) -> None:
         """By another instance: what is asked of this one is told by who answers it."""

@@ -1,4 +1,4 @@
-"""The active session: one of the admin's chats, the same for every instance on a store."""
+"""The active chat: one of the admin's, the same for every instance on a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLL_S = 1.0
 log = structlog.get_logger(__name__)
 
 
-class ActiveSession:
+class ActiveChat:
     """`chat_id` is empty where no chat is active. `run` it as a task."""
 
     def __init__(self, *, store: Store, bus: Bus) -> None:
@@ -80,7 +80,7 @@ class ActiveSession:
             try:
                 await self._look()
             except AntiphonError as error:  # which readiness tells of the store
-                log.debug("active_session_unread", error=str(error))
+                log.debug("active_chat_unread", error=str(error))
 
     async def _look(self) -> None:
         changes = self._changes
