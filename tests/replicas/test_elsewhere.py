@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from antiphon.app import Instance
+from antiphon.bus.far import FarBus
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats import active_chat, watch
 from antiphon.client.zmq import RemoteInstance
@@ -87,6 +88,12 @@ def nothing_is_kept(instance: Instance, door: InstanceDoor) -> bool:
         or instance.relay.followed_count
         or instance.relay._listeners
     )
+
+
+def nothing_is_heard(instance: Instance) -> bool:
+    assert isinstance(instance.bus, FarBus)
+    is_owner_s = any(channel.startswith("chat:owner:") for channel in instance.bus._near.channels)
+    return not is_owner_s and not instance.watch._observers
 
 
 async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is_kept(
@@ -217,7 +224,16 @@ async def test_all_is_released_when_nobody_listens_any_more(tmp_path: Path, post
             await peer.until(i.TOPIC_LLM_TOKEN)
             assert not nothing_is_kept(here, door)
         await until(lambda: nothing_is_kept(here, door))
-        assert not any(channel.startswith("chat:owner:") for channel in here.bus._near.channels)  # type: ignore[attr-defined]
+        assert nothing_is_heard(here)
+
+
+async def test_all_is_released_when_the_sockets_are_closed(tmp_path: Path, postgres_url: str) -> None:
+    async with replica(postgres_url, claims=False) as here, replica(postgres_url) as there:
+        async with open_instance_door(here, tmp_path / "data") as door, listening(door) as peer:
+            await there.chats.create(content="/rate 20\n/tokens 4000")
+            await peer.until(i.TOPIC_LLM_TOKEN)
+        assert nothing_is_kept(here, door)
+        assert nothing_is_heard(here)
 
 
 async def test_what_becomes_of_a_chat_elsewhere_is_told(tmp_path: Path, postgres_url: str) -> None:
