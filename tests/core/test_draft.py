@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.core.draft import Draft, replace_surrogates
+from antiphon.core.draft import Draft, draft_of_message, replace_surrogates
 from antiphon.core.events import Delta
 from antiphon.core.parts import (
     CallStarted,
@@ -245,3 +245,29 @@ def same(a: Draft, b: Draft) -> bool:
         b.text(),
         b.partial(),
     )
+
+
+@properties
+@given(st.booleans(), st.lists(st.tuples(st.sampled_from((Text, Reasoning)), texts), max_size=6))
+def test_a_draft_of_prose_is_known_by_its_message(has_call: bool, prose: list) -> None:
+    draft, _ = write([*([CallStarted()] if has_call else []), *(kind(text) for kind, text in prose)])
+    again = draft_of_message(7, draft.content(), draft.position)
+    assert again is not None
+    assert again.read(0) == draft.read(0)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [Text("I look. "), ToolCallOpened("c", "look"), ToolCallArgs("{}")],
+        [CallStarted(), CallStarted(), Text("again")],
+        [CallStarted(), ToolProgress("c", "half"), Text("so")],
+    ],
+)
+def test_of_another_draft_the_message_does_not_say_what_it_was(pieces: list) -> None:
+    draft, _ = write(pieces)
+    assert draft_of_message(7, draft.content(), draft.position) is None
+
+
+def test_of_two_texts_side_by_side_it_is_not_known_where_one_began() -> None:
+    assert draft_of_message(7, (Text("one"), Text("two")), 6) is None

@@ -68,8 +68,10 @@ def seqs_of(peer: Peer, session_id: str) -> list[int]:
     return [p["seq"] for p in peer.payloads(i.TOPIC_APPEND) if p["session_id"] == session_id]
 
 
-def text_of(peer: Peer, draft: int | None = None) -> str:
-    return "".join(p["token"] for p in peer.payloads(i.TOPIC_LLM_TOKEN) if draft in (None, p["draft"]))
+def text_of(peer: Peer, session_id: str, draft: int | None = None) -> str:
+    """The tokens of a session (of one draft of it), in the order in which they were told."""
+    told = [p for p in peer.payloads(i.TOPIC_LLM_TOKEN) if p["session_id"] == session_id]
+    return "".join(p["token"] for p in told if draft in (None, p["draft"]))
 
 
 async def is_seen(instance: Instance, chat_id: str, position: int) -> None:
@@ -107,8 +109,8 @@ async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is
         chat_id = (await there.chats.create(content="/rate 60\n/tokens 40")).chat_id
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
         words = "".join(f"w{n} " for n in range(1, 41))
-        assert text_of(peer) == words
-        assert len(peer.payloads(i.TOPIC_LLM_TOKEN)) > 5
+        assert text_of(peer, chat_id) == words
+        assert len(peer.payloads(i.TOPIC_LLM_TOKEN)) > 5, "not in one piece"
         told = [event for event in said_of(peer, chat_id) if event["topic"] in TURN]
         topics = [event["topic"] for event in told if event["topic"] != i.TOPIC_LLM_TOKEN]
         assert topics == [i.TOPIC_MESSAGE_APPEND, i.TOPIC_LLM_START, i.TOPIC_LLM_END, i.TOPIC_MESSAGE_APPEND]
@@ -118,6 +120,24 @@ async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is
         await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id, message_count=2)
         await peer.until(i.TOPIC_SESSION_LIST)
         await until(lambda: nothing_is_kept(here, door))
+
+
+async def test_a_turn_that_is_over_before_it_is_looked_at_is_told_with_its_tokens(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "POLL_S", 0.5)
+    async with (
+        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (_, door),
+        replica(postgres_url) as there,
+        listening(door) as peer,
+    ):
+        chat_id = (await there.chats.create(content="/say hello")).chat_id
+        await until(lambda: _is_idle(there, chat_id))
+        await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
+        topics = [event["topic"] for event in said_of(peer, chat_id) if event["topic"] in TURN]
+        assert topics == [TURN[3], *TURN]
+        (token,) = peer.payloads(i.TOPIC_LLM_TOKEN)
+        assert (token["token"], token["from"], token["to"]) == ("hello", 1, 6)
 
 
 async def test_what_a_follower_shows_of_a_turn_elsewhere_is_what_the_log_says(
@@ -157,7 +177,7 @@ async def test_a_turn_that_is_handed_over_from_one_to_another_goes_on_being_told
             seqs = seqs_of(peer, chat_id)
             assert seqs == sorted(set(seqs))
             last = peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]
-            assert text_of(peer, last["draft"]) == last["content"]
+            assert text_of(peer, chat_id, last["draft"]) == last["content"]
 
 
 async def test_a_turn_that_moves_here_goes_on_being_told(tmp_path: Path, postgres_url: str) -> None:
@@ -177,7 +197,7 @@ async def test_a_turn_that_moves_here_goes_on_being_told(tmp_path: Path, postgre
         seqs = seqs_of(peer, chat_id)
         assert seqs == sorted(set(seqs))
         last = peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]
-        assert text_of(peer, last["draft"]) == last["content"]
+        assert text_of(peer, chat_id, last["draft"]) == last["content"]
         await until(lambda: nothing_is_kept(here, door))
 
 
@@ -190,7 +210,7 @@ async def test_a_turn_that_nobody_heard_begin_is_told_from_its_draft_s_beginning
         assert nothing_is_kept(here, door), "nobody listens"
         async with listening(door) as peer:
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
-            assert text_of(peer) == "".join(f"w{n} " for n in range(1, 41))
+            assert text_of(peer, chat_id) == "".join(f"w{n} " for n in range(1, 41))
             assert len(peer.payloads(i.TOPIC_MESSAGE_APPEND)) == 1
 
 
@@ -213,7 +233,7 @@ async def test_a_chat_of_before_is_told_with_all_of_its_draft_when_it_goes_on_he
             here.store.read_entries = read_slowly  # type: ignore[method-assign]
             await here.chats.send(chat_id, "/rate 50\n/tokens 10")
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
-            assert text_of(peer) == peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]["content"]
+            assert text_of(peer, chat_id) == peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]["content"]
             assert len(peer.payloads(i.TOPIC_MESSAGE_APPEND)) == 2
 
 
@@ -325,8 +345,10 @@ async def test_whoever_writes_and_whatever_hints_are_lost_each_append_is_told_on
             stored = await here.store.read_entries(chat_id, 0, limit=10_000, bytes_max=10**9)
             assert seqs_of(peer, chat_id) == [entry.seq for entry in stored if not entry.more]
             messages = [entry.seq for entry in stored if isinstance(entry.fact, MessageAppended)]
-            told = [p["seq"] for p in peer.payloads(i.TOPIC_MESSAGE_APPEND) if p["session_id"] == chat_id]
-            assert told == messages
+            told = [p for p in peer.payloads(i.TOPIC_MESSAGE_APPEND) if p["session_id"] == chat_id]
+            assert [message["seq"] for message in told] == messages
+            for answer in (message for message in told if message["role"] == "assistant"):
+                assert text_of(peer, chat_id, answer["draft"]) == answer["content"]
             calls = [sum(p["session_id"] == chat_id for p in peer.payloads(t)) for t in (TURN[0], TURN[2])]
             assert calls[0] == calls[1], "each call that began has ended"
         await until(lambda: nothing_is_kept(here, door))
@@ -377,7 +399,7 @@ async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_wr
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
             assert door.publisher.elsewhere is not None
             assert len(door.publisher.elsewhere.drafts) <= 1
-        assert text_of(peer), "one is followed"
+        assert all(text_of(peer, chat_id) for chat_id in chats)
         assert metric("oddities", what="unfollowed_session")
         await until(lambda: nothing_is_kept(here, door))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from io import StringIO
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -179,6 +180,20 @@ class Draft:
     def text(self) -> str:
         """All of the text parts, one after another."""
         return "".join(segment.read(segment.start).text for segment in self._segments if segment.kind is Text)  # type: ignore[union-attr]
+
+
+def draft_of_message(name: int, content: tuple[Part, ...], upto: int) -> Draft | None:
+    """The draft that a whole message with this content closed at `upto`: prose, and at most one model call's begin
+    before it. None: it held more, and cannot be known."""
+    prose = [part for part in content if isinstance(part, Text | Reasoning)]
+    if len(prose) < len(content) or any(type(a) is type(b) for a, b in pairwise(prose)):
+        return None
+    draft = Draft(name)
+    if upto > sum(len(part.text) for part in prose):
+        draft.write(CallStarted())
+    for part in prose:
+        draft.write(part)
+    return draft if draft.position == upto else None
 
 
 def _finished(pieces: list[DeltaPart]) -> Part:

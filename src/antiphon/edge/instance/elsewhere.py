@@ -234,8 +234,9 @@ class Elsewhere:
             entries = await self._read_untold(chat_id, chat)
         for append in _appends(chat_id, chat, entries):
             for entry in append.entries:
-                if isinstance(entry.fact, f.MessageAppended) and entry.fact.closes is not None:
-                    await self.drafts.wait_closing(chat_id, entry.fact.closes)
+                fact = entry.fact
+                if isinstance(fact, f.MessageAppended) and fact.closes and (fact.calls or fact.interrupted):
+                    await self.drafts.wait_closing(chat_id, fact.closes)
             self._tell(append)
         return chat
 

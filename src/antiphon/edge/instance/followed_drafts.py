@@ -14,8 +14,7 @@ from antiphon.core.model import Chat, Status
 from antiphon.observe import METRICS
 
 FOLLOWED_MAX = 500
-"""So many drafts are followed at once, those of the chats that changed last; of the others only what is written down
-is told."""
+"""So many drafts are followed at once, those of the chats that changed last; others are told once they are closed."""
 CLOSING_S = 0.1
 """So long a fact that closes a draft waits for what of the draft is still on its way."""
 

@@ -14,7 +14,7 @@ from antiphon.chats.active_chat import ActiveChat
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.chats.service import Service
 from antiphon.core import facts as f
-from antiphon.core.draft import Draft
+from antiphon.core.draft import Draft, draft_of_message
 from antiphon.core.model import Chat
 from antiphon.edge.instance.elsewhere import Elsewhere
 from antiphon.edge.instance.message_counts import MessageCounts
@@ -23,6 +23,7 @@ from antiphon.errors import AntiphonError
 from antiphon.observe import METRICS
 from antiphon.ports import Append
 from antiphon.wire import instance as i
+from antiphon.wire.codec import decode_content
 from antiphon.wire.gotime import Time, format_duration
 from antiphon.wire.instance_events import SessionTeller
 from antiphon.wire.log import content_seq
@@ -59,6 +60,16 @@ class Session:
         self.heads: dict[str, bytes] = {}
         self.next_draft: Draft | None = None
         """What has grown already, although its fact is not told yet."""
+
+    def complete(self, entry: f.Entry) -> None:
+        """What has not come over of a draft is in the message that it became."""
+        fact = entry.fact
+        if not isinstance(fact, f.MessageAppended) or fact.closes is None or fact.interrupted:
+            return
+        is_whole = self.draft is not None and self.draft.position >= fact.closes.upto
+        if fact.closes.draft == self.draft_name and not is_whole:
+            content = decode_content(entry.content or b"[]")
+            self.draft = draft_of_message(self.draft_name, content, fact.closes.upto) or self.draft
 
     def open(self, draft_name: int) -> None:
         """Its fact is told: the next one begins."""
@@ -179,6 +190,8 @@ class Publisher:
             fact = entry.fact
             if entry.draft == entry.seq:
                 upto = fact.closes.upto if isinstance(fact, f.MessageAppended) and fact.closes else None
+                if self.elsewhere is not None:
+                    session.complete(entry)
                 self._tell_draft(session, upto)
                 session.open(entry.draft)
             for topic, payload in session.teller.tell_fact(entry):
