@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,18 +13,16 @@ from antiphon.chats.active_chat import ActiveChat
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.chats.service import Service
 from antiphon.core import facts as f
-from antiphon.core.draft import Draft, draft_of_message
 from antiphon.core.model import Chat
 from antiphon.edge.instance.elsewhere import Elsewhere
 from antiphon.edge.instance.message_counts import MessageCounts
+from antiphon.edge.instance.session import Session
 from antiphon.edge.instance.sockets import InstanceSockets
 from antiphon.errors import AntiphonError
 from antiphon.observe import METRICS
 from antiphon.ports import Append
 from antiphon.wire import instance as i
-from antiphon.wire.codec import decode_content
 from antiphon.wire.gotime import Time, format_duration
-from antiphon.wire.instance_events import SessionTeller
 from antiphon.wire.log import content_seq
 
 PACE_S = 0.001
@@ -43,40 +40,6 @@ MOVES_UPDATED_AT = (f.ChatCreated, f.MessageAppended, f.TitleChanged, f.Archived
 CHANGES_LIST = (*MOVES_UPDATED_AT, f.HistoryTruncated, f.ChatDeleted)
 
 log = structlog.get_logger(__name__)
-
-
-class Session:
-    """A chat that is being told: how far, and what waits for content that lies in the store."""
-
-    def __init__(self, chat_id: str) -> None:
-        self.chat_id = chat_id
-        self.teller = SessionTeller(chat_id)
-        self.draft_name = 0
-        self.draft: Draft | None = None
-        self.position = 0
-        self.is_paced = False
-        self.waiting: deque[Append] = deque()
-        self.is_loading = False
-        self.heads: dict[str, bytes] = {}
-        self.next_draft: Draft | None = None
-        """What has grown already, although its fact is not told yet."""
-
-    def complete(self, entry: f.Entry) -> None:
-        """What has not come over of a draft is in the message that it became."""
-        fact = entry.fact
-        if not isinstance(fact, f.MessageAppended) or fact.closes is None or fact.interrupted:
-            return
-        is_whole = self.draft is not None and self.draft.position >= fact.closes.upto
-        if fact.closes.draft == self.draft_name and not is_whole:
-            content = decode_content(entry.content or b"[]")
-            self.draft = draft_of_message(self.draft_name, content, fact.closes.upto) or self.draft
-
-    def open(self, draft_name: int) -> None:
-        """Its fact is told: the next one begins."""
-        self.draft, self.draft_name, self.position = None, draft_name, 0
-        if self.next_draft is not None and self.next_draft.name <= draft_name:
-            ahead, self.next_draft = self.next_draft, None
-            self.draft = ahead if ahead.name == draft_name else None
 
 
 class Publisher:
