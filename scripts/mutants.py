@@ -158,15 +158,15 @@ MUTANTS = (
     Mutant(
         "receipts are not looked at when a rule refuses",
         "chats/service.py",
-        "        if job.request is None or not await self._answer_repeat(line, job):\n            _fail([job], error)",
-        "        _fail([job], error)",
+        "            if job in new:\n                _fail([job], error)",
+        "            _fail([job], error)",
         SERVICE,
     ),
     Mutant(
         "another body gets the first answer",
         "chats/service.py",
-        "        if receipt.body_hash != job.request.body_hash:\n",
-        "        if receipt.body_hash == b'':\n",
+        "            elif receipt.body_hash != job.request.body_hash:\n",
+        "            elif receipt.body_hash == b'':\n",
         SERVICE,
     ),
     Mutant(
