@@ -10,15 +10,13 @@ import asyncio
 import contextlib
 import os
 import random
-import socket
 from collections.abc import AsyncIterator, Callable, Set
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from antiphon import __version__
-from antiphon.backends import check_urls, is_open_to_all, make_link, open_bus, open_shared_store
+from antiphon.backends import check_urls, is_open_to_all
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.active_chat import ActiveChat
 from antiphon.chats.configs import Configs
@@ -27,20 +25,19 @@ from antiphon.chats.inbox import Inbox
 from antiphon.chats.owned import OwnedChats
 from antiphon.chats.recovery import Recovery
 from antiphon.chats.relay import RelayedDrafts
-from antiphon.chats.replicas import Replicas
 from antiphon.chats.secret_box import SecretBox
 from antiphon.chats.service import Service
 from antiphon.chats.tokens import Tokens
 from antiphon.chats.watch import Watch
 from antiphon.clock import RandomIds, SystemClock
 from antiphon.config import Options
-from antiphon.core.values import Value
 from antiphon.edge.http import HttpDoor
 from antiphon.errors import AntiphonError
 from antiphon.lockfile import LockFile, claim_data
 from antiphon.observe import METRICS
 from antiphon.outbound import Outbound
-from antiphon.ports import Bus, Clock, Ids, InstanceRecord, Link, Model, Presence, Store
+from antiphon.ports import Bus, Clock, Ids, Model, Store
+from antiphon.sharing import Shared, open_shared
 from antiphon.stalls import BEAT_S, StallWatch
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.worker.agent import Agent, as_agent, load_agent
@@ -112,7 +109,19 @@ class Instance:
         )
         self.service.claimer = self.worker
         self._link = shared.link if shared else None
-        self.replicas = self._replicas(shared) if shared else None
+        self.replicas = (
+            shared.make_replicas(
+                instance_id=self.instance_id,
+                started_at=self.started_at,
+                capacity=options.concurrency,
+                bus=bus,
+                relay=self.relay,
+                recovery=self.recovery,
+                worker=self.worker,
+            )
+            if shared is not None and self.relay is not None
+            else None
+        )
         if self.replicas is not None:
             self.worker.balance = self.replicas
         self.lock = lock
@@ -182,34 +191,6 @@ class Instance:
     def _is_watched(self, chat_id: str) -> bool:
         """Whether anybody sees the chat live, here or (as far as its drafts are asked for) elsewhere."""
         return self.watch.is_watched(chat_id) or (self.relay is not None and self.relay.is_wanted(chat_id))
-
-    def _replicas(self, shared: Shared) -> Replicas:
-        assert self.relay is not None
-        record = InstanceRecord(
-            instance_id=self.instance_id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            version=__version__,
-            relay_endpoint=shared.link.endpoint,
-            relay_key=shared.link.key,
-            started_at=self.started_at,
-            capacity=self.options.concurrency,
-        )
-        replicas = Replicas(
-            record,
-            presence=shared.presence,
-            link=shared.link,
-            bus=self.bus,
-            ping=lambda instance_id, timeout_s: self._relay_ping(instance_id, timeout_s),
-            expire=self.recovery.expire,
-            load=lambda: len(self.worker),
-        )
-        shared.link.look = replicas.look
-        return replicas
-
-    async def _relay_ping(self, instance_id: str, timeout_s: float) -> bool:
-        assert self.relay is not None
-        return await self.relay.ping(instance_id, timeout_s=timeout_s)
 
     async def model(self, name: str) -> Model:
         """The model of that name."""
@@ -354,13 +335,6 @@ class Instance:
         await self.store.aclose()
 
 
-class Shared(Value, gc=True):
-    """What an instance has beside a store that it shares with others: who else is there, and the way to them."""
-
-    presence: Presence
-    link: Link
-
-
 @contextlib.asynccontextmanager
 async def open_instance(
     *,
@@ -396,7 +370,7 @@ async def open_instance(
     async with contextlib.AsyncExitStack() as stack:
         if settings.store:
             instance_id = instance_id or ids.uuid()
-            store, bus, shared = await _open_shared(stack, settings, instance_id, bus, wrap_bus)
+            store, bus, shared = await open_shared(stack, settings, instance_id, bus, wrap_bus)
         elif data is not None and store is None:
             lock = lock or stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
             store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
@@ -428,27 +402,6 @@ async def open_instance(
             await asyncio.wait({background})
             if not background.cancelled() and background.exception() is not None:
                 log.error("background_failed", exc_info=background.exception())
-
-
-async def _open_shared(
-    stack: contextlib.AsyncExitStack,
-    settings: Options,
-    instance_id: str,
-    bus: Bus | None,
-    wrap_bus: Callable[[Bus], Bus],
-) -> tuple[Store, Bus, Shared]:
-    """The shared store, the bus over it and the link to its other instances. What was opened last is closed first;
-    the store is closed by the instance."""
-    store, presence = await open_shared_store(settings.store)
-    try:
-        if bus is None:
-            bus = wrap_bus(await stack.enter_async_context(open_bus(settings.bus or settings.store)))
-        link = make_link(bus, settings.bus, instance_id, settings.relay)
-    except BaseException:
-        await store.aclose()
-        raise
-    stack.push_async_callback(link.aclose)
-    return store, bus, Shared(presence=presence, link=link)
 
 
 def _named_model(agent: Any, options: Options) -> str:

@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("checked_transport",),
     ("chats", "store", "bus", "client", "discovery", "stalls"),
     ("edge", "worker", "backends"),
+    ("sharing",),
     ("app",),
     ("whereabouts",),
     ("standby", "lifetime"),

@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, TypeVar
 
-from antiphon.app import Instance, Shared
+from antiphon.app import Instance
 from antiphon.bus.bus_link import BusLink
 from antiphon.chats.watcher import Watcher
 from antiphon.config import Options
 from antiphon.errors import AntiphonError, Unavailable
 from antiphon.observe import AT_POINT
+from antiphon.sharing import Shared
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.simulated_model import Rehearsed, SimulatedModel, make_tool
 from antiphon.testing.simulated_network import HostBus, HostLink
