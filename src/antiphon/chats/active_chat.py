@@ -14,7 +14,7 @@ from antiphon.ports import Append, Bus, Store
 SETTING = "active_session"
 """Holds the chat's id."""
 CHANNEL = "antiphon:active"
-POLL_S = 1.0
+POLL_S = 2.0
 """On a shared store it is looked at so often, and when another instance says that it has changed it."""
 
 log = structlog.get_logger(__name__)
