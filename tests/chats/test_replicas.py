@@ -64,6 +64,7 @@ def inquire(answers: Callable[[Links], bool], *, seconds: float) -> tuple[list[b
             bus=MemoryBus(),
             ping=ping,
             expire=expire,
+            running=lambda: 0,
             load=lambda: 0,
         )
         await presence.enter(InstanceRecord(instance_id="b"))

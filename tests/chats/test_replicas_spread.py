@@ -42,6 +42,7 @@ class Here:
             bus=self.bus,
             ping=self._ping,
             expire=self._expire,
+            running=lambda: 0,
             load=lambda: 0,
         )
 
@@ -92,13 +93,13 @@ async def test_nothing_is_left_to_one_that_stands_still_though_its_lock_is_held(
 
 async def test_a_load_that_was_told_counts_until_the_row_has_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     await here.see(running=0)
+    assert not here.replicas.may_take(9)
     here.bus.publish_nowait(LOAD_CHANNEL, f"{OTHER} 9".encode())
-    await until(lambda: here.replicas.others[OTHER].running == 9)
+    await until(lambda: here.replicas.may_take(9))
     await here.replicas.look()
-    assert here.replicas.others[OTHER].running == 9
+    assert here.replicas.may_take(9)
     monkeypatch.setattr(r, "BEAT_S", -r.LOOK_S * 2)
-    await here.replicas.look()
-    assert here.replicas.others[OTHER].running == 0
+    assert not here.replicas.may_take(9)
 
 
 async def test_one_that_was_dead_once_and_took_work_again_is_asked_again(here: Here) -> None:

@@ -101,7 +101,7 @@ async def hint_for_ever(bus: MemoryBus) -> None:
 class Patient(Balance):
     """Leaves every chat to others for longer than a test takes."""
 
-    def delay_s(self, chat_id: str, running: int) -> float:
+    def delay_s(self, chat_id: str, load: int) -> float:
         return 3600.0
 
 

@@ -25,7 +25,7 @@ SERVER_UP_S = 5.0
 STALL_S = 1.0
 PING_S = 1.0
 TOLD_S = 0.1
-"""An instance tells its load at most so often."""
+"""An instance tells its load at most so often, and every second though it is the same."""
 FORGET_S = 30.0
 """The row of a dead instance that holds nothing is taken away after so long."""
 SILENT_S = 5.0
@@ -45,18 +45,19 @@ Pings = Callable[[str, float], Coroutine[None, None, bool]]
 class Balance:
     """How work is spread over instances; alone, everything is taken at once."""
 
-    def may_take(self, running: int) -> bool:
-        """Whether a turn should begin here, `running` turns being here already."""
+    def may_take(self, load: int) -> bool:
+        """Whether a turn should begin here, where so many count already."""
         return True
 
-    def delay_s(self, chat_id: str, running: int) -> float:
+    def delay_s(self, chat_id: str, load: int) -> float:
         """How long to leave a chat that anyone may claim to those who are less busy."""
         return 0.0
 
 
 class Replicas(Balance):
     """`start`, then `run` it as a task. `expire(chat_id, attempt, reason)` records an attempt as lost, `ping` asks an
-    instance whether it is there, `load` says how many turns run here."""
+    instance whether it is there, `running` says how many turns run here, and `load` how many of them count when work
+    is spread."""
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class Replicas(Balance):
         bus: Bus,
         ping: Pings,
         expire: Expire,
+        running: Callable[[], int],
         load: Callable[[], int],
     ) -> None:
         self.record = record
@@ -78,14 +80,14 @@ class Replicas(Balance):
         self._bus = bus
         self._ping = ping
         self._expire = expire
+        self._running = running
         self._load = load
         self._loop = asyncio.get_running_loop()
         self._absent_since: dict[str, float] = {}
         self._pings: dict[str, asyncio.Task[bool]] = {}
         self._inquests: dict[str, asyncio.Task[None]] = {}
-        self._told_load = -1
         self._loads: dict[str, tuple[int, float]] = {}
-        """What others told of their load, and when: newer than their rows for a while."""
+        """What others told of their load, and when."""
         self._seen_at = 0
         self._looking = asyncio.Lock()
         self._unsubscribe = bus.subscribe(LOAD_CHANNEL, self._on_load)
@@ -142,7 +144,7 @@ class Replicas(Balance):
         async with self._looking:
             records, up_s = await self._presence.instances()
         self._seen_at = max((record.seen_at for record in records), default=0)
-        self.others = {r.instance_id: self._as_told(r) for r in records if r.instance_id != self.instance_id}
+        self.others = {r.instance_id: r for r in records if r.instance_id != self.instance_id}
         self._loads = {told: load for told, load in self._loads.items() if told in self.others}
         self._pings = {asked: ping for asked, ping in self._pings.items() if asked in self.others}
         self._link.know(tuple(self.others.values()))  # the absent ones, too: they are asked whether they live
@@ -201,7 +203,7 @@ class Replicas(Balance):
     async def _beat_forever(self) -> None:
         while True:
             try:
-                await self._presence.beat(self.instance_id, running=self._load(), is_draining=self.is_draining)
+                await self._presence.beat(self.instance_id, running=self._running(), is_draining=self.is_draining)
             except AntiphonError as error:
                 self.error = str(error)
             await asyncio.sleep(BEAT_S)
@@ -209,57 +211,56 @@ class Replicas(Balance):
     # --- who has how much to do
 
     async def _tell_forever(self) -> None:
+        told, told_at = -1, self._loop.time()
         while True:
             await asyncio.sleep(TOLD_S)
-            load = self._load()
-            if load != self._told_load:
-                self._told_load = load
+            load, now = self._load(), self._loop.time()
+            if load != told or now - told_at >= BEAT_S:
+                told, told_at = load, now
                 self._bus.publish_nowait(LOAD_CHANNEL, f"{self.instance_id} {load}".encode())
 
     def _on_load(self, message: bytes | None) -> None:
         instance_id, _, load = (message or b"").decode("utf-8", "replace").partition(" ")
-        record = self.others.get(instance_id)
-        if record is not None and load.isascii() and load.isdecimal() and len(load) < 8:
+        if instance_id in self.others and load.isascii() and load.isdecimal() and len(load) < 8:
             self._loads[instance_id] = int(load), self._loop.time()
-            self.others[instance_id] = replace(record, running=int(load))
 
-    def _as_told(self, record: InstanceRecord) -> InstanceRecord:
-        """With the load that it told, until its row must have it, too."""
+    def _load_of(self, record: InstanceRecord) -> int:
+        """The load that another told; where hints are lost, how many turns its row says that it runs."""
         load, told_at = self._loads.get(record.instance_id, (0, float("-inf")))
-        return replace(record, running=load) if self._loop.time() - told_at < BEAT_S + 2 * LOOK_S else record
+        return load if self._loop.time() - told_at < BEAT_S + 2 * LOOK_S else record.running
 
     def _takes_work(self, record: InstanceRecord) -> bool:
         """Whether an instance is there, takes turns and has room for one."""
         is_well = record.is_present and not record.is_draining and self._seen_at - record.seen_at < SILENT_S * 1e6
-        return is_well and (not record.capacity or record.running < record.capacity)
+        return is_well and (not record.capacity or self._load_of(record) < record.capacity)
 
     def _least(self) -> int | None:
         """The load of the least busy other instance that takes work; None where there is none."""
-        loads = [r.running for r in self.others.values() if self._takes_work(r)]
+        loads = [self._load_of(r) for r in self.others.values() if self._takes_work(r)]
         return min(loads, default=None)
 
-    def may_take(self, running: int) -> bool:
+    def may_take(self, load: int) -> bool:
         """Not while another has far less to do."""
         least = self._least()
-        return least is None or running <= least + least // 2
+        return least is None or load <= least + least // 2
 
-    def delay_s(self, chat_id: str, running: int) -> float:
+    def delay_s(self, chat_id: str, load: int) -> float:
         """The longer, the more is to be done here; among equals each chat has an order of its own."""
         least = self._least()
         if least is None:
             return 0.0
-        if running > least:
-            return min((running - least) * STEP_S, DELAY_MAX_S)
-        return STEP_S / 2 * self._rank(chat_id, running)
+        if load > least:
+            return min((load - least) * STEP_S, DELAY_MAX_S)
+        return STEP_S / 2 * self._rank(chat_id, load)
 
-    def _rank(self, chat_id: str, running: int) -> int:
-        equals = [r.instance_id for r in self.others.values() if self._takes_work(r) and r.running <= running]
+    def _rank(self, chat_id: str, load: int) -> int:
+        equals = [r.instance_id for r in self.others.values() if self._takes_work(r) and self._load_of(r) <= load]
         own = _weight(chat_id, self.instance_id)
         return sum(_weight(chat_id, other) < own for other in equals)
 
     def shown(self) -> Sequence[InstanceRecord]:
         """All that are there, this one first."""
-        own = replace(self.record, running=self._load(), is_draining=self.is_draining, is_present=True)
+        own = replace(self.record, running=self._running(), is_draining=self.is_draining, is_present=True)
         return (own, *sorted(self.others.values(), key=lambda record: record.started_at))
 
 

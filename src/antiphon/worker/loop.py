@@ -18,6 +18,7 @@ from antiphon.ports import FlushedDelta
 from antiphon.wire import codec
 from antiphon.worker.attempt import Attempt
 from antiphon.worker.environment import Environment
+from antiphon.worker.load import Load
 from antiphon.worker.stop import Stop
 
 CONCURRENCY = 64
@@ -56,6 +57,7 @@ class Worker(Claimer):
         self._left: dict[str, float] = {}
         self._shunned: dict[str, float] = {}
         self._attempts: dict[asyncio.Task[None], Attempt] = {}
+        self._load = Load()
         self._is_draining = False
         self._wanted: list[str] = []
         self._put_off: dict[str, asyncio.TimerHandle] = {}
@@ -69,6 +71,11 @@ class Worker(Claimer):
     def __len__(self) -> int:
         return len(self._attempts)
 
+    @property
+    def load(self) -> int:
+        """How many turns here count when work is spread."""
+        return self._load.count(self._places.total())
+
     def runs(self, chat_id: str, attempt: int) -> bool:
         """Whether a task of this worker runs that attempt."""
         return any(a.chat_id == chat_id and a.number == attempt for a in self._attempts.values())
@@ -80,7 +87,7 @@ class Worker(Claimer):
         return not is_full and (self.owner_max is None or self._places[owner_id] < self.owner_max)
 
     def reserve_nowait(self, owner_id: str) -> str | None:
-        if self._is_draining or not self._has_place(owner_id) or not self.balance.may_take(self._places.total()):
+        if self._is_draining or not self._has_place(owner_id) or not self.balance.may_take(self.load):
             return None
         return self._reserve(owner_id)
 
@@ -100,10 +107,12 @@ class Worker(Claimer):
         attempt.is_draining = self._is_draining
         task = asyncio.create_task(attempt.run(), name=f"attempt {chat_id} {attempt.number}")
         self._attempts[task] = attempt
+        self._load.begin(task)
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         attempt = self._attempts.pop(task)
+        self._load.end(task)
         self.free(attempt.chat.owner_id)
         if not task.cancelled() and task.exception() is not None:
             METRICS.oddities.labels("attempt_task").inc()
@@ -116,7 +125,7 @@ class Worker(Claimer):
         if self._is_draining or self._places.total() >= self._concurrency:
             return  # others may have room; the poll looks again
         chat_id = text_hint(message)
-        delay_s = self.balance.delay_s(chat_id, self._places.total())
+        delay_s = self.balance.delay_s(chat_id, self.load)
         if not delay_s:
             self._want(chat_id)
         elif chat_id not in self._put_off and len(self._put_off) < PUT_OFF_MAX:
@@ -166,7 +175,7 @@ class Worker(Claimer):
 
     def _taken_of(self, found: tuple[str, ...], now: float) -> tuple[str, ...]:
         """The share of this instance: what nobody less busy has taken for a whole poll is taken all the same."""
-        running = self._places.total()
+        running = self.load
         taken = []
         left: dict[str, float] = {}
         for chat_id in found:
