@@ -513,6 +513,13 @@ MUTANTS = (
         POSTGRES,
     ),
     Mutant(
+        "an append reads all receipts of its chat",
+        "store/migrations/postgres/0001_chats.sql",
+        "      SELECT 1 FROM receipts WHERE chat_id = a_chat_id AND client_id = asked.client_id LIMIT 1\n    ) AS found\n",
+        "      SELECT 1 FROM receipts WHERE chat_id = a_chat_id AND client_id || '' = asked.client_id LIMIT 1\n    ) AS found\n",
+        POSTGRES,
+    ),
+    Mutant(
         "one faulty append fails all that share its statement",
         "store/postgres_append.py",
         "            if isinstance(error, MISTAKES) and len(batch) > 1:\n",

@@ -605,6 +605,51 @@ async def test_every_statement_uses_an_index(postgres_url: str) -> None:
             assert "Sort" not in plan or name not in ("claimable", "list_chats"), plan
 
 
+async def test_a_long_chat_costs_what_is_asked_and_not_its_history(postgres_url: str) -> None:
+    """By the database's own counters: rows that were read, of tables that nobody has analysed yet."""
+    long = 3_000
+    async with opened(postgres_url, pool_max=1) as store:
+        chat = await StoredChat(store, "c").create(said="hi")
+        await chat.start()
+        for first in range(0, long, 100):
+            names = range(first, first + 100)
+            sends = [c.SendMessage(content=content("said")) for _ in names]
+            await chat.do(*sends, receipts=tuple(receipt(f"r{name}") for name in names))
+            await chat.do(c.Interrupt(turn_id=chat.chat.turn_id, clear_queue=True))
+            await chat.do(c.FinishInterrupt(attempt=chat.chat.attempt, draft=chat.chat.draft))
+            await chat.send("next")
+            await chat.start()
+        seq, draft = chat.chat.seq, chat.chat.draft
+        questions: dict[str, Callable[[], Awaitable[Any]]] = {
+            "append": lambda: chat.do(c.SendMessage(content=content("new")), receipts=(receipt("new"),)),
+            "a repeat": lambda: store.append(chat.make(c.Rename(title="x"), receipts=(receipt("r7"),))),
+            "a conflict": lambda: store.append(replace(chat.make(c.Rename(title="x")), after_seq=7)),
+            "load": lambda: store.load("c"),
+            "receipts": lambda: store.read_receipts("c", ["r5", "r2000", "none"]),
+            "contents": lambda: store.read_contents("c", [5, seq - 5]),
+            "entries": lambda: store.read_entries("c", seq - 5, limit=5, bytes_max=1_000_000),
+            "messages": lambda: store.read_messages("c", limit=5),
+            "older messages": lambda: store.read_messages("c", limit=5, before_id=seq // 2),
+            "newer messages": lambda: store.read_messages("c", limit=5, after_id=seq // 2),
+            "role": lambda: store.message_role("c", 2),
+            "fate": lambda: store.queued_fate("c", seq - 3),
+            "flushed": lambda: store.read_flushed("c", draft),
+            "claimable": lambda: store.claimable(limit=5),
+        }
+        async with connected(postgres_url) as other:
+            for name, ask in questions.items():
+                before = await _rows_read(store, other)
+                await ask()
+                assert await _rows_read(store, other) - before < 100, name
+
+
+async def _rows_read(store: PostgresStore, other: Any) -> int:
+    await store._pool.rows("SELECT pg_stat_force_next_flush()")
+    await store._pool.rows("SELECT 1")
+    counted = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables"
+    return int(await other.fetchval(counted))
+
+
 async def test_replicas_on_one_directory_may_bring_its_token_at_once(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         owner_id = await store.create_owner("admin", is_admin=True)

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import apsw
@@ -80,7 +80,7 @@ async def _sqlite_rate(path: Path, count: int, chats_count: int) -> float:
 
 async def service_rate(store: Store, count: int, chats_count: int) -> float:
     """Sends a second through the service and `store`, which is closed in the end, by 64 callers, without HTTP and
-    without a worker. A full queue is cleared by whoever finds it so."""
+    without a worker."""
     from antiphon.bus.memory import MemoryBus
     from antiphon.chats.owned import OwnedChats
     from antiphon.chats.service import Service
@@ -90,20 +90,50 @@ async def service_rate(store: Store, count: int, chats_count: int) -> float:
     chats = OwnedChats(service, await store.create_owner("bench"))
     ids = [(await chats.create()).chat_id for _ in range(chats_count)]
 
-    async def client(chat_id: str, sends: int) -> None:
+    async def send(chat_id: str) -> bool:
+        try:
+            await chats.send(chat_id, "a short message", client_message_id=uuid.uuid4().hex)
+        except TooMany:
+            return False
+        return True
+
+    async def clear(chat_id: str) -> None:
+        chat = await chats.get(chat_id)
+        await chats.interrupt(chat_id, chat.turn_id, clear_queue=True)
+
+    queues = {chat_id: Queue(chat_id, clear) for chat_id in ids}
+
+    async def client(queue: Queue, sends: int) -> None:
         for _ in range(sends):
-            try:
-                await chats.send(chat_id, "a short message", client_message_id=uuid.uuid4().hex)
-            except TooMany:
-                chat = await chats.get(chat_id)
-                await chats.interrupt(chat_id, chat.turn_id, clear_queue=True)
+            await queue.send(send)
 
     started = time.perf_counter()
-    await asyncio.gather(*(client(ids[i % chats_count], count // CLIENTS) for i in range(CLIENTS)))
+    await asyncio.gather(*(client(queues[ids[i % chats_count]], count // CLIENTS) for i in range(CLIENTS)))
     rate = (count // CLIENTS) * CLIENTS / (time.perf_counter() - started)
     await service.aclose()
     await store.aclose()
     return rate
+
+
+class Queue:
+    """A chat's queue that its callers fill. When it is full one of them clears it, and the others wait."""
+
+    def __init__(self, chat_id: str, clear: Callable[[str], Awaitable[None]]) -> None:
+        self._chat_id = chat_id
+        self._clear = clear
+        self._clearing = asyncio.Lock()
+        self._times_cleared = 0
+
+    async def send(self, send: Callable[[str], Awaitable[bool]]) -> None:
+        """Until it is taken: what a full queue refuses is no send."""
+        while True:
+            times_cleared = self._times_cleared
+            if await send(self._chat_id):
+                return
+            async with self._clearing:
+                if self._times_cleared == times_cleared:
+                    await self._clear(self._chat_id)
+                    self._times_cleared += 1
 
 
 async def http_rate(server: BenchServer, count: int, chats_count: int) -> float:
@@ -121,22 +151,41 @@ async def make_chats(server: BenchServer, count: int) -> list[str]:
 async def send_rate(server: BenchServer, ids: Sequence[str], count: int) -> float:
     """Acknowledged sends a second by 64 clients, spread over these chats."""
 
-    async def client(chat_id: str, sends: int) -> None:
+    clearing = await server.connect()
+
+    async def clear(chat_id: str) -> None:
+        chat = await clearing.ask("GET", f"/chats/{chat_id}")
+        stop = {"turn_id": chat["turn_id"] or 0, "clear_queue": True}
+        await clearing.ask("POST", f"/chats/{chat_id}/interrupt", stop)
+
+    lock = asyncio.Lock()  # one connection asks one thing at a time
+
+    async def clear_alone(chat_id: str) -> None:
+        async with lock:
+            await clear(chat_id)
+
+    queues = {chat_id: Queue(chat_id, clear_alone) for chat_id in ids}
+
+    async def client(queue: Queue, sends: int) -> None:
         own = await server.connect()
-        for _ in range(sends):
+
+        async def send(chat_id: str) -> bool:
             body = {"content": "/stall 60", "client_message_id": uuid.uuid4().hex}
             try:
                 await own.ask("POST", f"/chats/{chat_id}/messages", body)
             except RuntimeError as error:
                 if "too_many" not in str(error):
                     raise
-                chat = await own.ask("GET", f"/chats/{chat_id}")
-                stop = {"turn_id": chat["turn_id"] or 0, "clear_queue": True}
-                await own.ask("POST", f"/chats/{chat_id}/interrupt", stop)
+                return False
+            return True
+
+        for _ in range(sends):
+            await queue.send(send)
         own.close()
 
     started = time.perf_counter()
-    await asyncio.gather(*(client(ids[i % len(ids)], count // CLIENTS) for i in range(CLIENTS)))
+    await asyncio.gather(*(client(queues[ids[i % len(ids)]], count // CLIENTS) for i in range(CLIENTS)))
+    clearing.close()
     return (count // CLIENTS) * CLIENTS / (time.perf_counter() - started)
 
 

@@ -56,7 +56,9 @@ SELECT from_position, to_position, body FROM flushed WHERE chat_id = $1 AND draf
 SELECT state FROM chats WHERE chat_id = $1;
 
 -- name: read_entries
--- Facts after a seq, with their content unless it is hidden, up to the one that takes them to so many bytes.
+-- Facts after a seq, with their content unless it is hidden, up to the one that takes them to so many bytes. What
+-- belongs to a row is looked up by itself (LATERAL … LIMIT 1), here and below: a join reads all that the chat has where
+-- the planner does not know that it is long.
 -- (chat_id, after, limit, bytes)
 SELECT seq, at, body, status, draft, more, hidden_by, content FROM (
   SELECT *, sum(size) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) - size AS size_before FROM (
@@ -64,10 +66,9 @@ SELECT seq, at, body, status, draft, more, hidden_by, content FROM (
            CASE WHEN coalesce(m.hidden_by, 0) = 0 THEN c.body END AS content,
            octet_length(f.body) + CASE WHEN coalesce(m.hidden_by, 0) = 0 THEN coalesce(octet_length(c.body), 0)
                                        ELSE 0 END AS size
-    FROM facts f
-    LEFT JOIN messages m ON m.chat_id = f.chat_id AND m.seq = f.seq
-    LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
-    WHERE f.chat_id = $1 AND f.seq > $2 ORDER BY f.seq LIMIT $3
+    FROM (SELECT * FROM facts WHERE chat_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS f
+    LEFT JOIN LATERAL (SELECT hidden_by FROM messages WHERE chat_id = $1 AND seq = f.seq LIMIT 1) AS m ON TRUE
+    LEFT JOIN LATERAL (SELECT body FROM contents WHERE chat_id = $1 AND seq = f.content_seq LIMIT 1) AS c ON TRUE
   ) AS found
 ) AS summed WHERE size_before < $4 ORDER BY seq;
 
@@ -78,10 +79,11 @@ SELECT seq, at, body, status, draft, more, 0, content, found FROM (
   SELECT *, coalesce(sum(size) OVER (ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
             AS size_before, count(*) OVER () AS found FROM (
     SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, c.body AS content, coalesce(octet_length(c.body), 0) AS size
-    FROM messages m
-    JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
-    LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
-    WHERE m.chat_id = $1 AND m.seq < $2 AND m.hidden_by = 0 ORDER BY m.seq DESC LIMIT $3
+    FROM (
+      SELECT seq FROM messages WHERE chat_id = $1 AND seq < $2 AND hidden_by = 0 ORDER BY seq DESC LIMIT $3
+    ) AS m
+    CROSS JOIN LATERAL (SELECT * FROM facts WHERE chat_id = $1 AND seq = m.seq LIMIT 1) AS f
+    LEFT JOIN LATERAL (SELECT body FROM contents WHERE chat_id = $1 AND seq = f.content_seq LIMIT 1) AS c ON TRUE
   ) AS found
 ) AS summed WHERE size_before < $4 ORDER BY seq DESC;
 
@@ -91,18 +93,24 @@ SELECT seq, at, body, status, draft, more, 0, content, found FROM (
   SELECT *, coalesce(sum(size) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
             AS size_before, count(*) OVER () AS found FROM (
     SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, c.body AS content, coalesce(octet_length(c.body), 0) AS size
-    FROM messages m
-    JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
-    LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
-    WHERE m.chat_id = $1 AND m.seq > $2 AND m.hidden_by = 0 ORDER BY m.seq LIMIT $3
+    FROM (
+      SELECT seq FROM messages WHERE chat_id = $1 AND seq > $2 AND hidden_by = 0 ORDER BY seq LIMIT $3
+    ) AS m
+    CROSS JOIN LATERAL (SELECT * FROM facts WHERE chat_id = $1 AND seq = m.seq LIMIT 1) AS f
+    LEFT JOIN LATERAL (SELECT body FROM contents WHERE chat_id = $1 AND seq = f.content_seq LIMIT 1) AS c ON TRUE
   ) AS found
 ) AS summed WHERE size_before < $4 ORDER BY seq;
 
 -- name: read_contents
-SELECT seq, body FROM contents WHERE chat_id = $1 AND seq = ANY ($2::bigint[]);
+SELECT asked.seq, found.body FROM unnest($2::bigint[]) AS asked (seq), LATERAL (
+  SELECT body FROM contents WHERE chat_id = $1 AND seq = asked.seq LIMIT 1
+) AS found;
 
 -- name: read_receipts
-SELECT client_id, body_hash, answer FROM receipts WHERE chat_id = $1 AND client_id = ANY ($2::text[]);
+-- (chat_id, client_ids)
+SELECT asked.client_id, found.body_hash, found.answer FROM unnest($2::text[]) AS asked (client_id), LATERAL (
+  SELECT body_hash, answer FROM receipts WHERE chat_id = $1 AND client_id = asked.client_id LIMIT 1
+) AS found;
 
 -- name: count_chats
 SELECT count(*) FROM chats WHERE owner_id = $1 AND NOT is_deleted AND NOT is_archived;

@@ -173,8 +173,11 @@ BEGIN
   IF found_version > a_chat.fold_version THEN
     RETURN 'newer';
   END IF;
-  IF cardinality(r_client_id) > 0
-     AND EXISTS (SELECT 1 FROM receipts WHERE chat_id = a_chat_id AND client_id = ANY (r_client_id)) THEN
+  IF EXISTS (
+    SELECT 1 FROM unnest(r_client_id) AS asked (client_id), LATERAL (  -- one by one: = ANY reads all of a chat's
+      SELECT 1 FROM receipts WHERE chat_id = a_chat_id AND client_id = asked.client_id LIMIT 1
+    ) AS found
+  ) THEN
     RETURN 'answered';
   END IF;
   IF l_kind = 'ended' THEN
@@ -242,6 +245,8 @@ $$;
 CREATE FUNCTION append_fate(a_chat_id TEXT, a_after_seq BIGINT, a_append_id TEXT, a_seq BIGINT)
 RETURNS TEXT LANGUAGE sql VOLATILE AS $$
   SELECT CASE WHEN EXISTS (
-    SELECT 1 FROM facts WHERE chat_id = a_chat_id AND seq IN (a_after_seq + 1, a_seq) AND append_id = a_append_id
+    SELECT 1 FROM unnest(ARRAY[a_after_seq + 1, a_seq]) AS asked (seq), LATERAL (
+      SELECT append_id FROM facts WHERE chat_id = a_chat_id AND seq = asked.seq LIMIT 1
+    ) AS found WHERE found.append_id = a_append_id
   ) THEN 'done' ELSE 'conflict' END
 $$;
