@@ -230,6 +230,23 @@ async def test_a_database_that_stays_away_is_unavailable_after_a_while(
         await store.load("c")
 
 
+async def test_who_waits_for_a_database_that_stays_away_does_not_wait_for_the_tries_of_all_others(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.store.postgres_pool.WAIT_S", 0.6)
+    monkeypatch.setattr(postgres_append, "WAIT_S", 0.6)
+    monkeypatch.setattr(postgres_append, "SHARED_MAX", 1)
+    port = int(re.findall(r":(\d+)/", postgres_url)[0])
+    async with CuttingProxy(port) as proxy:
+        store = await open_postgres_store(postgres_url.replace(str(port), str(proxy.port)))
+        chats = [await StoredChat(store, f"c{i}").create() for i in range(80)]
+    async with asyncio.timeout(DEADLINE_S / 6):  # two at a time they would take longer
+        appends = [chat.make(c.Rename(title="new")) for chat in chats]
+        fates = await asyncio.gather(*map(store.append, appends), return_exceptions=True)
+    assert all(isinstance(fate, Unavailable | OutcomeUnknown) for fate in fates)
+    await store.aclose()
+
+
 async def test_one_connection_is_enough(postgres_url: str) -> None:
     async with opened(postgres_url, 1) as store:
         chats = [StoredChat(store, f"c{i}") for i in range(5)]

@@ -7,6 +7,7 @@ in the database's hexadecimal form. Forty parameters for each append cost more t
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +16,9 @@ import msgspec
 
 from antiphon.core.facts import ChatDeleted, Entry, HistoryTruncated, MessageAppended, kind_of
 from antiphon.core.model import FOLD_VERSION
-from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, Receipt
+from antiphon.errors import Unavailable
+from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, OutcomeUnknown, Receipt
+from antiphon.store.postgres_connection import WAIT_S
 from antiphon.store.postgres_pool import MISTAKES, Pool, clean_text
 from antiphon.store.rows import LEASE_US, claim_at, due_at
 from antiphon.store.statements import load_statements
@@ -37,12 +40,13 @@ class _Waiting:
     """An append, and the future of its fate. `stands_alone`: it locks rows that are not its chat's own, and beside
     others it could wait for whoever waits for them."""
 
-    __slots__ = ("chat_id", "fate", "row", "stands_alone")
+    __slots__ = ("chat_id", "fate", "row", "since", "stands_alone")
 
     def __init__(self, append: Append) -> None:
         self.chat_id = append.chat_id
         self.row = append_json(append)
         self.stands_alone = append.notification is not None or append.chat.is_deleted
+        self.since = time.monotonic()
         self.fate: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
 
@@ -76,7 +80,12 @@ class Appender:
     async def _write_all(self) -> None:
         """Until nobody waits. It begins a turn of the loop later than it was called: others may wait by then."""
         while self._waiting:
-            await self._write(self._take())
+            batch = self._take()
+            try:
+                await self._write(batch)
+            finally:
+                for waiting in batch:
+                    waiting.fate.cancel()  # who has no answer gets none: the store is being closed
 
     def _take(self) -> list[_Waiting]:
         """Whoever waits longest, and those after it that may share its statement, in the order in which everybody
@@ -96,10 +105,6 @@ class Appender:
             return
         try:
             rows = await self._pool.write_once(SQL, document_of([waiting.row for waiting in batch]))
-        except asyncio.CancelledError:  # the store is being closed
-            for waiting in batch:
-                waiting.fate.cancel()
-            raise
         except Exception as error:
             if isinstance(error, MISTAKES) and len(batch) > 1:
                 for waiting in batch:  # nothing was written: one of them is to blame, and only that one
@@ -108,10 +113,21 @@ class Appender:
             for waiting in batch:
                 if not waiting.fate.done():
                     waiting.fate.set_exception(error)
+            if isinstance(error, Unavailable | OutcomeUnknown):
+                self._refuse_late()
             return
         for waiting, (_, fate) in zip(batch, sorted(rows), strict=True):
             if not waiting.fate.done():
                 waiting.fate.set_result(fate)
+
+    def _refuse_late(self) -> None:
+        """Who has waited for as long as anybody waits for a database that does not answer is not tried any more:
+        else it would wait for the tries of all that came before it, too."""
+        late = time.monotonic() - WAIT_S
+        while self._waiting and self._waiting[0].since <= late:
+            waiting = self._waiting.popleft()
+            if not waiting.fate.done():
+                waiting.fate.set_exception(Unavailable("the database does not answer"))
 
 
 # --- the document

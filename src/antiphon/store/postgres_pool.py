@@ -177,4 +177,13 @@ def _clean_value(value: Any) -> Any:
 
 
 def clean_text(text: str) -> str:
-    return text if text.isascii() and "\0" not in text else _UNTEXTUAL.sub("\ufffd", text)
+    return text if "\0" not in text and _is_unicode(text) else _UNTEXTUAL.sub("\ufffd", text)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no lone surrogates: to encode a long text takes far less time than a search in it."""
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
