@@ -363,6 +363,29 @@ async def _is_idle(instance: Instance, chat_id: str) -> bool:
     return (await instance.chats.get(chat_id)).is_idle
 
 
+async def test_what_an_edit_has_removed_before_it_was_told_is_not_told_any_more(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "POLL_S", 3600.0)
+    async with (
+        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
+        replica(postgres_url) as there,
+        listening(door) as peer,
+    ):
+        elsewhere_ = door.publisher.elsewhere
+        assert elsewhere_ is not None
+        await until(lambda: not elsewhere_._tasks)  # it has looked at what runs already
+        chat_id = (await there.chats.create(content="/say removed")).chat_id
+        await until(lambda: _is_idle(there, chat_id))
+        await there.chats.edit(chat_id, 2, "/say kept")
+        await until(lambda: _is_idle(there, chat_id))
+        here.watch.poll_soon()
+        await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant", content="kept")
+        assert "removed" not in text_of(peer, chat_id)
+        assert [p["content"] for p in peer.payloads(i.TOPIC_MESSAGE_APPEND)] == ["/say kept", "kept"]
+        assert seqs_of(peer, chat_id)[0] == 3, "the appends are told"
+
+
 async def test_a_session_that_is_too_far_ahead_is_told_anew(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

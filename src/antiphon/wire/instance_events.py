@@ -89,7 +89,28 @@ class SessionTeller:
             return _difference(fact.usage, self._told_usage)
         return NO_USAGE
 
+    def _tell_hidden(self, fact: f.MessageAppended, seq: int) -> list[Told]:
+        """A truncation has removed the message before it was told: no more is told of it than what it ends."""
+        if fact.role is Role.ASSISTANT:
+            self._told_usage = self._told_usage + fact.usage
+            return self._end_call(fact.usage, seq)
+        self._waiting.pop(fact.resolves, None)
+        tool_name = self._started.pop(fact.resolves, None)
+        if tool_name is None:
+            return []
+        payload = i.ToolEndPayload(
+            session_id=self._session_id,
+            tool_name=tool_name,
+            call_id=fact.resolves,
+            is_error=False,
+            result="",
+            seq=seq,
+        )
+        return [(i.TOPIC_TOOL_END, payload)]
+
     def _tell_message(self, entry: f.Entry, fact: f.MessageAppended) -> list[Told]:
+        if entry.hidden_by:
+            return self._tell_hidden(fact, entry.seq)
         parts = decode_content(entry.content or b"[]")
         if fact.role is Role.TOOL:
             return [

@@ -360,7 +360,8 @@ class Publisher:
 
 
 def _lacks_content(entry: f.Entry) -> bool:
-    return entry.content is None and isinstance(entry.fact, f.MessageAppended)
+    """One that a truncation has removed meanwhile is meant to have none."""
+    return entry.content is None and not entry.hidden_by and isinstance(entry.fact, f.MessageAppended)
 
 
 def _payload(chat_id: str, chat: Chat, count: int) -> i.SessionPayload:
