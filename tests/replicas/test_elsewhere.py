@@ -20,7 +20,7 @@ from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageAppended
 from antiphon.core.model import Status
-from antiphon.edge.instance import elsewhere, followed_drafts
+from antiphon.edge.instance import elsewhere, followed_drafts, publisher
 from antiphon.edge.instance.door import InstanceDoor, open_instance_door
 from antiphon.ports import Bus
 from antiphon.testing.bus import FaultyBus
@@ -276,6 +276,22 @@ async def test_what_becomes_of_a_chat_elsewhere_is_told(tmp_path: Path, postgres
         assert seqs_of(peer, chat_id) == [1, 2, 3, 4]
         assert {event.get("sessionId", chat_id) for event in peer.seen} == {chat_id}
         await until(lambda: nothing_is_kept(here, door))
+
+
+async def test_the_list_is_made_for_somebody_who_listens(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a shared store a count for each of its sessions is asked for."""
+    monkeypatch.setattr(publisher, "LIST_S", 0.001)
+    async with watched_replica(postgres_url, tmp_path / "data") as (here, door):
+        chat_id = (await here.chats.create(title="one")).chat_id
+        await here.chats.change(chat_id, c.Rename(title="two"))
+        for _ in range(30):
+            assert await door.publisher.session_count() == 1
+        assert door.publisher._counts.get(chat_id) is None, "nobody has listed it"
+        async with listening(door, i.TOPIC_SESSION_LIST) as peer:
+            event = await peer.until(i.TOPIC_SESSION_LIST)
+            assert [session["title"] for session in event["payload"]["sessions"]] == ["two"]
 
 
 async def test_without_hints_it_is_told_all_the_same(

@@ -77,3 +77,17 @@ async def test_a_worker_whose_turns_last_counts_them_all(monkeypatch: pytest.Mon
             await talk.wait_ended()
         assert instance.worker.load == 0, "none runs"
         assert max(balance.loads) <= 1
+
+
+async def test_a_worker_that_has_no_room_counts_all_its_turns_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(says_hello, concurrency=2) as instance:
+        worker = instance.worker
+        monkeypatch.setattr(l, "LASTS_S", FOR_EVER)
+        have(worker._load, 100)
+        assert worker.reserve_nowait(instance.owner_id)
+        assert worker.load == 0
+        assert worker.reserve_nowait(instance.owner_id)
+        assert worker.load == 2, "as its capacity, so that others see that it has no room"
+        worker.free(instance.owner_id)
+        assert worker.load == 0
+        worker.free(instance.owner_id)

@@ -29,6 +29,8 @@ class ActiveChat:
         self._bus = bus
         self._changes = 0
         """How often it was changed here: a look that such a change has overtaken says nothing."""
+        self._activating = 0
+        """So many changes are being written: what a look finds may be one of them, and was not made elsewhere."""
         self._observers: list[Callable[[str], None]] = []
         self._wake = asyncio.Event()
         self._unsubscribe = bus.subscribe(CHANNEL, lambda message: self._wake.set()) if store.is_shared else None
@@ -47,8 +49,12 @@ class ActiveChat:
 
     async def activate(self, chat_id: str) -> None:
         """Make it the active one, across restarts."""
-        await self._store.write_setting(SETTING, chat_id)
-        self._set(chat_id)
+        self._activating += 1
+        try:
+            await self._store.write_setting(SETTING, chat_id)
+            self._set(chat_id)
+        finally:
+            self._activating -= 1
         self._tell(chat_id)
 
     def on_append(self, append: Append) -> None:
@@ -85,7 +91,7 @@ class ActiveChat:
     async def _look(self) -> None:
         changes = self._changes
         found = await self._read()
-        if found == self.chat_id or changes != self._changes:
+        if found == self.chat_id or changes != self._changes or self._activating:
             return
         self.chat_id = found
         for observe in tuple(self._observers):

@@ -73,8 +73,10 @@ class Worker(Claimer):
 
     @property
     def load(self) -> int:
-        """How many turns here count when work is spread."""
-        return self._load.count(self._places.total())
+        """How many turns here count when work is spread. Where there is no room for another all of them do: nobody
+        is to leave work to an instance that cannot have it."""
+        running = self._places.total()
+        return running if running >= self._concurrency else self._load.count(running)
 
     def runs(self, chat_id: str, attempt: int) -> bool:
         """Whether a task of this worker runs that attempt."""

@@ -33,10 +33,13 @@ class MessageCounts:
         count = self.known(chat_id, chat)
         if count is None:
             mine = self._counting[chat_id] = object()
-            count = await self._store.count_messages(chat_id)
-            if self._counting.get(chat_id) is mine:  # nothing was appended meanwhile
-                del self._counting[chat_id]
-                self._keep(chat_id, chat.seq, count)
+            try:
+                count = await self._store.count_messages(chat_id)
+                if self._counting.get(chat_id) is mine:  # nothing was appended meanwhile
+                    self._keep(chat_id, chat.seq, count)
+            finally:
+                if self._counting.get(chat_id) is mine:
+                    del self._counting[chat_id]
         return count
 
     def take(self, append: Append) -> None:

@@ -334,7 +334,7 @@ class Publisher:
 
     async def _list_forever(self) -> None:
         while True:
-            if self._is_list_dirty:
+            if self._is_list_dirty and self._sockets.is_heard:  # on a shared store each count is asked for
                 self._is_list_dirty = False
                 try:
                     sessions = await self.sessions()
