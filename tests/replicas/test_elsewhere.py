@@ -294,6 +294,34 @@ async def test_the_list_is_made_for_somebody_who_listens(
             assert [session["title"] for session in event["payload"]["sessions"]] == ["two"]
 
 
+async def test_what_a_session_comes_to_is_told_in_order_however_long_its_messages_take_to_count(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with watched_replica(postgres_url, tmp_path / "data") as (here, door), listening(door) as peer:
+        count, may_count = here.store.count_messages, [asyncio.Event() for _ in range(5)]
+        turns = iter(may_count)
+
+        async def count_slowly(chat_id: str) -> int:
+            if (turn := next(turns, None)) is not None:
+                await turn.wait()
+            return await count(chat_id)
+
+        chat_id = (await here.chats.create(title="0")).chat_id
+        await peer.until(i.TOPIC_SESSION_UPDATE, title="0")
+        monkeypatch.setattr(here.store, "count_messages", count_slowly)
+        for n in range(1, 4):
+            await here.chats.change(chat_id, c.Rename(title=f"{n}"))
+        for event in reversed(may_count):
+            event.set()
+            await here.store.load(chat_id)
+        await peer.until(i.TOPIC_SESSION_UPDATE, title="3")
+        updates = peer.payloads(i.TOPIC_SESSION_UPDATE)
+        assert [update["title"] for update in updates] == ["0", "1", "2", "3"]
+        await here.chats.delete(chat_id)
+        await peer.until(i.TOPIC_SESSION_DELETED)
+        await until(lambda: not door.publisher._uncounted)
+
+
 async def test_without_hints_it_is_told_all_the_same(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

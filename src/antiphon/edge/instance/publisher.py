@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +70,8 @@ class Publisher:
         self._sessions: dict[str, Session] = {}
         self._paced: list[Session] = []
         self._counts = MessageCounts(service.store)
+        self._uncounted: dict[str, deque[Chat]] = {}
+        """What sessions came to, to be told in this order once their messages are counted."""
         self._is_list_dirty = True
         self._heads: dict[str, bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -233,21 +236,31 @@ class Publisher:
 
     def _tell_session(self, append: Append) -> None:
         chat, facts = append.chat, [entry.fact for entry in append.entries]
+        uncounted = self._uncounted.get(append.chat_id)
         if chat.is_deleted:
+            self._uncounted.pop(append.chat_id, None)
             self._publish_session(i.TOPIC_SESSION_DELETED, append.chat_id, chat, 0)
         elif any(isinstance(fact, CHANGES_LIST) for fact in facts):
             count = self._counts.known(append.chat_id, chat)
-            if count is not None:
+            if uncounted is not None:
+                uncounted.append(chat)
+            elif count is not None:
                 self._publish_session(i.TOPIC_SESSION_UPDATE, append.chat_id, chat, count)
             else:
-                self._start(self._count_and_tell(append.chat_id, chat))
+                uncounted = self._uncounted[append.chat_id] = deque((chat,))
+                self._start(self._count_and_tell(append.chat_id, uncounted))
 
-    async def _count_and_tell(self, chat_id: str, chat: Chat) -> None:
-        payload = await self.payload_of(chat_id, chat)
-        now = self._service.chat_nowait(chat_id)
-        if now is not None and now.is_deleted:
-            return  # which was told
-        self.publish(i.TOPIC_SESSION_UPDATE, payload, session_id=chat_id)
+    async def _count_and_tell(self, chat_id: str, uncounted: deque[Chat]) -> None:
+        try:
+            while uncounted:
+                payload = await self.payload_of(chat_id, uncounted[0])
+                if self._uncounted.get(chat_id) is not uncounted:
+                    return  # it is deleted, which was told
+                uncounted.popleft()
+                self.publish(i.TOPIC_SESSION_UPDATE, payload, session_id=chat_id)
+        finally:
+            if self._uncounted.get(chat_id) is uncounted:
+                del self._uncounted[chat_id]
 
     def _publish_session(self, topic: str, chat_id: str, chat: Chat, count: int) -> None:
         self.publish(topic, _payload(chat_id, chat, count), session_id=chat_id)
