@@ -25,6 +25,7 @@ from antiphon.chats.inbox import Inbox
 from antiphon.chats.owned import OwnedChats
 from antiphon.chats.recovery import Recovery
 from antiphon.chats.relay import RelayedDrafts
+from antiphon.chats.replicas import Replicas
 from antiphon.chats.secret_box import SecretBox
 from antiphon.chats.service import Service
 from antiphon.chats.tokens import Tokens
@@ -109,19 +110,7 @@ class Instance:
         )
         self.service.claimer = self.worker
         self._link = shared.link if shared else None
-        self.replicas = (
-            shared.make_replicas(
-                instance_id=self.instance_id,
-                started_at=self.started_at,
-                capacity=options.concurrency,
-                bus=bus,
-                relay=self.relay,
-                recovery=self.recovery,
-                worker=self.worker,
-            )
-            if shared is not None and self.relay is not None
-            else None
-        )
+        self.replicas = self._replicas(shared) if shared is not None else None
         if self.replicas is not None:
             self.worker.balance = self.replicas
         self.lock = lock
@@ -155,6 +144,20 @@ class Instance:
 
     def chats_of(self, owner_id: str) -> OwnedChats:
         return OwnedChats(self.service, owner_id, limits=self.options.limits)
+
+    def _replicas(self, shared: Shared) -> Replicas | None:
+        """This instance among the others on the store."""
+        if self.relay is None:
+            return None
+        return shared.make_replicas(
+            instance_id=self.instance_id,
+            started_at=self.started_at,
+            capacity=self.options.concurrency,
+            bus=self.bus,
+            relay=self.relay,
+            recovery=self.recovery,
+            worker=self.worker,
+        )
 
     def slowed(self) -> dict[str, str]:
         """What works, only slower, by its part: every promise holds without hints, and drafts are kept."""
