@@ -23,6 +23,7 @@ from antiphon.core.model import Status
 from antiphon.edge.instance import elsewhere, followed_drafts, publisher
 from antiphon.edge.instance.door import InstanceDoor, open_instance_door
 from antiphon.ports import Bus
+from antiphon.store.postgres import PostgresStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.wire import instance as i
 from instance.doors import Peer, log_of, shown
@@ -428,6 +429,26 @@ async def test_what_an_edit_has_removed_before_it_was_told_is_not_told_any_more(
         assert "removed" not in text_of(peer, chat_id)
         assert [p["content"] for p in peer.payloads(i.TOPIC_MESSAGE_APPEND)] == ["/say kept", "kept"]
         assert seqs_of(peer, chat_id)[0] == 3, "the appends are told"
+
+
+async def test_what_cannot_be_told_holds_up_nothing_that_comes_after_it(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "POLL_S", 3600.0)
+    monkeypatch.setattr(elsewhere, "RETRY_S", 0.01)
+    async with (
+        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
+        replica(postgres_url, claims=False) as there,
+        listening(door) as peer,
+    ):
+        chat_id = (await there.chats.create(content="damaged")).chat_id
+        assert isinstance(there.store, PostgresStore)
+        await there.store._pool.write("UPDATE contents SET body = 'no JSON' WHERE chat_id = $1", chat_id)
+        await there.chats.change(chat_id, c.Rename(title="sound"))
+        here.watch.poll_soon()
+        async with asyncio.timeout(20):
+            await peer.until(i.TOPIC_SESSION_UPDATE, title="sound")
+        await until(lambda: door.publisher.elsewhere is not None and not door.publisher.elsewhere.look_count)
 
 
 async def test_a_session_that_is_too_far_ahead_is_told_anew(

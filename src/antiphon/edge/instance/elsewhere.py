@@ -262,9 +262,9 @@ class Elsewhere:
         return entries
 
     def _tell(self, append: Append) -> None:
-        self.teller.tell(append)
         last = append.entries[-1]
-        self._note(append.chat_id, last.seq, last.recorded.at)
+        self._note(append.chat_id, last.seq, last.recorded.at)  # first: what cannot be told is not tried again
+        self.teller.tell(append)
 
     def _note(self, chat_id: str, seq: int, at: int) -> None:
         self._told[chat_id] = (seq, at)
