@@ -437,6 +437,41 @@ async def test_each_of_those_that_share_a_statement_has_a_fate_of_its_own(postgr
         assert [(await store.load(name)).seq for name in "dcba"] == [2, 2, 1, 2]
 
 
+async def test_chats_whose_rows_somebody_holds_hold_up_no_others(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_append, "HURRIED_LOCK", "50ms")
+    async with opened(postgres_url, pool_max=8) as store, connected(postgres_url) as other:
+        chats = [await StoredChat(store, f"c{number}").create() for number in range(12)]
+        held, free = chats[:4], chats[4:]
+        rename = c.Rename(title="new")
+        async with other.transaction():
+            await other.fetch("SELECT FROM chats WHERE chat_id = ANY ($1) FOR UPDATE", [x.chat_id for x in held])
+            waiting = [asyncio.create_task(chat.do(rename)) for chat in held]
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.gather(*(chat.do(rename) for chat in free))
+            assert not any(task.done() for task in waiting)
+            assert store.last_error is None
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.gather(*waiting)
+        assert [(await store.load(chat.chat_id)).seq for chat in chats] == [2] * len(chats)
+
+
+async def test_a_row_that_is_held_for_too_long_is_told_and_nothing_is_written(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_append, "HURRIED_LOCK", "10ms")
+    monkeypatch.setattr(postgres_append, "PATIENT_LOCK", "20ms")
+    async with opened(postgres_url) as store, connected(postgres_url) as other:
+        chat = await StoredChat(store, "c").create()
+        async with other.transaction():
+            await other.fetch("SELECT FROM chats FOR UPDATE")
+            with pytest.raises(Unavailable, match="holds a row"):
+                await store.append(chat.make(c.Rename(title="new")))
+        await chat.do(c.Rename(title="newer"))
+        assert await store.load("c") == chat.chat
+
+
 async def test_an_append_that_is_no_json_is_its_callers_mistake_alone(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         good, broken = [await StoredChat(store, name).create() for name in "ab"]
@@ -459,7 +494,9 @@ async def test_a_transaction_that_commits_late_is_still_told(postgres_url: str) 
         _, mark = await store.changed(None, limit=ALL)
         slow = other.transaction()
         await slow.start()
-        await other.fetchval(SQL["append"], document_of([append_json(late.make(c.Rename(title="begun first")))]))
+        await other.fetchval(
+            SQL["append"], document_of([append_json(late.make(c.Rename(title="begun first")))]), "1s"
+        )
         await early.create()
         changed, mark = await store.changed(mark, limit=ALL)
         assert dict(changed)["early"] == 1
@@ -505,7 +542,9 @@ async def test_a_transaction_that_stays_open_holds_up_no_page(postgres_url: str)
         _, mark = await store.changed(None, limit=ALL)
         slow = other.transaction()
         await slow.start()
-        await other.fetchval(SQL["append"], document_of([append_json(late.make(c.Rename(title="begun first")))]))
+        await other.fetchval(
+            SQL["append"], document_of([append_json(late.make(c.Rename(title="begun first")))]), "1s"
+        )
         expected = [(await StoredChat(store, f"c{i}").create()).chat_id for i in range(7)]
         for _ in range(2):
             told, mark = await look_by_page(store, mark, 3)

@@ -19,7 +19,7 @@ from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Unavailable
 from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, OutcomeUnknown, Receipt
 from antiphon.store.postgres_connection import WAIT_S
-from antiphon.store.postgres_pool import MISTAKES, Pool, clean_text
+from antiphon.store.postgres_pool import MISTAKES, Pool, RowHeld, clean_text
 from antiphon.store.rows import LEASE_US, claim_at, due_at
 from antiphon.store.statements import load_statements
 from antiphon.wire.log import content_seq, encode_chat, encode_fact
@@ -29,6 +29,11 @@ STATEMENTS_MAX = 2
 SHARED_MAX = 64
 SHARED_BYTES_MAX = 1024 * 1024
 """So many appends, of so many bytes in all, share a statement."""
+LOCKS = ("1s", "100ms", "10s")
+"""So long a statement waits for a row that somebody holds: shared; then each of its appends by itself, which finds
+those whose rows are held; then these, before they are told `unavailable`. So they hold up no others for long."""
+ALONE_MAX = (0, 2, 4)
+"""So many of each wait at once, beside the statements that are shared: connections are left for all else."""
 
 NUL = b"\\u0000"
 """As JSON writes what PostgreSQL cannot hold as text."""
@@ -57,6 +62,8 @@ class Appender:
         self._pool = pool
         self._waiting: deque[_Waiting] = deque()
         self._statements: set[asyncio.Task[None]] = set()
+        self._alone: set[asyncio.Task[None]] = set()
+        self._places = tuple(map(asyncio.Semaphore, ALONE_MAX))
 
     async def append(self, append: Append) -> str:
         """Its fate. Raises `OutcomeUnknown` when the answer was lost, `Unavailable` when nothing was written. Whoever
@@ -80,12 +87,7 @@ class Appender:
     async def _write_all(self) -> None:
         """Until nobody waits. It begins a turn of the loop later than it was called: others may wait by then."""
         while self._waiting:
-            batch = self._take()
-            try:
-                await self._write(batch)
-            finally:
-                for waiting in batch:
-                    waiting.fate.cancel()  # who has no answer gets none: the store is being closed
+            await self._write(self._take())
 
     def _take(self) -> list[_Waiting]:
         """Whoever waits longest, and those after it that may share its statement, in the order in which everybody
@@ -99,26 +101,48 @@ class Appender:
             taken.append(self._waiting.popleft())
         return sorted(taken, key=lambda waiting: waiting.chat_id)
 
-    async def _write(self, batch: list[_Waiting]) -> None:
+    async def _write(self, batch: list[_Waiting], tried: int = 0) -> None:
+        """Give each its fate, or have it tried by itself."""
+        try:
+            await self._try(batch, tried)
+        except asyncio.CancelledError:  # the store is being closed
+            for waiting in batch:
+                waiting.fate.cancel()
+            raise
+
+    async def _try(self, batch: list[_Waiting], tried: int) -> None:
         batch = [waiting for waiting in batch if not waiting.fate.done()]  # who was cancelled wants nothing written
         if not batch:
             return
         try:
-            rows = await self._pool.write_once(SQL, document_of([waiting.row for waiting in batch]))
+            rows = await self._pool.write_once(SQL, document_of([waiting.row for waiting in batch]), LOCKS[tried])
         except Exception as error:
+            if isinstance(error, RowHeld) and tried + 1 < len(LOCKS):
+                for waiting in batch:
+                    self._begin_alone(waiting, tried + 1)
+                return
             if isinstance(error, MISTAKES) and len(batch) > 1:
                 for waiting in batch:  # nothing was written: one of them is to blame, and only that one
-                    await self._write([waiting])
+                    await self._try([waiting], tried)
                 return
             for waiting in batch:
                 if not waiting.fate.done():
                     waiting.fate.set_exception(error)
-            if isinstance(error, Unavailable | OutcomeUnknown):
+            if isinstance(error, Unavailable | OutcomeUnknown) and not isinstance(error, RowHeld):
                 self._refuse_late()
             return
         for waiting, (_, fate) in zip(batch, sorted(rows), strict=True):
             if not waiting.fate.done():
                 waiting.fate.set_result(fate)
+
+    def _begin_alone(self, waiting: _Waiting, tried: int) -> None:
+        task = asyncio.create_task(self._write_alone(waiting, tried))
+        self._alone.add(task)
+        task.add_done_callback(self._alone.discard)
+
+    async def _write_alone(self, waiting: _Waiting, tried: int) -> None:
+        async with self._places[tried]:
+            await self._write([waiting], tried)
 
     def _refuse_late(self) -> None:
         """Who has waited for as long as anybody waits for a database that does not answer is not tried any more:

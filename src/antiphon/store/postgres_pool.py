@@ -31,6 +31,10 @@ MISTAKES = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 _UNTEXTUAL = re.compile("[\0\ud800-\udfff]")
 
 
+class RowHeld(Unavailable):
+    """Somebody holds a row for longer than the statement may wait. Nothing was written."""
+
+
 class Pool:
     """At most `size` connections, made when they are needed. Every statement is a transaction of its own.
 
@@ -76,7 +80,7 @@ class Pool:
 
     async def write_once(self, sql: str, *values: Any) -> list[Any]:
         """The rows of a write that is not repeated unasked. Raises `OutcomeUnknown` when its answer was lost,
-        `Unavailable` when nothing was written."""
+        `Unavailable` (`RowHeld`, it may be) when nothing was written."""
         with self._noted():
             return await self._repeat(sql, _clean(values), is_once=True)
 
@@ -98,6 +102,8 @@ class Pool:
                     raise OutcomeUnknown(type(error).__name__) from None
             except MISTAKES:
                 raise
+            except asyncpg.LockNotAvailableError:
+                raise RowHeld("somebody holds a row of the database for too long") from None
             except asyncpg.PostgresError as error:
                 raise Unavailable(f"the database does not work ({type(error).__name__})") from error
             if time.monotonic() >= deadline:
@@ -138,6 +144,8 @@ class Pool:
     def _noted(self) -> Iterator[None]:
         try:
             yield
+        except RowHeld:
+            raise  # the database works
         except (Unavailable, OutcomeUnknown) as error:
             cause = error.__cause__
             self.last_error = type(cause).__name__ if cause else type(error).__name__

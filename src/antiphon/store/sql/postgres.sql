@@ -2,7 +2,9 @@
 
 -- name: append
 -- Any number of appends, one after another; each one's fate as append_facts_1 and _2 in the migrations have it: done,
--- conflict, answered, lease_live or newer. (a JSON document)
+-- conflict, answered, lease_live or newer. The time for which it waits for a row is that of its transaction alone.
+-- (a JSON document, how long it waits for a row)
+WITH hurried AS MATERIALIZED (SELECT set_config('lock_timeout', $2, true))
 SELECT a.number, append_facts_2(
   a.chat_id, a.after_seq, a.append_id, a.chat,
   a.f_seq, a.f_at, a.f_kind, a.f_body, a.f_status, a.f_draft, a.f_more, a.f_content_seq, a.f_append_id,
@@ -10,7 +12,7 @@ SELECT a.number, append_facts_2(
   a.r_client_id, a.r_body_hash, a.r_answer, a.l_kind, a.l_attempt, a.l_instance_id, a.l_us,
   a.n_id, a.n_body, a.n_created_at, a.n_kept
 )
-FROM jsonb_to_recordset($1) AS a (
+FROM hurried, jsonb_to_recordset($1) AS a (
   number bigint, chat_id text, after_seq bigint, append_id text, chat appended_chat,
   f_seq bigint[], f_at bigint[], f_kind text[], f_body bytea[], f_status text[], f_draft bigint[], f_more boolean[],
   f_content_seq bigint[], f_append_id text[],
