@@ -94,7 +94,18 @@ def test_options_come_with_the_url(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://x", "nats://", "nats://x?creds=/nowhere", "nats://x?tls_ca=/nowhere", "nats://x?wat=1"]
+    "url",
+    [
+        "http://x",
+        "nats://",
+        "nats://me:it@",
+        "nats://x?creds=/nowhere",
+        "nats://x?tls_ca=/nowhere",
+        "nats://x?wat=1",
+        "nats://x:y",
+        "nats://x:4222,y:99999",
+        "nats://me:1/2@x",
+    ],
 )
 def test_a_url_that_cannot_be_used_is_invalid(url: str) -> None:
     with pytest.raises(Invalid):

@@ -67,14 +67,16 @@ def connect_options(url: str) -> dict[str, Any]:
     `tls_hostname`, `tls_first=1`. Raises `Invalid`.
     """
     parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.netloc:
+    login, _, places = parts.netloc.rpartition("@")
+    hosts = [host for host in places.split(",") if host]
+    is_whole = bool(hosts) and parts.path in ("", "/")  # a password with a slash would be taken for a path
+    if parts.scheme not in SCHEMES or not is_whole or not all(map(_is_place, hosts)):
         raise Invalid("bus", "a NATS server is nats://host:port or tls://host:port")
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in given:
         if name not in OPTIONS:
             raise Invalid("bus", f"there is no option {name!r}; there are {', '.join(OPTIONS)}")
-    login, _, hosts = parts.netloc.rpartition("@")
-    options: dict[str, Any] = {"servers": [f"{parts.scheme}://{host}" for host in hosts.split(",") if host]}
+    options: dict[str, Any] = {"servers": [f"{parts.scheme}://{host}" for host in hosts]}
     user, has_password, password = login.partition(":")
     if has_password:
         options |= {"user": unquote(user), "password": unquote(password)}
@@ -90,6 +92,15 @@ def connect_options(url: str) -> dict[str, Any]:
         if given.get("tls_hostname"):
             options["tls_hostname"] = given["tls_hostname"]
     return options
+
+
+def _is_place(host: str) -> bool:
+    """Whether the client can make something of it; it would try one that cannot be reached for ever."""
+    try:
+        parts = urlsplit(f"//{host}")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _tls_context(given: dict[str, str]) -> ssl.SSLContext:
