@@ -527,6 +527,13 @@ MUTANTS = (
         POSTGRES,
     ),
     Mutant(
+        "one chat whose row is held fails all that share its statement",
+        "store/postgres_append.py",
+        "            if isinstance(error, RowHeld) and tried + 1 < len(LOCKS):\n",
+        "            if False:\n",
+        POSTGRES,
+    ),
+    Mutant(
         "who comes as a statement ends is forgotten",
         "store/postgres_append.py",
         "        self._statements.discard(task)\n        self._begin()\n",

@@ -440,10 +440,10 @@ async def test_each_of_those_that_share_a_statement_has_a_fate_of_its_own(postgr
 async def test_chats_whose_rows_somebody_holds_hold_up_no_others(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_append, "HURRIED_LOCK", "50ms")
+    monkeypatch.setattr(postgres_append, "LOCKS", ("50ms", "20ms", "10s"))
     async with opened(postgres_url, pool_max=8) as store, connected(postgres_url) as other:
         chats = [await StoredChat(store, f"c{number}").create() for number in range(12)]
-        held, free = chats[:4], chats[4:]
+        held, free = chats[:6], chats[6:]
         rename = c.Rename(title="new")
         async with other.transaction():
             await other.fetch("SELECT FROM chats WHERE chat_id = ANY ($1) FOR UPDATE", [x.chat_id for x in held])
@@ -460,8 +460,7 @@ async def test_chats_whose_rows_somebody_holds_hold_up_no_others(
 async def test_a_row_that_is_held_for_too_long_is_told_and_nothing_is_written(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_append, "HURRIED_LOCK", "10ms")
-    monkeypatch.setattr(postgres_append, "PATIENT_LOCK", "20ms")
+    monkeypatch.setattr(postgres_append, "LOCKS", ("10ms", "10ms", "20ms"))
     async with opened(postgres_url) as store, connected(postgres_url) as other:
         chat = await StoredChat(store, "c").create()
         async with other.transaction():

@@ -34,6 +34,8 @@ LOCKS = ("1s", "100ms", "10s")
 those whose rows are held; then these, before they are told `unavailable`. So they hold up no others for long."""
 ALONE_MAX = (0, 2, 4)
 """So many of each wait at once, beside the statements that are shared: connections are left for all else."""
+TRIED_S = 12.0
+"""An append that has waited for so long is not tried again."""
 
 NUL = b"\\u0000"
 """As JSON writes what PostgreSQL cannot hold as text."""
@@ -142,7 +144,10 @@ class Appender:
 
     async def _write_alone(self, waiting: _Waiting, tried: int) -> None:
         async with self._places[tried]:
-            await self._write([waiting], tried)
+            if time.monotonic() - waiting.since < TRIED_S:
+                await self._write([waiting], tried)
+            elif not waiting.fate.done():
+                waiting.fate.set_exception(RowHeld("somebody holds a row of the database for too long"))
 
     def _refuse_late(self) -> None:
         """Who has waited for as long as anybody waits for a database that does not answer is not tried any more:
