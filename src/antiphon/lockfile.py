@@ -94,6 +94,17 @@ def check_free(data: Path) -> None:
         raise DataDirectoryTaken(_taken_by(data))
 
 
+def check_no_replica(data: Path) -> None:
+    """Raises `DataDirectoryTaken` where a replica holds it: its chats lie in another store, and whoever took over the
+    directory would show none of them."""
+    primary = read_primary(data)
+    if primary is not None and primary.role == "replica":
+        raise DataDirectoryTaken(
+            f"{data} is the directory of a replica (the process {primary.pid} at {primary.http_url}), whose chats "
+            "lie in the store that it was given; give the same --store to run another one, or another --data"
+        )
+
+
 def make_data(data: Path) -> None:
     """The directory, for its owner only."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -25,7 +25,7 @@ from antiphon.edge.instance.door import open_instance_door
 from antiphon.edge.server import HttpServer, start_server
 from antiphon.errors import Invalid, Unavailable
 from antiphon.lifetime import Ready, collect_seldom, until_stopped
-from antiphon.lockfile import LockFile, check_free, claim_unless_held, make_data
+from antiphon.lockfile import LockFile, check_free, check_no_replica, claim_unless_held, make_data
 from antiphon.observe import METRICS
 from antiphon.ports import Bus
 from antiphon.replica import serve_replica
@@ -77,6 +77,7 @@ async def serve(
         elif not may_stand_by:
             check_free(place)
         else:
+            check_no_replica(place)
             is_port_free = options.get("port") is None
             standby = await stack.enter_async_context(
                 open_standby(instance_id, place, settings, is_port_free=is_port_free)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
-from antiphon.lockfile import read_instance_file
+from antiphon.lockfile import read_instance_file, read_primary
 from antiphon.testing.nats import NatsServer
 from antiphon.wire.stream import decode_event
 from instance.doors import Peer
@@ -361,3 +363,24 @@ async def test_an_instance_that_keeps_losing_its_session_but_answers_is_not_take
     assert (await ended).data["outcome"] == "answered"
     assert dropped > 10
     assert sum(fact.type == "attempt_started" for fact in follower.facts) == 1
+
+
+async def test_nobody_without_a_store_stands_by_behind_a_replica_and_shows_an_empty_directory_one_day(
+    fleet: ReplicaFleet,
+) -> None:
+    data = fleet.members[0].data
+    await wait_for_sockets(data)
+    command = [sys.executable, "-m", "antiphon.cli", "serve", "--data", str(data), "--port", "0"]
+    env = {name: value for name, value in os.environ.items() if name != "ANTIPHON_STORE"}
+    process = await asyncio.create_subprocess_exec(*command, env=env, stderr=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(30):
+        _, said = await process.communicate()
+    assert process.returncode not in (0, None)
+    assert b"the directory of a replica" in said
+    assert b"--store" in said
+
+
+async def wait_for_sockets(data: Path) -> None:
+    async with asyncio.timeout(30):
+        while read_primary(data) is None:
+            await asyncio.sleep(0.05)
