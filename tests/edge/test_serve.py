@@ -371,7 +371,8 @@ def _tries(running: ServerProcess, chat_id: str) -> int:
 def test_no_new_turn_begins_while_it_drains_but_sends_are_kept(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with server_process(data, "--drain-s", "20") as running:
-        chat_id = running.ask("POST", "/chats", {"content": "/stall 5\n/say one"})[1]["id"]
+        chat_id = running.ask("POST", "/chats", {"content": "/stall 2\n/say one"})[1]["id"]
+        wait_for(lambda: model_calls(running), what="the model is called: a turn that has not begun is handed over")
         running.signal()
         wait_for(lambda: _is_draining(running), what="it drains")
         other = running.ask("POST", "/chats", {"id": random_chat_id(), "content": "/say two"})

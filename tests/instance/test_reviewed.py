@@ -288,3 +288,14 @@ async def test_calls_about_a_silent_instance_hold_up_no_other_call(
         for _ in range(70):
             answer = await slow.answer()
             assert (answer["result"]["status"], answer["result"]["body"]["error"]["code"]) == (403, "forbidden")
+
+
+async def test_an_answer_whose_signal_is_lost_is_found_all_the_same(tmp_path: Path) -> None:
+    """The descriptor's number was another socket's before, and the loop does not hear of it."""
+    async with (
+        open_doors(tmp_path / "data") as (instance, door),
+        RemoteInstance(door.pub_endpoint, door.rpc_endpoint, timeout_s=DEADLINE_S) as remote,
+    ):
+        await remote.ping()
+        remote._rpc._clear_io_state()  # type: ignore[no-untyped-call]
+        assert (await remote.ping()).instance_id == instance.instance_id

@@ -55,7 +55,7 @@ class Visit:
 
     def _on_console(self, line: ConsoleMessage) -> None:
         if line.type in {"error", "warning", "assert"} or "Content Security" in line.text:
-            self._problems.append(line.text)
+            self._problems.append(f"{line.text} {line.location.get('url', '')}".strip())
 
     def _on_error(self, error: WebError) -> None:
         self._problems.append(str(error.error))

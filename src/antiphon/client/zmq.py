@@ -27,6 +27,7 @@ from antiphon.wire import codec, jsonrpc
 from antiphon.wire import instance as i
 
 TIMEOUT_S = 10.0
+LOOK_MS = 100
 QUEUED_FRAMES_MAX = 100_000
 _TOLD = (
     zmq.EVENT_DISCONNECTED
@@ -61,6 +62,7 @@ class RemoteInstance:
         instance's public key: both where it asks for keys."""
         self._pub_endpoint, self._rpc_endpoint = pub_endpoint, rpc_endpoint
         self._is_refused = self._is_closed = False
+        self._has_asked = asyncio.Event()
         self._timeout_s = timeout_s
         self._keys, self._server_key = keys, server_key
         self._context = zmq.asyncio.Context()
@@ -122,6 +124,7 @@ class RemoteInstance:
                 await self._rpc.send_multipart([b"", request])
                 is_sent = True
                 self._waiting[call_id] = answered  # from now on a connection that breaks has lost it
+                self._has_asked.set()
                 answer = await answered
         except TimeoutError as error:
             if self._is_refused:
@@ -151,8 +154,15 @@ class RemoteInstance:
                         answered.set_exception(AnswerLost())
 
     async def _receive_forever(self) -> None:
+        """While answers are waited for the socket is looked at, signalled or not: under uvloop the signal of a
+        descriptor whose number another socket had before is lost once in some thousand times."""
         while True:
-            frames = await self._rpc.recv_multipart()
+            if not self._waiting:
+                self._has_asked.clear()
+                await self._has_asked.wait()
+            if not await self._rpc.poll(LOOK_MS):
+                continue
+            frames = await self._rpc.recv_multipart(zmq.DONTWAIT)
             try:
                 answer = jsonrpc.decode_answer(frames[-1])
             except PeerError:
