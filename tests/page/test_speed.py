@@ -23,6 +23,7 @@ Visits = Callable[..., Awaitable[Visit]]
 
 MESSAGES = 2000
 TASK_MS_MAX = 100
+TIMES_SHORT = 2
 OPEN_MS_MAX = 3000
 ANSWER = "Answer **{n}** with `code`, a [link](https://example.org) and some words to fill more than one line of it."
 
@@ -54,17 +55,25 @@ async def longest_task(page: Page, since: float = 0) -> float:
     return found
 
 
-async def check_answer(tab: Tab) -> None:
-    """300 tokens at 200 a second, without standing still: the best of three, as others share the processor."""
-    longest = []
-    while not longest or (longest[-1] >= TASK_MS_MAX and len(longest) < 3):
-        since = await tab.page.evaluate("performance.now()")
-        await tab.send("/rate 200\n/tokens 300")
-        await tab.preview.wait_for()
-        await tab.wait_idle()
-        assert (await tab.answer_so_far()).endswith("w299 w300")
-        longest.append(await longest_task(tab.page, since))
-    assert longest[-1] < TASK_MS_MAX, longest
+async def stands_still(tab: Tab) -> float:
+    """For how long the page stands still (ms) while 300 tokens come at 200 a second."""
+    since = await tab.page.evaluate("performance.now()")
+    await tab.send("/rate 200\n/tokens 300")
+    await tab.preview.wait_for()
+    await tab.wait_idle()
+    assert (await tab.answer_so_far()).endswith("w299 w300")
+    return await longest_task(tab.page, since)
+
+
+async def check_answer(tab: Tab, short: Tab) -> None:
+    """Never for long, or on a busy machine not for much longer than the page of a short chat beside it: once in three
+    times, as others share the processor."""
+    found = []
+    while len(found) < 3:
+        found.append((await stands_still(tab), await stands_still(short)))
+        if found[-1][0] < max(TASK_MS_MAX, TIMES_SHORT * max(beside for _, beside in found)):
+            return
+    raise AssertionError(found)
 
 
 async def test_two_thousand_messages_open_at_once_and_never_stand_still(visits: Visits) -> None:
@@ -74,6 +83,7 @@ async def test_two_thousand_messages_open_at_once_and_never_stand_still(visits: 
         token = (await antiphon.tokens.create("admin", is_admin=True)).secret
         visit = await visits(url, token)
         await visit.context.add_init_script(WATCH_TASKS)
+        short = await visit.open()
         tab = await visit.open(chat_id)
         await tab.page.reload()
         last = tab.message("assistant", f"Answer {MESSAGES // 2 - 1} ")
@@ -82,12 +92,13 @@ async def test_two_thousand_messages_open_at_once_and_never_stand_still(visits: 
         await tab.wait_idle()
         await expect(last).to_be_in_viewport()
         assert await tab.messages.count() == 50
-        await check_answer(tab)
+        await check_answer(tab, short)
 
         earlier = tab.button("Show earlier")
         while (count := await tab.messages.count()) < 500:
             await earlier.click()
             await expect(tab.messages).to_have_count(count + 50)
         await tab.button("Latest").click()
-        await check_answer(tab)
+        await check_answer(tab, short)
+        await short.page.goto("about:blank")
         await tab.page.goto("about:blank")
