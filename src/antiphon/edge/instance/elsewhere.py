@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import structlog
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from antiphon.chats.service import Service, owner_channel
 from antiphon.chats.watch import Watch
 from antiphon.core import facts as f
 from antiphon.core.model import Chat
+from antiphon.edge.instance.errands import Errands
 from antiphon.edge.instance.followed_drafts import GROWS, FollowedDrafts
 from antiphon.errors import AntiphonError
 from antiphon.observe import METRICS
@@ -97,7 +98,7 @@ class Elsewhere:
         self._others: set[str] = set()
         self._looks: dict[str, Look] = {}
         self._places = asyncio.Semaphore(READS_AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
         self._ends: list[Callable[[], None]] = []
 
     @property
@@ -115,7 +116,7 @@ class Elsewhere:
                 self._watch.observe(self._on_poll),
                 self._bus.subscribe(owner_channel(self._owner_id), self._on_hint),
             ]
-            self._start(self._look_at_running())
+            self._errands.begin(self._look_at_running())
         elif not is_heard and self._is_listening:
             self.close()
             self.teller.forget(None)
@@ -124,8 +125,7 @@ class Elsewhere:
         self._is_listening = False
         for end in self._ends:
             end()
-        for task in self._tasks:
-            task.cancel()
+        self._errands.cancel()
         self._ends = []
         self.drafts.clear()
         self._looks.clear()
@@ -197,7 +197,7 @@ class Elsewhere:
             METRICS.oddities.labels("unseen_session").inc()  # its next append is looked at
         elif self._is_listening and not self._is_another_s(chat_id):
             look = self._looks[chat_id] = Look()
-            self._start(self._look_until_told(chat_id, look))
+            self._errands.begin(self._look_until_told(chat_id, look))
 
     def _is_another_s(self, chat_id: str) -> bool:
         known = self._service.chat_nowait(chat_id)
@@ -277,19 +277,6 @@ class Elsewhere:
         if len(self._others) >= OTHERS_MAX:
             self._others.clear()
         self._others.add(chat_id)
-
-    # --- tasks
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
-
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            METRICS.oddities.labels("publisher_task").inc()
-            log.error("look_elsewhere_failed", exc_info=error)
 
 
 def _appends(chat_id: str, chat: Chat, entries: Sequence[f.Entry]) -> Iterator[Append]:

@@ -16,6 +16,7 @@ from antiphon.chats.service import Service
 from antiphon.core import facts as f
 from antiphon.core.model import Chat
 from antiphon.edge.instance.elsewhere import Elsewhere
+from antiphon.edge.instance.errands import Errands
 from antiphon.edge.instance.message_counts import MessageCounts
 from antiphon.edge.instance.session import Session
 from antiphon.edge.instance.sockets import InstanceSockets
@@ -74,7 +75,7 @@ class Publisher:
         """What sessions came to, to be told in this order once their messages are counted."""
         self._is_list_dirty = True
         self._heads: dict[str, bytes] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
         self.elsewhere = elsewhere
         if elsewhere is not None:
             elsewhere.teller = self
@@ -91,8 +92,7 @@ class Publisher:
         for end in self._ends:
             end()
         self._sessions.clear()
-        for task in self._tasks:
-            task.cancel()
+        self._errands.cancel()
 
     # --- sessions
 
@@ -125,7 +125,7 @@ class Publisher:
             append = session.waiting[0]
             if any(_lacks_content(entry) for entry in append.entries):
                 session.is_loading = True
-                self._start(self._load(session))
+                self._errands.begin(self._load(session))
                 return
             session.waiting.popleft()
             self._tell(session, append)
@@ -248,7 +248,7 @@ class Publisher:
                 self._publish_session(i.TOPIC_SESSION_UPDATE, append.chat_id, chat, count)
             else:
                 uncounted = self._uncounted[append.chat_id] = deque((chat,))
-                self._start(self._count_and_tell(append.chat_id, uncounted))
+                self._errands.begin(self._count_and_tell(append.chat_id, uncounted))
 
     async def _count_and_tell(self, chat_id: str, uncounted: deque[Chat]) -> None:
         try:
@@ -287,7 +287,7 @@ class Publisher:
     def _on_activated(self, chat_id: str) -> None:
         """By another instance: what is asked of this one is told by who answers it."""
         if self._sockets.is_heard:
-            self._start(self._tell_activated(chat_id))
+            self._errands.begin(self._tell_activated(chat_id))
 
     async def _tell_activated(self, chat_id: str) -> None:
         chat = await self._service.chat(chat_id)
@@ -359,17 +359,6 @@ class Publisher:
 
     def say_goodbye(self, reason: str) -> None:
         self.publish(i.TOPIC_INSTANCE_SHUTDOWN, i.ShutdownPayload(instance_id=self._instance_id, reason=reason))
-
-    def _start(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
-
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            METRICS.oddities.labels("publisher_task").inc()
-            log.warning("publisher_task_failed", error=str(error))
 
 
 def _lacks_content(entry: f.Entry) -> bool:
