@@ -160,9 +160,11 @@ class RemoteInstance:
             if not self._waiting:
                 self._has_asked.clear()
                 await self._has_asked.wait()
-            if not await self._rpc.poll(LOOK_MS):
+            try:
+                await self._rpc.poll(LOOK_MS)
+                frames = await self._rpc.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
                 continue
-            frames = await self._rpc.recv_multipart(zmq.DONTWAIT)
             try:
                 answer = jsonrpc.decode_answer(frames[-1])
             except PeerError:
