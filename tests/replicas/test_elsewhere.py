@@ -59,6 +59,20 @@ async def listening(door: InstanceDoor, *topics: str) -> AsyncIterator[Peer]:
         yield peer
 
 
+@asynccontextmanager
+async def beside(
+    store: str, data: Path, *, hints: bool = True, claims: bool = True
+) -> AsyncIterator[tuple[Instance, InstanceDoor, Instance, Peer]]:
+    """A watched replica (here) whose subscriber listens, and another one (there), whose hints reach it or do not."""
+    bus = {} if hints else {"bus": MemoryBus()}
+    async with (
+        watched_replica(store, data, **bus) as (here, door),
+        replica(store, claims=claims) as there,
+        listening(door) as peer,
+    ):
+        yield here, door, there, peer
+
+
 def said_of(peer: Peer, session_id: str) -> list[dict[str, Any]]:
     """What was told of a session, without the heartbeats and lists."""
     return [event for event in peer.seen if event.get("sessionId") == session_id]
@@ -102,11 +116,7 @@ def nothing_is_heard(instance: Instance) -> bool:
 async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is_kept(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    async with (
-        watched_replica(postgres_url, tmp_path / "data") as (here, door),
-        replica(postgres_url) as there,
-        listening(door) as peer,
-    ):
+    async with beside(postgres_url, tmp_path / "data") as (here, door, there, peer):
         chat_id = (await there.chats.create(content="/rate 60\n/tokens 40")).chat_id
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
         words = "".join(f"w{n} " for n in range(1, 41))
@@ -127,11 +137,7 @@ async def test_a_turn_that_is_over_before_it_is_looked_at_is_told_with_its_token
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 0.5)
-    async with (
-        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (_, door),
-        replica(postgres_url) as there,
-        listening(door) as peer,
-    ):
+    async with beside(postgres_url, tmp_path / "data", hints=False) as (_, _door, there, peer):
         chat_id = (await there.chats.create(content="/say hello")).chat_id
         await until(lambda: _is_idle(there, chat_id))
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
@@ -258,11 +264,7 @@ async def test_all_is_released_when_the_sockets_are_closed(tmp_path: Path, postg
 
 
 async def test_what_becomes_of_a_chat_elsewhere_is_told(tmp_path: Path, postgres_url: str) -> None:
-    async with (
-        watched_replica(postgres_url, tmp_path / "data") as (here, door),
-        replica(postgres_url, claims=False) as there,
-        listening(door) as peer,
-    ):
+    async with beside(postgres_url, tmp_path / "data", claims=False) as (here, door, there, peer):
         other = await there.store.create_owner("somebody else")
         await there.chats_of(other).create(title="not yours")
         chat_id = (await there.chats.create(title="one")).chat_id
@@ -327,11 +329,7 @@ async def test_without_hints_it_is_told_all_the_same(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 0.2)
-    async with (
-        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (_, door),
-        replica(postgres_url) as there,
-        listening(door) as peer,
-    ):
+    async with beside(postgres_url, tmp_path / "data", hints=False) as (_, _door, there, peer):
         chat_id = (await there.chats.create(content="/say hello")).chat_id
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant", session_id=chat_id)
 
@@ -341,10 +339,11 @@ async def test_what_was_written_elsewhere_before_is_told_before_what_is_written_
 ) -> None:
     """Nobody has hinted at it."""
     monkeypatch.setattr(watch, "POLL_S", 0.2)
-    async with (
-        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
-        replica(postgres_url, claims=False) as there,
-        listening(door) as peer,
+    async with beside(postgres_url, tmp_path / "data", hints=False, claims=False) as (
+        here,
+        _door,
+        there,
+        peer,
     ):
         chat_id = (await here.chats.create(title="0")).chat_id
         for n in range(1, 5):
@@ -412,14 +411,10 @@ async def test_what_an_edit_has_removed_before_it_was_told_is_not_told_any_more(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 3600.0)
-    async with (
-        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
-        replica(postgres_url) as there,
-        listening(door) as peer,
-    ):
+    async with beside(postgres_url, tmp_path / "data", hints=False) as (here, door, there, peer):
         elsewhere_ = door.publisher.elsewhere
         assert elsewhere_ is not None
-        await until(lambda: not elsewhere_._tasks)  # it has looked at what runs already
+        await until(lambda: len(elsewhere_._errands) == 0)  # it has looked at what runs already
         chat_id = (await there.chats.create(content="/say removed")).chat_id
         await until(lambda: _is_idle(there, chat_id))
         await there.chats.edit(chat_id, 2, "/say kept")
@@ -436,10 +431,11 @@ async def test_what_cannot_be_told_holds_up_nothing_that_comes_after_it(
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 3600.0)
     monkeypatch.setattr(elsewhere, "RETRY_S", 0.01)
-    async with (
-        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
-        replica(postgres_url, claims=False) as there,
-        listening(door) as peer,
+    async with beside(postgres_url, tmp_path / "data", hints=False, claims=False) as (
+        here,
+        door,
+        there,
+        peer,
     ):
         chat_id = (await there.chats.create(content="damaged")).chat_id
         assert isinstance(there.store, PostgresStore)
@@ -456,10 +452,11 @@ async def test_a_session_that_is_too_far_ahead_is_told_anew(
 ) -> None:
     monkeypatch.setattr(elsewhere, "BEHIND_MAX", 5)
     monkeypatch.setattr(watch, "POLL_S", 1.0)
-    async with (
-        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus()) as (here, door),
-        replica(postgres_url, claims=False) as there,
-        listening(door) as peer,
+    async with beside(postgres_url, tmp_path / "data", hints=False, claims=False) as (
+        here,
+        _door,
+        there,
+        peer,
     ):
         untold = metric("oddities", what="untold_session")
         chat_id = (await here.chats.create(title="0")).chat_id
@@ -477,11 +474,7 @@ async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_wr
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(followed_drafts, "FOLLOWED_MAX", 1)
-    async with (
-        watched_replica(postgres_url, tmp_path / "data") as (here, door),
-        replica(postgres_url) as there,
-        listening(door) as peer,
-    ):
+    async with beside(postgres_url, tmp_path / "data") as (here, door, there, peer):
         chats = [(await there.chats.create(content="/rate 30\n/tokens 20")).chat_id for _ in range(3)]
         for _ in chats:
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
@@ -494,11 +487,7 @@ async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_wr
 
 async def test_a_program_that_listens_is_nobody_who_watches(tmp_path: Path, postgres_url: str) -> None:
     """The inbox has a notification all the same, as it has beside a program that listens to the holder itself."""
-    async with (
-        watched_replica(postgres_url, tmp_path / "data") as (here, door),
-        replica(postgres_url) as there,
-        listening(door) as peer,
-    ):
+    async with beside(postgres_url, tmp_path / "data") as (here, _door, there, peer):
         await there.chats.create(content="/rate 60\n/tokens 20")
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
         assert await here.store.count_unread(here.owner_id) == 1
