@@ -8,8 +8,8 @@ from antiphon.chats.replicas import Balance
 from antiphon.worker import load as l
 from antiphon.worker.load import Load
 
-from .agents import says_hello
-from .running import ask, running
+from .agents import Gate, says_hello
+from .running import ask, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -68,26 +68,14 @@ async def test_a_worker_that_has_short_turns_is_not_busy() -> None:
         assert balance.loads[-1] == 0
 
 
-async def test_a_worker_whose_turns_last_counts_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(l, "LASTS_S", MOMENT)
-    async with running(says_hello) as instance:
+async def test_a_worker_whose_turns_last_counts_them_all() -> None:
+    gate = Gate()
+    async with running(gate.agent) as instance:
         balance = instance.worker.balance = Asked()
-        for _ in range(30):
-            talk = await ask(instance)
+        talks = [await ask(instance) for _ in range(3)]
+        assert balance.loads == [0, 1, 2]
+        assert instance.worker.load == 3
+        gate.is_open.set()
+        for talk in talks:
             await talk.wait_ended()
-        assert instance.worker.load == 0, "none runs"
-        assert max(balance.loads) <= 1
-
-
-async def test_a_worker_that_has_no_room_counts_all_its_turns_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with running(says_hello, concurrency=2) as instance:
-        worker = instance.worker
-        monkeypatch.setattr(l, "LASTS_S", FOR_EVER)
-        have(worker._load, 100)
-        assert worker.reserve_nowait(instance.owner_id)
-        assert worker.load == 0
-        assert worker.reserve_nowait(instance.owner_id)
-        assert worker.load == 2, "as its capacity, so that others see that it has no room"
-        worker.free(instance.owner_id)
-        assert worker.load == 0
-        worker.free(instance.owner_id)
+        await until(lambda: not instance.worker.load)
