@@ -153,18 +153,15 @@ async def send_rate(server: BenchServer, ids: Sequence[str], count: int) -> floa
 
     clearing = await server.connect()
 
-    async def clear(chat_id: str) -> None:
-        chat = await clearing.ask("GET", f"/chats/{chat_id}")
-        stop = {"turn_id": chat["turn_id"] or 0, "clear_queue": True}
-        await clearing.ask("POST", f"/chats/{chat_id}/interrupt", stop)
-
     lock = asyncio.Lock()  # one connection asks one thing at a time
 
-    async def clear_alone(chat_id: str) -> None:
+    async def clear(chat_id: str) -> None:
         async with lock:
-            await clear(chat_id)
+            chat = await clearing.ask("GET", f"/chats/{chat_id}")
+            stop = {"turn_id": chat["turn_id"] or 0, "clear_queue": True}
+            await clearing.ask("POST", f"/chats/{chat_id}/interrupt", stop)
 
-    queues = {chat_id: Queue(chat_id, clear_alone) for chat_id in ids}
+    queues = {chat_id: Queue(chat_id, clear) for chat_id in ids}
 
     async def client(queue: Queue, sends: int) -> None:
         own = await server.connect()
