@@ -408,8 +408,8 @@ MUTANTS = (
     Mutant(
         "a stopped agent goes on writing",
         "worker/pen.py",
-        "        if self.is_lifted:\n            return\n        piece =",
-        "        piece =",
+        "        if self.is_lifted:\n            return\n        if isinstance(piece, PartMetadata)",
+        "        if isinstance(piece, PartMetadata)",
         WORKER,
     ),
     # --- several instances

@@ -7,13 +7,13 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import httpx2
 import pytest
 import trustme
 
-from antiphon.checked_transport import CheckedTransport
 from antiphon.errors import Invalid
-from antiphon.outbound import AddressRefused, Outbound, is_public, numeric_address, refusal_in
+from antiphon.outbound import AddressRefused, Outbound, Resolve, is_public, numeric_address
+from antiphon.worker.models.connecting import ConnectFailed, Connector, Origin
+from antiphon.worker.models.transport import Transport
 
 pytestmark = pytest.mark.anyio
 
@@ -122,13 +122,25 @@ async def test_a_host_with_one_inner_address_is_refused_whole() -> None:
     assert await Outbound.make(["*"]).addresses("any", 1, resolve) == ("1.1.1.1", "10.0.0.1")
 
 
+async def post(
+    url: str, outbound: Outbound, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None
+) -> str:
+    """The body of what the address answers, by a transport that checks it."""
+    transport = Transport(Connector(Origin.parse(url), outbound=outbound, resolve=resolve, tls_context=tls))
+    try:
+        deadline = asyncio.get_running_loop().time() + 10.0
+        response = await transport.post("/", {}, b"", deadline=deadline)
+        return (await response.read()).decode()
+    finally:
+        await transport.aclose()
+
+
 async def test_a_name_that_leads_inside_is_not_connected_to() -> None:
     async with http_server("127.0.0.1") as (port, seen):
         for host in ("localhost", "127.0.0.1", "2130706433", "[::ffff:127.0.0.1]"):
-            async with httpx2.AsyncClient(transport=CheckedTransport(Outbound())) as client:
-                with pytest.raises(httpx2.ConnectError) as refused:
-                    await client.get(f"http://{host}:{port}/")
-            assert refusal_in(refused.value) is not None
+            with pytest.raises(ConnectFailed, match="no public place") as refused:
+                await post(f"http://{host}:{port}", Outbound())
+            assert refused.value.is_refused
         assert seen == []
 
 
@@ -142,25 +154,22 @@ async def test_a_name_is_resolved_once_and_what_was_resolved_is_connected_to() -
 
     async with http_server("127.0.0.1") as (port, seen), http_server("127.0.0.2", port) as (_, others):
         outbound = Outbound.make(["models.example.com"])
-        async with httpx2.AsyncClient(transport=CheckedTransport(outbound, resolve=resolve)) as client:
-            answer = await client.get(f"http://models.example.com:{port}/")
-        assert answer.text == "127.0.0.1"
+        assert await post(f"http://models.example.com:{port}", outbound, resolve=resolve) == "127.0.0.1"
         assert asked == ["models.example.com"]
         assert (len(seen), others) == (1, [])
         assert f"host: models.example.com:{port}" in seen[0].lower()
 
 
-async def test_what_has_several_addresses_is_reached_by_the_one_that_answers() -> None:
+async def test_a_host_with_several_addresses_is_reached_by_the_one_that_answers() -> None:
     async def resolve(host: str, port: int) -> tuple[str, ...]:
         return ("127.0.0.2", "127.0.0.1")
 
     async with http_server("127.0.0.1") as (port, _):
         outbound = Outbound.make(["models.example.com"])
-        async with httpx2.AsyncClient(transport=CheckedTransport(outbound, resolve=resolve)) as client:
-            assert (await client.get(f"http://models.example.com:{port}/")).text == "127.0.0.1"
+        assert await post(f"http://models.example.com:{port}", outbound, resolve=resolve) == "127.0.0.1"
 
 
-async def test_tls_names_the_host_and_not_its_address() -> None:
+async def test_tls_verifies_the_host_and_not_its_address() -> None:
     authority = trustme.CA()
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("models.example.com").configure_cert(server_side)
@@ -172,19 +181,17 @@ async def test_tls_names_the_host_and_not_its_address() -> None:
 
     async with http_server("127.0.0.1", tls=server_side) as (port, seen):
         outbound = Outbound.make(["models.example.com", "other.example.com"])
-        transport = CheckedTransport(outbound, resolve=resolve, verify=client_side)
-        async with httpx2.AsyncClient(transport=transport) as client:
-            assert (await client.get(f"https://models.example.com:{port}/")).text == "127.0.0.1"
-            with pytest.raises(httpx2.ConnectError):
-                await client.get(f"https://other.example.com:{port}/")
+        url = f"https://models.example.com:{port}"
+        assert await post(url, outbound, resolve=resolve, tls=client_side) == "127.0.0.1"
+        with pytest.raises(ConnectFailed, match="TLS failed"):
+            await post(f"https://other.example.com:{port}", outbound, resolve=resolve, tls=client_side)
         assert len(seen) == 1
 
 
 @pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..b", "nobody.invalid"])
-async def test_a_name_nobody_knows_is_not_connected_to(host: str) -> None:
-    async with httpx2.AsyncClient(transport=CheckedTransport(Outbound.make(["*"]))) as client:
-        with pytest.raises((httpx2.ConnectError, httpx2.InvalidURL)):
-            await client.get(f"http://{host}/")
+async def test_an_unknown_host_is_not_connected_to(host: str) -> None:
+    with pytest.raises(ConnectFailed, match="host name"):
+        await post(f"http://{host}", Outbound.make(["*"]))
 
 
 @asynccontextmanager

@@ -222,6 +222,7 @@ class Instance:
                 tool_s=options.limits.tool_s,
                 action_s=options.limits.action_s,
                 answer_bytes=options.limits.answer_bytes,
+                calls=options.limits.calls,
             ),
             random=random.Random(self.ids.uuid()),
             config=self.options.config,

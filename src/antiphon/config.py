@@ -20,6 +20,8 @@ class Limits(Value):
     message_bytes: int = 4 * 1024 * 1024
     body_bytes: int = 8 * 1024 * 1024
     answer_bytes: int = 16 * 1024 * 1024
+    calls: int = 128
+    """Tool calls in one answer."""
     queue_messages: int = 100
     queue_bytes: int = 8 * 1024 * 1024
     model_first_byte_s: float = 120.0

@@ -104,15 +104,6 @@ async def resolve_host(host: str, port: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(item[4][0]) for item in found))
 
 
-def refusal_in(error: BaseException | None) -> AddressRefused | None:
-    """The refusal that is behind an error, whatever libraries have wrapped around it."""
-    while error is not None:
-        if isinstance(error, AddressRefused):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
 def _nat64(address: IPv6Address) -> IPv4Address | None:
     return IPv4Address(int(address) & 0xFFFF_FFFF) if address in NAT64 else None
 

@@ -14,7 +14,7 @@ import msgspec
 from antiphon.core.draft import Draft
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
-from antiphon.core.parts import Part, Reasoning, Role, Text, ToolCallArgs, ToolCallOpened, Usage
+from antiphon.core.parts import Part, PartMetadata, Reasoning, Role, Text, ToolCallArgs, ToolCallOpened, Usage
 from antiphon.core.values import Value
 
 # --- models -----------------------------------------------------------------------------------------
@@ -52,7 +52,14 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     turn_failures: int = 0
 
 
-ModelEvent = Text | Reasoning | ToolCallOpened | ToolCallArgs | Usage
+class AnswerEnded(msgspec.Struct, frozen=True):
+    """How the model says its answer ended, where that is worth showing: `length` (cut off at its limit of tokens),
+    `refusal`, `content_filter`, `empty` (nothing to show was in it)."""
+
+    outcome: str
+
+
+ModelEvent = Text | Reasoning | ToolCallOpened | ToolCallArgs | PartMetadata | Usage | AnswerEnded
 
 
 class Model(Protocol):
@@ -60,6 +67,7 @@ class Model(Protocol):
 
     `stream` yields `Text` and `Reasoning` pieces, for each tool call a `ToolCallOpened` and then the
     `ToolCallArgs` that belong to it, and at any time a `Usage` (the newest one counts as the whole call's).
+    `PartMetadata` belongs to the piece before it, `AnswerEnded` comes last, if at all.
     The stream ends normally when the answer is complete. Whatever goes wrong is raised as
     `errors.AttemptFailed` with its kind; nothing is retried inside. Closing the iterator (aclose)
     ends the call and frees its connection.

@@ -64,8 +64,8 @@ class Story:
     def start(self, instance_id: str = "instance-1") -> None:
         self.do(c.StartAttempt(instance_id=instance_id))
 
-    def commit(self, text: str, *calls: f.CallOpened, is_last: bool = False) -> None:
-        wrote = {"content": words(text), "upto": len(text), "usage": USAGE, "model": "rehearsal"}
+    def commit(self, text: str, *calls: f.CallOpened, is_last: bool = False, outcome: str = "") -> None:
+        wrote = {"content": words(text), "upto": len(text), "usage": USAGE, "model": "rehearsal", "outcome": outcome}
         self.do(c.CommitMessage(**self.fence, **wrote, calls=calls, is_last=is_last))
 
     def result(self, tool_call_id: str) -> None:
@@ -101,7 +101,7 @@ def everyday() -> Story:
         )
     )
     story.start()
-    story.commit("Hi.", is_last=True)
+    story.commit("Hi.", is_last=True, outcome="length")
     story.refuse(c.GenerateTitle(title="thought up"))
     story.do(c.Rename(title="Second"))
     story.do(c.SetLabels(labels={"team": "red", "é": "😀"}))

@@ -17,7 +17,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lockfile", "keepalive"),
     ("keys",),
     ("outbound",),
-    ("checked_transport",),
     ("chats", "store", "bus", "client", "discovery", "stalls"),
     ("edge", "worker", "backends"),
     ("sharing",),

@@ -9,13 +9,14 @@ import pytest
 
 from antiphon.core.draft import Draft
 from antiphon.core.parts import (
+    PartMetadata,
     Role,
     Text,
     ToolCall,
     Usage,
 )
 from antiphon.errors import AttemptFailed
-from antiphon.ports import Message, ModelEvent, ModelRequest, ToolSpec
+from antiphon.ports import AnswerEnded, Message, ModelEvent, ModelRequest, ToolSpec
 from antiphon.testing.model_server import FakeModelServer
 from antiphon.worker.models.openai import OpenAIModel
 
@@ -61,6 +62,6 @@ def calls(events: Sequence[ModelEvent]) -> list[ToolCall]:
     """The calls as a draft makes them, which takes arguments for those of the call opened last."""
     draft = Draft(1)
     for event in events:
-        if not isinstance(event, Usage):
+        if not isinstance(event, Usage | AnswerEnded | PartMetadata):
             draft.write(event)
     return [part for part in draft.content() if isinstance(part, ToolCall)]

@@ -297,18 +297,18 @@ async def test_a_retryable_error_is_told_with_its_try_and_time_and_the_draft_beg
         tries.append(await turn.start_call(model="m", provider="p"))
         yield f"try {len(tries)}"
         if len(tries) < 3:
-            raise AgentError("overloaded", "Busy.", provider="p", status_code=529, retry_after_s=0.02)
+            raise AgentError("overloaded", "Busy.", provider="p", status_code=529, retry_after_s=0.25)
 
     entries = await answered(agent)
     assert tries == [1, 2, 3]
     retries = facts_of(entries, RetryScheduled)
     assert [(fact.tries, fact.delay_ms, fact.kind, fact.provider, fact.status_code) for fact in retries] == [
-        (1, 20, "overloaded", "p", 529),
-        (2, 20, "overloaded", "p", 529),
+        (1, 250, "overloaded", "p", 529),
+        (2, 250, "overloaded", "p", 529),
     ]
     for entry in entries:
         if isinstance(entry.fact, RetryScheduled):
-            assert entry.fact.retrying_at == entry.recorded.at + 20_000
+            assert entry.fact.retrying_at == entry.recorded.at + 250_000
             assert entry.fact.error == "Busy."
     (answer,) = answers_of(entries)
     assert messages_of(entries)[-1][1] == (Text("try 3"),)

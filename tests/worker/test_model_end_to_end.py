@@ -3,6 +3,7 @@ a try that failed is ever kept or shown twice."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -189,7 +190,7 @@ async def test_a_long_retry_after_lets_go_of_the_chat() -> None:
         (Fault(status=400, code="context_length_exceeded"), "context_length"),
         (Fault(status=404), "invalid_request"),
         (Fault(status=429, code="insufficient_quota"), "rate_limit"),
-        (Answer(finish_reason="content_filter"), "content_filter"),
+        (Answer(text="", finish_reason="content_filter"), "content_filter"),
     ],
     ids=["key", "request", "length", "no such model", "no money", "filter"],
 )
@@ -260,19 +261,35 @@ async def test_an_answer_over_the_limit_fails_the_turn() -> None:
         assert len(server.requests) == 1
 
 
-async def test_an_empty_answer_ends_the_turn() -> None:
+async def test_an_empty_answer_ends_the_turn_and_is_called_empty() -> None:
     async with talking(Answer(text="")) as (talk, _):
         await talk.wait_ended()
-        assert answers_of(await talk.entries()) == []
+        (message,) = answers_of(await talk.entries())
+        assert (message.outcome, message.usage.input_tokens) == ("empty", 10)
+        assert (await talk.history())[-1][1] == ()
         assert await talk.endings() == [Outcome.ANSWERED]
-        (ended,) = await talk.facts(TurnEnded)
-        assert ended.usage.input_tokens == 10
+
+
+@pytest.mark.parametrize("outcome", ["length", "content_filter"])
+async def test_an_answer_that_the_model_cut_short_says_so(outcome: str) -> None:
+    async with talking(Answer(text="Once upon", finish_reason=outcome), Answer(text="Twice")) as (talk, _):
+        await talk.wait_ended()
+        await talk.send("again")
+        await talk.wait_ended()
+        assert [message.outcome for message in answers_of(await talk.entries())] == [outcome, ""]
+        frames = await talk.watch()
+        shown = [json.loads(frame.data) for frame in frames if frame.type == "message_appended"]
+        assert [(fact.get("outcome"), fact["message"].get("outcome")) for fact in shown[1::2]] == [
+            (outcome, outcome),
+            (None, None),
+        ]
 
 
 async def test_reasoning_is_a_part_of_its_own() -> None:
     async with talking(Answer(reasoning="Let me think.", text="Four.")) as (talk, _):
         await talk.wait_ended()
-        assert (await talk.history())[-1][1] == (Reasoning("Let me think."), Text("Four."))
+        metadata = {"openai": {"reasoning_field": "reasoning_content"}}
+        assert (await talk.history())[-1][1] == (Reasoning("Let me think.", metadata), Text("Four."))
 
 
 # --- tools

@@ -69,7 +69,7 @@ async def test_a_refusal_has_its_kind_and_its_status(
 async def test_a_failure_makes_its_own_sentence(server: FakeModelServer) -> None:
     server.plan(Fault(status=429, code="rate_limit_exceeded", message="Slow down, sk-abc"))
     failed = await failure(server)
-    assert str(failed) == "openai allows no more requests for now (status 429, rate_limit_exceeded)."
+    assert str(failed) == "openai allows no more requests for now (status 429, rate_limit_exceeded): Slow down, …"
     assert failed.__cause__ is None
 
 
@@ -81,6 +81,11 @@ async def test_a_failure_makes_its_own_sentence(server: FakeModelServer) -> None
         ({"Retry-After": "7", "Retry-After-Ms": "1500"}, 1.5),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "-3"}, None),
+        ({"Retry-After": "0"}, None),
+        ({"Retry-After": "0.0"}, None),
+        ({"Retry-After-Ms": "0"}, None),
+        ({"Retry-After-Ms": "0", "Retry-After": "2"}, 2.0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, None),
         ({"Retry-After": "nan"}, None),
         ({}, None),
     ],
@@ -95,7 +100,7 @@ async def test_the_wish_to_wait_is_told(
 def test_the_wish_to_wait_may_be_a_date() -> None:
     headers = {"retry-after": formatdate(1_000_090, usegmt=True)}
     assert parse_retry_after(headers, now_s=1_000_000.0) == 90.0
-    assert parse_retry_after(headers, now_s=2_000_000.0) == 0.0
+    assert parse_retry_after(headers, now_s=2_000_000.0) is None
     assert parse_retry_after({"retry-after": "Mon, 99 Foo 99999999 99:99:99 GMT"}, now_s=0.0) is None
 
 
@@ -164,7 +169,7 @@ async def test_errors_of_other_shapes_are_seen(server: FakeModelServer, raw: byt
 
 
 async def test_an_answer_that_is_filtered_is_a_failure(server: FakeModelServer) -> None:
-    server.plan(Answer(finish_reason="content_filter"))
+    server.plan(Answer(text="", finish_reason="content_filter"))
     failed = await failure(server)
     assert (failed.kind, failed.retryable) == ("content_filter", False)
 

@@ -10,6 +10,13 @@ from antiphon.cli.clean import clean_line, clean_text, shorten
 
 SUMMARY_MAX = 200
 
+OUTCOMES = {
+    "length": "cut off at the limit of tokens",
+    "refusal": "refused by the model",
+    "content_filter": "stopped by the provider's content filter",
+    "empty": "the model answered nothing",
+}
+
 
 def content_text(content: Sequence[dict[str, Any]]) -> str:
     """All parts, one below the other; what is not text is named on a line of its own."""
@@ -19,6 +26,12 @@ def content_text(content: Sequence[dict[str, Any]]) -> str:
 def answer_text(content: Sequence[dict[str, Any]]) -> str:
     """The text parts only, joined by newlines, as they are."""
     return "\n".join(part.get("text", "") for part in content if part.get("type") == "text")
+
+
+def outcome_text(message: dict[str, Any]) -> str:
+    """How the model ended an answer, where that is worth a word."""
+    outcome = message.get("outcome", "")
+    return OUTCOMES.get(outcome, clean_line(str(outcome)))
 
 
 def part_text(part: dict[str, Any]) -> str:

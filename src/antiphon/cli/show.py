@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from antiphon.cli.clean import clean_line
-from antiphon.cli.content_text import content_text
+from antiphon.cli.content_text import content_text, outcome_text
 from antiphon.cli.instance import open_client
 from antiphon.cli.verb import Verb, instance_options, print_json
 from antiphon.cli.which_chat import resolve_chat
@@ -40,5 +40,7 @@ def command(chat: str, limit: int, before_id: int | None, data: Path | None, url
 
 def _print_message(title: str, message: dict[str, Any]) -> None:
     marks = " (interrupted)" if message.get("interrupted") else ""
+    if outcome := outcome_text(message):
+        marks += f" ({outcome})"
     click.echo(f"\n--- {title}{marks}  {message['created_at'][:19].replace('T', ' ')}")
     click.echo(content_text(message.get("content", [])))

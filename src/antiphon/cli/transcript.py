@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from antiphon.cli.clean import clean_line, clean_text
-from antiphon.cli.content_text import call_text, content_text, summary
+from antiphon.cli.content_text import call_text, content_text, outcome_text, summary
 from antiphon.cli.markdown_blocks import finished_length
 from antiphon.core.events import Delta, Event, FactEvent, Resync
 from antiphon.core.parts import Reasoning, Text, ToolCallOpened, ToolProgress
@@ -127,7 +127,8 @@ class Transcript:
         if message["role"] == "user":
             return [Piece(Kind.USER, content_text(content))]
         if message["role"] == "assistant":
-            return self._answer(content)
+            outcome = outcome_text(message)
+            return self._answer(content) + ([Piece(Kind.NOTE, f"({outcome})")] if outcome else [])
         results = [part for part in content if part.get("type") == "tool-result"]
         return [Piece(Kind.NOTE, f"  → {summary(part.get('result'))}") for part in results]
 

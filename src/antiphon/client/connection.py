@@ -15,8 +15,8 @@ from antiphon.client.backoff import backoff_s, wish_of
 from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
-from antiphon.client.sse import SseReader
 from antiphon.errors import TooMany, Unavailable
+from antiphon.wire.sse import SseReader
 
 A = TypeVar("A")
 E = TypeVar("E")

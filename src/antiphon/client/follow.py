@@ -13,11 +13,11 @@ import msgspec
 
 from antiphon.client import calls
 from antiphon.client.backoff import backoff_s, wish_of
-from antiphon.client.sse import SseEvent
 from antiphon.core.events import Bye, Event
 from antiphon.core.values import Value
 from antiphon.errors import PeerError, TooMany, Unavailable
 from antiphon.wire.cursor import parse_cursor
+from antiphon.wire.sse import SseEvent
 from antiphon.wire.stream import decode_event
 
 FINAL = frozenset({"idle", "deleted", "revoked"})

@@ -56,6 +56,7 @@ class Message(TypedDict):
     created_by: NotRequired[str]
     usage: NotRequired[dict[str, int]]
     interrupted: NotRequired[bool]
+    outcome: NotRequired[str]
     dropped: NotRequired[list[dict[str, str]]]
     client_message_id: NotRequired[str]
 

@@ -166,6 +166,7 @@ class CommitMessage(AttemptCommand):
     usage: Usage = NO_USAGE
     model: str = ""
     is_last: bool = False
+    outcome: str = ""
 
 
 class FailAttempt(AttemptCommand):

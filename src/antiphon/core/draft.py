@@ -63,7 +63,7 @@ _TEXTUAL: dict[type, Any] = {Text: Text, Reasoning: Reasoning, ToolCallArgs: Too
 class Draft:
     """One draft: `write_*` to its end, `read` from any position, `content` when it is finished."""
 
-    __slots__ = ("_calls", "_part_count", "_segments", "_starts", "name", "position")
+    __slots__ = ("_calls", "_metadata", "_part_count", "_segments", "_starts", "name", "position")
 
     def __init__(self, name: int) -> None:
         self.name = name
@@ -72,8 +72,15 @@ class Draft:
         self._starts: list[int] = []
         self._part_count = 0
         self._calls: dict[str, int] = {}
+        self._metadata: dict[int, dict[str, Any]] = {}
 
     # --- writing
+
+    def annotate(self, metadata: dict[str, Any]) -> None:
+        """Add to the `provider_metadata` of the part written last; it is kept in `content`, and no delta shows it."""
+        if self._part_count:
+            known = self._metadata.setdefault(self._part_count - 1, {})
+            known.update(metadata)
 
     def write(self, part: DeltaPart) -> Delta | None:
         """Append a piece, as its author yields it; the part it belongs to is found here. None: it was empty.
@@ -95,6 +102,10 @@ class Draft:
         if last is not None and last.kind is type(part) and last.part_index == self._part_count - 1:
             return self._append(part, last.part_index)
         return self._append(part, self._new_part()) if delta_length(part) else None
+
+    @property
+    def part_count(self) -> int:
+        return self._part_count
 
     def write_args(self, tool_call_id: str, args_delta: str) -> Delta | None:
         return self._append(ToolCallArgs(args_delta), self._calls[tool_call_id])
@@ -168,7 +179,7 @@ class Draft:
         for segment in self._segments:
             if segment.part_index is not None:
                 by_part.setdefault(segment.part_index, []).append(segment.read(segment.start))
-        return tuple(_finished(pieces) for _, pieces in sorted(by_part.items()))
+        return tuple(_finished(pieces, self._metadata.get(index)) for index, pieces in sorted(by_part.items()))
 
     def partial(self) -> tuple[tuple[Part, ...], tuple[CallDropped, ...]]:
         """What an interrupted draft keeps (text and reasoning), and the tool calls it drops."""
@@ -196,11 +207,11 @@ def draft_of_message(name: int, content: tuple[Part, ...], upto: int) -> Draft |
     return draft if draft.position == upto else None
 
 
-def _finished(pieces: list[DeltaPart]) -> Part:
+def _finished(pieces: list[DeltaPart], metadata: dict[str, Any] | None) -> Part:
     first, text = pieces[0], "".join(_text_of(piece) for piece in pieces)
     if isinstance(first, ToolCallOpened):
-        return ToolCall(first.tool_call_id, first.tool_name, _args(text))
-    return Reasoning(text) if isinstance(first, Reasoning) else Text(text)
+        return ToolCall(first.tool_call_id, first.tool_name, _args(text), metadata)
+    return Reasoning(text, metadata) if isinstance(first, Reasoning) else Text(text, metadata)
 
 
 def _args(text: str) -> Any:

@@ -81,6 +81,8 @@ class MessageAppended(Fact):
     created_by: str = ""
     model: str = ""
     interrupted: bool = False
+    outcome: str = ""
+    """How the model says its answer ended: length, refusal, content_filter or empty; empty text: as usual."""
     dropped: tuple[CallDropped, ...] = ()
     closes: Closes | None = None
     usage: Usage = NO_USAGE

@@ -112,6 +112,12 @@ class ToolProgress(msgspec.Struct, frozen=True, gc=False, tag="tool-progress", t
     text: str
 
 
+class PartMetadata(msgspec.Struct, frozen=True):
+    """Opaque metadata for the part written last, kept as its `provider_metadata`. It is no delta."""
+
+    provider_metadata: dict[str, Any]
+
+
 class Unknown:
     """A part, delta or fact of a kind this version does not know: `raw` is the JSON object as it came."""
 

@@ -134,6 +134,7 @@ class MessageAnswer(Value):
     content: list[Part] = []
     usage: Usage | None = None
     interrupted: bool = False
+    outcome: str = ""
     dropped: list[CallDropped] = []
     client_message_id: str = ""
 

@@ -80,7 +80,7 @@ def chat_json(chat_id: str, chat: Chat, *, has_unread: bool = False) -> dict[str
 
 
 def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
-    """The reference's ChatMessage of a `message_appended`, with turn_id, interrupted?, dropped?,
+    """The reference's ChatMessage of a `message_appended`, with turn_id, interrupted?, outcome?, dropped?,
     client_message_id?. A hidden one has no content."""
     fact = entry.fact
     assert isinstance(fact, f.MessageAppended)
@@ -96,6 +96,8 @@ def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
     shown["turn_id"] = fact.turn_id
     if fact.interrupted:
         shown["interrupted"] = True
+    if fact.outcome:
+        shown["outcome"] = fact.outcome
     if fact.dropped:
         shown["dropped"] = fact.dropped
     if fact.client_message_id:
@@ -164,6 +166,8 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
     fact = entry.fact
     if isinstance(fact, f.MessageAppended):
         shown: dict[str, Any] = {"message": message_json(chat_id, entry)}
+        if fact.outcome:
+            shown["outcome"] = fact.outcome
         if fact.closes:
             shown["closes"] = fact.closes
         if fact.queued_id:
@@ -203,7 +207,7 @@ _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
 """The fields of a fact that are left out when there is nothing to say; all others are always there."""
 
 _SHAPED: dict[type[f.Fact], tuple[str, ...]] = {
-    f.MessageAppended: ("message", "closes?", "queued_id?", "client_message_id?", "hidden_by?"),
+    f.MessageAppended: ("message", "outcome?", "closes?", "queued_id?", "client_message_id?", "hidden_by?"),
     f.MessageQueued: ("queued_message", "when_busy"),
     f.QueuedMessageEdited: ("queued_id", "content"),
 }

@@ -11,15 +11,15 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, cast
 
-from antiphon.core.parts import Reasoning, Text, ToolCallArgs, ToolCallOpened, Usage
+from antiphon.core.parts import PartMetadata, Reasoning, Text, ToolCallArgs, ToolCallOpened, Usage
 from antiphon.errors import AttemptFailed, Invalid, Unavailable
 from antiphon.observe import METRICS
-from antiphon.ports import Model, ModelEvent, ModelRequest
+from antiphon.ports import AnswerEnded, Model, ModelEvent, ModelRequest
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.tools import Tool, tool
 from antiphon.worker.turn import BlockingTurn, Turn
 
-Piece = str | Text | Reasoning | ToolCallOpened | ToolCallArgs
+Piece = str | Text | Reasoning | ToolCallOpened | ToolCallArgs | PartMetadata
 AgentFunction = Callable[[Turn], AsyncIterator[Piece]]
 Models = Callable[[str], Awaitable[Model]]
 
@@ -85,6 +85,8 @@ class Agent:
                 async for event in events:
                     if isinstance(event, Usage):
                         usage = event
+                    elif isinstance(event, AnswerEnded):
+                        turn.end_answer(event.outcome)
                     else:
                         yield event
         finally:

@@ -81,9 +81,11 @@ class Attempt:
             attempt=self.number,
             call_ids=lambda: self.history.call_ids(),
             bytes_max=environment.limits.answer_bytes,
+            calls_max=environment.limits.calls,
         )
         self._calls = Calls(self, tools=environment.tools, limits=environment.limits)
         self._usage = NO_USAGE
+        self._outcome = ""
         loop = asyncio.get_running_loop()
         self._stop: asyncio.Future[Stop] = loop.create_future()
         self._woken: asyncio.Future[None] = loop.create_future()
@@ -301,13 +303,15 @@ class Attempt:
         draft = self.pen.draft
         parts = [part for part in draft.content() if calls or not isinstance(part, ToolCallPart)]
         usage = self._usage if parts or is_last else NO_USAGE
+        is_empty_answer = is_last and self._outcome == "empty"
         crash_point("tool-before-commit" if calls else "commit-before-append")
         await self.execute(
             c.CommitMessage(
                 attempt=self.number,
                 draft=draft.name,
-                content=encode_content(parts) if parts else b"",
+                content=encode_content(parts) if parts or is_empty_answer else b"",
                 upto=draft.position,
+                outcome=self._outcome,
                 calls=calls,
                 usage=usage,
                 model=self._turn.model if self._turn else "",
@@ -317,6 +321,7 @@ class Attempt:
         crash_point("commit-after-append")
         if parts or self.chat.attempt != self.number:
             self._usage = NO_USAGE  # else it counts with the next message
+            self._outcome = ""
         await self._after_commit()
 
     async def _after_commit(self) -> None:
@@ -343,7 +348,11 @@ class Attempt:
     def add_usage(self, usage: Usage) -> None:
         self._usage = self._usage + usage
 
+    def end_answer(self, outcome: str) -> None:
+        self._outcome = outcome
+
     async def start_call(self, model: str, provider: str) -> int:
+        self._outcome = ""
         if self.is_draining:
             await self.leave(Stop.RELEASE)
         if self._turn is not None and self._turn.system == self._system:  # else the agent has its own
@@ -414,10 +423,13 @@ class Attempt:
         await asyncio.sleep(delay_s or 0)
 
     def _delay_s(self, tries: int, retry_after_s: float | None) -> float:
-        if retry_after_s is not None:
-            return min(max(retry_after_s, 0.0), RETRY_AFTER_MAX_S)
+        """What the provider asks for, unless that is hardly anything; else the back-off with jitter, a tenth of it at
+        least: tries never follow each other at once."""
         limits = self._env.limits
-        return self._env.random.uniform(0, min(limits.backoff_max_s, limits.backoff_s * 2**tries))
+        longest_s = min(limits.backoff_max_s, limits.backoff_s * 2**tries)
+        if retry_after_s is not None and retry_after_s >= longest_s / 10:
+            return min(retry_after_s, RETRY_AFTER_MAX_S)
+        return self._env.random.uniform(longest_s / 10, longest_s)
 
     async def _end(self, work: asyncio.Task[None], why: Stop) -> None:
         """Stop the work, without waiting for what does not end, and write down how the attempt ended."""

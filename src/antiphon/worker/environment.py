@@ -11,7 +11,7 @@ from antiphon.chats.service import Service
 from antiphon.core.values import Value
 from antiphon.ports import Bus
 from antiphon.worker.history import Histories
-from antiphon.worker.pen import ANSWER_BYTES_MAX
+from antiphon.worker.pen import ANSWER_BYTES_MAX, CALLS_MAX
 from antiphon.worker.tools import Tool
 from antiphon.worker.turn import Turn
 
@@ -25,6 +25,7 @@ class Limits(Value):
     backoff_max_s: float = 30.0
     action_s: float = 24 * 3600.0
     answer_bytes: int = ANSWER_BYTES_MAX
+    calls: int = CALLS_MAX
 
 
 class Environment(Value, gc=True):

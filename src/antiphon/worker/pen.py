@@ -8,11 +8,27 @@ from typing import Any
 
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.core.draft import Draft
-from antiphon.core.parts import CallStarted, DeltaPart, Reasoning, Text, ToolCallArgs, ToolCallOpened, ToolProgress
+from antiphon.core.parts import (
+    CallStarted,
+    DeltaPart,
+    PartMetadata,
+    Reasoning,
+    Text,
+    ToolCallArgs,
+    ToolCallOpened,
+    ToolProgress,
+)
 from antiphon.errors import AttemptFailed
 from antiphon.observe import crash_point
+from antiphon.wire.codec import encode
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
+CALLS_MAX = 128
+"""Maximum tool calls in one answer."""
+PARTS_MAX = 4_096
+"""Maximum parts in one answer: texts, reasoning and calls in turn."""
+METADATA_BYTES_MAX = 1024 * 1024
+"""Maximum size of all `provider_metadata` in one answer."""
 NAME_MAX = 16 * 1024
 """Characters of a tool's name, or of a call's id."""
 PROGRESS_PIECE_MAX = 4 * 1024
@@ -36,15 +52,19 @@ class Pen:
         attempt: int,
         call_ids: Callable[[], set[str]],
         bytes_max: int = ANSWER_BYTES_MAX,
+        calls_max: int = CALLS_MAX,
     ) -> None:
         self._drafts = drafts
         self._chat_id = chat_id
         self._attempt = attempt
         self._bytes_max = bytes_max
+        self._calls_max = calls_max
         self._history_call_ids = call_ids
         self._call_ids: set[str] | None = None
+        self._repeated: dict[str, int] = {}
         self._is_touched = False
-        self._bytes = 0
+        self._bytes = self._metadata_bytes = 0
+        self._calls = 0
         self._progress = 0
         self.draft: Draft = drafts.open(chat_id, draft_name)
         self.is_lifted = False
@@ -54,6 +74,9 @@ class Pen:
         """Add a piece to the draft; a lifted pen writes nothing. Raises TypeError for what is none, `AttemptFailed`
         for an answer that is too long."""
         if self.is_lifted:
+            return
+        if isinstance(piece, PartMetadata):
+            self._annotate(piece)
             return
         piece = self._checked(piece)
         if piece is None or self.draft.write(piece) is None:
@@ -65,6 +88,8 @@ class Pen:
             crash_point("model-mid-stream")
         if self._bytes > self._bytes_max:
             raise AttemptFailed("unknown", f"The answer is longer than {self._bytes_max:,} bytes.")
+        if self.draft.part_count > PARTS_MAX:
+            raise AttemptFailed("unknown", f"The answer has more than {PARTS_MAX:,} parts.")
         if not self._is_touched:
             self._is_touched = True
             asyncio.get_running_loop().call_soon(self._touch)
@@ -81,6 +106,10 @@ class Pen:
             case ToolCallOpened(tool_call_id=str(tool_call_id), tool_name=str(tool_name)):
                 if max(len(tool_call_id), len(tool_name)) > NAME_MAX:
                     raise AttemptFailed("unknown", f"A tool call's name is longer than {NAME_MAX:,} characters.")
+                self._calls += 1
+                if self._calls > self._calls_max:
+                    detail = f"more than {self._calls_max} tool calls; --limit calls=N allows more"
+                    raise AttemptFailed("unknown", f"The answer has {detail}.")
                 self._count(tool_call_id + tool_name)
                 return ToolCallOpened(self._unique(tool_call_id), tool_name)
             case ToolProgress(tool_call_id=str(), text=str()):
@@ -88,6 +117,14 @@ class Pen:
             case CallStarted():
                 return piece
         raise TypeError(f"an agent yields text, reasoning and tool calls, not {type(piece).__name__}")
+
+    def _annotate(self, piece: PartMetadata) -> None:
+        if not isinstance(piece.provider_metadata, dict):
+            raise TypeError("a part's metadata is a dict by provider")
+        self._metadata_bytes += len(encode(piece.provider_metadata))
+        if self._metadata_bytes > METADATA_BYTES_MAX:
+            raise AttemptFailed("unknown", f"The answer has more than {METADATA_BYTES_MAX:,} bytes of metadata.")
+        self.draft.annotate(piece.provider_metadata)
 
     def _count(self, text: str) -> None:
         self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
@@ -106,7 +143,7 @@ class Pen:
         """Go on in the draft of that name, if it is a newer one."""
         if draft_name > self.draft.name:
             self.draft = self._drafts.open(self._chat_id, draft_name)
-            self._bytes = self._progress = 0
+            self._bytes = self._metadata_bytes = self._calls = self._progress = 0
 
     def lift(self) -> None:
         """Write nothing from now on."""
@@ -125,9 +162,10 @@ class Pen:
         if self._call_ids is None:
             self._call_ids = self._history_call_ids()
         first = tool_call_id or f"call_{self._attempt}"
-        name, count = first, 1
+        name, count = first, self._repeated.get(first, 1)
         while name in self._call_ids:
             count += 1
             name = f"{first}#{count}"
+        self._repeated[first] = count
         self._call_ids.add(name)
         return name

@@ -17,6 +17,7 @@ from antiphon.worker.tools import Tool
 T = TypeVar("T")
 
 COUNT_MAX = 1 << 53
+OUTCOMES = ("length", "refusal", "content_filter", "empty")
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -35,6 +36,8 @@ class TurnIO(Protocol):
     async def take_steering(self) -> tuple[Message, ...]: ...
 
     def add_usage(self, usage: Usage) -> None: ...
+
+    def end_answer(self, outcome: str) -> None: ...
 
     async def start_call(self, model: str, provider: str) -> int: ...
 
@@ -121,6 +124,13 @@ class Turn:
                 raise TypeError(f"{name} is a whole number of tokens, not {count!r}")
         self._io.add_usage(usage)
 
+    def end_answer(self, outcome: str) -> None:
+        """Say how the model ended the answer being written, where that is worth showing: `length`, `refusal`,
+        `content_filter` or `empty`. It is stored with the message. Raises ValueError for anything else."""
+        if outcome not in OUTCOMES:
+            raise ValueError(f"an answer's outcome is one of {', '.join(OUTCOMES)}, not {outcome!r}")
+        self._io.end_answer(outcome)
+
     async def take_steering_or_end(self) -> bool:
         """Whether steering waits; then it has joined and the turn goes on. (If not, returning ends the turn.)"""
         return self._io.has_steering() and bool(await self._io.take_steering())
@@ -193,6 +203,9 @@ class BlockingTurn:
 
     def start_call(self, *, model: str, provider: str = "") -> int:
         return self.wait(lambda: self._turn.start_call(model=model, provider=provider))
+
+    def end_answer(self, outcome: str) -> None:
+        self._loop.call_soon_threadsafe(self._turn.end_answer, outcome)
 
     def add_usage(self, **counts: int | None) -> None:
         self._loop.call_soon_threadsafe(lambda: self._turn.add_usage(**counts))

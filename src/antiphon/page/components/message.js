@@ -11,6 +11,14 @@ import { Markdown } from './markdown.js';
 
 const JSON_CHARS_MAX = 20_000;
 
+// How a model ended its answer, where that is worth a word.
+const OUTCOMES = {
+  length: 'Cut off at the token limit',
+  refusal: 'Refused by the model',
+  content_filter: 'Stopped by the content filter',
+  empty: 'Empty answer',
+};
+
 /** `message`, or `isPreview` and the draft's `parts`; `live`: its tool calls that run now. Drawn again only when
  *  one of these changed. */
 export class Message extends Component {
@@ -62,6 +70,7 @@ function Answer({ message, parts, isPreview = false, live, canRetry }) {
     )}
     ${message?.dropped?.map((call) => html`<p class="meta">The unfinished call of ${call.tool_name} was dropped.</p>`)}
     ${message?.interrupted && html`<p class="meta"><span class="tag" data-testid="interrupted">Interrupted</span></p>`}
+    ${message?.outcome && html`<p class="meta"><span class="tag" data-testid="outcome">${OUTCOMES[message.outcome] ?? message.outcome}</span></p>`}
     ${
       canRetry &&
       html`<div class="actions">

@@ -1,4 +1,4 @@
-"""Models of configured providers: one client for each provider, as long as it stays what it is."""
+"""Models of configured providers: one transport for each provider, as long as its configuration stays the same."""
 
 from __future__ import annotations
 
@@ -6,54 +6,46 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
 from antiphon.chats.providers import Provider
 from antiphon.config import Limits
-from antiphon.errors import AttemptFailed
 from antiphon.outbound import Outbound
 from antiphon.ports import Model, ModelEvent, ModelRequest
-
-if TYPE_CHECKING:
-    import httpx2
-    import openai
+from antiphon.worker.models.connecting import Connector, Origin
+from antiphon.worker.models.openai import DEFAULT_BASE_URL, OpenAIModel
+from antiphon.worker.models.transport import Transport
 
 MODELS_MAX = 64
-"""So many models of a provider are kept by name."""
-
-HEADERS = frozenset(
-    {"host", "content-type", "content-length", "transfer-encoding", "accept", "accept-encoding", "user-agent"}
-)
-"""All that a provider is told of us beside the request and its key: the SDK would also send what the operator's
-environment says for another one."""
+"""Maximum models of a provider that are kept by name."""
 
 
 class ProviderClient:
-    """A provider's connections. They are made when first used, and closed when it is retired and no call is open."""
+    """A provider's connections. Opened when first used, closed when it is retired and no call is open."""
 
     def __init__(self, provider: Provider, secret: str, *, outbound: Outbound, limits: Limits) -> None:
         self.provider = provider
         self.secret = secret
         self._outbound = outbound
         self._limits = limits
-        self._client: openai.AsyncOpenAI | None = None
+        self._transport: Transport | None = None
         self._models: OrderedDict[str, Model] = OrderedDict()
         self._calls = 0
         self.is_retired = False
 
     @property
     def is_open(self) -> bool:
-        return self._client is not None
+        return self._transport is not None
 
     def is_for(self, provider: Provider, secret: str) -> bool:
-        """Whether it still goes to the right place with the right key."""
+        """Whether it still goes to the right address with the right key."""
         return (self.provider.name, self.provider.bound_to, self.secret) == (provider.name, provider.bound_to, secret)
 
     @contextlib.asynccontextmanager
     async def model(self, name: str) -> AsyncIterator[Model]:
-        """A model of its for one call, which keeps the connections open."""
+        """A model of the provider for one call, which keeps the connections open."""
         self._calls += 1
         try:
             yield self._model(name)
@@ -62,7 +54,7 @@ class ProviderClient:
             await self._close_if_unused()
 
     async def retire(self) -> None:
-        """No call begins any more, but those that were about to."""
+        """Close once the calls that are under way have ended."""
         self.is_retired = True
         await self._close_if_unused()
 
@@ -71,55 +63,35 @@ class ProviderClient:
             await self.close()
 
     async def close(self) -> None:
-        """Whoever is still called is cut off."""
-        client, self._client = self._client, None
+        """Close the connections; calls under way are cut off."""
+        transport, self._transport = self._transport, None
         self._models.clear()
-        if client is not None:
-            await client.close()
+        if transport is not None:
+            await transport.aclose()
 
     def _model(self, name: str) -> Model:
-        from antiphon.worker.models.openai import OpenAIModel, make_client
-
-        if self._client is None:
-            self._client = make_client(self.secret or None, self.provider.base_url or None, self._http_client())
+        if self._transport is None:
+            origin = Origin.parse(self.provider.base_url or DEFAULT_BASE_URL)
+            self._transport = Transport(Connector(origin, outbound=self._outbound))
         model = self._models.get(name)
         if model is None:
             model = self._models[name] = OpenAIModel(
                 name,
-                client=self._client,
+                api_key=self.secret,
+                transport=self._transport,
                 provider=self.provider.name,
                 model_first_byte_s=self._limits.model_first_byte_s,
                 model_idle_s=self._limits.model_idle_s,
+                calls_max=self._limits.calls,
             )
             if len(self._models) > MODELS_MAX:
                 self._models.popitem(last=False)
         self._models.move_to_end(name)
         return model
 
-    def _http_client(self) -> httpx2.AsyncClient:
-        import httpx2
-
-        from antiphon.checked_transport import CheckedTransport
-        from antiphon.worker.models.openai import CONNECT_S
-
-        return httpx2.AsyncClient(
-            transport=CheckedTransport(self._outbound),
-            timeout=httpx2.Timeout(None, connect=CONNECT_S),
-            follow_redirects=False,
-            trust_env=False,
-            event_hooks={"request": [self._clean_headers]},
-        )
-
-    async def _clean_headers(self, request: httpx2.Request) -> None:
-        for name in list(request.headers):
-            if name.lower() not in HEADERS:
-                del request.headers[name]
-        if self.secret:
-            request.headers["authorization"] = f"Bearer {self.secret}"
-
 
 class ConfiguredModel:
-    """A model of a provider's. What fails is told without the secret, whatever the provider says."""
+    """A model of a configured provider."""
 
     def __init__(self, client: ProviderClient, name: str) -> None:
         self._client = client
@@ -127,23 +99,9 @@ class ConfiguredModel:
         self.name = name
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        secret = self._client.secret
-        async with self._client.model(self.name) as model:
-            try:
-                async with aclosing(_events(model, request)) as events:
-                    async for event in events:
-                        yield event
-            except AttemptFailed as error:
-                if not secret or secret not in str(error):
-                    raise
-                raise AttemptFailed(
-                    error.kind,
-                    f"{self.provider} failed.",
-                    retryable=error.retryable,
-                    provider=self.provider,
-                    status_code=error.status_code,
-                    retry_after_s=error.retry_after_s,
-                ) from None
+        async with self._client.model(self.name) as model, aclosing(_events(model, request)) as events:
+            async for event in events:
+                yield event
 
     async def aclose(self) -> None:
         """The connections are the provider's."""

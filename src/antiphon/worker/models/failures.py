@@ -1,15 +1,17 @@
-"""A provider's failures as `AttemptFailed`: kinds by status, code and type; never its own words.
+"""A provider's failures as `AttemptFailed`: kinds by status, code and type, with the provider's own words.
 
-A provider's message may repeat the prompt or a piece of the key, so a sentence holds only the status and,
-where it looks like one, the error's code.
+A provider's message may repeat the prompt or a piece of the key, and a failure's sentence reaches streams, inboxes
+and other programs. So its words are cut to one short line, and what looks like a key, is the key, or stands in the
+chat is replaced by "…" before they enter the sentence.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import mktime_tz, parsedate_tz
+from itertools import islice
 from typing import Any
 
 from antiphon.errors import AttemptFailed
@@ -67,59 +69,129 @@ _FILTER_WORDS = re.compile(r"content (filter|management|policy)|responsible ai|m
 
 # Letters and underscores only: a key has digits.
 _CODE = re.compile(r"[a-z][a-z_]{0,63}")
+CODE_MAX = 64
+
+WORDS_MAX = 300
+"""Maximum characters of a provider's message that are shown."""
+OVERLAP = 16
+"""As many characters in a row that stand in the chat, too, are taken for a repetition of it."""
+SHORT_MIN = 4
+"""A message shorter than OVERLAP is hidden where it is repeated whole, if it has at least so many characters."""
+TEXT_MAX = 64 * 1024
+TEXTS_MAX = 64
+"""How much of each text of the chat, and of how many texts, is compared with a provider's message."""
+
+_KEY = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|hf|key|Bearer)[-_ ][^\s,;'\"]{3,}"  # by its prefix
+    r"|\b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}"  # by its length
+)
+_MARKUP = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]{0,500}>", re.I | re.S)
 
 
-def make_failure(
-    kind: str,
-    *,
-    provider: str,
-    detail: str = "",
-    status_code: int | None = None,
-    retryable: bool | None = None,
-    retry_after_s: float | None = None,
-) -> AttemptFailed:
-    """The failure with its sentence. `detail` must be ours, or a code that looks like one."""
-    told = ", ".join(part for part in (f"status {status_code}" if status_code else "", detail) if part)
-    sentence = f"{provider} {SENTENCES[kind]}{f' ({told})' if told else ''}."
-    return AttemptFailed(
-        kind, sentence, provider=provider, status_code=status_code, retryable=retryable, retry_after_s=retry_after_s
-    )
+class Failures:
+    """Makes the failures of one call to `provider`, without `secrets` and `texts` (what the chat holds)."""
+
+    def __init__(self, provider: str, *, secrets: Iterable[str] = (), texts: Iterable[str] = ()) -> None:
+        self._provider = provider
+        self._secrets = tuple(secret for secret in secrets if secret)
+        self._texts = texts
+
+    def make(
+        self,
+        kind: str,
+        detail: str = "",
+        *,
+        words: str = "",
+        status_code: int | None = None,
+        retryable: bool | None = None,
+        retry_after_s: float | None = None,
+    ) -> AttemptFailed:
+        """The failure with its sentence. `detail` is ours, or an error code; `words` are the provider's."""
+        shown = ", ".join(part for part in (f"status {status_code}" if status_code else "", detail) if part)
+        shown = self._without_secrets(shown)
+        said = self._hide(words_of(words))
+        sentence = f"{self._provider} {SENTENCES[kind]}{f' ({shown})' if shown else ''}" + (
+            f": {said}" if said else "."
+        )
+        return AttemptFailed(
+            kind,
+            sentence,
+            provider=self._provider,
+            status_code=status_code,
+            retryable=retryable,
+            retry_after_s=retry_after_s,
+        )
+
+    def of_status(self, status_code: int, error: Any, headers: Mapping[str, str], *, now_s: float) -> AttemptFailed:
+        """What an HTTP error means. `error` is the decoded body, or its text."""
+        codes, message = _read_error(error)
+        kind = _KIND_OF_STATUS.get(status_code) or ("server" if status_code >= 500 else "invalid_request")
+        if status_code in (400, 403, 413, 422):
+            kind = _kind_of_words(codes, message) or kind
+        elif "overloaded" in codes or "overloaded_error" in codes:
+            kind = "overloaded"
+        return self.make(
+            kind,
+            _shown_code(codes),
+            words=message,
+            status_code=status_code,
+            retryable=False if status_code == 402 or _NO_MONEY & codes.keys() else None,
+            retry_after_s=parse_retry_after(headers, now_s=now_s),
+        )
+
+    def in_stream(self, error: Any) -> AttemptFailed:
+        """What an error object in an answer means; one that says nothing we know is the server's."""
+        codes, message = _read_error(error)
+        status_code = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code) < 600), None)
+        if status_code is not None:
+            return self.of_status(status_code, error, {}, now_s=0.0)
+        known = next((_KIND_OF_CODE[code] for code in codes if code in _KIND_OF_CODE), None)
+        no_money = bool(_NO_MONEY & codes.keys())
+        kind = "rate_limit" if no_money else _kind_of_words(codes, message) or known or "server"
+        return self.make(kind, _shown_code(codes), words=message, retryable=False if no_money else None)
+
+    def _hide(self, words: str) -> str:
+        if not words:
+            return ""
+        words = _KEY.sub("…", self._without_secrets(words))
+        texts = [" ".join(text[-TEXT_MAX:].split()) for text in islice(self._texts, TEXTS_MAX)]
+        for text in texts:
+            if SHORT_MIN <= len(text) < OVERLAP:
+                words = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", "…", words)
+        return _without_overlap(words, "\n".join(texts))
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return text
 
 
-def failure_of_status(
-    provider: str, status_code: int, error: Any, headers: Mapping[str, str], *, now_s: float
-) -> AttemptFailed:
-    """What an HTTP error means. `error` is the body's error object, or whatever the body was."""
-    codes, message = _read_error(error)
-    kind = _KIND_OF_STATUS.get(status_code) or ("server" if status_code >= 500 else "invalid_request")
-    if status_code in (400, 403, 413, 422):
-        kind = _kind_of_words(codes, message) or kind
-    elif "overloaded" in codes or "overloaded_error" in codes:
-        kind = "overloaded"
-    return make_failure(
-        kind,
-        provider=provider,
-        detail=_code_to_tell(codes),
-        status_code=status_code,
-        retryable=False if status_code == 402 or _NO_MONEY & codes.keys() else None,
-        retry_after_s=parse_retry_after(headers, now_s=now_s),
-    )
+def words_of(text: str) -> str:
+    """A provider's message as one short line: no markup, no control characters, at most WORDS_MAX characters."""
+    line = " ".join(_MARKUP.sub(" ", text[: 8 * WORDS_MAX]).split())
+    line = "".join(char for char in line if char.isprintable())
+    return line if len(line) <= WORDS_MAX else line[: WORDS_MAX - 1] + "…"
 
 
-def failure_in_stream(provider: str, error: Any) -> AttemptFailed:
-    """What an error object in the middle of an answer means; without a word we know it is the server's."""
-    codes, message = _read_error(error)
-    status_code = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code) < 600), None)
-    if status_code is not None:
-        return failure_of_status(provider, status_code, error, {}, now_s=0.0)
-    known = next((_KIND_OF_CODE[code] for code in codes if code in _KIND_OF_CODE), None)
-    no_money = bool(_NO_MONEY & codes.keys())
-    kind = "rate_limit" if no_money else _kind_of_words(codes, message) or known or "server"
-    return make_failure(kind, provider=provider, detail=_code_to_tell(codes), retryable=False if no_money else None)
+def _without_overlap(words: str, history: str) -> str:
+    """`words` with each stretch of OVERLAP characters and more that stands in `history` replaced."""
+    kept, position = [], 0
+    while position < len(words):
+        end = position + OVERLAP
+        if end <= len(words) and words[position:end] in history:
+            while end < len(words) and words[position : end + 1] in history:
+                end += 1
+            kept.append("…")
+            position = end
+        else:
+            kept.append(words[position])
+            position += 1
+    return "".join(kept)
 
 
 def parse_retry_after(headers: Mapping[str, str], *, now_s: float) -> float | None:
-    """Seconds to wait, by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None if not said.
+    """Seconds to wait, by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None where it is not said,
+    is 0 or has passed: then the usual back-off holds.
 
     `headers` is asked in lower case.
     """
@@ -128,25 +200,42 @@ def parse_retry_after(headers: Mapping[str, str], *, now_s: float) -> float | No
             seconds = float(headers.get(name, "")) * unit_s
         except ValueError:
             continue
-        if math.isfinite(seconds) and seconds >= 0:
+        if math.isfinite(seconds) and seconds > 0:
             return seconds
     date = parsedate_tz(headers.get("retry-after", ""))
     try:
-        return None if date is None else max(mktime_tz(date) - now_s, 0.0)
+        ahead_s = 0.0 if date is None else mktime_tz(date) - now_s
     except (ValueError, OverflowError):
         return None
+    return ahead_s if ahead_s > 0 else None
 
 
 def _read_error(error: Any) -> tuple[dict[str, None], str]:
     """The codes an error object names (an ordered set, the most exact first) and its message."""
+    if isinstance(error, list) and error:
+        return _read_error(error[0])
     if not isinstance(error, Mapping):
-        return {}, str(error or "")
+        return {}, error if isinstance(error, str) else ""
     inner = error.get("error")
     if isinstance(inner, Mapping):
-        return _read_error(inner)
-    codes = [error.get("code"), error.get("type"), error.get("status")]
-    message = error.get("message") or inner or error.get("detail") or ""
-    return {str(code): None for code in codes if isinstance(code, str | int)}, str(message)
+        codes, message = _read_error(inner)
+        return codes, message or _message_in(error)
+    given = [error.get(name) for name in ("code", "type", "status")]
+    named = {str(code)[:CODE_MAX]: None for code in given if type(code) in (str, int)}
+    return named, _message_in(error) or (inner if isinstance(inner, str) else "")
+
+
+def _message_in(error: Mapping[str, Any]) -> str:
+    """The first text under one of the usual names; of a list of objects (FastAPI's `detail`) the first one's."""
+    for name in ("message", "detail", "msg", "error_msg", "error_message", "errors"):
+        value = error.get(name)
+        if isinstance(value, list) and value:
+            value = value[0]
+        if isinstance(value, Mapping):
+            value = _message_in(value)
+        if isinstance(value, str) and value:
+            return value
+    return ""
 
 
 def _kind_of_words(codes: Mapping[str, None], message: str) -> str | None:
@@ -159,5 +248,5 @@ def _kind_of_words(codes: Mapping[str, None], message: str) -> str | None:
     return "content_filter" if _FILTER_WORDS.search(message) else None
 
 
-def _code_to_tell(codes: Mapping[str, None]) -> str:
+def _shown_code(codes: Mapping[str, None]) -> str:
     return next((code for code in codes if _CODE.fullmatch(code)), "")

@@ -1,44 +1,41 @@
-"""Chat completions of OpenAI and of every server that speaks like it, streamed.
-
-The official SDK signs, connects and pools; the stream is read raw, for an SDK object per token costs twenty
-times as much as decoding the chunk here. Nothing is retried inside.
-"""
+"""Chat completions of OpenAI and of every server that speaks like it, streamed. Nothing is retried inside."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import AsyncGenerator, Iterator, Mapping
 
-import httpx2
+import msgspec
 
-from antiphon.errors import Invalid
-from antiphon.outbound import refusal_in
+from antiphon import __version__
+from antiphon.core.parts import Reasoning, Text, ToolResult
+from antiphon.errors import AttemptFailed, PeerError
 from antiphon.ports import ModelEvent, ModelRequest
-from antiphon.worker.models.failures import failure_of_status, make_failure
-from antiphon.worker.models.openai_answer import AnswerReader
+from antiphon.worker.models.answer_body import AnswerBody
+from antiphon.worker.models.connecting import ConnectFailed, Connector, Origin
+from antiphon.worker.models.failures import Failures
+from antiphon.worker.models.openai_answer import CALLS_MAX, AnswerReader
 from antiphon.worker.models.openai_request import request_body
-from antiphon.worker.models.sse_lines import SseLines, TooLong, WholeBody
-
-if TYPE_CHECKING:
-    import openai
+from antiphon.worker.models.transport import Response, ResponseBroken, Transport
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-CONNECT_S = 10.0
-NOT_PUBLIC = "its address leads to no public place"
-DRAIN_S = 0.2
-"""How long to wait for the end of the body behind `[DONE]`, so that the connection can be used again."""
+ERROR_BYTES_MAX = 64 * 1024
+"""Maximum size of an error's body that is read; then the connection is closed."""
+ERROR_S = 5.0
+"""How long an error's body is waited for, in seconds."""
+SLICE_BYTES = 32 * 1024
+"""How much of an answer is read in one turn of the event loop."""
+NOISE_BYTES_MAX = 16 * 1024 * 1024
+"""Maximum bytes in a row that bring nothing of the answer."""
 
 
 class OpenAIModel:
-    """A model behind `base_url`, or behind a `client` (of the caller's, who
-    closes it, unless `is_own_client`). Raises `Invalid` when the
-    SDK is not installed.
+    """A model behind `base_url`, or behind a `transport`, which the caller closes unless
+    `is_own_transport`.
 
-    `model_first_byte_s` bounds the wait for the first piece of an answer, connecting included, `model_idle_s`
-    that between two pieces; a server's comments (`: keep-alive`) are no pieces.
+    `model_first_byte_s` bounds the wait for the first byte of an answer, connecting included, `model_idle_s` the
+    silence after it, in seconds; a server's comments (`: keep-alive`) are no silence. `headers` go with each request.
     """
 
     def __init__(
@@ -47,135 +44,155 @@ class OpenAIModel:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        client: openai.AsyncOpenAI | None = None,
-        is_own_client: bool = False,
+        transport: Transport | None = None,
+        is_own_transport: bool = False,
+        headers: Mapping[str, str] | None = None,
         provider: str = "openai",
         model_first_byte_s: float = 120.0,
         model_idle_s: float = 60.0,
+        calls_max: int = CALLS_MAX,
     ) -> None:
         self.name = name
         self.provider = provider
+        self._api_key = api_key or ""
         self._first_byte_s = model_first_byte_s
         self._idle_s = model_idle_s
+        self._calls_max = calls_max
         self._asks_usage = True
-        self._is_own_client = is_own_client or client is None
-        self._client = client or make_client(api_key, base_url)
+        self._is_own_transport = is_own_transport or transport is None
+        self._transport = transport or Transport(Connector(Origin.parse(base_url or DEFAULT_BASE_URL)))
+        self._headers = request_headers(self._api_key) | dict(headers or {})
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        answer = AnswerReader(self.provider, request)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._first_byte_s
-        response = await self._open(request, deadline)
+        failures = Failures(self.provider, secrets=(self._api_key,), texts=_texts(request))
+        self._check_headers(failures)
+        answer = AnswerReader(self.provider, request, failures, calls_max=self._calls_max)
+        response = await self._open(request, failures)
         try:
-            lines = WholeBody() if _is_json(response) else SseLines()
-            async with aclosing(response.aiter_bytes()) as chunks:
-                while not answer.is_done:
-                    chunk = await self._next_chunk(chunks, answer, deadline)
-                    pieces = lines.feed(chunk) if chunk else lines.end()
-                    for data in pieces:
-                        for event in answer.read(data):
-                            yield event
-                    if not chunk:
-                        break
-                    if pieces:
-                        deadline = loop.time() + self._idle_s
-                await _drain(chunks)
-        except TooLong:
-            raise make_failure("server", provider=self.provider, detail="its answer has no end") from None
+            body, noise = AnswerBody(), 0
+            while not answer.is_done:
+                chunk = await self._read(response, answer, failures)
+                for piece in _slices(chunk):
+                    noise += len(piece)
+                    for event in body.feed(piece) if chunk else body.end():
+                        for item in answer.read(event, is_last=not chunk):
+                            noise = 0
+                            yield item
+                    if noise > NOISE_BYTES_MAX:
+                        raise failures.make("server", f"{NOISE_BYTES_MAX:,} bytes of its answer say nothing")
+                    if len(chunk) > SLICE_BYTES:
+                        await asyncio.sleep(0)
+                if not chunk:
+                    break
+            for item in answer.finish(body.sample):
+                yield item
+            response.release()
+        except PeerError as error:
+            raise failures.make("server", str(error)) from None
         finally:
-            await response.aclose()
-        if not (answer.is_finished or answer.is_done):
-            raise make_failure("network", provider=self.provider, detail="the answer was cut off")
-        for event in answer.finish():
-            yield event
+            response.close()
 
     async def aclose(self) -> None:
-        if self._is_own_client:
-            await self._client.close()
+        if self._is_own_transport:
+            await self._transport.aclose()
 
-    async def _open(self, request: ModelRequest, deadline: float) -> httpx2.Response:
-        """Send the request, and the response's headers back. Asks for no usage where that is refused."""
-        import openai
+    def _check_headers(self, failures: Failures) -> None:
+        for name, value in self._headers.items():
+            if not (value.isascii() and value.isprintable()):
+                what = "the API key" if name == "Authorization" else f"the value of {name}"
+                detail = f"{what} has a line break or a character that is not ASCII: set it again"
+                raise failures.make("auth", detail, retryable=False)
 
+    async def _open(self, request: ModelRequest, failures: Failures) -> Response:
+        """Send the request, and the response's head back. Asks for no usage where that is refused."""
+        deadline = asyncio.get_running_loop().time() + self._first_byte_s
+        response = await self._post(request, failures, deadline)
+        if response.status in (400, 422) and self._asks_usage:
+            text = await self._read_error(response)
+            if "stream_options" not in text:
+                raise self._refusal(response, text, failures)
+            self._asks_usage = False
+            response = await self._post(request, failures, deadline)
+        if response.status != 200:
+            raise self._refusal(response, await self._read_error(response), failures)
+        coding = response.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("identity", ""):
+            response.close()
+            raise failures.make("server", f"its answer is compressed ({coding[:16]}), which was not asked for")
+        return response
+
+    async def _post(self, request: ModelRequest, failures: Failures, deadline: float) -> Response:
+        body = request_body(self.name, request, provider=self.provider, asks_usage=self._asks_usage)
         try:
-            async with asyncio.timeout_at(deadline):
-                try:
-                    return await self._post(request)
-                except openai.APIStatusError as error:
-                    if not (self._asks_usage and _refuses_stream_options(error)):
-                        raise
-                    self._asks_usage = False
-                    return await self._post(request)
-        except openai.APIStatusError as error:
-            # `from None`: the provider's own message may repeat the prompt or the key.
-            raise failure_of_status(
-                self.provider, error.status_code, error.body, error.response.headers, now_s=time.time()
-            ) from None
-        except (TimeoutError, openai.APITimeoutError) as error:
-            raise make_failure("timeout", provider=self.provider) from error
-        except (openai.APIConnectionError, httpx2.RequestError) as error:
-            if refusal_in(error) is not None:
-                raise make_failure("network", provider=self.provider, detail=NOT_PUBLIC, retryable=False) from error
-            raise make_failure("network", provider=self.provider) from error
+            return await self._transport.post("/chat/completions", self._headers, body, deadline=deadline)
+        except TimeoutError as error:
+            raise failures.make("timeout") from error
+        except ConnectFailed as error:
+            raise failures.make("network", str(error), retryable=False if error.is_refused else None) from error
+        except ResponseBroken as error:
+            raise failures.make("network", str(error)) from error
 
-    async def _post(self, request: ModelRequest) -> httpx2.Response:
-        import openai
-
-        # Not `chat.completions.create`: it walks the whole history once more to transform what is ready.
-        response = await self._client.post(
-            "/chat/completions",
-            cast_to=httpx2.Response,
-            content=request_body(self.name, request, asks_usage=self._asks_usage),
-            options={"headers": {"Content-Type": "application/json", "Accept": "text/event-stream"}},
-            stream=True,
-            stream_cls=openai.AsyncStream[Any],
-        )
-        return cast("httpx2.Response", response)  # the SDK gives what `cast_to` says
-
-    async def _next_chunk(self, chunks: AsyncIterator[bytes], answer: AnswerReader, deadline: float) -> bytes:
+    async def _read(self, response: Response, answer: AnswerReader, failures: Failures) -> bytes:
         """The next bytes; none at the end, and when the connection breaks behind a whole answer."""
         try:
-            async with asyncio.timeout_at(deadline):
-                return await anext(chunks, b"")
+            chunk = await response.read()
         except TimeoutError as error:
-            raise make_failure("timeout", provider=self.provider, detail="the stream fell silent") from error
-        except httpx2.RequestError as error:
+            raise failures.make("timeout", "the stream fell silent") from error
+        except ResponseBroken as error:
             if answer.is_finished:
                 return b""
-            raise make_failure("network", provider=self.provider, detail="the answer was cut off") from error
+            raise failures.make("network", "the answer was cut off") from error
+        response.deadline = asyncio.get_running_loop().time() + self._idle_s
+        return chunk
+
+    async def _read_error(self, response: Response) -> str:
+        """The beginning of an error's body, as far as it comes in time."""
+        body = bytearray()
+        response.deadline = min(response.deadline, asyncio.get_running_loop().time() + ERROR_S)
+        try:
+            while len(body) < ERROR_BYTES_MAX and (chunk := await response.read()):
+                body += chunk
+        except (ResponseBroken, TimeoutError):
+            pass
+        finally:
+            response.close()
+        is_coded = response.headers.get("content-encoding", "identity").strip().lower() not in ("identity", "")
+        return "" if is_coded else body[:ERROR_BYTES_MAX].decode("utf-8", "replace")
+
+    def _refusal(self, response: Response, text: str, failures: Failures) -> AttemptFailed:
+        try:
+            error = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            error = text
+        return failures.of_status(response.status, error, response.headers, now_s=time.time())
 
 
-def make_client(
-    api_key: str | None, base_url: str | None, http_client: httpx2.AsyncClient | None = None
-) -> openai.AsyncOpenAI:
-    """The SDK's client, with its retries off. Raises `Invalid` when the SDK is not installed."""
-    try:
-        import openai
-    except ImportError as error:
-        raise Invalid("model", "openai models need the SDK: install antiphon[openai].") from error
-    timeout = httpx2.Timeout(None, connect=CONNECT_S)
-    # The SDK wants some key; a local server that needs none ignores it. A redirect would take the key elsewhere.
-    return openai.AsyncOpenAI(
-        api_key=api_key or "none",
-        base_url=base_url or DEFAULT_BASE_URL,
-        max_retries=0,
-        timeout=timeout,
-        http_client=http_client or openai.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False),
-    )
+def request_headers(api_key: str) -> dict[str, str]:
+    """All that a provider is told of us beside the request; a server that needs no key gets none."""
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"antiphon/{__version__}",
+    }
+    return headers | {"Authorization": f"Bearer {api_key}"} if api_key else headers
 
 
-def _is_json(response: httpx2.Response) -> bool:
-    return response.headers.get("content-type", "").startswith("application/json")
+def _slices(chunk: bytes) -> Iterator[bytes]:
+    """The chunk in pieces of SLICE_BYTES; itself, once, where it is short or empty."""
+    if len(chunk) <= SLICE_BYTES:
+        yield chunk
+        return
+    for start in range(0, len(chunk), SLICE_BYTES):
+        yield chunk[start : start + SLICE_BYTES]
 
 
-def _refuses_stream_options(error: openai.APIStatusError) -> bool:
-    return error.status_code in (400, 422) and "stream_options" in error.response.text
-
-
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    try:
-        async with asyncio.timeout(DRAIN_S):
-            while await anext(chunks, b""):
-                pass
-    except (TimeoutError, httpx2.RequestError):
-        pass
+def _texts(request: ModelRequest) -> Iterator[str]:
+    """What the chat holds, the newest first."""
+    for message in reversed(request.messages):
+        for part in message.content:
+            if isinstance(part, Text | Reasoning):
+                yield part.text
+            elif isinstance(part, ToolResult) and isinstance(part.result, str):
+                yield part.result
+    yield request.system

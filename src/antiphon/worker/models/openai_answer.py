@@ -1,160 +1,317 @@
-"""The chunks of a chat completion as model events. No I/O."""
+"""The events of a chat completion as model events. No I/O.
+
+Every field is optional and may be anything: what has an unexpected shape counts as not said. Only three things decide
+over an answer: an error object, the text and tool calls themselves, and whether it ended.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from antiphon.core.parts import Reasoning, Text, Usage
-from antiphon.ports import ModelEvent, ModelRequest
-from antiphon.worker.models.call_order import CallOrder
-from antiphon.worker.models.failures import failure_in_stream, make_failure
+from antiphon.core.draft import replace_surrogates
+from antiphon.core.parts import PartMetadata, Reasoning, Text, Usage
+from antiphon.ports import AnswerEnded, ModelEvent, ModelRequest
+from antiphon.wire.sse import SseEvent
+from antiphon.worker.models.failures import Failures
 from antiphon.worker.models.history import iter_calls, turn_call_count
+from antiphon.worker.models.openai_request import REASONING_FIELD, REASONING_FIELDS
+from antiphon.worker.models.tool_call_assembly import ToolCallAssembly, TooManyCalls
 
+COUNT_MAX = 1 << 53
+"""Maximum number of tokens that is believed."""
+INDEX_MAX = 1_000_000
+CALLS_MAX = 128
+LARGE_BYTES = 1024 * 1024
+VALUES_MAX = 100_000
+"""Maximum number of JSON values in an event of more than LARGE_BYTES: as objects they need far more memory."""
 
-class FunctionJson(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: Any = None
+_VALUE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[,{\[]')
 
-
-class CallJson(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    function: FunctionJson | None = None
-
-
-class DeltaJson(msgspec.Struct):
-    """A piece of the answer; in an answer that is no stream, all of it. `content` may be a list of pieces."""
-
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    refusal: str | None = None
-    tool_calls: list[CallJson] | None = None
-
-
-class ChoiceJson(msgspec.Struct):
-    delta: DeltaJson | None = None
-    message: DeltaJson | None = None
-    finish_reason: str | None = None
-
-
-class InputDetailsJson(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class OutputDetailsJson(msgspec.Struct, gc=False):
-    reasoning_tokens: int | None = None
-
-
-class UsageJson(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: InputDetailsJson | None = None
-    completion_tokens_details: OutputDetailsJson | None = None
-
-
-class ChunkJson(msgspec.Struct):
-    choices: list[ChoiceJson] | None = None
-    usage: UsageJson | None = None
-    error: Any = None
-    object: str | None = None
-
-
-_decoder = msgspec.json.Decoder(ChunkJson)
+_OUTCOMES = {"length": "length", "max_tokens": "length", "content_filter": "content_filter", "refusal": "refusal"}
+_ERROR_FIELDS = ("message", "detail", "msg", "errors")
 
 
 class AnswerReader:
-    """Reads one answer, chunk by chunk. Raises `AttemptFailed` for what the provider says went wrong."""
+    """Reads one answer, event by event. Raises `AttemptFailed` for what the provider says went wrong."""
 
-    def __init__(self, provider: str, request: ModelRequest) -> None:
+    def __init__(
+        self, provider: str, request: ModelRequest, failures: Failures, *, calls_max: int = CALLS_MAX
+    ) -> None:
         self._provider = provider
-        self._calls = CallOrder(
+        self._failures = failures
+        self._calls_max = calls_max
+        self._calls = ToolCallAssembly(
             taken_ids={call.tool_call_id for call in iter_calls(request.messages)},
             id_prefix=f"call-{request.turn_id}-",
             first=turn_call_count(request) + 1,
+            tool_names={tool.name for tool in request.tools},
+            calls_max=calls_max,
         )
+        self._halves = SurrogateHalves()
+        self._reasoning_field = ""
+        self._usage = Usage()
+        self._outcome = ""
+        self._strange = b""
         self.is_finished = False
         """The provider has said how the answer ends: it is whole."""
         self.is_done = False
         """Nothing more will come."""
+        self.has_text = False
 
-    def read(self, data: bytes | bytearray) -> list[ModelEvent]:
-        """The events of one chunk, as far as they may go out now."""
+    @property
+    def has_content(self) -> bool:
+        return self.has_text or self._calls.has_calls
+
+    def read(self, event: SseEvent, *, is_last: bool = False) -> list[ModelEvent]:
+        """The model events of one event, as far as they may go out now. `is_last`: the body ends with it, so that one
+        that is no JSON was cut off."""
+        data = event.data.strip()
         if data == b"[DONE]":
             self.is_done = True
             return []
         if not data:
             return []
-        chunk = self._decode(data)
-        if chunk.error or chunk.object == "error":
-            raise failure_in_stream(self._provider, chunk.error or msgspec.json.decode(data))
+        value = self._decode(data, is_cut=is_last and event.event != "error")
         events: list[ModelEvent] = []
-        for choice in chunk.choices or ():
-            if choice.delta is not None:
-                self._read_delta(choice.delta, events)
-            elif choice.message is not None:
-                self._read_message(choice.message, events)
-            if choice.finish_reason:
-                self._finish(choice.finish_reason)
-        if chunk.usage is not None:
-            events.append(_usage(chunk.usage))
+        for item in value if isinstance(value, list) else (value,):
+            self._check_error(item, event.event)
+            if isinstance(item, dict):
+                self._read_chunk(item, events)
+            elif not self._strange:
+                self._strange = bytes(data[:1024])
         return events
 
-    def finish(self) -> list[ModelEvent]:
-        """What was held back for the order's sake."""
-        return self._calls.finish()
+    def finish(self, sample: bytes = b"") -> list[ModelEvent]:
+        """The body has ended: what was held back, the usage and how the answer ended. `sample` is the beginning of
+        the body. Raises `AttemptFailed` for an answer that is not whole."""
+        if not self.is_finished and not (self.is_done and self.has_content):
+            raise self._unfinished(sample)
+        if self._outcome == "content_filter" and not self.has_content:
+            raise self._failures.make("content_filter")
+        events = self._flush_halves()
+        events += self._calls.finish()
+        if self._usage != Usage():
+            events.append(self._usage)
+        is_empty = not self.has_text and not self._calls.opened_count
+        outcome = self._outcome or ("empty" if is_empty else "")
+        if outcome:
+            events.append(AnswerEnded(outcome))
+        return events
 
-    def _decode(self, data: bytes | bytearray) -> ChunkJson:
+    def _unfinished(self, sample: bytes) -> Exception:
+        if self.has_content:
+            return self._failures.make("network", "the answer was cut off")
+        words = "" if self.is_done else (self._strange or sample).decode("utf-8", "replace")
+        if not words.strip():
+            return self._failures.make("server", "its answer is empty")
+        return self._failures.make("server", "its answer is not understood", words=words)
+
+    # --- one event
+
+    def _decode(self, data: bytes, *, is_cut: bool) -> Any:
+        if len(data) > LARGE_BYTES and _has_many_values(data):
+            raise self._failures.make("server", f"an event of its answer has more than {VALUES_MAX:,} values")
         try:
-            return _decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            return msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
-        # Lone surrogates and torn UTF-8 are a text's own affair: the draft replaces them.
+        text = data.decode("utf-8", "replace")
         try:
-            return msgspec.convert(json.loads(bytes(data).decode("utf-8", "replace")), ChunkJson)
+            return json.loads(text, parse_int=_parse_int)  # takes lone surrogates, which are a text's own affair
         except (ValueError, RecursionError):
-            raise make_failure("server", provider=self._provider, detail="its answer is not understood") from None
+            pass
+        if is_cut:
+            return None
+        raise self._failures.make("server", "its answer is not understood", words=text[: 8 * 1024])
 
-    def _read_delta(self, delta: DeltaJson, events: list[ModelEvent]) -> None:
-        thought = _text_in(delta.reasoning_content) or _text_in(delta.reasoning)
-        if thought:
-            self._add(Reasoning(thought), events)
-        text = _text_in(delta.content) or delta.refusal
-        if text:
+    def _check_error(self, value: Any, event_name: str) -> None:
+        if event_name == "error":
+            raise self._failures.in_stream(value)
+        if not isinstance(value, dict):
+            return
+        if value.get("error"):
+            raise self._failures.in_stream(value)
+        is_error = value.get("object") == "error" or value.get("type") == "error"
+        if is_error or ("choices" not in value and any(value.get(name) for name in _ERROR_FIELDS)):
+            raise self._failures.in_stream(value)
+
+    def _read_chunk(self, chunk: dict[str, Any], events: list[ModelEvent]) -> None:
+        for choice in _dicts(chunk.get("choices")):
+            if (_whole_number(choice.get("index"), INDEX_MAX) or 0) > 0:
+                continue  # `n` answers were asked for: the first one is the answer
+            delta, message = choice.get("delta"), choice.get("message")
+            if isinstance(delta, dict):
+                self._read_delta(delta, events, is_whole=False)
+            elif isinstance(message, dict):
+                self._read_delta(message, events, is_whole=True)
+            self._read_usage(choice.get("usage"))
+            if reason := choice.get("finish_reason"):
+                self._finish(reason)
+        self._read_usage(chunk.get("usage"))
+
+    def _read_delta(self, delta: dict[str, Any], events: list[ModelEvent], *, is_whole: bool) -> None:
+        for field in REASONING_FIELDS:
+            if thought := _text_in(delta.get(field)):
+                self._add_reasoning(thought, field, events)
+                break
+        content = delta.get("content")
+        if isinstance(content, str):
+            self._add_text(content, events)
+        else:
+            for piece in _dicts(content):
+                self._read_content_piece(piece, events)
+        if isinstance(refusal := delta.get("refusal"), str) and refusal:
+            self._outcome = "refusal"
+            self._add_text(refusal, events)
+        for number, call in enumerate(_dicts(delta.get("tool_calls"))):
+            self._read_call(call, number if is_whole else _whole_number(call.get("index"), INDEX_MAX), events)
+        if isinstance(legacy := delta.get("function_call"), dict):
+            self._read_call({"function": legacy}, None, events)
+
+    def _read_content_piece(self, piece: dict[str, Any], events: list[ModelEvent]) -> None:
+        if piece.get("type") in ("thinking", "reasoning"):
+            thought = (
+                _text_in(piece.get("thinking")) or _text_in(piece.get("reasoning")) or _text_in(piece.get("text"))
+            )
+            self._add_reasoning(thought, "", events)
+        elif text := _text_in(piece.get("text")) or _text_in(piece.get("refusal")):
+            self._add_text(text, events)
+
+    def _read_call(self, call: dict[str, Any], index: int | None, events: list[ModelEvent]) -> None:
+        function = call.get("function")
+        given = function if isinstance(function, dict) else {}
+        args = self._halves.join(("args", index), _args(given.get("arguments")))
+        provider_id, name = _string(call.get("id")), _string(given.get("name"))
+        events += self._flush_halves(but=("args", index))
+        try:
+            events += self._calls.add_call(index, provider_id, name, args)
+        except TooManyCalls:
+            detail = f"its answer has more than {self._calls_max} tool calls; --limit calls=N allows more"
+            raise self._failures.make("server", detail, retryable=False) from None
+
+    def _add_text(self, text: str, events: list[ModelEvent]) -> None:
+        if not text:
+            return
+        self.has_text = True
+        events += self._flush_halves(but="text")
+        self._reasoning_field = ""
+        if text := self._halves.join("text", text):
             self._add(Text(text), events)
-        for call in delta.tool_calls or ():
-            function = call.function or FunctionJson()
-            events += self._calls.add_call(call.index, call.id or "", function.name or "", _args(function.arguments))
 
-    def _read_message(self, message: DeltaJson, events: list[ModelEvent]) -> None:
-        for i, call in enumerate(message.tool_calls or ()):
-            call.index = i
-        self._read_delta(message, events)
+    def _add_reasoning(self, text: str, field: str, events: list[ModelEvent]) -> None:
+        if not text:
+            return
+        events += self._flush_halves(but="reasoning")
+        if text := self._halves.join("reasoning", text):
+            self._add(Reasoning(text), events)
+            if field and field != self._reasoning_field:
+                self._reasoning_field = field
+                self._add(PartMetadata({self._provider: {REASONING_FIELD: field}}), events)
 
-    def _add(self, piece: Text | Reasoning, events: list[ModelEvent]) -> None:
+    def _flush_halves(self, *, but: Any = None) -> list[ModelEvent]:
+        """A half character whose other half did not come next is none; it is shown as U+FFFD."""
+        events: list[ModelEvent] = []
+        for key in self._halves.waiting(but):
+            self._halves.drop(key)
+            if key == "text":
+                self._add(Text("\ufffd"), events)
+            elif key == "reasoning":
+                self._add(Reasoning("\ufffd"), events)
+            else:
+                events += self._calls.add_call(key[1], "", "", "\ufffd")
+        return events
+
+    def _add(self, piece: Text | Reasoning | PartMetadata, events: list[ModelEvent]) -> None:
         if self._calls.is_idle:
             events.append(piece)
         else:
-            events += self._calls.add_piece(piece)
+            events += self._calls.add_prose(piece)
 
-    def _finish(self, reason: str) -> None:
+    def _finish(self, reason: Any) -> None:
         self.is_finished = True
-        if reason == "content_filter":
-            raise make_failure("content_filter", provider=self._provider)
-        if reason == "error":
-            raise make_failure("server", provider=self._provider)
+        known = str(reason).lower() if isinstance(reason, str) else ""
+        if known == "error":
+            raise self._failures.make("server", "it ended its answer with an error")
+        self._outcome = _OUTCOMES.get(known, self._outcome)
+
+    def _read_usage(self, usage: Any) -> None:
+        """The newest count of each kind; what is no count says nothing."""
+        if not isinstance(usage, dict):
+            return
+        cached, thought = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+        counts = {
+            "input_tokens": usage.get("prompt_tokens"),
+            "output_tokens": usage.get("completion_tokens"),
+            "total_tokens": usage.get("total_tokens"),
+            "cache_read_tokens": cached.get("cached_tokens") if isinstance(cached, dict) else None,
+            "reasoning_tokens": thought.get("reasoning_tokens") if isinstance(thought, dict) else None,
+        }
+        known = {
+            name: count for name, value in counts.items() if (count := _whole_number(value, COUNT_MAX)) is not None
+        }
+        self._usage = msgspec.structs.replace(self._usage, **known)
 
 
-def _text_in(content: Any) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    if isinstance(content, list):
-        return "".join(_text_in(piece.get("text")) for piece in content if isinstance(piece, dict))
-    return ""
+class SurrogateHalves:
+    """Joins characters beyond U+FFFF whose two escaped halves came in two pieces, each kind of piece by its key."""
+
+    def __init__(self) -> None:
+        self._held: dict[Any, str] = {}
+
+    def join(self, key: Any, text: str) -> str:
+        """The text with the half before it, and without a half at its end, which is held."""
+        if not self._held and text.isascii():
+            return text
+        if not text:
+            return text
+        text = self._held.pop(key, "") + text
+        if "\ud800" <= text[-1] <= "\udbff":
+            self._held[key] = text[-1]
+            text = text[:-1]
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return replace_surrogates(text)
+        return text
+
+    def waiting(self, but: Any) -> tuple[Any, ...]:
+        return tuple(key for key in self._held if key != but) if self._held else ()
+
+    def drop(self, key: Any) -> None:
+        del self._held[key]
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+    """The objects in a list, or the one that stands where a list should."""
+    if isinstance(value, dict):
+        yield value
+    elif isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole_number(value: Any, maximum: int) -> int | None:
+    """A count or an index: whole, not negative, at most `maximum`; None for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= maximum
+    return value if is_number else None
+
+
+def _text_in(value: Any) -> str:
+    """A text, or those in a list of pieces."""
+    if isinstance(value, str):
+        return value
+    return "".join(piece["text"] for piece in _dicts(value) if isinstance(piece.get("text"), str))
 
 
 def _args(arguments: Any) -> str:
@@ -164,12 +321,10 @@ def _args(arguments: Any) -> str:
     return msgspec.json.encode(arguments).decode()
 
 
-def _usage(usage: UsageJson) -> Usage:
-    cached, thought = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
-        total_tokens=usage.total_tokens,
-        cache_read_tokens=cached.cached_tokens if cached else None,
-        reasoning_tokens=thought.reasoning_tokens if thought else None,
-    )
+def _parse_int(digits: str) -> int | None:
+    """A number that no field needs may have any length; Python refuses to read the longest ones."""
+    return int(digits) if len(digits) <= 20 else None
+
+
+def _has_many_values(data: bytes) -> bool:
+    return next(islice(_VALUE.finditer(data), VALUES_MAX, None), None) is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from antiphon.core.parts import (
     File,
     FileReference,
     Part,
+    Reasoning,
     Role,
     Source,
     Text,
@@ -21,12 +21,17 @@ from antiphon.core.parts import (
 )
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
+REASONING_FIELD = "reasoning_field"
+"""The key of a provider's metadata that names the field a reasoning text came in."""
+REASONING_FIELDS = ("reasoning_content", "reasoning")
+
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
 
-def request_body(name: str, request: ModelRequest, *, asks_usage: bool) -> bytes:
-    """The JSON of the request for the model `name`."""
-    body: dict[str, Any] = request.parameters | {"model": name, "stream": True, "messages": chat_messages(request)}
+def request_body(name: str, request: ModelRequest, *, provider: str, asks_usage: bool) -> bytes:
+    """The JSON of the request for the model `name` of `provider`."""
+    messages = chat_messages(request, provider)
+    body: dict[str, Any] = request.parameters | {"model": name, "stream": True, "messages": messages}
     if asks_usage:
         body["stream_options"] = {"include_usage": True}
     if request.tools:
@@ -34,39 +39,59 @@ def request_body(name: str, request: ModelRequest, *, asks_usage: bool) -> bytes
     return msgspec.json.encode(body)
 
 
-def chat_messages(request: ModelRequest) -> list[dict[str, Any]]:
-    """The history in the provider's words. Reasoning stays here: this protocol has no way to give it back."""
+def chat_messages(request: ModelRequest, provider: str) -> list[dict[str, Any]]:
+    """The history as this protocol has it. Reasoning goes back only with tool calls, and to the provider it came
+    from, in the field it came in: some refuse the next request without it, others refuse it elsewhere."""
     messages = [{"role": "system", "content": request.system}] if request.system else []
     for message in request.messages:
-        messages += _chat_message(message)
+        messages += _chat_message(message, provider)
     return messages
 
 
-def _chat_message(message: Message) -> list[dict[str, Any]]:
+def _chat_message(message: Message, provider: str) -> list[dict[str, Any]]:
     match message.role:
         case Role.SYSTEM:
             return [{"role": "system", "content": text_of(message.content)}]
         case Role.USER:
             return [{"role": "user", "content": _user_content(message.content)}]
         case Role.ASSISTANT:
-            return _assistant_message(message)
+            return _assistant_message(message, provider)
         case Role.TOOL:
             return [_tool_result(part) for part in message.content if isinstance(part, ToolResult)]
 
 
-def _assistant_message(message: Message) -> list[dict[str, Any]]:
+def _assistant_message(message: Message, provider: str) -> list[dict[str, Any]]:
     """None for a partial that kept no words: servers refuse an assistant's message without content."""
     text = text_of(message.content)
     calls = [_tool_call(part) for part in message.content if isinstance(part, ToolCall)]
     if not text and not calls:
         return []
     answer: dict[str, Any] = {"role": "assistant", "content": text or None}
-    return [answer | {"tool_calls": calls} if calls else answer]
+    if not calls:
+        return [answer]
+    return [answer | _reasoning_fields(message, provider) | {"tool_calls": calls}]
+
+
+def _reasoning_fields(message: Message, provider: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for part in message.content:
+        if isinstance(part, Reasoning) and (field := reasoning_field_of(part.provider_metadata, provider)):
+            fields[field] = fields.get(field, "") + part.text
+    return fields
+
+
+def reasoning_field_of(metadata: Any, provider: str) -> str:
+    """The field that reasoning of this provider came in; empty where it is another's, or not known."""
+    own = metadata.get(provider) if isinstance(metadata, dict) else None
+    field = own.get(REASONING_FIELD) if isinstance(own, dict) else None
+    return field if field in REASONING_FIELDS else ""
 
 
 def _tool_call(call: ToolCall) -> dict[str, Any]:
-    arguments = msgspec.json.encode(call.args).decode()
-    return {"id": call.tool_call_id, "type": "function", "function": {"name": call.tool_name, "arguments": arguments}}
+    """Providers take back an object only; what else a model wrote goes back inside one, for the model to see."""
+    args = call.args if isinstance(call.args, dict) else {"invalid_arguments": call.args}
+    function = {"name": call.tool_name, "arguments": msgspec.json.encode(args).decode()}
+    return {"id": call.tool_call_id, "type": "function", "function": function}
 
 
 def _tool_result(part: ToolResult) -> dict[str, Any]:
@@ -103,21 +128,24 @@ def _user_piece(part: Part) -> dict[str, Any] | None:
 
 
 def _file(file: File) -> dict[str, Any]:
-    """As an image, audio, text or document; a file that is only a reference is named, for its bytes are not here."""
+    """As an image, audio, text or document. One whose bytes are not here, or are no base64, is named in words: no
+    provider takes it, and the chat goes on."""
     media_type = file.media_type.partition(";")[0].strip().lower()
-    if not file.data:
+    data = "".join(file.data.rpartition("base64,")[2].split())
+    try:
+        content = base64.b64decode(data, validate=True)
+    except ValueError:  # no base64, or not even ASCII
+        content = b""
+    if not content:
         return _text(f"[a file of type {media_type or 'unknown'} that cannot be shown here]")
     if media_type.startswith("image/"):
-        return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{file.data}"}}
+        return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
     if media_type in _AUDIO_FORMATS:
-        return {"type": "input_audio", "input_audio": {"data": file.data, "format": _AUDIO_FORMATS[media_type]}}
+        return {"type": "input_audio", "input_audio": {"data": data, "format": _AUDIO_FORMATS[media_type]}}
     if media_type.startswith("text/") or media_type == "application/json":
-        try:
-            return _text(base64.b64decode(file.data).decode("utf-8", "replace"))
-        except binascii.Error:
-            return _text(f"[a file of type {media_type} that cannot be read]")
+        return _text(content.decode("utf-8", "replace"))
     name = f"file.{media_type.rpartition('/')[2]}"
-    return {"type": "file", "file": {"filename": name, "file_data": f"data:{media_type};base64,{file.data}"}}
+    return {"type": "file", "file": {"filename": name, "file_data": f"data:{media_type};base64,{data}"}}
 
 
 def _text(text: str) -> dict[str, Any]:

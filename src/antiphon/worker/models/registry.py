@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 from antiphon.chats.configs import Configs
 from antiphon.chats.configuration import Configuration
@@ -17,15 +13,19 @@ from antiphon.config import Limits
 from antiphon.errors import Invalid
 from antiphon.ports import Model
 from antiphon.worker.models.configured import AliasedModel, ConfiguredModel, ProviderClient
-
-if TYPE_CHECKING:
-    import openai
+from antiphon.worker.models.connecting import Connector, Origin, proxy_of
+from antiphon.worker.models.openai import DEFAULT_BASE_URL, OpenAIModel
+from antiphon.worker.models.rehearsal import RehearsalModel
+from antiphon.worker.models.transport import Transport
 
 DEFAULT_LIMITS = Limits()
 EXISTING = "`rehearsal`, `openai:<model>`, and what is configured (`antiphon config`)"
 
 KEPT_MAX = 256
-"""So many models are kept by name (people choose the names); what costs memory, a provider's client, is made once."""
+"""Maximum models kept by name (users choose the names); what costs memory, a provider's transport, is made once."""
+
+OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+"""Headers of OpenAI's own, and the variables they come from."""
 
 
 class Models:
@@ -40,8 +40,7 @@ class Models:
         self._kept: OrderedDict[str, Model] = OrderedDict()
         self._clients: dict[str, ProviderClient] = {}
         self._retired: set[ProviderClient] = set()
-        self._openai: openai.AsyncOpenAI | None = None
-        self._is_sdk_loaded = False
+        self._openai: Transport | None = None
 
     async def get(self, name: str) -> Model:
         """The model of that name: a model configuration's, a configured provider's, or one that is there without
@@ -59,18 +58,15 @@ class Models:
         provider_name, _, model_name = name.partition(":")
         provider = configuration.named_provider(provider_name) if model_name else None
         if provider is None:
-            if provider_name == ProviderKind.OPENAI:
-                await self._load_sdk()
             return self._without_configuration(name)
         if not provider.is_enabled:
             raise Invalid("model", f"the provider {provider.name!r} is switched off.")
         if provider.kind is ProviderKind.REHEARSAL:
-            return AliasedModel(_make_rehearsal(), provider=provider.name, name=model_name, parameters={})
+            return AliasedModel(RehearsalModel(), provider=provider.name, name=model_name, parameters={})
         return ConfiguredModel(await self._client_of(provider), model_name)
 
     async def _client_of(self, provider: Provider) -> ProviderClient:
         assert self._configs is not None, "a configured provider was configured somewhere"
-        await self._load_sdk()
         try:
             secret = self._configs.secrets.open(provider.secret, provider.bound_to) if provider.secret else ""
         except SecretMissing as error:
@@ -87,21 +83,13 @@ class Models:
         return client
 
     async def follow(self, configuration: Configuration) -> None:
-        """Let go of the connections to providers that are not there any more, or are others now."""
+        """Close the connections to providers that were removed or changed."""
         known = {item.provider_id: item for item in configuration.providers if item.is_enabled}
         for provider_id, client in list(self._clients.items()):
             provider = known.get(provider_id)
             if provider is None or not client.is_for(provider, client.secret):
                 del self._clients[provider_id]
                 await self._retire(client)
-        if any(item.kind is ProviderKind.OPENAI for item in known.values()):
-            await self._load_sdk()  # before the first call waits for it
-
-    async def _load_sdk(self) -> None:
-        """In a thread: it takes half a second and more, in which others want their turns of the loop."""
-        if not self._is_sdk_loaded:
-            await asyncio.to_thread(_import_sdk)
-            self._is_sdk_loaded = True
 
     async def _retire(self, client: ProviderClient) -> None:
         await client.retire()
@@ -111,7 +99,7 @@ class Models:
         model = self._kept.get(name)
         if model is None:
             model = self._kept[name] = make_model(
-                name, env=self._env, openai_client=self._client, limits=self._limits
+                name, env=self._env, transport=self._shared_transport, limits=self._limits
             )
             if len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
@@ -125,66 +113,57 @@ class Models:
         self._clients.clear()
         self._retired.clear()
         if self._openai is not None:
-            await self._openai.close()
+            await self._openai.aclose()
 
-    def _client(self, make: Callable[[], openai.AsyncOpenAI]) -> openai.AsyncOpenAI:
+    def _shared_transport(self) -> Transport:
         if self._openai is None:
-            self._openai = make()
+            self._openai = make_transport(self._env)
         return self._openai
 
 
-Shared = Callable[[Callable[[], "openai.AsyncOpenAI"]], "openai.AsyncOpenAI"]
-"""Gives the client that all models of a provider share, made by the function it is given."""
+def make_transport(env: Mapping[str, str]) -> Transport:
+    """Connections to OPENAI_BASE_URL, through the proxy that `env` names. Raises `Invalid`."""
+    origin = Origin.parse(env.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL)
+    return Transport(Connector(origin, proxy=proxy_of(origin, env)))
 
 
 def make_model(
-    name: str, *, env: Mapping[str, str], openai_client: Shared | None = None, limits: Limits = DEFAULT_LIMITS
+    name: str,
+    *,
+    env: Mapping[str, str],
+    transport: Callable[[], Transport] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Model:
-    """The model of that name, to be closed by whoever made it.
+    """The model of that name, which its caller closes.
 
-    `openai:<model>` takes OPENAI_API_KEY and OPENAI_BASE_URL from `env`; a server named by a base URL may do
-    without a key. Raises `Invalid` for an unknown name or a missing key or package.
+    `openai:<model>` takes OPENAI_API_KEY and OPENAI_BASE_URL from `env`; a server named by a base URL may need no
+    key. `transport` gives the connections that several models share. Raises `Invalid` for an unknown name, a missing
+    key, and an address or a proxy that is not understood.
     """
     provider, _, model_name = name.partition(":")
     match provider, model_name:
         case "rehearsal", "" if name == "rehearsal":
-            return _make_rehearsal()
+            return RehearsalModel()
         case "openai", model_name if model_name:
-            return _make_openai(model_name, env, openai_client, limits)
+            return _make_openai(model_name, env, transport, limits)
     raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
 
 
-# The imports wait until a model is wanted: an SDK takes half a second to import.
-
-
-def _import_sdk() -> None:
-    """Where it is not installed, whoever needs it will say so."""
-    import_module("cryptography.hazmat.primitives.ciphers.aead")
-    with contextlib.suppress(ImportError):
-        import_module("openai")
-        import_module("antiphon.worker.models.openai")
-        import_module("antiphon.checked_transport")
-
-
-def _make_rehearsal() -> Model:
-    from antiphon.worker.models.rehearsal import RehearsalModel
-
-    return RehearsalModel()
-
-
-def _make_openai(model_name: str, env: Mapping[str, str], shared: Shared | None, limits: Limits) -> Model:
-    from antiphon.worker.models.openai import OpenAIModel, make_client
-
-    api_key, base_url = env.get("OPENAI_API_KEY") or None, env.get("OPENAI_BASE_URL") or None
-    if api_key is None and base_url is None:
+def _make_openai(
+    model_name: str, env: Mapping[str, str], transport: Callable[[], Transport] | None, limits: Limits
+) -> Model:
+    api_key, base_url = env.get("OPENAI_API_KEY") or "", env.get("OPENAI_BASE_URL") or ""
+    if not api_key and not base_url:
         raise Invalid(
-            "model", f"openai:{model_name} needs OPENAI_API_KEY (or OPENAI_BASE_URL, for a server that wants no key)."
+            "model", f"openai:{model_name} needs OPENAI_API_KEY (or OPENAI_BASE_URL, for a server that needs no key)."
         )
-    client = make_client(api_key, base_url) if shared is None else shared(lambda: make_client(api_key, base_url))
     return OpenAIModel(
         model_name,
-        client=client,
-        is_own_client=shared is None,
+        api_key=api_key,
+        transport=(transport or (lambda: make_transport(env)))(),
+        is_own_transport=transport is None,
+        headers={name: env[variable] for name, variable in OPENAI_HEADERS.items() if env.get(variable)},
         model_first_byte_s=limits.model_first_byte_s,
         model_idle_s=limits.model_idle_s,
+        calls_max=limits.calls,
     )

@@ -1,7 +1,8 @@
-"""Reading server-sent events from bytes, as they come: any chunking, no I/O.
+"""Reading server-sent events from bytes, as they arrive: any chunking, no I/O. The one reader of the project.
 
-The rules are those of the HTML standard ("interpreting an event stream"), with bounds: a line or an event that
-does not end is an error, not memory.
+The rules are those of the HTML standard ("interpreting an event stream"), with bounds: a line or an event without an
+end is an error, not memory. Two rules of model servers can be added: `error: {…}` as a field of its own is an event
+named `error`, and `end` gives an event whose last line was not ended.
 """
 
 from __future__ import annotations
@@ -26,14 +27,23 @@ class SseEvent(Value):
 
 
 class SseReader:
-    """Gives the events that are complete with each chunk; what has not ended when the stream does is no event."""
+    """Gives the events that are complete with each chunk; what has not ended when the stream does is no event, unless
+    it is asked for by `end`."""
 
-    def __init__(self, *, line_bytes_max: int = LINE_BYTES_MAX, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        *,
+        line_bytes_max: int = LINE_BYTES_MAX,
+        event_bytes_max: int = EVENT_BYTES_MAX,
+        has_error_field: bool = False,
+    ) -> None:
+        self._has_error_field = has_error_field
         self._line_bytes_max = line_bytes_max
         self._event_bytes_max = event_bytes_max
         self._line = bytearray()
         self._is_first_line = True
         self._skips_lf = False
+        self._has_fields = False
         self._event = ""
         self._data: list[bytes] = []
         self._size = 0
@@ -47,10 +57,19 @@ class SseReader:
         self._check(len(self._line), self._line_bytes_max)
         events = []
         for line in lines[:-1]:
-            event = self._take(line)
+            if not line and not self._has_fields and not self._is_first_line:
+                continue  # empty lines alone say nothing, however many there are
+            event = self._read_line(line)
             if event is not None:
                 events.append(event)
         return events
+
+    def end(self) -> list[SseEvent]:
+        """The stream has ended: the event that its last lines make, ended or not."""
+        line = bytes(self._line)
+        self._line.clear()
+        events = [self._read_line(line) if line else None, self._dispatch()]
+        return [event for event in events if event is not None]
 
     def _cut(self, chunk: bytes) -> list[bytes]:
         """The lines that end in this chunk, without their ends, and the beginning of the next one."""
@@ -68,12 +87,13 @@ class SseReader:
             self._line.clear()
         return lines
 
-    def _take(self, line: bytes) -> SseEvent | None:
+    def _read_line(self, line: bytes) -> SseEvent | None:
         if self._is_first_line:
             self._is_first_line = False
             line = line.removeprefix(_BOM)
         if not line:
             return self._dispatch()
+        self._has_fields = True
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
@@ -86,6 +106,8 @@ class SseReader:
             self._id = value.decode(errors="replace")
         elif name == b"retry" and value.isdigit() and len(value) <= 15:
             self._retry_ms = int(value)
+        elif name == b"error" and self._has_error_field:
+            return SseEvent(event="error", data=value)
         return None
 
     def _dispatch(self) -> SseEvent | None:
@@ -93,10 +115,11 @@ class SseReader:
         if self._data:
             data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
             event = SseEvent(event=self._event or "message", data=data, id=self._id, retry_ms=self._retry_ms)
-        self._forget()
+        self._clear_fields()
         return event
 
-    def _forget(self) -> None:
+    def _clear_fields(self) -> None:
+        self._has_fields = False
         self._event = ""
         self._data = []
         self._size = 0

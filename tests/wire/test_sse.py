@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.client.sse import SseEvent, SseReader
 from antiphon.errors import PeerError
+from antiphon.wire.sse import SseEvent, SseReader
 
 ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])
 NAMES = st.sampled_from([b"data", b"event", b"id", b"retry", b"", b"other", b"dat", "\ufeffdata".encode()])

@@ -1,0 +1,290 @@
+"""Tool calls of one streamed answer, assembled from their pieces and put into the order the port promises.
+
+How it works. A piece brings some of: an index, an id, a name, a stretch of the arguments' JSON text. Providers leave
+out or repeat each of them, so a piece is matched by all it says, in this order:
+
+1. Its id is that of a known call, its index that of a known call, or it has neither and goes to the newest call.
+2. It nevertheless begins another call if it says so: another name or id after the matched call's arguments are a
+   whole object, or another id together with a name. A whole object behind a whole object is never a continuation.
+3. A piece without id and name never begins a call: with an index nobody has used it continues the newest one.
+
+A name may come in pieces, whole on every piece, or growing; it is complete when the arguments begin, another call
+begins or the answer ends. An empty object is a placeholder until the answer ends: arguments that come after it take
+its place. So a call is opened, and its arguments are sent on, only when neither can change any more.
+
+The port wants each call's pieces right behind its opening. The oldest incomplete call goes out as it arrives; what
+arrives meanwhile for others, and text, waits behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Collection
+
+from antiphon.core.parts import PartMetadata, Reasoning, Text, ToolCallArgs, ToolCallOpened
+from antiphon.ports import ModelEvent
+
+_STRUCTURE = re.compile(r'[{}\[\]"\\]')
+
+Prose = Text | Reasoning | PartMetadata
+
+
+class TooManyCalls(Exception):
+    """An answer with more tool calls than are allowed."""
+
+
+class ObjectScanner:
+    """Follows a JSON text piece by piece: `is_whole` once it is an object that is closed. Linear in its length."""
+
+    __slots__ = ("_depth", "_in_string", "_is_escaped", "_is_object", "is_whole")
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = False
+        self._is_escaped = False
+        self._is_object: bool | None = None
+        self.is_whole = False
+
+    def feed(self, text: str) -> None:
+        if self._is_object is None and (start := text.lstrip()):
+            self._is_object = start[0] == "{"
+        if not self._is_object or self.is_whole:
+            return
+        position = 0
+        if self._is_escaped and text:
+            self._is_escaped, position = False, 1
+        while match := _STRUCTURE.search(text, position):
+            position = match.end()
+            mark = match[0]
+            if mark == "\\":
+                position += 1  # whatever it is, it is escaped
+                self._is_escaped = position > len(text)
+            elif mark == '"':
+                self._in_string = not self._in_string
+            elif not self._in_string:
+                self._depth += 1 if mark in "{[" else -1
+                if self._depth <= 0:
+                    self.is_whole = True
+                    return
+
+
+class OpenCall:
+    """A call as it grows. `args` are the pieces of its arguments, the first `sent` of them have gone out."""
+
+    __slots__ = ("args", "id", "is_opened", "is_placeholder", "name", "provider_id", "scanner", "sent")
+
+    def __init__(self, provider_id: str) -> None:
+        self.provider_id = provider_id
+        self.id = ""
+        self.name = ""
+        self.args: list[str] = []
+        self.sent = 0
+        self.is_opened = False
+        self.is_placeholder = False
+        self.scanner = ObjectScanner()
+
+    @property
+    def is_whole(self) -> bool:
+        """The arguments are a closed object that nothing can replace."""
+        return self.scanner.is_whole and not self.is_placeholder
+
+    @property
+    def is_settled(self) -> bool:
+        """Neither its name nor the beginning of its arguments can change any more."""
+        if self.is_opened:
+            return True
+        return bool(self.args) and not self.is_placeholder and "".join(self.args).strip() not in ("", "{")
+
+    def add_name(self, name: str, known: Collection[str]) -> None:
+        if not name or self.is_opened or name == self.name:
+            return
+        if self.name + name in known:
+            self.name += name
+        elif name.startswith(self.name) or (self.name not in known and name in known):
+            self.name = name  # it grows, or the first piece was a part of it
+        elif not self.args:
+            self.name += name
+
+    def add_args(self, args: str) -> None:
+        if not args or self.is_whole:
+            return  # what stands behind a whole object is a repetition, or white space
+        if self.is_placeholder and args.strip():
+            self.scanner, self.args, self.is_placeholder = ObjectScanner(), [], False
+        self.args.append(args)
+        self.scanner.feed(args)
+        if self.scanner.is_whole and not self.is_opened:
+            self.is_placeholder = not "".join(self.args).strip()[1:-1].strip()
+
+    def next_args(self) -> str:
+        """The arguments that have not gone out yet."""
+        text = "".join(self.args[self.sent :])
+        self.sent = len(self.args)
+        return text
+
+
+class ToolCallAssembly:
+    """Takes pieces by `add_call` and `add_prose`; each gives what may go out now, `finish` the rest.
+
+    `taken_ids` are the ids the chat has used: a repeated one is renamed `id#2`; a missing one is made from
+    `id_prefix` and a count from `first`. `tool_names` are the names that exist. Raises `TooManyCalls` beyond
+    `calls_max`.
+    """
+
+    def __init__(
+        self,
+        *,
+        taken_ids: set[str],
+        id_prefix: str,
+        first: int,
+        tool_names: Collection[str] = (),
+        calls_max: int = 128,
+    ) -> None:
+        self._taken_ids = taken_ids
+        self._id_prefix = id_prefix
+        self._next_number = first
+        self._tool_names = tool_names
+        self._calls_max = calls_max
+        self._repeated: dict[str, int] = {}
+        self._by_index: dict[int, OpenCall] = {}
+        self._by_id: dict[str, OpenCall] = {}
+        self._newest: OpenCall | None = None
+        self._count = 0
+        self.opened_count = 0
+        self._waiting: deque[OpenCall | Prose] = deque()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits: text may go out directly."""
+        return not self._waiting
+
+    @property
+    def has_calls(self) -> bool:
+        return self._count > 0
+
+    def add_prose(self, piece: Prose) -> list[ModelEvent]:
+        self._waiting.append(piece)
+        return self._release()
+
+    def add_call(self, index: int | None, provider_id: str, name: str, args: str) -> list[ModelEvent]:
+        call = self._find(index, provider_id, name, args)
+        if call is None:
+            return []
+        call.add_name(name, self._tool_names)
+        call.add_args(args)
+        return self._release()
+
+    def finish(self) -> list[ModelEvent]:
+        """All that still waits. A call that never had a name is left out: there is nothing to run."""
+        events: list[ModelEvent] = []
+        for entry in self._waiting:
+            events += self._send(entry) if isinstance(entry, OpenCall) else [entry]
+        self._waiting.clear()
+        return events
+
+    # --- which call a piece belongs to
+
+    def _find(self, index: int | None, provider_id: str, name: str, args: str) -> OpenCall | None:
+        """The call that a piece continues, or the one it begins; None for a piece that belongs to none."""
+        call = self._match(index, provider_id, name)
+        if call is not None and self._begins_another(call, provider_id, name, args):
+            call = None
+            if not provider_id and not name:
+                return None
+        if call is None:
+            if not provider_id and not name and self._newest is None and index is None:
+                return None
+            call = self._begin(provider_id)
+        if index is not None:
+            self._by_index[index] = call
+        if provider_id and not call.provider_id:
+            call.provider_id = provider_id
+            self._by_id.setdefault(provider_id, call)
+        return call
+
+    def _match(self, index: int | None, provider_id: str, name: str) -> OpenCall | None:
+        by_id = self._by_id.get(provider_id) if provider_id else None
+        by_index = self._by_index.get(index) if index is not None else None
+        if by_index is not None:
+            return by_index if by_id is None or not name else by_id
+        if by_id is not None:
+            return by_id if index is None or not name else None
+        is_bare = self._newest is not None and not self._newest.name and not self._newest.args
+        return self._newest if not provider_id and (is_bare or not name) else None
+
+    def _begins_another(self, call: OpenCall, provider_id: str, name: str, args: str) -> bool:
+        is_other_id = bool(provider_id and call.provider_id and provider_id != call.provider_id)
+        is_other_name = bool(name and call.name and name != call.name)
+        if is_other_id and name:
+            return True  # some servers give every call of an answer the index 0
+        if call.scanner.is_whole and (is_other_id or is_other_name):
+            return True
+        if is_other_name:
+            return self._are_two_tools(call, name)
+        is_same_id = bool(provider_id) and not is_other_id
+        is_repeated = is_same_id and (not _is_whole_object(args) or args == "".join(call.args))
+        return call.is_whole and args.lstrip().startswith("{") and not is_repeated
+
+    def _are_two_tools(self, call: OpenCall, name: str) -> bool:
+        """Whether two names are two calls, and not the pieces of one name."""
+        known = self._tool_names
+        if call.name not in known or name not in known or call.name + name in known:
+            return False
+        return bool(call.args) or not name.startswith(call.name)
+
+    def _begin(self, provider_id: str) -> OpenCall:
+        self._count += 1
+        if self._count > self._calls_max:
+            raise TooManyCalls
+        call = self._newest = OpenCall(provider_id)
+        if provider_id:
+            self._by_id[provider_id] = call
+        self._waiting.append(call)
+        return call
+
+    # --- what may go out
+
+    def _release(self) -> list[ModelEvent]:
+        events: list[ModelEvent] = []
+        while self._waiting:
+            head = self._waiting[0]
+            if isinstance(head, OpenCall):
+                is_last = len(self._waiting) == 1
+                if head.is_settled:
+                    events += self._send(head)
+                if is_last or not head.is_opened or not head.is_whole:
+                    break
+            else:
+                events.append(head)
+            self._waiting.popleft()
+        return events
+
+    def _send(self, call: OpenCall) -> list[ModelEvent]:
+        if not call.name:
+            return []
+        events: list[ModelEvent] = []
+        if not call.is_opened:
+            call.is_opened = True
+            self.opened_count += 1
+            call.id = self._new_id(call.provider_id)
+            events.append(ToolCallOpened(call.id, call.name))
+        if args := call.next_args():
+            events.append(ToolCallArgs(args))
+        return events
+
+    def _new_id(self, provider_id: str) -> str:
+        base = provider_id or f"{self._id_prefix}{self._next_number}"
+        self._next_number += 1
+        new_id, number = base, self._repeated.get(base, 1)
+        while new_id in self._taken_ids:
+            number += 1
+            new_id = f"{base}#{number}"
+        self._repeated[base] = number
+        self._taken_ids.add(new_id)
+        return new_id
+
+
+def _is_whole_object(text: str) -> bool:
+    scanner = ObjectScanner()
+    scanner.feed(text)
+    return scanner.is_whole
