@@ -203,9 +203,12 @@ class SqliteStore:
 
     async def flush(self, deltas: Sequence[FlushedDelta]) -> None:
         def job(connection: apsw.Connection) -> None:
+            keys = {(delta.chat_id, delta.draft) for delta in deltas}
+            open_ = {key for key in keys if _first(connection, "is_open_draft", *key)}
             for delta in deltas:
-                key = (delta.chat_id, delta.draft)
-                connection.execute(_SQL["flush"], (*key, delta.from_, delta.to, delta.body, *key))
+                if (delta.chat_id, delta.draft) in open_:
+                    row = (delta.chat_id, delta.draft, delta.from_, delta.to, delta.body)
+                    connection.execute(_SQL["flush"], row)
 
         await self._writer.run(job)
 

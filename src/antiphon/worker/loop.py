@@ -38,6 +38,9 @@ SHUNNED_MAX = 1_000
 """A chat that could not be claimed is left alone for so long; so many are remembered."""
 
 FLUSH_S = 0.25
+FLUSH_DELTAS_MAX = 1_000
+FLUSH_BYTES_MAX = 1024 * 1024
+"""Maximum size of one flush, so that other writes need not wait for all drafts together."""
 STOP_S = 0.9
 
 log = structlog.get_logger(__name__)
@@ -265,24 +268,32 @@ class Worker(Claimer):
                 log.warning("flush_failed", error=str(error))
 
     async def flush(self) -> None:
-        """Keep what the open drafts have gained since the last time, against the death of this process."""
-        grown: list[FlushedDelta] = []
-        reached: dict[tuple[str, int], int] = {}
-        for chat_id, draft in self._env.drafts.items():
-            key = (chat_id, draft.name)
-            start = self._flushed.get(key, 0)
-            for delta in draft.read(start):
-                grown.append(
-                    FlushedDelta(
-                        chat_id=chat_id, draft=draft.name, from_=delta.from_, to=delta.to, body=codec.encode(delta)
-                    )
+        """Store what the open drafts have gained since the last flush, against the death of this process. Each write
+        is bounded. A failure leaves the rest for the next flush; a delta flushed twice is stored once."""
+        drafts = self._env.drafts.items()
+        names = {(chat_id, draft.name) for chat_id, draft in drafts}
+        self._flushed = {key: position for key, position in self._flushed.items() if key in names}
+        batch: list[FlushedDelta] = []
+        size = 0
+        for chat_id, draft in drafts:
+            for delta in draft.read(self._flushed.get((chat_id, draft.name), 0)):
+                body = codec.encode(delta)
+                batch.append(
+                    FlushedDelta(chat_id=chat_id, draft=draft.name, from_=delta.from_, to=delta.to, body=body)
                 )
-            reached[key] = draft.position
-        if grown:
-            crash_point("flush-before")
-            await self._env.service.store.flush(grown)
-            crash_point("flush-after")
-        self._flushed = reached
+                size += len(body)
+                if len(batch) >= FLUSH_DELTAS_MAX or size >= FLUSH_BYTES_MAX:
+                    await self._flush_batch(batch)
+                    batch, size = [], 0
+        if batch:
+            await self._flush_batch(batch)
+
+    async def _flush_batch(self, batch: list[FlushedDelta]) -> None:
+        crash_point("flush-before")
+        await self._env.service.store.flush(batch)
+        crash_point("flush-after")
+        for delta in batch:
+            self._flushed[delta.chat_id, delta.draft] = delta.to
 
     # --- the whole
 

@@ -65,11 +65,15 @@ SELECT chat_id, attempt FROM leases WHERE instance_id <> ?;
 -- Flushed pieces go with their draft. (chat_id, open draft)
 DELETE FROM flushed WHERE chat_id = ? AND draft <> ?;
 
+-- name: is_open_draft
+-- (chat_id, draft)
+SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0;
+
 -- name: flush
--- Only while the draft is open. A piece that was kept before is replaced by a longer one from the same position:
--- whoever did not learn that it was kept begins there again. (chat_id, draft, from, to, body, chat_id, draft)
+-- A piece that was stored before is replaced by a longer one from the same position: a flush whose outcome is not known
+-- begins there again. (chat_id, draft, from, to, body)
 INSERT INTO flushed (chat_id, draft, from_position, to_position, body)
-SELECT ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0)
+VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (chat_id, draft, from_position) DO UPDATE SET to_position = excluded.to_position, body = excluded.body
 WHERE excluded.to_position > flushed.to_position;
 
