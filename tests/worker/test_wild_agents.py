@@ -11,13 +11,13 @@ import pytest
 from antiphon import Agent, AgentError, ToolCall, ToolContext, Turn, tool
 from antiphon.core.facts import TurnEnded
 from antiphon.core.model import Outcome
-from antiphon.core.parts import Reasoning, Text, ToolCallOpened, ToolProgress, Usage
+from antiphon.core.parts import NO_USAGE, Reasoning, Text, ToolCallOpened, ToolProgress, Usage
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.worker.pen import PROGRESS_MAX
 from antiphon.worker.tools.call import result_of
 from antiphon.worker.turn import COUNT_MAX
 
-from .running import answered, ask, facts_of, results_of, running, until
+from .running import answered, answers_of, ask, facts_of, results_of, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -132,7 +132,7 @@ async def test_a_tool_that_cancels_itself_has_an_error_as_its_result() -> None:
     ],
     ids=str,
 )
-async def test_a_count_that_is_none_fails_the_turn_and_the_chat_can_still_be_read(counts: Any) -> None:
+async def test_an_impossible_count_is_unknown_and_does_not_fail_a_whole_answer(counts: Any) -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "x"
         turn.add_usage(**counts)
@@ -140,8 +140,9 @@ async def test_a_count_that_is_none_fails_the_turn_and_the_chat_can_still_be_rea
     async with running(agent) as instance:
         talk = await ask(instance)
         await talk.wait_ended()
-        (ended,) = await talk.facts(TurnEnded)
-        assert ended.outcome is Outcome.FAILED
+        assert await talk.endings() == [Outcome.ANSWERED]
+        (message,) = answers_of(await talk.entries())
+        assert message.usage == NO_USAGE
         assert await instance.chats.list()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar, overload
 
 import msgspec
+import structlog
 
 from antiphon.core.parts import ToolResult, Usage
 from antiphon.ports import Message
@@ -17,6 +18,9 @@ from antiphon.worker.tools import Tool
 T = TypeVar("T")
 
 COUNT_MAX = 1 << 53
+"""Maximum number of tokens that is believed."""
+log = structlog.get_logger(__name__)
+
 OUTCOMES = ("length", "refusal", "content_filter", "empty")
 
 
@@ -109,7 +113,8 @@ class Turn:
     def add_usage(
         self, *, input_tokens: int | None = None, output_tokens: int | None = None, **counts: int | None
     ) -> None:
-        """Count tokens of this turn (any field of `Usage`). Raises TypeError for what is not a whole number."""
+        """Count tokens of this turn (any field of `Usage`). What is no count, as some providers send it (negative, a
+        fraction, text), is unknown: it is left out, with a warning in the log."""
         self.report(Usage(input_tokens=input_tokens, output_tokens=output_tokens, **counts))
 
     async def start_call(self, *, model: str, provider: str = "") -> int:
@@ -117,12 +122,13 @@ class Turn:
         return await self._io.start_call(model, provider)
 
     def report(self, usage: Usage) -> None:
-        """Count a whole model call's usage. Raises TypeError for what is not a whole number."""
-        for name in usage.__struct_fields__:
-            count = getattr(usage, name)
-            if count is not None and (type(count) is not int or not 0 <= count <= COUNT_MAX):
-                raise TypeError(f"{name} is a whole number of tokens, not {count!r}")
-        self._io.add_usage(usage)
+        """Count a whole model call's usage, by the same rule as `add_usage`."""
+        counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
+        known = {name: count for name, count in counts.items() if type(count) is int and 0 <= count <= COUNT_MAX}
+        strange = [name for name, count in counts.items() if count is not None and name not in known]
+        if strange:
+            log.warning("usage_not_counted", chat_id=self.chat_id, turn_id=self.turn_id, fields=strange)
+        self._io.add_usage(Usage(**known))
 
     def end_answer(self, outcome: str) -> None:
         """Say how the model ended the answer being written, where that is worth showing: `length`, `refusal`,
