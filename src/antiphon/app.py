@@ -47,7 +47,8 @@ from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
 from antiphon.worker.models.registry import Models
 
-CHECK_S = 2.0
+CHECK_S = 1.0
+"""Seconds between two checks of the store, its files and the data directory."""
 DEFAULT_MODEL = "rehearsal"
 
 log = structlog.get_logger(__name__)
@@ -286,7 +287,7 @@ class Instance:
             self._log_errors()
             with contextlib.suppress(AntiphonError):
                 await self._count_owners_elsewhere()
-            if self.store.last_error:
+            if self.store.last_error:  # it may have healed
                 with contextlib.suppress(Exception):
                     await self.store.check()
 

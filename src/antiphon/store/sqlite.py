@@ -39,6 +39,7 @@ from antiphon.ports import (
     Receipt,
     Token,
 )
+from antiphon.store.database_files import DatabaseFiles
 from antiphon.store.migrate import migrate
 from antiphon.store.rows import (
     LEASE_US,
@@ -100,7 +101,8 @@ class SqliteStore:
         self._path = path
         self._connection = connection
         self._is_closed = False
-        self._writer = Writer(connection)
+        self._files = DatabaseFiles(path)
+        self._writer = Writer(connection, check_files=self._files.check)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="antiphon-reader")
         self._local = threading.local()
         self._opened: list[apsw.Connection] = []
@@ -116,8 +118,9 @@ class SqliteStore:
 
     @property
     def last_error(self) -> str | None:
-        """The kind of the last write's failure, None when it went well (readiness)."""
-        return self._writer.last_error
+        """The kind of the last write's failure, None when it went well (readiness); also that a file of the database
+        was moved or removed, which is checked here."""
+        return self._files.refresh() or self._writer.last_error
 
     # --- writing
 
@@ -266,6 +269,7 @@ class SqliteStore:
         def work() -> T:
             connection = getattr(self._local, "connection", None)
             if connection is None:
+                self._files.check()  # else it would be another database
                 connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
                 connection.set_busy_timeout(5000)
                 self._local.connection = connection
