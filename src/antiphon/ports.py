@@ -285,6 +285,15 @@ class Store(Protocol):
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]: ...
 
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        """The contents of these facts, hidden ones included, whose bytes are not those that were written (doctor).
+        What an earlier version wrote without a checksum is not checked."""
+        ...
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        """As `damaged_contents`: the client ids of a chat's receipts."""
+        ...
+
     async def count_chats(self, owner_id: str) -> int:
         """How many chats an owner has, without archived and deleted ones."""
         ...

@@ -12,6 +12,7 @@ from antiphon.errors import Unavailable
 from antiphon.ports import Store
 
 PAGE = 500
+RESTORE = "its checksum differs; restore this chat from a backup"
 PAGE_BYTES = 8 * 1024 * 1024
 
 
@@ -57,6 +58,7 @@ class Examined:
             self._check_state(self.chat)
             await self._check_history(store)
             await self._check_queue(store, self.chat)
+        await self._check_receipts(store)
         await self._check_listing(store, self.chat)
 
     # --- the log
@@ -79,6 +81,7 @@ class Examined:
             for entry in page:
                 if not self._take(entry, self.chat):
                     return False
+            await self._check_contents(store, page[0].seq, page[-1].seq)
             after = page[-1].seq
 
     def _take(self, entry: f.Entry, chat: Chat) -> bool:
@@ -134,6 +137,15 @@ class Examined:
             self.find("it is deleted but its contents are not", chat.seq)
 
     # --- what lies beside the log
+
+    async def _check_contents(self, store: Store, first_seq: int, last_seq: int) -> None:
+        """Those that are hidden, too: a byte that changed is found whatever it says."""
+        for seq in await store.damaged_contents(self.chat_id, first_seq, last_seq):
+            self.find(f"its content is not what was written: {RESTORE}", seq)
+
+    async def _check_receipts(self, store: Store) -> None:
+        for client_id in await store.damaged_receipts(self.chat_id):
+            self.find(f"the receipt of {client_id!r} is not what was written: {RESTORE}")
 
     async def _check_history(self, store: Store) -> None:
         for seq, entry in self._messages.items():

@@ -33,6 +33,7 @@ from antiphon.ports import (
     Receipt,
     Token,
 )
+from antiphon.store.checksum import checksum_of
 from antiphon.store.kept import Kept, Lease, stored_entry
 from antiphon.store.memory_presence import MemoryPresence
 from antiphon.store.rows import LEASE_US, NEW_MAX, claim_at, due_at, due_of, fitting
@@ -109,6 +110,7 @@ class MemoryStore:
     def _write(self, kept: Kept, append: Append, chat: Chat, entries: list[Entry]) -> None:
         kept.chat = chat
         kept.contents |= append.contents
+        kept.checksums |= {seq: checksum_of(body) for seq, body in append.contents.items()}
         kept.append_ids[entries[0].seq] = append.append_id
         for entry in entries:
             kept.take(entry, append.append_id)
@@ -168,6 +170,19 @@ class MemoryStore:
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         kept = self._chats.get(chat_id)
         return {seq: kept.contents[seq] for seq in seqs if seq in kept.contents} if kept else {}
+
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        kept = self._chats.get(chat_id)
+        contents = sorted(kept.contents.items()) if kept else ()
+        return tuple(
+            seq
+            for seq, body in contents
+            if kept and first_seq <= seq <= last_seq and checksum_of(body) != kept.checksums[seq]
+        )
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        """A receipt in memory is a value: it does not change."""
+        return ()
 
     async def count_chats(self, owner_id: str) -> int:
         chats = [kept.chat for kept in self._chats.values()]

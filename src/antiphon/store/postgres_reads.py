@@ -78,6 +78,12 @@ class PostgresReads:
             for row in await self._rows("read_flushed", chat_id, draft)
         )
 
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        return tuple(row[0] for row in await self._rows("damaged_contents", chat_id, first_seq, last_seq))
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        return tuple(row[0] for row in await self._rows("damaged_receipts", chat_id))
+
     # --- many chats
 
     async def count_chats(self, owner_id: str) -> int:

@@ -39,6 +39,7 @@ from antiphon.ports import (
     Receipt,
     Token,
 )
+from antiphon.store.checksum import checksum_of, checksum_of_receipt
 from antiphon.store.database_files import DatabaseFiles
 from antiphon.store.migrate import migrate
 from antiphon.store.rows import (
@@ -150,7 +151,7 @@ class SqliteStore:
         chat_id, chat = append.chat_id, append.chat
         execute = connection.execute
         for seq, body in append.contents.items():
-            execute(_SQL["insert_content"], (chat_id, seq, body))
+            execute(_SQL["insert_content"], (chat_id, seq, body, checksum_of(body)))
         first = append.entries[0]
         for entry in append.entries:
             names_append = entry is first or isinstance(entry.fact, ChatDeleted)  # which leaves no other fact
@@ -158,7 +159,8 @@ class SqliteStore:
             execute(_SQL["insert_fact"], entry_columns(chat_id, entry, append_id))
             self._index(connection, chat_id, entry)
         for receipt in append.receipts:
-            execute(_SQL["insert_receipt"], (chat_id, receipt.client_id, receipt.body_hash, receipt.answer))
+            row = (chat_id, receipt.client_id, receipt.body_hash, receipt.answer, checksum_of_receipt(receipt))
+            execute(_SQL["insert_receipt"], row)
         if isinstance(append.lease, Grant):
             execute(_SQL["grant_lease"], (chat_id, append.lease.attempt, append.lease.instance_id, now + LEASE_US))
         elif isinstance(append.lease, Drop | Ended):
@@ -338,6 +340,20 @@ class SqliteStore:
                 if row:
                     found[seq] = row[0]
             return found
+
+        return await self._read(job)
+
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        def job(connection: apsw.Connection) -> tuple[int, ...]:
+            rows = connection.execute(_SQL["checked_contents"], (chat_id, first_seq, last_seq))
+            return tuple(seq for seq, body, checksum in rows if checksum_of(body) != checksum)
+
+        return await self._read(job)
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        def job(connection: apsw.Connection) -> tuple[str, ...]:
+            rows = connection.execute(_SQL["checked_receipts"], (chat_id,))
+            return tuple(name for name, body, answer, checksum in rows if checksum_of(body + answer) != checksum)
 
         return await self._read(job)
 

@@ -47,9 +47,13 @@ TABLES = (
     Table(name="config", columns=("kind", "config_id", "body"), order="kind, config_id"),
     CHATS,
     FACTS,
-    Table(name="contents", columns=("chat_id", "seq", "body"), order="chat_id, seq"),
+    Table(name="contents", columns=("chat_id", "seq", "body", "checksum"), order="chat_id, seq"),
     Table(name="messages", columns=("chat_id", "seq", "role", "queued_id", "hidden_by"), order="chat_id, seq"),
-    Table(name="receipts", columns=("chat_id", "client_id", "body_hash", "answer"), order="chat_id, client_id"),
+    Table(
+        name="receipts",
+        columns=("chat_id", "client_id", "body_hash", "answer", "checksum"),
+        order="chat_id, client_id",
+    ),
     Table(
         name="flushed",
         columns=("chat_id", "draft", "from_position", "to_position", "body"),

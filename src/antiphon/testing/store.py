@@ -67,6 +67,12 @@ class WrappedStore:
             chat_id, after_id=after_id, before_id=before_id, limit=limit, bytes_max=bytes_max
         )
 
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        return await self.inner.damaged_contents(chat_id, first_seq, last_seq)
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        return await self.inner.damaged_receipts(chat_id)
+
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         return await self.inner.read_contents(chat_id, seqs)
 

@@ -114,6 +114,15 @@ SELECT asked.client_id, found.body_hash, found.answer FROM unnest($2::text[]) AS
   SELECT body_hash, answer FROM receipts WHERE chat_id = $1 AND client_id = asked.client_id LIMIT 1
 ) AS found;
 
+-- name: damaged_contents
+-- Contents that are not what was written, hidden ones included (doctor). (chat_id, first seq, last seq)
+SELECT seq FROM contents
+WHERE chat_id = $1 AND seq BETWEEN $2 AND $3 AND checksum <> sha256(body) ORDER BY seq;
+
+-- name: damaged_receipts
+SELECT client_id FROM receipts
+WHERE chat_id = $1 AND checksum <> sha256(body_hash || answer) ORDER BY client_id;
+
 -- name: count_chats
 SELECT count(*) FROM chats WHERE owner_id = $1 AND NOT is_deleted AND NOT is_archived;
 

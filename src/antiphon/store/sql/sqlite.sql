@@ -21,7 +21,7 @@ INSERT INTO facts (chat_id, seq, at, body, status, draft, more, content_seq, app
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_content
-INSERT INTO contents (chat_id, seq, body) VALUES (?, ?, ?);
+INSERT INTO contents (chat_id, seq, body, checksum) VALUES (?, ?, ?, ?);
 
 -- name: insert_message
 INSERT INTO messages (chat_id, seq, role, queued_id) VALUES (?, ?, ?, ?);
@@ -31,7 +31,16 @@ INSERT INTO messages (chat_id, seq, role, queued_id) VALUES (?, ?, ?, ?);
 UPDATE messages SET hidden_by = ? WHERE chat_id = ? AND seq >= ? AND hidden_by = 0;
 
 -- name: insert_receipt
-INSERT INTO receipts (chat_id, client_id, body_hash, answer) VALUES (?, ?, ?, ?);
+INSERT INTO receipts (chat_id, client_id, body_hash, answer, checksum) VALUES (?, ?, ?, ?, ?);
+
+-- name: checked_contents
+-- Contents that have a checksum, hidden ones included (doctor). (chat_id, first seq, last seq)
+SELECT seq, body, checksum FROM contents
+WHERE chat_id = ? AND seq BETWEEN ? AND ? AND checksum IS NOT NULL ORDER BY seq;
+
+-- name: checked_receipts
+SELECT client_id, body_hash, answer, checksum FROM receipts
+WHERE chat_id = ? AND checksum IS NOT NULL ORDER BY client_id;
 
 -- name: has_receipt
 SELECT 1 FROM receipts WHERE chat_id = ? AND client_id = ?;
