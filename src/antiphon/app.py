@@ -96,7 +96,7 @@ class Instance:
             drafts=self.drafts if self.relay is None else self.relay,
             watchers_max=options.watchers_max,
         )
-        self.tokens = Tokens(store=store, bus=bus, ids=ids)
+        self.tokens = Tokens(store=store, bus=bus, ids=ids, session_idle_s=options.limits.session_idle_s)
         self.watch.revoked = self.tokens.revoked
         self.inbox = Inbox(store=store, bus=bus, is_watched=self._is_watched)
         self.service.notice = self.inbox.notice

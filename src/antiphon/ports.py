@@ -216,6 +216,16 @@ class Token(Value):
     revoked_at: int = 0
 
 
+class Session(Value):
+    """A session of the page, without its secret: what a browser got for `token`. Times are the store's."""
+
+    session_id: str
+    token: Token
+    created_at: int
+    used_at: int
+    revoked_at: int = 0
+
+
 class ConfigRow(Value):
     """A piece of configuration, by its kind and its id there: `body` is opaque to the store (None: there is none)."""
 
@@ -374,8 +384,30 @@ class Store(Protocol):
         """Whether there was such a token that is not revoked yet."""
         ...
 
-    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
-        """Those of these tokens that are revoked."""
+    async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of these tokens and sessions that are revoked; with a token, its sessions are."""
+        ...
+
+    async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None: ...
+
+    async def find_session(self, secret_hash: bytes) -> Session | None:
+        """Also one that is revoked, or whose token is."""
+        ...
+
+    async def sessions_of(self, token_id: str) -> tuple[str, ...]:
+        """The sessions of a token that are not revoked, the longest unused first."""
+        ...
+
+    async def touch_session(self, session_id: str) -> None:
+        """It was used now."""
+        ...
+
+    async def revoke_session(self, session_id: str) -> bool:
+        """Whether there was such a session that is not revoked yet."""
+        ...
+
+    async def delete_sessions(self, used_before: int) -> None:
+        """Remove those that were last used before that time."""
         ...
 
     async def iter_chat_ids(self) -> tuple[str, ...]:

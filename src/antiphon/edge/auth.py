@@ -97,18 +97,27 @@ async def authorize(instance: Instance, request: Request, policy: Policy) -> Tok
     if policy is Policy.OPEN:
         return None
     secret = bearer(request)
-    if secret is None:
+    if secret is not None:
+        token = await instance.tokens.authenticate(secret)
+    elif (session := session_secret(request)) is not None:
+        token = await instance.tokens.authenticate_session(session)
+    else:
         raise Unauthenticated
-    token = await instance.tokens.authenticate(secret)
     if policy is Policy.ADMIN and not token.is_admin:
         raise Forbidden
     return token
 
 
 def bearer(request: Request) -> str | None:
+    """The token in the Authorization header."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value:
         return value.strip()
+    return None
+
+
+def session_secret(request: Request) -> str | None:
+    """What the page's cookie holds: the secret of a session, which is no token."""
     return request.cookies.get(cookie_name(request)) or None
 
 

@@ -52,7 +52,9 @@ from antiphon.store.rows import (
     entry_of,
     fitting,
     notification_of,
+    token_of,
 )
+from antiphon.store.sqlite_sessions import SqliteSessions
 from antiphon.store.statements import load_statements
 from antiphon.store.writer import Writer, translated
 
@@ -92,7 +94,7 @@ def _open_writer(path: Path) -> tuple[apsw.Connection, int]:
     return connection, change_mark
 
 
-class SqliteStore:
+class SqliteStore(SqliteSessions):
     """Keeps the promises of `ports.Store`."""
 
     is_shared = False
@@ -421,10 +423,10 @@ class SqliteStore:
 
     async def find_token(self, secret_hash: bytes) -> Token | None:
         row = await self._row("find_token", secret_hash)
-        return _token(row) if row else None
+        return token_of(row) if row else None
 
     async def list_tokens(self) -> tuple[Token, ...]:
-        return tuple(_token(row) for row in await self._rows("list_tokens"))
+        return tuple(token_of(row) for row in await self._rows("list_tokens"))
 
     # --- the inbox
 
@@ -468,8 +470,8 @@ class SqliteStore:
         rows.sort(key=lambda row: row.config_id)
         return tuple(rows), int(found[0][0])
 
-    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
-        return frozenset(row[0] for row in await self._rows("revoked_of", msgspec.json.encode(token_ids).decode()))
+    async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(row[0] for row in await self._rows("revoked_of", msgspec.json.encode(ids).decode()))
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return tuple(row[0] for row in await self._rows("chat_ids"))
@@ -491,14 +493,3 @@ def _is_written(connection: apsw.Connection, append: Append) -> bool:
 def _new_id(connection: apsw.Connection) -> str:
     digits = next(iter(connection.execute("SELECT lower(hex(randomblob(16)))")))[0]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
-
-
-def _token(row: Any) -> Token:
-    return Token(
-        token_id=row[0],
-        owner_id=row[1],
-        owner_name=row[2],
-        is_admin=bool(row[3]),
-        created_at=row[4],
-        revoked_at=row[5],
-    )

@@ -43,6 +43,11 @@ TABLES = (
         columns=("token_id", "owner_id", "secret_hash", "created_at", "revoked_at"),
         order="token_id",
     ),
+    Table(
+        name="sessions",
+        columns=("session_id", "token_id", "secret_hash", "created_at", "used_at", "revoked_at"),
+        order="session_id",
+    ),
     Table(name="settings", columns=("name", "value"), order="name"),
     Table(name="config", columns=("kind", "config_id", "body"), order="kind, config_id"),
     CHATS,

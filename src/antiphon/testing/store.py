@@ -22,6 +22,7 @@ from antiphon.ports import (
     Notification,
     OutcomeUnknown,
     Receipt,
+    Session,
     Store,
     Token,
 )
@@ -182,8 +183,26 @@ class WrappedStore:
     async def unread_of(self, chat_ids: Sequence[str]) -> frozenset[str]:
         return await self.inner.unread_of(chat_ids)
 
-    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
-        return await self.inner.revoked_of(token_ids)
+    async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
+        return await self.inner.revoked_of(ids)
+
+    async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
+        await self.inner.add_session(session_id, token_id, secret_hash)
+
+    async def find_session(self, secret_hash: bytes) -> Session | None:
+        return await self.inner.find_session(secret_hash)
+
+    async def sessions_of(self, token_id: str) -> tuple[str, ...]:
+        return await self.inner.sessions_of(token_id)
+
+    async def touch_session(self, session_id: str) -> None:
+        await self.inner.touch_session(session_id)
+
+    async def revoke_session(self, session_id: str) -> bool:
+        return await self.inner.revoke_session(session_id)
+
+    async def delete_sessions(self, used_before: int) -> None:
+        await self.inner.delete_sessions(used_before)
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return await self.inner.iter_chat_ids()
