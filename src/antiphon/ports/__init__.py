@@ -16,6 +16,9 @@ from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Part, Reasoning, Role, Text, ToolCallArgs, ToolCallOpened, Usage
 from antiphon.core.values import Value
+from antiphon.ports.access import Access as Access
+from antiphon.ports.access import Session as Session
+from antiphon.ports.access import Token as Token
 
 # --- models -----------------------------------------------------------------------------------------
 
@@ -205,27 +208,6 @@ class Listed(Value):
     chat: Chat
 
 
-class Token(Value):
-    """A bearer token, without its secret. `token_id` is public; `is_admin` is its owner's."""
-
-    token_id: str
-    owner_id: str
-    owner_name: str
-    is_admin: bool
-    created_at: int
-    revoked_at: int = 0
-
-
-class Session(Value):
-    """A session of the page, without its secret: what a browser got for `token`. Times are the store's."""
-
-    session_id: str
-    token: Token
-    created_at: int
-    used_at: int
-    revoked_at: int = 0
-
-
 class ConfigRow(Value):
     """A piece of configuration, by its kind and its id there: `body` is opaque to the store (None: there is none)."""
 
@@ -246,7 +228,7 @@ PAGE_BYTES_MAX = 16 * 1024 * 1024
 """A page of messages ends with the one that takes it to so many bytes."""
 
 
-class Store(Protocol):
+class Store(Access, Protocol):
     """Durable chats. Every adapter keeps these promises, and one conformance suite tries them all.
 
     `append` is one transaction: the facts, their contents, the state, the listing columns, receipts and
@@ -366,48 +348,6 @@ class Store(Protocol):
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
         """The chats (chat_id, seq) that changed since `mark` (None: only the mark is wanted), and the next mark.
         Where there are `limit` of them, that leads to the others. A shared store may tell of a chat again."""
-        ...
-
-    async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
-        """The owner of that name, made if need be: their id."""
-        ...
-
-    async def owner_count(self) -> int: ...
-
-    async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None: ...
-
-    async def find_token(self, secret_hash: bytes) -> Token | None: ...
-
-    async def list_tokens(self) -> tuple[Token, ...]: ...
-
-    async def revoke_token(self, token_id: str) -> bool:
-        """Whether there was such a token that is not revoked yet."""
-        ...
-
-    async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
-        """Those of these tokens and sessions that are revoked; with a token, its sessions are."""
-        ...
-
-    async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None: ...
-
-    async def find_session(self, secret_hash: bytes) -> Session | None:
-        """Also one that is revoked, or whose token is."""
-        ...
-
-    async def sessions_of(self, token_id: str) -> tuple[str, ...]:
-        """The sessions of a token that are not revoked, the longest unused first."""
-        ...
-
-    async def touch_session(self, session_id: str) -> None:
-        """It was used now."""
-        ...
-
-    async def revoke_session(self, session_id: str) -> bool:
-        """Whether there was such a session that is not revoked yet."""
-        ...
-
-    async def delete_sessions(self, used_before: int) -> None:
-        """Remove those that were last used before that time."""
         ...
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
