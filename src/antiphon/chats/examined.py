@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from antiphon.core import facts as f
 from antiphon.core.evolve import evolve
 from antiphon.core.model import Chat
 from antiphon.core.values import Value
-from antiphon.errors import Unavailable
+from antiphon.errors import AntiphonError, Unavailable
 from antiphon.ports import Store
+from antiphon.wire.codec import decode, decode_content
+from antiphon.wire.stream import fact_frame
 
 PAGE = 500
 RESTORE = "its checksum differs; restore this chat from a backup"
@@ -164,12 +167,28 @@ class Examined:
     def _check_content(self, entry: f.Entry) -> None:
         assert isinstance(entry.fact, f.MessageAppended)
         self._check_size(entry.content, entry.fact.content_size, entry.seq)
+        self._check_shown(entry)
+
+    def _check_shown(self, entry: f.Entry) -> None:
+        """Whether every reader can show it: a worker reads the content, a client the event with it."""
+        try:
+            decode_content(entry.content or b"[]")
+            decode(fact_frame(self.chat_id, entry, position=0).data, dict[str, Any])
+        except (AntiphonError, ValueError) as error:
+            self.find(f"it cannot be shown: {error}", entry.seq)
 
     async def _check_queue(self, store: Store, chat: Chat) -> None:
         waiting = (*chat.steering, *chat.queue)
         contents = await store.read_contents(self.chat_id, [item.content_seq for item in waiting])
         for item in waiting:
+            self._check_readable(contents.get(item.content_seq), item.id)
             self._check_size(contents.get(item.content_seq), item.content_size, item.id)
+
+    def _check_readable(self, content: bytes | None, seq: int) -> None:
+        try:
+            decode_content(content or b"[]")
+        except AntiphonError as error:
+            self.find(f"it cannot be shown: {error}", seq)
 
     def _check_size(self, content: bytes | None, size: int, seq: int) -> None:
         if content is None and size:

@@ -16,6 +16,7 @@ from antiphon.chats.line import Done, Request
 from antiphon.chats.service import Service
 from antiphon.config import Limits
 from antiphon.core import commands as c
+from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.draft import replace_surrogates
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Outcome, Queued, Status, WhenBusy
@@ -189,6 +190,8 @@ class OwnedChats:
             content = [Text(replace_surrogates(content))]
         if not content or all(isinstance(part, Text) and not part.text for part in content):
             raise Invalid("content", "a message needs some content")
+        if is_too_deep(tuple(content)):
+            raise Invalid("content", f"JSON may nest at most {DEPTH_MAX} deep")
         body = encode_content(content)
         if len(body) > self._limits.message_bytes:
             raise TooLarge("message (in bytes)", self._limits.message_bytes)

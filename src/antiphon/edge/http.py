@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from antiphon.core.depth import DEPTH_MAX, is_deeper, is_too_deep
 from antiphon.edge import configs, handlers, inbox, instances, system
 from antiphon.edge.answers import JsonAnswer, error_answer
 from antiphon.edge.auth import OriginGate, authorize
@@ -172,10 +173,13 @@ def _decoded(operation: Operation, data: bytes) -> Any:
     if not data and operation.is_body_optional:
         return None
     try:
-        return codec.decode(data, operation.body)
+        body = codec.decode(data, operation.body)
     except AntiphonError as error:
         cause = error.__cause__
         raise _invalid(cause if isinstance(cause, msgspec.ValidationError) else error) from error
+    if is_deeper(data, DEPTH_MAX) and is_too_deep(body):
+        raise Invalid("", f"JSON may nest at most {DEPTH_MAX} deep")
+    return body
 
 
 def _invalid(error: Exception) -> Invalid:
