@@ -27,6 +27,8 @@ from antiphon.ports import Listed
 from antiphon.wire.codec import encode_content
 
 TITLE_MAX = 256
+TITLE_LOOKS_AT_MAX = 10_000
+"""A title is made from the first characters of a message."""
 MADE_TITLE_MAX = 60
 LABELS_MAX = 64
 LABEL_MAX = 256
@@ -211,6 +213,7 @@ class OwnedChats:
 def make_title(content: Content | None) -> str:
     """A title from the first words of the first message, until someone gives a better one."""
     text = content if isinstance(content, str) else text_of(tuple(content or ()))
+    text = text[:TITLE_LOOKS_AT_MAX]
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     short = line if len(line) <= MADE_TITLE_MAX else line[:MADE_TITLE_MAX].rsplit(" ", 1)[0] + "…"
     return clean_title(short)

@@ -47,7 +47,9 @@ class Bodies:
             except TimeoutError as error:
                 late = "The request's body did not come in time."
                 raise HTTPException(408, late, {"connection": "close"}) from error
-            yield b"".join(pieces)
+            body = b"".join(pieces)
+            pieces.clear()
+            yield body
         finally:
             self._bytes -= size
 

@@ -56,6 +56,10 @@ def _without_upgrade(name: bytes, value: bytes) -> bytes:
     return b", ".join(option for option in options if option.lower() != b"upgrade")
 
 
+def _nothing() -> None:
+    """A request that is never answered calls this when it is over."""
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's protocol; `sink` is told when the socket is writable again and when it is gone."""
 
@@ -152,6 +156,18 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.sink is not None:
             self.sink.on_lost()
+        self._break_cycles()
+
+    def _break_cycles(self) -> None:
+        """What is left of it is freed at once, and not when the collector comes by: requests refer to their
+        connection, and the connection to its requests."""
+        self.sink = None
+        self.scope = None  # type: ignore[assignment]
+        self.headers = []
+        self.cycle = None  # type: ignore[assignment]
+        for waiting, _ in self.pipeline:
+            waiting.on_response = _nothing
+        self.pipeline.clear()
 
     @property
     def is_writable(self) -> bool:

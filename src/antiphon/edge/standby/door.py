@@ -15,7 +15,7 @@ from antiphon.config import Options
 from antiphon.edge.answers import JsonAnswer
 from antiphon.edge.auth import OriginGate, bearer
 from antiphon.edge.bodies import Bodies
-from antiphon.edge.http import ELSEWHERE_HEADER, MEANT_HEADER, OPERATIONS, lifespan, path_of, refusal
+from antiphon.edge.http import ELSEWHERE_HEADER, MEANT_HEADER, OPERATIONS, forget_frames, lifespan, path_of, refusal
 from antiphon.edge.routing import Router
 from antiphon.edge.standby.exchange import Exchange, Handed
 from antiphon.edge.standby.primary import Primary
@@ -79,6 +79,7 @@ class StandbyDoor:
             return
         except Exception as error:
             answer = refusal(error, {ELSEWHERE_HEADER: "1"} if isinstance(error, Unavailable) else None)
+            forget_frames(error)
         if isinstance(answer, StreamRelay):
             await self._relay(answer, scope, receive, send)
         else:
