@@ -101,7 +101,8 @@ class HttpDoor:
         query = _read_query(operation, dict(request.query_params))
         if operation.body is None:
             return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=None))
-        async with self._bodies.hold(request, self._body_bytes_max(operation)) as data:
+        owner = token.owner_id if token is not None else ""
+        async with self._bodies.hold(request, self._body_bytes_max(operation), owner=owner) as data:
             body = _decoded(operation, data)
             return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=body))
 

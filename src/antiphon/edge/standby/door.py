@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon.config import Options
 from antiphon.edge.answers import JsonAnswer
-from antiphon.edge.auth import OriginGate, bearer
+from antiphon.edge.auth import OriginGate, bearer, session_secret
 from antiphon.edge.bodies import Bodies
 from antiphon.edge.http import ELSEWHERE_HEADER, MEANT_HEADER, OPERATIONS, forget_frames, lifespan, path_of, refusal
 from antiphon.edge.routing import Router
@@ -106,7 +106,8 @@ class StandbyDoor:
             if len(self._relays) >= self._options.watchers_max:
                 raise TooMany("watchers", self._options.watchers_max, retry_after_ms=5000)
             return StreamRelay(Forwarded.of(request, b"", operation), self._primary, self)
-        async with self._bodies.hold(request, self._options.limits.body_bytes) as body:
+        owner = bearer(request) or session_secret(request) or ""  # it has no store to look up whose that is
+        async with self._bodies.hold(request, self._options.limits.body_bytes, owner=owner) as body:
             return await self._exchange(Forwarded.of(request, body, operation), request.receive)
 
     def _operation(self, method: str, place: str) -> Operation | None:
