@@ -222,8 +222,8 @@ MUTANTS = (
     Mutant(
         "drafts are flushed after their end",
         "store/sql/sqlite.sql",
-        "WHERE EXISTS (SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0)\n",
-        "WHERE EXISTS (SELECT 1 FROM chats WHERE chat_id = ? AND draft >= ? - 1000 AND is_deleted = 0)\n",
+        "SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0;\n",
+        "SELECT 1 FROM chats WHERE chat_id = ? AND draft >= ? - 1000 AND is_deleted = 0;\n",
         STORE,
     ),
     Mutant(

@@ -47,7 +47,8 @@ from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
 from antiphon.worker.models.registry import Models
 
-CHECK_S = 2.0
+CHECK_S = 1.0
+"""Seconds between two checks of the store, its files and the data directory."""
 DEFAULT_MODEL = "rehearsal"
 
 log = structlog.get_logger(__name__)
@@ -95,7 +96,7 @@ class Instance:
             drafts=self.drafts if self.relay is None else self.relay,
             watchers_max=options.watchers_max,
         )
-        self.tokens = Tokens(store=store, bus=bus, ids=ids)
+        self.tokens = Tokens(store=store, bus=bus, ids=ids, session_idle_s=options.limits.session_idle_s)
         self.watch.revoked = self.tokens.revoked
         self.inbox = Inbox(store=store, bus=bus, is_watched=self._is_watched)
         self.service.notice = self.inbox.notice
@@ -287,7 +288,7 @@ class Instance:
             self._log_errors()
             with contextlib.suppress(AntiphonError):
                 await self._count_owners_elsewhere()
-            if self.store.last_error:
+            if self.store.last_error:  # it may have healed
                 with contextlib.suppress(Exception):
                     await self.store.check()
 

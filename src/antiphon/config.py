@@ -28,6 +28,7 @@ class Limits(Value):
     model_idle_s: float = 60.0
     tool_s: float = 300.0
     action_s: float = 24 * 3600.0
+    session_idle_s: float = 30 * 24 * 3600.0
 
     @staticmethod
     def make(given: Mapping[str, Any]) -> Limits:

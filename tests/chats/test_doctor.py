@@ -216,7 +216,12 @@ DAMAGES: dict[str, tuple[str, str, str, int]] = {
         11,
     ),
     "deleted in the listing": ("UPDATE chats SET is_deleted = 0 WHERE chat_id = 'gone'", "gone", "but listed", 3),
-    "a deleted content": ("INSERT INTO contents VALUES ('gone', 2, x'00')", "gone", "its contents are not", 3),
+    "a deleted content": (
+        "INSERT INTO contents (chat_id, seq, body) VALUES ('gone', 2, x'00')",
+        "gone",
+        "its contents are not",
+        3,
+    ),
     "a deleted fact": (
         "INSERT INTO facts SELECT 'gone', 2, at, body, status, draft, more, 0, NULL FROM facts"
         " WHERE chat_id = 'wants' AND seq = 2",

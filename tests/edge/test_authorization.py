@@ -188,6 +188,15 @@ FOREIGN_HOSTS = (
     "0.0.0.0",
     "[fe80::1]",
     "169.254.169.254",
+    "localhost:evil",
+    "localhost:80:80",
+    "localhost:99999",
+    "127.0.0.1:-1",
+    "[::1]:evil",
+    "[::1]evil",
+    "[localhost]",
+    "::1",
+    "localhost/",
     "",
 )
 
@@ -218,6 +227,27 @@ async def test_a_foreign_host_or_origin_is_refused_before_the_token_is_looked_at
 
 
 @pytest.mark.parametrize(
+    "lines",
+    [
+        "Host: 127.0.0.1\r\nHost: evil.example\r\n",
+        "Host: 127.0.0.1\r\nhost: 127.0.0.1\r\n",
+        "Host: evil.example\r\nHost: 127.0.0.1\r\n",
+        "Host: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\nOrigin: https://evil.example\r\n",
+        "Host: 127.0.0.1\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n",
+        "Host: 127.0.0.1\r\nSec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site\r\n",
+    ],
+)
+@pytest.mark.parametrize("place", ["/", "/healthz", "/api/v1/chats"])
+async def test_a_header_that_decides_over_access_may_stand_once_only(door: Door, lines: str, place: str) -> None:
+    wire = await Wire.open(door.port)
+    wire.send(f"GET {place} HTTP/1.1\r\n{lines}\r\n".encode())
+    answer = await wire.read_answer()
+    await wire.close()
+    assert (answer.status, answer.code) == (400, "invalid")
+    assert "more than once" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
     "headers",
     [
         {"host": "localhost:8414", "origin": "http://localhost:8414", "sec-fetch-site": "same-origin"},
@@ -225,6 +255,7 @@ async def test_a_foreign_host_or_origin_is_refused_before_the_token_is_looked_at
         {"host": "127.0.0.2:99"},
         {"host": "[::1]:8414", "origin": "http://[::1]:8414"},
         {"host": "[::1]"},
+        {"host": "localhost:"},
         {"sec-fetch-site": "none"},
         {"origin": "http://127.0.0.1"},
     ],

@@ -120,24 +120,6 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
     await wire.close()
 
 
-async def test_bodies_have_a_bound_for_all_together(own_door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.edge.bodies.BODIES_BYTES_MAX", 100_000)
-    chat_id = await own_door.make_chat()
-    first = await Wire.open(own_door.port)
-    path = f"/api/v1/chats/{chat_id}/messages"
-    first.send(make_request("POST", path, token=own_door.token, headers={"content-length": "90000"}) + b" " * 80_000)
-
-    async def is_refused() -> bool:
-        answer = await own_door.ask("POST", f"/chats/{chat_id}/messages", {"content": "x" * 50_000})
-        assert answer.status == 503 or answer.status < 300
-        return bool(answer.status == 503 and answer.code == "unavailable")
-
-    await wait_until(is_refused, what="there is room for one of them")
-    await first.close()
-    await wait_until(lambda: not own_door.instance.asgi._bodies._bytes, what="the first one's place is free")
-    assert (await own_door.send(chat_id, "x" * 50_000)).status < 300
-
-
 async def test_a_message_over_four_mebibytes_is_too_large(door: Door) -> None:
     limit = 4 * 1024 * 1024
     frame = len('[{"text":"","type":"text"}]')

@@ -81,6 +81,7 @@ async def test_bodies_that_wait_for_the_primary_are_within_the_bound_of_all_bodi
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "BODIES_BYTES_MAX", 1000)
+    monkeypatch.setattr(bodies, "SMALL_BYTES_MAX", 100)
     is_over = asyncio.Event()
 
     async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:

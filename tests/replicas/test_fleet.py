@@ -240,6 +240,56 @@ async def test_a_revoked_token_s_streams_end_everywhere(fleet: ReplicaFleet) -> 
         assert json.loads(last[2])["reason"] == "revoked"
 
 
+async def test_a_sign_out_at_one_replica_ends_the_session_s_streams_everywhere(fleet: ReplicaFleet) -> None:
+    chat_id = await new_chat(fleet, "hello")
+    cookie = await _sign_in(fleet.members[0])
+    streams = [await _open_with_cookie(member, f"/api/v1/chats/{chat_id}/stream", cookie) for member in fleet.members]
+    assert await _status_with_cookie(fleet.members[2], "DELETE", "/api/v1/session", cookie) == 204
+    for reader, writer in streams:
+        async with asyncio.timeout(DEADLINE_S):
+            assert (await reader.readuntil(b'"revoked"')).endswith(b'"reason":"revoked"')
+        writer.close()
+    for member in fleet.members:
+        async with asyncio.timeout(DEADLINE_S):
+            while await _status_with_cookie(member, "GET", "/api/v1/chats", cookie) != 401:
+                await asyncio.sleep(0.05)
+
+
+async def _sign_in(member: Replica) -> str:
+    body = json.dumps({"token": member.token}).encode()
+    reader, writer = await _send_with_cookie(member, "POST", "/api/v1/session", "", body)
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    writer.close()
+    return head.split("set-cookie: ")[1].partition(";")[0].partition("=")[2]
+
+
+async def _status_with_cookie(member: Replica, method: str, path: str, cookie: str) -> int:
+    reader, writer = await _send_with_cookie(member, method, path, cookie)
+    line = await reader.readline()
+    writer.close()
+    return int(line.split(b" ")[1])
+
+
+async def _open_with_cookie(
+    member: Replica, path: str, cookie: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await _send_with_cookie(member, "GET", path, cookie)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    return reader, writer
+
+
+async def _send_with_cookie(
+    member: Replica, method: str, path: str, cookie: str, body: bytes = b""
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", member.port, limit=1 << 24)
+    writer.write(
+        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{member.port}\r\nContent-Length: {len(body)}\r\n"
+        f"Cookie: antiphon_session_{member.port}={cookie}\r\n\r\n".encode()
+        + body
+    )
+    return reader, writer
+
+
 async def test_a_database_that_restarts_is_a_pause_and_expires_nobody(
     fleet: ReplicaFleet, postgres_server: Any
 ) -> None:

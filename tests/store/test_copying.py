@@ -44,6 +44,7 @@ async def fill(path: Path) -> None:
     await running.offer(replace(running.make(c.Rename(title="told")), notification=told))
     await store.move_read_cursor("running", 2)
     await store.add_token(await store.create_owner("admin", is_admin=True), "t1", b"hash")
+    await store.add_session("s1", "t1", b"session hash")
     await store.revoke_token("t1")
     await store.write_setting("name", "value")
     rows = [ConfigRow(kind="prompt", config_id=name, body=b"\x00raw\xff") for name in "ab"]

@@ -342,14 +342,14 @@ def nested(depth: int) -> bytes:
 
 
 def test_nesting_is_bounded_so_that_what_was_read_can_be_written_and_read_from_any_depth_of_the_stack() -> None:
-    deepest = decode_content(nested(NESTING_MAX - 2))
+    deepest = decode(nested(NESTING_MAX - 2), tuple[Part, ...])
     with pytest.raises(PeerError, match="nested too deeply"):
-        decode_content(nested(NESTING_MAX - 1))
+        decode(nested(NESTING_MAX - 1), tuple[Part, ...])
 
     def deep_down(frames: int) -> None:
         if frames:
             return deep_down(frames - 1)
-        assert decode_content(encode_content(deepest)) == deepest
+        assert decode(encode(deepest), tuple[Part, ...]) == deepest
         return None
 
     deep_down(sys.getrecursionlimit() // 2)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from antiphon.core import facts as f
 from antiphon.core.evolve import evolve
 from antiphon.core.model import Chat
 from antiphon.core.values import Value
-from antiphon.errors import Unavailable
+from antiphon.errors import AntiphonError, Unavailable
 from antiphon.ports import Store
+from antiphon.wire.codec import decode, decode_content
+from antiphon.wire.stream import fact_frame
 
 PAGE = 500
+RESTORE = "its checksum differs; restore this chat from a backup"
 PAGE_BYTES = 8 * 1024 * 1024
 
 
@@ -57,6 +61,7 @@ class Examined:
             self._check_state(self.chat)
             await self._check_history(store)
             await self._check_queue(store, self.chat)
+        await self._check_receipts(store)
         await self._check_listing(store, self.chat)
 
     # --- the log
@@ -79,6 +84,7 @@ class Examined:
             for entry in page:
                 if not self._take(entry, self.chat):
                     return False
+            await self._check_contents(store, page[0].seq, page[-1].seq)
             after = page[-1].seq
 
     def _take(self, entry: f.Entry, chat: Chat) -> bool:
@@ -135,6 +141,15 @@ class Examined:
 
     # --- what lies beside the log
 
+    async def _check_contents(self, store: Store, first_seq: int, last_seq: int) -> None:
+        """Those that are hidden, too: a byte that changed is found whatever it says."""
+        for seq in await store.damaged_contents(self.chat_id, first_seq, last_seq):
+            self.find(f"its content is not what was written: {RESTORE}", seq)
+
+    async def _check_receipts(self, store: Store) -> None:
+        for client_id in await store.damaged_receipts(self.chat_id):
+            self.find(f"the receipt of {client_id!r} is not what was written: {RESTORE}")
+
     async def _check_history(self, store: Store) -> None:
         for seq, entry in self._messages.items():
             by = self._hidden_by[seq]
@@ -152,12 +167,28 @@ class Examined:
     def _check_content(self, entry: f.Entry) -> None:
         assert isinstance(entry.fact, f.MessageAppended)
         self._check_size(entry.content, entry.fact.content_size, entry.seq)
+        self._check_shown(entry)
+
+    def _check_shown(self, entry: f.Entry) -> None:
+        """Whether every reader can show it: a worker reads the content, a client the event with it."""
+        try:
+            decode_content(entry.content or b"[]")
+            decode(fact_frame(self.chat_id, entry, position=0).data, dict[str, Any])
+        except (AntiphonError, ValueError) as error:
+            self.find(f"it cannot be shown: {error}", entry.seq)
 
     async def _check_queue(self, store: Store, chat: Chat) -> None:
         waiting = (*chat.steering, *chat.queue)
         contents = await store.read_contents(self.chat_id, [item.content_seq for item in waiting])
         for item in waiting:
+            self._check_readable(contents.get(item.content_seq), item.id)
             self._check_size(contents.get(item.content_seq), item.content_size, item.id)
+
+    def _check_readable(self, content: bytes | None, seq: int) -> None:
+        try:
+            decode_content(content or b"[]")
+        except AntiphonError as error:
+            self.find(f"it cannot be shown: {error}", seq)
 
     def _check_size(self, content: bytes | None, size: int, seq: int) -> None:
         if content is None and size:

@@ -16,6 +16,7 @@ from antiphon.chats.line import Done, Request
 from antiphon.chats.service import Service
 from antiphon.config import Limits
 from antiphon.core import commands as c
+from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.draft import replace_surrogates
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Outcome, Queued, Status, WhenBusy
@@ -26,6 +27,8 @@ from antiphon.ports import Listed
 from antiphon.wire.codec import encode_content
 
 TITLE_MAX = 256
+TITLE_LOOKS_AT_MAX = 10_000
+"""A title is made from the first characters of a message."""
 MADE_TITLE_MAX = 60
 LABELS_MAX = 64
 LABEL_MAX = 256
@@ -189,6 +192,8 @@ class OwnedChats:
             content = [Text(replace_surrogates(content))]
         if not content or all(isinstance(part, Text) and not part.text for part in content):
             raise Invalid("content", "a message needs some content")
+        if is_too_deep(tuple(content)):
+            raise Invalid("content", f"JSON may nest at most {DEPTH_MAX} deep")
         body = encode_content(content)
         if len(body) > self._limits.message_bytes:
             raise TooLarge("message (in bytes)", self._limits.message_bytes)
@@ -208,6 +213,7 @@ class OwnedChats:
 def make_title(content: Content | None) -> str:
     """A title from the first words of the first message, until someone gives a better one."""
     text = content if isinstance(content, str) else text_of(tuple(content or ()))
+    text = text[:TITLE_LOOKS_AT_MAX]
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     short = line if len(line) <= MADE_TITLE_MAX else line[:MADE_TITLE_MAX].rsplit(" ", 1)[0] + "…"
     return clean_title(short)

@@ -1,17 +1,27 @@
-"""Bearer tokens: made once, shown once, kept as hashes; a revoked one ends its streams."""
+"""Bearer tokens, and the page's sessions: made once, shown once, stored as hashes; a revoked one ends its streams."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 
+from msgspec.structs import replace
+
 from antiphon.chats.watch import REVOKED_CHANNEL
 from antiphon.core.values import Value
-from antiphon.errors import NotFound, Unauthenticated
+from antiphon.errors import NotFound, Unauthenticated, Unavailable
 from antiphon.ports import Bus, Ids, Store, Token
 
 CACHE_S = 2.0
 CACHE_MAX = 10_000
+REVOKED_MAX = 10_000
+"""At most so many revoked ids are remembered; the store has them all."""
+
+SESSIONS_MAX = 100
+"""Sessions of one token: with one more, the longest unused is revoked."""
+SESSION_TOUCH_US = 3600 * 1_000_000
+"""The last use of a session is stored at most this often."""
 
 
 class NewToken(Value):
@@ -21,29 +31,50 @@ class NewToken(Value):
     secret: str
 
 
-class Tokens:
-    """Makes, checks and revokes tokens. A check is remembered for 2 s; a revocation is felt here at once, elsewhere
-    when the hint comes."""
+class NewSession(Value):
+    """A session that was just opened; `secret` is shown this once. `token` speaks for the token's owner, and its
+    `token_id` is the session's id."""
 
-    def __init__(self, *, store: Store, bus: Bus, ids: Ids) -> None:
+    token: Token
+    secret: str
+
+
+class Tokens:
+    """Makes, checks and revokes tokens and sessions. A check is remembered for 2 s; a revocation takes effect here at
+    once, in other instances when the hint comes. A session that is not used for `session_idle_s` expires."""
+
+    def __init__(self, *, store: Store, bus: Bus, ids: Ids, session_idle_s: float = 30 * 86_400.0) -> None:
         self._store = store
+        self._session_idle_us = int(session_idle_s * 1_000_000)
         self._bus = bus
         self._ids = ids
         self.revoked: set[str] = set()
         self._checked: dict[str, tuple[float, Token]] = {}
+        self._checked_sessions: dict[str, tuple[float, Token]] = {}
         self._unsubscribe = bus.subscribe(REVOKED_CHANNEL, self._on_revoked)
 
     def close(self) -> None:
         self._unsubscribe()
 
     def _on_revoked(self, message: bytes | None) -> None:
-        """A token was revoked, here or by another instance."""
+        """A token or a session was revoked, here or by another instance."""
         token_id = (message or b"").decode("utf-8", "replace")
         if token_id:
-            self.revoked.add(token_id)
-            self._checked = {s: known for s, known in self._checked.items() if known[1].token_id != token_id}
+            self._forget(token_id)
         else:
             self._checked.clear()
+            self._checked_sessions.clear()
+
+    def _forget(self, token_id: str) -> None:
+        if len(self.revoked) >= REVOKED_MAX:
+            self.revoked.clear()
+        self.revoked.add(token_id)
+        self._checked = _without(self._checked, token_id)
+        self._checked_sessions = _without(self._checked_sessions, token_id)
+
+    def _publish_revoked(self, token_id: str) -> None:
+        self._forget(token_id)
+        self._bus.publish_nowait(REVOKED_CHANNEL, token_id.encode())
 
     async def authenticate(self, secret: str) -> Token:
         """Whose token it is. Raises `Unauthenticated`."""
@@ -56,10 +87,52 @@ class Tokens:
         if token is None or token.revoked_at or token.token_id in self.revoked:
             self._checked.pop(secret, None)
             raise Unauthenticated("the token is not known here" if token is None else "the token was revoked")
-        if len(self._checked) >= CACHE_MAX:
-            self._checked.clear()
-        self._checked[secret] = (time.monotonic() + CACHE_S, token)
+        _remember(self._checked, secret, token)
         return token
+
+    # --- sessions
+
+    async def open_session(self, secret: str) -> NewSession:
+        """A session for whoever has this token. Raises `Unauthenticated`."""
+        token = await self.authenticate(secret)
+        await self._store.delete_sessions(self._store.clock.now_us() - 2 * self._session_idle_us)
+        for session_id in (await self._store.sessions_of(token.token_id))[: -(SESSIONS_MAX - 1)]:
+            await self._revoke_session(session_id)
+        session_id, session_secret = self._ids.uuid(), self._ids.secret()
+        await self._store.add_session(session_id, token.token_id, hash_secret(session_secret))
+        return NewSession(token=replace(token, token_id=session_id), secret=session_secret)
+
+    async def authenticate_session(self, secret: str) -> Token:
+        """Whom a session speaks for: a token whose `token_id` is the session's id. Raises `Unauthenticated`."""
+        known = self._checked_sessions.get(secret)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        session = await self._store.find_session(hash_secret(secret))
+        if session is None or session.revoked_at or session.token.revoked_at or session.session_id in self.revoked:
+            self._checked_sessions.pop(secret, None)
+            raise Unauthenticated("this session has ended, sign in again")
+        unused_us = self._store.clock.now_us() - session.used_at
+        if unused_us > self._session_idle_us:
+            await self._revoke_session(session.session_id)
+            raise Unauthenticated("this session was unused for too long, sign in again")
+        if unused_us > min(SESSION_TOUCH_US, self._session_idle_us // 2):
+            with contextlib.suppress(Unavailable):  # reading goes on while nothing can be written
+                await self._store.touch_session(session.session_id)
+        token = replace(session.token, token_id=session.session_id)
+        _remember(self._checked_sessions, secret, token)
+        return token
+
+    async def close_session(self, secret: str) -> None:
+        """Revoke it and end its streams, here and elsewhere; a second time nothing happens."""
+        session = await self._store.find_session(hash_secret(secret))
+        if session is not None:
+            await self._revoke_session(session.session_id)
+
+    async def _revoke_session(self, session_id: str) -> None:
+        await self._store.revoke_session(session_id)
+        self._publish_revoked(session_id)
+
+    # --- tokens
 
     async def create(self, owner_name: str, *, is_admin: bool = False) -> NewToken:
         """A new token for that owner, who is made if need be."""
@@ -84,13 +157,23 @@ class Tokens:
         return await self._store.list_tokens()
 
     async def revoke(self, token_id: str) -> None:
-        """Raises `NotFound` if there is no such token; a second time nothing happens."""
+        """With all of its sessions. Raises `NotFound` if there is no such token; a second time nothing happens."""
         if not any(token.token_id == token_id for token in await self._store.list_tokens()):
             raise NotFound("token")
         await self._store.revoke_token(token_id)
-        self._checked = {s: known for s, known in self._checked.items() if known[1].token_id != token_id}
-        self.revoked.add(token_id)
-        self._bus.publish_nowait(REVOKED_CHANNEL, token_id.encode())
+        self._publish_revoked(token_id)
+        for session_id in await self._store.sessions_of(token_id):
+            await self._revoke_session(session_id)
+
+
+def _without(checked: dict[str, tuple[float, Token]], token_id: str) -> dict[str, tuple[float, Token]]:
+    return {secret: known for secret, known in checked.items() if known[1].token_id != token_id}
+
+
+def _remember(checked: dict[str, tuple[float, Token]], secret: str, token: Token) -> None:
+    if len(checked) >= CACHE_MAX:
+        checked.clear()
+    checked[secret] = (time.monotonic() + CACHE_S, token)
 
 
 def hash_secret(secret: str) -> bytes:

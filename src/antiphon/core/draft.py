@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.core.depth import DEPTH_MAX, is_deeper
 from antiphon.core.events import Delta
 from antiphon.core.facts import CallDropped
 from antiphon.core.parts import (
@@ -174,7 +175,7 @@ class Draft:
         return Delta(draft=self.name, from_=start, to=to, part_index=segment.part_index, part=part)
 
     def content(self) -> tuple[Part, ...]:
-        """The finished parts. Arguments of a call that are not JSON stay text; the tool then says so."""
+        """The finished parts. Arguments of a call that are no JSON or nest too deeply stay text; the tool says so."""
         by_part: dict[int, list[DeltaPart]] = {}
         for segment in self._segments:
             if segment.part_index is not None:
@@ -216,9 +217,10 @@ def _finished(pieces: list[DeltaPart], metadata: dict[str, Any] | None) -> Part:
 
 def _args(text: str) -> Any:
     try:
-        return msgspec.json.decode(text) if text.strip() else {}
+        args = msgspec.json.decode(text) if text.strip() else {}
     except (msgspec.DecodeError, RecursionError):
         return text
+    return text if is_deeper(text.encode(), DEPTH_MAX) else args
 
 
 def _text_of(part: DeltaPart) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from antiphon.config import Options
@@ -22,6 +24,16 @@ ANY_ADDRESS = "any address"
 """Among the allowed hosts: every numeric one."""
 
 
+SINGLE_HEADERS = ("host", "origin", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+"""What decides over access stands in a request once at most."""
+
+HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::(?P<port>[0-9]{1,5})?)?")
+"""A Host header (RFC 9110, section 7.2): a name or an address, and the port. The port may be empty."""
+
+
+PORT_MAX = 65_535
+
+
 class OriginGate:
     """What no request passes that a foreign web page made a browser send."""
 
@@ -32,9 +44,19 @@ class OriginGate:
         self._any_host = options.behind_proxy or "*" in self._hosts
 
     def check(self, request: Request, place: str) -> None:
-        """Raises `Forbidden`. `place` is the path below where the app is mounted."""
+        """Raises `Forbidden`, or `HTTPException` (400) for headers that contradict each other. `place` is the path
+        below where the app is mounted."""
+        check_single(request.headers)
         is_page = request.method == "GET" and place == "/"
         check_origin(request.headers, self._hosts, any_host=self._any_host, is_page=is_page)
+
+
+def check_single(headers: Headers) -> None:
+    """Refuse a request that says twice where it goes, whence it comes or who asks: a proxy in front may have read
+    the one and this server the other."""
+    for name in SINGLE_HEADERS:
+        if len(headers.getlist(name)) > 1:
+            raise HTTPException(400, f"The header {name} stands more than once in this request; send it once.")
 
 
 def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: bool, is_page: bool) -> None:
@@ -55,8 +77,10 @@ def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: 
 def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
     """Whether a request for `host` may be answered here. A numeric address is what nobody's DNS can turn to this
     server, so it is taken where the server can be reached by more than loopback (ANY_ADDRESS)."""
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    name = name.strip("[]").lower()
+    found = HOST.fullmatch(host)
+    if found is None or int(found["port"] or 0) > PORT_MAX:
+        return False
+    name = (found["name"] or found["address"]).lower()
     if name == "localhost" or name in allowed_hosts:
         return True
     try:
@@ -73,18 +97,27 @@ async def authorize(instance: Instance, request: Request, policy: Policy) -> Tok
     if policy is Policy.OPEN:
         return None
     secret = bearer(request)
-    if secret is None:
+    if secret is not None:
+        token = await instance.tokens.authenticate(secret)
+    elif (session := session_secret(request)) is not None:
+        token = await instance.tokens.authenticate_session(session)
+    else:
         raise Unauthenticated
-    token = await instance.tokens.authenticate(secret)
     if policy is Policy.ADMIN and not token.is_admin:
         raise Forbidden
     return token
 
 
 def bearer(request: Request) -> str | None:
+    """The token in the Authorization header."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value:
         return value.strip()
+    return None
+
+
+def session_secret(request: Request) -> str | None:
+    """What the page's cookie holds: the secret of a session, which is no token."""
     return request.cookies.get(cookie_name(request)) or None
 
 

@@ -1,55 +1,110 @@
-"""The bodies of requests: each within bounds of size and time, and all that are held together within one of size."""
+"""The bodies of requests: each within bounds of size and time, those of one owner within a share, and all that are
+held together within one size.
+
+Small bodies are not counted: whatever others send, an interrupt or a short message is read. Their number is bounded
+by that of the connections.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from antiphon.errors import TooLarge, Unavailable
+from antiphon.errors import TooLarge, TooMany, Unavailable
 
 BODY_S = 120.0
 BODY_IDLE_S = 10.0
 """A request's body must have come within this time, and each piece of it within that."""
 
 BODIES_BYTES_MAX = 256 * 1024 * 1024
-"""So much of bodies may be on its way in all."""
+"""Maximum size of all bodies that are being read or handled."""
+OWNER_BYTES_MAX = 64 * 1024 * 1024
+"""The share of one owner."""
+SMALL_BYTES_MAX = 64 * 1024
+"""A body up to this size is not counted."""
+RETRY_MS = 1000
 
 
 class Bodies:
-    """The bodies that are on their way through one door."""
+    """The bodies that are on their way through one API, by their owner."""
 
     def __init__(self) -> None:
         self._bytes = 0
+        self._owners: Counter[str] = Counter()
 
     @contextlib.asynccontextmanager
-    async def hold(self, request: Request, bytes_max: int) -> AsyncIterator[bytes]:
-        """The whole body, counted while it is held. Raises `TooLarge`, or `Unavailable` when too much is held."""
+    async def hold(self, request: Request, bytes_max: int, *, owner: str) -> AsyncIterator[bytes]:
+        """The whole body, counted while it is held. Raises `TooLarge`, `TooMany` when the owner's share is used up,
+        or `Unavailable` when everybody's is."""
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > bytes_max:
             raise TooLarge("request (in bytes)", bytes_max)
-        pieces: list[bytes] = []
-        size = 0
+        body = _Body(self, owner, bytes_max)
         try:
-            try:
-                async with asyncio.timeout(BODY_S):
-                    async for piece in _pieces_in_time(request):
-                        pieces.append(piece)
-                        size += len(piece)
-                        self._bytes += len(piece)
-                        if size > bytes_max:
-                            raise TooLarge("request (in bytes)", bytes_max)
-                        if self._bytes > BODIES_BYTES_MAX:
-                            raise Unavailable("too much is being sent at once")
-            except TimeoutError as error:
-                late = "The request's body did not come in time."
-                raise HTTPException(408, late, {"connection": "close"}) from error
-            yield b"".join(pieces)
+            await body.read(request)
+            yield body.join()
         finally:
-            self._bytes -= size
+            body.release()
+
+    def count(self, owner: str, size: int) -> None:
+        """Raises `TooMany` or `Unavailable`, and counts nothing then."""
+        if self._owners[owner] + size > OWNER_BYTES_MAX:
+            raise TooMany("bytes in requests of one owner at once", OWNER_BYTES_MAX, retry_after_ms=RETRY_MS)
+        if self._bytes + size > BODIES_BYTES_MAX:
+            raise Unavailable("too much is being sent at once", retry_after_ms=RETRY_MS)
+        self._bytes += size
+        self._owners[owner] += size
+
+    def release(self, owner: str, size: int) -> None:
+        self._bytes -= size
+        self._owners[owner] -= size
+        if not self._owners[owner]:
+            del self._owners[owner]
+
+
+class _Body:
+    """One body while it is read and handled."""
+
+    def __init__(self, bodies: Bodies, owner: str, bytes_max: int) -> None:
+        self._bodies = bodies
+        self._owner = owner
+        self._bytes_max = bytes_max
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._counted = 0
+
+    async def read(self, request: Request) -> None:
+        try:
+            async with asyncio.timeout(BODY_S):
+                async for piece in _pieces_in_time(request):
+                    self._take(piece)
+        except TimeoutError as error:
+            late = "The request's body did not come in time."
+            raise HTTPException(408, late, {"connection": "close"}) from error
+
+    def _take(self, piece: bytes) -> None:
+        size = self._size + len(piece)
+        if size > self._bytes_max:
+            raise TooLarge("request (in bytes)", self._bytes_max)
+        if size > SMALL_BYTES_MAX:
+            self._bodies.count(self._owner, size - self._counted)
+            self._counted = size
+        self._size = size
+        self._pieces.append(piece)
+
+    def join(self) -> bytes:
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        return body
+
+    def release(self) -> None:
+        self._pieces.clear()
+        self._bodies.release(self._owner, self._counted)
 
 
 async def _pieces_in_time(request: Request) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any, Protocol
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -31,6 +32,34 @@ class Sink(Protocol):
         """The connection is gone."""
 
 
+class DeclinedUpgrade:
+    """A request that asked for another protocol: its head as it is without the wish. A server may always answer in
+    HTTP/1.1 instead (RFC 9110, section 7.8)."""
+
+    def __init__(self, parser: httptools.HttpRequestParser, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.headers = tuple(headers)
+        if parser.get_method() == b"CONNECT":
+            raise ConnectRefused("CONNECT makes a proxy's tunnel, and this is none")
+        lines = [b"%b %b HTTP/%b" % (parser.get_method(), url, parser.get_http_version().encode())]
+        lines += [b"%b: %b" % (name, _without_upgrade(name, value)) for name, value in headers if name != b"upgrade"]
+        self.head = b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+class ConnectRefused(Exception):
+    """The parser passes it on as an error of its callback: the request is answered with 400."""
+
+
+def _without_upgrade(name: bytes, value: bytes) -> bytes:
+    if name != b"connection":
+        return value
+    options = (option.strip() for option in value.split(b","))
+    return b", ".join(option for option in options if option.lower() != b"upgrade")
+
+
+def _nothing() -> None:
+    """A request that is never answered calls this when it is over."""
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's protocol; `sink` is told when the socket is writable again and when it is gone."""
 
@@ -39,6 +68,7 @@ class Connection(HttpToolsProtocol):
     _empty_bytes = 0
     _has_advanced = False
     _left_bytes = 0
+    _declined: DeclinedUpgrade | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -46,10 +76,33 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._has_advanced = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         self._empty_bytes = 0 if self._has_advanced else self._empty_bytes + len(data)
         if self._empty_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
             self._refuse(431, f"The head of a request is too large: at most {HEAD_BYTES_MAX} bytes are allowed.")
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser. It stops at the head of a request that asks for another protocol, and would read the body
+        of that one as the next request: such a head is read once more without the wish, by a parser of its own."""
+        left: bytes | memoryview = data
+        try:
+            while True:
+                try:
+                    self.parser.feed_data(left)
+                    return
+                except httptools.HttpParserUpgrade as upgrade:
+                    left = memoryview(left)[upgrade.args[0] :]
+                    self._reread_head()
+        except httptools.HttpParserError as error:
+            self.send_400_response(str(error))
+
+    def _reread_head(self) -> None:
+        declined = self._declined
+        assert declined is not None, "the parser has called on_headers_complete for this head"
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(declined.head)
 
     def on_message_begin(self) -> None:
         self._has_advanced = True
@@ -61,7 +114,17 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._has_advanced = True
         self._stop_timer()
+        if self.parser.should_upgrade():
+            self._declined = DeclinedUpgrade(self.parser, self.url, self.headers)
+            return
+        if self._declined is not None:
+            self.headers[:] = self._declined.headers  # the application sees what was asked for
+            self._declined = None
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if self._declined is None:
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         self._has_advanced = True
@@ -93,6 +156,18 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.sink is not None:
             self.sink.on_lost()
+        self._break_cycles()
+
+    def _break_cycles(self) -> None:
+        """What is left of it is freed at once, and not when the collector comes by: requests refer to their
+        connection, and the connection to its requests."""
+        self.sink = None
+        self.scope = None  # type: ignore[assignment]
+        self.headers = []
+        self.cycle = None  # type: ignore[assignment]
+        for waiting, _ in self.pipeline:
+            waiting.on_response = _nothing
+        self.pipeline.clear()
 
     @property
     def is_writable(self) -> bool:

@@ -14,7 +14,7 @@ from antiphon.core.facts import MessageQueued
 from antiphon.core.model import Chat
 from antiphon.edge import shapes as s
 from antiphon.edge.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
-from antiphon.edge.auth import cookie_name
+from antiphon.edge.auth import cookie_name, session_secret
 from antiphon.edge.outcomes import last_seq, restarted, sent_entry
 from antiphon.edge.paging import next_after, read_next
 from antiphon.edge.sse import open_stream
@@ -239,14 +239,19 @@ async def feed(call: Call) -> Response:
 # --- sessions and tokens ----------------------------------------------------------------------------
 
 
+COOKIE_S = 365 * 24 * 3600
+"""How long a browser keeps the cookie; the session in it expires by itself when it is not used."""
+
+
 async def open_session(call: Call) -> Response:
-    """Turn a token into the page's cookie."""
-    token = await call.instance.tokens.authenticate(call.body.token)
+    """Open a session for a token; its secret is the page's cookie."""
+    session = await call.instance.tokens.open_session(call.body.token)
+    token = session.token
     answer = JsonAnswer({"owner_id": token.owner_id, "owner": token.owner_name, "admin": token.is_admin})
     answer.set_cookie(
         cookie_name(call.request),
-        call.body.token,
-        max_age=365 * 24 * 3600,
+        session.secret,
+        max_age=COOKIE_S,
         httponly=True,
         samesite="strict",
         secure=call.request.url.scheme == "https",
@@ -263,6 +268,10 @@ async def get_session(call: Call) -> Response:
 
 
 async def close_session(call: Call) -> Response:
+    """Revoke the session: its streams end everywhere, and the cookie is good for nothing."""
+    secret = session_secret(call.request)
+    if secret is not None:
+        await call.instance.tokens.close_session(secret)
     answer = no_content()
     answer.delete_cookie(cookie_name(call.request), path="/", httponly=True, samesite="strict")
     return answer

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from antiphon.core.depth import DEPTH_MAX, is_deeper, is_too_deep
 from antiphon.edge import configs, handlers, inbox, instances, system
 from antiphon.edge.answers import JsonAnswer, error_answer
 from antiphon.edge.auth import OriginGate, authorize
@@ -80,6 +81,7 @@ class HttpDoor:
             return
         except Exception as error:
             answer = refusal(error)
+            forget_frames(error)
         if not isinstance(answer, WatchStream):
             _timer(request.method, route, answer.status_code).observe(time.perf_counter() - started)
         try:
@@ -99,7 +101,8 @@ class HttpDoor:
         query = _read_query(operation, dict(request.query_params))
         if operation.body is None:
             return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=None))
-        async with self._bodies.hold(request, self._body_bytes_max(operation)) as data:
+        owner = token.owner_id if token is not None else ""
+        async with self._bodies.hold(request, self._body_bytes_max(operation), owner=owner) as data:
             body = _decoded(operation, data)
             return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=body))
 
@@ -128,7 +131,9 @@ class HttpDoor:
             )
             return await operation.handler(call)
         except Exception as error:
-            return refusal(error)
+            answer = refusal(error)
+            forget_frames(error)
+            return answer
 
     def _body_bytes_max(self, operation: Operation) -> int:
         is_small = operation.body_bytes_max < BODY_BYTES_MAX
@@ -157,6 +162,19 @@ def refusal(error: Exception, headers: dict[str, str] | None = None) -> Response
     return answer
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error that was answered, and of those that led to it. They hold the frames of the
+    request with its whole body, and where a frame holds an error they are a cycle that only the collector frees."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        error = waiting.pop()
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            error.__traceback__ = None
+            waiting += (error.__cause__, error.__context__)
+
+
 def _read_query(operation: Operation, given: dict[str, str]) -> Any:
     if "token" in given or "access_token" in given:
         raise Invalid("token", "tokens go in the Authorization header, never in an address")
@@ -172,14 +190,17 @@ def _decoded(operation: Operation, data: bytes) -> Any:
     if not data and operation.is_body_optional:
         return None
     try:
-        return codec.decode(data, operation.body)
+        body = codec.decode(data, operation.body)
     except AntiphonError as error:
-        cause = error.__cause__
-        raise _invalid(cause if isinstance(cause, msgspec.ValidationError) else error) from error
+        raise _invalid(error) from error
+    if is_deeper(data, DEPTH_MAX) and is_too_deep(body):
+        raise Invalid("", f"JSON may nest at most {DEPTH_MAX} deep")
+    return body
 
 
 def _invalid(error: Exception) -> Invalid:
     """msgspec's own words, with the field they are about: `Expected `int`, got `str` - at `$.turn_id``."""
+    error = error.__cause__ if isinstance(error.__cause__, msgspec.ValidationError) else error
     reason, _, place = str(error).partition(" - at `$")
     return Invalid(place.strip("`.").replace("...", ""), reason[:200])
 

@@ -37,7 +37,10 @@ class Lease:
 class Kept:
     """All that is kept of one chat. `entries` are those from seq `first_seq` on, without their content."""
 
-    __slots__ = ("append_ids", "chat", "contents", "entries", "first_seq", "flushed", "messages", "receipts", "seqs")
+    __slots__ = (
+        *("append_ids", "chat", "checksums", "contents", "entries", "first_seq", "flushed", "messages", "receipts"),
+        "seqs",
+    )
 
     def __init__(self, chat: Chat) -> None:
         self.chat = chat
@@ -45,6 +48,7 @@ class Kept:
         self.entries: list[Entry] = []
         self.append_ids: dict[int, str] = {}
         self.contents: dict[int, bytes] = {}
+        self.checksums: dict[int, bytes] = {}
         self.messages: dict[int, Message] = {}
         self.seqs: list[int] = []
         self.receipts: dict[str, Receipt] = {}
@@ -89,7 +93,7 @@ class Kept:
         self.first_seq, self.entries = last.seq, [last]
         self.seqs.clear()
         self.append_ids = {last.seq: append_id}
-        for kept in (self.contents, self.messages, self.flushed):
+        for kept in (self.contents, self.checksums, self.messages, self.flushed):
             kept.clear()
 
 

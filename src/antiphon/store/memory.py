@@ -31,10 +31,13 @@ from antiphon.ports import (
     Mark,
     Notification,
     Receipt,
+    Session,
     Token,
 )
+from antiphon.store.checksum import checksum_of
 from antiphon.store.kept import Kept, Lease, stored_entry
 from antiphon.store.memory_presence import MemoryPresence
+from antiphon.store.memory_sessions import MemorySessions
 from antiphon.store.rows import LEASE_US, NEW_MAX, claim_at, due_at, due_of, fitting
 from antiphon.wire.log import decode_chat, encode_chat, encode_fact
 
@@ -64,6 +67,7 @@ class MemoryStore:
         self._config: dict[tuple[str, str], bytes] = {}
         self._config_version = 0
         self._tokens: dict[str, tuple[bytes, Token]] = {}
+        self._sessions = MemorySessions(clock)
         self._is_closed = False
 
     async def aclose(self) -> None:
@@ -109,6 +113,7 @@ class MemoryStore:
     def _write(self, kept: Kept, append: Append, chat: Chat, entries: list[Entry]) -> None:
         kept.chat = chat
         kept.contents |= append.contents
+        kept.checksums |= {seq: checksum_of(body) for seq, body in append.contents.items()}
         kept.append_ids[entries[0].seq] = append.append_id
         for entry in entries:
             kept.take(entry, append.append_id)
@@ -168,6 +173,19 @@ class MemoryStore:
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         kept = self._chats.get(chat_id)
         return {seq: kept.contents[seq] for seq in seqs if seq in kept.contents} if kept else {}
+
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        kept = self._chats.get(chat_id)
+        contents = sorted(kept.contents.items()) if kept else ()
+        return tuple(
+            seq
+            for seq, body in contents
+            if kept and first_seq <= seq <= last_seq and checksum_of(body) != kept.checksums[seq]
+        )
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        """A receipt in memory is a value: it does not change."""
+        return ()
 
     async def count_chats(self, owner_id: str) -> int:
         chats = [kept.chat for kept in self._chats.values()]
@@ -417,10 +435,37 @@ class MemoryStore:
         self._tokens[token_id] = (secret_hash, replace(token, revoked_at=self.clock.now_us()))
         return True
 
-    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
-        return frozenset(
-            token_id for token_id in token_ids if token_id in self._tokens and self._tokens[token_id][1].revoked_at
-        )
+    async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(name for name in ids if self._is_revoked(name))
+
+    def _is_revoked(self, name: str) -> bool:
+        session = self._sessions.get(name)
+        token_id = session.token.token_id if session else name
+        is_token_revoked = token_id in self._tokens and bool(self._tokens[token_id][1].revoked_at)
+        return is_token_revoked or (session is not None and bool(session.revoked_at))
+
+    async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
+        await self.check()
+        self._sessions.add(session_id, self._tokens[token_id][1], secret_hash)
+
+    async def find_session(self, secret_hash: bytes) -> Session | None:
+        session = self._sessions.find(secret_hash)
+        return session and replace(session, token=self._tokens[session.token.token_id][1])
+
+    async def sessions_of(self, token_id: str) -> tuple[str, ...]:
+        return self._sessions.of_token(token_id)
+
+    async def touch_session(self, session_id: str) -> None:
+        await self.check()
+        self._sessions.touch(session_id)
+
+    async def revoke_session(self, session_id: str) -> bool:
+        await self.check()
+        return self._sessions.revoke(session_id)
+
+    async def delete_sessions(self, used_before: int) -> None:
+        await self.check()
+        self._sessions.delete(used_before)
 
 
 def _put(times: dict[str, int], chat_id: str, at: int | None) -> None:

@@ -121,6 +121,18 @@ class PostgresStore(PostgresReads):
     async def revoke_token(self, token_id: str) -> bool:
         return bool(await self._pool.write(SQL["revoke_token"], token_id))
 
+    async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
+        await self._pool.write(SQL["insert_session"], session_id, token_id, secret_hash)
+
+    async def touch_session(self, session_id: str) -> None:
+        await self._pool.write(SQL["touch_session"], session_id)
+
+    async def revoke_session(self, session_id: str) -> bool:
+        return bool(await self._pool.write(SQL["revoke_session"], session_id))
+
+    async def delete_sessions(self, used_before: int) -> None:
+        await self._pool.write(SQL["delete_sessions"], used_before)
+
     async def write_setting(self, name: str, value: str) -> None:
         await self._pool.write(SQL["write_setting"], name, value)
 

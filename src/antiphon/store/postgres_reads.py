@@ -8,9 +8,20 @@ from typing import Any
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import PAGE_BYTES_MAX, ConfigRow, Due, FlushedDelta, Listed, Mark, Notification, Receipt, Token
+from antiphon.ports import (
+    PAGE_BYTES_MAX,
+    ConfigRow,
+    Due,
+    FlushedDelta,
+    Listed,
+    Mark,
+    Notification,
+    Receipt,
+    Session,
+    Token,
+)
 from antiphon.store.postgres_pool import Pool
-from antiphon.store.rows import NEW_MAX, chat_of, due_of, entry_of, notification_of
+from antiphon.store.rows import NEW_MAX, chat_of, due_of, entry_of, notification_of, session_of, token_of
 from antiphon.store.statements import load_statements
 
 SQL = load_statements("postgres")
@@ -78,6 +89,12 @@ class PostgresReads:
             for row in await self._rows("read_flushed", chat_id, draft)
         )
 
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        return tuple(row[0] for row in await self._rows("damaged_contents", chat_id, first_seq, last_seq))
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        return tuple(row[0] for row in await self._rows("damaged_receipts", chat_id))
+
     # --- many chats
 
     async def count_chats(self, owner_id: str) -> int:
@@ -133,13 +150,20 @@ class PostgresReads:
 
     async def find_token(self, secret_hash: bytes) -> Token | None:
         row = await self._row("find_token", secret_hash)
-        return _token(row) if row else None
+        return token_of(row) if row else None
 
     async def list_tokens(self) -> tuple[Token, ...]:
-        return tuple(_token(row) for row in await self._rows("list_tokens"))
+        return tuple(token_of(row) for row in await self._rows("list_tokens"))
 
-    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
-        return frozenset(row[0] for row in await self._rows("revoked_of", list(token_ids)))
+    async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(row[0] for row in await self._rows("revoked_of", list(ids)))
+
+    async def find_session(self, secret_hash: bytes) -> Session | None:
+        row = await self._row("find_session", secret_hash)
+        return session_of(row) if row else None
+
+    async def sessions_of(self, token_id: str) -> tuple[str, ...]:
+        return tuple(row[0] for row in await self._rows("sessions_of", token_id))
 
     async def read_setting(self, name: str) -> str:
         row = await self._row("read_setting", name)
@@ -174,15 +198,3 @@ class PostgresReads:
         rows = [ConfigRow(kind=kind, config_id=row[1], body=row[2]) for row in found if row[1] is not None]
         rows.sort(key=lambda row: row.config_id)
         return tuple(rows), int(found[0][0])
-
-
-def _token(row: Any) -> Token:
-    token_id, owner_id, owner_name, is_admin, created_at, revoked_at = row
-    return Token(
-        token_id=token_id,
-        owner_id=owner_id,
-        owner_name=owner_name,
-        is_admin=is_admin,
-        created_at=created_at,
-        revoked_at=revoked_at,
-    )

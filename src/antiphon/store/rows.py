@@ -11,7 +11,7 @@ from antiphon.core.facts import Entry, Recorded
 from antiphon.core.model import Chat, Status
 from antiphon.core.workers import INTERRUPT_GRACE_US
 from antiphon.errors import Unavailable
-from antiphon.ports import Due, Notification
+from antiphon.ports import Due, Notification, Session, Token
 from antiphon.wire.log import content_seq, decode_chat, decode_fact, encode_chat, encode_fact
 
 NEW_MAX = 1_000
@@ -106,6 +106,31 @@ def due_at(chat: Chat) -> int | None:
 def due_of(chat_id: str, chat: Chat) -> Due:
     why = "interrupt" if chat.status is Status.INTERRUPTING else "action"
     return Due(chat_id=chat_id, attempt=chat.attempt, why=why)
+
+
+def token_of(row: Sequence[Any]) -> Token:
+    """From (token_id, owner_id, owner's name, is_admin, created_at, revoked_at)."""
+    token_id, owner_id, owner_name, is_admin, created_at, revoked_at = row
+    return Token(
+        token_id=token_id,
+        owner_id=owner_id,
+        owner_name=owner_name,
+        is_admin=bool(is_admin),
+        created_at=created_at,
+        revoked_at=revoked_at,
+    )
+
+
+def session_of(row: Sequence[Any]) -> Session:
+    """From (session_id, created_at, used_at, revoked_at) and its token's columns."""
+    session_id, created_at, used_at, revoked_at, *token = row
+    return Session(
+        session_id=session_id,
+        token=token_of(token),
+        created_at=created_at,
+        used_at=used_at,
+        revoked_at=revoked_at,
+    )
 
 
 def notification_of(row: Sequence[Any]) -> Notification:

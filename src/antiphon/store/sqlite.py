@@ -39,6 +39,8 @@ from antiphon.ports import (
     Receipt,
     Token,
 )
+from antiphon.store.checksum import checksum_of, checksum_of_receipt
+from antiphon.store.database_files import DatabaseFiles
 from antiphon.store.migrate import migrate
 from antiphon.store.rows import (
     LEASE_US,
@@ -50,7 +52,9 @@ from antiphon.store.rows import (
     entry_of,
     fitting,
     notification_of,
+    token_of,
 )
+from antiphon.store.sqlite_sessions import SqliteSessions
 from antiphon.store.statements import load_statements
 from antiphon.store.writer import Writer, translated
 
@@ -90,7 +94,7 @@ def _open_writer(path: Path) -> tuple[apsw.Connection, int]:
     return connection, change_mark
 
 
-class SqliteStore:
+class SqliteStore(SqliteSessions):
     """Keeps the promises of `ports.Store`."""
 
     is_shared = False
@@ -100,7 +104,8 @@ class SqliteStore:
         self._path = path
         self._connection = connection
         self._is_closed = False
-        self._writer = Writer(connection)
+        self._files = DatabaseFiles(path)
+        self._writer = Writer(connection, check_files=self._files.check)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="antiphon-reader")
         self._local = threading.local()
         self._opened: list[apsw.Connection] = []
@@ -116,8 +121,9 @@ class SqliteStore:
 
     @property
     def last_error(self) -> str | None:
-        """The kind of the last write's failure, None when it went well (readiness)."""
-        return self._writer.last_error
+        """The kind of the last write's failure, None when it went well (readiness); also that a file of the database
+        was moved or removed, which is checked here."""
+        return self._files.refresh() or self._writer.last_error
 
     # --- writing
 
@@ -147,7 +153,7 @@ class SqliteStore:
         chat_id, chat = append.chat_id, append.chat
         execute = connection.execute
         for seq, body in append.contents.items():
-            execute(_SQL["insert_content"], (chat_id, seq, body))
+            execute(_SQL["insert_content"], (chat_id, seq, body, checksum_of(body)))
         first = append.entries[0]
         for entry in append.entries:
             names_append = entry is first or isinstance(entry.fact, ChatDeleted)  # which leaves no other fact
@@ -155,7 +161,8 @@ class SqliteStore:
             execute(_SQL["insert_fact"], entry_columns(chat_id, entry, append_id))
             self._index(connection, chat_id, entry)
         for receipt in append.receipts:
-            execute(_SQL["insert_receipt"], (chat_id, receipt.client_id, receipt.body_hash, receipt.answer))
+            row = (chat_id, receipt.client_id, receipt.body_hash, receipt.answer, checksum_of_receipt(receipt))
+            execute(_SQL["insert_receipt"], row)
         if isinstance(append.lease, Grant):
             execute(_SQL["grant_lease"], (chat_id, append.lease.attempt, append.lease.instance_id, now + LEASE_US))
         elif isinstance(append.lease, Drop | Ended):
@@ -269,6 +276,7 @@ class SqliteStore:
         def work() -> T:
             connection = getattr(self._local, "connection", None)
             if connection is None:
+                self._files.check()  # else it would be another database
                 connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
                 connection.set_busy_timeout(5000)
                 self._local.connection = connection
@@ -340,6 +348,20 @@ class SqliteStore:
 
         return await self._read(job)
 
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        def job(connection: apsw.Connection) -> tuple[int, ...]:
+            rows = connection.execute(_SQL["checked_contents"], (chat_id, first_seq, last_seq))
+            return tuple(seq for seq, body, checksum in rows if checksum_of(body) != checksum)
+
+        return await self._read(job)
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        def job(connection: apsw.Connection) -> tuple[str, ...]:
+            rows = connection.execute(_SQL["checked_receipts"], (chat_id,))
+            return tuple(name for name, body, answer, checksum in rows if checksum_of(body + answer) != checksum)
+
+        return await self._read(job)
+
     async def count_chats(self, owner_id: str) -> int:
         return int((await self._row("count_chats", owner_id))[0])
 
@@ -404,10 +426,10 @@ class SqliteStore:
 
     async def find_token(self, secret_hash: bytes) -> Token | None:
         row = await self._row("find_token", secret_hash)
-        return _token(row) if row else None
+        return token_of(row) if row else None
 
     async def list_tokens(self) -> tuple[Token, ...]:
-        return tuple(_token(row) for row in await self._rows("list_tokens"))
+        return tuple(token_of(row) for row in await self._rows("list_tokens"))
 
     # --- the inbox
 
@@ -451,8 +473,8 @@ class SqliteStore:
         rows.sort(key=lambda row: row.config_id)
         return tuple(rows), int(found[0][0])
 
-    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
-        return frozenset(row[0] for row in await self._rows("revoked_of", msgspec.json.encode(token_ids).decode()))
+    async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(row[0] for row in await self._rows("revoked_of", msgspec.json.encode(ids).decode()))
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return tuple(row[0] for row in await self._rows("chat_ids"))
@@ -474,14 +496,3 @@ def _is_written(connection: apsw.Connection, append: Append) -> bool:
 def _new_id(connection: apsw.Connection) -> str:
     digits = next(iter(connection.execute("SELECT lower(hex(randomblob(16)))")))[0]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
-
-
-def _token(row: Any) -> Token:
-    return Token(
-        token_id=row[0],
-        owner_id=row[1],
-        owner_name=row[2],
-        is_admin=bool(row[3]),
-        created_at=row[4],
-        revoked_at=row[5],
-    )

@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 
 from antiphon.errors import Unavailable
+from antiphon.store.database_files import FilesLost
 
 GROUP_MAX = 256
 """At most so many jobs share a commit."""
@@ -30,8 +31,11 @@ class Writer:
     written; the next job tries again. `last_error` says how the disk failed last, None since it went well.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, *, check_files: Callable[[], None] = lambda: None) -> None:
+        """`check_files` raises `Unavailable` when what is written would be lost (called in the thread, around each
+        commit)."""
         self._connection = connection
+        self._check_files = check_files
         self._waiting: list[Item] = []
         self._count = 0
         self._groups: queue.SimpleQueue[list[Item] | None] = queue.SimpleQueue()
@@ -92,6 +96,8 @@ class Writer:
     def _commit(self, group: list[Item]) -> list[tuple[asyncio.Future[Any], Any, Any]]:
         try:
             results = self._transaction([job for job, _ in group])
+        except FilesLost as error:
+            return [(future, None, error) for _, future in group]
         except Exception as error:
             if len(group) > 1:
                 return [answer for item in group for answer in self._commit([item])]
@@ -103,6 +109,7 @@ class Writer:
 
     def _transaction(self, jobs: list[Job]) -> list[Any]:
         connection = self._connection
+        self._check_files()
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = [job(connection) for job in jobs]
@@ -111,6 +118,7 @@ class Writer:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        self._check_files()
         return results
 
     def _answer(self, answers: list[tuple[asyncio.Future[Any], Any, Any]]) -> None:

@@ -19,8 +19,8 @@ CREATE OR REPLACE FUNCTION store_uptime_us() RETURNS BIGINT LANGUAGE sql VOLATIL
 """
 
 EMPTY = """
-TRUNCATE owners, tokens, chats, facts, contents, messages, receipts, leases, flushed, settings, probe, instances,
-  config, notifications, read_cursors;
+TRUNCATE owners, tokens, sessions, chats, facts, contents, messages, receipts, leases, flushed, settings, probe,
+  instances, config, notifications, read_cursors;
 UPDATE config_version SET version = 0;
 """
 

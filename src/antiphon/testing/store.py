@@ -22,6 +22,7 @@ from antiphon.ports import (
     Notification,
     OutcomeUnknown,
     Receipt,
+    Session,
     Store,
     Token,
 )
@@ -66,6 +67,12 @@ class WrappedStore:
         return await self.inner.read_messages(
             chat_id, after_id=after_id, before_id=before_id, limit=limit, bytes_max=bytes_max
         )
+
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        return await self.inner.damaged_contents(chat_id, first_seq, last_seq)
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        return await self.inner.damaged_receipts(chat_id)
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         return await self.inner.read_contents(chat_id, seqs)
@@ -176,8 +183,26 @@ class WrappedStore:
     async def unread_of(self, chat_ids: Sequence[str]) -> frozenset[str]:
         return await self.inner.unread_of(chat_ids)
 
-    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
-        return await self.inner.revoked_of(token_ids)
+    async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
+        return await self.inner.revoked_of(ids)
+
+    async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
+        await self.inner.add_session(session_id, token_id, secret_hash)
+
+    async def find_session(self, secret_hash: bytes) -> Session | None:
+        return await self.inner.find_session(secret_hash)
+
+    async def sessions_of(self, token_id: str) -> tuple[str, ...]:
+        return await self.inner.sessions_of(token_id)
+
+    async def touch_session(self, session_id: str) -> None:
+        await self.inner.touch_session(session_id)
+
+    async def revoke_session(self, session_id: str) -> bool:
+        return await self.inner.revoke_session(session_id)
+
+    async def delete_sessions(self, used_before: int) -> None:
+        await self.inner.delete_sessions(used_before)
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return await self.inner.iter_chat_ids()

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from antiphon.core import commands as c
-from antiphon.ports import Mark, Token
+from antiphon.ports import Mark, Session, Token
 from antiphon.testing.store_case import Case
 from antiphon.testing.stored_chat import ALL, StoredChat
 
@@ -210,3 +210,54 @@ async def check_tokens_are_found_by_their_hash_and_revoked_once(case: Case) -> N
     assert revoked is not None
     assert revoked.revoked_at == clock.now_us()
     assert (await store.list_tokens())[0] == revoked
+
+
+async def check_sessions_are_found_by_their_hash_used_and_revoked_once(case: Case) -> None:
+    store, clock = case.store, case.clock
+    admin = await store.create_owner("admin", is_admin=True)
+    await store.add_token(admin, "t1", b"hash 1")
+    token = await store.find_token(b"hash 1")
+    assert token is not None
+    clock.advance(1)
+    opened_at = clock.now_us()
+    await store.add_session("s1", "t1", b"session 1")
+    clock.advance(1)
+    await store.add_session("s2", "t1", b"session 2")
+    assert await store.find_session(b"session 1") == Session(
+        session_id="s1", token=token, created_at=opened_at, used_at=opened_at
+    )
+    assert await store.find_session(b"hash 1") is None
+    assert await store.find_token(b"session 1") is None
+    assert await store.sessions_of("t1") == ("s1", "s2")
+    clock.advance(1)
+    await store.touch_session("s1")
+    await store.touch_session("missing")
+    used = await store.find_session(b"session 1")
+    assert used is not None
+    assert (used.created_at, used.used_at) == (opened_at, clock.now_us())
+    assert await store.sessions_of("t1") == ("s2", "s1"), "the longest unused first"
+    assert await store.revoke_session("s2")
+    assert not await store.revoke_session("s2"), "it is revoked already"
+    assert not await store.revoke_session("missing")
+    assert await store.revoked_of(("s1", "s2", "t1", "missing")) == {"s2"}
+    assert await store.sessions_of("t1") == ("s1",)
+    revoked = await store.find_session(b"session 2")
+    assert revoked is not None
+    assert revoked.revoked_at == clock.now_us()
+
+
+async def check_a_revoked_token_revokes_its_sessions_and_old_ones_are_deleted(case: Case) -> None:
+    store, clock = case.store, case.clock
+    admin = await store.create_owner("admin", is_admin=True)
+    await store.add_token(admin, "t1", b"hash 1")
+    await store.add_session("old", "t1", b"old")
+    clock.advance(10)
+    await store.add_session("new", "t1", b"new")
+    await store.delete_sessions(clock.now_us())
+    assert await store.find_session(b"old") is None
+    assert await store.sessions_of("t1") == ("new",)
+    assert await store.revoke_token("t1")
+    assert await store.revoked_of(("old", "new", "t1")) == {"new", "t1"}
+    found = await store.find_session(b"new")
+    assert found is not None
+    assert found.token.revoked_at == clock.now_us()

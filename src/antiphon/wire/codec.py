@@ -23,6 +23,7 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect
 
+from antiphon.core.depth import CONTENT_DEPTH_MAX, flatten, is_deeper
 from antiphon.core.parts import DeltaPart, Part, Unknown
 from antiphon.errors import PeerError
 from antiphon.wire.gotime import Time, format_time_us, parse_time_us
@@ -42,7 +43,6 @@ _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
     re.DOTALL,
 )
-_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(?P<open>[\[{])|(?P<close>[\]}])', re.DOTALL)
 
 
 def always(zero: T) -> T:
@@ -76,7 +76,8 @@ def decode(data: bytes, type: Any) -> Any:  # noqa: A002
             value = _decoder(type).decode(data)
         except msgspec.DecodeError:
             value = _decode_again(_mended(data), type)
-        _check_nesting(data)
+        if is_deeper(data, NESTING_MAX):  # which takes well-formed JSON
+            raise RecursionError
         return value
     except (ValueError, RecursionError) as error:
         raise PeerError(_sentence(type, error)) from error
@@ -106,17 +107,19 @@ def encode(value: Any) -> bytes:
 
 
 def encode_content(parts: Iterable[Part]) -> bytes:
-    """A message's content, canonical: equal content gives equal bytes, whatever the order of its keys was."""
+    """A message's content, canonical: equal content gives equal bytes, whatever the order of its keys was. What nests
+    too deeply to be stored is text in it (`core.depth`)."""
     content = tuple(parts)
     try:
-        return _CANONICAL_ENCODER.encode(content)
+        data = _CANONICAL_ENCODER.encode(content)
     except UnicodeEncodeError:
-        return _CANONICAL_ENCODER.encode(_without_surrogates(content))
+        data = _CANONICAL_ENCODER.encode(_without_surrogates(content))
+    return flatten(data, CONTENT_DEPTH_MAX)
 
 
 def decode_content(data: bytes) -> tuple[Part, ...]:
-    """The parts in a JSON list; raises PeerError."""
-    return decode(data, tuple[Part, ...])
+    """The parts in a JSON list, however deep it nests; raises PeerError."""
+    return decode(flatten(data, CONTENT_DEPTH_MAX), tuple[Part, ...])
 
 
 def part_of(raw: Any) -> DeltaPart:
@@ -170,20 +173,6 @@ def _mended(data: bytes) -> bytes:
 def _without_surrogates(value: Any) -> Any:
     escaped = json.dumps(msgspec.to_builtins(value, enc_hook=enc_hook)).encode()
     return json.loads(_mended(escaped))
-
-
-def _check_nesting(data: bytes) -> None:
-    """Of JSON that is known to be well-formed (else the search for the end of a string is quadratic)."""
-    if data.count(b"[") + data.count(b"{") <= NESTING_MAX:
-        return
-    depth = 0
-    for token in _BRACKET.finditer(data):
-        if token["open"]:
-            depth += 1
-            if depth > NESTING_MAX:
-                raise RecursionError
-        elif token["close"]:
-            depth -= 1
 
 
 def _sentence(kind: Any, error: Exception) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.core.depth import DEPTH_MAX, flatten
 from antiphon.core.facts import WITH_CONTENT, AnyFact, Fact, MessageAppended, MessageQueued, QueuedMessageEdited
 from antiphon.core.model import Chat
 
 _facts = msgspec.json.Decoder(AnyFact)
 _chats = msgspec.json.Decoder(Chat)
 _encoder = msgspec.json.Encoder()
+
+_FACT_DEPTH_MAX = DEPTH_MAX + 3
+"""The arguments of an open call lie in the call, in a list, in the fact."""
 
 
 def encode_fact(fact: Fact) -> bytes:
@@ -21,7 +25,7 @@ def encode_fact(fact: Fact) -> bytes:
 
 
 def decode_fact(body: bytes) -> Fact:
-    fact: Fact = _facts.decode(body)
+    fact: Fact = _facts.decode(flatten(body, _FACT_DEPTH_MAX))
     return fact
 
 

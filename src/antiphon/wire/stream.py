@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from antiphon.core import facts as f
+from antiphon.core.depth import CONTENT_DEPTH_MAX, flatten
 from antiphon.core.draft import Draft
 from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, OpenDraft, Ping, Resync
 from antiphon.core.model import Chat, Queued
@@ -90,7 +91,7 @@ def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
     shown["created_at"] = format_time_us(entry.recorded.at)
     shown["role"] = fact.role
     if entry.content is not None:
-        shown["content"] = msgspec.Raw(entry.content)
+        shown["content"] = _content_json(entry.content)
     if fact.usage != NO_USAGE:
         shown["usage"] = fact.usage
     shown["turn_id"] = fact.turn_id
@@ -105,11 +106,16 @@ def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
     return shown
 
 
+def _content_json(content: bytes | None) -> msgspec.Raw:
+    """Stored content as it is shown: what an earlier version stored too deep for readers is text in it."""
+    return msgspec.Raw(flatten(content or b"[]", CONTENT_DEPTH_MAX))
+
+
 def queued_message_json(chat_id: str, item: Queued, content: bytes | None) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "id": item.id,
         "chat_id": chat_id,
-        "content": msgspec.Raw(content if content is not None else b"[]"),
+        "content": _content_json(content),
         "when_busy": item.when_busy,
         "promoted": item.is_promoted,
     }
@@ -182,7 +188,7 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
         shown = queued_message_json(chat_id, queued, entry.content)
         return {"queued_message": shown, "when_busy": fact.when_busy}
     if isinstance(fact, f.QueuedMessageEdited):
-        return {"queued_id": fact.queued_id, "content": msgspec.Raw(entry.content or b"[]")}
+        return {"queued_id": fact.queued_id, "content": _content_json(entry.content)}
     optional = _OPTIONAL.get(type(fact), frozenset())
     given: dict[str, Any] = msgspec.to_builtins(fact)
     shown = {

@@ -120,6 +120,13 @@ class Attempt:
             stop_listening()
             self._ended.set()
             self.pen.close()
+            self._release_texts()
+
+    def _release_texts(self) -> None:
+        """Its parts refer to each other until the collector comes by, and an agent that was abandoned refers to them
+        for as long as it likes: the history and the answer are not kept so long."""
+        self.history = History((), 0, 0)
+        self._turn = None
 
     async def _run_until_stopped(self) -> None:
         work = asyncio.create_task(self._work())

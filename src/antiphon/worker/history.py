@@ -44,7 +44,7 @@ class History:
                 if entry.content is None:
                     return False
                 self.messages.append(_message(entry, fact))
-                self.size += len(entry.content)
+                self.size += _memory_of(entry.content)
             self.seq = entry.seq
         self.messages = _newest(self.messages)
         return True
@@ -125,7 +125,12 @@ class Histories:
         messages = [_message(e, e.fact) for e in entries if isinstance(e.fact, MessageAppended)]
         if has_more:
             messages = _from_a_person_on(messages)
-        return History(messages, seq, sum(len(entry.content or b"") for entry in entries))
+        return History(messages, seq, sum(_memory_of(entry.content or b"") for entry in entries))
+
+
+def _memory_of(content: bytes) -> int:
+    """At most what its decoded text takes: Python stores a text with one emoji in four bytes for each character."""
+    return len(content) if content.isascii() else 4 * len(content)
 
 
 def _place(entry: Entry) -> int:

@@ -13,9 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon.config import Options
 from antiphon.edge.answers import JsonAnswer
-from antiphon.edge.auth import OriginGate, bearer
+from antiphon.edge.auth import OriginGate, bearer, session_secret
 from antiphon.edge.bodies import Bodies
-from antiphon.edge.http import ELSEWHERE_HEADER, MEANT_HEADER, OPERATIONS, lifespan, path_of, refusal
+from antiphon.edge.http import ELSEWHERE_HEADER, MEANT_HEADER, OPERATIONS, forget_frames, lifespan, path_of, refusal
 from antiphon.edge.routing import Router
 from antiphon.edge.standby.exchange import Exchange, Handed
 from antiphon.edge.standby.primary import Primary
@@ -79,6 +79,7 @@ class StandbyDoor:
             return
         except Exception as error:
             answer = refusal(error, {ELSEWHERE_HEADER: "1"} if isinstance(error, Unavailable) else None)
+            forget_frames(error)
         if isinstance(answer, StreamRelay):
             await self._relay(answer, scope, receive, send)
         else:
@@ -105,7 +106,8 @@ class StandbyDoor:
             if len(self._relays) >= self._options.watchers_max:
                 raise TooMany("watchers", self._options.watchers_max, retry_after_ms=5000)
             return StreamRelay(Forwarded.of(request, b"", operation), self._primary, self)
-        async with self._bodies.hold(request, self._options.limits.body_bytes) as body:
+        owner = bearer(request) or session_secret(request) or ""  # it has no store to look up whose that is
+        async with self._bodies.hold(request, self._options.limits.body_bytes, owner=owner) as body:
             return await self._exchange(Forwarded.of(request, body, operation), request.receive)
 
     def _operation(self, method: str, place: str) -> Operation | None:

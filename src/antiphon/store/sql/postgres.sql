@@ -114,6 +114,15 @@ SELECT asked.client_id, found.body_hash, found.answer FROM unnest($2::text[]) AS
   SELECT body_hash, answer FROM receipts WHERE chat_id = $1 AND client_id = asked.client_id LIMIT 1
 ) AS found;
 
+-- name: damaged_contents
+-- Contents that are not what was written, hidden ones included (doctor). (chat_id, first seq, last seq)
+SELECT seq FROM contents
+WHERE chat_id = $1 AND seq BETWEEN $2 AND $3 AND checksum <> sha256(body) ORDER BY seq;
+
+-- name: damaged_receipts
+SELECT client_id FROM receipts
+WHERE chat_id = $1 AND checksum <> sha256(body_hash || answer) ORDER BY client_id;
+
 -- name: count_chats
 SELECT count(*) FROM chats WHERE owner_id = $1 AND NOT is_deleted AND NOT is_archived;
 
@@ -273,7 +282,33 @@ FROM config_version v LEFT JOIN config c ON c.kind = $1 AND ($2 = '' OR c.config
 SELECT write_config($1, $2, $3, $4);
 
 -- name: revoked_of
-SELECT token_id FROM tokens WHERE revoked_at <> 0 AND token_id = ANY ($1::text[]);
+SELECT token_id FROM tokens WHERE revoked_at <> 0 AND token_id = ANY ($1::text[])
+UNION ALL
+SELECT s.session_id FROM sessions s JOIN tokens t ON t.token_id = s.token_id
+WHERE (s.revoked_at <> 0 OR t.revoked_at <> 0) AND s.session_id = ANY ($1::text[]);
+
+-- name: insert_session
+-- (session_id, token_id, secret_hash)
+INSERT INTO sessions (session_id, token_id, secret_hash, created_at, used_at)
+VALUES ($1, $2, $3, store_now_us(), store_now_us());
+
+-- name: find_session
+SELECT s.session_id, s.created_at, s.used_at, s.revoked_at,
+       t.token_id, t.owner_id, o.name, o.is_admin, t.created_at, t.revoked_at
+FROM sessions s JOIN tokens t ON t.token_id = s.token_id JOIN owners o ON o.owner_id = t.owner_id
+WHERE s.secret_hash = $1;
+
+-- name: sessions_of
+SELECT session_id FROM sessions WHERE token_id = $1 AND revoked_at = 0 ORDER BY used_at, session_id;
+
+-- name: touch_session
+UPDATE sessions SET used_at = store_now_us() WHERE session_id = $1;
+
+-- name: revoke_session
+UPDATE sessions SET revoked_at = store_now_us() WHERE session_id = $1 AND revoked_at = 0 RETURNING 1;
+
+-- name: delete_sessions
+DELETE FROM sessions WHERE used_at < $1;
 
 -- name: list_notifications
 -- The newest first. (owner_id, unread only, created_at, id, limit)

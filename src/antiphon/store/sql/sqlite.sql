@@ -21,7 +21,7 @@ INSERT INTO facts (chat_id, seq, at, body, status, draft, more, content_seq, app
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_content
-INSERT INTO contents (chat_id, seq, body) VALUES (?, ?, ?);
+INSERT INTO contents (chat_id, seq, body, checksum) VALUES (?, ?, ?, ?);
 
 -- name: insert_message
 INSERT INTO messages (chat_id, seq, role, queued_id) VALUES (?, ?, ?, ?);
@@ -31,7 +31,16 @@ INSERT INTO messages (chat_id, seq, role, queued_id) VALUES (?, ?, ?, ?);
 UPDATE messages SET hidden_by = ? WHERE chat_id = ? AND seq >= ? AND hidden_by = 0;
 
 -- name: insert_receipt
-INSERT INTO receipts (chat_id, client_id, body_hash, answer) VALUES (?, ?, ?, ?);
+INSERT INTO receipts (chat_id, client_id, body_hash, answer, checksum) VALUES (?, ?, ?, ?, ?);
+
+-- name: checked_contents
+-- Contents that have a checksum, hidden ones included (doctor). (chat_id, first seq, last seq)
+SELECT seq, body, checksum FROM contents
+WHERE chat_id = ? AND seq BETWEEN ? AND ? AND checksum IS NOT NULL ORDER BY seq;
+
+-- name: checked_receipts
+SELECT client_id, body_hash, answer, checksum FROM receipts
+WHERE chat_id = ? AND checksum IS NOT NULL ORDER BY client_id;
 
 -- name: has_receipt
 SELECT 1 FROM receipts WHERE chat_id = ? AND client_id = ?;
@@ -229,8 +238,33 @@ ON CONFLICT (kind, config_id) DO UPDATE SET body = excluded.body;
 DELETE FROM config WHERE kind = ? AND config_id = ?;
 
 -- name: revoked_of
--- (JSON list of token ids)
-SELECT token_id FROM tokens WHERE revoked_at <> 0 AND token_id IN (SELECT value FROM json_each(?));
+-- (JSON list of ids of tokens and sessions)
+WITH asked (id) AS (SELECT value FROM json_each(?))
+SELECT token_id FROM tokens WHERE revoked_at <> 0 AND token_id IN (SELECT id FROM asked)
+UNION ALL
+SELECT s.session_id FROM sessions s JOIN tokens t ON t.token_id = s.token_id
+WHERE (s.revoked_at <> 0 OR t.revoked_at <> 0) AND s.session_id IN (SELECT id FROM asked);
+
+-- name: insert_session
+INSERT INTO sessions (session_id, token_id, secret_hash, created_at, used_at) VALUES (?, ?, ?, ?, ?);
+
+-- name: find_session
+SELECT s.session_id, s.created_at, s.used_at, s.revoked_at,
+       t.token_id, t.owner_id, o.name, o.is_admin, t.created_at, t.revoked_at
+FROM sessions s JOIN tokens t ON t.token_id = s.token_id JOIN owners o ON o.owner_id = t.owner_id
+WHERE s.secret_hash = ?;
+
+-- name: sessions_of
+SELECT session_id FROM sessions WHERE token_id = ? AND revoked_at = 0 ORDER BY used_at, session_id;
+
+-- name: touch_session
+UPDATE sessions SET used_at = ? WHERE session_id = ?;
+
+-- name: revoke_session
+UPDATE sessions SET revoked_at = ? WHERE session_id = ? AND revoked_at = 0;
+
+-- name: delete_sessions
+DELETE FROM sessions WHERE used_at < ?;
 
 -- name: try_write
 -- Writes one small row, to see whether writing works.

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints, overload
 
 import msgspec
 
+from antiphon.core.depth import DEPTH_MAX, is_deeper
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.ports import ToolSpec
@@ -146,9 +147,10 @@ def _schema_of(arguments: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def cap_output(result: Any) -> Any:
-    """`result`, or where its JSON is too long, the beginning of its text and a note."""
+    """`result`, or its JSON's text where that nests too deeply, or where it is too long, the beginning and a note."""
     encoded = result.encode("utf-8", "replace") if isinstance(result, str) else encode(result)
     if len(encoded) <= OUTPUT_BYTES_MAX:
-        return result
+        is_text = isinstance(result, str) or not is_deeper(encoded, DEPTH_MAX)
+        return result if is_text else encoded.decode()
     kept = encoded[:OUTPUT_BYTES_MAX].decode("utf-8", "ignore")
     return f"{kept}\n[cut: {len(encoded):,} bytes, {OUTPUT_BYTES_MAX:,} shown]"

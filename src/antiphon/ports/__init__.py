@@ -16,6 +16,9 @@ from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Part, PartMetadata, Reasoning, Role, Text, ToolCallArgs, ToolCallOpened, Usage
 from antiphon.core.values import Value
+from antiphon.ports.access import Access as Access
+from antiphon.ports.access import Session as Session
+from antiphon.ports.access import Token as Token
 
 # --- models -----------------------------------------------------------------------------------------
 
@@ -213,17 +216,6 @@ class Listed(Value):
     chat: Chat
 
 
-class Token(Value):
-    """A bearer token, without its secret. `token_id` is public; `is_admin` is its owner's."""
-
-    token_id: str
-    owner_id: str
-    owner_name: str
-    is_admin: bool
-    created_at: int
-    revoked_at: int = 0
-
-
 class ConfigRow(Value):
     """A piece of configuration, by its kind and its id there: `body` is opaque to the store (None: there is none)."""
 
@@ -244,7 +236,7 @@ PAGE_BYTES_MAX = 16 * 1024 * 1024
 """A page of messages ends with the one that takes it to so many bytes."""
 
 
-class Store(Protocol):
+class Store(Access, Protocol):
     """Durable chats. Every adapter keeps these promises, and one conformance suite tries them all.
 
     `append` is one transaction: the facts, their contents, the state, the listing columns, receipts and
@@ -292,6 +284,15 @@ class Store(Protocol):
         ...
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]: ...
+
+    async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
+        """The contents of these facts, hidden ones included, whose bytes are not those that were written (doctor).
+        What an earlier version wrote without a checksum is not checked."""
+        ...
+
+    async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
+        """As `damaged_contents`: the client ids of a chat's receipts."""
+        ...
 
     async def count_chats(self, owner_id: str) -> int:
         """How many chats an owner has, without archived and deleted ones."""
@@ -355,26 +356,6 @@ class Store(Protocol):
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
         """The chats (chat_id, seq) that changed since `mark` (None: only the mark is wanted), and the next mark.
         Where there are `limit` of them, that leads to the others. A shared store may tell of a chat again."""
-        ...
-
-    async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
-        """The owner of that name, made if need be: their id."""
-        ...
-
-    async def owner_count(self) -> int: ...
-
-    async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None: ...
-
-    async def find_token(self, secret_hash: bytes) -> Token | None: ...
-
-    async def list_tokens(self) -> tuple[Token, ...]: ...
-
-    async def revoke_token(self, token_id: str) -> bool:
-        """Whether there was such a token that is not revoked yet."""
-        ...
-
-    async def revoked_of(self, token_ids: Sequence[str]) -> frozenset[str]:
-        """Those of these tokens that are revoked."""
         ...
 
     async def iter_chat_ids(self) -> tuple[str, ...]:

@@ -1,0 +1,150 @@
+"""What a chat keeps beside its facts has a checksum: one changed bit is found in every store."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import apsw
+import asyncpg
+import pytest
+
+from antiphon.chats.doctor import examine
+from antiphon.clock import SystemClock
+from antiphon.core import commands as c
+from antiphon.core.parts import Role
+from antiphon.ports import Store
+from antiphon.store.memory import MemoryStore
+from antiphon.store.postgres import PostgresStore
+from antiphon.store.sqlite import SqliteStore, open_sqlite_store
+from antiphon.testing.stored_chat import StoredChat, content, receipt
+
+pytestmark = pytest.mark.anyio
+
+TEXT = "Nothing of this may change without a finding. \N{GREEK SMALL LETTER ALPHA}"
+
+
+async def fill(store: Store) -> StoredChat:
+    """A visible message (4), one that is hidden (2) and a queued one (5), with receipts."""
+    chat = await StoredChat(store, "c").create(said=TEXT)
+    await chat.do(c.EditMessage(message_id=2, content=content(TEXT), target=Role.USER), receipts=(receipt("first"),))
+    await chat.do(c.SendMessage(content=content(TEXT)), receipts=(receipt("second"),))
+    return chat
+
+
+async def read(store: Store, table: str, column: str) -> list[tuple[Any, bytes]]:
+    """Every value of a column with the key of its row, behind the store's back."""
+    key = "client_id" if table == "receipts" else "seq"
+    if isinstance(store, MemoryStore):
+        return list(store._chats["c"].contents.items())
+    sql = f"SELECT {key}, {column} FROM {table} ORDER BY {key}"
+    if isinstance(store, SqliteStore):
+        return [(row[0], row[1]) for row in apsw.Connection(str(store._path)).execute(sql)]
+    assert isinstance(store, PostgresStore)
+    connection = await asyncpg.connect(store._pool._url)
+    rows = await connection.fetch(sql)
+    await connection.close()
+    return [(row[0], row[1]) for row in rows]
+
+
+async def change(store: Store, table: str, column: str, key: Any, value: bytes | None) -> None:
+    if isinstance(store, MemoryStore):
+        assert value is not None
+        store._chats["c"].contents[key] = value
+        return
+    name = "client_id" if table == "receipts" else "seq"
+    if isinstance(store, SqliteStore):
+        connection = apsw.Connection(str(store._path))
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {name} = ?", (value, key))
+        connection.close()
+        return
+    assert isinstance(store, PostgresStore)
+    changer = await asyncpg.connect(store._pool._url)
+    await changer.execute(f"UPDATE {table} SET {column} = $1 WHERE {name} = $2", value, key)
+    await changer.close()
+
+
+def flip(body: bytes, bit: int) -> bytes:
+    changed = bytearray(body)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+DATABASES = ["sqlite", "postgres"]
+on_databases = pytest.mark.parametrize("store", DATABASES, indirect=True)
+
+
+@pytest.mark.parametrize(
+    ("store", "column"),
+    [
+        ("memory", "contents.body"),  # a receipt in memory is an immutable value
+        *(
+            (store, column)
+            for store in DATABASES
+            for column in ("contents.body", "receipts.answer", "receipts.body_hash")
+        ),
+    ],
+    indirect=["store"],
+)
+async def test_every_one_of_a_hundred_flipped_bits_is_found(store: Store, column: str) -> None:
+    table, name = column.split(".")
+    await fill(store)
+    values = await read(store, table, name)
+    assert len(values) >= 2
+    assert (await examine(store)).is_sound
+    chance = random.Random(column)
+    found = 0
+    for _ in range(100):
+        key, body = chance.choice(values)
+        await change(store, table, name, key, flip(body, chance.randrange(len(body) * 8)))
+        report = await examine(store)
+        found += any("checksum" in finding.what for finding in report.findings)
+        await change(store, table, name, key, body)
+    assert found == 100
+    assert (await examine(store)).is_sound
+
+
+@on_databases
+async def test_a_finding_names_the_message_or_the_receipt(store: Store) -> None:
+    chat = await fill(store)
+    await change(store, "contents", "body", 2, b"[]")
+    await change(store, "receipts", "answer", "second", b'{"another": "answer"}')
+    findings = [str(finding) for finding in (await examine(store)).findings]
+    assert any(text.startswith(f"{chat.chat_id} at 2: its content is not what was written") for text in findings)
+    assert any("the receipt of 'second' is not what was written" in text for text in findings)
+
+
+@on_databases
+async def test_what_an_earlier_version_wrote_without_a_checksum_is_read_and_not_blamed(store: Store) -> None:
+    chat = await fill(store)
+    before = await chat.entries()
+    for table in ("contents", "receipts"):
+        for key, _ in await read(store, table, "checksum"):
+            await change(store, table, "checksum", key, None)
+    assert await chat.entries() == before
+    assert (await examine(store)).is_sound
+
+
+async def test_a_database_of_the_schema_without_checksums_is_migrated_with_its_chats(tmp_path: Path) -> None:
+    path = tmp_path / "antiphon.db"
+    store = await open_sqlite_store(path, clock=SystemClock())
+    chat = await fill(store)
+    before = await chat.entries()
+    await store.aclose()
+    connection = apsw.Connection(str(path))
+    connection.execute("ALTER TABLE contents DROP COLUMN checksum; ALTER TABLE receipts DROP COLUMN checksum")
+    connection.execute("DROP TABLE IF EXISTS sessions")
+    connection.pragma("user_version", 4)
+    connection.close()
+    store = await open_sqlite_store(path, clock=SystemClock())
+    try:
+        chat.store = store
+        assert await chat.entries() == before
+        await chat.send("written by the newer version")
+        assert (await examine(store)).is_sound
+        sums = dict(await read(store, "contents", "checksum"))
+        assert sums.pop(max(sums)) is not None
+        assert set(sums.values()) == {None}
+    finally:
+        await store.aclose()
