@@ -6,6 +6,7 @@ from typing import Any
 
 from antiphon.cli.clean import clean_line, clean_text, shorten
 from antiphon.cli.content_text import content_text
+from antiphon.cli.transcript import GAPS
 from antiphon.core.events import Bye, Delta, Event, FactEvent, Resync
 from antiphon.core.parts import Text, ToolCallOpened
 
@@ -45,7 +46,8 @@ class EventText:
             title = clean_line(event.chat["title"]) or "Untitled chat"
             head = f"{title} ({event.chat['status']}, {event.chat['seq']} facts)"
             begun = "".join(clean_text(d.part.text) for d in event.open_draft.parts if isinstance(d.part, Text))
-            return f"{head}\n{begun}".rstrip("\n")
+            gaps = f"\n({GAPS})" if event.may_have_gaps else ""
+            return f"{head}{gaps}\n{begun}".rstrip("\n")
         if isinstance(event, Bye):
             return f"(the stream has ended: {event.reason})"
         return ""

@@ -15,6 +15,8 @@ from antiphon.core.view import View
 RESUMED_MAX = 10
 """So many messages are shown of a chat that is continued."""
 
+GAPS = "this server keeps no log: what is lost on the way to here is not filled in"
+
 
 class Kind(StrEnum):
     """How a piece is printed."""
@@ -61,7 +63,8 @@ class Transcript:
             return []
         if isinstance(event, Resync):
             self._printed = ""
-            return [piece for message in event.messages[-RESUMED_MAX:] for piece in self._message(message)]
+            gaps = [Piece(Kind.NOTE, f"({GAPS})")] if event.may_have_gaps else []
+            return gaps + [piece for message in event.messages[-RESUMED_MAX:] for piece in self._message(message)]
         if not isinstance(event, FactEvent):
             return []
         pieces = self._fact(event)

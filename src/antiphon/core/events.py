@@ -47,7 +47,8 @@ class CaughtUp(Value):
 
 
 class Resync(Value):
-    """Drop what you have; here is the state. `reason` is start or behind."""
+    """Drop what you have; here is the state. `reason` is start or behind. `may_have_gaps`: some of what follows may
+    be lost, because the instance has no log to fill gaps from (a client of such a server sets it)."""
 
     reason: str
     chat: dict[str, Any]
@@ -55,6 +56,7 @@ class Resync(Value):
     has_more: bool
     queued_messages: list[dict[str, Any]]
     open_draft: OpenDraft
+    may_have_gaps: bool = False
     type: str = "resync"
     cursor: str = ""
 

@@ -33,6 +33,8 @@ class View:
         self.retry: dict[str, Any] | None = None
         self.is_caught_up = False
         self.is_deleted = False
+        self.may_have_gaps = False
+        """Whether the instance has no log to fill gaps from, so that some of what happens may not be shown."""
         self.bye: str | None = None
 
     @property
@@ -83,6 +85,7 @@ class View:
         self.last_error = {"message": event.chat["last_error"]} if event.chat.get("last_error") else None
         self.retry = None
         self.is_caught_up = False
+        self.may_have_gaps = event.may_have_gaps
 
     # --- facts
 

@@ -1,7 +1,7 @@
 """JSON-RPC 2.0 as the instance protocol speaks it: requests, batches and notifications in, answers out.
 
-`parse` never raises: what is no request becomes a refusal to be answered. An `id` is echoed as it was given. A `params`
-or `error` that is null is an absent one: encoders with fixed structures write both.
+`parse` never raises: what is no request becomes a refusal to be answered. An `id` is echoed as it was given. A
+`params` or `error` that is null is an absent one: encoders with fixed structures write both.
 """
 
 from __future__ import annotations
