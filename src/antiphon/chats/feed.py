@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 
 import msgspec
 
 from antiphon.chats.hints import chat_hint, subscribe_events
-from antiphon.chats.inbox import inbox_channel
+from antiphon.chats.inbox import OVERLAP_US, contract_form, inbox_channel
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.service import Service, owner_channel
 from antiphon.core.model import Chat
@@ -29,7 +30,8 @@ DIRTY_MAX = 1_000
 TOLD_MAX = 1_000
 """Of so many notifications a feed remembers that it has told them."""
 
-KINDS = frozenset(ChatEventKind)
+CLAIMED_KINDS = frozenset(ChatEventKind) - {ChatEventKind.DELETED}
+"""What a message may say of a change. That a chat is deleted is read from the store alone."""
 RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
 
 
@@ -43,6 +45,8 @@ class Feed(PlainStream):
         self._told: dict[str, int] = {}
         self._is_resync_due = True
         self.opened_at = service.store.clock.now_us()
+        self._is_inbox_due = False
+        self._inbox_since = self.opened_at
         self._notifications: list[InboxNotification] = []
         self._told_notifications: OrderedDict[str, None] = OrderedDict()
         self._ends = (
@@ -55,8 +59,9 @@ class Feed(PlainStream):
             end()
 
     async def _on_notification(self, event: InboxNotificationEvent, error: AntiphonError | None) -> None:
-        if error is None and event.kind == InboxNotificationEventKind.NEW:
-            self.notify(event.inbox_notification)  # else the poll finds what was dropped
+        """Whatever the message says, the store is asked what is new."""
+        self._is_inbox_due = True
+        self.wake()
 
     def notify(self, notification: InboxNotification) -> None:
         """Tell a notification, unless it was told."""
@@ -77,12 +82,12 @@ class Feed(PlainStream):
         if not hint.chat_id:
             self._is_resync_due = True
         elif hint.seq is None or self._told.get(hint.chat_id, 0) < hint.seq:
-            self._mark(hint.chat_id, hint.kind if hint.kind in KINDS else ChatEventKind.STATUS_CHANGE)
+            self._mark(hint.chat_id, hint.kind if hint.kind in CLAIMED_KINDS else ChatEventKind.STATUS_CHANGE)
         self.wake()
 
     def _mark(self, chat_id: str, kind: str) -> None:
         before = self._dirty.get(chat_id)
-        self._dirty[chat_id] = kind if before is None or kind == "deleted" else before
+        self._dirty[chat_id] = kind if before is None else before
         if len(self._dirty) > DIRTY_MAX:
             self._dirty.clear()
             self._is_resync_due = True
@@ -94,7 +99,7 @@ class Feed(PlainStream):
     def look_at(self, chat_id: str, chat: Chat) -> None:
         """The poll: this chat changed; tell it if it is this owner's."""
         if chat.owner_id == self.owner_id:
-            self._mark(chat_id, "deleted" if chat.is_deleted else "status_change")
+            self._mark(chat_id, ChatEventKind.STATUS_CHANGE)
             self.wake()
 
     async def _frames(self) -> list[Frame]:
@@ -104,6 +109,8 @@ class Feed(PlainStream):
             self._dirty.clear()
             self._told.clear()
             frames.append(RESYNC)
+        if self._is_inbox_due:
+            await self._look_for_notifications()
         notifications, self._notifications = self._notifications, []
         frames += [_inbox_frame(notification) for notification in notifications]
         while self._dirty and len(frames) < 100:
@@ -112,16 +119,27 @@ class Feed(PlainStream):
             frames += await self._chat_event(chat_id, kind)
         return frames
 
+    async def _look_for_notifications(self) -> None:
+        self._is_inbox_due = False
+        with contextlib.suppress(AntiphonError):  # the poll looks again
+            since = self._inbox_since - OVERLAP_US
+            for notification in await self._service.store.new_notifications([self.owner_id], since):
+                self._inbox_since = max(self._inbox_since, notification.created_at)
+                if notification.created_at >= self.opened_at:
+                    self.notify(contract_form(notification))
+
     async def _chat_event(self, chat_id: str, kind: str) -> list[Frame]:
         chat = await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id:
             return []
+        if kind == ChatEventKind.CREATED and (chat_id in self._told or chat.created_at < self.opened_at):
+            kind = ChatEventKind.STATUS_CHANGE  # the message claims it; the store says otherwise
         if len(self._told) > 10 * DIRTY_MAX:
             self._told.clear()
         self._told[chat_id] = chat.seq
         has_unread = bool(await self._service.store.unread_of((chat_id,)))
         chat_shown = chat_json(chat_id, chat, has_unread=has_unread)
-        shown = {"type": "chat", "kind": "deleted" if chat.is_deleted else kind, "chat": chat_shown}
+        shown = {"type": "chat", "kind": ChatEventKind.DELETED if chat.is_deleted else kind, "chat": chat_shown}
         return [Frame(None, 0, "chat", msgspec.json.encode(shown))]
 
 

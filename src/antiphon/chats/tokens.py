@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 
+from antiphon.chats.hints import text_hint
 from antiphon.chats.watch import REVOKED_CHANNEL
 from antiphon.core.values import Value
 from antiphon.errors import NotFound, Unauthenticated
@@ -37,10 +38,9 @@ class Tokens:
         self._unsubscribe()
 
     def _on_revoked(self, message: bytes | None) -> None:
-        """A token was revoked, here or by another instance."""
-        token_id = (message or b"").decode("utf-8", "replace")
+        """Another instance says that it revoked a token: the store is asked when it is used next."""
+        token_id = text_hint(message or b"")
         if token_id:
-            self.revoked.add(token_id)
             self._checked = {s: known for s, known in self._checked.items() if known[1].token_id != token_id}
         else:
             self._checked.clear()
