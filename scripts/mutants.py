@@ -266,7 +266,7 @@ MUTANTS = (
     Mutant(
         "a revoked token keeps its streams",
         "chats/watch.py",
-        '            if watcher.token_id == token_id:\n                watcher.end("revoked")\n',
+        '            if watcher.token_id in self.revoked:\n                watcher.end("revoked")\n',
         "            pass\n",
         ("tests/chats/test_watch.py",),
     ),
