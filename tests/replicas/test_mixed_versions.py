@@ -125,7 +125,8 @@ async def test_an_older_peer_sees_an_owners_list_change(bus_url: str) -> None:
         await instance.service.execute(chat_id, c.Archive())
         assert (await peer.wait_for(lambda _, m: m["kind"] == "status_change"))["chat"]["archived"] is True
         await instance.service.execute(chat_id, c.Delete())
-        await peer.wait_for(lambda _, m: m["kind"] == "deleted")
+        deleted = await peer.wait_for(lambda _, m: m["kind"] == "deleted")
+        assert (deleted["chat"]["id"], deleted["chat"]["title"]) == (chat_id, "u"), "as it was"
 
 
 async def test_feeds_and_watchers_react_to_an_older_peers_messages(

@@ -128,6 +128,9 @@ class FarBus:
 
         return end
 
+    def is_subscribed(self, channel: str) -> bool:
+        return self._is_up and channel in self._listened
+
     async def aclose(self) -> None:
         if self._is_up:
             with contextlib.suppress(TimeoutError):

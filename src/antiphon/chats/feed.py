@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import OrderedDict
 
 import msgspec
 
-from antiphon.chats.hints import chat_hint, subscribe_events
+from antiphon.chats.hints import chat_hint, claimed_chat, subscribe_events
 from antiphon.chats.inbox import OVERLAP_US, contract_form, inbox_channel
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.service import Service, owner_channel
@@ -30,6 +31,9 @@ DIRTY_MAX = 1_000
 TOLD_MAX = 1_000
 """Of so many notifications a feed remembers that it has told them."""
 
+SUBSCRIBE_S = 1.0
+"""Maximum time a new feed waits until the bus has subscribed to its owner's channel, in seconds."""
+
 CLAIMED_KINDS = frozenset(ChatEventKind) - {ChatEventKind.DELETED}
 """What a message may say of a change. That a chat is deleted is read from the store alone."""
 RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
@@ -44,6 +48,8 @@ class Feed(PlainStream):
         self._dirty: dict[str, str] = {}
         self._told: dict[str, int] = {}
         self._is_resync_due = True
+        self._waiting: asyncio.TimerHandle | None = None
+        """While the bus subscribes: what is reported before then would have to be reported again."""
         self.opened_at = service.store.clock.now_us()
         self._is_inbox_due = False
         self._inbox_since = self.opened_at
@@ -54,7 +60,17 @@ class Feed(PlainStream):
             subscribe_events(bus, inbox_channel(owner_id), handle_inbox_notification_event(self._on_notification)),
         )
 
+        if bus.error is None and not bus.is_subscribed(owner_channel(owner_id)):
+            self._waiting = asyncio.get_running_loop().call_later(SUBSCRIBE_S, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+            self.wake()
+
     def close(self) -> None:
+        self._stop_waiting()
         for end in self._ends:
             end()
 
@@ -79,8 +95,11 @@ class Feed(PlainStream):
 
     def _on_hint(self, message: bytes | None) -> None:
         hint = chat_hint(message)
+        if hint.kind == ChatEventKind.DELETED and (claimed := claimed_chat(message)) is not None:
+            self._service.former.note_claimed(hint.chat_id, claimed)
         if not hint.chat_id:
             self._is_resync_due = True
+            self._stop_waiting()
         elif hint.seq is None or self._told.get(hint.chat_id, 0) < hint.seq:
             self._mark(hint.chat_id, hint.kind if hint.kind in CLAIMED_KINDS else ChatEventKind.STATUS_CHANGE)
         self.wake()
@@ -104,6 +123,8 @@ class Feed(PlainStream):
 
     async def _frames(self) -> list[Frame]:
         frames: list[Frame] = []
+        if self._waiting is not None:
+            return frames
         if self._is_resync_due:
             self._is_resync_due = False
             self._dirty.clear()
@@ -138,7 +159,7 @@ class Feed(PlainStream):
             self._told.clear()
         self._told[chat_id] = chat.seq
         has_unread = bool(await self._service.store.unread_of((chat_id,)))
-        chat_shown = chat_json(chat_id, chat, has_unread=has_unread)
+        chat_shown = chat_json(chat_id, self._service.former.shown(chat_id, chat), has_unread=has_unread)
         shown = {"type": "chat", "kind": ChatEventKind.DELETED if chat.is_deleted else kind, "chat": chat_shown}
         return [Frame(None, 0, "chat", msgspec.json.encode(shown))]
 

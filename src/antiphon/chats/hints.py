@@ -17,7 +17,7 @@ from antiphon.observe import METRICS
 from antiphon.ports import Bus
 from antiphon.wire.codec import Int64, decode
 from antiphon.wire.notices import notices_of
-from antiphon.wire.notify import Handler
+from antiphon.wire.notify import Chat, ChatEvent, Handler
 from antiphon.wire.stream import Frame
 
 EVENTS_WAITING_MAX = 1_000
@@ -56,6 +56,14 @@ class ChatHint(Value):
     @property
     def chat_id(self) -> str:
         return _name(self.chat.id).lower()
+
+
+def claimed_chat(message: bytes | None) -> Chat | None:
+    """The chat that a ChatEvent claims to be of; None where it cannot be read."""
+    try:
+        return decode(message or b"", ChatEvent).chat
+    except PeerError:
+        return None
 
 
 def stream_hint(message: bytes | None) -> StreamHint:

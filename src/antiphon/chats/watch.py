@@ -314,6 +314,8 @@ class Watch:
         if feeds:
             chat = await self._service.chat(chat_id)  # once for all: an owner is looked up no second time
             if chat is not None:
+                if chat.is_deleted and known is not None and not known.is_deleted:
+                    self._service.former.note(chat_id, known, chat)
                 self._note_owner(chat_id, chat.owner_id)
                 for feed in feeds:
                     feed.look_at(chat_id, chat)
