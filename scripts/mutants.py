@@ -508,7 +508,7 @@ MUTANTS = (
     Mutant(
         "an append is repeated by the pool",
         "store/postgres_pool.py",
-        "                if is_once:\n                    raise OutcomeUnknown(type(error).__name__) from None\n",
+        '                if is_once:\n                    raise OutcomeUnknown(f"a write\'s answer was lost: {self._words(error)}") from None\n',
         "                pass\n",
         POSTGRES,
     ),

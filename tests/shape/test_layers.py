@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lockfile", "keepalive"),
     ("keys",),
     ("outbound",),
-    ("checked_transport",),
+    ("checked_transport", "postgres"),
     ("chats", "store", "bus", "client", "discovery", "stalls"),
     ("edge", "worker", "backends"),
     ("sharing",),
