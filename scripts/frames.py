@@ -65,7 +65,10 @@ EVENTS: tuple[tuple[str, Any], ...] = (
         i.ToolEndPayload(**PLACE, seq=5, tool_name="add", call_id="call-2-1", is_error=False, result="3"),
     ),
     (i.TOPIC_APPEND, i.AppendPayload(**PLACE, seq=5)),
-    (i.TOPIC_SESSION_DELETED, i.SessionPayload(id=SESSION, updated_at=Time.from_us(AT_US))),
+    (
+        i.TOPIC_SESSION_DELETED,
+        i.SessionPayload(id=SESSION, title="Sums", updated_at=Time.from_us(AT_US), message_count=1),
+    ),
     (i.TOPIC_INSTANCE_SHUTDOWN, i.ShutdownPayload(instance_id=INSTANCE, reason="stopped")),
 )
 

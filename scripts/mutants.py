@@ -266,7 +266,7 @@ MUTANTS = (
     Mutant(
         "a revoked token keeps its streams",
         "chats/watch.py",
-        '            if watcher.token_id == token_id:\n                watcher.end("revoked")\n',
+        '            if watcher.token_id in self.revoked:\n                watcher.end("revoked")\n',
         "            pass\n",
         ("tests/chats/test_watch.py",),
     ),
@@ -508,7 +508,7 @@ MUTANTS = (
     Mutant(
         "an append is repeated by the pool",
         "store/postgres_pool.py",
-        "                if is_once:\n                    raise OutcomeUnknown(type(error).__name__) from None\n",
+        '                if is_once:\n                    raise OutcomeUnknown(f"a write\'s answer was lost: {self._words(error)}") from None\n',
         "                pass\n",
         POSTGRES,
     ),

@@ -20,10 +20,9 @@ def scheme_of(url: str) -> str:
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
     parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
     user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}@{host}", query=""))
+    who = f"{user.partition(':')[0]}@" if user else ""
+    return urlunsplit(parts._replace(netloc=who + host, query=""))
 
 
 def is_open_to_all(bus_url: str) -> bool:

@@ -140,8 +140,16 @@ class Unavailable(AntiphonError):
     code = "unavailable"
 
     def __init__(self, why: str = "the server is busy or stopping", retry_after_ms: int = 1000) -> None:
-        super().__init__(f"Not available right now: {why}.")
+        super().__init__(f"{_NOT_NOW}{why}.")
         self.retry_after_ms = retry_after_ms
+
+
+_NOT_NOW = "Not available right now: "
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something is unavailable, without the sentence around it."""
+    return str(error).removeprefix(_NOT_NOW).removesuffix(".")
 
 
 class InstanceMissing(Unavailable):

@@ -20,11 +20,21 @@ OPTIONS = (
 """Where a system has no such option its own time counts."""
 
 
-def keep_alive(end: socket.socket | TransportSocket) -> None:
-    """Have the system end the connection once its other end is gone. One within this machine is left as it is."""
+def keep_alive(
+    end: socket.socket | TransportSocket,
+    *,
+    idle_s: int = 0,
+    pause_s: int = 0,
+    tries: int = 0,
+    unanswered_ms: int = 0,
+) -> None:
+    """Have the system end the connection once its other end is gone; 0 means our own value. A connection within this
+    machine is left as it is."""
     if end.family not in (socket.AF_INET, socket.AF_INET6):
         return
     end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    given = dict(zip((name for name, _ in OPTIONS), (idle_s, pause_s, tries, unanswered_ms), strict=True))
     for name, value in OPTIONS:
+        value = given[name] or value
         if hasattr(socket, name):
             end.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

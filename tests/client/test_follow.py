@@ -8,9 +8,9 @@ import pytest
 
 from antiphon.client.backoff import DELAY_S_MAX, DELAY_S_MIN, FIRST_S, backoff_s
 from antiphon.client.follow import FollowChat, FollowFeed
-from antiphon.client.sse import SseEvent
 from antiphon.core.events import Bye, CaughtUp
 from antiphon.errors import CursorInvalid, InstanceMissing, PeerError, Unavailable
+from antiphon.wire.sse import SseEvent
 
 CAUGHT_UP = SseEvent(event="caught_up", data=b'{"type":"caught_up"}', id="7.12")
 

@@ -4,8 +4,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 const page = new URL('../../src/antiphon/page/', import.meta.url);
-const { GAP, apply, dropCodePoints, emptyView, moveTarget, runningCalls, textOf, waitingWords, withEarlier } =
-  await import(new URL('view.js', page));
+const {
+  GAP,
+  apply,
+  dropCodePoints,
+  emptyView,
+  moveTarget,
+  noticeWords,
+  runningCalls,
+  textOf,
+  waitingWords,
+  withEarlier,
+} = await import(new URL('view.js', page));
 const { makeSseParser } = await import(new URL('sse.js', page));
 
 const USER = (id, text, more = {}) => ({ id, role: 'user', turn_id: id, content: [{ type: 'text', text }], ...more });
@@ -340,4 +350,15 @@ test('server-sent events survive any cut, and U+2028 is no line break', () => {
       assert.deepEqual(seen, expected);
     }
   }
+});
+
+test('what another program reports is shown until the next fact', () => {
+  let view = apply(emptyView(), resync());
+  view = apply(view, { type: 'notice', kind: 'retry', retry: { attempt: 1, error: 'overloaded' } });
+  assert.equal(noticeWords(view.notice), 'Another program retries: overloaded');
+  view = apply(view, { type: 'notice', kind: 'error', error: { message: 'no credit' } });
+  assert.equal(noticeWords(view.notice), 'Another program reports: no credit');
+  assert.equal(view.seq, 3);
+  view = apply(view, fact(4, 'title_changed', 'running', 3, { title: 'U' }));
+  assert.equal(noticeWords(view.notice), '');
 });

@@ -125,7 +125,8 @@ async def test_an_older_peer_sees_an_owners_list_change(bus_url: str) -> None:
         await instance.service.execute(chat_id, c.Archive())
         assert (await peer.wait_for(lambda _, m: m["kind"] == "status_change"))["chat"]["archived"] is True
         await instance.service.execute(chat_id, c.Delete())
-        await peer.wait_for(lambda _, m: m["kind"] == "deleted")
+        deleted = await peer.wait_for(lambda _, m: m["kind"] == "deleted")
+        assert (deleted["chat"]["id"], deleted["chat"]["title"]) == (chat_id, "u"), "as it was"
 
 
 async def test_feeds_and_watchers_react_to_an_older_peers_messages(
@@ -146,6 +147,31 @@ async def test_feeds_and_watchers_react_to_an_older_peers_messages(
                 await elsewhere.do(c.Rename(title=status))
                 told = peer.publish_until(next_title(watcher), f"chat:stream:{chat_id}", status=status)
                 assert (await told)["title"] == status
+
+
+async def test_an_older_peers_inline_retry_and_errors_reach_watchers(bus_url: str) -> None:
+    retry = {"attempt": 1, "delay_ms": 10, "error": "overloaded", "retrying_at": "2026-01-02T03:04:05Z"}
+    payload = {"message": "no credit", "retryable": False}
+    async with side_by_side(bus_url) as (instance, peer):
+        chat_id = (await instance.chats.create(title="t")).chat_id
+        async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
+            for message, kind, words in (
+                ({"status": "running", "retry": retry}, "retry", "overloaded"),
+                ({"status": "error", "error": "no credit", "error_payload": payload}, "error", "no credit"),
+                ({"error": "only the legacy words"}, "error", "only the legacy words"),
+            ):
+                told = peer.publish_until(next_notice(watcher, kind, words), f"chat:stream:{chat_id}", **message)
+                assert await told
+
+
+async def next_notice(watcher: Any, kind: str, words: str) -> bool:
+    """Wait for a notice of that kind with these words; earlier ones may come twice."""
+    while True:
+        for frame in (await watcher.take()).frames:
+            if frame.type == "notice" and frame.seq is None:
+                shown = json.loads(frame.data)
+                if shown["kind"] == kind and words in json.dumps(shown[kind]):
+                    return True
 
 
 async def next_chat(feed: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lockfile", "keepalive"),
     ("keys",),
     ("outbound",),
+    ("postgres",),
     ("chats", "store", "bus", "client", "discovery", "stalls"),
     ("edge", "worker", "backends"),
     ("sharing",),

@@ -56,7 +56,7 @@ async def test_a_full_disk_is_unavailable_and_recovers_when_freed(disk: Path) ->
     store = await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
     chats = [await StoredChat(store, f"c{i}").create() for i in range(8)]
     await fill(chats)
-    assert store.last_error == "FullError"
+    assert store.last_error == "the disk is full"
     with pytest.raises(Unavailable, match="the disk is full"):
         await chats[0].send("x" * 2000)
     for chat in chats:

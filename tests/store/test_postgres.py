@@ -90,7 +90,8 @@ async def test_an_append_whose_answer_was_lost_is_asked_again_and_done_once(lost
         with pytest.raises(OutcomeUnknown):
             await store.append(append)
         assert proxy.cuts == 1
-        assert store.last_error == "OutcomeUnknown"
+        assert store.last_error is not None
+        assert store.last_error.startswith("a write's answer was lost: ")
         assert await store.append(append) is Appended.DONE
         assert await store.append(append) is Appended.DONE
         assert store.last_error is None
@@ -282,9 +283,10 @@ async def test_a_database_that_is_not_ours_any_more_is_unavailable(postgres_url:
     async with opened(postgres_url) as store:
         chat = await StoredChat(store, "c").create()
         await change(postgres_url, "ALTER TABLE facts RENAME TO elsewhere")
-        with pytest.raises(Unavailable, match="UndefinedTable"):
+        with pytest.raises(Unavailable, match=r'relation "facts" does not exist \(42P01\)'):
             await chat.send("x")
-        assert store.last_error == "UndefinedTableError"
+        assert store.last_error is not None
+        assert "does not exist" in store.last_error
         with pytest.raises(Unavailable):
             await chat.entries()
         await change(postgres_url, "ALTER TABLE elsewhere RENAME TO facts")
@@ -293,17 +295,22 @@ async def test_a_database_that_is_not_ours_any_more_is_unavailable(postgres_url:
 
 
 async def test_a_database_that_may_only_be_read_is_unavailable(
-    postgres_server: PostgresServer, postgres_url: str
+    postgres_server: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(postgres_url, 1) as store:
-        await store._pool.rows("SET default_transaction_read_only = on")  # as on a standby of the database
+        await store._pool.rows("SET default_transaction_read_only = on")  # as on a server that became a standby
         assert await store.iter_chat_ids() == ()
-        with pytest.raises(Unavailable, match="ReadOnly"):
+        await store.check()  # over another connection
+        monkeypatch.setattr("antiphon.postgres.connection.WAIT_S", 0.3)
+        monkeypatch.setattr("antiphon.store.postgres.CHECK_S", 0.3)
+        name = postgres_url.rpartition("/")[2]
+        postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await store._pool.rows("SET default_transaction_read_only = on")
+        with pytest.raises(Unavailable, match="the server is read-only"):
             await store.check()
-        assert store.last_error == "ReadOnlySQLTransactionError"
-    name = postgres_url.rpartition("/")[2]
-    postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    with pytest.raises(Unavailable, match="ReadOnly"):
+        assert store.last_error is not None
+        assert "read-only" in store.last_error
+    with pytest.raises(Unavailable, match="the server is read-only"):
         await open_postgres_store(postgres_url)
 
 
@@ -630,7 +637,7 @@ async def test_what_no_text_may_hold_is_replaced(postgres_url: str) -> None:
     ],
 )
 async def test_no_error_repeats_a_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.store.postgres.WAIT_S", 0.2)
+    monkeypatch.setattr("antiphon.postgres.connection.WAIT_S", 0.2)
     with pytest.raises((Unavailable, Invalid)) as raised:
         await open_postgres_store(url)
     error: BaseException | None = raised.value

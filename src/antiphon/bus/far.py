@@ -128,6 +128,9 @@ class FarBus:
 
         return end
 
+    def is_subscribed(self, channel: str) -> bool:
+        return self._is_up and channel in self._listened
+
     async def aclose(self) -> None:
         if self._is_up:
             with contextlib.suppress(TimeoutError):
@@ -156,8 +159,8 @@ class FarBus:
             except CarrierLost as lost:
                 self._is_up, self.error = False, str(lost)
                 log.warning("bus_carrier_lost", bus=self.kind, reason=str(lost))
-            except Exception as failure:
-                self._is_up, self.error = False, f"failed: {type(failure).__name__}"
+            except Exception:
+                self._is_up, self.error = False, "it failed unexpectedly; the log has the reason (bus_failed)"
                 METRICS.oddities.labels("bus").inc()
                 log.exception("bus_failed", bus=self.kind)
             self._first_try.set()

@@ -50,6 +50,9 @@ class MemoryBus:
 
         return unsubscribe
 
+    def is_subscribed(self, channel: str) -> bool:
+        return True
+
     async def aclose(self) -> None:
         """Nothing is open."""
 

@@ -255,4 +255,4 @@ async def _let_others_run(count: int) -> None:
 
 def _sentence(error: BaseException) -> str:
     """Without the URL, which may hold a password."""
-    return f"NATS: {str(error).removeprefix('nats: ') or type(error).__name__}"[:200]
+    return f"NATS: {str(error).removeprefix('nats: ') or 'the connection failed without a reason'}"[:200]

@@ -17,15 +17,17 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import asyncpg
 
 from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
 from antiphon.bus.outbox import Message
-from antiphon.errors import Invalid
-from antiphon.keepalive import keep_alive
+from antiphon.errors import Invalid, Unavailable, reason_of
 from antiphon.observe import METRICS
+from antiphon.postgres.address import Address, read_address
+from antiphon.postgres.connection import READ_ONLY, NotNow, connect
+from antiphon.postgres.failures import words_of
+from antiphon.postgres.pooling import NEEDS_DIRECT, shares_sessions
 
 PAYLOAD_MAX = 7_900
 """PostgreSQL takes less than 8,000 bytes."""
@@ -37,7 +39,6 @@ SWEEP_S = 30.0
 FETCH_MAX = 1_000
 """So many messages that lie in the table may wait to be read; for more, their handlers look."""
 
-SCHEMES = ("postgresql", "postgres")
 SCHEMA_LOCK = 0x616E7469  # "anti"
 
 NOTIFY = "SELECT pg_notify(c, p) FROM unnest($1::text[], $2::text[]) AS batch(c, p)"
@@ -79,12 +80,14 @@ async def open_postgres_bus(
 ) -> AsyncIterator[PostgresBus]:
     """The bus on that database; the URL's parameters are libpq's (sslmode, sslrootcert, …). Raises `Invalid`. It is
     there at once: as long as the server cannot be reached, `error` says why, and it goes on trying."""
-    if urlsplit(url).scheme not in SCHEMES:
-        raise Invalid("bus", "a PostgreSQL database is postgresql://user@host/database")
+    try:
+        address = read_address(url).for_sessions
+    except Invalid as error:
+        raise Invalid("bus", str(error)) from error
 
     async def open_carrier(receiver: Receiver) -> PostgresCarrier:
         carrier = PostgresCarrier(receiver)
-        await carrier.open(url)
+        await carrier.open(address)
         return carrier
 
     bus = PostgresBus("postgres", open_carrier, check_s=check_s, answer_s=answer_s)
@@ -126,33 +129,32 @@ class PostgresCarrier:
         self._fetching: asyncio.Task[None] | None = None
         self._is_ascii_only = False
 
-    async def open(self, url: str) -> None:
+    async def open(self, address: Address) -> None:
         try:
-            self._listener = await self._connect(url, _Listener)
-            self._notifier = await self._connect(url, asyncpg.Connection)
+            self._listener = await self._connect(address, _Listener)
+            self._notifier = await self._connect(address, asyncpg.Connection)
+            if await shares_sessions(self._listener, self._notifier):
+                raise CarrierLost(f"PostgreSQL: {NEEDS_DIRECT}")
             encoding = await self._notifier.fetchval("SHOW server_encoding")
             self._is_ascii_only = encoding != "UTF8"
             if await self._notifier.fetchval("SELECT to_regclass('bus_messages')") is None:
                 async with self._notifier.transaction():
                     await self._notifier.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
                     await self._notifier.execute(MAKE_TABLE)
-        except asyncio.CancelledError:
+            self._own_pid = await self._notifier.fetchval("SELECT pg_backend_pid()")  # a pooler has pids of its own
+        except (asyncio.CancelledError, CarrierLost):
             await self.aclose()
             raise
         except Exception as error:
             await self.aclose()
             raise CarrierLost(_sentence(error)) from error
-        self._own_pid = self._notifier.get_server_pid()
         self._listener.on_notified = self._on_notified
         for connection in self._connections:
             connection.add_termination_listener(self._on_terminated)
 
-    async def _connect(self, url: str, kind: type[Any]) -> Any:
-        connection = await asyncpg.connect(
-            url, connection_class=kind, server_settings={"application_name": "antiphon bus"}
-        )
+    async def _connect(self, address: Address, kind: type[Any]) -> Any:
+        connection = await connect(address, kind=kind, application_name="antiphon bus")
         self._connections.append(connection)
-        keep_alive(connection._transport.get_extra_info("socket"))
         return connection
 
     # --- listening
@@ -211,6 +213,8 @@ class PostgresCarrier:
         self._beat_came = asyncio.get_running_loop().create_future()
         async with self._notifying:
             await self._ask(self._notifier.execute(NOTIFY, [self._beat], [str(self._beats)]))
+            if await self._ask(self._notifier.fetchval(READ_ONLY)):
+                raise CarrierLost("PostgreSQL: the writable server is another one now")
         await self._beat_came
         if time.monotonic() - self._swept_at > SWEEP_S:
             self._swept_at = time.monotonic()
@@ -274,4 +278,5 @@ def _unwrapped(payload: str) -> bytes | None:
 
 
 def _sentence(error: BaseException) -> str:
-    return f"PostgreSQL: {str(error) or type(error).__name__}"[:200]
+    words = reason_of(error) if isinstance(error, NotNow | Unavailable) else words_of(error)
+    return f"PostgreSQL: {words}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import OrderedDict
 
 import msgspec
 
-from antiphon.chats.hints import chat_hint, subscribe_events
-from antiphon.chats.inbox import inbox_channel
+from antiphon.chats.hints import chat_hint, claimed_chat, subscribe_events
+from antiphon.chats.inbox import OVERLAP_US, contract_form, inbox_channel
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.service import Service, owner_channel
 from antiphon.core.model import Chat
@@ -29,7 +31,11 @@ DIRTY_MAX = 1_000
 TOLD_MAX = 1_000
 """Of so many notifications a feed remembers that it has told them."""
 
-KINDS = frozenset(ChatEventKind)
+SUBSCRIBE_S = 1.0
+"""Maximum time a new feed waits until the bus has subscribed to its owner's channel, in seconds."""
+
+CLAIMED_KINDS = frozenset(ChatEventKind) - {ChatEventKind.DELETED}
+"""What a message may say of a change. That a chat is deleted is read from the store alone."""
 RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
 
 
@@ -42,7 +48,11 @@ class Feed(PlainStream):
         self._dirty: dict[str, str] = {}
         self._told: dict[str, int] = {}
         self._is_resync_due = True
+        self._waiting: asyncio.TimerHandle | None = None
+        """While the bus subscribes: what is reported before then would have to be reported again."""
         self.opened_at = service.store.clock.now_us()
+        self._is_inbox_due = False
+        self._inbox_since = self.opened_at
         self._notifications: list[InboxNotification] = []
         self._told_notifications: OrderedDict[str, None] = OrderedDict()
         self._ends = (
@@ -50,13 +60,24 @@ class Feed(PlainStream):
             subscribe_events(bus, inbox_channel(owner_id), handle_inbox_notification_event(self._on_notification)),
         )
 
+        if bus.error is None and not bus.is_subscribed(owner_channel(owner_id)):
+            self._waiting = asyncio.get_running_loop().call_later(SUBSCRIBE_S, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+            self.wake()
+
     def close(self) -> None:
+        self._stop_waiting()
         for end in self._ends:
             end()
 
     async def _on_notification(self, event: InboxNotificationEvent, error: AntiphonError | None) -> None:
-        if error is None and event.kind == InboxNotificationEventKind.NEW:
-            self.notify(event.inbox_notification)  # else the poll finds what was dropped
+        """Whatever the message says, the store is asked what is new."""
+        self._is_inbox_due = True
+        self.wake()
 
     def notify(self, notification: InboxNotification) -> None:
         """Tell a notification, unless it was told."""
@@ -74,15 +95,18 @@ class Feed(PlainStream):
 
     def _on_hint(self, message: bytes | None) -> None:
         hint = chat_hint(message)
+        if hint.kind == ChatEventKind.DELETED and (claimed := claimed_chat(message)) is not None:
+            self._service.former.note_claimed(hint.chat_id, claimed)
         if not hint.chat_id:
             self._is_resync_due = True
+            self._stop_waiting()
         elif hint.seq is None or self._told.get(hint.chat_id, 0) < hint.seq:
-            self._mark(hint.chat_id, hint.kind if hint.kind in KINDS else ChatEventKind.STATUS_CHANGE)
+            self._mark(hint.chat_id, hint.kind if hint.kind in CLAIMED_KINDS else ChatEventKind.STATUS_CHANGE)
         self.wake()
 
     def _mark(self, chat_id: str, kind: str) -> None:
         before = self._dirty.get(chat_id)
-        self._dirty[chat_id] = kind if before is None or kind == "deleted" else before
+        self._dirty[chat_id] = kind if before is None else before
         if len(self._dirty) > DIRTY_MAX:
             self._dirty.clear()
             self._is_resync_due = True
@@ -94,16 +118,20 @@ class Feed(PlainStream):
     def look_at(self, chat_id: str, chat: Chat) -> None:
         """The poll: this chat changed; tell it if it is this owner's."""
         if chat.owner_id == self.owner_id:
-            self._mark(chat_id, "deleted" if chat.is_deleted else "status_change")
+            self._mark(chat_id, ChatEventKind.STATUS_CHANGE)
             self.wake()
 
     async def _frames(self) -> list[Frame]:
         frames: list[Frame] = []
+        if self._waiting is not None:
+            return frames
         if self._is_resync_due:
             self._is_resync_due = False
             self._dirty.clear()
             self._told.clear()
             frames.append(RESYNC)
+        if self._is_inbox_due:
+            await self._look_for_notifications()
         notifications, self._notifications = self._notifications, []
         frames += [_inbox_frame(notification) for notification in notifications]
         while self._dirty and len(frames) < 100:
@@ -112,16 +140,27 @@ class Feed(PlainStream):
             frames += await self._chat_event(chat_id, kind)
         return frames
 
+    async def _look_for_notifications(self) -> None:
+        self._is_inbox_due = False
+        with contextlib.suppress(AntiphonError):  # the poll looks again
+            since = self._inbox_since - OVERLAP_US
+            for notification in await self._service.store.new_notifications([self.owner_id], since):
+                self._inbox_since = max(self._inbox_since, notification.created_at)
+                if notification.created_at >= self.opened_at:
+                    self.notify(contract_form(notification))
+
     async def _chat_event(self, chat_id: str, kind: str) -> list[Frame]:
         chat = await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id:
             return []
+        if kind == ChatEventKind.CREATED and (chat_id in self._told or chat.created_at < self.opened_at):
+            kind = ChatEventKind.STATUS_CHANGE  # the message claims it; the store says otherwise
         if len(self._told) > 10 * DIRTY_MAX:
             self._told.clear()
         self._told[chat_id] = chat.seq
         has_unread = bool(await self._service.store.unread_of((chat_id,)))
-        chat_shown = chat_json(chat_id, chat, has_unread=has_unread)
-        shown = {"type": "chat", "kind": "deleted" if chat.is_deleted else kind, "chat": chat_shown}
+        chat_shown = chat_json(chat_id, self._service.former.shown(chat_id, chat), has_unread=has_unread)
+        shown = {"type": "chat", "kind": ChatEventKind.DELETED if chat.is_deleted else kind, "chat": chat_shown}
         return [Frame(None, 0, "chat", msgspec.json.encode(shown))]
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, PeerError
 from antiphon.observe import METRICS
 from antiphon.ports import Bus
 from antiphon.wire.codec import Int64, decode
-from antiphon.wire.notify import Handler
+from antiphon.wire.notices import notices_of
+from antiphon.wire.notify import Chat, ChatEvent, Handler
+from antiphon.wire.stream import Frame
 
 EVENTS_WAITING_MAX = 1_000
 NAME_MAX = 100
@@ -25,9 +27,19 @@ H = TypeVar("H", bound=Value)
 
 
 class StreamHint(Value):
-    """Of a ChatStreamNotifyMessage: the chat has come to `seq`; a foreign peer does not say."""
+    """Of a ChatStreamNotifyMessage: the chat has come to `seq`; a foreign peer does not say. Its other fields count
+    only then: they are transient, and no store has them."""
 
     seq: Int64 | None = None
+    retry: Any = None
+    error_payload: Any = None
+    error: Any = None
+
+    def notices(self) -> dict[str, Frame]:
+        """What a foreign peer reports inline, by kind (`wire.notices`)."""
+        if self.seq is not None:
+            return {}
+        return notices_of(retry=self.retry, error_payload=self.error_payload, error=self.error)
 
 
 class _Named(Value):
@@ -44,6 +56,14 @@ class ChatHint(Value):
     @property
     def chat_id(self) -> str:
         return _name(self.chat.id).lower()
+
+
+def claimed_chat(message: bytes | None) -> Chat | None:
+    """The chat that a ChatEvent claims to be of; None where it cannot be read."""
+    try:
+        return decode(message or b"", ChatEvent).chat
+    except PeerError:
+        return None
 
 
 def stream_hint(message: bytes | None) -> StreamHint:

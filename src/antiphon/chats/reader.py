@@ -330,9 +330,13 @@ class Reader:
         if message is None:
             self._on_dropped()  # of many chats at once: one question for all
             return
-        seq = stream_hint(message).seq
+        hint = stream_hint(message)
+        seq = hint.seq
         if seq is None:
             self._pull_soon()
+            for kind, frame in hint.notices().items():
+                for watcher in self.watchers:
+                    watcher.notify(kind, frame)
         elif seq > self.seq and not (self.pull_nowait() and self.seq >= seq):
             self.service.forget(self.chat_id, seq)  # another instance wrote
             self._pull_soon()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from antiphon.chats.former import FormerChats
 from antiphon.chats.line import Done, Job, Line, Lines, Request
 from antiphon.chats.round import Round, first_answer
 from antiphon.core import commands as c
@@ -76,6 +77,7 @@ class Service:
         self._lines = Lines()
         self._tasks: set[asyncio.Task[None]] = set()
         self._observers: list[Observer] = []
+        self.former = FormerChats()
         self.claimer = Claimer()
         self.notice: Notice = lambda chat_id, chat, entries: None
         """What an append should tell its chat's owner, stored with it."""
@@ -137,6 +139,8 @@ class Service:
         known = line.chat if line else None
         if known is not None and (stored is None or stored.seq <= known.seq):
             return known
+        if stored is not None and stored.is_deleted and known is not None:
+            self.former.note(chat_id, known, stored)
         if stored is not None and (line is None or line.task is None):
             self._lines.get(chat_id).know(stored)
         return stored
@@ -235,6 +239,8 @@ class Service:
             return result
         METRICS.appends.inc()
         before = line.chat
+        if append.chat.is_deleted and before is not None:
+            self.former.note(line.chat_id, before, append.chat)
         line.know(append.chat)
         self._lines.remember(line, append.entries)
         self._publish(append, before)
@@ -287,7 +293,7 @@ class Service:
         channel = owner_channel(chat.owner_id)
         if self._bus.is_heard(channel):
             for kind in event_kinds(append.entries):
-                self._bus.publish_nowait(channel, encode_chat_event(kind, chat_id, chat))
+                self._bus.publish_nowait(channel, encode_chat_event(kind, chat_id, self.former.shown(chat_id, chat)))
 
     # --- repeats
 

@@ -8,6 +8,7 @@ import time
 
 from msgspec.structs import replace
 
+from antiphon.chats.hints import text_hint
 from antiphon.chats.watch import REVOKED_CHANNEL
 from antiphon.core.values import Value
 from antiphon.errors import NotFound, Unauthenticated, Unavailable
@@ -57,10 +58,11 @@ class Tokens:
         self._unsubscribe()
 
     def _on_revoked(self, message: bytes | None) -> None:
-        """A token or a session was revoked, here or by another instance."""
-        token_id = (message or b"").decode("utf-8", "replace")
+        """Another instance says that it revoked a token or a session: the store is asked when it is used next."""
+        token_id = text_hint(message or b"")
         if token_id:
-            self._forget(token_id)
+            self._checked = _without(self._checked, token_id)
+            self._checked_sessions = _without(self._checked_sessions, token_id)
         else:
             self._checked.clear()
             self._checked_sessions.clear()

@@ -68,6 +68,7 @@ class Watch:
         self._observers: list[Callable[[Changed], None]] = []
         self._owners: dict[str, str] = {}
         self._poll_due = asyncio.Event()
+        self._token_check_due = asyncio.Event()
         self._opening: Counter[str] = Counter()
         self.poll_error: str | None = None
         self._unsubscribe = bus.subscribe(REVOKED_CHANNEL, self._on_revoked)
@@ -214,6 +215,7 @@ class Watch:
         """Everything that happens by time, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._poll_forever())
+            tasks.create_task(self._check_tokens_forever())
             tasks.create_task(self._ping_forever())
 
     def observe(self, observer: Callable[[Changed], None]) -> Callable[[], None]:
@@ -240,12 +242,7 @@ class Watch:
 
     async def _poll(self) -> None:
         """One query for the chats that changed: hints may have been lost."""
-        if self._service.store.is_shared:
-            token_ids = {watcher.token_id for watcher in self._watchers} - {""}
-            self.revoked |= await self._service.store.revoked_of(sorted(token_ids)) if token_ids else frozenset()
-        for watcher in list(self._watchers):
-            if watcher.token_id in self.revoked:
-                watcher.end("revoked")
+        await self._end_revoked()
         await self._look_for_notifications()
         changed, self._mark = await self._service.store.changed(self._mark, limit=CHANGED_MAX)
         self._unseen.update(changed)
@@ -267,6 +264,24 @@ class Watch:
                 self._unseen.pop(chat_id, None)
         if failure is not None:
             raise failure
+
+    async def _end_revoked(self) -> None:
+        """End the streams of tokens that the store says are revoked."""
+        if self._service.store.is_shared:
+            token_ids = {watcher.token_id for watcher in self._watchers} - {""}
+            self.revoked |= await self._service.store.revoked_of(sorted(token_ids)) if token_ids else frozenset()
+        for watcher in list(self._watchers):
+            if watcher.token_id in self.revoked:
+                watcher.end("revoked")
+
+    async def _check_tokens_forever(self) -> None:
+        while True:
+            await self._token_check_due.wait()
+            self._token_check_due.clear()
+            try:
+                await self._end_revoked()
+            except AntiphonError as error:
+                log.warning("tokens_not_checked", error=str(error))  # the poll checks again
 
     async def _look_for_notifications(self) -> None:
         """One query for the notifications that no hint has told."""
@@ -299,6 +314,8 @@ class Watch:
         if feeds:
             chat = await self._service.chat(chat_id)  # once for all: an owner is looked up no second time
             if chat is not None:
+                if chat.is_deleted and known is not None and not known.is_deleted:
+                    self._service.former.note(chat_id, known, chat)
                 self._note_owner(chat_id, chat.owner_id)
                 for feed in feeds:
                     feed.look_at(chat_id, chat)
@@ -310,12 +327,10 @@ class Watch:
         self._owners[chat_id] = owner_id
 
     def _on_revoked(self, message: bytes | None) -> None:
-        if message is None:
-            return
-        token_id = text_hint(message)
-        for watcher in list(self._watchers):
-            if watcher.token_id == token_id:
-                watcher.end("revoked")
+        """A message revokes nothing: it makes the store be asked."""
+        token_id = text_hint(message or b"")
+        if not token_id or any(watcher.token_id == token_id for watcher in self._watchers):
+            self._token_check_due.set()
 
     async def _ping_forever(self) -> None:
         """One timer for all: each second a fifteenth of the watchers, and a look for those that take nothing."""

@@ -61,6 +61,7 @@ class Watcher(Waiting):
         "_first",
         "_is_caught_up",
         "_is_over",
+        "_notices",
         "_ping_due",
         "reads_all",
         "_until_idle",
@@ -91,6 +92,7 @@ class Watcher(Waiting):
         self._is_caught_up = False
         self._is_over = False
         self._ping_due = False
+        self._notices: dict[str, Frame] = {}
         self.reads_all = False
         """Whether it is given the log, however long, and no state instead, until it has caught up."""
 
@@ -107,6 +109,11 @@ class Watcher(Waiting):
 
     def ping(self) -> None:
         self._ping_due = True
+        self.wake()
+
+    def notify(self, kind: str, notice: Frame) -> None:
+        """Give it a transient event; of each kind the newest waits."""
+        self._notices[kind] = notice
         self.wake()
 
     @property
@@ -126,6 +133,9 @@ class Watcher(Waiting):
             return Batch([frame], self.seq, self.position)
         if self._bye is not None:
             return self._take_bye()
+        if self._notices:
+            notices, self._notices = self._notices, {}
+            return Batch(list(notices.values()), self.seq, self.position)
         batch = self.reader.batch(self.seq, self.position, by_ref=self._by_ref)
         if batch is not None:
             self.seq, self.position = batch.seq, batch.position

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from antiphon.cli.clean import clean_line, shorten
+from antiphon.cli.endpoints import endpoints_option, read_endpoints
 from antiphon.cli.instance import near_of
 from antiphon.cli.verb import DATA, Verb, json_option, print_json
 from antiphon.cli.which_chat import LAST, resolve_chat
@@ -30,23 +31,33 @@ T = TypeVar("T")
 @click.command("attach", cls=Verb)
 @click.argument("chat", required=False)
 @click.option("--instance", "wanted", metavar="ID", default="", help="The instance: its id or the beginning of it.")
+@endpoints_option
 @json_option
-def command(chat: str | None, wanted: str, as_json: bool) -> None:
+def command(chat: str | None, wanted: str, endpoints: str | None, as_json: bool) -> None:
     """Attach to a chat of any instance of this machine: what happens there is shown, what is typed is sent.
 
     Without --instance it is that of the current directory, or you choose; without CHAT the instance's active chat, or
     you choose. Ctrl-C stops an answer, and leaves when there is
     none; Ctrl-D leaves. With --json: one event per line, with its cursor, until Ctrl-C.
+
+    Another program's server of the instance protocol can be attached to as well, as far as it goes: what is lost on
+    the way to here is not filled in, and its events have no cursor.
     """
-    found = _pick_instance(wanted)
-    near = near_of(found)
-    if near is None:
-        raise InstanceMissing(f"the keys of the instance on {found.data} cannot be read")
+    if wanted and endpoints:
+        raise click.UsageError("give --instance or --endpoints, not both")
+    near = _near_of(_pick_instance(wanted)) if endpoints is None else read_endpoints(endpoints)
     chat_id = _pick_chat(near, chat)
     if as_json:
         _follow_json(near, chat_id)
     else:
         raise SystemExit(asyncio.run(_talk(near, chat_id)))
+
+
+def _near_of(found: Announcement) -> Endpoints:
+    near = near_of(found)
+    if near is None:
+        raise InstanceMissing(f"the keys of the instance on {found.data} cannot be read")
+    return near
 
 
 def _pick_instance(wanted: str) -> Announcement:
@@ -86,7 +97,7 @@ async def _active_chat(near: Endpoints) -> str:
     from antiphon.cli.instance import PING_S
 
     async with near.remote(timeout_s=PING_S) as remote:
-        return (await remote.info()).active_session_id
+        return (await remote.about()).active_session_id
 
 
 def _chat_line(chat: Chat) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from antiphon.cli.clean import clean_line, clean_text, shorten
 from antiphon.cli.content_text import content_text
-from antiphon.core.events import Bye, Delta, Event, FactEvent, Resync
+from antiphon.cli.transcript import GAPS, notice_words
+from antiphon.core.events import Bye, Delta, Event, FactEvent, Notice, Resync
 from antiphon.core.parts import Text, ToolCallOpened
 
 LINE_MAX = 200
@@ -45,7 +46,10 @@ class EventText:
             title = clean_line(event.chat["title"]) or "Untitled chat"
             head = f"{title} ({event.chat['status']}, {event.chat['seq']} facts)"
             begun = "".join(clean_text(d.part.text) for d in event.open_draft.parts if isinstance(d.part, Text))
-            return f"{head}\n{begun}".rstrip("\n")
+            gaps = f"\n({GAPS})" if event.may_have_gaps else ""
+            return f"{head}{gaps}\n{begun}".rstrip("\n")
+        if isinstance(event, Notice):
+            return f"({notice_words(event)})"
         if isinstance(event, Bye):
             return f"(the stream has ended: {event.reason})"
         return ""

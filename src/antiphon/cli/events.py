@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antiphon.cli.clean import clean_text
-from antiphon.cli.instance import open_remote
+from antiphon.cli.endpoints import endpoints_option, open_remote_at
 from antiphon.cli.verb import Verb, data_option, json_option, print_json
 from antiphon.errors import Invalid
 
@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 @click.command("events", cls=Verb)
 @click.option("--topic", "topics", multiple=True, help="Only this topic (llm.token, message.append, …); repeatable.")
 @data_option
+@endpoints_option
 @json_option
-def command(topics: tuple[str, ...], data: Path | None, as_json: bool) -> None:
-    """Show the events of the instance of the data directory until Ctrl-C. With --json: one envelope a line."""
+def command(topics: tuple[str, ...], data: Path | None, endpoints: str | None, as_json: bool) -> None:
+    """Show the events of the instance of the data directory, or of the one at --endpoints, until Ctrl-C. With --json:
+    one envelope a line."""
     from antiphon.wire.instance import PAYLOAD_TYPES
 
     for topic in topics:
         if topic not in PAYLOAD_TYPES:
             raise Invalid("--topic", f"there is no {topic!r}; there are {', '.join(PAYLOAD_TYPES)}")
     try:
-        asyncio.run(_show(topics, data, as_json))
+        asyncio.run(_show(topics, data, endpoints, as_json))
     except KeyboardInterrupt:
         return
 
 
-async def _show(topics: tuple[str, ...], data: Path | None, as_json: bool) -> None:
-    async with open_remote(data) as remote:
+async def _show(topics: tuple[str, ...], data: Path | None, endpoints: str | None, as_json: bool) -> None:
+    async with open_remote_at(endpoints, data) as remote:
         await remote.ping()  # whoever is not there is told at once
         async with aclosing(remote.events(topics)) as events:
             async for envelope in events:

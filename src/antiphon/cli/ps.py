@@ -94,7 +94,7 @@ async def _about_primary(announcement: Announcement) -> dict[str, Any]:
     if near is None:
         raise Unavailable("its keys cannot be read")
     async with near.remote(timeout_s=PING_S) as remote:
-        info = await remote.info()
+        info = await remote.about()
     return {
         "uptime": info.uptime,
         "sessions": info.session_count,

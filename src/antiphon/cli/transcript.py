@@ -8,12 +8,20 @@ from typing import Any, NamedTuple
 from antiphon.cli.clean import clean_line, clean_text
 from antiphon.cli.content_text import call_text, content_text, outcome_text, summary
 from antiphon.cli.markdown_blocks import finished_length
-from antiphon.core.events import Delta, Event, FactEvent, Resync
+from antiphon.core.events import Delta, Event, FactEvent, Notice, Resync
 from antiphon.core.parts import Reasoning, Text, ToolCallOpened, ToolProgress
 from antiphon.core.view import View
 
 RESUMED_MAX = 10
 """So many messages are shown of a chat that is continued."""
+
+GAPS = "this server keeps no log: what is lost on the way to here is not filled in"
+
+
+def notice_words(notice: Notice) -> str:
+    """A foreign peer's report as a line to read."""
+    words = clean_line(notice.words)
+    return f"another program retries: {words}" if notice.kind == "retry" else f"another program reports: {words}"
 
 
 class Kind(StrEnum):
@@ -61,7 +69,10 @@ class Transcript:
             return []
         if isinstance(event, Resync):
             self._printed = ""
-            return [piece for message in event.messages[-RESUMED_MAX:] for piece in self._message(message)]
+            gaps = [Piece(Kind.NOTE, f"({GAPS})")] if event.may_have_gaps else []
+            return gaps + [piece for message in event.messages[-RESUMED_MAX:] for piece in self._message(message)]
+        if isinstance(event, Notice):
+            return [Piece(Kind.NOTE, f"({notice_words(event)})")]
         if not isinstance(event, FactEvent):
             return []
         pieces = self._fact(event)

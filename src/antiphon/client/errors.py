@@ -53,6 +53,14 @@ class AnswerLost(e.Unavailable):
         super().__init__(why)
 
 
+class MethodMissing(e.PeerError):
+    """The instance has no such method: it is an older one, or knows the reference protocol only."""
+
+    def __init__(self, method: str, words: str) -> None:
+        super().__init__(f"The instance has no method {method} ({words}).")
+        self.method = method
+
+
 class ServerFailed(e.AntiphonError):
     """The server met an error of its own (`internal`). `id` is where its log tells more."""
 

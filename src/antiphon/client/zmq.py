@@ -1,6 +1,7 @@
 """`RemoteInstance`: observe and control an instance over ZeroMQ, in the instance protocol.
 
-The events' socket may drop frames; `follow` shows what the log says all the same: whatever it misses it asks for.
+The events' socket may drop frames; `follow` shows what the log says all the same: whatever it misses it asks for. A
+server that knows the reference protocol only has no log to ask for; it is followed as far as it goes, and marked so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import parse_monitor_message
 
-from antiphon.client.errors import AnswerLost, error_of_detail
+from antiphon.client.errors import AnswerLost, MethodMissing, error_of_detail
+from antiphon.client.plain_watch import TOPICS, PlainWatch
 from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.events import Bye, Event
 from antiphon.core.view import View
@@ -29,6 +31,10 @@ from antiphon.wire import instance as i
 TIMEOUT_S = 10.0
 LOOK_MS = 100
 QUEUED_FRAMES_MAX = 100_000
+MESSAGE_BYTES_MAX = 32 * 1024 * 1024
+"""Maximum size of an answer or a frame; a peer that sends a larger one is disconnected."""
+REFUSAL_CHARACTERS_MAX = 500
+"""Maximum length of a peer's own words in an error."""
 _TOLD = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -75,7 +81,7 @@ class RemoteInstance:
             raise _nowhere(rpc_endpoint, error) from error
         self._monitor = self._rpc.get_monitor_socket(_TOLD)
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[jsonrpc.Answer]] = {}
+        self._waiting: dict[str, asyncio.Future[jsonrpc.Answer]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.skipped_frames = 0
         """So many event frames could not be read."""
@@ -108,7 +114,7 @@ class RemoteInstance:
         `InstanceMissing` where there is none to ask, `Forbidden` where the keys do not fit, `AnswerLost`."""
         if self._is_closed:
             raise Unavailable("it was closed")
-        call_id = next(self._ids)
+        call_id = str(next(self._ids))  # the reference's servers take nothing but strings
         request = jsonrpc.encode_request(method, params if params is not None else {}, call_id)
         if len(request) > i.CALL_BYTES_MAX:
             raise TooLarge("request (in bytes)", i.CALL_BYTES_MAX)
@@ -137,7 +143,7 @@ class RemoteInstance:
             self._waiting.pop(call_id, None)
             answered.cancel()
         if answer.error_code:
-            raise _error_of(answer)
+            raise _error_of(method, answer)
         return cast(R, codec.decode(bytes(answer.result), kind))
 
     async def _watch_connection(self) -> None:
@@ -170,9 +176,16 @@ class RemoteInstance:
             except PeerError:
                 self.skipped_frames += 1
                 continue
-            future = self._waiting.get(answer.id) if isinstance(answer.id, int) else None
-            if future is not None and not future.done():
-                future.set_result(answer)
+            self._hand_over(answer)
+
+    def _hand_over(self, answer: jsonrpc.Answer) -> None:
+        """Give an answer to its call. An error without an id means a request that the instance could not read: the
+        oldest one ends with it."""
+        future = self._waiting.get(answer.id) if isinstance(answer.id, str) else None
+        if future is None and not answer.id and answer.error_code:
+            future = next((waiting for waiting in self._waiting.values() if not waiting.done()), None)
+        if future is not None and not future.done():
+            future.set_result(answer)
 
     async def ping(self) -> i.PingResult:
         return await self.call(i.METHOD_INSTANCE_PING, kind=i.PingResult)
@@ -180,12 +193,36 @@ class RemoteInstance:
     async def info(self) -> i.InstanceInfo:
         return await self.call(i.METHOD_INSTANCE_INFO, kind=i.InstanceInfo)
 
+    async def about(self) -> i.InstanceInfo:
+        """What the instance says of itself, whatever it is: from `instance.info` where it has one that can be read,
+        else from what it answers to other calls; what it does not say is empty."""
+        try:
+            info = await self.info()
+        except PeerError:
+            info = i.InstanceInfo()
+        if info.instance_id:
+            return info
+        ping, state = await self.ping(), await self.state_sync()
+        return i.InstanceInfo(
+            instance_id=ping.instance_id,
+            uptime=ping.uptime,
+            active_session_id=state.active_session_id,
+            session_count=len(state.sessions or ()),
+        )
+
     async def state_sync(self, project_id: str = "") -> i.StateSyncResult:
-        """Everything at once. Raises `NotFound` where `project_id` is another project's."""
-        return await self.call(i.METHOD_STATE_SYNC, i.StateSyncParams(project_id=project_id), i.StateSyncResult)
+        """Everything at once. Raises `NotFound` where `project_id` is another project's. Of an instance without this
+        method the sessions, and no active one."""
+        try:
+            return await self.call(i.METHOD_STATE_SYNC, i.StateSyncParams(project_id=project_id), i.StateSyncResult)
+        except MethodMissing:
+            if project_id:
+                raise
+        ping = await self.ping()
+        return i.StateSyncResult(sessions=await self.sessions(), instance_id=ping.instance_id)
 
     async def sessions(self) -> tuple[i.SessionPayload, ...]:
-        return await self.call(i.METHOD_SESSION_LIST, kind=tuple[i.SessionPayload, ...])
+        return await self.call(i.METHOD_SESSION_LIST, kind=tuple[i.SessionPayload, ...] | None) or ()
 
     async def session(self, session_id: str) -> i.SessionPayload:
         return await self.call(i.METHOD_SESSION_GET, i.SessionGetParams(session_id=session_id), i.SessionPayload)
@@ -205,7 +242,7 @@ class RemoteInstance:
 
     async def messages(self, session_id: str) -> tuple[i.MessagePayload, ...]:
         params = i.MessageListParams(session_id=session_id)
-        return await self.call(i.METHOD_MESSAGE_LIST, params, tuple[i.MessagePayload, ...])
+        return await self.call(i.METHOD_MESSAGE_LIST, params, tuple[i.MessagePayload, ...] | None) or ()
 
     async def create_session(self, content: str = "", *, id: str = "", title: str = "") -> i.SessionPayload:  # noqa: A002 - the wire's own word
         params = i.SessionCreateParams(id=id, content=content or None, title=title)
@@ -243,6 +280,7 @@ class RemoteInstance:
     def _socket(self, kind: int) -> zmq.asyncio.Socket:
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
         if self._keys is not None:
             socket.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public.encode())
             socket.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret.encode())
@@ -268,9 +306,17 @@ class RemoteInstance:
     async def watch(self, session_id: str, *, after: str = "") -> AsyncGenerator[Event, None]:
         """Every event of a session, in order, none twice, each with the cursor to resume from, as the HTTP client's
         `watch` gives them: a `Resync` first, or what comes after the cursor `after`. It goes on across an instance
-        that is away for as long as it takes; it ends after `Bye(deleted)`. Raises `NotFound`, `CursorInvalid`."""
+        that is away for as long as it takes; it ends after `Bye(deleted)`. Raises `NotFound`, `CursorInvalid`.
+
+        An instance without `antiphon.read` is followed by what it publishes: its `Resync` says `may_have_gaps`, its
+        events have no cursor, and `after` means nothing to it."""
         watch = SessionWatch(self, session_id, after=after)
-        info = await self.info()
+        info = await self.about()
+        if i.METHOD_READ not in (info.capabilities or ()):
+            async with aclosing(self._watch_plainly(session_id, info.instance_id)) as events:
+                async for event in events:
+                    yield event
+            return
         async with self._subscribed([i.topic_prefix(i.TOPIC_INSTANCE_HEARTBEAT)]) as sub:
             watch.hear(sub, info.instance_id, info.project_id)
             async for event in watch.catch_up():
@@ -281,6 +327,18 @@ class RemoteInstance:
                         yield event
                 except (Unavailable, TooMany):
                     continue  # asked again after the next frame or silence
+
+    async def _watch_plainly(self, session_id: str, instance_id: str) -> AsyncGenerator[Event, None]:
+        watch = PlainWatch(self, session_id, instance_id)
+        async with self._subscribed([i.topic_prefix(topic) for topic in TOPICS]) as sub:
+            async for event in watch.begin():
+                yield event
+            while not watch.is_over:
+                try:
+                    async for event in watch.step(sub):
+                        yield event
+                except (Unavailable, TooMany):
+                    continue  # checked again after the next frame or silence
 
     async def follow(self, session_id: str) -> AsyncGenerator[View, None]:
         """What a session shows, after every change: the same `View` each time, always what the log says. It goes on
@@ -305,7 +363,10 @@ def _nowhere(endpoint: str, error: zmq.ZMQError) -> InstanceMissing:
     return InstanceMissing(f"{endpoint or 'an empty endpoint'} leads nowhere ({error.strerror})")
 
 
-def _error_of(answer: jsonrpc.Answer) -> Exception:
-    if "code" in answer.error_data:
+def _error_of(method: str, answer: jsonrpc.Answer) -> Exception:
+    if isinstance(answer.error_data.get("code"), str):
         return error_of_detail({"message": answer.error_message, **answer.error_data})
-    return PeerError(f"the instance refused the call: {answer.error_message} ({answer.error_code})")
+    words = answer.error_message[:REFUSAL_CHARACTERS_MAX]
+    if answer.error_code == jsonrpc.METHOD_NOT_FOUND:
+        return MethodMissing(method, words)
+    return PeerError(f"the instance refused the call: {words} ({answer.error_code})")

@@ -47,7 +47,8 @@ class CaughtUp(Value):
 
 
 class Resync(Value):
-    """Drop what you have; here is the state. `reason` is start or behind."""
+    """Drop what you have; here is the state. `reason` is start or behind. `may_have_gaps`: some of what follows may
+    be lost, because the instance has no log to fill gaps from (a client of such a server sets it)."""
 
     reason: str
     chat: dict[str, Any]
@@ -55,6 +56,7 @@ class Resync(Value):
     has_more: bool
     queued_messages: list[dict[str, Any]]
     open_draft: OpenDraft
+    may_have_gaps: bool = False
     type: str = "resync"
     cursor: str = ""
 
@@ -73,6 +75,24 @@ class Ping(Value):
     cursor: str = ""
 
 
+class Notice(Value):
+    """What a foreign peer reports of the chat and no store has: transient, without a cursor. `kind` is retry or
+    error, and the field of that name holds the contract's ChatStreamRetry or ChatStreamError."""
+
+    kind: str
+    retry: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    type: str = "notice"
+    cursor: str = ""
+
+    @property
+    def words(self) -> str:
+        """The peer's own words."""
+        if self.retry is not None:
+            return str(self.retry.get("error", ""))
+        return str((self.error or {}).get("message", ""))
+
+
 class Bye(Value):
     """The server closes the stream. `reason` is idle, slow, shutdown, revoked or deleted."""
 
@@ -82,4 +102,4 @@ class Bye(Value):
     cursor: str = ""
 
 
-Event = Delta | FactEvent | CaughtUp | Resync | Ping | Bye
+Event = Delta | FactEvent | CaughtUp | Resync | Notice | Ping | Bye

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.core.draft import Draft
-from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, OpenDraft, Resync
+from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, Notice, OpenDraft, Resync
 from antiphon.errors import PeerError
 
 
@@ -31,8 +31,12 @@ class View:
         self.turn_id: int | None = None
         self.last_error: dict[str, Any] | None = None
         self.retry: dict[str, Any] | None = None
+        self.notice: Notice | None = None
+        """What a foreign peer reported last, until the next fact; it is stored nowhere."""
         self.is_caught_up = False
         self.is_deleted = False
+        self.may_have_gaps = False
+        """Whether the instance has no log to fill gaps from, so that some of what happens may not be shown."""
         self.bye: str | None = None
 
     @property
@@ -49,6 +53,8 @@ class View:
             self._resync(event)
         elif isinstance(event, CaughtUp):
             self.is_caught_up = True
+        elif isinstance(event, Notice):
+            self.notice = event
         elif isinstance(event, Bye):
             self.bye = event.reason
 
@@ -65,6 +71,7 @@ class View:
             raise PeerError(f"a gap: fact {event.seq} after {self.seq}")
         self.seq = event.seq
         self.status = event.status
+        self.notice = None
         if event.draft != self.draft.name:
             self.draft = Draft(event.draft)
         handler = getattr(self, "_on_" + event.type, None)
@@ -81,8 +88,9 @@ class View:
         self.has_more = event.has_more
         self.draft = _open_draft(event.open_draft)
         self.last_error = {"message": event.chat["last_error"]} if event.chat.get("last_error") else None
-        self.retry = None
+        self.retry = self.notice = None
         self.is_caught_up = False
+        self.may_have_gaps = event.may_have_gaps
 
     # --- facts
 

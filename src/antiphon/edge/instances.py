@@ -216,7 +216,7 @@ async def _shown(call: Call, found: Announcement) -> dict[str, Any]:
         return shown
     try:
         async with _remote(found, ASK_S) as remote:
-            info = await remote.info()
+            info = await remote.about()
             active_title = await _title(remote, info.active_session_id)
     except AntiphonError:
         return shown | {"is_silent": True}

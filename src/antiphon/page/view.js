@@ -22,6 +22,7 @@ export function emptyView() {
     // who works on the turn: 'worker' | 'nobody' | 'lost' | 'released' | 'unknown' (a resync does not say)
     holder: 'unknown',
     retry: null, // the last retry_scheduled that still waits
+    notice: null, // what another program reported last: {kind: 'retry' | 'error', retry?, error?}; stored nowhere
     action: null, // {calls, deadline} that wait for people or clients
     isCaughtUp: false,
     isDeleted: false,
@@ -38,6 +39,7 @@ export function apply(view, event) {
   if (event.type === 'resync') return fromResync(event);
   if (event.type === 'caught_up') return view.isCaughtUp ? view : { ...view, isCaughtUp: true };
   if (event.type === 'delta') return applyDelta(view, event);
+  if (event.type === 'notice') return { ...view, notice: event };
   if (typeof event.seq === 'number') return applyFact(view, event);
   return view;
 }
@@ -123,6 +125,7 @@ function applyFact(view, fact) {
   if (fact.seq > view.seq + 1 && fact.type !== 'chat_deleted') return GAP; // of a deleted chat only that is left
   const next = { ...view, ...(CHANGES[fact.type]?.(view, fact) ?? {}) };
   next.seq = fact.seq;
+  next.notice = null;
   next.status = fact.status ?? view.status;
   next.chat = { ...next.chat, status: next.status, seq: fact.seq, queue_length: next.queue.length };
   if (fact.draft !== undefined && fact.draft !== view.preview.draft) {
@@ -263,6 +266,13 @@ function retryWords(retry, left_s) {
 function actionWords(action) {
   if (action?.calls.every((call) => call.needs === 'result')) return 'Waiting for a tool’s result from a client.';
   return 'Waiting for your decision.';
+}
+
+/** What another program reported, as a line to read; '' for nothing. */
+export function noticeWords(notice) {
+  if (!notice) return '';
+  const words = notice.retry?.error ?? notice.error?.message ?? '';
+  return notice.kind === 'retry' ? `Another program retries: ${words}` : `Another program reports: ${words}`;
 }
 
 /** The tool calls of the last answer that have no result yet. */

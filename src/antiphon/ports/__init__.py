@@ -506,6 +506,10 @@ class Bus(Protocol):
         of the subscription, the handler is called with None once it is."""
         ...
 
+    def is_subscribed(self, channel: str) -> bool:
+        """Whether messages of far ends come in on this channel; False between `subscribe` and its first None."""
+        ...
+
     async def aclose(self) -> None:
         """Send what was published, then end."""
         ...

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from antiphon.errors import Invalid
+from antiphon.postgres.address import read_address
 
 
 def sqlite_path(place: str) -> Path | None:
@@ -14,7 +15,7 @@ def sqlite_path(place: str) -> Path | None:
     Raises `Invalid` for anything else, without quoting it: it may hold a password."""
     scheme, _, rest = place.partition(":")
     if scheme != "sqlite":
-        check_url(place)
+        read_address(place)
         return None
     if not rest:
         raise Invalid("store", "it must look like sqlite:PATH or postgresql://user@host:5432/database")
@@ -30,15 +31,3 @@ def shown_place(place: str) -> str:
     user = f"{parts.username}@" if parts.username else ""
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{user}{host}{parts.path}"
-
-
-def check_url(url: str) -> str:
-    """The URL of a PostgreSQL database. Raises `Invalid`, without quoting it: it may hold a password."""
-    try:
-        parts = urlsplit(url)
-        is_right = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_right = False
-    if not is_right:
-        raise Invalid("store", "it must look like postgresql://user@host:5432/database, or sqlite:PATH")
-    return url

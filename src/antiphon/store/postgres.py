@@ -15,14 +15,23 @@ from collections.abc import Sequence
 from antiphon.core.model import Status
 from antiphon.errors import Unavailable
 from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Notification, Presence
-from antiphon.store.place import check_url
+from antiphon.postgres.address import Address, read_address
+from antiphon.postgres.connection import (
+    PAUSE_MAX_S,
+    Connection,
+    NotNow,
+    first_deadline,
+    wait_connected,
+)
+from antiphon.postgres.pooling import check_pooling
+from antiphon.postgres.requirements import check_rights, check_server
 from antiphon.store.postgres_append import Appender
 from antiphon.store.postgres_clock import DatabaseClock
-from antiphon.store.postgres_connection import WAIT_S, Connection, failures_told, wait_connected
+from antiphon.store.postgres_failures import failures_told
 from antiphon.store.postgres_pool import Pool
 from antiphon.store.postgres_presence import PostgresPresence
 from antiphon.store.postgres_reads import SQL, PostgresReads
-from antiphon.store.postgres_schema import check_schema, migrate
+from antiphon.store.postgres_schema import FUNCTIONS, TABLES, check_schema, migrate
 from antiphon.store.rows import LEASE_US, notification_of
 
 POOL_MAX = 10
@@ -35,28 +44,54 @@ CHECK_S = 2.0
 
 async def open_postgres_store(url: str, *, pool_max: int = POOL_MAX, may_migrate: bool = True) -> PostgresStore:
     """Open (and migrate) the database at `url`. Raises `Unavailable` for one of a newer version or one that does not
-    answer, `Invalid` for what is no such URL."""
-    await prepare_database(url, may_migrate=may_migrate)
+    answer, `Invalid` for what is no such URL, or leads to a pooler that has no sessions."""
+    address = read_address(url)
+    is_pooled = await _is_pooled(address)
+    await _prepare(address, may_migrate=may_migrate)
     clock = DatabaseClock()
-    store = PostgresStore(url, Pool(url, size=pool_max), clock)
+    store = PostgresStore(address, Pool(address, size=pool_max, is_pooled=is_pooled), clock)
     await clock.look(store.read_time)
     store.keep_time(clock)
     return store
 
 
 async def prepare_database(url: str, *, may_migrate: bool = True) -> list[str]:
-    """Bring the database to this version's schema; the names of the scripts that ran."""
-    connection = await wait_connected(check_url(url), time.monotonic() + WAIT_S)
+    """Bring the database to this version's schema; the names of the scripts that ran. Raises `Unavailable` where it
+    lacks what Antiphon needs, with what to run."""
+    address = read_address(url)
+    await _is_pooled(address)  # which is refused without `direct`
+    return await _prepare(address, may_migrate=may_migrate)
+
+
+async def _prepare(address: Address, *, may_migrate: bool) -> list[str]:
+    sessions = address.for_sessions
+    connection = await wait_connected(sessions, first_deadline(sessions))
     try:
-        with failures_told():
-            if not may_migrate:
+        with failures_told(sessions):
+            await check_server(connection)
+            if may_migrate:
+                applied = await migrate(connection)
+            else:
                 await check_schema(connection)
-                return []
-            applied = await migrate(connection)
-            await connection.execute(SQL["forget_foreign_changes"])
+                applied = []
+            await check_rights(connection, TABLES, FUNCTIONS)
+            if may_migrate:
+                await connection.execute(SQL["forget_foreign_changes"])
             return applied
     finally:
         await _close(connection)
+
+
+async def _is_pooled(address: Address) -> bool:
+    """As `check_pooling`, with patience for a database that starts."""
+    deadline = first_deadline(address)
+    while True:
+        try:
+            return await check_pooling(address)
+        except NotNow as error:
+            if time.monotonic() + PAUSE_MAX_S >= deadline:
+                raise Unavailable(f"the database does not answer: {error}") from None
+        await asyncio.sleep(PAUSE_MAX_S)
 
 
 async def _close(connection: Connection) -> None:
@@ -71,11 +106,11 @@ class PostgresStore(PostgresReads):
 
     is_shared = True
 
-    def __init__(self, url: str, pool: Pool, clock: Clock) -> None:
+    def __init__(self, address: Address, pool: Pool, clock: Clock) -> None:
         super().__init__(pool)
         self._appender = Appender(pool)
         self.clock: Clock = clock
-        self.presence: Presence = PostgresPresence(url, pool)
+        self.presence: Presence = PostgresPresence(address.for_sessions, pool)
         self._time_task: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
@@ -88,7 +123,7 @@ class PostgresStore(PostgresReads):
 
     @property
     def last_error(self) -> str | None:
-        """The kind of the last write's failure, None when it went well (readiness)."""
+        """How the last write failed, None when it went well (readiness)."""
         return self._pool.last_error
 
     # --- writing

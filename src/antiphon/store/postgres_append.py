@@ -18,7 +18,7 @@ from antiphon.core.facts import ChatDeleted, Entry, HistoryTruncated, MessageApp
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Unavailable
 from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, OutcomeUnknown, Receipt
-from antiphon.store.postgres_connection import WAIT_S
+from antiphon.postgres.connection import WAIT_S
 from antiphon.store.postgres_pool import MISTAKES, Pool, RowHeld, clean_text
 from antiphon.store.rows import LEASE_US, claim_at, due_at
 from antiphon.store.statements import load_statements

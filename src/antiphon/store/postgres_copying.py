@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,8 +11,10 @@ import asyncpg
 import msgspec
 
 from antiphon.errors import Unavailable
-from antiphon.store.place import check_url
-from antiphon.store.postgres_connection import CONNECT_S, WAIT_S, Connection, failures_told, wait_connected
+from antiphon.postgres.address import read_address
+from antiphon.postgres.connection import CONNECT_S, Connection, first_deadline, wait_connected
+from antiphon.postgres.requirements import check_server
+from antiphon.store.postgres_failures import failures_told
 from antiphon.store.postgres_pool import clean_text
 from antiphon.store.postgres_schema import check_schema, migrate
 from antiphon.store.statements import load_statements
@@ -56,9 +57,11 @@ async def open_postgres_target(url: str) -> AsyncIterator[PostgresTarget]:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Connection]:
-    connection = await wait_connected(check_url(url), time.monotonic() + WAIT_S)
+    address = read_address(url).for_sessions
+    connection = await wait_connected(address, first_deadline(address))
     try:
-        with failures_told():
+        with failures_told(address):
+            await check_server(connection)
             yield connection
     finally:
         with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):

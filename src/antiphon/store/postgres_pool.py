@@ -15,15 +15,27 @@ from typing import Any
 
 import asyncpg
 
-from antiphon.errors import Unavailable
+from antiphon.errors import Unavailable, reason_of
 from antiphon.ports import OutcomeUnknown
-from antiphon.store.postgres_connection import CONNECT_S, LOST, PAUSE_MIN_S, WAIT_S, Connection, wait_connected
+from antiphon.postgres.address import Address
+from antiphon.postgres.connection import (
+    CONNECT_S,
+    PAUSE_MIN_S,
+    WAIT_S,
+    Connection,
+    settings_sql,
+    wait_connected,
+)
+from antiphon.postgres.failures import LOST, words_of
 
 STATEMENT_S = 30.0
 """A statement that takes longer is given up, its connection with it: nobody may be at the other end."""
 
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """Rolled back by the database, to be asked again."""
+
+_SWITCHED = asyncpg.ReadOnlySQLTransactionError
+"""Nothing was written: the server is a standby now, and another one can be written to."""
 
 MISTAKES = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 """What only a mistake of this program brings about. Any other error is the database's; nothing was written then."""
@@ -36,14 +48,16 @@ class RowHeld(Unavailable):
 
 
 class Pool:
-    """At most `size` connections, made when they are needed. Every statement is a transaction of its own.
+    """At most `size` connections, made when they are needed. Every statement is a transaction of its own; where a
+    pooler in transaction mode is between (`is_pooled`), one that is opened and closed by name, with the settings.
 
-    `last_error` is the kind of the last write's failure, None since one went well.
+    `last_error` is how the last write failed, None since one went well.
     """
 
-    def __init__(self, url: str, *, size: int) -> None:
+    def __init__(self, address: Address, *, size: int, is_pooled: bool = False) -> None:
         assert size > 0
-        self._url = url
+        self._address = address
+        self._begin = f"BEGIN; {settings_sql(address, is_local=True)}" if is_pooled else ""
         self._turns = asyncio.Semaphore(size)
         self._free: list[Connection] = []
         self._uses: set[asyncio.Task[list[Any]]] = set()
@@ -88,6 +102,7 @@ class Pool:
         self, sql: str, values: Sequence[Any], *, is_once: bool = False, wait_s: float | None = None
     ) -> list[Any]:
         deadline = time.monotonic() + (WAIT_S if wait_s is None else wait_s)
+        reason = "transactions of others are always first"
         while True:
             await self._wait_turn(deadline)
             use = asyncio.create_task(self._use(sql, values, deadline))
@@ -97,17 +112,22 @@ class Pool:
                 return await asyncio.shield(use)  # whoever is cancelled leaves a sound connection behind
             except _AGAIN:
                 pass
+            except _SWITCHED as error:
+                self._drop_free()
+                if time.monotonic() >= deadline:
+                    raise Unavailable(f"the database cannot be written to: {self._words(error)}") from error
             except (*LOST, TimeoutError) as error:
                 if is_once:
-                    raise OutcomeUnknown(type(error).__name__) from None
+                    raise OutcomeUnknown(f"a write's answer was lost: {self._words(error)}") from None
+                reason = self._words(error)
             except MISTAKES:
                 raise
             except asyncpg.LockNotAvailableError:
                 raise RowHeld("somebody holds a row of the database for too long") from None
             except asyncpg.PostgresError as error:
-                raise Unavailable(f"the database does not work ({type(error).__name__})") from error
+                raise Unavailable(f"the database does not work: {self._words(error)}") from error
             if time.monotonic() >= deadline:
-                raise Unavailable("the database does not answer")
+                raise Unavailable(f"the database does not answer: {reason}")
             await asyncio.sleep(random.uniform(0, PAUSE_MIN_S))
 
     async def _use(self, sql: str, values: Sequence[Any], deadline: float) -> list[Any]:
@@ -118,7 +138,7 @@ class Pool:
             rows = await self._ask(connection, sql, values)
             is_sound = True
             return rows
-        except LOST:
+        except (*LOST, _SWITCHED):
             raise
         except asyncpg.PostgresError:
             is_sound = True
@@ -137,8 +157,22 @@ class Pool:
 
     async def _ask(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
         async with asyncio.timeout(STATEMENT_S):
+            if self._begin:
+                return await self._ask_in_transaction(connection, sql, values)
             rows: list[Any] = await connection.fetch(sql, *values)
             return rows
+
+    async def _ask_in_transaction(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
+        await connection.execute(self._begin)
+        try:
+            rows: list[Any] = await connection.fetch(sql, *values)
+        except LOST:
+            raise
+        except asyncpg.PostgresError:
+            await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+        return rows
 
     @contextlib.contextmanager
     def _noted(self) -> Iterator[None]:
@@ -147,8 +181,7 @@ class Pool:
         except RowHeld:
             raise  # the database works
         except (Unavailable, OutcomeUnknown) as error:
-            cause = error.__cause__
-            self.last_error = type(cause).__name__ if cause else type(error).__name__
+            self.last_error = reason_of(error)
             raise
         self.last_error = None
 
@@ -168,7 +201,16 @@ class Pool:
             connection = self._free.pop()
             if not connection.is_closed():
                 return connection
-        return await wait_connected(self._url, deadline)
+        return await wait_connected(self._address, deadline, is_pooled=bool(self._begin))
+
+    def _drop_free(self) -> None:
+        """The connections that are not in use lead to the wrong server."""
+        free, self._free = self._free, []
+        for connection in free:
+            connection.terminate()
+
+    def _words(self, error: BaseException) -> str:
+        return words_of(error, self._address.password)
 
 
 def _clean(values: Sequence[Any]) -> list[Any]:

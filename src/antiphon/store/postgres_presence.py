@@ -16,7 +16,9 @@ from msgspec.structs import replace
 
 from antiphon.errors import Unavailable
 from antiphon.ports import InstanceRecord
-from antiphon.store.postgres_connection import PAUSE_MAX_S, WAIT_S, Connection, failures_told, wait_connected
+from antiphon.postgres.address import Address
+from antiphon.postgres.connection import PAUSE_MAX_S, READ_ONLY, WAIT_S, Connection, wait_connected
+from antiphon.store.postgres_failures import failures_told
 from antiphon.store.postgres_pool import Pool
 from antiphon.store.statements import load_statements
 
@@ -33,8 +35,8 @@ _COLUMNS = tuple(InstanceRecord.__struct_fields__)
 class PostgresPresence:
     """Keeps the promises of `ports.Presence`, for one instance in this process."""
 
-    def __init__(self, url: str, pool: Pool) -> None:
-        self._url = url
+    def __init__(self, address: Address, pool: Pool) -> None:
+        self._address = address
         self._pool = pool
         self._record: InstanceRecord | None = None
         self._connection: Connection | None = None
@@ -82,9 +84,9 @@ class PostgresPresence:
         """Take a lock in a session of one's own, and say in the row that it is this one."""
         connection = self._connection
         if connection is None or connection.is_closed():
-            connection = await wait_connected(self._url, time.monotonic() + WAIT_S)
+            connection = await wait_connected(self._address, time.monotonic() + WAIT_S)
         try:
-            with failures_told():
+            with failures_told(self._address):
                 async with asyncio.timeout(ANSWER_S):
                     await connection.execute(_SQL["free_locks"])
                     row = await connection.fetchrow(_SQL["hold_lock"])
@@ -133,7 +135,8 @@ class PostgresPresence:
                     await ended.wait()
                     return False
             async with asyncio.timeout(ANSWER_S):
-                await connection.execute("SELECT 1")
+                if await connection.fetchval(READ_ONLY):
+                    raise ConnectionError("the writable server is another one now")
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection.terminate()
             return False

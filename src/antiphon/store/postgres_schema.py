@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import asyncpg
+import re
 
 from antiphon.errors import Unavailable
-from antiphon.store.postgres_connection import Connection
+from antiphon.postgres.connection import Connection
+from antiphon.postgres.requirements import check_may_create, check_rights
 from antiphon.store.statements import load_migrations
 
 SCHEMA_VERSION = len(load_migrations("postgres"))
+
+_SCRIPTS = "\n".join(script for _, _, script in load_migrations("postgres"))
+TABLES = ("schema_migrations", *re.findall(r"^CREATE (?:TABLE|SEQUENCE) (\w+)", _SCRIPTS, re.MULTILINE))
+FUNCTIONS = tuple(re.findall(r"^CREATE FUNCTION (\w+)", _SCRIPTS, re.MULTILINE))
+"""What the scripts make."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('antiphon schema ' || current_schema(), 0))"
 _TABLE = """
@@ -25,18 +31,14 @@ async def migrate(connection: Connection) -> list[str]:
 
     Who comes while another migrates waits for it and then finds nothing to do.
     """
-    if await connection.fetchval("SELECT current_schema()") is None:
-        raise Unavailable("the database has no schema of the name that its search path says")
     found = await schema_version(connection)
     if found == SCHEMA_VERSION:
         return []
-    try:
-        async with connection.transaction():
-            await connection.execute(_LOCK)
-            await connection.execute(_TABLE)
-            return await _apply(connection, await schema_version(connection))
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise Unavailable("the database's user may not create tables in this schema") from error
+    await check_may_create(connection, TABLES)
+    async with connection.transaction():
+        await connection.execute(_LOCK)
+        await connection.execute(_TABLE)
+        return await _apply(connection, await schema_version(connection))
 
 
 async def check_schema(connection: Connection) -> None:
@@ -52,6 +54,7 @@ async def schema_version(connection: Connection) -> int:
     """0: there is no Antiphon in it yet. Raises `Unavailable` if it is newer than this one."""
     if await connection.fetchval("SELECT to_regclass(current_schema() || '.schema_migrations')") is None:
         return 0
+    await check_rights(connection, TABLES[:1], ())
     found = int(await connection.fetchval("SELECT coalesce(max(number), 0) FROM schema_migrations"))
     if found > SCHEMA_VERSION:
         raise Unavailable(

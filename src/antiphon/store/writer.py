@@ -10,7 +10,7 @@ from typing import Any
 
 import apsw
 
-from antiphon.errors import Unavailable
+from antiphon.errors import Unavailable, reason_of
 from antiphon.store.database_files import FilesLost
 
 GROUP_MAX = 256
@@ -102,7 +102,7 @@ class Writer:
             if len(group) > 1:
                 return [answer for item in group for answer in self._commit([item])]
             if isinstance(error, _FAILURES):
-                self.last_error = type(error).__name__
+                self.last_error = reason_of(translated(error))
             return [(group[0][1], None, translated(error))]
         self.last_error = None
         return [(future, result, None) for (_, future), result in zip(group, results, strict=True)]
@@ -161,7 +161,8 @@ def translated(error: Exception) -> Exception:
     elif isinstance(error, apsw.CorruptError | apsw.NotADBError):
         unavailable = Unavailable("the file is not a sound database; see `antiphon doctor`")
     elif isinstance(error, _FAILURES):
-        unavailable = Unavailable(f"the database does not work ({type(error).__name__})")
+        words = str(error).partition(": ")[2] or str(error) or "SQLite gave no reason"
+        unavailable = Unavailable(f"the database does not work: {words}")
     else:
         return error
     unavailable.__cause__ = error

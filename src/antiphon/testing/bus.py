@@ -79,6 +79,9 @@ class FaultyBus:
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
         return self._inner.subscribe(channel, handler)
 
+    def is_subscribed(self, channel: str) -> bool:
+        return self._inner.is_subscribed(channel)
+
     async def aclose(self) -> None:
         self.close()
         await self._inner.aclose()

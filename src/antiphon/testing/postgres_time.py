@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from antiphon.ports import Clock
+from antiphon.postgres.address import Address, read_address
+from antiphon.postgres.connection import WAIT_S, Connection, wait_connected
 from antiphon.store.postgres import PostgresStore, prepare_database
-from antiphon.store.postgres_connection import WAIT_S, Connection, wait_connected
 from antiphon.store.postgres_pool import Pool
 
 TIME = """
@@ -28,8 +29,8 @@ UPDATE config_version SET version = 0;
 class ToldPool(Pool):
     """Tells the database before each statement what time it is."""
 
-    def __init__(self, url: str, clock: Clock, *, size: int) -> None:
-        super().__init__(url, size=size)
+    def __init__(self, address: Address, clock: Clock, *, size: int) -> None:
+        super().__init__(address, size=size)
         self._clock = clock
 
     async def _ask(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
@@ -43,4 +44,5 @@ async def open_told_store(url: str, *, clock: Clock, pool_max: int = 2) -> Postg
     connection = await wait_connected(url, WAIT_S + time.monotonic())
     await connection.execute(TIME + EMPTY)
     await connection.close()
-    return PostgresStore(url, ToldPool(url, clock, size=pool_max), clock)
+    address = read_address(url)
+    return PostgresStore(address, ToldPool(address, clock, size=pool_max), clock)

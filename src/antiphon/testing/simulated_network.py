@@ -39,6 +39,9 @@ class HostBus:
     def is_heard(self, channel: str) -> bool:
         return True
 
+    def is_subscribed(self, channel: str) -> bool:
+        return all(subscription.is_known for subscription in self._subscriptions.get(channel, ()))
+
     def publish_nowait(self, channel: str, message: bytes) -> None:
         for process in self._world.processes.values():
             if not process.host.is_dead:

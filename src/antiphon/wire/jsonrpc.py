@@ -1,6 +1,7 @@
 """JSON-RPC 2.0 as the instance protocol speaks it: requests, batches and notifications in, answers out.
 
-`parse` never raises: what is no request becomes a refusal to be answered. An `id` is echoed as it was given.
+`parse` never raises: what is no request becomes a refusal to be answered. An `id` is echoed as it was given. A
+`params` or `error` that is null is an absent one: encoders with fixed structures write both.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _request_of(raw: Any) -> Request | Refusal:
     if not isinstance(method, str):
         return _invalid("method must be a string", echoed)
     params = raw.get("params")
-    if "params" in raw and not isinstance(params, dict | list):
+    if params is not None and not isinstance(params, dict | list):
         return _invalid("params must be an object or an array", echoed)
     return Request(method=method, params=params, id=echoed if "id" in raw else None)
 
@@ -132,9 +133,9 @@ def decode_answer(data: bytes) -> Answer:
     try:
         raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         echoed = msgspec.json.decode(raw["id"])
-        if "error" not in raw:
+        error = msgspec.json.decode(raw.get("error", NULL), type=dict[str, Any] | None)
+        if error is None:
             return Answer(id=echoed, result=raw["result"])
-        error = msgspec.json.decode(raw["error"], type=dict[str, Any])
         more = error.get("data")
         return Answer(
             id=echoed,

@@ -13,7 +13,7 @@ import msgspec
 from antiphon.core import facts as f
 from antiphon.core.depth import CONTENT_DEPTH_MAX, flatten
 from antiphon.core.draft import Draft
-from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, OpenDraft, Ping, Resync
+from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, Notice, OpenDraft, Ping, Resync
 from antiphon.core.model import Chat, Queued
 from antiphon.core.parts import NO_USAGE, DeltaPart, delta_length
 from antiphon.errors import PeerError
@@ -297,6 +297,8 @@ def _event_of(raw: dict[str, Any], cursor: str) -> Event:
         return Ping()
     if kind == "bye":
         return Bye(reason=raw["reason"], retry_ms=raw.get("retry_ms"))
+    if kind == "notice":
+        return Notice(kind=raw["kind"], retry=raw.get("retry"), error=raw.get("error"))
     if kind == "resync":
         return Resync(
             reason=raw["reason"],

@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 from msgspec.structs import replace
 
-from antiphon.chats.hints import chat_hint
+from antiphon.chats.hints import chat_hint, claimed_chat
 from antiphon.chats.relay import RelayedDrafts
 from antiphon.chats.service import Service, owner_channel
 from antiphon.chats.watch import Watch
@@ -26,6 +26,7 @@ from antiphon.edge.instance.followed_drafts import GROWS, FollowedDrafts
 from antiphon.errors import AntiphonError
 from antiphon.observe import METRICS
 from antiphon.ports import Append, Bus
+from antiphon.wire.notify import ChatEventKind
 
 BEHIND_MAX = 1_000
 """A session that has come so many facts further is told anew."""
@@ -149,6 +150,8 @@ class Elsewhere:
 
     def _on_hint(self, message: bytes | None) -> None:
         hint = chat_hint(message)
+        if hint.kind == ChatEventKind.DELETED and (claimed := claimed_chat(message)) is not None:
+            self._service.former.note_claimed(hint.chat_id, claimed)
         if not hint.chat_id:
             self._watch.poll_soon()
         elif hint.seq is None or hint.seq > self._seq_told(hint.chat_id):

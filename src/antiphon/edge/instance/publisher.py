@@ -162,8 +162,9 @@ class Publisher:
                 session.open(entry.draft)
             for topic, payload in session.teller.tell_fact(entry):
                 self._publish_of(session, topic, payload)
+        count = self._counts.get(append.chat_id) or 0
         self._counts.take(append)
-        self._tell_session(append)
+        self._tell_session(append, count)
         if self._sockets.subscriptions.is_followed:
             seq = append.entries[-1].seq
             self._publish_of(session, i.TOPIC_APPEND, i.AppendPayload(session_id=append.chat_id, seq=seq))
@@ -234,12 +235,13 @@ class Publisher:
 
     # --- what a session is
 
-    def _tell_session(self, append: Append) -> None:
+    def _tell_session(self, append: Append, count_before: int) -> None:
         chat, facts = append.chat, [entry.fact for entry in append.entries]
         uncounted = self._uncounted.get(append.chat_id)
         if chat.is_deleted:
             self._uncounted.pop(append.chat_id, None)
-            self._publish_session(i.TOPIC_SESSION_DELETED, append.chat_id, chat, 0)
+            former = self._service.former.shown(append.chat_id, chat)
+            self._publish_session(i.TOPIC_SESSION_DELETED, append.chat_id, former, count_before)
         elif any(isinstance(fact, CHANGES_LIST) for fact in facts):
             count = self._counts.known(append.chat_id, chat)
             if uncounted is not None:

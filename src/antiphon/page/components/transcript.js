@@ -3,7 +3,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { isLoadingEarlier, loadEarlier, retry } from '../chat.js';
 import { giveUp } from '../outbox.js';
-import { isBusy, runningCalls, textOf, waitingWords } from '../view.js';
+import { isBusy, noticeWords, runningCalls, textOf, waitingWords } from '../view.js';
 import { Icon, html } from './html.js';
 import { Message } from './message.js';
 
@@ -29,6 +29,7 @@ export function Transcript({ view, pending }) {
         ${view ? html`<${Messages} view=${view} />` : !pending.length && html`<p class="empty">Loading…</p>`}
         ${pending.map((item) => html`<${Pending} key=${item.id} item=${item} />`)}
         ${view && html`<${Waiting} view=${view} />`}
+        ${view?.notice && html`<p class="waiting" data-testid="notice">${noticeWords(view.notice)}</p>`}
         ${view && isUnanswered(view) && html`<${Unanswered} turnId=${view.lastTurnId} />`}
         ${view?.lastError && html`<${Failure} error=${view.lastError} turnId=${view.lastTurnId} />`}
       </div>

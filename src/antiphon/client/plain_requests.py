@@ -1,0 +1,69 @@
+"""The HTTP API's requests on an instance without `antiphon.request`: those that the protocol's own methods cover."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from antiphon.client.calls import PREFIX, Call
+from antiphon.client.plain_watch import chat_of, message_of
+from antiphon.errors import Refused
+
+if TYPE_CHECKING:
+    from antiphon.client.zmq import RemoteInstance
+
+Answer = Callable[["RemoteInstance", str, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+async def answer_plainly(remote: RemoteInstance, call: Call[Any]) -> Any:
+    """The answer to a request, made from the protocol's methods. Raises `Refused` for a request that they do not
+    cover. Nothing is sent twice: a message of theirs carries no id that would make it idempotent."""
+    path = call.path.removeprefix(PREFIX)
+    body = msgspec.json.decode(call.body) if call.body is not None else {}
+    for method, pattern, answer in _ANSWERS:
+        match = re.fullmatch(pattern, path)
+        if match is not None and method == call.method:
+            return await answer(remote, match["id"] if "id" in match.groupdict() else "", body)
+    raise Refused(f"{call.method} {path}: this instance has the reference protocol's methods only.")
+
+
+async def _chats(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    return {"chats": [chat_of(session) for session in await remote.sessions()], "next": None}
+
+
+async def _chat(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    return chat_of(await remote.session(session_id))
+
+
+async def _messages(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    listed = await remote.messages(session_id)
+    shown = [message_of(session_id, number, message) for number, message in enumerate(listed, start=1)]
+    return {"messages": shown, "queued_messages": [], "has_more": False}
+
+
+async def _send(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    content = body["content"]
+    if not isinstance(content, str):
+        if any(part.get("type") != "text" for part in content):
+            raise Refused("This instance takes messages of text only.")
+        content = "\n".join(part["text"] for part in content)
+    await remote.send(session_id, content)
+    return {"seq": 0}
+
+
+async def _interrupt(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    await remote.interrupt(session_id)
+    return {"interrupted": True, "seq": 0}
+
+
+_ID = r"/chats/(?P<id>[^/]+)"
+_ANSWERS: tuple[tuple[str, str, Answer], ...] = (
+    ("GET", "/chats", _chats),
+    ("GET", _ID, _chat),
+    ("GET", _ID + "/messages", _messages),
+    ("POST", _ID + "/messages", _send),
+    ("POST", _ID + "/interrupt", _interrupt),
+)

@@ -1,0 +1,251 @@
+"""Watching one session of an instance that has no `antiphon.read`: what is published, without filling its gaps.
+
+Such a server has topics and `message.list`, and no log to read on from. So messages are read again when their number
+says that one was missed, and a model's words that were lost stay lost until the message is complete. The events are
+the stream's own, numbered by this watch alone: they have no cursor, and their first `Resync` says `may_have_gaps`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import zmq.asyncio
+
+from antiphon.client.errors import MethodMissing
+from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, OpenDraft, Resync
+from antiphon.core.parts import Text
+from antiphon.errors import PeerError
+from antiphon.wire import instance as i
+from antiphon.wire.gotime import format_time_us
+
+if TYPE_CHECKING:
+    from antiphon.client.zmq import RemoteInstance
+
+SILENCE_S = 2.0
+"""After this long without a frame the number of messages is checked, in seconds."""
+
+TOPICS = (
+    i.TOPIC_MESSAGE_APPEND,
+    i.TOPIC_LLM_START,
+    i.TOPIC_LLM_TOKEN,
+    i.TOPIC_LLM_END,
+    i.TOPIC_SESSION_UPDATE,
+    i.TOPIC_SESSION_DELETED,
+    i.TOPIC_INSTANCE_HEARTBEAT,
+)
+
+
+class PlainWatch:
+    """`begin` gives the state, `step` what the next frame or a silence brings, until `is_over`."""
+
+    def __init__(self, remote: RemoteInstance, session_id: str, instance_id: str) -> None:
+        self.is_over = False
+        self._remote = remote
+        self._session_id = session_id
+        self._instance_id = instance_id
+        self._session = i.SessionPayload()
+        self._message_ids: list[str] | None = []
+        """The messages reported so far; None: the server cannot list them."""
+        self._not_listed = 0
+        """How many more messages the session counts than it lists (tools', say)."""
+        self._seq = self._draft = self._position = 0
+        self._turn_id: int | None = None
+        self._at = ""
+
+    async def begin(self) -> AsyncGenerator[Event, None]:
+        """The whole state. Raises `PeerError` with the server's words where there is no such session."""
+        session = await self._remote.session(self._session_id)
+        messages = await self._messages()
+        yield self._resync(session, messages)
+        yield CaughtUp()
+
+    async def step(self, sub: zmq.asyncio.Socket) -> AsyncGenerator[Event, None]:
+        """The events of the next frame; after a silence, those of what was missed."""
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                frame = await sub.recv()
+        except TimeoutError:
+            async for event in self._check(await self._remote.session(self._session_id)):
+                yield event
+            return
+        envelope = self._remote.read_frame(frame, i.Envelope)
+        if envelope is None:
+            return
+        if envelope.instance_id != self._instance_id:
+            self._instance_id = envelope.instance_id
+            async for event in self.begin():
+                yield event
+            return
+        try:
+            payload = i.read_payload(envelope)
+        except PeerError:
+            self._remote.skipped_frames += 1
+            return
+        if _session_of(payload) == self._session_id:
+            self._at = format_time_us(envelope.timestamp.us)
+            async for event in self._apply(envelope.topic, payload):
+                yield event
+
+    async def _apply(self, topic: str, payload: Any) -> AsyncGenerator[Event, None]:
+        if isinstance(payload, i.SessionPayload):
+            if topic == i.TOPIC_SESSION_DELETED and await self._is_gone():
+                self.is_over = True
+                yield Bye(reason="deleted")
+                return
+            async for event in self._check(payload):
+                yield event
+            return
+        for event in self._events_of(payload):
+            yield event
+
+    def _events_of(self, payload: Any) -> list[Event]:
+        match payload:
+            case i.LLMStartPayload():
+                return self._start()
+            case i.LLMTokenPayload() if payload.token:
+                begun = [] if self._turn_id is not None else self._start()
+                return [*begun, self._delta(payload.token)]
+            case i.LLMEndPayload():
+                return self._end()
+            case i.MessageAppendPayload():
+                if self._message_ids is None or payload.message_id not in self._message_ids:
+                    message = i.MessagePayload(id=payload.message_id, role=payload.role, content=payload.content)
+                    return [self._message(message)]
+        return []
+
+    # --- what was missed
+
+    async def _check(self, session: i.SessionPayload) -> AsyncGenerator[Event, None]:
+        """Report a new title, and the messages that did not come as frames."""
+        if session.title != self._session.title:
+            self._session = session
+            yield self._fact("title_changed", {"title": session.title, "by": "model"})
+        if self._message_ids is None or session.message_count == len(self._message_ids) + self._not_listed:
+            return
+        session = await self._remote.session(self._session_id)
+        messages = await self._messages() or ()
+        known = len(self._message_ids)
+        if [message.id for message in messages[:known]] == self._message_ids:
+            for message in messages[known:]:
+                yield self._message(message)
+            self._not_listed = session.message_count - len(messages)
+        else:
+            yield self._resync(session, messages)
+            yield CaughtUp()
+
+    async def _is_gone(self) -> bool:
+        """Whether the server refuses the session; a frame alone is not believed."""
+        try:
+            await self._remote.session(self._session_id)
+        except PeerError:
+            return True
+        return False
+
+    async def _messages(self) -> tuple[i.MessagePayload, ...] | None:
+        try:
+            return await self._remote.messages(self._session_id)
+        except MethodMissing:
+            return None
+
+    # --- the stream's events
+
+    def _resync(self, session: i.SessionPayload, messages: Sequence[i.MessagePayload] | None) -> Resync:
+        self._session = session
+        self._message_ids = None if messages is None else [message.id for message in messages]
+        self._not_listed = session.message_count - len(messages or ())
+        self._seq += 1
+        self._draft, self._position = self._seq, 0
+        shown = [
+            message_of(self._session_id, number, message) for number, message in enumerate(messages or (), start=1)
+        ]
+        return Resync(
+            reason="start",
+            chat=chat_of(session) | {"seq": self._seq, "draft": self._draft, "status": self._status},
+            messages=shown,
+            has_more=messages is None and session.message_count > 0,
+            queued_messages=[],
+            open_draft=OpenDraft(draft=self._draft, to=0, parts=[]),
+            may_have_gaps=True,
+        )
+
+    @property
+    def _status(self) -> str:
+        return "waiting" if self._turn_id is None else "running"
+
+    def _start(self) -> list[Event]:
+        """A model call begins: a new draft, and a turn where none is known."""
+        events: list[Event] = []
+        if self._turn_id is None:
+            self._turn_id = self._seq + 1
+            events.append(self._fact("turn_restarted", {"turn_id": self._turn_id}, opens_draft=True))
+        events.append(self._fact("attempt_started", {"instance_id": self._instance_id}, opens_draft=True))
+        return events
+
+    def _delta(self, token: str) -> Delta:
+        start, self._position = self._position, self._position + len(token)
+        return Delta(draft=self._draft, from_=start, to=self._position, part_index=0, part=Text(token))
+
+    def _end(self) -> list[Event]:
+        """The server does not say how a turn ends: it is over with its model call, until another one begins."""
+        turn_id, self._turn_id = self._turn_id, None
+        if turn_id is None:
+            return []
+        return [self._fact("turn_ended", {"turn_id": turn_id, "outcome": "answered"})]
+
+    def _message(self, message: i.MessagePayload) -> FactEvent:
+        number = self._seq + 1
+        if self._message_ids is not None:
+            self._message_ids.append(message.id)
+        shown = message_of(self._session_id, number, message)
+        return self._fact("message_appended", {"message": shown}, opens_draft=message.role == "assistant")
+
+    def _fact(self, kind: str, data: dict[str, Any], *, opens_draft: bool = False) -> FactEvent:
+        self._seq += 1
+        if opens_draft:
+            self._draft, self._position = self._seq, 0
+        return FactEvent(type=kind, seq=self._seq, at=self._at, status=self._status, draft=self._draft, data=data)
+
+
+def _session_of(payload: Any) -> str:
+    if isinstance(payload, i.SessionPayload):
+        return payload.id
+    return str(getattr(payload, "session_id", ""))
+
+
+def chat_of(session: i.SessionPayload) -> dict[str, Any]:
+    """The HTTP API's chat, as far as a session says."""
+    updated_at = format_time_us(session.updated_at.us)
+    return {
+        "id": session.id,
+        "owner_id": "",
+        "title": session.title,
+        "status": "",
+        "last_error": None,
+        "created_at": updated_at,
+        "updated_at": updated_at,
+        "archived": False,
+        "pin_order": 0,
+        "labels": {},
+        "has_unread": False,
+        "seq": 0,
+        "draft": 0,
+        "queue_length": 0,
+        "turn_id": None,
+        "model": "",
+        "usage": {},
+    }
+
+
+def message_of(session_id: str, number: int, message: i.MessagePayload) -> dict[str, Any]:
+    """The HTTP API's message; `id` is a number of this client's own, `message_id` the server's."""
+    return {
+        "id": number,
+        "chat_id": session_id,
+        "created_at": format_time_us(message.created_at.us),
+        "role": message.role,
+        "turn_id": number,
+        "content": [{"type": "text", "text": message.content}] if message.content else [],
+        "message_id": message.id,
+    }

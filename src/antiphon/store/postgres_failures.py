@@ -1,0 +1,21 @@
+"""The database's failures in the middle of what one connection does, as the store's own errors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import asyncpg
+
+from antiphon.errors import Unavailable
+from antiphon.postgres.address import Address
+from antiphon.postgres.failures import LOST, words_of
+
+
+@contextlib.contextmanager
+def failures_told(address: Address) -> Iterator[None]:
+    """Raises `Unavailable` with the server's words."""
+    try:
+        yield
+    except (*LOST, asyncpg.PostgresError, TimeoutError) as error:
+        raise Unavailable(f"the database does not work: {words_of(error, address.password)}") from error

@@ -1,0 +1,65 @@
+"""Notices: what a foreign peer reports inline on a chat's channel and no store has, as events of the stream.
+
+An instance of ours writes retries and failures as facts and says in its messages how far the chat has come (`seq`).
+A message without a `seq` is another program's: its `retry`, `error_payload` or legacy `error` is transient and is
+passed on to the watchers of this moment, as a `notice` event without an id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from antiphon.errors import PeerError
+from antiphon.wire import codec
+from antiphon.wire.notify import ChatStreamError, ChatStreamRetry
+from antiphon.wire.stream import Frame
+
+TEXT_MAX = 500
+NAME_MAX = 100
+"""Maximum length of a peer's error text and of the names beside it, in characters."""
+
+
+def notices_of(*, retry: Any, error_payload: Any, error: Any) -> dict[str, Frame]:
+    """The events for a foreign message's inline fields, by their kind; fields that cannot be read are passed over."""
+    notices = {}
+    try:
+        if isinstance(retry, dict):
+            notices["retry"] = _frame("retry", _clean(codec.convert(retry, ChatStreamRetry), text="error"))
+    except PeerError:
+        pass
+    failure = _failure(error_payload, error)
+    if failure is not None:
+        notices["error"] = _frame("error", _clean(failure, text="message"))
+    return notices
+
+
+def _failure(payload: Any, legacy: Any) -> ChatStreamError | None:
+    """The payload, else what an older peer's string says."""
+    if isinstance(payload, dict):
+        try:
+            return codec.convert(payload, ChatStreamError)
+        except PeerError:
+            pass
+    return ChatStreamError(message=legacy) if isinstance(legacy, str) and legacy else None
+
+
+def _clean(value: ChatStreamRetry | ChatStreamError, *, text: str) -> ChatStreamRetry | ChatStreamError:
+    fields = {
+        text: clean_words(getattr(value, text), TEXT_MAX),
+        "kind": clean_words(value.kind, NAME_MAX),
+        "provider": clean_words(value.provider, NAME_MAX),
+    }
+    return msgspec.structs.replace(value, **fields)
+
+
+def clean_words(text: str, characters_max: int) -> str:
+    """One line of printable text of that length at most."""
+    words = " ".join(text[: 4 * characters_max].split())
+    printable = "".join(character for character in words if character.isprintable())
+    return printable if len(printable) <= characters_max else printable[: characters_max - 1] + "…"
+
+
+def _frame(kind: str, value: ChatStreamRetry | ChatStreamError) -> Frame:
+    return Frame(None, 0, "notice", codec.encode({"type": "notice", "kind": kind, kind: value}))

@@ -1,0 +1,178 @@
+"""Behind a real PgBouncer: session mode works, transaction mode works with a second address or is refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from antiphon.app import Instance, open_instance
+from antiphon.bus.postgres import open_postgres_bus
+from antiphon.errors import Invalid, Unavailable
+from antiphon.store.copying import copy_store
+from antiphon.store.postgres import open_postgres_store, prepare_database
+from antiphon.testing.pgbouncer import PgBouncer, find_pgbouncer
+from antiphon.testing.postgres import PostgresServer
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 30
+
+
+@pytest.fixture(scope="module", autouse=True)
+def is_installed() -> None:
+    if find_pgbouncer() is None:
+        if "CI" in os.environ:
+            raise AssertionError("CI must have pgbouncer")
+        pytest.skip("pgbouncer is not installed")
+
+
+@pytest.fixture
+def session(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    with PgBouncer(tmp_path / "session", postgres_server, mode="session") as pooler:
+        yield pooler
+
+
+@pytest.fixture
+def transaction(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    with PgBouncer(tmp_path / "transaction", postgres_server, mode="transaction", pool_size=4) as pooler:
+        yield pooler
+
+
+@asynccontextmanager
+async def two_replicas(url: str) -> AsyncIterator[tuple[Instance, Instance]]:
+    async with open_instance(store=url, drain_s=0) as one, open_instance(store=url, drain_s=0) as other:
+        yield one, other
+
+
+async def next_type(watcher: Any, kind: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            if kind in [frame.type for frame in (await watcher.take()).frames]:
+                return
+
+
+async def work_together(url: str) -> None:
+    """Turns, hints and presence, and nothing is slow or wrong."""
+    async with two_replicas(url) as (one, other):
+        assert other.bus.error is None
+        chat_id = (await one.chats.create(title="t")).chat_id
+        async with other.watch.open_watcher(chat_id, (1, 0)) as watcher:
+            await next_type(watcher, "caught_up")
+            await asyncio.gather(*(one.chats.send(chat_id, f"/say {n}") for n in range(5)))
+            await next_type(watcher, "turn_ended")
+        assert one.replicas is not None
+        async with asyncio.timeout(DEADLINE_S):
+            while len([r for r in one.replicas.shown() if r.is_present]) < 2:
+                await asyncio.sleep(0.02)
+        await one.store.check()
+        assert (one.store.last_error, one.bus.error, one.problems()) == (None, None, [])
+
+
+async def test_session_mode_works(session: PgBouncer, postgres_url: str) -> None:
+    await work_together(session.url_of(postgres_url))
+
+
+async def test_transaction_mode_with_a_direct_address_works(
+    transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    await work_together(f"{transaction.url_of(postgres_url)}?direct=127.0.0.1:{postgres_server.port}")
+
+
+async def test_the_direct_address_may_be_a_url(transaction: PgBouncer, postgres_url: str) -> None:
+    url = f"{transaction.url_of(postgres_url)}?direct={quote(postgres_url, safe='')}"
+    store = await open_postgres_store(url)
+    owner_id = await store.create_owner("somebody")
+    assert owner_id
+    await store.aclose()
+
+
+async def test_transaction_mode_leaves_no_settings_in_sessions_that_others_get(
+    transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    store = await open_postgres_store(f"{transaction.url_of(postgres_url)}?direct=127.0.0.1:{postgres_server.port}")
+    for _ in range(5):
+        await store.check()
+        (row,) = await store._pool.rows("SELECT current_setting('jit') AS jit")
+        assert row["jit"] == "off", "each transaction has them"
+    async with _plain(transaction.url_of(postgres_url)) as connection:
+        for _ in range(5):
+            async with connection.transaction():
+                assert await connection.fetchval("SELECT current_setting('plan_cache_mode')") == "auto"
+    await store.aclose()
+
+
+@asynccontextmanager
+async def _plain(url: str) -> AsyncIterator[Any]:
+    import asyncpg
+
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("pool_size", [1, 2, 20])
+async def test_transaction_mode_without_one_is_refused_at_once_in_one_sentence(
+    tmp_path: Path, postgres_server: PostgresServer, postgres_url: str, pool_size: int
+) -> None:
+    with PgBouncer(tmp_path / "bouncer", postgres_server, mode="transaction", pool_size=pool_size) as pooler:
+        url = pooler.url_of(postgres_url)
+        for open_it in (open_postgres_store, prepare_database):
+            started = time.monotonic()
+            with pytest.raises(Invalid, match=r"transaction mode.*\?direct=HOST:PORT"):
+                await open_it(url)
+            assert time.monotonic() - started < 5
+
+
+async def test_a_bus_through_transaction_mode_says_so(transaction: PgBouncer, postgres_url: str) -> None:
+    async with open_postgres_bus(transaction.url_of(postgres_url)) as bus:
+        assert bus.error is not None
+        assert "transaction mode" in bus.error
+
+
+async def test_statement_mode_is_refused_with_the_poolers_words(
+    tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    with (
+        PgBouncer(tmp_path / "bouncer", postgres_server, mode="statement") as pooler,
+        pytest.raises(Unavailable, match="statement mode"),
+    ):
+        await open_postgres_store(pooler.url_of(postgres_url))
+
+
+async def test_a_direct_address_of_another_database_is_refused(
+    transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    other = postgres_server.create_database()
+    with pytest.raises(Invalid, match="leads to another database"):
+        await open_postgres_store(f"{transaction.url_of(postgres_url)}?direct={quote(other, safe='')}")
+    postgres_server.drop_database(other)
+
+
+async def test_a_database_that_the_pooler_does_not_know_is_refused_with_its_words(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    with PgBouncer(tmp_path / "bouncer", postgres_server, mode="session", database="postgres") as pooler:
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match=r"no such database.*nothing"):
+            await open_postgres_store(f"postgresql://antiphon@127.0.0.1:{pooler.port}/nothing")
+        assert time.monotonic() - started < 5
+
+
+async def test_chats_move_through_a_pooler(
+    session: PgBouncer, postgres_server: PostgresServer, postgres_url: str, tmp_path: Path
+) -> None:
+    async with open_instance(data=tmp_path / "data", drain_s=0) as instance:
+        await instance.chats.create(title="t")
+    source = f"sqlite:{tmp_path / 'data' / 'antiphon.db'}"
+    copied = await copy_store(source, session.url_of(postgres_url), lambda table, rows: None)
+    assert copied.rows["chats"] == 1

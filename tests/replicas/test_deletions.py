@@ -1,0 +1,100 @@
+"""A report of a deletion says what is gone, and the first feed on a replica begins once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.app import open_instance
+from antiphon.chats import feed as feeds
+from antiphon.chats import watch
+from antiphon.core import commands as c
+from instance.doors import Peer, open_doors
+
+from .test_elsewhere import beside, replica
+
+pytestmark = pytest.mark.anyio
+
+
+async def next_of(feed: Any, kind: str) -> Any:
+    async with asyncio.timeout(20):
+        while True:
+            for frame in await feed.take():
+                if frame.type == kind:
+                    return json.loads(frame.data)
+
+
+async def test_sockets_and_feeds_report_a_deleted_session_as_it_was(tmp_path: Path) -> None:
+    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
+        await peer.be_heard(door)
+        chat_id = (await instance.chats.create(content="/say hi", title="Sums")).chat_id
+        await peer.until("session.update", id=chat_id, message_count=2)
+        async with instance.watch.open_feed(instance.owner_id) as feed:
+            assert await next_of(feed, "resync")
+            await instance.chats.delete(chat_id)
+            event = await next_of(feed, "chat")
+            assert (event["kind"], event["chat"]["title"]) == ("deleted", "Sums")
+        told = (await peer.until("session.deleted", id=chat_id))["payload"]
+        assert (told["title"], told["message_count"]) == ("Sums", 2)
+
+
+async def test_another_replica_reports_it_as_it_was(postgres_url: str, tmp_path: Path) -> None:
+    async with beside(postgres_url, tmp_path / "data") as (here, _, there, peer):
+        chat_id = (await there.chats.create(content="/say hi", title="Sums")).chat_id
+        await peer.until("session.update", id=chat_id, message_count=2)
+        await there.chats.change(chat_id, c.SetLabels(labels={"a": "b"}))
+        async with here.watch.open_feed(here.owner_id) as feed:
+            assert await next_of(feed, "resync")
+            await there.chats.delete(chat_id)
+            event = await next_of(feed, "chat")
+            assert (event["kind"], event["chat"]["title"], event["chat"]["labels"]) == ("deleted", "Sums", {"a": "b"})
+        told = (await peer.until("session.deleted", id=chat_id))["payload"]
+        assert (told["title"], told["message_count"]) == ("Sums", 2)
+
+
+async def test_the_system_prompt_of_a_deleted_chat_is_not_remembered(tmp_path: Path) -> None:
+    async with open_instance(data=tmp_path / "data", drain_s=0) as instance:
+        chat_id = (await instance.chats.create(title="t", system="secret")).chat_id
+        await instance.chats.delete(chat_id)
+        chat = await instance.service.chat(chat_id)
+        assert chat is not None
+        former = instance.service.former.shown(chat_id, chat)
+        assert (former.title, former.system, former.is_deleted) == ("t", "", True)
+
+
+async def test_the_first_feed_of_an_owner_begins_with_one_resync(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "POLL_S", 3600)
+    async with replica(postgres_url) as instance:
+        for _ in range(3):
+            async with instance.watch.open_feed(instance.owner_id) as feed:
+                seen = [frame.type for frame in await feed.take()]
+                await instance.chats.create(title="t")
+                while "chat" not in seen:
+                    async with asyncio.timeout(20):
+                        seen += [frame.type for frame in await feed.take()]
+            assert seen.count("resync") == 1
+
+
+async def test_a_feed_begins_although_the_bus_does_not_subscribe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "SUBSCRIBE_S", 0.05)
+    async with open_instance(drain_s=0) as instance:
+        monkeypatch.setattr(instance.bus, "is_subscribed", lambda channel: False)
+        async with instance.watch.open_feed(instance.owner_id) as feed:
+            async with asyncio.timeout(20):
+                assert [frame.type for frame in await feed.take()] == ["resync"]
+
+
+async def test_a_feed_whose_bus_is_away_begins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "SUBSCRIBE_S", 3600)
+    async with open_instance(drain_s=0) as instance:
+        monkeypatch.setattr(instance.bus, "is_subscribed", lambda channel: False)
+        monkeypatch.setattr(instance.bus, "error", "not connected", raising=False)
+        async with instance.watch.open_feed(instance.owner_id) as feed:
+            async with asyncio.timeout(20):
+                assert [frame.type for frame in await feed.take()] == ["resync"]
