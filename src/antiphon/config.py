@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 from msgspec.structs import replace
 
@@ -80,6 +80,7 @@ class Options(Value, gc=True):
     watchers_max: int = 10_000
     owner_watchers_max: int = 1_000
     tools: tuple[Any, ...] = ()
+    """Tools for the agent, beside its own: functions made by `@tool`, or plain ones."""
     limits: Limits = Limits()
     config: dict[str, Any] = {}
     """Handed to agents as `turn.config`."""
@@ -110,3 +111,30 @@ class Options(Value, gc=True):
         if options.concurrency < 1:
             raise Invalid("concurrency", "at least 1")
         return options
+
+
+class GivenOptions(TypedDict, total=False):
+    """`Options` as keyword arguments of `open_instance`: None stands for the default."""
+
+    model: str | None
+    host: str | None
+    port: int | None
+    concurrency: int | None
+    drain_s: float | None
+    bus_tcp: bool | None
+    bus_ports: tuple[int, int] | None
+    keys: str | None
+    relay: str | None
+    behind_proxy: bool | None
+    tls_cert: str | None
+    tls_key: str | None
+    hosts: Sequence[str] | None
+    secret_key_file: str | None
+    secrets_dir: str | None
+    allow_outbound: Sequence[str] | None
+    on_worker_lost: str | None
+    watchers_max: int | None
+    owner_watchers_max: int | None
+    tools: Sequence[Any] | None
+    limits: Limits | Mapping[str, Any] | None
+    config: dict[str, Any] | None

@@ -64,11 +64,8 @@ class CleanShell:
 
 def _copy_sources(clone: Path) -> Path:
     """What a clone holds, and the environment that `./dev` would set up."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, clone / name)
+    made = shutil.ignore_patterns(".*_cache", ".git", ".hypothesis", ".tools", ".venv", "__pycache__", ".antiphon*")
+    shutil.copytree(ROOT, clone, ignore=made)
     (clone / ".venv").symlink_to(ROOT / ".venv")
     return clone
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,31 @@ def test_every_shell_command_works_as_typed_in_one_clean_shell(page: Path, shell
         code = exports() + code
     done = shell.run(code, port=port)
     assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
+
+
+AGENTS = [("app.py:echo", "hey you", "HEY YOU"), ("app.py:agent", '/call add {"a": 1, "b": 2}', "3"),
+          ("sums.py:agent", "go", "3.0 and 7.0")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("agent", "question", "answer"), AGENTS, ids=[agent for agent, _, _ in AGENTS])
+def test_each_agent_of_the_tutorial_is_served_as_typed(
+    shell: CleanShell, tmp_path: Path, agent: str, question: str, answer: str
+) -> None:
+    tutorial = ROOT / "docs" / "tutorial.md"
+    assert f"`./dev run {agent}`" in tutorial.read_text() or agent == "app.py:agent"
+    name = agent.partition(":")[0]
+    code = next(code for _, code in blocks(tutorial, "python") if code.startswith(f"# {name}\n"))
+    (shell.clone / name).write_text(code)
+    data = f"data of {agent}"
+    process = shell.start(f"./dev run {agent} --data '{data}'", log := tmp_path / "log")
+    try:
+        wait_until(lambda: process.poll() or shell.instance_of(data, process), what="the server is ready")
+        done = shell.run(f"antiphon chat {shlex.quote(question)} --json --data '{data}'", port=0)
+        assert done.returncode == 0, done.stderr + log.read_text()
+        assert answer in done.stdout
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
 
 
 def test_the_installed_package_and_the_one_of_a_clone_are_the_same_version(shell: CleanShell, port: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.chats.inbox import uuid_of
 from antiphon.chats.line import Done, Request
 from antiphon.chats.service import Service
 from antiphon.config import Limits
@@ -23,7 +24,8 @@ from antiphon.core.parts import Part, Text, text_of
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.ports import Listed
-from antiphon.wire.codec import encode_content
+from antiphon.wire.codec import decode, encode, encode_content
+from antiphon.wire.notify import ChatDiffStatus
 
 TITLE_MAX = 256
 MADE_TITLE_MAX = 60
@@ -151,6 +153,64 @@ class OwnedChats:
         command = c.EditQueued(queued_id=queued_id, content=body, queue_bytes_max=self._limits.queue_bytes)
         return await self.change(chat_id, command)
 
+    async def retry(self, chat_id: str, turn_id: int = 0) -> Done:
+        """Run the last turn again; 0 names no turn, another turn than the last is refused."""
+        return await self.change(chat_id, c.Retry(turn_id=turn_id))
+
+    # --- the queue
+
+    async def delete_queued(self, chat_id: str, queued_id: int) -> Done:
+        return await self.change(chat_id, c.DeleteQueued(queued_id=queued_id))
+
+    async def move_queued(self, chat_id: str, queued_id: int, before: int | None) -> Done:
+        """Move a queued message before another one (None: to the end of its part)."""
+        return await self.change(chat_id, c.MoveQueued(queued_id=queued_id, before=before))
+
+    async def promote_queued(self, chat_id: str, queued_id: int) -> Done:
+        """Deliver a queued message next, interrupting the turn."""
+        return await self.change(chat_id, c.PromoteQueued(queued_id=queued_id, by=self.owner_id))
+
+    # --- calls that wait for a person
+
+    async def approve(self, chat_id: str, tool_call_id: str) -> Done:
+        """Let a tool call run; the first answer wins."""
+        return await self.change(chat_id, c.Approve(tool_call_id=tool_call_id, by=self.owner_id))
+
+    async def deny(self, chat_id: str, tool_call_id: str, reason: str = "") -> Done:
+        """Deny a tool call; the model is given the reason."""
+        command = c.Deny(tool_call_id=tool_call_id, reason=clean_title(reason), by=self.owner_id)
+        return await self.change(chat_id, command)
+
+    # --- about a chat
+
+    async def rename(self, chat_id: str, title: str) -> Done:
+        return await self.change(chat_id, c.Rename(title=clean_title(title)))
+
+    async def set_labels(self, chat_id: str, labels: dict[str, str]) -> Done:
+        return await self.change(chat_id, c.SetLabels(labels=clean_labels(labels)))
+
+    async def set_pin(self, chat_id: str, pin_order: int) -> Done:
+        return await self.change(chat_id, c.SetPin(pin_order=pin_order))
+
+    async def set_model(self, chat_id: str, model: str) -> Done:
+        return await self.change(chat_id, c.SetModel(model=clean_model(model)))
+
+    async def set_system(self, chat_id: str, system: str) -> Done:
+        return await self.change(chat_id, c.SetSystem(system=clean_system(system)))
+
+    async def archive(self, chat_id: str) -> Done:
+        return await self.change(chat_id, c.Archive())
+
+    async def unarchive(self, chat_id: str) -> Done:
+        return await self.change(chat_id, c.Unarchive())
+
+    async def set_diff_status(self, chat_id: str, status: ChatDiffStatus) -> Done:
+        """Say how the pull request of a chat stands (`chat_id` is set here)."""
+        named = msgspec.structs.replace(status, chat_id=uuid_of(chat_id))
+        return await self.change(chat_id, c.SetDiffStatus(diff_status=decode(encode(named), Any)))
+
+    # --- the turn
+
     async def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> tuple[bool, int]:
         """(whether that turn is being or was just stopped, seq of the fact that says so else the chat's last)."""
         done = await self.change(chat_id, c.Interrupt(turn_id=turn_id, clear_queue=clear_queue, by=self.owner_id))
@@ -169,7 +229,7 @@ class OwnedChats:
             if chat is None or chat.owner_id != self.owner_id:
                 raise
 
-    async def messages(
+    async def page(
         self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = PAGE
     ) -> Page:
         """A page of the history, with the queue: that after `after_id` (0: from the beginning), that before

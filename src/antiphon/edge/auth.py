@@ -68,14 +68,17 @@ def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
 async def authorize(instance: Instance, request: Request, policy: Policy) -> Token | None:
     """The one gate of every route and stream. Raises `Unauthenticated` or `Forbidden`.
 
+    The sign-in of the application around an embedded instance is asked first, then for a token of this instance's.
     What a token may see is its owner's only: the handlers get at chats through `OwnedChats`.
     """
     if policy is Policy.OPEN:
         return None
-    secret = bearer(request)
-    if secret is None:
-        raise Unauthenticated
-    token = await instance.tokens.authenticate(secret)
+    token = await instance.sign_in.token_of(request) if instance.sign_in is not None else None
+    if token is None:
+        secret = bearer(request)
+        if secret is None:
+            raise Unauthenticated
+        token = await instance.tokens.authenticate(secret)
     if policy is Policy.ADMIN and not token.is_admin:
         raise Forbidden
     return token

@@ -186,7 +186,7 @@ class Calls:
         messages: list[i.MessagePayload] = []
         size, before = 0, None
         while True:
-            page = await self._chats.messages(params.session_id, before_id=before, limit=PAGE_MAX)
+            page = await self._chats.page(params.session_id, before_id=before, limit=PAGE_MAX)
             for entry in reversed(page.messages):
                 fact = entry.fact
                 if not isinstance(fact, MessageAppended) or fact.role is Role.TOOL:

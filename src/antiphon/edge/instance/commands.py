@@ -85,8 +85,7 @@ async def _edit(chats: OwnedChats, chat_id: str, command: EditMessage) -> Any:
 
 
 async def _retry(chats: OwnedChats, chat_id: str, command: s.RetryBody) -> Any:
-    done = await chats.change(chat_id, c.Retry(turn_id=command.turn_id))
-    return restarted(done)
+    return restarted(await chats.retry(chat_id, command.turn_id))
 
 
 async def _edit_queued(chats: OwnedChats, chat_id: str, command: EditQueued) -> Any:
