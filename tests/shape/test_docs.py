@@ -15,6 +15,7 @@ from antiphon.core.facts import KINDS
 from antiphon.edge.http import OPERATIONS
 from cli.terminals import Terminal
 from client.servers import DEADLINE_S, wait_until
+from programs import need_program
 
 from .clean_shell import CleanShell
 
@@ -71,6 +72,8 @@ def test_every_python_block_runs(page: Path, shell: CleanShell, port: int, tmp_p
 @pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.name)
 def test_every_shell_command_works_as_typed_in_one_clean_shell(page: Path, shell: CleanShell, port: int) -> None:
     code = "".join(code for kind, code in blocks(page, "sh") if kind not in NOT_RUN)
+    if "curl " in code:
+        need_program("curl")
     if code and page.name != "tutorial.md":
         code = exports() + code
     done = shell.run(code, port=port)

@@ -76,7 +76,7 @@ def decode(data: bytes, type: Any) -> Any:  # noqa: A002
             value = _decoder(type).decode(data)
         except msgspec.DecodeError:
             value = _decode_again(_mended(data), type)
-        _check_nesting(data)
+        check_nesting(data)
         return value
     except (ValueError, RecursionError) as error:
         raise PeerError(_sentence(type, error)) from error
@@ -172,8 +172,10 @@ def _without_surrogates(value: Any) -> Any:
     return json.loads(_mended(escaped))
 
 
-def _check_nesting(data: bytes) -> None:
-    """Of JSON that is known to be well-formed (else the search for the end of a string is quadratic)."""
+def check_nesting(data: bytes) -> None:
+    """Raises RecursionError for JSON that is nested deeper than NESTING_MAX. (How deep a decoder goes by itself
+    differs between versions of Python.) `data` is known to be well-formed, else the search for the end of a string is
+    quadratic."""
     if data.count(b"[") + data.count(b"{") <= NESTING_MAX:
         return
     depth = 0

@@ -131,6 +131,7 @@ def decode_answer(data: bytes) -> Answer:
     """Raises `PeerError` for what is no answer."""
     try:
         raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        codec.check_nesting(data)
         echoed = msgspec.json.decode(raw["id"])
         if "error" not in raw:
             return Answer(id=echoed, result=raw["result"])
