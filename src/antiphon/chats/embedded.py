@@ -16,7 +16,7 @@ from antiphon.core.parts import NO_USAGE, Part, Role, Usage, text_of
 from antiphon.core.values import Value
 from antiphon.wire.codec import decode_content
 from antiphon.wire.cursor import format_cursor, parse_cursor
-from antiphon.wire.stream import decode_event
+from antiphon.wire.stream import OpenCall, decode_event
 
 
 class StoredMessage(Value):
@@ -63,6 +63,7 @@ class MessagePage(Value):
     messages: tuple[StoredMessage, ...]
     queued: tuple[QueuedMessage, ...]
     has_more: bool
+    open_calls: tuple[OpenCall, ...] = ()
 
 
 class EmbeddedChats(OwnedChats):
@@ -82,6 +83,7 @@ class EmbeddedChats(OwnedChats):
             messages=tuple(_stored(entry, entry.fact) for entry in page.messages if _is_message(entry)),
             queued=tuple(_queued(item, content) for item, content in page.queued),
             has_more=page.has_more,
+            open_calls=page.open_calls,
         )
 
     async def watch(

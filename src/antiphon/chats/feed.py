@@ -8,6 +8,7 @@ import msgspec
 
 from antiphon.chats.hints import chat_hint, subscribe_events
 from antiphon.chats.inbox import inbox_channel
+from antiphon.chats.open_calls import read_open_calls
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.service import Service, owner_channel
 from antiphon.core.model import Chat
@@ -120,7 +121,8 @@ class Feed(PlainStream):
             self._told.clear()
         self._told[chat_id] = chat.seq
         has_unread = bool(await self._service.store.unread_of((chat_id,)))
-        chat_shown = chat_json(chat_id, chat, has_unread=has_unread)
+        open_calls = await read_open_calls(self._service.store, chat_id, chat)
+        chat_shown = chat_json(chat_id, chat, has_unread=has_unread, open_calls=open_calls)
         shown = {"type": "chat", "kind": "deleted" if chat.is_deleted else kind, "chat": chat_shown}
         return [Frame(None, 0, "chat", msgspec.json.encode(shown))]
 

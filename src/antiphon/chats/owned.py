@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon.chats.inbox import uuid_of
 from antiphon.chats.line import Done, Request
+from antiphon.chats.open_calls import read_open_calls
 from antiphon.chats.service import Service
 from antiphon.config import Limits
 from antiphon.core import commands as c
@@ -26,6 +27,7 @@ from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.ports import Listed
 from antiphon.wire.codec import decode, encode, encode_content
 from antiphon.wire.notify import ChatDiffStatus
+from antiphon.wire.stream import OpenCall
 
 TITLE_MAX = 256
 MADE_TITLE_MAX = 60
@@ -45,6 +47,7 @@ class Page(Value):
     messages: tuple[Entry, ...]
     queued: tuple[tuple[Queued, bytes | None], ...]
     has_more: bool
+    open_calls: tuple[OpenCall, ...] = ()
 
 
 class OwnedChats:
@@ -181,6 +184,11 @@ class OwnedChats:
         command = c.Deny(tool_call_id=tool_call_id, reason=clean_title(reason), by=self.owner_id)
         return await self.change(chat_id, command)
 
+    async def open_calls(self, chat_id: str, chat: Chat | None = None) -> tuple[OpenCall, ...]:
+        """The calls that wait for an approval or a client's result, with arguments and deadline; none unless the chat
+        requires action. `chat` is its state if the caller has it."""
+        return await read_open_calls(self._service.store, chat_id, chat or await self.get(chat_id))
+
     # --- about a chat
 
     async def rename(self, chat_id: str, title: str) -> Done:
@@ -241,7 +249,8 @@ class OwnedChats:
         waiting = (*chat.steering, *chat.queue)
         contents = await store.read_contents(chat_id, [item.content_seq for item in waiting]) if waiting else {}
         queued = tuple((item, contents.get(item.content_seq)) for item in waiting)
-        return Page(messages=messages, queued=queued, has_more=has_more)
+        open_calls = await self.open_calls(chat_id, chat)
+        return Page(messages=messages, queued=queued, has_more=has_more, open_calls=open_calls)
 
     def make_content(self, content: Content) -> bytes:
         """Canonical bytes of a message's content. Raises `Invalid` for an empty one, `TooLarge`."""

@@ -46,6 +46,12 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--keys", type=FILE, help="CURVE keys for it, made by `antiphon keys create`.")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front speaks TLS and sets X-Forwarded-*.")
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A name it may be reached by; repeatable.")
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="A web page's origin that may use the API, as https://app.example; repeatable.",
+)
 @click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Another limit; repeatable.")
 @click.option("--secret-key-file", type=FILE, help="Keys for providers' secrets, made by `antiphon config keygen`.")
 @click.option("--secrets-dir", type=click.Path(), help="Where files with secrets lie.  [default: /run/secrets]")
@@ -75,6 +81,7 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
 
     configure_logging(as_json=not sys.stderr.isatty())
     options["hosts"] = options["hosts"] or None
+    options["allow_origin"] = options["allow_origin"] or None
     options["allow_outbound"] = options["allow_outbound"] or None
     options["limits"] = dict(_pair(text) for text in options["limits"]) or None
     options["bus_tcp"] = options["bus_tcp"] or None

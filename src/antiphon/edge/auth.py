@@ -30,22 +30,34 @@ class OriginGate:
         if not options.is_loopback:
             self._hosts += (ANY_ADDRESS, options.host.lower())
         self._any_host = options.behind_proxy or "*" in self._hosts
+        self._origins = frozenset(options.allow_origin)
 
     def check(self, request: Request, place: str) -> None:
         """Raises `Forbidden`. `place` is the path below where the app is mounted."""
         is_page = request.method == "GET" and place == "/"
-        check_origin(request.headers, self._hosts, any_host=self._any_host, is_page=is_page)
+        check_origin(
+            request.headers, self._hosts, any_host=self._any_host, is_page=is_page, allowed_origins=self._origins
+        )
 
 
-def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: bool, is_page: bool) -> None:
+def check_origin(
+    headers: Headers,
+    allowed_hosts: tuple[str, ...],
+    *,
+    any_host: bool,
+    is_page: bool,
+    allowed_origins: frozenset[str] = frozenset(),
+) -> None:
     """Refuse what a foreign web page makes a browser send: a foreign Host (DNS rebinding) or Origin. Only a link to
     the page itself may be followed from anywhere: it is the same for everyone."""
     host = headers.get("host", "")
     if not any_host and not _is_own_host(host, allowed_hosts):
         raise Forbidden("this server does not go by that Host name (`antiphon serve --allow-host NAME` adds one)")
     origin = headers.get("origin")
+    if origin in allowed_origins:
+        return
     if origin is not None and (not host or origin.partition("://")[2].lower() != host.lower()):
-        raise Forbidden("requests from other origins are not taken")
+        raise Forbidden("this origin is not allowed (`antiphon serve --allow-origin ORIGIN` allows one)")
     is_link = is_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     if origin is None and not is_link and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise Forbidden("requests from other sites are not taken")

@@ -24,7 +24,7 @@ from antiphon.observe import crash_point
 from antiphon.ports import Token
 from antiphon.wire.cursor import parse_cursor
 from antiphon.wire.gotime import format_time_us
-from antiphon.wire.stream import chat_json, message_json, new_message_json, queued_message_json
+from antiphon.wire.stream import chat_json, message_json, new_message_json, open_calls_json, queued_message_json
 
 LIST_MAX = 500
 
@@ -48,7 +48,8 @@ async def create_chat(call: Call) -> Response:
         labels=body.labels,
     )
     crash_point("before-answer")
-    return JsonAnswer(chat_json(done.chat_id, done.chat), 201)
+    open_calls = await _chats(call).open_calls(done.chat_id, done.chat)  # of a repeat it may be any
+    return JsonAnswer(chat_json(done.chat_id, done.chat, open_calls=open_calls), 201)
 
 
 async def list_chats(call: Call) -> Response:
@@ -63,7 +64,11 @@ async def list_chats(call: Call) -> Response:
         after=read_next(query.after) if query.after else None,
     )
     unread = await call.instance.store.unread_of([item.chat_id for item in listed[:limit]])
-    shown = fitting(chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread) for i in listed[:limit])
+    open_calls = {i.chat_id: await _chats(call).open_calls(i.chat_id, i.chat) for i in listed[:limit]}
+    shown = fitting(
+        chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread, open_calls=open_calls[i.chat_id])
+        for i in listed[:limit]
+    )
     last = listed[len(shown) - 1] if len(listed) > len(shown) else None
     following = next_after(last.chat.updated_at, last.chat_id) if last else None
     return JsonAnswer({"chats": shown, "next": following})
@@ -75,7 +80,8 @@ async def get_chat(call: Call) -> Response:
 
 async def _shown(call: Call, chat: Chat) -> dict[str, Any]:
     unread = await call.instance.store.unread_of((call.chat_id,))
-    return chat_json(call.chat_id, chat, has_unread=bool(unread))
+    open_calls = await _chats(call).open_calls(call.chat_id, chat)
+    return chat_json(call.chat_id, chat, has_unread=bool(unread), open_calls=open_calls)
 
 
 async def change_chat(call: Call) -> Response:
@@ -121,7 +127,14 @@ async def list_messages(call: Call) -> Response:
     has_more = page.has_more or len(messages) < len(page.messages)
     if from_newest:
         messages.reverse()
-    return JsonAnswer({"messages": messages, "queued_messages": queued, "has_more": has_more})
+    return JsonAnswer(
+        {
+            "messages": messages,
+            "queued_messages": queued,
+            "has_more": has_more,
+            "open_calls": open_calls_json(page.open_calls),
+        }
+    )
 
 
 async def send_message(call: Call) -> Response:

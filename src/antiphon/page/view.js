@@ -64,9 +64,13 @@ function fromResync({ chat, messages, has_more, queued_messages, open_draft }) {
     messages,
     hasMore: has_more,
     queue: sortedQueue(queued_messages ?? []),
+    action: actionOf(chat),
     preview,
   };
 }
+
+/** What a chat that requires action waits for: {calls, deadline}; null where an older server does not say it. */
+const actionOf = ({ open_calls }) => (open_calls?.length ? { calls: open_calls, deadline: open_calls[0].deadline } : null);
 
 // --- deltas -----------------------------------------------------------------------------------------
 
