@@ -153,8 +153,14 @@ class Instance:
 
     def chats_of(self, owner_id: str) -> EmbeddedChats:
         """The chats of one owner; `owner_id_of` gives the id of a name."""
-        limits = self.options.limits
-        return EmbeddedChats(self.service, owner_id, limits=limits, watch=self.watch, inbox=self.inbox)
+        return EmbeddedChats(
+            self.service,
+            owner_id,
+            limits=self.options.limits,
+            check_model=self._models.check_name if self._asks_models else None,
+            watch=self.watch,
+            inbox=self.inbox,
+        )
 
     async def owner_id_of(self, name: str) -> str:
         """The id of the owner of that name, created if there is none. Raises `Forbidden`, see `create_token`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from antiphon.chats.inbox import Inbox
-from antiphon.chats.owned import PAGE, OwnedChats
+from antiphon.chats.owned import PAGE, CheckModel, OwnedChats
 from antiphon.chats.service import Service
 from antiphon.chats.watch import Watch
 from antiphon.config import Limits
@@ -69,8 +69,17 @@ class MessagePage(Value):
 class EmbeddedChats(OwnedChats):
     """`OwnedChats` with typed reads, and a stream of events. Its methods mirror the routes of HTTP."""
 
-    def __init__(self, service: Service, owner_id: str, *, limits: Limits, watch: Watch, inbox: Inbox) -> None:
-        super().__init__(service, owner_id, limits=limits)
+    def __init__(
+        self,
+        service: Service,
+        owner_id: str,
+        *,
+        limits: Limits,
+        check_model: CheckModel | None,
+        watch: Watch,
+        inbox: Inbox,
+    ) -> None:
+        super().__init__(service, owner_id, limits=limits, check_model=check_model)
         self._watch = watch
         self._inbox = inbox
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,9 +25,10 @@ from antiphon.core.parts import Part, Text, text_of
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.ports import Listed
-from antiphon.wire.codec import decode, encode, encode_content
+from antiphon.wire.codec import decode, decode_content, encode, encode_content
 from antiphon.wire.notify import ChatDiffStatus
 from antiphon.wire.stream import OpenCall
+from antiphon.wire.user_content import user_parts
 
 TITLE_MAX = 256
 MADE_TITLE_MAX = 60
@@ -39,6 +40,8 @@ PAGE = 50
 PAGE_MAX = 1_000
 
 Content = str | Sequence[Part]
+CheckModel = Callable[[str], Awaitable[None]]
+"""Raises `Invalid` for the name of a model that cannot exist."""
 
 
 class Page(Value):
@@ -53,10 +56,18 @@ class Page(Value):
 class OwnedChats:
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
-    def __init__(self, service: Service, owner_id: str, *, limits: Limits = Limits()) -> None:  # noqa: B008 - a value
+    def __init__(
+        self,
+        service: Service,
+        owner_id: str,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - a value
+        check_model: CheckModel | None = None,
+    ) -> None:
         self._service = service
         self.owner_id = owner_id
         self._limits = limits
+        self._check_model = check_model
 
     # --- chats
 
@@ -77,7 +88,7 @@ class OwnedChats:
         command = c.CreateChat(
             owner_id=self.owner_id,
             content=body,
-            title=title or make_title(content),
+            title=title or make_title(content if isinstance(content, str) else decode_content(body or b"[]")),
             is_title_made=not title,
             model=model,
             system=clean_system(system),
@@ -85,6 +96,7 @@ class OwnedChats:
         )
         digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id)
         request = Request(client_id="", body_hash=digest) if chat_id else None
+        await self._check_named(model, chat_id or "", request)
         return await self._service.execute(chat_id or str(uuid.uuid4()), command, request=request)
 
     async def get(self, chat_id: str) -> Chat:
@@ -109,6 +121,9 @@ class OwnedChats:
     async def change(self, chat_id: str, *commands: c.Command) -> Done:
         """Any people's commands, all in one append."""
         await self._own(chat_id)
+        for command in commands:
+            if isinstance(command, c.SetModel):
+                await self._check_named(command.model, chat_id, None)
         return await self._service.execute(chat_id, *commands)
 
     # --- messages
@@ -130,6 +145,7 @@ class OwnedChats:
             check_client_id(client_message_id)
             digest = _hash(body, when_busy.value, model)
             request = Request(client_id=client_message_id, body_hash=digest)
+        await self._check_named(model, chat_id, request)
         command = c.SendMessage(
             content=body,
             when_busy=when_busy,
@@ -253,15 +269,27 @@ class OwnedChats:
         return Page(messages=messages, queued=queued, has_more=has_more, open_calls=open_calls)
 
     def make_content(self, content: Content) -> bytes:
-        """Canonical bytes of a message's content. Raises `Invalid` for an empty one, `TooLarge`."""
-        if isinstance(content, str):
-            content = [Text(replace_surrogates(content))]
-        if not content or all(isinstance(part, Text) and not part.text for part in content):
+        """Canonical bytes of a message's content. Raises `Invalid` for an empty one and for parts that a message
+        cannot have, `TooLarge`."""
+        parts = user_parts(content)
+        if all(isinstance(part, Text) and not part.text for part in parts):
             raise Invalid("content", "a message needs some content")
-        body = encode_content(content)
+        body = encode_content(parts)
         if len(body) > self._limits.message_bytes:
             raise TooLarge("message (in bytes)", self._limits.message_bytes)
         return body
+
+    async def _check_named(self, model: str, chat_id: str, request: Request | None) -> None:
+        """Raises `Invalid` for a model that cannot exist. A repeat passes: it is given the first answer, whatever has
+        become of the model."""
+        if not model or self._check_model is None:
+            return
+        try:
+            await self._check_model(model)
+        except Invalid:
+            client_id = request.client_id if request is not None else None
+            if client_id is None or not await self._service.store.read_receipts(chat_id, [client_id]):
+                raise
 
     async def _own(self, chat_id: str) -> None:
         """Deleted chats pass: their receipts still answer repeats. Whose a chat is never changes, so what is
@@ -274,9 +302,9 @@ class OwnedChats:
 # --- what comes through the door --------------------------------------------------------------------
 
 
-def make_title(content: Content | None) -> str:
+def make_title(content: str | Sequence[Part]) -> str:
     """A title from the first words of the first message, until someone gives a better one."""
-    text = content if isinstance(content, str) else text_of(tuple(content or ()))
+    text = content if isinstance(content, str) else text_of(tuple(content))
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     short = line if len(line) <= MADE_TITLE_MAX else line[:MADE_TITLE_MAX].rsplit(" ", 1)[0] + "…"
     return clean_title(short)

@@ -99,6 +99,10 @@ function extend(preview, index, part, overlap) {
     case 'tool-call':
       put({ ...part, args_text: '' });
       break;
+    case 'source':
+    case 'file':
+      put(part);
+      break;
     case 'tool-call-args':
       put({ ...held, args_text: (held?.args_text ?? '') + dropCodePoints(part.args_delta, overlap) });
       break;

@@ -11,7 +11,7 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, cast
 
-from antiphon.core.parts import Reasoning, Text, ToolCallArgs, ToolCallOpened, Usage
+from antiphon.core.parts import File, Reasoning, Source, Text, ToolCallArgs, ToolCallOpened, Usage
 from antiphon.errors import AttemptFailed, Invalid, Unavailable
 from antiphon.observe import METRICS
 from antiphon.ports import Model, ModelEvent, ModelRequest
@@ -20,7 +20,7 @@ from antiphon.worker.tools import Tool, tool
 from antiphon.worker.tools.found import module_tools
 from antiphon.worker.turn import BlockingTurn, Turn
 
-Piece = str | Text | Reasoning | ToolCallOpened | ToolCallArgs
+Piece = str | Text | Reasoning | Source | File | ToolCallOpened | ToolCallArgs
 AgentFunction = Callable[[Turn], AsyncIterator[Piece]]
 Models = Callable[[str], Awaitable[Model]]
 
