@@ -49,6 +49,9 @@ class ServerProcess:
         found = read_instance_file(self.data)
         return found if found is not None and found.pid == self._process.pid else None
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 

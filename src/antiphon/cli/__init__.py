@@ -17,6 +17,7 @@ VERBS = {
     "show": "Show a chat's messages.",
     "send": "Send a message to a chat.",
     "tail": "Follow a chat as it happens.",
+    "approve": "Let a tool call run that waits for approval, or deny it.",
     "interrupt": "Stop the turn a chat is in.",
     "queue": "See and change what waits in a chat's queue.",
     "events": "Show everything an instance publishes.",
