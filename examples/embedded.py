@@ -29,11 +29,11 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 async def ask(request: Request) -> JSONResponse:
     """Start a chat from the app's own code, and wait for its answer."""
     started = await antiphon.chats.create(content=request.query_params["q"])
-    async with antiphon.watch.open_watcher(started.chat_id, None, until_idle=True) as watcher:
-        while not watcher.is_over:
-            await watcher.take()
+    async for _ in antiphon.chats.watch(started.chat_id, until_idle=True):
+        pass
     page = await antiphon.chats.messages(started.chat_id)
-    return JSONResponse({"chat_id": started.chat_id, "messages": len(page.messages)})
+    answer = page.messages[-1].text
+    return JSONResponse({"chat_id": started.chat_id, "messages": len(page.messages), "answer": answer})
 
 
 async def chat(scope: Scope, receive: Receive, send: Send) -> None:

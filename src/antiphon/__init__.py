@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from antiphon.app import Instance, open_instance
-    from antiphon.core.parts import Reasoning, Text, Usage
+    from antiphon.core.parts import File, Reasoning, Source, Text, Usage
     from antiphon.errors import AttemptFailed as AgentError
     from antiphon.worker.agent import Agent
     from antiphon.worker.tools import Tool, ToolContext, tool
@@ -23,8 +23,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Agent",
     "AgentError",
+    "File",
     "Instance",
     "Reasoning",
+    "Source",
     "Text",
     "Tool",
     "ToolCall",
@@ -38,8 +40,10 @@ __all__ = [
 _PLACES = {
     "Agent": "antiphon.worker.agent",
     "AgentError": "antiphon.errors:AttemptFailed",
+    "File": "antiphon.core.parts",
     "Instance": "antiphon.app",
     "Reasoning": "antiphon.core.parts",
+    "Source": "antiphon.core.parts",
     "Text": "antiphon.core.parts",
     "Tool": "antiphon.worker.tools",
     "ToolCall": "antiphon.worker.turn",

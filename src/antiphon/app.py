@@ -12,28 +12,30 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import structlog
+from msgspec.structs import replace
 
 from antiphon.backends import check_urls, is_open_to_all
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.active_chat import ActiveChat
 from antiphon.chats.configs import Configs
 from antiphon.chats.drafts import LiveDrafts
+from antiphon.chats.embedded import EmbeddedChats
 from antiphon.chats.inbox import Inbox
-from antiphon.chats.owned import OwnedChats
 from antiphon.chats.recovery import Recovery
 from antiphon.chats.relay import RelayedDrafts
 from antiphon.chats.replicas import Replicas
 from antiphon.chats.secret_box import SecretBox
 from antiphon.chats.service import Service
-from antiphon.chats.tokens import Tokens
+from antiphon.chats.tokens import NewToken, Tokens
 from antiphon.chats.watch import Watch
 from antiphon.clock import RandomIds, SystemClock
-from antiphon.config import Options
+from antiphon.config import GivenOptions, Options
+from antiphon.edge.host_sign_in import Authenticate, HostSignIn, OwnerIds
 from antiphon.edge.http import HttpDoor
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, Forbidden
 from antiphon.lockfile import LockFile, claim_data
 from antiphon.observe import METRICS
 from antiphon.outbound import Outbound
@@ -46,10 +48,13 @@ from antiphon.worker.environment import Environment, Limits
 from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
 from antiphon.worker.models.registry import Models
+from antiphon.worker.tools.found import tools_by_name
 
 CHECK_S = 1.0
 """Seconds between two checks of the store, its files and the data directory."""
 DEFAULT_MODEL = "rehearsal"
+ADMIN = "admin"
+"""The name of the owner that the first start creates."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +73,7 @@ class Instance:
         lock: LockFile | None,
         instance_id: str = "",
         shared: Shared | None = None,
+        authenticate: Authenticate | None = None,
     ) -> None:
         self.options = options
         self.instance_id = instance_id or (ids.uuid() if lock is None else lock.instance_id)
@@ -121,10 +127,8 @@ class Instance:
         self.warnings: set[str] = set()
         """What was asked for and is not safe, by name."""
         if shared is not None and is_open_to_all(options.bus):
-            self.warnings.add("bus_without_credentials")
-            log.warning(
-                "bus_without_credentials", note="whoever reaches the NATS server can read and forge what is told"
-            )
+            self._warn_of_open_bus()
+        self.sign_in = HostSignIn(authenticate, self._owner_ids()) if authenticate is not None else None
         self.asgi = HttpDoor(self)
         self.owner_id = ""
         self.active_chat = ActiveChat(store=store, bus=bus)
@@ -133,18 +137,53 @@ class Instance:
         self.is_stopping = False
         self._stalls: StallWatch | None = None
 
+    def _warn_of_open_bus(self) -> None:
+        self.warnings.add("bus_without_credentials")
+        note = "any client of the NATS server can read and forge notifications and drafts"
+        log.warning("bus_without_credentials", note=note)
+
     @property
     def role(self) -> str:
         """`replica` beside others on a shared store, else `primary`."""
         return "replica" if self.replicas is not None else "primary"
 
     @property
-    def chats(self) -> OwnedChats:
+    def chats(self) -> EmbeddedChats:
         """The admin's chats."""
         return self.chats_of(self.owner_id)
 
-    def chats_of(self, owner_id: str) -> OwnedChats:
-        return OwnedChats(self.service, owner_id, limits=self.options.limits)
+    def chats_of(self, owner_id: str) -> EmbeddedChats:
+        """The chats of one owner; `owner_id_of` gives the id of a name."""
+        return EmbeddedChats(
+            self.service,
+            owner_id,
+            limits=self.options.limits,
+            check_model=self._models.check_name if self._asks_models else None,
+            watch=self.watch,
+            inbox=self.inbox,
+        )
+
+    async def owner_id_of(self, name: str) -> str:
+        """The id of the owner of that name, created if there is none. Raises `Forbidden`, see `create_token`."""
+        self._check_owner(name)
+        owner_id = await self.store.create_owner(name)
+        await self.count_owners()
+        return owner_id
+
+    async def create_token(self, owner: str, *, is_admin: bool = False) -> NewToken:
+        """Make a bearer token for an owner, created if there is none; its `secret` is shown only here. Raises
+        `Forbidden` for a second owner while the instance protocol is offered over TCP without keys."""
+        self._check_owner(owner)
+        new = await self.tokens.create(owner, is_admin=is_admin)
+        await self.count_owners()
+        return new
+
+    def _check_owner(self, name: str) -> None:
+        if name != ADMIN and "bus_without_keys" in self.warnings:
+            raise Forbidden("keyless TCP (--bus-tcp without --keys) is for one owner; stop it or give it keys first")
+
+    def _owner_ids(self) -> OwnerIds:
+        return OwnerIds(id_of=self.owner_id_of, admin_id=lambda: self.owner_id)
 
     def _replicas(self, shared: Shared) -> Replicas | None:
         """This instance among the others on the store."""
@@ -209,16 +248,13 @@ class Instance:
 
     def _environment(self, agent: Any, bus: Bus) -> Environment:
         options = self.options
-        tools = {tool.name: tool for tool in agent.tools} if isinstance(agent, Agent) else {}
-        for tool in options.tools:
-            tools.setdefault(tool.name, tool)
         return Environment(
             service=self.service,
             bus=bus,
             drafts=self.drafts,
             histories=Histories(self.service),
             agent=as_agent(agent, self.model),
-            tools=tools,
+            tools=tools_by_name(agent, options.tools),
             limits=Limits(
                 tool_s=options.limits.tool_s,
                 action_s=options.limits.action_s,
@@ -238,7 +274,7 @@ class Instance:
         await self.configs.fresh()
         if self._asks_models and self._named_model:
             await self.model(self._named_model)
-        self.owner_id = await self.store.create_owner("admin", is_admin=True)
+        self.owner_id = await self.store.create_owner(ADMIN, is_admin=True)
         await self.count_owners()
         await self.active_chat.start()
         self.service.observe(self.active_chat.on_append)
@@ -353,17 +389,20 @@ async def open_instance(
     instance_id: str = "",
     shared: Shared | None = None,
     wrap_bus: Callable[[Bus], Bus] = lambda bus: bus,
-    **options: Any,
+    authenticate: Authenticate | None = None,
+    **options: Unpack[GivenOptions],
 ) -> AsyncIterator[Instance]:
     """A running instance on the data directory `data` (None: in memory, gone with the process). A `lock` on it that
     the caller holds stays the caller's. With the URL of a `store` (postgresql://…) it is one of several on it.
     `wrap_bus` puts something around the bus (tests: faults).
 
-    `agent` is an `Agent`, a function that yields, or `file.py:name`; None is the built-in agent. The other
-    options are those of `antiphon serve`. Raises `errors.Unavailable` if another process holds the directory.
+    `agent` is an `Agent`, a function that yields, or `file.py:name`; None is the built-in agent. `authenticate` is
+    called with each HTTP request (a Starlette `Request`) and gives the name of the owner it is from (`admin` is the
+    admin); where it gives None, a token of this instance's is asked for. The other options are those of
+    `antiphon serve`. Raises `errors.Unavailable` if another process holds the directory.
     """
     settings = Options.make(
-        options
+        dict(options)
         | ({"store": store} if isinstance(store, str) else {})
         | ({"bus": bus} if isinstance(bus, str) else {})
     )
@@ -371,7 +410,8 @@ async def open_instance(
     ids, clock = ids or RandomIds(), clock or SystemClock()
     bus = None if isinstance(bus, str) else bus
     if isinstance(agent, str):
-        agent = load_agent(agent)
+        agent, tools = load_agent(agent)
+        settings = replace(settings, tools=(*settings.tools, *tools))
     async with contextlib.AsyncExitStack() as stack:
         if settings.store:
             instance_id = instance_id or ids.uuid()
@@ -391,6 +431,7 @@ async def open_instance(
                 lock=lock,
                 instance_id=instance_id,
                 shared=shared,
+                authenticate=authenticate,
             )
         except BaseException:
             await store.aclose()

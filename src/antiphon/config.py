@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 from msgspec.structs import replace
 
@@ -12,6 +13,10 @@ from antiphon.core.values import Value
 from antiphon.errors import Invalid
 
 DEFAULT_PORT = 8414
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class Limits(Value):
@@ -73,6 +78,8 @@ class Options(Value, gc=True):
     tls_key: str = ""
     hosts: tuple[str, ...] = ()
     """Host names by which it may be reached beside loopback; `*` for any."""
+    allow_origin: tuple[str, ...] = ()
+    """Origins of other web pages that may use the API, each exactly: `https://app.example`."""
     secret_key_file: str = ""
     """The keys that providers' secrets are sealed with; empty: those in ANTIPHON_SECRET_KEY."""
     secrets_dir: str = ""
@@ -83,6 +90,7 @@ class Options(Value, gc=True):
     watchers_max: int = 10_000
     owner_watchers_max: int = 1_000
     tools: tuple[Any, ...] = ()
+    """Tools for the agent, beside its own: functions made by `@tool`, or plain ones."""
     limits: Limits = Limits()
     config: dict[str, Any] = {}
     """Handed to agents as `turn.config`."""
@@ -105,6 +113,8 @@ class Options(Value, gc=True):
         known.setdefault("model", os.environ.get("ANTIPHON_MODEL", ""))
         if not isinstance(known.get("limits", Limits()), Limits):
             known["limits"] = Limits.make(known["limits"])
+        if "allow_origin" in known:
+            known["allow_origin"] = tuple(_origin(text) for text in known["allow_origin"])
         options = Options(**known)
         if options.on_worker_lost not in ("restart", "keep"):
             raise Invalid("on_worker_lost", "restart or keep")
@@ -113,3 +123,40 @@ class Options(Value, gc=True):
         if options.concurrency < 1:
             raise Invalid("concurrency", "at least 1")
         return options
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers send it. Raises `Invalid` for anything but `scheme://host[:port]`."""
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        raise Invalid("--allow-origin", f"{text!r} is no origin; write one exactly, as in https://app.example:8443")
+    is_default = match["port"] == _DEFAULT_PORTS.get(match["scheme"])
+    return match["scheme"] + "://" + match["host"] + ("" if is_default or not match["port"] else ":" + match["port"])
+
+
+class GivenOptions(TypedDict, total=False):
+    """`Options` as keyword arguments of `open_instance`: None stands for the default."""
+
+    model: str | None
+    host: str | None
+    port: int | None
+    concurrency: int | None
+    drain_s: float | None
+    bus_tcp: bool | None
+    bus_ports: tuple[int, int] | None
+    keys: str | None
+    relay: str | None
+    behind_proxy: bool | None
+    tls_cert: str | None
+    tls_key: str | None
+    hosts: Sequence[str] | None
+    allow_origin: Sequence[str] | None
+    secret_key_file: str | None
+    secrets_dir: str | None
+    allow_outbound: Sequence[str] | None
+    on_worker_lost: str | None
+    watchers_max: int | None
+    owner_watchers_max: int | None
+    tools: Sequence[Any] | None
+    limits: Limits | Mapping[str, Any] | None
+    config: dict[str, Any] | None

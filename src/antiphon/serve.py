@@ -53,7 +53,9 @@ async def serve(
     settings = Options.make(options)
     _check_exposure(settings)
     place = Path(data)
-    agent = load_agent(agent) if isinstance(agent, str) else agent
+    if isinstance(agent, str):
+        agent, tools = load_agent(agent)
+        options["tools"] = (*(options.get("tools") or ()), *tools)
     instance_id = RandomIds().uuid()
     stopping = asyncio.Event()
     _on_signals(stopping)

@@ -73,6 +73,14 @@ def run(server: ServerProcess, home: Path) -> Run:
 
 
 @pytest.fixture
-def run_alone(tmp_path: Path) -> Run:
-    """The command in an empty directory without an instance."""
-    return lambda *args, **more: run_in(tmp_path, *args, **more)
+def runtime_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's runtime directory in which no instance is announced."""
+    directory = tmp_path_factory.mktemp("run")
+    directory.chmod(0o700)
+    return directory
+
+
+@pytest.fixture
+def run_alone(tmp_path: Path, runtime_dir: Path) -> Run:
+    """The command in an empty directory, on a machine without an instance."""
+    return lambda *args, **more: run_in(tmp_path, *args, **{"XDG_RUNTIME_DIR": str(runtime_dir), **more})

@@ -12,7 +12,7 @@ import pytest
 from antiphon.client import Client
 from client.servers import DEADLINE_S, Proxy, ServerProcess, script, wait_until
 
-from .conftest import COMMAND, Run, environment, run_in
+from .conftest import COMMAND, Run, environment
 from .terminals import Terminal
 
 SLOW = script("/rate 20", "/tokens 4000")
@@ -98,7 +98,8 @@ def test_ctrl_c_stops_the_turn_and_keeps_what_was_said(server: ServerProcess, ho
 
 def test_without_an_instance_one_is_started_and_its_chats_are_kept(run_alone: Run, tmp_path: Path) -> None:
     first = run_alone("chat", "/say one", "--json")
-    assert (first.code, first.json["text"], first.err) == (0, "one", "")
+    assert (first.code, first.json["text"]) == (0, "one")
+    assert "no instance runs; started one on .antiphon until this command ends" in first.err
     assert not (tmp_path / ".antiphon" / "instance.json").exists()
     assert run_alone("chat", "/say two", "--chat", "last").out == "two\n"
     assert run_alone("ls").code == 3
@@ -215,15 +216,17 @@ def test_a_failure_is_told_and_the_conversation_goes_on(home: Path, server: Serv
         assert terminal.wait_end() == 0
 
 
-def test_without_an_instance_a_conversation_starts_one_that_others_find(tmp_path: Path) -> None:
-    with Terminal(tmp_path, "chat") as terminal:
+def test_without_an_instance_a_conversation_starts_one_that_others_find(
+    run_alone: Run, tmp_path: Path, runtime_dir: Path
+) -> None:
+    with Terminal(tmp_path, "chat", XDG_RUNTIME_DIR=str(runtime_dir)) as terminal:
         terminal.wait_for(PROMPT)
         terminal.type("/say Hello\r")
         terminal.wait_for("Hello\n")
-        assert "waiting" in run_in(tmp_path, "ls").out
+        assert "waiting" in run_alone("ls").out
         terminal.type("\x03")
         assert terminal.wait_end() == 0
-    assert run_in(tmp_path, "ls").code == 3
+    assert run_alone("ls").code == 3
 
 
 def test_one_answer_at_a_terminal_is_markdown(home: Path, server: ServerProcess) -> None:

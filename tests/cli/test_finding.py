@@ -13,7 +13,7 @@ import pytest
 from antiphon.lockfile import INSTANCE_NAME, claim_data, read_instance_file
 from client.servers import ServerProcess, free_port
 
-from .conftest import Run, environment, run_in
+from .conftest import Run, environment
 
 CLIENT_VERBS = [
     "ls",
@@ -60,32 +60,88 @@ def test_or_that_at_url_with_the_token_of_the_environment(run_alone: Run, server
     assert nobody.code == 3
 
 
-def test_an_instance_that_was_killed_counts_as_none(tmp_path: Path) -> None:
+def test_an_instance_that_was_killed_counts_as_none(run_alone: Run, tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / ".antiphon")
     server.kill()
     assert (server.data / INSTANCE_NAME).exists()
-    done = run_in(tmp_path, "ls")
+    done = run_alone("ls")
     assert done.code == 3
     assert "does not answer" in done.err
     assert "antiphon serve" in done.err
 
 
-def test_another_instance_at_its_address_counts_as_none(tmp_path: Path, server: ServerProcess) -> None:
+def test_another_instance_at_its_address_counts_as_none(
+    run_alone: Run, tmp_path: Path, server: ServerProcess
+) -> None:
     found = read_instance_file(server.data)
     assert found is not None
     stale = msgspec.structs.replace(found, instance_id="00000000-0000-4000-8000-000000000000")
     with claim_data(tmp_path / ".antiphon", instance_id=stale.instance_id):
         (tmp_path / ".antiphon" / INSTANCE_NAME).write_bytes(msgspec.json.encode(stale))
-        done = run_in(tmp_path, "ls")
+        done = run_alone("ls")
     assert done.code == 3
     assert "another one is at its address" in done.err
 
 
-def test_a_copy_of_its_directory_is_not_where_it_runs(tmp_path: Path, server: ServerProcess) -> None:
+def test_a_copy_of_its_directory_is_not_where_it_runs(run_alone: Run, tmp_path: Path, server: ServerProcess) -> None:
     shutil.copytree(server.data, tmp_path / ".antiphon", ignore=shutil.ignore_patterns("run"))
-    done = run_in(tmp_path, "send", "last", "to the copy")
+    done = run_alone("send", "last", "to the copy")
     assert done.code == 3
     assert "does not answer" in done.err
+
+
+# --- instances announced on this machine
+
+
+def serve(data: Path, runtime_dir: Path) -> ServerProcess:
+    return ServerProcess(data, "--drain-s", "0", env={"XDG_RUNTIME_DIR": str(runtime_dir)})
+
+
+@pytest.mark.parametrize("words", ["ls", "chat hello", "ping", "token list", "config models list"])
+def test_a_command_uses_the_only_announced_instance_and_names_it(
+    run_alone: Run, tmp_path: Path, runtime_dir: Path, words: str
+) -> None:
+    server = serve(tmp_path / "my-chats", runtime_dir)
+    try:
+        done = run_alone(*words.split())
+        assert (done.code, done.err) == (0, f"antiphon: using the instance on {server.data} ({server.url})\n")
+        assert not (tmp_path / ".antiphon").exists()
+    finally:
+        server.stop()
+
+
+def test_an_instance_of_the_current_directory_comes_before_an_announced_one(
+    run_alone: Run, tmp_path: Path, runtime_dir: Path
+) -> None:
+    servers = [serve(tmp_path / name, runtime_dir) for name in (".antiphon", "other")]
+    try:
+        done = run_alone("ping", "--json")
+        assert (done.err, done.json["instance_id"]) == ("", servers[0].instance_id)
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def test_several_announced_instances_are_listed_and_none_is_chosen(
+    run_alone: Run, tmp_path: Path, runtime_dir: Path
+) -> None:
+    servers = [serve(tmp_path / name, runtime_dir) for name in ("one", "two words")]
+    try:
+        done = run_alone("chat", "hello")
+        assert done.code == 1
+        assert f"--data {servers[0].data}, --data '{servers[1].data}'" in done.err
+        assert not (tmp_path / ".antiphon").exists()
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def test_an_announced_instance_that_was_killed_is_not_used(run_alone: Run, tmp_path: Path, runtime_dir: Path) -> None:
+    serve(tmp_path / "my-chats", runtime_dir).kill()
+    assert run_alone("ls").code == 3
+    done = run_alone("chat", "/say hello")
+    assert (done.code, done.out) == (0, "hello\n")
+    assert "started one on .antiphon" in done.err
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])

@@ -45,6 +45,20 @@ def ping(server: ServerProcess, keys: Keys | None, server_key: str, timeout_s: f
     return asyncio.run(asked())
 
 
+def wait_refused(server: ServerProcess, keys: Keys | None, server_key: str) -> str:
+    """Why the instance refuses these keys: it must never answer. A busy machine may not finish the handshake in time,
+    so a call that only timed out is made again with more time."""
+    for timeout_s in (1.0, 2.0, 4.0, 8.0):
+        try:
+            ping(server, keys, server_key, timeout_s)
+        except Forbidden as error:
+            return str(error)
+        except Unavailable:
+            continue
+        pytest.fail("a peer without allowed keys was answered")
+    pytest.fail("the instance refused nothing")
+
+
 def test_a_keys_file_is_its_owners_and_is_not_overwritten(run_alone: Run, tmp_path: Path) -> None:
     made = run_alone("keys", "create", "mine.json", "--json")
     assert made.code == 0
@@ -81,10 +95,8 @@ def test_wrong_files_and_keys_are_told_kindly(run_alone: Run, tmp_path: Path) ->
 def test_who_is_allowed_gets_in_and_nobody_else(keyed: ServerProcess) -> None:
     file = keyed.data.parent / "server.json"
     server_key, peer = read_keys(file).public, make_keys()
-    with pytest.raises(Forbidden):
-        ping(keyed, peer, server_key)
-    with pytest.raises(Forbidden, match="asks for keys"):
-        ping(keyed, None, "")
+    assert "does not let these keys in" in wait_refused(keyed, peer, server_key)
+    assert "asks for keys" in wait_refused(keyed, None, "")
     with pytest.raises((Forbidden, Unavailable)):
         ping(keyed, peer, make_keys().public)
     home = keyed.data.parent
@@ -92,8 +104,7 @@ def test_who_is_allowed_gets_in_and_nobody_else(keyed: ServerProcess) -> None:
     assert ping(keyed, peer, server_key, DEADLINE_S) == "ok"
     assert "a peer" in run_in(home, "keys", "show", "server.json").out
     assert run_in(home, "keys", "revoke", "server.json", "a peer").code == 0
-    with pytest.raises(Forbidden):
-        ping(keyed, peer, server_key)
+    assert "does not let these keys in" in wait_refused(keyed, peer, server_key)
 
 
 def test_the_command_line_finds_the_keys_by_itself(keyed: ServerProcess) -> None:

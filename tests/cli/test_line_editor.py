@@ -64,3 +64,9 @@ def test_keys_may_come_in_pieces(keys: str, place: int) -> None:
     assert whole.feed(keys) == lines
     assert (whole.text, whole.cursor) == (pieces.text, pieces.cursor)
     assert 0 <= whole.cursor <= len(whole.text)
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1))
+def test_every_character_that_is_no_control_is_kept(text: str) -> None:
+    editor = LineEditor()
+    assert editor.feed(text + "\r") == ([text] if text.strip() else [])

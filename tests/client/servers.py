@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -32,11 +33,13 @@ def wait_until(condition: Callable[[], Any], *, what: str = "", deadline_s: floa
 class ServerProcess:
     """`antiphon serve` on `data`; `port` 0 is any. It is killed when the test is over."""
 
-    def __init__(self, data: Path, *options: str, port: int = 0) -> None:
+    def __init__(self, data: Path, *options: str, port: int = 0, env: dict[str, str] | None = None) -> None:
         self.data = data
         self._log = (data.parent / f"{data.name}.log").open("ab")
         command = [sys.executable, "-m", "antiphon.cli", "serve", "--data", str(data), "--port", str(port), *options]
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}
+        )
         found = wait_until(self._ready, what="the server is ready")
         self.url, self.token, self.instance_id = found.http_url, found.token, found.instance_id
         self.port = urlsplit(found.http_url).port or 0
@@ -45,6 +48,9 @@ class ServerProcess:
         assert self._process.poll() is None, "the server has ended: " + Path(self._log.name).read_text()
         found = read_instance_file(self.data)
         return found if found is not None and found.pid == self._process.pid else None
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)

@@ -80,8 +80,10 @@ async def test_content_may_be_parts_or_their_json(client: AsyncClient) -> None:
     sent = await client.send(chat_id, [Text("/say ok"), reference])
     assert [part["type"] for part in sent["message"]["content"]] == ["text", "file-reference"]
     await settled(client, chat_id)
-    again = await client.send(chat_id, [{"type": "text", "text": "/say \ud800"}, {"type": "newer", "x": 1}])
-    assert again["message"]["content"] == [{"type": "text", "text": "/say \ufffd"}, {"type": "newer", "x": 1}]
+    again = await client.send(chat_id, [{"type": "text", "text": "/say \ud800"}, {"type": "input_text", "text": "x"}])
+    assert [part["text"] for part in again["message"]["content"]] == ["/say \ufffd", "x"]
+    with pytest.raises(e.Invalid, match="not 'newer'"):
+        await client.send(chat_id, [{"type": "newer", "x": 1}])
 
 
 async def test_the_queue_is_edited_moved_promoted_and_emptied(client: AsyncClient) -> None:

@@ -19,6 +19,7 @@ import trustme
 
 from antiphon.lifetime import until_stopped
 from antiphon.lockfile import DataDirectoryTaken, claim_data, read_instance_file
+from programs import PRIVILEGES
 
 from .door import random_chat_id
 from .process import DEADLINE_S, ServerProcess, serve_command, server_process, wait_for
@@ -258,7 +259,7 @@ def many_descriptors() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * STREAMS + 500
     if most != resource.RLIM_INFINITY and most < wanted:
-        pytest.skip(f"{most} descriptors are too few")
+        pytest.skip(f"{PRIVILEGES}{most} descriptors are too few")
     now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if now != resource.RLIM_INFINITY and now < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

@@ -562,7 +562,8 @@ async def test_no_text_can_forge_an_event(tmp_path: Path) -> None:
         await feed.until("resync")
         chat_id = await door.make_chat(title="".join(EVIL)[:256], labels={text: text for text in EVIL})
         live = await door.stream(f"/chats/{chat_id}/stream?after=0")
-        sent = [{"type": "text", "text": text} for text in EVIL] + [{"type": "\n\nevent: x", "y": EVIL[:5]}]
+        sent = [{"type": "text", "text": text} for text in EVIL]
+        sent += [{"type": "file-reference", "file_name": text, "content": text} for text in EVIL[:5]]
         assert (await door.send(chat_id, sent, client_message_id="event: x")).status == 201
         await live.until("turn_ended")
         stored = await door.events(f"/chats/{chat_id}/stream?until=idle&after=0")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from programs import need_program
 
 WANTED = Path(__file__).parent / "package.json"
 FOLDER = Path(__file__).parents[2] / ".tools" / "node"
@@ -16,24 +17,12 @@ INSTALL_S = 300
 
 
 def node() -> str:
-    """Node's path, with the packages of `WANTED` in `FOLDER/node_modules`. Without it the test is skipped, in CI it
-    fails."""
-    return _needed("node") if _is_installed() else _install()
-
-
-def _needed(program: str) -> str:
-    found = shutil.which(program)
-    return found or _missing(f"{program} is not installed")
-
-
-def _missing(reason: str) -> str:
-    if "CI" in os.environ:
-        pytest.fail(f"CI must run the Node programs: {reason}")
-    pytest.skip(reason)
+    """Node's path, with the packages of `WANTED` in `FOLDER/node_modules`. Without it the test is skipped."""
+    return need_program("node") if _is_installed() else _install()
 
 
 def _install() -> str:
-    found, npm = _needed("node"), _needed("npm")
+    found, npm = need_program("node"), need_program("npm")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # pytest may have several processes
@@ -44,7 +33,7 @@ def _install() -> str:
         command = [npm, "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
         done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_S, check=False)
         if done.returncode:
-            return _missing(f"npm could not install what is in {WANTED.name}:\n{done.stdout}{done.stderr}")
+            pytest.skip(f"npm could not install what is in {WANTED.name}:\n{done.stdout}{done.stderr}")
         shutil.copy(WANTED, FOLDER / "installed.json")
     return found
 

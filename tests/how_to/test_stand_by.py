@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from antiphon.lockfile import read_holder, read_instance_file
 from client.servers import wait_until
+from programs import need_program
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "stand-by.md"
 SERVE, SHOW, KILL = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -34,8 +32,7 @@ def run(home: Path, script: str, path: str) -> str:
 
 
 def test_a_second_process_takes_over_as_the_page_says(tmp_path: Path) -> None:
-    if shutil.which("jq") is None and "CI" not in os.environ:
-        pytest.skip("jq is not installed")
+    need_program("jq")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     data = tmp_path / ".antiphon"
     script = re.sub(r"--port \d+", "--port 0", SERVE) + "wait\n"

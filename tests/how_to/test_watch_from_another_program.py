@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 from antiphon.client import Client
 from client.servers import DEADLINE_S, ServerProcess, wait_until
 from instance.doors import Peer, open_doors
+from programs import need_program
 
 from .node import FOLDER, WANTED, node
 
@@ -133,8 +133,7 @@ async def test_a_program_that_misses_frames_prints_every_word_all_the_same(tmp_p
 
 
 def test_one_terminal_shows_what_another_does(server: ServerProcess, tmp_path: Path) -> None:
-    if shutil.which("jq") is None and "CI" not in os.environ:
-        pytest.skip("jq is not installed")
+    need_program("jq")
     home, shown, errors = server.data.parent, tmp_path / "shown", tmp_path / "errors"
     with shown.open("wb") as out, errors.open("wb") as err:
         terminal = subprocess.Popen(

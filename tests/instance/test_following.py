@@ -33,7 +33,7 @@ async def rested(instance: Instance, chat_id: str, answers: int) -> None:
     async with asyncio.timeout(60):
         while True:
             chat = await instance.chats.get(chat_id)
-            page = await instance.chats.messages(chat_id, limit=1000)
+            page = await instance.chats.page(chat_id, limit=1000)
             done = sum(message_json(chat_id, entry)["role"] == "assistant" for entry in page.messages)
             if chat.status is Status.WAITING and done >= answers:
                 return

@@ -28,6 +28,7 @@ from antiphon.errors import Unauthenticated, Unavailable
 from antiphon.lockfile import INSTANCE_NAME, LOCK_NAME, InstanceFile, claim_data, read_instance_file
 from cli.conftest import Result, run_in
 from client.servers import DEADLINE_S, ServerProcess, wait_until
+from programs import PRIVILEGES
 
 NOBODY = 65534
 
@@ -79,11 +80,11 @@ def reached_by_nobody(*paths: Path) -> set[Path]:
         [*become, python, "-I", "-S", "-c", PROBE, *map(str, paths)], capture_output=True, text=True
     )
     if done.returncode:
-        pytest.skip(f"another user can run nothing here: {done.stderr.strip()[-200:]}")
+        pytest.skip(f"{PRIVILEGES}another user can run nothing here: {done.stderr.strip()[-200:]}")
     return {Path(line) for line in done.stdout.splitlines()}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason=f"{PRIVILEGES}only root can become another user")
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is needed to become another user")
 @pytest.mark.parametrize("is_deep", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_another_user_reaches_nothing_even_where_the_folders_around_it_are_open(place: Path, is_deep: bool) -> None:
@@ -421,7 +422,7 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode:
-        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
+        pytest.skip(f"{PRIVILEGES}no file system can be mounted: {mounted.stderr.strip()}")
     try:
         yield folder
     finally:

@@ -1,14 +1,11 @@
-"""The system's Chromium: where it is and how it is started. CI must have it; elsewhere its tests are skipped."""
+"""The system's Chromium: where it is and how it is started."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-import pytest
+from programs import CHROMIUM, need_program
 
-EXECUTABLE = Path("/usr/bin/chromium")
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -22,6 +19,4 @@ OPTIONS = [
 
 def launch_options() -> dict[str, Any]:
     """For playwright's `chromium.launch`."""
-    if not EXECUTABLE.exists() and "CI" not in os.environ:
-        pytest.skip("there is no Chromium")
-    return {"executable_path": str(EXECUTABLE), "args": OPTIONS}
+    return {"executable_path": need_program(*CHROMIUM), "args": OPTIONS}

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from programs import need_program
 
 TESTS = sorted(Path(__file__).parent.glob("*_test.mjs"))
 
 
 @pytest.mark.parametrize("tests", TESTS, ids=lambda path: path.stem)
 def test_the_folds_of_the_page_show_what_the_events_say(tests: Path) -> None:
-    node = shutil.which("node")
-    if node is None and "CI" not in os.environ:
-        pytest.skip("node is not installed")
-    assert node, "CI must have node"
+    node = need_program("node")
     done = subprocess.run([node, "--test", str(tests)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

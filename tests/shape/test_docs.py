@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from antiphon.bench.server import BenchServer
 from antiphon.core.facts import KINDS
 from antiphon.edge.http import OPERATIONS
+from cli.terminals import Terminal
+from client.servers import DEADLINE_S, wait_until
+from programs import need_program
+
+from .clean_shell import CleanShell
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN_HERE = [page for page in PAGES if page.parent.name != "how-to"]
 """What the how-to pages show is run by tests of their own, in tests/how_to."""
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NOT_RUN = ("./dev test", "serve --model openai", "antiphon chat   ")
-"""Blocks of shell that need a key, a person, or are this very test."""
+NOT_RUN = ("run-server", "by-hand")
+"""Kinds of shell blocks: the server that the others talk to; what needs a network, a key or a person."""
 
 
 def blocks(page: Path, language: str) -> list[tuple[str, str]]:
@@ -29,53 +33,93 @@ def blocks(page: Path, language: str) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BenchServer]:
-    with BenchServer(data=tmp_path_factory.mktemp("docs") / "data") as running:
-        yield running
+def shell(tmp_path_factory: pytest.TempPathFactory) -> CleanShell:
+    return CleanShell(tmp_path_factory.mktemp("newcomer"))
 
 
-def environment(server: BenchServer) -> dict[str, str]:
-    scripts = str(Path(sys.executable).parent)
-    return {
-        **os.environ,
-        "PATH": f"{scripts}:{os.environ['PATH']}",
-        "ANTIPHON_URL": f"http://127.0.0.1:{server.port}",
-        "ANTIPHON_TOKEN": server.token,
-    }
+@pytest.fixture(scope="module")
+def port(shell: CleanShell, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of the server that the tutorial's first command starts."""
+    (command,) = (code for kind, code in blocks(ROOT / "docs" / "tutorial.md", "sh") if kind == "run-server")
+    log = tmp_path_factory.mktemp("server") / "log"
+    process = shell.start(command, log)
+    try:
+        found = wait_until(
+            lambda: process.poll() or shell.instance_of("my-chats", process), what="the server is ready"
+        )
+        assert not isinstance(found, int), log.read_text()
+        yield urlsplit(found.http_url).port or 0
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
+def exports() -> str:
+    """How the tutorial says where a program gets the address and the token."""
+    code = next(code for _, code in blocks(ROOT / "docs" / "tutorial.md", "sh") if "export ANTIPHON_URL" in code)
+    return "".join(line for line in code.splitlines(keepends=True) if line.startswith("export "))
 
 
 @pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.name)
-def test_every_python_block_runs(page: Path, server: BenchServer, tmp_path: Path) -> None:
-    for _, code in blocks(page, "python"):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
-            cwd=tmp_path,
-            env=environment(server),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+def test_every_python_block_runs(page: Path, shell: CleanShell, port: int, tmp_path: Path) -> None:
+    for number, (_, code) in enumerate(blocks(page, "python")):
+        file = tmp_path / f"block{number}.py"
+        file.write_text(code)
+        done = shell.run(f"{exports()}cd {tmp_path}\npython -W error {file}", port=port)
         assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stderr}"
 
 
 @pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.name)
-def test_every_shell_block_runs(page: Path, server: BenchServer, tmp_path: Path) -> None:
-    for kind, code in blocks(page, "sh"):
-        if kind == "run-server" or any(words in code for words in NOT_RUN):
-            continue
-        url = ["--url", environment(server)["ANTIPHON_URL"]]
-        code = re.sub(
-            r"^antiphon (\w+)(?: (create|list))?", rf"antiphon \1 \2 {' '.join(url)}", code, flags=re.MULTILINE
-        )
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", code],
-            cwd=tmp_path,
-            env=environment(server),
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
+def test_every_shell_command_works_as_typed_in_one_clean_shell(page: Path, shell: CleanShell, port: int) -> None:
+    code = "".join(code for kind, code in blocks(page, "sh") if kind not in NOT_RUN)
+    if "curl " in code:
+        need_program("curl")
+    if code and page.name != "tutorial.md":
+        code = exports() + code
+    done = shell.run(code, port=port)
+    assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
+
+
+AGENTS = [("app.py:echo", "hey you", "HEY YOU"), ("app.py:agent", '/call add {"a": 1, "b": 2}', "3"),
+          ("sums.py:agent", "go", "3.0 and 7.0")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("agent", "question", "answer"), AGENTS, ids=[agent for agent, _, _ in AGENTS])
+def test_each_agent_of_the_tutorial_is_served_as_typed(
+    shell: CleanShell, tmp_path: Path, agent: str, question: str, answer: str
+) -> None:
+    tutorial = ROOT / "docs" / "tutorial.md"
+    assert f"`./dev run {agent}`" in tutorial.read_text() or agent == "app.py:agent"
+    name = agent.partition(":")[0]
+    code = next(code for _, code in blocks(tutorial, "python") if code.startswith(f"# {name}\n"))
+    (shell.clone / name).write_text(code)
+    data = f"data of {agent}"
+    process = shell.start(f"./dev run {agent} --data '{data}'", log := tmp_path / "log")
+    try:
+        wait_until(lambda: process.poll() or shell.instance_of(data, process), what="the server is ready")
+        done = shell.run(f"antiphon chat {shlex.quote(question)} --json --data '{data}'", port=0)
+        assert done.returncode == 0, done.stderr + log.read_text()
+        assert answer in done.stdout
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
+def test_the_installed_package_and_the_one_of_a_clone_are_the_same_version(shell: CleanShell, port: int) -> None:
+    done = shell.run("antiphon --version; ./dev exec antiphon --version", port=port)
+    assert done.returncode == 0, done.stderr
+    installed, cloned = done.stdout.split()
+    assert installed == cloned
+
+
+def test_serve_prints_the_exports_that_programs_need(shell: CleanShell, port: int) -> None:
+    """The printed lines, run in a new shell, reach the server."""
+    with Terminal(shell.clone, "serve", "--port", "0", "--data", "printed chats", **shell.env) as terminal:
+        terminal.wait_for("Ctrl-C stops it.")
+        lines = [line.strip() for line in terminal.text.splitlines() if line.strip().startswith("export ")]
+        script = "\n".join([*lines, 'antiphon ls --url "$ANTIPHON_URL"'])
+        done = shell.run(script, port=port)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_is_made_from_the_code_is_fresh() -> None:

@@ -44,6 +44,7 @@ REAL_SERVERS = ("antiphon.testing.postgres", "antiphon.testing.nats")
 PURE = {
     "__future__",
     "base64",
+    "binascii",
     "bisect",
     "collections",
     "collections.abc",

@@ -194,11 +194,20 @@ async def freeze_and_wake(folder: Path, **how: Any) -> None:
 
         await until(is_reported, "it is reported", 40.0)
         assert (await standby.healthz())["role"] == "standby"
-        assert re.search(r"antiphon_primary_silent_seconds [1-9]", await _metrics(standby))
+
+        async def is_measured() -> bool:
+            return re.search(r"antiphon_primary_silent_seconds [1-9]", await _metrics(standby)) is not None
+
+        await until(is_measured, "its silence is measured")  # at the standby's next check, as is the log line
         status, answer = await standby.ask("GET", f"/chats/{chat['id']}")
         assert (status, answer["error"]["code"]) == (503, "unavailable")
         assert "the primary has not answered for" in answer["error"]["message"]
-        assert f'"pid": {primary.process.pid if primary.process else 0}' in standby.log()
+        pid = primary.process.pid if primary.process else 0
+
+        async def is_logged() -> bool:
+            return f'"pid": {pid}' in standby.log()
+
+        await until(is_logged, "its process is logged")
         assert is_held(fleet.data)
         primary.wake()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.lockfile import LOCK_NAME, claim_data, claim_unless_held, is_held, try_claim
+from programs import PRIVILEGES
 
 from .fleet import Fleet, Member
 from .test_roles import is_primary, open_fleet, until
@@ -92,9 +93,11 @@ def test_a_lock_that_cannot_be_written_is_given_back(tmp_path: Path) -> None:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
     if mounted.returncode:
-        pytest.skip("a tmpfs cannot be mounted here")
+        pytest.skip(f"{PRIVILEGES}a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 

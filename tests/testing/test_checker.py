@@ -71,7 +71,7 @@ async def evidence(tmp_path: Path) -> Evidence:
                         stop = Interrupted(
                             chat_id=chat_id, turn_id=stopped, was_interrupted=was, seq=seq, at=time.monotonic()
                         )
-        page = await antiphon.chats.messages(chat_id)
+        page = await antiphon.chats.page(chat_id)
         final = FinalChat(
             chat_id=chat_id,
             chat=as_json(chat_json(chat_id, await antiphon.chats.get(chat_id))),

@@ -104,7 +104,10 @@ def test_a_call_is_parsed_and_what_is_echoed_can_be_written(call: bytes) -> None
             json.loads(jsonrpc.encode_result(item.id, None))
 
 
-@pytest.mark.parametrize("nested", [b"[" * 100_000, b"[" * 5_000 + b"]" * 5_000, b'{"a":' * 100_000])
+@pytest.mark.parametrize("nested", [
+    b"[" * 100_000, b"[" * 5_000 + b"]" * 5_000, b'{"a":' * 100_000, b"[" * 300 + b"]" * 300,
+    b'{"a":' * 300 + b"1" + b"}" * 300,
+])  # fmt: skip
 def test_an_answer_that_is_nested_too_deeply_is_a_peer_error(nested: bytes) -> None:
     for answer in (nested, b'{"result":%b,"id":1}', b'{"result":1,"id":%b}', b'{"error":{"data":%b},"id":1}'):
         with pytest.raises(PeerError):

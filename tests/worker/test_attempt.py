@@ -253,7 +253,7 @@ async def test_an_agent_that_yields_what_is_no_piece_fails_its_turn(piece: Any) 
 
     (ended,) = facts_of(await answered(agent), TurnEnded)
     assert ended.error is not None
-    assert ended.error.message == "The agent failed (TypeError)."
+    assert ended.error.message.startswith("The agent yielded ")
 
 
 async def test_an_agent_whose_own_task_was_cancelled_fails_rather_than_starting_over_for_ever() -> None:
@@ -283,8 +283,11 @@ async def test_an_agent_that_wants_to_leave_the_process_fails_its_turn_only(is_a
 
 async def test_a_model_that_does_not_exist_is_named_in_the_turns_error() -> None:
     async with running(Agent()) as instance:
-        talk = await ask(instance, model="nobody:nothing")
-        chat = await talk.wait_ended()
+        talk = await ask(instance)
+        await talk.wait_ended()
+        await instance.service.execute(talk.chat_id, c.SetModel(model="nobody:nothing"))  # as an older instance would
+        await instance.chats.send(talk.chat_id, "again")
+        chat = await talk.wait(lambda chat: chat.last_error)
         assert chat.last_error is not None
         assert chat.last_error.kind == "invalid_request"
         assert "nobody:nothing" in chat.last_error.message

@@ -10,6 +10,7 @@ import msgspec
 
 from antiphon.chats.hints import chat_hint, claimed_chat, subscribe_events
 from antiphon.chats.inbox import OVERLAP_US, contract_form, inbox_channel
+from antiphon.chats.open_calls import read_open_calls
 from antiphon.chats.plain_stream import PlainStream
 from antiphon.chats.service import Service, owner_channel
 from antiphon.core.model import Chat
@@ -159,7 +160,9 @@ class Feed(PlainStream):
             self._told.clear()
         self._told[chat_id] = chat.seq
         has_unread = bool(await self._service.store.unread_of((chat_id,)))
-        chat_shown = chat_json(chat_id, self._service.former.shown(chat_id, chat), has_unread=has_unread)
+        open_calls = await read_open_calls(self._service.store, chat_id, chat)
+        former = self._service.former.shown(chat_id, chat)
+        chat_shown = chat_json(chat_id, former, has_unread=has_unread, open_calls=open_calls)
         shown = {"type": "chat", "kind": ChatEventKind.DELETED if chat.is_deleted else kind, "chat": chat_shown}
         return [Frame(None, 0, "chat", msgspec.json.encode(shown))]
 

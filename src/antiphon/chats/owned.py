@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from antiphon.chats.inbox import uuid_of
 from antiphon.chats.line import Done, Request
+from antiphon.chats.open_calls import read_open_calls
 from antiphon.chats.service import Service
 from antiphon.config import Limits
 from antiphon.core import commands as c
@@ -24,7 +26,10 @@ from antiphon.core.parts import Part, Text, text_of
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.ports import Listed
-from antiphon.wire.codec import encode_content
+from antiphon.wire.codec import decode, decode_content, encode, encode_content
+from antiphon.wire.notify import ChatDiffStatus
+from antiphon.wire.stream import OpenCall
+from antiphon.wire.user_content import user_parts
 
 TITLE_MAX = 256
 TITLE_LOOKS_AT_MAX = 10_000
@@ -38,6 +43,8 @@ PAGE = 50
 PAGE_MAX = 1_000
 
 Content = str | Sequence[Part]
+CheckModel = Callable[[str], Awaitable[None]]
+"""Raises `Invalid` for the name of a model that cannot exist."""
 
 
 class Page(Value):
@@ -46,15 +53,24 @@ class Page(Value):
     messages: tuple[Entry, ...]
     queued: tuple[tuple[Queued, bytes | None], ...]
     has_more: bool
+    open_calls: tuple[OpenCall, ...] = ()
 
 
 class OwnedChats:
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
-    def __init__(self, service: Service, owner_id: str, *, limits: Limits = Limits()) -> None:  # noqa: B008 - a value
+    def __init__(
+        self,
+        service: Service,
+        owner_id: str,
+        *,
+        limits: Limits = Limits(),  # noqa: B008 - a value
+        check_model: CheckModel | None = None,
+    ) -> None:
         self._service = service
         self.owner_id = owner_id
         self._limits = limits
+        self._check_model = check_model
 
     # --- chats
 
@@ -75,7 +91,7 @@ class OwnedChats:
         command = c.CreateChat(
             owner_id=self.owner_id,
             content=body,
-            title=title or make_title(content),
+            title=title or make_title(content if isinstance(content, str) else decode_content(body or b"[]")),
             is_title_made=not title,
             model=model,
             system=clean_system(system),
@@ -83,6 +99,7 @@ class OwnedChats:
         )
         digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id)
         request = Request(client_id="", body_hash=digest) if chat_id else None
+        await self._check_named(model, chat_id or "", request)
         return await self._service.execute(chat_id or str(uuid.uuid4()), command, request=request)
 
     async def get(self, chat_id: str) -> Chat:
@@ -107,6 +124,9 @@ class OwnedChats:
     async def change(self, chat_id: str, *commands: c.Command) -> Done:
         """Any people's commands, all in one append."""
         await self._own(chat_id)
+        for command in commands:
+            if isinstance(command, c.SetModel):
+                await self._check_named(command.model, chat_id, None)
         return await self._service.execute(chat_id, *commands)
 
     # --- messages
@@ -128,6 +148,7 @@ class OwnedChats:
             check_client_id(client_message_id)
             digest = _hash(body, when_busy.value, model)
             request = Request(client_id=client_message_id, body_hash=digest)
+        await self._check_named(model, chat_id, request)
         command = c.SendMessage(
             content=body,
             when_busy=when_busy,
@@ -154,6 +175,69 @@ class OwnedChats:
         command = c.EditQueued(queued_id=queued_id, content=body, queue_bytes_max=self._limits.queue_bytes)
         return await self.change(chat_id, command)
 
+    async def retry(self, chat_id: str, turn_id: int = 0) -> Done:
+        """Run the last turn again; 0 names no turn, another turn than the last is refused."""
+        return await self.change(chat_id, c.Retry(turn_id=turn_id))
+
+    # --- the queue
+
+    async def delete_queued(self, chat_id: str, queued_id: int) -> Done:
+        return await self.change(chat_id, c.DeleteQueued(queued_id=queued_id))
+
+    async def move_queued(self, chat_id: str, queued_id: int, before: int | None) -> Done:
+        """Move a queued message before another one (None: to the end of its part)."""
+        return await self.change(chat_id, c.MoveQueued(queued_id=queued_id, before=before))
+
+    async def promote_queued(self, chat_id: str, queued_id: int) -> Done:
+        """Deliver a queued message next, interrupting the turn."""
+        return await self.change(chat_id, c.PromoteQueued(queued_id=queued_id, by=self.owner_id))
+
+    # --- calls that wait for a person
+
+    async def approve(self, chat_id: str, tool_call_id: str) -> Done:
+        """Let a tool call run; the first answer wins."""
+        return await self.change(chat_id, c.Approve(tool_call_id=tool_call_id, by=self.owner_id))
+
+    async def deny(self, chat_id: str, tool_call_id: str, reason: str = "") -> Done:
+        """Deny a tool call; the model is given the reason."""
+        command = c.Deny(tool_call_id=tool_call_id, reason=clean_title(reason), by=self.owner_id)
+        return await self.change(chat_id, command)
+
+    async def open_calls(self, chat_id: str, chat: Chat | None = None) -> tuple[OpenCall, ...]:
+        """The calls that wait for an approval or a client's result, with arguments and deadline; none unless the chat
+        requires action. `chat` is its state if the caller has it."""
+        return await read_open_calls(self._service.store, chat_id, chat or await self.get(chat_id))
+
+    # --- about a chat
+
+    async def rename(self, chat_id: str, title: str) -> Done:
+        return await self.change(chat_id, c.Rename(title=clean_title(title)))
+
+    async def set_labels(self, chat_id: str, labels: dict[str, str]) -> Done:
+        return await self.change(chat_id, c.SetLabels(labels=clean_labels(labels)))
+
+    async def set_pin(self, chat_id: str, pin_order: int) -> Done:
+        return await self.change(chat_id, c.SetPin(pin_order=pin_order))
+
+    async def set_model(self, chat_id: str, model: str) -> Done:
+        return await self.change(chat_id, c.SetModel(model=clean_model(model)))
+
+    async def set_system(self, chat_id: str, system: str) -> Done:
+        return await self.change(chat_id, c.SetSystem(system=clean_system(system)))
+
+    async def archive(self, chat_id: str) -> Done:
+        return await self.change(chat_id, c.Archive())
+
+    async def unarchive(self, chat_id: str) -> Done:
+        return await self.change(chat_id, c.Unarchive())
+
+    async def set_diff_status(self, chat_id: str, status: ChatDiffStatus) -> Done:
+        """Say how the pull request of a chat stands (`chat_id` is set here)."""
+        named = msgspec.structs.replace(status, chat_id=uuid_of(chat_id))
+        return await self.change(chat_id, c.SetDiffStatus(diff_status=decode(encode(named), Any)))
+
+    # --- the turn
+
     async def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> tuple[bool, int]:
         """(whether that turn is being or was just stopped, seq of the fact that says so else the chat's last)."""
         done = await self.change(chat_id, c.Interrupt(turn_id=turn_id, clear_queue=clear_queue, by=self.owner_id))
@@ -172,7 +256,7 @@ class OwnedChats:
             if chat is None or chat.owner_id != self.owner_id:
                 raise
 
-    async def messages(
+    async def page(
         self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = PAGE
     ) -> Page:
         """A page of the history, with the queue: that after `after_id` (0: from the beginning), that before
@@ -184,20 +268,33 @@ class OwnedChats:
         waiting = (*chat.steering, *chat.queue)
         contents = await store.read_contents(chat_id, [item.content_seq for item in waiting]) if waiting else {}
         queued = tuple((item, contents.get(item.content_seq)) for item in waiting)
-        return Page(messages=messages, queued=queued, has_more=has_more)
+        open_calls = await self.open_calls(chat_id, chat)
+        return Page(messages=messages, queued=queued, has_more=has_more, open_calls=open_calls)
 
     def make_content(self, content: Content) -> bytes:
-        """Canonical bytes of a message's content. Raises `Invalid` for an empty one, `TooLarge`."""
-        if isinstance(content, str):
-            content = [Text(replace_surrogates(content))]
-        if not content or all(isinstance(part, Text) and not part.text for part in content):
+        """Canonical bytes of a message's content. Raises `Invalid` for an empty one and for parts that a message
+        cannot have, `TooLarge`."""
+        parts = user_parts(content)
+        if all(isinstance(part, Text) and not part.text for part in parts):
             raise Invalid("content", "a message needs some content")
-        if is_too_deep(tuple(content)):
+        if is_too_deep(parts):
             raise Invalid("content", f"JSON may nest at most {DEPTH_MAX} deep")
-        body = encode_content(content)
+        body = encode_content(parts)
         if len(body) > self._limits.message_bytes:
             raise TooLarge("message (in bytes)", self._limits.message_bytes)
         return body
+
+    async def _check_named(self, model: str, chat_id: str, request: Request | None) -> None:
+        """Raises `Invalid` for a model that cannot exist. A repeat passes: it is given the first answer, whatever has
+        become of the model."""
+        if not model or self._check_model is None:
+            return
+        try:
+            await self._check_model(model)
+        except Invalid:
+            client_id = request.client_id if request is not None else None
+            if client_id is None or not await self._service.store.read_receipts(chat_id, [client_id]):
+                raise
 
     async def _own(self, chat_id: str) -> None:
         """Deleted chats pass: their receipts still answer repeats. Whose a chat is never changes, so what is
@@ -210,9 +307,9 @@ class OwnedChats:
 # --- what comes through the door --------------------------------------------------------------------
 
 
-def make_title(content: Content | None) -> str:
+def make_title(content: str | Sequence[Part]) -> str:
     """A title from the first words of the first message, until someone gives a better one."""
-    text = content if isinstance(content, str) else text_of(tuple(content or ()))
+    text = content if isinstance(content, str) else text_of(tuple(content))
     text = text[:TITLE_LOOKS_AT_MAX]
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     short = line if len(line) <= MADE_TITLE_MAX else line[:MADE_TITLE_MAX].rsplit(" ", 1)[0] + "…"

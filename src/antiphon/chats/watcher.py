@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from antiphon.chats.open_calls import read_open_calls
 from antiphon.chats.reader import FACTS_MAX, Batch, Fact, Reader
 from antiphon.core.facts import Entry
 from antiphon.errors import NotFound
@@ -223,4 +224,5 @@ async def make_resync(reader: Reader, *, reason: str) -> Frame:
         queued=[(item, contents.get(item.content_seq)) for item in waiting],
         draft=draft,
         has_unread=bool(unread),
+        open_calls=await read_open_calls(service.store, reader.chat_id, chat),
     )

@@ -17,6 +17,7 @@ VERBS = {
     "show": "Show a chat's messages.",
     "send": "Send a message to a chat.",
     "tail": "Follow a chat as it happens.",
+    "approve": "Let a tool call run that waits for approval, or deny it.",
     "interrupt": "Stop the turn a chat is in.",
     "queue": "See and change what waits in a chat's queue.",
     "events": "Show everything an instance publishes.",
@@ -31,8 +32,9 @@ VERBS = {
     "bench": "Measure this machine against its floors.",
 }
 
-EPILOG = """A command finds the instance of the current directory (.antiphon), or that of --data, or the one at --url
-with the token of ANTIPHON_TOKEN. CHAT is an id, the beginning of one, or `last`. All verbs take --json. The exit code
+EPILOG = """A command uses the instance of --data, or the one at --url with the token of ANTIPHON_TOKEN. Without
+either it uses the instance of the current directory (.antiphon), else the only one that runs on this machine, and
+names that on stderr. CHAT is an id, the beginning of one, or `last`. All verbs take --json. The exit code
 is 0, 1 (refused or failed), 2 (usage) or 3 (no instance)."""
 
 

@@ -50,8 +50,8 @@ def command(
     """Talk with a model. With TEXT (`-` or a pipe: stdin) the answer is printed; else it is a conversation, in which
     Ctrl-C stops the answer, a second one leaves, and what is typed meanwhile waits for its turn.
 
-    Without an instance one is started for as long as this takes. With --json: {chat_id, turn_id, outcome, text,
-    messages} of the answer.
+    Without an instance one is started until this command ends, and a line on stderr says so. With --json: {chat_id,
+    turn_id, outcome, text, messages} of the answer.
     """
     if text is None and not sys.stdin.isatty():
         text = "-"
@@ -84,7 +84,7 @@ async def _chat(
 async def _reach(
     data: Path | None, url: str | None, which: str | None
 ) -> AsyncIterator[tuple[AsyncClient, str | None]]:
-    """A client of the instance there is, else of one that is started; and the id of the chat that is meant."""
+    """A client of the running instance, else of one started for this command; and the id of the chosen chat."""
     from antiphon.cli.embedded import open_embedded
     from antiphon.cli.instance import Reached, find_instance
 
@@ -94,7 +94,10 @@ async def _reach(
         except InstanceMissing:
             if url is not None:
                 raise
-            address, token = await stack.enter_async_context(open_embedded(data or Path(DATA)))
+            own = data or Path(DATA)
+            address, token = await stack.enter_async_context(open_embedded(own))
+            note = f"antiphon: no instance runs; started one on {own} until this command ends"
+            click.echo(f"{note} (`antiphon serve` starts one that stays)", err=True)
             reached = Reached(url=address, token=token)
         client = await stack.enter_async_context(reached.async_client())
         chat_id = await asyncio.to_thread(_resolve, reached, which) if which else None

@@ -9,10 +9,13 @@ from contextlib import aclosing
 from typing import Any
 
 from antiphon.cli.chat import Wish
+from antiphon.cli.clean import clean_line
 from antiphon.cli.content_text import answer_text
+from antiphon.cli.liveness import Liveness
 from antiphon.cli.screen import Screen, open_screen
-from antiphon.cli.transcript import Transcript
+from antiphon.cli.transcript import Transcript, working_words
 from antiphon.cli.verb import EXIT_FAILED, print_json
+from antiphon.cli.which_chat import SHORT_ID
 from antiphon.client import AsyncClient
 from antiphon.core.events import Event, FactEvent
 
@@ -110,9 +113,11 @@ async def _follow(
     client: AsyncClient, chat_id: str, after: str, turn: Turn, transcript: Transcript, screen: Screen | None
 ) -> None:
     transcript.view.seq = int(after)
-    drawing = None
-    if screen is not None and sys.stdout.isatty():
-        drawing = asyncio.create_task(_draw(turn, transcript, screen))
+    is_drawn = screen is not None and sys.stdout.isatty()
+    liveness = Liveness(client, on_lost=(lambda: None) if is_drawn else _tell_lost)
+    beside = [asyncio.create_task(liveness.run())]
+    if screen is not None and is_drawn:
+        beside.append(asyncio.create_task(_draw(turn, transcript, screen, liveness)))
     try:
         async with aclosing(client.watch(chat_id, after=after)) as events:
             async for event in events:
@@ -123,30 +128,46 @@ async def _follow(
                 if turn.outcome:
                     return
     finally:
-        if drawing is not None:
-            drawing.cancel()
-            await asyncio.wait({drawing})
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
 
 
-async def _draw(turn: Turn, transcript: Transcript, screen: Screen) -> None:
+async def _draw(turn: Turn, transcript: Transcript, screen: Screen, liveness: Liveness) -> None:
     while True:
         if turn.turn_id is None:
-            screen.draw("", activity="waiting in the queue", waiting=[], prompt=None)
+            screen.draw("", activity=liveness.lost or "waiting in the queue", waiting=[], prompt=None)
         else:
             screen.print(transcript.advance())
-            activity = transcript.activity or ("" if transcript.tail else "waiting for the model")
+            activity = liveness.lost or working_words(transcript)
             screen.draw(transcript.tail, activity=activity, waiting=[], prompt=None)
         await asyncio.sleep(FRAME_S)
 
 
+def _tell_lost() -> None:
+    sys.stderr.write("antiphon: the server does not answer; waiting for it\n")
+
+
 def _conclude(chat_id: str, turn: Turn, as_json: bool) -> int:
+    answers = [message for message in turn.messages if message["role"] == "assistant"]
+    text = "\n".join(filter(None, (answer_text(message.get("content", [])) for message in answers)))
     if as_json:
-        answers = [message for message in turn.messages if message["role"] == "assistant"]
-        text = "\n".join(filter(None, (answer_text(message.get("content", [])) for message in answers)))
         outcome = turn.outcome or "left"
         print_json(
             {"chat_id": chat_id, "turn_id": turn.turn_id, "outcome": outcome, "text": text, "messages": turn.messages}
         )
+    elif turn.outcome == "requires_action":
+        sys.stderr.write(
+            f"antiphon: a tool call waits for approval; `antiphon approve {chat_id[:SHORT_ID]}` lets it run\n"
+        )
+    elif turn.outcome == "answered" and not text.strip():
+        sys.stderr.write(f"antiphon: the answer has no text{_tools_of(answers)}\n")
     elif turn.outcome not in ("answered", "failed"):
         sys.stderr.write(f"antiphon: the turn was {(turn.outcome or 'left running').replace('_', ' ')}\n")
     return 0 if turn.outcome == "answered" else EXIT_FAILED
+
+
+def _tools_of(answers: list[dict[str, Any]]) -> str:
+    parts = (part for message in answers for part in message.get("content", ()))
+    names = [clean_line(part["tool_name"]) for part in parts if part.get("type") == "tool-call"]
+    return f"; it called {', '.join(names)}" if names else ""

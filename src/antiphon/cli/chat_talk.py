@@ -6,19 +6,22 @@ import asyncio
 import signal
 import sys
 from contextlib import aclosing
+from typing import Any
 
 from antiphon.cli.chat import Wish
 from antiphon.cli.clean import shorten
-from antiphon.cli.content_text import content_text
+from antiphon.cli.content_text import call_text, content_text
 from antiphon.cli.keyboard import open_keyboard
 from antiphon.cli.line_editor import LineEditor
+from antiphon.cli.liveness import Liveness
 from antiphon.cli.screen import Screen, open_screen
-from antiphon.cli.transcript import Kind, Piece, Transcript
+from antiphon.cli.transcript import Kind, Piece, Transcript, working_words
 from antiphon.client import AsyncClient
 from antiphon.core.events import Bye
 from antiphon.errors import AntiphonError
 
 FRAME_S = 0.08
+YES, NO = frozenset({"y", "yes"}), frozenset({"n", "no"})
 WAITING_MAX = 80
 WELCOME = "Type a message. Ctrl-C stops an answer, and leaves when there is none; Ctrl-D leaves."
 
@@ -55,6 +58,8 @@ class Conversation:
         self._leaving = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._stopped_turn: int | None = None
+        self._liveness = Liveness(client)
+        self._decided: set[str] = set()
 
     async def run(self, typed: asyncio.Queue[str | None]) -> None:
         """Raises what ends the chat for good (`NotFound`, `Unauthenticated`)."""
@@ -79,17 +84,43 @@ class Conversation:
             tasks.create_task(self._follow())
             if self._shows_prompt:
                 tasks.create_task(self._draw())
+                tasks.create_task(self._liveness.run())
 
     # --- the person
 
     async def _read(self, typed: asyncio.Queue[str | None]) -> None:
         while (text := await typed.get()) is not None:
             for line in self._editor.feed(text):
-                self._outgoing.put_nowait(line)
+                if not self._decide(line):
+                    self._outgoing.put_nowait(line)
             if self._editor.is_over:
                 break
         await self._outgoing.join()
         self._leaving.set()
+
+    def _asked(self) -> list[dict[str, Any]]:
+        """The calls that wait for this person's approval and were not answered here yet."""
+        calls = self._transcript.view.open_calls
+        return [call for call in calls if call["needs"] == "approval" and call["tool_call_id"] not in self._decided]
+
+    def _decide(self, line: str) -> bool:
+        """Whether a typed line answers the call that is asked about: `y` or `n`."""
+        asked, word = self._asked(), line.strip().lower()
+        if not asked or word not in YES | NO or self._chat_id is None or self._tasks is None:
+            return False
+        self._decided.add(asked[0]["tool_call_id"])
+        self._tasks.create_task(self._send_decision(self._chat_id, asked[0], is_approved=word in YES))
+        return True
+
+    async def _send_decision(self, chat_id: str, call: dict[str, Any], *, is_approved: bool) -> None:
+        call_id = call["tool_call_id"]
+        try:
+            await (self._client.approve if is_approved else self._client.deny)(chat_id, call_id)
+        except AntiphonError as error:
+            self._decided.discard(call_id)
+            self._show([Piece(Kind.ERROR, f"Not decided: {error}")])
+        else:
+            self._show([Piece(Kind.NOTE, f"({'approved' if is_approved else 'denied'}: {call_text(call)})")])
 
     def on_interrupt(self) -> None:
         """Ctrl-C: stop the turn; leave when it was asked to stop already, or when there is none."""
@@ -159,11 +190,22 @@ class Conversation:
 
     def _activity(self) -> str:
         transcript = self._transcript
+        if self._liveness.lost:
+            return self._liveness.lost
         if not transcript.is_busy:
             return ""
         if transcript.view.status == "interrupting":
             return "stopping"
-        return transcript.activity or ("" if transcript.tail else "waiting for the model")
+        if transcript.view.status == "requires_action":
+            return self._question()
+        return working_words(transcript)
+
+    def _question(self) -> str:
+        asked = self._asked()
+        if not asked:
+            return "waiting for a client to answer"
+        more = f" ({len(asked) - 1} more)" if len(asked) > 1 else ""
+        return f"may it run? {shorten(call_text(asked[0]), WAITING_MAX)}  y or n{more}"
 
 
 def _waiting(item: dict[str, object]) -> str:

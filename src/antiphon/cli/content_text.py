@@ -51,7 +51,7 @@ def part_text(part: dict[str, Any]) -> str:
 
 def call_text(part: dict[str, Any]) -> str:
     """`name(arguments)`, cut."""
-    return f"{clean_line(str(part.get('tool_name')))}({summary(part.get('args'))})"
+    return f"{clean_line(str(part.get('tool_name')))}({summary(part.get('args', {}))})"
 
 
 def summary(value: Any) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from antiphon.cli.clean import clean_text
 from antiphon.cli.verb import DATA
 from antiphon.core.values import Value
-from antiphon.errors import InstanceMissing, Unavailable
+from antiphon.errors import InstanceMissing, Invalid, Unavailable
 
 if TYPE_CHECKING:
     from antiphon.client import AsyncClient, Client
@@ -47,7 +49,7 @@ class Reached(Value):
 
 
 def find_instance(data: Path | None, url: str | None) -> Reached:
-    """A running instance: that at `url`, else that of the data directory.
+    """A running instance: the one at `url`, else the one of `data`, else the one `choose_data` finds.
 
     Raises `InstanceMissing` if none answers; an instance file whose instance is gone counts as none.
     """
@@ -59,7 +61,41 @@ def find_instance(data: Path | None, url: str | None) -> Reached:
             raise click.UsageError(f"--url needs a token in the environment variable {TOKEN_VARIABLE}")
         probe(url)
         return Reached(url=url, token=token)
-    return _find_by_data(data or Path(DATA))
+    return _find_by_data(data or choose_data())
+
+
+def choose_data() -> Path:
+    """The data directory of a command that names none: the current directory's, if an instance runs on it, else that
+    of the only instance announced on this machine (named on stderr), else the current directory's again.
+
+    Raises `Invalid` if instances of several data directories are announced.
+    """
+    from antiphon.lockfile import is_held
+
+    own = Path(DATA)
+    if is_held(own):
+        return own
+    others = _announced_data()
+    if len(others) > 1:
+        shown = ", ".join(f"--data {shlex.quote(name)}" for name in others)
+        raise Invalid("--data", f"no instance runs on {own} and several run elsewhere; choose one: {shown}")
+    if not others:
+        return own
+    name, address = others.popitem()
+    click.echo(clean_text(f"antiphon: using the instance on {name} ({address})"), err=True)
+    return Path(name)
+
+
+def _announced_data() -> dict[str, str]:
+    """The data directories of the instances announced on this machine, each with the instance's address."""
+    from antiphon.discovery import announced
+    from antiphon.lockfile import is_held
+
+    try:
+        found = announced()
+    except (OSError, Unavailable):
+        return {}  # without a runtime directory of this user's nothing is announced
+    return {item.data: item.http_url for item in found if item.rpc_endpoint and is_held(Path(item.data))}
 
 
 def _find_by_data(data: Path) -> Reached:
@@ -152,7 +188,7 @@ def open_remote(data: Path | None, *, timeout_s: float = PING_S) -> RemoteInstan
     """The instance of a data directory; use it in an `async with`. Raises `InstanceMissing`."""
     from antiphon.lockfile import is_held
 
-    folder = data or Path(DATA)
+    folder = data or choose_data()
     found = _wait_ready(folder)
     near = near_of(found) if found is not None and is_held(folder) else None
     if near is None:

@@ -4,6 +4,7 @@ it; pasted text (bracketed) may hold line breaks."""
 from __future__ import annotations
 
 import re
+import unicodedata
 
 HISTORY_MAX = 200
 TEXT_MAX = 1_000_000
@@ -15,6 +16,12 @@ _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,12}[ -/]{0,2}|O)?\Z")
 _MOVES = {"\x1b[D": -1, "\x1b[C": 1, "\x1bOD": -1, "\x1bOC": 1}
 _UP, _DOWN = frozenset({"\x1b[A", "\x1bOA"}), frozenset({"\x1b[B", "\x1bOB"})
 _BEGIN, _END = frozenset({"\x01", "\x1b[H", "\x1bOH", "\x1b[1~"}), frozenset({"\x05", "\x1b[F", "\x1bOF", "\x1b[4~"})
+
+
+def _is_text(key: str) -> bool:
+    """Whether a key is text and not a control character. Much text is not "printable" to Python: no-break spaces, the
+    joiners of Persian, Hindi and emoji, marks of direction; what is typed is sent as it is."""
+    return len(key) == 1 and unicodedata.category(key) not in ("Cc", "Cs")
 
 
 class LineEditor:
@@ -79,11 +86,11 @@ class LineEditor:
             self.cursor = 0
         elif key in _END:
             self.cursor = len(self.text)
-        elif key.isprintable():
+        elif _is_text(key):
             self._insert(key)
 
     def _insert(self, text: str) -> None:
-        if (text.isprintable() or text in "\n\t") and len(self.text) < TEXT_MAX:
+        if (_is_text(text) or text in "\n\t") and len(self.text) < TEXT_MAX:
             self._set(self.text[: self.cursor] + text, self.text[self.cursor :])
 
     def _set(self, before: str, after: str) -> None:

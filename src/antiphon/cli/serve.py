@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,12 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--keys", type=FILE, help="CURVE keys for it, made by `antiphon keys create`.")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front speaks TLS and sets X-Forwarded-*.")
 @click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A name it may be reached by; repeatable.")
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="A web page's origin that may use the API, as https://app.example; repeatable.",
+)
 @click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Another limit; repeatable.")
 @click.option("--secret-key-file", type=FILE, help="Keys for providers' secrets, made by `antiphon config keygen`.")
 @click.option("--secrets-dir", type=click.Path(), help="Where files with secrets lie.  [default: /run/secrets]")
@@ -73,12 +81,14 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
 
     configure_logging(as_json=not sys.stderr.isatty())
     options["hosts"] = options["hosts"] or None
+    options["allow_origin"] = options["allow_origin"] or None
     options["allow_outbound"] = options["allow_outbound"] or None
     options["limits"] = dict(_pair(text) for text in options["limits"]) or None
     options["bus_tcp"] = options["bus_tcp"] or None
     options["bus_ports"] = _ports(options["bus_ports"])
     options["behind_proxy"] = options["behind_proxy"] or None
-    uvloop.run(serve(agent=app, data=data or Path(DATA), on_ready=_json_line if as_json else _address, **options))
+    place = data or Path(DATA)
+    uvloop.run(serve(agent=app, data=place, on_ready=_json_line if as_json else partial(_address, place), **options))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -97,13 +107,22 @@ def _ports(text: str | None) -> tuple[int, int] | None:
     return ports[0], ports[1]
 
 
-def _address(ready: Ready) -> None:
-    """The page's address, where a person will see it: its fragment never reaches a log or another server."""
+def _address(data: Path, ready: Ready) -> None:
+    """Print the page's address and what programs need, if stdout is a terminal: a browser never sends the fragment
+    on, and the token itself stays out of the shell's history."""
     if not sys.stdout.isatty():
         return
+    from antiphon.lockfile import TOKEN_NAME
+
     what = "stands by (another process has this data directory)" if ready.role == "standby" else "is ready"
     fragment = f"/#token={ready.token}" if ready.token else "/"
-    click.echo(f"\n  Antiphon {what}. Open\n\n    {ready.url}{fragment}\n\n  Ctrl-C stops it.\n")
+    token = shlex.quote(str((data / TOKEN_NAME).resolve()))
+    click.echo(
+        f"\n  Antiphon {what}. Open\n\n    {ready.url}{fragment}\n\n"
+        "  or `antiphon chat` in another terminal. Programs need its address and token:\n\n"
+        f'    export ANTIPHON_URL={ready.url}\n    export ANTIPHON_TOKEN="$(cat {token})"\n\n'
+        "  Ctrl-C stops it.\n"
+    )
 
 
 def _json_line(ready: Ready) -> None:

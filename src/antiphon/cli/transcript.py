@@ -24,6 +24,10 @@ def notice_words(notice: Notice) -> str:
     return f"another program retries: {words}" if notice.kind == "retry" else f"another program reports: {words}"
 
 
+RESULTS_MAX = 256
+"""Messages searched for the last answer and the results of its calls."""
+
+
 class Kind(StrEnum):
     """How a piece is printed."""
 
@@ -69,8 +73,9 @@ class Transcript:
             return []
         if isinstance(event, Resync):
             self._printed = ""
-            gaps = [Piece(Kind.NOTE, f"({GAPS})")] if event.may_have_gaps else []
-            return gaps + [piece for message in event.messages[-RESUMED_MAX:] for piece in self._message(message)]
+            pieces = [Piece(Kind.NOTE, f"({GAPS})")] if event.may_have_gaps else []
+            pieces += [piece for message in event.messages[-RESUMED_MAX:] for piece in self._message(message)]
+            return pieces + [Piece(Kind.NOTE, _waits_for(call)) for call in self.view.open_calls]
         if isinstance(event, Notice):
             return [Piece(Kind.NOTE, f"({notice_words(event)})")]
         if not isinstance(event, FactEvent):
@@ -89,6 +94,22 @@ class Transcript:
         length = finished_length(written, len(self._printed))
         block, self._printed = written[len(self._printed) : length], written[:length]
         return [Piece(Kind.ANSWER, clean_text(block))] if block.strip() else []
+
+    @property
+    def running_tools(self) -> list[str]:
+        """The names of the tools that run now: calls of the last answer that have no result yet."""
+        if self.view.status != "running":
+            return []
+        left: dict[str, str] = {}
+        for message in self.view.messages[-RESULTS_MAX:]:
+            if message["role"] == "assistant":
+                left = {}
+            for part in message.get("content", ()):
+                if part.get("type") == "tool-call":
+                    left[part["tool_call_id"]] = clean_line(part["tool_name"])
+                elif part.get("type") == "tool-result":
+                    left.pop(part["tool_call_id"], None)
+        return list(left.values())
 
     def _written(self) -> str:
         if self._text is None:
@@ -121,8 +142,7 @@ class Transcript:
             case "turn_ended":
                 return self._ended(data)
             case "action_required":
-                names = ", ".join(clean_line(call["tool_name"]) for call in data["calls"])
-                return [Piece(Kind.NOTE, f"(a person has to decide about: {names})")]
+                return [Piece(Kind.NOTE, _waits_for(call)) for call in data["calls"]]
             case "chat_deleted":
                 return [Piece(Kind.NOTE, "(the chat was deleted)")]
         return []
@@ -155,3 +175,17 @@ class Transcript:
             pieces.append(Piece(Kind.ANSWER, clean_text(rest)))
         calls = [part for part in content if part.get("type") == "tool-call"]
         return pieces + [Piece(Kind.NOTE, f"  {call_text(call)}") for call in calls]
+
+
+def _waits_for(call: dict[str, Any]) -> str:
+    if call["needs"] == "approval":
+        return f"(waits for approval: {call_text(call)})"
+    return f"(waits for the result of a client of yours: {call_text(call)})"
+
+
+def working_words(transcript: Transcript) -> str:
+    """What a running turn is at, for the line below the answer; empty while words come."""
+    if transcript.activity or transcript.tail:
+        return transcript.activity
+    tools = transcript.running_tools
+    return f"running {', '.join(tools)}" if tools else "waiting for the model"

@@ -14,6 +14,16 @@ Content = str | Sequence[Part] | Sequence[dict[str, Any]]
 WhenBusy = Literal["queue", "steer", "interrupt", "reject"]
 
 
+class OpenCall(TypedDict):
+    """A tool call that waits for an answer from outside. `needs` is result or approval."""
+
+    tool_call_id: str
+    tool_name: str
+    args: Any
+    needs: str
+    deadline: str
+
+
 class Chat(TypedDict):
     """A chat and where it stands. `status` is waiting, running, interrupting, requires_action or error; `turn_id`
     is None while it is idle."""
@@ -35,6 +45,8 @@ class Chat(TypedDict):
     turn_id: int | None
     model: str
     usage: dict[str, int]
+
+    open_calls: NotRequired[list[OpenCall]]
 
 
 class ChatPage(TypedDict):

@@ -20,8 +20,10 @@ from antiphon.core.facts import CallDropped
 from antiphon.core.parts import (
     CallStarted,
     DeltaPart,
+    File,
     Part,
     Reasoning,
+    Source,
     Text,
     ToolCall,
     ToolCallArgs,
@@ -94,6 +96,8 @@ class Draft:
             return self._continue(last, part)  # so is nearly every delta
         if isinstance(part, CallStarted | ToolProgress):
             return self._append(part, None)
+        if isinstance(part, Source | File):
+            return self._append(part, self._new_part())
         if isinstance(part, ToolCallOpened):
             self._calls[part.tool_call_id] = self._part_count
             return self._append(part, self._new_part())
@@ -183,7 +187,7 @@ class Draft:
         return tuple(_finished(pieces, self._metadata.get(index)) for index, pieces in sorted(by_part.items()))
 
     def partial(self) -> tuple[tuple[Part, ...], tuple[CallDropped, ...]]:
-        """What an interrupted draft keeps (text and reasoning), and the tool calls it drops."""
+        """What an interrupted draft keeps (all but tool calls), and the tool calls it drops."""
         parts = self.content()
         kept = tuple(part for part in parts if not isinstance(part, ToolCall))
         calls = (part for part in parts if isinstance(part, ToolCall))
@@ -212,6 +216,8 @@ def _finished(pieces: list[DeltaPart], metadata: dict[str, Any] | None) -> Part:
     first, text = pieces[0], "".join(_text_of(piece) for piece in pieces)
     if isinstance(first, ToolCallOpened):
         return ToolCall(first.tool_call_id, first.tool_name, _args(text), metadata)
+    if isinstance(first, Source | File):
+        return msgspec.structs.replace(first, provider_metadata=metadata) if metadata else first
     return Reasoning(text, metadata) if isinstance(first, Reasoning) else Text(text, metadata)
 
 

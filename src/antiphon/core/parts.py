@@ -69,6 +69,7 @@ class File(msgspec.Struct, frozen=True, gc=False, tag="file", tag_field="type", 
     media_type: str = msgspec.field(default_factory=str)
     data: str = ""
     file_id: str = ""
+    name: str = ""
     provider_metadata: Any = None
 
 
@@ -140,10 +141,12 @@ class Unknown:
 # msgspec cannot have a plain class in a union of structs; `wire.codec` puts the Unknowns in.
 if TYPE_CHECKING:
     Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference | Unknown
-    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Unknown
+    DeltaPart = (
+        CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Source | File | Unknown
+    )
 else:
     Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference
-    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress
+    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Source | File
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -17,7 +17,8 @@ class View:
     """Give it every event in order with `apply`; read what to show.
 
     `messages` and `queued_messages` are JSON objects as the stream gives them, oldest first; `draft` is the
-    message being written (`draft.content()`, `draft.text()`), `cursor` where to resume.
+    message being written (`draft.content()`, `draft.text()`), `open_calls` are the tool calls that wait for an answer
+    from outside, `cursor` where to resume.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class View:
         self.draft = Draft(0)
         self.title = ""
         self.turn_id: int | None = None
+        self.open_calls: list[dict[str, Any]] = []
         self.last_error: dict[str, Any] | None = None
         self.retry: dict[str, Any] | None = None
         self.notice: Notice | None = None
@@ -77,12 +79,15 @@ class View:
         handler = getattr(self, "_on_" + event.type, None)
         if handler is not None:
             handler(event.data)
+        if self.status != "requires_action":
+            self.open_calls = []
 
     def _resync(self, event: Resync) -> None:
         self.seq = event.chat["seq"]
         self.status = event.chat["status"]
         self.title = event.chat["title"]
         self.turn_id = event.chat.get("turn_id")
+        self.open_calls = list(event.chat.get("open_calls", ()))
         self.messages = list(event.messages)
         self.queued_messages = list(event.queued_messages)
         self.has_more = event.has_more
@@ -152,6 +157,12 @@ class View:
 
     def _on_attempt_started(self, data: dict[str, Any]) -> None:
         self.retry = None
+
+    def _on_action_required(self, data: dict[str, Any]) -> None:
+        self.open_calls = [call | {"deadline": data["deadline"]} for call in data["calls"]]
+
+    def _on_action_resolved(self, data: dict[str, Any]) -> None:
+        self.open_calls = [call for call in self.open_calls if call["tool_call_id"] != data["tool_call_id"]]
 
     def _on_turn_ended(self, data: dict[str, Any]) -> None:
         self.turn_id = None

@@ -42,13 +42,16 @@ class OriginGate:
         if not options.is_loopback:
             self._hosts += (ANY_ADDRESS, options.host.lower())
         self._any_host = options.behind_proxy or "*" in self._hosts
+        self._origins = frozenset(options.allow_origin)
 
     def check(self, request: Request, place: str) -> None:
         """Raises `Forbidden`, or `HTTPException` (400) for headers that contradict each other. `place` is the path
         below where the app is mounted."""
         check_single(request.headers)
         is_page = request.method == "GET" and place == "/"
-        check_origin(request.headers, self._hosts, any_host=self._any_host, is_page=is_page)
+        check_origin(
+            request.headers, self._hosts, any_host=self._any_host, is_page=is_page, allowed_origins=self._origins
+        )
 
 
 def check_single(headers: Headers) -> None:
@@ -59,15 +62,24 @@ def check_single(headers: Headers) -> None:
             raise HTTPException(400, f"The header {name} stands more than once in this request; send it once.")
 
 
-def check_origin(headers: Headers, allowed_hosts: tuple[str, ...], *, any_host: bool, is_page: bool) -> None:
+def check_origin(
+    headers: Headers,
+    allowed_hosts: tuple[str, ...],
+    *,
+    any_host: bool,
+    is_page: bool,
+    allowed_origins: frozenset[str] = frozenset(),
+) -> None:
     """Refuse what a foreign web page makes a browser send: a foreign Host (DNS rebinding) or Origin. Only a link to
     the page itself may be followed from anywhere: it is the same for everyone."""
     host = headers.get("host", "")
     if not any_host and not _is_own_host(host, allowed_hosts):
         raise Forbidden("this server does not go by that Host name (`antiphon serve --allow-host NAME` adds one)")
     origin = headers.get("origin")
+    if origin in allowed_origins:
+        return
     if origin is not None and (not host or origin.partition("://")[2].lower() != host.lower()):
-        raise Forbidden("requests from other origins are not taken")
+        raise Forbidden("this origin is not allowed (`antiphon serve --allow-origin ORIGIN` allows one)")
     is_link = is_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     if origin is None and not is_link and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise Forbidden("requests from other sites are not taken")
@@ -92,20 +104,28 @@ def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
 async def authorize(instance: Instance, request: Request, policy: Policy) -> Token | None:
     """The one gate of every route and stream. Raises `Unauthenticated` or `Forbidden`.
 
+    The sign-in of the application around an embedded instance is asked first, then for a token of this instance's.
     What a token may see is its owner's only: the handlers get at chats through `OwnedChats`.
     """
     if policy is Policy.OPEN:
         return None
-    secret = bearer(request)
-    if secret is not None:
-        token = await instance.tokens.authenticate(secret)
-    elif (session := session_secret(request)) is not None:
-        token = await instance.tokens.authenticate_session(session)
-    else:
-        raise Unauthenticated
+    token = await instance.sign_in.token_of(request) if instance.sign_in is not None else None
+    if token is None:
+        token = await _token_of(instance, request)
     if policy is Policy.ADMIN and not token.is_admin:
         raise Forbidden
     return token
+
+
+async def _token_of(instance: Instance, request: Request) -> Token:
+    """By the Authorization header, else by the page's session. Raises `Unauthenticated`."""
+    secret = bearer(request)
+    if secret is not None:
+        return await instance.tokens.authenticate(secret)
+    session = session_secret(request)
+    if session is None:
+        raise Unauthenticated
+    return await instance.tokens.authenticate_session(session)
 
 
 def bearer(request: Request) -> str | None:

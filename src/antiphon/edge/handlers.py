@@ -19,12 +19,12 @@ from antiphon.edge.outcomes import last_seq, restarted, sent_entry
 from antiphon.edge.paging import next_after, read_next
 from antiphon.edge.sse import open_stream
 from antiphon.edge.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
-from antiphon.errors import Forbidden, Invalid, Unauthenticated
+from antiphon.errors import Invalid, Unauthenticated
 from antiphon.observe import crash_point
 from antiphon.ports import Token
 from antiphon.wire.cursor import parse_cursor
 from antiphon.wire.gotime import format_time_us
-from antiphon.wire.stream import chat_json, message_json, new_message_json, queued_message_json
+from antiphon.wire.stream import chat_json, message_json, new_message_json, open_calls_json, queued_message_json
 
 LIST_MAX = 500
 
@@ -48,7 +48,8 @@ async def create_chat(call: Call) -> Response:
         labels=body.labels,
     )
     crash_point("before-answer")
-    return JsonAnswer(chat_json(done.chat_id, done.chat), 201)
+    open_calls = await _chats(call).open_calls(done.chat_id, done.chat)  # of a repeat it may be any
+    return JsonAnswer(chat_json(done.chat_id, done.chat, open_calls=open_calls), 201)
 
 
 async def list_chats(call: Call) -> Response:
@@ -63,7 +64,11 @@ async def list_chats(call: Call) -> Response:
         after=read_next(query.after) if query.after else None,
     )
     unread = await call.instance.store.unread_of([item.chat_id for item in listed[:limit]])
-    shown = fitting(chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread) for i in listed[:limit])
+    open_calls = {i.chat_id: await _chats(call).open_calls(i.chat_id, i.chat) for i in listed[:limit]}
+    shown = fitting(
+        chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread, open_calls=open_calls[i.chat_id])
+        for i in listed[:limit]
+    )
     last = listed[len(shown) - 1] if len(listed) > len(shown) else None
     following = next_after(last.chat.updated_at, last.chat_id) if last else None
     return JsonAnswer({"chats": shown, "next": following})
@@ -75,7 +80,8 @@ async def get_chat(call: Call) -> Response:
 
 async def _shown(call: Call, chat: Chat) -> dict[str, Any]:
     unread = await call.instance.store.unread_of((call.chat_id,))
-    return chat_json(call.chat_id, chat, has_unread=bool(unread))
+    open_calls = await _chats(call).open_calls(call.chat_id, chat)
+    return chat_json(call.chat_id, chat, has_unread=bool(unread), open_calls=open_calls)
 
 
 async def change_chat(call: Call) -> Response:
@@ -110,7 +116,7 @@ async def list_messages(call: Call) -> Response:
     query: s.MessagesQuery = call.query
     if query.after_id is not None and query.before_id is not None:
         raise Invalid("before_id", "give after_id or before_id, not both")
-    page = await _chats(call).messages(
+    page = await _chats(call).page(
         call.chat_id, after_id=query.after_id, before_id=query.before_id, limit=query.limit
     )
     queued = fitting(queued_message_json(call.chat_id, *item) for item in page.queued)
@@ -121,7 +127,14 @@ async def list_messages(call: Call) -> Response:
     has_more = page.has_more or len(messages) < len(page.messages)
     if from_newest:
         messages.reverse()
-    return JsonAnswer({"messages": messages, "queued_messages": queued, "has_more": has_more})
+    return JsonAnswer(
+        {
+            "messages": messages,
+            "queued_messages": queued,
+            "has_more": has_more,
+            "open_calls": open_calls_json(page.open_calls),
+        }
+    )
 
 
 async def send_message(call: Call) -> Response:
@@ -157,8 +170,7 @@ async def edit_message(call: Call) -> Response:
 
 async def retry(call: Call) -> Response:
     turn_id = call.body.turn_id if call.body else 0
-    done = await _chats(call).change(call.chat_id, c.Retry(turn_id=turn_id))
-    return JsonAnswer(restarted(done))
+    return JsonAnswer(restarted(await _chats(call).retry(call.chat_id, turn_id)))
 
 
 async def interrupt(call: Call) -> Response:
@@ -177,19 +189,16 @@ async def edit_queued(call: Call) -> Response:
 
 
 async def delete_queued(call: Call) -> Response:
-    return await _queue(call, c.DeleteQueued(queued_id=call.id("queued_id")))
+    return JsonAnswer(last_seq(await _chats(call).delete_queued(call.chat_id, call.id("queued_id"))))
 
 
 async def move_queued(call: Call) -> Response:
-    return await _queue(call, c.MoveQueued(queued_id=call.id("queued_id"), before=call.body.before))
+    done = await _chats(call).move_queued(call.chat_id, call.id("queued_id"), call.body.before)
+    return JsonAnswer(last_seq(done))
 
 
 async def promote_queued(call: Call) -> Response:
-    return await _queue(call, c.PromoteQueued(queued_id=call.id("queued_id"), by=call.owner_id))
-
-
-async def _queue(call: Call, command: c.Command) -> Response:
-    return JsonAnswer(last_seq(await _chats(call).change(call.chat_id, command)))
+    return JsonAnswer(last_seq(await _chats(call).promote_queued(call.chat_id, call.id("queued_id"))))
 
 
 # --- approvals --------------------------------------------------------------------------------------
@@ -199,11 +208,9 @@ async def decide_call(call: Call) -> Response:
     body: s.ApprovalBody = call.body
     chats = _chats(call)
     if body.approved:
-        command: c.Command = c.Approve(tool_call_id=body.tool_call_id, by=call.owner_id)
+        done = await chats.approve(call.chat_id, body.tool_call_id)
     else:
-        reason = clean_title(body.reason)
-        command = c.Deny(tool_call_id=body.tool_call_id, reason=reason, by=call.owner_id)
-    done = await chats.change(call.chat_id, command)
+        done = await chats.deny(call.chat_id, body.tool_call_id, body.reason)
     return JsonAnswer({"seq": done.entries[0].seq})
 
 
@@ -278,13 +285,10 @@ async def close_session(call: Call) -> Response:
 
 
 async def create_token(call: Call) -> Response:
-    if call.body.owner != "admin" and "bus_without_keys" in call.instance.warnings:
-        raise Forbidden("keyless TCP (--bus-tcp without --keys) is for one owner; stop it or give it keys first")
     body: s.CreateTokenBody = call.body
     if not body.owner.isprintable():
         raise Invalid("owner", "a name of printable characters")
-    new = await call.instance.tokens.create(body.owner, is_admin=body.admin)
-    await call.instance.count_owners()
+    new = await call.instance.create_token(body.owner, is_admin=body.admin)
     return JsonAnswer(_token_json(new.token) | {"token": new.secret}, 201)
 
 

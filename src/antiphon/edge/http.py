@@ -19,6 +19,7 @@ from antiphon.edge import configs, handlers, inbox, instances, system
 from antiphon.edge.answers import JsonAnswer, error_answer
 from antiphon.edge.auth import OriginGate, authorize
 from antiphon.edge.bodies import Bodies
+from antiphon.edge.cross_origin import CrossOrigin
 from antiphon.edge.pages import Pages
 from antiphon.edge.routing import Router
 from antiphon.edge.sse import WatchStream
@@ -58,6 +59,7 @@ class HttpDoor:
         self._pages = Pages()
         self._bodies = Bodies()
         self._gate = OriginGate(instance.options)
+        self._cross_origin = CrossOrigin(instance.options.allow_origin)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -66,11 +68,15 @@ class HttpDoor:
         if scope["type"] != "http":
             raise RuntimeError(f"there is no {scope['type']} here")
         request = Request(scope, receive)
+        send = self._cross_origin.sending(request, send)
         started = time.perf_counter()
         route = "-"
         try:
             place = path_of(scope)
             self._gate.check(request, place)
+            if (preflight := self._cross_origin.preflight(request)) is not None:
+                await preflight(scope, receive, send)
+                return
             operation, path = self._router.match(request.method, place)
             if operation is None:
                 answer: Response = self._pages.get(request.method, place, request.headers)

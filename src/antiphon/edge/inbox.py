@@ -6,9 +6,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from antiphon.chats.embedded import EmbeddedChats
 from antiphon.chats.inbox import LIST_MAX, contract_form, uuid_of
-from antiphon.chats.owned import OwnedChats
-from antiphon.core import commands as c
 from antiphon.edge import shapes as s
 from antiphon.edge.answers import JsonAnswer
 from antiphon.edge.outcomes import last_seq
@@ -18,7 +17,7 @@ from antiphon.wire import codec
 from antiphon.wire.notify import ChatDiffStatus
 
 
-def _chats(call: Call) -> OwnedChats:
+def _chats(call: Call) -> EmbeddedChats:
     return call.instance.chats_of(call.owner_id)
 
 
@@ -50,18 +49,14 @@ async def read_whole_inbox(call: Call) -> Response:
 
 
 async def read_chat(call: Call) -> Response:
-    chat = await _chats(call).get(call.chat_id)
     body: s.ReadChatBody | None = call.body
-    seq = await call.instance.inbox.read_chat(call.chat_id, chat, body.seq if body else None)
-    return JsonAnswer({"seq": seq})
+    return JsonAnswer({"seq": await _chats(call).mark_read(call.chat_id, body.seq if body else None)})
 
 
 async def set_diff_status(call: Call) -> Response:
     given = {name: getattr(call.body, name) for name in s.DiffStatusBody.__struct_fields__}
     status = ChatDiffStatus(chat_id=uuid_of(call.chat_id), **given)
-    kept = codec.decode(codec.encode(status), Any)
-    done = await _chats(call).change(call.chat_id, c.SetDiffStatus(diff_status=kept))
-    return JsonAnswer(last_seq(done))
+    return JsonAnswer(last_seq(await _chats(call).set_diff_status(call.chat_id, status)))
 
 
 def _route(method: str, path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Operation:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from antiphon.core.facts import CallDropped
-from antiphon.core.model import WhenBusy
+from antiphon.core.model import Needs, WhenBusy
 from antiphon.core.parts import NO_USAGE, Part, Usage
 from antiphon.core.values import Value
 from antiphon.wire import codec, notify
@@ -113,6 +113,16 @@ class StreamQuery(Value):
 # --- answers ----------------------------------------------------------------------------------------
 
 
+class OpenCallAnswer(Value):
+    """A tool call that waits for an answer from outside."""
+
+    tool_call_id: str
+    tool_name: str
+    args: Any
+    needs: Needs
+    deadline: str
+
+
 class ChatAnswer(notify.Chat):
     """The reference's Chat with where it stands."""
 
@@ -122,6 +132,7 @@ class ChatAnswer(notify.Chat):
     turn_id: int | None = codec.always(None)
     model: str = codec.always("")
     usage: Usage = codec.always(NO_USAGE)
+    open_calls: tuple[OpenCallAnswer, ...] = codec.always(())
 
 
 class MessageAnswer(Value):
@@ -159,6 +170,7 @@ class MessagesAnswer(Value):
     messages: list[MessageAnswer]
     queued_messages: list[QueuedMessageAnswer]
     has_more: bool
+    open_calls: list[OpenCallAnswer]
 
 
 class SentAnswer(Value):

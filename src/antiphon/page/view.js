@@ -66,9 +66,13 @@ function fromResync({ chat, messages, has_more, queued_messages, open_draft }) {
     messages,
     hasMore: has_more,
     queue: sortedQueue(queued_messages ?? []),
+    action: actionOf(chat),
     preview,
   };
 }
+
+/** What a chat that requires action waits for: {calls, deadline}; null where an older server does not say it. */
+const actionOf = ({ open_calls }) => (open_calls?.length ? { calls: open_calls, deadline: open_calls[0].deadline } : null);
 
 // --- deltas -----------------------------------------------------------------------------------------
 
@@ -96,6 +100,10 @@ function extend(preview, index, part, overlap) {
       break;
     case 'tool-call':
       put({ ...part, args_text: '' });
+      break;
+    case 'source':
+    case 'file':
+      put(part);
       break;
     case 'tool-call-args':
       put({ ...held, args_text: (held?.args_text ?? '') + dropCodePoints(part.args_delta, overlap) });

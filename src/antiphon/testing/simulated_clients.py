@@ -123,7 +123,7 @@ class Clients:
         )
 
     async def _change_queued(self, chat_id: str, random: Random) -> None:
-        page: Page = await self.ask(lambda i: i.chats.messages(chat_id, limit=1))
+        page: Page = await self.ask(lambda i: i.chats.page(chat_id, limit=1))
         if not page.queued:
             return
         item = random.choice(page.queued)[0]
@@ -133,7 +133,7 @@ class Clients:
             await self.ask(lambda i: i.chats.change(chat_id, c.PromoteQueued(queued_id=item.id)))
 
     async def _edit(self, chat_id: str, random: Random) -> None:
-        page: Page = await self.ask(lambda i: i.chats.messages(chat_id, limit=30))
+        page: Page = await self.ask(lambda i: i.chats.page(chat_id, limit=30))
         users = [entry for entry in page.messages if getattr(entry.fact, "role", None) is Role.USER]
         if users:
             entry = random.choice(users[-3:])

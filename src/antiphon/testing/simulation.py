@@ -232,7 +232,7 @@ class _Simulation:
         """Read at any process."""
         self.waits_for = f"a last look at {chat_id}"
         chat = await self.clients.ask_until_answered(lambda i: i.chats.get(chat_id))
-        page = await self.clients.ask_until_answered(lambda i: i.chats.messages(chat_id, limit=1000))
+        page = await self.clients.ask_until_answered(lambda i: i.chats.page(chat_id, limit=1000))
         log = await self._log(chat_id)
         return FinalChat(
             chat_id=chat_id,

@@ -76,8 +76,7 @@ def decode(data: bytes, type: Any) -> Any:  # noqa: A002
             value = _decoder(type).decode(data)
         except msgspec.DecodeError:
             value = _decode_again(_mended(data), type)
-        if is_deeper(data, NESTING_MAX):  # which takes well-formed JSON
-            raise RecursionError
+        check_nesting(data)
         return value
     except (ValueError, RecursionError) as error:
         raise PeerError(_sentence(type, error)) from error
@@ -173,6 +172,13 @@ def _mended(data: bytes) -> bytes:
 def _without_surrogates(value: Any) -> Any:
     escaped = json.dumps(msgspec.to_builtins(value, enc_hook=enc_hook)).encode()
     return json.loads(_mended(escaped))
+
+
+def check_nesting(data: bytes) -> None:
+    """Raises RecursionError for JSON that is nested deeper than NESTING_MAX. (How deep a decoder goes by itself
+    differs between versions of Python.) `data` is known to be well-formed."""
+    if is_deeper(data, NESTING_MAX):
+        raise RecursionError
 
 
 def _sentence(kind: Any, error: Exception) -> str:

@@ -88,6 +88,13 @@ class StateSyncResult(Value):
     sessions: tuple[SessionPayload, ...] | None = always(None)
     active_session_id: str = ""
     instance_id: str = always("")
+    antiphon: SyncedMore | None = None
+
+
+class SyncedMore(Value):
+    """Ours, in `state.sync`: the tool calls that wait for an answer from outside, by session id."""
+
+    open_calls: dict[str, tuple[Any, ...]] = always({})
 
 
 class SessionGetParams(Value):

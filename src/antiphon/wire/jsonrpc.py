@@ -132,6 +132,7 @@ def decode_answer(data: bytes) -> Answer:
     """Raises `PeerError` for what is no answer."""
     try:
         raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        codec.check_nesting(data)
         echoed = msgspec.json.decode(raw["id"])
         error = msgspec.json.decode(raw.get("error", NULL), type=dict[str, Any] | None)
         if error is None:

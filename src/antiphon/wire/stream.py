@@ -14,8 +14,9 @@ from antiphon.core import facts as f
 from antiphon.core.depth import CONTENT_DEPTH_MAX, flatten
 from antiphon.core.draft import Draft
 from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, Notice, OpenDraft, Ping, Resync
-from antiphon.core.model import Chat, Queued
+from antiphon.core.model import Chat, Needs, Queued
 from antiphon.core.parts import NO_USAGE, DeltaPart, delta_length
+from antiphon.core.values import Value
 from antiphon.errors import PeerError
 from antiphon.wire import codec
 from antiphon.wire.gotime import format_time_us
@@ -52,8 +53,21 @@ PING = Frame(None, 0, "ping", b'{"type":"ping"}')
 # --- values as JSON ---------------------------------------------------------------------------------
 
 
-def chat_json(chat_id: str, chat: Chat, *, has_unread: bool = False) -> dict[str, Any]:
-    """The reference's Chat with our additions."""
+class OpenCall(Value):
+    """A tool call that waits for an answer from outside: its arguments, whose answer it `needs`, and the deadline
+    (microseconds, store time)."""
+
+    tool_call_id: str
+    tool_name: str
+    args: Any
+    needs: Needs
+    deadline: int
+
+
+def chat_json(
+    chat_id: str, chat: Chat, *, has_unread: bool = False, open_calls: Sequence[OpenCall] | None = None
+) -> dict[str, Any]:
+    """The reference's Chat with our additions. `open_calls` None: they are not known here, and left out."""
     shown: dict[str, Any] = {
         "id": chat_id,
         "owner_id": chat.owner_id,
@@ -75,9 +89,24 @@ def chat_json(chat_id: str, chat: Chat, *, has_unread: bool = False) -> dict[str
         "model": chat.model,
         "usage": chat.usage,
     }
+    if open_calls is not None:
+        shown["open_calls"] = open_calls_json(open_calls)
     if chat.diff_status is not None:
         shown["diff_status"] = chat.diff_status
     return shown
+
+
+def open_calls_json(open_calls: Sequence[OpenCall]) -> list[dict[str, Any]]:
+    return [
+        {
+            "tool_call_id": call.tool_call_id,
+            "tool_name": call.tool_name,
+            "args": call.args,
+            "needs": call.needs,
+            "deadline": format_time_us(call.deadline),
+        }
+        for call in open_calls
+    ]
 
 
 def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
@@ -253,6 +282,7 @@ def resync_frame(
     queued: Sequence[tuple[Queued, bytes | None]],
     draft: Draft | None,
     has_unread: bool = False,
+    open_calls: Sequence[OpenCall] = (),
 ) -> Frame:
     """The whole state; the cursor after it is `seq.to`."""
     deltas = draft.read(0) if draft is not None else []
@@ -264,7 +294,7 @@ def resync_frame(
     shown = {
         "type": "resync",
         "reason": reason,
-        "chat": chat_json(chat_id, chat, has_unread=has_unread),
+        "chat": chat_json(chat_id, chat, has_unread=has_unread, open_calls=open_calls),
         "messages": [message_json(chat_id, entry) for entry in messages],
         "has_more": has_more,
         "queued_messages": [queued_message_json(chat_id, item, content) for item, content in queued],

@@ -11,15 +11,25 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any, cast
 
-from antiphon.core.parts import PartMetadata, Reasoning, Text, ToolCallArgs, ToolCallOpened, Usage
+from antiphon.core.parts import (
+    File,
+    PartMetadata,
+    Reasoning,
+    Source,
+    Text,
+    ToolCallArgs,
+    ToolCallOpened,
+    Usage,
+)
 from antiphon.errors import AttemptFailed, Invalid, Unavailable
 from antiphon.observe import METRICS
 from antiphon.ports import AnswerEnded, Model, ModelEvent, ModelRequest
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.tools import Tool, tool
+from antiphon.worker.tools.found import module_tools
 from antiphon.worker.turn import BlockingTurn, Turn
 
-Piece = str | Text | Reasoning | ToolCallOpened | ToolCallArgs | PartMetadata
+Piece = str | Text | Reasoning | Source | File | ToolCallOpened | ToolCallArgs | PartMetadata
 AgentFunction = Callable[[Turn], AsyncIterator[Piece]]
 Models = Callable[[str], Awaitable[Model]]
 
@@ -139,8 +149,9 @@ async def _run_in_thread(agent: Callable[[Any], Any], turn: Turn) -> AsyncIterat
         await asyncio.wait({thread})
 
 
-def load_agent(name: str) -> Any:
-    """The agent that `path/to/file.py:name` or `package.module:name` names."""
+def load_agent(name: str) -> tuple[Any, list[Tool]]:
+    """The agent that `path/to/file.py:name` or `package.module:name` names, and the tools of that module if the
+    agent is a function (an `Agent` lists its own)."""
     place, _, attribute = name.partition(":")
     if not attribute:
         raise Invalid("APP", f"{name!r} names no agent: write file.py:agent or package.module:agent")
@@ -166,4 +177,4 @@ def load_agent(name: str) -> Any:
     agent = getattr(module, attribute, None)
     if agent is None:
         raise Invalid("APP", f"{place} has no {attribute!r}")
-    return agent
+    return agent, [] if isinstance(agent, Agent) else module_tools(vars(module))

@@ -308,7 +308,9 @@ class Attempt:
     async def _commit(self, calls: tuple[CallOpened, ...] = (), *, is_last: bool = False) -> None:
         """Make what was written a message. Ends the turn with `is_last`, unless steering has joined."""
         draft = self.pen.draft
-        parts = [part for part in draft.content() if calls or not isinstance(part, ToolCallPart)]
+        parts = list(draft.content())
+        if not calls:
+            _check_no_calls(parts)
         usage = self._usage if parts or is_last else NO_USAGE
         is_empty_answer = is_last and self._outcome == "empty"
         crash_point("tool-before-commit" if calls else "commit-before-append")
@@ -496,6 +498,14 @@ class Attempt:
             not_begun = tuple(call.tool_call_id for call in chat.calls if call.tool_call_id not in self._calls.begun)
             return msgspec.structs.replace(ending, calls_not_begun=not_begun)
         return ending
+
+
+def _check_no_calls(parts: list[Part]) -> None:
+    """Raises `AttemptFailed` where an agent yielded calls and did not let them run: they would have no result."""
+    left = [part.tool_name for part in parts if isinstance(part, ToolCallPart)]
+    if left:
+        what = f"The agent yielded a call of {left[0]!r} that did not run"
+        raise AttemptFailed("unknown", f"{what}: write `await turn.run_streamed_calls()` after it.")
 
 
 def _is_running() -> bool:

@@ -11,16 +11,21 @@ from antiphon.core.draft import Draft
 from antiphon.core.parts import (
     CallStarted,
     DeltaPart,
+    File,
     PartMetadata,
     Reasoning,
+    Source,
     Text,
+    ToolCall,
     ToolCallArgs,
     ToolCallOpened,
     ToolProgress,
+    ToolResult,
 )
-from antiphon.errors import AttemptFailed
+from antiphon.errors import AttemptFailed, Invalid
 from antiphon.observe import crash_point
 from antiphon.wire.codec import encode
+from antiphon.wire.user_content import checked_file
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 CALLS_MAX = 128
@@ -31,6 +36,8 @@ METADATA_BYTES_MAX = 1024 * 1024
 """Maximum size of all `provider_metadata` in one answer."""
 NAME_MAX = 16 * 1024
 """Characters of a tool's name, or of a call's id."""
+FILE_DATA_MAX = 512 * 1024
+"""Characters of a file's base64: a delta is never cut inside a file, and a relay's message takes this much."""
 PROGRESS_PIECE_MAX = 4 * 1024
 PROGRESS_MAX = 256 * 1024
 PROGRESS_COST = 64
@@ -71,8 +78,8 @@ class Pen:
         self.pieces = 0
 
     def write(self, piece: Any) -> None:
-        """Add a piece to the draft; a lifted pen writes nothing. Raises TypeError for what is none, `AttemptFailed`
-        for an answer that is too long."""
+        """Add a piece to the draft; a lifted pen writes nothing. Raises `AttemptFailed` for what is none, and for an
+        answer that is too long."""
         if self.is_lifted:
             return
         if isinstance(piece, PartMetadata):
@@ -103,6 +110,12 @@ class Pen:
             case Text(text=str(text)) | Reasoning(text=str(text)) | ToolCallArgs(args_delta=str(text)):
                 self._count(text)
                 return piece
+            case Source(source_id=str(source_id), url=str(url), title=str(title)):
+                self._count(source_id + url + title)
+                return Source(source_id, url, title)
+            case File(media_type=str(), data=str(data), name=str()):
+                self._count(data)
+                return self._checked_file(piece)
             case ToolCallOpened(tool_call_id=str(tool_call_id), tool_name=str(tool_name)):
                 if max(len(tool_call_id), len(tool_name)) > NAME_MAX:
                     raise AttemptFailed("unknown", f"A tool call's name is longer than {NAME_MAX:,} characters.")
@@ -116,12 +129,24 @@ class Pen:
                 return self._limited(piece)
             case CallStarted():
                 return piece
-        raise TypeError(f"an agent yields text, reasoning and tool calls, not {type(piece).__name__}")
+        raise AttemptFailed("unknown", _refusal(piece))
+
+    def _checked_file(self, file: File) -> File:
+        if len(file.data) > FILE_DATA_MAX:
+            raise AttemptFailed("unknown", f"A file that an agent yields has at most {FILE_DATA_MAX:,} characters.")
+        try:
+            return checked_file(file)
+        except Invalid as error:
+            raise AttemptFailed("unknown", f"The agent yielded a file that cannot be kept: {error}") from error
 
     def _annotate(self, piece: PartMetadata) -> None:
-        if not isinstance(piece.provider_metadata, dict):
-            raise TypeError("a part's metadata is a dict by provider")
-        self._metadata_bytes += len(encode(piece.provider_metadata))
+        try:
+            size = len(encode(piece.provider_metadata)) if isinstance(piece.provider_metadata, dict) else 0
+        except (TypeError, ValueError, RecursionError):
+            size = 0
+        if not size:
+            raise AttemptFailed("unknown", "The agent yielded metadata that is no JSON object.")
+        self._metadata_bytes += size
         if self._metadata_bytes > METADATA_BYTES_MAX:
             raise AttemptFailed("unknown", f"The answer has more than {METADATA_BYTES_MAX:,} bytes of metadata.")
         self.draft.annotate(piece.provider_metadata)
@@ -170,3 +195,11 @@ class Pen:
         self._repeated[first] = count
         self._call_ids.add(name)
         return name
+
+
+def _refusal(piece: Any) -> str:
+    """Why what an agent yielded is not part of its answer, and what to do."""
+    name = type(piece).__name__
+    if isinstance(piece, ToolCall | ToolResult) or name in ("ToolCall", "ToolResult"):
+        return f"The agent yielded a {name}. Run tools with `await turn.call(ToolCall(name, args))`."
+    return f"The agent yielded {name}; it may yield text (str), Reasoning, Source and File."

@@ -19,18 +19,21 @@ from antiphon.edge.instance.commands import command_of
 from antiphon.edge.instance.publisher import Publisher
 from antiphon.errors import AntiphonError, CursorInvalid, Invalid, NotFound, PeerError, TooLarge
 from antiphon.observe import METRICS
+from antiphon.ports import Listed
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import convert, decode_content, encode
 from antiphon.wire.cursor import parse_cursor
 from antiphon.wire.gotime import Time
 from antiphon.wire.instance_events import text_content
+from antiphon.wire.stream import open_calls_json
 
 if TYPE_CHECKING:
     from antiphon.app import Instance
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 LIST_BYTES_MAX = ANSWER_BYTES_MAX - 1024
+OPEN_CALLS_BYTES_MAX = 4 * 1024 * 1024
 READ_BYTES_MAX = 8 * 1024 * 1024
 READ_EVENTS_MAX = 1_000
 METHOD_NOT_FOUND = "ipc: method not found"
@@ -128,11 +131,26 @@ class Calls:
     async def _state_sync(self, params: i.StateSyncParams) -> Any:
         if params.project_id and params.project_id != self._project_id:
             raise ProjectMismatch
+        listed = await self._publisher.listed()
         return i.StateSyncResult(
-            sessions=await self._publisher.sessions(),
+            sessions=await self._publisher.sessions(listed),
             active_session_id=self._publisher.active_session_id,
             instance_id=self._instance.instance_id,
+            antiphon=await self._more(listed),
         )
+
+    async def _more(self, listed: tuple[Listed, ...]) -> i.SyncedMore | None:
+        """The open calls of the newest sessions, as many as fit; None if there are none."""
+        found: dict[str, tuple[Any, ...]] = {}
+        size = 0
+        for item in listed:
+            calls = open_calls_json(await self._chats.open_calls(item.chat_id, item.chat))
+            size += len(encode(calls)) if calls else 0
+            if size > OPEN_CALLS_BYTES_MAX:
+                break
+            if calls:
+                found[item.chat_id] = tuple(calls)
+        return i.SyncedMore(open_calls=found) if found else None
 
     async def _session_list(self, params: Any) -> Any:
         return await self._publisher.sessions()
@@ -186,7 +204,7 @@ class Calls:
         messages: list[i.MessagePayload] = []
         size, before = 0, None
         while True:
-            page = await self._chats.messages(params.session_id, before_id=before, limit=PAGE_MAX)
+            page = await self._chats.page(params.session_id, before_id=before, limit=PAGE_MAX)
             for entry in reversed(page.messages):
                 fact = entry.fact
                 if not isinstance(fact, MessageAppended) or fact.role is Role.TOOL:

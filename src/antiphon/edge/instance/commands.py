@@ -85,8 +85,7 @@ async def _edit(chats: OwnedChats, chat_id: str, command: EditMessage) -> Any:
 
 
 async def _retry(chats: OwnedChats, chat_id: str, command: s.RetryBody) -> Any:
-    done = await chats.change(chat_id, c.Retry(turn_id=command.turn_id))
-    return restarted(done)
+    return restarted(await chats.retry(chat_id, command.turn_id))
 
 
 async def _edit_queued(chats: OwnedChats, chat_id: str, command: EditQueued) -> Any:
@@ -111,7 +110,8 @@ def _plain(make: Callable[[OwnedChats, Any], c.Command]) -> Do:
 
 def _about(make: Callable[[Any], c.Command]) -> Do:
     async def do(chats: OwnedChats, chat_id: str, command: Any) -> Any:
-        return chat_json(chat_id, (await chats.change(chat_id, make(command))).chat)
+        chat = (await chats.change(chat_id, make(command))).chat
+        return chat_json(chat_id, chat, open_calls=await chats.open_calls(chat_id, chat))
 
     return do
 

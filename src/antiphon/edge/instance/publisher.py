@@ -22,7 +22,7 @@ from antiphon.edge.instance.session import Session
 from antiphon.edge.instance.sockets import InstanceSockets
 from antiphon.errors import AntiphonError
 from antiphon.observe import METRICS
-from antiphon.ports import Append
+from antiphon.ports import Append, Listed
 from antiphon.wire import instance as i
 from antiphon.wire.gotime import Time, format_duration
 from antiphon.wire.log import content_seq
@@ -272,12 +272,16 @@ class Publisher:
         count = await self._counts.count(chat_id, chat)
         return _payload(chat_id, chat, count)
 
-    async def sessions(self) -> tuple[i.SessionPayload, ...]:
-        """The admin's sessions without archived ones, newest first."""
-        listed = await self._service.store.list_chats(
+    async def listed(self) -> tuple[Listed, ...]:
+        """The admin's chats without archived ones, newest first."""
+        return await self._service.store.list_chats(
             self._owner_id, archived=False, label=None, title="", limit=LISTED_MAX, after=None
         )
-        return tuple([await self.payload_of(item.chat_id, item.chat) for item in listed])
+
+    async def sessions(self, listed: tuple[Listed, ...] | None = None) -> tuple[i.SessionPayload, ...]:
+        """`listed` as sessions; by default all."""
+        chats = await self.listed() if listed is None else listed
+        return tuple([await self.payload_of(item.chat_id, item.chat) for item in chats])
 
     async def session_count(self) -> int:
         return await self._service.store.count_chats(self._owner_id)

@@ -15,6 +15,7 @@ from antiphon.config import Options
 from antiphon.edge.answers import JsonAnswer
 from antiphon.edge.auth import OriginGate, bearer, session_secret
 from antiphon.edge.bodies import Bodies
+from antiphon.edge.cross_origin import CrossOrigin
 from antiphon.edge.http import ELSEWHERE_HEADER, MEANT_HEADER, OPERATIONS, forget_frames, lifespan, path_of, refusal
 from antiphon.edge.routing import Router
 from antiphon.edge.standby.exchange import Exchange, Handed
@@ -39,6 +40,7 @@ class StandbyDoor:
         self._options = options
         self._primary = primary
         self._gate = OriginGate(options)
+        self._cross_origin = CrossOrigin(options.allow_origin)
         self._bodies = Bodies()
         self._router = Router(OPERATIONS)
         self._relays: set[StreamRelay] = set()
@@ -71,9 +73,13 @@ class StandbyDoor:
             await lifespan(receive, send)
             return
         request = Request(scope, receive)
+        send = self._cross_origin.sending(request, send)
         try:
             place = path_of(scope)
             self._gate.check(request, place)
+            if (preflight := self._cross_origin.preflight(request)) is not None:
+                await preflight(scope, receive, send)
+                return
             answer = await self._answer(request, place)
         except ClientDisconnect:
             return

@@ -153,8 +153,8 @@ function SourceLink({ part }) {
 function File({ part }) {
   const isShown = /^image\/(?:png|jpeg|gif|webp|avif)$/.test(part.media_type) && part.data;
   if (isShown)
-    return html`<img class="file" src=${`data:${part.media_type};base64,${part.data}`} alt="Attached image" />`;
-  return html`<p class="meta">A file (${part.media_type || 'unknown type'})</p>`;
+    return html`<img class="file" src=${`data:${part.media_type};base64,${part.data}`} alt=${part.name || 'Attached image'} />`;
+  return html`<p class="meta">A file: ${part.name ? `${part.name} ` : ''}(${part.media_type || 'unknown type'})</p>`;
 }
 
 const Glimpse = ({ value }) => html`<span class="glimpse">${compact(value)}</span>`;

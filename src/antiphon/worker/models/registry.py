@@ -19,6 +19,9 @@ from antiphon.worker.models.rehearsal import RehearsalModel
 from antiphon.worker.models.transport import Transport
 
 DEFAULT_LIMITS = Limits()
+REHEARSAL = "rehearsal"
+WITHOUT_CONFIGURATION = frozenset({"openai"})
+"""Providers whose models are there without any configuration."""
 EXISTING = "`rehearsal`, `openai:<model>`, and what is configured (`antiphon config`)"
 
 KEPT_MAX = 256
@@ -53,6 +56,17 @@ class Models:
             raise Invalid("model", f"{config.name!r} is switched off.")
         model = await self._of_provider(config.model, configuration)
         return AliasedModel(model, parameters=config.parameters) if config.parameters else model
+
+    async def check_name(self, name: str) -> None:
+        """Raises `Invalid` for a name that no model can have. What may change by itself (a switch, a secret, a key)
+        is not checked, and no client is made."""
+        configuration = await self._configs.fresh() if self._configs is not None else Configuration()
+        config = configuration.named_config(name)
+        provider, _, model = (config.model if config is not None else name).partition(":")
+        if model and (provider in WITHOUT_CONFIGURATION or configuration.named_provider(provider) is not None):
+            return
+        if config is None and name != REHEARSAL:
+            raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
 
     async def _of_provider(self, name: str, configuration: Configuration) -> Model:
         provider_name, _, model_name = name.partition(":")

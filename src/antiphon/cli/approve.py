@@ -1,0 +1,60 @@
+"""`antiphon approve`: answer a tool call that waits for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from antiphon.cli.content_text import call_text
+from antiphon.cli.instance import open_client
+from antiphon.cli.verb import Verb, instance_options, print_json
+from antiphon.cli.which_chat import resolve_chat
+from antiphon.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from antiphon.client.shapes import OpenCall
+
+
+@click.command("approve", cls=Verb)
+@click.argument("chat")
+@click.argument("call", required=False)
+@click.option("--deny", is_flag=True, help="Deny it instead: the model is told so.")
+@click.option("--reason", default="", help="Why it is denied, for the model.")
+@instance_options
+def command(
+    chat: str, call: str | None, deny: bool, reason: str, data: Path | None, url: str | None, as_json: bool
+) -> None:
+    """Let a tool call run that waits for a person's approval, or deny it.
+
+    CALL is its id, the beginning of one, or the tool's name; it may be left out where one call waits. With --json:
+    {seq}.
+    """
+    if reason and not deny:
+        raise click.UsageError("--reason goes together with --deny")
+    with open_client(data, url) as client:
+        found = resolve_chat(client, chat)
+        waiting = [item for item in found.get("open_calls", []) if item["needs"] == "approval"]
+        chosen = _choose(waiting, call)
+        call_id = chosen["tool_call_id"]
+        answer = client.deny(found["id"], call_id, reason=reason) if deny else client.approve(found["id"], call_id)
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"{'Denied' if deny else 'Approved'}: {call_text(dict(chosen))}")
+
+
+def _choose(waiting: list[OpenCall], wanted: str | None) -> OpenCall:
+    """Raises `NotFound` where none waits, `Invalid` where several could be meant."""
+    if not waiting:
+        raise NotFound("call that waits for approval")
+    fitting = [item for item in waiting if wanted is None or _is_meant(item, wanted)]
+    if len(fitting) == 1:
+        return fitting[0]
+    shown = "; ".join(f"{item['tool_call_id']}  {call_text(dict(item))}" for item in fitting or waiting)
+    raise Invalid("CALL", f"{'say which one' if fitting else 'no call is named so'}: {shown}")
+
+
+def _is_meant(item: OpenCall, wanted: str) -> bool:
+    return item["tool_name"] == wanted or item["tool_call_id"].startswith(wanted)

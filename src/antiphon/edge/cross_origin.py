@@ -1,0 +1,58 @@
+"""Browsers on other origins (CORS): the listed ones may ask, with credentials; to all others nothing is said.
+
+https://fetch.spec.whatwg.org/#http-cors-protocol
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Send
+
+METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
+HEADERS = "Authorization, Content-Type, Last-Event-ID, X-Filename"
+EXPOSED = "Retry-After"
+PREFLIGHT_S = 600
+
+
+class CrossOrigin:
+    """The answers' headers for the `allowed` origins, each exactly as a browser sends it."""
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self.allowed = frozenset(allowed)
+
+    def preflight(self, request: Request) -> Response | None:
+        """The answer to a browser that asks whether it may ask; None for any other request."""
+        if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
+            return None
+        if request.headers.get("origin") not in self.allowed:
+            return None
+        headers = {
+            "access-control-allow-methods": METHODS,
+            "access-control-allow-headers": HEADERS,
+            "access-control-max-age": str(PREFLIGHT_S),
+        }
+        if request.headers.get("access-control-request-private-network") == "true":
+            headers["access-control-allow-private-network"] = "true"
+        return Response(status_code=204, headers=headers)
+
+    def sending(self, request: Request, send: Send) -> Send:
+        """`send`, with the headers that let a page of the request's origin read the answer, if it is listed."""
+        origin = request.headers.get("origin")
+        if not self.allowed:
+            return send
+
+        async def send_shared(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.add_vary_header("Origin")
+                if origin in self.allowed:
+                    headers["access-control-allow-origin"] = origin
+                    headers["access-control-allow-credentials"] = "true"
+                    headers["access-control-expose-headers"] = EXPOSED
+            await send(message)
+
+        return send_shared

@@ -1,0 +1,161 @@
+"""What a person's message may be made of, read in one place for every way in.
+
+Parts of other APIs (OpenAI's chat completions and Responses) are translated; a part that is not known, or that could
+not reach a model, is refused with a sentence instead of being stored.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.core.draft import replace_surrogates
+from antiphon.core.parts import File, FileReference, Part, Text, Unknown
+from antiphon.errors import Invalid, PeerError
+from antiphon.wire.codec import convert
+
+FIELD = "content"
+KNOWN = "text, file and file-reference"
+NAME_MAX = 256
+_DATA_URL = re.compile(
+    r"data:(?P<media_type>[^;,\s]*)(?:;[^;,\s]+=[^;,\s]*)*(?P<base64>;base64)?,(?P<data>.*)", re.S | re.I
+)
+_SPACE = re.compile(r"\s+")
+_MEDIA_TYPES = {
+    "csv": "text/csv",
+    "gif": "image/gif",
+    "htm": "text/html",
+    "html": "text/html",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "json": "application/json",
+    "md": "text/markdown",
+    "mp3": "audio/mpeg",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "txt": "text/plain",
+    "wav": "audio/wav",
+    "webp": "image/webp",
+}
+
+
+def user_parts(content: str | Sequence[Part | Mapping[str, Any]]) -> tuple[Part, ...]:
+    """The parts of a person's message, normalised. Raises `Invalid` with the index of a part that cannot be."""
+    if isinstance(content, str):
+        return (Text(replace_surrogates(content)),)
+    return tuple(_user_part(part, f"{FIELD}[{index}]") for index, part in enumerate(content))
+
+
+def checked_file(file: File, field: str = "file") -> File:
+    """The file with its data as plain base64: a `data:` prefix gives its type and is dropped, as is white space.
+    Raises `Invalid` for data that is not base64, and for a file without data."""
+    if not file.data:
+        said = "files by id are not supported here" if file.file_id else "a file needs media_type and data"
+        raise Invalid(field, f"{said}; send the bytes as base64 in data")
+    media_type, data = file.media_type, file.data
+    if data[:5].lower() == "data:":
+        given, data = _read_data_url(data, field)
+        media_type = media_type or given
+    data = _SPACE.sub("", data)
+    _check_base64(data, field)
+    if len(file.name) > NAME_MAX:
+        raise Invalid(field, f"a file's name has at most {NAME_MAX} characters")
+    return msgspec.structs.replace(file, media_type=media_type or _type_by_name(file.name), data=data)
+
+
+def _user_part(part: Any, field: str) -> Part:
+    if isinstance(part, Mapping):
+        try:
+            part = convert(dict(part), Part)
+        except PeerError as error:
+            raise Invalid(field, str(error)) from error
+    match part:
+        case Text() | FileReference():
+            return part
+        case File():
+            return checked_file(part, field)
+        case Unknown(type=kind) if kind in _TRANSLATED:
+            return _TRANSLATED[kind](part.raw, field)
+    kind = part.type if isinstance(part, Unknown) else _tag_of(part)
+    raise Invalid(field, f"a message may have {KNOWN} parts, not {kind[:80]!r}")
+
+
+def _tag_of(part: Any) -> str:
+    return str(getattr(getattr(part, "__struct_config__", None), "tag", None) or type(part).__name__)
+
+
+# --- the parts of other APIs
+
+
+def _input_text(raw: dict[str, Any], field: str) -> Part:
+    return Text(_string(raw, "text", field))
+
+
+def _image(raw: dict[str, Any], field: str) -> Part:
+    """`image_url` of chat completions ({url}) and `input_image` of Responses (the URL itself)."""
+    given = raw.get("image_url")
+    url = given.get("url") if isinstance(given, Mapping) else given
+    if raw.get("file_id") and not url:
+        raise Invalid(field, "files by id are not supported here; send the image as a data: URL")
+    if not isinstance(url, str) or not url:
+        raise Invalid(field, "image_url is missing")
+    return _from_data_url(url, field, name="")
+
+
+def _input_file(raw: dict[str, Any], field: str) -> Part:
+    """`input_file` of Responses: {filename, file_data}."""
+    name = _string(raw, "filename", field) if raw.get("filename") else ""
+    if raw.get("file_data"):
+        return checked_file(File(data=_string(raw, "file_data", field), name=name), field)
+    if raw.get("file_url"):
+        return _from_data_url(_string(raw, "file_url", field), field, name=name)
+    raise Invalid(field, "files by id are not supported here; send the bytes as base64 in file_data")
+
+
+_TRANSLATED: dict[str, Callable[[dict[str, Any], str], Part]] = {
+    "input_text": _input_text,
+    "image_url": _image,
+    "input_image": _image,
+    "input_file": _input_file,
+}
+
+
+def _from_data_url(url: str, field: str, *, name: str) -> Part:
+    if url[:5].lower() != "data:":
+        raise Invalid(field, "remote addresses are not fetched; send the bytes as a data: URL")
+    return checked_file(File(data=url, name=name), field)
+
+
+def _string(raw: dict[str, Any], key: str, field: str) -> str:
+    value = raw.get(key)
+    if not isinstance(value, str):
+        raise Invalid(field, f"{key} is a string")
+    return value
+
+
+# --- data
+
+
+def _read_data_url(url: str, field: str) -> tuple[str, str]:
+    match = _DATA_URL.fullmatch(url)
+    if match is None or not match["base64"]:
+        raise Invalid(field, "a data: URL must be base64: data:<media type>;base64,<data>")
+    return match["media_type"].lower(), match["data"]
+
+
+def _check_base64(data: str, field: str) -> None:
+    try:
+        decoded = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Invalid(field, "data is not base64") from error
+    if not decoded:
+        raise Invalid(field, "data is empty")
+
+
+def _type_by_name(name: str) -> str:
+    return _MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")

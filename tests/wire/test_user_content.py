@@ -1,0 +1,88 @@
+"""What a person's message may be made of: known parts, those of other APIs translated, all else refused."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from antiphon.core.parts import File, FileReference, Part, Reasoning, Source, Text, ToolCall, ToolResult
+from antiphon.errors import Invalid
+from antiphon.wire.codec import convert, decode_content, encode_content
+from antiphon.wire.user_content import user_parts
+
+PNG = base64.b64encode(b"\x89PNG fake").decode()
+URL = f"data:image/png;base64,{PNG}"
+IMAGE = File("image/png", PNG)
+
+TRANSLATED: list[tuple[dict[str, Any], Part]] = [
+    ({"type": "text", "text": "hi"}, Text("hi")),
+    ({"type": "input_text", "text": "hi"}, Text("hi")),
+    ({"type": "image_url", "image_url": {"url": URL}}, IMAGE),
+    ({"type": "image_url", "image_url": {"url": URL, "detail": "high"}}, IMAGE),
+    ({"type": "image_url", "image_url": URL}, IMAGE),
+    ({"type": "input_image", "image_url": URL, "detail": "auto"}, IMAGE),
+    ({"type": "input_image", "image_url": f"DATA:image/PNG;charset=utf-8;BASE64,{PNG}"}, IMAGE),
+    ({"type": "input_file", "filename": "a.png", "file_data": URL}, File("image/png", PNG, name="a.png")),
+    ({"type": "input_file", "filename": "a.PDF", "file_data": PNG}, File("application/pdf", PNG, name="a.PDF")),
+    ({"type": "input_file", "file_url": URL}, IMAGE),
+    ({"type": "file", "media_type": "image/png", "data": PNG}, IMAGE),
+    ({"type": "file", "media_type": "image/png", "data": URL}, IMAGE),
+    ({"type": "file", "data": URL}, IMAGE),
+    ({"type": "file", "media_type": "image/png", "data": f" {PNG[:4]}\r\n{PNG[4:]}\n"}, IMAGE),
+    ({"type": "file", "data": PNG, "name": "notes.md"}, File("text/markdown", PNG, name="notes.md")),
+    (
+        {"type": "file-reference", "file_name": "a.py", "start_line": 1, "end_line": 2, "content": "x"},
+        FileReference("a.py", 1, 2, "x"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "part"), TRANSLATED, ids=lambda value: str(value)[:60])
+def test_known_parts_are_kept_and_those_of_other_apis_translated(given: dict[str, Any], part: Part) -> None:
+    assert user_parts([given]) == (part,)
+    assert user_parts([convert(given, Part)]) == (part,)  # as the doors read it
+    assert user_parts(decode_content(encode_content([part]))) == (part,)  # a second time changes nothing
+
+
+REFUSED: list[tuple[Any, str]] = [
+    ({"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}, "remote addresses are not fetched"),
+    ({"type": "input_image", "image_url": "file:///etc/passwd"}, "remote addresses are not fetched"),
+    ({"type": "input_file", "file_url": "https://example.org/a.pdf"}, "remote addresses are not fetched"),
+    ({"type": "image_url"}, "image_url is missing"),
+    ({"type": "image_url", "image_url": {"url": 7}}, "image_url is missing"),
+    ({"type": "input_image", "file_id": "file-1"}, "by id are not supported"),
+    ({"type": "input_file", "file_id": "file-1"}, "by id are not supported"),
+    ({"type": "file", "file_id": "file-1"}, "by id are not supported"),
+    ({"type": "file", "file": {"file_data": URL}}, "needs media_type and data"),
+    ({"type": "file", "media_type": "image/png"}, "needs media_type and data"),
+    ({"type": "input_text"}, "text is a string"),
+    ({"type": "input_text", "text": ["a"]}, "text is a string"),
+    ({"type": "input_audio", "input_audio": {"data": PNG, "format": "wav"}}, "not 'input_audio'"),
+    ({"type": "video", "url": URL}, "not 'video'"),
+    ({"type": "x" * 500}, "not 'xxx"),
+    ({"type": "file", "media_type": "image/png", "data": "%%%"}, "not base64"),
+    ({"type": "file", "media_type": "image/png", "data": PNG[:-1]}, "not base64"),
+    ({"type": "file", "media_type": "image/png", "data": "漢字"}, "not base64"),
+    ({"type": "file", "media_type": "image/png", "data": "data:image/png;base64,"}, "data is empty"),
+    ({"type": "file", "media_type": "image/png", "data": "data:text/plain,hello"}, "must be base64"),
+    ({"type": "file", "media_type": "image/png", "data": "   "}, "data is empty"),
+    ({"type": "file", "data": PNG, "name": "n" * 300}, "at most 256"),
+    (Reasoning("hm"), "not 'reasoning'"),
+    (ToolCall("c", "t", {}), "not 'tool-call'"),
+    (ToolResult("c", "t", 1), "not 'tool-result'"),
+    (Source(url="https://example.org"), "not 'source'"),
+    ({"text": "no type"}, "content"),
+    (7, "not 'int'"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), REFUSED, ids=lambda value: str(value)[:60])
+def test_what_could_not_reach_a_model_is_refused_with_a_sentence(given: Any, sentence: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        user_parts([Text("first"), given])
+    assert sentence in str(refused.value)
+    assert "content[1]" in str(refused.value)
+    assert len(str(refused.value)) < 300
+    assert PNG not in str(refused.value)
