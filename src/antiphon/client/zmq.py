@@ -29,6 +29,8 @@ from antiphon.wire import instance as i
 TIMEOUT_S = 10.0
 LOOK_MS = 100
 QUEUED_FRAMES_MAX = 100_000
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+"""A reply has 16 MiB at most, an event one message; a peer that sends more is disconnected."""
 _TOLD = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -243,6 +245,7 @@ class RemoteInstance:
     def _socket(self, kind: int) -> zmq.asyncio.Socket:
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
         if self._keys is not None:
             socket.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public.encode())
             socket.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret.encode())
