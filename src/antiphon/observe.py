@@ -34,6 +34,9 @@ class Metrics:
         self.running = Gauge("antiphon_running_turns", "Turns that run here.", registry=r)
         self.degraded = Gauge("antiphon_problems", "How many things are degraded.", registry=r)
         self.resyncs = Counter("antiphon_resyncs", "Watchers given the whole state.", ["reason"], registry=r)
+        self.connections_refused = Counter(
+            "antiphon_connections_refused", "Connections refused because all were in use.", registry=r
+        )
         self.slow_watchers = Counter("antiphon_slow_watchers", "Watchers closed as slow.", registry=r)
         self.primary_silent = Gauge(
             "antiphon_primary_silent_seconds", "How long a standby's primary has not answered.", registry=r

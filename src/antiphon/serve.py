@@ -21,6 +21,7 @@ import structlog
 from antiphon.app import open_instance
 from antiphon.clock import RandomIds
 from antiphon.config import Options
+from antiphon.descriptors import raise_limit
 from antiphon.edge.instance.door import open_instance_door
 from antiphon.edge.server import HttpServer, start_server
 from antiphon.errors import Invalid, Unavailable
@@ -59,6 +60,7 @@ async def serve(
     instance_id = RandomIds().uuid()
     stopping = asyncio.Event()
     _on_signals(stopping)
+    raise_limit()
     make_data(place)
     claim = partial(claim_unless_held, place, instance_id=instance_id)
     if settings.store:

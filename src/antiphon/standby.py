@@ -58,7 +58,7 @@ async def open_standby(
     """Stand by on `data`. `is_port_free`: nobody chose the port, so where the default is taken any will do."""
     primary = Primary(data)
     door = StandbyDoor(instance_id=instance_id, data=data, options=options, primary=primary)
-    server = await start_anywhere(door, options, is_port_free=is_port_free)
+    server = await start_anywhere(door, options, is_port_free=is_port_free, descriptors_each=2)
     watching = asyncio.create_task(primary.watch())
     standby = Standby(instance_id, data, door=door, server=server)
     standby.announce()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antiphon.edge import bodies
+from antiphon.edge.standby import exchange, stream
 from antiphon.edge.standby import primary as primaries
 from antiphon.lockfile import claim_data
 from antiphon.observe import METRICS
@@ -131,3 +133,35 @@ async def test_the_silence_of_a_primary_is_over_when_a_standby_succeeds_it(
 
         standby.door.succeed(own_door)
         assert METRICS.primary_silent._value.get() == 0
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request", b"500 Internal Server Error"])
+@pytest.mark.parametrize("path", ["/api/v1/chats", "/api/v1/chats/x/stream"])
+async def test_the_endless_answer_of_a_primary_is_not_read_on(
+    tmp_path: Path, status: bytes, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "ANSWER_BYTES_MAX", 1024 * 1024)
+    monkeypatch.setattr(stream, "EVENT_BYTES_MAX", 1024 * 1024)
+    sent = 0
+
+    async def flood(request: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 " + status + b"\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing() and sent < 64 * 1024 * 1024:
+                writer.write(b"data: x" * 10_000)
+                sent += 70_000
+                await writer.drain()
+
+    async with fake_primary(tmp_path / "data", flood), open_standby_door(tmp_path / "data") as standby:
+        wire = await Wire.open(standby.port)
+        wire.send(make_request("GET", path))
+        async with asyncio.timeout(DEADLINE_S * 3):
+            code, _ = await wire.read_head()
+            if path.endswith("stream") and status.startswith(b"200"):
+                while await wire.read_chunk():
+                    pass
+            else:
+                assert code == 503
+        await wire.close()
+    assert sent < 64 * 1024 * 1024, "it is not read on and on"

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("wire",),
     ("ports",),
-    ("lockfile", "keepalive"),
+    ("lockfile", "keepalive", "descriptors"),
     ("keys",),
     ("outbound",),
     ("postgres",),

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import httpx2
 
 from antiphon.client import transport
+from antiphon.client.bodies import read_answer_async
 from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
@@ -56,7 +57,8 @@ class AsyncConnection:
 
     async def _ask_once(self, call: Call[A]) -> A:
         with transport.translated(self.url):
-            return cast(A, transport.answer_of(await self._http.request(**transport.request_settings(call))))
+            async with self._http.stream(**transport.request_settings(call)) as response:
+                return cast(A, transport.answer_of(response, await read_answer_async(response)))
 
     async def follow(self, stream: Follow[E]) -> AsyncGenerator[E, None]:
         """Its events, coming back for as long as it takes. Raises what is definitive."""
@@ -78,9 +80,9 @@ class AsyncConnection:
         with transport.translated(self.url):
             async with self._http.stream(**settings) as response:
                 if not response.is_success:
-                    raise error_of(response.status_code, await response.aread())
+                    raise error_of(response.status_code, await read_answer_async(response))
                 transport.check_stream(response)
-                async for chunk in response.aiter_bytes():
+                async for chunk in response.aiter_raw():
                     for raw in reader.feed(chunk):
                         event = stream.take(raw)
                         if event is not None:

@@ -12,6 +12,7 @@ import httpx2
 
 from antiphon.client import transport
 from antiphon.client.backoff import backoff_s, wish_of
+from antiphon.client.bodies import read_answer
 from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
@@ -64,8 +65,9 @@ class Connection:
             time.sleep(delay_s)
 
     def _ask_once(self, call: Call[A]) -> A:
-        with transport.translated(self.url):
-            return cast(A, transport.answer_of(self._http.request(**transport.request_settings(call))))
+        settings = transport.request_settings(call)
+        with transport.translated(self.url), self._http.stream(**settings) as response:
+            return cast(A, transport.answer_of(response, read_answer(response)))
 
     def follow(self, stream: Follow[E]) -> Generator[E, None, None]:
         """Its events, coming back for as long as it takes. Raises what is definitive."""
@@ -85,9 +87,9 @@ class Connection:
         settings = transport.stream_settings(stream.call(), self._silence_s)
         with transport.translated(self.url), self._http.stream(**settings) as response:
             if not response.is_success:
-                raise error_of(response.status_code, response.read())
+                raise error_of(response.status_code, read_answer(response))
             transport.check_stream(response)
-            for chunk in response.iter_bytes():
+            for chunk in response.iter_raw():
                 for raw in reader.feed(chunk):
                     event = stream.take(raw)
                     if event is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import msgspec
 
+from antiphon.client.bodies import check_coding
 from antiphon.client.calls import Call
 from antiphon.client.errors import AnswerLost, error_of
 from antiphon.errors import InstanceMissing, Invalid, PeerError
@@ -101,19 +102,20 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:SENTENCE_MAX] or "no connection"
 
 
-def answer_of(response: httpx2.Response) -> Any:
-    """The JSON of an answer that was read, None of an empty one. Raises what an error's body says."""
+def answer_of(response: httpx2.Response, body: bytes) -> Any:
+    """The JSON of an answer, None of an empty one. Raises what an error's body says."""
     if not response.is_success:
-        raise error_of(response.status_code, response.content)
-    if not response.content:
+        raise error_of(response.status_code, body)
+    if not body:
         return None
     try:
-        return msgspec.json.decode(response.content)
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise PeerError("The server's answer is not JSON.") from error
 
 
 def check_stream(response: httpx2.Response) -> None:
-    """Raises `PeerError` unless the answer is a stream of events."""
+    """Raises `PeerError` unless the answer is a stream of events, as it is."""
+    check_coding(response)
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
         raise PeerError("The server's answer is not a stream of events.")

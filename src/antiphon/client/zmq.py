@@ -32,7 +32,7 @@ TIMEOUT_S = 10.0
 LOOK_MS = 100
 QUEUED_FRAMES_MAX = 100_000
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
-"""Maximum size of an answer or a frame; a peer that sends a larger one is disconnected."""
+"""Maximum size of a reply (16 MiB) or an event frame; a peer that sends a larger one is disconnected."""
 REFUSAL_CHARACTERS_MAX = 500
 """Maximum length of a peer's own words in an error."""
 _TOLD = (

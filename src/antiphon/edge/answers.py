@@ -11,6 +11,7 @@ import structlog
 from starlette.responses import Response
 
 from antiphon import errors as e
+from antiphon.descriptors import is_out_of_descriptors
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +71,9 @@ def error_answer(error: Exception) -> JsonAnswer:
     """The answer to a refused or failed request. Of an unexpected error only an id is told; it is in the log."""
     if isinstance(error, e.PeerError):
         error = e.Invalid("", str(error))
+    if is_out_of_descriptors(error):
+        log.error("no_file_descriptors", error=str(error))
+        error = e.Unavailable("the server has no file descriptors left")
     if not isinstance(error, e.Refused | e.Unavailable):
         return _internal(error)
     detail: dict[str, Any] = {"code": error.code, "message": str(error), **error.fields()}

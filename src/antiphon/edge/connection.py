@@ -15,6 +15,9 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from antiphon.edge.places import ConnectionPlaces
+from antiphon.observe import METRICS
+
 EXTENSION = "antiphon.connection"
 HEAD_S = 10.0
 """A request's head must have come within this time, else the connection is closed."""
@@ -70,9 +73,21 @@ class Connection(HttpToolsProtocol):
     _left_bytes = 0
     _declined: DeclinedUpgrade | None = None
 
+    def __init__(self, *given: Any, places: ConnectionPlaces, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._places = places
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._await_head()
+        if self._places.take(self):
+            self._await_head()
+        else:
+            METRICS.connections_refused.inc()
+            self._refuse(503, "Not available right now: all connections are in use.", code="unavailable")
+
+    def close_idle(self) -> None:
+        """Make room for another connection; a peer that takes nothing of the last answer would hold it up."""
+        self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._has_advanced = False
@@ -117,10 +132,16 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._declined = DeclinedUpgrade(self.parser, self.url, self.headers)
             return
+        self._places.set_busy(self)
         if self._declined is not None:
             self.headers[:] = self._declined.headers  # the application sees what was asked for
             self._declined = None
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.pipeline and self.cycle is not None and self.cycle.response_complete:
+            self._places.set_idle(self)
 
     def on_message_complete(self) -> None:
         if self._declined is None:
@@ -153,6 +174,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._places.release(self)
         super().connection_lost(exc)
         if self.sink is not None:
             self.sink.on_lost()
@@ -179,12 +201,12 @@ class Connection(HttpToolsProtocol):
     def abort(self) -> None:
         self.transport.abort()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, status: int, message: str, *, code: str = "invalid") -> None:
         """Answer what never became a request (unless another's answer is on its way), and hang up."""
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.close()
             return
-        body = msgspec.json.encode({"error": {"code": "invalid", "message": message}})
+        body = msgspec.json.encode({"error": {"code": code, "message": message}})
         self.transport.write(
             b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (status, HTTPStatus(status).phrase.encode(), len(body), body)

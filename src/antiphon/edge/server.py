@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from antiphon.config import Options
+from antiphon.descriptors import connections_max
 from antiphon.edge.connection import Connection
+from antiphon.edge.places import ConnectionPlaces
 from antiphon.errors import AntiphonError, Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -51,22 +54,26 @@ class HttpServer:
         self._listener.close()
 
 
-async def start_anywhere(app: ASGIApp, options: Options, *, is_port_free: bool) -> HttpServer:
+async def start_anywhere(
+    app: ASGIApp, options: Options, *, is_port_free: bool, descriptors_each: int = 1
+) -> HttpServer:
     """As `start_server`. `is_port_free`: nobody chose the port, so where the default is taken any will do."""
     try:
-        return await start_server(app, options)
+        return await start_server(app, options, descriptors_each=descriptors_each)
     except Unavailable:
         if not is_port_free:
             raise
-        return await start_server(app, options.with_port(0))
+        return await start_server(app, options.with_port(0), descriptors_each=descriptors_each)
 
 
-async def start_server(app: ASGIApp, options: Options) -> HttpServer:
-    """Serve `app` at the options' address; port 0 picks a free one. Raises `Unavailable` where it is taken."""
+async def start_server(app: ASGIApp, options: Options, *, descriptors_each: int = 1) -> HttpServer:
+    """Serve `app` at the options' address; port 0 picks a free one. Raises `Unavailable` where it is taken. A
+    connection takes `descriptors_each` descriptors: it may stand for one to another instance."""
     listener = _listen(options)
+    places = ConnectionPlaces(connections_max(descriptors_each=descriptors_each))
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=cast(type[asyncio.Protocol], partial(Connection, places=places)),
         loop="none",
         ws="none",
         lifespan="off",

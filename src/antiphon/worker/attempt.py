@@ -32,6 +32,7 @@ from antiphon.core.parts import (
     Usage,
 )
 from antiphon.core.parts import ToolCall as ToolCallPart
+from antiphon.descriptors import is_out_of_descriptors
 from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, StaleAttempt, Unavailable
 from antiphon.observe import METRICS, crash_point
 from antiphon.ports import Clock, Message
@@ -58,6 +59,7 @@ STORE_PAUSE_S = 0.5
 
 RETRY_AFTER_MAX_S = 3600.0
 PIECES_PER_TURN_OF_THE_LOOP = 64
+NO_DESCRIPTORS = AttemptFailed("overloaded", "The server has no file descriptors left.")
 
 T = TypeVar("T")
 
@@ -188,6 +190,10 @@ class Attempt:
                     await self._commit(is_last=True)
                 except AttemptFailed as error:
                     await self._fail(error)
+                except Exception as error:
+                    if isinstance(error, Over) or not is_out_of_descriptors(error):
+                        raise
+                    await self._fail(NO_DESCRIPTORS)  # of this process, and not the agent's failure
         except Over:
             return
         except BaseException as error:
@@ -195,7 +201,8 @@ class Attempt:
                 raise
             log.exception("agent_failed", chat_id=self.chat_id, turn_id=self.chat.turn_id)
             with contextlib.suppress(Over):
-                await self._fail(AttemptFailed("unknown", f"The agent failed ({type(error).__name__})."))
+                failure = AttemptFailed("unknown", f"The agent failed ({type(error).__name__}).")
+                await self._fail(failure)
 
     def _is_told(self, error: BaseException) -> bool:
         """Whether this work is being ended from here. (An agent may raise anything, and cancel itself.)"""

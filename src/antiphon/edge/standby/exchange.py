@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from antiphon.client.bodies import ANSWER_BYTES_MAX, ERROR_BYTES_MAX
 from antiphon.edge.http import ELSEWHERE_HEADER
 from antiphon.edge.standby.primary import ANSWER_S, RETRY_S, Primary
 from antiphon.edge.standby.request import HOP_BY_HOP, Forwarded, names_in
@@ -58,7 +59,7 @@ class Exchange:
             try:
                 response = await self._primary.open(primary, self._forwarded, read_s=ANSWER_S)
                 try:
-                    body = b"".join([piece async for piece in response.aiter_raw()])
+                    body = await body_of(response)
                 finally:
                     await response.aclose()
             except httpx2.TransportError as error:
@@ -87,6 +88,17 @@ class Exchange:
             length = [(b"content-length", str(len(body)).encode())]
         answer.raw_headers = [*headers, *length]
         return answer
+
+
+async def body_of(response: httpx2.Response) -> bytes:
+    """All of an answer's body, as it came. Raises `Unavailable` for one that is longer than a primary's."""
+    bytes_max = ERROR_BYTES_MAX if response.status_code >= 400 else ANSWER_BYTES_MAX
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > bytes_max:
+            raise Unavailable(f"the primary's answer is longer than {bytes_max:,} bytes")
+    return bytes(body)
 
 
 def start_of(response: httpx2.Response) -> Message:

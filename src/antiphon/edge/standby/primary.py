@@ -26,6 +26,10 @@ CONNECT_S = 2.0
 ANSWER_S = 60.0
 KEPT_MAX = 64
 
+UNANSWERED = (httpx2.HTTPError, httpx2.StreamError, HTTPException, OSError, TimeoutError, msgspec.DecodeError)
+HEALTH_BYTES_MAX = 64 * 1024
+"""Of the answer to whether it is there."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -146,12 +150,22 @@ class Primary:
         found = read_primary(self._data)
         if found is None:
             return False
-        with contextlib.suppress(httpx2.HTTPError, httpx2.StreamError, HTTPException, OSError, msgspec.DecodeError):
+        with contextlib.suppress(*UNANSWERED):
             answer = await self.open(found, Forwarded.look(), read_s=LOOK_S)
             try:
-                body = b"".join([piece async for piece in answer.aiter_raw()])
+                async with asyncio.timeout(LOOK_S):
+                    body = await _beginning_of(answer)
             finally:
                 await answer.aclose()
             shown: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
             return bool(shown.get("instance_id") == found.instance_id)
         return False
+
+
+async def _beginning_of(answer: httpx2.Response) -> bytes:
+    body = bytearray()
+    async for piece in answer.aiter_raw():
+        body += piece
+        if len(body) > HEALTH_BYTES_MAX:
+            break
+    return bytes(body)

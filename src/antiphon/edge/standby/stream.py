@@ -9,11 +9,12 @@ from typing import Any
 
 import httpx2
 import msgspec
+import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon.edge.connection import EXTENSION, Connection
 from antiphon.edge.http import ELSEWHERE_HEADER
-from antiphon.edge.standby.exchange import WAIT_S, start_of, until_left
+from antiphon.edge.standby.exchange import WAIT_S, body_of, start_of, until_left
 from antiphon.edge.standby.primary import RETRY_S, Primary
 from antiphon.edge.standby.request import Forwarded
 from antiphon.errors import Unavailable
@@ -26,6 +27,9 @@ SLOW_S = 30.0
 EVENT_BYTES_MAX = 64 * 1024 * 1024
 LAST: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 FAREWELL = b'event: bye\ndata: {"type":"bye","reason":"shutdown","retry_ms":500}\n\n'
+
+
+log = structlog.get_logger(__name__)
 
 
 class EventBlocks:
@@ -139,6 +143,10 @@ class StreamRelay:
                 return False
             except SlowReader:
                 return False
+            except OverflowError:
+                log.error("stream_event_too_large", bytes_max=EVENT_BYTES_MAX)
+                await self._say_goodbye(send)
+                return False
             except (httpx2.TransportError, TimeoutError):
                 pass  # it went: the next one is asked
             await asyncio.sleep(RETRY_S)
@@ -160,11 +168,11 @@ class StreamRelay:
         if self._is_begun and response.status_code != 200:
             await send(LAST)  # it may not go on; its reader comes back and is told why
             return True
+        body = b"" if response.status_code == 200 else await body_of(response)
         if not self._is_begun:
             await send(start_of(response))
             self._is_begun = True
         if response.status_code != 200:
-            body = b"".join([piece async for piece in response.aiter_raw()])
             await send({"type": "http.response.body", "body": body, "more_body": False})
             return True
         self._blocks.restart()

@@ -1,0 +1,60 @@
+"""File descriptors: how many this process may have, and what it means to be out of them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+
+import structlog
+
+ENOUGH = 4096
+"""With fewer the start warns."""
+RESERVE = 256
+"""Kept for the store, model calls, other instances and the instance protocol's sockets; of few, half."""
+
+log = structlog.get_logger(__name__)
+
+
+def raise_limit() -> int:
+    """Raise the soft limit to the hard one; what may be open then. Warns where that is little."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    limit = current_limit()
+    if limit < ENOUGH:
+        log.warning(
+            "few_file_descriptors",
+            limit=limit,
+            connections_max=connections_max(),
+            note=f"raise the hard limit to {ENOUGH} or more (ulimit -Hn, LimitNOFILE= of systemd)",
+        )
+    return limit
+
+
+def current_limit() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 20
+
+
+def connections_max(*, descriptors_each: int = 1) -> int:
+    """How many connections a server may have, each of which takes so many descriptors."""
+    limit = current_limit()
+    return max(1, (limit - min(RESERVE, limit // 2)) // descriptors_each)
+
+
+def is_out_of_descriptors(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says that this process or machine has no descriptor left."""
+    waiting, seen = [error], set()
+    while waiting:
+        error = waiting.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen.add(id(error))
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            return True
+        waiting += (error.__cause__, error.__context__)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions
+    return False

@@ -1,0 +1,170 @@
+"""Answers that do not end, or are compressed: a client reads no more of them than it needs, and says why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from antiphon.client import AsyncClient, Client, bodies
+from antiphon.errors import AntiphonError, PeerError, Unavailable
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 20.0
+SENT_MAX = 64 * 1024 * 1024
+"""What a server may have got rid of in sockets' buffers, generously."""
+
+
+class HostileServer:
+    """Answers every request with `head` and then `piece` again and again, up to `times` (None: for ever)."""
+
+    def __init__(self, head: bytes, piece: bytes, *, times: int | None = None) -> None:
+        self._head, self._piece, self._times = head, piece, times
+        self.sent = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + self._head + b"\r\nconnection: close\r\n\r\n")
+        left = self._times
+        while left is None or left > 0:
+            writer.write(self._piece)
+            await writer.drain()
+            self.sent += len(self._piece)
+            assert self.sent < SENT_MAX, "it is read on and on"
+            left = None if left is None else left - 1
+        writer.close()
+        await writer.wait_closed()
+
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    """The address of a server whose connections this handles; what still runs is ended."""
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await handler(reader, writer)
+        finally:
+            writer.transport.abort()
+            await asyncio.sleep(0)
+            tasks.discard(task)
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    finally:
+        listening.close()
+        for task in tuple(tasks):
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tuple(tasks))
+
+
+@asynccontextmanager
+async def hostile(head: bytes, piece: bytes, *, times: int | None = None) -> AsyncIterator[tuple[str, HostileServer]]:
+    server = HostileServer(head, piece, times=times)
+    async with serving(server.serve) as url:
+        yield url, server
+
+
+Ask = Callable[[str], Any]
+
+
+async def ask_async(url: str) -> None:
+    async with AsyncClient(url, "token", retry_s=0) as client:
+        await client.healthz()
+
+
+async def ask_blocking(url: str) -> None:
+    def ask() -> None:
+        with Client(url, "token", retry_s=0) as client:
+            client.healthz()
+
+    await asyncio.to_thread(ask)
+
+
+async def watch_async(url: str) -> None:
+    async with AsyncClient(url, "token", retry_s=0) as client:
+        async for _ in client.watch("11111111-1111-4111-8111-111111111111", after="0"):
+            pass
+
+
+async def watch_blocking(url: str) -> None:
+    def watch() -> None:
+        with Client(url, "token", retry_s=0) as client:
+            for _ in client.watch("11111111-1111-4111-8111-111111111111", after="0"):
+                pass
+
+    await asyncio.to_thread(watch)
+
+
+EVERY = pytest.mark.parametrize("ask", [ask_async, ask_blocking, watch_async, watch_blocking])
+ASKS = pytest.mark.parametrize("ask", [ask_async, ask_blocking])
+
+
+@EVERY
+@pytest.mark.parametrize("status", [b"500 Internal Server Error", b"400 Bad Request", b"404 Not Found", b"302 Found"])
+async def test_the_endless_body_of_an_error_is_not_read(ask: Ask, status: bytes) -> None:
+    async with hostile(status + b"\r\ncontent-type: text/html", b"<p>sorry</p>" * 1_000) as (url, server):
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(AntiphonError, match=status[:3].decode()):
+                await ask(url)
+        assert server.sent < SENT_MAX
+
+
+@ASKS
+async def test_an_endless_answer_is_an_error_of_the_peer(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "ANSWER_BYTES_MAX", 1024 * 1024)
+    async with hostile(b"200 OK\r\ncontent-type: application/json", b"[" * 10_000) as (url, _):
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(PeerError, match="longer than 1,048,576 bytes"):
+                await ask(url)
+
+
+@EVERY
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"br", b"zstd", b"x-unknown"])
+@pytest.mark.parametrize("status", [b"200 OK", b"503 Service Unavailable"])
+async def test_a_compressed_answer_is_refused_and_never_decoded(ask: Ask, coding: bytes, status: bytes) -> None:
+    bomb = gzip.compress(b"\n" * 50_000_000)
+    head = status + b"\r\ncontent-type: text/event-stream\r\ncontent-encoding: " + coding
+    async with hostile(head, bomb, times=1) as (url, _):
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(PeerError, match="compressed"):
+                await ask(url)
+
+
+@ASKS
+async def test_an_error_that_drips_is_given_up(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "ERROR_S", 0.1)
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with serving(drip) as url, asyncio.timeout(DEADLINE_S):
+        with pytest.raises(Unavailable, match="too long"):
+            await ask(url)
+
+
+@ASKS
+async def test_the_words_of_a_long_error_are_still_told(ask: Ask) -> None:
+    body = b'{"error": {"code": "not_found", "message": "There is no such chat.", "what": "' + b"x" * 60_000 + b'"}}'
+    async with hostile(b"404 Not Found\r\ncontent-type: application/json", body, times=1) as (url, _):
+        with pytest.raises(AntiphonError, match="There is no such chat"):
+            await ask(url)
