@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from antiphon.edge.close_delimited import delimit_by_close
+
 EXTENSION = "antiphon.connection"
 HEAD_S = 10.0
 """A request's head must have come within this time, else the connection is closed."""
@@ -62,6 +64,8 @@ class Connection(HttpToolsProtocol):
         self._has_advanced = True
         self._stop_timer()
         super().on_headers_complete()
+        if self.scope["http_version"] != "1.1" and self.cycle.scope is self.scope:
+            delimit_by_close(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         self._has_advanced = True
