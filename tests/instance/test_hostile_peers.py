@@ -17,7 +17,7 @@ from antiphon.app import Instance
 from antiphon.edge.instance.door import InstanceDoor
 from antiphon.edge.instance.sockets import QUEUED_LARGE_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
 from antiphon.wire.instance import CALL_BYTES_MAX
-from antiphon.wire.jsonrpc import PARSE_ERROR
+from antiphon.wire.jsonrpc import INVALID_REQUEST, PARSE_ERROR
 
 from .doors import DEADLINE_S, Peer, RawPeer, oddities, open_doors, resident_bytes, until
 
@@ -147,13 +147,14 @@ async def test_a_pickle_is_no_call(tmp_path: Path) -> None:
         assert not (tmp_path / "touched").exists()
 
 
-async def test_a_message_of_the_wrong_number_of_frames_is_dropped_and_counted(tmp_path: Path) -> None:
+async def test_a_message_of_the_wrong_number_of_frames_is_refused_and_counted(tmp_path: Path) -> None:
     ping = b'{"jsonrpc":"2.0","id":1,"method":"instance.ping"}'
     wrong: list[list[bytes]] = [[b"", b"", ping], [b"x", ping], [b""] * 1_000, [ping] * 1_000, [b"", ping, b""]]
     async with open_beside_an_honest_peer(tmp_path / "data") as (_, door), Peer(door) as peer:
         before = oddities("call_garbage")
         for frames in wrong:
             await peer.rpc.send_multipart(frames)
+            assert (await peer.answer())["error"]["code"] == INVALID_REQUEST
         await until(lambda: oddities("call_garbage") == before + len(wrong))
         await peer.rpc.send_multipart([ping])
         assert (await peer.answer())["result"]["status"] == "ok", "and this is the next answer"

@@ -28,6 +28,7 @@ from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import READ_ONLY, NotNow, connect
 from antiphon.postgres.failures import words_of
 from antiphon.postgres.pooling import NEEDS_DIRECT, shares_sessions
+from antiphon.postgres.requirements import check_may_create, check_rights
 
 PAYLOAD_MAX = 7_900
 """PostgreSQL takes less than 8,000 bytes."""
@@ -41,6 +42,7 @@ FETCH_MAX = 1_000
 
 SCHEMA_LOCK = 0x616E7469  # "anti"
 
+TABLES = ("bus_messages",)
 NOTIFY = "SELECT pg_notify(c, p) FROM unnest($1::text[], $2::text[]) AS batch(c, p)"
 MAKE_TABLE = """
 CREATE UNLOGGED TABLE IF NOT EXISTS bus_messages (
@@ -138,9 +140,11 @@ class PostgresCarrier:
             encoding = await self._notifier.fetchval("SHOW server_encoding")
             self._is_ascii_only = encoding != "UTF8"
             if await self._notifier.fetchval("SELECT to_regclass('bus_messages')") is None:
+                await check_may_create(self._notifier, TABLES)
                 async with self._notifier.transaction():
                     await self._notifier.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
                     await self._notifier.execute(MAKE_TABLE)
+            await check_rights(self._notifier, TABLES, ())
             self._own_pid = await self._notifier.fetchval("SELECT pg_backend_pid()")  # a pooler has pids of its own
         except (asyncio.CancelledError, CarrierLost):
             await self.aclose()

@@ -51,7 +51,7 @@ async def _show(topics: tuple[str, ...], data: Path | None, endpoints: str | Non
 def _line(envelope: Envelope) -> str:
     import msgspec
 
-    at = f"{envelope.timestamp:%H:%M:%S.%f}"[:-3]
+    at = f"{envelope.timestamp:%H:%M:%S.%f}"[:-3] + "Z"
     payload = envelope.payload if isinstance(envelope.payload, dict) else {}
     shown = {name: value for name, value in payload.items() if name != "session_id"}
     text = msgspec.json.encode(shown).decode()

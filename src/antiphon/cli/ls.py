@@ -11,6 +11,7 @@ import click
 
 from antiphon.cli.clean import shorten
 from antiphon.cli.instance import open_client
+from antiphon.cli.time_text import time_text
 from antiphon.cli.verb import Verb, instance_options, print_json
 from antiphon.cli.which_chat import SHORT_ID
 
@@ -51,6 +52,6 @@ def command(
 def _line(chat: Chat, width: int) -> str:
     """Short id, status, what waits, last change, title."""
     waiting = f"+{chat['queue_length']}" if chat["queue_length"] else ""
-    changed = chat["updated_at"][:16].replace("T", " ")
+    changed = time_text(chat["updated_at"], "minutes")
     begin = f"{chat['id'][:SHORT_ID]}  {chat['status'] + waiting:<16} {changed}  "
     return begin + shorten(chat["title"] or "Untitled chat", max(width - len(begin), 10))

@@ -10,6 +10,7 @@ import click
 from antiphon.cli.clean import clean_line
 from antiphon.cli.content_text import content_text, outcome_text
 from antiphon.cli.instance import open_client
+from antiphon.cli.time_text import time_text
 from antiphon.cli.verb import Verb, instance_options, print_json
 from antiphon.cli.which_chat import resolve_chat
 
@@ -42,5 +43,5 @@ def _print_message(title: str, message: dict[str, Any]) -> None:
     marks = " (interrupted)" if message.get("interrupted") else ""
     if outcome := outcome_text(message):
         marks += f" ({outcome})"
-    click.echo(f"\n--- {title}{marks}  {message['created_at'][:19].replace('T', ' ')}")
+    click.echo(f"\n--- {title}{marks}  {time_text(message['created_at'])}")
     click.echo(content_text(message.get("content", [])))

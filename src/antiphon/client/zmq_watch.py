@@ -19,6 +19,7 @@ from antiphon.core.parts import DeltaPart, Text
 from antiphon.errors import NotFound, PeerError, TooLarge, Unavailable
 from antiphon.wire import instance as i
 from antiphon.wire.cursor import format_cursor, parse_cursor
+from antiphon.wire.ids import canonical_id
 from antiphon.wire.stream import decode_event
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class SessionWatch:
 
     def __init__(self, remote: RemoteInstance, session_id: str, *, after: str = "") -> None:
         """Raises `CursorInvalid`."""
-        self.session_id = session_id
+        self.session_id = canonical_id(session_id)
         self._heard_id = self._project_id = ""
         self._heads: list[bytes] = []
         self.is_over = False

@@ -15,6 +15,7 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from antiphon.edge.close_delimited import delimit_by_close
 from antiphon.edge.places import ConnectionPlaces
 from antiphon.observe import METRICS
 
@@ -137,6 +138,8 @@ class Connection(HttpToolsProtocol):
             self.headers[:] = self._declined.headers  # the application sees what was asked for
             self._declined = None
         super().on_headers_complete()
+        if self.scope["http_version"] != "1.1" and self.cycle.scope is self.scope:
+            delimit_by_close(self.cycle)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

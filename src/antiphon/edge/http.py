@@ -39,6 +39,8 @@ MEANT_HEADER = "antiphon-meant"
 """The instance that a standby hands a request to. Whoever else gets it refuses: addresses are used again, and two
 standbys must not hand a request to and fro."""
 
+NO_WEBSOCKET = "There is no WebSocket at this address; streams are server-sent events, read with an ordinary GET."
+
 OPERATIONS: tuple[Operation, ...] = (
     *handlers.ROUTES,
     *inbox.ROUTES,
@@ -65,6 +67,9 @@ class HttpDoor:
         if scope["type"] == "lifespan":
             await lifespan(receive, send)
             return
+        if scope["type"] == "websocket":
+            await refuse_websocket(scope, receive, send)
+            return
         if scope["type"] != "http":
             raise RuntimeError(f"there is no {scope['type']} here")
         request = Request(scope, receive)
@@ -77,6 +82,8 @@ class HttpDoor:
             if (preflight := self._cross_origin.preflight(request)) is not None:
                 await preflight(scope, receive, send)
                 return
+            if request.headers.get("upgrade", "").lower() == "websocket":
+                raise HTTPException(400, NO_WEBSOCKET, {"connection": "close"})
             operation, path = self._router.match(request.method, place)
             if operation is None:
                 answer: Response = self._pages.get(request.method, place, request.headers)
@@ -88,6 +95,8 @@ class HttpDoor:
         except Exception as error:
             answer = refusal(error)
             forget_frames(error)
+        if request.method == "HEAD":
+            answer = await without_body(answer)
         if not isinstance(answer, WatchStream):
             _timer(request.method, route, answer.status_code).observe(time.perf_counter() - started)
         try:
@@ -149,6 +158,25 @@ class HttpDoor:
 @lru_cache(1024)
 def _timer(method: str, route: str, status: int) -> Histogram:
     return METRICS.http.labels(method, route, status)
+
+
+async def without_body(answer: Response) -> Response:
+    """The answer to HEAD: GET's head. A stream is opened, so that a refusal is told, and closed."""
+    if isinstance(answer, WatchStream):
+        return await answer.head()
+    answer.body = b""
+    return answer
+
+
+async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """As the server that runs the app can tell it: with a sentence, or as a refused handshake."""
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": NO_WEBSOCKET})
+        return
+    answer = refusal(HTTPException(400, NO_WEBSOCKET))
+    await send({"type": "websocket.http.response.start", "status": 400, "headers": answer.raw_headers})
+    await send({"type": "websocket.http.response.body", "body": answer.body, "more_body": False})
 
 
 def path_of(scope: Scope) -> str:

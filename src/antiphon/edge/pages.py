@@ -52,12 +52,12 @@ class Pages:
         if found is None:
             raise NotFound("address")
         if method not in ("GET", "HEAD"):
-            raise HTTPException(405, f"{method} is not possible here; possible: GET.", {"allow": "GET, HEAD"})
+            raise HTTPException(405, f"{method} is not possible here; possible: GET, HEAD.", {"allow": "GET, HEAD"})
         data, kind, tag = found
         sent = {**HEADERS, "etag": f'"{tag}"', "content-type": kind}
         if tag in headers.get("if-none-match", ""):
             return Response(status_code=304, headers=sent)
-        return Response(data if method == "GET" else b"", headers=sent)
+        return Response(data, headers=sent)
 
 
 def _type_of(name: str) -> str:

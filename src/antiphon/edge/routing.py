@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from antiphon.edge.table import API, Operation
 from antiphon.errors import NotFound
+from antiphon.wire.ids import canonical_id
 
 _NODE = dict[str, "Node"]
 
@@ -46,13 +47,13 @@ class Router:
         node.operations[operation.method] = operation
 
     def match(self, method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
-        """The route and its path's values; (None, {}) for what is outside the API."""
+        """The route and its path's values; (None, {}) for what is outside the API. HEAD is answered by GET's."""
         node = self._root
         values: dict[str, str] = {}
         for segment in path.strip("/").split("/"):
             following = node.fixed.get(segment)
             if following is None and node.variable is not None and segment:
-                values[node.name] = unquote(segment)
+                values[node.name] = canonical_id(unquote(segment))
                 following = node.variable
             if following is None:
                 if path.startswith(API):
@@ -63,8 +64,8 @@ class Router:
             if path.startswith(API):
                 raise NotFound("address")
             return None, {}
-        operation = node.operations.get(method)
+        operation = node.operations.get("GET" if method == "HEAD" else method)
         if operation is None:
-            allowed = ", ".join(sorted(node.operations))
+            allowed = ", ".join(sorted({*node.operations, *(("HEAD",) if "GET" in node.operations else ())}))
             raise HTTPException(405, f"{method} is not possible here; possible: {allowed}.", {"allow": allowed})
         return operation, values

@@ -51,6 +51,13 @@ class WatchStream(Response):
         finally:
             await self._opened.__aexit__(None, None, None)
 
+    async def head(self) -> Response:
+        """Its head alone; the watcher is closed."""
+        await self._opened.__aexit__(None, None, None)
+        answer = Response()
+        answer.raw_headers = list(HEADERS)
+        return answer
+
     async def _write_until_left(self, receive: Receive, send: Send, connection: object) -> None:
         writing = asyncio.create_task(self._write(send))
         leaving = asyncio.create_task(_disconnected(receive))

@@ -111,6 +111,13 @@ class PostgresServer:
                 return
         raise PostgresMissing(f"PostgreSQL does not start: {self.log[-2000:]}")
 
+    def adopt(self) -> None:
+        """Give the copied data in its folder to the user that it runs as; `start` it then."""
+        if _is_given_away():
+            for path in (self.folder, *self.folder.rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
+        (self.folder / "data").chmod(0o700)
+
     def stop(self, mode: Mode = "fast") -> None:
         """`fast` ends its sessions and writes everything down; `immediate` leaves that to the next start."""
         if self._process is not None:

@@ -25,6 +25,10 @@ REFUSED = -32000
 BATCH_MAX = 100
 """So many requests at most in one batch."""
 
+PEEKED_BYTES_MAX = 64 * 1024
+PEEKED_FRAMES_MAX = 4
+"""Maximum size of a wrongly framed request that is read for its id, and how many frames are."""
+
 NULL = msgspec.Raw(b"null")
 
 
@@ -87,6 +91,14 @@ def _request_of(raw: Any) -> Request | Refusal:
 
 def _invalid(message: str, echoed: msgspec.Raw = NULL) -> Refusal:
     return Refusal(code=INVALID_REQUEST, message=f"invalid request: {message}", id=echoed)
+
+
+def refuse_frames(frames: Sequence[bytes]) -> bytes:
+    """The answer to a message that is not one frame, or one after an empty one; with the id of the request among its
+    first frames, if there is a short one."""
+    short = [parse(frame).items[0] for frame in frames[:PEEKED_FRAMES_MAX] if 0 < len(frame) <= PEEKED_BYTES_MAX]
+    echoed = next((item.id for item in short if isinstance(item, Request) and item.id is not None), NULL)
+    return encode_refusal(_invalid(f"a call is one frame, after an empty one; {len(frames)} came", echoed))
 
 
 def refusal_of(error: AntiphonError, echoed: msgspec.Raw) -> Refusal:

@@ -25,6 +25,7 @@ from antiphon.wire import jsonrpc
 from antiphon.wire.codec import convert, decode_content, encode
 from antiphon.wire.cursor import parse_cursor
 from antiphon.wire.gotime import Time
+from antiphon.wire.ids import canonical_id
 from antiphon.wire.instance_events import text_content
 from antiphon.wire.stream import open_calls_json
 
@@ -117,6 +118,8 @@ class Calls:
         params = request.params if request.params is not None else {}
         if not isinstance(params, dict):
             raise PeerError("params are given by name, in an object")
+        if isinstance(params.get("session_id"), str):
+            params = params | {"session_id": canonical_id(params["session_id"])}
         answer = jsonrpc.encode_result(echoed, await handler(convert(params, kind) if kind is not None else params))
         if len(answer) > ANSWER_BYTES_MAX:
             raise TooLarge("answer (in bytes)", ANSWER_BYTES_MAX)

@@ -23,6 +23,7 @@ from antiphon.edge.instance.large import LARGE_BYTES, LargeMessages
 from antiphon.edge.instance.subscriptions import Subscriptions
 from antiphon.errors import Unavailable
 from antiphon.observe import METRICS
+from antiphon.wire import jsonrpc
 from antiphon.wire.instance import CALL_BYTES_MAX
 
 SUBSCRIPTION_BYTES_MAX = 4 * 1024
@@ -174,7 +175,7 @@ class InstanceSockets:
         raise Unavailable(f"{self.pub_endpoint} cannot be bound anew")
 
     async def receive(self) -> tuple[bytes, bytes]:
-        """The next call: who calls, and the message. What is none is counted and passed over."""
+        """The next call: who calls, and the message. What is none is counted and refused."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._rpc.fileno(), self._look_at_calls)
@@ -188,6 +189,7 @@ class InstanceSockets:
             if len(frames) == 1:
                 return identity, frames[0]
             METRICS.oddities.labels("call_garbage").inc()
+            await self.reply(identity, jsonrpc.refuse_frames(frames))
 
     @property
     def _has_call(self) -> bool:

@@ -1,0 +1,12 @@
+"""Ids as the wire gives them: a UUID names the same thing in capitals."""
+
+from __future__ import annotations
+
+import re
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def canonical_id(text: str) -> str:
+    """A UUID in lower case; any other name as it is."""
+    return text.lower() if len(text) == 36 and _UUID.fullmatch(text) else text

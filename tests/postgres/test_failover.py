@@ -1,0 +1,115 @@
+"""A failover pair in one URL: the server that can be written to is found, and found again after a switch."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from antiphon.app import open_instance
+from antiphon.errors import Unavailable
+from antiphon.postgres.connection import connect
+from antiphon.store.postgres import open_postgres_store
+from antiphon.testing.postgres import PostgresServer, find_postgres
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[PostgresServer, PostgresServer]]:
+    """A primary and its streaming standby."""
+    with tempfile.TemporaryDirectory(prefix="antiphon-pair-") as folder:
+        Path(folder).chmod(0o777)
+        settings = {"wal_level": "replica", "hot_standby": "on"}
+        with PostgresServer(Path(folder) / "one", **settings) as one:
+            two = make_standby(one, Path(folder) / "two", settings)
+            with two:
+                yield one, two
+
+
+def make_standby(primary: PostgresServer, folder: Path, settings: dict[str, str]) -> PostgresServer:
+    """A copy of the primary, taken while it runs, that goes on with what the primary writes."""
+    folder.mkdir()
+    program = [str(find_postgres() / "pg_basebackup"), "-D", str(folder / "data"), "-R", "-d", primary.url]
+    subprocess.run(program, check=True, capture_output=True)
+    standby = PostgresServer(folder, **settings)
+    standby.adopt()
+    return standby
+
+
+def both(one: PostgresServer, two: PostgresServer, query: str = "") -> str:
+    return f"postgresql://antiphon@127.0.0.1:{one.port},127.0.0.1:{two.port}/postgres{query}"
+
+
+async def test_the_writable_one_is_found_again_after_a_promotion(pair: tuple[PostgresServer, PostgresServer]) -> None:
+    one, two = pair
+    async with open_instance(store=both(one, two), drain_s=0) as instance:
+        chat_id = (await instance.chats.create(title="t")).chat_id
+        await caught_up(one, two)
+        one.stop("immediate")
+        two.execute("SELECT pg_promote()")
+        done = None
+        async with asyncio.timeout(DEADLINE_S):
+            while done is None:
+                try:
+                    done = await instance.chats.send(chat_id, "/say after the switch")
+                except Unavailable:
+                    await asyncio.sleep(0.05)
+            while (
+                (await instance.chats.get(chat_id)).status != "waiting" or instance.problems() or instance.bus.error
+            ):
+                await asyncio.sleep(0.05)
+        assert two.execute(f"SELECT count(*) FROM messages WHERE chat_id = '{chat_id}'") == "2"
+
+
+async def caught_up(one: PostgresServer, two: PostgresServer) -> None:
+    """The standby has everything."""
+    at = one.execute("SELECT pg_current_wal_flush_lsn()")
+    async with asyncio.timeout(DEADLINE_S):
+        while two.execute(f"SELECT pg_last_wal_replay_lsn() >= '{at}'") != "t":
+            await asyncio.sleep(0.05)
+
+
+async def test_whatever_stands_first_the_writable_one_is_used(pair: tuple[PostgresServer, PostgresServer]) -> None:
+    one, two = pair
+    chosen = "?target_session_attrs=primary&load_balance_hosts=random"
+    for url in (both(one, two), both(two, one), both(two, one, chosen)):
+        connection = await connect(url)
+        assert await connection.fetchval("SELECT pg_is_in_recovery()") is False
+        await connection.close()
+
+
+async def test_a_server_that_turns_read_only_is_left(pair: tuple[PostgresServer, PostgresServer]) -> None:
+    """Without losing a connection: the pool, the lock's session and the bus each notice."""
+    one, two = pair
+    async with open_instance(store=both(one, two), drain_s=0) as instance:
+        chat_id = (await instance.chats.create(title="t")).chat_id
+        await caught_up(one, two)
+        one.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        one.execute("SELECT pg_reload_conf()")
+        two.execute("SELECT pg_promote()")
+        async with asyncio.timeout(DEADLINE_S):
+            while two.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2") == "0":
+                await asyncio.sleep(0.05)
+            while instance.problems() or instance.bus.error:
+                await asyncio.sleep(0.05)
+        await instance.chats.send(chat_id, "/say after the switch")
+        assert two.execute(f"SELECT count(*) > 0 FROM messages WHERE chat_id = '{chat_id}'") == "t"
+
+
+async def test_a_host_that_does_not_answer_is_passed_over_and_named_when_none_does(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    database = postgres_url.rpartition("/")[2]
+    url = f"postgresql://antiphon@127.0.0.1:1,127.0.0.1:{postgres_server.port}/{database}"
+    store = await open_postgres_store(url)
+    await store.check()
+    await store.aclose()
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1: .*; 127\.0\.0\.1:2: "):
+        await open_postgres_store("postgresql://antiphon@127.0.0.1:1,127.0.0.1:2/db?connect_timeout=1")
