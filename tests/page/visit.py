@@ -91,7 +91,10 @@ class Tab:
 
     async def send(self, text: str) -> None:
         await self.composer.fill(text)
-        await self.composer.press("Enter")
+        if await self.page.evaluate("matchMedia('(hover: none) and (pointer: coarse)').matches"):
+            await self.page.get_by_test_id("send").tap()  # on a touch screen Enter makes a new line
+        else:
+            await self.composer.press("Enter")
 
     async def start_chat(self, text: str) -> str:
         """A new chat with a first message; gives its id once the server has it."""

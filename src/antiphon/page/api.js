@@ -35,14 +35,16 @@ export const signedOut = () => onSignedOut();
 export const path = (...segments) => '/' + segments.map(encodeURIComponent).join('/');
 export const url = (pathAndQuery) => PREFIX + pathAndQuery;
 
-/** Sends one request; gives the JSON of the answer (null for an empty one). */
-export async function request(method, pathAndQuery, body) {
+/** Sends one request; gives the JSON of the answer (null for an empty one). `keepalive`: it is sent though the page
+ *  is left. */
+export async function request(method, pathAndQuery, body, { keepalive = false } = {}) {
   const response = await reach(url(pathAndQuery), {
     method,
     headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
     body: body === undefined ? undefined : JSON.stringify(body),
     credentials: 'same-origin',
     cache: 'no-store',
+    keepalive,
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   if (!response.ok) throw await errorOf(response);

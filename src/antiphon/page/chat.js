@@ -2,7 +2,7 @@
 
 import { computed, signal } from './vendor/signals.js';
 import { path, request, requestUntilAnswered, url } from './api.js';
-import { forget, remember } from './chats.js';
+import { forget, rememberListed, wasRemoved } from './chats.js';
 import { markChatRead } from './inbox.js';
 import { report } from './notice.js';
 import { openStream } from './stream.js';
@@ -32,6 +32,7 @@ export function openChat(chatId) {
 }
 
 export function closeChat() {
+  sayReadNow();
   stream?.close();
   stream = null;
   held = emptyView();
@@ -46,26 +47,34 @@ const READ_AFTER_MS = 600;
 let readUpTo = 0;
 let readTimer = 0;
 
-/** Says that what is shown was seen, once it has stood still for a moment in a tab that is looked at. */
+/** Marks what is shown as read, once it has not changed for a moment in a visible tab. */
 function noteRead() {
   clearTimeout(readTimer);
-  const chatId = openId.peek();
-  if (!chatId || document.hidden || !(held.seq > readUpTo) || held.isDeleted) return;
-  readTimer = setTimeout(async () => {
-    const seq = held.seq;
-    if (chatId !== openId.peek() || document.hidden) return;
-    try {
-      await request('PUT', path('chats', chatId, 'read'), { seq });
-      readUpTo = seq;
-      remember([{ id: chatId, has_unread: false }]);
-      await markChatRead(chatId);
-    } catch {
-      // it is said again with the next change
-    }
-  }, READ_AFTER_MS);
+  readTimer = 0;
+  if (!openId.peek() || document.hidden || !(held.seq > readUpTo) || held.isDeleted) return;
+  readTimer = setTimeout(sayReadNow, READ_AFTER_MS);
 }
 
-document.addEventListener('visibilitychange', noteRead);
+/** Marks what is shown as read without waiting: the chat is left, or the tab is. What was drawn was seen. */
+function sayReadNow() {
+  const isDue = readTimer !== 0;
+  clearTimeout(readTimer);
+  readTimer = 0;
+  if (isDue && view.peek() && !wasRemoved(openId.peek())) sayRead(openId.peek(), view.peek().seq);
+}
+
+async function sayRead(chatId, seq) {
+  try {
+    await request('PUT', path('chats', chatId, 'read'), { seq }, { keepalive: true });
+    if (chatId === openId.peek()) readUpTo = Math.max(readUpTo, seq);
+    rememberListed({ id: chatId, has_unread: false });
+    await markChatRead(chatId);
+  } catch {
+    // it is said again with the next change
+  }
+}
+
+document.addEventListener('visibilitychange', () => (document.hidden ? sayReadNow() : noteRead()));
 
 function take(event) {
   const next = apply(held, event);

@@ -91,7 +91,17 @@ export function remember(list) {
   known.value = next;
 }
 
+const removed = new Set();
+/** Whether the chat was deleted, here or elsewhere, while this page was open. */
+export const wasRemoved = (chatId) => removed.has(chatId);
+
+/** Takes news of a chat that is in the list; of another one they would be all that is known. */
+export function rememberListed(chat) {
+  if (known.peek()?.has(chat.id)) remember([chat]);
+}
+
 export function forget(chatId) {
+  removed.add(chatId);
   if (!known.value?.has(chatId)) return;
   const next = new Map(known.value);
   next.delete(chatId);

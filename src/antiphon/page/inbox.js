@@ -27,17 +27,32 @@ export function hearNotification(notification) {
   counted.value += 1;
 }
 
-export async function markRead(id) {
+async function markRead(id) {
   const read = await request('PUT', path('inbox', id, 'read'));
-  const before = notifications.value?.find((known) => known.id === id);
-  if (before && !before.read_at) counted.value = Math.max(0, counted.value - 1);
   notifications.value = notifications.value?.map((known) => (known.id === id ? read : known)) ?? null;
 }
 
-/** Who opens a chat has seen what was told of it. */
+/** Marks the notifications about a chat as read: it is open. */
 export async function markChatRead(chatId) {
-  const unread = (notifications.value ?? []).filter((known) => !known.read_at && known.targets.includes(chatId));
-  await Promise.all(unread.map((known) => markRead(known.id)));
+  if (!counted.peek()) return;
+  const unread = (await allUnread()).filter((item) => item.targets.includes(chatId));
+  if (!unread.length) return;
+  await Promise.all(unread.map((item) => markRead(item.id)));
+  counted.value = (await request('GET', '/inbox?limit=1')).unread_count;
+}
+
+/** The unread notifications, also those that are older than the list shows. */
+async function allUnread() {
+  const shown = (notifications.peek() ?? []).filter((known) => !known.read_at);
+  if (shown.length >= counted.peek()) return shown;
+  const found = [];
+  let after = '';
+  do {
+    const page = await request('GET', `/inbox?unread=true&limit=200${after && `&after=${encodeURIComponent(after)}`}`);
+    found.push(...page.notifications);
+    after = page.next;
+  } while (after);
+  return found;
 }
 
 export const markAllRead = () =>

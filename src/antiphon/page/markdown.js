@@ -7,8 +7,10 @@ import DOMPurify from './vendor/purify.js';
 import { Lexer, Marked } from './vendor/marked.js';
 import { signal } from './vendor/signals.js';
 
-/** Longer text is shown as it is: parsing it anew in each frame would stall the page. */
-const MARKDOWN_CHARS_MAX = 200_000;
+/** A block that is longer is shown as it is: parsing it again in each frame would stall the page. */
+const BLOCK_CHARS_MAX = 200_000;
+/** Of a text that comes at once, this much is parsed at a time; what is beyond the whole is shown as it is. */
+const PARSED_CHARS_MAX = 2_000_000;
 const HIGHLIGHT_CHARS_MAX = 50_000;
 
 const TAGS = [
@@ -128,17 +130,39 @@ const sanitized = (html) =>
  */
 export function makeSplitter() {
   let held = { text: '', blocks: [], links: {} };
-  return function split(text) {
+  return function split(given) {
+    const text = given.includes('\r') ? given.replace(/\r\n?/g, '\n') : given; // as the lexer counts
     if (text === held.text) return held.blocks;
-    if (text.length > MARKDOWN_CHARS_MAX) return [{ raw: text, token: { type: 'plain', text } }];
-    const kept = text.startsWith(held.text) ? held.blocks.slice(0, -1) : [];
-    const start = kept.reduce((sum, block) => sum + block.raw.length, 0);
-    const lexer = new Lexer(marked.defaults);
-    if (kept.length) Object.assign(lexer.tokens.links, held.links);
-    const tokens = lexer.lex(start ? text.slice(start) : text);
-    held = { text, blocks: [...kept, ...joined(tokens)], links: tokens.links };
-    return held.blocks;
+    const isGrown = text.startsWith(held.text);
+    const blocks = isGrown ? held.blocks.slice(0, -1) : [];
+    const links = isGrown ? held.links : {};
+    let start = blocks.reduce((sum, block) => sum + block.raw.length, 0);
+    let isPlain = isGrown && held.blocks.at(-1)?.raw.length > BLOCK_CHARS_MAX;
+    while (start < text.length && !isPlain) {
+      const piece = text.slice(start, start + BLOCK_CHARS_MAX);
+      const isLast = start + piece.length === text.length;
+      const found = lexed(piece, links);
+      if (!isLast) found.pop(); // cut in its middle
+      isPlain = !found.length || start > PARSED_CHARS_MAX;
+      if (isPlain) break;
+      blocks.push(...found);
+      start += found.reduce((sum, block) => sum + block.raw.length, 0);
+    }
+    if (isPlain) blocks.push(plainBlock(text.slice(start)));
+    held = { text, blocks, links };
+    return blocks;
   };
+}
+
+const plainBlock = (text) => ({ raw: text, token: { type: 'plain', text } });
+
+/** The blocks of a piece; `links` holds the link definitions seen so far, and is added to. */
+function lexed(piece, links) {
+  const lexer = new Lexer(marked.defaults);
+  Object.assign(lexer.tokens.links, links);
+  const tokens = lexer.lex(piece);
+  Object.assign(links, tokens.links);
+  return joined(tokens);
 }
 
 // Blank lines go with the block before them: so the last block, which the next text may change, is never blank.

@@ -1,4 +1,5 @@
-// Where a message is written: Enter sends, Shift+Enter makes a new line.
+// Where a message is written: Enter sends, Shift+Enter makes a new line. On a touch screen, which has no Shift+Enter,
+// Enter makes a new line and the button sends.
 
 import { useEffect, useLayoutEffect, useRef } from '../vendor/preact-hooks.js';
 import { signal } from '../vendor/signals.js';
@@ -16,6 +17,8 @@ const CHOICES = [
   ['steer', 'Steer', 'It joins the answer before its next step.'],
   ['interrupt', 'Interrupt', 'It stops the answer and goes first.'],
 ];
+
+const isTouch = () => matchMedia('(hover: none) and (pointer: coarse)').matches;
 
 export function Composer({ chatId, view }) {
   const text = unsentText(chatId);
@@ -35,7 +38,7 @@ export function Composer({ chatId, view }) {
     area.current?.focus();
   };
   const onKeyDown = (event) => {
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (event.key !== 'Enter' || event.shiftKey || isTouch() || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     submit();
   };
@@ -44,11 +47,11 @@ export function Composer({ chatId, view }) {
     ${isBusyNow && html`<${WhenBusy} onChosen=${() => area.current?.focus()} />`}
     <div class="composer-box">
       <label for="composer-text" class="hidden">Message</label>
-      <textarea id="composer-text" ref=${area} rows="1" value=${text.value} enterkeyhint="send"
+      <textarea id="composer-text" ref=${area} rows="1" value=${text.value} dir="auto" enterkeyhint=${isTouch() ? 'enter' : 'send'}
         placeholder=${isBusyNow ? 'Next message…' : 'Write a message…'}
         onInput=${(event) => (text.value = event.target.value)} onKeyDown=${onKeyDown}></textarea>
       ${isBusyNow && html`<${Stop} turnId=${view.turnId} />`}
-      <button class="send" data-testid="send" aria-label="Send" title="Send (Enter)" disabled=${!text.value.trim()}>
+      <button class="send" data-testid="send" aria-label="Send" title=${isTouch() ? 'Send' : 'Send (Enter)'} disabled=${!text.value.trim()}>
         <${Icon} name="send" />
       </button>
     </div>

@@ -28,7 +28,7 @@ export function Editor({ text, yes, hint, onSave, onClose }) {
   };
   const rows = Math.min(12, value.split('\n').length + 1);
   return html`<form class="editor" onSubmit=${submit} onKeyDown=${onKeyDown}>
-    <textarea ref=${area} rows=${rows} aria-label="Text" value=${value}
+    <textarea ref=${area} rows=${rows} aria-label="Text" dir="auto" value=${value}
       onInput=${(event) => setValue(event.target.value)}></textarea>
     <div class="row end">
       ${hint && html`<span class="hint">${hint}</span>`}

@@ -9,7 +9,7 @@ import { IconButton, html } from './html.js';
 export const Head = ({ title, notes, children }) => html`<header class="head">
   <${IconButton} name="menu" label="List of chats" class="menu" onClick=${openList}
     aria-expanded=${isListOpen.value} />
-  <div class="head-title"><h1 title=${title}>${title}</h1>${notes}</div>
+  <div class="head-title"><h1 dir="auto" title=${title}>${title}</h1>${notes}</div>
   <${Connection} />
   ${children}
 </header>`;

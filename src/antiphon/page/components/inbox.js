@@ -28,10 +28,10 @@ function Item({ item }) {
   const at = new Date(item.created_at);
   return html`<li class=${isUnread ? 'unread' : ''} data-icon=${item.icon}>
     <a href=${hrefOf(item.targets[0])}>
-      <span class="title">${item.title}</span>
+      <span class="title" dir="auto">${item.title}</span>
       ${isUnread && html`<span class="unread-dot"><span class="hidden">unread</span></span>`}
       <time datetime=${item.created_at}>${at.toLocaleString([], { dateStyle: 'short', timeStyle: 'short' })}</time>
-      <span class="content">${item.content}</span>
+      <span class="content" dir="auto">${item.content}</span>
     </a>
   </li>`;
 }

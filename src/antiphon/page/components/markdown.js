@@ -1,6 +1,6 @@
 // A text in Markdown. Blocks that did not change are left alone, so a growing answer costs its last block only.
 
-import { useMemo, useRef, useState } from '../vendor/preact-hooks.js';
+import { useLayoutEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
 import { blockHtml, highlighted, highlighter, languageOf, makeSplitter } from '../markdown.js';
 import { Icon, html } from './html.js';
 
@@ -17,10 +17,33 @@ export function Markdown({ text, isGrowing = false }) {
 }
 
 function Block({ token, isOpen }) {
-  if (token.type === 'plain') return html`<div class="plain">${token.text}</div>`;
+  if (token.type === 'plain') return html`<div class="plain" dir="auto">${token.text}</div>`;
   if (token.type === 'code')
     return html`<${Code} code=${token.text} language=${languageOf(token.lang)} isOpen=${isOpen} />`;
-  return html`<div class="block" dangerouslySetInnerHTML=${{ __html: blockHtml(token) }} />`;
+  return html`<${Rendered} __html=${blockHtml(token)} />`;
+}
+
+function Rendered({ __html }) {
+  const block = useRef(null);
+  useLayoutEffect(() => addCopyButtons(block.current), [__html]);
+  return html`<div class="block" dir="auto" ref=${block} dangerouslySetInnerHTML=${{ __html }} />`;
+}
+
+/** Code inside lists and quotes is part of a block's HTML: its copy buttons are added to the elements. */
+function addCopyButtons(block) {
+  for (const code of block.querySelectorAll('pre')) {
+    const frame = Object.assign(document.createElement('div'), { className: 'inner-code' });
+    const button = Object.assign(document.createElement('button'), { type: 'button', className: 'quiet' });
+    button.textContent = 'Copy';
+    button.addEventListener('click', async () => {
+      await copyText(code.textContent.replace(/\n$/, ''));
+      button.textContent = 'Copied';
+      setTimeout(() => (button.textContent = 'Copy'), 1500);
+    });
+    code.replaceWith(frame);
+    frame.append(button, code);
+    Object.assign(code, { tabIndex: 0, ariaLabel: 'Code' });
+  }
 }
 
 // While it grows, code is plain text: highlighting it anew in each frame would cost its length every time.

@@ -52,7 +52,7 @@ function Question({ message }) {
           onClose=${() => setEditing(false)} />`
         : html`<div class="line">
             <div class="actions"><${IconButton} name="pencil" label="Edit" onClick=${() => setEditing(true)} /></div>
-            <div class="bubble">${text}</div>
+            <div class="bubble" dir="auto">${text}</div>
           </div>
           ${others.map((part) => html`<${Part} part=${part} />`)}`
     }

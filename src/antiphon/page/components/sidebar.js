@@ -71,7 +71,7 @@ function Item({ chat }) {
   return html`<li>
     <a href=${hrefOf(chat.id)} data-chat-id=${chat.id} aria-current=${isShown ? 'page' : undefined}
       class=${isUnread ? 'unread' : ''}>
-      <span class="title">${titleOf(chat)}</span>
+      <span class="title" dir="auto">${titleOf(chat)}</span>
       ${words && html`<span class="status" data-status=${chat.status}>${words}</span>`}
       ${isUnread && html`<span class="unread-dot"><span class="hidden">unread</span></span>`}
     </a>

@@ -71,7 +71,7 @@ const keyOf = (message) => (message.draft ? `d${message.draft}` : `m${message.id
 
 function Pending({ item }) {
   return html`<article class="message user pending" data-testid="pending">
-    <div class="bubble">${item.text}</div>
+    <div class="bubble" dir="auto">${item.text}</div>
     <p class="meta">
       ${item.problem && html`<span class="problem">${item.problem} Trying again…</span>`}
       ${!item.problem && (item.seq ? 'Sent' : 'Sending…')}
@@ -168,8 +168,10 @@ function useStickyBottom(firstId, pendingCount) {
     Object.assign(was, { firstId, pendingCount, height: element.scrollHeight });
   });
   useLayoutEffect(() => {
+    // also when what is in it grows by itself: an image has no height until it is decoded
     const observer = new ResizeObserver(() => at.current.isStuck && toBottom());
     observer.observe(scroller.current);
+    observer.observe(scroller.current.firstElementChild);
     return () => observer.disconnect();
   }, []);
   return { scroller, isAway, onScroll, toBottom, letGo };

@@ -1,0 +1,168 @@
+"""How answers look: images, code in lists, very long texts, directions of writing, sizes and contrasts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .test_browser import CHAT, ORIGIN, Server, browser, message, page, server
+
+__all__ = ["browser", "page", "server"]
+
+SVG = "%3Csvg xmlns='http://www.w3.org/2000/svg' width='400' height='3000'%3E%3C/svg%3E"
+TALL = f"![tall](data:image/svg+xml,{SVG.replace(' ', '%20')})"
+
+
+def show(page: Any, server: Server, *texts: str, parts: list[dict[str, Any]] | None = None) -> None:
+    """Open the chat with an answer of these texts (or parts)."""
+    answers = [message(3 + n, "assistant", text) for n, text in enumerate(texts)]
+    if parts is not None:
+        answers = [{"id": 3, "role": "assistant", "turn_id": 2, "content": parts}]
+    server.messages = [message(2, "user", "hello"), *answers]
+    server.streams = [server.resync()]
+    page.goto(f"{ORIGIN}/#/chat/{CHAT}")
+    page.get_by_test_id("message").nth(len(answers)).wait_for()
+
+
+def distance_to_bottom(page: Any) -> float:
+    return float(page.get_by_test_id("transcript").evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight"))
+
+
+@pytest.mark.parametrize("way", ["Markdown", "a file part"])
+def test_an_image_that_gets_its_height_late_does_not_lose_the_bottom(page: Any, server: Server, way: str) -> None:
+    page.add_init_script("window.decoded = 0")
+    if way == "Markdown":
+        show(page, server, f"{TALL}\n\nthe end")
+    else:
+        png = page.evaluate(
+            """() => { const c = Object.assign(document.createElement('canvas'), {width: 40, height: 3000});
+                       return c.toDataURL('image/png').split(',')[1]; }"""
+        )
+        show(page, server, parts=[{"type": "file", "media_type": "image/png", "data": png},
+                                  {"type": "text", "text": "the end"}])  # fmt: skip
+    page.wait_for_function(
+        "document.querySelector('[data-testid=message] img')?.getBoundingClientRect().height > 2000"
+    )
+    page.wait_for_function(
+        "(() => { const e = document.querySelector('[data-testid=transcript]');"
+        " return e.scrollHeight - e.scrollTop - e.clientHeight < 24; })()"
+    )
+    assert distance_to_bottom(page) < 24
+
+
+NESTED = """1. first
+
+   ```python
+   one = 1
+   ```
+
+2. second
+   - deeper
+
+     ```
+     two
+     ```
+
+> quoted
+>
+> ```sh
+> three
+> ```
+"""
+
+
+def test_code_inside_lists_and_quotes_can_be_copied(page: Any, server: Server) -> None:
+    page.add_init_script(
+        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (t) => (window.copied = t)}})"
+    )
+    show(page, server, NESTED)
+    buttons = page.locator(".block").get_by_role("button", name="Copy")
+    assert buttons.count() == 3
+    for number, code in enumerate(("one = 1", "two", "three")):
+        buttons.nth(0).click()  # what was clicked is "Copied" for a moment
+        page.wait_for_function("text => window.copied === text", arg=code)
+        assert page.locator(".block").get_by_role("button", name="Copied").count() == number + 1
+
+
+LINE = "This is **bold** line number {n}.\n\n"
+
+
+@pytest.mark.parametrize("size", [199_000, 250_000, 700_000])
+def test_a_very_long_answer_is_still_markdown_and_whole(page: Any, server: Server, size: int) -> None:
+    lines = size // len(LINE.format(n=10_000))
+    text = "".join(LINE.format(n=n) for n in range(lines))
+    show(page, server, text)
+    assert page.locator(".plain").count() == 0
+    assert page.locator(".block strong").count() == lines
+    assert page.locator(".block").last.inner_text().strip() == f"This is bold line number {lines - 1}."
+
+
+def test_a_single_block_that_is_too_long_is_shown_as_text_and_what_is_before_it_is_not(
+    page: Any, server: Server
+) -> None:
+    code = "x" * 99 + "\n"
+    show(page, server, f"before **bold**\n\n```\n{code * 4_000}```\n\nafter")
+    assert page.locator(".block strong").count() == 1
+    assert page.locator(".plain").count() == 1
+    assert page.locator(".plain").inner_text().strip().endswith("after")
+
+
+def test_carriage_returns_lose_and_double_nothing(page: Any, server: Server) -> None:
+    text = "".join(LINE.format(n=n) for n in range(9_000)).replace("\n", "\r\n")
+    show(page, server, text)
+    assert page.locator(".block strong").count() == 9_000
+
+
+def test_right_to_left_text_runs_right_to_left_and_code_does_not(page: Any, server: Server) -> None:
+    show(page, server, "سلام دنیا\n\n- یک\n- `code`\n\nEnglish here\n\n```\nif (x) {}\n```")
+    direction = "e => getComputedStyle(e).direction"
+    blocks = page.locator("[data-role=assistant] .block")
+    assert [block.evaluate(direction) for block in blocks.all()] == ["rtl", "rtl", "ltr"]
+    assert page.locator(".code pre").evaluate(direction) == "ltr"
+    composer = page.get_by_label("Message", exact=True)
+    composer.fill("مرحبا")
+    assert composer.evaluate(direction) == "rtl"
+    composer.fill("hello")
+    assert composer.evaluate(direction) == "ltr"
+
+
+CALL = [
+    {"type": "text", "text": "Look: `inline`\n\n```python\nx = 1\n```\n\n1. a\n\n   ```\n   b\n   ```"},
+    {"type": "tool-call", "tool_call_id": "c", "tool_name": "add", "args": {"a": 1}},
+]
+
+
+def test_code_is_at_least_thirteen_pixels_wherever_it_stands(page: Any, server: Server) -> None:
+    show(page, server, parts=CALL)
+    page.locator("details.tool summary").click()
+    sizes = page.locator("code, pre, .glimpse").evaluate_all(
+        "found => found.map(e => [e.className || e.tagName, parseFloat(getComputedStyle(e).fontSize)])"
+    )
+    assert len(sizes) >= 7
+    assert [found for found in sizes if found[1] < 13] == []
+
+
+def test_the_glimpse_of_a_call_has_contrast(page: Any, server: Server) -> None:
+    show(page, server, parts=CALL)
+    glimpse = page.locator(".glimpse").first
+    assert glimpse.evaluate("e => getComputedStyle(e).opacity") == "1"
+    assert glimpse.evaluate("e => getComputedStyle(e).color") == page.locator("details.tool summary").evaluate(
+        "e => getComputedStyle(e).color"
+    )
+
+
+def test_open_calls_of_a_chat_that_is_opened_later_can_be_decided(page: Any, server: Server) -> None:
+    server.messages = [message(2, "user", "hello"), {"id": 3, "role": "assistant", "turn_id": 2, "content": [
+        {"type": "tool-call", "tool_call_id": "c1", "tool_name": "pay", "args": {"amount": 5}},
+        {"type": "tool-call", "tool_call_id": "c2", "tool_name": "measure", "args": {}},
+    ]}]  # fmt: skip
+    calls = [
+        {"tool_call_id": call_id, "tool_name": name, "args": {}, "needs": needs, "deadline": "2030-01-01T00:00:00Z"}
+        for call_id, name, needs in (("c1", "pay", "approval"), ("c2", "measure", "result"))
+    ]
+    server.streams = [server.resync(status="requires_action", turn_id=2, open_calls=calls)]
+    page.goto(f"{ORIGIN}/#/chat/{CHAT}")
+    page.get_by_role("button", name="Approve").wait_for()
+    assert page.get_by_role("button", name="Approve").count() == 1, "the other call is not a person's"
+    assert page.get_by_text("A client of yours is to run this tool").count() == 1
