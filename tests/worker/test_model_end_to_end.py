@@ -201,7 +201,8 @@ async def test_what_would_fail_again_fails_the_turn_at_once(fault: Reply, kind: 
         assert KEY not in chat.last_error.message
         assert "hello" not in chat.last_error.message
         assert await talk.retries() == []
-        assert answers_of(await talk.entries()) == []
+        kept = [fact.interrupted for fact in answers_of(await talk.entries())]
+        assert kept == ([True] if isinstance(fault, Answer) else []), "what came before the failure is kept"
         assert len(server.requests) == 1
 
 
@@ -256,7 +257,9 @@ async def test_an_answer_over_the_limit_fails_the_turn() -> None:
     async with talking(Answer(deltas=(piece,) * 17)) as (talk, server):
         chat = await talk.wait_ended()
         assert chat.status is Status.ERROR
-        assert answers_of(await talk.entries()) == []
+        (kept,) = answers_of(await talk.entries())
+        assert kept.interrupted
+        assert kept.content_size < 16 * 1024 * 1024 + 1024, "what fits is kept"
         assert len(server.requests) == 1
 
 

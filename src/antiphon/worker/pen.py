@@ -56,6 +56,8 @@ class Pen:
         if self.is_lifted:
             return
         piece = self._checked(piece)
+        if self._bytes > self._bytes_max:  # what was written before it may be kept
+            raise AttemptFailed("unknown", f"The answer is longer than {self._bytes_max:,} bytes.")
         if piece is None or self.draft.write(piece) is None:
             return
         self.pieces += 1
@@ -63,8 +65,6 @@ class Pen:
             crash_point("model-first-delta")
         elif self.pieces == 10:
             crash_point("model-mid-stream")
-        if self._bytes > self._bytes_max:
-            raise AttemptFailed("unknown", f"The answer is longer than {self._bytes_max:,} bytes.")
         if not self._is_touched:
             self._is_touched = True
             asyncio.get_running_loop().call_soon(self._touch)
