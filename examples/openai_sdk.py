@@ -1,5 +1,8 @@
 """Wrapping an SDK of one's own: any OpenAI-compatible server, called by the official SDK.
 
+Tools that an SDK runs by itself run inside the agent: after `kill -9` the turn runs again, and they may run twice.
+Run them with `turn.call`, or make them idempotent (docs/how-to/wrap-a-framework.md).
+
 Run it: OPENAI_API_KEY=… ./dev run examples/openai_sdk.py:agent   (OPENAI_BASE_URL for another server)
 """
 

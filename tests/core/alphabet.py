@@ -181,6 +181,8 @@ def iter_ends(history: History) -> Iterator[Named]:
     for name, fence in iter_fences(history):
         for delay in (0, SHORT_RETRY_MS, SHORT_RETRY_MS + 1, None):
             yield f"fail {delay}{name}", c.FailAttempt(**fence, error=error, delay_ms=delay), 0
+            said = {"content": words("part"), "upto": 4, "usage": USAGE}
+            yield f"fail with words {delay}{name}", c.FailAttempt(**fence, error=error, delay_ms=delay, **said), 0
         yield f"require action{name}", c.RequireAction(**fence, calls=needed, deadline=history.at + HOUR), 0
         for content in (b"", words("part")):
             partial = {"content": content, "upto": 4 if content else 0, "usage": USAGE}

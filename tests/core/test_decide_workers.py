@@ -362,6 +362,51 @@ def test_a_final_failure_cancels_open_calls() -> None:
     assert fail(held(calls=("plain", "approval"))) == (TOOL, TOOL, "turn_ended")
 
 
+@pytest.mark.parametrize("waiting", [(), ("queue:a",), ("steer:b",), ("queue:a", "steer:b")])
+def test_a_final_failure_keeps_what_was_written_marked_as_interrupted(waiting: tuple[str, ...]) -> None:
+    history = held(*waiting)
+    draft = history.chat.draft
+    written = {"content": words("half an"), "upto": 7, "usage": Usage(output_tokens=3), "model": "m"}
+    error = ErrorInfo(message="it broke")
+    dropped = (f.CallDropped(tool_call_id="c", tool_name="t"),)
+    assert history.do(c.FailAttempt(**fence(history), error=error, dropped=dropped, **written)) == (
+        ASSISTANT,
+        "turn_ended",
+    )
+    message = last_fact(history, f.MessageAppended)
+    assert isinstance(message, f.MessageAppended)
+    assert (message.interrupted, message.dropped, message.model) == (True, dropped, "m")
+    assert message.closes == f.Closes(draft=draft, upto=7)
+    ended = last_ended(history)
+    assert (ended.outcome, ended.error) == (Outcome.FAILED, error)
+    assert ended.usage.output_tokens == 3, "it is counted once"
+    assert history.chat.queue_length == len(waiting), "what waits stands still"
+
+
+def test_a_failure_that_is_tried_again_keeps_nothing_of_what_was_written() -> None:
+    for delay_ms in (0, SHORT_RETRY_MS + 1):
+        history = held()
+        error = ErrorInfo(message="it broke")
+        kinds = history.do(
+            c.FailAttempt(**fence(history), error=error, delay_ms=delay_ms, content=words("half"), upto=4)
+        )
+        assert kinds[0] == "retry_scheduled"
+        assert not any(kind.startswith("message_appended") for kind in kinds)
+
+
+def test_a_failure_beside_open_calls_keeps_no_words() -> None:
+    history = held(calls=("plain",))
+    error = ErrorInfo(message="it broke")
+    kinds = history.do(c.FailAttempt(**fence(history), error=error, content=words("progress"), upto=8))
+    assert kinds == (TOOL, "turn_ended")
+
+
+def test_a_persons_retry_removes_the_partial_of_the_failed_turn() -> None:
+    history = held()
+    history.do(c.FailAttempt(**fence(history), error=ErrorInfo(message="x"), content=words("half"), upto=4))
+    assert history.do(c.Retry()) == ("history_truncated", "turn_restarted")
+
+
 # --- require action ---------------------------------------------------------------------------------
 
 

@@ -447,7 +447,7 @@ class World:
             case "fail":
                 return c.FailAttempt(**fence, error=ErrorInfo(message="x"), delay_ms=0)
             case "fail for good":
-                return c.FailAttempt(**fence, error=ErrorInfo(message="x"))
+                return c.FailAttempt(**wrote, error=ErrorInfo(message="x"))
             case _:
                 assert name == "release"
                 return c.ReleaseAttempt(**wrote)

@@ -257,7 +257,9 @@ async def test_an_answer_over_the_limit_fails_the_turn() -> None:
     async with talking(Answer(deltas=(piece,) * 17)) as (talk, server):
         chat = await talk.wait_ended()
         assert chat.status is Status.ERROR
-        assert answers_of(await talk.entries()) == []
+        (kept,) = answers_of(await talk.entries())
+        assert kept.interrupted
+        assert kept.content_size < 16 * 1024 * 1024 + 1024, "what fits is kept"
         assert len(server.requests) == 1
 
 

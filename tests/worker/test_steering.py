@@ -313,7 +313,7 @@ async def test_after_a_failed_turn_what_waits_stands_still_until_a_person_acts()
         assert (chat.status, chat.queue_length) == (Status.ERROR, 2)
         await talk.send("three")
         await talk.wait_status(Status.WAITING)
-        assert await talk.said() == ["one", "two", "three"]
+        assert await talk.said() == ["begin", "one", "two", "three"]
 
 
 async def test_a_message_to_a_busy_chat_may_be_refused() -> None:

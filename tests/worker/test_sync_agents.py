@@ -128,7 +128,7 @@ async def test_an_exception_fails_the_turn() -> None:
     assert ended.outcome is Outcome.FAILED
     assert ended.error is not None
     assert ended.error.message == "The agent failed (ValueError)."
-    assert answers_of(entries) == []
+    assert [fact.interrupted for fact in answers_of(entries)] == [True]
 
 
 async def test_an_error_that_may_be_tried_again_is() -> None:

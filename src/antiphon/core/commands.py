@@ -169,27 +169,26 @@ class CommitMessage(AttemptCommand):
     outcome: str = ""
 
 
-class FailAttempt(AttemptCommand):
-    """`delay_ms` None: the failure is final."""
-
-    error: ErrorInfo
-    delay_ms: int | None = None
-    usage: Usage = NO_USAGE
-
-
 class RequireAction(AttemptCommand):
     calls: tuple[ActionNeeded, ...]
     deadline: int
 
 
 class PartialCommand(AttemptCommand):
-    """Brings what was written so far, kept if the turn is being interrupted."""
+    """Brings what was written so far, kept if the turn ends with it: interrupted, or failed."""
 
     content: bytes = b""
     upto: int = 0
     usage: Usage = NO_USAGE
     model: str = ""
     dropped: tuple[CallDropped, ...] = ()
+
+
+class FailAttempt(PartialCommand, kw_only=True):
+    """`delay_ms` None: the failure is final, and what was written is kept. Else the next try begins anew."""
+
+    error: ErrorInfo
+    delay_ms: int | None = None
 
 
 class FinishInterrupt(PartialCommand):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.model import CallState, Outcome, Status
-from antiphon.core.parts import Role
+from antiphon.core.parts import Role, Usage
 from antiphon.core.story import Story
 from antiphon.errors import NotAllowedNow, NotFound, StaleAttempt
 
@@ -89,8 +89,9 @@ def fail_attempt(story: Story, command: c.FailAttempt) -> None:
     if chat.status is not Status.RUNNING:
         raise NotAllowedNow(chat.status, "the turn is being interrupted")
     if command.delay_ms is None:
+        usage = _keep_partial(story, command)
         story.close_calls("cancelled")
-        story.end_turn(Outcome.FAILED, error=command.error, usage=command.usage)
+        story.end_turn(Outcome.FAILED, error=command.error, usage=usage)
         return
     error = command.error
     story.add(
@@ -139,12 +140,19 @@ def release_attempt(story: Story, command: c.ReleaseAttempt) -> None:
 
 
 def _finish(story: Story, command: c.PartialCommand, *, calls_are: str = "cancelled") -> None:
-    """Keep the partial and end the interrupted turn. A draft open beside tool calls holds no answer."""
-    keeps = bool(command.content) and not story.chat.calls
-    if keeps:
-        _append_answer(story, command, interrupted=True)
+    """Keep the partial and end the interrupted turn."""
+    usage = _keep_partial(story, command)
     story.close_calls(calls_are)
-    story.end_turn(Outcome.INTERRUPTED, usage=None if keeps else command.usage)
+    story.end_turn(Outcome.INTERRUPTED, usage=usage)
+
+
+def _keep_partial(story: Story, command: c.PartialCommand) -> Usage | None:
+    """Make what was written a message, and give the usage that is still to be counted: the message's is counted with
+    it. A draft open beside tool calls holds no answer."""
+    if not command.content or story.chat.calls:
+        return command.usage
+    _append_answer(story, command, interrupted=True)
+    return None
 
 
 def expire_attempt(story: Story, command: c.ExpireAttempt) -> None:

@@ -114,7 +114,15 @@ def _answer(chat: Chat, random: Random) -> c.Command:
     attempt, draft = chat.attempt, chat.draft
     if random.random() < 0.15:
         delay_ms = random.choice([None, 100, 20_000])
-        return c.FailAttempt(attempt=attempt, draft=draft, error=ErrorInfo(message="no"), delay_ms=delay_ms)
+        said = _said(random) if random.random() < 0.5 else b""
+        return c.FailAttempt(
+            attempt=attempt,
+            draft=draft,
+            error=ErrorInfo(message="no"),
+            delay_ms=delay_ms,
+            content=said,
+            upto=len(said),
+        )
     calls: tuple[CallOpened, ...] = ()
     if random.random() < 0.4:
         names = [f"call{chat.seq}-{i}" for i in range(random.randint(1, 3))]

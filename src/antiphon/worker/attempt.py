@@ -424,13 +424,16 @@ class Attempt:
             retryable=error.retryable,
             status_code=error.status_code or 0,
         )
+        delay_ms = None if delay_s is None else int(delay_s * 1000)
+        partial = self._partial(self.chat) if is_final else {}
         await self.execute(
             c.FailAttempt(
                 attempt=self.number,
                 draft=self.chat.draft,
                 error=info,
-                delay_ms=None if delay_s is None else int(delay_s * 1000),
+                delay_ms=delay_ms,
                 usage=self._usage,
+                **partial,
             )
         )
         crash_point("retry-after-append")
@@ -487,24 +490,25 @@ class Attempt:
             return
 
     def _ending(self, chat: Chat, why: Stop) -> c.Command:
-        parts: tuple[Part, ...] = ()
-        dropped: Any = ()
-        if chat.draft == self.pen.draft.name:
-            parts, dropped = self.pen.draft.partial()
         kind = c.FinishInterrupt if chat.status is Status.INTERRUPTING else c.ReleaseAttempt
-        ending = kind(
-            attempt=self.number,
-            draft=chat.draft,
-            content=encode_content(parts) if parts else b"",
-            upto=self.pen.draft.position if parts else 0,
-            usage=self._usage,
-            model=self._turn.model if self._turn else "",
-            dropped=dropped,
-        )
+        ending = kind(attempt=self.number, draft=chat.draft, usage=self._usage, **self._partial(chat))
         if isinstance(ending, c.ReleaseAttempt):
             not_begun = tuple(call.tool_call_id for call in chat.calls if call.tool_call_id not in self._calls.begun)
             return msgspec.structs.replace(ending, calls_not_begun=not_begun)
         return ending
+
+    def _partial(self, chat: Chat) -> dict[str, Any]:
+        """What was written of the draft that is open, as the fields of a `PartialCommand`."""
+        parts: tuple[Part, ...] = ()
+        dropped: Any = ()
+        if chat.draft == self.pen.draft.name:
+            parts, dropped = self.pen.draft.partial()
+        return {
+            "content": encode_content(parts) if parts else b"",
+            "upto": self.pen.draft.position if parts else 0,
+            "model": self._turn.model if self._turn else "",
+            "dropped": dropped,
+        }
 
 
 def _check_no_calls(parts: list[Part]) -> None:

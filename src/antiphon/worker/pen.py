@@ -86,6 +86,8 @@ class Pen:
             self._annotate(piece)
             return
         piece = self._checked(piece)
+        if self._bytes > self._bytes_max:  # what was written before it may be kept
+            raise AttemptFailed("unknown", f"The answer is longer than {self._bytes_max:,} bytes.")
         if piece is None or self.draft.write(piece) is None:
             return
         self.pieces += 1
@@ -93,8 +95,6 @@ class Pen:
             crash_point("model-first-delta")
         elif self.pieces == 10:
             crash_point("model-mid-stream")
-        if self._bytes > self._bytes_max:
-            raise AttemptFailed("unknown", f"The answer is longer than {self._bytes_max:,} bytes.")
         if self.draft.part_count > PARTS_MAX:
             raise AttemptFailed("unknown", f"The answer has more than {PARTS_MAX:,} parts.")
         if not self._is_touched:
