@@ -157,20 +157,20 @@ class AnswerReader:
 
     def _read_delta(self, delta: dict[str, Any], events: list[ModelEvent], *, is_whole: bool) -> None:
         for field in REASONING_FIELDS:
-            if thought := _text_in(delta.get(field)):
+            if (given := delta.get(field)) and (thought := _text_in(given)):
                 self._add_reasoning(thought, field, events)
                 break
-        content = delta.get("content")
-        if isinstance(content, str):
+        if isinstance(content := delta.get("content"), str):
             self._add_text(content, events)
-        else:
+        elif content:
             for piece in _dicts(content):
                 self._read_content_piece(piece, events)
-        if isinstance(refusal := delta.get("refusal"), str) and refusal:
+        if (refusal := delta.get("refusal")) and isinstance(refusal, str):
             self._outcome = "refusal"
             self._add_text(refusal, events)
-        for number, call in enumerate(_dicts(delta.get("tool_calls"))):
-            self._read_call(call, number if is_whole else _whole_number(call.get("index"), INDEX_MAX), events)
+        if calls := delta.get("tool_calls"):
+            for number, call in enumerate(_dicts(calls)):
+                self._read_call(call, number if is_whole else _whole_number(call.get("index"), INDEX_MAX), events)
         if isinstance(legacy := delta.get("function_call"), dict):
             self._read_call({"function": legacy}, None, events)
 
