@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from antiphon.core.draft import Draft
 from antiphon.core.parts import File, PartMetadata, Reasoning, Role, Text, ToolCall, Usage
 from antiphon.errors import AttemptFailed
 from antiphon.ports import AnswerEnded, Message, ModelEvent
@@ -331,6 +332,22 @@ def test_reasoning_goes_back_with_its_tool_calls_and_to_its_provider_only() -> N
 async def test_the_field_that_reasoning_came_in_is_kept_with_it() -> None:
     events = await answer_of(delta({"reasoning": '"Hm"'}), delta({"reasoning": '"m"'}), sse(said("Yes"), STOP))
     assert events[:3] == [Reasoning("Hm"), PartMetadata({"openai": {"reasoning_field": "reasoning"}}), Reasoning("m")]
+
+
+async def test_what_came_with_a_tool_call_goes_back_with_it_to_the_same_provider() -> None:
+    extra = {"google": {"thought_signature": "abc"}}
+    piece = {"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}, "extra_content": extra}
+    draft = Draft(1)
+    for event in await answer_of(sse(called(piece), STOP)):
+        if isinstance(event, PartMetadata):
+            draft.annotate(event.provider_metadata)
+        else:
+            draft.write(event)  # type: ignore[arg-type]
+    assert draft.content() == (ToolCall("x", "f", {}, {"openai": {"extra_content": extra}}),)
+    history = (Message(id=3, role=Role.ASSISTANT, content=draft.content()),)
+    for provider, sent in (("openai", extra), ("other", None)):
+        (message,) = chat_messages(request(*history), provider)
+        assert message["tool_calls"][0].get("extra_content") == sent
 
 
 @pytest.mark.parametrize("args", ['{"city": "Par', [], None, 7, "text"], ids=repr)

@@ -20,7 +20,7 @@ from antiphon.ports import AnswerEnded, ModelEvent, ModelRequest
 from antiphon.wire.sse import SseEvent
 from antiphon.worker.models.failures import Failures
 from antiphon.worker.models.history import iter_calls, turn_call_count
-from antiphon.worker.models.openai_request import REASONING_FIELD, REASONING_FIELDS
+from antiphon.worker.models.openai_request import EXTRA_CONTENT, REASONING_FIELD, REASONING_FIELDS
 from antiphon.worker.models.tool_call_assembly import ToolCallAssembly, TooManyCalls
 
 COUNT_MAX = 1 << 53
@@ -190,10 +190,15 @@ class AnswerReader:
         provider_id, name = _string(call.get("id")), _string(given.get("name"))
         events += self._flush_halves(but=("args", index))
         try:
-            events += self._calls.add_call(index, provider_id, name, args)
+            events += self._calls.add_call(index, provider_id, name, args, self._metadata_of(call))
         except TooManyCalls:
             detail = f"its answer has more than {self._calls_max} tool calls; --limit calls=N allows more"
             raise self._failures.make("server", detail, retryable=False) from None
+
+    def _metadata_of(self, call: dict[str, Any]) -> dict[str, Any] | None:
+        """What Gemini sends with a call (its thought's signature) and wants back with it."""
+        extra = call.get(EXTRA_CONTENT)
+        return {self._provider: {EXTRA_CONTENT: extra}} if isinstance(extra, dict) and extra else None
 
     def _add_text(self, text: str, events: list[ModelEvent]) -> None:
         if not text:

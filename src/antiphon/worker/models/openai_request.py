@@ -24,6 +24,8 @@ from antiphon.ports import Message, ModelRequest, ToolSpec
 REASONING_FIELD = "reasoning_field"
 """The key of a provider's metadata that names the field a reasoning text came in."""
 REASONING_FIELDS = ("reasoning_content", "reasoning")
+EXTRA_CONTENT = "extra_content"
+"""The field in which Gemini sends a tool call's signature, and refuses the next request without it."""
 
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
@@ -63,7 +65,7 @@ def _chat_message(message: Message, provider: str) -> list[dict[str, Any]]:
 def _assistant_message(message: Message, provider: str) -> list[dict[str, Any]]:
     """None for a partial that kept no words: servers refuse an assistant's message without content."""
     text = text_of(message.content)
-    calls = [_tool_call(part) for part in message.content if isinstance(part, ToolCall)]
+    calls = [_tool_call(part, provider) for part in message.content if isinstance(part, ToolCall)]
     if not text and not calls:
         return []
     answer: dict[str, Any] = {"role": "assistant", "content": text or None}
@@ -82,16 +84,24 @@ def _reasoning_fields(message: Message, provider: str) -> dict[str, str]:
 
 def reasoning_field_of(metadata: Any, provider: str) -> str:
     """The field that reasoning of this provider came in; empty where it is another's, or not known."""
-    own = metadata.get(provider) if isinstance(metadata, dict) else None
-    field = own.get(REASONING_FIELD) if isinstance(own, dict) else None
+    field = _own_metadata(metadata, provider).get(REASONING_FIELD)
     return field if field in REASONING_FIELDS else ""
 
 
-def _tool_call(call: ToolCall) -> dict[str, Any]:
-    """Providers take back an object only; what else a model wrote goes back inside one, for the model to see."""
+def _own_metadata(metadata: Any, provider: str) -> dict[str, Any]:
+    """What this provider sent with a part; nothing of another's."""
+    own = metadata.get(provider) if isinstance(metadata, dict) else None
+    return own if isinstance(own, dict) else {}
+
+
+def _tool_call(call: ToolCall, provider: str) -> dict[str, Any]:
+    """Providers take back an object only; what else a model wrote goes back inside one, for the model to see. What
+    came with the call goes back with it."""
     args = call.args if isinstance(call.args, dict) else {"invalid_arguments": call.args}
     function = {"name": call.tool_name, "arguments": msgspec.json.encode(args).decode()}
-    return {"id": call.tool_call_id, "type": "function", "function": function}
+    sent = {"id": call.tool_call_id, "type": "function", "function": function}
+    extra = _own_metadata(call.provider_metadata, provider).get(EXTRA_CONTENT)
+    return sent | {EXTRA_CONTENT: extra} if isinstance(extra, dict) else sent
 
 
 def _tool_result(part: ToolResult) -> dict[str, Any]:

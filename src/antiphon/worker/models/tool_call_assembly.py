@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Collection
+from typing import Any
 
 from antiphon.core.parts import PartMetadata, Reasoning, Text, ToolCallArgs, ToolCallOpened
 from antiphon.ports import ModelEvent
@@ -72,7 +73,7 @@ class ObjectScanner:
 class OpenCall:
     """A call as it grows. `args` are the pieces of its arguments, the first `sent` of them have gone out."""
 
-    __slots__ = ("args", "id", "is_opened", "is_placeholder", "name", "provider_id", "scanner", "sent")
+    __slots__ = ("args", "id", "is_opened", "is_placeholder", "metadata", "name", "provider_id", "scanner", "sent")
 
     def __init__(self, provider_id: str) -> None:
         self.provider_id = provider_id
@@ -80,6 +81,7 @@ class OpenCall:
         self.name = ""
         self.args: list[str] = []
         self.sent = 0
+        self.metadata: dict[str, Any] | None = None
         self.is_opened = False
         self.is_placeholder = False
         self.scanner = ObjectScanner()
@@ -166,10 +168,14 @@ class ToolCallAssembly:
         self._waiting.append(piece)
         return self._release()
 
-    def add_call(self, index: int | None, provider_id: str, name: str, args: str) -> list[ModelEvent]:
+    def add_call(
+        self, index: int | None, provider_id: str, name: str, args: str, metadata: dict[str, Any] | None = None
+    ) -> list[ModelEvent]:
+        """`metadata` is kept with the call as its `provider_metadata`."""
         call = self._find(index, provider_id, name, args)
         if call is None:
             return []
+        call.metadata = metadata or call.metadata
         call.add_name(name, self._tool_names)
         call.add_args(args)
         return self._release()
@@ -270,6 +276,9 @@ class ToolCallAssembly:
             events.append(ToolCallOpened(call.id, call.name))
         if args := call.next_args():
             events.append(ToolCallArgs(args))
+        if call.metadata is not None:
+            events.append(PartMetadata(call.metadata))
+            call.metadata = None
         return events
 
     def _new_id(self, provider_id: str) -> str:
