@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from msgspec.structs import replace
 
+from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 
@@ -25,7 +26,7 @@ class Limits(Value):
     message_bytes: int = 4 * 1024 * 1024
     body_bytes: int = 8 * 1024 * 1024
     answer_bytes: int = 16 * 1024 * 1024
-    calls: int = 128
+    calls: int = CALLS_MAX
     """Tool calls in one answer."""
     queue_messages: int = 100
     queue_bytes: int = 8 * 1024 * 1024

@@ -86,3 +86,10 @@ def test_what_could_not_reach_a_model_is_refused_with_a_sentence(given: Any, sen
     assert "content[1]" in str(refused.value)
     assert len(str(refused.value)) < 300
     assert PNG not in str(refused.value)
+
+
+@pytest.mark.parametrize("filler", ["=", ";a=b", ";", "a", ","])
+def test_a_long_head_of_a_data_url_is_refused_at_once(filler: str) -> None:
+    """A pattern that tries every split of the parameters would take minutes."""
+    with pytest.raises(Invalid):
+        user_parts([{"type": "image_url", "image_url": {"url": "data:;" + filler * 1_000_000}}])

@@ -191,7 +191,7 @@ async def test_a_bare_json_error_is_an_error_under_any_content_type(content_type
 async def test_a_stream_without_an_answer_fails_and_tells_what_it_said(raw: bytes, words: str) -> None:
     with pytest.raises(AttemptFailed, match=words) as failed:
         await answer_of(raw)
-    assert (failed.value.kind, failed.value.retryable) == ("server", True)
+    assert (failed.value.kind, failed.value.retryable) == ("server", False)  # it would be paid for again
 
 
 @pytest.mark.parametrize("torn", [b"", b'data: {"choices": [{"del'])

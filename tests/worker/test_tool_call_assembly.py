@@ -163,6 +163,16 @@ def test_many_calls_of_one_id_are_renamed_in_linear_time() -> None:
         assembly.add_call(count, "x", "ping", "{}")
 
 
+def test_many_pieces_of_white_space_or_of_a_name_are_read_in_linear_time() -> None:
+    """Quadratic, these pieces would take minutes."""
+    pieces: list[Piece] = [(0, "c1", "n", "")] + [(0, "", "", " ")] * 200_000 + [(0, "", "", PARIS)]
+    assert assembled(*pieces) == made(("c1", "n", {"city": "Paris"}))
+    pieces = [(0, "c1", "weather", "{}")] + [(0, "", "", " ")] * 200_000
+    assert assembled(*pieces) == made(("c1", "weather", {}))
+    pieces = [(0, "c1", "xy", "")] + [(0, "", "ab", "")] * 200_000 + [(0, "", "", "{}")]
+    assert len(assembled(*pieces)[0].tool_name) < 20_000
+
+
 CALLS = st.lists(
     st.tuples(
         st.sampled_from(sorted(TOOLS)),

@@ -209,6 +209,26 @@ async def test_the_rest_behind_done_is_awaited_for_the_connections_sake_and_not_
         await model.aclose()
 
 
+@pytest.mark.parametrize("done", [True, False], ids=["done", "finish reason only"])
+async def test_an_answer_whose_connection_stays_open_is_whole_and_leaves_no_connection(
+    done: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.worker.models.openai.FINISHED_S", 0.2)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        body = sse(said("Hi"), STOP, done=done)
+        writer.write(head(Transfer_Encoding="chunked") + b"%x\r\n%b\r\n" % (len(body), body))
+        await reader.read()
+
+    async with listening(handle) as port:
+        model = OpenAIModel("m", base_url=f"http://127.0.0.1:{port}")
+        for _ in range(5):
+            assert text([event async for event in model.stream(request())]) == "Hi"
+        await until(lambda: model._transport.open_count == 0)
+        await model.aclose()
+
+
 # --- TLS and proxies
 
 
@@ -314,10 +334,10 @@ def test_the_environment_names_the_proxy(env: dict[str, str], host: str, expecte
     assert (proxy.host if proxy else None) == expected
 
 
-@pytest.mark.parametrize("url", ["socks5://p:1", "https://p:1", "http://"])
+@pytest.mark.parametrize("url", ["socks5://p:1", "https://p:1", "http://", "http://p:abc", "p:99999"])
 def test_a_proxy_that_is_not_supported_is_refused_by_name(url: str) -> None:
     env = {"all_proxy": url, "OPENAI_BASE_URL": "https://models.example.com"}
-    with pytest.raises(Invalid, match="only http:// proxies"):
+    with pytest.raises(Invalid, match="http://"):
         make_model("openai:m", env=env)
 
 
@@ -327,6 +347,13 @@ def test_a_proxy_that_is_not_supported_is_refused_by_name(url: str) -> None:
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(Invalid):
         Origin.parse(url)
+
+
+@pytest.mark.parametrize("host", ["example.com", "exa mple.com", "example.com:abc", "ä"])
+def test_an_address_with_credentials_is_refused_without_repeating_them(host: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        Origin.parse(f"http://user:swordfish@{host}/v1")
+    assert "swordfish" not in str(refused.value)
 
 
 # --- keys
@@ -394,13 +421,13 @@ def endless(first: bytes, piece: bytes, *, total: int = 400 * MIB) -> Callable[.
             "have no end|cut off",
         ),
         (head(Transfer_Encoding="chunked") + b"2;x=", b"a" * 65536, "cut off"),
-        (head(), b"\n" * 65536, "say nothing"),
-        (head(), b": keep-alive\n\n" * 4096, "say nothing"),
-        (head(), b"data: 1\n\n" * 4096, "say nothing"),
-        (head(), b"data: [[]]\n\n" * 4096, "say nothing"),
+        (head(), b"\n" * 65536, "without any content"),
+        (head(), b": keep-alive\n\n" * 4096, "without any content"),
+        (head(), b"data: 1\n\n" * 4096, "without any content"),
+        (head(), b"data: [[]]\n\n" * 4096, "without any content"),
         (head() + b"data: ", b"x" * 65536, "longer than"),
         (head() + b'{"choices": [{"delta": {"content": "', b"x" * 65536, "longer than"),
-        (head(), b"data: x\n" * 8192, "longer than|say nothing"),
+        (head(), b"data: x\n" * 8192, "longer than|without any content"),
     ],
     ids=[
         "500",

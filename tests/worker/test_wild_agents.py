@@ -11,11 +11,10 @@ import pytest
 from antiphon import Agent, AgentError, ToolCall, ToolContext, Turn, tool
 from antiphon.core.facts import TurnEnded
 from antiphon.core.model import Outcome
-from antiphon.core.parts import NO_USAGE, Reasoning, Text, ToolCallOpened, ToolProgress, Usage
+from antiphon.core.parts import NO_USAGE, TOKENS_MAX, Reasoning, Text, ToolCallOpened, ToolProgress, Usage
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.worker.pen import PROGRESS_MAX
 from antiphon.worker.tools.call import result_of
-from antiphon.worker.turn import COUNT_MAX
 
 from .running import answered, answers_of, ask, facts_of, results_of, running, until
 
@@ -128,7 +127,7 @@ async def test_a_tool_that_cancels_itself_has_an_error_as_its_result() -> None:
         {"output_tokens": "x"},
         {"input_tokens": True},
         {"input_tokens": -1},
-        {"total_tokens": COUNT_MAX * 2},
+        {"total_tokens": TOKENS_MAX * 2},
     ],
     ids=str,
 )

@@ -149,6 +149,14 @@ else:
     DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Source | File
 
 
+CALLS_MAX = 128
+"""Maximum tool calls in one answer."""
+TOKENS_MAX = 1 << 53
+"""Maximum number of tokens that is accepted as a count."""
+OUTCOMES = ("length", "refusal", "content_filter", "empty")
+"""How a model may say that its answer ended, where that is worth showing."""
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """Tokens used; unknown counts are None. `a + b` adds, taking None as nothing said."""
 

@@ -82,7 +82,7 @@ class HttpDoor:
             if (preflight := self._cross_origin.preflight(request)) is not None:
                 await preflight(scope, receive, send)
                 return
-            if request.headers.get("upgrade", "").lower() == "websocket":
+            if request.method == "GET" and request.headers.get("upgrade", "").lower() == "websocket":
                 raise HTTPException(400, NO_WEBSOCKET, {"connection": "close"})
             operation, path = self._router.match(request.method, place)
             if operation is None:

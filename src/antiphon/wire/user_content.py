@@ -22,9 +22,8 @@ from antiphon.wire.codec import convert
 FIELD = "content"
 KNOWN = "text, file and file-reference"
 NAME_MAX = 256
-_DATA_URL = re.compile(
-    r"data:(?P<media_type>[^;,\s]*)(?:;[^;,\s]+=[^;,\s]*)*(?P<base64>;base64)?,(?P<data>.*)", re.S | re.I
-)
+DATA_URL_HEAD_MAX = 256
+"""Maximum characters before the comma of a data: URL (RFC 2397): the media type and its parameters."""
 _SPACE = re.compile(r"\s+")
 _MEDIA_TYPES = {
     "csv": "text/csv",
@@ -142,10 +141,11 @@ def _string(raw: dict[str, Any], key: str, field: str) -> str:
 
 
 def _read_data_url(url: str, field: str) -> tuple[str, str]:
-    match = _DATA_URL.fullmatch(url)
-    if match is None or not match["base64"]:
+    comma = url.find(",", 0, DATA_URL_HEAD_MAX)
+    media_type, *parameters = url[5 : max(comma, 5)].split(";")
+    if comma < 0 or not parameters or parameters[-1].lower() != "base64":
         raise Invalid(field, "a data: URL must be base64: data:<media type>;base64,<data>")
-    return match["media_type"].lower(), match["data"]
+    return media_type.strip().lower(), url[comma + 1 :]
 
 
 def _check_base64(data: str, field: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 
 import structlog
 
@@ -11,6 +12,8 @@ from antiphon.chats.hints import text_hint
 from antiphon.chats.replicas import Balance
 from antiphon.chats.service import WANTED_CHANNEL, Claimer
 from antiphon.core import commands as c
+from antiphon.core.draft import Draft
+from antiphon.core.events import Delta
 from antiphon.core.model import Chat, Status
 from antiphon.errors import AntiphonError, Refused
 from antiphon.observe import METRICS, crash_point
@@ -38,9 +41,10 @@ SHUNNED_MAX = 1_000
 """A chat that could not be claimed is left alone for so long; so many are remembered."""
 
 FLUSH_S = 0.25
+FLUSH_DELTA_CHARS = 128 * 1024
 FLUSH_DELTAS_MAX = 1_000
 FLUSH_BYTES_MAX = 1024 * 1024
-"""Maximum size of one flush, so that other writes need not wait for all drafts together."""
+"""Maximum size of one stored delta and of one flush, so that other writes need not wait for all drafts together."""
 STOP_S = 0.9
 
 log = structlog.get_logger(__name__)
@@ -276,7 +280,7 @@ class Worker(Claimer):
         batch: list[FlushedDelta] = []
         size = 0
         for chat_id, draft in drafts:
-            for delta in draft.read(self._flushed.get((chat_id, draft.name), 0)):
+            for delta in _iter_deltas(draft, self._flushed.get((chat_id, draft.name), 0)):
                 body = codec.encode(delta)
                 batch.append(
                     FlushedDelta(chat_id=chat_id, draft=draft.name, from_=delta.from_, to=delta.to, body=body)
@@ -334,3 +338,10 @@ class Worker(Claimer):
         for timer in self._put_off.values():
             timer.cancel()
         self._unsubscribe()
+
+
+def _iter_deltas(draft: Draft, start: int) -> Iterator[Delta]:
+    """The draft from a position to its present end, in deltas of bounded size."""
+    end = draft.position
+    for position in range(start, end, FLUSH_DELTA_CHARS):
+        yield from draft.read(position, min(position + FLUSH_DELTA_CHARS, end))

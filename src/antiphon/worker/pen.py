@@ -9,6 +9,7 @@ from typing import Any
 from antiphon.chats.drafts import LiveDrafts
 from antiphon.core.draft import Draft
 from antiphon.core.parts import (
+    CALLS_MAX,
     CallStarted,
     DeltaPart,
     File,
@@ -28,8 +29,6 @@ from antiphon.wire.codec import encode
 from antiphon.wire.user_content import checked_file
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
-CALLS_MAX = 128
-"""Maximum tool calls in one answer."""
 PARTS_MAX = 4_096
 """Maximum parts in one answer: texts, reasoning and calls in turn."""
 METADATA_BYTES_MAX = 1024 * 1024

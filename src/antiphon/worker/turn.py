@@ -11,17 +11,13 @@ from typing import Any, Protocol, TypeVar, overload
 import msgspec
 import structlog
 
-from antiphon.core.parts import ToolResult, Usage
+from antiphon.core.parts import OUTCOMES, TOKENS_MAX, ToolResult, Usage
 from antiphon.ports import Message
 from antiphon.worker.tools import Tool
 
 T = TypeVar("T")
 
-COUNT_MAX = 1 << 53
-"""Maximum number of tokens that is believed."""
 log = structlog.get_logger(__name__)
-
-OUTCOMES = ("length", "refusal", "content_filter", "empty")
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -124,10 +120,10 @@ class Turn:
     def report(self, usage: Usage) -> None:
         """Count a whole model call's usage, by the same rule as `add_usage`."""
         counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
-        known = {name: count for name, count in counts.items() if type(count) is int and 0 <= count <= COUNT_MAX}
+        known = {name: count for name, count in counts.items() if type(count) is int and 0 <= count <= TOKENS_MAX}
         strange = [name for name, count in counts.items() if count is not None and name not in known]
         if strange:
-            log.warning("usage_not_counted", chat_id=self.chat_id, turn_id=self.turn_id, fields=strange)
+            log.warning("usage_ignored", chat_id=self.chat_id, turn_id=self.turn_id, fields=strange)
         self._io.add_usage(Usage(**known))
 
     def end_answer(self, outcome: str) -> None:

@@ -15,6 +15,7 @@ from antiphon.outbound import DEFAULT_PORTS, AddressRefused, Outbound, Resolve, 
 
 PROXY_HEAD_BYTES_MAX = 16 * 1024
 """Maximum size of a proxy's answer to CONNECT."""
+NOT_A_URL = "a URL like https://api.example.com/v1"
 ADDRESS_SHARE_S_MIN = 2.0
 """How long one address is tried at least before the next one, when a host has several."""
 
@@ -45,12 +46,12 @@ class Origin(Value):
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
         except ValueError:
-            raise Invalid("base_url", f"{url[:200]!r} is not a URL like https://api.example.com/v1") from None
-        is_printable = url.isascii() and url.isprintable() and " " not in url
-        if not host or not port or not is_printable:
-            raise Invalid("base_url", f"{url[:200]!r} is not a URL like https://api.example.com/v1")
+            raise Invalid("base_url", NOT_A_URL) from None
         if "@" in parts.netloc:
             raise Invalid("base_url", "credentials do not belong into the URL: set the API key instead")
+        is_printable = url.isascii() and url.isprintable() and " " not in url
+        if not host or not port or not is_printable:
+            raise Invalid("base_url", NOT_A_URL)
         return Origin(
             is_tls=parts.scheme == "https", host=host, port=port, path=parts.path.rstrip("/"), query=parts.query
         )
@@ -77,14 +78,16 @@ def proxy_of(origin: Origin, env: Mapping[str, str]) -> Proxy | None:
     found = known.get("https_proxy" if origin.is_tls else "http_proxy") or known.get("all_proxy")
     if not found or _is_excluded(origin, known.get("no_proxy", "")):
         return None
-    parts = urlsplit(found if "://" in found else f"http://{found}")
-    if parts.scheme != "http" or not parts.hostname:
-        raise Invalid(
-            "proxy", f"only http:// proxies are supported, not {parts.scheme}://; set no_proxy to bypass it"
-        )
+    try:
+        parts = urlsplit(found if "://" in found else f"http://{found}")
+        host, port = parts.hostname or "", parts.port or 80
+    except ValueError:
+        raise Invalid("proxy", "a proxy is named as http://HOST:PORT") from None
+    if parts.scheme != "http" or not host:
+        raise Invalid("proxy", "only http:// proxies are supported; no_proxy can exclude a host")
     user = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     token = base64.b64encode(user.encode()).decode() if parts.username else ""
-    return Proxy(host=parts.hostname, port=parts.port or 80, authorization=f"Basic {token}" if token else "")
+    return Proxy(host=host, port=port, authorization=f"Basic {token}" if token else "")
 
 
 def _is_excluded(origin: Origin, no_proxy: str) -> bool:
@@ -192,7 +195,8 @@ class Connector:
             return direct
         transport, tunnel = await loop.create_connection(_Tunnel, proxy.host, proxy.port)
         try:
-            await tunnel.open(f"{self.origin.host}:{self.origin.port}", proxy.authorization)
+            host = f"[{self.origin.host}]" if ":" in self.origin.host else self.origin.host
+            await tunnel.open(f"{host}:{self.origin.port}", proxy.authorization)
             protocol = make_protocol()
             transport.set_protocol(protocol)
             secured = await loop.start_tls(transport, protocol, tls, server_hostname=self.origin.host)

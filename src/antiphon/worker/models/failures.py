@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import mktime_tz, parsedate_tz
-from itertools import islice
 from typing import Any
 
 from antiphon.errors import AttemptFailed
@@ -65,6 +64,10 @@ _KIND_OF_CODE = {
 _NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 _CONTEXT_WORDS = re.compile(r"context (length|window|size)|maximum context|prompt is too long|too many tokens", re.I)
+_REQUEST_WORDS = re.compile(
+    r"invalid|not[ _]?found|unsupported|not supported|missing|bad[ _]?request|does not exist|unknown (?:model|param)",
+    re.I,
+)
 _FILTER_WORDS = re.compile(r"content (filter|management|policy)|responsible ai|moderation", re.I)
 
 # Letters and underscores only: a key has digits.
@@ -76,10 +79,10 @@ WORDS_MAX = 300
 OVERLAP = 16
 """As many characters in a row that stand in the chat, too, are taken for a repetition of it."""
 SHORT_MIN = 4
-"""A message shorter than OVERLAP is hidden where it is repeated whole, if it has at least so many characters."""
-TEXT_MAX = 64 * 1024
-TEXTS_MAX = 64
-"""How much of each text of the chat, and of how many texts, is compared with a provider's message."""
+"""Minimum length of a message shorter than OVERLAP that is redacted where it is repeated whole."""
+TEXT_MAX = 32 * 1024
+HISTORY_MAX = 256 * 1024
+"""Maximum characters of one text of the chat, and of all, that are compared with a provider's message."""
 
 _KEY = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|key|Bearer)[-_ ][^\s,;'\"]{3,}"  # by its prefix
@@ -109,7 +112,7 @@ class Failures:
         """The failure with its sentence. `detail` is ours, or an error code; `words` are the provider's."""
         shown = ", ".join(part for part in (f"status {status_code}" if status_code else "", detail) if part)
         shown = self._without_secrets(shown)
-        said = self._hide(words_of(words))
+        said = self._redact(words_of(words))
         sentence = f"{self._provider} {SENTENCES[kind]}{f' ({shown})' if shown else ''}" + (
             f": {said}" if said else "."
         )
@@ -146,17 +149,25 @@ class Failures:
         if status_code is not None:
             return self.of_status(status_code, error, {}, now_s=0.0)
         known = next((_KIND_OF_CODE[code] for code in codes if code in _KIND_OF_CODE), None)
+        if known is None and _REQUEST_WORDS.search(" ".join((*codes, message[:WORDS_MAX]))):
+            known = "invalid_request"  # asking again would not help
         no_money = bool(_NO_MONEY & codes.keys())
         kind = "rate_limit" if no_money else _kind_of_words(codes, message) or known or "server"
         return self.make(kind, _shown_code(codes), words=message, retryable=False if no_money else None)
 
-    def _hide(self, words: str) -> str:
+    def _redact(self, words: str) -> str:
         if not words:
             return ""
         words = _KEY.sub("…", self._without_secrets(words))
-        texts = [" ".join(text[-TEXT_MAX:].split()) for text in islice(self._texts, TEXTS_MAX)]
+        texts: list[str] = []
+        size = 0
+        for text in self._texts:
+            texts.append(" ".join(text[-TEXT_MAX:].split()))
+            size += len(texts[-1])
+            if size > HISTORY_MAX:
+                break
         for text in texts:
-            if SHORT_MIN <= len(text) < OVERLAP:
+            if SHORT_MIN <= len(text) < OVERLAP and text in words:
                 words = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", "…", words)
         return _without_overlap(words, "\n".join(texts))
 

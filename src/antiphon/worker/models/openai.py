@@ -9,13 +9,13 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 import msgspec
 
 from antiphon import __version__
-from antiphon.core.parts import Reasoning, Text, ToolResult
+from antiphon.core.parts import CALLS_MAX, FileReference, Reasoning, Text, ToolCall, ToolResult
 from antiphon.errors import AttemptFailed, PeerError
 from antiphon.ports import ModelEvent, ModelRequest
 from antiphon.worker.models.answer_body import AnswerBody
 from antiphon.worker.models.connecting import ConnectFailed, Connector, Origin
 from antiphon.worker.models.failures import Failures
-from antiphon.worker.models.openai_answer import CALLS_MAX, AnswerReader
+from antiphon.worker.models.openai_answer import AnswerReader
 from antiphon.worker.models.openai_request import request_body
 from antiphon.worker.models.transport import Response, ResponseBroken, Transport
 
@@ -27,7 +27,9 @@ ERROR_S = 5.0
 SLICE_BYTES = 32 * 1024
 """How much of an answer is read in one turn of the event loop."""
 NOISE_BYTES_MAX = 16 * 1024 * 1024
-"""Maximum bytes in a row that bring nothing of the answer."""
+"""Maximum bytes in a row without any content."""
+FINISHED_S = 5.0
+"""How long to wait for more (the usage, `[DONE]`) once the provider has said how its answer ended, in seconds."""
 
 
 class OpenAIModel:
@@ -78,8 +80,10 @@ class OpenAIModel:
                         for item in answer.read(event, is_last=not chunk):
                             noise = 0
                             yield item
+                    if answer.is_finished:
+                        response.deadline = min(response.deadline, asyncio.get_running_loop().time() + FINISHED_S)
                     if noise > NOISE_BYTES_MAX:
-                        raise failures.make("server", f"{NOISE_BYTES_MAX:,} bytes of its answer say nothing")
+                        raise failures.make("server", f"{NOISE_BYTES_MAX:,} bytes without any content")
                     if len(chunk) > SLICE_BYTES:
                         await asyncio.sleep(0)
                 if not chunk:
@@ -113,6 +117,7 @@ class OpenAIModel:
                 raise self._refusal(response, text, failures)
             self._asks_usage = False
             response = await self._post(request, failures, deadline)
+            self._asks_usage = response.status in (400, 422)  # then it was refused for something else
         if response.status != 200:
             raise self._refusal(response, await self._read_error(response), failures)
         coding = response.headers.get("content-encoding", "identity").strip().lower()
@@ -133,10 +138,12 @@ class OpenAIModel:
             raise failures.make("network", str(error)) from error
 
     async def _read(self, response: Response, answer: AnswerReader, failures: Failures) -> bytes:
-        """The next bytes; none at the end, and when the connection breaks behind a whole answer."""
+        """The next bytes; none at the end, and when no more come behind a whole answer."""
         try:
             chunk = await response.read()
         except TimeoutError as error:
+            if answer.is_finished:
+                return b""
             raise failures.make("timeout", "the stream fell silent") from error
         except ResponseBroken as error:
             if answer.is_finished:
@@ -168,7 +175,7 @@ class OpenAIModel:
 
 
 def request_headers(api_key: str) -> dict[str, str]:
-    """All that a provider is told of us beside the request; a server that needs no key gets none."""
+    """Headers sent with every request; a server that needs no key gets none."""
     headers = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream, application/json",
@@ -188,11 +195,14 @@ def _slices(chunk: bytes) -> Iterator[bytes]:
 
 
 def _texts(request: ModelRequest) -> Iterator[str]:
-    """What the chat holds, the newest first."""
+    """What the chat holds: the system prompt, then the messages, newest first."""
+    yield request.system
     for message in reversed(request.messages):
         for part in message.content:
-            if isinstance(part, Text | Reasoning):
-                yield part.text
-            elif isinstance(part, ToolResult) and isinstance(part.result, str):
-                yield part.result
-    yield request.system
+            match part:
+                case Text(text=text) | Reasoning(text=text):
+                    yield text
+                case FileReference(content=text):
+                    yield text
+                case ToolCall(args=value) | ToolResult(result=value):
+                    yield value if isinstance(value, str) else msgspec.json.encode(value).decode()

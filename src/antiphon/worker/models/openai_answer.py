@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from antiphon.core.draft import replace_surrogates
-from antiphon.core.parts import PartMetadata, Reasoning, Text, Usage
+from antiphon.core.parts import CALLS_MAX, TOKENS_MAX, PartMetadata, Reasoning, Text, Usage
 from antiphon.ports import AnswerEnded, ModelEvent, ModelRequest
 from antiphon.wire.sse import SseEvent
 from antiphon.worker.models.failures import Failures
@@ -23,10 +23,8 @@ from antiphon.worker.models.history import iter_calls, turn_call_count
 from antiphon.worker.models.openai_request import EXTRA_CONTENT, REASONING_FIELD, REASONING_FIELDS
 from antiphon.worker.models.tool_call_assembly import ToolCallAssembly, TooManyCalls
 
-COUNT_MAX = 1 << 53
-"""Maximum number of tokens that is believed."""
 INDEX_MAX = 1_000_000
-CALLS_MAX = 128
+"""Maximum index of a tool call or an answer that is accepted."""
 LARGE_BYTES = 1024 * 1024
 VALUES_MAX = 100_000
 """Maximum number of JSON values in an event of more than LARGE_BYTES: as objects they need far more memory."""
@@ -57,7 +55,7 @@ class AnswerReader:
         self._reasoning_field = ""
         self._usage = Usage()
         self._outcome = ""
-        self._strange = b""
+        self._unreadable = b""
         self.is_finished = False
         """The provider has said how the answer ends: it is whole."""
         self.is_done = False
@@ -77,14 +75,16 @@ class AnswerReader:
             return []
         if not data:
             return []
-        value = self._decode(data, is_cut=is_last and event.event != "error")
+        if event.event == "error":
+            raise self._failures.in_stream(self._decode_error(data))
+        value = self._decode(data, is_cut=is_last)
         events: list[ModelEvent] = []
         for item in value if isinstance(value, list) else (value,):
-            self._check_error(item, event.event)
+            self._check_error(item)
             if isinstance(item, dict):
                 self._read_chunk(item, events)
-            elif not self._strange:
-                self._strange = bytes(data[:1024])
+            elif not self._unreadable:
+                self._unreadable = bytes(data[:1024])
         return events
 
     def finish(self, sample: bytes = b"") -> list[ModelEvent]:
@@ -107,10 +107,10 @@ class AnswerReader:
     def _unfinished(self, sample: bytes) -> Exception:
         if self.has_content:
             return self._failures.make("network", "the answer was cut off")
-        words = "" if self.is_done else (self._strange or sample).decode("utf-8", "replace")
-        if not words.strip():
-            return self._failures.make("server", "its answer is empty")
-        return self._failures.make("server", "its answer is not understood", words=words)
+        words = "" if self.is_done else (self._unreadable or sample).decode("utf-8", "replace")
+        detail = "its answer is not understood" if words.strip() else "its answer is empty"
+        # The same request would be paid for again: a person decides.
+        return self._failures.make("server", detail, words=words, retryable=False)
 
     # --- one event
 
@@ -128,11 +128,15 @@ class AnswerReader:
             pass
         if is_cut:
             return None
-        raise self._failures.make("server", "its answer is not understood", words=text[: 8 * 1024])
+        raise self._failures.make("server", "its answer is not understood", words=text[: 8 * 1024], retryable=False)
 
-    def _check_error(self, value: Any, event_name: str) -> None:
-        if event_name == "error":
-            raise self._failures.in_stream(value)
+    def _decode_error(self, data: bytes) -> Any:
+        try:
+            return msgspec.json.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return data[: 8 * 1024].decode("utf-8", "replace")
+
+    def _check_error(self, value: Any) -> None:
         if not isinstance(value, dict):
             return
         if value.get("error"):
@@ -184,6 +188,7 @@ class AnswerReader:
             self._add_text(text, events)
 
     def _read_call(self, call: dict[str, Any], index: int | None, events: list[ModelEvent]) -> None:
+        self._reasoning_field = ""
         function = call.get("function")
         given = function if isinstance(function, dict) else {}
         args = self._halves.join(("args", index), _args(given.get("arguments")))
@@ -222,8 +227,8 @@ class AnswerReader:
     def _flush_halves(self, *, but: Any = None) -> list[ModelEvent]:
         """A half character whose other half did not come next is none; it is shown as U+FFFD."""
         events: list[ModelEvent] = []
-        for key in self._halves.waiting(but):
-            self._halves.drop(key)
+        for key in self._halves.pending_keys(but):
+            self._halves.discard(key)
             if key == "text":
                 self._add(Text("\ufffd"), events)
             elif key == "reasoning":
@@ -258,13 +263,13 @@ class AnswerReader:
             "reasoning_tokens": thought.get("reasoning_tokens") if isinstance(thought, dict) else None,
         }
         known = {
-            name: count for name, value in counts.items() if (count := _whole_number(value, COUNT_MAX)) is not None
+            name: count for name, value in counts.items() if (count := _whole_number(value, TOKENS_MAX)) is not None
         }
         self._usage = msgspec.structs.replace(self._usage, **known)
 
 
 class SurrogateHalves:
-    """Joins characters beyond U+FFFF whose two escaped halves came in two pieces, each kind of piece by its key."""
+    """Joins characters beyond U+FFFF whose two escaped halves arrive in two pieces; `key` names the kind of piece."""
 
     def __init__(self) -> None:
         self._held: dict[Any, str] = {}
@@ -285,10 +290,10 @@ class SurrogateHalves:
             return replace_surrogates(text)
         return text
 
-    def waiting(self, but: Any) -> tuple[Any, ...]:
+    def pending_keys(self, but: Any) -> tuple[Any, ...]:
         return tuple(key for key in self._held if key != but) if self._held else ()
 
-    def drop(self, key: Any) -> None:
+    def discard(self, key: Any) -> None:
         del self._held[key]
 
 

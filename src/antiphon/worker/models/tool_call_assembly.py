@@ -6,7 +6,7 @@ out or repeat each of them, so a piece is matched by all it says, in this order:
 1. Its id is that of a known call, its index that of a known call, or it has neither and goes to the newest call.
 2. It nevertheless begins another call if it says so: another name or id after the matched call's arguments are a
    whole object, or another id together with a name. A whole object behind a whole object is never a continuation.
-3. A piece without id and name never begins a call: with an index nobody has used it continues the newest one.
+3. A piece without id and name never begins a call: with an unused index it continues the newest one.
 
 A name may come in pieces, whole on every piece, or growing; it is complete when the arguments begin, another call
 begins or the answer ends. An empty object is a placeholder until the answer ends: arguments that come after it take
@@ -23,10 +23,13 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any
 
-from antiphon.core.parts import PartMetadata, Reasoning, Text, ToolCallArgs, ToolCallOpened
+from antiphon.core.parts import CALLS_MAX, PartMetadata, Reasoning, Text, ToolCallArgs, ToolCallOpened
 from antiphon.ports import ModelEvent
 
 _STRUCTURE = re.compile(r'[{}\[\]"\\]')
+
+NAME_MAX = 16 * 1024
+"""Maximum characters of a tool's name; more of it is not read."""
 
 Prose = Text | Reasoning | PartMetadata
 
@@ -71,15 +74,28 @@ class ObjectScanner:
 
 
 class OpenCall:
-    """A call as it grows. `args` are the pieces of its arguments, the first `sent` of them have gone out."""
+    """A call as it grows. `args` are the pieces of its arguments, the first `sent` of them have gone out; `begin` are
+    their first two characters that are no white space."""
 
-    __slots__ = ("args", "id", "is_opened", "is_placeholder", "metadata", "name", "provider_id", "scanner", "sent")
+    __slots__ = (
+        "args",
+        "begin",
+        "id",
+        "is_opened",
+        "is_placeholder",
+        "metadata",
+        "name",
+        "provider_id",
+        "scanner",
+        "sent",
+    )
 
     def __init__(self, provider_id: str) -> None:
         self.provider_id = provider_id
         self.id = ""
         self.name = ""
         self.args: list[str] = []
+        self.begin = ""
         self.sent = 0
         self.metadata: dict[str, Any] | None = None
         self.is_opened = False
@@ -94,12 +110,10 @@ class OpenCall:
     @property
     def is_settled(self) -> bool:
         """Neither its name nor the beginning of its arguments can change any more."""
-        if self.is_opened:
-            return True
-        return bool(self.args) and not self.is_placeholder and "".join(self.args).strip() not in ("", "{")
+        return self.is_opened or (not self.is_placeholder and self.begin not in ("", "{"))
 
     def add_name(self, name: str, known: Collection[str]) -> None:
-        if not name or self.is_opened or name == self.name:
+        if not name or self.is_opened or name == self.name or len(self.name) > NAME_MAX:
             return
         if self.name + name in known:
             self.name += name
@@ -111,9 +125,13 @@ class OpenCall:
     def add_args(self, args: str) -> None:
         if not args or self.is_whole:
             return  # what stands behind a whole object is a repetition, or white space
-        if self.is_placeholder and args.strip():
-            self.scanner, self.args, self.is_placeholder = ObjectScanner(), [], False
+        if self.is_placeholder:
+            if not args.strip():
+                return
+            self.scanner, self.args, self.begin, self.is_placeholder = ObjectScanner(), [], "", False
         self.args.append(args)
+        if len(self.begin) < 2:
+            self.begin += "".join(args.split())[:2]
         self.scanner.feed(args)
         if self.scanner.is_whole and not self.is_opened:
             self.is_placeholder = not "".join(self.args).strip()[1:-1].strip()
@@ -140,7 +158,7 @@ class ToolCallAssembly:
         id_prefix: str,
         first: int,
         tool_names: Collection[str] = (),
-        calls_max: int = 128,
+        calls_max: int = CALLS_MAX,
     ) -> None:
         self._taken_ids = taken_ids
         self._id_prefix = id_prefix

@@ -31,7 +31,7 @@ OVERHEAD_BYTES_MAX = 512 * 1024
 """Maximum bytes in a row that are no body: headers, chunks' extensions, trailers. More than one read of a socket."""
 RELEASE_S = 1.0
 RELEASE_BYTES_MAX = 64 * 1024
-"""How long, and for how many bytes, the end of a response that nobody reads any more is waited for."""
+"""Maximum time in seconds, and bytes, spent draining a released response."""
 INTERIM_MAX = 16
 """Maximum 1xx responses before the real one."""
 CONNECT_S = 10.0
@@ -64,7 +64,7 @@ class Transport:
         """Send a request and wait for the head of its response, until `deadline` (the loop's time). `headers` are
         ASCII without line ends. Raises `ConnectFailed`, `ResponseBroken`, TimeoutError."""
         head = self._head(path, headers, len(body))
-        connection = self._idle.pop() if self._idle else await self._connect(deadline)
+        connection = self._idle_connection() or await self._connect(deadline)
         response = connection.send(head + body, deadline)
         try:
             await response.wait_head()
@@ -72,6 +72,14 @@ class Transport:
             response.close()
             raise
         return response
+
+    def _idle_connection(self) -> Connection | None:
+        """The connection that was used last, unless it is being closed."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closing:
+                return connection
+        return None
 
     def _head(self, path: str, headers: Mapping[str, str], length: int) -> bytes:
         origin, proxy = self._connector.origin, self._connector.proxy
@@ -101,7 +109,7 @@ class Transport:
         self._open.add(connection)
         return connection
 
-    def give_back(self, connection: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """Keep a connection whose response has arrived whole."""
         if self.is_closed or len(self._idle) >= IDLE_MAX:
             connection.abort()
@@ -111,7 +119,7 @@ class Transport:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._idle_s, self._sweep)
 
-    def forget(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """A connection is gone."""
         self._open.discard(connection)
         if connection.response is None and connection in self._idle:
@@ -149,6 +157,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._socket = transport
 
+    @property
+    def is_closing(self) -> bool:
+        return bool(self._socket.is_closing())
+
     def send(self, request: bytes, deadline: float) -> Response:
         self.response = Response(self, deadline)
         self._socket.write(request)
@@ -156,7 +168,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.response is None:
-            self.abort()  # nobody asked: what came could be taken for the next answer
+            self.abort()  # unsolicited data could be taken for the next answer
         else:
             self.response.feed(data)
 
@@ -165,7 +177,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
-        self._pool.forget(self)
+        self._pool.remove(self)
         if self.response is not None:
             self.response.end_of_connection()
 
@@ -178,15 +190,15 @@ class Connection(asyncio.Protocol):
             self._socket.resume_reading()
 
     def finish(self, *, is_reusable: bool) -> None:
-        """The response is over. What was not sent yet of the request would stand before the next one."""
+        """The response is over. Unsent bytes of the request would precede the next one."""
         self.response = None
         if is_reusable and not self._socket.is_closing() and not self._socket.get_write_buffer_size():
-            self._pool.give_back(self)
+            self._pool.release(self)
         else:
             self.abort()
 
     def abort(self) -> None:
-        self._pool.forget(self)
+        self._pool.remove(self)
         if self._socket is not None:
             self._socket.abort()
 
@@ -236,14 +248,14 @@ class Response:
     def close(self) -> None:
         """A response that was read to its end leaves its connection for the next one, any other closes it."""
         connection, self._connection = self._connection, None
+        if connection is None:
+            return  # closed before, or released: then the timer is still needed
         if self._timer is not None:
             self._timer.cancel()
-        if connection is not None:
-            connection.finish(is_reusable=self._is_whole and self._is_reusable)
+        connection.finish(is_reusable=self._is_whole and self._is_reusable)
 
     def release(self) -> None:
-        """Nothing more is wanted of it: what little may still come is passed over, so that the connection can be used
-        again; `close` has no effect then."""
+        """Drain the rest in the background, so that the connection can be reused; `close` has no effect then."""
         connection = self._connection
         if connection is None or self._is_whole or self._failure is not None:
             self.close()
@@ -336,7 +348,7 @@ class Response:
 
     def on_message_begin(self) -> None:
         if self._is_whole:
-            self._is_reusable = False  # an answer that nobody asked for follows
+            self._is_reusable = False  # unsolicited data follows
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._is_head_read:
