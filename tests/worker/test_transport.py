@@ -18,7 +18,8 @@ from antiphon.errors import AttemptFailed, Invalid
 from antiphon.worker.models.connecting import ConnectFailed, Connector, Origin, Proxy, proxy_of
 from antiphon.worker.models.openai import OpenAIModel
 from antiphon.worker.models.registry import make_model
-from antiphon.worker.models.transport import ResponseBroken, Transport
+from antiphon.worker.models.response import ResponseBroken
+from antiphon.worker.models.transport import Transport
 
 from .asking import KEY, request, text
 from .raw_provider import STOP, answer_of, ask, head, listening, read_request, said, sending, sse

@@ -17,7 +17,8 @@ from antiphon.worker.models.connecting import ConnectFailed, Connector, Origin
 from antiphon.worker.models.failures import Failures
 from antiphon.worker.models.openai_answer import AnswerReader
 from antiphon.worker.models.openai_request import request_body
-from antiphon.worker.models.transport import Response, ResponseBroken, Transport
+from antiphon.worker.models.response import Response, ResponseBroken
+from antiphon.worker.models.transport import Transport
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 ERROR_BYTES_MAX = 64 * 1024
