@@ -36,6 +36,7 @@ def test_two_mutants_are_killed() -> None:
 
 
 @pytest.mark.slow
-def test_every_mutant_is_killed() -> None:
-    done = plant()
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_is_killed(mutant: Mutant) -> None:
+    done = plant(mutant.name)
     assert done.returncode == 0, done.stdout

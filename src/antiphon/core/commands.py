@@ -185,7 +185,7 @@ class PartialCommand(AttemptCommand):
 
 
 class FailAttempt(PartialCommand, kw_only=True):
-    """`delay_ms` None: the failure is final, and what was written is kept. Else the next try begins anew."""
+    """`delay_ms` None: the failure is final, and what was written is kept. Else the next try starts a new draft."""
 
     error: ErrorInfo
     delay_ms: int | None = None

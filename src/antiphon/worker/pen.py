@@ -77,8 +77,8 @@ class Pen:
         self.pieces = 0
 
     def write(self, piece: Any) -> None:
-        """Add a piece to the draft; a lifted pen writes nothing. Raises `AttemptFailed` for what is none, and for an
-        answer that is too long."""
+        """Add a piece to the draft; after `lift` it is ignored. Raises `AttemptFailed` for an unsupported type and for
+        an answer beyond its limits."""
         if self.is_lifted:
             return
         if isinstance(piece, PartMetadata):

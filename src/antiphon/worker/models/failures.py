@@ -77,7 +77,7 @@ CODE_MAX = 64
 WORDS_MAX = 300
 """Maximum characters of a provider's message that are shown."""
 OVERLAP = 16
-"""As many characters in a row that stand in the chat, too, are taken for a repetition of it."""
+"""Minimum length of a stretch that is redacted because the chat has it, too."""
 SHORT_MIN = 4
 """Minimum length of a message shorter than OVERLAP that is redacted where it is repeated whole."""
 TEXT_MAX = 32 * 1024
