@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from antiphon.lockfile import claim_data
 from antiphon.observe import METRICS
 
 from .door import wait_until
-from .test_standby import OK, Standby, fake_primary, open_standby_door, point_to
+from .test_standby import OK, fake_primary, open_standby_door, point_to
 from .wire import Wire, make_request
 
 pytestmark = pytest.mark.anyio
@@ -105,19 +104,6 @@ async def test_bodies_that_wait_for_the_primary_are_within_the_bound_of_all_bodi
             await asyncio.wait({waiting})
 
 
-@contextlib.asynccontextmanager
-async def waiting_bodies(standby: Standby, senders: list[dict[str, str]]) -> AsyncIterator[list[asyncio.Task[Any]]]:
-    """A body of 400 bytes of each sender, that the primary does not answer."""
-    body = {"title": "x" * 400, "client_message_id": "m"}
-    asks = [asyncio.create_task(standby.ask("POST", "/api/v1/chats", body, **headers)) for headers in senders]
-    try:
-        yield asks
-    finally:
-        for ask in asks:
-            ask.cancel()
-        await asyncio.wait(asks)
-
-
 def by_bearer(secret: str) -> dict[str, str]:
     return {"authorization": f"Bearer {secret}"}
 
@@ -154,14 +140,17 @@ async def test_secrets_that_the_primary_has_not_accepted_have_one_share_together
             for path in ("/api/v1/chats", "/openapi.json"):  # the second answers everyone, which proves nothing
                 await standby.ask("GET", path, **headers)
         seen = len(asked)
-        async with waiting_bodies(standby, invented) as asks:
+        body = {"title": "x" * 400, "client_message_id": "m"}
+        asks = [asyncio.create_task(standby.ask("POST", "/api/v1/chats", body, **headers)) for headers in invented]
+        try:
             await wait_until(lambda: sum(ask.done() for ask in asks) == 3, what="all but one are refused")
             assert [ask.result().status for ask in asks if ask.done()] == [429] * 3
-            assert len(asked) == seen + 1
-            body = {"title": "x" * 400, "client_message_id": "m"}
+            await wait_until(lambda: len(asked) == seen + 1, what="that one is handed on")
             answer = await standby.ask("POST", "/api/v1/chats", body, **by_bearer("good"))
             assert answer.status == 200, "an accepted secret has its own share"
-        is_over.set()
+        finally:
+            is_over.set()
+            await asyncio.wait(asks)
 
 
 async def test_accepted_secrets_are_bounded_and_a_refused_one_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
