@@ -10,6 +10,9 @@ import structlog
 
 ENOUGH = 4096
 """With fewer the start warns."""
+CONNECTIONS_MAX = 20_000
+"""Maximum number of connections of a server, however many descriptors there are: each may hold a small body that is
+not counted, and memory. It is above the maximum number of watchers."""
 RESERVE = 256
 """Kept for the store, model calls, other instances and the instance protocol's sockets; of few, half."""
 
@@ -38,10 +41,11 @@ def current_limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else 1 << 20
 
 
-def connections_max(*, descriptors_each: int = 1) -> int:
-    """How many connections a server may have, each of which takes so many descriptors."""
+def connections_max(*, descriptors_each: int = 1, watchers_max: int = 0) -> int:
+    """Maximum number of connections of a server, each of which needs `descriptors_each`. Options that allow more
+    watchers raise CONNECTIONS_MAX to twice their number."""
     limit = current_limit()
-    return max(1, (limit - min(RESERVE, limit // 2)) // descriptors_each)
+    return min(max(CONNECTIONS_MAX, 2 * watchers_max), max(1, (limit - min(RESERVE, limit // 2)) // descriptors_each))
 
 
 def is_out_of_descriptors(error: BaseException | None) -> bool:

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from antiphon.core.depth import CONTENT_DEPTH_MAX, DEPTH_MAX, flatten, is_deeper, is_too_deep
+from antiphon.core.depth import (
+    CONTENT_DEPTH_MAX,
+    DEPTH_MAX,
+    VALUES_MAX,
+    VALUES_UNCHECKED_BYTES_MAX,
+    flatten,
+    has_too_many_values,
+    is_deeper,
+    is_too_deep,
+)
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text, ToolCall, ToolCallArgs, ToolCallOpened, ToolResult, Unknown
 from antiphon.wire.codec import decode_content, encode_content
@@ -114,3 +123,61 @@ def test_measuring_takes_time_in_proportion_to_the_text() -> None:
         began = time.perf_counter()
         is_deeper(data, CONTENT_DEPTH_MAX)
         assert time.perf_counter() - began < 10
+
+
+MIB = 1024 * 1024
+
+
+def values_of(value: Any) -> int:
+    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(values_of, below))
+
+
+@pytest.mark.parametrize("count", [VALUES_MAX - 2, VALUES_MAX + 3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: ["x,[{"] * n,
+        lambda n: ['\\",[ "'] * n,
+        lambda n: [""] * n,
+        lambda n: dict.fromkeys(map(str, range(n)), 1),
+        lambda n: [{"a": [], "[": {}}] * (n // 3) + [0] * (n % 3),
+    ],
+    ids=["structure in strings", "escaped quotes", "empty strings", "members", "arrays and objects"],
+)
+def test_the_number_of_values_is_counted_as_a_walk_of_the_value_does(make: Any, count: int) -> None:
+    value = make(count)
+    padded = [value, "," * VALUES_UNCHECKED_BYTES_MAX]
+    data = json.dumps(padded).encode()
+    assert has_too_many_values(data) == (values_of(padded) > VALUES_MAX)
+    assert not has_too_many_values(data[:VALUES_UNCHECKED_BYTES_MAX]), "small texts are not measured"
+
+
+def test_long_texts_with_few_values_are_accepted() -> None:
+    for text in ("a, b [c] {d}, " * 500_000, '"' * 3_000_000, "\\" * 3_000_000):
+        assert not has_too_many_values(json.dumps([text, nested(80)]).encode())
+
+
+def test_values_are_counted_and_depth_is_measured_in_one_pass_over_hostile_texts() -> None:
+    """Together these took over ten seconds each by a pass for each level; the bound is generous."""
+    wide = b"[" * 60 + b"1,1" + b"]" * 60 + b","
+    for data in (
+        b"[" * 300 + b'"",' * (8 * MIB // 3) + b"0" + b"]" * 300,
+        b"[" + wide * (8 * MIB // len(wide)) + b"0]",
+        b"[" + b'["["],' * (8 * MIB // 6) + b"0]",
+    ):
+        began = time.perf_counter()
+        assert has_too_many_values(data)
+        is_deeper(data, DEPTH_MAX)
+        flatten(data, CONTENT_DEPTH_MAX)
+        assert time.perf_counter() - began < 3
+
+
+def test_arguments_with_too_many_values_stay_the_text_the_model_wrote() -> None:
+    text = '{"a": [' + "1," * VALUES_MAX + "1" * VALUES_UNCHECKED_BYTES_MAX + "]}"
+    draft = Draft(2)
+    draft.write(ToolCallOpened("c", "t"))
+    draft.write(ToolCallArgs(text))
+    (part,) = draft.content()
+    assert isinstance(part, ToolCall)
+    assert part.args == text

@@ -23,7 +23,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from antiphon.core.depth import has_too_many_values
 from antiphon.edge import connection, server
+from antiphon.edge.connection import HEADERS_MAX
 from antiphon.edge.http import OPERATIONS
 from antiphon.edge.table import Operation
 
@@ -60,7 +62,7 @@ async def test_a_body_that_is_no_such_json_is_invalid(door: Door, chat_id: str, 
     token = door.admin_token if operation.policy == "admin" else door.token
     for what, data in BROKEN_JSON.items():
         answer = await door.ask(operation.method, path_of(operation, chat_id=chat_id), data=data, token=token)
-        is_small = len(data) <= operation.body_bytes_max
+        is_small = len(data) <= operation.body_bytes_max and not has_too_many_values(data)
         told = (422, "invalid") if is_small else (413, "too_large")
         assert (answer.status, answer.code) == told, f"{what}: {answer.body!r}"
         assert len(answer.body) < 1_000, what
@@ -291,6 +293,40 @@ async def test_a_large_head_is_refused_in_words(door: Door) -> None:
     answer = await reading
     assert (answer.status, answer.code) == (431, "invalid")
     await wire.close()
+
+
+@pytest.mark.parametrize("start", [b"GET /healthz HTTP/1.1\r\n", b"POST /api/v1/session HTTP/1.1\r\n"])
+@pytest.mark.parametrize("line", [b"X: y\r\n", b"a:\r\n"])
+async def test_too_many_headers_are_refused_in_words(door: Door, start: bytes, line: bytes) -> None:
+    wire = await Wire.open(door.port)
+    wire.send(start + b"Host: 127.0.0.1\r\n" + line * (HEADERS_MAX + 1))
+    answer = await wire.read_answer()
+    assert (answer.status, answer.code) == (431, "invalid")
+    assert f"at most {HEADERS_MAX}" in answer.json["error"]["message"]
+    await wire.close()
+
+
+async def test_as_many_headers_as_are_allowed_are_accepted(door: Door) -> None:
+    wire = await Wire.open(door.port)
+    wire.send(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: y\r\n" * (HEADERS_MAX - 1) + b"\r\n")
+    assert (await wire.read_answer()).status == 200
+    await wire.close()
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\x00\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 300, b"y" * 70_000])
+@pytest.mark.parametrize("count", [2, 30])
+async def test_garbage_after_pipelined_requests_is_not_their_answer_and_leaves_no_error_in_the_log(
+    door: Door, caplog: pytest.LogCaptureFixture, count: int, garbage: bytes
+) -> None:
+    chat_id = await door.make_chat()
+    wire = await Wire.open(door.port)
+    wire.send(make_request("GET", f"/api/v1/chats/{chat_id}", token=door.token) * count + garbage)
+    if garbage:
+        answer = await wire.read_to_end()
+        assert b"HTTP/1.1 4" not in answer
+    await wire.close()
+    assert (await door.chat(chat_id))["id"] == chat_id
+    assert "Exception in ASGI application" not in caplog.text
 
 
 async def test_a_head_of_the_usual_size_may_come_byte_by_byte(door: Door) -> None:

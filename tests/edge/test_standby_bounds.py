@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from antiphon.edge import bodies
-from antiphon.edge.standby import exchange, stream
+from antiphon.edge.http import OPERATIONS
+from antiphon.edge.standby import accepted, exchange, stream
 from antiphon.edge.standby import primary as primaries
 from antiphon.lockfile import claim_data
 from antiphon.observe import METRICS
@@ -100,6 +102,69 @@ async def test_bodies_that_wait_for_the_primary_are_within_the_bound_of_all_bodi
             is_over.set()
             waiting.cancel()
             await asyncio.wait({waiting})
+
+
+def by_bearer(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
+
+
+def by_cookie(secret: str) -> dict[str, str]:
+    return {"cookie": f"antiphon_session={secret}"}
+
+
+@pytest.mark.parametrize(
+    "invented",
+    [
+        [by_bearer(f"invented {n}") for n in range(4)],
+        [by_cookie(f"invented{n}") for n in range(4)],
+        [{}, by_bearer("once"), by_cookie("twice"), {"authorization": "Basic x"}],
+    ],
+    ids=["bearers", "cookies", "mixed"],
+)
+async def test_secrets_that_the_primary_has_not_accepted_have_one_share_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invented: list[dict[str, str]]
+) -> None:
+    monkeypatch.setattr(bodies, "BODIES_BYTES_MAX", 1000)
+    monkeypatch.setattr(bodies, "OWNER_BYTES_MAX", 500)
+    monkeypatch.setattr(bodies, "SMALL_BYTES_MAX", 100)
+    is_over = asyncio.Event()
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if b"x" * 400 in request and b"good" not in request:
+            await is_over.wait()
+        is_refused = b"good" not in request and b"/openapi.json" not in request
+        writer.write(OK.replace(b"200 OK", b"401 Unauthorized") if is_refused else OK)
+
+    async with fake_primary(tmp_path / "data", behave) as asked, open_standby_door(tmp_path / "data") as standby:
+        for headers in (by_bearer("good"), *invented):
+            for path in ("/api/v1/chats", "/openapi.json"):  # the second answers everyone, which proves nothing
+                await standby.ask("GET", path, **headers)
+        seen = len(asked)
+        body = {"title": "x" * 400, "client_message_id": "m"}
+        asks = [asyncio.create_task(standby.ask("POST", "/api/v1/chats", body, **headers)) for headers in invented]
+        try:
+            await wait_until(lambda: sum(ask.done() for ask in asks) == 3, what="all but one are refused")
+            assert [ask.result().status for ask in asks if ask.done()] == [429] * 3
+            await wait_until(lambda: len(asked) == seen + 1, what="that one is handed on")
+            answer = await standby.ask("POST", "/api/v1/chats", body, **by_bearer("good"))
+            assert answer.status == 200, "an accepted secret has its own share"
+        finally:
+            is_over.set()
+            await asyncio.wait(asks)
+
+
+async def test_accepted_secrets_are_bounded_and_a_refused_one_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepted, "ACCEPTED_MAX", 2)
+    secrets = accepted.AcceptedSecrets()
+    operation = next(operation for operation in OPERATIONS if operation.path == "/chats")
+    requests = [
+        Request({"type": "http", "headers": [(b"authorization", b"Bearer %d" % number)]}) for number in range(3)
+    ]
+    for request in (requests[0], requests[1], requests[0], requests[2]):
+        secrets.note(request, operation, 200)
+    assert [secrets.sender_of(request) != accepted.UNKNOWN for request in requests] == [True, False, True]
+    secrets.note(requests[0], operation, 401)
+    assert secrets.sender_of(requests[0]) == accepted.UNKNOWN
 
 
 async def test_who_waits_at_a_standby_that_stops_is_sent_elsewhere(tmp_path: Path) -> None:

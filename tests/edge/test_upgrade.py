@@ -22,7 +22,7 @@ WEBSOCKET = {
     "sec-websocket-version": "13",
     "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
 }
-WISHES = pytest.mark.parametrize("wish", [H2C, WEBSOCKET, {"connection": "upgrade", "upgrade": "TLS/1.2"}])
+WISHES = pytest.mark.parametrize("wish", [H2C, {"connection": "upgrade", "upgrade": "TLS/1.2"}])
 
 
 def _smuggled(door: Door, title: str) -> bytes:
@@ -71,6 +71,20 @@ async def test_a_request_that_wishes_to_upgrade_is_answered_and_the_connection_g
     assert (await wire.read_answer()).status == (400 if is_handshake else 200)
     await wire.close()
     assert sorted(await _titles(door)) == ["t0", "t1", "t2"]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40])
+async def test_the_body_of_a_refused_websocket_request_is_not_executed(door: Door, cut: int) -> None:
+    hidden = _smuggled(door, "smuggled")
+    whole = make_request("POST", API + "/chats", token=door.token, body=hidden, headers=WEBSOCKET)
+    wire = await Wire.open(door.port)
+    wire.send(whole[: len(whole) - len(hidden) + cut])
+    answer = await wire.read_answer("POST")
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    wire.send(whole[len(whole) - len(hidden) + cut :] + make_request("GET", API + "/chats", token=door.token))
+    assert await wire.read_to_end() == b""
+    await wire.close()
+    assert await _titles(door) == []
 
 
 async def test_a_chunked_body_behind_an_upgrade_is_read_as_one(door: Door) -> None:

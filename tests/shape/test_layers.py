@@ -43,6 +43,7 @@ REAL_SERVERS = ("antiphon.testing.postgres", "antiphon.testing.nats")
 
 PURE = {
     "__future__",
+    "array.array",
     "base64",
     "binascii",
     "bisect",

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from antiphon import Turn, open_instance
+from antiphon.config import Options
 from antiphon.core.model import Status
-from antiphon.descriptors import RESERVE, connections_max, is_out_of_descriptors
+from antiphon.core.parts import text_of
+from antiphon.descriptors import CONNECTIONS_MAX, RESERVE, connections_max, is_out_of_descriptors
 from antiphon.edge.answers import error_answer
 
 from .server_process import ServerProcess
@@ -149,15 +151,25 @@ async def test_an_agent_that_meets_no_free_descriptor_is_tried_again(wrap: str) 
                 assert chat.status is not Status.ERROR
                 await asyncio.sleep(0.02)
         page = await instance.chats.messages(done.chat_id)
-        assert b"answered" in (page.messages[-1].content or b"")
+        assert text_of(page.messages[-1].content) == "answered"
     assert tries == 3
 
 
 def test_descriptors_are_reserved_and_few_are_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit, expected in ((100, 50), (512, 256), (1024, 1024 - RESERVE), (100_000, 100_000 - RESERVE)):
+    for limit, expected in ((100, 50), (512, 256), (1024, 1024 - RESERVE), (20_000, 20_000 - RESERVE)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
         assert connections_max() == expected
         assert connections_max(descriptors_each=2) == expected // 2
+
+
+@pytest.mark.parametrize("limit", [CONNECTIONS_MAX + RESERVE + 1, 1 << 20, resource.RLIM_INFINITY])
+def test_connections_have_a_maximum_however_many_descriptors_there_are(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert connections_max() == CONNECTIONS_MAX
+    assert connections_max(watchers_max=Options().watchers_max) == CONNECTIONS_MAX > Options().watchers_max
+    assert connections_max(watchers_max=30_000) == min(60_000, connections_max(watchers_max=1 << 30))
 
 
 def test_only_a_missing_descriptor_counts_as_one() -> None:

@@ -1,26 +1,32 @@
-"""The tool calls of a chat that wait for an answer from outside, so that whoever comes later can give it.
+"""The tool calls of a chat that wait for an answer from outside, so that late subscribers can answer.
 
-The state keeps only their ids; what they were called with is in the `action_required` fact that asked.
+The state has only their ids; their arguments are in the `action_required` fact of the turn.
 """
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 
 from antiphon.core.facts import ActionRequired
 from antiphon.core.model import CallState, Chat, Status
 from antiphon.ports import Store
 from antiphon.wire.stream import OpenCall
 
-WINDOW = 32
-"""Facts read at a time, from the open draft's fact back to the turn's first."""
-WINDOW_BYTES = 32 * 1024 * 1024
+READS_MAX = 8
+"""Maximum number of chats whose open calls are read at once."""
+
+_KIND = "action_required"
 
 
 async def read_open_calls(store: Store, chat_id: str, chat: Chat) -> tuple[OpenCall, ...]:
     """The open calls as of `chat`; none unless it requires action."""
     if chat.status is not Status.REQUIRES_ACTION:
         return ()
+    entry = await store.newest_entry(chat_id, _KIND, after_seq=chat.turn_id)
+    if entry is None or not isinstance(entry.fact, ActionRequired):
+        return ()
     waiting = {call.tool_call_id for call in chat.calls if call.state is CallState.AWAITING}
-    asked = await _last_question(store, chat_id, chat)
     return tuple(
         OpenCall(
             tool_call_id=call.tool_call_id,
@@ -29,17 +35,20 @@ async def read_open_calls(store: Store, chat_id: str, chat: Chat) -> tuple[OpenC
             needs=call.needs,
             deadline=chat.deadline,
         )
-        for call in (asked.calls if asked is not None else ())
+        for call in entry.fact.calls
         if call.tool_call_id in waiting
     )
 
 
-async def _last_question(store: Store, chat_id: str, chat: Chat) -> ActionRequired | None:
-    """The newest `action_required` of the turn: it opened the open draft, or came shortly before what did."""
-    for high in range(chat.draft, chat.turn_id, -WINDOW):
-        after = max(high - WINDOW, chat.turn_id)
-        entries = await store.read_entries(chat_id, after, limit=high - after, bytes_max=WINDOW_BYTES)
-        found = [entry.fact for entry in entries if isinstance(entry.fact, ActionRequired)]
-        if found:
-            return found[-1]
-    return None
+async def iter_open_calls(
+    store: Store, chats: Iterable[tuple[str, Chat]]
+) -> AsyncIterator[tuple[str, tuple[OpenCall, ...]]]:
+    """The open calls of those of `chats` that have any, in their order. READS_MAX chats are read at once, so a caller
+    that stops early has read few in vain."""
+    waiting = [(chat_id, chat) for chat_id, chat in chats if chat.status is Status.REQUIRES_ACTION]
+    for start in range(0, len(waiting), READS_MAX):
+        batch = waiting[start : start + READS_MAX]
+        found = await asyncio.gather(*(read_open_calls(store, *item) for item in batch))
+        for (chat_id, _), calls in zip(batch, found, strict=True):
+            if calls:
+                yield chat_id, calls

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from antiphon.chats.inbox import uuid_of
 from antiphon.chats.line import Done, Request
-from antiphon.chats.open_calls import read_open_calls
+from antiphon.chats.open_calls import iter_open_calls, read_open_calls
 from antiphon.chats.service import Service
 from antiphon.config import Limits
 from antiphon.core import commands as c
@@ -28,7 +28,7 @@ from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.ports import Listed
 from antiphon.wire.codec import decode, decode_content, encode, encode_content
 from antiphon.wire.notify import ChatDiffStatus
-from antiphon.wire.stream import OpenCall
+from antiphon.wire.stream import OpenCall, open_calls_json
 from antiphon.wire.user_content import user_parts
 
 TITLE_MAX = 256
@@ -207,6 +207,19 @@ class OwnedChats:
         """The calls that wait for an approval or a client's result, with arguments and deadline; none unless the chat
         requires action. `chat` is its state if the caller has it."""
         return await read_open_calls(self._service.store, chat_id, chat or await self.get(chat_id))
+
+    async def open_calls_of(self, listed: Iterable[Listed], bytes_max: int) -> dict[str, tuple[OpenCall, ...]]:
+        """The open calls of listed chats by chat id: of the first that need no more than `bytes_max` of JSON, and of
+        at least one."""
+        found: dict[str, tuple[OpenCall, ...]] = {}
+        size = 0
+        chats = ((item.chat_id, item.chat) for item in listed)
+        async for chat_id, calls in iter_open_calls(self._service.store, chats):
+            size += len(encode(open_calls_json(calls)))
+            if found and size > bytes_max:
+                break
+            found[chat_id] = calls
+        return found
 
     # --- about a chat
 

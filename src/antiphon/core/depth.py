@@ -1,15 +1,20 @@
-"""How deep JSON may nest that is stored: 64 arrays and objects in any value (a tool's arguments or result, a part's
-metadata, parameters). Every reader takes more than that with what lies around the value, so what was stored can be
-shown, decoded and written again, by every client.
+"""How large JSON may be beyond its bytes: how deep it may nest, and how many values it may have.
 
-What people send beyond it is refused. What a model, an agent or a tool wrote is kept as the text of its JSON. Where
-an earlier version stored deeper values, readers show what lies too deep as text.
+Stored JSON nests at most 64 arrays and objects in any value (a tool's arguments or result, a part's metadata,
+parameters). Every reader accepts more than that together with what surrounds the value, so stored JSON can be shown,
+decoded and written again by every client. Deeper JSON from a client is refused. Deeper JSON from a model, an agent or
+a tool is stored as text. Where an earlier version stored deeper values, readers show the deeper ones as text.
+
+Everything here runs on the event loop over JSON of strangers, so no step of Python is taken for each string or
+bracket: escapes, strings and all other bytes are removed by passes of C over the text.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from array import array
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -20,26 +25,47 @@ DEPTH_MAX = 64
 CONTENT_DEPTH_MAX = DEPTH_MAX + 2
 """Of a message's content: a value of this depth lies in a part, and that in a list."""
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|(?P<open>[\[{])|(?P<close>[\]}])', re.DOTALL)
+VALUES_MAX = 50_000
+"""Maximum number of JSON values in a text of more than VALUES_UNCHECKED_BYTES_MAX: as objects they need many times
+the memory of their text, and time in proportion to their number."""
+VALUES_UNCHECKED_BYTES_MAX = 256 * 1024
+
+_BRACKETS = b"[]{}"
+_STARTS = b",[{"
+_KEPT = {kept: bytes(set(range(256)) - set(kept + b'"')) for kept in (_BRACKETS, _STARTS)}
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""Each bracket as the signed byte by which it changes the depth."""
+_BRACKET = re.compile(rb'(?P<bracket>[\[{\]}])|(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")++', re.DOTALL)
+"""A bracket, or all that lies between two of them."""
 
 
 def is_deeper(data: bytes, depth_max: int) -> bool:
-    """Whether JSON (well-formed) has more arrays and objects inside each other than `depth_max`.
-
-    Without a step of Python for each bracket: what is left after the strings are gone is emptied from the inside, one
-    level of all brackets at a time.
-    """
+    """Whether JSON (well-formed) has more arrays and objects inside each other than `depth_max`."""
     if data.count(b"[") + data.count(b"{") <= depth_max:
         return False
-    brackets = _STRING.sub(b"", data).translate(_BRACKETS, _OTHERS)
-    for _ in range(depth_max):
-        if not brackets:
-            return False
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+    brackets = b"".join(_reduced(data, _BRACKETS).split(b'"')[::2])
+    steps = array("b", brackets.translate(_STEPS))
+    return any(map(depth_max.__lt__, accumulate(steps)))
+
+
+def has_too_many_values(data: bytes) -> bool:
+    """Whether JSON has more than VALUES_MAX values and is large enough for that to matter. What is not well-formed is
+    measured roughly."""
+    if len(data) <= VALUES_UNCHECKED_BYTES_MAX or sum(data.count(start) for start in (b",", b"[", b"{")) < VALUES_MAX:
+        return False
+    reduced = _reduced(data, _STARTS)
+    if reduced.count(b'"') > 4 * VALUES_MAX:  # two quotes for each string, at most two strings for each value
+        return True
+    return sum(map(len, reduced.split(b'"')[::2])) >= VALUES_MAX
+
+
+def _reduced(data: bytes, kept: bytes) -> bytes:
+    """The quotes of JSON and the bytes of `kept`, without escapes. Adjacent quotes are removed, whichever string they
+    belong to: an even number of quotes still precedes each byte outside of strings, and an odd number each one in a
+    string. So most strings leave nothing."""
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return data.translate(None, _KEPT[kept]).replace(b'""', b"")
 
 
 def flatten(data: bytes, depth_max: int) -> bytes:
@@ -48,15 +74,18 @@ def flatten(data: bytes, depth_max: int) -> bytes:
         return data
     pieces: list[bytes] = []
     depth, written, cut_from = 0, 0, 0
-    for token in _TOKEN.finditer(data):
-        if token["open"]:
+    for match in _BRACKET.finditer(data):
+        bracket = match["bracket"]
+        if bracket is None:
+            continue
+        if bracket in b"[{":
             depth += 1
             if depth == depth_max + 1:
-                cut_from = token.start()
-        elif token["close"]:
+                cut_from = match.end() - 1
+        else:
             if depth == depth_max + 1:
-                pieces += data[written:cut_from], _as_string(data[cut_from : token.end()])
-                written = token.end()
+                pieces += data[written:cut_from], _as_string(data[cut_from : match.end()])
+                written = match.end()
             depth -= 1
     return b"".join((*pieces, data[written:]))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.core.depth import DEPTH_MAX, is_deeper
+from antiphon.core.depth import DEPTH_MAX, has_too_many_values, is_deeper
 from antiphon.core.events import Delta
 from antiphon.core.facts import CallDropped
 from antiphon.core.parts import (
@@ -222,11 +222,15 @@ def _finished(pieces: list[DeltaPart], metadata: dict[str, Any] | None) -> Part:
 
 
 def _args(text: str) -> Any:
+    """The value of a tool call's arguments, or their text where that cannot be stored as a value."""
+    data = text.encode()
+    if has_too_many_values(data):
+        return text
     try:
-        args = msgspec.json.decode(text) if text.strip() else {}
+        args = msgspec.json.decode(data) if text.strip() else {}
     except (msgspec.DecodeError, RecursionError):
         return text
-    return text if is_deeper(text.encode(), DEPTH_MAX) else args
+    return text if is_deeper(data, DEPTH_MAX) else args
 
 
 def _text_of(part: DeltaPart) -> str:

@@ -8,12 +8,13 @@ for each watcher. Under any other ASGI server streams go the ordinary way (`edge
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from http import HTTPStatus
 from typing import Any, Protocol
 
 import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.edge.close_delimited import delimit_by_close
 from antiphon.edge.places import ConnectionPlaces
@@ -24,6 +25,10 @@ HEAD_S = 10.0
 """A request's head must have come within this time, else the connection is closed."""
 HEAD_BYTES_MAX = 64 * 1024
 """So many bytes in a row may come without a whole head or a byte of a body (uvicorn's parser has no bound)."""
+
+
+HEADERS_MAX = 256
+"""Maximum number of headers of a request, trailers included: each costs a step of Python."""
 
 
 class Sink(Protocol):
@@ -47,6 +52,10 @@ class DeclinedUpgrade:
         lines = [b"%b %b HTTP/%b" % (parser.get_method(), url, parser.get_http_version().encode())]
         lines += [b"%b: %b" % (name, _without_upgrade(name, value)) for name, value in headers if name != b"upgrade"]
         self.head = b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+class TooManyHeaders(Exception):
+    """The parser passes it on as an error of its callback: the request is answered with 431."""
 
 
 class ConnectRefused(Exception):
@@ -77,6 +86,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *given: Any, places: ConnectionPlaces, **options: Any) -> None:
         super().__init__(*given, **options)
         self._places = places
+        self._unanswered: deque[RequestResponseCycle] = deque()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -111,7 +121,10 @@ class Connection(HttpToolsProtocol):
                     left = memoryview(left)[upgrade.args[0] :]
                     self._reread_head()
         except httptools.HttpParserError as error:
-            self.send_400_response(str(error))
+            if len(self.headers) >= HEADERS_MAX:
+                self._refuse(431, f"A request has too many headers: at most {HEADERS_MAX} are allowed.")
+            else:
+                self.send_400_response(str(error))
 
     def _reread_head(self) -> None:
         declined = self._declined
@@ -127,6 +140,11 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is None:
             self._await_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= HEADERS_MAX:
+            raise TooManyHeaders
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._has_advanced = True
         self._stop_timer()
@@ -138,10 +156,13 @@ class Connection(HttpToolsProtocol):
             self.headers[:] = self._declined.headers  # the application sees what was asked for
             self._declined = None
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
         if self.scope["http_version"] != "1.1" and self.cycle.scope is self.scope:
             delimit_by_close(self.cycle)
 
     def on_response_complete(self) -> None:
+        if self._unanswered:
+            self._unanswered.popleft()
         super().on_response_complete()
         if not self.pipeline and self.cycle is not None and self.cycle.response_complete:
             self._places.set_idle(self)
@@ -178,10 +199,19 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._places.release(self)
+        self._abandon_requests()
         super().connection_lost(exc)
         if self.sink is not None:
             self.sink.on_lost()
         self._break_cycles()
+
+    def _abandon_requests(self) -> None:
+        """Nothing more is written for the requests that are unanswered. uvicorn marks the last one only, so one that
+        pipelined requests wait for would write to a closed transport."""
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._unanswered.clear()
 
     def _break_cycles(self) -> None:
         """What is left of it is freed at once, and not when the collector comes by: requests refer to their
@@ -205,8 +235,13 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, status: int, message: str, *, code: str = "invalid") -> None:
-        """Answer what never became a request (unless another's answer is on its way), and hang up."""
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+        """Answer what never became a request, and close the connection. Where requests before it are unanswered the
+        answer would be taken for theirs, so then it is only closed."""
+        is_answerable = not self._unanswered or (
+            len(self._unanswered) == 1 and not self._unanswered[0].response_started and self._unanswered[0].more_body
+        )
+        self._abandon_requests()
+        if not is_answerable:
             self.transport.close()
             return
         body = msgspec.json.encode({"error": {"code": code, "message": message}})

@@ -64,9 +64,9 @@ async def list_chats(call: Call) -> Response:
         after=read_next(query.after) if query.after else None,
     )
     unread = await call.instance.store.unread_of([item.chat_id for item in listed[:limit]])
-    open_calls = {i.chat_id: await _chats(call).open_calls(i.chat_id, i.chat) for i in listed[:limit]}
+    open_calls = await _chats(call).open_calls_of(listed[:limit], ANSWER_BYTES_MAX)  # more would not fit either
     shown = fitting(
-        chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread, open_calls=open_calls[i.chat_id])
+        chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread, open_calls=open_calls.get(i.chat_id, ()))
         for i in listed[:limit]
     )
     last = listed[len(shown) - 1] if len(listed) > len(shown) else None

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon.core.depth import DEPTH_MAX, is_deeper, is_too_deep
+from antiphon.core.depth import DEPTH_MAX, VALUES_MAX, has_too_many_values, is_deeper, is_too_deep
 from antiphon.edge import configs, handlers, inbox, instances, system
 from antiphon.edge.answers import JsonAnswer, error_answer
 from antiphon.edge.auth import OriginGate, authorize
@@ -223,11 +223,14 @@ def _read_query(operation: Operation, given: dict[str, str]) -> Any:
 def _decoded(operation: Operation, data: bytes) -> Any:
     if not data and operation.is_body_optional:
         return None
+    if has_too_many_values(data):
+        raise TooLarge("request (in JSON values)", VALUES_MAX)
+    is_deep = is_deeper(data, DEPTH_MAX)
     try:
-        body = codec.decode(data, operation.body)
+        body = codec.decode(data, operation.body, is_shallow=not is_deep)
     except AntiphonError as error:
         raise _invalid(error) from error
-    if is_deeper(data, DEPTH_MAX) and is_too_deep(body):
+    if is_deep and is_too_deep(body):
         raise Invalid("", f"JSON may nest at most {DEPTH_MAX} deep")
     return body
 

@@ -70,7 +70,7 @@ async def start_server(app: ASGIApp, options: Options, *, descriptors_each: int 
     """Serve `app` at the options' address; port 0 picks a free one. Raises `Unavailable` where it is taken. A
     connection takes `descriptors_each` descriptors: it may stand for one to another instance."""
     listener = _listen(options)
-    places = ConnectionPlaces(connections_max(descriptors_each=descriptors_each))
+    places = ConnectionPlaces(connections_max(descriptors_each=descriptors_each, watchers_max=options.watchers_max))
     config = uvicorn.Config(
         app,
         http=cast(type[asyncio.Protocol], partial(Connection, places=places)),

@@ -270,6 +270,10 @@ class Store(Access, Protocol):
         """The facts after `after_seq`, in order: at most `limit`, and no more after `bytes_max` of content."""
         ...
 
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+        """The newest fact of a kind (`facts.kind_of`) after `after_seq`, without its content."""
+        ...
+
     async def read_messages(
         self,
         chat_id: str,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from antiphon.clock import RandomIds
-from antiphon.core.facts import ChatCreated, Entry, MessageQueued
+from antiphon.core.facts import ChatCreated, Entry, MessageQueued, kind_of
 from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Role
 from antiphon.errors import Unavailable
@@ -149,6 +149,11 @@ class MemoryStore:
             entries.append(kept.read(seq))
             size += len(encode_fact(entries[-1].fact)) + len(entries[-1].content or b"")
         return tuple(entries)
+
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+        kept = self._chats.get(chat_id)
+        newer = itertools.takewhile(lambda entry: entry.seq > after_seq, reversed(kept.entries)) if kept else ()
+        return next((entry for entry in newer if kind_of(entry.fact) == kind), None)
 
     async def read_messages(
         self,

@@ -48,6 +48,10 @@ class PostgresReads:
     async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
         return tuple(entry_of(row) for row in await self._rows("read_entries", chat_id, after_seq, limit, bytes_max))
 
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+        row = await self._row("newest_entry", chat_id, after_seq, kind)
+        return entry_of(row) if row else None
+
     async def read_messages(
         self,
         chat_id: str,

@@ -316,6 +316,10 @@ class SqliteStore(SqliteSessions):
 
         return await self._read(job)
 
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+        row = await self._row("newest_entry", chat_id, after_seq, kind)
+        return entry_of(row) if row else None
+
     async def read_messages(
         self,
         chat_id: str,

@@ -55,6 +55,9 @@ class WrappedStore:
     async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
         return await self.inner.read_entries(chat_id, after_seq, limit=limit, bytes_max=bytes_max)
 
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+        return await self.inner.newest_entry(chat_id, kind, after_seq=after_seq)
+
     async def read_messages(
         self,
         chat_id: str,

@@ -37,6 +37,22 @@ async def check_entries_are_limited_by_bytes_but_at_least_one_is_read(case: Case
     assert seqs == [1, 2, 3, 4, 5]
 
 
+async def check_the_newest_fact_of_a_kind_is_found_without_its_content(case: Case) -> None:
+    chat = await case.chat().create(said="x" * 10_000)
+    for i in range(3):
+        await chat.send(f"m{i}")
+    store = case.store
+    first = await store.newest_entry("c", "message_appended", after_seq=0)
+    assert first is not None
+    assert (first.seq, first.content, isinstance(first.fact, MessageAppended)) == (2, None, True)
+    assert await store.newest_entry("c", "message_appended", after_seq=2) is None
+    newest = await store.newest_entry("c", "message_queued", after_seq=0)
+    assert newest is not None
+    assert newest.seq == chat.chat.seq
+    assert await store.newest_entry("c", "action_required", after_seq=0) is None
+    assert await store.newest_entry("missing", "message_appended", after_seq=0) is None
+
+
 async def _long_chat(case: Case, turns: int) -> StoredChat:
     """A chat of questions and answers, one of which was edited: the first messages are hidden."""
     chat = await case.chat().create(said="never mind")

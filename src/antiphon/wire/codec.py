@@ -38,11 +38,13 @@ NESTING_MAX = 256
 """Deeper JSON is refused: what is read must be writable and readable again from any depth of Python's stack."""
 REASON_CHARACTERS_MAX = 200
 
-# Every escape of a JSON text from left to right, so that the backslash of `\\u` is never taken for another's.
-_ESCAPE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
-    re.DOTALL,
-)
+LONE_SURROGATES_MAX = 100_000
+"""Maximum number of escaped lone surrogates in a text that is read; one with more is refused."""
+
+_HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_LONE = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
+"""A surrogate without its other half, in JSON whose escaped backslashes are written as `\\u005c`."""
 
 
 def always(zero: T) -> T:
@@ -63,20 +65,21 @@ class OpenEnum(StrEnum):
 
 
 @overload
-def decode(data: bytes, type: type[T]) -> T: ...
+def decode(data: bytes, type: type[T], *, is_shallow: bool = False) -> T: ...
 @overload
-def decode(data: bytes, type: Any) -> Any: ...
-def decode(data: bytes, type: Any) -> Any:  # noqa: A002
+def decode(data: bytes, type: Any, *, is_shallow: bool = False) -> Any: ...
+def decode(data: bytes, type: Any, *, is_shallow: bool = False) -> Any:  # noqa: A002
     """The value of `type` in a JSON text. Whatever cannot be read raises PeerError, and nothing else is raised.
 
-    An escaped lone surrogate is read as U+FFFD.
+    An escaped lone surrogate is read as U+FFFD. `is_shallow`: the caller has measured the depth already.
     """
     try:
         try:
             value = _decoder(type).decode(data)
         except msgspec.DecodeError:
-            value = _decode_again(_mended(data), type)
-        check_nesting(data)
+            value = _decode_again(_mended(data, LONE_SURROGATES_MAX), type)
+        if not is_shallow:
+            check_nesting(data)
         return value
     except (ValueError, RecursionError) as error:
         raise PeerError(_sentence(type, error)) from error
@@ -165,8 +168,11 @@ def _decode_again(data: bytes, kind: Any) -> Any:
         return _convert_with_unknowns(msgspec.json.decode(data), kind)
 
 
-def _mended(data: bytes) -> bytes:
-    return _ESCAPE.sub(lambda match: rb"\ufffd" if match["lone"] else match[0], data)
+def _mended(data: bytes, count_max: int = 0) -> bytes:
+    r"""The text with `\ufffd` for each lone surrogate, or for the first `count_max` of them."""
+    if b"\\u" not in data:
+        return data
+    return _LONE.sub(rb"\\ufffd", data.replace(rb"\\", rb"\u005c"), count=count_max)
 
 
 def _without_surrogates(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.core.depth import VALUES_MAX, has_too_many_values
 from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, PeerError
 from antiphon.wire import codec
@@ -58,6 +59,8 @@ class Parsed(Value):
 
 def parse(data: bytes) -> Parsed:
     """The requests in a message: one, or those of a batch."""
+    if has_too_many_values(data):
+        return Parsed(items=(_invalid(f"more than {VALUES_MAX:,} JSON values"),))
     try:
         raw = codec.decode(data, Any)
     except PeerError:

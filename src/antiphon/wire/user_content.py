@@ -23,8 +23,9 @@ FIELD = "content"
 KNOWN = "text, file and file-reference"
 NAME_MAX = 256
 DATA_URL_HEAD_MAX = 256
-"""Maximum characters before the comma of a data: URL (RFC 2397): the media type and its parameters."""
-_SPACE = re.compile(r"\s+")
+"""Maximum length of the media type and its parameters in a data: URL."""
+_SPACES = b" \t\n\r\v\f"
+_WORD = re.compile(r"[^;,\s]*")
 _MEDIA_TYPES = {
     "csv": "text/csv",
     "gif": "image/gif",
@@ -60,8 +61,7 @@ def checked_file(file: File, field: str = "file") -> File:
     if data[:5].lower() == "data:":
         given, data = _read_data_url(data, field)
         media_type = media_type or given
-    data = _SPACE.sub("", data)
-    _check_base64(data, field)
+    data = _plain_base64(data, field)
     if len(file.name) > NAME_MAX:
         raise Invalid(field, f"a file's name has at most {NAME_MAX} characters")
     return msgspec.structs.replace(file, media_type=media_type or _type_by_name(file.name), data=data)
@@ -141,20 +141,25 @@ def _string(raw: dict[str, Any], key: str, field: str) -> str:
 
 
 def _read_data_url(url: str, field: str) -> tuple[str, str]:
-    comma = url.find(",", 0, DATA_URL_HEAD_MAX)
-    media_type, *parameters = url[5 : max(comma, 5)].split(";")
-    if comma < 0 or not parameters or parameters[-1].lower() != "base64":
+    """The media type and the data of `data:<media type>;<name>=<value>;base64,<data>` (RFC 2397)."""
+    head_end = url.find(",", 0, DATA_URL_HEAD_MAX)
+    media_type, *options = url[len("data:") : max(head_end, 0)].split(";")
+    is_base64 = bool(options) and options.pop().lower() == "base64"
+    if not is_base64 or not all(_WORD.fullmatch(word) for word in (media_type, *options)):
         raise Invalid(field, "a data: URL must be base64: data:<media type>;base64,<data>")
-    return media_type.strip().lower(), url[comma + 1 :]
+    return media_type.lower(), url[head_end + 1 :]
 
 
-def _check_base64(data: str, field: str) -> None:
+def _plain_base64(data: str, field: str) -> str:
+    """The data without white space. Raises `Invalid` for what is not base64, and for none."""
     try:
-        decoded = base64.b64decode(data, validate=True)
+        plain = data.encode("ascii").translate(None, _SPACES)
+        decoded = base64.b64decode(plain, validate=True)
     except (binascii.Error, ValueError) as error:
         raise Invalid(field, "data is not base64") from error
     if not decoded:
         raise Invalid(field, "data is empty")
+    return plain.decode("ascii")
 
 
 def _type_by_name(name: str) -> str:

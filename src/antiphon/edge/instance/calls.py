@@ -144,16 +144,9 @@ class Calls:
 
     async def _more(self, listed: tuple[Listed, ...]) -> i.SyncedMore | None:
         """The open calls of the newest sessions, as many as fit; None if there are none."""
-        found: dict[str, tuple[Any, ...]] = {}
-        size = 0
-        for item in listed:
-            calls = open_calls_json(await self._chats.open_calls(item.chat_id, item.chat))
-            size += len(encode(calls)) if calls else 0
-            if size > OPEN_CALLS_BYTES_MAX:
-                break
-            if calls:
-                found[item.chat_id] = tuple(calls)
-        return i.SyncedMore(open_calls=found) if found else None
+        found = await self._chats.open_calls_of(listed, OPEN_CALLS_BYTES_MAX)
+        shown = {chat_id: tuple(open_calls_json(calls)) for chat_id, calls in found.items()}
+        return i.SyncedMore(open_calls=shown) if shown else None
 
     async def _session_list(self, params: Any) -> Any:
         return await self._publisher.sessions()

@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon.config import Options
 from antiphon.edge.answers import JsonAnswer
-from antiphon.edge.auth import OriginGate, bearer, session_secret
+from antiphon.edge.auth import OriginGate, bearer
 from antiphon.edge.bodies import Bodies
 from antiphon.edge.cross_origin import CrossOrigin
 from antiphon.edge.http import ELSEWHERE_HEADER, MEANT_HEADER, OPERATIONS, forget_frames, lifespan, path_of, refusal
 from antiphon.edge.routing import Router
+from antiphon.edge.standby.accepted import AcceptedSecrets
 from antiphon.edge.standby.exchange import Exchange, Handed
 from antiphon.edge.standby.primary import Primary
 from antiphon.edge.standby.request import Forwarded
@@ -42,6 +43,7 @@ class StandbyDoor:
         self._gate = OriginGate(options)
         self._cross_origin = CrossOrigin(options.allow_origin)
         self._bodies = Bodies()
+        self._accepted = AcceptedSecrets()
         self._router = Router(OPERATIONS)
         self._relays: set[StreamRelay] = set()
         self._exchanges: set[Exchange] = set()
@@ -112,9 +114,12 @@ class StandbyDoor:
             if len(self._relays) >= self._options.watchers_max:
                 raise TooMany("watchers", self._options.watchers_max, retry_after_ms=5000)
             return StreamRelay(Forwarded.of(request, b"", operation), self._primary, self)
-        owner = bearer(request) or session_secret(request) or ""  # it has no store to look up whose that is
-        async with self._bodies.hold(request, self._options.limits.body_bytes, owner=owner) as body:
-            return await self._exchange(Forwarded.of(request, body, operation), request.receive)
+        sender = self._accepted.sender_of(request)
+        async with self._bodies.hold(request, self._options.limits.body_bytes, owner=sender) as body:
+            answer = await self._exchange(Forwarded.of(request, body, operation), request.receive)
+        if isinstance(answer, Response):
+            self._accepted.note(request, operation, answer.status_code)
+        return answer
 
     def _operation(self, method: str, place: str) -> Operation | None:
         """The route, if this version has it; a newer primary may have others."""

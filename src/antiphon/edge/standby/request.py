@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
+from antiphon.core.depth import has_too_many_values
 from antiphon.core.values import Value
 from antiphon.edge.http import MEANT_HEADER
 from antiphon.edge.table import Operation
@@ -91,7 +92,10 @@ def names_in(connection: bytes) -> frozenset[bytes]:
 
 
 def with_id(body: bytes, name: str) -> bytes | None:
-    """The body with an id in its field `name`, one of ours where it has none; None for what is no JSON object."""
+    """The body with an id in its field `name`, one of ours where it has none; None for what is not a JSON object, or
+    has too many values: the primary refuses it."""
+    if has_too_many_values(body):
+        return None
     try:
         given: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeError, RecursionError):

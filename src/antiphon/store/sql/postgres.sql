@@ -74,6 +74,11 @@ SELECT seq, at, body, status, draft, more, hidden_by, content FROM (
   ) AS found
 ) AS summed WHERE size_before < $4 ORDER BY seq;
 
+-- name: newest_entry
+-- The newest fact of a kind after a seq, without content. (chat_id, after, kind)
+SELECT seq, at, body, status, draft, more, 0, NULL::bytea FROM facts
+WHERE chat_id = $1 AND seq > $2 AND kind = $3 ORDER BY seq DESC LIMIT 1;
+
 -- name: messages_newest
 -- The newest visible messages before an id, newest first, up to the one that takes them to so many bytes of content;
 -- `found` says how many there are up to the limit. (chat_id, before, limit, bytes)

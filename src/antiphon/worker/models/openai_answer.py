@@ -7,13 +7,12 @@ over an answer: an error object, the text and tool calls themselves, and whether
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import msgspec
 
+from antiphon.core.depth import VALUES_MAX, has_too_many_values
 from antiphon.core.draft import replace_surrogates
 from antiphon.core.parts import CALLS_MAX, TOKENS_MAX, PartMetadata, Reasoning, Text, Usage
 from antiphon.ports import AnswerEnded, ModelEvent, ModelRequest
@@ -25,11 +24,6 @@ from antiphon.worker.models.tool_call_assembly import ToolCallAssembly, TooManyC
 
 INDEX_MAX = 1_000_000
 """Maximum index of a tool call or an answer that is accepted."""
-LARGE_BYTES = 1024 * 1024
-VALUES_MAX = 100_000
-"""Maximum number of JSON values in an event of more than LARGE_BYTES: as objects they need far more memory."""
-
-_VALUE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[,{\[]')
 
 _OUTCOMES = {"length": "length", "max_tokens": "length", "content_filter": "content_filter", "refusal": "refusal"}
 _ERROR_FIELDS = ("message", "detail", "msg", "errors")
@@ -115,7 +109,7 @@ class AnswerReader:
     # --- one event
 
     def _decode(self, data: bytes, *, is_cut: bool) -> Any:
-        if len(data) > LARGE_BYTES and _has_many_values(data):
+        if has_too_many_values(data):
             raise self._failures.make("server", f"an event of its answer has more than {VALUES_MAX:,} values")
         try:
             return msgspec.json.decode(data)
@@ -334,7 +328,3 @@ def _args(arguments: Any) -> str:
 def _parse_int(digits: str) -> int | None:
     """A number that no field needs may have any length; Python refuses to read the longest ones."""
     return int(digits) if len(digits) <= 20 else None
-
-
-def _has_many_values(data: bytes) -> bool:
-    return next(islice(_VALUE.finditer(data), VALUES_MAX, None), None) is not None
