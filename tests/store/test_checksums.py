@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import asyncpg
 import pytest
 
 from antiphon.chats.doctor import examine
@@ -15,6 +14,7 @@ from antiphon.clock import SystemClock
 from antiphon.core import commands as c
 from antiphon.core.parts import Role
 from antiphon.ports import Store
+from antiphon.postgres.connection import connect
 from antiphon.store.memory import MemoryStore
 from antiphon.store.postgres import PostgresStore
 from antiphon.store.sqlite import SqliteStore, open_sqlite_store
@@ -42,7 +42,7 @@ async def read(store: Store, table: str, column: str) -> list[tuple[Any, bytes]]
     if isinstance(store, SqliteStore):
         return [(row[0], row[1]) for row in apsw.Connection(str(store._path)).execute(sql)]
     assert isinstance(store, PostgresStore)
-    connection = await asyncpg.connect(store._pool._url)
+    connection = await connect(store._pool._address)
     rows = await connection.fetch(sql)
     await connection.close()
     return [(row[0], row[1]) for row in rows]
@@ -60,7 +60,7 @@ async def change(store: Store, table: str, column: str, key: Any, value: bytes |
         connection.close()
         return
     assert isinstance(store, PostgresStore)
-    changer = await asyncpg.connect(store._pool._url)
+    changer = await connect(store._pool._address)
     await changer.execute(f"UPDATE {table} SET {column} = $1 WHERE {name} = $2", value, key)
     await changer.close()
 

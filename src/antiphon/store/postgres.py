@@ -110,7 +110,8 @@ class PostgresStore(PostgresReads):
         super().__init__(pool)
         self._appender = Appender(pool)
         self.clock: Clock = clock
-        self.presence: Presence = PostgresPresence(address.for_sessions, pool)
+        self._presence = PostgresPresence(address.for_sessions, pool)
+        self.presence: Presence = self._presence
         self._time_task: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
@@ -123,8 +124,8 @@ class PostgresStore(PostgresReads):
 
     @property
     def last_error(self) -> str | None:
-        """How the last write failed, None when it went well (readiness)."""
-        return self._pool.last_error
+        """How the last write failed, None when it went well, or why this instance can hold no lock (readiness)."""
+        return self._pool.last_error or self._presence.error
 
     # --- writing
 

@@ -235,8 +235,15 @@ SELECT store_now_us();
 
 -- name: hold_lock
 -- A key that nobody has had, and its lock for this session: it never waits for a session that lingers.
-SELECT key, pg_advisory_lock('instances'::regclass::oid::int, key)
+SELECT key, pg_backend_pid() AS pid, pg_advisory_lock('instances'::regclass::oid::int, key)
 FROM (SELECT nextval('instance_lock_keys')::int AS key) AS fresh;
+
+-- name: holds_lock
+-- (server_pid, lock_key) Whether this session is still that one, and holds the lock.
+SELECT pg_backend_pid() = $1::int AND EXISTS (
+  SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.pid = $1::int
+    AND l.classid = 'instances'::regclass::oid AND l.objid = $2::int::oid
+);
 
 -- name: free_locks
 SELECT pg_advisory_unlock_all();
