@@ -17,9 +17,11 @@ from antiphon.app import Instance, open_instance
 from antiphon.bus.postgres import open_postgres_bus
 from antiphon.errors import Invalid, Unavailable
 from antiphon.ports import InstanceRecord
+from antiphon.postgres.address import read_address
 from antiphon.postgres.pooling import shares_sessions
 from antiphon.store.copying import copy_store
 from antiphon.store.postgres import open_postgres_store, prepare_database
+from antiphon.store.postgres_pool import MISTAKES, Pool
 from antiphon.testing.pgbouncer import PgBouncer, find_pgbouncer
 from antiphon.testing.postgres import PostgresServer
 
@@ -109,6 +111,45 @@ async def test_transaction_mode_leaves_no_settings_in_sessions_that_others_get(
             async with connection.transaction():
                 assert await connection.fetchval("SELECT current_setting('plan_cache_mode')") == "auto"
     await store.aclose()
+
+
+@pytest.mark.parametrize("level", ["serializable", "repeatable read", "read uncommitted"])
+async def test_each_transaction_is_read_committed_whatever_the_databases_default_is(
+    transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str, level: str
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+    pool = Pool(read_address(transaction.url_of(postgres_url)), size=1, is_pooled=True)
+    for _ in range(3):
+        (row,) = await pool.rows("SELECT current_setting('transaction_isolation')")
+        assert row[0] == "read committed"
+    await pool.aclose()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sql"),
+    [
+        ("?work_mem=nonsense", "SELECT 1"),
+        ("?unrecognized=1", "SELECT 1"),
+        ("", "SELECT nonsense"),
+        ("", "SELECT 1/0"),
+        ("", "INSERT INTO late VALUES (1)"),
+    ],
+)
+async def test_a_failed_transaction_leaves_no_open_transaction_in_the_pool(
+    transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str, parameters: str, sql: str
+) -> None:
+    async with _plain(postgres_url) as connection:
+        await connection.execute(
+            "CREATE TABLE known (id int PRIMARY KEY);"
+            "CREATE TABLE late (id int REFERENCES known DEFERRABLE INITIALLY DEFERRED)"
+        )
+    pool = Pool(read_address(transaction.url_of(postgres_url) + parameters), size=1, is_pooled=True)
+    for _ in range(3):
+        with pytest.raises((Unavailable, *MISTAKES), match=r"nonsense|unrecognized|such|zero|foreign key"):
+            await pool.rows(sql)
+        assert not any(each.is_in_transaction() for each in pool._free)
+    await pool.aclose()
 
 
 @asynccontextmanager
