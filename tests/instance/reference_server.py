@@ -55,7 +55,9 @@ class ReferenceServer:
         self.subscriptions = 0
         self.on_send: Callable[[str, str], None] = lambda session_id, content: None
         self.unanswered: list[str] = []
-        self.methods: dict[str, Callable[[Any], Any]] = {name: getattr(self, "_" + name.replace(".", "_")) for name in METHODS if name not in without}
+        self.methods: dict[str, Callable[[Any], Any]] = {
+            name: getattr(self, "_" + name.replace(".", "_")) for name in METHODS if name not in without
+        }
         self._outgoing: list[tuple[str, str, Any]] = []
         self._lock = threading.Lock()
         self._is_over = threading.Event()

@@ -177,22 +177,25 @@ async def test_the_state_of_a_restarted_server_is_read_until_it_answers(unanswer
     with ReferenceServer() as server:
         session_id = server.add_session("One")
         server.add_message(session_id, "user", "before", is_published=False)
-        async with RemoteInstance(server.pub_endpoint, server.rpc_endpoint, timeout_s=0.5) as remote:
-            async with aclosing(remote.follow(session_id)) as views, asyncio.timeout(DEADLINE_S):
-                await anext(views)
-                await until(lambda: server.subscriptions > 0)
-                server.say("llm.token", session_id, {"session_id": session_id, "token": "t"})
-                async for view in views:
-                    if view.status == "running":
-                        break
-                server.messages[session_id][0] |= {"id": "other", "content": "after"}
-                server.unanswered = list(unanswered)
-                server.instance_id = "another"
-                server.say("instance.heartbeat", "", {})
-                async for view in views:
-                    if [message["content"][0]["text"] for message in view.messages] == ["after"]:
-                        break
-                assert view.status == "waiting", "the turn ended with its server"
+        async with (
+            RemoteInstance(server.pub_endpoint, server.rpc_endpoint, timeout_s=0.5) as remote,
+            aclosing(remote.follow(session_id)) as views,
+            asyncio.timeout(DEADLINE_S),
+        ):
+            await anext(views)
+            await until(lambda: server.subscriptions > 0)
+            server.say("llm.token", session_id, {"session_id": session_id, "token": "t"})
+            async for view in views:
+                if view.status == "running":
+                    break
+            server.messages[session_id][0] |= {"id": "other", "content": "after"}
+            server.unanswered = list(unanswered)
+            server.instance_id = "another"
+            server.say("instance.heartbeat", "", {})
+            async for view in views:
+                if [message["content"][0]["text"] for message in view.messages] == ["after"]:
+                    break
+            assert view.status == "waiting", "the turn ended with its server"
         assert server.unanswered == []
 
 

@@ -12,8 +12,10 @@ import time
 import uuid
 from collections.abc import Sequence
 
+import asyncpg
+
 from antiphon.core.model import Status
-from antiphon.errors import Unavailable
+from antiphon.errors import NotFound, Unavailable
 from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Notification, Presence
 from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import (
@@ -152,13 +154,19 @@ class PostgresStore(PostgresReads):
         return str(rows[0][0])
 
     async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None:
-        await self._pool.write(SQL["insert_token"], token_id, owner_id, secret_hash)
+        try:
+            await self._pool.write(SQL["insert_token"], token_id, owner_id, secret_hash)
+        except asyncpg.ForeignKeyViolationError:
+            raise NotFound("owner") from None
 
     async def revoke_token(self, token_id: str) -> bool:
         return bool(await self._pool.write(SQL["revoke_token"], token_id))
 
     async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
-        await self._pool.write(SQL["insert_session"], session_id, token_id, secret_hash)
+        try:
+            await self._pool.write(SQL["insert_session"], session_id, token_id, secret_hash)
+        except asyncpg.ForeignKeyViolationError:
+            raise NotFound("token") from None
 
     async def touch_session(self, session_id: str) -> None:
         await self._pool.write(SQL["touch_session"], session_id)

@@ -295,9 +295,11 @@ SELECT s.session_id FROM sessions s JOIN tokens t ON t.token_id = s.token_id
 WHERE (s.revoked_at <> 0 OR t.revoked_at <> 0) AND s.session_id = ANY ($1::text[]);
 
 -- name: insert_session
+-- Nothing where the session is there already: a write whose answer was lost is repeated.
 -- (session_id, token_id, secret_hash)
 INSERT INTO sessions (session_id, token_id, secret_hash, created_at, used_at)
-VALUES ($1, $2, $3, store_now_us(), store_now_us());
+VALUES ($1, $2, $3, store_now_us(), store_now_us())
+ON CONFLICT (session_id) DO NOTHING;
 
 -- name: find_session
 SELECT s.session_id, s.created_at, s.used_at, s.revoked_at,
