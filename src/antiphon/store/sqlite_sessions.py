@@ -24,7 +24,7 @@ def missing_reference(what: str) -> Iterator[None]:
     try:
         yield
     except apsw.ConstraintError as error:
-        if error.extendedresult == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
             raise NotFound(what) from error
         raise
 
