@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antiphon.discovery import announced
+from antiphon.client.zmq import MESSAGE_BYTES_MAX
+from antiphon.discovery import Announcement, announce, announced, withdraw
 from antiphon.edge import instances
+from instance.reference_server import ReferenceServer
 
 from .door import Door
 from .neighbour import open_neighbour
@@ -90,6 +93,59 @@ async def test_what_is_not_there_is_not_found_and_what_does_not_answer_is_silent
     Path(found.rpc_endpoint.removeprefix("ipc://")).unlink()
     (listed,) = (await ask(door, "GET", "/instances"))["instances"]
     assert listed["is_silent"] is True
+
+
+LIMIT_BYTES = 1024 * 1024
+
+
+@pytest.mark.parametrize("method", ["instance.ping", "instance.info", "state.sync"])
+@pytest.mark.parametrize(("size", "is_silent"), [(LIMIT_BYTES // 2, False), (LIMIT_BYTES + 1, True)])
+async def test_an_instance_that_answers_with_more_than_the_limit_counts_as_silent(
+    door: Door, neighbour: tuple[str, str], monkeypatch: pytest.MonkeyPatch, method: str, size: int, is_silent: bool
+) -> None:
+    monkeypatch.setattr("antiphon.client.zmq.MESSAGE_BYTES_MAX", LIMIT_BYTES)
+    with ReferenceServer() as server:
+        answer = server.methods[method]
+        server.methods[method] = lambda params: answer(params) | {"padding": "x" * size}
+        other = announcement_of(server)
+        announce(other)
+        try:
+            shown = {item["instance_id"]: item for item in (await ask(door, "GET", "/instances"))["instances"]}
+        finally:
+            withdraw(other.instance_id)
+        assert method in {request["method"] for request in server.requests}
+    assert shown[other.instance_id]["is_silent"] is is_silent
+    assert shown[neighbour[0]]["is_silent"] is False, "the others are listed as they are"
+
+
+async def test_no_more_than_the_limit_is_read_of_one_answer(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with ReferenceServer() as server:
+        server.methods["instance.ping"] = lambda params: {"status": "ok", "uptime": "x" * (2 * MESSAGE_BYTES_MAX)}
+        other = announcement_of(server)
+        announce(other)
+        try:
+            (listed,) = (await ask(door, "GET", "/instances"))["instances"]
+        finally:
+            withdraw(other.instance_id)
+    assert listed["is_silent"] is True
+    assert len(json.dumps(listed)) < 10_000
+
+
+def announcement_of(server: ReferenceServer) -> Announcement:
+    return Announcement(
+        instance_id=server.instance_id,
+        pid=os.getpid(),
+        role="primary",
+        version="0.1.0",
+        project_id=server.project_id,
+        data=f"{server.project_id}/data",
+        started_at="2026-01-01T00:00:00Z",
+        pub_endpoint=server.pub_endpoint,
+        rpc_endpoint=server.rpc_endpoint,
+    )
 
 
 async def test_a_stream_ends_when_its_instance_is_gone(

@@ -35,9 +35,16 @@ class Failure(Exception):
 
 
 class ReferenceServer:
-    """Runs in a thread of its own. `without` names methods that this release does not have yet. `say` publishes."""
+    """Runs in a thread of its own. `without` names methods that this release does not have yet. `say` publishes.
+    One request for each method in `unanswered` gets no answer."""
 
-    def __init__(self, *, without: tuple[str, ...] = (), project_id: str = "/home/user/project") -> None:
+    def __init__(
+        self,
+        *,
+        without: tuple[str, ...] = (),
+        project_id: str = "/home/user/project",
+        endpoints: tuple[str, str] = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*"),
+    ) -> None:
         self.instance_id = str(uuid.uuid4())
         self.project_id = project_id
         self.sessions: dict[str, dict[str, Any]] = {}
@@ -47,15 +54,18 @@ class ReferenceServer:
         self.interrupted: list[str] = []
         self.subscriptions = 0
         self.on_send: Callable[[str, str], None] = lambda session_id, content: None
-        self._methods = {name: getattr(self, "_" + name.replace(".", "_")) for name in METHODS if name not in without}
+        self.unanswered: list[str] = []
+        self.methods: dict[str, Callable[[Any], Any]] = {
+            name: getattr(self, "_" + name.replace(".", "_")) for name in METHODS if name not in without
+        }
         self._outgoing: list[tuple[str, str, Any]] = []
         self._lock = threading.Lock()
         self._is_over = threading.Event()
         self._context = zmq.Context()
         self._pub = self._context.socket(zmq.XPUB)
         self._rpc = self._context.socket(zmq.ROUTER)
-        for socket in (self._pub, self._rpc):
-            socket.bind("tcp://127.0.0.1:*")
+        for socket, endpoint in zip((self._pub, self._rpc), endpoints, strict=True):
+            socket.bind(endpoint)
         self.pub_endpoint = self._pub.getsockopt_string(zmq.LAST_ENDPOINT)
         self.rpc_endpoint = self._rpc.getsockopt_string(zmq.LAST_ENDPOINT)
         self._thread = threading.Thread(target=self._run)
@@ -115,7 +125,9 @@ class ReferenceServer:
             if self._rpc in ready:
                 identity, empty, message = self._rpc.recv_multipart()
                 assert empty == b""
-                self._rpc.send_multipart([identity, b"", json.dumps(self._answer(message)).encode()])
+                answer = self._answer(message)
+                if answer is not None:
+                    self._rpc.send_multipart([identity, b"", json.dumps(answer).encode()])
             with self._lock:
                 outgoing, self._outgoing = self._outgoing, []
             for topic, session_id, payload in outgoing:
@@ -128,12 +140,15 @@ class ReferenceServer:
         envelope |= {"topic": topic, "timestamp": STARTED_AT, "payload": payload}
         return topic.encode() + b"\0" + json.dumps(envelope, separators=(",", ":")).encode()
 
-    def _answer(self, message: bytes) -> dict[str, Any]:
+    def _answer(self, message: bytes) -> dict[str, Any] | None:
         request = json.loads(message)
         self.requests.append(request)
         if not isinstance(request.get("id"), str):
             return _error("", -32700, "json: cannot unmarshal number into Go struct field Request.id of type string")
-        method = self._methods.get(request["method"])
+        if request["method"] in self.unanswered:
+            self.unanswered.remove(request["method"])
+            return None
+        method = self.methods.get(request["method"])
         if method is None:
             return _error(request["id"], -32601, "ipc: method not found")
         try:

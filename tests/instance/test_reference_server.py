@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import zmq
@@ -14,11 +16,11 @@ from antiphon.client import AsyncClient
 from antiphon.client.errors import MethodMissing
 from antiphon.client.near import Endpoints
 from antiphon.client.zmq import RemoteInstance
-from antiphon.core.events import Delta, FactEvent, Resync
+from antiphon.core.events import CaughtUp, Delta, FactEvent, Resync
 from antiphon.core.view import View
 from antiphon.errors import PeerError, Refused
 
-from .doors import DEADLINE_S, until
+from .doors import DEADLINE_S, open_doors, until
 from .reference_server import METHODS, ReferenceServer
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +139,95 @@ async def test_lost_messages_are_found_by_their_count() -> None:
             server.add_message(session_id, "user", "lost", is_published=False)
             server.add_message(session_id, "user", "seen")
             assert (await following).may_have_gaps
+
+
+@asynccontextmanager
+async def steady_tokens(server: ReferenceServer, session_id: str) -> AsyncIterator[None]:
+    """A model call of a session that does not end."""
+
+    async def work() -> None:
+        while True:
+            server.say("llm.token", session_id, {"session_id": session_id, "token": "t"})
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+@pytest.mark.parametrize("lost", [1, 3])
+async def test_lost_messages_are_found_while_a_session_streams(is_own: bool, lost: int) -> None:
+    with ReferenceServer() as server:
+        session_id, other = server.add_session("One"), server.add_session("Two")
+        server.add_message(session_id, "user", "first", is_published=False)
+        async with remote_of(server) as remote, steady_tokens(server, session_id if is_own else other):
+            texts = [f"lost {number}" for number in range(lost)]
+            following = asyncio.create_task(shown_when(remote, session_id, "first", *texts))
+            await until(lambda: server.subscriptions > 0)
+            for text in texts:
+                server.add_message(session_id, "user", text, is_published=False)
+            await following
+
+
+@pytest.mark.parametrize("unanswered", [["session.get"], ["message.list"], ["instance.info", "session.get"]])
+async def test_the_state_of_a_restarted_server_is_read_until_it_answers(unanswered: list[str]) -> None:
+    with ReferenceServer() as server:
+        session_id = server.add_session("One")
+        server.add_message(session_id, "user", "before", is_published=False)
+        async with (
+            RemoteInstance(server.pub_endpoint, server.rpc_endpoint, timeout_s=0.5) as remote,
+            aclosing(remote.follow(session_id)) as views,
+            asyncio.timeout(DEADLINE_S),
+        ):
+            await anext(views)
+            await until(lambda: server.subscriptions > 0)
+            server.say("llm.token", session_id, {"session_id": session_id, "token": "t"})
+            async for view in views:
+                if view.status == "running":
+                    break
+            server.messages[session_id][0] |= {"id": "other", "content": "after"}
+            server.unanswered = list(unanswered)
+            server.instance_id = "another"
+            server.say("instance.heartbeat", "", {})
+            async for view in views:
+                if [message["content"][0]["text"] for message in view.messages] == ["after"]:
+                    break
+            assert view.status == "waiting", "the turn ended with its server"
+        assert server.unanswered == []
+
+
+async def test_a_watch_and_a_client_use_the_log_once_the_server_is_upgraded(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with open_doors(data) as (instance, door):
+        endpoints = (door.pub_endpoint, door.rpc_endpoint)
+        session_id = (await instance.chats.create(title="Real")).chat_id
+    near = Endpoints(pub=endpoints[0], rpc=endpoints[1])
+    async with (
+        RemoteInstance(*endpoints, timeout_s=1) as remote,
+        AsyncClient.near(near) as client,
+        aclosing(remote.watch(session_id)) as events,
+        asyncio.timeout(DEADLINE_S),
+    ):
+        with ReferenceServer(endpoints=endpoints) as server:
+            server.sessions[session_id] = server.sessions.pop(server.add_session("Plain")) | {"id": session_id}
+            server.messages[session_id] = []
+            async for event in events:
+                if isinstance(event, CaughtUp):
+                    break
+            assert [chat["title"] for chat in (await client.chats())["chats"]] == ["Plain"]
+        async with open_doors(data) as (instance, _):
+            async for event in events:
+                if isinstance(event, Resync) and not event.may_have_gaps:
+                    break
+            await instance.chats.send(session_id, "hello")
+            async for event in events:
+                if event.cursor and isinstance(event, FactEvent):
+                    break
+            assert (await client.chats())["chats"][0]["title"] == "Real"
+            await client.delete_chat(session_id)
 
 
 async def test_a_shorter_history_is_read_again_as_a_whole() -> None:

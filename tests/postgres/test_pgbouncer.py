@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,12 @@ import pytest
 from antiphon.app import Instance, open_instance
 from antiphon.bus.postgres import open_postgres_bus
 from antiphon.errors import Invalid, Unavailable
+from antiphon.ports import InstanceRecord
+from antiphon.postgres.address import read_address
+from antiphon.postgres.pooling import shares_sessions
 from antiphon.store.copying import copy_store
 from antiphon.store.postgres import open_postgres_store, prepare_database
+from antiphon.store.postgres_pool import MISTAKES, Pool
 from antiphon.testing.pgbouncer import PgBouncer, find_pgbouncer
 from antiphon.testing.postgres import PostgresServer
 
@@ -109,6 +113,45 @@ async def test_transaction_mode_leaves_no_settings_in_sessions_that_others_get(
     await store.aclose()
 
 
+@pytest.mark.parametrize("level", ["serializable", "repeatable read", "read uncommitted"])
+async def test_each_transaction_is_read_committed_whatever_the_databases_default_is(
+    transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str, level: str
+) -> None:
+    name = postgres_url.rpartition("/")[2]
+    postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+    pool = Pool(read_address(transaction.url_of(postgres_url)), size=1, is_pooled=True)
+    for _ in range(3):
+        (row,) = await pool.rows("SELECT current_setting('transaction_isolation')")
+        assert row[0] == "read committed"
+    await pool.aclose()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sql"),
+    [
+        ("?work_mem=nonsense", "SELECT 1"),
+        ("?unrecognized=1", "SELECT 1"),
+        ("", "SELECT nonsense"),
+        ("", "SELECT 1/0"),
+        ("", "INSERT INTO late VALUES (1)"),
+    ],
+)
+async def test_a_failed_transaction_leaves_no_open_transaction_in_the_pool(
+    transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str, parameters: str, sql: str
+) -> None:
+    async with _plain(postgres_url) as connection:
+        await connection.execute(
+            "CREATE TABLE known (id int PRIMARY KEY);"
+            "CREATE TABLE late (id int REFERENCES known DEFERRABLE INITIALLY DEFERRED)"
+        )
+    pool = Pool(read_address(transaction.url_of(postgres_url) + parameters), size=1, is_pooled=True)
+    for _ in range(3):
+        with pytest.raises((Unavailable, *MISTAKES), match=r"nonsense|unrecognized|such|zero|foreign key"):
+            await pool.rows(sql)
+        assert not any(each.is_in_transaction() for each in pool._free)
+    await pool.aclose()
+
+
 @asynccontextmanager
 async def _plain(url: str) -> AsyncIterator[Any]:
     import asyncpg
@@ -118,6 +161,62 @@ async def _plain(url: str) -> AsyncIterator[Any]:
         yield connection
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def load(url: str, clients: int) -> AsyncIterator[None]:
+    """Short transactions of that many clients through the pooler."""
+
+    async def work() -> None:
+        async with _plain(url) as connection:
+            while True:
+                await connection.execute("BEGIN; SELECT pg_sleep(random() * 0.002); COMMIT")
+
+    tasks = [asyncio.create_task(work()) for _ in range(clients)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results), results
+
+
+@pytest.mark.parametrize(("pool_size", "clients"), [(2, 1), (2, 4), (4, 3), (8, 2), (8, 16)])
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+async def test_the_pool_mode_is_detected_while_other_clients_use_the_pooler(
+    tmp_path: Path, postgres_server: PostgresServer, postgres_url: str, mode: str, pool_size: int, clients: int
+) -> None:
+    size = pool_size if mode == "transaction" else clients + 4
+    with PgBouncer(tmp_path / "bouncer", postgres_server, mode=mode, pool_size=size) as pooler:
+        url = pooler.url_of(postgres_url)
+        async with load(url, clients), _plain(url) as one, _plain(url) as two:
+            found = [await shares_sessions(one, two) for _ in range(15)]
+        assert set(found) == {mode == "transaction"}
+
+
+async def test_a_pooler_that_changes_to_transaction_mode_is_reported_until_it_changes_back(
+    tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    pooler = PgBouncer(tmp_path / "bouncer", postgres_server, mode="session")
+    with pooler:
+        url = pooler.url_of(postgres_url)
+        store = await open_postgres_store(url)
+        record = InstanceRecord(instance_id="i", host="h", pid=1, version="1")
+        await store.presence.enter(record)
+        assert store.last_error is None
+        pooler.restart(mode="transaction")
+        async with load(url, 3):
+            await _until(lambda: store.last_error is not None and "?direct=HOST:PORT" in store.last_error)
+        pooler.restart(mode="session")
+        await _until(lambda: store.last_error is None)
+        await store.aclose()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("pool_size", [1, 2, 20])

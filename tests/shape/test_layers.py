@@ -184,3 +184,22 @@ def is_pure(target: str) -> bool:
 def test_the_allow_list_tells_pure_from_impure() -> None:
     assert all(is_pure(name) for name in ("msgspec.structs.replace", "io.StringIO", "datetime.UTC", "re.compile"))
     assert not any(is_pure(name) for name in ("os", "io.open", "time.time", "asyncio", "random.Random", "structlog"))
+
+
+def test_the_clients_modules_import_each_other_in_no_circle() -> None:
+    """`TYPE_CHECKING` included."""
+    prefix = "antiphon."
+    modules = {module.name: module for module in all_modules() if module.name.startswith("client.")}
+    imported = {
+        name: {
+            target
+            for found in imports_of(module)
+            for target in modules
+            if found.target == prefix + target or found.target.startswith(prefix + target + ".")
+        }
+        for name, module in modules.items()
+    }
+    while leaves := [name for name, targets in imported.items() if not targets & imported.keys()]:
+        for name in leaves:
+            del imported[name]
+    assert not imported

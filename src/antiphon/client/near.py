@@ -18,7 +18,7 @@ from antiphon.client.backoff import RETRY_S, TIMEOUT_S
 from antiphon.client.calls import Call
 from antiphon.client.errors import MethodMissing, error_of
 from antiphon.client.follow import Follow, FollowChat
-from antiphon.client.plain_requests import answer_plainly
+from antiphon.client.plain_requests import answer_by_reference_methods
 from antiphon.client.repeating import ask_again
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent, Resync
@@ -73,21 +73,18 @@ class AsyncNearConnection:
         self.random = random or Random()
         self._retry_s = retry_s
         self._remote = endpoints.remote(timeout_s=timeout_s)
-        self._is_plain = False
-        """Whether the instance knows the reference protocol only."""
 
     async def aclose(self) -> None:
         await self._remote.aclose()
 
     async def ask(self, call: Call[A]) -> A:
         """The answer to a request; one that carries its own id is repeated while the instance is away. An instance
-        that knows the reference protocol only is asked by its methods, as far as they go."""
-        if not self._is_plain:
-            try:
-                return await ask_again(call, self._ask_once, random=self.random, retry_s=self._retry_s)
-            except MethodMissing:
-                self._is_plain = True
-        return cast(A, await answer_plainly(self._remote, call))
+        without `antiphon.request` answers by the reference protocol's methods, as far as they go; it may be upgraded
+        at any time, so each request tries `antiphon.request` first."""
+        try:
+            return await ask_again(call, self._ask_once, random=self.random, retry_s=self._retry_s)
+        except MethodMissing:
+            return cast(A, await answer_by_reference_methods(self._remote, call))
 
     async def _ask_once(self, call: Call[A]) -> A:
         body = msgspec.Raw(call.body) if call.body is not None else None

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from antiphon.client.calls import PREFIX, Call
 from antiphon.client.plain_watch import chat_of, message_of
+from antiphon.client.remote import Remote
 from antiphon.errors import Refused
 
-if TYPE_CHECKING:
-    from antiphon.client.zmq import RemoteInstance
-
-Answer = Callable[["RemoteInstance", str, dict[str, Any]], Awaitable[dict[str, Any]]]
+Answer = Callable[[Remote, str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-async def answer_plainly(remote: RemoteInstance, call: Call[Any]) -> Any:
+async def answer_by_reference_methods(remote: Remote, call: Call[Any]) -> Any:
     """The answer to a request, made from the protocol's methods. Raises `Refused` for a request that they do not
     cover. Nothing is sent twice: a message of theirs carries no id that would make it idempotent."""
     path = call.path.removeprefix(PREFIX)
@@ -30,21 +28,21 @@ async def answer_plainly(remote: RemoteInstance, call: Call[Any]) -> Any:
     raise Refused(f"{call.method} {path}: this instance has the reference protocol's methods only.")
 
 
-async def _chats(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _chats(remote: Remote, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
     return {"chats": [chat_of(session) for session in await remote.sessions()], "next": None}
 
 
-async def _chat(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _chat(remote: Remote, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
     return chat_of(await remote.session(session_id))
 
 
-async def _messages(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _messages(remote: Remote, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
     listed = await remote.messages(session_id)
     shown = [message_of(session_id, number, message) for number, message in enumerate(listed, start=1)]
     return {"messages": shown, "queued_messages": [], "has_more": False}
 
 
-async def _send(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _send(remote: Remote, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
     content = body["content"]
     if not isinstance(content, str):
         if any(part.get("type") != "text" for part in content):
@@ -54,7 +52,7 @@ async def _send(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -
     return {"seq": 0}
 
 
-async def _interrupt(remote: RemoteInstance, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
+async def _interrupt(remote: Remote, session_id: str, body: dict[str, Any]) -> dict[str, Any]:
     await remote.interrupt(session_id)
     return {"interrupted": True, "seq": 0}
 

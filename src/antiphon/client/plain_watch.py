@@ -8,23 +8,23 @@ the stream's own, numbered by this watch alone: they have no cursor, and their f
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncGenerator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zmq.asyncio
 
 from antiphon.client.errors import MethodMissing
+from antiphon.client.remote import Remote
 from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, OpenDraft, Resync
 from antiphon.core.parts import Text
 from antiphon.errors import PeerError
 from antiphon.wire import instance as i
 from antiphon.wire.gotime import format_time_us
 
-if TYPE_CHECKING:
-    from antiphon.client.zmq import RemoteInstance
-
-SILENCE_S = 2.0
-"""After this long without a frame the number of messages is checked, in seconds."""
+CHECK_S = 2.0
+"""How often the number of messages is compared with the server's, in seconds."""
 
 TOPICS = (
     i.TOPIC_MESSAGE_APPEND,
@@ -38,13 +38,22 @@ TOPICS = (
 
 
 class PlainWatch:
-    """`begin` gives the state, `step` what the next frame or a silence brings, until `is_over`."""
+    """`begin` gives the state, `step` the events of the next frame or check, until `is_over`. It ends with `upgraded`
+    set when another instance at the address has `antiphon.read`."""
 
-    def __init__(self, remote: RemoteInstance, session_id: str, instance_id: str) -> None:
+    def __init__(self, remote: Remote, session_id: str, instance_id: str) -> None:
         self.is_over = False
         self._remote = remote
         self._session_id = session_id
         self._instance_id = instance_id
+        self.upgraded: i.InstanceInfo | None = None
+        self._is_stale = False
+        """Whether another instance publishes here now, and its state is not read yet."""
+        self._check_at = time.monotonic() + CHECK_S
+        self._has_frames = False
+        """Whether the session had a frame since the last check."""
+        self._expected_count = 0
+        """How many messages the session had at the last check."""
         self._session = i.SessionPayload()
         self._message_ids: list[str] | None = []
         """The messages reported so far; None: the server cannot list them."""
@@ -62,20 +71,18 @@ class PlainWatch:
         yield CaughtUp()
 
     async def step(self, sub: zmq.asyncio.Socket) -> AsyncGenerator[Event, None]:
-        """The events of the next frame; after a silence, those of what was missed."""
-        try:
-            async with asyncio.timeout(SILENCE_S):
-                frame = await sub.recv()
-        except TimeoutError:
-            async for event in self._check(await self._remote.session(self._session_id)):
+        """The events of the next frame, or of a check."""
+        frame = await self._receive(sub)
+        if frame is None:
+            async for event in self._catch_up():
                 yield event
             return
         envelope = self._remote.read_frame(frame, i.Envelope)
         if envelope is None:
             return
         if envelope.instance_id != self._instance_id:
-            self._instance_id = envelope.instance_id
-            async for event in self.begin():
+            self._instance_id, self._is_stale = envelope.instance_id, True
+            async for event in self._catch_up():
                 yield event
             return
         try:
@@ -83,10 +90,45 @@ class PlainWatch:
         except PeerError:
             self._remote.skipped_frames += 1
             return
-        if _session_of(payload) == self._session_id:
+        if _session_of(payload) == self._session_id and not self._is_stale:
+            self._has_frames = True
             self._at = format_time_us(envelope.timestamp.us)
             async for event in self._apply(envelope.topic, payload):
                 yield event
+
+    async def _receive(self, sub: zmq.asyncio.Socket) -> bytes | None:
+        """The next frame; None when a check is due, whatever comes meanwhile."""
+        remaining_s = self._check_at - time.monotonic()
+        if remaining_s > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(remaining_s):
+                    return await sub.recv()
+        return None
+
+    async def _catch_up(self) -> AsyncGenerator[Event, None]:
+        """The state of another instance, or the messages that were missed. The next check repeats it if it fails."""
+        self._check_at = time.monotonic() + CHECK_S
+        if self._is_stale:
+            info = await self._remote.about()
+            if i.METHOD_READ in (info.capabilities or ()):
+                self.upgraded, self.is_over = info, True
+                return
+            self._turn_id = None
+            async for event in self.begin():
+                yield event
+            self._is_stale = False
+            return
+        session = await self._remote.session(self._session_id)
+        if self._is_behind(session):
+            async for event in self._check(session):
+                yield event
+
+    def _is_behind(self, session: i.SessionPayload) -> bool:
+        """Whether messages were missed, and are not just on their way: the session had no frame since the last check,
+        or it has fewer messages here than it had then."""
+        has_frames, self._has_frames = self._has_frames, False
+        expected, self._expected_count = self._expected_count, session.message_count
+        return not has_frames or len(self._message_ids or ()) + self._not_listed < expected
 
     async def _apply(self, topic: str, payload: Any) -> AsyncGenerator[Event, None]:
         if isinstance(payload, i.SessionPayload):
@@ -188,7 +230,7 @@ class PlainWatch:
         return Delta(draft=self._draft, from_=start, to=self._position, part_index=0, part=Text(token))
 
     def _end(self) -> list[Event]:
-        """The server does not say how a turn ends: it is over with its model call, until another one begins."""
+        """The server does not say how a turn ends: the turn is assumed to end with its model call."""
         turn_id, self._turn_id = self._turn_id, None
         if turn_id is None:
             return []

@@ -312,15 +312,25 @@ class RemoteInstance:
         events have no cursor, and `after` means nothing to it."""
         watch = SessionWatch(self, session_id, after=after)
         info = await self.about()
-        if i.METHOD_READ not in (info.capabilities or ()):
-            async with aclosing(self._watch_plainly(session_id, info.instance_id)) as events:
-                async for event in events:
-                    yield event
-            return
+        if i.METHOD_READ in (info.capabilities or ()):
+            steps = self._watch_log(watch, info)
+        else:
+            steps = self._watch_plainly(session_id, info.instance_id)
+        async with aclosing(steps) as events:
+            async for event in events:
+                yield event
+
+    async def _watch_log(
+        self, watch: SessionWatch, info: i.InstanceInfo, *, was_followed: bool = False
+    ) -> AsyncGenerator[Event, None]:
         async with self._subscribed([i.topic_prefix(i.TOPIC_INSTANCE_HEARTBEAT)]) as sub:
             watch.hear(sub, info.instance_id, info.project_id)
-            async for event in watch.catch_up():
-                yield event
+            try:
+                async for event in watch.catch_up():
+                    yield event
+            except (Unavailable, TooMany):
+                if not was_followed:
+                    raise
             while not watch.is_over:
                 try:
                     async for event in watch.step(sub):
@@ -338,7 +348,12 @@ class RemoteInstance:
                     async for event in watch.step(sub):
                         yield event
                 except (Unavailable, TooMany):
-                    continue  # checked again after the next frame or silence
+                    continue  # repeated by the next check
+        if watch.upgraded is not None:
+            log = self._watch_log(SessionWatch(self, session_id), watch.upgraded, was_followed=True)
+            async with aclosing(log) as events:
+                async for event in events:
+                    yield event
 
     async def follow(self, session_id: str) -> AsyncGenerator[View, None]:
         """What a session shows, after every change: the same `View` each time, always what the log says. It goes on

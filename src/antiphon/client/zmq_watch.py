@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
 import zmq.asyncio
 
+from antiphon.client.remote import Remote
 from antiphon.core.events import Bye, CaughtUp, Delta, Event, FactEvent, Resync
 from antiphon.core.parts import DeltaPart, Text
 from antiphon.errors import NotFound, PeerError, TooLarge, Unavailable
@@ -21,9 +21,6 @@ from antiphon.wire import instance as i
 from antiphon.wire.cursor import format_cursor, parse_cursor
 from antiphon.wire.ids import canonical_id
 from antiphon.wire.stream import decode_event
-
-if TYPE_CHECKING:
-    from antiphon.client.zmq import RemoteInstance
 
 SILENCE_S = 2.0
 """A watch that hears nothing for so long asks."""
@@ -48,7 +45,7 @@ class SessionWatch:
     """How far a session has been told: all facts up to `seq`, and `position` of the open draft (None: not known which
     it is)."""
 
-    def __init__(self, remote: RemoteInstance, session_id: str, *, after: str = "") -> None:
+    def __init__(self, remote: Remote, session_id: str, *, after: str = "") -> None:
         """Raises `CursorInvalid`."""
         self.session_id = canonical_id(session_id)
         self._heard_id = self._project_id = ""

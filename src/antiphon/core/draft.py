@@ -179,7 +179,7 @@ class Draft:
         return Delta(draft=self.name, from_=start, to=to, part_index=segment.part_index, part=part)
 
     def content(self) -> tuple[Part, ...]:
-        """The finished parts. Arguments that are no JSON, or nest too deeply, stay text: the call's result is an error."""
+        """The finished parts. Arguments that are no JSON, or too deep, stay text: the call's result is an error."""
         by_part: dict[int, list[DeltaPart]] = {}
         for segment in self._segments:
             if segment.part_index is not None:

@@ -1,15 +1,20 @@
-"""Is there a pooler in transaction mode between us and the database?
+"""Detects a pooler in transaction mode between this process and the database.
 
-It hands each transaction to any free server session, so session locks and LISTEN do not work through it. Two
-connections of ours share a server session then and only then: while the second one holds a transaction open, it has
-the session that the first one had just used, or the first one gets another. (Nothing else tells for certain: pids,
-settings and prepared statements may seem to last for as long as nobody else uses the pooler.)
+Such a pooler gives each transaction any free server session, so session locks and LISTEN do not work through it. In
+session mode each of two connections keeps one server session, and they never have the same one. The probe runs
+transactions of two connections that overlap, and compares the sessions' process ids: one violation proves
+transaction mode. One round can miss it, because other clients of the pooler also move sessions, so there are
+several rounds. On an idle pooler two rounds suffice: the connection that ends its transaction last changes in every
+second round, so a pooler that reuses the newest free session and one that reuses the oldest both give a connection
+another session. On a busy pooler each round is a new draw. Session settings and prepared statements are no better
+signal: they are in the same server session as the process id.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import asyncpg
 
@@ -23,6 +28,11 @@ NEEDS_DIRECT = (
     "a pooler in transaction mode answers at this address, through which locks and LISTEN do not work: add "
     "?direct=HOST:PORT of the database itself to the URL, or use the pooler's session mode"
 )
+DIRECT_ROUNDS = 4
+"""Rounds of the probe where the process id sent at connecting is the server's; a pooler sends another one."""
+POOLED_ROUNDS_MIN, POOLED_ROUNDS_MAX = 8, 32
+PROBE_S = 2.0
+"""Through a pooler: the minimum number of rounds, the maximum, and how long rounds beyond the minimum are started."""
 _BLOCKS = "transaction blocks not allowed"
 
 
@@ -45,13 +55,34 @@ async def check_pooling(address: Address) -> bool:
 
 
 async def shares_sessions(one: Connection, two: Connection) -> bool:
-    """Whether two connections get the same server session."""
+    """Whether the server sessions behind two connections change or are the same one."""
+    deadline = time.monotonic() + PROBE_S
+    first, second = await _first_pid(one), 0
+    rounds_min = DIRECT_ROUNDS if one.get_server_pid() == first else POOLED_ROUNDS_MIN
+    for number in range(1, POOLED_ROUNDS_MAX + 1):
+        async with asyncio.timeout(CONNECT_S):
+            inner_pid, outer_pid = await _overlap(inner=one, outer=two, inner_pid=first)
+        if inner_pid != first or outer_pid == first or (second and outer_pid != second):
+            return True
+        second = outer_pid
+        if number >= rounds_min and (rounds_min == DIRECT_ROUNDS or time.monotonic() >= deadline):
+            return False
+        if number % 2:
+            one, two, first, second = two, one, second, first
+    return False
+
+
+async def _overlap(*, inner: Connection, outer: Connection, inner_pid: int) -> tuple[int, int]:
+    """The server's process ids in a transaction of `outer` and in one of `inner` within it. The latter is not tried
+    when `outer` has the session of `inner`: in a pool of one session it would wait for `outer`."""
+    async with outer.transaction():
+        outer_pid = int(await outer.fetchval("SELECT pg_backend_pid()"))
+        return (inner_pid if outer_pid == inner_pid else await _server_pid(inner)), outer_pid
+
+
+async def _first_pid(connection: Connection) -> int:
     async with asyncio.timeout(CONNECT_S):
-        first = await _server_pid(one)
-        async with two.transaction():
-            if await two.fetchval("SELECT pg_backend_pid()") == first:
-                return True
-            return await _server_pid(one) != first
+        return await _server_pid(connection)
 
 
 async def _server_pid(connection: Connection) -> int:

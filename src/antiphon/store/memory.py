@@ -13,7 +13,7 @@ from antiphon.clock import RandomIds
 from antiphon.core.facts import ChatCreated, Entry, MessageQueued, kind_of
 from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Role
-from antiphon.errors import Unavailable
+from antiphon.errors import NotFound, Unavailable
 from antiphon.ports import (
     NOTIFICATIONS_KEPT,
     PAGE_BYTES_MAX,
@@ -421,6 +421,8 @@ class MemoryStore:
 
     async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None:
         await self.check()
+        if owner_id not in self._owners:
+            raise NotFound("owner")
         name, is_admin = self._owners[owner_id]
         now = self.clock.now_us()
         token = Token(token_id=token_id, owner_id=owner_id, owner_name=name, is_admin=is_admin, created_at=now)
@@ -451,6 +453,8 @@ class MemoryStore:
 
     async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
         await self.check()
+        if token_id not in self._tokens:
+            raise NotFound("token")
         self._sessions.add(session_id, self._tokens[token_id][1], secret_hash)
 
     async def find_session(self, secret_hash: bytes) -> Session | None:

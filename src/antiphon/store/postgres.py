@@ -12,8 +12,10 @@ import time
 import uuid
 from collections.abc import Sequence
 
+import asyncpg
+
 from antiphon.core.model import Status
-from antiphon.errors import Unavailable
+from antiphon.errors import NotFound, Unavailable
 from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Notification, Presence
 from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import (
@@ -110,7 +112,8 @@ class PostgresStore(PostgresReads):
         super().__init__(pool)
         self._appender = Appender(pool)
         self.clock: Clock = clock
-        self.presence: Presence = PostgresPresence(address.for_sessions, pool)
+        self._presence = PostgresPresence(address.for_sessions, pool)
+        self.presence: Presence = self._presence
         self._time_task: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
@@ -123,8 +126,8 @@ class PostgresStore(PostgresReads):
 
     @property
     def last_error(self) -> str | None:
-        """How the last write failed, None when it went well (readiness)."""
-        return self._pool.last_error
+        """How the last write failed, None when it went well, or why this instance can hold no lock (readiness)."""
+        return self._pool.last_error or self._presence.error
 
     # --- writing
 
@@ -151,13 +154,19 @@ class PostgresStore(PostgresReads):
         return str(rows[0][0])
 
     async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None:
-        await self._pool.write(SQL["insert_token"], token_id, owner_id, secret_hash)
+        try:
+            await self._pool.write(SQL["insert_token"], token_id, owner_id, secret_hash)
+        except asyncpg.ForeignKeyViolationError:
+            raise NotFound("owner") from None
 
     async def revoke_token(self, token_id: str) -> bool:
         return bool(await self._pool.write(SQL["revoke_token"], token_id))
 
     async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
-        await self._pool.write(SQL["insert_session"], session_id, token_id, secret_hash)
+        try:
+            await self._pool.write(SQL["insert_session"], session_id, token_id, secret_hash)
+        except asyncpg.ForeignKeyViolationError:
+            raise NotFound("token") from None
 
     async def touch_session(self, session_id: str) -> None:
         await self._pool.write(SQL["touch_session"], session_id)

@@ -31,6 +31,9 @@ from antiphon.postgres.failures import LOST, words_of
 STATEMENT_S = 30.0
 """A statement that takes longer is given up, its connection with it: nobody may be at the other end."""
 
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""`default_transaction_isolation` would only change the next transaction."""
+
 _AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """Rolled back by the database, to be asked again."""
 
@@ -57,7 +60,7 @@ class Pool:
     def __init__(self, address: Address, *, size: int, is_pooled: bool = False) -> None:
         assert size > 0
         self._address = address
-        self._begin = f"BEGIN; {settings_sql(address, is_local=True)}" if is_pooled else ""
+        self._begin = f"{BEGIN}; {settings_sql(address, is_local=True)}" if is_pooled else ""
         self._turns = asyncio.Semaphore(size)
         self._free: list[Connection] = []
         self._uses: set[asyncio.Task[list[Any]]] = set()
@@ -144,7 +147,7 @@ class Pool:
             is_sound = True
             raise
         finally:
-            if is_sound and not self._is_closed and not connection.is_closed():
+            if is_sound and not self._is_closed and not connection.is_closed() and not connection.is_in_transaction():
                 self._free.append(connection)
             else:
                 connection.terminate()
@@ -163,8 +166,8 @@ class Pool:
             return rows
 
     async def _ask_in_transaction(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
-        await connection.execute(self._begin)
         try:
+            await connection.execute(self._begin)
             rows: list[Any] = await connection.fetch(sql, *values)
         except LOST:
             raise

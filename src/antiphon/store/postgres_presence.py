@@ -14,10 +14,11 @@ from typing import Any
 import asyncpg
 from msgspec.structs import replace
 
-from antiphon.errors import Unavailable
+from antiphon.errors import Invalid, Unavailable, reason_of
 from antiphon.ports import InstanceRecord
 from antiphon.postgres.address import Address
-from antiphon.postgres.connection import PAUSE_MAX_S, READ_ONLY, WAIT_S, Connection, wait_connected
+from antiphon.postgres.connection import PAUSE_MAX_S, READ_ONLY, WAIT_S, Connection, NotNow, wait_connected
+from antiphon.postgres.pooling import check_pooling
 from antiphon.store.postgres_failures import failures_told
 from antiphon.store.postgres_pool import Pool
 from antiphon.store.statements import load_statements
@@ -41,7 +42,11 @@ class PostgresPresence:
         self._record: InstanceRecord | None = None
         self._connection: Connection | None = None
         self._lock_key = 0
+        self._server_pid = 0
+        """The server process that holds the lock."""
         self._task: asyncio.Task[None] | None = None
+        self.error: str | None = None
+        """Why no lock can be held: the address leads to a pooler in transaction mode now."""
 
     async def enter(self, record: InstanceRecord) -> None:
         self._record = record
@@ -89,12 +94,13 @@ class PostgresPresence:
             with failures_told(self._address):
                 async with asyncio.timeout(ANSWER_S):
                     await connection.execute(_SQL["free_locks"])
-                    row = await connection.fetchrow(_SQL["hold_lock"])
+                    async with connection.transaction():
+                        row = await connection.fetchrow(_SQL["hold_lock"])
         except BaseException:
             connection.terminate()
             raise
         assert row is not None
-        self._connection, self._lock_key = connection, row[0]
+        self._connection, self._lock_key, self._server_pid = connection, row["key"], row["pid"]
         try:
             await self._write_row()
         except BaseException:
@@ -114,9 +120,24 @@ class PostgresPresence:
             if await self._is_held():
                 continue
             try:
-                await self._hold()
+                if await self._has_sessions():
+                    await self._hold()
+                    continue
             except Unavailable:
-                await asyncio.sleep(PAUSE_MAX_S)
+                pass
+            await asyncio.sleep(PAUSE_MAX_S)
+
+    async def _has_sessions(self) -> bool:
+        """A lock that was lost may mean that a pooler is in transaction mode now, which is checked again."""
+        try:
+            await check_pooling(self._address)
+        except Invalid as error:
+            self.error = reason_of(error)
+            return False
+        except NotNow as error:
+            raise Unavailable(str(error)) from None
+        self.error = None
+        return True
 
     async def _is_held(self) -> bool:
         """After a while: sooner, if the session ends."""
@@ -135,8 +156,11 @@ class PostgresPresence:
                     await ended.wait()
                     return False
             async with asyncio.timeout(ANSWER_S):
-                if await connection.fetchval(READ_ONLY):
-                    raise ConnectionError("the writable server is another one now")
+                async with connection.transaction():
+                    if await connection.fetchval(READ_ONLY):
+                        raise ConnectionError("the writable server is another one now")
+                    if not await connection.fetchval(_SQL["holds_lock"], self._server_pid, self._lock_key):
+                        raise ConnectionError("the lock is in another server session")
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection.terminate()
             return False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import apsw
 
+from antiphon.errors import NotFound
 from antiphon.ports import Clock, Session
 from antiphon.store.rows import session_of
 from antiphon.store.statements import load_statements
@@ -14,6 +16,17 @@ from antiphon.store.writer import Writer
 
 T = TypeVar("T")
 _SQL = load_statements("sqlite")
+
+
+@contextlib.contextmanager
+def missing_reference(what: str) -> Iterator[None]:
+    """Raises `NotFound` where a row refers to one that does not exist."""
+    try:
+        yield
+    except apsw.ConstraintError as error:
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_CONSTRAINT_FOREIGNKEY:
+            raise NotFound(what) from error
+        raise
 
 
 class SqliteSessions:
@@ -26,7 +39,8 @@ class SqliteSessions:
     async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
         now = self.clock.now_us()
         row = (session_id, token_id, secret_hash, now, now)
-        await self._writer.run(lambda connection: connection.execute(_SQL["insert_session"], row))
+        with missing_reference("token"):
+            await self._writer.run(lambda connection: connection.execute(_SQL["insert_session"], row))
 
     async def find_session(self, secret_hash: bytes) -> Session | None:
         rows = await self._read(lambda connection: list(connection.execute(_SQL["find_session"], (secret_hash,))))

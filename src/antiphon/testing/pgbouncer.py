@@ -69,6 +69,12 @@ class PgBouncer:
             self._process.kill()
             self._process.wait(WAIT_S)
 
+    def restart(self, *, mode: str) -> None:
+        """On the same port, in another mode."""
+        self.__exit__()
+        self._mode = mode
+        self.__enter__()
+
     def url_of(self, url: str) -> str:
         """The URL of a database of the server, through the pooler."""
         return url.replace(f":{self._server.port}/", f":{self.port}/")

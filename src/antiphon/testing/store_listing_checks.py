@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from antiphon.core import commands as c
+from antiphon.errors import NotFound
 from antiphon.ports import Mark, Session, Token
 from antiphon.testing.store_case import Case
 from antiphon.testing.stored_chat import ALL, StoredChat
@@ -244,6 +246,26 @@ async def check_sessions_are_found_by_their_hash_used_and_revoked_once(case: Cas
     revoked = await store.find_session(b"session 2")
     assert revoked is not None
     assert revoked.revoked_at == clock.now_us()
+
+
+async def check_a_token_needs_its_owner_and_a_session_its_token(case: Case) -> None:
+    store = case.store
+    await store.add_token(await store.create_owner("admin", is_admin=True), "t1", b"hash 1")
+    for token_id in ("missing", "", "T1"):
+        await _is_not_found(store.add_session("s1", token_id, b"session 1"), "token")
+    for owner_id in ("missing", "", "admin"):
+        await _is_not_found(store.add_token(owner_id, "t2", b"hash 2"), "owner")
+    assert await store.find_session(b"session 1") is None
+    assert await store.find_token(b"hash 2") is None
+
+
+async def _is_not_found(call: Awaitable[None], what: str) -> None:
+    found = None
+    try:
+        await call
+    except NotFound as error:
+        found = error.what
+    assert found == what, f"a missing {what} is refused"
 
 
 async def check_a_revoked_token_revokes_its_sessions_and_old_ones_are_deleted(case: Case) -> None:

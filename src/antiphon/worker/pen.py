@@ -77,8 +77,8 @@ class Pen:
         self.pieces = 0
 
     def write(self, piece: Any) -> None:
-        """Add a piece to the draft; after `lift` it is ignored. Raises `AttemptFailed` for an unsupported type and for
-        an answer beyond its limits."""
+        """Add a piece to the draft; after `lift` it is ignored. Raises `AttemptFailed` for an unsupported type and
+        for an answer beyond its limits."""
         if self.is_lifted:
             return
         if isinstance(piece, PartMetadata):

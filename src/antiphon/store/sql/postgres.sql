@@ -240,8 +240,15 @@ SELECT store_now_us();
 
 -- name: hold_lock
 -- A key that nobody has had, and its lock for this session: it never waits for a session that lingers.
-SELECT key, pg_advisory_lock('instances'::regclass::oid::int, key)
+SELECT key, pg_backend_pid() AS pid, pg_advisory_lock('instances'::regclass::oid::int, key)
 FROM (SELECT nextval('instance_lock_keys')::int AS key) AS fresh;
+
+-- name: holds_lock
+-- (server_pid, lock_key) Whether this session is still that one, and holds the lock.
+SELECT pg_backend_pid() = $1::int AND EXISTS (
+  SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.pid = $1::int
+    AND l.classid = 'instances'::regclass::oid AND l.objid = $2::int::oid
+);
 
 -- name: free_locks
 SELECT pg_advisory_unlock_all();
@@ -293,9 +300,11 @@ SELECT s.session_id FROM sessions s JOIN tokens t ON t.token_id = s.token_id
 WHERE (s.revoked_at <> 0 OR t.revoked_at <> 0) AND s.session_id = ANY ($1::text[]);
 
 -- name: insert_session
+-- Nothing where the session is there already: a write whose answer was lost is repeated.
 -- (session_id, token_id, secret_hash)
 INSERT INTO sessions (session_id, token_id, secret_hash, created_at, used_at)
-VALUES ($1, $2, $3, store_now_us(), store_now_us());
+VALUES ($1, $2, $3, store_now_us(), store_now_us())
+ON CONFLICT (session_id) DO NOTHING;
 
 -- name: find_session
 SELECT s.session_id, s.created_at, s.used_at, s.revoked_at,
