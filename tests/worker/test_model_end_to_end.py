@@ -272,6 +272,13 @@ async def test_an_empty_answer_ends_the_turn_and_is_called_empty() -> None:
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
+async def test_an_answer_of_which_nothing_fitted_says_so() -> None:
+    async with talking(Answer(text="", finish_reason="length")) as (talk, _):
+        await talk.wait_ended()
+        (message,) = answers_of(await talk.entries())
+        assert message.outcome == "length"
+
+
 @pytest.mark.parametrize("outcome", ["length", "content_filter"])
 async def test_an_answer_that_the_model_cut_short_says_so(outcome: str) -> None:
     async with talking(Answer(text="Once upon", finish_reason=outcome), Answer(text="Twice")) as (talk, _):

@@ -4,6 +4,7 @@ with the provider's own words."""
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.core.draft import Draft
-from antiphon.core.parts import File, PartMetadata, Reasoning, Role, Text, ToolCall, Usage
+from antiphon.core.parts import File, PartMetadata, Reasoning, Role, Text, ToolCall, ToolResult, Usage
 from antiphon.errors import AttemptFailed
 from antiphon.ports import AnswerEnded, Message, ModelEvent
 from antiphon.wire.sse import SseEvent
@@ -93,7 +94,8 @@ async def test_usage_is_read_wherever_it_stands(place: str) -> None:
 async def test_usage_that_comes_again_completes_what_was_known() -> None:
     first, then = {"usage": {"prompt_tokens": 3}}, {"usage": {"completion_tokens": 2, "prompt_tokens": "?"}}
     events = await answer_of(sse(said("Hi"), first, STOP, then))
-    assert [event for event in events if isinstance(event, Usage)] == [Usage(input_tokens=3, output_tokens=2)]
+    told = [event for event in events if isinstance(event, Usage)]
+    assert told == [Usage(input_tokens=3), Usage(input_tokens=3, output_tokens=2)]
 
 
 async def test_only_the_first_of_several_answers_is_the_answer() -> None:
@@ -131,6 +133,83 @@ async def test_a_refusal_is_text_and_says_so() -> None:
     assert (text(events), events[-1]) == ("I will not.", AnswerEnded("refusal"))
 
 
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        ("length", "length"),
+        ("max_tokens", "length"),
+        ("MAX_TOKENS", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("content_filter", "content_filter"),
+        ("sensitive", "content_filter"),
+        ("SAFETY", "content_filter"),
+        ("content_filter: RECITATION", "content_filter"),
+        ("refusal", "refusal"),
+        ("stop", ""),
+        ("eos_token", ""),
+        ("end_turn", ""),
+        (1, ""),
+    ],
+)
+async def test_every_reason_to_finish_has_its_outcome(reason: Any, outcome: str) -> None:
+    events = await answer_of(sse(said("Some", finish_reason=reason)))
+    assert text(events) == "Some"
+    assert [event.outcome for event in events if isinstance(event, AnswerEnded)] == ([outcome] if outcome else [])
+
+
+@pytest.mark.parametrize("reason", ["error", "network_error", "abort", "insufficient_system_resource"])
+async def test_a_reason_that_is_an_error_fails(reason: str) -> None:
+    with pytest.raises(AttemptFailed, match=reason) as failed:
+        await answer_of(sse(said("Half", finish_reason=reason)))
+    assert failed.value.retryable
+
+
+async def test_null_as_a_word_is_no_reason() -> None:
+    with pytest.raises(AttemptFailed, match="cut off"):
+        await answer_of(sse(said("Half", finish_reason="null"), done=False))
+
+
+async def test_a_whole_message_behind_its_pieces_is_not_said_twice() -> None:
+    whole = {
+        "choices": [{"message": {"content": "Hello world"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1},
+    }
+    events = await answer_of(sse(said("Hello "), said("world"), whole))
+    assert (text(events), usage_of(list(events))) == ("Hello world", Usage(input_tokens=1))
+
+
+@pytest.mark.parametrize("args", ["", "{}", '{"city": '])
+@pytest.mark.parametrize(
+    ("finish", "words"),
+    [
+        ({"choices": [{"delta": {}, "finish_reason": "length"}]}, "limit of tokens"),
+        ({"choices": [{"delta": {}, "finish_reason": "content_filter"}]}, "in the middle of a tool call"),
+        (b"", "cut off"),
+    ],
+    ids=["length", "filter", "done alone"],
+)
+async def test_a_tool_call_that_is_not_all_there_does_not_run(args: str, finish: Any, words: str) -> None:
+    piece = {"index": 0, "id": "x", "function": {"name": "ping", "arguments": args}}
+    with pytest.raises(AttemptFailed, match=words):
+        await answer_of(sse(called(piece), finish))
+
+
+async def test_both_ways_of_calling_a_function_are_one_call() -> None:
+    function = {"name": "ping", "arguments": "{}"}
+    both = {"function_call": function, "tool_calls": [{"index": 0, "id": "x", "function": function}]}
+    assert calls(await answer_of(sse({"choices": [{"delta": both}]}, STOP))) == [ToolCall("x", "ping", {})]
+
+
+@pytest.mark.parametrize(
+    "pieces", [['{"a": 1}</tool_call>'], ['{"a": 1}', "</tool_call>"], ['{"a": 1}<', "/tool_call>"]]
+)
+async def test_what_stands_behind_whole_arguments_is_left_out_however_it_is_cut(pieces: list[str]) -> None:
+    first, *rest = pieces
+    chunks = [called({"index": 0, "id": "x", "function": {"name": "f", "arguments": first}})]
+    chunks += [called({"index": 0, "function": {"arguments": piece}}) for piece in rest]
+    assert calls(await answer_of(sse(*chunks, STOP))) == [ToolCall("x", "f", {"a": 1})]
+
+
 # --- errors are never swallowed
 
 ERROR = {"message": "the GPU is on fire", "type": "server_error"}
@@ -151,9 +230,14 @@ ERROR = {"message": "the GPU is on fire", "type": "server_error"}
         sse({"detail": [{"loc": ["body"], "msg": ERROR["message"]}]}),
         sse({"code": "InternalError", "message": ERROR["message"], "request_id": "1"}),
         sse([{"error": ERROR}]),
+        sse({"choices": [], "x_groq": {"error": ERROR["message"]}}),
+        sse({"choices": [{"error": ERROR, "finish_reason": "error"}]}),
+        sse({"choices": None, "message": ERROR["message"], "code": 500}),
+        sse({"error_message": ERROR["message"]}),
+        json.dumps({"error": ERROR}).encode() + b"\n\n",
         b"data: " + json.dumps({"error": ERROR}).encode(),
     ],
-    ids=range(12),
+    ids=range(17),
 )
 async def test_an_error_in_a_stream_fails_with_the_providers_words(begin: bytes, raw: bytes) -> None:
     with pytest.raises(AttemptFailed, match="the GPU is on fire") as failed:
@@ -186,6 +270,7 @@ async def test_a_bare_json_error_is_an_error_under_any_content_type(content_type
         (b"upstream connect error", "upstream connect error"),
         (sse({"choices": []}, done=False), "choices"),
         (b'data: "overloaded"\n\n', "overloaded"),
+        (b"data: login first\n\n", "login first"),
     ],
 )
 async def test_a_stream_without_an_answer_fails_and_tells_what_it_said(raw: bytes, words: str) -> None:
@@ -199,6 +284,32 @@ async def test_half_an_answer_is_a_cut(torn: bytes) -> None:
     with pytest.raises(AttemptFailed, match="cut off") as failed:
         await answer_of(sse(said("Half"), torn, done=False))
     assert (failed.value.kind, failed.value.retryable) == ("network", True)
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        b"data: ping\n\n",
+        b"event: ping\ndata: ping\n\n",
+        b"data: : OPENROUTER PROCESSING\n\n",
+        {"type": "info", "message": "queued at position 3"},
+        said("", finish_reason=None) | {"error": "null"},
+        said("") | {"code": 0, "message": ""},
+        said("") | {"error": {"code": 0, "message": ""}},
+        said("") | {"error": {}},
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+async def test_a_stray_event_does_not_end_an_answer(stray: Any) -> None:
+    assert text(await answer_of(sse(said("All "), stray, said("words"), STOP))) == "All words"
+    assert text(await answer_of(sse(stray, said("All words"), STOP))) == "All words"
+
+
+@pytest.mark.parametrize(
+    "end", [b"data: [done]\n\n", b"data: DONE\n\n", b"data: [DONE]\n\ndata: {oops\n\n", b"data: {oops\n\n"]
+)
+async def test_what_follows_a_finished_answer_changes_nothing(end: bytes) -> None:
+    assert text(await answer_of(sse(said("All"), STOP, end, done=False))) == "All"
 
 
 async def test_an_answer_with_done_and_no_finish_reason_is_whole() -> None:
@@ -216,6 +327,16 @@ async def test_a_failure_repeats_neither_the_key_nor_the_prompt() -> None:
         assert secret not in str(failed.value)
 
 
+@pytest.mark.parametrize("place", [0, 250, 270, 290, 299])
+@pytest.mark.parametrize("key", ["c2VjcmV0a2V5dGhhdGlzbG9uZw", "sk-canary-0123456789"])
+def test_no_part_of_a_key_is_left_where_a_message_is_cut(place: int, key: str) -> None:
+    failures = Failures("p", secrets=(key,))
+    for shown in (key, key[:9] + "\n" + key[9:]):
+        sentence = str(failures.make("auth", words="x" * place + " " + shown + " is wrong"))
+        assert key[:5] not in sentence.removeprefix("p refused the key")
+    assert "API key not valid" in str(failures.make("auth", words="API key not valid"))
+
+
 # --- framing
 
 WHOLE = {"choices": [{"message": {"content": "Hi 🎼"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 1}}
@@ -231,8 +352,11 @@ WHOLE = {"choices": [{"message": {"content": "Hi 🎼"}, "finish_reason": "stop"
         b"\xef\xbb\xbf\r\n " + json.dumps(WHOLE, indent=2).encode(),
         sse(said("Hi 🎼"), STOP),
         b"\n".join(json.dumps(chunk).encode() for chunk in (said("Hi 🎼"), STOP)),
+        b"\n" * 5_000 + json.dumps(WHOLE).encode(),
+        b": processing\n\n" + json.dumps(WHOLE).encode(),
+        json.dumps({"choices": [{"message": {"content": "Hi 🎼"}}]}).encode(),
     ],
-    ids=["json", "indented", "events", "lines"],
+    ids=["json", "indented", "events", "lines", "blanks", "comment", "no reason"],
 )
 async def test_the_first_byte_decides_and_not_the_content_type(raw: bytes, content_type: str) -> None:
     assert text(await answer_of(raw, content_type=content_type)) == "Hi 🎼"
@@ -306,7 +430,43 @@ async def test_half_a_character_at_the_end_is_a_replacement_character() -> None:
     assert text(await answer_of(delta({"content": '"a\\ud83d"'}), sse(STOP))) == "a\ufffd"
 
 
+async def test_half_characters_in_names_ids_and_objects_are_replaced() -> None:
+    piece = '{"index": 0, "id": "i\\ud83d", "function": {"name": "n\\ud83d", "arguments": {"a": "\\ud83d"}}}'
+    events = await answer_of(delta({"tool_calls": f"[{piece}]"}), sse(STOP))
+    assert calls(events) == [ToolCall("i\ufffd", "n\ufffd", {"a": "\ufffd"})]
+
+
 # --- what goes back
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["weather", "weather<|channel|>commentary", "functions.weather", "wea ther", "weather\n", "w" * 15_000, "天气"],
+)
+def test_names_and_ids_go_back_as_every_provider_takes_them(name: str) -> None:
+    history = (
+        Message(id=2, role=Role.ASSISTANT, content=(ToolCall(f"{name}#2", name, {}), ToolCall(name, name, {}))),
+        Message(id=3, role=Role.TOOL, content=(ToolResult(f"{name}#2", name, 1), ToolResult(name, name, 2))),
+    )
+    asked, *results = chat_messages(request(*history), "openai")
+    ids = [call["id"] for call in asked["tool_calls"]]
+    assert ids == [result["tool_call_id"] for result in results]
+    assert len(set(ids)) == 2
+    for sent in (*ids, asked["tool_calls"][0]["function"]["name"]):
+        assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", sent)
+
+
+async def test_a_field_for_reasoning_that_was_empty_goes_back_empty() -> None:
+    piece = {"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}}
+    delta_ = {"reasoning_content": "", "tool_calls": [piece]}
+    draft = Draft(1)
+    for event in await answer_of(sse({"choices": [{"delta": delta_}]}, STOP)):
+        if isinstance(event, PartMetadata):
+            draft.annotate(event.provider_metadata)
+        else:
+            draft.write(event)  # type: ignore[arg-type]
+    (sent,) = chat_messages(request(Message(id=3, role=Role.ASSISTANT, content=draft.content())), "openai")
+    assert sent["reasoning_content"] == ""
 
 
 def test_reasoning_goes_back_with_its_tool_calls_and_to_its_provider_only() -> None:
@@ -318,9 +478,11 @@ def test_reasoning_goes_back_with_its_tool_calls_and_to_its_provider_only() -> N
         ),
         Message(id=4, role=Role.ASSISTANT, content=(Reasoning("C", other), ToolCall("y", "f", {}))),
         Message(id=5, role=Role.ASSISTANT, content=(Reasoning("D", own), Text("Done"))),
+        Message(id=6, role=Role.USER, content=(Text("And?"),)),
+        Message(id=7, role=Role.ASSISTANT, content=(Reasoning("E", own), Text("No calls in this turn"))),
     )
     sent = chat_messages(request(*history), "deepseek")
-    assert [message.get("reasoning_content") for message in sent] == [None, "AB", None, None]
+    assert [message.get("reasoning_content") for message in sent] == [None, "AB", None, "D", None, None]
     assert [message.get("reasoning") for message in chat_messages(request(*history), "kimi")] == [
         None,
         None,

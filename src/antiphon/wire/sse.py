@@ -1,8 +1,9 @@
 """Reading server-sent events from bytes, as they arrive: any chunking, no I/O. The one reader of the project.
 
 The rules are those of the HTML standard ("interpreting an event stream"), with bounds: a line or an event without an
-end is an error, not memory. Two rules of model servers can be added: `error: {…}` as a field of its own is an event
-named `error`, and `end` gives an event whose last line was not ended.
+end is an error, not memory. What model servers do beside the rules can be added (`has_bare_json`): `error: {…}` as a
+field of its own is an event named `error`, and a line that begins with `{` is the data of an event. `end` gives an
+event whose last line was not ended.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class SseReader:
         *,
         line_bytes_max: int = LINE_BYTES_MAX,
         event_bytes_max: int = EVENT_BYTES_MAX,
-        has_error_field: bool = False,
+        has_bare_json: bool = False,
     ) -> None:
-        self._has_error_field = has_error_field
+        self._has_bare_json = has_bare_json
         self._line_bytes_max = line_bytes_max
         self._event_bytes_max = event_bytes_max
         self._line = bytearray()
@@ -106,8 +107,10 @@ class SseReader:
             self._id = value.decode(errors="replace")
         elif name == b"retry" and value.isdigit() and len(value) <= 15:
             self._retry_ms = int(value)
-        elif name == b"error" and self._has_error_field:
+        elif name == b"error" and self._has_bare_json:
             return SseEvent(event="error", data=value)
+        elif self._has_bare_json and line.startswith(b"{"):
+            return SseEvent(event="message", data=line)
         return None
 
     def _dispatch(self) -> SseEvent | None:

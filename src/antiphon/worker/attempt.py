@@ -319,7 +319,7 @@ class Attempt:
         if not calls:
             _check_no_calls(parts)
         usage = self._usage if parts or is_last else NO_USAGE
-        is_empty_answer = is_last and self._outcome == "empty"
+        is_empty_answer = is_last and bool(self._outcome)  # which says why there is nothing
         crash_point("tool-before-commit" if calls else "commit-before-append")
         await self.execute(
             c.CommitMessage(

@@ -16,6 +16,9 @@ EVENT_BYTES_MAX = 16 * 1024 * 1024
 SAMPLE_BYTES = 2 * 1024
 """How much of the body is kept for the error sentence, should nothing in it be understood."""
 
+LINES_MAX = 10_000
+"""Maximum number of JSON texts in an answer that has one a line."""
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -25,18 +28,21 @@ class AnswerBody:
 
     def __init__(self) -> None:
         self.sample = b""
-        self._is_json: bool | None = None
+        self._begin: bytes | None = b""
+        self._is_json = False
         self._json = bytearray()
-        self._sse = SseReader(line_bytes_max=EVENT_BYTES_MAX, event_bytes_max=EVENT_BYTES_MAX, has_error_field=True)
+        self._sse = SseReader(line_bytes_max=EVENT_BYTES_MAX, event_bytes_max=EVENT_BYTES_MAX, has_bare_json=True)
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        if len(self.sample) < SAMPLE_BYTES:
-            self.sample += chunk[: SAMPLE_BYTES - len(self.sample)]
-        if self._is_json is None:
-            start = self.sample.removeprefix(_BOM).lstrip()
-            if not start or _BOM.startswith(start):
-                return self._sse.feed(chunk)  # white space so far: neither reader minds it
-            self._is_json = start[:1] in (b"{", b"[")
+        self.sample = self.sample or chunk.lstrip()[:SAMPLE_BYTES]
+        if self._begin is not None:
+            begin = (self._begin + chunk).removeprefix(_BOM).lstrip()
+            if not begin or _BOM.startswith(begin):
+                self._begin = begin  # white space so far, which both readers pass over
+                return self._sse.feed(chunk)
+            self._begin = None
+            self._is_json = begin[:1] in (b"{", b"[")
+            chunk = begin if self._is_json else chunk
         if not self._is_json:
             return self._sse.feed(chunk)
         self._json += chunk
@@ -46,12 +52,15 @@ class AnswerBody:
 
     def end(self) -> list[SseEvent]:
         """What the end of the body completes: a last event without its empty line, the whole JSON text, or one
-        for each line of it."""
+        for each line of it. Raises `PeerError` for more than LINES_MAX lines."""
         if not self._is_json:
             return self._sse.end()
-        body = bytes(self._json).removeprefix(_BOM).strip()
-        texts = [body] if _is_one_json(body) else body.splitlines()
-        return [SseEvent(event="message", data=text) for text in texts if text.strip()]
+        body = bytes(self._json).strip()
+        if _is_one_json(body):
+            return [SseEvent(event="message", data=body)]
+        if body.count(b"\n") > LINES_MAX:
+            raise PeerError(f"an answer has more than {LINES_MAX:,} lines of JSON")
+        return [SseEvent(event="message", data=text) for text in body.splitlines() if text.strip()]
 
 
 def _is_one_json(body: bytes) -> bool:

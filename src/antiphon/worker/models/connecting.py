@@ -92,9 +92,12 @@ def proxy_of(origin: Origin, env: Mapping[str, str]) -> Proxy | None:
 
 def _is_excluded(origin: Origin, no_proxy: str) -> bool:
     """`no_proxy` lists hosts, with or without a port, whose subdomains are excluded as well; `*` is every host."""
-    for entry in filter(None, (item.strip().lower().lstrip(".") for item in no_proxy.split(","))):
-        name, _, port = entry.rpartition(":") if entry.rpartition(":")[2].isdecimal() else (entry, "", "")
-        is_host = name == "*" or origin.host == name.strip("[]") or origin.host.endswith(f".{name}")
+    host = origin.host.rstrip(".")
+    for entry in filter(None, (item.strip().lower() for item in no_proxy.split(","))):
+        is_address = entry.count(":") > 1 and not entry.startswith("[")
+        name, port = (entry, "") if is_address or not entry.rpartition(":")[2].isdecimal() else entry.rsplit(":", 1)
+        name = name.strip("[].") if name == "*" else name.removeprefix("*").strip("[].")
+        is_host = name == "*" or host == name or host.endswith(f".{name}")
         if is_host and port in ("", str(origin.port)):
             return True
     return False
@@ -139,8 +142,11 @@ class Connector:
                 )
             except ssl.SSLError as error:
                 raise ConnectFailed(f"TLS failed: {error.reason or 'the certificate is not trusted'}") from error
-            except OSError as error:
-                raise ConnectFailed(error.strerror or str(error) or "the connection was refused") from error
+            except TimeoutError:
+                raise
+            except (OSError, UnicodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "its host name is not valid"
+                raise ConnectFailed(reason or "the connection was refused") from error
 
     async def _tls(self) -> ssl.SSLContext:
         if self._tls_context is None:
@@ -228,7 +234,7 @@ class _Tunnel(asyncio.Protocol):
             return
         if b"\r\n\r\n" in self._head:
             status = bytes(self._head[:64]).split(b" ")[1:2]
-            if status == [b"200"]:
+            if status and len(status[0]) == 3 and status[0].startswith(b"2"):
                 self._opened.set_result(None)
             else:
                 said = b"".join(status).decode("ascii", "replace")[:3]

@@ -38,7 +38,9 @@ _KIND_OF_STATUS = {
     413: "context_length",
     425: "server",
     429: "rate_limit",
+    501: "invalid_request",
     504: "server",
+    505: "invalid_request",
     529: "overloaded",
 }
 
@@ -61,9 +63,18 @@ _KIND_OF_CODE = {
     "api_error": "server",
 }
 
-_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_NO_MONEY = frozenset(
+    {
+        "insufficient_quota",
+        "exceeded_current_quota_error",
+        "insufficient_balance",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+    }
+)
 
 _CONTEXT_WORDS = re.compile(r"context (length|window|size)|maximum context|prompt is too long|too many tokens", re.I)
+_AUTH_WORDS = re.compile(r"api key (?:is )?(?:not valid|invalid|incorrect)|(?:invalid|incorrect) api key", re.I)
 _REQUEST_WORDS = re.compile(
     r"invalid|not[ _]?found|unsupported|not supported|missing|bad[ _]?request|does not exist|unknown (?:model|param)",
     re.I,
@@ -73,6 +84,10 @@ _FILTER_WORDS = re.compile(r"content (filter|management|policy)|responsible ai|m
 # Letters and underscores only: a key has digits.
 _CODE = re.compile(r"[a-z][a-z_]{0,63}")
 CODE_MAX = 64
+MESSAGE_MAX = 8 * 1024
+"""Maximum characters of a provider's message that are looked at."""
+SECRET_MAX = 512
+"""How much of a key is searched for in a message."""
 
 WORDS_MAX = 300
 """Maximum characters of a provider's message that are shown."""
@@ -85,7 +100,8 @@ HISTORY_MAX = 256 * 1024
 """Maximum characters of one text of the chat, and of all, that are compared with a provider's message."""
 
 _KEY = re.compile(
-    r"\b(?:sk|pk|rk|gsk|xai|hf|key|Bearer)[-_ ][^\s,;'\"]{3,}"  # by its prefix
+    r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][^\s,;'\"]{3,}"  # by its prefix
+    r"|\bAIza[A-Za-z0-9_-]{10,}|\bBearer\s+\S{6,}"
     r"|\b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}"  # by its length
 )
 _MARKUP = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]{0,500}>", re.I | re.S)
@@ -112,10 +128,8 @@ class Failures:
         """The failure with its sentence. `detail` is ours, or an error code; `words` are the provider's."""
         shown = ", ".join(part for part in (f"status {status_code}" if status_code else "", detail) if part)
         shown = self._without_secrets(shown)
-        said = self._redact(words_of(words))
-        sentence = f"{self._provider} {SENTENCES[kind]}{f' ({shown})' if shown else ''}" + (
-            f": {said}" if said else "."
-        )
+        said = self._redact(words)
+        sentence = f"{self._provider} {SENTENCES[kind]}{f' ({shown})' if shown else ''}{f': {said}' if said else '.'}"
         return AttemptFailed(
             kind,
             sentence,
@@ -145,7 +159,9 @@ class Failures:
     def in_stream(self, error: Any) -> AttemptFailed:
         """What an error object in an answer means; one that says nothing we know is the server's."""
         codes, message = _read_error(error)
-        status_code = next((int(code) for code in codes if code.isdecimal() and 400 <= int(code) < 600), None)
+        status_code = next(
+            (int(code) for code in codes if code.isdecimal() and len(code) == 3 and 400 <= int(code) < 600), None
+        )
         if status_code is not None:
             return self.of_status(status_code, error, {}, now_s=0.0)
         known = next((_KIND_OF_CODE[code] for code in codes if code in _KIND_OF_CODE), None)
@@ -156,9 +172,11 @@ class Failures:
         return self.make(kind, _shown_code(codes), words=message, retryable=False if no_money else None)
 
     def _redact(self, words: str) -> str:
+        """One short line without keys and without what the chat holds. Keys go first: a cut could leave half."""
+        words = _KEY.sub("…", self._without_secrets(words[:MESSAGE_MAX]))
+        words = words_of(words)
         if not words:
             return ""
-        words = _KEY.sub("…", self._without_secrets(words))
         texts: list[str] = []
         size = 0
         for text in self._texts:
@@ -172,8 +190,9 @@ class Failures:
         return _without_overlap(words, "\n".join(texts))
 
     def _without_secrets(self, text: str) -> str:
+        """Also where a key was broken by white space."""
         for secret in self._secrets:
-            text = text.replace(secret, "…")
+            text = re.sub(r"\s*".join(map(re.escape, secret[:SECRET_MAX])), "…", text)
         return text
 
 
@@ -226,7 +245,7 @@ def _read_error(error: Any) -> tuple[dict[str, None], str]:
     if isinstance(error, list) and error:
         return _read_error(error[0])
     if not isinstance(error, Mapping):
-        return {}, error if isinstance(error, str) else ""
+        return {}, error[:MESSAGE_MAX] if isinstance(error, str) else ""
     inner = error.get("error")
     if isinstance(inner, Mapping):
         codes, message = _read_error(inner)
@@ -245,17 +264,19 @@ def _message_in(error: Mapping[str, Any]) -> str:
         if isinstance(value, Mapping):
             value = _message_in(value)
         if isinstance(value, str) and value:
-            return value
+            return value[:MESSAGE_MAX]
     return ""
 
 
 def _kind_of_words(codes: Mapping[str, None], message: str) -> str | None:
-    """context_length or content_filter, by the code or else by the message."""
+    """context_length, content_filter or auth, by the code or else by the message."""
     for code in codes:
-        if _KIND_OF_CODE.get(code) in ("context_length", "content_filter"):
+        if _KIND_OF_CODE.get(code) in ("context_length", "content_filter", "auth"):
             return _KIND_OF_CODE[code]
     if _CONTEXT_WORDS.search(message):
         return "context_length"
+    if _AUTH_WORDS.search(message):
+        return "auth"
     return "content_filter" if _FILTER_WORDS.search(message) else None
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 import msgspec
 
 from antiphon import __version__
-from antiphon.core.parts import CALLS_MAX, FileReference, Reasoning, Text, ToolCall, ToolResult
+from antiphon.core.parts import CALLS_MAX, FileReference, Reasoning, Text, ToolCall, ToolResult, Usage
 from antiphon.errors import AttemptFailed, PeerError
 from antiphon.ports import ModelEvent, ModelRequest
 from antiphon.worker.models.answer_body import AnswerBody
@@ -20,6 +20,8 @@ from antiphon.worker.models.openai_request import request_body
 from antiphon.worker.models.response import Response, ResponseBroken
 from antiphon.worker.models.transport import Transport
 
+USAGE_NAMES = ("stream_options", "include_usage", "streamOptions")
+"""What a refusal of our wish for usage mentions."""
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 ERROR_BYTES_MAX = 64 * 1024
 """Maximum size of an error's body that is read; then the connection is closed."""
@@ -29,6 +31,8 @@ SLICE_BYTES = 32 * 1024
 """How much of an answer is read in one turn of the event loop."""
 NOISE_BYTES_MAX = 16 * 1024 * 1024
 """Maximum bytes in a row without any content."""
+EVENTS_PER_TURN = 256
+"""How many events are read in one turn of the event loop."""
 FINISHED_S = 5.0
 """How long to wait for more (the usage, `[DONE]`) once the provider has said how its answer ended, in seconds."""
 
@@ -77,14 +81,18 @@ class OpenAIModel:
                 chunk = await self._read(response, answer, failures)
                 for piece in _slices(chunk):
                     noise += len(piece)
-                    for event in body.feed(piece) if chunk else body.end():
+                    for number, event in enumerate(body.feed(piece) if chunk else body.end(), 1):
                         for item in answer.read(event, is_last=not chunk):
-                            noise = 0
+                            noise = noise if isinstance(item, Usage) else 0
                             yield item
+                        if number % EVENTS_PER_TURN == 0:
+                            await asyncio.sleep(0)
                     if answer.is_finished:
                         response.deadline = min(response.deadline, asyncio.get_running_loop().time() + FINISHED_S)
                     if noise > NOISE_BYTES_MAX:
-                        raise failures.make("server", f"{NOISE_BYTES_MAX:,} bytes without any content")
+                        raise failures.make(
+                            "server", f"{NOISE_BYTES_MAX:,} bytes without any content", retryable=False
+                        )
                     if len(chunk) > SLICE_BYTES:
                         await asyncio.sleep(0)
                 if not chunk:
@@ -93,7 +101,7 @@ class OpenAIModel:
                 yield item
             response.release()
         except PeerError as error:
-            raise failures.make("server", str(error)) from None
+            raise failures.make("server", str(error), retryable=False) from None
         finally:
             response.close()
 
@@ -114,17 +122,17 @@ class OpenAIModel:
         response = await self._post(request, failures, deadline)
         if response.status in (400, 422) and self._asks_usage:
             text = await self._read_error(response)
-            if "stream_options" not in text:
+            if not any(name in text for name in USAGE_NAMES):
                 raise self._refusal(response, text, failures)
             self._asks_usage = False
             response = await self._post(request, failures, deadline)
             self._asks_usage = response.status in (400, 422)  # then it was refused for something else
-        if response.status != 200:
+        if not 200 <= response.status < 300:
             raise self._refusal(response, await self._read_error(response), failures)
-        coding = response.headers.get("content-encoding", "identity").strip().lower()
-        if coding not in ("identity", ""):
+        if coding := _coding_of(response):
             response.close()
-            raise failures.make("server", f"its answer is compressed ({coding[:16]}), which was not asked for")
+            detail = f"its answer is compressed ({coding[:16]}), which was not asked for"
+            raise failures.make("server", detail, retryable=False)
         return response
 
     async def _post(self, request: ModelRequest, failures: Failures, deadline: float) -> Response:
@@ -164,8 +172,7 @@ class OpenAIModel:
             pass
         finally:
             response.close()
-        is_coded = response.headers.get("content-encoding", "identity").strip().lower() not in ("identity", "")
-        return "" if is_coded else body[:ERROR_BYTES_MAX].decode("utf-8", "replace")
+        return "" if _coding_of(response) else body[:ERROR_BYTES_MAX].decode("utf-8", "replace")
 
     def _refusal(self, response: Response, text: str, failures: Failures) -> AttemptFailed:
         try:
@@ -184,6 +191,12 @@ def request_headers(api_key: str) -> dict[str, str]:
         "User-Agent": f"antiphon/{__version__}",
     }
     return headers | {"Authorization": f"Bearer {api_key}"} if api_key else headers
+
+
+def _coding_of(response: Response) -> str:
+    """The body's compression, empty for none. (Some servers name the character set here.)"""
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    return "" if coding in ("identity", "none", "utf-8", "utf8") else coding
 
 
 def _slices(chunk: bytes) -> Iterator[bytes]:

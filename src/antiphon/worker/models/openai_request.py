@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -27,6 +30,10 @@ REASONING_FIELDS = ("reasoning_content", "reasoning")
 EXTRA_CONTENT = "extra_content"
 """The field in which Gemini sends a tool call's signature, and refuses the next request without it."""
 
+NAME_MAX = 64
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
 
@@ -42,12 +49,26 @@ def request_body(name: str, request: ModelRequest, *, provider: str, asks_usage:
 
 
 def chat_messages(request: ModelRequest, provider: str) -> list[dict[str, Any]]:
-    """The history as this protocol has it. Reasoning goes back only with tool calls, and to the provider it came
-    from, in the field it came in: some refuse the next request without it, others refuse it elsewhere."""
+    """The history as this protocol has it. Reasoning goes back only in turns that call tools, and to the provider it
+    came from, in the field it came in: some refuse the next request without it, others refuse it elsewhere."""
     messages = [{"role": "system", "content": request.system}] if request.system else []
-    for message in request.messages:
-        messages += _chat_message(message, provider)
+    for turn in _turns(request.messages):
+        has_calls = any(isinstance(part, ToolCall) for message in turn for part in message.content)
+        for message in turn:
+            messages += _chat_message(message, provider if has_calls else "")
     return messages
+
+
+def _turns(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """The messages from one of a person's to the next."""
+    turn: list[Message] = []
+    for message in messages:
+        if message.role is Role.USER and turn:
+            yield turn
+            turn = []
+        turn.append(message)
+    if turn:
+        yield turn
 
 
 def _chat_message(message: Message, provider: str) -> list[dict[str, Any]]:
@@ -68,17 +89,16 @@ def _assistant_message(message: Message, provider: str) -> list[dict[str, Any]]:
     calls = [_tool_call(part, provider) for part in message.content if isinstance(part, ToolCall)]
     if not text and not calls:
         return []
-    answer: dict[str, Any] = {"role": "assistant", "content": text or None}
-    if not calls:
-        return [answer]
-    return [answer | _reasoning_fields(message, provider) | {"tool_calls": calls}]
+    answer: dict[str, Any] = {"role": "assistant", "content": text or None} | _reasoning_fields(message, provider)
+    return [answer | {"tool_calls": calls} if calls else answer]
 
 
 def _reasoning_fields(message: Message, provider: str) -> dict[str, str]:
     fields: dict[str, str] = {}
     for part in message.content:
-        if isinstance(part, Reasoning) and (field := reasoning_field_of(part.provider_metadata, provider)):
-            fields[field] = fields.get(field, "") + part.text
+        if isinstance(part, Reasoning | ToolCall) and (field := reasoning_field_of(part.provider_metadata, provider)):
+            text = part.text if isinstance(part, Reasoning) else ""  # there was a field, and nothing in it
+            fields[field] = fields.get(field, "") + text
     return fields
 
 
@@ -98,16 +118,24 @@ def _tool_call(call: ToolCall, provider: str) -> dict[str, Any]:
     """Providers take back an object only; what else a model wrote goes back inside one, for the model to see. What
     came with the call goes back with it."""
     args = call.args if isinstance(call.args, dict) else {"invalid_arguments": call.args}
-    function = {"name": call.tool_name, "arguments": msgspec.json.encode(args).decode()}
-    sent = {"id": call.tool_call_id, "type": "function", "function": function}
+    function = {"name": accepted_name(call.tool_name), "arguments": msgspec.json.encode(args).decode()}
+    sent = {"id": accepted_name(call.tool_call_id), "type": "function", "function": function}
     extra = _own_metadata(call.provider_metadata, provider).get(EXTRA_CONTENT)
     return sent | {EXTRA_CONTENT: extra} if isinstance(extra, dict) else sent
+
+
+def accepted_name(text: str) -> str:
+    """A tool's name, or the id of a call, as every provider takes it back: letters, digits, `_` and `-`, at most
+    NAME_MAX of them. What has to be changed keeps its difference from others by a checksum."""
+    if len(text) <= NAME_MAX and _NAME.fullmatch(text):
+        return text
+    return f"{_NO_NAME.sub('_', text)[: NAME_MAX - 9]}_{crc32(text.encode('utf-8', 'replace')):08x}"
 
 
 def _tool_result(part: ToolResult) -> dict[str, Any]:
     text = part.result if isinstance(part.result, str) else msgspec.json.encode(part.result).decode()
     content = f"Error: {text}" if part.is_error else text
-    return {"role": "tool", "tool_call_id": part.tool_call_id, "content": content}
+    return {"role": "tool", "tool_call_id": accepted_name(part.tool_call_id), "content": content}
 
 
 def _tool(tool: ToolSpec) -> dict[str, Any]:

@@ -19,7 +19,11 @@ INTERIM_MAX = 16
 
 
 class ResponseBroken(Exception):
-    """The response did not arrive whole; the sentence says why."""
+    """The response did not arrive whole; the sentence says why. `is_untouched`: not a byte of it came."""
+
+    def __init__(self, reason: str, *, is_untouched: bool = False) -> None:
+        super().__init__(reason)
+        self.is_untouched = is_untouched
 
 
 class Socket(Protocol):
@@ -49,6 +53,7 @@ class Response:
         self._parser = httptools.HttpResponseParser(self)
         self._chunks: list[bytes] = []
         self._buffered = 0
+        self._is_untouched = True
         self._overhead = 0
         self._interim = 0
         self._released: Socket | None = None
@@ -142,6 +147,7 @@ class Response:
     # --- what the connection brings
 
     def feed(self, data: bytes) -> None:
+        self._is_untouched = False
         self._overhead += len(data)  # until some of it turns out to be body
         try:
             self._parser.feed_data(data)
@@ -170,7 +176,7 @@ class Response:
 
     def _fail(self, reason: str) -> None:
         if self._failure is None and not self._is_whole:
-            self._failure = ResponseBroken(reason)
+            self._failure = ResponseBroken(reason, is_untouched=self._is_untouched)
         connection = self._connection or self._released
         if connection is not None:
             connection.abort()

@@ -50,11 +50,12 @@ class ObjectScanner:
         self._is_object: bool | None = None
         self.is_whole = False
 
-    def feed(self, text: str) -> None:
+    def feed(self, text: str) -> int:
+        """How much of the text belongs to the object: all, unless it is whole before the end."""
         if self._is_object is None and (start := text.lstrip()):
             self._is_object = start[0] == "{"
         if not self._is_object or self.is_whole:
-            return
+            return len(text)
         position = 0
         if self._is_escaped and text:
             self._is_escaped, position = False, 1
@@ -70,7 +71,8 @@ class ObjectScanner:
                 self._depth += 1 if mark in "{[" else -1
                 if self._depth <= 0:
                     self.is_whole = True
-                    return
+                    return position
+        return len(text)
 
 
 class OpenCall:
@@ -129,10 +131,10 @@ class OpenCall:
             if not args.strip():
                 return
             self.scanner, self.args, self.begin, self.is_placeholder = ObjectScanner(), [], "", False
+        args = args[: self.scanner.feed(args)]  # what stands behind a whole object is no part of it
         self.args.append(args)
         if len(self.begin) < 2:
             self.begin += "".join(args.split())[:2]
-        self.scanner.feed(args)
         if self.scanner.is_whole and not self.is_opened:
             self.is_placeholder = not "".join(self.args).strip()[1:-1].strip()
 
@@ -181,6 +183,11 @@ class ToolCallAssembly:
     @property
     def has_calls(self) -> bool:
         return self._count > 0
+
+    @property
+    def has_torn_call(self) -> bool:
+        """The newest call's arguments are not a whole object that was sent as such."""
+        return self._newest is not None and not self._newest.is_whole
 
     def add_prose(self, piece: Prose) -> list[ModelEvent]:
         self._waiting.append(piece)

@@ -6,7 +6,7 @@ response or idle in its pool; the pool is not polled: a connection that the serv
 for a fast server. Deadlines belong to the response: one timer, moved lazily, ends the waiting read. A whole response
 returns its connection to the pool; one that is abandoned closes it.
 
-Nothing is retried, redirected, decoded or remembered (cookies) here.
+Nothing is redirected, decoded or remembered (cookies) here, and no answer that has begun is asked for again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from antiphon.worker.models.connecting import ConnectFailed, Connector
-from antiphon.worker.models.response import Response
+from antiphon.worker.models.response import Response, ResponseBroken
 
 CONNECTIONS_MAX = 1_000
 IDLE_MAX = 100
@@ -48,10 +48,22 @@ class Transport:
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes, *, deadline: float) -> Response:
         """Send a request and wait for the head of its response, until `deadline` (the loop's time). `headers` are
-        ASCII without line ends. Raises `ConnectFailed`, `ResponseBroken`, TimeoutError."""
-        head = self._head(path, headers, len(body))
-        connection = self._idle_connection() or await self._connect(deadline)
-        response = connection.send(head + body, deadline)
+        ASCII without line ends. Raises `ConnectFailed`, `ResponseBroken`, TimeoutError.
+
+        A kept connection that the server closes at this moment, before a byte of an answer, is replaced once by a new
+        one: it was closed for having been idle.
+        """
+        request = self._head(path, headers, len(body)) + body
+        if (kept := self._idle_connection()) is not None:
+            try:
+                return await self._exchange(kept, request, deadline)
+            except ResponseBroken as error:
+                if not error.is_untouched:
+                    raise
+        return await self._exchange(await self._connect(deadline), request, deadline)
+
+    async def _exchange(self, connection: Connection, request: bytes, deadline: float) -> Response:
+        response = connection.send(request, deadline)
         try:
             await response.wait_head()
         except BaseException:
