@@ -393,7 +393,7 @@ MUTANTS = (
     Mutant(
         "whoever gets a request answers it",
         "edge/http.py",
-        "        if request.headers.get(MEANT_HEADER, instance.instance_id) != instance.instance_id:\n",
+        "        if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:\n",
         "        if False:\n",
         ("tests/edge/test_standby.py",),
     ),

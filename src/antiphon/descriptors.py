@@ -1,4 +1,4 @@
-"""File descriptors: how many this process may have, and what it means to be out of them."""
+"""File descriptors: the limit of this process, and errors for want of one."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import resource
 import structlog
 
 ENOUGH = 4096
-"""With fewer the start warns."""
+"""Below this limit a warning is logged at the start."""
 CONNECTIONS_MAX = 20_000
-"""Maximum number of connections of a server, however many descriptors there are: each may hold a small body that is
-not counted, and memory. It is above the maximum number of watchers."""
+"""Maximum number of connections of a server, however many descriptors there are: each may have a small body that is
+not counted. It is above the maximum number of watchers."""
 RESERVE = 256
-"""Kept for the store, model calls, other instances and the instance protocol's sockets; of few, half."""
+"""Reserved for the store, model calls, other instances and the instance protocol's sockets; half of a small limit."""
 
 log = structlog.get_logger(__name__)
 
 
 def raise_limit() -> int:
-    """Raise the soft limit to the hard one; what may be open then. Warns where that is little."""
+    """Raise the soft limit to the hard one; the new limit. Logs a warning if it is low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit than it says
+        with contextlib.suppress(OSError, ValueError):  # the limit of macOS is lower than the reported one
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     limit = current_limit()
     if limit < ENOUGH:
         log.warning(
-            "few_file_descriptors",
+            "descriptor_limit_low",
             limit=limit,
             connections_max=connections_max(),
             note=f"raise the hard limit to {ENOUGH} or more (ulimit -Hn, LimitNOFILE= of systemd)",
@@ -49,7 +49,7 @@ def connections_max(*, descriptors_each: int = 1, watchers_max: int = 0) -> int:
 
 
 def is_out_of_descriptors(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says that this process or machine has no descriptor left."""
+    """Whether an error or one of its causes says that this process or machine has no descriptor left."""
     waiting, seen = [error], set()
     while waiting:
         error = waiting.pop()

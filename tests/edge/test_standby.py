@@ -186,20 +186,24 @@ async def test_the_page_and_errors_come_through_as_they_are(standby: Standby) ->
     assert (large.status, large.code) == (413, "too_large")
 
 
-async def test_a_request_that_another_was_meant_by_goes_no_further(standby: Standby) -> None:
-    answer = await standby.ask("GET", "/api/v1/chats", **(standby.bearer() | {"antiphon-meant": "somebody"}))
+def for_instance(instance_id: str) -> dict[str, str]:
+    return {"antiphon-target-instance": instance_id}
+
+
+async def test_a_standby_does_not_forward_a_request_for_another_instance(standby: Standby) -> None:
+    answer = await standby.ask("GET", "/api/v1/chats", **standby.bearer(), **for_instance("somebody"))
     assert (answer.status, answer.code) == (503, "unavailable")
     assert answer.headers["antiphon-elsewhere"] == "1"
 
 
-async def test_a_primary_answers_only_what_it_was_meant_by(standby: Standby) -> None:
-    """Its address may have been another's."""
+async def test_a_primary_answers_only_requests_whose_target_it_is(standby: Standby) -> None:
+    """Its address may have been used by another instance before."""
     found = read_instance_file(standby.door._data)
     assert found is not None
     primary = Standby(standby.door, standby.primary, int(found.http_url.rsplit(":", 1)[1]), standby.token)
-    mine = await primary.ask("GET", "/api/v1/chats", **(standby.bearer() | {"antiphon-meant": "the primary"}))
+    mine = await primary.ask("GET", "/api/v1/chats", **standby.bearer(), **for_instance("the primary"))
     assert mine.status == 200
-    other = await primary.ask("GET", "/api/v1/chats", **(standby.bearer() | {"antiphon-meant": "the one before"}))
+    other = await primary.ask("GET", "/api/v1/chats", **standby.bearer(), **for_instance("the one before"))
     assert (other.status, other.headers["antiphon-elsewhere"]) == (503, "1")
 
 
@@ -259,7 +263,7 @@ async def test_a_send_is_repeated_with_the_same_id_until_it_is_answered(tmp_path
         bodies = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in asked]
         assert len(bodies) == 4
         assert len({body["client_message_id"] for body in bodies}) == 1
-        assert all(b"antiphon-meant: fake" in request for request in asked)
+        assert all(b"antiphon-target-instance: fake" in request for request in asked)
 
 
 async def test_all_who_wait_for_the_next_primary_are_answered(tmp_path: Path) -> None:

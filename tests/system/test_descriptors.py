@@ -125,7 +125,7 @@ async def test_the_start_raises_the_soft_limit_and_warns_where_it_is_small(tmp_p
         limits = Path(f"/proc/{server.process.pid}/limits").read_text()
         line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
         assert line.split()[3:5] == [str(HARD), str(HARD)]
-        assert "few_file_descriptors" in server.log()
+        assert "descriptor_limit_low" in server.log()
 
 
 @pytest.mark.parametrize("wrap", ["bare", "as a cause", "in a group"])

@@ -142,7 +142,7 @@ class Examined:
     # --- what lies beside the log
 
     async def _check_contents(self, store: Store, first_seq: int, last_seq: int) -> None:
-        """Those that are hidden, too: a byte that changed is found whatever it says."""
+        """Including hidden contents: every changed byte is found."""
         for seq in await store.damaged_contents(self.chat_id, first_seq, last_seq):
             self.find(f"its content is not what was written: {RESTORE}", seq)
 

@@ -1,4 +1,4 @@
-"""Deleted chats as they were: the store keeps nothing of them, and a report of a deletion says what is gone."""
+"""Deleted chats as they were: the store no longer has their content, and reports of a deletion include it."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from antiphon.ports import Bus, Ids, Store, Token
 CACHE_S = 2.0
 CACHE_MAX = 10_000
 REVOKED_MAX = 10_000
-"""At most so many revoked ids are remembered; the store has them all."""
+"""Maximum cached revoked ids; the store has them all."""
 
 SESSIONS_MAX = 100
-"""Sessions of one token: with one more, the longest unused is revoked."""
+"""Maximum sessions of one token; with one more, the least recently used is revoked."""
 SESSION_TOUCH_US = 3600 * 1_000_000
-"""The last use of a session is stored at most this often."""
+"""Minimum time between two updates of the last use of a session."""
 
 
 class NewToken(Value):
@@ -42,7 +42,7 @@ class NewSession(Value):
 
 class Tokens:
     """Makes, checks and revokes tokens and sessions. A check is remembered for 2 s; a revocation takes effect here at
-    once, in other instances when the hint comes. A session that is not used for `session_idle_s` expires."""
+    once, in other instances when the hint arrives. A session that is not used for `session_idle_s` expires."""
 
     def __init__(self, *, store: Store, bus: Bus, ids: Ids, session_idle_s: float = 30 * 86_400.0) -> None:
         self._store = store
@@ -58,7 +58,7 @@ class Tokens:
         self._unsubscribe()
 
     def _on_revoked(self, message: bytes | None) -> None:
-        """Another instance says that it revoked a token or a session: the store is asked when it is used next."""
+        """A hint that another instance revoked a token or a session: the next use checks the store."""
         token_id = text_hint(message or b"")
         if token_id:
             self._checked = _without(self._checked, token_id)
@@ -95,7 +95,7 @@ class Tokens:
     # --- sessions
 
     async def open_session(self, secret: str) -> NewSession:
-        """A session for whoever has this token. Raises `Unauthenticated`."""
+        """Open a session for the token's owner. Raises `Unauthenticated`."""
         token = await self.authenticate(secret)
         await self._store.delete_sessions(self._store.clock.now_us() - 2 * self._session_idle_us)
         for session_id in (await self._store.sessions_of(token.token_id))[: -(SESSIONS_MAX - 1)]:
@@ -105,7 +105,7 @@ class Tokens:
         return NewSession(token=replace(token, token_id=session_id), secret=session_secret)
 
     async def authenticate_session(self, secret: str) -> Token:
-        """Whom a session speaks for: a token whose `token_id` is the session's id. Raises `Unauthenticated`."""
+        """Authenticate a session: a token whose `token_id` is the session's id. Raises `Unauthenticated`."""
         known = self._checked_sessions.get(secret)
         if known is not None and known[0] > time.monotonic():
             return known[1]
@@ -118,14 +118,14 @@ class Tokens:
             await self._revoke_session(session.session_id)
             raise Unauthenticated("this session was unused for too long, sign in again")
         if unused_us > min(SESSION_TOUCH_US, self._session_idle_us // 2):
-            with contextlib.suppress(Unavailable):  # reading goes on while nothing can be written
+            with contextlib.suppress(Unavailable):  # reads continue while the store cannot be written
                 await self._store.touch_session(session.session_id)
         token = replace(session.token, token_id=session.session_id)
         _remember(self._checked_sessions, secret, token)
         return token
 
     async def close_session(self, secret: str) -> None:
-        """Revoke it and end its streams, here and elsewhere; a second time nothing happens."""
+        """Revoke it and end its streams on every instance; a second time nothing happens."""
         session = await self._store.find_session(hash_secret(secret))
         if session is not None:
             await self._revoke_session(session.session_id)

@@ -281,7 +281,7 @@ class Watch:
             try:
                 await self._end_revoked()
             except AntiphonError as error:
-                log.warning("tokens_not_checked", error=str(error))  # the poll checks again
+                log.warning("token_check_failed", error=str(error))  # the poll checks again
 
     async def _look_for_notifications(self) -> None:
         """One query for the notifications that no hint has told."""
@@ -327,7 +327,7 @@ class Watch:
         self._owners[chat_id] = owner_id
 
     def _on_revoked(self, message: bytes | None) -> None:
-        """A message revokes nothing: it makes the store be asked."""
+        """A hint only triggers a store check."""
         token_id = text_hint(message or b"")
         if not token_id or any(watcher.token_id == token_id for watcher in self._watchers):
             self._token_check_due.set()

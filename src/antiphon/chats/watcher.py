@@ -113,7 +113,7 @@ class Watcher(Waiting):
         self.wake()
 
     def notify(self, kind: str, notice: Frame) -> None:
-        """Give it a transient event; of each kind the newest waits."""
+        """Queue a transient event; a newer one of the same kind replaces it."""
         self._notices[kind] = notice
         self.wake()
 

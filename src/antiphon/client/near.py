@@ -96,7 +96,7 @@ class AsyncNearConnection:
     async def follow(self, stream: Follow[E]) -> AsyncGenerator[E, None]:
         """Its events, across an instance that is away for as long as it takes. Raises what is definitive."""
         if not isinstance(stream, FollowChat):
-            raise Invalid("stream", "a feed is to be had over HTTP only")
+            raise Invalid("stream", "a feed is only available over HTTP")
         while not stream.is_over:
             lost: Unavailable | TooMany | None = None
             try:

@@ -5,8 +5,8 @@ parameters). Every reader accepts more than that together with what surrounds th
 decoded and written again by every client. Deeper JSON from a client is refused. Deeper JSON from a model, an agent or
 a tool is stored as text. Where an earlier version stored deeper values, readers show the deeper ones as text.
 
-Everything here runs on the event loop over JSON of strangers, so no step of Python is taken for each string or
-bracket: escapes, strings and all other bytes are removed by passes of C over the text.
+These checks run on the event loop over untrusted JSON, so they execute no Python code for each string or bracket:
+escapes, strings and all other bytes are removed by functions of C.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def is_deeper(data: bytes, depth_max: int) -> bool:
 
 
 def has_too_many_values(data: bytes) -> bool:
-    """Whether JSON has more than VALUES_MAX values and is large enough for that to matter. What is not well-formed is
-    measured roughly."""
+    """Whether JSON has more than VALUES_MAX values and is large enough for that to matter. For malformed JSON the
+    answer is approximate."""
     if len(data) <= VALUES_UNCHECKED_BYTES_MAX or sum(data.count(start) for start in (b",", b"[", b"{")) < VALUES_MAX:
         return False
     reduced = _reduced(data, _STARTS)

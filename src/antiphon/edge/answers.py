@@ -72,7 +72,7 @@ def error_answer(error: Exception) -> JsonAnswer:
     if isinstance(error, e.PeerError):
         error = e.Invalid("", str(error))
     if is_out_of_descriptors(error):
-        log.error("no_file_descriptors", error=str(error))
+        log.error("descriptors_exhausted", error=str(error))
         error = e.Unavailable("the server has no file descriptors left")
     if not isinstance(error, e.Refused | e.Unavailable):
         return _internal(error)

@@ -1,4 +1,4 @@
-"""Who asks: the Host and Origin first, then the bearer token or the page's cookie, then the route's policy."""
+"""Access checks: Host and Origin first, then the bearer token or the page's cookie, then the route's policy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANY_ADDRESS = "any address"
 
 
 SINGLE_HEADERS = ("host", "origin", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
-"""What decides over access stands in a request once at most."""
+"""Headers that must not be repeated: access depends on them."""
 
 HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::(?P<port>[0-9]{1,5})?)?")
 """A Host header (RFC 9110, section 7.2): a name or an address, and the port. The port may be empty."""
@@ -35,7 +35,7 @@ PORT_MAX = 65_535
 
 
 class OriginGate:
-    """What no request passes that a foreign web page made a browser send."""
+    """Rejects requests that a foreign web page made a browser send."""
 
     def __init__(self, options: Options) -> None:
         self._hosts = tuple(host.lower() for host in options.hosts)
@@ -55,11 +55,11 @@ class OriginGate:
 
 
 def check_single(headers: Headers) -> None:
-    """Refuse a request that says twice where it goes, whence it comes or who asks: a proxy in front may have read
-    the one and this server the other."""
+    """Reject a repeated Host, Origin, Authorization or Sec-Fetch header: a proxy in front may have read the first one
+    and this server the second."""
     for name in SINGLE_HEADERS:
         if len(headers.getlist(name)) > 1:
-            raise HTTPException(400, f"The header {name} stands more than once in this request; send it once.")
+            raise HTTPException(400, f"The header {name} is repeated in this request; send it once.")
 
 
 def check_origin(
@@ -137,7 +137,7 @@ def bearer(request: Request) -> str | None:
 
 
 def session_secret(request: Request) -> str | None:
-    """What the page's cookie holds: the secret of a session, which is no token."""
+    """The secret of a session in the page's cookie; it is not a token."""
     return request.cookies.get(cookie_name(request)) or None
 
 

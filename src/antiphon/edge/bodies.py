@@ -1,8 +1,8 @@
-"""The bodies of requests: each within bounds of size and time, those of one owner within a share, and all that are
-held together within one size.
+"""Reads request bodies. Each has a maximum size and time, each owner has a share of the memory, and all bodies
+together have a maximum size.
 
-Small bodies are not counted: whatever others send, an interrupt or a short message is read. Their number is bounded
-by that of the connections.
+Small bodies are not counted, so an interrupt or a short message is read whatever others send. Their number is bounded
+by the maximum number of connections.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from antiphon.errors import TooLarge, TooMany, Unavailable
 
 BODY_S = 120.0
 BODY_IDLE_S = 10.0
-"""A request's body must have come within this time, and each piece of it within that."""
+"""Maximum time until a body is complete, and between two pieces of it, in seconds."""
 
 BODIES_BYTES_MAX = 256 * 1024 * 1024
 """Maximum size of all bodies that are being read or handled."""
 OWNER_BYTES_MAX = 64 * 1024 * 1024
-"""The share of one owner."""
+"""Maximum size of one owner's bodies."""
 SMALL_BYTES_MAX = 64 * 1024
-"""A body up to this size is not counted."""
+"""Maximum size of a body that is not counted."""
 RETRY_MS = 1000
 
 
 class Bodies:
-    """The bodies that are on their way through one API, by their owner."""
+    """Counts the bodies that are being read or handled, by owner."""
 
     def __init__(self) -> None:
         self._bytes = 0
         self._owners: Counter[str] = Counter()
 
     @contextlib.asynccontextmanager
-    async def hold(self, request: Request, bytes_max: int, *, owner: str) -> AsyncIterator[bytes]:
-        """The whole body, counted while it is held. Raises `TooLarge`, `TooMany` when the owner's share is used up,
-        or `Unavailable` when everybody's is."""
+    async def read_counted(self, request: Request, bytes_max: int, *, owner: str) -> AsyncIterator[bytes]:
+        """The whole body, counted until the block ends. Raises `TooLarge`, `TooMany` when the owner's share is used
+        up, or `Unavailable` when the total is."""
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > bytes_max:
             raise TooLarge("request (in bytes)", bytes_max)
@@ -52,11 +52,11 @@ class Bodies:
             body.release()
 
     def count(self, owner: str, size: int) -> None:
-        """Raises `TooMany` or `Unavailable`, and counts nothing then."""
+        """Count `size` more bytes. Raises `TooMany` or `Unavailable`, and counts nothing then."""
         if self._owners[owner] + size > OWNER_BYTES_MAX:
             raise TooMany("bytes in requests of one owner at once", OWNER_BYTES_MAX, retry_after_ms=RETRY_MS)
         if self._bytes + size > BODIES_BYTES_MAX:
-            raise Unavailable("too much is being sent at once", retry_after_ms=RETRY_MS)
+            raise Unavailable("the memory for request bodies is full", retry_after_ms=RETRY_MS)
         self._bytes += size
         self._owners[owner] += size
 
@@ -82,12 +82,12 @@ class _Body:
         try:
             async with asyncio.timeout(BODY_S):
                 async for piece in _pieces_in_time(request):
-                    self._take(piece)
+                    self._add(piece)
         except TimeoutError as error:
-            late = "The request's body did not come in time."
+            late = "The request's body did not arrive in time."
             raise HTTPException(408, late, {"connection": "close"}) from error
 
-    def _take(self, piece: bytes) -> None:
+    def _add(self, piece: bytes) -> None:
         size = self._size + len(piece)
         if size > self._bytes_max:
             raise TooLarge("request (in bytes)", self._bytes_max)

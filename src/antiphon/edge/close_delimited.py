@@ -1,8 +1,8 @@
-"""Answers of unknown length to clients of HTTP/1.0, which do not support chunks: the end of the connection ends them.
+"""Answers of unknown length to clients of HTTP/1.0, which do not support chunks: they end with the
+connection.
 
 uvicorn offers no hook for this: without a Content-Length it always sends chunks, whatever headers the application
-gives, and it creates the object that writes an answer by itself. So this replaces that object's `send`, and nothing
-else here touches the attributes of a library's object.
+gives, and it creates the object that writes an answer by itself. So this replaces that object's `send`.
 """
 
 from __future__ import annotations

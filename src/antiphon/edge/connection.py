@@ -1,5 +1,5 @@
-"""One HTTP connection of our own server: lets a stream write ready-made bytes to its socket, and ends what is too
-slow or too large to be a request.
+"""One HTTP connection of our own server: lets a stream write ready-made bytes to its socket, and closes
+connections whose requests are too slow or too large.
 
 A stream that writes for itself costs the socket's write and little else: no task is woken and nothing is encoded
 for each watcher. Under any other ASGI server streams go the ordinary way (`edge.sse`).
@@ -17,38 +17,38 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from antiphon.edge.close_delimited import delimit_by_close
-from antiphon.edge.places import ConnectionPlaces
+from antiphon.edge.connection_limit import ConnectionLimit
 from antiphon.observe import METRICS
 
 EXTENSION = "antiphon.connection"
 HEAD_S = 10.0
-"""A request's head must have come within this time, else the connection is closed."""
+"""Maximum time until the head of a request is complete, in seconds; then the connection is closed."""
 HEAD_BYTES_MAX = 64 * 1024
-"""So many bytes in a row may come without a whole head or a byte of a body (uvicorn's parser has no bound)."""
+"""Maximum number of bytes without a complete head or a byte of a body (uvicorn's parser has no maximum)."""
 
 
 HEADERS_MAX = 256
-"""Maximum number of headers of a request, trailers included: each costs a step of Python."""
+"""Maximum number of headers of a request, trailers included: each calls Python."""
 
 
 class Sink(Protocol):
-    """What writes to a connection for itself."""
+    """Writes to a connection directly."""
 
     def pump(self) -> None:
-        """The socket takes bytes again."""
+        """The socket is writable again."""
 
     def on_lost(self) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
 
 
 class DeclinedUpgrade:
-    """A request that asked for another protocol: its head as it is without the wish. A server may always answer in
+    """A request that asked for another protocol: its head without the Upgrade header. A server may always answer in
     HTTP/1.1 instead (RFC 9110, section 7.8)."""
 
     def __init__(self, parser: httptools.HttpRequestParser, url: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.headers = tuple(headers)
         if parser.get_method() == b"CONNECT":
-            raise ConnectRefused("CONNECT makes a proxy's tunnel, and this is none")
+            raise ConnectRefused("CONNECT opens a proxy's tunnel; this server is not a proxy")
         lines = [b"%b %b HTTP/%b" % (parser.get_method(), url, parser.get_http_version().encode())]
         lines += [b"%b: %b" % (name, _without_upgrade(name, value)) for name, value in headers if name != b"upgrade"]
         self.head = b"\r\n".join(lines) + b"\r\n\r\n"
@@ -70,11 +70,11 @@ def _without_upgrade(name: bytes, value: bytes) -> bytes:
 
 
 def _nothing() -> None:
-    """A request that is never answered calls this when it is over."""
+    """The `on_response` of a request that is never answered."""
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's protocol; `sink` is told when the socket is writable again and when it is gone."""
+    """uvicorn's protocol; notifies `sink` when the socket is writable again and when it is lost."""
 
     sink: Sink | None = None
     _head_timer: asyncio.TimerHandle | None = None
@@ -83,21 +83,21 @@ class Connection(HttpToolsProtocol):
     _left_bytes = 0
     _declined: DeclinedUpgrade | None = None
 
-    def __init__(self, *given: Any, places: ConnectionPlaces, **options: Any) -> None:
+    def __init__(self, *given: Any, limit: ConnectionLimit, **options: Any) -> None:
         super().__init__(*given, **options)
-        self._places = places
+        self._limit = limit
         self._unanswered: deque[RequestResponseCycle] = deque()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if self._places.take(self):
+        if self._limit.acquire(self):
             self._await_head()
         else:
             METRICS.connections_refused.inc()
             self._refuse(503, "Not available right now: all connections are in use.", code="unavailable")
 
     def close_idle(self) -> None:
-        """Make room for another connection; a peer that takes nothing of the last answer would hold it up."""
+        """Close this idle connection for a new one; at once if the peer has not read the last answer."""
         self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -110,7 +110,7 @@ class Connection(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser. It stops at the head of a request that asks for another protocol, and would read the body
-        of that one as the next request: such a head is read once more without the wish, by a parser of its own."""
+        of that one as the next request: a new parser parses such a head once more, without the Upgrade header."""
         left: bytes | memoryview = data
         try:
             while True:
@@ -151,9 +151,9 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._declined = DeclinedUpgrade(self.parser, self.url, self.headers)
             return
-        self._places.set_busy(self)
+        self._limit.set_busy(self)
         if self._declined is not None:
-            self.headers[:] = self._declined.headers  # the application sees what was asked for
+            self.headers[:] = self._declined.headers  # the application sees the headers as sent
             self._declined = None
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
@@ -165,7 +165,7 @@ class Connection(HttpToolsProtocol):
             self._unanswered.popleft()
         super().on_response_complete()
         if not self.pipeline and self.cycle is not None and self.cycle.response_complete:
-            self._places.set_idle(self)
+            self._limit.set_idle(self)
 
     def on_message_complete(self) -> None:
         if self._declined is None:
@@ -179,7 +179,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(400, "This is not an HTTP request.")
 
     def timeout_keep_alive_handler(self) -> None:
-        """The connection was idle. One whose peer takes nothing of the last answer is cut off: `close` would wait."""
+        """The connection was idle. If the peer has not read the last answer it is aborted: `close` would wait."""
         left = self.transport.get_write_buffer_size()
         if left and left != self._left_bytes:
             self._left_bytes = left
@@ -198,7 +198,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        self._places.release(self)
+        self._limit.release(self)
         self._abandon_requests()
         super().connection_lost(exc)
         if self.sink is not None:
@@ -214,8 +214,8 @@ class Connection(HttpToolsProtocol):
         self._unanswered.clear()
 
     def _break_cycles(self) -> None:
-        """What is left of it is freed at once, and not when the collector comes by: requests refer to their
-        connection, and the connection to its requests."""
+        """Free the connection and its requests at once instead of by the garbage collector: they refer to each
+        other."""
         self.sink = None
         self.scope = None  # type: ignore[assignment]
         self.headers = []
@@ -235,8 +235,8 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, status: int, message: str, *, code: str = "invalid") -> None:
-        """Answer what never became a request, and close the connection. Where requests before it are unanswered the
-        answer would be taken for theirs, so then it is only closed."""
+        """Answer a malformed request, and close the connection. If requests before it are unanswered the client would
+        take this answer for theirs, so the connection is only closed."""
         is_answerable = not self._unanswered or (
             len(self._unanswered) == 1 and not self._unanswered[0].response_started and self._unanswered[0].more_body
         )

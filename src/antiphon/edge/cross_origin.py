@@ -1,4 +1,5 @@
-"""Browsers on other origins (CORS): the listed ones may ask, with credentials; to all others nothing is said.
+"""Browsers on other origins (CORS): the listed ones may use the API with credentials; other origins
+get no CORS headers.
 
 https://fetch.spec.whatwg.org/#http-cors-protocol
 """
@@ -19,13 +20,13 @@ PREFLIGHT_S = 600
 
 
 class CrossOrigin:
-    """The answers' headers for the `allowed` origins, each exactly as a browser sends it."""
+    """Adds the CORS headers for the `allowed` origins, each exactly as a browser sends it."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self.allowed = frozenset(allowed)
 
     def preflight(self, request: Request) -> Response | None:
-        """The answer to a browser that asks whether it may ask; None for any other request."""
+        """The answer to a preflight request; None for any other request."""
         if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
             return None
         if request.headers.get("origin") not in self.allowed:

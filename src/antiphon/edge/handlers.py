@@ -48,7 +48,7 @@ async def create_chat(call: Call) -> Response:
         labels=body.labels,
     )
     crash_point("before-answer")
-    open_calls = await _chats(call).open_calls(done.chat_id, done.chat)  # of a repeat it may be any
+    open_calls = await _chats(call).open_calls(done.chat_id, done.chat)  # a repeated request may find any state
     return JsonAnswer(chat_json(done.chat_id, done.chat, open_calls=open_calls), 201)
 
 
@@ -64,7 +64,7 @@ async def list_chats(call: Call) -> Response:
         after=read_next(query.after) if query.after else None,
     )
     unread = await call.instance.store.unread_of([item.chat_id for item in listed[:limit]])
-    open_calls = await _chats(call).open_calls_of(listed[:limit], ANSWER_BYTES_MAX)  # more would not fit either
+    open_calls = await _chats(call).open_calls_of(listed[:limit], ANSWER_BYTES_MAX)  # the answer has room for no more
     shown = fitting(
         chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread, open_calls=open_calls.get(i.chat_id, ()))
         for i in listed[:limit]
@@ -275,7 +275,7 @@ async def get_session(call: Call) -> Response:
 
 
 async def close_session(call: Call) -> Response:
-    """Revoke the session: its streams end everywhere, and the cookie is good for nothing."""
+    """Revoke the session: its streams end on every instance, and the cookie becomes invalid."""
     secret = session_secret(call.request)
     if secret is not None:
         await call.instance.tokens.close_session(secret)

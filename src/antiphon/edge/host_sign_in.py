@@ -35,7 +35,7 @@ class HostSignIn:
 
     async def token_of(self, request: Request) -> Token | None:
         """What the request may do, as if its owner had sent a token of theirs; None if the hook names no owner.
-        Raises TypeError or ValueError for what is no name: a fault of the application's."""
+        Raises TypeError or ValueError for an invalid name, which is a fault of the application."""
         name = await self._authenticate(request)
         if name is None:
             return None

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs")
 ELSEWHERE_HEADER = "antiphon-elsewhere"
-"""On the refusals of a server that stops or was not meant: a standby asks the next primary."""
-MEANT_HEADER = "antiphon-meant"
-"""The instance that a standby hands a request to. Whoever else gets it refuses: addresses are used again, and two
-standbys must not hand a request to and fro."""
+"""Marks refusals of a server that is stopping or is not the target: a standby retries with the next primary."""
+TARGET_HEADER = "antiphon-target-instance"
+"""Names the instance that a standby forwards a request to. Any other instance refuses it: addresses are reused, and
+two standbys must not forward a request to each other."""
 
 NO_WEBSOCKET = "There is no WebSocket at this address; streams are server-sent events, read with an ordinary GET."
 
@@ -71,7 +71,7 @@ class HttpDoor:
             await refuse_websocket(scope, receive, send)
             return
         if scope["type"] != "http":
-            raise RuntimeError(f"there is no {scope['type']} here")
+            raise RuntimeError(f"the protocol {scope['type']} is not supported")
         request = Request(scope, receive)
         send = self._cross_origin.sending(request, send)
         started = time.perf_counter()
@@ -94,20 +94,20 @@ class HttpDoor:
             return
         except Exception as error:
             answer = refusal(error)
-            forget_frames(error)
+            clear_tracebacks(error)
         if request.method == "HEAD":
             answer = await without_body(answer)
         if not isinstance(answer, WatchStream):
             _timer(request.method, route, answer.status_code).observe(time.perf_counter() - started)
         try:
             await answer(scope, receive, send)
-        except AntiphonError as error:  # a stream whose log can no longer be read ends; its reader comes back
+        except AntiphonError as error:  # the log cannot be read any more: the stream ends and its client reconnects
             log.warning("stream_failed", route=route, error=str(error))
 
     async def _answer(self, operation: Operation, path: dict[str, str], request: Request) -> Response:
         instance = self._instance
-        if request.headers.get(MEANT_HEADER, instance.instance_id) != instance.instance_id:
-            return refusal(Unavailable("another instance was meant"), {ELSEWHERE_HEADER: "1"})
+        if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:
+            return refusal(Unavailable("this is not the target instance"), {ELSEWHERE_HEADER: "1"})
         token = await authorize(instance, request, operation.policy)
         if instance.is_stopping and operation.policy is not Policy.OPEN:
             return refusal(Unavailable("the server is stopping"), {ELSEWHERE_HEADER: "1"})
@@ -117,21 +117,20 @@ class HttpDoor:
         if operation.body is None:
             return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=None))
         owner = token.owner_id if token is not None else ""
-        async with self._bodies.hold(request, self._body_bytes_max(operation), owner=owner) as data:
+        async with self._bodies.read_counted(request, self._body_bytes_max(operation), owner=owner) as data:
             body = _decoded(operation, data)
             return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=body))
 
     async def ask(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
-        """What the admin is answered, by another door than HTTP's: anything of the API but streams, sessions, tokens
-        and configuration (which outlive a connection), and other instances (whose silence would take places from
-        callers)."""
+        """The answer to a request of the admin over another protocol: any route but streams, sessions, tokens and
+        configuration (which outlive a connection), and other instances (whose silence would block callers)."""
         instance = self._instance
         try:
             operation, values = self._router.match(method, path)
             if operation is None or operation.is_stream or operation.prefix != API:
                 raise NotFound("address")
             if operation.path.startswith(HTTP_ONLY):
-                raise Forbidden("this is to be had over HTTP only")
+                raise Forbidden("this is only available over HTTP")
             if instance.is_stopping or instance.data_error:
                 raise Unavailable(instance.data_error or "the server is stopping")
             if len(body) > instance.options.limits.body_bytes:
@@ -147,7 +146,7 @@ class HttpDoor:
             return await operation.handler(call)
         except Exception as error:
             answer = refusal(error)
-            forget_frames(error)
+            clear_tracebacks(error)
             return answer
 
     def _body_bytes_max(self, operation: Operation) -> int:
@@ -161,7 +160,7 @@ def _timer(method: str, route: str, status: int) -> Histogram:
 
 
 async def without_body(answer: Response) -> Response:
-    """The answer to HEAD: GET's head. A stream is opened, so that a refusal is told, and closed."""
+    """The answer to HEAD: that of GET without its body. A stream is opened, to report a refusal, and closed."""
     if isinstance(answer, WatchStream):
         return await answer.head()
     answer.body = b""
@@ -169,7 +168,7 @@ async def without_body(answer: Response) -> Response:
 
 
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """As the server that runs the app can tell it: with a sentence, or as a refused handshake."""
+    """With a sentence, or as a refused handshake if the server that runs the app supports no more."""
     await receive()
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": NO_WEBSOCKET})
@@ -196,9 +195,9 @@ def refusal(error: Exception, headers: dict[str, str] | None = None) -> Response
     return answer
 
 
-def forget_frames(error: BaseException | None) -> None:
-    """Drop the tracebacks of an error that was answered, and of those that led to it. They hold the frames of the
-    request with its whole body, and where a frame holds an error they are a cycle that only the collector frees."""
+def clear_tracebacks(error: BaseException | None) -> None:
+    """Clear the tracebacks of an answered error and of its causes. They keep the request's frames and body in memory,
+    often in a reference cycle that only the garbage collector frees."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -243,7 +242,7 @@ def _invalid(error: Exception) -> Invalid:
 
 
 async def lifespan(receive: Receive, send: Send) -> None:
-    """Nothing is started or stopped by the server that runs the app."""
+    """Answer lifespan events; the server that runs the app starts and stops nothing."""
     while True:
         message = await receive()
         await send({"type": message["type"] + ".complete"})

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from antiphon.config import Options
 from antiphon.descriptors import connections_max
 from antiphon.edge.connection import Connection
-from antiphon.edge.places import ConnectionPlaces
+from antiphon.edge.connection_limit import ConnectionLimit
 from antiphon.errors import AntiphonError, Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ async def start_anywhere(
 
 
 async def start_server(app: ASGIApp, options: Options, *, descriptors_each: int = 1) -> HttpServer:
-    """Serve `app` at the options' address; port 0 picks a free one. Raises `Unavailable` where it is taken. A
-    connection takes `descriptors_each` descriptors: it may stand for one to another instance."""
+    """Serve `app` at the options' address; port 0 picks a free one. Raises `Unavailable` where it is taken. Each
+    connection needs `descriptors_each` descriptors: a standby opens one to the primary for it."""
     listener = _listen(options)
-    places = ConnectionPlaces(connections_max(descriptors_each=descriptors_each, watchers_max=options.watchers_max))
+    limit = ConnectionLimit(connections_max(descriptors_each=descriptors_each, watchers_max=options.watchers_max))
     config = uvicorn.Config(
         app,
-        http=cast(type[asyncio.Protocol], partial(Connection, places=places)),
+        http=cast(type[asyncio.Protocol], partial(Connection, limit=limit)),
         loop="none",
         ws="none",
         lifespan="off",

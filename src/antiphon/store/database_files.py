@@ -1,6 +1,6 @@
 """The files of an open SQLite database, and whether they are still where they were opened.
 
-A file that is renamed or removed while it is open goes on taking writes, and all of them are lost with it. SQLite
+A file that is renamed or removed while it is open still accepts writes, and they are lost with it. SQLite
 does not check this in WAL mode, so the store compares device and inode of each path with those of the files that it
 opened: before and after each commit, and whenever readiness is asked for.
 """
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class FilesLost(Unavailable):
-    """A file of the database is not where it was opened: nothing can be kept."""
+    """A file of the database is not where it was opened: nothing can be stored."""
 
 
 class DatabaseFiles:
@@ -32,10 +32,10 @@ class DatabaseFiles:
         """Remembers the files as they are now: all of them exist once the database was opened in WAL mode."""
         self._opened = {name: _identity(name) for name in (f"{path}{suffix}" for suffix in SUFFIXES)}
         self.error: str | None = None
-        """Why nothing is written any more. It stays: what was written in between cannot be told apart."""
+        """Why writes are refused. Permanent: later writes cannot be distinguished."""
 
     def check(self) -> None:
-        """Raises `FilesLost` once a file was moved, removed or replaced, and for ever after."""
+        """Raises `FilesLost` once a file was moved, removed or replaced, and on every later call."""
         error = self.refresh()
         if error is not None:
             raise FilesLost(error)
@@ -58,7 +58,7 @@ class DatabaseFiles:
 
 
 def _identity(path: str) -> Identity | None:
-    """None where there is no such file."""
+    """None if the file does not exist."""
     try:
         found = os.stat(path)
     except OSError:

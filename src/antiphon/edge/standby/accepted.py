@@ -1,5 +1,5 @@
-"""The secrets that the primary has accepted. A standby has no store to look tokens up in, so this is all it knows of
-who sends: a secret that was invented shares with all others that were not accepted yet."""
+"""The secrets that the primary has accepted. A standby has no store to look tokens up in, so this is how it
+distinguishes senders: all secrets that were not accepted yet (invented ones, too) share one part of the memory."""
 
 from __future__ import annotations
 

@@ -16,7 +16,15 @@ from antiphon.edge.answers import JsonAnswer
 from antiphon.edge.auth import OriginGate, bearer
 from antiphon.edge.bodies import Bodies
 from antiphon.edge.cross_origin import CrossOrigin
-from antiphon.edge.http import ELSEWHERE_HEADER, MEANT_HEADER, OPERATIONS, forget_frames, lifespan, path_of, refusal
+from antiphon.edge.http import (
+    ELSEWHERE_HEADER,
+    OPERATIONS,
+    TARGET_HEADER,
+    clear_tracebacks,
+    lifespan,
+    path_of,
+    refusal,
+)
 from antiphon.edge.routing import Router
 from antiphon.edge.standby.accepted import AcceptedSecrets
 from antiphon.edge.standby.exchange import Exchange, Handed
@@ -29,7 +37,7 @@ from antiphon.lockfile import TOKEN_NAME
 from antiphon.observe import METRICS
 
 EXCHANGES_MAX = 1_000
-"""So many requests are handed on at a time, streams not counted."""
+"""Maximum number of requests being forwarded, streams not counted."""
 
 
 class StandbyDoor:
@@ -87,7 +95,7 @@ class StandbyDoor:
             return
         except Exception as error:
             answer = refusal(error, {ELSEWHERE_HEADER: "1"} if isinstance(error, Unavailable) else None)
-            forget_frames(error)
+            clear_tracebacks(error)
         if isinstance(answer, StreamRelay):
             await self._relay(answer, scope, receive, send)
         else:
@@ -107,15 +115,15 @@ class StandbyDoor:
             return self._own_answer(request, place)
         if self.is_stopping:
             raise Unavailable("the server is stopping")
-        if MEANT_HEADER in request.headers:
-            raise Unavailable("the primary that was meant is not here")
+        if TARGET_HEADER in request.headers:
+            raise Unavailable("this is a standby, not the target instance")
         operation = self._operation(request.method, place)
         if operation is not None and operation.is_stream:
             if len(self._relays) >= self._options.watchers_max:
                 raise TooMany("watchers", self._options.watchers_max, retry_after_ms=5000)
             return StreamRelay(Forwarded.of(request, b"", operation), self._primary, self)
         sender = self._accepted.sender_of(request)
-        async with self._bodies.hold(request, self._options.limits.body_bytes, owner=sender) as body:
+        async with self._bodies.read_counted(request, self._options.limits.body_bytes, owner=sender) as body:
             answer = await self._exchange(Forwarded.of(request, body, operation), request.receive)
         if isinstance(answer, Response):
             self._accepted.note(request, operation, answer.status_code)

@@ -91,7 +91,7 @@ class Exchange:
 
 
 async def body_of(response: httpx2.Response) -> bytes:
-    """All of an answer's body, as it came. Raises `Unavailable` for one that is longer than a primary's."""
+    """The whole body of an answer. Raises `Unavailable` if it is longer than an answer of a primary may be."""
     bytes_max = ERROR_BYTES_MAX if response.status_code >= 400 else ANSWER_BYTES_MAX
     body = bytearray()
     async for piece in response.aiter_raw():

@@ -28,7 +28,7 @@ KEPT_MAX = 64
 
 UNANSWERED = (httpx2.HTTPError, httpx2.StreamError, HTTPException, OSError, TimeoutError, msgspec.DecodeError)
 HEALTH_BYTES_MAX = 64 * 1024
-"""Of the answer to whether it is there."""
+"""Maximum size of the answer to a liveness check."""
 
 log = structlog.get_logger(__name__)
 

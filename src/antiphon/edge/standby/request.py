@@ -12,12 +12,12 @@ from starlette.types import Message, Receive, Scope
 
 from antiphon.core.depth import has_too_many_values
 from antiphon.core.values import Value
-from antiphon.edge.http import MEANT_HEADER
+from antiphon.edge.http import TARGET_HEADER
 from antiphon.edge.table import Operation
 
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
-     b"transfer-encoding", b"upgrade", b"content-length", MEANT_HEADER.encode()}
+     b"transfer-encoding", b"upgrade", b"content-length", TARGET_HEADER.encode()}
 )  # fmt: skip
 """Said for one connection, not for the next."""
 
@@ -66,7 +66,7 @@ class Forwarded(Value):
 
     def headers_for(self, instance_id: str) -> Headers:
         length = [(b"content-length", str(len(self.body)).encode())] if self.body or self.method != "GET" else []
-        return [*self.headers, *length, (MEANT_HEADER.encode(), instance_id.encode())]
+        return [*self.headers, *length, (TARGET_HEADER.encode(), instance_id.encode())]
 
     def scope(self, scope: Scope) -> Scope:
         """The scope for a door in this process."""

@@ -144,7 +144,7 @@ class StreamRelay:
             except SlowReader:
                 return False
             except OverflowError:
-                log.error("stream_event_too_large", bytes_max=EVENT_BYTES_MAX)
+                log.error("stream_event_rejected", bytes_max=EVENT_BYTES_MAX)
                 await self._say_goodbye(send)
                 return False
             except (httpx2.TransportError, TimeoutError):
