@@ -12,7 +12,7 @@ import pytest
 
 from antiphon.store.postgres import prepare_database
 from antiphon.testing.postgres import PostgresMissing, PostgresServer
-from programs import PRIVILEGES, is_ci
+from programs import PRIVILEGES, is_ci, skip_without_programs
 
 LONG = (
     "system/test_crashes.py",
@@ -49,6 +49,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {str(Path(__file__).parent / name): place for place, name in enumerate(LONG)}
+    for item in items:
+        skip_without_programs(item)
     items.sort(key=lambda item: order.get(str(item.path), len(order)))
 
 

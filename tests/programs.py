@@ -18,6 +18,8 @@ PRIVILEGES = "privileges are missing: "
 MORE_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 """Where servers are installed, which a plain user's PATH often leaves out."""
 
+HIDDEN = "ANTIPHON_TEST_HIDDEN"
+"""Names of programs, with commas between them, that count as not installed: for a test of the skips themselves."""
 PATH_ONLY = "ANTIPHON_TEST_PATH_ONLY"
 """Set where a test hides programs by its PATH: then only PATH is searched."""
 
@@ -33,10 +35,40 @@ def search_path() -> str:
     return os.pathsep.join((str(Path(sys.executable).parent), path, *more))
 
 
-def need_program(*names: str) -> str:
-    """The path of the first of these that is installed; without one the test is skipped."""
-    for name in names:
-        found = shutil.which(name, path=search_path())
-        if found is not None:
-            return found
-    return pytest.skip(f"{names[0]} is not installed")
+def find_program(*names: str) -> str | None:
+    """The path of the first of these that is installed."""
+    hidden = os.environ.get(HIDDEN, "").split(",")
+    paths = (shutil.which(name, path=search_path()) for name in names if name not in hidden)
+    return next((path for path in paths if path is not None), None)
+
+
+def program(*names: str) -> str:
+    """The same for a test that is marked with `needs_program`."""
+    found = find_program(*names)
+    assert found is not None, f"{names[0]} is not installed: mark the test with needs_program"
+    return found
+
+
+def needs_program(*names: str) -> pytest.MarkDecorator:
+    """Marks tests that need one of these programs; they are skipped where none is installed."""
+    return pytest.mark.needs_program(*names)
+
+
+def skip_without_programs(item: pytest.Item) -> None:
+    """Adds the skips that the marks and fixtures of a test call for."""
+    needed = [tuple(mark.args) for mark in item.iter_markers("needs_program")]
+    for fixture in sorted(set(getattr(item, "fixturenames", ())) & FIXTURES.keys()):
+        needed += FIXTURES[fixture]
+        for names in FIXTURES[fixture]:
+            item.add_marker(needs_program(*names))
+    missing = [f"{names[0]} is not installed" for names in needed if find_program(*names) is None]
+    if missing:
+        item.add_marker(pytest.mark.skip(reason="; ".join(missing)))
+
+
+FIXTURES: dict[str, list[tuple[str, ...]]] = {
+    "chromium": [CHROMIUM],
+    "browser": [CHROMIUM],
+    "workplace": [("nginx",), ("nats-server",), ("jq",), ("curl",)],
+}
+"""The programs that a fixture starts, each with its other names."""

@@ -147,6 +147,12 @@ class Unavailable(AntiphonError):
 _NOT_NOW = "Not available right now: "
 
 
+def one_line(text: str, characters_max: int) -> str:
+    """The printable characters of a foreign text on one line, shortened to that length with an ellipsis."""
+    line = "".join(char for char in " ".join(text[: 8 * characters_max].split()) if char.isprintable())
+    return line if len(line) <= characters_max else line[: characters_max - 1] + "…"
+
+
 def reason_of(error: BaseException) -> str:
     """Why something is unavailable, without the sentence around it."""
     return str(error).removeprefix(_NOT_NOW).removesuffix(".")

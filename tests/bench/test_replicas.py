@@ -18,8 +18,9 @@ from antiphon.bench.shared_sends import heard_rate
 from antiphon.bench.shared_takeover import measure_once as take_over
 from antiphon.bench.storm import measure_once as storm
 from antiphon.bench.streams import deliver
-from antiphon.testing.nats import NatsServer, find_nats_server
+from antiphon.testing.nats import NatsServer
 from antiphon.testing.postgres import PostgresServer
+from programs import needs_program
 
 TOKENS = 40
 SENDS = 128
@@ -77,7 +78,7 @@ def test_a_relayed_token_is_timed_at_both_replicas(postgres_url: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not find_nats_server(), reason="nats-server is not installed")
+@needs_program("nats-server")
 def test_a_token_relayed_over_nats_is_timed_too(postgres_url: str, tmp_path: Path) -> None:
     server = NatsServer(tmp_path)
     server.start()

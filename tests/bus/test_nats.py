@@ -14,15 +14,16 @@ from antiphon.errors import Invalid
 from antiphon.observe import METRICS
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
-from antiphon.testing.nats import NatsServer, find_nats_server
+from antiphon.testing.nats import NatsServer
 from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.store_suite import check_name
+from programs import needs_program
 
 from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of, wait_until
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(find_nats_server() is None, reason="nats-server is not installed"),
+    needs_program("nats-server"),
 ]
 
 

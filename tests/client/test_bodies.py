@@ -147,7 +147,7 @@ async def test_a_compressed_answer_is_refused_and_never_decoded(ask: Ask, coding
 
 
 @ASKS
-async def test_an_error_that_drips_is_given_up(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_error_body_times_out(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "ERROR_S", 0.1)
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

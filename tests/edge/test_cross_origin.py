@@ -104,7 +104,7 @@ async def test_a_listed_origin_does_not_open_a_foreign_host(shared: Door) -> Non
     assert answer.status == 403
 
 
-async def test_without_an_origin_nothing_is_shared_but_caches_are_told(shared: Door) -> None:
+async def test_a_request_without_an_origin_gets_only_a_vary_header(shared: Door) -> None:
     answer = await shared.ask("GET", "/chats")
     assert shared_with(answer.headers) is None
     assert "origin" in answer.headers["vary"].lower()

@@ -118,7 +118,7 @@ async def test_a_session_of_thirty_days_is_the_default() -> None:
         assert await status(door, cookie) == 401
 
 
-async def test_a_token_has_so_many_sessions_and_the_longest_unused_makes_room() -> None:
+async def test_sessions_per_token_are_limited_and_the_longest_unused_is_revoked() -> None:
     async with open_door() as door:
         cookies = [await sign_in(door) for _ in range(SESSIONS_MAX + 2)]
         assert [await status(door, cookie) for cookie in cookies[:3]] == [401, 401, 200]

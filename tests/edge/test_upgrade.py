@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 
 import pytest
 
 from antiphon.edge.table import API
+from programs import needs_program
 
 from .door import Door
 from .wire import Wire, make_request
@@ -116,7 +116,7 @@ async def test_what_comes_behind_a_refused_connect_is_not_executed(door: Door) -
     assert await _titles(door) == []
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@needs_program("curl")
 async def test_curl_posts_with_http2_asked_for(door: Door) -> None:
     process = await asyncio.create_subprocess_exec(
         *("curl", "--silent", "--show-error", "--http2", "--max-time", "10", "--noproxy", "*"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import need_program
+from programs import needs_program, program
 
 WANTED = Path(__file__).parent / "package.json"
 FOLDER = Path(__file__).parents[2] / ".tools" / "node"
@@ -17,12 +17,17 @@ INSTALL_S = 300
 
 
 def node() -> str:
-    """Node's path, with the packages of `WANTED` in `FOLDER/node_modules`. Without it the test is skipped."""
-    return need_program("node") if _is_installed() else _install()
+    """Node's path, with the packages of `WANTED` in `FOLDER/node_modules`."""
+    return program("node") if _is_installed() else _install()
+
+
+def node_marks() -> list[pytest.MarkDecorator]:
+    """For a test that calls `node`."""
+    return [needs_program("node"), *([] if _is_installed() else [needs_program("npm")])]
 
 
 def _install() -> str:
-    found, npm = need_program("node"), need_program("npm")
+    found, npm = program("node"), program("npm")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # pytest may have several processes

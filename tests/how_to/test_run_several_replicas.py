@@ -24,6 +24,7 @@ from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
 from antiphon.testing.postgres import PostgresServer
 from client.servers import ServerProcess
+from programs import needs_program
 
 from .replicas_page import BLOCKS, EXAMPLE, SHELL, Workplace, free_ports, need
 
@@ -42,7 +43,7 @@ def home() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def place(home: Path, postgres_server: PostgresServer) -> AsyncIterator[Workplace]:
+async def workplace(home: Path, postgres_server: PostgresServer) -> AsyncIterator[Workplace]:
     path = need("nginx", "nats-server", "jq", "curl", "psql", "pg_dump", "pg_restore")
     workplace = Workplace(home, path, postgres_server)
     yield workplace
@@ -117,32 +118,32 @@ class Writer:
         )
 
 
-async def test_three_replicas_run_die_roll_and_are_restored_as_the_page_says(place: Workplace) -> None:
-    await prepare(place)
-    await place.run("nats-server")
-    assert "rehearsal model" in await place.run("Who is there?")
-    await place.run("8412.txt")
-    token = (place.replicas[0] / "token").read_text().strip()
-    async with AsyncClient(place.url, token) as client:
+async def test_three_replicas_run_die_roll_and_are_restored_as_the_page_says(workplace: Workplace) -> None:
+    await prepare(workplace)
+    await workplace.run("nats-server")
+    assert "rehearsal model" in await workplace.run("Who is there?")
+    await workplace.run("8412.txt")
+    token = (workplace.replicas[0] / "token").read_text().strip()
+    async with AsyncClient(workplace.url, token) as client:
         assert "Before" in [chat["title"] for chat in (await client.chats())["chats"]]
-        await trouble(place, client)
-    await back_up(place)
-    assert place.ran == set(SHELL)
+        await trouble(workplace, client)
+    await back_up(workplace)
+    assert workplace.ran == set(SHELL)
 
 
 def test_the_files_that_the_page_shows_are_those_of_the_example() -> None:
     assert [(name, code) for name, code in BLOCKS if name] == [("replica.sh", (EXAMPLE / "replica.sh").read_text())]
 
 
-async def prepare(place: Workplace) -> None:
+async def prepare(workplace: Workplace) -> None:
     """A database, and what was in a directory before."""
-    assert "0001_chats.sql" in await place.run("CREATE ROLE")
-    async with open_instance(data=place.folder.parent / ".antiphon") as instance:
+    assert "0001_chats.sql" in await workplace.run("CREATE ROLE")
+    async with open_instance(data=workplace.folder.parent / ".antiphon") as instance:
         await instance.chats.create(title="Before")
-    assert (await place.run("sqlite:../.antiphon")).count("All is well: 1 chats") == 2
+    assert (await workplace.run("sqlite:../.antiphon")).count("All is well: 1 chats") == 2
 
 
-async def trouble(place: Workplace, client: AsyncClient) -> None:
+async def trouble(workplace: Workplace, client: AsyncClient) -> None:
     """One is killed, then all are exchanged, while three read and two write."""
     chat = await client.create_chat(content="/rate 30\n/tokens 20000")
     readers = [Reader(client, chat["id"]) for _ in range(3)]
@@ -151,13 +152,13 @@ async def trouble(place: Workplace, client: AsyncClient) -> None:
         for reader in readers:
             tasks.create_task(reader.read())
             await until(lambda reader=reader: reader.words, "the reader reads")
-        watchers = re.findall(r"^antiphon_watchers (\S+)", await place.run("/metrics"), re.MULTILINE)
+        watchers = re.findall(r"^antiphon_watchers (\S+)", await workplace.run("/metrics"), re.MULTILINE)
         assert watchers == ["1.0"] * 3, "each replica has one of the readers"
         for writer in writers:
             tasks.create_task(writer.write())
-        assert "does not answer" in await place.run("kill -9")
+        assert "does not answer" in await workplace.run("kill -9")
         await heard_more(readers)
-        await place.run("kill -TERM")
+        await workplace.run("kill -TERM")
         await heard_more(readers)
         for writer in writers:
             writer.is_done = True
@@ -177,17 +178,20 @@ async def heard_more(readers: list[Reader]) -> None:
     await until(lambda: all(r.words > had for r, had in zip(readers, before, strict=True)), "all read on")
 
 
-async def back_up(place: Workplace) -> None:
+async def back_up(workplace: Workplace) -> None:
     """While NATS is away, for which nothing waits."""
-    await place.shell("kill -9 $(cat nats.pid)")
-    await place.run("pg_dump")
-    assert "All is well: 6 chats" in await place.run("pg_restore")
-    assert "All is well: 6 chats" in await place.run("sqlite:one-directory")
-    await until(lambda: all('"hints"' in log for log in place.logs()), "all say that NATS is away")
-    await place.shell("nats-server -c nats.conf &")
-    await until(lambda: all('"no_problems"' in log.rpartition('"hints"')[2] for log in place.logs()), "it is back")
+    await workplace.shell("kill -9 $(cat nats.pid)")
+    await workplace.run("pg_dump")
+    assert "All is well: 6 chats" in await workplace.run("pg_restore")
+    assert "All is well: 6 chats" in await workplace.run("sqlite:one-directory")
+    await until(lambda: all('"hints"' in log for log in workplace.logs()), "all say that NATS is away")
+    await workplace.shell("nats-server -c nats.conf &")
+    await until(
+        lambda: all('"no_problems"' in log.rpartition('"hints"')[2] for log in workplace.logs()), "it is back"
+    )
 
 
+@needs_program("nginx")
 async def test_nginx_speaks_tls_checks_names_and_asks_the_next_replica(home: Path) -> None:
     """Of the three that it knows only one is there."""
     path = need("nginx")

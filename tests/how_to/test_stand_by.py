@@ -11,7 +11,7 @@ from pathlib import Path
 
 from antiphon.lockfile import read_holder, read_instance_file
 from client.servers import wait_until
-from programs import need_program
+from programs import needs_program
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "stand-by.md"
 SERVE, SHOW, KILL = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -31,8 +31,8 @@ def run(home: Path, script: str, path: str) -> str:
     return done.stdout
 
 
+@needs_program("jq")
 def test_a_second_process_takes_over_as_the_page_says(tmp_path: Path) -> None:
-    need_program("jq")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     data = tmp_path / ".antiphon"
     script = re.sub(r"--port \d+", "--port 0", SERVE) + "wait\n"

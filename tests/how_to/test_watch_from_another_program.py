@@ -18,9 +18,9 @@ import pytest
 from antiphon.client import Client
 from client.servers import DEADLINE_S, ServerProcess, wait_until
 from instance.doors import Peer, open_doors
-from programs import need_program
+from programs import needs_program
 
-from .node import FOLDER, WANTED, node
+from .node import FOLDER, WANTED, node, node_marks
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "watch-from-another-program.md"
@@ -85,7 +85,7 @@ def test_the_test_knows_every_block_of_the_page() -> None:
     assert [kind for kind, _ in BLOCKS] == ["text", "python", "python", "js", "sh until-interrupted", "sh"]
 
 
-@pytest.mark.parametrize("kind", ["python", "js"])
+@pytest.mark.parametrize("kind", ["python", pytest.param("js", marks=node_marks())])
 def test_a_program_that_knows_the_protocol_alone_prints_every_word_and_stops(
     server: ServerProcess, kind: str
 ) -> None:
@@ -110,7 +110,7 @@ def test_the_page_names_the_package_that_is_tested() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("kind", ["python", "js"])
+@pytest.mark.parametrize("kind", ["python", pytest.param("js", marks=node_marks())])
 async def test_a_program_that_misses_frames_prints_every_word_all_the_same(tmp_path: Path, kind: str) -> None:
     """Each draft's first words are lost on the way, and more; the program is the page's, with a shorter answer."""
     command = program_in(tmp_path, kind, "60")
@@ -132,8 +132,8 @@ async def test_a_program_that_misses_frames_prints_every_word_all_the_same(tmp_p
     assert shown == "".join(f"w{n} " for n in range(1, 61))
 
 
+@needs_program("jq")
 def test_one_terminal_shows_what_another_does(server: ServerProcess, tmp_path: Path) -> None:
-    need_program("jq")
     home, shown, errors = server.data.parent, tmp_path / "shown", tmp_path / "errors"
     with shown.open("wb") as out, errors.open("wb") as err:
         terminal = subprocess.Popen(

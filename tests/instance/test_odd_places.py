@@ -426,7 +426,7 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_start_on_a_disk_that_cannot_be_written_is_told(place: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from programs import CHROMIUM, need_program
+from programs import CHROMIUM, program
 
 OPTIONS = [
     "--no-sandbox",
@@ -19,4 +19,4 @@ OPTIONS = [
 
 def launch_options() -> dict[str, Any]:
     """For playwright's `chromium.launch`."""
-    return {"executable_path": need_program(*CHROMIUM), "args": OPTIONS}
+    return {"executable_path": program(*CHROMIUM), "args": OPTIONS}

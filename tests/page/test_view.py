@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from programs import need_program
+from programs import needs_program, program
 
 TESTS = sorted(Path(__file__).parent.glob("*_test.mjs"))
 
 
+@needs_program("node")
 @pytest.mark.parametrize("tests", TESTS, ids=lambda path: path.stem)
 def test_the_folds_of_the_page_show_what_the_events_say(tests: Path) -> None:
-    node = need_program("node")
+    node = program("node")
     done = subprocess.run([node, "--test", str(tests)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

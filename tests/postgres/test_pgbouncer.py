@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -22,20 +21,13 @@ from antiphon.postgres.pooling import shares_sessions
 from antiphon.store.copying import copy_store
 from antiphon.store.postgres import open_postgres_store, prepare_database
 from antiphon.store.postgres_pool import MISTAKES, Pool
-from antiphon.testing.pgbouncer import PgBouncer, find_pgbouncer
+from antiphon.testing.pgbouncer import PgBouncer
 from antiphon.testing.postgres import PostgresServer
+from programs import needs_program
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, needs_program("pgbouncer")]
 
 DEADLINE_S = 30
-
-
-@pytest.fixture(scope="module", autouse=True)
-def is_installed() -> None:
-    if find_pgbouncer() is None:
-        if "CI" in os.environ:
-            raise AssertionError("CI must have pgbouncer")
-        pytest.skip("pgbouncer is not installed")
 
 
 @pytest.fixture

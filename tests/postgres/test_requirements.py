@@ -75,7 +75,7 @@ def test_a_new_server_is_accepted() -> None:
         check_version(major)
 
 
-async def test_a_schema_that_may_not_be_used_is_mended_by_what_is_said(
+async def test_the_suggested_grant_fixes_a_schema_without_the_right_to_use_it(
     postgres_server: PostgresServer, bare_url: str, guest: str
 ) -> None:
     message = await refusal(as_guest(bare_url))
@@ -87,7 +87,7 @@ async def test_a_schema_that_may_not_be_used_is_mended_by_what_is_said(
     await opens(as_guest(bare_url))
 
 
-async def test_tables_of_another_role_are_mended_by_what_is_said(
+async def test_the_suggested_grant_fixes_tables_of_another_role(
     postgres_server: PostgresServer, postgres_url: str, guest: str
 ) -> None:
     message = await refusal(as_guest(postgres_url))
@@ -105,7 +105,7 @@ async def test_tables_of_another_role_are_mended_by_what_is_said(
         ("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC", "may not call the function"),
     ],
 )
-async def test_each_right_that_is_missing_is_named_and_mended_by_what_is_said(
+async def test_each_missing_right_is_named_and_fixed_by_the_suggested_grant(
     postgres_server: PostgresServer, postgres_url: str, guest: str, revoked: str, named: str
 ) -> None:
     for kind in ("TABLES", "SEQUENCES"):

@@ -62,7 +62,7 @@ async def test_the_system_prompt_of_a_deleted_chat_is_not_remembered(tmp_path: P
         await instance.chats.delete(chat_id)
         chat = await instance.service.chat(chat_id)
         assert chat is not None
-        former = instance.service.former.shown(chat_id, chat)
+        former = instance.service.deleted_chats.get(chat_id, chat)
         assert (former.title, former.system, former.is_deleted) == ("t", "", True)
 
 

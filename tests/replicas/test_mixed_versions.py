@@ -18,21 +18,20 @@ from antiphon.bus.nats import open_nats_bus
 from antiphon.bus.postgres import open_postgres_bus
 from antiphon.chats import watch
 from antiphon.core import commands as c
-from antiphon.testing.nats import NatsServer, find_nats_server
+from antiphon.testing.nats import NatsServer
 from antiphon.testing.stored_chat import StoredChat
+from programs import needs_program
 
 pytestmark = pytest.mark.anyio
 
 PEER = Path(__file__).parent / "minimal_peer.py"
 
 
-@pytest.fixture(params=["postgres", "nats"])
+@pytest.fixture(params=["postgres", pytest.param("nats", marks=needs_program("nats-server"))])
 def bus_url(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     if request.param == "postgres":
         yield request.getfixturevalue("postgres_server").url
         return
-    if find_nats_server() is None:
-        pytest.skip("nats-server is not installed")
     server = NatsServer(tmp_path / "nats")
     server.start()
     yield server.url

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,7 +16,7 @@ from antiphon.core.facts import KINDS
 from antiphon.edge.http import OPERATIONS
 from cli.terminals import Terminal
 from client.servers import DEADLINE_S, wait_until
-from programs import need_program
+from programs import needs_program
 
 from .clean_shell import CleanShell
 
@@ -69,11 +70,17 @@ def test_every_python_block_runs(page: Path, shell: CleanShell, port: int, tmp_p
         assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.name)
+def shell_code(page: Path) -> str:
+    return "".join(code for kind, code in blocks(page, "sh") if kind not in NOT_RUN)
+
+
+def with_programs(page: Path) -> Any:
+    return pytest.param(page, id=page.name, marks=[needs_program("curl")] if "curl " in shell_code(page) else [])
+
+
+@pytest.mark.parametrize("page", [with_programs(page) for page in RUN_HERE])
 def test_every_shell_command_works_as_typed_in_one_clean_shell(page: Path, shell: CleanShell, port: int) -> None:
-    code = "".join(code for kind, code in blocks(page, "sh") if kind not in NOT_RUN)
-    if "curl " in code:
-        need_program("curl")
+    code = shell_code(page)
     if code and page.name != "tutorial.md":
         code = exports() + code
     done = shell.run(code, port=port)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from programs import PATH_ONLY
+from programs import HIDDEN, PATH_ONLY
 
-HIDDEN = ("chromium", "chromium-browser", "google-chrome", "jq", "nats-server", "nginx", "node", "npm")
+PROGRAMS = ("chromium", "curl", "jq", "nats-server", "nginx", "node", "npm", "pgbouncer")
+OTHER_NAMES = ("chromium-browser", "google-chrome")
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 120
 SKIPPED = {
@@ -20,9 +23,14 @@ SKIPPED = {
     "tests/page/test_browser.py::test_what_a_model_writes_is_shown_and_never_run": "chromium is not installed",
     "tests/page/test_inbox.py": "chromium is not installed",
     "tests/how_to/test_run_several_replicas.py::test_nginx_speaks_tls_checks_names_and_asks_the_next_replica":
-        "nginx: not installed",
+        "nginx is not installed",
     "tests/how_to/test_stand_by.py": "jq is not installed",
+    "tests/postgres/test_pgbouncer.py": "pgbouncer is not installed",
+    "tests/edge/test_upgrade.py::test_curl_posts_with_http2_asked_for": "curl is not installed",
+    "tests/bus/test_nats.py": "nats-server is not installed",
 }  # fmt: skip
+STARTS_ONE = re.compile(r"\b(PgBouncer|NatsServer|node|launch_options)\(|\bprogram\(\"|\b(curl|jq|nginx) -")
+"""How a test starts one of the programs."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +40,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     for directory in os.environ["PATH"].split(os.pathsep):
         for program in Path(directory).iterdir() if Path(directory).is_dir() else ():
             link = folder / program.name
-            if program.name not in HIDDEN and not os.path.lexists(link):
+            if program.name not in (*PROGRAMS, *OTHER_NAMES) and not os.path.lexists(link):
                 link.symlink_to(program)
     return str(folder)
 
@@ -42,19 +50,47 @@ def run_pytest(path: str, *tests: str, **env: str) -> subprocess.CompletedProces
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-rs", *tests],
         cwd=ROOT,
-        env=kept | {"PATH": path, PATH_ONLY: "1", **env},
+        env=kept | {"PATH": path, PATH_ONLY: "1", HIDDEN: ",".join(PROGRAMS), **env},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
     )
 
 
-def test_without_browser_node_nginx_and_jq_the_suite_exits_0_and_says_what_is_missing(path: str) -> None:
+def collected(path: str, hidden: str) -> list[dict[str, Any]]:
+    """Every test of the suite: its id, the programs that it is marked with, and the reasons to skip it."""
+    env = {"PYTHONPATH": str(ROOT / "tests"), HIDDEN: hidden}
+    done = run_pytest(path, "--collect-only", "-p", "shape.collected_programs", "-m", "", **env)
+    assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-4_000:]
+    lines = (line for line in done.stdout.splitlines() if line.startswith('{"id"'))
+    return [json.loads(line) for line in lines]
+
+
+def test_every_test_that_needs_a_missing_program_is_skipped_and_no_other(path: str) -> None:
+    items = collected(path, ",".join(PROGRAMS))
+    for item in items:
+        expected = sorted(f"{name} is not installed" for name in item["programs"])
+        reasons = [part for skip in item["skips"] for part in skip.split("; ") if part.endswith(" is not installed")]
+        assert sorted(reasons) == expected, item
+    assert {name for item in items for name in item["programs"]} >= {*PROGRAMS} - {"npm"}
+
+
+def test_every_file_that_starts_a_program_of_the_system_has_marked_tests(path: str) -> None:
+    marked = {item["id"].partition("::")[0] for item in collected(path, "") if item["programs"]}
+    starting = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "tests").rglob("test_*.py")
+        if STARTS_ONE.search(file.read_text(encoding="utf-8"))
+    }
+    assert starting - {"tests/shape/test_missing_programs.py"} <= marked
+
+
+def test_without_the_programs_the_suite_exits_0_and_says_what_is_missing(path: str) -> None:
     done = run_pytest(path, *SKIPPED)
     assert done.returncode == 0, done.stdout[-4_000:]
     assert " passed" not in done.stdout
     for reason in SKIPPED.values():
-        assert re.search(rf"^SKIPPED .*{re.escape(reason)}$", done.stdout, re.MULTILINE), reason
+        assert re.search(rf"^SKIPPED .*{re.escape(reason)}", done.stdout, re.MULTILINE), reason
 
 
 def test_in_ci_a_skipped_test_fails(path: str) -> None:
@@ -65,7 +101,7 @@ def test_in_ci_a_skipped_test_fails(path: str) -> None:
 
 
 def test_a_real_nats_server_comes_with_the_environment(path: str) -> None:
-    done = run_pytest(path, "tests/bus/test_nats.py::test_user_and_password_are_needed_and_given")
+    done = run_pytest(path, "tests/bus/test_nats.py::test_user_and_password_are_needed_and_given", **{HIDDEN: ""})
     assert done.returncode == 0, done.stdout[-4_000:]
     assert " passed" in done.stdout
     assert " skipped" not in done.stdout

@@ -12,7 +12,7 @@ from antiphon.store.memory import MemoryStore
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.postgres import PostgresServer
-from antiphon.testing.postgres_time import open_told_store
+from antiphon.testing.postgres_time import open_fixed_time_store
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def store(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path
     if request.param.endswith("memory"):
         store: Store = MemoryStore(clock=clock, is_shared=request.param != "memory")
     elif request.param == "postgres":
-        store = await open_told_store(request.getfixturevalue("told_url"), clock=clock)
+        store = await open_fixed_time_store(request.getfixturevalue("told_url"), clock=clock)
     else:
         store = await open_sqlite_store(tmp_path / "data" / "antiphon.db", clock=clock)
     yield store

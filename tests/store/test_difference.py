@@ -12,7 +12,7 @@ from antiphon.ports import Appended, Store
 from antiphon.store.memory import MemoryStore
 from antiphon.store.sqlite import open_sqlite_store
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.postgres_time import open_told_store
+from antiphon.testing.postgres_time import open_fixed_time_store
 from antiphon.testing.store_difference import Difference
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ async def run(seed: int, path: Path, url: str = "", steps: int = STEPS) -> Count
     clock = FakeClock()
     stores: list[Store] = [MemoryStore(clock=clock)]
     if url:
-        stores.append(await open_told_store(url, clock=clock))
+        stores.append(await open_fixed_time_store(url, clock=clock))
     else:
         stores.append(await open_sqlite_store(path / f"{seed}.db", clock=clock))
     difference = Difference(stores, clock, seed)

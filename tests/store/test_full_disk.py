@@ -30,8 +30,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     result = subprocess.run(mount, capture_output=True, text=True, check=False)
     if result.returncode:
         pytest.skip(f"{PRIVILEGES}no file system can be mounted: {result.stderr.strip()}")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)  # also while a failed test has files open
 
 
 async def fill(chats: list[StoredChat]) -> None:

@@ -27,8 +27,10 @@ def small_disk(tmp_path: Path):
     )
     if mounted.returncode:
         pytest.skip(f"{PRIVILEGES}a tmpfs cannot be mounted here: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # also while a failed test has files open
 
 
 async def test_a_full_disk_is_survived_without_a_restart(small_disk: Path, tmp_path: Path) -> None:

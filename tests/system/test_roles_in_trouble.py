@@ -98,8 +98,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     )
     if mounted.returncode:
         pytest.skip(f"{PRIVILEGES}a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # also while a failed test has files open
 
 
 async def test_standbys_outlive_a_full_disk(small_disk: Path, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ async def test_an_agent_object_offers_only_the_tools_it_lists() -> None:
 
 
 @pytest.mark.parametrize("items", ["add", [3], [add, "x"], {"add": add}, [Agent()]])
-async def test_what_is_no_tool_is_refused_with_a_sentence(items: Any) -> None:
+async def test_a_non_tool_is_rejected_with_a_sentence(items: Any) -> None:
     with pytest.raises(Invalid, match="tool"):
         tools_by_name(calling, items if isinstance(items, list) else [items])
 

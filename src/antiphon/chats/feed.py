@@ -36,7 +36,7 @@ SUBSCRIBE_S = 1.0
 """Maximum time a new feed waits until the bus has subscribed to its owner's channel, in seconds."""
 
 CLAIMED_KINDS = frozenset(ChatEventKind) - {ChatEventKind.DELETED}
-"""What a message may say of a change. That a chat is deleted is read from the store alone."""
+"""The changes that a message may report. Only the store reports that a chat is deleted."""
 RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
 
 
@@ -50,7 +50,7 @@ class Feed(PlainStream):
         self._told: dict[str, int] = {}
         self._is_resync_due = True
         self._waiting: asyncio.TimerHandle | None = None
-        """While the bus subscribes: what is reported before then would have to be reported again."""
+        """Set while the bus subscribes: events from before then would have to be repeated."""
         self.opened_at = service.store.clock.now_us()
         self._is_inbox_due = False
         self._inbox_since = self.opened_at
@@ -76,7 +76,7 @@ class Feed(PlainStream):
             end()
 
     async def _on_notification(self, event: InboxNotificationEvent, error: AntiphonError | None) -> None:
-        """Whatever the message says, the store is asked what is new."""
+        """Reads the new notifications from the store; the message is only a hint."""
         self._is_inbox_due = True
         self.wake()
 
@@ -97,7 +97,7 @@ class Feed(PlainStream):
     def _on_hint(self, message: bytes | None) -> None:
         hint = chat_hint(message)
         if hint.kind == ChatEventKind.DELETED and (claimed := claimed_chat(message)) is not None:
-            self._service.former.note_claimed(hint.chat_id, claimed)
+            self._service.deleted_chats.record_claimed(hint.chat_id, claimed)
         if not hint.chat_id:
             self._is_resync_due = True
             self._stop_waiting()
@@ -132,7 +132,7 @@ class Feed(PlainStream):
             self._told.clear()
             frames.append(RESYNC)
         if self._is_inbox_due:
-            await self._look_for_notifications()
+            await self._poll_notifications()
         notifications, self._notifications = self._notifications, []
         frames += [_inbox_frame(notification) for notification in notifications]
         while self._dirty and len(frames) < 100:
@@ -141,9 +141,9 @@ class Feed(PlainStream):
             frames += await self._chat_event(chat_id, kind)
         return frames
 
-    async def _look_for_notifications(self) -> None:
+    async def _poll_notifications(self) -> None:
         self._is_inbox_due = False
-        with contextlib.suppress(AntiphonError):  # the poll looks again
+        with contextlib.suppress(AntiphonError):  # the next poll repeats it
             since = self._inbox_since - OVERLAP_US
             for notification in await self._service.store.new_notifications([self.owner_id], since):
                 self._inbox_since = max(self._inbox_since, notification.created_at)
@@ -155,13 +155,13 @@ class Feed(PlainStream):
         if chat is None or chat.owner_id != self.owner_id:
             return []
         if kind == ChatEventKind.CREATED and (chat_id in self._told or chat.created_at < self.opened_at):
-            kind = ChatEventKind.STATUS_CHANGE  # the message claims it; the store says otherwise
+            kind = ChatEventKind.STATUS_CHANGE  # the store contradicts the message
         if len(self._told) > 10 * DIRTY_MAX:
             self._told.clear()
         self._told[chat_id] = chat.seq
         has_unread = bool(await self._service.store.unread_of((chat_id,)))
         open_calls = await read_open_calls(self._service.store, chat_id, chat)
-        former = self._service.former.shown(chat_id, chat)
+        former = self._service.deleted_chats.get(chat_id, chat)
         chat_shown = chat_json(chat_id, former, has_unread=has_unread, open_calls=open_calls)
         shown = {"type": "chat", "kind": ChatEventKind.DELETED if chat.is_deleted else kind, "chat": chat_shown}
         return [Frame(None, 0, "chat", msgspec.json.encode(shown))]

@@ -1,8 +1,9 @@
-"""Deleted chats as they were: the store no longer has their content, and reports of a deletion include it."""
+"""The last state of deleted chats. The store deletes it, and the event of a deletion shows it."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from enum import StrEnum
 
 from msgspec.structs import replace
 
@@ -10,40 +11,48 @@ from antiphon.core.model import Chat
 from antiphon.wire import notify
 
 FORMER_MAX = 500
-"""Maximum number of deleted chats remembered."""
+"""Maximum number of deleted chats in the cache."""
 TITLE_MAX = 256
 LABELS_MAX = 64
 LABEL_MAX = 256
-"""Of a message that claims more, the rest is left out."""
-
-OLD, CLAIMED, EXACT = range(3)
+"""Maximum sizes in a received message; the rest is cut off."""
 
 
-class FormerChats:
-    """Remembers the chats that were deleted last, in memory only."""
+class Source(StrEnum):
+    """Where a state comes from; a better one is not replaced by a worse one."""
+
+    OLD = "old"
+    CLAIMED = "claimed"
+    EXACT = "exact"
+
+
+_RANKS = {source: rank for rank, source in enumerate(Source)}
+
+
+class DeletedChatCache:
+    """The chats that were deleted last, in memory only."""
 
     def __init__(self) -> None:
-        self._chats: OrderedDict[str, tuple[Chat, int]] = OrderedDict()
-        """Each with how good its source is: EXACT, CLAIMED or OLD."""
+        self._chats: OrderedDict[str, tuple[Chat, Source]] = OrderedDict()
 
-    def note(self, chat_id: str, before: Chat, deleted: Chat) -> None:
-        """This process saw the chat as `before` the last time, and it is `deleted` now."""
-        self._keep(chat_id, before, EXACT if before.seq == deleted.seq - 1 else OLD)
+    def record(self, chat_id: str, before: Chat, deleted: Chat) -> None:
+        """Add a chat that this process last read as `before`, and that is `deleted` now."""
+        self._keep(chat_id, before, Source.EXACT if before.seq == deleted.seq - 1 else Source.OLD)
 
-    def note_claimed(self, chat_id: str, claimed: notify.Chat) -> None:
-        """A message says that a chat of this form was deleted; used only if the store says so, too."""
-        self._keep(chat_id, _chat_of(claimed), CLAIMED)
+    def record_claimed(self, chat_id: str, claimed: notify.Chat) -> None:
+        """Add a chat that a message reports as deleted; `get` uses it only if the store agrees."""
+        self._keep(chat_id, _chat_of(claimed), Source.CLAIMED)
 
-    def shown(self, chat_id: str, chat: Chat) -> Chat:
-        """`chat`, or the chat as it was where it is deleted and known."""
+    def get(self, chat_id: str, chat: Chat) -> Chat:
+        """The last state of a deleted chat if it is in the cache; otherwise `chat`."""
         known = self._chats.get(chat_id) if chat.is_deleted else None
         if known is None:
             return chat
         return replace(known[0], owner_id=chat.owner_id, seq=chat.seq, draft=chat.draft, is_deleted=True)
 
-    def _keep(self, chat_id: str, chat: Chat, source: int) -> None:
+    def _keep(self, chat_id: str, chat: Chat, source: Source) -> None:
         known = self._chats.get(chat_id)
-        if known is not None and known[1] > source:
+        if known is not None and _RANKS[known[1]] > _RANKS[source]:
             return
         gone = {"system": "", "tools": None, "calls": (), "steering": (), "queue": (), "turn_id": 0}
         self._chats[chat_id] = replace(chat, **gone), source

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from antiphon.chats.former import FormerChats
+from antiphon.chats.former import DeletedChatCache
 from antiphon.chats.line import Done, Job, Line, Lines, Request
 from antiphon.chats.round import Round, first_answer
 from antiphon.core import commands as c
@@ -77,7 +77,7 @@ class Service:
         self._lines = Lines()
         self._tasks: set[asyncio.Task[None]] = set()
         self._observers: list[Observer] = []
-        self.former = FormerChats()
+        self.deleted_chats = DeletedChatCache()
         self.claimer = Claimer()
         self.notice: Notice = lambda chat_id, chat, entries: None
         """What an append should tell its chat's owner, stored with it."""
@@ -140,7 +140,7 @@ class Service:
         if known is not None and (stored is None or stored.seq <= known.seq):
             return known
         if stored is not None and stored.is_deleted and known is not None:
-            self.former.note(chat_id, known, stored)
+            self.deleted_chats.record(chat_id, known, stored)
         if stored is not None and (line is None or line.task is None):
             self._lines.get(chat_id).know(stored)
         return stored
@@ -240,7 +240,7 @@ class Service:
         METRICS.appends.inc()
         before = line.chat
         if append.chat.is_deleted and before is not None:
-            self.former.note(line.chat_id, before, append.chat)
+            self.deleted_chats.record(line.chat_id, before, append.chat)
         line.know(append.chat)
         self._lines.remember(line, append.entries)
         self._publish(append, before)
@@ -293,7 +293,9 @@ class Service:
         channel = owner_channel(chat.owner_id)
         if self._bus.is_heard(channel):
             for kind in event_kinds(append.entries):
-                self._bus.publish_nowait(channel, encode_chat_event(kind, chat_id, self.former.shown(chat_id, chat)))
+                self._bus.publish_nowait(
+                    channel, encode_chat_event(kind, chat_id, self.deleted_chats.get(chat_id, chat))
+                )
 
     # --- repeats
 

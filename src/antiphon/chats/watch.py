@@ -243,7 +243,7 @@ class Watch:
     async def _poll(self) -> None:
         """One query for the chats that changed: hints may have been lost."""
         await self._end_revoked()
-        await self._look_for_notifications()
+        await self._poll_notifications()
         changed, self._mark = await self._service.store.changed(self._mark, limit=CHANGED_MAX)
         self._unseen.update(changed)
         if len(changed) == CHANGED_MAX:
@@ -266,7 +266,7 @@ class Watch:
             raise failure
 
     async def _end_revoked(self) -> None:
-        """End the streams of tokens that the store says are revoked."""
+        """End the streams of tokens that are revoked in the store."""
         if self._service.store.is_shared:
             token_ids = {watcher.token_id for watcher in self._watchers} - {""}
             self.revoked |= await self._service.store.revoked_of(sorted(token_ids)) if token_ids else frozenset()
@@ -283,7 +283,7 @@ class Watch:
             except AntiphonError as error:
                 log.warning("token_check_failed", error=str(error))  # the poll checks again
 
-    async def _look_for_notifications(self) -> None:
+    async def _poll_notifications(self) -> None:
         """One query for the notifications that no hint has told."""
         feeds = [watcher for watcher in self._watchers if isinstance(watcher, Feed)]
         now, since = self._service.store.clock.now_us(), self._notified_until - OVERLAP_US
@@ -315,7 +315,7 @@ class Watch:
             chat = await self._service.chat(chat_id)  # once for all: an owner is looked up no second time
             if chat is not None:
                 if chat.is_deleted and known is not None and not known.is_deleted:
-                    self._service.former.note(chat_id, known, chat)
+                    self._service.deleted_chats.record(chat_id, known, chat)
                 self._note_owner(chat_id, chat.owner_id)
                 for feed in feeds:
                     feed.look_at(chat_id, chat)
@@ -327,7 +327,7 @@ class Watch:
         self._owners[chat_id] = owner_id
 
     def _on_revoked(self, message: bytes | None) -> None:
-        """A hint only triggers a store check."""
+        """Checks the tokens in the store; the message itself revokes nothing."""
         token_id = text_hint(message or b"")
         if not token_id or any(watcher.token_id == token_id for watcher in self._watchers):
             self._token_check_due.set()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("approve", cls=Verb)
 @click.argument("chat")
 @click.argument("call", required=False)
-@click.option("--deny", is_flag=True, help="Deny it instead: the model is told so.")
+@click.option("--deny", is_flag=True, help="Deny it instead: the model receives the denial.")
 @click.option("--reason", default="", help="Why it is denied, for the model.")
 @instance_options
 def command(
@@ -46,15 +46,15 @@ def command(
 
 
 def _choose(waiting: list[OpenCall], wanted: str | None) -> OpenCall:
-    """Raises `NotFound` where none waits, `Invalid` where several could be meant."""
+    """Raises `NotFound` where none waits, `Invalid` where several match, or none."""
     if not waiting:
         raise NotFound("call that waits for approval")
-    fitting = [item for item in waiting if wanted is None or _is_meant(item, wanted)]
+    fitting = [item for item in waiting if wanted is None or _matches(item, wanted)]
     if len(fitting) == 1:
         return fitting[0]
     shown = "; ".join(f"{item['tool_call_id']}  {call_text(dict(item))}" for item in fitting or waiting)
-    raise Invalid("CALL", f"{'say which one' if fitting else 'no call is named so'}: {shown}")
+    raise Invalid("CALL", f"{'several calls match' if fitting else 'no call matches'}: {shown}")
 
 
-def _is_meant(item: OpenCall, wanted: str) -> bool:
+def _matches(item: OpenCall, wanted: str) -> bool:
     return item["tool_name"] == wanted or item["tool_call_id"].startswith(wanted)

@@ -18,7 +18,7 @@ Answer = Callable[[Remote, str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 async def answer_by_reference_methods(remote: Remote, call: Call[Any]) -> Any:
     """The answer to a request, made from the protocol's methods. Raises `Refused` for a request that they do not
-    cover. Nothing is sent twice: a message of theirs carries no id that would make it idempotent."""
+    cover. Nothing is retried: the protocol's messages carry no id that would make them idempotent."""
     path = call.path.removeprefix(PREFIX)
     body = msgspec.json.decode(call.body) if call.body is not None else {}
     for method, pattern, answer in _ANSWERS:

@@ -32,7 +32,7 @@ export function openChat(chatId) {
 }
 
 export function closeChat() {
-  sayReadNow();
+  markReadNow();
   stream?.close();
   stream = null;
   held = emptyView();
@@ -52,29 +52,29 @@ function noteRead() {
   clearTimeout(readTimer);
   readTimer = 0;
   if (!openId.peek() || document.hidden || !(held.seq > readUpTo) || held.isDeleted) return;
-  readTimer = setTimeout(sayReadNow, READ_AFTER_MS);
+  readTimer = setTimeout(markReadNow, READ_AFTER_MS);
 }
 
 /** Marks what is shown as read without waiting: the chat is left, or the tab is. What was drawn was seen. */
-function sayReadNow() {
+function markReadNow() {
   const isDue = readTimer !== 0;
   clearTimeout(readTimer);
   readTimer = 0;
-  if (isDue && view.peek() && !wasRemoved(openId.peek())) sayRead(openId.peek(), view.peek().seq);
+  if (isDue && view.peek() && !wasRemoved(openId.peek())) markRead(openId.peek(), view.peek().seq);
 }
 
-async function sayRead(chatId, seq) {
+async function markRead(chatId, seq) {
   try {
     await request('PUT', path('chats', chatId, 'read'), { seq }, { keepalive: true });
     if (chatId === openId.peek()) readUpTo = Math.max(readUpTo, seq);
     rememberListed({ id: chatId, has_unread: false });
     await markChatRead(chatId);
   } catch {
-    // it is said again with the next change
+    // the next change repeats it
   }
 }
 
-document.addEventListener('visibilitychange', () => (document.hidden ? sayReadNow() : noteRead()));
+document.addEventListener('visibilitychange', () => (document.hidden ? markReadNow() : noteRead()));
 
 function take(event) {
   const next = apply(held, event);

@@ -39,7 +39,7 @@ class Address(Value):
 
     @property
     def for_sessions(self) -> Address:
-        """The address at which a session is a session."""
+        """The address that keeps sessions: no pooler in transaction mode."""
         return self.direct or self
 
     @property
@@ -48,7 +48,7 @@ class Address(Value):
         return len(self.hosts) > 1 or self.parameters.session_attribute != "any"
 
     def hosts_to_try(self) -> tuple[Host | None, ...]:
-        """In the order of the URL, or shuffled if it says so; None: wherever the environment says."""
+        """In the order of the URL, or shuffled if it says so; None: the one that the environment gives."""
         if not self.hosts:
             return (None,)
         hosts = list(self.hosts)
@@ -86,10 +86,10 @@ def read_address(url: str) -> Address:
 
 
 def _authority(netloc: str) -> tuple[str | None, str | None, str]:
-    who, separator, hosts = netloc.rpartition("@")
+    credentials, separator, hosts = netloc.rpartition("@")
     if not separator:
         return None, None, hosts
-    user, has_password, password = who.partition(":")
+    user, has_password, password = credentials.partition(":")
     return unquote(user) or None, unquote(password) if has_password else None, hosts
 
 

@@ -24,7 +24,7 @@ WAIT_S = 10.0
 CONNECT_S = 5.0
 """How long one host may take to answer, in seconds, where the URL has no connect_timeout."""
 PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 0.5
-"""Between two tries to connect."""
+"""Pause between two attempts to connect, in seconds."""
 
 SETTINGS = {
     "application_name": "antiphon",
@@ -38,7 +38,7 @@ SETTINGS = {
 client whose machine is gone is noticed within some ten seconds, and its locks are freed; `keep_alive` is our side."""
 
 REQUIRED = {"default_transaction_isolation": "read committed"}
-"""Whatever the URL says."""
+"""Settings that the URL cannot change."""
 
 DURABLE = "set_config('synchronous_commit', 'on', {is_local}) WHERE current_setting('synchronous_commit') = 'off'"
 """Acknowledged means durable, whatever the database's own default is."""
@@ -50,14 +50,14 @@ Connection: TypeAlias = Any
 
 
 class NotNow(Exception):
-    """No host can be used now; the text says why. Another try may go well."""
+    """No host can be used now; the text gives the reason. A later attempt may succeed."""
 
 
 async def connect(
     place: str | Address, timeout_s: float = CONNECT_S, *, kind: Any = None, is_pooled: bool = False, **settings: str
 ) -> Connection:
     """A new connection to the first host that can be written to; `timeout_s` counts for each host. `settings` are
-    further ones of the session's. Raises `NotNow`, and `Unavailable` where another try would not help."""
+    further ones of the session's. Raises `NotNow`, and `Unavailable` where a retry would not help."""
     address = read_address(place) if isinstance(place, str) else place
     timeout_s = min(timeout_s, address.parameters.connect_timeout_s or timeout_s)
     reasons, hopeless = [], []
@@ -72,14 +72,14 @@ async def connect(
             reason = str(error)
             hopeless.append(False)
         reasons.append(f"{host[0]}:{host[1]}: {reason}" if host and len(address.hosts) > 1 else reason)
-    told = "; ".join(reasons)
+    reason = "; ".join(reasons)
     if all(hopeless):
-        raise Unavailable(f"the database refuses the connection: {told}")
-    raise NotNow(told)
+        raise Unavailable(f"the database refuses the connection: {reason}")
+    raise NotNow(reason)
 
 
 async def wait_connected(place: str | Address, deadline: float, *, is_pooled: bool = False) -> Connection:
-    """A new connection, however often that takes. Raises `Unavailable` at the deadline (monotonic)."""
+    """A new connection, with retries. Raises `Unavailable` at the deadline (monotonic)."""
     while True:
         try:
             remaining_s = max(deadline - time.monotonic(), 0.001)
@@ -92,7 +92,7 @@ async def wait_connected(place: str | Address, deadline: float, *, is_pooled: bo
 
 
 def first_deadline(address: Address) -> float:
-    """Until when to try at the start (monotonic): the URL's connect_timeout for each host, if it gives one."""
+    """The deadline of the first connection (monotonic): the URL's connect_timeout for each host, if it gives one."""
     given_s = address.parameters.connect_timeout_s * max(len(address.hosts), 1)
     return time.monotonic() + (min(given_s, WAIT_S) if given_s else WAIT_S)
 
@@ -129,7 +129,7 @@ async def _connect_host(
 
 
 def settings_sql(address: Address, *, is_local: bool, **more: str) -> str:
-    """One statement that makes the settings, for the session or for the transaction."""
+    """One statement that applies the settings to the session or to the transaction."""
     settings = SETTINGS | more | address.parameters.settings | REQUIRED
     if is_local:
         settings = {name: value for name, value in settings.items() if not name.startswith(("application", "tcp_"))}
@@ -156,8 +156,8 @@ def _keep_alive(connection: Connection, address: Address) -> None:
 
 
 async def _check_writable(connection: Connection, address: Address) -> None:
-    """Raises `_NotWritable` for a standby, or a server that may only be read. A server says so by itself; a pooler
-    has to be asked, and is if the URL leaves a choice."""
+    """Raises `_NotWritable` for a standby or a read-only server. A server reports it at connecting; a pooler does
+    not, and is queried if the URL leaves a choice."""
     reported = connection.get_settings()
     flags = [getattr(reported, name, None) for name in ("in_hot_standby", "default_transaction_read_only")]
     if "on" in flags:

@@ -6,6 +6,8 @@ import ssl
 
 import asyncpg
 
+from antiphon.errors import one_line
+
 SENTENCE_MAX = 300
 
 LOST = (
@@ -15,7 +17,7 @@ LOST = (
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
 )
-"""The connection is gone, or goes: the server stops, starts, or was killed."""
+"""The connection is lost: the server stops, starts, or was killed."""
 
 _MISCONFIGURED = (
     asyncpg.ClientConfigurationError,
@@ -48,7 +50,7 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def is_hopeless(error: BaseException) -> bool:
-    """Whether another try to connect would not help."""
+    """Whether a retry would not help."""
     if isinstance(error, asyncpg.ProtocolViolationError):
         return str(error).startswith(_POOLER_REFUSES)
     if isinstance(error, _MISCONFIGURED) or (isinstance(error, ConnectionError) and _NO_TLS in str(error)):
@@ -68,8 +70,7 @@ def words_of(error: BaseException, *secrets: str | None) -> str:
     for secret in secrets:
         if secret:
             words = words.replace(secret, "***")
-    line = "".join(c for c in " ".join(words.split()) if c.isprintable())
-    return line if len(line) <= SENTENCE_MAX else line[: SENTENCE_MAX - 1] + "…"
+    return one_line(words, SENTENCE_MAX)
 
 
 def _without_words(error: BaseException) -> str:

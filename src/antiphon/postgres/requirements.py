@@ -1,4 +1,4 @@
-"""What a database must have for Antiphon, checked at the start: whatever is missing is said with what to run."""
+"""What a database must have for Antiphon, checked at the start. Each error names the SQL to run."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def check_version(major: int) -> None:
 
 
 async def check_may_create(connection: Connection, tables: Sequence[str]) -> None:
-    """Before tables are made or changed: the right to make some in the schema, and those that are there are ours to
-    change. Raises `Unavailable` with what to run."""
+    """Before tables are created or changed: the role must have the right to create tables in the schema, and existing
+    tables must be owned by us. Raises `Unavailable` with the SQL to run."""
     found = await connection.fetchrow(WHERE_IT_IS)
     role = _name(found["role"])
     rights = await connection.fetchrow(SCHEMA_RIGHTS)
@@ -90,8 +90,8 @@ async def check_may_create(connection: Connection, tables: Sequence[str]) -> Non
 
 
 async def check_rights(connection: Connection, tables: Sequence[str], functions: Sequence[str]) -> None:
-    """On tables and functions that are there. Raises `Unavailable`, naming the first that lacks a right and what to
-    run."""
+    """The rights on existing tables and functions. Raises `Unavailable`, naming the first one that lacks a right and
+    the SQL to run."""
     found = await connection.fetchrow(WHERE_IT_IS)
     role, schema = _name(found["role"]), _name(found["schema"])
     missing = await connection.fetch(MISSING_RIGHTS, list(tables))
@@ -118,5 +118,5 @@ def _grant_schema(what: str, rights: str, schema: str, role: str) -> str:
 
 
 def _name(text: str) -> str:
-    """As SQL writes it."""
+    """Quoted as an SQL identifier if necessary."""
     return text if text.isidentifier() and text.islower() and text.isascii() else '"' + text.replace('"', '""') + '"'

@@ -29,7 +29,7 @@ from antiphon.postgres.pooling import check_pooling
 from antiphon.postgres.requirements import check_rights, check_server
 from antiphon.store.postgres_append import Appender
 from antiphon.store.postgres_clock import DatabaseClock
-from antiphon.store.postgres_failures import failures_told
+from antiphon.store.postgres_failures import translate_errors
 from antiphon.store.postgres_pool import Pool
 from antiphon.store.postgres_presence import PostgresPresence
 from antiphon.store.postgres_reads import SQL, PostgresReads
@@ -69,7 +69,7 @@ async def _prepare(address: Address, *, may_migrate: bool) -> list[str]:
     sessions = address.for_sessions
     connection = await wait_connected(sessions, first_deadline(sessions))
     try:
-        with failures_told(sessions):
+        with translate_errors(sessions):
             await check_server(connection)
             if may_migrate:
                 applied = await migrate(connection)

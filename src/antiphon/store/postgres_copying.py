@@ -14,7 +14,7 @@ from antiphon.errors import Unavailable
 from antiphon.postgres.address import read_address
 from antiphon.postgres.connection import CONNECT_S, Connection, first_deadline, wait_connected
 from antiphon.postgres.requirements import check_server
-from antiphon.store.postgres_failures import failures_told
+from antiphon.store.postgres_failures import translate_errors
 from antiphon.store.postgres_pool import clean_text
 from antiphon.store.postgres_schema import check_schema, migrate
 from antiphon.store.statements import load_statements
@@ -60,7 +60,7 @@ async def _connected(url: str) -> AsyncIterator[Connection]:
     address = read_address(url).for_sessions
     connection = await wait_connected(address, first_deadline(address))
     try:
-        with failures_told(address):
+        with translate_errors(address):
             await check_server(connection)
             yield connection
     finally:

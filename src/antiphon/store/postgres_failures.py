@@ -13,7 +13,7 @@ from antiphon.postgres.failures import LOST, words_of
 
 
 @contextlib.contextmanager
-def failures_told(address: Address) -> Iterator[None]:
+def translate_errors(address: Address) -> Iterator[None]:
     """Raises `Unavailable` with the server's words."""
     try:
         yield

@@ -19,7 +19,7 @@ from antiphon.ports import InstanceRecord
 from antiphon.postgres.address import Address
 from antiphon.postgres.connection import PAUSE_MAX_S, READ_ONLY, WAIT_S, Connection, NotNow, wait_connected
 from antiphon.postgres.pooling import check_pooling
-from antiphon.store.postgres_failures import failures_told
+from antiphon.store.postgres_failures import translate_errors
 from antiphon.store.postgres_pool import Pool
 from antiphon.store.statements import load_statements
 
@@ -91,7 +91,7 @@ class PostgresPresence:
         if connection is None or connection.is_closed():
             connection = await wait_connected(self._address, time.monotonic() + WAIT_S)
         try:
-            with failures_told(self._address):
+            with translate_errors(self._address):
                 async with asyncio.timeout(ANSWER_S):
                     await connection.execute(_SQL["free_locks"])
                     async with connection.transaction():

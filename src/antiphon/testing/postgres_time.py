@@ -26,8 +26,8 @@ UPDATE config_version SET version = 0;
 """
 
 
-class ToldPool(Pool):
-    """Tells the database before each statement what time it is."""
+class FixedTimePool(Pool):
+    """Sets the database's time before each statement."""
 
     def __init__(self, address: Address, clock: Clock, *, size: int) -> None:
         super().__init__(address, size=size)
@@ -38,11 +38,11 @@ class ToldPool(Pool):
         return await super()._ask(connection, sql, values)
 
 
-async def open_told_store(url: str, *, clock: Clock, pool_max: int = 2) -> PostgresStore:
+async def open_fixed_time_store(url: str, *, clock: Clock, pool_max: int = 2) -> PostgresStore:
     """Like `open_postgres_store`, on `clock` and emptied. The server counts as up for days."""
     await prepare_database(url)
     connection = await wait_connected(url, WAIT_S + time.monotonic())
     await connection.execute(TIME + EMPTY)
     await connection.close()
     address = read_address(url)
-    return PostgresStore(address, ToldPool(address, clock, size=pool_max), clock)
+    return PostgresStore(address, FixedTimePool(address, clock, size=pool_max), clock)

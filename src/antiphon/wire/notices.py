@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.errors import PeerError
+from antiphon.errors import PeerError, one_line
 from antiphon.wire import codec
 from antiphon.wire.notify import ChatStreamError, ChatStreamRetry
 from antiphon.wire.stream import Frame
@@ -47,18 +47,11 @@ def _failure(payload: Any, legacy: Any) -> ChatStreamError | None:
 
 def _clean(value: ChatStreamRetry | ChatStreamError, *, text: str) -> ChatStreamRetry | ChatStreamError:
     fields = {
-        text: clean_words(getattr(value, text), TEXT_MAX),
-        "kind": clean_words(value.kind, NAME_MAX),
-        "provider": clean_words(value.provider, NAME_MAX),
+        text: one_line(getattr(value, text), TEXT_MAX),
+        "kind": one_line(value.kind, NAME_MAX),
+        "provider": one_line(value.provider, NAME_MAX),
     }
     return msgspec.structs.replace(value, **fields)
-
-
-def clean_words(text: str, characters_max: int) -> str:
-    """One line of printable text of that length at most."""
-    words = " ".join(text[: 4 * characters_max].split())
-    printable = "".join(character for character in words if character.isprintable())
-    return printable if len(printable) <= characters_max else printable[: characters_max - 1] + "…"
 
 
 def _frame(kind: str, value: ChatStreamRetry | ChatStreamError) -> Frame:

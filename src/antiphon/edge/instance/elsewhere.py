@@ -151,7 +151,7 @@ class Elsewhere:
     def _on_hint(self, message: bytes | None) -> None:
         hint = chat_hint(message)
         if hint.kind == ChatEventKind.DELETED and (claimed := claimed_chat(message)) is not None:
-            self._service.former.note_claimed(hint.chat_id, claimed)
+            self._service.deleted_chats.record_claimed(hint.chat_id, claimed)
         if not hint.chat_id:
             self._watch.poll_soon()
         elif hint.seq is None or hint.seq > self._seq_told(hint.chat_id):

@@ -240,7 +240,7 @@ class Publisher:
         uncounted = self._uncounted.get(append.chat_id)
         if chat.is_deleted:
             self._uncounted.pop(append.chat_id, None)
-            former = self._service.former.shown(append.chat_id, chat)
+            former = self._service.deleted_chats.get(append.chat_id, chat)
             self._publish_session(i.TOPIC_SESSION_DELETED, append.chat_id, former, count_before)
         elif any(isinstance(fact, CHANGES_LIST) for fact in facts):
             count = self._counts.known(append.chat_id, chat)

@@ -175,7 +175,7 @@ class InstanceSockets:
         raise Unavailable(f"{self.pub_endpoint} cannot be bound anew")
 
     async def receive(self) -> tuple[bytes, bytes]:
-        """The next call: who calls, and the message. What is none is counted and refused."""
+        """The next call and its sender; malformed messages are rejected."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._rpc.fileno(), self._look_at_calls)
