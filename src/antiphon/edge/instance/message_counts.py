@@ -13,8 +13,8 @@ COUNTS_MAX = 10_000
 
 
 class MessageCounts:
-    """Counts of the sessions last asked for or changed. On a store that others write, too, a count is good only as
-    long as its chat has not gone on."""
+    """Counts of the sessions last asked for or changed. On a shared store a count is valid only while every later
+    append of its chat has been applied to it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -43,11 +43,12 @@ class MessageCounts:
         return count
 
     def take(self, append: Append) -> None:
-        """Keep the count right, where it is known."""
+        """Update the count, where it is known."""
         chat_id = append.chat_id
         self._counting.pop(chat_id, None)
         counted = self._counts.get(chat_id)
-        count = counted[1] if counted is not None and not self._store.is_shared else None
+        is_next = counted is not None and counted[0] == append.entries[0].seq - 1
+        count = counted[1] if counted is not None and (is_next or not self._store.is_shared) else None
         for entry in append.entries:
             fact = entry.fact
             if isinstance(fact, f.ChatCreated):
