@@ -550,8 +550,8 @@ MUTANTS = (
     Mutant(
         "a lost lock is not taken again",
         "store/postgres_presence.py",
-        "        self._connection, self._lock_key = connection, row[0]\n",
-        "        self._connection, self._lock_key = connection, self._lock_key or row[0]\n",
+        '        self._connection, self._lock_key, self._server_pid = connection, row["key"], row["pid"]\n',
+        '        self._connection, self._server_pid = connection, row["pid"]\n        self._lock_key = self._lock_key or row["key"]\n',
         ("tests/store/test_presence.py",),
     ),
     Mutant(

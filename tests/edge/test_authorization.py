@@ -244,7 +244,7 @@ async def test_a_header_that_decides_over_access_may_stand_once_only(door: Door,
     answer = await wire.read_answer()
     await wire.close()
     assert (answer.status, answer.code) == (400, "invalid")
-    assert "more than once" in answer.json["error"]["message"]
+    assert "is repeated" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
