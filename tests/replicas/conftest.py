@@ -37,6 +37,7 @@ async def fleet(standing_fleet: ReplicaFleet) -> AsyncIterator[ReplicaFleet]:
             member.wake()
         if not member.is_running:
             await member.start()
+    await standing_fleet.wait_whole()
     yield standing_fleet
     await standing_fleet.close_streams()
 

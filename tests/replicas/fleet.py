@@ -11,6 +11,8 @@ from typing import Any
 from system.fleet import Member
 from system.server_process import SseStream
 
+DEADLINE_S = 30.0
+
 
 class ReplicaFleet:
     """As a `ServerProcess`, of `size` members with data directories below `data`."""
@@ -41,6 +43,18 @@ class ReplicaFleet:
     async def start(self) -> None:
         await self.members[0].start()  # its token is everybody's
         await asyncio.gather(*(member.start() for member in self.members[1:]))
+
+    async def wait_whole(self) -> None:
+        """Until each member lists all of them: work is spread over the members that are known."""
+        wanted = {member.instance_id for member in self.members}
+        async with asyncio.timeout(DEADLINE_S):
+            for member in self.members:
+                while not wanted <= await self._listed_by(member):
+                    await asyncio.sleep(0.05)
+
+    async def _listed_by(self, member: Replica) -> set[str]:
+        _, shown = await member.ask("GET", "/instances", token=self.token)
+        return {item["instance_id"] for item in shown["instances"] if "capacity" in item and not item["is_silent"]}
 
     async def kill(self) -> None:
         for member in self.members:

@@ -33,6 +33,7 @@ RENEW_FAILS_S = 8.0
 RENEW_HANGS_S = 10.0
 """A renewal without an answer is waited for so long after the last one: then its leases have ended."""
 
+DEFER_S_MIN = 0.05
 PUT_OFF_MAX = 1_000
 """So many chats that are wanted are left to those who are less busy for a moment; the poll finds the others."""
 
@@ -138,13 +139,22 @@ class Worker(Claimer):
         if not delay_s:
             self._want(chat_id)
         elif chat_id not in self._put_off and len(self._put_off) < PUT_OFF_MAX:
-            timer = asyncio.get_running_loop().call_later(delay_s, self._want_at_last, chat_id)
-            self._put_off[chat_id] = timer
+            self._defer(chat_id, delay_s, waited_s=0.0)
 
-    def _want_at_last(self, chat_id: str) -> None:
+    def _defer(self, chat_id: str, delay_s: float, *, waited_s: float) -> None:
+        """Leave the chat to less busy instances for a moment."""
+        loop = asyncio.get_running_loop()
+        self._put_off[chat_id] = loop.call_later(delay_s, self._want_deferred, chat_id, waited_s + delay_s)
+
+    def _want_deferred(self, chat_id: str, waited_s: float) -> None:
+        """No instance may have claimed it yet. While others still have far less to do it is left to them: a burst
+        reaches all at once, and each claims one chat after another. After CLAIM_POLL_S the poll decides."""
         del self._put_off[chat_id]
-        if len(self._wanted) < self._concurrency:  # else the poll finds it
-            self._want(chat_id)
+        if self.balance.may_take(self.load):
+            if len(self._wanted) < self._concurrency:  # else the poll finds it
+                self._want(chat_id)
+        elif waited_s < CLAIM_POLL_S:
+            self._defer(chat_id, max(self.balance.delay_s(chat_id, self.load), DEFER_S_MIN), waited_s=waited_s)
 
     def _want(self, chat_id: str) -> None:
         self._wanted.append(chat_id)
@@ -155,15 +165,21 @@ class Worker(Claimer):
         looked_at = loop.time()
         while True:
             self._wake.clear()  # before looking: what comes meanwhile wakes again
-            wanted, self._wanted = self._wanted, []
+            hinted, self._wanted = self._wanted, []
+            wanted: tuple[str, ...] = ()
             try:
-                if not wanted or loop.time() - looked_at >= CLAIM_POLL_S:
+                if not hinted or loop.time() - looked_at >= CLAIM_POLL_S:
                     looked_at = loop.time()
-                    wanted += await self._claimable()
+                    wanted = await self._claimable()
                 self.claim_error = None
             except AntiphonError as error:
                 self.claim_error = str(error)
                 log.warning("claim_failed", error=str(error))
+            for chat_id in hinted:
+                if self.balance.may_take(self.load):  # it has grown with those before
+                    await self._claim_or_shun(chat_id)
+                elif chat_id not in self._put_off and len(self._put_off) < PUT_OFF_MAX:
+                    self._defer(chat_id, DEFER_S_MIN, waited_s=0.0)
             for chat_id in wanted:
                 await self._claim_or_shun(chat_id)
             try:
@@ -183,13 +199,18 @@ class Worker(Claimer):
         return self._taken_of(found, now)
 
     def _taken_of(self, found: tuple[str, ...], now: float) -> tuple[str, ...]:
-        """The share of this instance: what nobody less busy has taken for a whole poll is taken all the same."""
+        """The share of this instance. What less busy instances have not claimed for a whole poll is claimed all the
+        same, a quarter of it at a time: they may be about to."""
         running = self.load
         taken = []
         left: dict[str, float] = {}
+        overdue = sum(now - since >= CLAIM_POLL_S / 2 for since in self._left.values())
+        spare = 1 + overdue // 4
         for chat_id in found:
             since = self._left.get(chat_id, now)
-            if self.balance.may_take(running) or now - since >= CLAIM_POLL_S / 2:
+            is_overdue = now - since >= CLAIM_POLL_S / 2
+            if self.balance.may_take(running) or (is_overdue and spare > 0):
+                spare -= is_overdue
                 taken.append(chat_id)
                 running += 1
             else:
