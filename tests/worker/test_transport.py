@@ -264,7 +264,14 @@ async def test_a_proxy_tunnels_tls_and_is_given_its_credentials(
 ) -> None:
     server_side, client_side = certificates
     asked: list[str] = []
-    secure = await asyncio.start_server(answering(OK, OK), "127.0.0.1", 0, ssl=server_side)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answering(OK, OK)(reader, writer)
+        finally:
+            writer.close()
+
+    secure = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
     target_port = secure.sockets[0].getsockname()[1]
 
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
