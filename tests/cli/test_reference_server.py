@@ -67,7 +67,7 @@ def test_an_endpoint_without_a_server_is_no_instance(tmp_path: Path) -> None:
 
 
 def say_when_heard(server: ReferenceServer, say: Callable[[], None]) -> threading.Thread:
-    """Publish once somebody subscribes."""
+    """Publish once a peer has subscribed."""
 
     def run() -> None:
         for _ in range(int(DEADLINE_S * 100)):

@@ -34,7 +34,7 @@ def held(door: Door) -> int:
 
 @asynccontextmanager
 async def sending(door: Door, size: int, *, wires: int = 1) -> AsyncIterator[None]:
-    """This owner has sent so much in bodies that do not end."""
+    """This owner has sent that many bytes in bodies without an end."""
     chat_id = await door.make_chat()
     before, opened = held(door), []
     for _ in range(wires):

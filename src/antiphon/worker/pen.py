@@ -176,7 +176,7 @@ class Pen:
     def close(self) -> None:
         self.lift()
         self._drafts.close(self._chat_id, self.draft)
-        self.draft = Draft(self.draft.name)  # whoever still has this pen does not keep the text
+        self.draft = Draft(self.draft.name)  # a reference to this writer must not keep the text
 
     def _touch(self) -> None:
         """Tell the watchers once for all that was written in one turn of the event loop."""
