@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import time
 from collections.abc import AsyncIterator
@@ -36,9 +37,11 @@ class Health:
         while True:
             start = time.monotonic()
             reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)
-            writer.write(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{self._server.port}\r\n\r\n".encode())
-            await reader.readuntil(b"\r\n\r\n")
-            writer.close()
+            try:
+                writer.write(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{self._server.port}\r\n\r\n".encode())
+                await reader.readuntil(b"\r\n\r\n")
+            finally:
+                writer.close()
             self.slowest_s = max(self.slowest_s, time.monotonic() - start)
             self.memory_mib = max(self.memory_mib, self.rss_mib())
             await asyncio.sleep(0.02)
@@ -52,6 +55,8 @@ async def health_of(server: ServerProcess) -> AsyncIterator[Health]:
         yield health
     finally:
         task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def wait_status(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.door import wait_until
 from worker.raw_provider import STOP, called, head, listening, read_request, said, sse
 
 from .health import GROWTH_MIB, HEALTH_S, INTERRUPT_S, MIB, health_of, wait_status
@@ -72,9 +73,11 @@ class Provider:
 
     def __init__(self) -> None:
         self.write: Write = whole(head(), sse(said("calm"), STOP))
+        self.requests = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
+        self.requests += 1
         await self.write(writer)
 
 
@@ -103,8 +106,9 @@ async def test_a_hostile_provider_delays_no_other_client_and_can_be_stopped(name
         provider.write = HOSTILE[name]
         async with health_of(server) as health:
             before = health.rss_mib()
+            requests = provider.requests
             _, chat = await server.ask("POST", "/chats", {"content": "go"})
-            await asyncio.sleep(0.3)  # in the middle of it, wherever that is
+            await wait_until(lambda: provider.requests > requests, what="the provider is asked")
             started = time.monotonic()
             await server.ask("POST", f"/chats/{chat['id']}/interrupt", {"turn_id": chat["turn_id"]})
             ended = await wait_status(server, chat["id"], "waiting", "error")

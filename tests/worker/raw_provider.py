@@ -18,23 +18,39 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @asynccontextmanager
 async def listening(handle: Handler) -> AsyncIterator[int]:
-    """Serve each connection by `handle`; the port. A client that leaves ends its handler."""
+    """Serve each connection by `handle`; the port. A client that leaves ends its handler.
+
+    Leaving cancels the handlers that still run and closes every connection, also one whose handler never began."""
+    handlers: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await handle(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
-        except asyncio.CancelledError:
-            writer.transport.abort()
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        handlers.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for handler in handlers:
+            handler.cancel()
+        results = await asyncio.gather(*handlers, return_exceptions=True)
+        for writer in writers:
+            if not writer.transport.is_closing() or writer.transport.get_write_buffer_size():
+                writer.transport.abort()  # asyncio's fails on one that was closed after its buffer had been sent
+        await asyncio.sleep(0)  # an aborted transport is closed in the loop's next step
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:

@@ -278,9 +278,12 @@ async def test_a_proxy_tunnels_tls_and_is_given_its_credentials(
         asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
         target_reader, target_writer = await asyncio.open_connection("127.0.0.1", target_port)
         writer.write(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(copy(reader, target_writer))
-            group.create_task(copy(target_reader, writer))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(copy(reader, target_writer))
+                group.create_task(copy(target_reader, writer))
+        finally:
+            target_writer.transport.abort()
 
     async with listening(proxy) as port:
         env = {"HTTPS_PROXY": f"http://us%40er:secret@127.0.0.1:{port}"}
