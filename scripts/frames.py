@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
+from antiphon.api.zmq.calls import METHOD_NOT_FOUND
 from antiphon.core.events import Delta
 from antiphon.core.facts import Entry, MessageAppended, Recorded
 from antiphon.core.model import Status
 from antiphon.core.parts import Role, Text
-from antiphon.edge.instance.calls import METHOD_NOT_FOUND
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import encode

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.store.postgres import prepare_database
+from antiphon.store.postgres.store import prepare_database
 from antiphon.testing.postgres import PostgresMissing, PostgresServer
 from programs import PRIVILEGES, is_ci, skip_without_programs
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from antiphon.bus.postgres import PostgresCarrier
-from antiphon.keepalive import keep_alive
 from antiphon.ports import InstanceRecord
-from antiphon.store.postgres import open_postgres_store
+from antiphon.postgres.keepalive import keep_alive
+from antiphon.store.postgres.store import open_postgres_store
 
 pytestmark = [
     pytest.mark.anyio,

@@ -11,9 +11,9 @@ import pytest
 import trustme
 
 from antiphon.errors import Invalid
-from antiphon.outbound import AddressRefused, Outbound, Resolve, is_public, numeric_address
-from antiphon.worker.models.connecting import ConnectFailed, Connector, Origin
-from antiphon.worker.models.transport import Transport
+from antiphon.models.connecting import ConnectFailed, Connector, Origin
+from antiphon.models.outbound import AddressRefused, Outbound, Resolve, is_public, numeric_address
+from antiphon.models.transport import Transport
 
 pytestmark = pytest.mark.anyio
 

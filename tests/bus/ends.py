@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
-from antiphon.bus.far import FarBus
+from antiphon.bus.networked import FarBus
 from antiphon.testing.bus_suite import BusCase, Heard
 
 UUID = "0b0b0b0b-1111-4222-8333-444444444444"

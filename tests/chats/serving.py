@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.line import Done, Request
+from antiphon.chats.command_queue import Done, Request
 from antiphon.chats.service import Service
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry, MessageAppended, MessageQueued

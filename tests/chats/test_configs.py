@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import configs as c
-from antiphon.chats.configs import Configs
-from antiphon.chats.configuration import Configuration
-from antiphon.chats.secret_box import SecretBox, SecretMissing, make_key
 from antiphon.errors import AntiphonError, Invalid, NotFound, TooLarge, TooMany, Unavailable
-from antiphon.outbound import Outbound
+from antiphon.models import configs as c
+from antiphon.models.configs import Configs
+from antiphon.models.configuration import Configuration
+from antiphon.models.outbound import Outbound
+from antiphon.models.secret_box import SecretBox, SecretMissing, make_key
 from antiphon.ports import ConfigRow, OutcomeUnknown, Store
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.store import WrappedStore

@@ -9,14 +9,14 @@ from uuid import uuid4
 
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import watch
 from antiphon.chats.inbox import inbox_channel
 from antiphon.chats.service import owner_channel, stream_channel
 from antiphon.core import commands as c
-from antiphon.store.memory import MemoryStore
+from antiphon.instance import Instance, open_instance
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
+from antiphon.watch import watch
 
 from .test_hints import next_frames
 

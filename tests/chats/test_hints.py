@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import watch
 from antiphon.chats.hints import EVENTS_WAITING_MAX, chat_hint, stream_hint, subscribe_events, text_hint
 from antiphon.chats.service import owner_channel, stream_channel
 from antiphon.core import commands as c
 from antiphon.errors import AntiphonError
-from antiphon.observe import METRICS
+from antiphon.instance import Instance, open_instance
+from antiphon.observe.metrics import METRICS
 from antiphon.testing.stored_chat import StoredChat
+from antiphon.watch import watch
 from antiphon.wire.notify import ChatEvent, handle_chat_event
 
 pytestmark = pytest.mark.anyio

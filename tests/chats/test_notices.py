@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import open_instance
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.service import stream_channel
 from antiphon.core import commands as c
 from antiphon.core.events import Notice
 from antiphon.core.view import View
+from antiphon.instance import open_instance
 from antiphon.wire.notices import TEXT_MAX, notices_of
 from antiphon.wire.stream import decode_event
 from edge.door import open_door

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.replicas import Replicas
+from antiphon.cluster.membership import Replicas
 from antiphon.ports import InstanceRecord
-from antiphon.store.memory_presence import MemoryPresence
+from antiphon.store.memory.presence import MemoryPresence
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.virtual_loop import VirtualLoop
 

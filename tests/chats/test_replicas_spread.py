@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from antiphon.bus.bus_link import BusLink
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import replicas as r
-from antiphon.chats.replicas import LOAD_CHANNEL, Replicas
+from antiphon.cluster import membership as r
+from antiphon.cluster.bus_link import BusLink
+from antiphon.cluster.membership import LOAD_CHANNEL, Replicas
 from antiphon.errors import Unavailable
 from antiphon.ports import InstanceRecord
-from antiphon.store.memory_presence import MemoryPresence
+from antiphon.store.memory.presence import MemoryPresence
 from antiphon.testing.clock import FakeClock
 from worker.running import until
 

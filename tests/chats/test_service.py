@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from antiphon.chats.line import Request
+from antiphon.chats.command_queue import Request
 from antiphon.chats.service import Service
 from antiphon.core import commands as c
 from antiphon.core.facts import HistoryTruncated, MessageAppended

@@ -10,19 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.line import Lines
-from antiphon.chats.watcher import Watcher
+from antiphon.chats.command_queue import Lines
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry, MessageAppended, Recorded
 from antiphon.core.model import Status
 from antiphon.core.parts import Role
 from antiphon.errors import TooMany, Unavailable
+from antiphon.instance import Instance, open_instance
 from antiphon.ports import Append
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
+from antiphon.watch.watcher import Watcher
 
 pytestmark = pytest.mark.anyio
 
@@ -115,7 +115,7 @@ async def test_a_poll_that_fails_for_one_chat_still_looks_at_the_others_and_at_i
 
 
 async def test_a_revoked_tokens_streams_end_without_waiting_for_the_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.chats.watch.POLL_S", 3600.0)
+    monkeypatch.setattr("antiphon.watch.watch.POLL_S", 3600.0)
     async with instance_on(HeldStore()) as instance:
         chat_id = (await instance.chats.create()).chat_id
         token_id = (await instance.tokens.create("somebody")).token.token_id

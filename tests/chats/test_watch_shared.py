@@ -9,22 +9,22 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from antiphon import app
-from antiphon.app import Instance, open_instance
-from antiphon.bus.bus_link import BusLink
+from antiphon import instance as app
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import watch
-from antiphon.chats.drafts import LiveDrafts
-from antiphon.chats.relay import RelayedDrafts
+from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.cluster.bus_link import BusLink
+from antiphon.cluster.relay import RelayedDrafts
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text
 from antiphon.errors import Unavailable
+from antiphon.instance import Instance, open_instance
 from antiphon.ports import FlushedDelta, Notification
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
 from antiphon.testing.stored_chat import StoredChat
+from antiphon.watch import watch
 from antiphon.wire import codec
 from worker.running import until
 

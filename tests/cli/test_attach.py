@@ -10,7 +10,7 @@ import pytest
 
 from antiphon.client import Client
 from antiphon.client.near import Endpoints
-from antiphon.lockfile import read_instance_file
+from antiphon.local.lock import read_instance_file
 from client.servers import DEADLINE_S, ServerProcess
 
 from .conftest import COMMAND, Run, environment, run_in

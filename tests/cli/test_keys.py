@@ -12,8 +12,8 @@ import pytest
 
 from antiphon.client.zmq import RemoteInstance
 from antiphon.errors import Forbidden, InstanceMissing, Unavailable
-from antiphon.keys import Keys, make_keys, read_keys
-from antiphon.lockfile import read_instance_file
+from antiphon.local.keys import Keys, make_keys, read_keys
+from antiphon.local.lock import read_instance_file
 from client.servers import DEADLINE_S, ServerProcess
 
 from .conftest import Run, run_in

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.client import Client
-from antiphon.lockfile import read_instance_file
+from antiphon.local.lock import read_instance_file
 from client.servers import DEADLINE_S, ServerProcess, free_port
 
 from .conftest import COMMAND, Run, environment

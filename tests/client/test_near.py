@@ -14,7 +14,7 @@ from antiphon.client.near import Endpoints
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent
 from antiphon.core.view import View
 from antiphon.errors import Conflict, Forbidden, Invalid, NotFound
-from antiphon.lockfile import read_instance_file
+from antiphon.local.lock import read_instance_file
 
 from .servers import ServerProcess, wait_until
 

@@ -9,10 +9,10 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from antiphon.app import Instance, open_instance
+from antiphon.api.http.server import open_server
+from antiphon.api.http.table import API
 from antiphon.chats.tokens import NewToken
-from antiphon.edge.server import open_server
-from antiphon.edge.table import API
+from antiphon.instance import Instance, open_instance
 
 from .schema import check_answer
 from .wire import DEADLINE_S, Answer, Stream, Wire, close_wires, make_request

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from antiphon.app import open_instance
-from antiphon.edge.instance.door import open_instance_door
-from antiphon.lockfile import claim_data
-from antiphon.whereabouts import tell_gone, tell_primary
+from antiphon.api.zmq.endpoint import open_instance_door
+from antiphon.instance import open_instance
+from antiphon.local.lock import claim_data
+from antiphon.server.announcement import tell_gone, tell_primary
 
 
 @asynccontextmanager

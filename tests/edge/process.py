@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from antiphon.lockfile import InstanceFile, read_instance_file
+from antiphon.local.lock import InstanceFile, read_instance_file
 
 DEADLINE_S = 20.0
 

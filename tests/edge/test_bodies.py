@@ -19,7 +19,7 @@ OWNER, ALL, SMALL = 300_000, 700_000, 20_000
 @pytest.fixture(autouse=True)
 def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("OWNER_BYTES_MAX", OWNER), ("BODIES_BYTES_MAX", ALL), ("SMALL_BYTES_MAX", SMALL)):
-        monkeypatch.setattr(f"antiphon.edge.bodies.{name}", value)
+        monkeypatch.setattr(f"antiphon.api.http.bodies.{name}", value)
 
 
 @pytest.fixture

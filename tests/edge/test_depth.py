@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from antiphon import ToolCall, Turn, tool
+from antiphon.api.zmq.endpoint import open_instance_door
 from antiphon.chats.doctor import examine
 from antiphon.client import AsyncClient
 from antiphon.core import commands as c
 from antiphon.core.facts import ActionRequired, CallOpened
 from antiphon.core.model import Needs
 from antiphon.core.parts import Text
-from antiphon.edge.instance.door import open_instance_door
 from antiphon.errors import Invalid
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.wire.codec import decode_content

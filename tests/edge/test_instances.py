@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from antiphon.api.http import instances
 from antiphon.client.zmq import MESSAGE_BYTES_MAX
-from antiphon.discovery import Announcement, announce, announced, withdraw
-from antiphon.edge import instances
+from antiphon.local.discovery import Announcement, announce, announced, withdraw
 from instance.reference_server import ReferenceServer
 
 from .door import Door

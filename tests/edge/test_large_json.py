@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from antiphon.api.zmq.endpoint import open_instance_door
 from antiphon.core.depth import VALUES_MAX
-from antiphon.edge.instance.door import open_instance_door
 from antiphon.errors import PeerError
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import decode

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from antiphon import Agent, tool
+from antiphon.api.zmq.endpoint import open_instance_door
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Resync
 from antiphon.core.view import View
-from antiphon.edge.instance.door import open_instance_door
 
 from .door import Door, open_door
 

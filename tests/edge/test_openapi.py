@@ -11,8 +11,8 @@ import jsonschema_rs
 import openapi_spec_validator
 import pytest
 
-from antiphon.edge.http import OPERATIONS
-from antiphon.edge.table import Policy
+from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.table import Policy
 
 from .door import Door, random_chat_id, wait_until
 from .neighbour import open_neighbour

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.edge.http import NO_WEBSOCKET, OPERATIONS
+from antiphon.api.http.app import NO_WEBSOCKET, OPERATIONS
 
 from .door import API, DEADLINE_S, Door
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from antiphon.lifetime import until_stopped
-from antiphon.lockfile import DataDirectoryTaken, claim_data, read_instance_file
+from antiphon.local.lock import DataDirectoryTaken, claim_data, read_instance_file
+from antiphon.server.lifetime import until_stopped
 from programs import PRIVILEGES
 
 from .door import random_chat_id

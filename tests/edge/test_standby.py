@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.app import open_instance
-from antiphon.config import Options
-from antiphon.edge.instance.door import open_instance_door
-from antiphon.edge.server import start_server
-from antiphon.edge.standby import primary as primaries
-from antiphon.edge.standby import stream as streams
-from antiphon.edge.standby.door import StandbyDoor
-from antiphon.edge.standby.primary import Primary
-from antiphon.edge.standby.request import with_id
-from antiphon.edge.standby.stream import EventBlocks
-from antiphon.lockfile import INSTANCE_NAME, InstanceFile, claim_data, read_instance_file, write_instance_file
-from antiphon.whereabouts import local_token, tell_primary
+from antiphon.api.http.server import start_server
+from antiphon.api.proxy import primary as primaries
+from antiphon.api.proxy import stream as streams
+from antiphon.api.proxy.app import StandbyDoor
+from antiphon.api.proxy.primary import Primary
+from antiphon.api.proxy.request import with_id
+from antiphon.api.proxy.stream import EventBlocks
+from antiphon.api.zmq.endpoint import open_instance_door
+from antiphon.instance import open_instance
+from antiphon.local.lock import INSTANCE_NAME, InstanceFile, claim_data, read_instance_file, write_instance_file
+from antiphon.options import Options
+from antiphon.server.announcement import local_token, tell_primary
 
 from .door import wait_until
 from .wire import Answer, Stream, Wire, close_wires, make_request
@@ -300,7 +300,7 @@ async def test_a_standby_that_is_pointed_to_itself_asks_nobody_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The address of a dead primary is used again, by this one."""
-    monkeypatch.setattr("antiphon.edge.standby.exchange.WAIT_S", 0.2)
+    monkeypatch.setattr("antiphon.api.proxy.exchange.WAIT_S", 0.2)
     with claim_data(tmp_path / "data", instance_id="fake"):
         async with open_standby_door(tmp_path / "data") as standby:
             point_to(tmp_path / "data", standby.port)

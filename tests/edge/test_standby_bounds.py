@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from antiphon.edge import bodies
-from antiphon.edge.http import OPERATIONS
-from antiphon.edge.standby import accepted, exchange, stream
-from antiphon.edge.standby import primary as primaries
-from antiphon.lockfile import claim_data
-from antiphon.observe import METRICS
+from antiphon.api.http import bodies
+from antiphon.api.http.app import OPERATIONS
+from antiphon.api.proxy import accepted, exchange, stream
+from antiphon.api.proxy import primary as primaries
+from antiphon.local.lock import claim_data
+from antiphon.observe.metrics import METRICS
 
 from .door import wait_until
 from .test_standby import OK, fake_primary, open_standby_door, point_to

@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from antiphon import Reasoning, ToolCall
-from antiphon.chats import watch
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
+from antiphon.watch import watch
 
 from .door import Door, open_door, wait_until
 from .events import check_cursors, fold, merged, preview, shown, standard_events

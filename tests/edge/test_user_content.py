@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from antiphon import Turn
+from antiphon.api.zmq.endpoint import open_instance_door
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.parts import File, Text
-from antiphon.edge.instance.door import open_instance_door
 from antiphon.errors import AntiphonError, Invalid
 
 from .door import Door, open_door

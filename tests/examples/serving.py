@@ -14,7 +14,7 @@ from typing import Any
 from antiphon.client import AsyncClient
 from antiphon.core.parts import Part, text_of
 from antiphon.core.view import View
-from antiphon.lockfile import read_instance_file
+from antiphon.local.lock import read_instance_file
 from antiphon.wire.codec import convert
 
 ROOT = Path(__file__).parent.parent.parent

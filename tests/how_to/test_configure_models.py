@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.lockfile import read_instance_file
+from antiphon.local.lock import read_instance_file
 from antiphon.testing.model_server import FakeModelServer
 from client.servers import wait_until
 

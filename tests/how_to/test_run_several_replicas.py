@@ -18,10 +18,10 @@ import httpx2
 import pytest
 import trustme
 
-from antiphon.app import open_instance
 from antiphon.client import AsyncClient
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
+from antiphon.instance import open_instance
 from antiphon.testing.postgres import PostgresServer
 from client.servers import ServerProcess
 from programs import needs_program

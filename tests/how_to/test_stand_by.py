@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from antiphon.lockfile import read_holder, read_instance_file
+from antiphon.local.lock import read_holder, read_instance_file
 from client.servers import wait_until
 from programs import needs_program
 

@@ -12,12 +12,12 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
-from antiphon.app import Instance, open_instance
+from antiphon.api.zmq.endpoint import InstanceDoor, open_instance_door
 from antiphon.client.zmq import RemoteInstance
 from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.view import View
-from antiphon.edge.instance.door import InstanceDoor, open_instance_door
-from antiphon.observe import METRICS
+from antiphon.instance import Instance, open_instance
+from antiphon.observe.metrics import METRICS
 
 DEADLINE_S = 20.0
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import Instance
+from antiphon.api.zmq.endpoint import InstanceDoor
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.model import Status, WhenBusy
 from antiphon.core.view import View
-from antiphon.edge.instance.door import InstanceDoor
 from antiphon.errors import NotFound, TooLarge, Unavailable
+from antiphon.instance import Instance
 from antiphon.wire.instance import encode_frame, frame_head
 from antiphon.wire.stream import message_json
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.app import Instance
-from antiphon.edge.instance.door import InstanceDoor
-from antiphon.edge.instance.sockets import QUEUED_LARGE_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
+from antiphon.api.zmq.endpoint import InstanceDoor
+from antiphon.api.zmq.sockets import QUEUED_LARGE_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
+from antiphon.instance import Instance
 from antiphon.wire.instance import CALL_BYTES_MAX
 from antiphon.wire.jsonrpc import INVALID_REQUEST, PARSE_ERROR
 
@@ -286,7 +286,7 @@ async def subscribe_to_long_topics(data: Path, *, connections: int, each: int) -
 async def test_few_subscriptions_of_many_bytes_are_dropped_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.edge.instance.subscriptions.SUBSCRIBED_BYTES_MAX", 1024 * 1024)
+    monkeypatch.setattr("antiphon.api.zmq.subscriptions.SUBSCRIBED_BYTES_MAX", 1024 * 1024)
     await subscribe_to_long_topics(tmp_path / "data", connections=2, each=300)
 
 

@@ -21,11 +21,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from antiphon.api.zmq.sockets import PAIRS_TRIED, open_ipc_sockets, open_tcp_sockets
 from antiphon.cli import antiphon
 from antiphon.client import Client
-from antiphon.edge.instance.sockets import PAIRS_TRIED, open_ipc_sockets, open_tcp_sockets
 from antiphon.errors import Unauthenticated, Unavailable
-from antiphon.lockfile import INSTANCE_NAME, LOCK_NAME, InstanceFile, claim_data, read_instance_file
+from antiphon.local.lock import INSTANCE_NAME, LOCK_NAME, InstanceFile, claim_data, read_instance_file
 from cli.conftest import Result, run_in
 from client.servers import DEADLINE_S, ServerProcess, wait_until
 from programs import PRIVILEGES

@@ -20,7 +20,7 @@ from antiphon.core import commands as c
 from antiphon.core.commands import SetLabels
 from antiphon.core.model import Status
 from antiphon.errors import Invalid
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 from antiphon.wire import instance as i
 
 from .doors import DEADLINE_S, Peer, open_doors
@@ -333,7 +333,7 @@ async def test_messages_are_counted_once_for_a_chat_and_then_kept_up_with(tmp_pa
 async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_back(
     tmp_path: Path, over_tcp: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.edge.instance.subscriptions.SUBSCRIPTIONS_MAX", 2_000)
+    monkeypatch.setattr("antiphon.api.zmq.subscriptions.SUBSCRIPTIONS_MAX", 2_000)
     async with (
         open_doors(tmp_path / "data", bus_tcp=over_tcp) as (_, door),
         Peer(door, "instance.heartbeat") as honest,
@@ -366,7 +366,7 @@ async def test_a_session_that_falls_too_far_behind_is_told_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its content cannot be read for a while: what waits is bounded, and what comes later is told."""
-    monkeypatch.setattr("antiphon.edge.instance.publisher.WAITING_MAX", 5)
+    monkeypatch.setattr("antiphon.api.zmq.publisher.WAITING_MAX", 5)
     async with (
         open_doors(tmp_path / "data") as (instance, door),
         Peer(door, "message.append", "session.update") as peer,

@@ -17,15 +17,15 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from antiphon import discovery
 from antiphon.client.errors import AnswerLost
 from antiphon.client.follow import FollowChat
 from antiphon.client.near import AsyncNearConnection, Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, Event
-from antiphon.discovery import Announcement, announce
 from antiphon.errors import AntiphonError, Invalid, TooLarge
-from antiphon.keys import Keys, create_keys, read_keys, write_keys
+from antiphon.local import discovery
+from antiphon.local.discovery import Announcement, announce
+from antiphon.local.keys import Keys, create_keys, read_keys, write_keys
 
 from .doors import DEADLINE_S, Peer, open_doors, until
 

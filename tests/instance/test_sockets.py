@@ -13,7 +13,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from antiphon.edge.instance.sockets import InstanceSockets, open_ipc_sockets
+from antiphon.api.zmq.sockets import InstanceSockets, open_ipc_sockets
 
 from .doors import DEADLINE_S
 

@@ -15,14 +15,14 @@ import zmq
 import zmq.asyncio
 
 from antiphon import Agent, tool
-from antiphon.app import Instance, open_instance
+from antiphon.api.zmq.endpoint import open_instance_door
+from antiphon.api.zmq.sockets import InstanceSockets, open_ipc_sockets
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.model import Status, WhenBusy
 from antiphon.core.view import View
-from antiphon.edge.instance.door import open_instance_door
-from antiphon.edge.instance.sockets import InstanceSockets, open_ipc_sockets
-from antiphon.lockfile import read_instance_file
-from antiphon.observe import METRICS
+from antiphon.instance import Instance, open_instance
+from antiphon.local.lock import read_instance_file
+from antiphon.observe.metrics import METRICS
 from antiphon.wire.instance import Envelope, encode_frame, frame_head, topic_prefix
 from client.servers import ServerProcess
 
@@ -250,7 +250,7 @@ class CountingRemote(RemoteInstance):
 async def test_queues_of_one_frame_lose_most_of_a_burst_and_nothing_of_the_fold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.edge.instance.sockets.QUEUED_FRAMES_MAX", 1)
+    monkeypatch.setattr("antiphon.api.zmq.sockets.QUEUED_FRAMES_MAX", 1)
     monkeypatch.setattr("antiphon.client.zmq.QUEUED_FRAMES_MAX", 1)
     async with open_doors(tmp_path / "data") as (instance, door):
         endpoints = door.pub_endpoint, door.rpc_endpoint

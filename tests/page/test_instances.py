@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.async_api import Locator, expect
 
-from antiphon.discovery import Announcement, announce, withdraw
+from antiphon.local.discovery import Announcement, announce, withdraw
 from edge.neighbour import open_neighbour
 from system.server_process import ServerProcess
 

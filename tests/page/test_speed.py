@@ -9,10 +9,10 @@ import pytest
 from playwright.async_api import Page, expect
 
 from antiphon import open_instance
+from antiphon.api.http.server import open_server
 from antiphon.clock import SystemClock
-from antiphon.edge.server import open_server
 from antiphon.ports import Store
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.stored_chat import StoredChat
 
 from .visit import Tab, Visit

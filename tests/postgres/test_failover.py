@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.app import open_instance
 from antiphon.errors import Unavailable
+from antiphon.instance import open_instance
 from antiphon.postgres.connection import connect
-from antiphon.store.postgres import open_postgres_store
+from antiphon.store.postgres.store import open_postgres_store
 from antiphon.testing.postgres import PostgresServer, find_postgres
 
 pytestmark = pytest.mark.anyio

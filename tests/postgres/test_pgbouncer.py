@@ -12,15 +12,15 @@ from urllib.parse import quote
 
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.postgres import open_postgres_bus
 from antiphon.errors import Invalid, Unavailable
+from antiphon.instance import Instance, open_instance
 from antiphon.ports import InstanceRecord
 from antiphon.postgres.address import read_address
 from antiphon.postgres.pooling import shares_sessions
 from antiphon.store.copying import copy_store
-from antiphon.store.postgres import open_postgres_store, prepare_database
-from antiphon.store.postgres_pool import MISTAKES, Pool
+from antiphon.store.postgres.pool import MISTAKES, Pool
+from antiphon.store.postgres.store import open_postgres_store, prepare_database
 from antiphon.testing.pgbouncer import PgBouncer
 from antiphon.testing.postgres import PostgresServer
 from programs import needs_program

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import open_instance
-from antiphon.chats import feed as feeds
-from antiphon.chats import watch
 from antiphon.core import commands as c
+from antiphon.instance import open_instance
+from antiphon.watch import feed as feeds
+from antiphon.watch import watch
 from instance.doors import Peer, open_doors
 
 from .test_elsewhere import beside, replica

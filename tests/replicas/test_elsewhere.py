@@ -12,19 +12,21 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import Instance
-from antiphon.bus.far import FarBus
+from antiphon.api.zmq import followed_drafts, publisher
+from antiphon.api.zmq import replica_follower as elsewhere
+from antiphon.api.zmq.endpoint import InstanceDoor, open_instance_door
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import active_chat, watch
+from antiphon.bus.networked import FarBus
+from antiphon.chats import active_chat
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageAppended
 from antiphon.core.model import Status
-from antiphon.edge.instance import elsewhere, followed_drafts, publisher
-from antiphon.edge.instance.door import InstanceDoor, open_instance_door
+from antiphon.instance import Instance
 from antiphon.ports import Bus
-from antiphon.store.postgres import PostgresStore
+from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
+from antiphon.watch import watch
 from antiphon.wire import instance as i
 from instance.doors import Peer, log_of, shown
 from worker.running import metric, running, until

@@ -16,7 +16,7 @@ import pytest
 
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
-from antiphon.lockfile import read_instance_file, read_primary
+from antiphon.local.lock import read_instance_file, read_primary
 from antiphon.testing.nats import NatsServer
 from antiphon.wire.stream import decode_event
 from instance.doors import Peer

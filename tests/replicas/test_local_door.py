@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.lockfile import claim_data, is_held, read_instance_file
-from antiphon.replica import LocalDoor
+from antiphon.local.lock import claim_data, is_held, read_instance_file
+from antiphon.server.replica import LocalDoor
 from worker.running import running, until
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +17,7 @@ async def test_a_replica_that_cannot_open_its_sockets_lets_go_of_the_lock_and_tr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr("antiphon.replica.CLAIM_S", 0.05)
+    monkeypatch.setattr("antiphon.server.replica.CLAIM_S", 0.05)
     data = tmp_path / "data"
     async with running() as instance:
         door = LocalDoor(instance, data)
@@ -40,7 +40,7 @@ class Tries:
     """Counts how often the lock was taken."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from antiphon import replica
+        from antiphon.server import replica
 
         self.count = 0
         claim = replica.claim_unless_held

@@ -13,13 +13,13 @@ from uuid import uuid4
 
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.nats import open_nats_bus
 from antiphon.bus.postgres import open_postgres_bus
-from antiphon.chats import watch
 from antiphon.core import commands as c
+from antiphon.instance import Instance, open_instance
 from antiphon.testing.nats import NatsServer
 from antiphon.testing.stored_chat import StoredChat
+from antiphon.watch import watch
 from programs import needs_program
 
 pytestmark = pytest.mark.anyio

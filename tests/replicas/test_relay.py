@@ -10,13 +10,12 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from antiphon.bus import zmq_link
-from antiphon.bus.bus_link import BusLink
 from antiphon.bus.memory import MemoryBus
-from antiphon.bus.zmq_link import ZmqLink
-from antiphon.chats import relay
-from antiphon.chats.drafts import LiveDrafts
-from antiphon.chats.relay import RelayedDrafts
+from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.cluster import relay, zmq_link
+from antiphon.cluster.bus_link import BusLink
+from antiphon.cluster.relay import RelayedDrafts
+from antiphon.cluster.zmq_link import ZmqLink
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text, ToolCallArgs, ToolCallOpened
 from antiphon.ports import InstanceRecord, Link

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from antiphon.api.http.app import OPERATIONS
 from antiphon.core.facts import KINDS
-from antiphon.edge.http import OPERATIONS
 from cli.terminals import Terminal
 from client.servers import DEADLINE_S, wait_until
 from programs import needs_program

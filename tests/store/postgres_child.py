@@ -9,7 +9,7 @@ import asyncio
 import sys
 
 from antiphon.ports import InstanceRecord
-from antiphon.store.postgres import open_postgres_store
+from antiphon.store.postgres.store import open_postgres_store
 
 
 async def main(url: str, instance_id: str) -> None:

@@ -13,11 +13,11 @@ from antiphon.clock import SystemClock
 from antiphon.core import commands as c
 from antiphon.core.model import Status
 from antiphon.errors import Invalid, Unavailable
-from antiphon.lockfile import DataDirectoryTaken, claim_data
+from antiphon.local.lock import DataDirectoryTaken, claim_data
 from antiphon.ports import Appended, ConfigRow, FlushedDelta, InstanceRecord, Notification, Store
 from antiphon.store.copying import copy_store
-from antiphon.store.postgres import open_postgres_store
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.postgres.store import open_postgres_store
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.store.tables import TABLES
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.postgres import PostgresServer

@@ -12,7 +12,7 @@ import pytest
 from antiphon.chats.doctor import examine
 from antiphon.clock import SystemClock
 from antiphon.errors import Unavailable
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.stored_chat import StoredChat
 from programs import PRIVILEGES
 

@@ -20,10 +20,10 @@ from antiphon.core.facts import Entry
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Invalid, Unavailable
 from antiphon.ports import Append, Appended, Due, FlushedDelta, Mark, OutcomeUnknown
-from antiphon.store import postgres_append
-from antiphon.store.postgres import PostgresStore, open_postgres_store, prepare_database
-from antiphon.store.postgres_append import append_json, document_of
-from antiphon.store.postgres_schema import SCHEMA_VERSION
+from antiphon.store.postgres import append as postgres_append
+from antiphon.store.postgres.append import append_json, document_of
+from antiphon.store.postgres.schema import SCHEMA_VERSION
+from antiphon.store.postgres.store import PostgresStore, open_postgres_store, prepare_database
 from antiphon.store.statements import load_statements
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.postgres import PostgresServer
@@ -110,7 +110,7 @@ async def test_a_half_open_connection_holds_nobody_longer_than_a_statement_may_t
     kept: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing comes on it, not even its end. What became of a write is then looked up, and it is written once."""
-    monkeypatch.setattr("antiphon.store.postgres_pool.STATEMENT_S", 0.2)
+    monkeypatch.setattr("antiphon.store.postgres.pool.STATEMENT_S", 0.2)
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
     async with CuttingProxy(port) as proxy, opened(postgres_url.replace(str(port), str(proxy.port)), 1) as store:
         chat = await StoredChat(store, "c").create(said="hi")
@@ -218,7 +218,7 @@ async def _is(value: bool) -> bool:
 async def test_a_database_that_stays_away_is_unavailable_after_a_while(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.store.postgres_pool.WAIT_S", 0.3)
+    monkeypatch.setattr("antiphon.store.postgres.pool.WAIT_S", 0.3)
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
     async with CuttingProxy(port) as proxy:
         store = await open_postgres_store(postgres_url.replace(str(port), str(proxy.port)))
@@ -234,7 +234,7 @@ async def test_a_database_that_stays_away_is_unavailable_after_a_while(
 async def test_who_waits_for_a_database_that_stays_away_does_not_wait_for_the_tries_of_all_others(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.store.postgres_pool.WAIT_S", 0.6)
+    monkeypatch.setattr("antiphon.store.postgres.pool.WAIT_S", 0.6)
     monkeypatch.setattr(postgres_append, "WAIT_S", 0.6)
     monkeypatch.setattr(postgres_append, "SHARED_MAX", 1)
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
@@ -302,7 +302,7 @@ async def test_a_database_that_may_only_be_read_is_unavailable(
         assert await store.iter_chat_ids() == ()
         await store.check()  # over another connection
         monkeypatch.setattr("antiphon.postgres.connection.WAIT_S", 0.3)
-        monkeypatch.setattr("antiphon.store.postgres.CHECK_S", 0.3)
+        monkeypatch.setattr("antiphon.store.postgres.store.CHECK_S", 0.3)
         name = postgres_url.rpartition("/")[2]
         postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         await store._pool.rows("SET default_transaction_read_only = on")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from antiphon.ports import InstanceRecord, Presence
-from antiphon.store.memory import MemoryStore
-from antiphon.store.postgres import open_postgres_store
+from antiphon.store.memory.store import MemoryStore
+from antiphon.store.postgres.store import open_postgres_store
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.stored_chat import StoredChat

@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from antiphon.lockfile import read_holder, read_primary
+from antiphon.local.lock import read_holder, read_primary
 
 from .server_process import READY_S, ServerProcess, SseStream
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from antiphon import Turn, open_instance
-from antiphon.config import Options
+from antiphon.api.http.answers import error_answer
 from antiphon.core.model import Status
 from antiphon.core.parts import text_of
-from antiphon.descriptors import CONNECTIONS_MAX, RESERVE, connections_max, is_out_of_descriptors
-from antiphon.edge.answers import error_answer
+from antiphon.local.descriptors import CONNECTIONS_MAX, RESERVE, connections_max, is_out_of_descriptors
+from antiphon.options import Options
 
 from .server_process import ServerProcess
 

@@ -17,7 +17,7 @@ import pytest
 
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent
 from antiphon.core.view import View
-from antiphon.lockfile import is_held, read_instance_file
+from antiphon.local.lock import is_held, read_instance_file
 from antiphon.testing.checker import check
 from antiphon.testing.evidence import Evidence
 from antiphon.wire.stream import decode_event
@@ -157,7 +157,7 @@ async def test_what_is_no_send_is_refused_when_the_primary_goes_in_the_middle(tm
 
 IMPATIENT = """
 from antiphon.cli import main
-from antiphon.edge.standby import primary
+from antiphon.api.proxy import primary
 primary.SILENT_S, primary.LOOK_S = 2.0, 0.5
 main()
 """

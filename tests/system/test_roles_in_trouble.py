@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.lockfile import LOCK_NAME, claim_data, claim_unless_held, is_held, try_claim
+from antiphon.local.lock import LOCK_NAME, claim_data, claim_unless_held, is_held, try_claim
 from programs import PRIVILEGES
 
 from .fleet import Fleet, Member

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from antiphon.models.openai import OpenAIModel
 from antiphon.ports import ModelEvent, ModelRequest
-from antiphon.worker.models.openai import OpenAIModel
 
 from .asking import KEY, request
 

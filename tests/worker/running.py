@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from antiphon.app import Instance, open_instance
 from antiphon.core import commands as c
 from antiphon.core.chat import fold
 from antiphon.core.facts import Entry, Fact, MessageAppended, RetryScheduled, TurnEnded, kind_of
 from antiphon.core.model import Chat, Outcome, Status, WhenBusy
 from antiphon.core.parts import Part, Role, ToolResult, text_of
-from antiphon.observe import METRICS
+from antiphon.instance import Instance, open_instance
+from antiphon.observe.metrics import METRICS
 from antiphon.testing.stored_chat import ALL, StoredChat
 from antiphon.wire.codec import decode_content
 from antiphon.wire.stream import Frame

@@ -23,14 +23,14 @@ from antiphon.core.facts import (
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import Role, Text, ToolResult
 from antiphon.errors import Invalid, NotAllowedNow, NotFound, Unavailable
+from antiphon.models.openai import OpenAIModel
 from antiphon.ports import Append, Appended
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import FakeModelServer
 from antiphon.testing.store import WrappedStore
 from antiphon.worker.attempt import RETRY_AFTER_MAX_S
-from antiphon.worker.models.openai import OpenAIModel
-from antiphon.worker.pen import ANSWER_BYTES_MAX
+from antiphon.worker.draft_writer import ANSWER_BYTES_MAX
 from antiphon.worker.tools import ToolContext
 
 from .running import answered, answers_of, ask, facts_of, messages_of, results_of, running, until

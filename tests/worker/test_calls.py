@@ -15,7 +15,7 @@ from antiphon.core.facts import ActionRequired, ActionResolved, AttemptStarted, 
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import Role, Text, ToolResult
 from antiphon.core.parts import ToolCall as ToolCallPart
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.wire.codec import encode_content

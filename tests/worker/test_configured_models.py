@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from antiphon import Agent, tool
-from antiphon.app import Instance
-from antiphon.chats import configs
-from antiphon.chats.secret_box import make_key
 from antiphon.core.facts import TurnEnded
 from antiphon.core.model import Outcome
 from antiphon.errors import Invalid
+from antiphon.instance import Instance
+from antiphon.models import configs
+from antiphon.models.secret_box import make_key
 from antiphon.testing.model_server import Answer, FakeCall, FakeModelServer, Fault
 
 from .running import Talk, ask, running, until
@@ -297,7 +297,7 @@ async def test_a_change_on_one_instance_is_used_by_the_next_call_of_another_with
 ) -> None:
     """Two instances on one store that hear nothing of each other."""
     from antiphon.clock import SystemClock
-    from antiphon.store.memory import MemoryStore
+    from antiphon.store.memory.store import MemoryStore
 
     monkeypatch.setattr(configs, "POLL_S", 0.05)
     store = MemoryStore(clock=SystemClock())

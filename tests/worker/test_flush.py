@@ -12,7 +12,7 @@ from antiphon.core.facts import TurnEnded
 from antiphon.core.parts import Reasoning, Text, ToolCallArgs, ToolCallOpened, ToolProgress
 from antiphon.errors import Unavailable
 from antiphon.ports import FlushedDelta
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.store import WrappedStore
 from antiphon.worker.loop import FLUSH_BYTES_MAX, FLUSH_DELTAS_MAX
 from antiphon.worker.turn import Turn

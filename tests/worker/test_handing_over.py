@@ -16,7 +16,6 @@ from random import Random
 import pytest
 
 from antiphon import Agent, ToolCall, Turn, tool
-from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.owned import OwnedChats
 from antiphon.chats.service import WANTED_CHANNEL, Service
@@ -24,7 +23,8 @@ from antiphon.clock import RandomIds
 from antiphon.core import commands as c
 from antiphon.core.facts import AttemptLost, AttemptReleased
 from antiphon.core.model import Outcome, Status
-from antiphon.store.memory import MemoryStore
+from antiphon.instance import Instance
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
 

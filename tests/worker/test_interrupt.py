@@ -16,12 +16,12 @@ from antiphon.core import commands as c
 from antiphon.core.facts import InterruptRequested, MessageAppended, TurnEnded, kind_of
 from antiphon.core.model import Outcome, Status, WhenBusy
 from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened
-from antiphon.store.memory import MemoryStore
+from antiphon.models.openai import OpenAIModel
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import FOREVER, Answer, FakeModelServer
 from antiphon.worker.agent import Agent
-from antiphon.worker.models.openai import OpenAIModel
 from antiphon.worker.tools import ToolContext
 from antiphon.worker.turn import BlockingTurn
 

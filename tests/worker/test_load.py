@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.chats.replicas import Balance
+from antiphon.cluster.membership import Balance
 from antiphon.worker import load as l
 from antiphon.worker.load import Load
 

@@ -11,18 +11,18 @@ from random import Random
 import pytest
 
 from antiphon import Turn
-from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.owned import OwnedChats
-from antiphon.chats.replicas import Balance
 from antiphon.chats.service import WANTED_CHANNEL
+from antiphon.cluster.membership import Balance
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
 from antiphon.core.facts import AttemptLost, AttemptStarted, MessageAppended
 from antiphon.core.model import Outcome, Status
 from antiphon.errors import Unavailable
+from antiphon.instance import Instance
 from antiphon.ports import Append, Appended
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import UncertainStore, WrappedStore

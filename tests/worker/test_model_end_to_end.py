@@ -17,10 +17,10 @@ from antiphon.core.facts import AttemptStarted, MessageAppended, RetryScheduled,
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import Reasoning, Role, Text, ToolCall
 from antiphon.core.view import View
+from antiphon.models.openai import OpenAIModel
 from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelServer, Fault, Reply
 from antiphon.wire.stream import decode_event
 from antiphon.worker.environment import Limits
-from antiphon.worker.models.openai import OpenAIModel
 
 from .running import Talk, answers_of, ask, facts_of, messages_of, results_of, running, until
 
@@ -40,7 +40,7 @@ async def add(a: int, b: int) -> int:
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once, where the server does not say otherwise."""
-    monkeypatch.setattr("antiphon.app.Limits", lambda **given: Limits(backoff_s=0.0, **given))
+    monkeypatch.setattr("antiphon.instance.Limits", lambda **given: Limits(backoff_s=0.0, **given))
 
 
 @asynccontextmanager

@@ -15,11 +15,11 @@ import pytest
 import trustme
 
 from antiphon.errors import AttemptFailed, Invalid
-from antiphon.worker.models.connecting import ConnectFailed, Connector, Origin, Proxy, proxy_of
-from antiphon.worker.models.openai import OpenAIModel
-from antiphon.worker.models.registry import make_model
-from antiphon.worker.models.response import ResponseBroken
-from antiphon.worker.models.transport import Transport
+from antiphon.models.connecting import ConnectFailed, Connector, Origin, Proxy, proxy_of
+from antiphon.models.openai import OpenAIModel
+from antiphon.models.registry import make_model
+from antiphon.models.response import ResponseBroken
+from antiphon.models.transport import Transport
 
 from .asking import KEY, request, text
 from .raw_provider import STOP, answer_of, ask, head, listening, read_request, said, sending, sse
@@ -230,7 +230,7 @@ async def test_the_rest_behind_done_is_awaited_for_the_connections_sake_and_not_
 async def test_an_answer_whose_connection_stays_open_is_whole_and_leaves_no_connection(
     done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.worker.models.openai.FINISHED_S", 0.2)
+    monkeypatch.setattr("antiphon.models.openai.FINISHED_S", 0.2)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

@@ -13,7 +13,7 @@ from antiphon.core.facts import TurnEnded
 from antiphon.core.model import Outcome
 from antiphon.core.parts import NO_USAGE, TOKENS_MAX, Reasoning, Text, ToolCallOpened, ToolProgress, Usage
 from antiphon.core.parts import ToolCall as ToolCallPart
-from antiphon.worker.pen import PROGRESS_MAX
+from antiphon.worker.draft_writer import PROGRESS_MAX
 from antiphon.worker.tools.call import result_of
 
 from .running import answered, answers_of, ask, facts_of, results_of, running, until

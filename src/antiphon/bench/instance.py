@@ -14,7 +14,7 @@ import uvloop
 import zmq
 import zmq.asyncio
 
-from antiphon.app import Instance, open_instance
+from antiphon.api.zmq.endpoint import open_instance_door
 from antiphon.bench.runner import Figure, Scale, middle
 from antiphon.bench.server import BenchServer
 from antiphon.bench.subscribers import PROBE, Fold, Receive, Report, Subscribers, digest_of
@@ -22,8 +22,8 @@ from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.parts import CallStarted, Text
 from antiphon.core.values import Value
-from antiphon.edge.instance.door import open_instance_door
-from antiphon.lockfile import read_instance_file
+from antiphon.instance import Instance, open_instance
+from antiphon.local.lock import read_instance_file
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import encode_content

@@ -6,8 +6,8 @@ import asyncio
 import json
 import time
 
-from antiphon.app import open_instance
-from antiphon.edge.server import open_server
+from antiphon.api.http.server import open_server
+from antiphon.instance import open_instance
 
 PACE_S = 0.005
 
@@ -34,8 +34,8 @@ async def added_latency_ms(*, tokens: int) -> tuple[float, float]:
         await writer.drain()
         writer.close()
 
+    from antiphon.models.openai import OpenAIModel
     from antiphon.worker.agent import Agent
-    from antiphon.worker.models.openai import OpenAIModel
 
     server = await asyncio.start_server(model, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

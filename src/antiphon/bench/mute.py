@@ -8,8 +8,8 @@ from pathlib import Path
 import uvloop
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.observe import configure_logging
-from antiphon.serve import serve
+from antiphon.observe.logs import configure_logging
+from antiphon.server.serve import serve
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ def _commit_rate(path: Path) -> float:
 
 async def _sqlite_rate(path: Path, count: int, chats_count: int) -> float:
     from antiphon.clock import SystemClock
-    from antiphon.store.sqlite import open_sqlite_store
+    from antiphon.store.sqlite.store import open_sqlite_store
 
     return await service_rate(await open_sqlite_store(path, clock=SystemClock()), count, chats_count)
 

@@ -18,9 +18,9 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
-from antiphon.discovery import Announcement, announced
-from antiphon.lockfile import InstanceFile, read_instance_file
-from antiphon.whereabouts import read_token
+from antiphon.local.discovery import Announcement, announced
+from antiphon.local.lock import InstanceFile, read_instance_file
+from antiphon.server.announcement import read_token
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SERVE = ("antiphon.cli", "serve")

@@ -45,7 +45,7 @@ def measure_shared_sends(scale: Scale) -> list[Figure]:
 
 
 async def _service_rate(url: str, count: int, chats: int) -> float:
-    from antiphon.store.postgres import open_postgres_store
+    from antiphon.store.postgres.store import open_postgres_store
 
     return await service_rate(await open_postgres_store(url), count, chats)
 

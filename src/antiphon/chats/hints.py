@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, PeerError
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 from antiphon.ports import Bus
 from antiphon.wire.codec import Int64, decode
 from antiphon.wire.notices import notices_of

@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 
+from antiphon.chats.command_queue import Done, Request
 from antiphon.chats.inbox import uuid_of
-from antiphon.chats.line import Done, Request
 from antiphon.chats.open_calls import iter_open_calls, read_open_calls
 from antiphon.chats.service import Service
-from antiphon.config import Limits
 from antiphon.core import commands as c
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.draft import replace_surrogates
@@ -25,6 +24,7 @@ from antiphon.core.model import Chat, Outcome, Queued, Status, WhenBusy
 from antiphon.core.parts import Part, Text, text_of
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
+from antiphon.options import Limits
 from antiphon.ports import Listed
 from antiphon.wire.codec import decode, decode_content, encode, encode_content
 from antiphon.wire.notify import ChatDiffStatus

@@ -12,7 +12,8 @@ from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
 from antiphon.errors import AntiphonError, Refused
-from antiphon.observe import METRICS, crash_point
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
 from antiphon.ports import Due
 from antiphon.wire import codec
 

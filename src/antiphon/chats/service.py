@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from antiphon.chats.former import DeletedChatCache
-from antiphon.chats.line import Done, Job, Line, Lines, Request
-from antiphon.chats.round import Round, first_answer
+from antiphon.chats.append_batch import Round, first_answer
+from antiphon.chats.command_queue import Done, Job, Line, Lines, Request
+from antiphon.chats.deleted_chats import DeletedChatCache
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.model import Chat
 from antiphon.errors import AntiphonError, Conflict, NotAllowedNow, Unavailable
-from antiphon.observe import METRICS, crash_point
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
 from antiphon.ports import Append, Appended, Bus, Ids, Notification, OutcomeUnknown, Store
 from antiphon.wire import codec
 from antiphon.wire.notify_facts import encode_chat_event, event_kinds, stream_message

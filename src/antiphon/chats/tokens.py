@@ -9,10 +9,10 @@ import time
 from msgspec.structs import replace
 
 from antiphon.chats.hints import text_hint
-from antiphon.chats.watch import REVOKED_CHANNEL
 from antiphon.core.values import Value
 from antiphon.errors import NotFound, Unauthenticated, Unavailable
 from antiphon.ports import Bus, Ids, Store, Token
+from antiphon.watch.watch import REVOKED_CHANNEL
 
 CACHE_S = 2.0
 CACHE_MAX = 10_000

@@ -20,7 +20,7 @@ from antiphon.errors import InstanceMissing, Invalid, NotFound
 if TYPE_CHECKING:
     from antiphon.client.near import Endpoints
     from antiphon.client.shapes import Chat
-    from antiphon.discovery import Announcement
+    from antiphon.local.discovery import Announcement
 
 SHOWN_MAX = 20
 TITLE_MAX = 60
@@ -61,7 +61,7 @@ def _near_of(found: Announcement) -> Endpoints:
 
 
 def _pick_instance(wanted: str) -> Announcement:
-    from antiphon.discovery import announced
+    from antiphon.local.discovery import announced
 
     primaries = [item for item in announced() if item.rpc_endpoint]
     found = [item for item in primaries if item.instance_id.startswith(wanted.lower())]

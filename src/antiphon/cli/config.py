@@ -32,7 +32,7 @@ def command() -> None:
 @json_option
 def keygen(file: Path, as_json: bool) -> None:
     """Make a key in FILE, for `antiphon serve --secret-key-file FILE`. Keep a copy: without it no secret opens."""
-    from antiphon.chats.secret_box import make_key
+    from antiphon.models.secret_box import make_key
 
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w") as opened:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from antiphon.client import AsyncClient, Client
     from antiphon.client.near import Endpoints
     from antiphon.client.zmq import RemoteInstance
-    from antiphon.discovery import Announcement
-    from antiphon.lockfile import InstanceFile
+    from antiphon.local.discovery import Announcement
+    from antiphon.local.lock import InstanceFile
 
 PROBE_S = 5.0
 PING_S = 2.0
@@ -70,7 +70,7 @@ def choose_data() -> Path:
 
     Raises `Invalid` if instances of several data directories are announced.
     """
-    from antiphon.lockfile import is_held
+    from antiphon.local.lock import is_held
 
     own = Path(DATA)
     if is_held(own):
@@ -88,8 +88,8 @@ def choose_data() -> Path:
 
 def _announced_data() -> dict[str, str]:
     """The data directories of the instances announced on this machine, each with the instance's address."""
-    from antiphon.discovery import announced
-    from antiphon.lockfile import is_held
+    from antiphon.local.discovery import announced
+    from antiphon.local.lock import is_held
 
     try:
         found = announced()
@@ -99,7 +99,7 @@ def _announced_data() -> dict[str, str]:
 
 
 def _find_by_data(data: Path) -> Reached:
-    from antiphon.lockfile import is_held
+    from antiphon.local.lock import is_held
 
     found = _wait_ready(data)
     if found is None:
@@ -124,7 +124,7 @@ def _wait_ready(data: Path) -> InstanceFile | None:
     """The instance file, after a moment's patience with an instance that is starting or taking over."""
     import time
 
-    from antiphon.lockfile import is_held, read_instance_file, read_primary
+    from antiphon.local.lock import is_held, read_instance_file, read_primary
 
     deadline = time.monotonic() + STARTING_S
     while (found := read_primary(data)) is None and is_held(data) and time.monotonic() < deadline:
@@ -186,7 +186,7 @@ def _probe_near(near: Endpoints) -> str:
 
 def open_remote(data: Path | None, *, timeout_s: float = PING_S) -> RemoteInstance:
     """The instance of a data directory; use it in an `async with`. Raises `InstanceMissing`."""
-    from antiphon.lockfile import is_held
+    from antiphon.local.lock import is_held
 
     folder = data or choose_data()
     found = _wait_ready(folder)

@@ -24,7 +24,7 @@ from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent, Resync
 from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, Invalid, NotFound, TooMany, Unavailable
-from antiphon.keys import Keys, read_keys
+from antiphon.local.keys import Keys, read_keys
 from antiphon.wire.cursor import parse_cursor
 
 IDLE = frozenset({"waiting", "error", "requires_action"})

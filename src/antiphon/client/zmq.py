@@ -24,7 +24,7 @@ from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.events import Bye, Event
 from antiphon.core.view import View
 from antiphon.errors import Forbidden, InstanceMissing, PeerError, TooLarge, TooMany, Unavailable
-from antiphon.keys import Keys
+from antiphon.local.keys import Keys
 from antiphon.wire import codec, jsonrpc
 from antiphon.wire import instance as i
 
@@ -64,7 +64,7 @@ class RemoteInstance:
         keys: Keys | None = None,
         server_key: str = "",
     ) -> None:
-        """Connects when it is used. `keys` are this side's own (`antiphon.keys.read_keys`), `server_key` is the
+        """Connects when it is used. `keys` are this side's own (`antiphon.local.keys.read_keys`), `server_key` is the
         instance's public key: both where it asks for keys."""
         self._pub_endpoint, self._rpc_endpoint = pub_endpoint, rpc_endpoint
         self._is_refused = self._is_closed = False

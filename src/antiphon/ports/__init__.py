@@ -1,6 +1,6 @@
 """What the server needs from the outside, as Protocols with their promises written out.
 
-Adapters inherit these words. `store/`, `bus/`, `worker/models/` and `testing/` satisfy them.
+Adapters inherit these words. `store/`, `bus/`, `models/` and `testing/` satisfy them.
 """
 
 from __future__ import annotations

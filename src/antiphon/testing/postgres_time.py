@@ -9,8 +9,8 @@ from typing import Any
 from antiphon.ports import Clock
 from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import WAIT_S, Connection, wait_connected
-from antiphon.store.postgres import PostgresStore, prepare_database
-from antiphon.store.postgres_pool import Pool
+from antiphon.store.postgres.pool import Pool
+from antiphon.store.postgres.store import PostgresStore, prepare_database
 
 TIME = """
 CREATE OR REPLACE FUNCTION store_now_us() RETURNS BIGINT LANGUAGE sql VOLATILE AS

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TypeVar
 
-from antiphon.app import Instance
+from antiphon.api.http.outcomes import sent_entry
 from antiphon.chats.owned import Page
 from antiphon.core import commands as c
 from antiphon.core.events import Bye
 from antiphon.core.model import Chat, WhenBusy
 from antiphon.core.parts import Role
-from antiphon.edge.outcomes import sent_entry
 from antiphon.errors import AntiphonError, NotFound, Unavailable
+from antiphon.instance import Instance
 from antiphon.testing.evidence import Interrupted, Sent, Watched
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.simulated_process import Process

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from antiphon.bus.bus_link import RELAY_CHANNEL
+from antiphon.cluster.bus_link import RELAY_CHANNEL
 from antiphon.ports import Handler, InstanceRecord
 from antiphon.testing.simulated_world import World
 

@@ -12,19 +12,19 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, TypeVar
 
-from antiphon.app import Instance
-from antiphon.bus.bus_link import BusLink
-from antiphon.chats.watcher import Watcher
-from antiphon.config import Options
+from antiphon.cluster.bus_link import BusLink
 from antiphon.errors import AntiphonError, Unavailable
-from antiphon.observe import AT_POINT
-from antiphon.sharing import Shared
+from antiphon.instance import Instance
+from antiphon.observe.crash_points import AT_POINT
+from antiphon.options import Options
+from antiphon.server.shared import Shared
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.simulated_model import Rehearsed, SimulatedModel, make_tool
 from antiphon.testing.simulated_network import HostBus, HostLink
 from antiphon.testing.simulated_store import HostPresence, HostStore, StoreLine
 from antiphon.testing.simulated_world import LOST_LATELY_S, World
 from antiphon.testing.virtual_loop import Host
+from antiphon.watch.watcher import Watcher
 from antiphon.wire.stream import Frame
 from antiphon.worker.agent import Agent
 
@@ -272,7 +272,7 @@ class Process:
         return stream
 
     async def _watch(self, chat_id: str, cursor: tuple[int, int] | None, until_idle: bool, stream: Stream) -> None:
-        """As edge/sse.py writes it."""
+        """As api/http/sse.py writes it."""
         try:
             if not self.is_ready:
                 raise Unavailable("starting or stopping")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from antiphon.core.facts import AttemptLost
 from antiphon.core.values import Value
 from antiphon.ports import Append, Ended
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.store.rows import LEASE_US
 from antiphon.testing.checker import Violation
 from antiphon.testing.clock import START_US

@@ -15,8 +15,8 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 import structlog
 
+from antiphon.chats.command_queue import Done
 from antiphon.chats.hints import stream_hint
-from antiphon.chats.line import Done
 from antiphon.chats.service import stream_channel
 from antiphon.core import commands as c
 from antiphon.core.facts import CallOpened
@@ -32,15 +32,16 @@ from antiphon.core.parts import (
     Usage,
 )
 from antiphon.core.parts import ToolCall as ToolCallPart
-from antiphon.descriptors import is_out_of_descriptors
 from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, StaleAttempt, Unavailable
-from antiphon.observe import METRICS, crash_point
+from antiphon.local.descriptors import is_out_of_descriptors
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
 from antiphon.ports import Clock, Message
 from antiphon.wire.codec import encode, encode_content
 from antiphon.worker.calls import Calls
+from antiphon.worker.draft_writer import Pen
 from antiphon.worker.environment import Environment
 from antiphon.worker.history import History
-from antiphon.worker.pen import Pen
 from antiphon.worker.stop import Over, Stop
 from antiphon.worker.turn import ToolCall, Turn
 

@@ -9,14 +9,15 @@ from collections.abc import Iterator
 import structlog
 
 from antiphon.chats.hints import text_hint
-from antiphon.chats.replicas import Balance
 from antiphon.chats.service import WANTED_CHANNEL, Claimer
+from antiphon.cluster.membership import Balance
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
 from antiphon.core.model import Chat, Status
 from antiphon.errors import AntiphonError, Refused
-from antiphon.observe import METRICS, crash_point
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
 from antiphon.ports import FlushedDelta
 from antiphon.wire import codec
 from antiphon.worker.attempt import Attempt
