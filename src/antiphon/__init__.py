@@ -15,7 +15,8 @@ from antiphon.version import __version__ as __version__
 if TYPE_CHECKING:
     from antiphon.core.parts import File, Reasoning, Source, Text, Usage
     from antiphon.errors import AttemptFailed as AgentError
-    from antiphon.instance import Instance, open_instance
+    from antiphon.server.open_instance import EmbeddedInstance as Instance
+    from antiphon.server.open_instance import open_instance
     from antiphon.worker.agent import Agent
     from antiphon.worker.tools import Tool, ToolContext, tool
     from antiphon.worker.turn import ToolCall, Turn
@@ -41,7 +42,7 @@ _PLACES = {
     "Agent": "antiphon.worker.agent",
     "AgentError": "antiphon.errors:AttemptFailed",
     "File": "antiphon.core.parts",
-    "Instance": "antiphon.instance",
+    "Instance": "antiphon.server.open_instance:EmbeddedInstance",
     "Reasoning": "antiphon.core.parts",
     "Source": "antiphon.core.parts",
     "Text": "antiphon.core.parts",
@@ -50,7 +51,7 @@ _PLACES = {
     "ToolContext": "antiphon.worker.tools",
     "Turn": "antiphon.worker.turn",
     "Usage": "antiphon.core.parts",
-    "open_instance": "antiphon.instance",
+    "open_instance": "antiphon.server.open_instance",
     "tool": "antiphon.worker.tools",
 }
 

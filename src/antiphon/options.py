@@ -105,7 +105,7 @@ class Options(Value, gc=True):
         return replace(self, port=port)
 
     @staticmethod
-    def make(given: dict[str, Any]) -> Options:
+    def make(given: Mapping[str, Any]) -> Options:
         """From keyword arguments; None means the default. Raises `Invalid` for a name there is not."""
         for name in given:
             if name not in Options.__struct_fields__:

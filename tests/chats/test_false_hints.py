@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.hints import owner_channel, stream_channel
 from antiphon.chats.inbox import inbox_channel
-from antiphon.chats.service import owner_channel, stream_channel
 from antiphon.core import commands as c
 from antiphon.instance import Instance, open_instance
 from antiphon.store.memory.store import MemoryStore
@@ -35,7 +35,7 @@ def publish(bus: MemoryBus, channel: str, message: Any) -> None:
 async def next_of(feed: Any, kind: str) -> Any:
     async with asyncio.timeout(10):
         while True:
-            for frame in await feed.take():
+            for frame in await feed.next_batch():
                 if frame.type == kind:
                     return json.loads(frame.data)
 
@@ -83,7 +83,7 @@ async def test_a_watcher_shows_nothing_that_is_not_stored(message: Any) -> None:
     async with open_instance(bus=bus, drain_s=0) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
         async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
-            assert (await watcher.take()).frames[-1].type == "caught_up"
+            assert (await watcher.next_batch()).frames[-1].type == "caught_up"
             for _ in range(3):
                 publish(bus, stream_channel(chat_id), message)
             await asyncio.sleep(0)
@@ -91,7 +91,7 @@ async def test_a_watcher_shows_nothing_that_is_not_stored(message: Any) -> None:
             facts: list[tuple[str, int]] = []
             async with asyncio.timeout(10):
                 while not facts:
-                    facts = [(f.type, f.seq) for f in (await watcher.take()).frames if f.seq is not None]
+                    facts = [(f.type, f.seq) for f in (await watcher.next_batch()).frames if f.seq is not None]
             assert facts == [("title_changed", 2)]
 
 

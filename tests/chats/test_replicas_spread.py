@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from antiphon.cluster.membership import LOAD_CHANNEL, Replicas
 
 from antiphon.bus.memory import MemoryBus
 from antiphon.cluster import membership as r
 from antiphon.cluster.bus_link import BusLink
-from antiphon.cluster.membership import LOAD_CHANNEL, Replicas
 from antiphon.errors import Unavailable
 from antiphon.ports import InstanceRecord
 from antiphon.store.memory.presence import MemoryPresence
@@ -57,7 +57,7 @@ class Here:
         self.attempts.remove((chat_id, attempt))
 
     async def see(self, **other: Any) -> None:
-        await self.presence.enter(InstanceRecord(instance_id=OTHER, **other))
+        await self.presence.register(InstanceRecord(instance_id=OTHER, **other))
         await self.replicas.look()
 
 
@@ -86,7 +86,7 @@ async def test_nothing_is_left_to_one_that_is_full_or_drains(here: Here, other: 
 async def test_nothing_is_left_to_one_that_stands_still_though_its_lock_is_held(here: Here) -> None:
     await here.see(capacity=8)
     here.clock.advance(6)
-    await here.presence.beat(ME, running=0)
+    await here.presence.heartbeat(ME, running=0)
     await here.replicas.look()
     assert here.replicas.may_take(3)
 

@@ -67,7 +67,7 @@ async def seen_by(watcher: Watcher, upto: int) -> list[int]:
     seen: list[int] = []
     async with asyncio.timeout(10):
         while not seen or seen[-1] < upto:
-            seen += [f.seq for f in (await watcher.take()).frames if f.type not in OWN and f.seq is not None]
+            seen += [f.seq for f in (await watcher.next_batch()).frames if f.type not in OWN and f.seq is not None]
     return seen
 
 
@@ -124,10 +124,10 @@ async def test_a_revoked_tokens_streams_end_without_waiting_for_the_poll(monkeyp
             instance.watch.open_watcher(chat_id, (1, 0), token_id="another") as other,
             asyncio.timeout(10),
         ):
-            await watcher.take()
+            await watcher.next_batch()
             await instance.tokens.revoke(token_id)
-            assert b'"revoked"' in (await watcher.take()).data
-            assert watcher.is_over
+            assert b'"revoked"' in (await watcher.next_batch()).data
+            assert watcher.is_closed
             assert not other.is_over
 
 
@@ -183,7 +183,7 @@ async def test_what_an_edit_removed_is_told_without_its_content(is_watched: bool
                 await seen_by(other, seq)
             await chats.edit(chat_id, 2, "/say edited")
             async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
-                batch = await watcher.take()
+                batch = await watcher.next_batch()
                 (told,) = [msgspec.json.decode(frame.data) for frame in batch.frames if frame.seq == 2]
         assert told["hidden_by"] == seq + 1
         assert "content" not in told["message"]
@@ -220,7 +220,7 @@ async def test_who_asks_for_the_beginning_is_given_the_whole_log_and_who_is_far_
         async with instance.watch.open_watcher(
             done.chat_id, cursor, owner_id=instance.owner_id, until_idle=True
         ) as watcher:
-            while not watcher.is_over:
-                told += [frame.type for frame in (await watcher.take()).frames]
+            while not watcher.is_closed:
+                told += [frame.type for frame in (await watcher.next_batch()).frames]
         assert told.count("labels_changed") == (2_100 if asks_for_all else 0)
         assert ("resync" in told) is not asks_for_all

@@ -64,12 +64,12 @@ async def test_a_chat_that_was_changed_and_deleted_elsewhere_ends_its_watchers_h
     async with two_instances() as (one, other):
         chat_id = (await one.chats.create(title="t")).chat_id
         async with one.watch.open_watcher(chat_id, (1, 0)) as watcher:
-            assert (await watcher.take()).frames[-1].type == "caught_up"
+            assert (await watcher.next_batch()).frames[-1].type == "caught_up"
             await other.chats.change(chat_id, c.Archive())
             await other.service.execute(chat_id, c.Delete())
             async with asyncio.timeout(10):
-                assert (await watcher.take()).frames[-1].type == "chat_deleted"
-                assert (await watcher.take()).frames[-1].type == "bye"
+                assert (await watcher.next_batch()).frames[-1].type == "chat_deleted"
+                assert (await watcher.next_batch()).frames[-1].type == "bye"
         assert one.problems() == []
         assert not one.background.done()
 
@@ -84,13 +84,13 @@ async def test_a_poll_goes_on_until_it_has_looked_at_every_chat_that_changed(
         chat_ids = [(await one.chats.create(title="t")).chat_id for _ in range(7)]
         watchers = [await watching.enter_async_context(one.watch.open_watcher(c, (1, 0))) for c in chat_ids]
         for watcher in watchers:
-            assert (await watcher.take()).frames[-1].type == "caught_up"
+            assert (await watcher.next_batch()).frames[-1].type == "caught_up"
         for chat_id in chat_ids:
             await other.chats.change(chat_id, c.Archive())
         one.watch.poll_soon()
         async with asyncio.timeout(10):
             for watcher in watchers:
-                assert (await watcher.take()).frames[-1].type == "archived"
+                assert (await watcher.next_batch()).frames[-1].type == "archived"
 
 
 async def test_a_watcher_that_is_far_behind_when_its_chat_is_deleted_is_told_so_and_ended() -> None:
@@ -102,9 +102,9 @@ async def test_a_watcher_that_is_far_behind_when_its_chat_is_deleted_is_told_so_
         async with one.watch.open_watcher(chat_id, (2, 0)) as watcher:
             await one.service.execute(chat_id, c.Delete())
             async with asyncio.timeout(10):
-                seen = [frame.type for _ in range(2) for frame in (await watcher.take()).frames]
+                seen = [frame.type for _ in range(2) for frame in (await watcher.next_batch()).frames]
             assert seen[-2:] == ["chat_deleted", "bye"]
-            assert watcher.is_over
+            assert watcher.is_closed
 
 
 async def test_a_notification_that_came_in_a_long_outage_is_told_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ async def test_a_notification_that_came_in_a_long_outage_is_told_after_it(monkey
         clock.advance(60)
         one.store.is_away = False
         async with asyncio.timeout(10):
-            while "inbox" not in [frame.type for frame in await feed.take()]:
+            while "inbox" not in [frame.type for frame in await feed.next_batch()]:
                 pass
 
 
@@ -148,6 +148,6 @@ async def test_a_watcher_sees_what_was_kept_of_a_draft_whose_holder_is_silent() 
         drafts = RelayedDrafts(LiveDrafts(), BusLink(bus, one.instance_id), instance_id=one.instance_id)
         watching = watch.Watch(service=one.service, bus=bus, drafts=drafts)
         async with watching.open_watcher("c", (chat.chat.seq, 0)) as watcher, asyncio.timeout(10):
-            assert b"as far as it came" in (await watcher.take()).data
+            assert b"as far as it came" in (await watcher.next_batch()).data
         watching.close()
         drafts.close()

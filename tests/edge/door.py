@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from antiphon.api.http.server import open_server
+from antiphon.server.open_instance import open_server
 from antiphon.api.http.table import API
 from antiphon.chats.tokens import NewToken
 from antiphon.instance import Instance, open_instance

@@ -166,6 +166,6 @@ async def test_a_reader_that_is_too_slow_is_told_how_much_was_left_out(monkeypat
     stream = instances.InstanceEvents("admin", token_id="")
     for count in range(5):
         stream.put(instances._frame("instance.heartbeat", {"count": count}))
-    first, *others = [json.loads(frame.data) for frame in await stream.take()]
+    first, *others = [json.loads(frame.data) for frame in await stream.next_batch()]
     assert first == {"type": "left_out", "count": 3}
     assert [other["count"] for other in others] == [3, 4]

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from antiphon import open_instance
-from antiphon.api.http.server import open_server
+from antiphon.server.open_instance import open_server
 from antiphon.clock import SystemClock
 from antiphon.ports import Store
 from antiphon.store.memory.store import MemoryStore

@@ -51,7 +51,7 @@ async def two_replicas(url: str) -> AsyncIterator[tuple[Instance, Instance]]:
 async def next_type(watcher: Any, kind: str) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while True:
-            if kind in [frame.type for frame in (await watcher.take()).frames]:
+            if kind in [frame.type for frame in (await watcher.next_batch()).frames]:
                 return
 
 
@@ -195,7 +195,7 @@ async def test_a_pooler_that_changes_to_transaction_mode_is_reported_until_it_ch
         url = pooler.url_of(postgres_url)
         store = await open_postgres_store(url)
         record = InstanceRecord(instance_id="i", host="h", pid=1, version="1")
-        await store.presence.enter(record)
+        await store.presence.register(record)
         assert store.last_error is None
         pooler.restart(mode="transaction")
         async with load(url, 3):

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 async def next_of(feed: Any, kind: str) -> Any:
     async with asyncio.timeout(20):
         while True:
-            for frame in await feed.take():
+            for frame in await feed.next_batch():
                 if frame.type == kind:
                     return json.loads(frame.data)
 
@@ -73,11 +73,11 @@ async def test_the_first_feed_of_an_owner_begins_with_one_resync(
     async with replica(postgres_url) as instance:
         for _ in range(3):
             async with instance.watch.open_feed(instance.owner_id) as feed:
-                seen = [frame.type for frame in await feed.take()]
+                seen = [frame.type for frame in await feed.next_batch()]
                 await instance.chats.create(title="t")
                 while "chat" not in seen:
                     async with asyncio.timeout(20):
-                        seen += [frame.type for frame in await feed.take()]
+                        seen += [frame.type for frame in await feed.next_batch()]
             assert seen.count("resync") == 1
 
 
@@ -87,7 +87,7 @@ async def test_a_feed_begins_although_the_bus_does_not_subscribe(monkeypatch: py
         monkeypatch.setattr(instance.bus, "is_subscribed", lambda channel: False)
         async with instance.watch.open_feed(instance.owner_id) as feed:
             async with asyncio.timeout(20):
-                assert [frame.type for frame in await feed.take()] == ["resync"]
+                assert [frame.type for frame in await feed.next_batch()] == ["resync"]
 
 
 async def test_a_feed_whose_bus_is_away_begins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,4 +97,4 @@ async def test_a_feed_whose_bus_is_away_begins_at_once(monkeypatch: pytest.Monke
         monkeypatch.setattr(instance.bus, "error", "not connected", raising=False)
         async with instance.watch.open_feed(instance.owner_id) as feed:
             async with asyncio.timeout(20):
-                assert [frame.type for frame in await feed.take()] == ["resync"]
+                assert [frame.type for frame in await feed.next_batch()] == ["resync"]

@@ -166,7 +166,7 @@ async def test_an_older_peers_inline_retry_and_errors_reach_watchers(bus_url: st
 async def next_notice(watcher: Any, kind: str, words: str) -> bool:
     """Wait for a notice of that kind with these words; earlier ones may come twice."""
     while True:
-        for frame in (await watcher.take()).frames:
+        for frame in (await watcher.next_batch()).frames:
             if frame.type == "notice" and frame.seq is None:
                 shown = json.loads(frame.data)
                 if shown["kind"] == kind and words in json.dumps(shown[kind]):
@@ -175,7 +175,7 @@ async def next_notice(watcher: Any, kind: str, words: str) -> bool:
 
 async def next_chat(feed: Any) -> dict[str, Any]:
     while True:
-        for frame in await feed.take():
+        for frame in await feed.next_batch():
             if frame.type == "chat":
                 shown: dict[str, Any] = json.loads(frame.data)
                 return shown
@@ -183,7 +183,7 @@ async def next_chat(feed: Any) -> dict[str, Any]:
 
 async def next_title(watcher: Any) -> dict[str, Any]:
     while True:
-        for frame in (await watcher.take()).frames:
+        for frame in (await watcher.next_batch()).frames:
             if frame.type == "title_changed":
                 shown: dict[str, Any] = json.loads(frame.data)
                 return shown

@@ -148,10 +148,10 @@ async def test_only_an_unused_store_is_copied_and_only_into_an_empty_one(tmp_pat
     with claim_data(path.parent, instance_id="i1"), pytest.raises(DataDirectoryTaken):
         await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
     shared = await open_postgres_store(postgres_url)
-    await shared.presence.enter(InstanceRecord(instance_id="i1"))
+    await shared.presence.register(InstanceRecord(instance_id="i1"))
     with pytest.raises(Unavailable, match=r"1 instance.*i1.*stop them"):
         await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
-    await shared.presence.leave("i1")
+    await shared.presence.deregister("i1")
     await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
     with pytest.raises(Invalid, match="into an empty one only"):
         await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)

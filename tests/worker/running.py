@@ -176,8 +176,8 @@ class Talk:
             asyncio.timeout(DEADLINE_S),
             self.instance.watch.open_watcher(self.chat_id, (0, 0), until_idle=True) as watcher,
         ):
-            while not watcher.is_over:
-                frames.extend((await watcher.take()).frames)
+            while not watcher.is_closed:
+                frames.extend((await watcher.next_batch()).frames)
         return frames
 
 

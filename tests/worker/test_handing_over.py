@@ -17,8 +17,9 @@ import pytest
 
 from antiphon import Agent, ToolCall, Turn, tool
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.hints import WANTED_CHANNEL
 from antiphon.chats.owned import OwnedChats
-from antiphon.chats.service import WANTED_CHANNEL, Service
+from antiphon.chats.service import Service
 from antiphon.clock import RandomIds
 from antiphon.core import commands as c
 from antiphon.core.facts import AttemptLost, AttemptReleased

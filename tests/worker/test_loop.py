@@ -9,12 +9,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from antiphon.cluster.membership import Balance
 
 from antiphon import Turn
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.hints import WANTED_CHANNEL
 from antiphon.chats.owned import OwnedChats
-from antiphon.chats.service import WANTED_CHANNEL
-from antiphon.cluster.membership import Balance
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
 from antiphon.core.facts import AttemptLost, AttemptStarted, MessageAppended

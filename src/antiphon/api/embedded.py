@@ -12,8 +12,9 @@ from antiphon.core.facts import CallDropped, Entry, MessageAppended
 from antiphon.core.model import Queued, WhenBusy
 from antiphon.core.parts import NO_USAGE, Part, Role, Usage, text_of
 from antiphon.core.values import Value
+from antiphon.instance import Instance
 from antiphon.options import Limits
-from antiphon.watch.watch import Watch
+from antiphon.ports import ChatStore, Watch
 from antiphon.wire.codec import decode_content
 from antiphon.wire.cursor import format_cursor, parse_cursor
 from antiphon.wire.stream import OpenCall, decode_event
@@ -74,12 +75,13 @@ class EmbeddedChats(OwnedChats):
         service: Service,
         owner_id: str,
         *,
+        store: ChatStore,
         limits: Limits,
         check_model: CheckModel | None,
         watch: Watch,
         inbox: Inbox,
     ) -> None:
-        super().__init__(service, owner_id, limits=limits, check_model=check_model)
+        super().__init__(service, owner_id, store=store, limits=limits, check_model=check_model)
         self._watch = watch
         self._inbox = inbox
 
@@ -109,8 +111,8 @@ class EmbeddedChats(OwnedChats):
             chat_id, parse_cursor(after) if after else None, owner_id=self.owner_id, until_idle=until_idle
         )
         async with opened as watcher:
-            while not watcher.is_over:
-                for frame in (await watcher.take()).frames:
+            while not watcher.is_closed:
+                for frame in (await watcher.next_batch()).frames:
                     cursor = "" if frame.seq is None else format_cursor(frame.seq, frame.position)
                     event = decode_event(frame.data, cursor=cursor)
                     if not isinstance(event, Ping):
@@ -120,6 +122,19 @@ class EmbeddedChats(OwnedChats):
         """Move the owner's read cursor to that seq (None: to the chat's last); the cursor. Raises `Invalid` for a seq
         beyond the chat's last."""
         return await self._inbox.read_chat(chat_id, await self.get(chat_id), seq)
+
+
+def embedded_chats(instance: Instance, owner_id: str) -> EmbeddedChats:
+    """The chats of one owner of the instance."""
+    return EmbeddedChats(
+        instance.service,
+        owner_id,
+        store=instance.store,
+        limits=instance.options.limits,
+        check_model=instance.check_model,
+        watch=instance.watch,
+        inbox=instance.inbox,
+    )
 
 
 def _is_message(entry: Entry) -> bool:

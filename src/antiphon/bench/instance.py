@@ -14,7 +14,7 @@ import uvloop
 import zmq
 import zmq.asyncio
 
-from antiphon.api.zmq.endpoint import open_instance_door
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
 from antiphon.bench.runner import Figure, Scale, middle
 from antiphon.bench.server import BenchServer
 from antiphon.bench.subscribers import PROBE, Fold, Receive, Report, Subscribers, digest_of
@@ -22,8 +22,8 @@ from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.parts import CallStarted, Text
 from antiphon.core.values import Value
-from antiphon.instance import Instance, open_instance
 from antiphon.local.lock import read_instance_file
+from antiphon.server.open_instance import EmbeddedInstance, open_instance
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import encode_content
@@ -155,7 +155,10 @@ async def fold_sessions(
     each = tokens // case.chats
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        async with open_instance(data=data, drain_s=0) as instance, open_instance_door(instance, data) as door:
+        async with (
+            open_instance(data=data, drain_s=0) as instance,
+            open_zmq_endpoint(instance, instance.asgi, data) as door,
+        ):
             instance.worker.pause()
             drafts = [await _open_draft(instance) for _ in range(case.chats)]
             job = Fold(
@@ -177,7 +180,7 @@ async def fold_sessions(
         raise RuntimeError("a subscriber's text is not what was handed in")
 
 
-async def _open_draft(instance: Instance) -> tuple[str, Draft]:
+async def _open_draft(instance: EmbeddedInstance) -> tuple[str, Draft]:
     chat = await instance.chats.create(chat_id=instance.ids.uuid(), content="go")
     begun = await instance.service.execute(chat.chat_id, c.StartAttempt(instance_id=instance.instance_id))
     draft = instance.drafts.open(chat.chat_id, begun.chat.draft)
@@ -185,7 +188,7 @@ async def _open_draft(instance: Instance) -> tuple[str, Draft]:
     return chat.chat_id, draft
 
 
-async def _hand_in(instance: Instance, drafts: Sequence[tuple[str, Draft]], tokens: int, batch: int) -> None:
+async def _hand_in(instance: EmbeddedInstance, drafts: Sequence[tuple[str, Draft]], tokens: int, batch: int) -> None:
     piece = Text(TOKEN)
     for first in range(0, tokens, batch):
         for chat_id, draft in drafts:
@@ -195,7 +198,7 @@ async def _hand_in(instance: Instance, drafts: Sequence[tuple[str, Draft]], toke
         await asyncio.sleep(0)
 
 
-async def _commit(instance: Instance, chat_id: str, draft: Draft) -> None:
+async def _commit(instance: EmbeddedInstance, chat_id: str, draft: Draft) -> None:
     chat = (await instance.service.execute(chat_id)).chat
     content = encode_content(draft.content())
     answer = c.CommitMessage(

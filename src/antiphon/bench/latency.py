@@ -6,8 +6,7 @@ import asyncio
 import json
 import time
 
-from antiphon.api.http.server import open_server
-from antiphon.instance import open_instance
+from antiphon.server.open_instance import open_instance, open_server
 
 PACE_S = 0.005
 

@@ -87,7 +87,7 @@ async def service_rate(store: Store, count: int, chats_count: int) -> float:
     from antiphon.clock import RandomIds
 
     service = Service(store=store, bus=MemoryBus(), ids=RandomIds())
-    chats = OwnedChats(service, await store.create_owner("bench"))
+    chats = OwnedChats(service, await store.create_owner("bench"), store=store)
     ids = [(await chats.create()).chat_id for _ in range(chats_count)]
 
     async def send(chat_id: str) -> bool:

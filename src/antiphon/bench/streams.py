@@ -185,7 +185,7 @@ def measure_history(scale: Scale) -> list[Figure]:
 
 async def _make_history(data: Path, messages: int) -> tuple[str, int]:
     from antiphon.core import commands as c
-    from antiphon.instance import open_instance
+    from antiphon.server.open_instance import open_instance
 
     async with open_instance(data=data, drain_s=0) as instance:
         chat_id = str(uuid.uuid4())

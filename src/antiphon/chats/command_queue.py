@@ -10,29 +10,13 @@ from itertools import islice
 from antiphon.core.commands import Command
 from antiphon.core.facts import Entry, HistoryTruncated
 from antiphon.core.model import Chat
-from antiphon.core.values import Value
+from antiphon.ports import Done, Request
 
 LINES_MAX = 10_000
 RECENT_ENTRIES = 64
 RECENT_BYTES = 1024 * 1024
 ALL_RECENT_BYTES = 64 * 1024 * 1024
 """So much content of new facts is remembered in all."""
-
-
-class Request(Value):
-    """What makes a command idempotent: the client's id and the hash of the body it came with."""
-
-    client_id: str
-    body_hash: bytes
-
-
-class Done(Value):
-    """A command's answer: the chat after it and the entries it made. A repeat has those of the first answer."""
-
-    chat_id: str
-    chat: Chat
-    entries: tuple[Entry, ...]
-    is_repeat: bool = False
 
 
 class Job:

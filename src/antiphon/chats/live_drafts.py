@@ -1,19 +1,21 @@
-"""The drafts that are being written in this process, and who is told when they grow."""
+"""The drafts that are being written in this process, and their listeners."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from antiphon.core.draft import Draft
+from antiphon.signal import Signal
 
 
 class LiveDrafts:
-    """At most one open draft a chat, by its holder's hand. Keeps the promises of `ports.Drafts`."""
+    """At most one open draft per chat, written by the holder. Implements `ports.Drafts`."""
 
     def __init__(self) -> None:
         self._drafts: dict[str, Draft] = {}
         self._listeners: dict[str, list[Callable[[], None]]] = {}
-        self._observers: list[Callable[[str], None]] = []
+        self.grown: Signal[str] = Signal("draft_grown")
+        """Emitted with the chat of each draft that grows here."""
 
     def __len__(self) -> int:
         return len(self._drafts)
@@ -35,23 +37,17 @@ class LiveDrafts:
         return list(self._drafts.items())
 
     def touch(self, chat_id: str) -> None:
-        """Tell the listeners and the observers that the draft has grown."""
-        self.tell(chat_id)
-        for observe in tuple(self._observers):
-            observe(chat_id)
+        """The draft has grown: notify its listeners and the subscribers of `grown`."""
+        self.notify_listeners(chat_id)
+        self.grown.emit(chat_id)
 
-    def tell(self, chat_id: str) -> None:
-        """Tell the listeners alone (of a draft that is written elsewhere)."""
+    def notify_listeners(self, chat_id: str) -> None:
+        """Notify the listeners alone (of a draft that another instance writes)."""
         for listener in tuple(self._listeners.get(chat_id, ())):
             listener()
 
     def follow(self, chat_id: str, draft: int, holder: str) -> None:
-        """What is written elsewhere is not to be had here."""
-
-    def observe(self, observer: Callable[[str], None]) -> Callable[[], None]:
-        """Call `observer` with the chat of each draft that grows; returns the call that ends it."""
-        self._observers.append(observer)
-        return lambda: self._observers.remove(observer)
+        """Drafts of other instances are not available here."""
 
     def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:
         self._listeners.setdefault(chat_id, []).append(on_change)

@@ -3,9 +3,10 @@ go on the chat's. What the bus loses is asked for again."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from antiphon.ports import Bus, InstanceRecord
+from antiphon.signal import Signal
 
 RELAY_CHANNEL = "antiphon:relay:"
 DRAFT_CHANNEL = "antiphon:draft:"
@@ -20,25 +21,24 @@ class BusLink:
     key = ""
     is_broadcast = True
     error: str | None = None
-    """The bus tells its own."""
+    """The bus reports its own."""
 
     def __init__(self, bus: Bus, instance_id: str) -> None:
-        self.on_message: Callable[[str, bytes], None] = lambda _peer, _message: None
-        self.look: Callable[[], Awaitable[None]] | None = None
+        self.received: Signal[str, bytes] = Signal("relay_message_received")
         self._bus = bus
         self._id = instance_id.encode()
         self._ends: dict[str, Callable[[], None]] = {
             "": bus.subscribe(RELAY_CHANNEL + instance_id, self._on_direct),
         }
 
-    def know(self, records: Sequence[InstanceRecord]) -> None:
-        """Whoever may use the bus may be talked to."""
+    def update_members(self, records: Sequence[InstanceRecord]) -> None:
+        """Every client of the bus may be sent to."""
 
     def send_nowait(self, instance_id: str, message: bytes) -> bool:
         self._bus.publish_nowait(RELAY_CHANNEL + instance_id, self._id + message)
         return True
 
-    def tell_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
+    def send_of_chat_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
         self._bus.publish_nowait(DRAFT_CHANNEL + chat_id, message)
         return True
 
@@ -53,11 +53,11 @@ class BusLink:
 
     def _on_direct(self, message: bytes | None) -> None:
         if message is not None:  # else what was dropped is repeated within a second
-            self.on_message(message[:ID_BYTES].decode("ascii", "replace"), message[ID_BYTES:])
+            self.received.emit(message[:ID_BYTES].decode("ascii", "replace"), message[ID_BYTES:])
 
     def _on_broadcast(self, message: bytes | None) -> None:
         if message is not None:
-            self.on_message("", message)
+            self.received.emit("", message)
 
     async def aclose(self) -> None:
         for end in self._ends.values():

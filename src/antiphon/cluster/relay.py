@@ -8,13 +8,13 @@ instance that asks. So neither has a backlog: a slow link gets fewer, larger del
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from itertools import count
 
 import structlog
 
 from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.chats.watched import WatchedChats
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
 from antiphon.errors import PeerError
@@ -49,13 +49,24 @@ log = structlog.get_logger(__name__)
 class Mirror:
     """A draft that another instance writes, as far as it has come here."""
 
-    __slots__ = ("asked_at", "draft", "holder", "mended_at")
+    __slots__ = ("asked_at", "draft", "holder", "mended_at", "previous")
 
     def __init__(self, draft: Draft, holder: str) -> None:
         self.draft = draft
+        self.previous: Draft | None = None
+        """The draft before it, which may still miss its last deltas."""
         self.holder = holder
         self.asked_at = 0.0
         self.mended_at = 0.0
+
+    def begin(self, draft: int) -> None:
+        """A newer draft was opened."""
+        self.previous, self.draft = self.draft, Draft(draft)
+
+    @property
+    def places(self) -> tuple[int, int, int]:
+        """Changes whenever a delta was added."""
+        return self.draft.name, self.draft.position, self.previous.position if self.previous else 0
 
 
 class Progress:
@@ -83,22 +94,26 @@ def _encode_some(chat_id: str, deltas: list[Delta]) -> tuple[bytes, int]:
 class RelayedDrafts:
     """Keeps the promises of `ports.Drafts`, for drafts of any instance. `run` it as a task."""
 
-    def __init__(self, live: LiveDrafts, link: Link, *, instance_id: str) -> None:
+    def __init__(
+        self, live: LiveDrafts, link: Link, *, instance_id: str, watched: WatchedChats | None = None
+    ) -> None:
         self._live = live
         self._link = link
         self._instance_id = instance_id
         self._loop = asyncio.get_running_loop()
         self._listeners: dict[str, int] = {}
-        self._seeing: Counter[str] = Counter()
-        """How many of them are somebody who watches."""
+        self._watched = WatchedChats() if watched is None else watched
         self._mirrors: dict[str, Mirror] = {}
         self._progress: dict[str, dict[str, Progress]] = {}
         self._progress_count = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._ping_numbers = count(1)
-        link.on_message = self._on_message
-        self._unobserve = live.observe(self._on_growth)
+        self._unsubscribe = (
+            link.received.subscribe(self._on_message),
+            live.grown.subscribe(self._on_growth),
+            self._watched.changed.subscribe(self._on_watched),
+        )
 
     @property
     def followed_count(self) -> int:
@@ -113,11 +128,9 @@ class RelayedDrafts:
             return live
         return mirror.draft
 
-    def listen(self, chat_id: str, on_change: Callable[[], None], *, is_seen: bool = True) -> Callable[[], None]:
-        """As the port says. `is_seen`: somebody watches, which the holder is told (`is_wanted`)."""
+    def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:
         stop_listening = self._live.listen(chat_id, on_change)
         self._listeners[chat_id] = self._listeners.get(chat_id, 0) + 1
-        self._see(chat_id, int(is_seen))
 
         def stop() -> None:
             stop_listening()
@@ -125,18 +138,13 @@ class RelayedDrafts:
             if not self._listeners[chat_id]:
                 del self._listeners[chat_id]
                 self._drop(chat_id)
-            self._see(chat_id, -int(is_seen))
 
         return stop
 
-    def _see(self, chat_id: str, more: int) -> None:
-        """So many more watch. The holder is told of the first and the last one at once."""
-        before = self._seeing[chat_id]
-        self._seeing[chat_id] = before + more
-        if not self._seeing[chat_id]:
-            del self._seeing[chat_id]
+    def _on_watched(self, chat_id: str) -> None:
+        """Its first watcher came, or its last one left: the holder is told at once."""
         mirror = self._mirrors.get(chat_id)
-        if mirror is not None and mirror.holder and bool(before) != bool(before + more):
+        if mirror is not None and mirror.holder:
             self._ask(chat_id, mirror)
 
     def follow(self, chat_id: str, draft: int, holder: str) -> None:
@@ -151,7 +159,7 @@ class RelayedDrafts:
             mirror = self._mirrors[chat_id] = Mirror(Draft(draft), "")
             self._link.join(chat_id)
         elif draft > mirror.draft.name:
-            mirror.draft = Draft(draft)
+            mirror.begin(draft)
         if holder != mirror.holder:
             self._let_go(chat_id, mirror)
             mirror.holder = holder
@@ -174,7 +182,7 @@ class RelayedDrafts:
             draft=mirror.draft.name,
             position=mirror.draft.position,
             is_gap=is_gap,
-            is_seen=chat_id in self._seeing,
+            is_seen=chat_id in self._watched,
         )
 
     def _ask(self, chat_id: str, mirror: Mirror, *, is_gap: bool = False) -> None:
@@ -200,17 +208,19 @@ class RelayedDrafts:
         mirror = self._mirrors.get(message.chat_id)
         if mirror is None:
             return
-        before = (mirror.draft.name, mirror.draft.position)
+        before = mirror.places
         for delta in message.deltas:
             if delta.draft < mirror.draft.name:
+                if mirror.previous is not None and mirror.previous.name == delta.draft:
+                    mirror.previous.apply(delta)
                 continue
             if delta.draft > mirror.draft.name:
-                mirror.draft = Draft(delta.draft)
+                mirror.begin(delta.draft)
             if not mirror.draft.apply(delta):
                 self._mend(message.chat_id, mirror)
                 break
-        if (mirror.draft.name, mirror.draft.position) != before:
-            self._live.tell(message.chat_id)
+        if mirror.places != before:
+            self._live.notify_listeners(message.chat_id)
 
     # --- for the other instances
 
@@ -302,7 +312,7 @@ class RelayedDrafts:
             if at not in encoded:
                 encoded[at] = _encode_some(chat_id, draft.read(progress.position, progress.position + PIECE))
             message, to = encoded[at]
-            if not self._link.tell_nowait(chat_id, key, message):
+            if not self._link.send_of_chat_nowait(chat_id, key, message):
                 return False
             progress.position, progress.sent_at = to, self._loop.time()
 
@@ -331,7 +341,7 @@ class RelayedDrafts:
                 if waiting is not None and not waiting.done():
                     waiting.set_result(None)
 
-    async def ping(self, instance_id: str, *, timeout_s: float) -> bool:
+    async def ping(self, instance_id: str, timeout_s: float) -> bool:
         """Whether the instance answers in time."""
         number = next(self._ping_numbers)
         answered = self._pings[number] = self._loop.create_future()
@@ -366,7 +376,8 @@ class RelayedDrafts:
                 self._forget(chat_id, key)
 
     def close(self) -> None:
-        self._unobserve()
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

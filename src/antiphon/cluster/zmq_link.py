@@ -1,8 +1,8 @@
 """Messages between instances over ZeroMQ: one connection for each pair of them, CURVE on both ends.
 
-Of two instances the one with the smaller id connects. Each has a new key pair at every start; the public one stands
-in its row of the `instances` table, and only the keys of those rows get in. A row that is not known yet is looked
-for, so that a new instance need not wait for the next look.
+Of two instances the one with the smaller id connects. Each makes a new key pair at every start; the public key is in
+its membership row, and only the keys of those rows are accepted. A connection from an unknown instance triggers a
+membership refresh, so that a new instance need not wait for the next one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from zmq.auth.asyncio import AsyncioAuthenticator
 from antiphon.errors import Unavailable
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import InstanceRecord
+from antiphon.signal import Signal
 
 DOMAIN = "antiphon-relay"
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
@@ -31,8 +32,8 @@ RECONNECT_MAX_MS = 1_000
 USER_ID = "User-Id"
 HELLO = b""
 """The first word on a connection, and its answer."""
-LOOK_S = 0.2
-"""For unknown keys the records are looked at no more often; who is refused comes again."""
+REFRESH_S_MIN = 0.2
+"""Minimum time between two membership refreshes because of unknown keys, in seconds. A refused peer reconnects."""
 GREET_S = 2.0
 """It is said again so often, for either end to know that the other is there."""
 SILENT_S = 6.0
@@ -43,16 +44,28 @@ itself."""
 
 log = structlog.get_logger(__name__)
 
+LoadMembers = Callable[[], Awaitable[tuple[Sequence[InstanceRecord], float]]]
+"""As `ports.Presence.instances`."""
+
 
 class ZmqLink:
-    """Keeps the promises of `ports.Link`. `look` fetches the records anew when an unknown key knocks."""
+    """Implements `ports.Link`."""
 
     is_broadcast = False
 
-    def __init__(self, instance_id: str, *, host: str = "127.0.0.1", port: int = 0, advertised: str = "") -> None:
-        """Raises `Unavailable` where the endpoint cannot be bound."""
-        self.on_message: Callable[[str, bytes], None] = lambda _peer, _message: None
-        self.look: Callable[[], Awaitable[None]] | None = None
+    def __init__(
+        self,
+        instance_id: str,
+        *,
+        load_members: LoadMembers | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        advertised: str = "",
+    ) -> None:
+        """Bind to `host` and `port` (0: any); other instances connect to `advertised`. A connection from an unknown
+        instance triggers `load_members`. Raises `Unavailable` where the endpoint cannot be bound."""
+        self.received: Signal[str, bytes] = Signal("relay_message_received")
+        self._load_members = load_members
         self._instance_id = instance_id
         public, self._secret = zmq.curve_keypair()
         self._public = public
@@ -65,7 +78,7 @@ class ZmqLink:
         self._known_since: dict[str, float] = {}
         self._heard_at: dict[str, float] = {}
         self._greeted_at = 0.0
-        self._looked_at = float("-inf")
+        self._loaded_at = float("-inf")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.configure_curve_callback(DOMAIN, self)
@@ -102,9 +115,9 @@ class ZmqLink:
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._secret)
         return socket
 
-    # --- who is there
+    # --- membership
 
-    def know(self, records: Sequence[InstanceRecord]) -> None:
+    def update_members(self, records: Sequence[InstanceRecord]) -> None:
         self._records = {record.instance_id: record for record in records if record.relay_endpoint}
         self._keys = {record.relay_key: record.instance_id for record in self._records.values()}
         for instance_id in [known for known in self._outgoing if known not in self._records]:
@@ -161,10 +174,11 @@ class ZmqLink:
         """Whether this key may connect now (pyzmq's name)."""
         text = key.decode("latin-1")
         now = asyncio.get_running_loop().time()
-        if text not in self._keys and self.look is not None and now - self._looked_at > LOOK_S:
-            self._looked_at = now
+        if text not in self._keys and self._load_members is not None and now - self._loaded_at > REFRESH_S_MIN:
+            self._loaded_at = now
             try:
-                await self.look()
+                records, _ = await self._load_members()
+                self.update_members([record for record in records if record.instance_id != self._instance_id])
             except Exception as error:
                 log.warning("relay_keys_not_read", error=str(error))
         if text not in self._keys:
@@ -185,7 +199,7 @@ class ZmqLink:
             return False
         return bool(sent.done() and sent.exception() is None)
 
-    def tell_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
+    def send_of_chat_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
         return self.send_nowait(instance_id, message)
 
     def join(self, chat_id: str) -> None:
@@ -207,7 +221,7 @@ class ZmqLink:
             if message == HELLO:
                 self.send_nowait(peer, HELLO)
             else:
-                self._hand_on(peer, message)
+                self.received.emit(peer, message)
 
     async def _receive_from(self, instance_id: str, socket: zmq.asyncio.Socket) -> None:
         while True:
@@ -215,15 +229,7 @@ class ZmqLink:
             self._heard_at[instance_id] = asyncio.get_running_loop().time()
             self._unanswered.pop(instance_id, None)
             if message != HELLO:
-                self._hand_on(instance_id, message)
-
-    def _hand_on(self, peer: str, message: bytes) -> None:
-        """What the receiver raises is its own: the link goes on."""
-        try:
-            self.on_message(peer, message)
-        except Exception:
-            METRICS.oddities.labels("relay_receiver").inc()
-            log.exception("relay_message_failed", instance_id=peer)
+                self.received.emit(instance_id, message)
 
     async def aclose(self) -> None:
         for task in self._tasks.values():

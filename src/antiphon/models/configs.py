@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from antiphon.models.outbound import Outbound
 from antiphon.models.providers import Provider, ProviderKind, check_name, read_kind
 from antiphon.models.secret_box import SecretBox
 from antiphon.ports import Bus, ConfigRow, Ids, OutcomeUnknown, Store
+from antiphon.signal import Signal
 from antiphon.wire.codec import NIL_UUID, decode, encode
 from antiphon.wire.notify import CHAT_CONFIG_EVENT_CHANNEL, ChatConfigEvent, ChatConfigEventKind
 
@@ -58,7 +59,6 @@ class Prompt(Value):
 
 Decide = Callable[[Configuration], tuple[list[ConfigRow], T]]
 """Gives the rows to be written, and what the caller is answered; or refuses."""
-Changed = Callable[[Configuration], Awaitable[None]]
 
 
 class Configs:
@@ -73,8 +73,8 @@ class Configs:
         self.secrets = secrets or SecretBox()
         self.outbound = outbound or Outbound()
         self.current = Configuration()
-        self.changed: list[Changed] = []
-        """Are called (one after the other) when providers or model configurations are other ones."""
+        self.changed: Signal[Configuration] = Signal("configuration_changed")
+        """Emitted when providers or model configurations changed."""
         self.error: str | None = None
         self._looked_at = float("-inf")
         self._told = 0
@@ -100,8 +100,7 @@ class Configs:
                 self._fail(error)
             if told is not self.current:
                 told = self.current
-                for changed in self.changed:
-                    await changed(told)
+                self.changed.emit(told)
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._wake.wait()

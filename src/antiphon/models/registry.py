@@ -15,6 +15,7 @@ from antiphon.models.providers import Provider, ProviderKind
 from antiphon.models.rehearsal import RehearsalModel
 from antiphon.models.secret_box import SecretMissing
 from antiphon.models.transport import Transport
+from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.options import Limits
 from antiphon.ports import Model
 
@@ -44,6 +45,9 @@ class Models:
         self._clients: dict[str, ProviderClient] = {}
         self._retired: set[ProviderClient] = set()
         self._openai: Transport | None = None
+        self._background = BackgroundTasks()
+        if configs is not None:
+            configs.changed.subscribe(self._on_changed)
 
     async def get(self, name: str) -> Model:
         """The model of that name: a model configuration's, a configured provider's, or one that is there without
@@ -96,14 +100,14 @@ class Models:
             return made
         return client
 
-    async def follow(self, configuration: Configuration) -> None:
+    def _on_changed(self, configuration: Configuration) -> None:
         """Close the connections to providers that were removed or changed."""
-        known = {item.provider_id: item for item in configuration.providers if item.is_enabled}
+        current = {item.provider_id: item for item in configuration.providers if item.is_enabled}
         for provider_id, client in list(self._clients.items()):
-            provider = known.get(provider_id)
+            provider = current.get(provider_id)
             if provider is None or not client.is_for(provider, client.secret):
                 del self._clients[provider_id]
-                await self._retire(client)
+                self._background.start(self._retire(client))
 
     async def _retire(self, client: ProviderClient) -> None:
         await client.retire()

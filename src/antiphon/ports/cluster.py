@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from antiphon.core.values import Value
+from antiphon.signal import Signal
 
 
 class InstanceRecord(Value):
-    """An instance on a shared store, as the others find it. Times in microseconds, store time.
+    """A member: an instance on a shared store. Times in microseconds, store time.
 
-    `relay_endpoint` is where its drafts are asked for (empty: over the bus), `relay_key` the public CURVE key of its
-    connections. `running` turns of `capacity` is its load as it last said. `is_present` tells whether its session
-    still holds its lock: False while it is dead, but also after the database has restarted.
+    `relay_endpoint` is the address of its relay (empty: the bus carries it), `relay_key` the public CURVE key.
+    `running` of `capacity` turns is its load at its last heartbeat. `is_present`: its session still holds its lock.
+    That is False while it is dead, but also after the database has restarted.
     """
 
     instance_id: str
@@ -32,41 +33,39 @@ class InstanceRecord(Value):
 
 
 class Presence(Protocol):
-    """Who runs on a shared store. An instance's row says where it is; a lock of its database session says that it
-    lives, and is free the moment its process dies."""
+    """The membership list of a shared store. An instance's row says where it is reached; a lock of its database
+    session shows that it lives, and is freed the moment its process dies."""
 
-    async def enter(self, record: InstanceRecord) -> None:
-        """Be there: make or replace the row, and hold the lock from now on, also after a lost connection."""
+    async def register(self, record: InstanceRecord) -> None:
+        """Write the row, and hold the lock from now on, also after a lost connection."""
         ...
 
-    async def beat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
-        """Say that it lives, and what it has to do."""
+    async def heartbeat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
+        """Record that the instance lives, and its load."""
         ...
 
     async def instances(self) -> tuple[tuple[InstanceRecord, ...], float]:
-        """All rows, and for how many seconds the store's server has been up."""
+        """All rows, and how long the database has been up, in seconds."""
         ...
 
     async def attempts_of(self, instance_id: str) -> tuple[tuple[str, int], ...]:
-        """The attempts (chat_id, attempt) whose lease an instance has."""
+        """The attempts (chat_id, attempt) whose lease the instance holds."""
         ...
 
-    async def leave(self, instance_id: str) -> None:
-        """Take the row away (one's own, or that of an instance long dead) and, if it is one's own, free the lock."""
+    async def deregister(self, instance_id: str) -> None:
+        """Remove the row (its own, or that of a dead instance); with its own, release the lock."""
         ...
 
     async def aclose(self) -> None: ...
 
 
 class Link(Protocol):
-    """Messages from one instance to another: in order, each at most once, and bounded.
+    """Messages from one instance to another: in order, each at most once, and bounded."""
 
-    `on_message` is called in the loop's thread with the sender's instance_id and the message. `look` reads anew who
-    is there and tells it by `know`.
-    """
-
-    on_message: Callable[[str, bytes], None]
-    look: Callable[[], Awaitable[None]] | None
+    @property
+    def received(self) -> Signal[str, bytes]:
+        """Emitted in the loop's thread for each message, with the sender's instance id (empty on a broadcast)."""
+        ...
 
     @property
     def endpoint(self) -> str:
@@ -75,34 +74,38 @@ class Link(Protocol):
 
     @property
     def key(self) -> str:
-        """The public CURVE key of its connections, if it has one."""
+        """The public CURVE key of its connections; empty if it has none."""
         ...
 
     @property
     def error(self) -> str | None:
-        """Which instances are there and cannot be talked to (readiness); None if there are none."""
+        """Which present instances do not answer (readiness); None if all do."""
         ...
 
     @property
     def is_broadcast(self) -> bool:
-        """Whether one message on a chat's channel reaches all that have joined it."""
+        """Whether one message on a chat's channel reaches every instance that joined it."""
         ...
 
-    def know(self, records: Sequence[InstanceRecord]) -> None:
-        """These instances may connect, and are connected to: all that have a row, for one whose session is lost is
-        still asked whether it lives."""
+    def update_members(self, records: Sequence[InstanceRecord]) -> None:
+        """Accept connections from exactly these instances, and connect to them. An instance whose session is lost is
+        among them: it is asked whether it lives."""
         ...
 
     def send_nowait(self, instance_id: str, message: bytes) -> bool:
-        """False: it cannot be taken now (the peer is slow, or not connected yet)."""
+        """Send to one instance. False under back-pressure, or while it is not connected."""
         ...
 
-    def tell_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
-        """As `send_nowait`, of a chat: where `is_broadcast`, to all that have joined its channel."""
+    def send_of_chat_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
+        """Send to one instance or, where `is_broadcast`, to all that joined the chat's channel."""
         ...
 
-    def join(self, chat_id: str) -> None: ...
+    def join(self, chat_id: str) -> None:
+        """Receive what is broadcast on the chat's channel."""
+        ...
 
-    def quit(self, chat_id: str) -> None: ...
+    def quit(self, chat_id: str) -> None:
+        """End `join`."""
+        ...
 
     async def aclose(self) -> None: ...

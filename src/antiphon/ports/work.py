@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from antiphon.core.model import Chat
+from antiphon.core.facts import Entry
+from antiphon.core.model import Chat, Status
+from antiphon.ports.chat_store import PAGE_BYTES_MAX
 from antiphon.ports.chats import Chats
+from antiphon.ports.clock import Clock
+from antiphon.ports.leases import FlushedDelta
 
 
 class TurnSlots(Protocol):
@@ -51,9 +56,25 @@ class Balance:
 
 
 class Work(Chats, Protocol):
-    """The chats as a worker uses them: it reads their state and reports what its attempts did as commands."""
+    """All that a worker sees of the chats: commands and state, the turns to claim, their leases, and the contents
+    that a model needs. The lease methods are those of `LeaseStore`, the reads those of `ChatStore`."""
+
+    @property
+    def clock(self) -> Clock: ...
 
     @property
     def is_shared(self) -> bool:
         """Whether other processes write the same chats, so that a cached state may be old."""
         ...
+
+    async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]: ...
+
+    async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]: ...
+
+    async def flush(self, deltas: Sequence[FlushedDelta]) -> None: ...
+
+    async def read_messages(
+        self, chat_id: str, *, limit: int, bytes_max: int = PAGE_BYTES_MAX
+    ) -> tuple[tuple[Entry, ...], bool]: ...
+
+    async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]: ...

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from antiphon.api.zmq.endpoint import InstanceDoor
+from antiphon.api.zmq.endpoint import ZmqEndpoint
 from antiphon.clock import SystemClock
 from antiphon.errors import Unavailable
 from antiphon.instance import Instance
@@ -45,9 +45,9 @@ def read_token(data: Path) -> str:
         return ""
 
 
-def tell_primary(instance: Instance, lock: LockFile, door: InstanceDoor, *, url: str, token: str) -> None:
+def tell_primary(instance: Instance, lock: LockFile, endpoint: ZmqEndpoint, *, token: str) -> None:
     """Say that this instance has the directory's lock (as its primary, or as a replica), and where it is."""
-    door.calls.http_url = url
+    url = instance.http_url
     data = lock.data
     keys = str(Path(instance.options.keys).resolve()) if instance.options.keys else ""
     started_at = format_time_us(instance.started_at)
@@ -55,10 +55,10 @@ def tell_primary(instance: Instance, lock: LockFile, door: InstanceDoor, *, url:
         {
             "instance_id": instance.instance_id,
             "pid": os.getpid(),
-            "pub_port": _port_of(door.pub_endpoint),
-            "rpc_port": _port_of(door.rpc_endpoint),
-            "pub_endpoint": door.pub_endpoint,
-            "rpc_endpoint": door.rpc_endpoint,
+            "pub_port": _port_of(endpoint.pub_endpoint),
+            "rpc_port": _port_of(endpoint.rpc_endpoint),
+            "pub_endpoint": endpoint.pub_endpoint,
+            "rpc_endpoint": endpoint.rpc_endpoint,
             "started_at": started_at,
         }
     )
@@ -72,8 +72,8 @@ def tell_primary(instance: Instance, lock: LockFile, door: InstanceDoor, *, url:
             http_url=url,
             token=token,
             started_at=started_at,
-            pub_endpoint=door.pub_endpoint,
-            rpc_endpoint=door.rpc_endpoint,
+            pub_endpoint=endpoint.pub_endpoint,
+            rpc_endpoint=endpoint.rpc_endpoint,
             keys=keys or None,
         ),
     )
@@ -83,12 +83,12 @@ def tell_primary(instance: Instance, lock: LockFile, door: InstanceDoor, *, url:
             pid=os.getpid(),
             role=instance.role,
             version=__version__,
-            project_id=door.project_id,
+            project_id=endpoint.project_id,
             data=str(data.resolve()),
             http_url=url,
             started_at=started_at,
-            pub_endpoint=door.pub_endpoint,
-            rpc_endpoint=door.rpc_endpoint,
+            pub_endpoint=endpoint.pub_endpoint,
+            rpc_endpoint=endpoint.rpc_endpoint,
             keys=keys,
         )
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+from antiphon.cluster.shared_store import SharedStore
 from antiphon.errors import Invalid
 from antiphon.options import Options
 from antiphon.ports import Bus, Link, Presence, Store
@@ -68,7 +70,7 @@ def open_bus(url: str) -> AbstractAsyncContextManager[Bus]:
     return open_postgres_bus(url)
 
 
-def make_link(bus: Bus, bus_url: str, instance_id: str, relay: str) -> Link:
+def make_link(bus: Bus, bus_url: str, instance_id: str, relay: str, presence: Presence) -> Link:
     """What carries drafts between instances: the bus where it is NATS, else ZeroMQ. `relay` is `HOST[:PORT]` at which
     the others reach this instance (default: this machine only)."""
     if scheme_of(bus_url) in NATS:
@@ -78,6 +80,27 @@ def make_link(bus: Bus, bus_url: str, instance_id: str, relay: str) -> Link:
     from antiphon.cluster.zmq_link import ZmqLink
 
     if not relay:
-        return ZmqLink(instance_id)
+        return ZmqLink(instance_id, load_members=presence.instances)
     host, _, port = relay.rpartition(":") if relay.rpartition(":")[2].isdecimal() else (relay, "", "0")
-    return ZmqLink(instance_id, host="*", port=int(port), advertised=host)
+    return ZmqLink(instance_id, load_members=presence.instances, host="*", port=int(port), advertised=host)
+
+
+async def open_shared_backends(
+    stack: AsyncExitStack,
+    settings: Options,
+    instance_id: str,
+    bus: Bus | None,
+    wrap_bus: Callable[[Bus], Bus],
+) -> tuple[Store, Bus, SharedStore]:
+    """The shared store, the bus beside it and the link to the other instances. `stack` closes the link, then the bus;
+    the instance closes the store."""
+    store, presence = await open_shared_store(settings.store)
+    try:
+        if bus is None:
+            bus = wrap_bus(await stack.enter_async_context(open_bus(settings.bus or settings.store)))
+        link = make_link(bus, settings.bus, instance_id, settings.relay, presence)
+    except BaseException:
+        await store.aclose()
+        raise
+    stack.push_async_callback(link.aclose)
+    return store, bus, SharedStore(presence=presence, link=link)

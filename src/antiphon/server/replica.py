@@ -15,14 +15,15 @@ from typing import Any
 import structlog
 
 from antiphon.api.http.server import HttpServer, start_anywhere
-from antiphon.api.zmq.endpoint import InstanceDoor, open_instance_door
+from antiphon.api.zmq.endpoint import ZmqEndpoint, open_zmq_endpoint
 from antiphon.errors import AntiphonError
-from antiphon.instance import Instance, open_instance
 from antiphon.local.lock import claim_unless_held
+from antiphon.options import GivenOptions
 from antiphon.ports import Bus
 from antiphon.server.announcement import local_token, tell_gone, tell_primary, tell_without_sockets
 from antiphon.server.backends import without_password
 from antiphon.server.lifetime import Ready, collect_seldom, until_stopped
+from antiphon.server.open_instance import EmbeddedInstance, open_instance
 
 CLAIM_S = 0.5
 """How often a replica without the directory's lock tries it."""
@@ -38,17 +39,17 @@ async def serve_replica(
     stopping: asyncio.Event,
     tell: Callable[[Ready], None],
     wrap_bus: Callable[[Bus], Bus],
-    options: dict[str, Any],
+    options: GivenOptions,
 ) -> None:
     """Run until told to stop. Raises `Unavailable` where the store or the bus cannot be reached."""
     async with open_instance(agent=agent, instance_id=instance_id, wrap_bus=wrap_bus, **options) as instance:
-        assert instance.replicas is not None
+        assert instance.cluster is not None
         server: HttpServer | None = None
         local = LocalDoor(instance, data)
         try:
             is_port_free = options.get("port") is None
             server = await start_anywhere(instance.asgi, instance.options, is_port_free=is_port_free)
-            await instance.replicas.tell_url(server.url)
+            await instance.serve_at(server.url)
             token = await local_token(instance, data)
             await local.start(server.url, token)
             collect_seldom()
@@ -66,11 +67,11 @@ async def serve_replica(
 class LocalDoor:
     """A replica's place on its data directory: with the lock it has the sockets there, else it waits for it."""
 
-    def __init__(self, instance: Instance, data: Path) -> None:
+    def __init__(self, instance: EmbeddedInstance, data: Path) -> None:
         self._instance = instance
         self._data = data
         self._stack = AsyncExitStack()
-        self._door: InstanceDoor | None = None
+        self._endpoint: ZmqEndpoint | None = None
         self._url = self._token = ""
         self.task: asyncio.Task[None] | None = None
 
@@ -87,14 +88,16 @@ class LocalDoor:
             return False
         async with AsyncExitStack() as stack:
             stack.callback(lock.release)  # also where the sockets cannot be opened: another may have more luck
-            door = await stack.enter_async_context(open_instance_door(self._instance, self._data))
-            tell_primary(self._instance, lock, door, url=self._url, token=self._token)
-            self._stack, self._door = stack.pop_all(), door
+            endpoint = await stack.enter_async_context(
+                open_zmq_endpoint(self._instance, self._instance.asgi, self._data)
+            )
+            tell_primary(self._instance, lock, endpoint, token=self._token)
+            self._stack, self._endpoint = stack.pop_all(), endpoint
         return True
 
     async def _hold(self) -> None:
         failure = ""
-        while self._door is None:
+        while self._endpoint is None:
             await asyncio.sleep(CLAIM_S)
             try:
                 await self._take()
@@ -102,13 +105,13 @@ class LocalDoor:
                 if str(error) != failure:
                     failure = str(error)
                     log.warning("directory_not_taken", error=failure)
-        if self._door.task is not None:
-            await self._door.task
+        if self._endpoint.task is not None:
+            await self._endpoint.task
 
     async def aclose(self) -> None:
         if self.task is not None:
             self.task.cancel()
             await asyncio.wait({self.task})
-        if self._door is not None:
-            self._door.say_goodbye("stopped")
+        if self._endpoint is not None:
+            self._endpoint.publish_shutdown("stopped")
         await self._stack.aclose()

@@ -14,22 +14,22 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import structlog
 
 from antiphon.api.http.server import HttpServer, start_server
-from antiphon.api.zmq.endpoint import open_instance_door
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
 from antiphon.clock import RandomIds
 from antiphon.errors import Invalid, Unavailable
-from antiphon.instance import open_instance
 from antiphon.local.descriptors import raise_limit
 from antiphon.local.lock import LockFile, check_free, check_no_replica, claim_unless_held, make_data
 from antiphon.observe.metrics import METRICS
-from antiphon.options import Options
+from antiphon.options import GivenOptions, Options
 from antiphon.ports import Bus
 from antiphon.server.announcement import local_token, read_token, tell_gone, tell_primary
 from antiphon.server.lifetime import Ready, collect_seldom, until_stopped
+from antiphon.server.open_instance import open_instance
 from antiphon.server.replica import serve_replica
 from antiphon.server.standby import Standby, open_standby
 from antiphon.worker.agent import load_agent
@@ -46,7 +46,7 @@ async def serve(
     on_ready: Callable[[Ready], None] | None = None,
     wrap_bus: Callable[[Bus], Bus] = lambda bus: bus,
     may_stand_by: bool = True,
-    **options: Any,
+    **options: Unpack[GivenOptions],
 ) -> None:
     """Run an instance and its doors until SIGINT or SIGTERM. `on_ready` is called when requests are answered, and
     again when a standby has become the primary. Raises `Invalid` for options that are not safe, `Unavailable` if the
@@ -121,30 +121,31 @@ async def _serve_primary(
     stopping: asyncio.Event,
     on_ready: Callable[[Ready], None] | None,
     wrap_bus: Callable[[Bus], Bus],
-    options: dict[str, Any],
+    options: GivenOptions,
 ) -> None:
     """Be the primary until told to stop. A standby's server goes on as this one's."""
     data = lock.data
     async with (
         open_instance(agent=agent, data=data, wrap_bus=wrap_bus, lock=lock, **options) as instance,
-        open_instance_door(instance, data) as door,
+        open_zmq_endpoint(instance, instance.asgi, data) as endpoint,
     ):
         server: HttpServer | None = None
         try:
             server = standby.server if standby is not None else await start_server(instance.asgi, instance.options)
             token = await local_token(instance, data)
-            tell_primary(instance, lock, door, url=server.url, token=token)
+            await instance.serve_at(server.url)
+            tell_primary(instance, lock, endpoint, token=token)
             collect_seldom()
             if standby is not None:
                 METRICS.role_changes.inc()
                 standby.door.succeed(instance.asgi)
             log.info("ready", url=server.url, instance_id=instance.instance_id, data=str(data))
             _tell(on_ready, Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token))
-            await until_stopped(stopping, instance.background, door.task)
+            await until_stopped(stopping, instance.background, endpoint.task)
         finally:
             if standby is None or standby.door.has_succeeded:
                 await instance.stop()
-                door.say_goodbye("stopped")
+                endpoint.publish_shutdown("stopped")
                 if server is not None:
                     await server.aclose()
             tell_gone(instance.instance_id, data)

@@ -15,7 +15,7 @@ from antiphon.core.events import Bye
 from antiphon.core.model import Chat, WhenBusy
 from antiphon.core.parts import Role
 from antiphon.errors import AntiphonError, NotFound, Unavailable
-from antiphon.instance import Instance
+from antiphon.server.open_instance import EmbeddedInstance
 from antiphon.testing.evidence import Interrupted, Sent, Watched
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.simulated_process import Process
@@ -42,14 +42,14 @@ class Clients:
         self.interrupted: list[Interrupted] = []
         self.watched: list[Watched] = []
 
-    async def ask(self, make: Callable[[Instance], Awaitable[T]]) -> T:
+    async def ask(self, make: Callable[[EmbeddedInstance], Awaitable[T]]) -> T:
         """At any process that runs."""
         running = self.world.running
         if not running:
             raise ConnectionRefusedError
         return await self.random.choice(running).ask(make)
 
-    async def ask_until_answered(self, make: Callable[[Instance], Awaitable[T]]) -> T:
+    async def ask_until_answered(self, make: Callable[[EmbeddedInstance], Awaitable[T]]) -> T:
         while True:
             try:
                 return await self.ask(make)

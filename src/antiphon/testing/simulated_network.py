@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from antiphon.cluster.bus_link import RELAY_CHANNEL
 from antiphon.ports import Handler, InstanceRecord
+from antiphon.signal import Signal
 from antiphon.testing.simulated_world import World
 
 if TYPE_CHECKING:
@@ -105,15 +106,14 @@ class HostLink:
     is_broadcast = False
 
     def __init__(self, world: World, process: Process) -> None:
-        self.on_message: Callable[[str, bytes], None] = lambda _peer, _message: None
-        self.look: Callable[[], Awaitable[None]] | None = None
+        self.received: Signal[str, bytes] = Signal("relay_message_received")
         self._world = world
         self._process = process
         self._random = world.random(f"link {process.host.name}")
         self._known: dict[str, None] = {}
         self._arrives_at: dict[str, float] = {}
 
-    def know(self, records: Sequence[InstanceRecord]) -> None:
+    def update_members(self, records: Sequence[InstanceRecord]) -> None:
         self._known = {record.instance_id: None for record in records}
 
     def send_nowait(self, instance_id: str, message: bytes) -> bool:
@@ -132,7 +132,7 @@ class HostLink:
         world.loop.call_at(at, peer.hear, self._process.instance_id, message, context=peer.host.context)
         return True
 
-    def tell_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
+    def send_of_chat_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
         return self.send_nowait(instance_id, message)
 
     def join(self, chat_id: str) -> None:

@@ -13,11 +13,11 @@ from random import Random
 from typing import Any, TypeVar
 
 from antiphon.cluster.bus_link import BusLink
+from antiphon.cluster.shared_store import SharedStore
 from antiphon.errors import AntiphonError, Unavailable
-from antiphon.instance import Instance
 from antiphon.observe.crash_points import AT_POINT
 from antiphon.options import Options
-from antiphon.server.shared import Shared
+from antiphon.server.open_instance import EmbeddedInstance
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.simulated_model import Rehearsed, SimulatedModel, make_tool
 from antiphon.testing.simulated_network import HostBus, HostLink
@@ -40,7 +40,7 @@ RETRY_START_S = 0.5
 DRAIN_S = 2.0
 
 
-class SimulatedInstance(Instance):
+class SimulatedInstance(EmbeddedInstance):
     """An instance without the thread that watches the event loop's real time."""
 
     async def _watch_loop(self) -> None:
@@ -152,7 +152,7 @@ class Process:
             agent=Agent(model=SimulatedModel(self._rehearsed, self), tools=[make_tool(self._rehearsed)]),
             lock=None,
             instance_id=self.instance_id,
-            shared=Shared(presence=self.presence, link=link),
+            shared_store=SharedStore(presence=self.presence, link=link),
         )
         try:
             await instance.start()
@@ -162,7 +162,7 @@ class Process:
         self.world.note("ready")
         self.is_ready, self.woken_at = True, loop.time()
         self.world.look_round()
-        instance.background = background = asyncio.create_task(instance.run())
+        background = instance.run_in_background()
         try:
             await asyncio.wait({background, self._draining}, return_when=asyncio.FIRST_COMPLETED)
             self.is_ready = False
@@ -224,11 +224,11 @@ class Process:
     def hear(self, peer: str, message: bytes) -> None:
         """A message of another process has come over the link."""
         if self.link is not None:
-            self.link.on_message(peer, message)
+            self.link.received.emit(peer, message)
 
     # --- its clients
 
-    async def ask(self, make: Callable[[Instance], Awaitable[T]], *, timeout_s: float = 5.0) -> T:
+    async def ask(self, make: Callable[[EmbeddedInstance], Awaitable[T]], *, timeout_s: float = 5.0) -> T:
         """What a handler answers (an `AntiphonError` is raised). Raises `OSError` where no answer comes."""
         if self.host.is_dead:
             raise ConnectionRefusedError
@@ -243,10 +243,10 @@ class Process:
         finally:
             self._asked.pop(answer, None)
 
-    def _handle(self, make: Callable[[Instance], Awaitable[T]], answer: asyncio.Future[T]) -> None:
+    def _handle(self, make: Callable[[EmbeddedInstance], Awaitable[T]], answer: asyncio.Future[T]) -> None:
         self.world.loop.create_task(self._answer(make, answer))
 
-    async def _answer(self, make: Callable[[Instance], Awaitable[T]], answer: asyncio.Future[T]) -> None:
+    async def _answer(self, make: Callable[[EmbeddedInstance], Awaitable[T]], answer: asyncio.Future[T]) -> None:
         error: Exception | None = None
         try:
             if not self.is_ready:
@@ -278,7 +278,7 @@ class Process:
                 raise Unavailable("starting or stopping")
             watch, owner_id = self.instance.watch, self.instance.owner_id
             async with watch.open_watcher(chat_id, cursor, owner_id=owner_id, until_idle=until_idle) as watcher:
-                while not watcher.is_over and not self.host.is_dead:
+                while not watcher.is_closed and not self.host.is_dead:
                     for frame in await _next_frames(watcher):
                         stream.put(frame)
         except AntiphonError as error:
@@ -291,7 +291,7 @@ class Process:
 
 async def _next_frames(watcher: Watcher) -> list[Frame]:
     while watcher.is_behind:
-        batch = await watcher.take_old()
+        batch = await watcher.next_old_batch()
         if batch is not None:
             return batch.frames
-    return (await watcher.take()).frames
+    return (await watcher.next_batch()).frames

@@ -173,11 +173,11 @@ class HostPresence:
         self._far: Any = _Far(line, world.memory.presence)
         self.dropped_until = 0.0
 
-    async def enter(self, record: InstanceRecord) -> None:
-        await self._far.enter(record)
+    async def register(self, record: InstanceRecord) -> None:
+        await self._far.register(record)
 
-    async def beat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
-        await self._far.beat(instance_id, running=running, is_draining=is_draining)
+    async def heartbeat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
+        await self._far.heartbeat(instance_id, running=running, is_draining=is_draining)
         if self._world.loop.time() < self.dropped_until:
             self._world.memory.presence.kill(instance_id)
 
@@ -189,8 +189,8 @@ class HostPresence:
         found: tuple[tuple[str, int], ...] = await self._far.attempts_of(instance_id)
         return found
 
-    async def leave(self, instance_id: str) -> None:
-        await self._far.leave(instance_id)
+    async def deregister(self, instance_id: str) -> None:
+        await self._far.deregister(instance_id)
 
     async def aclose(self) -> None:
         """The server stays."""

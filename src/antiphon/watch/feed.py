@@ -8,13 +8,13 @@ from collections import OrderedDict
 
 import msgspec
 
-from antiphon.chats.hints import chat_hint, claimed_chat, subscribe_events
+from antiphon.chats.hints import chat_hint, claimed_chat, owner_channel, subscribe_events
 from antiphon.chats.inbox import OVERLAP_US, contract_form, inbox_channel
 from antiphon.chats.open_calls import read_open_calls
-from antiphon.chats.service import Service, owner_channel
+from antiphon.chats.service import Service
 from antiphon.core.model import Chat
 from antiphon.errors import AntiphonError
-from antiphon.ports import Bus
+from antiphon.ports import Bus, Store
 from antiphon.watch.plain_stream import PlainStream
 from antiphon.wire import codec
 from antiphon.wire.notify import (
@@ -43,15 +43,16 @@ RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
 class Feed(PlainStream):
     """Changes of one chat that wait are merged: the newest state is told once."""
 
-    def __init__(self, owner_id: str, *, service: Service, bus: Bus, token_id: str) -> None:
+    def __init__(self, owner_id: str, *, service: Service, store: Store, bus: Bus, token_id: str) -> None:
         super().__init__(owner_id, token_id=token_id)
         self._service = service
+        self._store = store
         self._dirty: dict[str, str] = {}
         self._told: dict[str, int] = {}
         self._is_resync_due = True
         self._waiting: asyncio.TimerHandle | None = None
         """Set while the bus subscribes: events from before then would have to be repeated."""
-        self.opened_at = service.store.clock.now_us()
+        self.opened_at = store.clock.now_us()
         self._is_inbox_due = False
         self._inbox_since = self.opened_at
         self._notifications: list[InboxNotification] = []
@@ -145,7 +146,7 @@ class Feed(PlainStream):
         self._is_inbox_due = False
         with contextlib.suppress(AntiphonError):  # the next poll repeats it
             since = self._inbox_since - OVERLAP_US
-            for notification in await self._service.store.new_notifications([self.owner_id], since):
+            for notification in await self._store.new_notifications([self.owner_id], since):
                 self._inbox_since = max(self._inbox_since, notification.created_at)
                 if notification.created_at >= self.opened_at:
                     self.notify(contract_form(notification))
@@ -159,8 +160,8 @@ class Feed(PlainStream):
         if len(self._told) > 10 * DIRTY_MAX:
             self._told.clear()
         self._told[chat_id] = chat.seq
-        has_unread = bool(await self._service.store.unread_of((chat_id,)))
-        open_calls = await read_open_calls(self._service.store, chat_id, chat)
+        has_unread = bool(await self._store.unread_of((chat_id,)))
+        open_calls = await read_open_calls(self._store, chat_id, chat)
         former = self._service.deleted_chats.get(chat_id, chat)
         chat_shown = chat_json(chat_id, former, has_unread=has_unread, open_calls=open_calls)
         shown = {"type": "chat", "kind": ChatEventKind.DELETED if chat.is_deleted else kind, "chat": chat_shown}

@@ -17,7 +17,7 @@ class PlainStream(ABC):
         self.token_id = token_id
         self.sending_since = 0.0
         self.stop_sending: Callable[[], object] | None = None
-        self.is_over = False
+        self.is_closed = False
         self._is_ping_due = False
         self._bye: Frame | None = None
         self._event = asyncio.Event()
@@ -39,11 +39,11 @@ class PlainStream(ABC):
     def wake(self) -> None:
         self._event.set()
 
-    async def take(self) -> list[Frame]:
+    async def next_batch(self) -> list[Frame]:
         """The next events, waiting for them; a bye is the last."""
         while True:
             if self._bye is not None:
-                self.is_over = True
+                self.is_closed = True
                 return [self._bye]
             frames = await self._frames()
             if not frames and self._is_ping_due:

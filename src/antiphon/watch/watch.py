@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 
@@ -17,10 +17,13 @@ import structlog
 
 from antiphon.chats.hints import text_hint
 from antiphon.chats.inbox import OVERLAP_US, contract_form
+from antiphon.chats.revoked import RevokedIds
 from antiphon.chats.service import Service
+from antiphon.chats.watched import WatchedChats
 from antiphon.errors import AntiphonError, CursorInvalid, NotFound, TooMany
 from antiphon.observe.metrics import METRICS
-from antiphon.ports import Bus, Drafts, Mark
+from antiphon.ports import Bus, Drafts, Mark, Store
+from antiphon.signal import Signal
 from antiphon.watch.feed import Feed
 from antiphon.watch.plain_stream import PlainStream
 from antiphon.watch.reader import Reader
@@ -48,14 +51,26 @@ log = structlog.get_logger(__name__)
 class Watch:
     """All watchers of this process: their readers, the poll, the pings and the ends."""
 
-    def __init__(self, *, service: Service, bus: Bus, drafts: Drafts, watchers_max: int = WATCHERS_MAX) -> None:
+    def __init__(
+        self,
+        *,
+        service: Service,
+        store: Store,
+        bus: Bus,
+        drafts: Drafts,
+        revoked: RevokedIds | None = None,
+        watched: WatchedChats | None = None,
+        watchers_max: int = WATCHERS_MAX,
+    ) -> None:
         self._service = service
+        self._store = store
         self._bus = bus
         self._drafts = drafts
         self._watchers_max = watchers_max
-        self.owner_watchers_max: int | None = None
-        self.revoked: set[str] = set()
-        """The tokens known to be revoked; the poll ends their streams should the hint be lost."""
+        self._owner_watchers_max: int | None = None
+        self._revoked = RevokedIds() if revoked is None else revoked
+        """The poll ends the streams of these tokens, should the hint be lost."""
+        self._watched = WatchedChats() if watched is None else watched
         self._readers: dict[str, Reader] = {}
         self._watchers: dict[Watcher | PlainStream, int] = {}
         """Each with its number, in the order they came."""
@@ -65,7 +80,8 @@ class Watch:
         self._notified_until = 0
         """Up to when (store time) the poll has looked for notifications."""
         self._unseen: dict[str, int] = {}
-        self._observers: list[Callable[[Changed], None]] = []
+        self.polled: Signal[Changed] = Signal("polled")
+        """Emitted with the chats that a poll found changed."""
         self._owners: dict[str, str] = {}
         self._poll_due = asyncio.Event()
         self._token_check_due = asyncio.Event()
@@ -80,10 +96,14 @@ class Watch:
     def reader_count(self) -> int:
         return len(self._readers)
 
-    def is_watched(self, chat_id: str) -> bool:
-        """Whether anybody here follows the chat."""
-        reader = self._readers.get(chat_id)
-        return reader is not None and bool(reader.watchers)
+    @property
+    def has_owner_limit(self) -> bool:
+        """Whether `limit_each_owner` was called."""
+        return self._owner_watchers_max is not None
+
+    def limit_each_owner(self, watchers_max: int) -> None:
+        """From now on no owner has more watchers than this."""
+        self._owner_watchers_max = watchers_max
 
     # --- opening
 
@@ -107,36 +127,40 @@ class Watch:
             raise NotFound
         if cursor is not None and cursor[0] > chat.seq:
             raise CursorInvalid(f"{cursor[0]}.{cursor[1]}")
-        with self._place(owner_id):
-            reader = await self._acquire(chat_id)
-        seq, position = cursor or (0, 0)
-        watcher = Watcher(
-            reader, seq, position, token_id=token_id, owner_id=owner_id, until_idle=until_idle, by_ref=by_ref
-        )
-        watcher.reads_all = reads_all or cursor == (0, 0)
-        reader.watchers[watcher] = None
-        self._add(watcher)
+        self._watched.add(chat_id)
         try:
-            await reader.catch_up(chat.seq)
-            if cursor is None:
-                METRICS.resyncs.labels("start").inc()
-                watcher.begin_with(await make_resync(reader, reason="start"))
-            yield watcher
+            with self._place(owner_id):
+                reader = await self.acquire_reader(chat_id)
+            seq, position = cursor or (0, 0)
+            watcher = Watcher(
+                reader, seq, position, token_id=token_id, owner_id=owner_id, until_idle=until_idle, by_ref=by_ref
+            )
+            watcher.reads_all = reads_all or cursor == (0, 0)
+            reader.watchers[watcher] = None
+            self._add(watcher)
+            try:
+                await reader.catch_up(chat.seq)
+                if cursor is None:
+                    METRICS.resyncs.labels("start").inc()
+                    watcher.begin_with(await make_resync(reader, reason="start"))
+                yield watcher
+            finally:
+                self._remove(watcher)
+                reader.watchers.pop(watcher, None)
+                self.release_reader(reader)
         finally:
-            self._remove(watcher)
-            reader.watchers.pop(watcher, None)
-            self._release(reader)
+            self._watched.remove(chat_id)
 
     @asynccontextmanager
     async def open_feed(self, owner_id: str, *, token_id: str = "") -> AsyncIterator[PlainStream]:
         """The changes of an owner's chats, from now on; it begins with a bare resync."""
         self._check_limits(owner_id)
-        feed = Feed(owner_id, service=self._service, bus=self._bus, token_id=token_id)
-        async with self.keep(feed):
+        feed = Feed(owner_id, service=self._service, store=self._store, bus=self._bus, token_id=token_id)
+        async with self.supervise(feed):
             yield feed
 
     @asynccontextmanager
-    async def keep(self, stream: PlainStream) -> AsyncIterator[PlainStream]:
+    async def supervise(self, stream: PlainStream) -> AsyncIterator[PlainStream]:
         """Treat a stream as the watchers: it is pinged, counted, and ended when its time has come."""
         try:
             self._check_limits(stream.owner_id)
@@ -163,7 +187,7 @@ class Watch:
     def _check_limits(self, owner_id: str) -> None:
         if len(self._watchers) + self._opening.total() >= self._watchers_max:
             raise TooMany("watchers", self._watchers_max, retry_after_ms=5000)
-        limit = self.owner_watchers_max
+        limit = self._owner_watchers_max
         if limit is None:
             return
         if self._opening[owner_id] + sum(w.owner_id == owner_id for w in self._watchers) >= limit:
@@ -179,12 +203,17 @@ class Watch:
         self._watchers.pop(watcher, None)
         METRICS.watchers.dec()
 
-    async def _acquire(self, chat_id: str) -> Reader:
+    async def acquire_reader(self, chat_id: str) -> Reader:
         """The chat's reader, started; those who come meanwhile wait for the one start."""
         reader = self._readers.get(chat_id)
         if reader is None:
             reader = Reader(
-                chat_id, service=self._service, bus=self._bus, drafts=self._drafts, on_dropped=self.poll_soon
+                chat_id,
+                service=self._service,
+                store=self._store,
+                bus=self._bus,
+                drafts=self._drafts,
+                on_dropped=self.poll_soon,
             )
             self._readers[chat_id] = reader
             reader.starting = asyncio.create_task(reader.start())
@@ -193,11 +222,11 @@ class Watch:
         try:
             await asyncio.shield(reader.starting)
         except BaseException:
-            self._release(reader)
+            self.release_reader(reader)
             raise
         return reader
 
-    def _release(self, reader: Reader) -> None:
+    def release_reader(self, reader: Reader) -> None:
         reader.users -= 1
         if not reader.users:
             if self._readers.get(reader.chat_id) is reader:
@@ -208,8 +237,8 @@ class Watch:
 
     async def start(self) -> None:
         """Note where the poll begins: before anyone watches, so that nothing falls between."""
-        _, self._mark = await self._service.store.changed(None, limit=CHANGED_MAX)
-        self._notified_until = self._service.store.clock.now_us()
+        _, self._mark = await self._store.changed(None, limit=CHANGED_MAX)
+        self._notified_until = self._store.clock.now_us()
 
     async def run(self) -> None:
         """Everything that happens by time, until cancelled."""
@@ -217,11 +246,6 @@ class Watch:
             tasks.create_task(self._poll_forever())
             tasks.create_task(self._check_tokens_forever())
             tasks.create_task(self._ping_forever())
-
-    def observe(self, observer: Callable[[Changed], None]) -> Callable[[], None]:
-        """Call `observer` with what each poll finds; returns the call that ends it."""
-        self._observers.append(observer)
-        return lambda: self._observers.remove(observer)
 
     def poll_soon(self) -> None:
         """Hints were dropped: look now, and not only when it is time."""
@@ -244,12 +268,11 @@ class Watch:
         """One query for the chats that changed: hints may have been lost."""
         await self._end_revoked()
         await self._poll_notifications()
-        changed, self._mark = await self._service.store.changed(self._mark, limit=CHANGED_MAX)
+        changed, self._mark = await self._store.changed(self._mark, limit=CHANGED_MAX)
         self._unseen.update(changed)
         if len(changed) == CHANGED_MAX:
             self.poll_soon()  # there may be more
-        for observe in tuple(self._observers):
-            observe(changed)
+        self.polled.emit(changed)
         failure = None
         for chat_id, seq in list(self._unseen.items()):
             try:
@@ -267,11 +290,11 @@ class Watch:
 
     async def _end_revoked(self) -> None:
         """End the streams of tokens that are revoked in the store."""
-        if self._service.store.is_shared:
+        if self._store.is_shared:
             token_ids = {watcher.token_id for watcher in self._watchers} - {""}
-            self.revoked |= await self._service.store.revoked_of(sorted(token_ids)) if token_ids else frozenset()
+            self._revoked.update(await self._store.revoked_of(sorted(token_ids)) if token_ids else ())
         for watcher in list(self._watchers):
-            if watcher.token_id in self.revoked:
+            if watcher.token_id in self._revoked:
                 watcher.end("revoked")
 
     async def _check_tokens_forever(self) -> None:
@@ -286,12 +309,12 @@ class Watch:
     async def _poll_notifications(self) -> None:
         """One query for the notifications that no hint has told."""
         feeds = [watcher for watcher in self._watchers if isinstance(watcher, Feed)]
-        now, since = self._service.store.clock.now_us(), self._notified_until - OVERLAP_US
+        now, since = self._store.clock.now_us(), self._notified_until - OVERLAP_US
         if not feeds:
             self._notified_until = now
             return
         owners = sorted({feed.owner_id for feed in feeds})
-        found = await self._service.store.new_notifications(owners, since)
+        found = await self._store.new_notifications(owners, since)
         for notification in found:
             for feed in feeds:
                 if feed.owner_id == notification.owner_id and notification.created_at >= feed.opened_at:

@@ -13,7 +13,8 @@ from antiphon.chats.open_calls import read_open_calls
 from antiphon.core.facts import Entry
 from antiphon.errors import NotFound
 from antiphon.observe.metrics import METRICS
-from antiphon.watch.reader import FACTS_MAX, Batch, Fact, Reader
+from antiphon.watch.reader import FACTS_MAX, Batch, Reader
+from antiphon.watch.stream_items import Fact
 from antiphon.wire.stream import PING, Frame, bye_frame, caught_up_frame, resync_frame
 
 RESYNC_MESSAGES = 50
@@ -61,7 +62,7 @@ class Watcher(Waiting):
         "_bye",
         "_first",
         "_is_caught_up",
-        "_is_over",
+        "_is_closed",
         "_notices",
         "_ping_due",
         "reads_all",
@@ -91,7 +92,7 @@ class Watcher(Waiting):
         self._first: Frame | None = None
         self._bye: Frame | None = None
         self._is_caught_up = False
-        self._is_over = False
+        self._is_closed = False
         self._ping_due = False
         self._notices: dict[str, Frame] = {}
         self.reads_all = False
@@ -118,16 +119,16 @@ class Watcher(Waiting):
         self.wake()
 
     @property
-    def is_over(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether the good-bye has been taken: nothing comes after it."""
-        return self._is_over
+        return self._is_closed
 
     @property
     def is_behind(self) -> bool:
         """Whether its reader no longer has the facts after its place."""
         return self.seq < self.reader.seq and not self.reader.has(self.seq)
 
-    def take_nowait(self) -> Batch | None:
+    def next_batch_nowait(self) -> Batch | None:
         """What comes next, in one piece; None: wait. Not while `is_behind`."""
         if self._first is not None:
             frame, self._first = self._first, None
@@ -158,34 +159,34 @@ class Watcher(Waiting):
 
     def _take_bye(self) -> Batch:
         assert self._bye is not None
-        self._is_over = True
+        self._is_closed = True
         return Batch([self._bye], self.seq, self.position)
 
-    async def take(self) -> Batch:
+    async def next_batch(self) -> Batch:
         """What comes next, waiting for it; from the store where the reader has moved on."""
         while True:
             if self._first is None and self._bye is None and self.is_behind:
-                batch = await self.take_old()
+                batch = await self.next_old_batch()
                 if batch is None:
                     continue  # no longer behind: look at once
             else:
-                batch = self.take_nowait()
+                batch = self.next_batch_nowait()
             if batch is not None:
                 return batch
             await self.wait()
 
-    async def take_old(self) -> Batch | None:
+    async def next_old_batch(self) -> Batch | None:
         """A page of the log from the store, for a watcher that is further behind than the reader reaches. (None:
         it is no longer.)"""
         if self._first is not None or self._bye is not None:
-            return self.take_nowait()
+            return self.next_batch_nowait()
         reader = self.reader
         if await reader.reach_back(self.seq):
             return None
         if not self.reads_all and reader.seq - self.seq > FACTS_MAX:
             METRICS.resyncs.labels("behind").inc()
             self.begin_with(await make_resync(reader, reason="behind"))
-            return self.take_nowait()
+            return self.next_batch_nowait()
         entries = await reader.read_entries(self.seq)
         if not entries:
             return None
@@ -195,9 +196,9 @@ class Watcher(Waiting):
         frames = []
         for entry in entries:
             fact = Fact(self.reader.chat_id, entry)
-            self.position = 0 if fact.opens else self.position
+            self.position = 0 if fact.opens_draft else self.position
             self.seq = fact.seq
-            frames.append(Frame(fact.seq, self.position, fact.frame.type, fact.frame.data))
+            frames.append(Frame(fact.seq, self.position, fact.frame().type, fact.frame().data))
         if frames[-1].type == "chat_deleted":
             self._bye = bye_frame("deleted")
         return Batch(frames, self.seq, self.position)
@@ -205,14 +206,14 @@ class Watcher(Waiting):
 
 async def make_resync(reader: Reader, *, reason: str) -> Frame:
     """The whole state as of the chat's newest fact: the last messages, the queue, the open draft."""
-    service = reader.service
+    service, store = reader.service, reader.store
     chat = await service.chat(reader.chat_id)
     if chat is None or chat.is_deleted:
         raise NotFound
-    messages, has_more = await service.store.read_messages(reader.chat_id, limit=RESYNC_MESSAGES)
+    messages, has_more = await store.read_messages(reader.chat_id, limit=RESYNC_MESSAGES)
     waiting = (*chat.steering, *chat.queue)
-    contents = await service.store.read_contents(reader.chat_id, [item.content_seq for item in waiting])
-    unread = await service.store.unread_of((reader.chat_id,))
+    contents = await store.read_contents(reader.chat_id, [item.content_seq for item in waiting])
+    unread = await store.unread_of((reader.chat_id,))
     await reader.catch_up(chat.seq)
     draft = reader.open_draft() if reader.draft_name == chat.draft else None
     return resync_frame(
@@ -224,5 +225,5 @@ async def make_resync(reader: Reader, *, reason: str) -> Frame:
         queued=[(item, contents.get(item.content_seq)) for item in waiting],
         draft=draft,
         has_unread=bool(unread),
-        open_calls=await read_open_calls(service.store, reader.chat_id, chat),
+        open_calls=await read_open_calls(store, reader.chat_id, chat),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import structlog
@@ -19,18 +19,17 @@ from antiphon.api.http.answers import JsonAnswer, error_answer
 from antiphon.api.http.auth import OriginGate, authorize
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
+from antiphon.api.http.host_sign_in import Authenticate, HostSignIn
 from antiphon.api.http.pages import Pages
 from antiphon.api.http.routing import Router
 from antiphon.api.http.sse import WatchStream
 from antiphon.api.http.table import API, BODY_BYTES_MAX, Call, Operation, Policy
 from antiphon.core.depth import DEPTH_MAX, VALUES_MAX, has_too_many_values, is_deeper, is_too_deep
 from antiphon.errors import AntiphonError, Forbidden, Invalid, NotFound, TooLarge, Unavailable
+from antiphon.instance import Instance
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Token
 from antiphon.wire import codec
-
-if TYPE_CHECKING:
-    from antiphon.instance import Instance
 
 HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs")
 ELSEWHERE_HEADER = "antiphon-elsewhere"
@@ -52,11 +51,12 @@ OPERATIONS: tuple[Operation, ...] = (
 log = structlog.get_logger(__name__)
 
 
-class HttpDoor:
+class HttpApp:
     """`await door(scope, receive, send)`: serve it with any ASGI server, or mount it in another app."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, *, authenticate: Authenticate | None = None) -> None:
         self._instance = instance
+        self._sign_in = HostSignIn(authenticate, instance.owners) if authenticate is not None else None
         self._router = Router(OPERATIONS)
         self._pages = Pages()
         self._bodies = Bodies()
@@ -108,7 +108,7 @@ class HttpDoor:
         instance = self._instance
         if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:
             return refusal(Unavailable("this is not the target instance"), {ELSEWHERE_HEADER: "1"})
-        token = await authorize(instance, request, operation.policy)
+        token = await authorize(instance.tokens, request, operation.policy, self._sign_in)
         if instance.is_stopping and operation.policy is not Policy.OPEN:
             return refusal(Unavailable("the server is stopping"), {ELSEWHERE_HEADER: "1"})
         if instance.data_error and operation.policy is not Policy.OPEN:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from antiphon.api.http.host_sign_in import HostSignIn
 from antiphon.api.http.table import Policy
+from antiphon.chats.tokens import Tokens
 from antiphon.errors import Forbidden, Unauthenticated
 from antiphon.options import Options
 from antiphon.ports import Token
-
-if TYPE_CHECKING:
-    from antiphon.instance import Instance
 
 COOKIE = "antiphon_session"
 ANY_ADDRESS = "any address"
@@ -101,7 +99,9 @@ def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
         return False
 
 
-async def authorize(instance: Instance, request: Request, policy: Policy) -> Token | None:
+async def authorize(
+    tokens: Tokens, request: Request, policy: Policy, sign_in: HostSignIn | None = None
+) -> Token | None:
     """The one gate of every route and stream. Raises `Unauthenticated` or `Forbidden`.
 
     The sign-in of the application around an embedded instance is asked first, then for a token of this instance's.
@@ -109,23 +109,23 @@ async def authorize(instance: Instance, request: Request, policy: Policy) -> Tok
     """
     if policy is Policy.OPEN:
         return None
-    token = await instance.sign_in.token_of(request) if instance.sign_in is not None else None
+    token = await sign_in.token_of(request) if sign_in is not None else None
     if token is None:
-        token = await _token_of(instance, request)
+        token = await _token_of(tokens, request)
     if policy is Policy.ADMIN and not token.is_admin:
         raise Forbidden
     return token
 
 
-async def _token_of(instance: Instance, request: Request) -> Token:
+async def _token_of(tokens: Tokens, request: Request) -> Token:
     """By the Authorization header, else by the page's session. Raises `Unauthenticated`."""
     secret = bearer(request)
     if secret is not None:
-        return await instance.tokens.authenticate(secret)
+        return await tokens.authenticate(secret)
     session = session_secret(request)
     if session is None:
         raise Unauthenticated
-    return await instance.tokens.authenticate_session(session)
+    return await tokens.authenticate_session(session)
 
 
 def bearer(request: Request) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import UNSET
 from starlette.responses import Response
 
+from antiphon.api.embedded import embedded_chats
 from antiphon.api.http import shapes as s
 from antiphon.api.http.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
 from antiphon.api.http.auth import cookie_name, session_secret
@@ -14,14 +15,13 @@ from antiphon.api.http.outcomes import last_seq, restarted, sent_entry
 from antiphon.api.http.paging import next_after, read_next
 from antiphon.api.http.sse import open_stream
 from antiphon.api.http.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
-from antiphon.chats.command_queue import Done
 from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageQueued
 from antiphon.core.model import Chat
 from antiphon.errors import Invalid, Unauthenticated
 from antiphon.observe.crash_points import crash_point
-from antiphon.ports import Token
+from antiphon.ports import Done, Token
 from antiphon.wire.cursor import parse_cursor
 from antiphon.wire.gotime import format_time_us
 from antiphon.wire.stream import chat_json, message_json, new_message_json, open_calls_json, queued_message_json
@@ -30,7 +30,7 @@ LIST_MAX = 500
 
 
 def _chats(call: Call) -> OwnedChats:
-    return call.instance.chats_of(call.owner_id)
+    return embedded_chats(call.instance, call.owner_id)
 
 
 # --- chats ------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ async def list_chats(call: Call) -> Response:
         limit=limit + 1,
         after=read_next(query.after) if query.after else None,
     )
-    unread = await call.instance.store.unread_of([item.chat_id for item in listed[:limit]])
+    unread = await call.instance.inbox.unread_of([item.chat_id for item in listed[:limit]])
     open_calls = await _chats(call).open_calls_of(listed[:limit], ANSWER_BYTES_MAX)  # the answer has room for no more
     shown = fitting(
         chat_json(i.chat_id, i.chat, has_unread=i.chat_id in unread, open_calls=open_calls.get(i.chat_id, ()))
@@ -79,7 +79,7 @@ async def get_chat(call: Call) -> Response:
 
 
 async def _shown(call: Call, chat: Chat) -> dict[str, Any]:
-    unread = await call.instance.store.unread_of((call.chat_id,))
+    unread = await call.instance.inbox.unread_of((call.chat_id,))
     open_calls = await _chats(call).open_calls(call.chat_id, chat)
     return chat_json(call.chat_id, chat, has_unread=bool(unread), open_calls=open_calls)
 
@@ -288,7 +288,7 @@ async def create_token(call: Call) -> Response:
     body: s.CreateTokenBody = call.body
     if not body.owner.isprintable():
         raise Invalid("owner", "a name of printable characters")
-    new = await call.instance.create_token(body.owner, is_admin=body.admin)
+    new = await call.instance.owners.create_token(body.owner, is_admin=body.admin)
     return JsonAnswer(_token_json(new.token) | {"token": new.secret}, 201)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 
-from antiphon.core.values import Value
+from antiphon.chats.owners import Owners
 from antiphon.ports import Token
 
 Authenticate = Callable[[Request], Awaitable[str | None]]
@@ -17,18 +17,10 @@ OWNER_NAME_MAX = 128
 CACHED_MAX = 10_000
 
 
-class OwnerIds(Value, gc=True):
-    """How names become owners."""
-
-    id_of: Callable[[str], Awaitable[str]]
-    """The id of the owner of that name, created if there is none."""
-    admin_id: Callable[[], str]
-
-
 class HostSignIn:
     """Runs the hook, and remembers the ids of the owners it named."""
 
-    def __init__(self, authenticate: Authenticate, owners: OwnerIds) -> None:
+    def __init__(self, authenticate: Authenticate, owners: Owners) -> None:
         self._authenticate = authenticate
         self._owners = owners
         self._ids: OrderedDict[str, str] = OrderedDict()
@@ -44,7 +36,7 @@ class HostSignIn:
         if not 1 <= len(name) <= OWNER_NAME_MAX or not name.isprintable():
             raise ValueError(f"an owner's name has 1 to {OWNER_NAME_MAX} printable characters")
         owner_id = await self._owner_id(name)
-        is_admin = owner_id == self._owners.admin_id()
+        is_admin = owner_id == self._owners.admin_id
         return Token(token_id="", owner_id=owner_id, owner_name=name, is_admin=is_admin, created_at=0)
 
     async def _owner_id(self, name: str) -> str:

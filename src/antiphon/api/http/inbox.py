@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from antiphon.api.embedded import EmbeddedChats
+from antiphon.api.embedded import EmbeddedChats, embedded_chats
 from antiphon.api.http import shapes as s
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.outcomes import last_seq
@@ -18,7 +18,7 @@ from antiphon.wire.notify import ChatDiffStatus
 
 
 def _chats(call: Call) -> EmbeddedChats:
-    return call.instance.chats_of(call.owner_id)
+    return embedded_chats(call.instance, call.owner_id)
 
 
 async def list_inbox(call: Call) -> Response:

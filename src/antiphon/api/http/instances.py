@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from antiphon.api.http.table import SMALL_BODY_MAX, Answer, Call, Operation, Pol
 from antiphon.client.near import Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.errors import AntiphonError, Invalid, NotFound, Unavailable
+from antiphon.instance import Instance
 from antiphon.local.discovery import Announcement, announced
 from antiphon.ports import InstanceRecord
 from antiphon.watch.plain_stream import PlainStream
@@ -25,9 +26,6 @@ from antiphon.wire.codec import encode
 from antiphon.wire.gotime import format_time_us
 from antiphon.wire.instance import PAYLOAD_TYPES
 from antiphon.wire.stream import Frame
-
-if TYPE_CHECKING:
-    from antiphon.instance import Instance
 
 ASK_S = 2.0
 """An instance that does not answer for so long is silent."""
@@ -85,7 +83,7 @@ async def open_events(
         listening = asyncio.create_task(stream.listen(remote, topics))
         looking = asyncio.create_task(_end_when_gone(stream, remote, found.instance_id))
         try:
-            async with instance.watch.keep(stream):
+            async with instance.watch.supervise(stream):
                 yield stream
         finally:
             listening.cancel()
@@ -117,8 +115,8 @@ def _frame(kind: str, data: dict[str, Any]) -> Frame:
 async def list_instances(call: Call) -> Response:
     """Those of this machine's user, and all replicas on this one's store."""
     near: list[dict[str, Any]] = await asyncio.gather(*(_shown(call, item) for item in announced()))
-    replicas = call.instance.replicas
-    far = {record.instance_id: _replica(record) for record in replicas.shown()} if replicas is not None else {}
+    cluster = call.instance.cluster
+    far = {record.instance_id: _replica(record) for record in cluster.shown()} if cluster is not None else {}
     shown = [item | {k: v for k, v in far.pop(item["instance_id"], {}).items() if k in LOAD} for item in near]
     return JsonAnswer({"instances": [*shown, *far.values()]})
 
@@ -145,8 +143,8 @@ def _replica(record: InstanceRecord) -> dict[str, Any]:
 
 
 async def get_instance(call: Call) -> Response:
-    replicas = call.instance.replicas
-    far = [r for r in replicas.shown() if r.instance_id == call.path["instance_id"]] if replicas is not None else []
+    cluster = call.instance.cluster
+    far = [r for r in cluster.shown() if r.instance_id == call.path["instance_id"]] if cluster is not None else []
     if far and all(item.instance_id != call.path["instance_id"] for item in announced()):
         return JsonAnswer(_replica(far[0]))
     found = _find(call)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from antiphon.chats.command_queue import Done
 from antiphon.core.facts import Entry, MessageQueued
+from antiphon.ports import Done
 
 
 def sent_entry(done: Done) -> Entry:

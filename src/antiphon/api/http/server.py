@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -17,9 +17,6 @@ from antiphon.api.http.connection_limit import ConnectionLimit
 from antiphon.errors import AntiphonError, Invalid, Unavailable
 from antiphon.local.descriptors import connections_max
 from antiphon.options import Options
-
-if TYPE_CHECKING:
-    from antiphon.instance import Instance
 
 KEEP_ALIVE_S = 75
 GRACE_S = 0.4
@@ -99,17 +96,6 @@ async def start_server(app: ASGIApp, options: Options, *, descriptors_each: int 
     scheme = "https" if options.tls_cert else "http"
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     return HttpServer(server, task, listener, f"{scheme}://{shown}:{port}")
-
-
-@contextlib.asynccontextmanager
-async def open_server(instance: Instance) -> AsyncIterator[str]:
-    """The instance's door on a socket of its own; gives the address."""
-    server = await start_server(instance.asgi, instance.options)
-    try:
-        yield server.url
-    finally:
-        instance.watch.end_all("shutdown", 500)
-        await server.aclose()
 
 
 def _not_started(error: BaseException | None) -> AntiphonError:

@@ -44,7 +44,7 @@ class WatchStream(Response):
             connection = scope.get("extensions", {}).get(EXTENSION)
             if isinstance(connection, Connection) and isinstance(watcher, Watcher) and scope["http_version"] == "1.1":
                 await _Direct(connection, watcher).run()
-                if watcher.is_over:
+                if watcher.is_closed:
                     await send(LAST)
             else:
                 await self._write_until_left(receive, send, connection)
@@ -74,7 +74,7 @@ class WatchStream(Response):
     async def _write(self, send: Send) -> None:
         loop = asyncio.get_running_loop()
         watcher = self._watcher
-        while not watcher.is_over:
+        while not watcher.is_closed:
             data = await _next_bytes(watcher)
             for start in range(0, len(data), PIECE_BYTES):
                 watcher.sending_since = loop.time()
@@ -103,9 +103,9 @@ class _Direct:
         watcher.stop_sending = connection.abort
         self._is_lost = connection.transport.is_closing()
         try:
-            while not self._is_lost and (self._rest or not watcher.is_over):
+            while not self._is_lost and (self._rest or not watcher.is_closed):
                 if watcher.is_behind and connection.is_writable and not self._rest:
-                    self._hold(await watcher.take_old())
+                    self._hold(await watcher.next_old_batch())
                     continue
                 self._turn = self._loop.create_future()
                 watcher.on_wake = self.pump
@@ -133,10 +133,10 @@ class _Direct:
                 connection.write(piece)
                 watcher.sending_since = 0.0
                 continue
-            if watcher.is_over or watcher.is_behind:
+            if watcher.is_closed or watcher.is_behind:
                 self._give_turn()
                 return
-            batch = watcher.take_nowait()
+            batch = watcher.next_batch_nowait()
             if batch is None:
                 return
             self._hold(batch)
@@ -167,12 +167,12 @@ class _Direct:
 async def _next_bytes(watcher: Stream) -> bytes:
     """What comes next, waiting for it."""
     if isinstance(watcher, PlainStream):
-        return b"".join(frame.sse for frame in await watcher.take())
+        return b"".join(frame.sse for frame in await watcher.next_batch())
     while watcher.is_behind:  # `take` would wait for a wake-up although the reader has just reached back to it
-        batch = await watcher.take_old()
+        batch = await watcher.next_old_batch()
         if batch is not None:
             return batch.data
-    return (await watcher.take()).data
+    return (await watcher.next_batch()).data
 
 
 async def _disconnected(receive: Callable[[], Awaitable[Message]]) -> None:

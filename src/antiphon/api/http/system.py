@@ -21,17 +21,17 @@ async def healthz(call: Call) -> Response:
 async def readyz(call: Call) -> Response:
     """Ready for work; open to all, so without detail (the log and the metrics have it). What is only slower is named,
     and no reason to send the work elsewhere: the other replicas would have the same trouble."""
-    problems, slowed = call.instance.problems(), call.instance.slowed()
+    problems, slowed = call.instance.problems(), call.instance.health.degradations()
     shown: dict[str, Any] = {"status": "degraded" if problems or slowed else "ready"}
     if slowed:
         shown["slowed"] = sorted(slowed)
-    if call.instance.warnings:
-        shown["warnings"] = sorted(call.instance.warnings)
+    if call.instance.health.warnings:
+        shown["warnings"] = sorted(call.instance.health.warnings)
     return JsonAnswer(shown, 503 if problems else 200)
 
 
 async def metrics(call: Call) -> Response:
-    call.instance.refresh_gauges()
+    call.instance.update_gauges()
     return Response(generate_latest(METRICS.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -6,17 +6,19 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import structlog
 
+from antiphon.api.http.app import HttpApp
 from antiphon.api.zmq.commands import command_of
 from antiphon.api.zmq.publisher import Publisher
 from antiphon.chats.owned import PAGE_MAX, OwnedChats
 from antiphon.core.facts import MessageAppended
 from antiphon.core.parts import Role
 from antiphon.errors import AntiphonError, CursorInvalid, Invalid, NotFound, PeerError, TooLarge
+from antiphon.instance import Instance
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Listed
 from antiphon.version import __version__
@@ -28,9 +30,6 @@ from antiphon.wire.gotime import Time
 from antiphon.wire.ids import canonical_id
 from antiphon.wire.instance_events import text_content
 from antiphon.wire.stream import open_calls_json
-
-if TYPE_CHECKING:
-    from antiphon.instance import Instance
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 LIST_BYTES_MAX = ANSWER_BYTES_MAX - 1024
@@ -52,16 +51,22 @@ class ProjectMismatch(NotFound):
 
 
 class Calls:
-    """Answers for the admin. `endpoints` are (events, calls); `http_url` is set when there is one."""
+    """Answers for the admin. `endpoints` are (events, calls)."""
 
     def __init__(
-        self, instance: Instance, publisher: Publisher, *, project_id: str, endpoints: tuple[str, str]
+        self,
+        instance: Instance,
+        publisher: Publisher,
+        http: HttpApp,
+        *,
+        project_id: str,
+        endpoints: tuple[str, str],
     ) -> None:
         self._instance = instance
         self._publisher = publisher
+        self._http = http
         self._project_id = project_id
         self._endpoints = endpoints
-        self.http_url = ""
         self._methods: dict[str, tuple[type[Any] | None, Handler]] = {
             i.METHOD_STATE_SYNC: (i.StateSyncParams, self._state_sync),
             i.METHOD_SESSION_LIST: (None, self._session_list),
@@ -129,7 +134,7 @@ class Calls:
 
     @property
     def _chats(self) -> OwnedChats:
-        return self._instance.chats
+        return self._instance.commands_of(self._instance.owner_id)
 
     async def _state_sync(self, params: i.StateSyncParams) -> Any:
         if params.project_id and params.project_id != self._project_id:
@@ -191,7 +196,7 @@ class Calls:
             session_count=await self._publisher.session_count(),
             pub_endpoint=pub,
             rpc_endpoint=rpc,
-            http_url=self.http_url,
+            http_url=self._instance.http_url,
             capabilities=i.CAPABILITIES,
         )
 
@@ -241,7 +246,7 @@ class Calls:
             params.session_id, after, owner_id=self._chats.owner_id, reads_all=params.reads_all
         ) as watcher:
             while True:
-                for frame in (await watcher.take()).frames:
+                for frame in (await watcher.next_batch()).frames:
                     if frame.type in ("caught_up", "bye"):
                         return i.ReadResult(events=tuple(events), cursor=cursor, caught_up=True)
                     if frame.seq is None:
@@ -255,7 +260,7 @@ class Calls:
     async def _request(self, params: i.RequestParams) -> Any:
         """The HTTP API by another way: what the admin would be answered there."""
         body = encode(params.body) if params.body is not None else b""
-        answer = await self._instance.asgi.ask(params.method, params.path, params.query or {}, body)
+        answer = await self._http.ask(params.method, params.path, params.query or {}, body)
         return i.RequestResult(
             status=answer.status_code, body=msgspec.Raw(bytes(answer.body)) if answer.body else None
         )

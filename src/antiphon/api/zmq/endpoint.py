@@ -1,4 +1,5 @@
-"""The instance protocol's door: opened while the data directory's lock is held, closed before it is given back."""
+"""The instance protocol's endpoint: opened while the data directory's lock is held, closed before it is given
+back."""
 
 from __future__ import annotations
 
@@ -6,20 +7,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
+from antiphon.api.http.app import HttpApp
 from antiphon.api.zmq.calls import Calls
 from antiphon.api.zmq.publisher import Publisher
-from antiphon.api.zmq.replica_follower import Elsewhere
 from antiphon.api.zmq.sockets import InstanceSockets, fits_ipc, open_ipc_sockets, open_tcp_sockets
 from antiphon.errors import Invalid
+from antiphon.instance import Instance
 from antiphon.local.discovery import socket_dir
 from antiphon.wire.instance import default_ports
-
-if TYPE_CHECKING:
-    from antiphon.instance import Instance
 
 CALLS_AT_ONCE_MAX = 64
 """So many calls are answered side by side; more wait in the socket's queue."""
@@ -27,30 +25,20 @@ CALLS_AT_ONCE_MAX = 64
 log = structlog.get_logger(__name__)
 
 
-class InstanceDoor:
+class ZmqEndpoint:
     """`pub_endpoint` and `rpc_endpoint` are where it is; `run` it as a task."""
 
-    def __init__(self, instance: Instance, sockets: InstanceSockets, *, project_id: str, owner_id: str) -> None:
+    def __init__(self, instance: Instance, http: HttpApp, sockets: InstanceSockets, *, project_id: str) -> None:
         self.project_id = project_id
         self.task: asyncio.Task[None] | None = None
-        """What runs it; a door that fails takes its server down."""
+        """What runs it; a endpoint that fails takes its server down."""
         self._sockets = sockets
         self._is_leaving = False
         self.pub_endpoint = sockets.pub_endpoint
         self.rpc_endpoint = sockets.rpc_endpoint
-        self.publisher = Publisher(
-            service=instance.service,
-            drafts=instance.drafts,
-            sockets=sockets,
-            instance_id=instance.instance_id,
-            project_id=project_id,
-            owner_id=owner_id,
-            started_at=instance.started_at,
-            active_chat=instance.active_chat,
-            elsewhere=_elsewhere(instance, owner_id),
-        )
+        self.publisher = Publisher(instance, sockets, project_id=project_id)
         self.calls = Calls(
-            instance, self.publisher, project_id=project_id, endpoints=(self.pub_endpoint, self.rpc_endpoint)
+            instance, self.publisher, http, project_id=project_id, endpoints=(self.pub_endpoint, self.rpc_endpoint)
         )
 
     async def run(self) -> None:
@@ -71,56 +59,39 @@ class InstanceDoor:
         if answer is not None:
             await self._sockets.reply(identity, answer)
 
-    def say_goodbye(self, reason: str) -> None:
+    def publish_shutdown(self, reason: str) -> None:
         """The last frame. A second time nothing is said."""
         if not self._is_leaving:
             self._is_leaving = True
-            self.publisher.say_goodbye(reason)
+            self.publisher.publish_shutdown(reason)
 
     async def aclose(self, reason: str) -> None:
         """The last frame, delivered, and the sockets."""
-        self.say_goodbye(reason)
+        self.publish_shutdown(reason)
         self.publisher.close()
         self._sockets.close()
         await asyncio.to_thread(self._sockets.deliver)
 
 
-def _elsewhere(instance: Instance, owner_id: str) -> Elsewhere | None:
-    """What others write, where there may be others."""
-    if instance.relay is None:
-        return None
-    return Elsewhere(
-        service=instance.service,
-        bus=instance.bus,
-        watch=instance.watch,
-        relay=instance.relay,
-        owner_id=owner_id,
-        instance_id=instance.instance_id,
-    )
-
-
 @contextlib.asynccontextmanager
-async def open_instance_door(
-    instance: Instance, data: Path, *, reason: str = "stopped"
-) -> AsyncIterator[InstanceDoor]:
-    """The door of the instance on `data`, answering and publishing. Raises `Unavailable` where it cannot be opened,
-    `Invalid` for keyless TCP where there are several owners."""
+async def open_zmq_endpoint(
+    instance: Instance, http: HttpApp, data: Path, *, reason: str = "stopped"
+) -> AsyncIterator[ZmqEndpoint]:
+    """The endpoint of the instance on `data`, answering and publishing. Raises `Unavailable` where it cannot be
+    opened, `Invalid` for keyless TCP where there are several owners."""
     project_dir = data.resolve().parent
-    door = InstanceDoor(
-        instance,
-        await _open_sockets(instance, data, project_dir),
-        project_id=str(project_dir),
-        owner_id=instance.owner_id,
+    endpoint = ZmqEndpoint(
+        instance, http, await _open_sockets(instance, data, project_dir), project_id=str(project_dir)
     )
-    door.task = task = asyncio.create_task(door.run())
+    endpoint.task = task = asyncio.create_task(endpoint.run())
     try:
-        yield door
+        yield endpoint
     finally:
         task.cancel()
         await asyncio.wait({task})
         if not task.cancelled() and task.exception() is not None:
-            log.error("instance_door_failed", exc_info=task.exception())
-        await door.aclose(reason)
+            log.error("instance_endpoint_failed", exc_info=task.exception())
+        await endpoint.aclose(reason)
 
 
 async def _open_sockets(instance: Instance, data: Path, project_dir: Path) -> InstanceSockets:
@@ -132,8 +103,12 @@ async def _open_sockets(instance: Instance, data: Path, project_dir: Path) -> In
                 "--bus-tcp", "without keys it speaks to every user of this machine: not with several owners"
             )
         if keys_file is None:
-            instance.warnings.add("bus_without_keys")
-            log.warning("bus_without_keys", note="every user of this machine can read and command the admin's chats")
+            instance.health.warn(
+                "bus_without_keys", "every user of this machine can read and command the admin's chats"
+            )
+            instance.owners.allow_only_admin(
+                "keyless TCP (--bus-tcp without --keys) is for one owner; stop it or give it keys first"
+            )
         if options.bus_ports:
             return open_tcp_sockets(*options.bus_ports, keys_file=keys_file, pairs_tried=1)
         return open_tcp_sockets(*default_ports(str(project_dir)), keys_file=keys_file)

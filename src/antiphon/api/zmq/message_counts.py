@@ -1,4 +1,4 @@
-"""How many messages each session has: counted once, then kept up with."""
+"""The number of messages of each session: counted once, then updated with every append."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ COUNTS_MAX = 10_000
 
 
 class MessageCounts:
-    """Counts of the sessions last asked for or changed. On a shared store a count is valid only while every later
-    append of its chat has been applied to it."""
+    """Counts of the sessions that were used last. A count is valid only while every later append was applied."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -23,11 +22,9 @@ class MessageCounts:
         self._counting: dict[str, object] = {}
 
     def known(self, chat_id: str, chat: Chat) -> int | None:
-        """The count, if it need not be asked for."""
+        """The count as of `chat`; None if it has to be queried."""
         counted = self._counts.get(chat_id)
-        if counted is None or (self._store.is_shared and counted[0] != chat.seq):
-            return None
-        return counted[1]
+        return counted[1] if counted is not None and counted[0] == chat.seq else None
 
     async def count(self, chat_id: str, chat: Chat) -> int:
         count = self.known(chat_id, chat)
@@ -35,20 +32,19 @@ class MessageCounts:
             mine = self._counting[chat_id] = object()
             try:
                 count = await self._store.count_messages(chat_id)
-                if self._counting.get(chat_id) is mine:  # nothing was appended meanwhile
-                    self._keep(chat_id, chat.seq, count)
+                if self._counting.get(chat_id) is mine:  # nothing was appended since
+                    self._cache(chat_id, chat.seq, count)
             finally:
                 if self._counting.get(chat_id) is mine:
                     del self._counting[chat_id]
         return count
 
-    def take(self, append: Append) -> None:
-        """Update the count, where it is known."""
+    def apply(self, append: Append) -> None:
+        """Update the count, where it is cached."""
         chat_id = append.chat_id
         self._counting.pop(chat_id, None)
         counted = self._counts.get(chat_id)
-        is_next = counted is not None and counted[0] == append.entries[0].seq - 1
-        count = counted[1] if counted is not None and (is_next or not self._store.is_shared) else None
+        count = counted[1] if counted is not None and counted[0] == append.entries[0].seq - 1 else None
         for entry in append.entries:
             fact = entry.fact
             if isinstance(fact, f.ChatCreated):
@@ -58,19 +54,19 @@ class MessageCounts:
             elif isinstance(fact, f.MessageAppended) and fact.role is not Role.TOOL and count is not None:
                 count += 1
         if count is not None:
-            self._keep(chat_id, append.entries[-1].seq, count)
+            self._cache(chat_id, append.entries[-1].seq, count)
         elif counted is not None:
             del self._counts[chat_id]
 
     def get(self, chat_id: str) -> int | None:
-        """What is kept of it."""
+        """The cached count, whatever it is the count of."""
         counted = self._counts.get(chat_id)
         return counted[1] if counted is not None else None
 
     def clear(self) -> None:
         self._counts.clear()
 
-    def _keep(self, chat_id: str, seq: int, count: int) -> None:
+    def _cache(self, chat_id: str, seq: int, count: int) -> None:
         self._counts[chat_id] = (seq, count)
         while len(self._counts) > COUNTS_MAX:
             self._counts.popitem(last=False)

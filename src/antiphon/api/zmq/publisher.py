@@ -1,241 +1,138 @@
-"""What an instance publishes: every append and every delta of the admin's chats, told in the protocol's topics."""
+"""Publishes every append and every delta of the admin's chats, as events in the protocol's topics."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from msgspec.structs import replace
 
-from antiphon.api.zmq.background_tasks import Errands
 from antiphon.api.zmq.message_counts import MessageCounts
-from antiphon.api.zmq.replica_follower import Elsewhere
 from antiphon.api.zmq.session import Session
 from antiphon.api.zmq.sockets import InstanceSockets
-from antiphon.chats.active_chat import ActiveChat
-from antiphon.chats.live_drafts import LiveDrafts
-from antiphon.chats.service import Service
 from antiphon.core import facts as f
+from antiphon.core.events import Delta
 from antiphon.core.model import Chat
 from antiphon.errors import AntiphonError
-from antiphon.observe.metrics import METRICS
+from antiphon.instance import Instance
+from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.ports import Append, Listed
+from antiphon.watch.owner_follower import OwnerFollower
 from antiphon.wire import instance as i
 from antiphon.wire.gotime import Time, format_duration
-from antiphon.wire.log import content_seq
 
-PACE_S = 0.001
-"""After a frame of a draft, what it gains waits up to so long and is told in one: each frame wakes its sender's and
-its subscribers' threads, and that costs more than all the rest of it. A token that comes alone is told at once."""
 HEARTBEAT_S = 5.0
+"""How often a heartbeat is published, in seconds."""
 LIST_S = 1.0
+"""How often a changed list of sessions is published, in seconds."""
 LISTED_MAX = 1_000
-"""A session.list carries so many sessions, the newest."""
-WAITING_MAX = 1_000
-"""So many appends of one session wait for content to be read; then it is told anew from what comes next."""
+"""Maximum number of sessions in a `session.list`, the newest ones."""
+SESSIONS_MAX = 10_000
+"""Maximum number of sessions whose published state is remembered."""
 
 MOVES_UPDATED_AT = (f.ChatCreated, f.MessageAppended, f.TitleChanged, f.Archived, f.Unarchived)
-"""The facts at which a session's `updated_at` moves."""
+"""The facts that change a session's `updated_at`."""
 CHANGES_LIST = (*MOVES_UPDATED_AT, f.HistoryTruncated, f.ChatDeleted)
 
 log = structlog.get_logger(__name__)
 
 
 class Publisher:
-    """Publishes until closed; `run` it for heartbeats and lists."""
+    """Publishes until closed; `run` it for heartbeats and lists. A `Consumer` of the admin's chats while there are
+    subscribers."""
 
-    def __init__(
-        self,
-        *,
-        service: Service,
-        drafts: LiveDrafts,
-        sockets: InstanceSockets,
-        instance_id: str,
-        project_id: str,
-        owner_id: str,
-        started_at: int,
-        active_chat: ActiveChat,
-        elsewhere: Elsewhere | None = None,
-    ) -> None:
-        self._service = service
-        self._draft_of = drafts.get if elsewhere is None else elsewhere.drafts.get
+    def __init__(self, instance: Instance, sockets: InstanceSockets, *, project_id: str) -> None:
+        self._instance = instance
+        self._service, self._store = instance.service, instance.store
         self._sockets = sockets
-        self._instance_id = instance_id
         self._project_id = project_id
-        self._owner_id = owner_id
-        self._started_at = started_at
-        self._active_chat = active_chat
-        self._sessions: dict[str, Session] = {}
-        self._paced: list[Session] = []
-        self._counts = MessageCounts(service.store)
+        self._owner_id = instance.owner_id
+        self._active_chat = instance.active_chat
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._counts = MessageCounts(instance.store)
         self._uncounted: dict[str, deque[Chat]] = {}
-        """What sessions came to, to be told in this order once their messages are counted."""
-        self._is_list_dirty = True
+        """The states of sessions that are published, in this order, once their messages are counted."""
+        self._is_list_changed = True
         self._heads: dict[str, bytes] = {}
-        self._errands = Errands()
-        self.elsewhere = elsewhere
-        if elsewhere is not None:
-            elsewhere.teller = self
-            sockets.on_heard = elsewhere.listen
-        self._ends: list[Callable[[], None]] = [
-            service.observe(self.tell if elsewhere is None else elsewhere.take),
-            drafts.observe(self.tell_draft),
-            active_chat.observe(self._on_activated),
-        ]
+        self._background = BackgroundTasks()
+        self.follower = OwnerFollower(
+            self._owner_id,
+            service=instance.service,
+            store=instance.store,
+            bus=instance.bus,
+            watch=instance.watch,
+            consumer=self,
+        )
+        self._unsubscribe = (
+            self._service.appended.subscribe(self._on_own_append),
+            self._active_chat.activated_elsewhere.subscribe(self._on_activated),
+            sockets.subscribed.subscribe(self._on_subscribed),
+        )
 
     def close(self) -> None:
-        if self.elsewhere is not None:
-            self.elsewhere.close()
-        for end in self._ends:
-            end()
+        self.follower.stop()
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
         self._sessions.clear()
-        self._errands.cancel()
+        self._background.cancel()
 
-    # --- sessions
+    # --- what is followed
 
-    def tell(self, append: Append) -> None:
-        """Tell what comes next of a chat."""
+    def _on_subscribed(self, has_subscribers: bool) -> None:
+        if has_subscribers:
+            self.follower.start()
+        else:
+            self.follower.stop()
+            self._sessions.clear()
+
+    def _on_own_append(self, append: Append) -> None:
         if append.chat.owner_id != self._owner_id:
             return
+        self._note_list_change(append)
+        if not self.follower.is_started:
+            self._counts.apply(append)
+
+    def _note_list_change(self, append: Append) -> None:
         if any(isinstance(entry.fact, CHANGES_LIST) for entry in append.entries):
-            self._is_list_dirty = True
-        session = self._sessions.get(append.chat_id)
-        if not self._sockets.is_heard:
-            # nobody would hear it; who comes later begins with what is told then
-            self._sessions.pop(append.chat_id, None)
-            self._counts.take(append)
-            return
-        if session is not None and len(session.waiting) >= WAITING_MAX:
-            METRICS.oddities.labels("untold_session").inc()
-            del self._sessions[append.chat_id]  # followers ask; what comes from now on is told
-            session = None
-        if session is None:
-            session = self._sessions[append.chat_id] = Session(append.chat_id)
-        if not session.draft_name and not any(entry.draft == entry.seq for entry in append.entries):
-            session.draft_name = append.chat.draft
-        session.waiting.append(append)
-        self._tell_waiting(session)
+            self._is_list_changed = True
 
-    def _tell_waiting(self, session: Session) -> None:
-        """Tell what waits, in order, up to an append whose content has to be read first."""
-        while session.waiting and not session.is_loading:
-            append = session.waiting[0]
-            if any(_lacks_content(entry) for entry in append.entries):
-                session.is_loading = True
-                self._errands.begin(self._load(session))
-                return
-            session.waiting.popleft()
-            self._tell(session, append)
-
-    async def _load(self, session: Session) -> None:
-        """Messages that waited in the queue have their content where they were queued."""
-        append = session.waiting[0]
-        places = [content_seq(entry.seq, entry.fact) for entry in append.entries if _lacks_content(entry)]
-        try:
-            found = await self._service.store.read_contents(session.chat_id, places)
-        except AntiphonError:
-            METRICS.oddities.labels("untold_content").inc()
-            found = {}
-        if self._sessions.get(session.chat_id) is not session:
-            return
-        entries = tuple(
-            replace(entry, content=found.get(content_seq(entry.seq, entry.fact), b"[]"))
-            if _lacks_content(entry)
-            else entry
-            for entry in append.entries
-        )
-        session.waiting[0] = replace(append, entries=entries)
-        session.is_loading = False
-        self._tell_waiting(session)
-
-    def _tell(self, session: Session, append: Append) -> None:
+    def on_append(self, append: Append) -> None:
+        session = self._session(append.chat_id)
         for entry in append.entries:
-            fact = entry.fact
-            if entry.draft == entry.seq:
-                upto = fact.closes.upto if isinstance(fact, f.MessageAppended) and fact.closes else None
-                if self.elsewhere is not None:
-                    session.complete(entry)
-                self._tell_draft(session, upto)
-                session.open(entry.draft)
             for topic, payload in session.teller.tell_fact(entry):
                 self._publish_of(session, topic, payload)
         count = self._counts.get(append.chat_id) or 0
-        self._counts.take(append)
-        self._tell_session(append, count)
+        self._counts.apply(append)
+        self._note_list_change(append)
+        self._publish_state(append, count)
         if self._sockets.subscriptions.is_followed:
             seq = append.entries[-1].seq
             self._publish_of(session, i.TOPIC_APPEND, i.AppendPayload(session_id=append.chat_id, seq=seq))
-        if append.chat.is_deleted or (append.chat.is_idle and not session.waiting):
-            self._sessions.pop(session.chat_id, None)
-        else:
-            self.tell_draft(session.chat_id)
+        if append.chat.is_deleted or append.chat.is_idle:
+            self._sessions.pop(append.chat_id, None)
 
-    def forget(self, chat_id: str | None) -> None:
-        """What comes next of it (None: of any) does not join what was told."""
-        if chat_id is None:
-            self._sessions.clear()
-        else:
-            self._sessions.pop(chat_id, None)
+    def on_deltas(self, chat_id: str, deltas: Sequence[Delta]) -> None:
+        session = self._session(chat_id)
+        for delta in deltas:
+            for topic, payload in session.teller.tell_delta(delta):
+                self._publish_of(session, topic, payload)
 
-    def join(self, chat_id: str, draft: int) -> None:
-        """Tell what there is of a draft whose beginning nobody heard."""
+    def on_skipped(self, chat_id: str) -> None:
+        self._sessions.pop(chat_id, None)
+
+    def _session(self, chat_id: str) -> Session:
         session = self._sessions.get(chat_id)
         if session is None:
             session = self._sessions[chat_id] = Session(chat_id)
-        session.draft_name = session.draft_name or draft
-        self.tell_draft(chat_id)
-
-    def tell_draft(self, chat_id: str) -> None:
-        """It has grown."""
-        session = self._sessions.get(chat_id) or self._join(chat_id)
-        if session is None or session.waiting:
-            return
-        draft = self._draft_of(chat_id)
-        if draft is None:
-            return
-        if draft.name != session.draft_name:
-            session.next_draft = draft  # its fact is told first
-            return
-        session.draft = draft
-        if not session.is_paced and session.position < draft.position:
-            self._tell_draft(session, None)
-            session.is_paced = True
-            if not self._paced:
-                asyncio.get_running_loop().call_later(PACE_S, self._end_pace)
-            self._paced.append(session)
-
-    def _end_pace(self) -> None:
-        paced, self._paced = self._paced, []
-        for session in paced:
-            session.is_paced = False
-            if self._sessions.get(session.chat_id) is session:
-                self.tell_draft(session.chat_id)
-
-    def _join(self, chat_id: str) -> Session | None:
-        """Somebody listens now to a draft whose beginning nobody heard: tell it from its beginning."""
-        chat, draft = self._service.chat_nowait(chat_id), self._draft_of(chat_id)
-        is_told = self._sockets.is_heard and chat is not None and chat.owner_id == self._owner_id
-        if not is_told or chat is None or draft is None or draft.name != chat.draft:
-            return None
-        session = self._sessions[chat_id] = Session(chat_id)
-        if self.elsewhere is None or self.elsewhere.has_come_to(chat_id, draft.name):
-            session.draft_name = draft.name
+            if len(self._sessions) > SESSIONS_MAX:
+                self._sessions.popitem(last=False)
         return session
 
-    def _tell_draft(self, session: Session, upto: int | None) -> None:
-        if session.draft is None or session.draft.name != session.draft_name:
-            return
-        for delta in session.draft.read(session.position, upto):
-            for topic, payload in session.teller.tell_delta(delta):
-                self._publish_of(session, topic, payload)
-            session.position = delta.to
+    # --- the state of a session
 
-    # --- what a session is
-
-    def _tell_session(self, append: Append, count_before: int) -> None:
+    def _publish_state(self, append: Append, count_before: int) -> None:
         chat, facts = append.chat, [entry.fact for entry in append.entries]
         uncounted = self._uncounted.get(append.chat_id)
         if chat.is_deleted:
@@ -250,14 +147,14 @@ class Publisher:
                 self._publish_session(i.TOPIC_SESSION_UPDATE, append.chat_id, chat, count)
             else:
                 uncounted = self._uncounted[append.chat_id] = deque((chat,))
-                self._errands.begin(self._count_and_tell(append.chat_id, uncounted))
+                self._background.start(self._publish_counted(append.chat_id, uncounted))
 
-    async def _count_and_tell(self, chat_id: str, uncounted: deque[Chat]) -> None:
+    async def _publish_counted(self, chat_id: str, uncounted: deque[Chat]) -> None:
         try:
             while uncounted:
                 payload = await self.payload_of(chat_id, uncounted[0])
                 if self._uncounted.get(chat_id) is not uncounted:
-                    return  # it is deleted, which was told
+                    return  # it was deleted, which was published
                 uncounted.popleft()
                 self.publish(i.TOPIC_SESSION_UPDATE, payload, session_id=chat_id)
         finally:
@@ -268,13 +165,13 @@ class Publisher:
         self.publish(topic, _payload(chat_id, chat, count), session_id=chat_id)
 
     async def payload_of(self, chat_id: str, chat: Chat) -> i.SessionPayload:
-        """The session in brief."""
+        """The session's summary."""
         count = await self._counts.count(chat_id, chat)
         return _payload(chat_id, chat, count)
 
     async def listed(self) -> tuple[Listed, ...]:
         """The admin's chats without archived ones, newest first."""
-        return await self._service.store.list_chats(
+        return await self._store.list_chats(
             self._owner_id, archived=False, label=None, title="", limit=LISTED_MAX, after=None
         )
 
@@ -284,18 +181,18 @@ class Publisher:
         return tuple([await self.payload_of(item.chat_id, item.chat) for item in chats])
 
     async def session_count(self) -> int:
-        return await self._service.store.count_chats(self._owner_id)
+        return await self._store.count_chats(self._owner_id)
 
     @property
     def active_session_id(self) -> str:
         return self._active_chat.chat_id
 
     def _on_activated(self, chat_id: str) -> None:
-        """By another instance: what is asked of this one is told by who answers it."""
-        if self._sockets.is_heard:
-            self._errands.begin(self._tell_activated(chat_id))
+        """By another instance. A change by a call to this one is published by its handler."""
+        if self._sockets.has_subscribers:
+            self._background.start(self._publish_activated(chat_id))
 
-    async def _tell_activated(self, chat_id: str) -> None:
+    async def _publish_activated(self, chat_id: str) -> None:
         chat = await self._service.chat(chat_id)
         if chat is not None:
             payload = await self.payload_of(chat_id, chat)
@@ -304,24 +201,24 @@ class Publisher:
     # --- frames
 
     def publish(self, topic: str, payload: Any, *, session_id: str = "") -> None:
-        head = i.frame_head(topic, self._instance_id, self._project_id, session_id) if session_id else None
+        head = i.frame_head(topic, self._instance.instance_id, self._project_id, session_id) if session_id else None
         if head is None:
             head = self._heads.get(topic)
             if head is None:
-                head = self._heads[topic] = i.frame_head(topic, self._instance_id, self._project_id)
+                head = self._heads[topic] = i.frame_head(topic, self._instance.instance_id, self._project_id)
         self._send(head, payload)
 
     def _publish_of(self, session: Session, topic: str, payload: Any) -> None:
         head = session.heads.get(topic)
         if head is None:
-            head = i.frame_head(topic, self._instance_id, self._project_id, session.chat_id)
+            head = i.frame_head(topic, self._instance.instance_id, self._project_id, session.chat_id)
             session.heads[topic] = head
         self._send(head, payload)
 
     def _send(self, head: bytes, payload: Any) -> None:
-        self._sockets.publish_nowait(i.encode_frame(head, self._service.store.clock.now_us(), payload))
+        self._sockets.publish_nowait(i.encode_frame(head, self._store.clock.now_us(), payload))
 
-    # --- by time
+    # --- periodically
 
     async def run(self) -> None:
         """Heartbeats, and the list when it has changed, until cancelled."""
@@ -333,43 +230,40 @@ class Publisher:
     async def _beat_forever(self) -> None:
         while True:
             try:
-                await self.beat()
+                await self.publish_heartbeat()
             except AntiphonError as error:
-                log.warning("heartbeat_missed", error=str(error))
+                log.warning("heartbeat_failed", error=str(error))
             await asyncio.sleep(HEARTBEAT_S)
 
-    async def beat(self) -> None:
+    async def publish_heartbeat(self) -> None:
         payload = i.HeartbeatPayload(
-            instance_id=self._instance_id,
+            instance_id=self._instance.instance_id,
             active_session_id=self.active_session_id,
             session_count=await self.session_count(),
             uptime=self.uptime(),
-            started_at=Time.from_us(self._started_at),
+            started_at=Time.from_us(self._instance.started_at),
         )
         self.publish(i.TOPIC_INSTANCE_HEARTBEAT, payload)
 
     def uptime(self) -> str:
-        return format_duration((self._service.store.clock.now_us() - self._started_at) // 1_000_000)
+        return format_duration((self._store.clock.now_us() - self._instance.started_at) // 1_000_000)
 
     async def _list_forever(self) -> None:
         while True:
-            if self._is_list_dirty and self._sockets.is_heard:  # on a shared store each count is asked for
-                self._is_list_dirty = False
+            if self._is_list_changed and self._sockets.has_subscribers:  # on a shared store each count is a query
+                self._is_list_changed = False
                 try:
                     sessions = await self.sessions()
                     self.publish(i.TOPIC_SESSION_LIST, i.SessionListPayload(sessions=sessions))
                 except AntiphonError as error:
-                    self._is_list_dirty = True
-                    log.warning("sessions_not_listed", error=str(error))
+                    self._is_list_changed = True
+                    log.warning("session_list_failed", error=str(error))
             await asyncio.sleep(LIST_S)
 
-    def say_goodbye(self, reason: str) -> None:
-        self.publish(i.TOPIC_INSTANCE_SHUTDOWN, i.ShutdownPayload(instance_id=self._instance_id, reason=reason))
-
-
-def _lacks_content(entry: f.Entry) -> bool:
-    """One that a truncation has removed meanwhile is meant to have none."""
-    return entry.content is None and not entry.hidden_by and isinstance(entry.fact, f.MessageAppended)
+    def publish_shutdown(self, reason: str) -> None:
+        self.publish(
+            i.TOPIC_INSTANCE_SHUTDOWN, i.ShutdownPayload(instance_id=self._instance.instance_id, reason=reason)
+        )
 
 
 def _payload(chat_id: str, chat: Chat, count: int) -> i.SessionPayload:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -23,6 +22,7 @@ from antiphon.api.zmq.large_messages import LARGE_BYTES, LargeMessages
 from antiphon.api.zmq.subscriptions import Subscriptions
 from antiphon.errors import Unavailable
 from antiphon.observe.metrics import METRICS
+from antiphon.signal import Signal
 from antiphon.wire import jsonrpc
 from antiphon.wire.instance import CALL_BYTES_MAX
 
@@ -68,9 +68,9 @@ class InstanceSockets:
         self._readable: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
         self.subscriptions = Subscriptions()
-        self.on_heard: Callable[[bool], None] = lambda is_heard: None
-        """Is called when the first one subscribes, and when the last one has gone."""
-        self._was_heard = False
+        self.subscribed: Signal[bool] = Signal("subscribed")
+        """Emitted with True when the first peer subscribes, with False when the last one is gone."""
+        self._had_subscribers = False
         self._large_frames = LargeMessages(peer_bytes_max=QUEUED_FRAME_BYTES_MAX, bytes_max=QUEUED_FRAME_BYTES_MAX)
         self._large_answers = LargeMessages(peer_bytes_max=QUEUED_LARGE_BYTES_MAX, bytes_max=QUEUED_ANSWER_BYTES_MAX)
         try:
@@ -98,8 +98,8 @@ class InstanceSockets:
         self.rpc_endpoint = self._rpc.getsockopt_string(zmq.LAST_ENDPOINT)
 
     @property
-    def is_heard(self) -> bool:
-        """Whether anybody subscribes to anything, as of the last look."""
+    def has_subscribers(self) -> bool:
+        """Whether any peer subscribes to any topic, as of the last poll."""
         return len(self.subscriptions) > 0
 
     def publish_nowait(self, frame: bytes) -> None:
@@ -136,7 +136,7 @@ class InstanceSockets:
         """Count who subscribes, until cancelled."""
         while True:
             has_seen_some = self._look()
-            self._tell_heard()
+            self._emit_subscribed()
             self._count_failed(self._pub_ear)
             self._count_failed(self._rpc_ear)
             if self.subscriptions.is_flooded:
@@ -153,13 +153,13 @@ class InstanceSockets:
             except zmq.Again:
                 return taken > 0
             assert isinstance(message, bytes)
-            self.subscriptions.take(message)
+            self.subscriptions.apply(message)
         return True
 
-    def _tell_heard(self) -> None:
-        if self.is_heard is not self._was_heard:
-            self._was_heard = self.is_heard
-            self.on_heard(self._was_heard)
+    def _emit_subscribed(self) -> None:
+        if self.has_subscribers is not self._had_subscribers:
+            self._had_subscribers = self.has_subscribers
+            self.subscribed.emit(self._had_subscribers)
 
     async def _bind_anew(self) -> None:
         """Forget all subscriptions. libzmq gives an address back a moment after its socket was closed."""

@@ -30,7 +30,7 @@ class Subscriptions:
     def is_flooded(self) -> bool:
         return len(self._topics) > SUBSCRIPTIONS_MAX or self.bytes > SUBSCRIBED_BYTES_MAX
 
-    def take(self, message: bytes) -> None:
+    def apply(self, message: bytes) -> None:
         """libzmq tells the first to subscribe and the last to end it, but also who ends what was none of theirs."""
         kind, topic = message[:1], message[1:]
         if kind == b"\1" and topic not in self._topics:

@@ -30,10 +30,10 @@ class MemoryPresence:
         for instance_id in self._records:
             self.kill(instance_id)
 
-    async def enter(self, record: InstanceRecord) -> None:
+    async def register(self, record: InstanceRecord) -> None:
         self._records[record.instance_id] = replace(record, seen_at=self._clock.now_us(), is_present=True)
 
-    async def beat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
+    async def heartbeat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
         now = self._clock.now_us()
         self._change(instance_id, seen_at=now, running=running, is_draining=is_draining, is_present=True)
 
@@ -45,7 +45,7 @@ class MemoryPresence:
     async def attempts_of(self, instance_id: str) -> tuple[tuple[str, int], ...]:
         return self._attempts_of(instance_id)
 
-    async def leave(self, instance_id: str) -> None:
+    async def deregister(self, instance_id: str) -> None:
         self._records.pop(instance_id, None)
 
     async def aclose(self) -> None:

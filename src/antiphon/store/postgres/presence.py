@@ -48,7 +48,7 @@ class PostgresPresence:
         self.error: str | None = None
         """Why no lock can be held: the address leads to a pooler in transaction mode now."""
 
-    async def enter(self, record: InstanceRecord) -> None:
+    async def register(self, record: InstanceRecord) -> None:
         self._record = record
         if self._lock_key and self._connection is not None and not self._connection.is_closed():
             await self._write_row()  # it is there already: the lock stays as it is
@@ -57,7 +57,7 @@ class PostgresPresence:
         if self._task is None:
             self._task = asyncio.create_task(self._keep(), name="antiphon-presence")
 
-    async def beat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
+    async def heartbeat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
         if self._record and self._record.instance_id == instance_id:
             self._record = replace(self._record, running=running, is_draining=is_draining)
         rows = await self._pool.write(_SQL["beat"], instance_id, running, is_draining)
@@ -72,7 +72,7 @@ class PostgresPresence:
     async def attempts_of(self, instance_id: str) -> tuple[tuple[str, int], ...]:
         return tuple((row[0], row[1]) for row in await self._pool.rows(_SQL["attempts_of"], instance_id))
 
-    async def leave(self, instance_id: str) -> None:
+    async def deregister(self, instance_id: str) -> None:
         is_own = self._record is not None and self._record.instance_id == instance_id
         if is_own:
             self._record = None

@@ -1,4 +1,4 @@
-"""Work that goes on beside what began it, until it is done or cancelled; what fails is counted and logged."""
+"""Tasks that run beside their owner until they end or are cancelled; a failure is counted and logged."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from antiphon.observe.metrics import METRICS
 log = structlog.get_logger(__name__)
 
 
-class Errands:
-    """`begin` one; `cancel` them all."""
+class BackgroundTasks:
+    """The tasks of one owner. `start` one; `cancel` them all when the owner is closed."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -22,7 +22,7 @@ class Errands:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
@@ -34,5 +34,5 @@ class Errands:
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            METRICS.oddities.labels("publisher_task").inc()
-            log.error("publisher_task_failed", exc_info=error)
+            METRICS.oddities.labels("background_task").inc()
+            log.error("background_task_failed", exc_info=error)
