@@ -151,14 +151,22 @@ def test_every_how_to_page_has_its_tests() -> None:
         assert (ROOT / "tests" / "how_to" / f"test_{page.stem.replace('-', '_')}.py").exists(), page.name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text()):
-        if target.startswith("http"):
-            continue
-        found = page.parent / target if target else page
-        assert found.exists(), f"{page.name} links to {target}"
-        assert not heading or heading in headings(found), f"{page.name} links to {target}#{heading}"
+def test_every_link_leads_somewhere() -> None:
+    broken = [link for page in PAGES for link in broken_links(page)]
+    assert broken == []
+
+
+def broken_links(page: Path) -> Iterator[str]:
+    """Each link of a page to a file or heading that does not exist, as file:line and target."""
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", line):
+            if target.startswith("http"):
+                continue
+            found = page.parent / target if target else page
+            if not found.exists():
+                yield f"{page.relative_to(ROOT)}:{number} links to {target}"
+            elif heading and heading not in headings(found):
+                yield f"{page.relative_to(ROOT)}:{number} links to {target}#{heading}"
 
 
 def headings(page: Path) -> list[str]:
