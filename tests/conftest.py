@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.store.postgres import prepare_database
-from antiphon.testing.postgres import PostgresMissing, PostgresServer
 from programs import PRIVILEGES, is_ci, skip_without_programs
+from support.postgres import PostgresMissing, PostgresServer
 
 LONG = (
     "system/test_crashes.py",

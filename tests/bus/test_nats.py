@@ -14,10 +14,10 @@ from antiphon.errors import Invalid
 from antiphon.observe import METRICS
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
-from antiphon.testing.nats import NatsServer
-from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.store_suite import check_name
 from programs import needs_program
+from support.nats import NatsServer
+from support.proxy import CuttingProxy
 
 from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of, wait_until
 

@@ -13,9 +13,9 @@ from antiphon.bus.postgres import PAYLOAD_MAX, name_of, open_postgres_bus, paylo
 from antiphon.errors import Invalid
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
-from antiphon.testing.postgres import PostgresServer
-from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.store_suite import check_name
+from support.postgres import PostgresServer
+from support.proxy import CuttingProxy
 
 from .ends import QUICK, UUID, carriers, check_goes_on, check_many_channels, two_ends_of, wait_until
 

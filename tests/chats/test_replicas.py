@@ -10,7 +10,7 @@ from antiphon.chats.replicas import Replicas
 from antiphon.ports import InstanceRecord
 from antiphon.store.memory_presence import MemoryPresence
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.virtual_loop import VirtualLoop
+from support.virtual_loop import VirtualLoop
 
 
 class Links:

@@ -22,9 +22,9 @@ from antiphon.app import open_instance
 from antiphon.client import AsyncClient
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
-from antiphon.testing.postgres import PostgresServer
 from client.servers import ServerProcess
 from programs import needs_program
+from support.postgres import PostgresServer
 
 from .replicas_page import BLOCKS, EXAMPLE, SHELL, Workplace, free_ports, need
 

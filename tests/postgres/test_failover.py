@@ -14,7 +14,7 @@ from antiphon.app import open_instance
 from antiphon.errors import Unavailable
 from antiphon.postgres.connection import connect
 from antiphon.store.postgres import open_postgres_store
-from antiphon.testing.postgres import PostgresServer, find_postgres
+from support.postgres import PostgresServer, find_postgres
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from antiphon.postgres.connection import connect
 from antiphon.postgres.parameters import REFUSED
 from antiphon.store.place import shown_place
 from antiphon.store.postgres import open_postgres_store
-from antiphon.testing.postgres import PostgresServer
+from support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 

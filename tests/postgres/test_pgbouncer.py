@@ -21,9 +21,9 @@ from antiphon.postgres.pooling import shares_sessions
 from antiphon.store.copying import copy_store
 from antiphon.store.postgres import open_postgres_store, prepare_database
 from antiphon.store.postgres_pool import MISTAKES, Pool
-from antiphon.testing.pgbouncer import PgBouncer
-from antiphon.testing.postgres import PostgresServer
 from programs import needs_program
+from support.pgbouncer import PgBouncer
+from support.postgres import PostgresServer
 
 pytestmark = [pytest.mark.anyio, needs_program("pgbouncer")]
 

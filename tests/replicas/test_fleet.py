@@ -17,9 +17,9 @@ import pytest
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
 from antiphon.lockfile import read_instance_file, read_primary
-from antiphon.testing.nats import NatsServer
 from antiphon.wire.stream import decode_event
 from instance.doors import Peer
+from support.nats import NatsServer
 from system.server_process import ServerProcess, SseStream
 
 from .fleet import Replica, ReplicaFleet

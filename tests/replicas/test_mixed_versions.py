@@ -18,9 +18,9 @@ from antiphon.bus.nats import open_nats_bus
 from antiphon.bus.postgres import open_postgres_bus
 from antiphon.chats import watch
 from antiphon.core import commands as c
-from antiphon.testing.nats import NatsServer
 from antiphon.testing.stored_chat import StoredChat
 from programs import needs_program
+from support.nats import NatsServer
 
 pytestmark = pytest.mark.anyio
 

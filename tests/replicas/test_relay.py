@@ -20,7 +20,7 @@ from antiphon.chats.relay import RelayedDrafts
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text, ToolCallArgs, ToolCallOpened
 from antiphon.ports import InstanceRecord, Link
-from antiphon.testing.proxy import CuttingProxy
+from support.proxy import CuttingProxy
 from worker.running import metric, until
 
 pytestmark = pytest.mark.anyio

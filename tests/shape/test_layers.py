@@ -26,7 +26,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("replica",),
     ("serve",),
     ("testing",),
-    ("bench",),
     ("cli",),
 )
 """Lowest first; neighbours in one tuple do not know each other. A new part of the package gets its place here."""
@@ -36,9 +35,6 @@ LEAVES = ("config", "observe", "clock")
 
 NAMED_ONLY = {("edge", "app")}
 """What is passed in by the layer above, and only named in annotations here."""
-
-REAL_SERVERS = ("antiphon.testing.postgres", "antiphon.testing.nats")
-"""What starts a real server of one's own: the benchmarks measure on them, too."""
 
 PURE = {
     "__future__",
@@ -139,10 +135,7 @@ def test_only_the_upper_layers_ask_the_package_itself() -> None:
 
 def test_nothing_but_the_suites_themselves_needs_the_fakes() -> None:
     wrong = [
-        str(one)
-        for one in inner_imports()
-        if layer_of(one.target) == "testing" and one.module.layer != "testing"
-        if not (one.module.layer == "bench" and one.target.startswith(REAL_SERVERS))
+        str(one) for one in inner_imports() if layer_of(one.target) == "testing" and one.module.layer != "testing"
     ]
     assert wrong == []
 

@@ -26,9 +26,9 @@ from antiphon.store.postgres_append import append_json, document_of
 from antiphon.store.postgres_schema import SCHEMA_VERSION
 from antiphon.store.statements import load_statements
 from antiphon.testing.ids import SeededIds
-from antiphon.testing.postgres import PostgresServer
-from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.stored_chat import ALL, StoredChat, content, receipt
+from support.postgres import PostgresServer
+from support.proxy import CuttingProxy
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ from antiphon.ports import InstanceRecord, Presence
 from antiphon.store.memory import MemoryStore
 from antiphon.store.postgres import open_postgres_store
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.stored_chat import StoredChat
+from support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 

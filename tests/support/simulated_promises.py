@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from antiphon.core.events import FactEvent
 from antiphon.testing.checker import Violation
 from antiphon.testing.evidence import Evidence, FinalChat
-from antiphon.testing.simulated_world import World
 from antiphon.wire.gotime import parse_time_us
+from support.simulated_world import World
 
 STOP_S = 3.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import asyncpg
 
-from antiphon.bench.server import SERVE, BenchServer, cpu_s_of
-from antiphon.testing.postgres import PostgresServer
+from benchmarks.server import SERVE, BenchServer, cpu_s_of
+from support.postgres import PostgresServer
 
 CONNECTIONS = 16
 NO_DRAIN = ("--drain-s", "0")
-MUTE = ("antiphon.bench.mute",)
+MUTE = ("benchmarks.mute",)
+ROOT = Path(__file__).parent.parent
 DURABLE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "128MB"}
 
 
@@ -62,7 +64,10 @@ def replica(
 ) -> BenchServer:
     """One on that store, with a data directory of its own. `is_mute`: none of its hints leaves the process."""
     options = (*NO_DRAIN, "--store", store, *(("--bus", bus) if bus else ()))
-    return BenchServer(data=folder, options=options, program=MUTE if is_mute else SERVE, env=env)
+    if not is_mute:
+        return BenchServer(data=folder, options=options, program=SERVE, env=env)
+    python_path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    return BenchServer(data=folder, options=options, program=MUTE, env={"PYTHONPATH": python_path, **(env or {})})
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import uvloop
 
-from antiphon.bench.floors import loopback_hop_ms, write_floor_us
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.server import BenchServer, Follower
+from benchmarks.floors import loopback_hop_ms, write_floor_us
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.server import BenchServer, Follower
 
 LONG = 100_000
 
@@ -131,7 +131,7 @@ async def _overload(server: BenchServer, *, watchers: int, tokens: int) -> tuple
 
 def measure_latency(scale: Scale) -> list[Figure]:
     """From the model's socket to a watcher's socket, one chat, beside one loopback hop."""
-    from antiphon.bench.latency import added_latency_ms
+    from benchmarks.latency import added_latency_ms
 
     p50s, p99s, hops = [], [], []
     for _ in range(scale.repeats):

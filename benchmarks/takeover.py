@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.server import BenchServer, Follower, Wire
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.server import BenchServer, Follower, Wire
 
 QUICK, USUAL = 2, 10
 BEFORE_TOKENS = 20

@@ -7,7 +7,7 @@ from typing import cast
 
 import msgspec
 
-from antiphon.bench.server import BenchServer
+from benchmarks.server import BenchServer
 
 TINY_TURN = {"content": "/rate 0\n/tokens 3"}
 ENDED = b'"outcome":"answered"'

@@ -20,13 +20,13 @@ from antiphon.errors import AntiphonError, Unavailable
 from antiphon.observe import AT_POINT
 from antiphon.sharing import Shared
 from antiphon.testing.ids import SeededIds
-from antiphon.testing.simulated_model import Rehearsed, SimulatedModel, make_tool
-from antiphon.testing.simulated_network import HostBus, HostLink
-from antiphon.testing.simulated_store import HostPresence, HostStore, StoreLine
-from antiphon.testing.simulated_world import LOST_LATELY_S, World
-from antiphon.testing.virtual_loop import Host
 from antiphon.wire.stream import Frame
 from antiphon.worker.agent import Agent
+from support.simulated_model import Rehearsed, SimulatedModel, make_tool
+from support.simulated_network import HostBus, HostLink
+from support.simulated_store import HostPresence, HostStore, StoreLine
+from support.simulated_world import LOST_LATELY_S, World
+from support.virtual_loop import Host
 
 T = TypeVar("T")
 

@@ -20,10 +20,10 @@ from antiphon.store.rows import LEASE_US
 from antiphon.testing.checker import Violation
 from antiphon.testing.clock import START_US
 from antiphon.testing.ids import SeededIds
-from antiphon.testing.virtual_loop import HOST, Host, VirtualLoop
+from support.virtual_loop import HOST, Host, VirtualLoop
 
 if TYPE_CHECKING:
-    from antiphon.testing.simulated_process import Process
+    from support.simulated_process import Process
 
 LOST_LATELY_S = 4.0
 """A ping that was lost so short a time ago may have been the one that was to prove life."""

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.server import BenchServer
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.server import BenchServer
 
 
 def measure_startup(scale: Scale) -> list[Figure]:

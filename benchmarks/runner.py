@@ -36,7 +36,7 @@ class Scale(Value):
 
 
 def _scenes() -> dict[str, Callable[[Scale], list[Figure]]]:
-    from antiphon.bench import (
+    from benchmarks import (
         growth,
         instance,
         relay,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 from antiphon.errors import Unavailable
 from antiphon.ports import Append, Appended, Clock, Due, InstanceRecord, OutcomeUnknown, Store
 from antiphon.testing.clock import START_US
-from antiphon.testing.simulated_world import CALLER, World
 from antiphon.testing.store import WrappedStore
+from support.simulated_world import CALLER, World
 
 if TYPE_CHECKING:
-    from antiphon.testing.simulated_process import Process
+    from support.simulated_process import Process
 
 WAIT_S = 5.0
 """A call waits so long for a server that is away."""

@@ -1,7 +1,7 @@
 """A simulation of several instances in one process: `simulate(seed)` plays half a minute of faults in virtual time,
 and the same seed gives the same trace, byte for byte.
 
-    python -m antiphon.testing.simulation 42      # replays a seed: its trace, and what was broken
+    PYTHONPATH=tests ./dev exec python -m support.simulation 42      # replays a seed: its trace, and what was broken
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from antiphon.core.events import Bye, Event
 from antiphon.core.values import Value
 from antiphon.testing.checker import Violation, check
 from antiphon.testing.evidence import Evidence, FinalChat
-from antiphon.testing.simulated_clients import Clients
-from antiphon.testing.simulated_deletions import Deletions
-from antiphon.testing.simulated_faults import Faults
-from antiphon.testing.simulated_model import Rehearsed
-from antiphon.testing.simulated_promises import check_promises
-from antiphon.testing.simulated_world import World
-from antiphon.testing.virtual_loop import Endless, VirtualLoop
 from antiphon.wire.stream import chat_json, decode_event, message_json, queued_message_json
+from support.simulated_clients import Clients
+from support.simulated_deletions import Deletions
+from support.simulated_faults import Faults
+from support.simulated_model import Rehearsed
+from support.simulated_promises import check_promises
+from support.simulated_world import World
+from support.virtual_loop import Endless, VirtualLoop
 
 BUSY_S = 25.0
 IDLE_S = 20.0

@@ -15,9 +15,6 @@ import zmq
 import zmq.asyncio
 
 from antiphon.app import Instance, open_instance
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.server import BenchServer
-from antiphon.bench.subscribers import PROBE, Fold, Receive, Report, Subscribers, digest_of
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.parts import CallStarted, Text
@@ -27,6 +24,9 @@ from antiphon.lockfile import read_instance_file
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import encode_content
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.server import BenchServer
+from benchmarks.subscribers import PROBE, Fold, Receive, Report, Subscribers, digest_of
 
 TOKEN = "token "
 SUBSCRIBERS = (1, 8)

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from itertools import count
 
-from antiphon.testing.simulated_model import Rehearsed
-from antiphon.testing.simulated_process import Process
-from antiphon.testing.simulated_world import World
+from support.simulated_model import Rehearsed
+from support.simulated_process import Process
+from support.simulated_world import World
 
 FREEZES_S = (0.5, 3.0, 9.7, 10.2, 12.0, 25.0)
 """Shorter than a lease, about as long, longer."""

@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from antiphon.bench.fleet import open_database, open_replicas, replica
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.server import BenchServer, Follower
-from antiphon.bench.takeover import BEFORE_TOKENS, until
+from benchmarks.fleet import open_database, open_replicas, replica
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.server import BenchServer, Follower
+from benchmarks.takeover import BEFORE_TOKENS, until
 
 QUICK, USUAL = 2, 10
 STAYING = 2

@@ -18,9 +18,9 @@ from antiphon.edge.outcomes import sent_entry
 from antiphon.errors import AntiphonError, NotFound, Unavailable
 from antiphon.testing.evidence import Interrupted, Sent, Watched
 from antiphon.testing.ids import SeededIds
-from antiphon.testing.simulated_process import Process
-from antiphon.testing.simulated_world import World
 from antiphon.wire.stream import decode_event, new_message_json
+from support.simulated_process import Process
+from support.simulated_world import World
 
 T = TypeVar("T")
 

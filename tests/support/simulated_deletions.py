@@ -8,8 +8,8 @@ from antiphon.core.facts import ChatDeleted
 from antiphon.core.model import Chat
 from antiphon.errors import NotFound, Unavailable
 from antiphon.testing.ids import SeededIds
-from antiphon.testing.simulated_clients import Clients
-from antiphon.testing.simulated_world import World
+from support.simulated_clients import Clients
+from support.simulated_world import World
 
 LIVES_S = (0.1, 1.0, 4.0)
 """At most so long."""

@@ -1,4 +1,4 @@
-"""`python -m antiphon.bench.mute`: a replica none of whose hints leaves its process."""
+"""`python -m benchmarks.mute`: a replica none of whose hints leaves its process."""
 
 from __future__ import annotations
 

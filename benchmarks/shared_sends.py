@@ -15,11 +15,11 @@ from uuid import UUID
 import asyncpg
 import uvloop
 
-from antiphon.bench.fleet import CONNECTIONS, commit_rate, open_database, open_replicas, replica
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.sends import CLIENTS, durable_figures, http_rate, make_chats, send_rate, service_rate
-from antiphon.bench.server import BenchServer
 from antiphon.wire.notify import chat_stream_notify_channel
+from benchmarks.fleet import CONNECTIONS, commit_rate, open_database, open_replicas, replica
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.sends import CLIENTS, durable_figures, http_rate, make_chats, send_rate, service_rate
+from benchmarks.server import BenchServer
 
 WHERE = (("one chat", 1), ("many chats", CLIENTS))
 FLOOR_S = 2.0

@@ -13,11 +13,11 @@ from pathlib import Path
 import apsw
 import uvloop
 
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.server import BenchServer
-from antiphon.bench.talker import open_talker
 from antiphon.errors import TooMany
 from antiphon.ports import Store
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.server import BenchServer
+from benchmarks.talker import open_talker
 
 CLIENTS = 64
 

@@ -11,11 +11,11 @@ from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened, Usage,
 from antiphon.errors import AttemptFailed
 from antiphon.ports import ModelEvent, ModelRequest
 from antiphon.testing.evidence import ModelCall, ToolRun
-from antiphon.testing.simulated_world import World
 from antiphon.worker.tools import Tool, ToolContext, tool
+from support.simulated_world import World
 
 if TYPE_CHECKING:
-    from antiphon.testing.simulated_process import Process
+    from support.simulated_process import Process
 
 FENCED_S = 3.0
 """Who has lost a chat stops spending on it within so long."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from antiphon.testing.postgres import PostgresServer
+from support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 

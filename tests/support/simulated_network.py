@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from antiphon.bus.bus_link import RELAY_CHANNEL
 from antiphon.ports import Handler, InstanceRecord
-from antiphon.testing.simulated_world import World
+from support.simulated_world import World
 
 if TYPE_CHECKING:
-    from antiphon.testing.simulated_process import Process
+    from support.simulated_process import Process
 
 SUBSCRIBE_S = 0.003
 """How long it takes until the far end knows of a subscription."""

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import uvloop
 
-from antiphon.bench.fleet import open_database, open_replicas
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.server import BenchServer
-from antiphon.bench.streams import allow_many_sockets, deliver
 from antiphon.core.values import Value
-from antiphon.testing.nats import NatsServer, find_nats_server
+from benchmarks.fleet import open_database, open_replicas
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.server import BenchServer
+from benchmarks.streams import allow_many_sockets, deliver
+from support.nats import NatsServer, find_nats_server
 
 RATES = (20, 100)
 WATCHERS = 300

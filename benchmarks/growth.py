@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import uvloop
 
-from antiphon.bench.fleet import BenchDatabase, open_database, open_replicas
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.server import BenchServer
-from antiphon.bench.talker import open_talker
 from antiphon.core.values import Value
+from benchmarks.fleet import BenchDatabase, open_database, open_replicas
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.server import BenchServer
+from benchmarks.talker import open_talker
 
 CALLERS = 48
 SIZES = (1, 2, 3)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.testing.virtual_loop import Endless, Host, VirtualLoop
+from support.virtual_loop import Endless, Host, VirtualLoop
 
 
 @pytest.fixture

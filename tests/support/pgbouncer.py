@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from antiphon.testing.postgres import NOBODY, USER, PostgresServer
+from support.postgres import NOBODY, USER, PostgresServer
 
 WAIT_S = 20.0
 PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from antiphon.bench.runner import Figure, Scale, middle
 from antiphon.core import commands as c
 from antiphon.core.chat import advance
+from benchmarks.runner import Figure, Scale, middle
 
 GOAL = 100_000
 

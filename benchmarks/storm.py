@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from antiphon.bench.fleet import open_database, open_replicas, replica
-from antiphon.bench.runner import Figure, Scale, middle
-from antiphon.bench.server import BenchServer, Follower, Wire
-from antiphon.bench.streams import allow_many_sockets
 from antiphon.core.values import Value
+from benchmarks.fleet import open_database, open_replicas, replica
+from benchmarks.runner import Figure, Scale, middle
+from benchmarks.server import BenchServer, Follower, Wire
+from benchmarks.streams import allow_many_sockets
 
 WATCHERS, CHATS = 1_000, 20
 SURVIVORS = 2
