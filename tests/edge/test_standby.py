@@ -25,8 +25,9 @@ from antiphon.edge.standby.request import with_id
 from antiphon.edge.standby.stream import EventBlocks
 from antiphon.lockfile import INSTANCE_NAME, InstanceFile, claim_data, read_instance_file, write_instance_file
 from antiphon.whereabouts import local_token, tell_primary
+from support.tcp_server import open_tcp_server
+from support.waiting import wait_until
 
-from .door import wait_until
 from .wire import Answer, Stream, Wire, close_wires, make_request
 
 pytestmark = pytest.mark.anyio
@@ -225,12 +226,10 @@ async def fake_primary(data: Path, behave: Behave) -> AsyncIterator[list[bytes]]
         if b"/healthz" not in head:
             asked.append(head + body)
         await behave(head + body, writer)
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    with claim_data(data, instance_id="fake"):
-        point_to(data, server.sockets[0].getsockname()[1])
-        async with server:
+    async with open_tcp_server(serve) as port:
+        with claim_data(data, instance_id="fake"):
+            point_to(data, port)
             yield asked
 
 
