@@ -18,8 +18,9 @@ from antiphon.testing.store_suite import check_name
 from programs import needs_program
 from support.nats import NatsServer
 from support.proxy import CuttingProxy
+from support.waiting import wait_until
 
-from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of, wait_until
+from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of
 
 pytestmark = [
     pytest.mark.anyio,

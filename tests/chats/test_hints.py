@@ -18,6 +18,7 @@ from antiphon.errors import AntiphonError
 from antiphon.observe import METRICS
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.wire.notify import ChatEvent, handle_chat_event
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -60,9 +61,7 @@ class Callback:
 
     async def wait(self, count: int) -> list[tuple[str, str]]:
         self.gate.set()
-        async with asyncio.timeout(10):
-            while len(self.calls) < count:
-                await asyncio.sleep(0)
+        await wait_until(lambda: len(self.calls) >= count)
         return self.calls
 
 
@@ -98,7 +97,7 @@ async def test_a_callback_that_is_too_slow_is_told_that_it_missed_some() -> None
 
 
 async def next_frames(feed: Any) -> list[tuple[str, Any]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         return [(frame.type, json.loads(frame.data)) for frame in await feed.take()]
 
 
@@ -136,7 +135,7 @@ async def told_by(bus: MemoryBus, instance: Instance, message: bytes | None, mon
             bus.tell_dropped_nowait()
         else:
             bus.publish_nowait(stream_channel(chat_id), message)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 for frame in (await watcher.take()).frames:
                     if frame.type == "title_changed":
@@ -162,14 +161,10 @@ async def test_a_hint_of_what_is_known_costs_no_read(monkeypatch: pytest.MonkeyP
             for _ in range(50):
                 bus.publish_nowait(stream_channel(chat_id), b'{"seq":1}')
             await instance.chats.change(chat_id, c.Rename(title="u"))
-            async with asyncio.timeout(10):
-                while watcher.reader.seq < 2:
-                    await asyncio.sleep(0)
+            await wait_until(lambda: watcher.reader.seq >= 2)
             assert METRICS.log_reads._value.get() == before
             for _ in range(50):
                 bus.publish_nowait(stream_channel(chat_id), b"garbage")
             await asyncio.sleep(0)
-            async with asyncio.timeout(10):
-                while METRICS.log_reads._value.get() == before:
-                    await asyncio.sleep(0)
+            await wait_until(lambda: METRICS.log_reads._value.get() != before)
             assert METRICS.log_reads._value.get() <= before + 2, "one look for all that wait"

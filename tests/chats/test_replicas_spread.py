@@ -16,7 +16,7 @@ from antiphon.errors import Unavailable
 from antiphon.ports import InstanceRecord
 from antiphon.store.memory_presence import MemoryPresence
 from antiphon.testing.clock import FakeClock
-from worker.running import until
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +95,7 @@ async def test_a_load_that_was_told_counts_until_the_row_has_it(here: Here, monk
     await here.see(running=0)
     assert not here.replicas.may_take(9)
     here.bus.publish_nowait(LOAD_CHANNEL, f"{OTHER} 9".encode())
-    await until(lambda: here.replicas.may_take(9))
+    await wait_until(lambda: here.replicas.may_take(9))
     await here.replicas.look()
     assert here.replicas.may_take(9)
     monkeypatch.setattr(r, "BEAT_S", -r.LOOK_S * 2)
@@ -108,11 +108,11 @@ async def test_one_that_was_dead_once_and_took_work_again_is_asked_again(here: H
     await here.replicas.look()
     here.attempts = [("before", 3)]
     await here.replicas.look()
-    await until(lambda: here.expired == ["before"])
+    await wait_until(lambda: here.expired == ["before"])
     here.answers = True
     here.attempts = [("after", 7)]
     await here.replicas.look()
-    await until(lambda: here.pinged == 2)
+    await wait_until(lambda: here.pinged == 2)
     await asyncio.sleep(0)
     assert here.expired == ["before"]
 
@@ -123,4 +123,4 @@ async def test_an_attempt_that_cannot_be_expired_does_not_hold_up_the_others(her
     await here.replicas.look()
     here.attempts, here.failing = [("newer", 3), ("b", 4)], {"newer"}
     await here.replicas.look()
-    await until(lambda: here.expired == ["b"])
+    await wait_until(lambda: here.expired == ["b"])

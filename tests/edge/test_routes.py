@@ -12,8 +12,9 @@ from antiphon.config import Options
 from antiphon.core.parts import Text
 from antiphon.edge.http import OPERATIONS
 from antiphon.errors import Invalid
+from support.waiting import wait_until
 
-from .door import Door, open_door, random_chat_id, wait_until
+from .door import Door, open_door, random_chat_id
 from .schema import DOCUMENT
 
 pytestmark = pytest.mark.anyio

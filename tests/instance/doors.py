@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -18,8 +18,7 @@ from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.view import View
 from antiphon.edge.instance.door import InstanceDoor, open_instance_door
 from antiphon.observe import METRICS
-
-DEADLINE_S = 20.0
+from support.waiting import DEADLINE_S, wait_until
 
 
 @asynccontextmanager
@@ -84,7 +83,7 @@ class Peer:
         self.seen.append(event)
         return event
 
-    async def until(self, topic: str, **wanted: Any) -> dict[str, Any]:
+    async def wait_until(self, topic: str, **wanted: Any) -> dict[str, Any]:
         """Read events up to one of that topic whose payload has these values."""
         while True:
             event = await self.next_event()
@@ -93,19 +92,10 @@ class Peer:
 
     async def be_heard(self, door: InstanceDoor) -> None:
         """Until the instance knows that somebody listens."""
-        async with asyncio.timeout(DEADLINE_S):
-            while not door._sockets.is_heard:
-                await asyncio.sleep(0.005)
+        await wait_until(lambda: door._sockets.is_heard)
 
     def payloads(self, topic: str) -> list[dict[str, Any]]:
         return [event["payload"] for event in self.seen if event["topic"] == topic]
-
-
-async def until(condition: Callable[[], Any], *, deadline_s: float = DEADLINE_S) -> None:
-    """Wait for it."""
-    async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def oddities(what: str) -> float:

@@ -14,8 +14,9 @@ from antiphon import Agent, tool
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import convert, decode, encode
+from support.waiting import DEADLINE_S
 
-from .doors import DEADLINE_S, Peer, open_doors
+from .doors import Peer, open_doors
 
 PAGE = Path(__file__).parents[2] / "docs" / "instance-protocol.md"
 SHOWN = re.search(r"<!-- made: frames -->\n(.*?)<!-- end -->", PAGE.read_text(), re.DOTALL)

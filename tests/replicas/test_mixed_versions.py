@@ -21,6 +21,7 @@ from antiphon.core import commands as c
 from antiphon.testing.stored_chat import StoredChat
 from programs import needs_program
 from support.nats import NatsServer
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +48,7 @@ class Peer:
 
     async def wait_for(self, is_it: Callable[[str, dict[str, Any]], bool]) -> dict[str, Any]:
         """The first message like that, waiting for it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 for channel, message in self.heard:
                     if is_it(channel, message):
@@ -69,7 +70,7 @@ class Peer:
     async def publish_until(self, has_come: Awaitable[Any], channel: str, **message: Any) -> Any:
         """Again and again: hints may be lost."""
         waiting = asyncio.ensure_future(has_come)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while not waiting.done():
                 await self.publish(channel, **message)
                 await asyncio.wait({waiting}, timeout=0.05)

@@ -15,8 +15,8 @@ import pytest
 from antiphon.core.facts import KINDS
 from antiphon.edge.http import OPERATIONS
 from cli.terminals import Terminal
-from client.servers import DEADLINE_S, wait_until
 from programs import needs_program
+from support.waiting import DEADLINE_S, wait_until_sync
 
 from .clean_shell import CleanShell
 
@@ -45,7 +45,7 @@ def port(shell: CleanShell, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     log = tmp_path_factory.mktemp("server") / "log"
     process = shell.start(command, log)
     try:
-        found = wait_until(
+        found = wait_until_sync(
             lambda: process.poll() or shell.instance_of("my-chats", process), what="the server is ready"
         )
         assert not isinstance(found, int), log.read_text()
@@ -103,7 +103,7 @@ def test_each_agent_of_the_tutorial_is_served_as_typed(
     data = f"data of {agent}"
     process = shell.start(f"./dev run {agent} --data '{data}'", log := tmp_path / "log")
     try:
-        wait_until(lambda: process.poll() or shell.instance_of(data, process), what="the server is ready")
+        wait_until_sync(lambda: process.poll() or shell.instance_of(data, process), what="the server is ready")
         done = shell.run(f"antiphon chat {shlex.quote(question)} --json --data '{data}'", port=0)
         assert done.returncode == 0, done.stderr + log.read_text()
         assert answer in done.stdout

@@ -11,8 +11,9 @@ import sys
 from collections.abc import AsyncIterator
 
 from antiphon import ToolCall, Turn, open_instance, tool
+from support.waiting import wait_until
 
-from .running import Talk, ask, until
+from .running import Talk, ask
 
 WORDS = "words that were flushed"
 
@@ -49,7 +50,7 @@ async def main() -> None:
         if sys.argv[2] == "calling":
             await talk.wait(lambda chat: len(chat.calls) == 2)
         else:
-            await until(lambda: is_flushed(talk))
+            await wait_until(lambda: is_flushed(talk))
         print(talk.chat_id, flush=True)
         if sys.argv[2] == "interrupting":
             await talk.interrupt()
