@@ -83,7 +83,7 @@ class Peer:
         self.seen.append(event)
         return event
 
-    async def wait_until(self, topic: str, **wanted: Any) -> dict[str, Any]:
+    async def until(self, topic: str, **wanted: Any) -> dict[str, Any]:
         """Read events up to one of that topic whose payload has these values."""
         while True:
             event = await self.next_event()

@@ -14,7 +14,7 @@ from typing import Any
 DEADLINE_S = 60.0
 """How long a test waits before it fails."""
 
-PAUSE_MIN_S, PAUSE_MAX_S = 0.002, 0.05
+PAUSE_MIN_S, PAUSE_MAX_S = 0.002, 0.02
 """The pause between two checks doubles, from the first to the second: a condition may be a request to a server."""
 
 

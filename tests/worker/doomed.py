@@ -1,4 +1,4 @@
-"""A process that is about to be killed: `python -m tests.worker.doomed DATA HOW`.
+"""A process that is about to be killed: `python -m worker.doomed DATA HOW` in tests/.
 
 It writes the chat's id to stdout once its agent's words are flushed. HOW: `streaming` goes on for ever, `calling`
 waits in a tool, `interrupting` is asked to stop (and dies of ANTIPHON_CRASH_AT before it has written what it kept).

@@ -36,7 +36,7 @@ from .stores import Renewals
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).parent.parent.parent
+TESTS = Path(__file__).parent.parent
 
 
 # --- recovery at the start
@@ -47,10 +47,10 @@ async def killed(data: Path, how: str, **env: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.worker.doomed",
+        "worker.doomed",
         str(data),
         how,
-        cwd=ROOT,
+        cwd=TESTS,
         env={**os.environ, **env},
         stdout=asyncio.subprocess.PIPE,
     )
