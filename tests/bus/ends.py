@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -36,12 +35,6 @@ def carriers(case: BusCase) -> tuple[int, int]:
     assert isinstance(case.near, FarBus)
     assert isinstance(case.far, FarBus)
     return case.near.carriers, case.far.carriers
-
-
-async def wait_until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not is_so():
-            await asyncio.sleep(0.01)
 
 
 async def check_many_channels(case: BusCase) -> None:

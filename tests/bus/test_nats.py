@@ -14,12 +14,13 @@ from antiphon.errors import Invalid
 from antiphon.observe.metrics import METRICS
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
-from antiphon.testing.nats import NatsServer
-from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.store_suite import check_name
 from programs import needs_program
+from support.nats import NatsServer
+from support.proxy import CuttingProxy
+from support.waiting import wait_until
 
-from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of, wait_until
+from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of
 
 pytestmark = [
     pytest.mark.anyio,

@@ -13,10 +13,12 @@ from antiphon.bus.memory import MemoryBus
 from antiphon.chats.hints import owner_channel, stream_channel
 from antiphon.chats.inbox import inbox_channel
 from antiphon.core import commands as c
-from antiphon.instance import Instance, open_instance
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.watch import watch
+from support.waiting import DEADLINE_S
 
 from .test_hints import next_frames
 
@@ -33,7 +35,7 @@ def publish(bus: MemoryBus, channel: str, message: Any) -> None:
 
 
 async def next_of(feed: Any, kind: str) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while True:
             for frame in await feed.next_batch():
                 if frame.type == kind:
@@ -89,7 +91,7 @@ async def test_a_watcher_shows_nothing_that_is_not_stored(message: Any) -> None:
             await asyncio.sleep(0)
             await instance.chats.change(chat_id, c.Rename(title="u"))
             facts: list[tuple[str, int]] = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE_S):
                 while not facts:
                     facts = [(f.type, f.seq) for f in (await watcher.next_batch()).frames if f.seq is not None]
             assert facts == [("title_changed", 2)]

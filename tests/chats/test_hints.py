@@ -20,11 +20,13 @@ from antiphon.chats.hints import (
 )
 from antiphon.core import commands as c
 from antiphon.errors import AntiphonError
-from antiphon.instance import Instance, open_instance
 from antiphon.observe.metrics import METRICS
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.watch import watch
 from antiphon.wire.notify import ChatEvent, handle_chat_event
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -67,9 +69,7 @@ class Callback:
 
     async def wait(self, count: int) -> list[tuple[str, str]]:
         self.gate.set()
-        async with asyncio.timeout(10):
-            while len(self.calls) < count:
-                await asyncio.sleep(0)
+        await wait_until(lambda: len(self.calls) >= count)
         return self.calls
 
 
@@ -105,7 +105,7 @@ async def test_a_callback_that_is_too_slow_is_told_that_it_missed_some() -> None
 
 
 async def next_frames(feed: Any) -> list[tuple[str, Any]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         return [(frame.type, json.loads(frame.data)) for frame in await feed.next_batch()]
 
 
@@ -143,7 +143,7 @@ async def told_by(bus: MemoryBus, instance: Instance, message: bytes | None, mon
             bus.tell_dropped_nowait()
         else:
             bus.publish_nowait(stream_channel(chat_id), message)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 for frame in (await watcher.next_batch()).frames:
                     if frame.type == "title_changed":
@@ -169,14 +169,10 @@ async def test_a_hint_of_what_is_known_costs_no_read(monkeypatch: pytest.MonkeyP
             for _ in range(50):
                 bus.publish_nowait(stream_channel(chat_id), b'{"seq":1}')
             await instance.chats.change(chat_id, c.Rename(title="u"))
-            async with asyncio.timeout(10):
-                while watcher.reader.seq < 2:
-                    await asyncio.sleep(0)
+            await wait_until(lambda: watcher.reader.seq >= 2)
             assert METRICS.log_reads._value.get() == before
             for _ in range(50):
                 bus.publish_nowait(stream_channel(chat_id), b"garbage")
             await asyncio.sleep(0)
-            async with asyncio.timeout(10):
-                while METRICS.log_reads._value.get() == before:
-                    await asyncio.sleep(0)
+            await wait_until(lambda: METRICS.log_reads._value.get() != before)
             assert METRICS.log_reads._value.get() <= before + 2, "one look for all that wait"

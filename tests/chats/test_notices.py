@@ -13,10 +13,11 @@ from antiphon.chats.hints import stream_channel
 from antiphon.core import commands as c
 from antiphon.core.events import Notice
 from antiphon.core.view import View
-from antiphon.instance import open_instance
+from antiphon.server.open_instance import open_instance
 from antiphon.wire.notices import TEXT_MAX, notices_of
 from antiphon.wire.stream import decode_event
 from edge.door import open_door
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -84,7 +85,7 @@ async def test_a_watcher_is_given_foreign_notices_once_and_none_of_ours() -> Non
                 publish(bus, chat_id, retry=RETRY | {"attempt": number})
             publish(bus, chat_id, error_payload=ERROR)
             await asyncio.sleep(0)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE_S):
                 batch = await watcher.next_batch()
             assert [(frame.type, frame.seq) for frame in batch.frames] == [("notice", None)] * 2
             assert b"\nid:" not in batch.data
@@ -92,7 +93,7 @@ async def test_a_watcher_is_given_foreign_notices_once_and_none_of_ours() -> Non
             assert json.loads(batch.frames[0].data)["retry"]["attempt"] == 499, "the newest of each kind"
             assert (batch.seq, batch.position) == (1, 0)
             await instance.chats.change(chat_id, c.Rename(title="u"))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE_S):
                 assert (await watcher.next_batch()).frames[0].type == "title_changed"
         assert (await instance.chats.get(chat_id)).seq == 2
 
@@ -108,7 +109,7 @@ async def test_each_watcher_is_given_a_notice_and_later_ones_none() -> None:
             publish(bus, chat_id, error="foreign")
             for watcher in (one, two):
                 types: list[str] = []
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(DEADLINE_S):
                     while "notice" not in types:
                         types += [frame.type for frame in (await watcher.next_batch()).frames]
                 assert types.count("notice") == 1

@@ -11,7 +11,7 @@ from antiphon.bus.memory import MemoryBus
 from antiphon.ports import InstanceRecord
 from antiphon.store.memory.presence import MemoryPresence
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.virtual_loop import VirtualLoop
+from support.virtual_loop import VirtualLoop
 
 
 class Links:

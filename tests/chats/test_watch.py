@@ -17,12 +17,14 @@ from antiphon.core.facts import Entry, MessageAppended, Recorded
 from antiphon.core.model import Status
 from antiphon.core.parts import Role
 from antiphon.errors import TooMany, Unavailable
-from antiphon.instance import Instance, open_instance
 from antiphon.ports import Append
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
 from antiphon.watch.watcher import Watcher
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +67,7 @@ async def instance_on(store: HeldStore, **how: Any) -> AsyncIterator[Instance]:
 async def seen_by(watcher: Watcher, upto: int) -> list[int]:
     """The seqs of the facts that it is given until it has `upto`."""
     seen: list[int] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while not seen or seen[-1] < upto:
             seen += [f.seq for f in (await watcher.next_batch()).frames if f.type not in OWN and f.seq is not None]
     return seen
@@ -122,7 +124,7 @@ async def test_a_revoked_tokens_streams_end_without_waiting_for_the_poll(monkeyp
         async with (
             instance.watch.open_watcher(chat_id, (1, 0), token_id=token_id) as watcher,
             instance.watch.open_watcher(chat_id, (1, 0), token_id="another") as other,
-            asyncio.timeout(10),
+            asyncio.timeout(DEADLINE_S),
         ):
             await watcher.next_batch()
             await instance.tokens.revoke(token_id)
@@ -162,9 +164,7 @@ async def test_places_are_held_while_watchers_are_being_opened() -> None:
 
         tasks = [asyncio.create_task(watch()) for _ in range(50)]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        async with asyncio.timeout(10):
-            while len(instance.watch) < 5:
-                await asyncio.sleep(0)
+        await wait_until(lambda: len(instance.watch) >= 5)
         done.set()
         assert sum(await asyncio.gather(*tasks)) == 5
 
@@ -174,7 +174,7 @@ async def test_what_an_edit_removed_is_told_without_its_content(is_watched: bool
     async with instance_on(HeldStore()) as instance:
         chats = instance.chats
         chat_id = (await chats.create(content="my secret is 12345")).chat_id
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while (await chats.get(chat_id)).status is not Status.WAITING:
                 await asyncio.sleep(0)
         seq = (await chats.get(chat_id)).seq

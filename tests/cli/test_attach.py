@@ -11,7 +11,8 @@ import pytest
 from antiphon.client import Client
 from antiphon.client.near import Endpoints
 from antiphon.local.lock import read_instance_file
-from client.servers import DEADLINE_S, ServerProcess
+from client.servers import ServerProcess
+from support.waiting import DEADLINE_S
 
 from .conftest import COMMAND, Run, environment, run_in
 from .terminals import Terminal

@@ -14,7 +14,8 @@ from antiphon.client.zmq import RemoteInstance
 from antiphon.errors import Forbidden, InstanceMissing, Unavailable
 from antiphon.local.keys import Keys, make_keys, read_keys
 from antiphon.local.lock import read_instance_file
-from client.servers import DEADLINE_S, ServerProcess
+from client.servers import ServerProcess
+from support.waiting import DEADLINE_S
 
 from .conftest import Run, run_in
 

@@ -15,8 +15,9 @@ from antiphon.core.events import Bye, CaughtUp, Event, FactEvent
 from antiphon.core.view import View
 from antiphon.errors import Conflict, Forbidden, Invalid, NotFound
 from antiphon.local.lock import read_instance_file
+from support.waiting import wait_until_sync
 
-from .servers import ServerProcess, wait_until
+from .servers import ServerProcess
 
 
 def endpoints(server: ServerProcess) -> Endpoints:
@@ -125,7 +126,7 @@ def test_it_goes_on_with_whoever_takes_over(tmp_path: Path) -> None:
         events: list[Event] = []
         reading = threading.Thread(target=lambda: events.extend(_watch_apart(server, chat["id"])))
         reading.start()
-        wait_until(lambda: client.chat(chat["id"])["seq"] >= 3, what="it is answered")
+        wait_until_sync(lambda: client.chat(chat["id"])["seq"] >= 3, what="it is answered")
         server.kill()
         other = ServerProcess(tmp_path / "data", "--drain-s", "0")
         try:

@@ -7,7 +7,6 @@ the log (`wire.log`).
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 from antiphon.core import commands as c
@@ -59,7 +58,8 @@ class Ledger:
         self.is_deleted = False
 
     def branch(self) -> Ledger:
-        other = copy(self)
+        other = object.__new__(Ledger)
+        other.__dict__.update(self.__dict__)
         other.visible = list(self.visible)
         other.hidden = set(self.hidden)
         other.results = dict(self.results)
@@ -237,6 +237,8 @@ class History:
         self.cells: set[tuple[Status, str]] = set() if cells is None else cells
         self._chat: Chat | None = None
         self._mirror: Chat | None = None
+        self._encoded: bytes | None = None
+        """The chat as it was when a command made it: no later command may change it."""
 
     @property
     def chat(self) -> Chat:
@@ -244,29 +246,34 @@ class History:
         return self._chat
 
     def branch(self) -> History:
-        other = copy(self)
+        other = object.__new__(History)
+        other.__dict__.update(self.__dict__)
         other.ledger = self.ledger.branch()
         return other
 
     def do(self, command: c.Command, *, wait: int = 0) -> tuple[str, ...]:
         self.at += wait
-        before = None if self._chat is None else encode_chat(self._chat)
         try:
             after, entries = advance(self._chat, command, at=self.at)
         except Refused:
-            assert (None if self._chat is None else encode_chat(self._chat)) == before, "a refusal changes nothing"
+            assert self._encode() == self._encoded, "a refusal changes nothing"
             raise
-        assert (None if self._chat is None else encode_chat(self._chat)) == before, "values do not change"
+        assert self._encode() == self._encoded, "values do not change"
         for entry in entries:
             self._take(entry)
         assert after == self._mirror, "the fold of the stored facts is the state"
         if not entries:
             assert after is self._chat, "without a fact nothing changes"
-        self._chat = after
+        if after is not self._chat:
+            self._chat = after
+            self._encoded = self._encode()
         self.entries += entries
         check_state(after)
         self._compare()
         return kinds(entries)
+
+    def _encode(self) -> bytes | None:
+        return None if self._chat is None else encode_chat(self._chat)
 
     def _take(self, entry: f.Entry) -> None:
         recorded = f.Recorded(entry.seq, entry.recorded.at, decode_fact(encode_fact(entry.fact)))

@@ -28,9 +28,10 @@ from antiphon.api.http.app import OPERATIONS
 from antiphon.api.http.connection import HEADERS_MAX
 from antiphon.api.http.table import Operation
 from antiphon.core.depth import has_too_many_values
+from support.waiting import wait_until
 
 from .bad import BODIES, BROKEN_JSON, PATH_IDS, REQUIRED, iter_wrong_bodies, operations_with_body, path_of
-from .door import Door, open_door, wait_until
+from .door import Door, open_door
 from .process import server_process
 from .schema import DOCUMENT
 from .wire import Answer, Wire, make_request

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from .door import Door, open_door, wait_until
+from support.waiting import wait_until
+
+from .door import Door, open_door
 from .wire import Wire, make_request
 
 pytestmark = pytest.mark.anyio

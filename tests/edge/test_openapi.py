@@ -13,8 +13,9 @@ import pytest
 
 from antiphon.api.http.app import OPERATIONS
 from antiphon.api.http.table import Policy
+from support.waiting import wait_until
 
-from .door import Door, random_chat_id, wait_until
+from .door import Door, random_chat_id
 from .neighbour import open_neighbour
 from .schema import DOCUMENT, check_answer, seen
 from .wire import Answer

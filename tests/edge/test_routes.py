@@ -12,8 +12,9 @@ from antiphon.api.http.app import OPERATIONS
 from antiphon.core.parts import Text
 from antiphon.errors import Invalid
 from antiphon.options import Options
+from support.waiting import wait_until
 
-from .door import Door, open_door, random_chat_id, wait_until
+from .door import Door, open_door, random_chat_id
 from .schema import DOCUMENT
 
 pytestmark = pytest.mark.anyio

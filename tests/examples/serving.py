@@ -16,9 +16,9 @@ from antiphon.core.parts import Part, text_of
 from antiphon.core.view import View
 from antiphon.local.lock import read_instance_file
 from antiphon.wire.codec import convert
+from support.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parent.parent.parent
-DEADLINE_S = 30.0
 
 
 @asynccontextmanager

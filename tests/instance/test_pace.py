@@ -9,7 +9,7 @@ import pytest
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text
-from antiphon.instance import Instance
+from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.wire.codec import encode_content
 
 from .doors import Peer, open_doors

@@ -19,8 +19,9 @@ from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import CaughtUp, Delta, FactEvent, Resync
 from antiphon.core.view import View
 from antiphon.errors import PeerError, Refused
+from support.waiting import DEADLINE_S, wait_until
 
-from .doors import DEADLINE_S, open_doors, until
+from .doors import open_doors
 from .reference_server import METHODS, ReferenceServer
 
 pytestmark = pytest.mark.anyio
@@ -135,7 +136,7 @@ async def test_lost_messages_are_found_by_their_count() -> None:
         session_id = server.add_session("One")
         async with remote_of(server) as remote:
             following = asyncio.create_task(shown_when(remote, session_id, "lost", "seen"))
-            await until(lambda: any(r["method"] == "message.list" for r in server.requests))
+            await wait_until(lambda: any(r["method"] == "message.list" for r in server.requests))
             server.add_message(session_id, "user", "lost", is_published=False)
             server.add_message(session_id, "user", "seen")
             assert (await following).may_have_gaps
@@ -166,7 +167,7 @@ async def test_lost_messages_are_found_while_a_session_streams(is_own: bool, los
         async with remote_of(server) as remote, steady_tokens(server, session_id if is_own else other):
             texts = [f"lost {number}" for number in range(lost)]
             following = asyncio.create_task(shown_when(remote, session_id, "first", *texts))
-            await until(lambda: server.subscriptions > 0)
+            await wait_until(lambda: server.subscriptions > 0)
             for text in texts:
                 server.add_message(session_id, "user", text, is_published=False)
             await following
@@ -183,7 +184,7 @@ async def test_the_state_of_a_restarted_server_is_read_until_it_answers(unanswer
             asyncio.timeout(DEADLINE_S),
         ):
             await anext(views)
-            await until(lambda: server.subscriptions > 0)
+            await wait_until(lambda: server.subscriptions > 0)
             server.say("llm.token", session_id, {"session_id": session_id, "token": "t"})
             async for view in views:
                 if view.status == "running":
@@ -237,7 +238,7 @@ async def test_a_shorter_history_is_read_again_as_a_whole() -> None:
             server.add_message(session_id, "user", text, is_published=False)
         async with remote_of(server) as remote:
             following = asyncio.create_task(shown_when(remote, session_id, "c"))
-            await until(lambda: server.subscriptions > 0)
+            await wait_until(lambda: server.subscriptions > 0)
             server.messages[session_id].clear()
             server.sessions[session_id]["message_count"] = 0
             server.add_message(session_id, "user", "c", is_published=False)
@@ -250,7 +251,7 @@ async def test_without_a_list_of_messages_only_what_comes_is_shown() -> None:
         server.add_message(session_id, "user", "before", is_published=False)
         async with remote_of(server) as remote:
             following = asyncio.create_task(shown_when(remote, session_id, "after"))
-            await until(lambda: server.subscriptions > 0)
+            await wait_until(lambda: server.subscriptions > 0)
             server.add_message(session_id, "user", "after")
             view = await following
             assert view.has_more, "earlier messages are not shown"

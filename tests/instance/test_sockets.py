@@ -14,8 +14,7 @@ import zmq
 import zmq.asyncio
 
 from antiphon.api.zmq.sockets import InstanceSockets, open_ipc_sockets
-
-from .doors import DEADLINE_S
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 

@@ -9,9 +9,9 @@ import pytest
 from playwright.async_api import Page, expect
 
 from antiphon import open_instance
-from antiphon.server.open_instance import open_server
 from antiphon.clock import SystemClock
 from antiphon.ports import Store
+from antiphon.server.open_instance import open_server
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.stored_chat import StoredChat
 

@@ -14,7 +14,7 @@ from antiphon.postgres.parameters import REFUSED
 from antiphon.server.backends import without_password
 from antiphon.store.postgres.store import open_postgres_store
 from antiphon.store.url import shown_place
-from antiphon.testing.postgres import PostgresServer
+from support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from antiphon.core import commands as c
-from antiphon.instance import open_instance
+from antiphon.server.open_instance import open_instance
 from antiphon.watch import feed as feeds
 from antiphon.watch import watch
 from instance.doors import Peer, open_doors
+from support.waiting import DEADLINE_S
 
 from .test_elsewhere import beside, replica
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def next_of(feed: Any, kind: str) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_S):
         while True:
             for frame in await feed.next_batch():
                 if frame.type == kind:
@@ -76,7 +77,7 @@ async def test_the_first_feed_of_an_owner_begins_with_one_resync(
                 seen = [frame.type for frame in await feed.next_batch()]
                 await instance.chats.create(title="t")
                 while "chat" not in seen:
-                    async with asyncio.timeout(20):
+                    async with asyncio.timeout(DEADLINE_S):
                         seen += [frame.type for frame in await feed.next_batch()]
             assert seen.count("resync") == 1
 
@@ -86,7 +87,7 @@ async def test_a_feed_begins_although_the_bus_does_not_subscribe(monkeypatch: py
     async with open_instance(drain_s=0) as instance:
         monkeypatch.setattr(instance.bus, "is_subscribed", lambda channel: False)
         async with instance.watch.open_feed(instance.owner_id) as feed:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE_S):
                 assert [frame.type for frame in await feed.next_batch()] == ["resync"]
 
 
@@ -96,5 +97,5 @@ async def test_a_feed_whose_bus_is_away_begins_at_once(monkeypatch: pytest.Monke
         monkeypatch.setattr(instance.bus, "is_subscribed", lambda channel: False)
         monkeypatch.setattr(instance.bus, "error", "not connected", raising=False)
         async with instance.watch.open_feed(instance.owner_id) as feed:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE_S):
                 assert [frame.type for frame in await feed.next_batch()] == ["resync"]

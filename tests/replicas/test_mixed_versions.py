@@ -16,11 +16,13 @@ import pytest
 from antiphon.bus.nats import open_nats_bus
 from antiphon.bus.postgres import open_postgres_bus
 from antiphon.core import commands as c
-from antiphon.instance import Instance, open_instance
-from antiphon.testing.nats import NatsServer
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.watch import watch
 from programs import needs_program
+from support.nats import NatsServer
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +49,7 @@ class Peer:
 
     async def wait_for(self, is_it: Callable[[str, dict[str, Any]], bool]) -> dict[str, Any]:
         """The first message like that, waiting for it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 for channel, message in self.heard:
                     if is_it(channel, message):
@@ -69,7 +71,7 @@ class Peer:
     async def publish_until(self, has_come: Awaitable[Any], channel: str, **message: Any) -> Any:
         """Again and again: hints may be lost."""
         waiting = asyncio.ensure_future(has_come)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while not waiting.done():
                 await self.publish(channel, **message)
                 await asyncio.wait({waiting}, timeout=0.05)

@@ -20,9 +20,9 @@ from antiphon.store.postgres.store import open_postgres_store
 from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.store.tables import TABLES
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.store_difference import CHAT_IDS, CLIENT_IDS, Difference
 from antiphon.testing.stored_chat import ALL, StoredChat, receipt
+from support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 

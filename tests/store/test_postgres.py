@@ -26,13 +26,13 @@ from antiphon.store.postgres.schema import SCHEMA_VERSION
 from antiphon.store.postgres.store import PostgresStore, open_postgres_store, prepare_database
 from antiphon.store.statements import load_statements
 from antiphon.testing.ids import SeededIds
-from antiphon.testing.postgres import PostgresServer
-from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.stored_chat import ALL, StoredChat, content, receipt
+from support.postgres import PostgresServer
+from support.proxy import CuttingProxy
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 30
 HOUR_US = 3_600_000_000
 SQL = load_statements("postgres")
 
@@ -59,12 +59,6 @@ async def change(url: str, sql: str) -> None:
     """Change the database behind the store's back."""
     async with connected(url) as connection:
         await connection.execute(sql)
-
-
-async def until(condition: Callable[[], Awaitable[Any]]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 async def ask_until_known(store: PostgresStore, append: Append) -> Appended:
@@ -141,7 +135,7 @@ async def test_an_append_whose_session_is_ended_in_its_middle_is_written_whole_o
             blocked = (
                 "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%append_facts%'"
             )
-            await until(
+            await wait_until(
                 lambda: other.fetchval("SELECT pg_stat_clear_snapshot()::text || pid FROM (" + blocked + ") b")
             )
             await other.execute(f"SELECT pg_terminate_backend(pid) FROM ({blocked}) AS b")
@@ -201,7 +195,7 @@ async def test_a_restarted_database_is_a_pause(postgres_server: PostgresServer) 
             writing = [asyncio.ensure_future(write(chat)) for chat in chats]
             for end in (server.stop, lambda: server.stop("immediate"), server.kill):
                 before = chats[0].chat.seq
-                await until(lambda before=before: _is(chats[0].chat.seq > before + 3))  # type: ignore[misc]
+                await wait_until(lambda before=before: _is(chats[0].chat.seq > before + 3))  # type: ignore[misc]
                 await asyncio.to_thread(end)
                 await asyncio.to_thread(server.start)
             is_over = True
@@ -403,7 +397,7 @@ async def test_a_store_goes_by_the_time_of_the_database(postgres_url: str) -> No
     async with opened(postgres_url) as store:
         assert abs(store.clock.now_us() - await store.read_time()) < 1_000_000
         chat = await StoredChat(store, "c").create(said="hi")
-        await until(lambda: store.claimable(limit=1))
+        await wait_until(lambda: store.claimable(limit=1))
         assert abs(chat.chat.updated_at - await store.read_time()) < 5_000_000
 
 
@@ -509,7 +503,7 @@ async def test_a_transaction_that_commits_late_is_still_told(postgres_url: str) 
         await slow.commit()
         changed, mark = await store.changed(mark, limit=ALL)
         assert dict(changed)["late"] == 2
-        await until(lambda: _is_quiet(store))
+        await wait_until(lambda: _is_quiet(store))
 
 
 async def _is_quiet(store: PostgresStore) -> bool:
@@ -531,7 +525,7 @@ async def look_by_page(store: PostgresStore, mark: Mark, limit: int) -> tuple[li
 async def test_chats_that_one_transaction_changed_are_told_page_by_page(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         expected = [(await StoredChat(store, f"c{i}").create()).chat_id for i in range(7)]
-        await until(lambda: _is_quiet(store))
+        await wait_until(lambda: _is_quiet(store))
         _, mark = await store.changed(None, limit=ALL)
         await change(postgres_url, "UPDATE chats SET changed = pg_current_xact_id()::text::bigint")
         told, mark = await look_by_page(store, mark, 3)
@@ -544,7 +538,7 @@ async def test_a_transaction_that_stays_open_holds_up_no_page(postgres_url: str)
     """Nor is it forgotten when it commits between two pages, behind the place that was come to."""
     async with opened(postgres_url) as store, connected(postgres_url) as other:
         late = await StoredChat(store, "late").create()
-        await until(lambda: _is_quiet(store))
+        await wait_until(lambda: _is_quiet(store))
         _, mark = await store.changed(None, limit=ALL)
         slow = other.transaction()
         await slow.start()

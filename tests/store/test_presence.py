@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from antiphon.ports import InstanceRecord, Presence
 from antiphon.store.memory.store import MemoryStore
 from antiphon.store.postgres.store import open_postgres_store
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.stored_chat import StoredChat
+from support.postgres import PostgresServer
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
 CHILD = Path(__file__).with_name("postgres_child.py")
-DEADLINE_S = 30
 RECORD = InstanceRecord(
     instance_id="i1",
     host="h",
@@ -33,12 +32,6 @@ RECORD = InstanceRecord(
     started_at=5,
     capacity=9,
 )
-
-
-async def until(condition: Callable[[], Awaitable[Any]]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 async def present(presence: Presence) -> dict[str, bool]:
@@ -97,7 +90,7 @@ async def test_the_lock_is_free_the_moment_its_process_is_killed(postgres_url: s
     finally:
         child.send_signal(signal.SIGKILL)
         await child.wait()
-    await until(lambda: _is_gone(store.presence))
+    await wait_until(lambda: _is_gone(store.presence))
     await store.aclose()
 
 
@@ -114,7 +107,7 @@ async def test_the_lock_is_taken_again_when_its_session_was_lost(
         killed = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
         lost = one.presence._lock_key
         postgres_server.execute(killed)
-        await until(lambda lost=lost: _is_held_anew(two.presence, one.presence, lost))  # type: ignore[misc]
+        await wait_until(lambda lost=lost: _is_held_anew(two.presence, one.presence, lost))  # type: ignore[misc]
     await one.aclose()
     await two.aclose()
 
@@ -131,7 +124,7 @@ async def test_the_lock_is_taken_again_after_a_restart(postgres_server: Postgres
         await asyncio.to_thread(server.start)
         _, up_s = await two.presence.instances()
         assert up_s < DEADLINE_S
-        await until(lambda: _is_held_anew(two.presence, one.presence, 0))
+        await wait_until(lambda: _is_held_anew(two.presence, one.presence, 0))
         await one.aclose()
         await two.aclose()
 

@@ -21,8 +21,9 @@ from antiphon.models.openai import OpenAIModel
 from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelServer, Fault, Reply
 from antiphon.wire.stream import decode_event
 from antiphon.worker.environment import Limits
+from support.waiting import wait_until
 
-from .running import Talk, answers_of, ask, facts_of, messages_of, results_of, running, until
+from .running import Talk, answers_of, ask, facts_of, messages_of, results_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -176,7 +177,7 @@ async def test_a_long_retry_after_lets_go_of_the_chat() -> None:
         (retry,) = await talk.retries()
         chat = await talk.chat()
         assert (retry.delay_ms, chat.attempt, chat.retrying_at) == (90_000, 0, retry.retrying_at)
-        await until(lambda: not len(talk.instance.worker))
+        await wait_until(lambda: not len(talk.instance.worker))
 
 
 # --- faults that do not pass
