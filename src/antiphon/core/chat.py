@@ -10,10 +10,10 @@ from typing import Any
 
 from antiphon.core import commands as c
 from antiphon.core import people, workers
+from antiphon.core.decision import Decision
 from antiphon.core.evolve import evolve, fold
 from antiphon.core.facts import Entry, Recorded
 from antiphon.core.model import Chat
-from antiphon.core.story import Story
 from antiphon.errors import NotFound
 
 __all__ = ["advance", "decide", "evolve", "fold"]
@@ -25,13 +25,13 @@ def advance(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Chat, tu
 
     Raises `errors.Refused`, and then nothing has changed.
     """
-    story = Story(chat, at)
+    decision = Decision(chat, at)
     if isinstance(command, c.CreateChat):
         assert chat is None, "a chat is created once; the receipt answers a repeat"
     elif chat is None or chat.is_deleted:
         raise NotFound
-    _RULES[type(command)](story, command)
-    return story.chat, tuple(story.entries)
+    _RULES[type(command)](decision, command)
+    return decision.chat, tuple(decision.entries)
 
 
 def decide(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Recorded, ...]:
@@ -39,7 +39,7 @@ def decide(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Recorded,
     return tuple(entry.recorded for entry in advance(chat, command, at=at)[1])
 
 
-_RULES: dict[type[c.Command], Callable[[Story, Any], None]] = {
+_RULES: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.CreateChat: people.create_chat,
     c.SendMessage: people.send_message,
     c.EditMessage: people.edit_message,

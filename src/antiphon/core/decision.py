@@ -14,7 +14,7 @@ from antiphon.core.model import Call, Chat, ErrorInfo, Outcome, Queued
 from antiphon.core.parts import Role, ToolResult, Usage
 
 
-class Story:
+class Decision:
     """Begins with `chat` (None: not yet created); `add` appends a fact at time `at`."""
 
     __slots__ = ("_chat", "at", "entries")
