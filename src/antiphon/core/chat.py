@@ -1,6 +1,6 @@
-"""The rules of a chat: `decide(chat, command) -> facts`, `evolve(chat, fact) -> chat`, and both as `advance`.
+"""The rules of a chat: `decide(chat, command) -> facts`, `evolve(chat, fact) -> chat`, and `advance` for both.
 
-Pure: no clock, randomness, await or logging. Time comes with the command as `at` (microseconds).
+Pure: no clock, randomness, await or logging. The caller passes the time as `at`, in microseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ __all__ = ["advance", "decide", "evolve", "fold"]
 
 
 def advance(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Chat, tuple[Entry, ...]]:
-    """The chat after `command`, and the facts that took it there (none: answered without a change), each with the
-    status and the open draft after it.
+    """Apply `command`: the chat after it, and the new facts, each with the status and the open draft after it.
 
-    Raises `errors.Refused`, and then nothing has changed.
+    There are no facts if the command changes nothing. Raises `errors.Refused`; then nothing has changed.
     """
     decision = Decision(chat, at)
     if isinstance(command, c.CreateChat):
@@ -35,7 +34,7 @@ def advance(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Chat, tu
 
 
 def decide(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Recorded, ...]:
-    """The facts that `command` makes, or `errors.Refused`."""
+    """The facts that `command` produces. Raises `errors.Refused`."""
     return tuple(entry.recorded for entry in advance(chat, command, at=at)[1])
 
 

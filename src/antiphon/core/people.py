@@ -1,4 +1,4 @@
-"""The rules of people's commands (DESIGN 4, first table). Each rule adds facts to the decision or refuses."""
+"""The rules of people's commands. Each rule adds facts to the decision, or raises a refusal."""
 
 from __future__ import annotations
 
@@ -146,7 +146,8 @@ def _part_of(decision: Decision, item: Queued) -> tuple[Queued, ...]:
 
 
 def promote_queued(decision: Decision, command: c.PromoteQueued) -> None:
-    """A second promote is answered, not punished: it must not stop the turn of the message before."""
+    """Promoting a message a second time succeeds without a change: it must not interrupt the turn that the first one
+    started."""
     item = _waiting(decision, command)
     was_promoted = item.is_promoted
     if decision.chat.is_archived:
@@ -177,7 +178,7 @@ def _clear_queue(decision: Decision) -> None:
 
 
 def interrupt(decision: Decision, command: c.Interrupt) -> None:
-    """Stops the turn it names; for any other turn nothing happens, so a late click never hits the next one."""
+    """Interrupt the named turn. For any other turn nothing happens, so a late request never stops the next turn."""
     if not command.turn_id or decision.chat.turn_id != command.turn_id:
         return
     if command.clear_queue:
@@ -219,7 +220,7 @@ def deny(decision: Decision, command: c.Deny) -> None:
 def _awaiting(decision: Decision, tool_call_id: str, needs: Needs) -> Call:
     chat = decision.chat
     if chat.status is not Status.REQUIRES_ACTION:
-        raise NotAllowedNow(chat.status, "no tool call waits for an answer")
+        raise NotAllowedNow(chat.status, "no tool call is waiting for an answer")
     call = chat.call(tool_call_id)
     if call is None or call.needs is not needs:
         raise NotFound("tool_call")

@@ -1,5 +1,7 @@
-"""The rules of workers' commands (DESIGN 4). A command of an attempt that does not hold the chat now, or that
-names a draft that is not open now, is refused as `stale_attempt`: nothing is written twice, nothing by a zombie.
+"""The rules of workers' commands.
+
+The attempt is a fencing token: a command of an attempt that no longer holds the chat, or that names a draft that is
+no longer open, is refused as `stale_attempt`. So nothing is written twice, and nothing by an expired attempt.
 """
 
 from __future__ import annotations
@@ -12,16 +14,18 @@ from antiphon.core.parts import Role, Usage
 from antiphon.errors import NotAllowedNow, NotFound, StaleAttempt
 
 SHORT_RETRY_MS = 5_000
-"""Up to here a worker keeps its attempt and waits; for longer it lets go."""
+"""Maximum delay before a retry for which a worker keeps its attempt, in milliseconds. For a longer delay the worker
+releases it."""
 
 INTERRUPT_GRACE_US = 1_000_000
-"""How long after `interrupt_requested` the holder may take before anyone may end the turn."""
+"""How long the holder may take to end the turn after `interrupt_requested`, in microseconds. After that any instance
+may end it."""
 
 
 def start_attempt(decision: Decision, command: c.StartAttempt) -> None:
     chat = decision.chat
     if not chat.wants_worker:
-        raise NotAllowedNow(chat.status, "no turn wants a worker")
+        raise NotAllowedNow(chat.status, "no turn is waiting for a worker")
     if decision.at < chat.retrying_at:
         raise NotAllowedNow(chat.status, "the next try is not due yet")
     lost = [call for call in chat.calls if call.state is CallState.BEGUN and not call.is_idempotent]
@@ -33,7 +37,7 @@ def start_attempt(decision: Decision, command: c.StartAttempt) -> None:
 
 
 def commit_message(decision: Decision, command: c.CommitMessage) -> None:
-    """What one model call wrote. Steering that waits joins here: the turn goes on instead of ending."""
+    """Commit the message of one model call. Queued steering messages join the turn, which then continues."""
     _check_fence(decision, command)
     chat = decision.chat
     if chat.status is not Status.RUNNING:
@@ -125,12 +129,12 @@ def require_action(decision: Decision, command: c.RequireAction) -> None:
 def finish_interrupt(decision: Decision, command: c.FinishInterrupt) -> None:
     _check_fence(decision, command)
     if decision.chat.status is not Status.INTERRUPTING:
-        raise NotAllowedNow(decision.chat.status, "nobody asked this turn to stop")
+        raise NotAllowedNow(decision.chat.status, "the turn is not being interrupted")
     _finish(decision, command)
 
 
 def release_attempt(decision: Decision, command: c.ReleaseAttempt) -> None:
-    """Hand over; while interrupting it ends the turn, like FinishInterrupt."""
+    """Release the turn so that another attempt can continue it. An interrupted turn ends, as in FinishInterrupt."""
     _check_fence(decision, command)
     if decision.chat.status is Status.INTERRUPTING:
         _finish(decision, command)
@@ -142,15 +146,17 @@ def release_attempt(decision: Decision, command: c.ReleaseAttempt) -> None:
 
 
 def _finish(decision: Decision, command: c.PartialCommand, *, calls_are: str = "cancelled") -> None:
-    """Keep the partial and end the interrupted turn."""
+    """Store the partial message and end the interrupted turn."""
     usage = _keep_partial(decision, command)
     decision.close_calls(calls_are)
     decision.end_turn(Outcome.INTERRUPTED, usage=usage)
 
 
 def _keep_partial(decision: Decision, command: c.PartialCommand) -> Usage | None:
-    """Make what was written a message, and give the usage that is still to be counted: the message's is counted with
-    it. A draft open beside tool calls holds no answer."""
+    """Store the content written so far as a message, unless tool calls are open: then the draft has no answer.
+
+    Returns the usage that is still to be counted; a message counts its own.
+    """
     if not command.content or decision.chat.calls:
         return command.usage
     _append_answer(decision, command, interrupted=True)
@@ -164,7 +170,7 @@ def expire_attempt(decision: Decision, command: c.ExpireAttempt) -> None:
     if command.reason == "interrupt" and (
         chat.status is not Status.INTERRUPTING or decision.at < chat.interrupt_at + INTERRUPT_GRACE_US
     ):
-        raise NotAllowedNow(chat.status, "its holder still has time to stop")
+        raise NotAllowedNow(chat.status, "the holder still has time to end the turn")
     flushed = command.content if command.draft == chat.draft else b""
     partial = c.FinishInterrupt(
         attempt=command.attempt,
