@@ -1,8 +1,8 @@
 """The protocol's scenes on the real core: all interleavings of a chat, its workers, leases, channel and watcher.
 
-First the scenes with every rule in force: no invariant breaks (RELIABILITY 1 to 12). Then each rule taken away,
-in the shells' model here or by patching the core: the search must find what it was good for. A rule whose loss
-nobody notices would be a rule without a reason, or a search without teeth.
+First the scenes with every rule in force: no invariant breaks. Then each rule is removed, in the model of the shells
+or by patching the core, and the search must find the invariant that breaks. A rule whose loss no test notices has no
+reason, or the search finds too little.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCENES: dict[str, Scene] = {
     "watch retry": Scene(log_max=5, watch=True, drops=1, retry=1, crash=0),
     "watch interrupt": Scene(log_max=6, watch=True, interrupt=1),
     "remote interrupt": Scene(
-        log_max=8, attempts=1, watch=True, drops=1, interrupt=1, freeze=0, holder_is_near=False
+        log_max=8, attempts=1, watch=True, drops=1, interrupt=1, freeze=0, holder_is_local=False
     ),
     "live interrupt": Scene(
         log_max=8,
@@ -68,7 +68,7 @@ SCENES: dict[str, Scene] = {
     "edit and lease": Scene(tokens=1, log_max=8, attempts=2, edit=1, interrupt=1),
     "failure": Scene(tokens=1, log_max=9, attempts=3, workers=1, sends=(("a", "queue"),), final=1, freeze=0),
 }
-"""In the same sizes as the model of the design where they are quick, smaller where they are not."""
+"""The sizes of the design's model where the search is quick, smaller sizes otherwise."""
 
 ALONE = Scene(tokens=1, log_max=14, attempts=4, workers=1, flush=False)
 RESTS: dict[str, Scene] = {
@@ -81,7 +81,7 @@ RESTS: dict[str, Scene] = {
     "a lost answer": ALONE._replace(unknown=1, interrupt=1),
     "a failure": ALONE._replace(log_max=16, attempts=5, sends=(("a", "queue"),), final=1, freeze=0),
 }
-"""Bounded wide enough that a chat comes to rest before the scene's end."""
+"""The bounds let a chat come to rest before the scene ends."""
 
 LARGE: dict[str, Scene] = {
     "watch": SCENES["watch"]._replace(log_max=8),
@@ -158,7 +158,7 @@ def test_more_random_walks_break_nothing(keep: bool) -> None:
 
 @dataclass
 class Without:
-    """A scene in which the loss of a rule shows, and how."""
+    """A scene in which the loss of a rule breaks an invariant, and which one."""
 
     scene: Scene
     shows: str
@@ -202,7 +202,7 @@ def no_fence(patch: pytest.MonkeyPatch) -> None:
 
 
 def older_is_refused(patch: pytest.MonkeyPatch) -> None:
-    """Not "holds the chat now" but "no newer one exists"."""
+    """Checks "no newer attempt exists" instead of "holds the chat now"."""
 
     def check(decision: decision.Decision, command: c.AttemptCommand) -> None:
         if command.attempt < max(decision.chat.attempt, 0):
@@ -260,7 +260,7 @@ def the_end_of_a_turn_delivers_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decision.Decision, "deliver_next", lambda self: None)
 
 
-def the_end_of_a_turn_looks_at_no_queue(patch: pytest.MonkeyPatch) -> None:
+def the_end_of_a_turn_reads_no_queue(patch: pytest.MonkeyPatch) -> None:
     label = transitions.label
 
     def blind(chat: Any, fact: f.Fact) -> str:
@@ -281,7 +281,7 @@ def steering_joins_while_calls_are_open(patch: pytest.MonkeyPatch) -> None:
 IN_CORE: list[tuple[Patch, Scene, str, dict[str, Any]]] = [
     (no_fence, SCENES["fence"], "FENCE", {}),
     (older_is_refused, SCENES["fence"], "FENCE", {}),
-    (draft_is_not_named, SCENES["late steering"]._replace(unknown=1), "DUPLICATE", {"unknown_by_looking": False}),
+    (draft_is_not_named, SCENES["late steering"]._replace(unknown=1), "DUPLICATE", {"unknown_is_queried": False}),
     (commit_while_interrupting, SCENES["answer lost"], "INTERRUPT", {}),
     (interrupt_names_no_turn, SCENES["same id"]._replace(sends=(("a", "queue"),)), "INTERRUPT", {}),
     (expiry_waits_for_the_holder_to_stop, RESTS["a crash, a freeze, a stop"], "NO-STUCK", {}),
@@ -289,7 +289,7 @@ IN_CORE: list[tuple[Patch, Scene, str, dict[str, Any]]] = [
     (a_start_goes_on_in_the_same_draft, SCENES["watch"], "VIEW", {}),
     (the_latest_promoted_goes_first, SCENES["two interrupts"], "QUEUE", {}),
     (the_end_of_a_turn_delivers_nothing, SCENES["queue"], "QUEUE", {}),
-    (the_end_of_a_turn_looks_at_no_queue, SCENES["watch queue"], "ASSERT: a waiting chat has an empty queue", {}),
+    (the_end_of_a_turn_reads_no_queue, SCENES["watch queue"], "ASSERT: a waiting chat has an empty queue", {}),
     (steering_joins_while_calls_are_open, SCENES["late steering"], "ASSERT: a user message", {}),
 ]
 
@@ -305,8 +305,8 @@ def test_without_this_rule_of_the_core_an_invariant_breaks(
 
 
 def test_a_lost_answer_decided_again_does_no_harm_where_the_draft_is_named() -> None:
-    """The second line: a second try is refused."""
-    assert search(SCENES["answer lost"], Rules(unknown_by_looking=False)).bad == ""
+    """The second protection: a second try is refused."""
+    assert search(SCENES["answer lost"], Rules(unknown_is_queried=False)).bad == ""
 
 
 # --- tools ------------------------------------------------------------------------------------------
@@ -395,6 +395,6 @@ def test_without_this_rule_of_tools_an_invariant_breaks(
     assert found.bad.startswith(shows), found
 
 
-def test_an_expiry_looks_at_the_lease_inside_the_append() -> None:
+def test_an_expiry_checks_the_lease_inside_the_append() -> None:
     assert search_lease(checked_in_append=True).bad == ""
     assert search_lease(checked_in_append=False).bad.startswith("LEASE")

@@ -25,8 +25,8 @@ class Exists(Exception):
 def write_all(folder: Path) -> list[Path]:
     """The files that were written. Raises `Exists` before writing anything if one of them is there."""
     made = {}
-    for name, tell in HISTORIES.items():
-        scenario = tell()
+    for name, make in HISTORIES.items():
+        scenario = make()
         made[folder / f"{name}.jsonl"] = facts_of(scenario)
         made[folder / f"{name}.end.json"] = end_of(scenario.chat)
     for path in made:
@@ -57,7 +57,7 @@ def end_of(chat: Chat) -> bytes:
 
 
 def fields_of(chat: Chat) -> dict[str, Any]:
-    """Every field as JSON has it, also one that holds its default: so a later field is told from a changed one."""
+    """Every field as JSON, including those with their default, so that an added field differs from a changed one."""
     fields = {name: getattr(chat, name) for name in chat.__struct_fields__}
     return msgspec.json.decode(msgspec.json.encode(fields), type=dict[str, Any])
 

@@ -32,7 +32,7 @@ def words(text: str) -> bytes:
 
 
 class Scenario:
-    """A chat told by commands, one second after another."""
+    """A chat made by commands at intervals of one second."""
 
     def __init__(self, create: c.CreateChat) -> None:
         self.at = T0
@@ -76,7 +76,7 @@ class Scenario:
 
 
 SERVER = f.CallOpened(tool_call_id="call-server", tool_name="run")
-LOOK = f.CallOpened(tool_call_id="call-look", tool_name="look", is_idempotent=True)
+FIND = f.CallOpened(tool_call_id="call-find", tool_name="find", is_idempotent=True)
 PAY = f.CallOpened(tool_call_id="call-pay", tool_name="pay", needs=Needs.APPROVAL)
 ASK = f.CallOpened(tool_call_id="call-ask", tool_name="ask", needs=Needs.RESULT)
 PAY_NEEDED = f.ActionNeeded(tool_call_id="call-pay", tool_name="pay", args={"sum": 3}, needs=Needs.APPROVAL)
@@ -96,7 +96,7 @@ def everyday() -> Scenario:
             model="rehearsal",
             system="Be brief.",
             labels={"team": "blue"},
-            tools=[{"name": "look", "parameters": {"type": "object"}}],
+            tools=[{"name": "find", "parameters": {"type": "object"}}],
             client_message_id="key-1",
         )
     )
@@ -153,10 +153,10 @@ def tools() -> Scenario:
     """Calls of all kinds: run, released, unknown, approved, denied, brought by a client, expired, cancelled."""
     scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("use your tools")))
     scenario.start()
-    scenario.commit("server and look", SERVER, LOOK)
-    scenario.do(c.ReleaseAttempt(**scenario.fence, calls_not_begun=("call-look",), usage=USAGE))
+    scenario.commit("server and find", SERVER, FIND)
+    scenario.do(c.ReleaseAttempt(**scenario.fence, calls_not_begun=("call-find",), usage=USAGE))
     scenario.start("instance-2")
-    scenario.result("call-look")
+    scenario.result("call-find")
     scenario.commit("pay and ask", PAY, ASK)
     scenario.require(PAY_NEEDED, ASK_NEEDED)
     scenario.do(c.Approve(tool_call_id="call-pay", by="owner-1"))
