@@ -63,7 +63,7 @@ def shape_of(chat: Chat, at: int) -> Shape:
 
 
 class Walk:
-    """Every shape with its first chat, the result of each command there, and the cells of the table that were used."""
+    """Every shape with its first chat, the result of each command there, and the used cells of the table."""
 
     def __init__(self) -> None:
         self.cells: set[tuple[Status, str]] = set()

@@ -1,5 +1,5 @@
-"""A model of a chat's environment: workers that crash, freeze and continue, a lease that expires at any time, a channel
-that loses, repeats and reorders deltas, a watcher that disconnects and resumes by its cursor, lost answers.
+"""A model of everything around a chat: workers that crash, freeze and continue, a lease that expires at any time, a
+channel that loses, repeats and reorders deltas, a watcher that disconnects and resumes by its cursor, lost answers.
 
 An explicit-state search over the real `advance`, `Draft` and `View`; everything around them is a small model here.
 Every step of `successors` is one possible next event. Each rule of the model is in `Rules` and can be disabled, to
@@ -601,7 +601,7 @@ class World:
 
 
 def _closes_badly(log: Log, entry: f.Entry, draft: int, preview: str) -> str:
-    """VIEW = COMMIT: a watcher with the draft up to `upto` has exactly the committed text, one with less has a prefix,
+    """VIEW = COMMIT: a watcher with the draft up to `upto` has exactly the committed text, one with less a prefix,
     and one has more only when the holder was lost."""
     fact = entry.fact
     if not isinstance(fact, f.MessageAppended) or fact.closes is None or fact.closes.draft != draft:

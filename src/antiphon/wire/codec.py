@@ -77,7 +77,7 @@ def decode(data: bytes, type: Any, *, is_shallow: bool = False) -> Any:  # noqa:
         try:
             value = _decoder(type).decode(data)
         except msgspec.DecodeError:
-            value = _decode_again(_mended(data, LONE_SURROGATES_MAX), type)
+            value = _decode_again(_replace_lone_surrogates(data, LONE_SURROGATES_MAX), type)
         if not is_shallow:
             check_nesting(data)
         return value
@@ -168,7 +168,7 @@ def _decode_again(data: bytes, kind: Any) -> Any:
         return _convert_with_unknowns(msgspec.json.decode(data), kind)
 
 
-def _mended(data: bytes, count_max: int = 0) -> bytes:
+def _replace_lone_surrogates(data: bytes, count_max: int = 0) -> bytes:
     r"""The text with `\ufffd` for each lone surrogate, or for the first `count_max` of them."""
     if b"\\u" not in data:
         return data
@@ -177,7 +177,7 @@ def _mended(data: bytes, count_max: int = 0) -> bytes:
 
 def _without_surrogates(value: Any) -> Any:
     escaped = json.dumps(msgspec.to_builtins(value, enc_hook=enc_hook)).encode()
-    return json.loads(_mended(escaped))
+    return json.loads(_replace_lone_surrogates(escaped))
 
 
 def check_nesting(data: bytes) -> None:
@@ -195,49 +195,49 @@ def _sentence(kind: Any, error: Exception) -> str:
 
 
 # The slow path: JSON that does not fit the type as it is. msgspec cannot have a plain class in a union of
-# structs, so each element of an unknown tag is taken out, another holds its place while the rest is
+# structs, so each element of an unknown tag is unknowns out, another holds its place while the rest is
 # converted, and then it is put in. The walk follows the type, so it never looks into a tool's arguments.
 
 
 def _convert_with_unknowns(raw: Any, kind: Any) -> Any:
-    known, taken = _take_out(raw, _type_info(kind))
-    if isinstance(taken, Unknown):
-        return taken
-    return _put_in(msgspec.convert(known, kind, dec_hook=_dec_hook), taken)
+    known, unknowns = _split_unknowns(raw, _type_info(kind))
+    if isinstance(unknowns, Unknown):
+        return unknowns
+    return _restore_unknowns(msgspec.convert(known, kind, dec_hook=_dec_hook), unknowns)
 
 
-def _take_out(raw: Any, info: inspect.Type) -> tuple[Any, Any]:
+def _split_unknowns(raw: Any, info: inspect.Type) -> tuple[Any, Any]:
     """`raw` without what this version does not know, and that: an Unknown, or {field or index: the same below}."""
     members = info.types if isinstance(info, inspect.UnionType) else (info,)
     if isinstance(raw, list):
         for member in members:
             if isinstance(member, inspect.ListType | inspect.VarTupleType):
-                return _take_out_of_list(raw, member.item_type)
+                return _split_list(raw, member.item_type)
     elif isinstance(raw, dict):
         structs = [member for member in members if isinstance(member, inspect.StructType)]
         for struct in structs:
             if struct.tag_field is None or raw.get(struct.tag_field) == struct.tag:
-                return _take_out_of_struct(raw, struct)
+                return _split_struct(raw, struct)
         tag = raw.get(structs[0].tag_field) if len(structs) > 1 else None
         if isinstance(tag, str):
-            return _place_holder(structs) or raw, Unknown(tag, raw)
+            return _placeholder(structs) or raw, Unknown(tag, raw)
     return raw, {}
 
 
-def _take_out_of_list(raw: list[Any], item: inspect.Type) -> tuple[list[Any], dict[int, Any]]:
+def _split_list(raw: list[Any], item: inspect.Type) -> tuple[list[Any], dict[int, Any]]:
     known: list[Any] = []
-    taken: dict[int, Any] = {}
+    unknowns: dict[int, Any] = {}
     for index, element in enumerate(raw):
-        element_known, element_taken = _take_out(element, item)
+        element_known, element_unknowns = _split_unknowns(element, item)
         known.append(element_known)
-        if element_taken:
-            taken[index] = element_taken
-    return known, taken
+        if element_unknowns:
+            unknowns[index] = element_unknowns
+    return known, unknowns
 
 
-def _take_out_of_struct(raw: dict[str, Any], struct: inspect.StructType) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_struct(raw: dict[str, Any], struct: inspect.StructType) -> tuple[dict[str, Any], dict[str, Any]]:
     known = dict(raw)
-    taken: dict[str, Any] = {}
+    unknowns: dict[str, Any] = {}
     for field in struct.fields:
         value = raw.get(field.encode_name)
         if value is None:
@@ -245,29 +245,29 @@ def _take_out_of_struct(raw: dict[str, Any], struct: inspect.StructType) -> tupl
             if not _admits_null(field.type):
                 known.pop(field.encode_name, None)
             continue
-        known[field.encode_name], field_taken = _take_out(value, field.type)
-        if field_taken:
-            taken[field.name] = field_taken
-    return known, taken
+        known[field.encode_name], field_unknowns = _split_unknowns(value, field.type)
+        if field_unknowns:
+            unknowns[field.name] = field_unknowns
+    return known, unknowns
 
 
-def _put_in(value: Any, taken: Any) -> Any:
-    if isinstance(taken, Unknown):
-        return taken
-    if not taken:
+def _restore_unknowns(value: Any, unknowns: Any) -> Any:
+    if isinstance(unknowns, Unknown):
+        return unknowns
+    if not unknowns:
         return value
     if isinstance(value, msgspec.Struct):
-        for name, below in taken.items():
+        for name, below in unknowns.items():
             # The struct was made a moment ago and nobody else has it yet.
-            msgspec.structs.force_setattr(value, name, _put_in(getattr(value, name), below))
+            msgspec.structs.force_setattr(value, name, _restore_unknowns(getattr(value, name), below))
         return value
     elements = list(value)
-    for index, below in taken.items():
-        elements[index] = _put_in(elements[index], below)
+    for index, below in unknowns.items():
+        elements[index] = _restore_unknowns(elements[index], below)
     return type(value)(elements)
 
 
-def _place_holder(structs: list[inspect.StructType]) -> dict[str, Any]:
+def _placeholder(structs: list[inspect.StructType]) -> dict[str, Any]:
     """JSON of the union's first kind that needs no fields; a union without one takes no Unknown below the root."""
     for struct in structs:
         if struct.tag_field is not None and not any(field.required for field in struct.fields):

@@ -55,8 +55,8 @@ told as `status_change`."""
 def stream_message(before: Chat | None, entries: Sequence[f.Entry], after: Chat) -> ChatStreamNotifyMessage:
     """What the watchers of a chat are told of an append that took it from `before` to `after`."""
     message_id = 0
-    tells_status = before is None or before.status is not after.status
-    tells_queue = tells_refresh = False
+    has_status = before is None or before.status is not after.status
+    has_queue_update = has_refresh = False
     retry: ChatStreamRetry | None = None
     failure: ChatStreamError | None = None
     for entry in entries:
@@ -64,27 +64,27 @@ def stream_message(before: Chat | None, entries: Sequence[f.Entry], after: Chat)
         kind = type(fact)
         if isinstance(fact, f.MessageAppended):
             message_id = message_id or entry.recorded.seq
-            tells_queue = tells_queue or bool(fact.queued_id)
+            has_queue_update = has_queue_update or bool(fact.queued_id)
         elif kind in QUEUE_FACTS:
-            tells_queue = True
+            has_queue_update = True
         elif kind in HOLDER_FACTS:
-            tells_status = True
+            has_status = True
         elif isinstance(fact, f.HistoryTruncated):
-            tells_refresh = True
+            has_refresh = True
         elif isinstance(fact, f.RetryScheduled):
             retry = _retry_of(fact)
         elif isinstance(fact, f.TurnEnded) and fact.outcome is Outcome.FAILED:
-            tells_status = True
+            has_status = True
             failure = _error_of(fact)
     return ChatStreamNotifyMessage(
         after_message_id=message_id - 1 if message_id else 0,
-        status=after.status if tells_status else "",
-        worker_id=after.holder if tells_status and after.attempt else "",
+        status=after.status if has_status else "",
+        worker_id=after.holder if has_status and after.attempt else "",
         retry=retry,
         error_payload=failure,
         error=failure.message if failure else "",
-        queue_update=tells_queue,
-        full_refresh=tells_refresh,
+        queue_update=has_queue_update,
+        full_refresh=has_refresh,
         seq=after.seq,
         draft=after.draft,
     )

@@ -160,7 +160,7 @@ class Publisher:
                     session.complete(entry)
                 self._tell_draft(session, upto)
                 session.open(entry.draft)
-            for topic, payload in session.teller.tell_fact(entry):
+            for topic, payload in session.teller.translate_fact(entry):
                 self._publish_of(session, topic, payload)
         count = self._counts.get(append.chat_id) or 0
         self._counts.take(append)
@@ -229,7 +229,7 @@ class Publisher:
         if session.draft is None or session.draft.name != session.draft_name:
             return
         for delta in session.draft.read(session.position, upto):
-            for topic, payload in session.teller.tell_delta(delta):
+            for topic, payload in session.teller.translate_delta(delta):
                 self._publish_of(session, topic, payload)
             session.position = delta.to
 

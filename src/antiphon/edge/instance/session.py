@@ -8,7 +8,7 @@ from antiphon.core import facts as f
 from antiphon.core.draft import Draft, draft_of_message
 from antiphon.ports import Append
 from antiphon.wire.codec import decode_content
-from antiphon.wire.instance_events import SessionTeller
+from antiphon.wire.instance_events import SessionTranslator
 
 
 class Session:
@@ -16,7 +16,7 @@ class Session:
 
     def __init__(self, chat_id: str) -> None:
         self.chat_id = chat_id
-        self.teller = SessionTeller(chat_id)
+        self.teller = SessionTranslator(chat_id)
         self.draft_name = 0
         self.draft: Draft | None = None
         self.position = 0
