@@ -1,7 +1,7 @@
-"""Facts and deltas as the instance protocol tells them: `llm.*`, `tool.*` and `message.append` of one session.
+"""From facts and deltas to events of the instance protocol: `llm.*`, `tool.*` and `message.append` of one session.
 
-Pure: a `SessionTranslator` is given every fact and every delta of one chat in order and says which events follow. Each
-`llm.start` gets one `llm.end`, each `tool.start` one `tool.end`.
+Pure: a `SessionTranslator` receives every fact and every delta of one chat in order and returns the events to
+publish. Each `llm.start` gets one `llm.end`, each `tool.start` one `tool.end`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ ENDS_CALL = (f.AttemptLost, f.AttemptReleased, f.RetryScheduled, f.TurnEnded, f.
 
 
 class SessionTranslator:
-    """What has begun and not ended in one session, so that every beginning gets its end."""
+    """Tracks the open model call and the running tools of one session, so that each start event gets its end
+    event."""
 
     def __init__(self, session_id: str) -> None:
         self._session_id = session_id
@@ -81,7 +82,7 @@ class SessionTranslator:
         return events
 
     def _used(self, fact: f.Fact) -> Usage:
-        """What the call that this fact ends had used, as far as the fact says it."""
+        """The usage of the model call that this fact ends, if the fact records it."""
         if isinstance(fact, f.RetryScheduled | f.AttemptReleased):
             self._reported_usage = self._reported_usage + fact.usage
             return fact.usage
@@ -90,7 +91,7 @@ class SessionTranslator:
         return NO_USAGE
 
     def _translate_hidden(self, fact: f.MessageAppended, seq: int) -> list[TopicEvent]:
-        """A truncation has removed the message before it was events: no more is events of it than what it ends."""
+        """Translate a message that was truncated before it was published: only the end events of its call or tool."""
         if fact.role is Role.ASSISTANT:
             self._reported_usage = self._reported_usage + fact.usage
             return self._end_call(fact.usage, seq)
@@ -114,7 +115,7 @@ class SessionTranslator:
         parts = decode_content(entry.content or b"[]")
         if fact.role is Role.TOOL:
             return [
-                events for part in parts if isinstance(part, ToolResult) for events in self._end_tool(part, entry.seq)
+                event for part in parts if isinstance(part, ToolResult) for event in self._end_tool(part, entry.seq)
             ]
         events: list[TopicEvent] = []
         if fact.role is Role.ASSISTANT:
@@ -170,10 +171,10 @@ class SessionTranslator:
         return [*events, (i.TOPIC_TOOL_END, payload)]
 
 
-def _difference(whole: Usage, events: Usage) -> Usage:
+def _difference(whole: Usage, reported: Usage) -> Usage:
     return Usage(
-        input_tokens=max((whole.input_tokens or 0) - (events.input_tokens or 0), 0),
-        output_tokens=max((whole.output_tokens or 0) - (events.output_tokens or 0), 0),
+        input_tokens=max((whole.input_tokens or 0) - (reported.input_tokens or 0), 0),
+        output_tokens=max((whole.output_tokens or 0) - (reported.output_tokens or 0), 0),
     )
 
 

@@ -1,7 +1,7 @@
-"""From facts to the pub/sub contract's messages (CONTRACT A, *Meaning*), and back to what a receiver may rely on.
+"""From facts to the messages of the pub/sub contract.
 
-An append becomes at most one ChatStreamNotifyMessage on the chat's channel, its fields merged, and one ChatEvent for
-each kind of change on the owner's. They say where to look and are no truth.
+An append becomes at most one ChatStreamNotifyMessage on the chat's channel, with the fields of all its facts merged,
+and one ChatEvent for each kind of change on the owner's channel. They are hints: the receiver reads the store.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EVENT_KINDS: dict[type[f.Fact], ChatEventKind] = {
     f.TitleChanged: ChatEventKind.TITLE_CHANGE,
     f.DiffStatusChanged: ChatEventKind.DIFF_STATUS_CHANGE,
 }
-"""The facts with a kind of their own."""
+"""The facts that have a ChatEvent kind of their own."""
 
 LISTED = frozenset(
     {
@@ -48,12 +48,11 @@ LISTED = frozenset(
         f.Unarchived,
     }
 )
-"""Other facts that change what an owner's list shows of the chat, its status or what has no kind of its own: they are
-told as `status_change`."""
+"""Other facts that change how the chat appears in an owner's list. They are published as `status_change`."""
 
 
 def stream_message(before: Chat | None, entries: Sequence[f.Entry], after: Chat) -> ChatStreamNotifyMessage:
-    """What the watchers of a chat are told of an append that took it from `before` to `after`."""
+    """The message on the chat's channel for an append that changed the chat from `before` to `after`."""
     message_id = 0
     has_status = before is None or before.status is not after.status
     has_queue_update = has_refresh = False
@@ -91,7 +90,7 @@ def stream_message(before: Chat | None, entries: Sequence[f.Entry], after: Chat)
 
 
 def event_kinds(entries: Sequence[f.Entry]) -> tuple[ChatEventKind, ...]:
-    """What an owner is told of an append, each kind once; creation and deletion say everything."""
+    """The kinds of ChatEvents for an append, each once. `created` or `deleted` replaces all others."""
     kinds: dict[ChatEventKind, None] = {}
     for entry in entries:
         kind = type(entry.recorded.fact)
@@ -106,7 +105,7 @@ def event_kinds(entries: Sequence[f.Entry]) -> tuple[ChatEventKind, ...]:
 
 
 def encode_chat_event(kind: ChatEventKind, chat_id: str, chat: Chat) -> bytes:
-    """A ChatEvent with the whole chat as it is now."""
+    """A ChatEvent with the whole chat."""
     shown = {"kind": kind, "chat": chat_json(chat_id, chat), "seq": chat.seq, "draft": chat.draft}
     try:
         return _ENCODER.encode(shown)
