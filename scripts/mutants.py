@@ -308,7 +308,7 @@ MUTANTS = (
     Mutant(
         "a watch stays with the instance it knew first",
         "client/zmq_watch.py",
-        "            self.hear(sub, envelope.instance_id, envelope.project_id)\n",
+        "            self.subscribe(sub, envelope.instance_id, envelope.project_id)\n",
         "            return\n",
         ("tests/instance/test_following.py", "tests/instance/test_trials_following.py"),
     ),

@@ -20,7 +20,7 @@ import zmq.asyncio
 from antiphon import discovery
 from antiphon.client.errors import AnswerLost
 from antiphon.client.follow import FollowChat
-from antiphon.client.near import AsyncNearConnection, Endpoints
+from antiphon.client.local import AsyncLocalConnection, Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, Event
 from antiphon.discovery import Announcement, announce
@@ -59,7 +59,7 @@ async def test_a_remote_instance_may_be_closed_twice(tmp_path: Path) -> None:
         await remote.aclose()
 
 
-class LateStatus(AsyncNearConnection):
+class LateStatus(AsyncLocalConnection):
     """Its second question arrives after the turn has ended."""
 
     async def _status(self, chat_id: str, cursor: str) -> str:

@@ -1,4 +1,4 @@
-"""The calls that a watch or a request makes on an instance over ZeroMQ; `RemoteInstance` has them."""
+"""The calls on an instance that a watch or a request needs; `RemoteInstance` implements them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import msgspec
 from starlette.responses import Response
 
 from antiphon.chats.plain_stream import PlainStream
-from antiphon.client.near import Endpoints
+from antiphon.client.local import Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.discovery import Announcement, announced
 from antiphon.edge import shapes as s
