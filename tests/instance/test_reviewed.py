@@ -297,5 +297,5 @@ async def test_an_answer_whose_signal_is_lost_is_found_all_the_same(tmp_path: Pa
         RemoteInstance(door.pub_endpoint, door.rpc_endpoint, timeout_s=DEADLINE_S) as remote,
     ):
         await remote.ping()
-        remote._rpc._clear_io_state()  # type: ignore[no-untyped-call]
+        remote._calls._socket._clear_io_state()  # type: ignore[no-untyped-call]
         assert (await remote.ping()).instance_id == instance.instance_id

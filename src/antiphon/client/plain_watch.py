@@ -88,7 +88,7 @@ class PlainWatch:
         try:
             payload = i.read_payload(envelope)
         except PeerError:
-            self._remote.skipped_frames += 1
+            self._remote.skip_frame()
             return
         if _session_of(payload) == self._session_id and not self._is_stale:
             self._has_frames = True

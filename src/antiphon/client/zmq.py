@@ -6,45 +6,29 @@ reference protocol has no log: what it drops is lost, and the events say so (`ma
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import zmq
 import zmq.asyncio
-from zmq.utils.monitor import parse_monitor_message
 
-from antiphon.client.errors import AnswerLost, MethodMissing, error_of_detail
+from antiphon.client.errors import MethodMissing
 from antiphon.client.plain_watch import TOPICS, PlainWatch
+from antiphon.client.zmq_calls import Calls, Sockets, invalid_endpoint
 from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.events import Bye, Event
 from antiphon.core.view import View
-from antiphon.errors import Forbidden, InstanceMissing, PeerError, TooLarge, TooMany, Unavailable
+from antiphon.errors import InstanceMissing, PeerError, TooMany, Unavailable
 from antiphon.keys import Keys
-from antiphon.wire import codec, jsonrpc
 from antiphon.wire import instance as i
 
 TIMEOUT_S = 10.0
 """How long a call waits for its response, in seconds."""
-POLL_MS = 100
-"""How often the socket is polled while responses are pending, in milliseconds."""
 QUEUED_FRAMES_MAX = 100_000
 """Maximum number of event frames queued in this process."""
-MESSAGE_BYTES_MAX = 32 * 1024 * 1024
-"""Maximum size of a reply (16 MiB) or an event frame; a peer that sends a larger one is disconnected."""
-REFUSAL_CHARACTERS_MAX = 500
-"""Maximum length of a peer's message in an error, in characters."""
-_MONITORED_EVENTS = (
-    zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-)
-"""The socket events of the calls' connection that are monitored."""
 
 R = TypeVar("R")
 
@@ -82,25 +66,24 @@ class RemoteInstance:
         Raises:
             InstanceMissing: `rpc_endpoint` is not a valid address.
         """
-        self._pub_endpoint, self._rpc_endpoint = pub_endpoint, rpc_endpoint
-        self._is_refused = self._is_closed = False
-        self._has_pending = asyncio.Event()
-        self._timeout_s = timeout_s
-        self._keys, self._server_key = keys, server_key
-        self._context = zmq.asyncio.Context()
+        self._pub_endpoint = pub_endpoint
+        self._is_closed = False
+        self._skipped_frames = 0
+        self._sockets = Sockets(keys, server_key)
         try:
-            self._rpc = self._socket(zmq.DEALER)
-            self._rpc.setsockopt(zmq.IMMEDIATE, 1)  # a call is not queued for an instance that connects later
-            self._rpc.connect(rpc_endpoint)
-        except zmq.ZMQError as error:
-            self._context.destroy(linger=0)
-            raise _invalid_endpoint(rpc_endpoint, error) from error
-        self._monitor = self._rpc.get_monitor_socket(_MONITORED_EVENTS)
-        self._ids = itertools.count(1)
-        self._pending: dict[str, asyncio.Future[jsonrpc.Answer]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self.skipped_frames = 0
-        """Number of event frames that could not be decoded."""
+            self._calls = Calls(self._sockets, rpc_endpoint, timeout_s=timeout_s)
+        except InstanceMissing:
+            self._sockets.close()
+            raise
+
+    @property
+    def skipped_frames(self) -> int:
+        """Number of event frames and responses that could not be decoded."""
+        return self._skipped_frames + self._calls.skipped
+
+    def skip_frame(self) -> None:
+        """Count a frame that could not be decoded."""
+        self._skipped_frames += 1
 
     async def __aenter__(self) -> Self:
         return self
@@ -115,13 +98,8 @@ class RemoteInstance:
         if self._is_closed:
             return
         self._is_closed = True
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._tasks = []
-        self._rpc.disable_monitor()
-        self._context.destroy(linger=0)  # also closes the sockets of an unfinished `events` or `follow`
+        await self._calls.aclose()
+        self._sockets.close()  # also those of an unfinished `events` or `follow`
 
     # --- calls
 
@@ -142,78 +120,8 @@ class RemoteInstance:
         """
         if self._is_closed:
             raise Unavailable("it was closed")
-        call_id = str(next(self._ids))  # servers of the reference protocol accept only strings
-        request = jsonrpc.encode_request(method, params if params is not None else {}, call_id)
-        if len(request) > i.CALL_BYTES_MAX:
-            raise TooLarge("request (in bytes)", i.CALL_BYTES_MAX)
-        if not self._tasks:
-            self._tasks = [
-                asyncio.create_task(self._receive_forever()),
-                asyncio.create_task(self._watch_connection()),
-            ]
-        answered: asyncio.Future[jsonrpc.Answer] = asyncio.get_running_loop().create_future()
-        is_sent = False
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._rpc.send_multipart([b"", request])
-                is_sent = True
-                self._pending[call_id] = answered  # from here on a lost connection loses the call
-                self._has_pending.set()
-                answer = await answered
-        except TimeoutError as error:
-            if self._is_refused:
-                what = "asks for keys" if self._keys is None else "does not let these keys in"
-                raise Forbidden(f"the instance {what}") from error
-            if not is_sent:
-                raise InstanceMissing(f"no instance answers at {self._rpc_endpoint}") from error
-            raise AnswerLost("no answer came in time") from error
-        finally:
-            self._pending.pop(call_id, None)
-            answered.cancel()
-        if answer.error_code:
-            raise _error_of(method, answer)
-        return cast(R, codec.decode(bytes(answer.result), kind))
-
-    async def _watch_connection(self) -> None:
-        """Fail the pending calls when their connection is lost: no response will arrive."""
-        while True:
-            event = parse_monitor_message(await self._monitor.recv_multipart())
-            if event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._is_refused = False
-            elif event["event"] in (zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
-                self._is_refused = True
-            elif event["event"] == zmq.EVENT_DISCONNECTED:
-                for answered in self._pending.values():
-                    if not answered.done():
-                        answered.set_exception(AnswerLost())
-
-    async def _receive_forever(self) -> None:
-        """Receive responses. While calls are pending the socket is polled even without a signal: uvloop sometimes
-        (once in some thousand times) loses the signal of a descriptor whose number another socket had before."""
-        while True:
-            if not self._pending:
-                self._has_pending.clear()
-                await self._has_pending.wait()
-            try:
-                await self._rpc.poll(POLL_MS)
-                frames = await self._rpc.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                continue
-            try:
-                answer = jsonrpc.decode_answer(frames[-1])
-            except PeerError:
-                self.skipped_frames += 1
-                continue
-            self._resolve(answer)
-
-    def _resolve(self, answer: jsonrpc.Answer) -> None:
-        """Resolve the call of a response. An error without an id answers a request that the instance could not
-        decode: it resolves the oldest call."""
-        future = self._pending.get(answer.id) if isinstance(answer.id, str) else None
-        if future is None and not answer.id and answer.error_code:
-            future = next((waiting for waiting in self._pending.values() if not waiting.done()), None)
-        if future is not None and not future.done():
-            future.set_result(answer)
+        result: R = await self._calls.call(method, params, kind)
+        return result
 
     async def ping(self) -> i.PingResult:
         """Check that the instance responds."""
@@ -337,19 +245,9 @@ class RemoteInstance:
                 if envelope is not None:
                     yield envelope
 
-    def _socket(self, kind: int) -> zmq.asyncio.Socket:
-        socket = self._context.socket(kind)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
-        if self._keys is not None:
-            socket.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public.encode())
-            socket.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret.encode())
-            socket.setsockopt(zmq.CURVE_SERVERKEY, self._server_key.encode())
-        return socket
-
     @contextlib.asynccontextmanager
     async def _subscribed(self, prefixes: Sequence[bytes]) -> AsyncIterator[zmq.asyncio.Socket]:
-        sub = self._socket(zmq.SUB)
+        sub = self._sockets.open(zmq.SUB)
         sub.setsockopt(zmq.RCVHWM, QUEUED_FRAMES_MAX)
         sub.setsockopt(zmq.SNDHWM, 0)  # the default would lose subscriptions beyond 1,000 at a reconnect
         for prefix in prefixes:
@@ -358,7 +256,7 @@ class RemoteInstance:
             try:
                 sub.connect(self._pub_endpoint)
             except zmq.ZMQError as error:
-                raise _invalid_endpoint(self._pub_endpoint, error) from error
+                raise invalid_endpoint(self._pub_endpoint, error) from error
             yield sub
         finally:
             sub.close(linger=0)
@@ -438,18 +336,5 @@ class RemoteInstance:
         try:
             return i.decode_frame(frame, kind)
         except PeerError:
-            self.skipped_frames += 1
+            self.skip_frame()
             return None
-
-
-def _invalid_endpoint(endpoint: str, error: zmq.ZMQError) -> InstanceMissing:
-    return InstanceMissing(f"{endpoint or 'an empty endpoint'} is not a valid address ({error.strerror})")
-
-
-def _error_of(method: str, answer: jsonrpc.Answer) -> Exception:
-    if isinstance(answer.error_data.get("code"), str):
-        return error_of_detail({"message": answer.error_message, **answer.error_data})
-    message = answer.error_message[:REFUSAL_CHARACTERS_MAX]
-    if answer.error_code == jsonrpc.METHOD_NOT_FOUND:
-        return MethodMissing(method, message)
-    return PeerError(f"the instance refused the call: {message} ({answer.error_code})")

@@ -145,7 +145,7 @@ class SessionWatch:
         try:
             payload = i.read_payload(envelope)
         except PeerError:
-            self._remote.skipped_frames += 1
+            self._remote.skip_frame()
             return None, False
         seq = getattr(payload, "seq", None)
         if seq is not None and seq <= self.seq:
