@@ -145,7 +145,7 @@ async def _fold(pipe: Connection, job: Fold) -> Report:
                 pass
             pipe.send("ready")
             while folding.unfinished:
-                await folding.take(_next(sub))
+                await folding.apply(_next(sub))
             return folding.report()
 
 
@@ -161,9 +161,9 @@ class Follower:
         async for event in self._watch.catch_up():
             self.view.apply(event)
 
-    def take(self, envelope: i.BriefEnvelope) -> bool:
+    def apply(self, envelope: i.BriefEnvelope) -> bool:
         """Whether it said all there is to know."""
-        delta, is_enough = self._watch.take(envelope)
+        delta, is_enough = self._watch.apply(envelope)
         if delta is not None:
             self.view.apply(delta)
         return is_enough
@@ -183,7 +183,7 @@ class Folding:
             await follower.catch_up()
             self._look(follower)
 
-    async def take(self, frame: bytes | None) -> None:
+    async def apply(self, frame: bytes | None) -> None:
         """Take a frame, or ask for what is missing: after a gap, and after silence (None)."""
         if frame is None:
             self._asked += len(self.unfinished)
@@ -191,11 +191,11 @@ class Folding:
         elif frame.startswith(TOKEN_HEAD):
             self._frames += 1
             if not self._job.lost_every or self._frames % self._job.lost_every:
-                await self._take(i.decode_frame(frame, i.BriefEnvelope))
+                await self._apply(i.decode_frame(frame, i.BriefEnvelope))
 
-    async def _take(self, envelope: i.BriefEnvelope) -> None:
+    async def _apply(self, envelope: i.BriefEnvelope) -> None:
         follower = self._followers[envelope.session_id]
-        if not follower.take(envelope):
+        if not follower.apply(envelope):
             self._asked += 1
             await follower.catch_up()
         self._look(follower)

@@ -80,13 +80,13 @@ MUTANTS = (
     Mutant(
         "an interrupt hits whatever turn is current",
         "core/people.py",
-        "    if not command.turn_id or story.chat.turn_id != command.turn_id:\n        return\n",
+        "    if not command.turn_id or decision.chat.turn_id != command.turn_id:\n        return\n",
         "",
         QUICK_CORE,
     ),
     Mutant(
         "the queue's head is lost at the end of a turn",
-        "core/story.py",
+        "core/decision.py",
         "        elif self.chat.queue:\n            self.deliver(self.chat.queue[0])\n",
         "        elif len(self.chat.queue) > 1:\n            self.deliver(self.chat.queue[1])\n",
         QUICK_CORE,
@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant(
         "steering is forgotten by the last commit",
         "core/workers.py",
-        "    if story.chat.steering:\n        story.deliver_steering()\n    elif command.is_last:",
+        "    if decision.chat.steering:\n        decision.deliver_steering()\n    elif command.is_last:",
         "    if command.is_last:",
         QUICK_CORE,
     ),
@@ -129,14 +129,14 @@ MUTANTS = (
     Mutant(
         "an expiry does nothing while interrupting",
         "core/workers.py",
-        '    if chat.status is Status.INTERRUPTING:\n        _finish(story, partial, calls_are="unknown")\n        return\n',
+        '    if chat.status is Status.INTERRUPTING:\n        _finish(decision, partial, calls_are="unknown")\n        return\n',
         "    if chat.status is Status.INTERRUPTING:\n        return\n",
         QUICK_CORE,
     ),
     Mutant(
         "an edit leaves the attempt holding the chat",
         "core/people.py",
-        "    if not chat.is_idle:\n        story.end_turn(Outcome.REPLACED)\n",
+        "    if not chat.is_idle:\n        decision.end_turn(Outcome.REPLACED)\n",
         "",
         QUICK_CORE,
     ),
@@ -308,7 +308,7 @@ MUTANTS = (
     Mutant(
         "a watch stays with the instance it knew first",
         "client/zmq_watch.py",
-        "            self.hear(sub, envelope.instance_id, envelope.project_id)\n",
+        "            self.subscribe(sub, envelope.instance_id, envelope.project_id)\n",
         "            return\n",
         ("tests/instance/test_following.py", "tests/instance/test_trials_following.py"),
     ),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from antiphon.api.http import instances
-from antiphon.client.zmq import MESSAGE_BYTES_MAX
+from antiphon.client.zmq_calls import MESSAGE_BYTES_MAX
 from antiphon.local.discovery import Announcement, announce, announced, withdraw
 from instance.reference_server import ReferenceServer
 
@@ -103,7 +103,7 @@ LIMIT_BYTES = 1024 * 1024
 async def test_an_instance_that_answers_with_more_than_the_limit_counts_as_silent(
     door: Door, neighbour: tuple[str, str], monkeypatch: pytest.MonkeyPatch, method: str, size: int, is_silent: bool
 ) -> None:
-    monkeypatch.setattr("antiphon.client.zmq.MESSAGE_BYTES_MAX", LIMIT_BYTES)
+    monkeypatch.setattr("antiphon.client.zmq_calls.MESSAGE_BYTES_MAX", LIMIT_BYTES)
     with ReferenceServer() as server:
         answer = server.methods[method]
         server.methods[method] = lambda params: answer(params) | {"padding": "x" * size}

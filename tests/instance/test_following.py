@@ -210,9 +210,9 @@ async def test_a_follower_waits_for_an_instance_that_is_away_longer_than_a_call_
         await anext(views)
     async with own, aclosing(views):
         following = asyncio.create_task(_follow_to(views, "two"))
-        start, looks = next(own._ids), 0
+        start, looks = next(own._calls._ids), 0
         async with asyncio.timeout(DEADLINE_S):
-            while next(own._ids) - start < looks + 1 + 2:  # two calls were begun, so one was given up
+            while next(own._calls._ids) - start < looks + 1 + 2:  # two calls were begun, so one was given up
                 looks += 1
                 await asyncio.sleep(0.005)
         assert not following.done(), "a call that nobody answered is no end"

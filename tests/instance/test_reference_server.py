@@ -14,7 +14,7 @@ import zmq.asyncio
 
 from antiphon.client import AsyncClient
 from antiphon.client.errors import MethodMissing
-from antiphon.client.near import Endpoints
+from antiphon.client.local import Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import CaughtUp, Delta, FactEvent, Resync
 from antiphon.core.view import View
@@ -208,7 +208,7 @@ async def test_a_watch_and_a_client_use_the_log_once_the_server_is_upgraded(tmp_
     near = Endpoints(pub=endpoints[0], rpc=endpoints[1])
     async with (
         RemoteInstance(*endpoints, timeout_s=1) as remote,
-        AsyncClient.near(near) as client,
+        AsyncClient.local(near) as client,
         aclosing(remote.watch(session_id)) as events,
         asyncio.timeout(DEADLINE_S),
     ):
@@ -296,7 +296,7 @@ async def test_a_client_of_such_a_server_does_what_it_can_and_refuses_the_rest_b
     with ReferenceServer() as server:
         session_id = server.add_session("One")
         near = Endpoints(pub=server.pub_endpoint, rpc=server.rpc_endpoint)
-        async with AsyncClient.near(near) as client:
+        async with AsyncClient.local(near) as client:
             assert [chat["title"] for chat in (await client.chats())["chats"]] == ["One"]
             assert (await client.chat(session_id))["id"] == session_id
             await client.send(session_id, "hello")

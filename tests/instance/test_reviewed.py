@@ -19,7 +19,7 @@ import zmq.asyncio
 
 from antiphon.client.errors import AnswerLost
 from antiphon.client.follow import FollowChat
-from antiphon.client.near import AsyncNearConnection, Endpoints
+from antiphon.client.local import AsyncLocalConnection, Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, Event
 from antiphon.errors import AntiphonError, Invalid, TooLarge
@@ -60,7 +60,7 @@ async def test_a_remote_instance_may_be_closed_twice(tmp_path: Path) -> None:
         await remote.aclose()
 
 
-class LateStatus(AsyncNearConnection):
+class LateStatus(AsyncLocalConnection):
     """Its second question arrives after the turn has ended."""
 
     async def _status(self, chat_id: str, cursor: str) -> str:
@@ -298,5 +298,5 @@ async def test_an_answer_whose_signal_is_lost_is_found_all_the_same(tmp_path: Pa
         RemoteInstance(door.pub_endpoint, door.rpc_endpoint, timeout_s=DEADLINE_S) as remote,
     ):
         await remote.ping()
-        remote._rpc._clear_io_state()  # type: ignore[no-untyped-call]
+        remote._calls._socket._clear_io_state()  # type: ignore[no-untyped-call]
         assert (await remote.ping()).instance_id == instance.instance_id

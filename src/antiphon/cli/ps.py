@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antiphon.cli.clean import clean_text
-from antiphon.cli.instance import PING_S, near_of
+from antiphon.cli.instance import PING_S, endpoints_of
 from antiphon.cli.verb import Verb, json_option, print_json
 from antiphon.errors import AntiphonError, InstanceMissing, Unavailable
 
@@ -90,10 +90,10 @@ async def _ask(announcement: Announcement) -> dict[str, Any]:
 
 
 async def _about_primary(announcement: Announcement) -> dict[str, Any]:
-    near = near_of(announcement)
-    if near is None:
+    endpoints = endpoints_of(announcement)
+    if endpoints is None:
         raise Unavailable("its keys cannot be read")
-    async with near.remote(timeout_s=PING_S) as remote:
+    async with endpoints.remote(timeout_s=PING_S) as remote:
         info = await remote.about()
     return {
         "uptime": info.uptime,

@@ -15,7 +15,7 @@ from antiphon.api.http import shapes as s
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.sse import open_stream
 from antiphon.api.http.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
-from antiphon.client.near import Endpoints
+from antiphon.client.local import Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.errors import AntiphonError, Invalid, NotFound, Unavailable
 from antiphon.instance import Instance

@@ -101,7 +101,7 @@ class Publisher:
     def on_append(self, append: Append) -> None:
         session = self._session(append.chat_id)
         for entry in append.entries:
-            for topic, payload in session.teller.tell_fact(entry):
+            for topic, payload in session.events.translate_fact(entry):
                 self._publish_of(session, topic, payload)
         count = self._counts.get(append.chat_id) or 0
         self._counts.apply(append)
@@ -116,7 +116,7 @@ class Publisher:
     def on_deltas(self, chat_id: str, deltas: Sequence[Delta]) -> None:
         session = self._session(chat_id)
         for delta in deltas:
-            for topic, payload in session.teller.tell_delta(delta):
+            for topic, payload in session.events.translate_delta(delta):
                 self._publish_of(session, topic, payload)
 
     def on_skipped(self, chat_id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.wire.instance_events import SessionTeller
+from antiphon.wire.instance_events import SessionTranslator
 
 
 class Session:
@@ -10,6 +10,6 @@ class Session:
 
     def __init__(self, chat_id: str) -> None:
         self.chat_id = chat_id
-        self.teller = SessionTeller(chat_id)
+        self.events = SessionTranslator(chat_id)
         self.heads: dict[str, bytes] = {}
         """The encoded beginning of its frames, by topic."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.client import AsyncClient, Client
-from antiphon.client.near import Endpoints
+from antiphon.client.local import Endpoints
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent
 from antiphon.core.view import View
 from antiphon.errors import Conflict, Forbidden, Invalid, NotFound
@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def near(server: ServerProcess) -> Iterator[Client]:
-    with Client.near(endpoints(server)) as client:
+    with Client.local(endpoints(server)) as client:
         yield client
 
 
@@ -121,7 +121,7 @@ def test_what_is_queued_is_told_while_words_come(near: Client, far: Client) -> N
 
 def test_it_goes_on_with_whoever_takes_over(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data", "--drain-s", "0")
-    with Client.near(endpoints(server)) as client:
+    with Client.local(endpoints(server)) as client:
         chat = client.create_chat("/rate 40\n/tokens 60")
         events: list[Event] = []
         reading = threading.Thread(target=lambda: events.extend(_watch_apart(server, chat["id"])))
@@ -144,7 +144,7 @@ def test_it_goes_on_with_whoever_takes_over(tmp_path: Path) -> None:
 
 def _watch_apart(server: ServerProcess, chat_id: str) -> list[Event]:
     """From the beginning, until `and on` was answered."""
-    with Client.near(endpoints(server)) as client, contextlib.closing(client.watch(chat_id, after="0")) as events:
+    with Client.local(endpoints(server)) as client, contextlib.closing(client.watch(chat_id, after="0")) as events:
         seen = []
         for event in events:
             seen.append(event)
@@ -157,7 +157,7 @@ def _watch_apart(server: ServerProcess, chat_id: str) -> list[Event]:
 
 @pytest.mark.anyio
 async def test_a_feed_is_for_http(server: ServerProcess) -> None:
-    async with AsyncClient.near(endpoints(server)) as client:
+    async with AsyncClient.local(endpoints(server)) as client:
         assert (await client.create_chat(title="async"))["title"] == "async"
         with pytest.raises(Invalid):
             await anext(client.feed())

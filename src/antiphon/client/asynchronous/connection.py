@@ -1,4 +1,4 @@
-"""What `AsyncClient` stands on: requests that are answered, streams that are followed; all I/O is here."""
+"""The HTTP connections of `AsyncClient`: requests and streams. All I/O of the client is here."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TypeVar, cast
 import httpx2
 
 from antiphon.client import transport
+from antiphon.client.asynchronous.retrying import retry_unavailable
 from antiphon.client.bodies import read_answer_async
 from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
-from antiphon.client.repeating import ask_again
 from antiphon.errors import TooMany, Unavailable
 from antiphon.wire.sse import SseReader
 
@@ -24,7 +24,7 @@ E = TypeVar("E")
 
 
 class AsyncConnection:
-    """Connections to one instance. `ask` gives an answer, `follow` a stream across lost connections."""
+    """HTTP connections to one instance. `request` returns a response; `follow` yields a stream and reconnects."""
 
     def __init__(
         self,
@@ -51,29 +51,29 @@ class AsyncConnection:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def ask(self, call: Call[A]) -> A:
-        """The answer to a request; one that carries its own id is repeated while the server is away."""
-        return await ask_again(call, self._ask_once, random=self.random, retry_s=self._retry_s)
+    async def request(self, call: Call[A]) -> A:
+        """The response to a request. A repeatable request is retried while the server is unavailable."""
+        return await retry_unavailable(call, self._request_once, random=self.random, retry_s=self._retry_s)
 
-    async def _ask_once(self, call: Call[A]) -> A:
+    async def _request_once(self, call: Call[A]) -> A:
         with transport.translated(self.url):
             async with self._http.stream(**transport.request_settings(call)) as response:
                 return cast(A, transport.answer_of(response, await read_answer_async(response)))
 
-    async def follow(self, stream: Follow[E]) -> AsyncGenerator[E, None]:
-        """Its events, coming back for as long as it takes. Raises what is definitive."""
-        while not stream.is_over:
+    async def follow(self, stream: Follow[E]) -> AsyncGenerator[E]:
+        """The events of a stream; reconnects without a limit. Raises errors that a reconnect cannot resolve."""
+        while not stream.is_closed:
             lost: Unavailable | TooMany | None = None
             try:
                 async with aclosing(self._read(stream)) as events:
                     async for event in events:
                         yield event
             except (Unavailable, TooMany) as error:
-                lost = error  # a place may come free
-            if not stream.is_over:
+                lost = error  # TooMany: a connection may become free
+            if not stream.is_closed:
                 await asyncio.sleep(stream.wait_s(lost))
 
-    async def _read(self, stream: Follow[E]) -> AsyncGenerator[E, None]:
+    async def _read(self, stream: Follow[E]) -> AsyncGenerator[E]:
         """The events of one connection."""
         reader = SseReader()
         settings = transport.stream_settings(stream.call(), self._silence_s)
@@ -84,8 +84,8 @@ class AsyncConnection:
                 transport.check_stream(response)
                 async for chunk in response.aiter_raw():
                     for raw in reader.feed(chunk):
-                        event = stream.take(raw)
+                        event = stream.handle(raw)
                         if event is not None:
                             yield event
-                        if stream.is_cut:
+                        if stream.is_connection_done:
                             return

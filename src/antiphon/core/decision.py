@@ -1,7 +1,7 @@
 """A decision in the making: the facts decided so far and the chat after them.
 
-Rules add facts one by one and look at the chat in between; what comes after the end of a turn (DESIGN 4)
-and the results that open calls are given stand here, since people's and workers' commands share them.
+A rule adds facts one at a time and reads the resulting chat in between. The steps that people's and workers'
+commands share are methods here: delivering queued messages, resolving open tool calls, and ending a turn.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from antiphon.core.model import Call, Chat, ErrorInfo, Outcome, Queued
 from antiphon.core.parts import Role, ToolResult, Usage
 
 
-class Story:
-    """Begins with `chat` (None: not yet created); `add` appends a fact at time `at`."""
+class Decision:
+    """Starts from `chat` (None: not yet created); `add` appends a fact with the time `at`, in microseconds."""
 
     __slots__ = ("_chat", "at", "entries")
 
@@ -39,7 +39,7 @@ class Story:
         content = fact.content or None if isinstance(fact, f.WITH_CONTENT) else None
         self.entries.append(f.Entry(recorded=recorded, status=chat.status, draft=chat.draft, content=content))
 
-    # --- what several rules do
+    # --- steps that several rules share
 
     def append_user_message(
         self, content: bytes, *, client_message_id: str = "", model: str = "", by: str = ""
@@ -58,7 +58,7 @@ class Story:
         )
 
     def deliver(self, item: Queued) -> None:
-        """Move a waiting message into the history: it joins the turn in progress, or starts one."""
+        """Move a queued message into the history: it joins the turn in progress, or starts a new turn."""
         self.add(
             f.MessageAppended(
                 role=Role.USER,
@@ -77,14 +77,14 @@ class Story:
             self.deliver(item)
 
     def deliver_next(self) -> None:
-        """All waiting steering messages as one turn, else the head of the queue."""
+        """Deliver all steering messages as one turn, else the head of the queue."""
         if self.chat.steering:
             self.deliver_steering()
         elif self.chat.queue:
             self.deliver(self.chat.queue[0])
 
     def close_calls(self, why: str) -> None:
-        """Give every open call an error result, so that a user message may follow."""
+        """Resolve every open call with an error, so that a user message may follow."""
         for call in self.chat.calls:
             self.resolve_with_error(call, why)
 
@@ -103,7 +103,7 @@ class Story:
         )
 
     def end_turn(self, outcome: Outcome, *, error: ErrorInfo | None = None, usage: Usage | None = None) -> None:
-        """End the turn; after `answered` and `interrupted` what waits is delivered in the same append."""
+        """End the turn. After `answered` and `interrupted`, the same append delivers the next queued message."""
         total = self.chat.turn_usage if usage is None else self.chat.turn_usage + usage
         self.add(f.TurnEnded(turn_id=self.chat.turn_id, outcome=outcome, error=error, usage=total))
         if outcome in (Outcome.ANSWERED, Outcome.INTERRUPTED):
@@ -113,13 +113,13 @@ class Story:
 RESULTS = {
     "cancelled": "The call was cancelled before it finished.",
     "unknown": "The worker was lost while this call ran; whether it took effect is unknown.",
-    "expired": "Nobody answered in time.",
+    "expired": "No answer arrived before the deadline.",
     "denied": "The call was denied.",
 }
 
 
 def content_of_error(call: Call, why: str, detail: str = "") -> bytes:
-    """The content of the tool message that says why a call has no result of its own."""
+    """The content of a tool message that reports why the call has no result of its own."""
     sentence = RESULTS[why] + (f" {detail}" if detail else "")
     part = ToolResult(
         tool_call_id=call.tool_call_id,
