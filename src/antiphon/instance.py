@@ -96,7 +96,8 @@ class Instance:
         )
         self._models = Models(os.environ, options.limits, configs=self.configs)
 
-        revoked, watched = RevokedIds(), WatchedChats()
+        revoked, self.watched = RevokedIds(), WatchedChats()
+        watched = self.watched
         self.drafts = LiveDrafts()
         members = self._members(shared_store) if shared_store else None
         relay = (

@@ -11,7 +11,7 @@ from antiphon.chats.service import Service
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry, MessageAppended, MessageQueued
 from antiphon.errors import AntiphonError, Unavailable
-from antiphon.ports import Append, Appended, Done, Request, Store
+from antiphon.ports import Append, Appended, Done, Request, Store, TurnSlots
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.store import WrappedStore
 from antiphon.testing.stored_chat import ALL, StoredChat, content
@@ -19,9 +19,9 @@ from antiphon.testing.stored_chat import ALL, StoredChat, content
 CHAT = "c"
 
 
-def serve(store: Store, seed: int = 0) -> Service:
+def serve(store: Store, seed: int = 0, *, slots: TurnSlots | None = None) -> Service:
     """A service of its own, as in another process: its bus is heard by nobody else."""
-    return Service(store=store, bus=MemoryBus(), ids=SeededIds(seed))
+    return Service(store=store, bus=MemoryBus(), ids=SeededIds(seed), slots=slots)
 
 
 def send(service: Service, text: str, client_id: str = "", body: str = "", **fields: Any) -> Awaitable[Done]:
@@ -42,7 +42,7 @@ async def start(service: Service, instance_id: str = "i1") -> Done:
 
 async def answer(service: Service, text: str = "answer") -> Done:
     """Commit the last answer of the attempt that holds the chat by the store."""
-    chat = await service.store.load(CHAT)
+    chat = await service._store.load(CHAT)
     assert chat is not None
     fence = {"attempt": chat.attempt, "draft": chat.draft}
     return await service.execute(CHAT, c.CommitMessage(**fence, content=content(text), upto=1, is_last=True))

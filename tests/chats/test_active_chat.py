@@ -32,7 +32,7 @@ async def test_what_is_made_active_here_is_not_told_as_made_elsewhere() -> None:
     chat = await StoredChat(store, "c").create()
     active = ActiveChat(store=store, bus=MemoryBus())
     told: list[str] = []
-    active.observe(told.append)
+    active.activated_elsewhere.subscribe(told.append)
     activating = asyncio.ensure_future(active.activate(chat.chat_id))
     await asyncio.sleep(0)
     await active._look()

@@ -304,10 +304,10 @@ async def test_a_replica_that_was_told_uses_a_change_at_once(store: Store) -> No
         await wait_until(lambda: reader.current.version == 0)
         seen: list[int] = []
 
-        async def see(configuration: Configuration) -> None:
+        def see(configuration: Configuration) -> None:
             seen.append(len(configuration.providers))
 
-        reader.changed.append(see)
+        reader.changed.subscribe(see)
         await writer.create_provider(name="acme", kind="rehearsal")
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -136,7 +136,7 @@ async def told_by(bus: MemoryBus, instance: Instance, message: bytes | None, mon
     chat_id = (await instance.chats.create(title="t")).chat_id
     async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
         await watcher.next_batch()
-        elsewhere = StoredChat(instance.service.store, chat_id)
+        elsewhere = StoredChat(instance.store, chat_id)
         await elsewhere.load()
         await elsewhere.do(c.Rename(title="u"))
         if message is None:

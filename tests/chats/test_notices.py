@@ -114,7 +114,7 @@ async def test_each_watcher_is_given_a_notice_and_later_ones_none() -> None:
                         types += [frame.type for frame in (await watcher.next_batch()).frames]
                 assert types.count("notice") == 1
             async with instance.watch.open_watcher(chat_id, (1, 0)) as late:
-                assert [frame.type for frame in (await late.take()).frames] == ["caught_up"]
+                assert [frame.type for frame in (await late.next_batch()).frames] == ["caught_up"]
 
 
 async def test_over_http_a_notice_has_no_id_and_the_cursor_stays() -> None:

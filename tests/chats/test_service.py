@@ -41,7 +41,7 @@ async def test_a_repeat_is_given_the_first_answer(service: Service) -> None:
     assert [e.seq for e in again.entries] == [e.seq for e in first.entries if isinstance(e.fact, MessageAppended)]
     assert again.entries[0].content == content("hi")
     assert again.entries[0].recorded.at == first.entries[0].recorded.at
-    assert await said_by_people(service.store) == [content("hi")]
+    assert await said_by_people(service._store) == [content("hi")]
 
 
 async def test_a_repeat_is_answered_though_the_chat_is_busy_and_would_refuse(service: Service) -> None:
@@ -71,13 +71,13 @@ async def test_a_repeat_with_another_body_is_a_conflict(service: Service) -> Non
         await send(service, "something else", "id")
     with pytest.raises(Conflict):
         await send(service, "something else", "id", when_busy=WhenBusy.REJECT)
-    assert await said_by_people(service.store) == [content("hi")]
+    assert await said_by_people(service._store) == [content("hi")]
 
 
 async def test_a_repeat_is_answered_by_a_service_that_has_just_started(service: Service) -> None:
     await create(service)
     first = await send(service, "hi", "id")
-    restarted = serve(service.store, seed=1)
+    restarted = serve(service._store, seed=1)
     assert (await send(restarted, "hi", "id")).entries[0].seq == first.entries[0].seq
 
 
@@ -88,7 +88,7 @@ async def test_the_same_request_at_once_is_done_once(service: Service) -> None:
     assert sum(done.is_repeat for done in answers) == 9
     answers = [await outcome(send(service, f"{i}", "same id")) for i in range(3)]
     assert [type(answer) is Conflict for answer in answers] == [False, True, True]
-    assert len(await said_by_people(service.store)) == 2
+    assert len(await said_by_people(service._store)) == 2
 
 
 async def test_a_chat_is_created_once(service: Service) -> None:
@@ -101,7 +101,7 @@ async def test_a_chat_is_created_once(service: Service) -> None:
     assert isinstance(other, Conflict)
     with pytest.raises(Conflict):
         await create(service)
-    assert len(await entries_of(service.store)) == 1
+    assert len(await entries_of(service._store)) == 1
 
 
 # --- evidence

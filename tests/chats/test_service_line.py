@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from antiphon.chats.hints import WANTED_CHANNEL, owner_channel, stream_channel
-from antiphon.chats.service import Claimer, Service
+from antiphon.chats.service import Service
 from antiphon.core import commands as c
 from antiphon.core.facts import AttemptStarted, MessageQueued
 from antiphon.core.model import Chat, Status, WhenBusy
@@ -25,6 +25,7 @@ from .serving import (
     outcome,
     said_by_people,
     send,
+    serve,
 )
 
 pytestmark = pytest.mark.anyio
@@ -49,12 +50,12 @@ async def test_64_senders_at_once_need_few_appends(service: Service, counting: C
 
 async def test_commands_given_together_are_done_or_refused_together(service: Service) -> None:
     await create(service)
-    before = await service.store.load(CHAT)
+    before = await service._store.load(CHAT)
     with pytest.raises(NotFound):
         await service.execute(CHAT, c.Rename(title="new"), c.DeleteQueued(queued_id=99))
-    assert await service.store.load(CHAT) == before
+    assert await service._store.load(CHAT) == before
     done = await service.execute(CHAT, c.Rename(title="new"), c.SetModel(model="m"))
-    assert [entry.more for entry in await entries_of(service.store)] == [False, True, False]
+    assert [entry.more for entry in await entries_of(service._store)] == [False, True, False]
     assert (done.chat.title, done.chat.model) == ("new", "m")
 
 
@@ -111,7 +112,7 @@ async def test_a_caller_that_is_gone_before_its_turn_changes_nothing(service: Se
     for task in tasks[::2]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert await said_by_people(service.store) == [content(f"m{i}") for i in range(1, 8, 2)]
+    assert await said_by_people(service._store) == [content(f"m{i}") for i in range(1, 8, 2)]
 
 
 async def test_a_caller_cancelled_at_any_moment_is_written_once_or_not_at_all(service: Service) -> None:
@@ -125,15 +126,15 @@ async def test_a_caller_cancelled_at_any_moment_is_written_once_or_not_at_all(se
         await asyncio.gather(task, other, return_exceptions=True)
         assert not other.exception(), "the others do not notice"
         await send(service, f"m{looks}", f"id{looks}")
-    said = await said_by_people(service.store)
+    said = await said_by_people(service._store)
     assert sorted(said) == sorted([content(f"{who}{i}") for who in ("m", "other") for i in range(12)])
-    await entries_of(service.store)
+    await entries_of(service._store)
 
 
 # --- the local worker, and who is told
 
 
-class OnePlace(Claimer):
+class OnePlace:
     """A worker with one place."""
 
     def __init__(self) -> None:
@@ -144,19 +145,20 @@ class OnePlace(Claimer):
         self.is_free, was_free = False, self.is_free
         return "i1" if was_free else None
 
-    def free(self, owner_id: str) -> None:
+    def release(self, owner_id: str) -> None:
         assert not self.is_free
         self.is_free = True
 
-    def begin(self, chat_id: str, chat: Chat) -> None:
+    def start(self, chat_id: str, chat: Chat) -> None:
         assert not self.is_free
         self.begun.append(chat)
 
 
 async def test_a_free_worker_takes_the_turn_in_the_append_that_starts_it(
-    service: Service, counting: CountingStore
+    counting: CountingStore,
 ) -> None:
-    service.claimer = worker = OnePlace()
+    worker = OnePlace()
+    service = serve(counting, slots=worker)
     await create(service)
     assert worker.is_free
     done = await send(service, "hi")
@@ -167,8 +169,9 @@ async def test_a_free_worker_takes_the_turn_in_the_append_that_starts_it(
     assert not any(isinstance(entry.fact, AttemptStarted) for entry in done.entries), "not the sender's answer"
 
 
-async def test_a_place_is_given_back_when_nothing_was_written(service: Service, counting: CountingStore) -> None:
-    service.claimer = worker = OnePlace()
+async def test_a_place_is_given_back_when_nothing_was_written(counting: CountingStore) -> None:
+    worker = OnePlace()
+    service = serve(counting, slots=worker)
     await create(service)
     counting.failures = 1
     assert isinstance(await outcome(send(service, "hi")), Unavailable)
@@ -196,7 +199,7 @@ async def test_what_is_known_is_what_is_stored(service: Service) -> None:
     assert await service.chat(CHAT) is None
     await create(service, "hi")
     await send(service, "more")
-    assert await service.chat(CHAT) == service.chat_nowait(CHAT) == await service.store.load(CHAT)
+    assert await service.chat(CHAT) == service.chat_nowait(CHAT) == await service._store.load(CHAT)
     recent = service.entries_after(CHAT, 1)
     assert recent is not None
     assert [entry.seq for entry in recent] == [2, 3]

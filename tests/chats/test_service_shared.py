@@ -136,9 +136,9 @@ async def write_together(kind: str, seed: int, path: Path) -> None:
 
     async def anybody(service: Service) -> None:
         for _ in range(40):
-            chat = await service.store.load(CHAT)
+            chat = await service._store.load(CHAT)
             assert chat is not None
-            at = service.store.clock.now_us()
+            at = service._store.clock.now_us()
             await outcome(service.execute(CHAT, random_command(chat, random, at=at)))
 
     await asyncio.gather(*(person(i) for i in range(4)), *(anybody(service) for service in services))

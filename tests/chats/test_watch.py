@@ -130,7 +130,7 @@ async def test_a_revoked_tokens_streams_end_without_waiting_for_the_poll(monkeyp
             await instance.tokens.revoke(token_id)
             assert b'"revoked"' in (await watcher.next_batch()).data
             assert watcher.is_closed
-            assert not other.is_over
+            assert not other.is_closed
 
 
 async def test_an_observer_that_fails_takes_nothing_from_anybody() -> None:
@@ -140,8 +140,8 @@ async def test_an_observer_that_fails_takes_nothing_from_anybody() -> None:
         def fail(append: Append) -> None:
             raise ValueError("no words for it")
 
-        instance.service.observe(fail)
-        end = instance.service.observe(lambda append: seen.append(append.chat.seq))
+        instance.service.appended.subscribe(fail)
+        end = instance.service.appended.subscribe(lambda append: seen.append(append.chat.seq))
         chat_id = (await instance.chats.create(title="t")).chat_id
         assert (await instance.chats.change(chat_id, c.Rename(title="u"))).chat.title == "u"
         end()

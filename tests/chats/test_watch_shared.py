@@ -128,10 +128,10 @@ async def test_an_owner_that_another_instance_made_brings_the_bounds_of_several(
 ) -> None:
     monkeypatch.setattr(app, "CHECK_S", 0.05)
     async with two_instances() as (one, other):
-        assert one.watch.owner_watchers_max is None
+        assert not one.watch.has_owner_limit
         await other.tokens.create("second")
-        await wait_until(lambda: one.watch.owner_watchers_max == one.options.owner_watchers_max)
-        assert one.worker.owner_max == one.options.concurrency // 2
+        await wait_until(lambda: one.watch._owner_watchers_max == one.options.owner_watchers_max)
+        assert one.slots.owner_max == one.options.concurrency // 2
 
 
 async def test_a_watcher_sees_what_was_kept_of_a_draft_whose_holder_is_silent() -> None:
@@ -147,7 +147,7 @@ async def test_a_watcher_sees_what_was_kept_of_a_draft_whose_holder_is_silent() 
             [FlushedDelta(chat_id="c", draft=delta.draft, from_=0, to=delta.to, body=codec.encode(delta))]
         )
         drafts = RelayedDrafts(LiveDrafts(), BusLink(bus, one.instance_id), instance_id=one.instance_id)
-        watching = watch.Watch(service=one.service, bus=bus, drafts=drafts)
+        watching = watch.Watch(service=one.service, store=store, bus=bus, drafts=drafts)
         async with watching.open_watcher("c", (chat.chat.seq, 0)) as watcher, asyncio.timeout(DEADLINE_S):
             assert b"as far as it came" in (await watcher.next_batch()).data
         watching.close()

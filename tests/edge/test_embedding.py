@@ -216,7 +216,7 @@ async def test_a_foreign_origin_is_refused_before_the_hook_is_asked() -> None:
 
 async def test_a_second_owner_is_refused_where_keyless_tcp_is_offered() -> None:
     async with open_instance(drain_s=0, authenticate=by_cookie) as antiphon:
-        antiphon.warnings.add("bus_without_keys")
+        antiphon.owners.allow_only_admin("keyless TCP is for one owner")
         with pytest.raises(Forbidden):
             await antiphon.create_token("alice")
         async with client_of(antiphon.asgi) as http:

@@ -77,7 +77,7 @@ async def test_a_turn_that_is_watched_is_not_told(door: Door) -> None:
     await stream.close()
 
     async def is_left() -> bool:
-        return not door.instance.watch.is_watched(chat_id)
+        return chat_id not in door.instance.watched
 
     await wait_until(is_left)
     await door.send(chat_id, "/say unseen")

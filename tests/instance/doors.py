@@ -93,7 +93,7 @@ class Peer:
 
     async def be_heard(self, door: ZmqEndpoint) -> None:
         """Until the instance knows that somebody listens."""
-        await wait_until(lambda: door._sockets.is_heard)
+        await wait_until(lambda: door._sockets.has_subscribers)
 
     def payloads(self, topic: str) -> list[dict[str, Any]]:
         return [event["payload"] for event in self.seen if event["topic"] == topic]

@@ -103,10 +103,10 @@ async def test_a_running_instance_sends_what_is_shown(tmp_path: Path) -> None:
     data, agent = tmp_path / "data", Agent(model="rehearsal", tools=[add])
     async with (
         asyncio.timeout(DEADLINE_S),
-        open_doors(data, agent=agent) as (_, door),
+        open_doors(data, agent=agent) as (instance, door),
         Peer(door, "", i.TOPIC_APPEND) as peer,
     ):
-        door.calls.http_url = "http://127.0.0.1:8000"
+        await instance.serve_at("http://127.0.0.1:8000")
         await peer.be_heard(door)
         session_id = (await peer.ask("session.create", {"title": "Sums"}))["id"]
         await peer.ask("session.activate", {"session_id": session_id})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from antiphon.core.draft import Draft
 from antiphon.core.parts import Text
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.wire.codec import encode_content
+from support.waiting import wait_until
 
 from .doors import Peer, open_doors
 
@@ -46,7 +48,10 @@ async def test_the_first_token_is_told_at_once_and_what_follows_within_the_pace_
         instance.worker.pause()
         chat_id = (await instance.chats.create(chat_id=instance.ids.uuid(), content="go")).chat_id
         draft = await begin(instance, chat_id)
-        for number in range(10):
+        write(instance, chat_id, draft, "0")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for number in range(1, 10):
             write(instance, chat_id, draft, str(number))
         told = [(await peer.next_event())["payload"] for _ in range(2)]
         assert [(one["token"], one["from"], one["to"]) for one in told] == [("0", 0, 1), ("123456789", 1, 10)]
@@ -64,7 +69,7 @@ async def test_a_message_is_told_after_all_of_its_draft_whatever_the_pace(tmp_pa
         await instance.chats.send(chat_id, "go on")
         for text in ("one two", "three"):
             draft = await begin(instance, chat_id)
-            door.publisher._sessions[chat_id].is_paced = True
+            (await wait_until(lambda: door.publisher.follower._followers.get(chat_id)))._is_paced = True
             for word in text:
                 write(instance, chat_id, draft, word)
             await end(instance, chat_id, draft)

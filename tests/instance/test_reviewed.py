@@ -93,11 +93,11 @@ async def test_a_watch_until_idle_ends_with_the_last_fact(tmp_path: Path) -> Non
 async def test_a_count_that_an_append_overtook_is_not_kept(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
         await peer.be_heard(door)
-        await wait_until(lambda: not door.publisher._is_list_dirty)
+        await wait_until(lambda: not door.publisher._is_list_changed)
         instance.worker.pause()
         done = await instance.chats.create(title="counted")
         door.publisher._counts.clear()  # as after a restart
-        store, read, goes_on = instance.service.store, asyncio.Event(), asyncio.Event()
+        store, read, goes_on = instance.store, asyncio.Event(), asyncio.Event()
         real = store.count_messages
 
         async def count_slowly(chat_id: str) -> int:

@@ -64,8 +64,8 @@ async def work_together(url: str) -> None:
             await next_type(watcher, "caught_up")
             await asyncio.gather(*(one.chats.send(chat_id, f"/say {n}") for n in range(5)))
             await next_type(watcher, "turn_ended")
-        assert one.replicas is not None
-        await wait_until(lambda: len([r for r in one.replicas.shown() if r.is_present]) == 2)
+        assert one.cluster is not None
+        await wait_until(lambda: len([r for r in one.cluster.shown() if r.is_present]) == 2)
         await one.store.check()
         assert (one.store.last_error, one.bus.error, one.problems()) == (None, None, [])
 

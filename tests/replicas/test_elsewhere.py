@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.api.zmq import followed_drafts, publisher
-from antiphon.api.zmq import replica_follower as elsewhere
+from antiphon.api.zmq import publisher
 from antiphon.api.zmq.endpoint import ZmqEndpoint, open_zmq_endpoint
 from antiphon.bus.memory import MemoryBus
 from antiphon.bus.networked import FarBus
@@ -26,7 +25,7 @@ from antiphon.ports import Bus
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
-from antiphon.watch import watch
+from antiphon.watch import owner_follower, watch
 from antiphon.wire import instance as i
 from instance.doors import Peer, log_of, shown
 from support.waiting import DEADLINE_S, wait_until
@@ -100,17 +99,10 @@ async def is_seen(instance: Instance, chat_id: str, position: int) -> None:
     await wait_until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position >= position)
 
 
-def nothing_is_kept(instance: Instance, door: ZmqEndpoint) -> bool:
-    follows = door.publisher.elsewhere
-    assert follows is not None
-    assert instance.relay is not None
-    return not (
-        len(follows.drafts)
-        or follows.look_count
-        or door.publisher._sessions
-        or instance.relay.followed_count
-        or instance.relay._listeners
-    )
+def nothing_is_followed(instance: Instance, door: ZmqEndpoint) -> bool:
+    assert instance.cluster is not None
+    relay = instance.cluster.relay
+    return not (len(door.publisher.follower) or door.publisher._sessions or relay.followed_count or relay._listeners)
 
 
 def nothing_is_heard(instance: Instance) -> bool:
@@ -119,7 +111,7 @@ def nothing_is_heard(instance: Instance) -> bool:
     return not is_owner_s and not instance.watch._observers
 
 
-async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is_kept(
+async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is_followed(
     tmp_path: Path, postgres_url: str
 ) -> None:
     async with beside(postgres_url, tmp_path / "data") as (here, door, there, peer):
@@ -136,7 +128,7 @@ async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is
         assert all(a[2] == b[1] for a, b in pairwise(places)), "without a hole"
         await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id, message_count=2)
         await peer.until(i.TOPIC_SESSION_LIST)
-        await wait_until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_followed(here, door))
 
 
 async def test_a_turn_that_is_over_before_it_is_looked_at_is_told_with_its_tokens(
@@ -200,10 +192,10 @@ async def test_a_turn_that_moves_here_goes_on_being_told(tmp_path: Path, postgre
         replica(postgres_url) as there,
         listening(door) as peer,
     ):
-        places, here.worker._concurrency = here.worker._concurrency, 0
+        places, here.slots.concurrency = here.slots.concurrency, 0
         chat_id = (await there.chats.create(content="/rate 30\n/tokens 20")).chat_id
         await peer.until(i.TOPIC_LLM_TOKEN)
-        here.worker._concurrency = places
+        here.slots.concurrency = places
         await there.stop()
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
         assert len(peer.payloads(i.TOPIC_LLM_START)) == len(peer.payloads(i.TOPIC_LLM_END)) == 2
@@ -211,7 +203,7 @@ async def test_a_turn_that_moves_here_goes_on_being_told(tmp_path: Path, postgre
         assert seqs == sorted(set(seqs))
         last = peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]
         assert text_of(peer, chat_id, last["draft"]) == last["content"]
-        await wait_until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_followed(here, door))
 
 
 async def test_a_turn_that_nobody_heard_begin_is_told_from_its_draft_s_beginning(
@@ -220,7 +212,7 @@ async def test_a_turn_that_nobody_heard_begin_is_told_from_its_draft_s_beginning
     async with watched_replica(postgres_url, tmp_path / "data") as (here, door), replica(postgres_url) as there:
         chat_id = (await there.chats.create(content="/rate 40\n/tokens 40")).chat_id
         await is_seen(there, chat_id, 10)
-        assert nothing_is_kept(here, door), "nobody listens"
+        assert nothing_is_followed(here, door), "nobody listens"
         async with listening(door) as peer:
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
             assert text_of(peer, chat_id) == "".join(f"w{n} " for n in range(1, 41))
@@ -255,8 +247,8 @@ async def test_all_is_released_when_nobody_listens_any_more(tmp_path: Path, post
         async with listening(door) as peer:
             await there.chats.create(content="/rate 20\n/tokens 4000")
             await peer.until(i.TOPIC_LLM_TOKEN)
-            assert not nothing_is_kept(here, door)
-        await wait_until(lambda: nothing_is_kept(here, door))
+            assert not nothing_is_followed(here, door)
+        await wait_until(lambda: nothing_is_followed(here, door))
         assert nothing_is_heard(here)
 
 
@@ -265,7 +257,7 @@ async def test_all_is_released_when_the_sockets_are_closed(tmp_path: Path, postg
         async with open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door, listening(door) as peer:
             await there.chats.create(content="/rate 20\n/tokens 4000")
             await peer.until(i.TOPIC_LLM_TOKEN)
-        assert nothing_is_kept(here, door)
+        assert nothing_is_followed(here, door)
         assert nothing_is_heard(here)
 
 
@@ -284,7 +276,7 @@ async def test_what_becomes_of_a_chat_elsewhere_is_told(tmp_path: Path, postgres
         await peer.until(i.TOPIC_SESSION_LIST)
         assert seqs_of(peer, chat_id) == [1, 2, 3, 4]
         assert {event.get("sessionId", chat_id) for event in peer.seen} == {chat_id}
-        await wait_until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_followed(here, door))
 
 
 async def test_the_list_is_made_for_somebody_who_listens(
@@ -409,7 +401,7 @@ async def test_whoever_writes_and_whatever_hints_are_lost_each_append_is_told_on
                 assert text_of(peer, chat_id, answer["draft"]) == answer["content"]
             calls = [sum(p["session_id"] == chat_id for p in peer.payloads(t)) for t in (TURN[0], TURN[2])]
             assert calls[0] == calls[1], "each call that began has ended"
-        await wait_until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_followed(here, door))
 
 
 async def _has_come_to(instance: Instance, chat_id: str, seq: int) -> bool:
@@ -426,9 +418,7 @@ async def test_what_an_edit_has_removed_before_it_was_told_is_not_told_any_more(
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 3600.0)
     async with beside(postgres_url, tmp_path / "data", hints=False) as (here, door, there, peer):
-        elsewhere_ = door.publisher.elsewhere
-        assert elsewhere_ is not None
-        await wait_until(lambda: len(elsewhere_._errands) == 0)  # it has looked at what runs already
+        await wait_until(lambda: len(door.publisher.follower._background) == 0)  # the running chats are listed
         chat_id = (await there.chats.create(content="/say removed")).chat_id
         await wait_until(lambda: _is_idle(there, chat_id))
         await there.chats.edit(chat_id, 2, "/say kept")
@@ -444,7 +434,7 @@ async def test_what_cannot_be_told_holds_up_nothing_that_comes_after_it(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 3600.0)
-    monkeypatch.setattr(elsewhere, "RETRY_S", 0.01)
+    monkeypatch.setattr(owner_follower, "RETRY_S", 0.01)
     async with beside(postgres_url, tmp_path / "data", hints=False, claims=False) as (
         here,
         door,
@@ -458,13 +448,13 @@ async def test_what_cannot_be_told_holds_up_nothing_that_comes_after_it(
         here.watch.poll_soon()
         async with asyncio.timeout(DEADLINE_S):
             await peer.until(i.TOPIC_SESSION_UPDATE, title="sound")
-        await wait_until(lambda: door.publisher.elsewhere is not None and not door.publisher.elsewhere.look_count)
+        await wait_until(lambda: not door.publisher.follower._opening)
 
 
 async def test_a_session_that_is_too_far_ahead_is_told_anew(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(elsewhere, "BEHIND_MAX", 5)
+    monkeypatch.setattr(owner_follower, "BEHIND_MAX", 5)
     monkeypatch.setattr(watch, "POLL_S", 1.0)
     async with beside(postgres_url, tmp_path / "data", hints=False, claims=False) as (
         here,
@@ -472,14 +462,14 @@ async def test_a_session_that_is_too_far_ahead_is_told_anew(
         there,
         peer,
     ):
-        untold = metric("oddities", what="untold_session")
+        untold = metric("oddities", what="chat_skipped")
         chat_id = (await here.chats.create(title="0")).chat_id
         for n in range(1, 10):
             await there.chats.change(chat_id, c.Rename(title=f"{n}"))
         await here.chats.change(chat_id, c.Rename(title="here"))
         await peer.until(i.TOPIC_APPEND, seq=11)
         assert len(seqs_of(peer, chat_id)) < 11
-        assert metric("oddities", what="untold_session") > untold
+        assert metric("oddities", what="chat_skipped") > untold
         await there.chats.change(chat_id, c.Rename(title="there"))
         await peer.until(i.TOPIC_SESSION_UPDATE, title="there")
 
@@ -487,16 +477,15 @@ async def test_a_session_that_is_too_far_ahead_is_told_anew(
 async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_written_down(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(followed_drafts, "FOLLOWED_MAX", 1)
+    monkeypatch.setattr(owner_follower, "CHATS_MAX", 1)
     async with beside(postgres_url, tmp_path / "data") as (here, door, there, peer):
         chats = [(await there.chats.create(content="/rate 30\n/tokens 20")).chat_id for _ in range(3)]
         for _ in chats:
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
-            assert door.publisher.elsewhere is not None
-            assert len(door.publisher.elsewhere.drafts) <= 1
+            assert len(door.publisher.follower) <= 1
         assert all(text_of(peer, chat_id) for chat_id in chats)
-        assert metric("oddities", what="unfollowed_session")
-        await wait_until(lambda: nothing_is_kept(here, door))
+        assert metric("oddities", what="chat_not_followed")
+        await wait_until(lambda: nothing_is_followed(here, door))
 
 
 async def test_a_program_that_listens_is_nobody_who_watches(tmp_path: Path, postgres_url: str) -> None:

@@ -143,7 +143,7 @@ async def test_feeds_and_watchers_react_to_an_older_peers_messages(
             assert (shown["chat"]["id"], shown["chat"]["status"]) == (chat_id, "waiting"), "the store is the truth"
         async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
             for status in ("pending", "paused", "completed"):
-                elsewhere = StoredChat(instance.service.store, chat_id)
+                elsewhere = StoredChat(instance.store, chat_id)
                 await elsewhere.load()
                 await elsewhere.do(c.Rename(title=status))
                 told = peer.publish_until(next_title(watcher), f"chat:stream:{chat_id}", status=status)

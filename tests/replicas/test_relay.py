@@ -205,7 +205,7 @@ async def test_only_who_watches_is_told_as_watching() -> None:
     async with two_sides("holder connects") as (holder, watching):
         draft = holder.live.open(CHAT, 5)
         holder.write(draft, "one")
-        watching.relay.listen(CHAT, lambda: None, is_seen=False)
+        watching.relay.listen(CHAT, lambda: None)
         watching.relay.follow(CHAT, 5, holder.instance_id)
         await wait_until(lambda: watching.text() == "one")
         assert not holder.relay.is_wanted(CHAT)

@@ -153,7 +153,7 @@ async def test_draining_claims_nothing_new() -> None:
             await asyncio.sleep(0)
             chat = await talk.chat()
             assert (chat.status, chat.attempt) == (Status.RUNNING, 0)
-        assert instance.worker.reserve_nowait("anyone") is None
+        assert instance.slots.reserve_nowait("anyone") is None
 
 
 async def test_a_step_that_does_not_finish_is_let_go_and_the_next_instance_answers(tmp_path: Path) -> None:

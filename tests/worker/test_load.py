@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from antiphon.cluster.membership import Balance
 
+from antiphon.ports import Balance
 from antiphon.worker import load as l
 from antiphon.worker.load import Load
 from support.waiting import wait_until
@@ -55,14 +55,14 @@ class Asked(Balance):
     def __init__(self) -> None:
         self.loads: list[int] = []
 
-    def may_take(self, load: int) -> bool:
+    def may_claim(self, load: int) -> bool:
         self.loads.append(load)
         return True
 
 
 async def test_a_worker_that_has_short_turns_is_not_busy() -> None:
     async with running(says_hello) as instance:
-        balance = instance.worker.balance = Asked()
+        balance = instance.slots.balance = Asked()
         for _ in range(100):
             talk = await ask(instance)
             await talk.wait_ended()
@@ -72,7 +72,7 @@ async def test_a_worker_that_has_short_turns_is_not_busy() -> None:
 async def test_a_worker_whose_turns_last_counts_them_all() -> None:
     gate = Gate()
     async with running(gate.agent) as instance:
-        balance = instance.worker.balance = Asked()
+        balance = instance.slots.balance = Asked()
         talks = [await ask(instance) for _ in range(3)]
         assert balance.loads == [0, 1, 2]
         assert instance.worker.load == 3

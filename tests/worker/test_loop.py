@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from antiphon.cluster.membership import Balance
 
 from antiphon import Turn
 from antiphon.bus.memory import MemoryBus
@@ -20,7 +19,7 @@ from antiphon.core.events import Delta
 from antiphon.core.facts import AttemptLost, AttemptStarted, MessageAppended
 from antiphon.core.model import Outcome, Status
 from antiphon.errors import Unavailable
-from antiphon.ports import Append, Appended
+from antiphon.ports import Append, Appended, Balance
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.bus import FaultyBus
@@ -114,7 +113,7 @@ def timers() -> int:
 async def test_hints_are_put_off_up_to_a_bound_and_the_poll_finds_the_others() -> None:
     bus = MemoryBus()
     async with running(says_hello, bus=bus) as instance:
-        instance.worker.balance = Patient()
+        instance.slots.balance = Patient()
         before = timers()
         for i in range(3 * PUT_OFF_MAX):
             bus.publish_nowait(WANTED_CHANNEL, b"chat %d" % i)

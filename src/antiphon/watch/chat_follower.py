@@ -38,6 +38,7 @@ class ChatFollower:
         self,
         reader: Reader,
         seq: int,
+        position: int,
         chat: Chat,
         *,
         hand_over: HandOver,
@@ -46,7 +47,7 @@ class ChatFollower:
     ) -> None:
         self.chat_id = reader.chat_id
         self._reader = reader
-        self._seq, self._position = seq, 0
+        self.seq, self.position = seq, position
         self._chat = chat
         self._hand_over = hand_over
         self._on_idle = on_idle
@@ -78,16 +79,16 @@ class ChatFollower:
     def wake(self) -> None:
         """Hand over what is new."""
         while not self._is_closed and not self._is_reading:
-            if not self._reader.has(self._seq):
+            if not self._reader.has(self.seq):
                 self._is_reading = True
                 self._background.start(self._read_old())
                 return
-            items = self._reader.items(self._seq, self._position)
+            items = self._reader.items(self.seq, self.position)
             if not items or (self._is_paced and not any(isinstance(item.content, Fact) for item in items)):
                 break
             if not self._hand_over_all(items):
                 return
-        if not self._is_closed and not self._append and self._reader.is_resting(self._seq):
+        if not self._is_closed and not self._append and self._reader.is_resting(self.seq):
             self._on_idle(self)
 
     def _hand_over_all(self, items: list[Item]) -> bool:
@@ -104,7 +105,7 @@ class ChatFollower:
                 self._hand_over_deltas(deltas)
                 deltas = []
                 self._hand_over_fact(item.content.entry)
-            self._seq, self._position = item.seq, item.position
+            self.seq, self.position = item.seq, item.position
         self._hand_over_deltas(deltas)
         return True
 
@@ -161,13 +162,13 @@ class ChatFollower:
     async def _read_old(self) -> None:
         """Read facts that the reader no longer has in memory."""
         try:
-            while not await self._reader.reach_back(self._seq):
-                entries = await self._reader.read_entries(self._seq)
+            while not await self._reader.reach_back(self.seq):
+                entries = await self._reader.read_entries(self.seq)
                 if not entries:
                     break
                 for entry in entries:
                     self._hand_over_fact(entry)
-                    self._seq, self._position = entry.seq, 0
+                    self.seq, self.position = entry.seq, 0
         except AntiphonError:  # the store is not available, which readiness shows
             await asyncio.sleep(RETRY_S)
         self._is_reading = False

@@ -27,6 +27,7 @@ from antiphon.chats.hints import chat_hint, claimed_chat, owner_channel
 from antiphon.chats.service import Service
 from antiphon.core.events import Delta
 from antiphon.core.model import Chat, Status
+from antiphon.core.values import Value
 from antiphon.errors import AntiphonError
 from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.observe.metrics import METRICS
@@ -75,6 +76,14 @@ class Consumer(Protocol):
         ...
 
 
+class Place(Value):
+    """After the fact `seq`, which was written `at`, and the first `position` code points of the draft after it."""
+
+    seq: int
+    position: int = 0
+    at: int = 0
+
+
 class OwnerFollower:
     """`start` and `stop` following; `follow` a chat that has new facts."""
 
@@ -92,8 +101,8 @@ class OwnerFollower:
         self._followers: OrderedDict[str, ChatFollower] = OrderedDict()
         self._opening: dict[str, int] = {}
         """The chats for which a follower is being opened, and the newest seq that was hinted at."""
-        self._places: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        """The seq that was handed over of each chat, and when that fact was written."""
+        self._places: OrderedDict[str, Place] = OrderedDict()
+        """How far each chat was handed over."""
         self._others: set[str] = set()
         self._slots = asyncio.Semaphore(OPENING_MAX)
         self._background = BackgroundTasks()
@@ -137,7 +146,7 @@ class OwnerFollower:
         if append.chat.owner_id != self._owner_id:
             return
         if append.chat_id not in self._places and not self._store.is_shared:
-            self._remember(append.chat_id, append.after_seq, self._started_at or 0)
+            self._remember(append.chat_id, Place(seq=append.after_seq, at=self._started_at or 0))
         self.follow(append.chat_id, append.chat.seq)
 
     def _on_poll(self, changed: Changed) -> None:
@@ -190,7 +199,7 @@ class OwnerFollower:
 
     def _place(self, chat_id: str) -> int:
         place = self._places.get(chat_id)
-        return place[0] if place is not None else 0
+        return place.seq if place is not None else 0
 
     def _is_of_another_owner(self, chat_id: str) -> bool:
         cached = self._service.chat_nowait(chat_id)
@@ -215,7 +224,10 @@ class OwnerFollower:
         self._followers[chat_id] = follower
         while len(self._followers) > CHATS_MAX:
             METRICS.oddities.labels("chat_not_followed").inc()
-            self._followers.popitem(last=False)[1].close()
+            _, evicted = self._followers.popitem(last=False)
+            at = self._places[evicted.chat_id].at if evicted.chat_id in self._places else 0
+            self._remember(evicted.chat_id, Place(seq=evicted.seq, position=evicted.position, at=at))
+            evicted.close()
         follower.catch_up(hinted)
         follower.wake()
 
@@ -230,34 +242,35 @@ class OwnerFollower:
             return None
         reader = await self._watch.acquire_reader(chat_id)
         try:
-            seq = await self._first_place(chat_id, chat)
+            place = await self._first_place(chat_id, chat)
         except BaseException:
             self._watch.release_reader(reader)
             raise
         return ChatFollower(
             reader,
-            seq,
+            place.seq,
+            place.position,
             chat,
             hand_over=self._hand_over,
             on_idle=self._on_idle,
             on_closed=self._watch.release_reader,
         )
 
-    async def _first_place(self, chat_id: str, chat: Chat) -> int:
-        """The seq after which a new follower starts."""
+    async def _first_place(self, chat_id: str, chat: Chat) -> Place:
+        """Where a new follower starts."""
         place = self._places.get(chat_id)
         if place is None and self._started_at is not None:
             after = max(chat.seq - NEWS_MAX, 0)
             entries = await self._store.read_entries(chat_id, after, limit=NEWS_MAX, bytes_max=READ_BYTES)
             older = [entry.seq for entry in entries if entry.recorded.at < self._started_at]
-            place = (older[-1] if older else after, self._started_at)
-            self._remember(chat_id, *place)
-        seq = place[0] if place is not None else chat.seq
-        if chat.seq - seq > BEHIND_MAX:
+            place = Place(seq=older[-1] if older else after, at=self._started_at)
+            self._remember(chat_id, place)
+        place = place or Place(seq=chat.seq)
+        if chat.seq - place.seq > BEHIND_MAX:
             METRICS.oddities.labels("chat_skipped").inc()
             self._consumer.on_skipped(chat_id)  # its subscribers read the gap
-            seq = chat.seq - 1
-        return seq
+            place = Place(seq=chat.seq - 1)
+        return place
 
     def _on_idle(self, follower: ChatFollower) -> None:
         """Everything was handed over and the chat is idle."""
@@ -268,16 +281,21 @@ class OwnerFollower:
     # --- handing over
 
     def _hand_over(self, chat_id: str, append: Append | None, deltas: Sequence[Delta]) -> None:
-        if append is not None:
-            last = append.entries[-1]
-            self._remember(chat_id, last.seq, last.recorded.at)
-            self._consumer.on_append(append)
-        elif deltas:
-            self._consumer.on_deltas(chat_id, deltas)
+        """What cannot be published (its content is damaged, say) is skipped: it must not block what follows."""
+        try:
+            if append is not None:
+                last = append.entries[-1]
+                self._remember(chat_id, Place(seq=last.seq, at=last.recorded.at))
+                self._consumer.on_append(append)
+            elif deltas:
+                self._consumer.on_deltas(chat_id, deltas)
+        except Exception:
+            METRICS.oddities.labels("not_published").inc()
+            log.exception("publishing_failed", chat_id=chat_id)
 
-    def _remember(self, chat_id: str, seq: int, at: int) -> None:
-        self._places[chat_id] = (seq, at)
+    def _remember(self, chat_id: str, place: Place) -> None:
+        self._places[chat_id] = place
         self._places.move_to_end(chat_id)
         if len(self._places) > PLACES_MAX:
-            _, (_, oldest_at) = self._places.popitem(last=False)
-            self._started_at = max(self._started_at or 0, oldest_at + 1)
+            _, oldest = self._places.popitem(last=False)
+            self._started_at = max(self._started_at or 0, oldest.at + 1)

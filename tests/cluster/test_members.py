@@ -1,17 +1,18 @@
-"""What an instance makes of the others: to whom work is left, and who is asked before its attempts are lost."""
+"""How an instance uses the membership list: which turns it leaves to others, and whose attempts it expires."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from antiphon.cluster.membership import LOAD_CHANNEL, Replicas
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.cluster import membership as r
 from antiphon.cluster.bus_link import BusLink
+from antiphon.cluster.failure_detector import FailureDetector
+from antiphon.cluster.members import LOAD_CHANNEL, ClusterTiming, Members
 from antiphon.errors import Unavailable
 from antiphon.ports import InstanceRecord
 from antiphon.store.memory.presence import MemoryPresence
@@ -26,7 +27,7 @@ ME, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222
 class Here:
     """One instance and its view of another, whose row says what a test wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, timing: ClusterTiming) -> None:
         self.clock = FakeClock()
         self.attempts: list[tuple[str, int]] = []
         self.presence = MemoryPresence(self.clock, lambda _: tuple(self.attempts))
@@ -35,16 +36,14 @@ class Here:
         self.pinged = 0
         self.expired: list[str] = []
         self.failing: set[str] = set()
-        self.cluster = Replicas(
+        self.members = Members(
             InstanceRecord(instance_id=ME),
             presence=self.presence,
             link=BusLink(self.bus, ME),
             bus=self.bus,
-            ping=self._ping,
-            expire=self._expire,
-            running=lambda: 0,
-            load=lambda: 0,
+            timing=timing,
         )
+        self.detector = FailureDetector(self.members, presence=self.presence, ping=self._ping, expire=self._expire)
 
     async def _ping(self, instance_id: str, timeout_s: float) -> bool:
         self.pinged += 1
@@ -58,69 +57,82 @@ class Here:
 
     async def see(self, **other: Any) -> None:
         await self.presence.register(InstanceRecord(instance_id=OTHER, **other))
-        await self.cluster.look()
+        await self.members.refresh()
+
+
+@asynccontextmanager
+async def open_here(**timing: float) -> AsyncIterator[Here]:
+    here = Here(ClusterTiming(absent_s=0.0, **timing))
+    await here.members.register()
+    await here.members.refresh()
+    yield here
+    here.detector.close()
+    await here.members.deregister()
 
 
 @pytest.fixture
-async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Here]:
-    monkeypatch.setattr(r, "ABSENT_S", 0.0)
-    here = Here()
-    await here.cluster.start()
-    yield here
-    await here.cluster.aclose()
+async def here() -> AsyncIterator[Here]:
+    async with open_here() as here:
+        yield here
 
 
-async def test_work_is_left_to_one_that_has_less_and_takes_it(here: Here) -> None:
+async def test_turns_are_left_to_a_less_busy_instance(here: Here) -> None:
     await here.see(running=1, capacity=8)
-    assert not here.cluster.may_take(3)
-    assert here.cluster.delay_s("c", 3) > 0
+    assert not here.members.may_claim(3)
+    assert here.members.delay_s("c", 3) > 0
 
 
 @pytest.mark.parametrize("other", [{"running": 1, "capacity": 1}, {"is_draining": True}])
-async def test_nothing_is_left_to_one_that_is_full_or_drains(here: Here, other: dict[str, Any]) -> None:
+async def test_no_turn_is_left_to_a_full_or_draining_instance(here: Here, other: dict[str, Any]) -> None:
     await here.see(**other)
-    assert here.cluster.may_take(3)
-    assert here.cluster.delay_s("c", 3) == 0
+    assert here.members.may_claim(3)
+    assert here.members.delay_s("c", 3) == 0
 
 
-async def test_nothing_is_left_to_one_that_stands_still_though_its_lock_is_held(here: Here) -> None:
+async def test_no_turn_is_left_to_an_instance_without_heartbeats(here: Here) -> None:
     await here.see(capacity=8)
     here.clock.advance(6)
     await here.presence.heartbeat(ME, running=0)
-    await here.cluster.look()
-    assert here.cluster.may_take(3)
+    await here.members.refresh()
+    assert here.members.may_claim(3)
 
 
-async def test_a_load_that_was_told_counts_until_the_row_has_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_published_load_counts_until_the_row_has_it(here: Here) -> None:
     await here.see(running=0)
-    assert not here.cluster.may_take(9)
+    assert not here.members.may_claim(9)
     here.bus.publish_nowait(LOAD_CHANNEL, f"{OTHER} 9".encode())
-    await wait_until(lambda: here.cluster.may_take(9))
-    await here.cluster.look()
-    assert here.cluster.may_take(9)
-    monkeypatch.setattr(r, "BEAT_S", -r.LOOK_S * 2)
-    assert not here.cluster.may_take(9)
+    await wait_until(lambda: here.members.may_claim(9))
+    await here.members.refresh()
+    assert here.members.may_claim(9)
 
 
-async def test_one_that_was_dead_once_and_took_work_again_is_asked_again(here: Here) -> None:
+async def test_an_old_published_load_does_not_count() -> None:
+    async with open_here(heartbeat_s=-1.0, refresh_s=0.0) as here:
+        await here.see(running=0)
+        here.bus.publish_nowait(LOAD_CHANNEL, f"{OTHER} 9".encode())
+        await asyncio.sleep(0.01)
+        assert not here.members.may_claim(9)
+
+
+async def test_an_instance_that_came_back_is_pinged_again_when_it_is_absent_again(here: Here) -> None:
     await here.see()
     here.presence.kill(OTHER)
-    await here.cluster.look()
+    await here.members.refresh()
     here.attempts = [("before", 3)]
-    await here.cluster.look()
+    await here.members.refresh()
     await wait_until(lambda: here.expired == ["before"])
     here.answers = True
     here.attempts = [("after", 7)]
-    await here.cluster.look()
+    await here.members.refresh()
     await wait_until(lambda: here.pinged == 2)
     await asyncio.sleep(0)
     assert here.expired == ["before"]
 
 
-async def test_an_attempt_that_cannot_be_expired_does_not_hold_up_the_others(here: Here) -> None:
+async def test_an_attempt_that_cannot_be_expired_does_not_block_the_others(here: Here) -> None:
     await here.see()
     here.presence.kill(OTHER)
-    await here.cluster.look()
+    await here.members.refresh()
     here.attempts, here.failing = [("newer", 3), ("b", 4)], {"newer"}
-    await here.cluster.look()
+    await here.members.refresh()
     await wait_until(lambda: here.expired == ["b"])

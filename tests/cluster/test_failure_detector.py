@@ -1,37 +1,38 @@
-"""Who is there and who is dead, as one instance sees it; in virtual time."""
+"""Failure detection as one instance sees it; in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-
-from antiphon.cluster.membership import Replicas
+from collections.abc import Callable, Sequence
 
 from antiphon.bus.memory import MemoryBus
+from antiphon.cluster.failure_detector import FailureDetector
+from antiphon.cluster.members import Members
 from antiphon.ports import InstanceRecord
+from antiphon.signal import Signal
 from antiphon.store.memory.presence import MemoryPresence
 from antiphon.testing.clock import FakeClock
 from support.virtual_loop import VirtualLoop
 
 
-class Links:
-    """A link that remembers whom it was told of."""
+class RecordingLink:
+    """A link that remembers its members and delivers nothing."""
 
     endpoint = key = ""
+    error: str | None = None
     is_broadcast = False
 
     def __init__(self) -> None:
-        self.on_message: Callable[[str, bytes], None] = lambda _peer, _message: None
-        self.look: Callable[[], Awaitable[None]] | None = None
-        self.known: list[str] = []
+        self.received: Signal[str, bytes] = Signal("relay_message_received")
+        self.members: list[str] = []
 
-    def know(self, records: Sequence[InstanceRecord]) -> None:
-        self.known = [record.instance_id for record in records]
+    def update_members(self, records: Sequence[InstanceRecord]) -> None:
+        self.members = [record.instance_id for record in records]
 
     def send_nowait(self, instance_id: str, message: bytes) -> bool:
-        return instance_id in self.known
+        return instance_id in self.members
 
-    def tell_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
+    def send_of_chat_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
         return False
 
     def join(self, chat_id: str) -> None: ...
@@ -41,13 +42,13 @@ class Links:
     async def aclose(self) -> None: ...
 
 
-def inquire(answers: Callable[[Links], bool], *, seconds: float) -> tuple[list[bool], list[str]]:
-    """What the pings of an instance whose session lock is free were answered in so long, and what was expired."""
+def detect(answers: Callable[[RecordingLink], bool], *, seconds: float) -> tuple[list[bool], list[str]]:
+    """The answers to the pings of an instance whose session lock is free, and the attempts that were expired."""
     answered: list[bool] = []
     expired: list[str] = []
 
     async def main() -> None:
-        link = Links()
+        link = RecordingLink()
         presence = MemoryPresence(FakeClock(), lambda _: (("a chat", 7),))
 
         async def ping(instance_id: str, timeout_s: float) -> bool:
@@ -58,24 +59,17 @@ def inquire(answers: Callable[[Links], bool], *, seconds: float) -> tuple[list[b
         async def expire(chat_id: str, attempt: int, reason: str) -> None:
             expired.append(f"{chat_id} {attempt} {reason}")
 
-        replicas = Replicas(
-            InstanceRecord(instance_id="a"),
-            presence=presence,
-            link=link,
-            bus=MemoryBus(),
-            ping=ping,
-            expire=expire,
-            running=lambda: 0,
-            load=lambda: 0,
-        )
+        members = Members(InstanceRecord(instance_id="a"), presence=presence, link=link, bus=MemoryBus())
+        detector = FailureDetector(members, presence=presence, ping=ping, expire=expire)
+        await members.register()
         await presence.register(InstanceRecord(instance_id="b"))
-        await replicas.start()
+        await members.refresh()
         presence.kill("b")
-        running = asyncio.create_task(replicas.run())
+        running = asyncio.create_task(members.run())
         await asyncio.sleep(seconds)
         running.cancel()
         await asyncio.wait({running})
-        await replicas.aclose()
+        detector.close()
         await asyncio.sleep(1)
 
     loop = VirtualLoop()
@@ -84,21 +78,21 @@ def inquire(answers: Callable[[Links], bool], *, seconds: float) -> tuple[list[b
     return answered, expired
 
 
-def test_who_seems_absent_stays_connected_and_is_asked() -> None:
+def test_an_instance_whose_lock_is_free_stays_connected_and_is_pinged() -> None:
     """An instance whose session lock is free, its database connection having broken, can prove that it lives."""
-    answered, expired = inquire(lambda link: link.send_nowait("b", b"ping"), seconds=10)
+    answered, expired = detect(lambda link: link.send_nowait("b", b"ping"), seconds=10)
     assert len(answered) >= 3
     assert all(answered)
     assert expired == []
 
 
-def test_the_dead_lose_what_they_held() -> None:
-    _, expired = inquire(lambda _: False, seconds=3)
+def test_the_attempts_of_a_dead_instance_are_expired() -> None:
+    _, expired = detect(lambda _: False, seconds=3)
     assert expired[:1] == ["a chat 7 dead"]
 
 
-def test_who_did_not_answer_once_is_asked_again_before_the_next_verdict() -> None:
+def test_an_unanswered_ping_does_not_count_for_a_later_absence() -> None:
     answers = iter([False])
-    answered, expired = inquire(lambda _: next(answers, True), seconds=10)
+    answered, expired = detect(lambda _: next(answers, True), seconds=10)
     assert answered.count(False) == 1
     assert expired == ["a chat 7 dead"]
