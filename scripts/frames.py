@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon import __version__
 from antiphon.core.events import Delta
 from antiphon.core.facts import Entry, MessageAppended, Recorded
 from antiphon.core.model import Status
@@ -98,7 +99,7 @@ CALLS: tuple[tuple[str, Any, Any], ...] = (
             instance_id=INSTANCE,
             project_id=PROJECT,
             role="primary",
-            version="0.1.0",
+            version=__version__,
             pid=7735,
             host="desk",
             started_at=Time.from_us(STARTED_US),
