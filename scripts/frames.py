@@ -1,6 +1,6 @@
-"""The frames that docs/instance-protocol.md shows: fixed values, written by what writes the real ones.
+"""The frames that docs/instance-protocol.md shows: fixed values, encoded by the code that encodes the real ones.
 
-They tell one story: a session is created, a question is asked, a tool is called, the instance is stopped.
+The example: a session is created, a question is asked, a tool is called, the instance is stopped.
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ def _requirements() -> list[Requirement]:
 def _locked_versions() -> dict[str, list[str]]:
     """Each locked package with its versions; there are several where Python versions need different ones."""
     found: dict[str, list[str]] = {}
-    for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE):
+    lines = (ROOT / "requirements.lock").read_text()
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", lines, re.MULTILINE):
         found.setdefault(canonicalize_name(name), []).append(version)
     return found

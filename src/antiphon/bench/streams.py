@@ -99,7 +99,7 @@ def measure_overload(scale: Scale) -> list[Figure]:
             memory.append(bytes_more / 2**20)
     return [
         Figure(
-            name="overload: last watcher complete after the end of the model's answer (300 watchers, 10,000 tokens/s)",
+            name="overload: last watcher complete after the end of the answer (300 watchers, 10,000 tokens/s)",
             value=middle(late),
             unit="s",
             goal="≤ 1 s, every text complete",

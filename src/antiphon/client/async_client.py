@@ -28,7 +28,7 @@ GAPS_MAX = 3
 class AsyncClient:
     """One owner's chats on the instance at `url`, e.g. `http://127.0.0.1:8414`. Use it as a context manager.
 
-    Answers are the JSON objects of CONTRACT C (`antiphon.client.shapes` names their fields). A refused request
+    Answers are the JSON objects of docs/http.md (`antiphon.client.shapes` names their fields). A refused request
     raises the class of `antiphon.errors` that its code names, with the server's sentence; `InstanceMissing` means
     that nobody answers at the address, `client.errors.AnswerLost` that the connection broke before the answer:
     both are `Unavailable`, as is a server that is stopping.

@@ -1,4 +1,4 @@
-"""What the server answers with, as typed dictionaries (CONTRACT C): plain JSON objects, so that fields a newer
+"""What the server answers with, as typed dictionaries (docs/http.md): plain JSON objects, so that fields a newer
 server adds are there too. Times are RFC 3339; ids of messages, turns and drafts are seqs."""
 
 from __future__ import annotations
