@@ -1,4 +1,4 @@
-"""The project's files agree with each other: one version, one lock, rules of editors, CI and commits."""
+"""The project's files agree with each other: version, lock, coverage, CI."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ def test_the_version_is_written_in_one_place() -> None:
 
 def test_the_changelog_has_an_entry_for_the_version() -> None:
     assert re.search(rf"^## {re.escape(__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_contributing_states_the_coverage_that_must_not_drop() -> None:
+    (figure,) = re.findall(r"The figure is \*\*([\d.]+) %\*\*", (ROOT / "CONTRIBUTING.md").read_text())
+    assert PROJECT["tool"]["coverage"]["report"]["fail_under"] == int(float(figure))
+
+
+def test_the_tests_that_coverage_runs_exist() -> None:
+    (paths,) = re.findall(r'^COVERED="([^"]+)"', (ROOT / "dev").read_text(), re.MULTILINE)
+    assert [path for path in paths.split() if not (ROOT / path).exists()] == []
+
+
+def test_the_public_ci_runs_every_supported_python() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    (versions,) = re.findall(r"python: \[([^\]]+)\]", workflow)
+    lowest = PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert versions.split(", ")[0].strip('"') == lowest
+    assert "bash .ci/run" in workflow
 
 
 def test_the_lock_satisfies_every_requirement_of_the_project() -> None:
