@@ -2,8 +2,8 @@
 
 - README, CHANGELOG, CONTRIBUTING and SECURITY lie at the root of the project and become pages of the site.
 - A link from a page to another file of the project, such as an example or a test, leads to a copy of that file.
-- A `mermaid` block becomes its picture from docs/diagrams, which scripts/diagrams.py renders. So a browser loads nothing
-  from other servers.
+- A `mermaid` block becomes its picture from docs/diagrams, which scripts/diagrams.py renders. So a browser loads
+  nothing from other servers.
 
 Every link stays as it is in the Markdown files, so that they read well outside the site too.
 """
