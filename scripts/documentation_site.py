@@ -27,6 +27,8 @@ ROOT_PAGES = {
     "SECURITY.md": "security.md",
 }
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]+)(#[^)\s]*)?\)")
+KIND = re.compile(r"^(```\w+) [^\n]+$", re.MULTILINE)
+"""The kind of a block after its language, for the tests that run it; MkDocs accepts a language only."""
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -68,7 +70,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
             return label[1:-1]  # a folder has no page: its name alone
         return f"{label}({posixpath.relpath(place, home or '.')}{anchor})"
 
-    return _outside_of_fences(BLOCK.sub(picture, markdown), lambda text: LINK.sub(link, text))
+    markdown = KIND.sub(r"\1", BLOCK.sub(picture, markdown))
+    return _outside_of_fences(markdown, lambda text: LINK.sub(link, text))
 
 
 def _outside_of_fences(text: str, change: Any) -> str:

@@ -177,6 +177,7 @@ def test_the_documentation_site_builds_without_a_broken_link(tmp_path: Path) -> 
     for page in (tmp_path / "site").rglob("*.html"):
         loaded = re.findall(r'<(?:script|img|link)\b[^>]*(?:src|href)="(https?:[^"]+)"', page.read_text())
         assert not loaded, f"{page.name} loads from the network"
+        assert "```" not in page.read_text(), f"{page.name} has a block that was not rendered"
 
 
 def test_the_reference_names_every_route_and_fact() -> None:
