@@ -1,6 +1,6 @@
 """The frames that docs/instance-protocol.md shows: fixed values, encoded by the code that encodes the real ones.
 
-The example: a session is created, a question is asked, a tool is called, the instance is stopped.
+One scenario: a session is created, a question is asked, a tool is called, the instance is stopped.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from antiphon import __version__
+from antiphon.api.zmq.calls import METHOD_NOT_FOUND
 from antiphon.core.events import Delta
 from antiphon.core.facts import Entry, MessageAppended, Recorded
 from antiphon.core.model import Status
 from antiphon.core.parts import Role, Text
-from antiphon.edge.instance.calls import METHOD_NOT_FOUND
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import encode

@@ -18,8 +18,10 @@ import pyte
 from playwright.sync_api import sync_playwright
 from rich.text import Text
 
-from antiphon.bench.server import BenchServer
 from antiphon.client import Client
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.server import BenchServer
 
 DOCS = Path(__file__).parent.parent / "docs"
 AGENT = str(Path(__file__).parent / "picture_agent.py") + ":agent"

@@ -15,13 +15,14 @@ import msgspec
 from frames import frames
 
 from antiphon import errors
-from antiphon.config import Limits
+from antiphon.api.http.answers import STATUS
+from antiphon.api.http.app import OPERATIONS
+from antiphon.api.zmq.commands import COMMANDS
 from antiphon.core import facts
 from antiphon.core.transitions import TABLE
-from antiphon.edge.answers import STATUS
-from antiphon.edge.http import OPERATIONS
-from antiphon.edge.instance.commands import COMMANDS
-from antiphon.observe import CRASH_POINTS, METRICS
+from antiphon.observe.crash_points import CRASH_POINTS
+from antiphon.observe.metrics import METRICS
+from antiphon.options import Limits
 from antiphon.wire import instance
 from antiphon.wire.stream import event_fields
 

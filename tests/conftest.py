@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.store.postgres import prepare_database
-from antiphon.testing.postgres import PostgresMissing, PostgresServer
+from antiphon.store.postgres.store import prepare_database
 from programs import PRIVILEGES, is_ci, skip_without_programs
+from support.postgres import PostgresMissing, PostgresServer
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+"""Tests start some five hundred processes: without compiled files each of them compiles all that it imports."""
 
 LONG = (
     "system/test_crashes.py",

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from antiphon.bus.postgres import PostgresCarrier
-from antiphon.keepalive import keep_alive
 from antiphon.ports import InstanceRecord
-from antiphon.store.postgres import open_postgres_store
+from antiphon.postgres.keepalive import keep_alive
+from antiphon.store.postgres.store import open_postgres_store
 
 pytestmark = [
     pytest.mark.anyio,
@@ -40,7 +40,7 @@ async def test_connections_of_the_store_notice_within_ten_seconds_that_their_ser
 ) -> None:
     store = await open_postgres_store(postgres_url)
     try:
-        await store.presence.enter(InstanceRecord(instance_id="00000000-0000-4000-8000-000000000000"))
+        await store.presence.register(InstanceRecord(instance_id="00000000-0000-4000-8000-000000000000"))
         assert len(store._pool._free) >= 1
         for connection in (*store._pool._free, store.presence._connection):
             check_alive(connection)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 import trustme
 
 from antiphon.errors import Invalid
-from antiphon.outbound import AddressRefused, Outbound, Resolve, is_public, numeric_address
-from antiphon.worker.models.connecting import ConnectFailed, Connector, Origin
-from antiphon.worker.models.transport import Transport
+from antiphon.models.connecting import ConnectFailed, Connector, Origin
+from antiphon.models.outbound import AddressRefused, Outbound, Resolve, is_public, numeric_address
+from antiphon.models.transport import Transport
+from support.tcp_server import open_tcp_server
 
 pytestmark = pytest.mark.anyio
 
@@ -200,21 +201,15 @@ async def http_server(
 ) -> AsyncIterator[tuple[int, list[str]]]:
     """Answers every request with its own address; the port, and the requests it saw."""
     seen: list[str] = []
-    server = await asyncio.start_server(_answering(address, seen), address, port, ssl=tls)
-    async with server:
-        yield server.sockets[0].getsockname()[1], seen
 
-
-def _answering(address: str, seen: list[str]) -> Callable[..., object]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             seen.append((await reader.readuntil(b"\r\n\r\n")).decode())
             body = address.encode()
             writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
             await writer.drain()
-        except (asyncio.IncompleteReadError, OSError):
-            pass
-        finally:
-            writer.close()
+        except OSError:
+            pass  # TLS that failed, too
 
-    return answer
+    async with open_tcp_server(answer, address=address, port=port, tls=tls) as bound:
+        yield bound, seen

@@ -7,8 +7,8 @@ import time
 import pytest
 import structlog
 
-from antiphon import stalls
-from antiphon.stalls import StallWatch
+from antiphon.observe import stall_watch as stalls
+from antiphon.observe.stall_watch import StallWatch
 
 
 def stand_still(watch: StallWatch) -> None:

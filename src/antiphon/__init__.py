@@ -10,15 +10,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from antiphon.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from antiphon.app import Instance, open_instance
     from antiphon.core.parts import File, Reasoning, Source, Text, Usage
     from antiphon.errors import AttemptFailed as AgentError
+    from antiphon.server.open_instance import EmbeddedInstance as Instance
+    from antiphon.server.open_instance import open_instance
     from antiphon.worker.agent import Agent
     from antiphon.worker.tools import Tool, ToolContext, tool
     from antiphon.worker.turn import ToolCall, Turn
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Agent",
@@ -41,7 +42,7 @@ _PLACES = {
     "Agent": "antiphon.worker.agent",
     "AgentError": "antiphon.errors:AttemptFailed",
     "File": "antiphon.core.parts",
-    "Instance": "antiphon.app",
+    "Instance": "antiphon.server.open_instance:EmbeddedInstance",
     "Reasoning": "antiphon.core.parts",
     "Source": "antiphon.core.parts",
     "Text": "antiphon.core.parts",
@@ -50,7 +51,7 @@ _PLACES = {
     "ToolContext": "antiphon.worker.tools",
     "Turn": "antiphon.worker.turn",
     "Usage": "antiphon.core.parts",
-    "open_instance": "antiphon.app",
+    "open_instance": "antiphon.server.open_instance",
     "tool": "antiphon.worker.tools",
 }
 

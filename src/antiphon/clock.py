@@ -1,4 +1,4 @@
-"""The system's clock and random names (ports Clock and Ids)."""
+"""The system clock and random ids: the implementations of the ports Clock and Ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class SystemClock:
-    """The wall clock, read once, plus the time since boot: later steps of the wall clock do not move it."""
+    """The wall clock, read once, plus the time since boot. Later steps of the wall clock do not affect it."""
 
     def __init__(self) -> None:
         self._offset_us = (time.time_ns() - time.clock_gettime_ns(_BOOTTIME)) // 1000
@@ -24,7 +24,7 @@ class SystemClock:
 
 
 class RandomIds:
-    """Names nobody can guess."""
+    """Random ids and secrets that cannot be guessed."""
 
     def uuid(self) -> str:
         return str(uuid.UUID(bytes=os.urandom(16), version=4))

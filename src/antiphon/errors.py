@@ -1,18 +1,18 @@
-"""Every error Antiphon raises on purpose, sorted by whose move it is.
+"""Every error that Antiphon raises on purpose, sorted by who can act on it.
 
     AntiphonError
-    ├── Refused            the caller's move; nothing changed
+    ├── Refused            the caller must change the request; nothing changed
     │   ├── NotFound  Invalid  Unauthenticated  Forbidden
     │   ├── Busy  Conflict  AlreadyDelivered  NotAllowedNow  StaleAttempt
     │   └── TooLarge  TooMany  CursorInvalid
-    ├── Unavailable        ours; the same request later may work
+    ├── Unavailable        the server cannot serve it now; the same request later may work
     │   └── InstanceMissing   (no instance answers at that address)
-    ├── PeerError          the other side broke the protocol
-    ├── AttemptFailed      a model's or a tool's failure: an outcome, not an accident
-    └── WatchEnded         a stream was closed by the server, with its reason
+    ├── PeerError          the peer violated the protocol
+    ├── AttemptFailed      a model or a tool failed: an expected outcome of an attempt
+    └── WatchEnded         the server closed a stream, with a reason
 
-A broken invariant is an AssertionError. Each error has a stable `code` (CONTRACT: errors), carries
-its fields, and makes its own sentence; HTTP numbers exist only in `edge`.
+A broken invariant is an AssertionError. Each error has a stable `code` (docs/http.md lists them), carries its
+fields and formats its own sentence. HTTP status numbers belong to the HTTP API.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 
 class AntiphonError(Exception):
-    """The root of the tree; `code` is stable, `fields()` are what a client is told beside the sentence."""
+    """The root of the tree. `code` is stable; `fields()` are sent to a client beside the sentence."""
 
     code: ClassVar[str] = "internal"
 
@@ -31,7 +31,7 @@ class AntiphonError(Exception):
 
 
 class Refused(AntiphonError):
-    """The request cannot be done as it stands; nothing changed."""
+    """The request is not possible as it is; nothing changed."""
 
     code = "invalid"
 
@@ -148,30 +148,36 @@ _NOT_NOW = "Not available right now: "
 
 
 def one_line(text: str, characters_max: int) -> str:
-    """The printable characters of a foreign text on one line, shortened to that length with an ellipsis."""
+    """The printable characters of an untrusted text on one line, cut to `characters_max` with an ellipsis."""
     line = "".join(char for char in " ".join(text[: 8 * characters_max].split()) if char.isprintable())
     return line if len(line) <= characters_max else line[: characters_max - 1] + "…"
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something is unavailable, without the sentence around it."""
+    """The reason in an `Unavailable` error, without the sentence around it."""
     return str(error).removeprefix(_NOT_NOW).removesuffix(".")
 
 
 class InstanceMissing(Unavailable):
-    """No instance answers there (the command line's exit code 3)."""
+    """No instance answers at that address (exit code 3 of the command line)."""
 
 
 class PeerError(AntiphonError):
-    """The other side sent something the protocol does not allow."""
+    """The peer sent something that the protocol does not allow."""
 
     code = "peer_error"
 
 
 class AttemptFailed(AntiphonError):
-    """A model call or an agent failed. `kind` is one of DESIGN's error kinds; `retryable` says whether to try again.
+    """A model call or an agent failed.
 
-    `retry_after_s` is the provider's wish (Retry-After), if it had one.
+    Args:
+        kind: what failed, normally one of ERROR_KINDS.
+        message: a sentence for people; default: the kind.
+        retryable: whether the same call may succeed later; default: by the kind (RETRYABLE_KINDS).
+        provider: the name of the provider that answered.
+        status_code: the HTTP status of its answer.
+        retry_after_s: the delay that the provider asked for (Retry-After), in seconds.
     """
 
     code = "attempt_failed"

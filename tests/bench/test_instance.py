@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from antiphon.bench.instance import CASES, Case, Folded, fold_sessions, measure_rpc
-from antiphon.bench.runner import Scale
-from antiphon.bench.subscribers import Subscribers
+from benchmarks.instance import CASES, Case, Folded, fold_sessions, measure_rpc
+from benchmarks.runner import Scale
+from benchmarks.subscribers import Subscribers
 
 TOKENS = 2_000
 SOME_CHATS = Case(name="some chats", chats=5)

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.bench.fleet import BenchDatabase, commit_rate, open_replicas, replica
-from antiphon.bench.growth import grow
-from antiphon.bench.relay import relay_times
-from antiphon.bench.sends import http_rate
-from antiphon.bench.server import BenchServer
-from antiphon.bench.shared_sends import heard_rate
-from antiphon.bench.shared_takeover import measure_once as take_over
-from antiphon.bench.storm import measure_once as storm
-from antiphon.bench.streams import deliver
-from antiphon.testing.nats import NatsServer
-from antiphon.testing.postgres import PostgresServer
+from benchmarks.fleet import BenchDatabase, commit_rate, open_replicas, replica
+from benchmarks.growth import grow
+from benchmarks.relay import relay_times
+from benchmarks.sends import http_rate
+from benchmarks.server import BenchServer
+from benchmarks.shared_sends import heard_rate
+from benchmarks.shared_takeover import measure_once as take_over
+from benchmarks.storm import measure_once as storm
+from benchmarks.streams import deliver
 from programs import needs_program
+from support.nats import NatsServer
+from support.postgres import PostgresServer
 
 TOKENS = 40
 SENDS = 128

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.bench.takeover import measure_once
+from benchmarks.takeover import measure_once
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

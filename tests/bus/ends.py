@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
-from antiphon.bus.far import FarBus
+from antiphon.bus.networked import FarBus
 from antiphon.testing.bus_suite import BusCase, Heard
 
 UUID = "0b0b0b0b-1111-4222-8333-444444444444"
@@ -36,12 +35,6 @@ def carriers(case: BusCase) -> tuple[int, int]:
     assert isinstance(case.near, FarBus)
     assert isinstance(case.far, FarBus)
     return case.near.carriers, case.far.carriers
-
-
-async def wait_until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not is_so():
-            await asyncio.sleep(0.01)
 
 
 async def check_many_channels(case: BusCase) -> None:

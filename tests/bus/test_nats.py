@@ -11,15 +11,16 @@ import trustme
 
 from antiphon.bus.nats import NatsBus, connect_options, open_nats_bus, subject_of
 from antiphon.errors import Invalid
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
-from antiphon.testing.nats import NatsServer
-from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.store_suite import check_name
 from programs import needs_program
+from support.nats import NatsServer
+from support.proxy import CuttingProxy
+from support.waiting import wait_until
 
-from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of, wait_until
+from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of
 
 pytestmark = [
     pytest.mark.anyio,
@@ -266,8 +267,8 @@ async def test_a_message_the_server_would_not_take_becomes_a_look(own_server: Na
 async def test_more_than_may_wait_is_dropped_and_its_readers_look(
     own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.bus.outbox.WAITING_MAX", 100)
-    monkeypatch.setattr("antiphon.bus.outbox.MISSED_MAX", 5)
+    monkeypatch.setattr("antiphon.bus.send_queue.WAITING_MAX", 100)
+    monkeypatch.setattr("antiphon.bus.send_queue.MISSED_MAX", 5)
     async with two_ends(own_server.url, **QUICK) as case:
         ears = [Heard() for _ in range(10)]
         for i, heard in enumerate(ears):

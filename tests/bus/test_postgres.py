@@ -13,11 +13,12 @@ from antiphon.bus.postgres import PAYLOAD_MAX, name_of, open_postgres_bus, paylo
 from antiphon.errors import Invalid
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
-from antiphon.testing.postgres import PostgresServer
-from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.store_suite import check_name
+from support.postgres import PostgresServer
+from support.proxy import CuttingProxy
+from support.waiting import wait_until
 
-from .ends import QUICK, UUID, carriers, check_goes_on, check_many_channels, two_ends_of, wait_until
+from .ends import QUICK, UUID, carriers, check_goes_on, check_many_channels, two_ends_of
 
 pytestmark = pytest.mark.anyio
 
@@ -160,9 +161,8 @@ async def test_large_messages_lie_in_a_table_and_are_swept(
         peer = await asyncpg.connect(postgres_url)
         assert await peer.fetchval("SELECT count(*) FROM bus_messages") == 1
         await peer.execute("UPDATE bus_messages SET created_at = now() - interval '2 minutes'")
-        async with asyncio.timeout(10):
-            while await peer.fetchval("SELECT count(*) FROM bus_messages"):
-                await asyncio.sleep(0.02)
+        count = "SELECT count(*) FROM bus_messages"
+        await wait_until(lambda: peer.fetchval(count), accept=lambda found: found == 0)
         await peer.close()
 
 

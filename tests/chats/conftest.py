@@ -9,8 +9,8 @@ import pytest
 
 from antiphon.chats.service import Service
 from antiphon.ports import Store
-from antiphon.store.memory import MemoryStore
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.memory.store import MemoryStore
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.clock import FakeClock
 
 from .serving import CountingStore, serve

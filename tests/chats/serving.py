@@ -7,12 +7,11 @@ from collections.abc import Awaitable
 from typing import Any
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.line import Done, Request
 from antiphon.chats.service import Service
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry, MessageAppended, MessageQueued
 from antiphon.errors import AntiphonError, Unavailable
-from antiphon.ports import Append, Appended, Store
+from antiphon.ports import Append, Appended, Done, Request, Store
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.store import WrappedStore
 from antiphon.testing.stored_chat import ALL, StoredChat, content

@@ -8,7 +8,7 @@ import pytest
 
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.active_chat import ActiveChat
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.stored_chat import StoredChat
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,17 @@ import msgspec
 import pytest
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import configs as c
-from antiphon.chats.configs import Configs
-from antiphon.chats.configuration import Configuration
-from antiphon.chats.secret_box import SecretBox, SecretMissing, make_key
 from antiphon.errors import AntiphonError, Invalid, NotFound, TooLarge, TooMany, Unavailable
-from antiphon.outbound import Outbound
+from antiphon.models import configs as c
+from antiphon.models.configs import Configs
+from antiphon.models.configuration import Configuration
+from antiphon.models.outbound import Outbound
+from antiphon.models.secret_box import SecretBox, SecretMissing, make_key
 from antiphon.ports import ConfigRow, OutcomeUnknown, Store
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.store import WrappedStore
 from antiphon.wire.notify import CHAT_CONFIG_EVENT_CHANNEL
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -52,12 +53,6 @@ async def running(configs: Configs) -> AsyncIterator[Configs]:
         with suppress(asyncio.CancelledError):
             await task
         configs.close()
-
-
-async def until(condition: Callable[[], Any], *, within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 # --- providers
@@ -291,7 +286,7 @@ async def test_a_change_is_told_as_the_reference_says(store: Store) -> None:
     config = await configs.create_model_config(name="fast", model="b:x")
     await configs.delete_model_config(config.config_id)
     await configs.set_prompt(OWNER, "Be brief.")
-    await until(lambda: len(told) == 5)
+    await wait_until(lambda: len(told) == 5)
     nil = "00000000-0000-0000-0000-000000000000"
     assert told == [
         {"kind": "providers", "entity_id": nil},
@@ -306,7 +301,7 @@ async def test_a_replica_that_was_told_uses_a_change_at_once(store: Store) -> No
     bus = MemoryBus()
     writer = replica(store, bus)
     async with running(replica(store, bus, seed=1)) as reader:
-        await until(lambda: reader.current.version == 0)
+        await wait_until(lambda: reader.current.version == 0)
         seen: list[int] = []
 
         async def see(configuration: Configuration) -> None:
@@ -317,7 +312,7 @@ async def test_a_replica_that_was_told_uses_a_change_at_once(store: Store) -> No
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert [item.name for item in (await reader.fresh()).providers] == ["acme"]
-        await until(lambda: seen == [1])
+        await wait_until(lambda: seen == [1])
         await writer.set_prompt(OWNER, "one")
         assert (await reader.prompt(OWNER)).text == "one"
         await writer.set_prompt(OWNER, "two")
@@ -336,7 +331,7 @@ async def test_a_replica_that_was_told_nothing_finds_a_change_by_looking(
         assert (await reader.prompt(OWNER)).text == ""
         await writer.create_provider(name="acme", kind="rehearsal")
         await writer.set_prompt(OWNER, "Be brief.")
-        await until(lambda: reader.current.version == 2)
+        await wait_until(lambda: reader.current.version == 2)
         assert [item.name for item in reader.current.providers] == ["acme"]
         assert (await reader.prompt(OWNER)).text == "Be brief."
 
@@ -366,11 +361,11 @@ async def test_a_failing_store_is_told_and_healed(store: Store, monkeypatch: pyt
     monkeypatch.setattr(c, "POLL_S", 0.01)
     failing = FailingStore(store)
     async with running(replica(failing)) as configs:
-        await until(lambda: configs.current.version == 0)
+        await wait_until(lambda: configs.current.version == 0)
         failing.is_failing = True
-        await until(lambda: configs.error)
+        await wait_until(lambda: configs.error)
         failing.is_failing = False
-        await until(lambda: configs.error is None)
+        await wait_until(lambda: configs.error is None)
 
 
 async def test_a_change_whose_answer_was_lost_is_found_and_not_made_twice(store: Store) -> None:

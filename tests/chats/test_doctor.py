@@ -16,8 +16,8 @@ from antiphon.core import commands as c
 from antiphon.core.facts import CallOpened
 from antiphon.core.model import Needs
 from antiphon.core.parts import Role
-from antiphon.store.memory import MemoryStore
-from antiphon.store.sqlite import SqliteStore, open_sqlite_store
+from antiphon.store.memory.store import MemoryStore
+from antiphon.store.sqlite.store import SqliteStore, open_sqlite_store
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.stored_chat import StoredChat, content
 

@@ -9,14 +9,16 @@ from uuid import uuid4
 
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import watch
+from antiphon.chats.hints import owner_channel, stream_channel
 from antiphon.chats.inbox import inbox_channel
-from antiphon.chats.service import owner_channel, stream_channel
 from antiphon.core import commands as c
-from antiphon.store.memory import MemoryStore
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
+from antiphon.watch import watch
+from support.waiting import DEADLINE_S
 
 from .test_hints import next_frames
 
@@ -33,9 +35,9 @@ def publish(bus: MemoryBus, channel: str, message: Any) -> None:
 
 
 async def next_of(feed: Any, kind: str) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while True:
-            for frame in await feed.take():
+            for frame in await feed.next_batch():
                 if frame.type == kind:
                     return json.loads(frame.data)
 
@@ -83,15 +85,15 @@ async def test_a_watcher_shows_nothing_that_is_not_stored(message: Any) -> None:
     async with open_instance(bus=bus, drain_s=0) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
         async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
-            assert (await watcher.take()).frames[-1].type == "caught_up"
+            assert (await watcher.next_batch()).frames[-1].type == "caught_up"
             for _ in range(3):
                 publish(bus, stream_channel(chat_id), message)
             await asyncio.sleep(0)
             await instance.chats.change(chat_id, c.Rename(title="u"))
             facts: list[tuple[str, int]] = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE_S):
                 while not facts:
-                    facts = [(f.type, f.seq) for f in (await watcher.take()).frames if f.seq is not None]
+                    facts = [(f.type, f.seq) for f in (await watcher.next_batch()).frames if f.seq is not None]
             assert facts == [("title_changed", 2)]
 
 

@@ -8,16 +8,25 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import watch
-from antiphon.chats.hints import EVENTS_WAITING_MAX, chat_hint, stream_hint, subscribe_events, text_hint
-from antiphon.chats.service import owner_channel, stream_channel
+from antiphon.chats.hints import (
+    EVENTS_WAITING_MAX,
+    chat_hint,
+    owner_channel,
+    stream_channel,
+    stream_hint,
+    subscribe_events,
+    text_hint,
+)
 from antiphon.core import commands as c
 from antiphon.errors import AntiphonError
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
 from antiphon.testing.stored_chat import StoredChat
+from antiphon.watch import watch
 from antiphon.wire.notify import ChatEvent, handle_chat_event
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -60,9 +69,7 @@ class Callback:
 
     async def wait(self, count: int) -> list[tuple[str, str]]:
         self.gate.set()
-        async with asyncio.timeout(10):
-            while len(self.calls) < count:
-                await asyncio.sleep(0)
+        await wait_until(lambda: len(self.calls) >= count)
         return self.calls
 
 
@@ -98,8 +105,8 @@ async def test_a_callback_that_is_too_slow_is_told_that_it_missed_some() -> None
 
 
 async def next_frames(feed: Any) -> list[tuple[str, Any]]:
-    async with asyncio.timeout(10):
-        return [(frame.type, json.loads(frame.data)) for frame in await feed.take()]
+    async with asyncio.timeout(DEADLINE_S):
+        return [(frame.type, json.loads(frame.data)) for frame in await feed.next_batch()]
 
 
 async def test_a_feed_shows_the_chat_that_a_foreign_peer_names_and_looks_at_all_where_it_names_none() -> None:
@@ -128,7 +135,7 @@ async def told_by(bus: MemoryBus, instance: Instance, message: bytes | None, mon
     monkeypatch.setattr(watch, "POLL_S", 3600)
     chat_id = (await instance.chats.create(title="t")).chat_id
     async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
-        await watcher.take()
+        await watcher.next_batch()
         elsewhere = StoredChat(instance.service.store, chat_id)
         await elsewhere.load()
         await elsewhere.do(c.Rename(title="u"))
@@ -136,9 +143,9 @@ async def told_by(bus: MemoryBus, instance: Instance, message: bytes | None, mon
             bus.tell_dropped_nowait()
         else:
             bus.publish_nowait(stream_channel(chat_id), message)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
-                for frame in (await watcher.take()).frames:
+                for frame in (await watcher.next_batch()).frames:
                     if frame.type == "title_changed":
                         assert frame.seq is not None
                         return frame.seq
@@ -157,19 +164,15 @@ async def test_a_hint_of_what_is_known_costs_no_read(monkeypatch: pytest.MonkeyP
     async with open_instance(bus=bus, drain_s=0) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
         async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
-            await watcher.take()
+            await watcher.next_batch()
             before = METRICS.log_reads._value.get()
             for _ in range(50):
                 bus.publish_nowait(stream_channel(chat_id), b'{"seq":1}')
             await instance.chats.change(chat_id, c.Rename(title="u"))
-            async with asyncio.timeout(10):
-                while watcher.reader.seq < 2:
-                    await asyncio.sleep(0)
+            await wait_until(lambda: watcher.reader.seq >= 2)
             assert METRICS.log_reads._value.get() == before
             for _ in range(50):
                 bus.publish_nowait(stream_channel(chat_id), b"garbage")
             await asyncio.sleep(0)
-            async with asyncio.timeout(10):
-                while METRICS.log_reads._value.get() == before:
-                    await asyncio.sleep(0)
+            await wait_until(lambda: METRICS.log_reads._value.get() != before)
             assert METRICS.log_reads._value.get() <= before + 2, "one look for all that wait"

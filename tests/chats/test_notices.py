@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import open_instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.service import stream_channel
+from antiphon.chats.hints import stream_channel
 from antiphon.core import commands as c
 from antiphon.core.events import Notice
 from antiphon.core.view import View
+from antiphon.server.open_instance import open_instance
 from antiphon.wire.notices import TEXT_MAX, notices_of
 from antiphon.wire.stream import decode_event
 from edge.door import open_door
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -78,22 +79,22 @@ async def test_a_watcher_is_given_foreign_notices_once_and_none_of_ours() -> Non
     async with open_instance(bus=bus, drain_s=0) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
         async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
-            assert (await watcher.take()).frames[-1].type == "caught_up"
+            assert (await watcher.next_batch()).frames[-1].type == "caught_up"
             publish(bus, chat_id, seq=1, retry=RETRY, error="ours: a fact says it")
             for number in range(500):
                 publish(bus, chat_id, retry=RETRY | {"attempt": number})
             publish(bus, chat_id, error_payload=ERROR)
             await asyncio.sleep(0)
-            async with asyncio.timeout(10):
-                batch = await watcher.take()
+            async with asyncio.timeout(DEADLINE_S):
+                batch = await watcher.next_batch()
             assert [(frame.type, frame.seq) for frame in batch.frames] == [("notice", None)] * 2
             assert b"\nid:" not in batch.data
             assert not batch.data.startswith(b"id:")
             assert json.loads(batch.frames[0].data)["retry"]["attempt"] == 499, "the newest of each kind"
             assert (batch.seq, batch.position) == (1, 0)
             await instance.chats.change(chat_id, c.Rename(title="u"))
-            async with asyncio.timeout(10):
-                assert (await watcher.take()).frames[0].type == "title_changed"
+            async with asyncio.timeout(DEADLINE_S):
+                assert (await watcher.next_batch()).frames[0].type == "title_changed"
         assert (await instance.chats.get(chat_id)).seq == 2
 
 
@@ -108,9 +109,9 @@ async def test_each_watcher_is_given_a_notice_and_later_ones_none() -> None:
             publish(bus, chat_id, error="foreign")
             for watcher in (one, two):
                 types: list[str] = []
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(DEADLINE_S):
                     while "notice" not in types:
-                        types += [frame.type for frame in (await watcher.take()).frames]
+                        types += [frame.type for frame in (await watcher.next_batch()).frames]
                 assert types.count("notice") == 1
             async with instance.watch.open_watcher(chat_id, (1, 0)) as late:
                 assert [frame.type for frame in (await late.take()).frames] == ["caught_up"]

@@ -13,7 +13,7 @@ from antiphon.clock import SystemClock
 from antiphon.core import commands as c
 from antiphon.core.facts import ActionNeeded, CallOpened, Entry
 from antiphon.core.model import Needs
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.store import WrappedStore
 from antiphon.testing.stored_chat import StoredChat
 

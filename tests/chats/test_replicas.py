@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from antiphon.cluster.membership import Replicas
+
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.replicas import Replicas
 from antiphon.ports import InstanceRecord
-from antiphon.store.memory_presence import MemoryPresence
+from antiphon.store.memory.presence import MemoryPresence
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.virtual_loop import VirtualLoop
+from support.virtual_loop import VirtualLoop
 
 
 class Links:
@@ -67,7 +68,7 @@ def inquire(answers: Callable[[Links], bool], *, seconds: float) -> tuple[list[b
             running=lambda: 0,
             load=lambda: 0,
         )
-        await presence.enter(InstanceRecord(instance_id="b"))
+        await presence.register(InstanceRecord(instance_id="b"))
         await replicas.start()
         presence.kill("b")
         running = asyncio.create_task(replicas.run())

@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from antiphon.cluster.membership import LOAD_CHANNEL, Replicas
 
-from antiphon.bus.bus_link import BusLink
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import replicas as r
-from antiphon.chats.replicas import LOAD_CHANNEL, Replicas
+from antiphon.cluster import membership as r
+from antiphon.cluster.bus_link import BusLink
 from antiphon.errors import Unavailable
 from antiphon.ports import InstanceRecord
-from antiphon.store.memory_presence import MemoryPresence
+from antiphon.store.memory.presence import MemoryPresence
 from antiphon.testing.clock import FakeClock
-from worker.running import until
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ class Here:
         self.pinged = 0
         self.expired: list[str] = []
         self.failing: set[str] = set()
-        self.replicas = Replicas(
+        self.cluster = Replicas(
             InstanceRecord(instance_id=ME),
             presence=self.presence,
             link=BusLink(self.bus, ME),
@@ -57,62 +57,62 @@ class Here:
         self.attempts.remove((chat_id, attempt))
 
     async def see(self, **other: Any) -> None:
-        await self.presence.enter(InstanceRecord(instance_id=OTHER, **other))
-        await self.replicas.look()
+        await self.presence.register(InstanceRecord(instance_id=OTHER, **other))
+        await self.cluster.look()
 
 
 @pytest.fixture
 async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Here]:
     monkeypatch.setattr(r, "ABSENT_S", 0.0)
     here = Here()
-    await here.replicas.start()
+    await here.cluster.start()
     yield here
-    await here.replicas.aclose()
+    await here.cluster.aclose()
 
 
 async def test_work_is_left_to_one_that_has_less_and_takes_it(here: Here) -> None:
     await here.see(running=1, capacity=8)
-    assert not here.replicas.may_take(3)
-    assert here.replicas.delay_s("c", 3) > 0
+    assert not here.cluster.may_take(3)
+    assert here.cluster.delay_s("c", 3) > 0
 
 
 @pytest.mark.parametrize("other", [{"running": 1, "capacity": 1}, {"is_draining": True}])
 async def test_nothing_is_left_to_one_that_is_full_or_drains(here: Here, other: dict[str, Any]) -> None:
     await here.see(**other)
-    assert here.replicas.may_take(3)
-    assert here.replicas.delay_s("c", 3) == 0
+    assert here.cluster.may_take(3)
+    assert here.cluster.delay_s("c", 3) == 0
 
 
 async def test_nothing_is_left_to_one_that_stands_still_though_its_lock_is_held(here: Here) -> None:
     await here.see(capacity=8)
     here.clock.advance(6)
-    await here.presence.beat(ME, running=0)
-    await here.replicas.look()
-    assert here.replicas.may_take(3)
+    await here.presence.heartbeat(ME, running=0)
+    await here.cluster.look()
+    assert here.cluster.may_take(3)
 
 
 async def test_a_load_that_was_told_counts_until_the_row_has_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     await here.see(running=0)
-    assert not here.replicas.may_take(9)
+    assert not here.cluster.may_take(9)
     here.bus.publish_nowait(LOAD_CHANNEL, f"{OTHER} 9".encode())
-    await until(lambda: here.replicas.may_take(9))
-    await here.replicas.look()
-    assert here.replicas.may_take(9)
+    await wait_until(lambda: here.cluster.may_take(9))
+    await here.cluster.look()
+    assert here.cluster.may_take(9)
     monkeypatch.setattr(r, "BEAT_S", -r.LOOK_S * 2)
-    assert not here.replicas.may_take(9)
+    assert not here.cluster.may_take(9)
 
 
 async def test_one_that_was_dead_once_and_took_work_again_is_asked_again(here: Here) -> None:
     await here.see()
     here.presence.kill(OTHER)
-    await here.replicas.look()
+    await here.cluster.look()
     here.attempts = [("before", 3)]
-    await here.replicas.look()
-    await until(lambda: here.expired == ["before"])
+    await here.cluster.look()
+    await wait_until(lambda: here.expired == ["before"])
     here.answers = True
     here.attempts = [("after", 7)]
-    await here.replicas.look()
-    await until(lambda: here.pinged == 2)
+    await here.cluster.look()
+    await wait_until(lambda: here.pinged == 2)
     await asyncio.sleep(0)
     assert here.expired == ["before"]
 
@@ -120,7 +120,7 @@ async def test_one_that_was_dead_once_and_took_work_again_is_asked_again(here: H
 async def test_an_attempt_that_cannot_be_expired_does_not_hold_up_the_others(here: Here) -> None:
     await here.see()
     here.presence.kill(OTHER)
-    await here.replicas.look()
+    await here.cluster.look()
     here.attempts, here.failing = [("newer", 3), ("b", 4)], {"newer"}
-    await here.replicas.look()
-    await until(lambda: here.expired == ["b"])
+    await here.cluster.look()
+    await wait_until(lambda: here.expired == ["b"])

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from antiphon.chats.line import Request
 from antiphon.chats.service import Service
 from antiphon.core import commands as c
 from antiphon.core.facts import HistoryTruncated, MessageAppended
 from antiphon.core.model import WhenBusy
 from antiphon.errors import AlreadyDelivered, Busy, Conflict, Invalid, NotFound
+from antiphon.ports import Request
 from antiphon.testing.stored_chat import content
 
 from .serving import (

@@ -7,7 +7,8 @@ import asyncio
 import msgspec
 import pytest
 
-from antiphon.chats.service import WANTED_CHANNEL, Claimer, Service, owner_channel, stream_channel
+from antiphon.chats.hints import WANTED_CHANNEL, owner_channel, stream_channel
+from antiphon.chats.service import Claimer, Service
 from antiphon.core import commands as c
 from antiphon.core.facts import AttemptStarted, MessageQueued
 from antiphon.core.model import Chat, Status, WhenBusy

@@ -15,8 +15,8 @@ from antiphon.core.facts import AttemptStarted, CallOpened, MessageAppended, Mes
 from antiphon.core.model import Status, WhenBusy
 from antiphon.errors import AntiphonError, NotAllowedNow, Unavailable
 from antiphon.ports import Append, Appended, OutcomeUnknown, Store
-from antiphon.store.memory import MemoryStore
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.memory.store import MemoryStore
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.random_commands import random_command
 from antiphon.testing.store import UncertainStore, WrappedStore

@@ -10,19 +10,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.line import Lines
-from antiphon.chats.watcher import Watcher
+from antiphon.chats.command_queue import Lines
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry, MessageAppended, Recorded
 from antiphon.core.model import Status
 from antiphon.core.parts import Role
 from antiphon.errors import TooMany, Unavailable
 from antiphon.ports import Append
-from antiphon.store.memory import MemoryStore
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
+from antiphon.watch.watcher import Watcher
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -65,9 +67,9 @@ async def instance_on(store: HeldStore, **how: Any) -> AsyncIterator[Instance]:
 async def seen_by(watcher: Watcher, upto: int) -> list[int]:
     """The seqs of the facts that it is given until it has `upto`."""
     seen: list[int] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while not seen or seen[-1] < upto:
-            seen += [f.seq for f in (await watcher.take()).frames if f.type not in OWN and f.seq is not None]
+            seen += [f.seq for f in (await watcher.next_batch()).frames if f.type not in OWN and f.seq is not None]
     return seen
 
 
@@ -115,19 +117,19 @@ async def test_a_poll_that_fails_for_one_chat_still_looks_at_the_others_and_at_i
 
 
 async def test_a_revoked_tokens_streams_end_without_waiting_for_the_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.chats.watch.POLL_S", 3600.0)
+    monkeypatch.setattr("antiphon.watch.watch.POLL_S", 3600.0)
     async with instance_on(HeldStore()) as instance:
         chat_id = (await instance.chats.create()).chat_id
         token_id = (await instance.tokens.create("somebody")).token.token_id
         async with (
             instance.watch.open_watcher(chat_id, (1, 0), token_id=token_id) as watcher,
             instance.watch.open_watcher(chat_id, (1, 0), token_id="another") as other,
-            asyncio.timeout(10),
+            asyncio.timeout(DEADLINE_S),
         ):
-            await watcher.take()
+            await watcher.next_batch()
             await instance.tokens.revoke(token_id)
-            assert b'"revoked"' in (await watcher.take()).data
-            assert watcher.is_over
+            assert b'"revoked"' in (await watcher.next_batch()).data
+            assert watcher.is_closed
             assert not other.is_over
 
 
@@ -162,9 +164,7 @@ async def test_places_are_held_while_watchers_are_being_opened() -> None:
 
         tasks = [asyncio.create_task(watch()) for _ in range(50)]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        async with asyncio.timeout(10):
-            while len(instance.watch) < 5:
-                await asyncio.sleep(0)
+        await wait_until(lambda: len(instance.watch) >= 5)
         done.set()
         assert sum(await asyncio.gather(*tasks)) == 5
 
@@ -174,7 +174,7 @@ async def test_what_an_edit_removed_is_told_without_its_content(is_watched: bool
     async with instance_on(HeldStore()) as instance:
         chats = instance.chats
         chat_id = (await chats.create(content="my secret is 12345")).chat_id
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             while (await chats.get(chat_id)).status is not Status.WAITING:
                 await asyncio.sleep(0)
         seq = (await chats.get(chat_id)).seq
@@ -183,7 +183,7 @@ async def test_what_an_edit_removed_is_told_without_its_content(is_watched: bool
                 await seen_by(other, seq)
             await chats.edit(chat_id, 2, "/say edited")
             async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
-                batch = await watcher.take()
+                batch = await watcher.next_batch()
                 (told,) = [msgspec.json.decode(frame.data) for frame in batch.frames if frame.seq == 2]
         assert told["hidden_by"] == seq + 1
         assert "content" not in told["message"]
@@ -220,7 +220,7 @@ async def test_who_asks_for_the_beginning_is_given_the_whole_log_and_who_is_far_
         async with instance.watch.open_watcher(
             done.chat_id, cursor, owner_id=instance.owner_id, until_idle=True
         ) as watcher:
-            while not watcher.is_over:
-                told += [frame.type for frame in (await watcher.take()).frames]
+            while not watcher.is_closed:
+                told += [frame.type for frame in (await watcher.next_batch()).frames]
         assert told.count("labels_changed") == (2_100 if asks_for_all else 0)
         assert ("resync" in told) is not asks_for_all

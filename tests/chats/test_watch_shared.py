@@ -9,24 +9,25 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from antiphon import app
-from antiphon.app import Instance, open_instance
-from antiphon.bus.bus_link import BusLink
+from antiphon import instance as app
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import watch
-from antiphon.chats.drafts import LiveDrafts
-from antiphon.chats.relay import RelayedDrafts
+from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.cluster.bus_link import BusLink
+from antiphon.cluster.relay import RelayedDrafts
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text
 from antiphon.errors import Unavailable
 from antiphon.ports import FlushedDelta, Notification
-from antiphon.store.memory import MemoryStore
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
 from antiphon.testing.stored_chat import StoredChat
+from antiphon.watch import watch
 from antiphon.wire import codec
-from worker.running import until
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -64,12 +65,12 @@ async def test_a_chat_that_was_changed_and_deleted_elsewhere_ends_its_watchers_h
     async with two_instances() as (one, other):
         chat_id = (await one.chats.create(title="t")).chat_id
         async with one.watch.open_watcher(chat_id, (1, 0)) as watcher:
-            assert (await watcher.take()).frames[-1].type == "caught_up"
+            assert (await watcher.next_batch()).frames[-1].type == "caught_up"
             await other.chats.change(chat_id, c.Archive())
             await other.service.execute(chat_id, c.Delete())
-            async with asyncio.timeout(10):
-                assert (await watcher.take()).frames[-1].type == "chat_deleted"
-                assert (await watcher.take()).frames[-1].type == "bye"
+            async with asyncio.timeout(DEADLINE_S):
+                assert (await watcher.next_batch()).frames[-1].type == "chat_deleted"
+                assert (await watcher.next_batch()).frames[-1].type == "bye"
         assert one.problems() == []
         assert not one.background.done()
 
@@ -84,13 +85,13 @@ async def test_a_poll_goes_on_until_it_has_looked_at_every_chat_that_changed(
         chat_ids = [(await one.chats.create(title="t")).chat_id for _ in range(7)]
         watchers = [await watching.enter_async_context(one.watch.open_watcher(c, (1, 0))) for c in chat_ids]
         for watcher in watchers:
-            assert (await watcher.take()).frames[-1].type == "caught_up"
+            assert (await watcher.next_batch()).frames[-1].type == "caught_up"
         for chat_id in chat_ids:
             await other.chats.change(chat_id, c.Archive())
         one.watch.poll_soon()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             for watcher in watchers:
-                assert (await watcher.take()).frames[-1].type == "archived"
+                assert (await watcher.next_batch()).frames[-1].type == "archived"
 
 
 async def test_a_watcher_that_is_far_behind_when_its_chat_is_deleted_is_told_so_and_ended() -> None:
@@ -101,10 +102,10 @@ async def test_a_watcher_that_is_far_behind_when_its_chat_is_deleted_is_told_so_
             await one.chats.change(chat_id, c.Unarchive())
         async with one.watch.open_watcher(chat_id, (2, 0)) as watcher:
             await one.service.execute(chat_id, c.Delete())
-            async with asyncio.timeout(10):
-                seen = [frame.type for _ in range(2) for frame in (await watcher.take()).frames]
+            async with asyncio.timeout(DEADLINE_S):
+                seen = [frame.type for _ in range(2) for frame in (await watcher.next_batch()).frames]
             assert seen[-2:] == ["chat_deleted", "bye"]
-            assert watcher.is_over
+            assert watcher.is_closed
 
 
 async def test_a_notification_that_came_in_a_long_outage_is_told_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,13 +113,13 @@ async def test_a_notification_that_came_in_a_long_outage_is_told_after_it(monkey
     clock = FakeClock(tick_us=1)
     async with two_instances(clock) as (one, other), one.watch.open_feed(one.owner_id) as feed:
         one.store.is_away = True
-        await until(lambda: any(problem.startswith("poll: ") for problem in one.problems()))
+        await wait_until(lambda: any(problem.startswith("poll: ") for problem in one.problems()))
         await other.chats.create(content="/rate 0")
-        await until(lambda: other.inbox.count_unread(other.owner_id))
+        await wait_until(lambda: other.inbox.count_unread(other.owner_id))
         clock.advance(60)
         one.store.is_away = False
-        async with asyncio.timeout(10):
-            while "inbox" not in [frame.type for frame in await feed.take()]:
+        async with asyncio.timeout(DEADLINE_S):
+            while "inbox" not in [frame.type for frame in await feed.next_batch()]:
                 pass
 
 
@@ -129,7 +130,7 @@ async def test_an_owner_that_another_instance_made_brings_the_bounds_of_several(
     async with two_instances() as (one, other):
         assert one.watch.owner_watchers_max is None
         await other.tokens.create("second")
-        await until(lambda: one.watch.owner_watchers_max == one.options.owner_watchers_max)
+        await wait_until(lambda: one.watch.owner_watchers_max == one.options.owner_watchers_max)
         assert one.worker.owner_max == one.options.concurrency // 2
 
 
@@ -147,7 +148,7 @@ async def test_a_watcher_sees_what_was_kept_of_a_draft_whose_holder_is_silent() 
         )
         drafts = RelayedDrafts(LiveDrafts(), BusLink(bus, one.instance_id), instance_id=one.instance_id)
         watching = watch.Watch(service=one.service, bus=bus, drafts=drafts)
-        async with watching.open_watcher("c", (chat.chat.seq, 0)) as watcher, asyncio.timeout(10):
-            assert b"as far as it came" in (await watcher.take()).data
+        async with watching.open_watcher("c", (chat.chat.seq, 0)) as watcher, asyncio.timeout(DEADLINE_S):
+            assert b"as far as it came" in (await watcher.next_batch()).data
         watching.close()
         drafts.close()

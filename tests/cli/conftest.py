@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from client.servers import DEADLINE_S, ServerProcess
+from client.servers import ServerProcess
+from support.waiting import DEADLINE_S
 
 COMMAND = [sys.executable, "-m", "antiphon.cli"]
 

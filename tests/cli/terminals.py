@@ -13,7 +13,7 @@ import termios
 import time
 from pathlib import Path
 
-from client.servers import DEADLINE_S
+from support.waiting import DEADLINE_S
 
 from .conftest import COMMAND, environment
 

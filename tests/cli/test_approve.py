@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.client import Client
-from client.servers import ServerProcess, script, wait_until
+from client.servers import ServerProcess, script
+from support.waiting import wait_until_sync
 
 from .conftest import COMMAND, Run, environment, run_in
 from .terminals import Terminal
@@ -69,7 +70,7 @@ def asked(client: Client, chat_id: str) -> list[str]:
 
 def waiting_chat(client: Client, content: str = PAY) -> str:
     chat_id = client.create_chat(content)["id"]
-    wait_until(lambda: client.chat(chat_id)["status"] == "requires_action")
+    wait_until_sync(lambda: client.chat(chat_id)["status"] == "requires_action")
     return chat_id
 
 
@@ -83,14 +84,14 @@ def test_one_answer_says_how_to_approve_and_approve_lets_it_run(run: Run, client
     approved = run(*command.split()[1:])
     assert (approved.code, approved.out) == (0, 'Approved: pay({"amount": 5})\n')
     chat = run("show", command.split()[2], "--json").json["chat"]
-    wait_until(lambda: client.chat(chat["id"])["status"] == "waiting")
+    wait_until_sync(lambda: client.chat(chat["id"])["status"] == "waiting")
     assert results(client, chat["id"]) == ["paid 5"]
 
 
 def test_a_call_is_denied_with_a_reason_for_the_model(run: Run, client: Client) -> None:
     chat_id = waiting_chat(client)
     assert set(run("approve", chat_id, "pay", "--deny", "--reason", "too much", "--json").json) == {"seq"}
-    wait_until(lambda: client.chat(chat_id)["status"] == "waiting")
+    wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
     (result,) = results(client, chat_id)
     assert "too much" in str(result)
 
@@ -104,7 +105,7 @@ def test_of_several_calls_one_must_be_named(run: Run, client: Client) -> None:
     assert run("approve", chat_id, "nothing").code == 1
     for call in client.chat(chat_id)["open_calls"]:
         assert run("approve", chat_id, call["tool_call_id"]).code == 0
-    wait_until(lambda: client.chat(chat_id)["status"] == "waiting")
+    wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
     assert results(client, chat_id) == ["paid 5", "paid 7"]
 
 
@@ -130,13 +131,13 @@ def test_y_and_n_answer_the_call_that_is_asked_about(home: Path, client: Client,
         terminal.type("no\r")
         terminal.wait_for('(denied: pay({"amount": 7}))')
         chat_id = client.chats(title="decide")["chats"][0]["id"]
-        wait_until(lambda: client.chat(chat_id)["status"] == "waiting")
+        wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
         found = results(client, chat_id)
         assert len(found) == 2
         assert "paid 5" in found
         assert "paid 7" not in found
         terminal.type("y\r")
-        wait_until(lambda: "y" in asked(client, chat_id), what="`y` is a message where nothing is asked")
+        wait_until_sync(lambda: "y" in asked(client, chat_id), what="`y` is a message where nothing is asked")
 
 
 def test_a_call_that_waited_before_is_asked_about_when_the_chat_is_continued(
@@ -147,7 +148,7 @@ def test_a_call_that_waited_before_is_asked_about_when_the_chat_is_continued(
         terminal.wait_for('(waits for approval: pay({"amount": 5}))')
         terminal.wait_for("may it run?")
         terminal.type("y\r")
-        wait_until(lambda: client.chat(chat_id)["status"] == "waiting")
+        wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
     assert results(client, chat_id) == ["paid 5"]
 
 
@@ -186,7 +187,7 @@ def test_a_piped_question_says_once_that_the_server_is_lost(tmp_path: Path) -> N
     process = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, env=environment(), text=True)  # fmt: skip
     with Client(server.url, server.token) as client:
-        wait_until(lambda: client.chats()["chats"] and client.chats()["chats"][0]["status"] == "running")
+        wait_until_sync(lambda: client.chats()["chats"] and client.chats()["chats"][0]["status"] == "running")
     server.signal(signal.SIGSTOP)
     assert process.stderr is not None
     assert process.stderr.readline() == "antiphon: the server does not answer; waiting for it\n"
@@ -214,7 +215,7 @@ def test_what_is_typed_is_sent_as_it_is(home: Path, client: Client, server: Serv
     with Terminal(home, "chat", "--title", f"typed {TYPED.index(typed)}") as terminal:
         terminal.wait_for(PROMPT)
         terminal.type(f"{typed}\r")
-        found = wait_until(lambda: client.chats(title=f"typed {TYPED.index(typed)}")["chats"])
+        found = wait_until_sync(lambda: client.chats(title=f"typed {TYPED.index(typed)}")["chats"])
     (sent, *_) = client.messages(found[0]["id"])["messages"]
     assert sent["content"][0]["text"] == typed
     assert run_in(home, "show", found[0]["id"], "--json").json["messages"][0]["content"][0]["text"] == typed

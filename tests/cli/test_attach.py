@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 
 from antiphon.client import Client
-from antiphon.client.near import Endpoints
-from antiphon.lockfile import read_instance_file
-from client.servers import DEADLINE_S, ServerProcess
+from antiphon.client.local import Endpoints
+from antiphon.local.lock import read_instance_file
+from client.servers import ServerProcess
+from support.waiting import DEADLINE_S
 
 from .conftest import COMMAND, Run, environment, run_in
 from .terminals import Terminal
 
 
-def near(server: ServerProcess) -> Client:
+def local_client(server: ServerProcess) -> Client:
     found = read_instance_file(server.data)
     assert found is not None
     endpoints = Endpoints.of(found.pub_endpoint, found.rpc_endpoint, found.keys)
     assert endpoints is not None
-    return Client.near(endpoints)
+    return Client.local(endpoints)
 
 
 def test_a_chat_is_followed_and_taken_part_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +33,7 @@ def test_a_chat_is_followed_and_taken_part_in(tmp_path: Path, monkeypatch: pytes
     first = ServerProcess(tmp_path / "one" / ".antiphon", "--drain-s", "0")
     second = ServerProcess(tmp_path / "two" / ".antiphon", "--drain-s", "0")
     try:
-        with near(second) as client:
+        with local_client(second) as client:
             client.create_chat("/say of the second", title="older")
             chat = client.create_chat("/say it began before", title="newer")
         nowhere = run_in(tmp_path, "attach", "--json")
@@ -48,7 +49,7 @@ def test_a_chat_is_followed_and_taken_part_in(tmp_path: Path, monkeypatch: pytes
             terminal.wait_for("from the terminal")
             terminal.type("\x04")
             assert terminal.process.wait(DEADLINE_S) == 0
-        with near(second) as client:
+        with local_client(second) as client:
             texts = [
                 m["content"][0]["text"] for m in client.messages(chat["id"])["messages"] if m["role"] == "assistant"
             ]

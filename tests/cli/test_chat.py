@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.client import Client
-from client.servers import DEADLINE_S, Proxy, ServerProcess, script, wait_until
+from client.servers import Proxy, ServerProcess, script
+from support.waiting import DEADLINE_S, wait_until_sync
 
 from .conftest import COMMAND, Run, environment
 from .terminals import Terminal
@@ -81,7 +82,7 @@ def test_ctrl_c_stops_the_turn_and_keeps_what_was_said(server: ServerProcess, ho
     process = subprocess.Popen(
         command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
     )
-    chats = wait_until(lambda: client.chats(title="stop me")["chats"])
+    chats = wait_until_sync(lambda: client.chats(title="stop me")["chats"])
     for event in client.watch(chats[0]["id"], after="0"):
         if getattr(event, "to", 0) > 6:
             break
@@ -148,7 +149,7 @@ def test_ctrl_c_stops_the_answer_and_what_was_typed_meanwhile_is_next(
         terminal.wait_for("› /say typed while busy")
         terminal.wait_for("typed while busy\n")
         chat_id = client.chats(title="talk two")["chats"][0]["id"]
-        wait_until(lambda: client.chat(chat_id)["status"] == "waiting")
+        wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
         terminal.wait_for(PROMPT)
         terminal.type("\x03")
         assert terminal.wait_end() == 0
@@ -167,10 +168,10 @@ def test_a_second_ctrl_c_leaves_without_waiting_for_the_end_of_the_turn(
         terminal.wait_for(PROMPT)
         terminal.type("\x1b[200~/rate 20\n/stall 3600\x1b[201~\r")
         terminal.wait_for("waiting for the model")
-        chat_id = wait_until(lambda: client.chats(title="talk three")["chats"])[0]["id"]
+        chat_id = wait_until_sync(lambda: client.chats(title="talk three")["chats"])[0]["id"]
         proxy.holds_back = True
         terminal.type("\x03")
-        wait_until(lambda: client.chat(chat_id)["status"] == "waiting")
+        wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
         assert terminal.process.poll() is None
         terminal.type("\x03")
         assert terminal.wait_end() == 0

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from antiphon.cli import antiphon
 from antiphon.client import Client
-from antiphon.testing.postgres import PostgresServer
 from client.servers import ServerProcess
+from support.postgres import PostgresServer
 
 from .conftest import Run, run_in
 
@@ -74,10 +74,18 @@ def test_doctor_wants_a_database(run_alone: Run) -> None:
 
 
 def test_bench_names_its_scenes(run_alone: Run) -> None:
-    pytest.importorskip("antiphon.bench")
     done = run_alone("bench", "no such scene")
     assert done.code == 2
     assert "core" in done.err
+
+
+def test_bench_without_a_checkout_says_where_the_benchmarks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.__file__", str(tmp_path / "site-packages" / "antiphon" / "__init__.py"))
+    done = CliRunner().invoke(antiphon, ["bench"])
+    assert done.exit_code == 1
+    assert "run `./dev bench` in a checkout" in done.stderr
 
 
 def test_a_directory_moves_to_postgresql_and_both_are_sound(used: Path, postgres_url: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from antiphon.lockfile import INSTANCE_NAME, claim_data, read_instance_file
+from antiphon.local.lock import INSTANCE_NAME, claim_data, read_instance_file
 from client.servers import ServerProcess, free_port
 
 from .conftest import Run, environment

@@ -12,9 +12,10 @@ import pytest
 
 from antiphon.client.zmq import RemoteInstance
 from antiphon.errors import Forbidden, InstanceMissing, Unavailable
-from antiphon.keys import Keys, make_keys, read_keys
-from antiphon.lockfile import read_instance_file
-from client.servers import DEADLINE_S, ServerProcess
+from antiphon.local.keys import Keys, make_keys, read_keys
+from antiphon.local.lock import read_instance_file
+from client.servers import ServerProcess
+from support.waiting import DEADLINE_S
 
 from .conftest import Run, run_in
 
@@ -95,8 +96,8 @@ def test_wrong_files_and_keys_are_told_kindly(run_alone: Run, tmp_path: Path) ->
 def test_who_is_allowed_gets_in_and_nobody_else(keyed: ServerProcess) -> None:
     file = keyed.data.parent / "server.json"
     server_key, peer = read_keys(file).public, make_keys()
-    assert "does not let these keys in" in wait_refused(keyed, peer, server_key)
-    assert "asks for keys" in wait_refused(keyed, None, "")
+    assert "does not accept these keys" in wait_refused(keyed, peer, server_key)
+    assert "requires keys" in wait_refused(keyed, None, "")
     with pytest.raises((Forbidden, Unavailable)):
         ping(keyed, peer, make_keys().public)
     home = keyed.data.parent
@@ -104,7 +105,7 @@ def test_who_is_allowed_gets_in_and_nobody_else(keyed: ServerProcess) -> None:
     assert ping(keyed, peer, server_key, DEADLINE_S) == "ok"
     assert "a peer" in run_in(home, "keys", "show", "server.json").out
     assert run_in(home, "keys", "revoke", "server.json", "a peer").code == 0
-    assert "does not let these keys in" in wait_refused(keyed, peer, server_key)
+    assert "does not accept these keys" in wait_refused(keyed, peer, server_key)
 
 
 def test_the_command_line_finds_the_keys_by_itself(keyed: ServerProcess) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from client.servers import DEADLINE_S
 from instance.reference_server import STARTED_AT, ReferenceServer
+from support.waiting import DEADLINE_S
 
 from .conftest import COMMAND, environment, run_in
 from .terminals import Terminal

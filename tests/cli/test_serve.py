@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from antiphon.client import Client
-from antiphon.lockfile import read_instance_file
-from client.servers import DEADLINE_S, ServerProcess, free_port
+from antiphon.local.lock import read_instance_file
+from client.servers import ServerProcess, free_port
+from support.waiting import DEADLINE_S
 
 from .conftest import COMMAND, Run, environment
 from .terminals import Terminal

@@ -14,7 +14,7 @@ from antiphon.core.events import Bye, Delta, FactEvent
 from antiphon.core.parts import Reasoning, Text, ToolCallOpened
 
 
-class Story:
+class Scenario:
     """Makes events with the next numbers."""
 
     def __init__(self) -> None:
@@ -46,65 +46,65 @@ def text(words: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def story() -> Story:
-    told = Story()
+def scenario() -> Scenario:
+    told = Scenario()
     told.fact("chat_created", title="")
     told.message("user", text("question"))
     told.fact("attempt_started", instance_id="")
     return told
 
 
-def test_finished_blocks_are_printed_and_the_message_brings_the_rest(story: Story) -> None:
-    story.delta(Text("one\n\ntw"))
-    assert story.transcript.advance() == [Piece(Kind.ANSWER, "one\n\n")]
-    assert story.transcript.tail == "tw"
-    assert story.transcript.advance() == []
-    assert story.message("assistant", text("one\n\ntwo")) == [Piece(Kind.ANSWER, "two")]
-    assert story.transcript.tail == ""
+def test_finished_blocks_are_printed_and_the_message_brings_the_rest(scenario: Scenario) -> None:
+    scenario.delta(Text("one\n\ntw"))
+    assert scenario.transcript.advance() == [Piece(Kind.ANSWER, "one\n\n")]
+    assert scenario.transcript.tail == "tw"
+    assert scenario.transcript.advance() == []
+    assert scenario.message("assistant", text("one\n\ntwo")) == [Piece(Kind.ANSWER, "two")]
+    assert scenario.transcript.tail == ""
 
 
-def test_what_was_printed_of_a_draft_that_is_dropped_is_called_so(story: Story) -> None:
-    story.delta(Text("one\n\ntwo"))
-    story.transcript.advance()
-    pieces = story.fact("retry_scheduled", delay_ms=1500, error="too \x1b[1mbusy", tries=1)
+def test_what_was_printed_of_a_draft_that_is_dropped_is_called_so(scenario: Scenario) -> None:
+    scenario.delta(Text("one\n\ntwo"))
+    scenario.transcript.advance()
+    pieces = scenario.fact("retry_scheduled", delay_ms=1500, error="too \x1b[1mbusy", tries=1)
     assert [kind for kind, _ in pieces] == [Kind.NOTE, Kind.NOTE]
     assert "dropped" in pieces[0].text
     assert pieces[1].text == "(too busy; trying again in 1.5 s)"
-    assert story.message("assistant", text("one\n\ntwo")) == [Piece(Kind.ANSWER, "one\n\ntwo")]
+    assert scenario.message("assistant", text("one\n\ntwo")) == [Piece(Kind.ANSWER, "one\n\ntwo")]
 
 
-def test_a_message_that_is_not_what_was_printed_is_printed_whole(story: Story) -> None:
-    story.delta(Text("one\n\ntwo"))
-    story.transcript.advance()
-    pieces = story.message("assistant", text("other"))
+def test_a_message_that_is_not_what_was_printed_is_printed_whole(scenario: Scenario) -> None:
+    scenario.delta(Text("one\n\ntwo"))
+    scenario.transcript.advance()
+    pieces = scenario.message("assistant", text("other"))
     assert pieces[-1] == Piece(Kind.ANSWER, "other")
     assert pieces[0].kind is Kind.NOTE
 
 
-def test_calls_results_and_endings_are_told(story: Story) -> None:
-    story.delta(Reasoning("hm"))
-    assert story.transcript.activity == "thinking"
-    story.delta(ToolCallOpened("c1", "a\x1b[1mdd"), 1)
-    assert story.transcript.activity == "calling add"
+def test_calls_results_and_endings_are_told(scenario: Scenario) -> None:
+    scenario.delta(Reasoning("hm"))
+    assert scenario.transcript.activity == "thinking"
+    scenario.delta(ToolCallOpened("c1", "a\x1b[1mdd"), 1)
+    assert scenario.transcript.activity == "calling add"
     call = {"type": "tool-call", "tool_call_id": "c1", "tool_name": "add", "args": {"a": 1}}
-    assert story.message("assistant", call) == [Piece(Kind.NOTE, '  add({"a": 1})')]
+    assert scenario.message("assistant", call) == [Piece(Kind.NOTE, '  add({"a": 1})')]
     result = {"type": "tool-result", "tool_call_id": "c1", "tool_name": "add", "result": "two\nlines"}
-    assert story.message("tool", result) == [Piece(Kind.NOTE, "  → two lines")]
-    failed = story.fact("turn_ended", turn_id=2, outcome="failed", error={"message": "no\x07"}, status="error")
+    assert scenario.message("tool", result) == [Piece(Kind.NOTE, "  → two lines")]
+    failed = scenario.fact("turn_ended", turn_id=2, outcome="failed", error={"message": "no\x07"}, status="error")
     assert failed == [Piece(Kind.ERROR, "The turn failed: no")]
 
 
 @given(st.text(st.sampled_from("ab \n`-"), max_size=80), st.lists(st.integers(1, 9), max_size=20))
 def test_every_word_is_printed_once_however_it_comes(words: str, sizes: list[int]) -> None:
-    story = Story()
-    story.fact("attempt_started", instance_id="")
+    scenario = Scenario()
+    scenario.fact("attempt_started", instance_id="")
     printed, rest = "", words
     for size in sizes:
         piece, rest = rest[:size], rest[size:]
         if piece:
-            story.delta(Text(piece))
-        printed += "".join(text for _, text in story.transcript.advance())
-    printed += "".join(text for _, text in story.message("assistant", text(words)))
+            scenario.delta(Text(piece))
+        printed += "".join(text for _, text in scenario.transcript.advance())
+    printed += "".join(text for _, text in scenario.message("assistant", text(words)))
     assert printed.split() == words.split()
 
 

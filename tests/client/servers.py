@@ -8,26 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from antiphon.lockfile import read_instance_file
-
-DEADLINE_S = 20.0
-
-
-def wait_until(condition: Callable[[], Any], *, what: str = "", deadline_s: float = DEADLINE_S) -> Any:
-    """What `condition()` gives as soon as it is true; fails after the deadline."""
-    deadline = time.monotonic() + deadline_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {deadline_s} s in vain: {what or condition}"
-        time.sleep(0.005)
+from antiphon.local.lock import read_instance_file
+from support.waiting import DEADLINE_S, wait_until_sync
 
 
 class ServerProcess:
@@ -40,7 +27,7 @@ class ServerProcess:
         self._process = subprocess.Popen(
             command, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}
         )
-        found = wait_until(self._ready, what="the server is ready")
+        found = wait_until_sync(self._ready, what="the server is ready")
         self.url, self.token, self.instance_id = found.http_url, found.token, found.instance_id
         self.port = urlsplit(found.http_url).port or 0
 

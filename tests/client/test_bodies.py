@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,10 +12,11 @@ import pytest
 
 from antiphon.client import AsyncClient, Client, bodies
 from antiphon.errors import AntiphonError, PeerError, Unavailable
+from support.tcp_server import Handler, open_tcp_server
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 20.0
 SENT_MAX = 64 * 1024 * 1024
 """What a server may have got rid of in sockets' buffers, generously."""
 
@@ -42,35 +42,11 @@ class HostileServer:
         await writer.wait_closed()
 
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
-
-
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[str]:
-    """The address of a server whose connections this handles; what still runs is ended."""
-    tasks: set[asyncio.Task[Any]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await handler(reader, writer)
-        finally:
-            writer.transport.abort()
-            await asyncio.sleep(0)
-            tasks.discard(task)
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-    finally:
-        listening.close()
-        for task in tuple(tasks):
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tuple(tasks))
+    """The URL of a server whose connections `handler` answers."""
+    async with open_tcp_server(handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from antiphon import errors as e
+from antiphon.api.http.answers import STATUS
 from antiphon.client.errors import ServerFailed, error_of
-from antiphon.edge.answers import STATUS
 
 ERRORS: list[e.AntiphonError] = [
     e.NotFound("queued_message"),

@@ -29,7 +29,7 @@ def test_the_next_connection_resumes_where_the_last_event_left_it() -> None:
     first = following.call()
     assert "last-event-id" not in first.headers
     assert (first.path, first.query) == ("/api/v1/chats/abc/stream", {"until": "idle", "commit": "ref"})
-    assert following.take(CAUGHT_UP) == CaughtUp(cursor="7.12")
+    assert following.handle(CAUGHT_UP) == CaughtUp(cursor="7.12")
     assert following.call().headers["last-event-id"] == "7.12"
 
 
@@ -41,25 +41,25 @@ def test_a_given_cursor_is_used_from_the_start() -> None:
 
 def test_pings_are_swallowed_and_move_nothing() -> None:
     following = follow(after="3")
-    assert following.take(SseEvent(event="ping", data=b'{"type":"ping"}')) is None
+    assert following.handle(SseEvent(event="ping", data=b'{"type":"ping"}')) is None
     assert following.cursor == "3"
 
 
 @pytest.mark.parametrize("reason", ["idle", "deleted", "revoked"])
 def test_some_good_byes_are_final_and_told(reason: str) -> None:
     following = follow()
-    assert following.take(bye(reason)) == Bye(reason=reason)
-    assert following.is_over
+    assert following.handle(bye(reason)) == Bye(reason=reason)
+    assert following.is_closed
 
 
 @pytest.mark.parametrize("reason", ["slow", "shutdown", "something newer"])
 def test_other_good_byes_mean_come_back(reason: str) -> None:
     following = follow()
-    assert following.take(bye(reason, 500)) is None
-    assert (following.is_cut, following.is_over) == (True, False)
+    assert following.handle(bye(reason, 500)) is None
+    assert (following.is_connection_done, following.is_closed) == (True, False)
     assert 0.5 <= following.wait_s(None) <= 0.5 + FIRST_S
     following.call()
-    assert not following.is_cut
+    assert not following.is_connection_done
 
 
 def test_waiting_grows_with_fruitless_tries_and_starts_again_after_an_event() -> None:
@@ -67,7 +67,7 @@ def test_waiting_grows_with_fruitless_tries_and_starts_again_after_an_event() ->
     waits = [following.wait_s(InstanceMissing("gone")) for _ in range(40)]
     assert max(waits) <= DELAY_S_MIN + DELAY_S_MAX
     assert max(waits) > DELAY_S_MAX / 2
-    following.take(CAUGHT_UP)
+    following.handle(CAUGHT_UP)
     assert following.wait_s(None) <= DELAY_S_MIN + FIRST_S
 
 
@@ -85,13 +85,13 @@ def test_backoff_is_jittered_over_its_whole_range() -> None:
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"type":"delta"}', b"\xff"])
 def test_what_is_no_event_is_the_peers_error(data: bytes) -> None:
     with pytest.raises(PeerError):
-        follow().take(SseEvent(event="delta", data=data))
+        follow().handle(SseEvent(event="delta", data=data))
 
 
 def test_the_feed_gives_its_events_as_they_come() -> None:
     following = FollowFeed(random=Random(1))
-    event = following.take(SseEvent(event="chat", data=b'{"type":"chat","kind":"created","chat":{"id":"a"}}'))
+    event = following.handle(SseEvent(event="chat", data=b'{"type":"chat","kind":"created","chat":{"id":"a"}}'))
     assert event is not None
     assert (event.type, event.data) == ("chat", {"kind": "created", "chat": {"id": "a"}})
     with pytest.raises(PeerError):
-        following.take(SseEvent(event="chat", data=b"nonsense"))
+        following.handle(SseEvent(event="chat", data=b"nonsense"))

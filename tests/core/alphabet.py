@@ -19,7 +19,7 @@ USAGE = Usage(input_tokens=3, output_tokens=2)
 CALLS = {
     "plain": f.CallOpened(tool_call_id="plain", tool_name="run"),
     "plain2": f.CallOpened(tool_call_id="plain2", tool_name="run"),
-    "idempotent": f.CallOpened(tool_call_id="idempotent", tool_name="look", is_idempotent=True),
+    "idempotent": f.CallOpened(tool_call_id="idempotent", tool_name="find", is_idempotent=True),
     "approval": f.CallOpened(tool_call_id="approval", tool_name="pay", needs=Needs.APPROVAL),
     "client": f.CallOpened(tool_call_id="client", tool_name="ask", needs=Needs.RESULT),
 }
@@ -34,7 +34,7 @@ CALL_SETS: tuple[tuple[str, ...], ...] = (
     ("plain", "client"),
     ("approval", "client"),
 )
-NOBODY = 999_999
+MISSING = 999_999
 
 
 def iter_commands(history: History, queue_max: int = 2) -> Iterator[Named]:
@@ -59,7 +59,7 @@ def iter_sends(queue_max: int) -> Iterator[Named]:
 def iter_edits(history: History) -> Iterator[Named]:
     users = [seq for seq, role in history.ledger.visible if role is Role.USER]
     others = [seq for seq, role in history.ledger.visible if role is not Role.USER]
-    targets = {"first": users[:1], "last": users[-1:], "answer": others[-1:], "missing": [NOBODY]}
+    targets = {"first": users[:1], "last": users[-1:], "answer": others[-1:], "missing": [MISSING]}
     for name, ids in targets.items():
         for message_id in ids:
             role = history.ledger.role(message_id)
@@ -74,7 +74,7 @@ def iter_edits(history: History) -> Iterator[Named]:
         )
     yield "retry", c.Retry(), 0
     yield "retry the last", c.Retry(turn_id=history.chat.last_turn_id), 0
-    yield "retry another", c.Retry(turn_id=NOBODY), 0
+    yield "retry another", c.Retry(turn_id=MISSING), 0
 
 
 def iter_queue(history: History) -> Iterator[Named]:
@@ -87,7 +87,7 @@ def iter_queue(history: History) -> Iterator[Named]:
         items["delivered"] = delivered[-1]
     if deleted:
         items["deleted"] = deleted[-1]
-    items["missing"] = NOBODY
+    items["missing"] = MISSING
     places = [*chat.steering, *chat.queue]
     for name, queued_id in items.items():
         known = history.evidence(queued_id)
@@ -102,7 +102,7 @@ def iter_queue(history: History) -> Iterator[Named]:
 def iter_stops(history: History) -> Iterator[Named]:
     yield "interrupt", c.Interrupt(turn_id=history.chat.turn_id), 0
     yield "interrupt and clear", c.Interrupt(turn_id=history.chat.turn_id, clear_queue=True), 0
-    yield "interrupt another", c.Interrupt(turn_id=NOBODY, clear_queue=True), 0
+    yield "interrupt another", c.Interrupt(turn_id=MISSING, clear_queue=True), 0
 
 
 def iter_answers(history: History) -> Iterator[Named]:
@@ -133,7 +133,7 @@ def iter_attempts(history: History) -> Iterator[Named]:
     attempt = history.chat.attempt
     yield "start", c.StartAttempt(instance_id="i1"), 0
     yield "start later", c.StartAttempt(instance_id="i1"), HOUR
-    for who, number in (("holder", attempt), ("stranger", NOBODY), ("nobody", 0)):
+    for who, number in (("holder", attempt), ("stranger", MISSING), ("no attempt", 0)):
         for reason, wait in (("lease", 0), ("dead", 0), ("interrupt", 0), ("interrupt", 2 * SECOND)):
             yield f"expire {who} {reason} {wait}", c.ExpireAttempt(attempt=number, reason=reason), wait
     for keep in (False, True):
@@ -150,8 +150,8 @@ def iter_attempts(history: History) -> Iterator[Named]:
 def iter_fences(history: History) -> Iterator[tuple[str, dict[str, int]]]:
     chat = history.chat
     yield "", {"attempt": chat.attempt, "draft": chat.draft}
-    yield " by a stranger", {"attempt": NOBODY, "draft": chat.draft}
-    yield " by nobody", {"attempt": 0, "draft": chat.draft}
+    yield " by a stranger", {"attempt": MISSING, "draft": chat.draft}
+    yield " by no attempt", {"attempt": 0, "draft": chat.draft}
     yield " of an old draft", {"attempt": chat.attempt, "draft": chat.draft - 1}
 
 
@@ -167,7 +167,7 @@ def iter_commits(history: History) -> Iterator[Named]:
             commit = c.CommitMessage(**fence, content=words("calls"), upto=5, calls=calls)
             yield f"commit calls {call_set}{name}", commit, 0
     for call in [*_names(history), "missing"]:
-        for who, attempt in (("holder", history.chat.attempt), ("stranger", NOBODY), ("nobody", 0)):
+        for who, attempt in (("holder", history.chat.attempt), ("stranger", MISSING), ("no attempt", 0)):
             commit_result = c.CommitToolResult(attempt=attempt, tool_call_id=call, content=words("result"))
             yield f"result of {call} by {who}", commit_result, 0
 

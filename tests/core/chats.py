@@ -1,4 +1,4 @@
-"""Chats in each status, ready to be asked something."""
+"""Chats in each status, ready for a command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def empty() -> History:
 
 
 def running(*waiting: str) -> History:
-    """A turn that wants a worker; `waiting` are sends like `queue:a`, `steer:b`, made while it is held."""
+    """A turn that needs a worker. `waiting` are sends such as `queue:a` or `steer:b` while it is held."""
     history = History()
     history.do(c.CreateChat(owner_id="o", content=words("hi")))
     for message in waiting:
@@ -59,7 +59,7 @@ def waiting_chat() -> History:
 
 
 def failed(*waiting: str, answered: bool = False) -> History:
-    """The last turn failed; what waits stands still."""
+    """The last turn failed; queued messages stay queued."""
     history = held(*waiting)
     if answered:
         history.commit("so far", is_last=False)
@@ -93,7 +93,7 @@ def last_fact(history: History, kind: type[f.Fact]) -> f.Fact:
 
 
 def texts(history: History) -> list[str]:
-    """The visible messages' contents, `role: text`; a delivered one's is looked up where it lies."""
+    """The contents of the visible messages as `role: text`; a delivered message's is read at its `content_seq`."""
     contents = {entry.seq: entry.content for entry in history.entries if entry.content is not None}
     shown = []
     for entry in history.entries:

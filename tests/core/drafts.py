@@ -1,4 +1,4 @@
-"""Drafts for tests: pieces as a model yields them, and deltas cut and merged as a network may do it."""
+"""Drafts for tests: pieces as a model yields them, and deltas cut and merged as a network may."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ broken_texts = st.lists(st.sampled_from(LETTERS + SURROGATES), max_size=6).map("
 
 
 def pieces_of(text: st.SearchStrategy[str]) -> st.SearchStrategy[list[DeltaPart]]:
-    """What authors yield: text, reasoning, calls with their arguments, and notes that belong to no part."""
+    """Pieces as a model yields them: text, reasoning, calls with arguments, and notes that belong to no part."""
     notes = st.one_of(st.builds(CallStarted, model=st.just("m")), st.builds(ToolProgress, st.just("t"), text))
     args = st.lists(st.one_of(st.builds(ToolCallArgs, text), notes), max_size=3)
     calls = st.builds(lambda n, rest: [ToolCallOpened(f"t{n}", "run"), *rest], st.integers(0, 99), args)

@@ -1,13 +1,12 @@
-"""A chat with all that ever happened to it, checked after every command.
+"""A chat with its whole history, checked after every command.
 
-`History` runs commands through the real `advance`. Beside it a `Ledger` reads the facts by rules of its own,
-written apart from `evolve`, so that two hands must agree; and a mirror folds the facts as they come back from
-the log (`wire.log`).
+`History` runs commands through the real `advance`. A `Ledger` checks the facts by its own rules, independent of
+`evolve`, so that two implementations must agree. A second state folds the facts as decoded from the log
+(`wire.log`).
 """
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 from antiphon.core import commands as c
@@ -31,7 +30,7 @@ def words(text: str) -> bytes:
 
 
 def kinds(entries: tuple[f.Entry, ...]) -> tuple[str, ...]:
-    """Fact kinds as the contract's table writes them; a message with its role."""
+    """The kinds of the facts as in the contract's table; a message with its role."""
     return tuple(
         f"{f.kind_of(e.fact)}({e.fact.role})" if isinstance(e.fact, f.MessageAppended) else f.kind_of(e.fact)
         for e in entries
@@ -39,7 +38,7 @@ def kinds(entries: tuple[f.Entry, ...]) -> tuple[str, ...]:
 
 
 class Ledger:
-    """What the facts say, read one by one; raises AssertionError at the first that cannot be."""
+    """The state by the facts, applied one by one. Raises AssertionError at the first impossible fact."""
 
     def __init__(self) -> None:
         self.seq = 0
@@ -59,7 +58,8 @@ class Ledger:
         self.is_deleted = False
 
     def branch(self) -> Ledger:
-        other = copy(self)
+        other = object.__new__(Ledger)
+        other.__dict__.update(self.__dict__)
         other.visible = list(self.visible)
         other.hidden = set(self.hidden)
         other.results = dict(self.results)
@@ -73,7 +73,7 @@ class Ledger:
     def role(self, message_id: int) -> Role | None:
         return next((role for seq, role in self.visible if seq == message_id), None)
 
-    def take(self, entry: f.Entry) -> None:
+    def apply(self, entry: f.Entry) -> None:
         fact = entry.fact
         assert entry.seq == self.seq + 1, "facts have no holes"
         assert not self.is_deleted, "nothing happens after the end"
@@ -95,7 +95,7 @@ class Ledger:
             case f.QueueMoved():
                 self._moved(fact)
             case f.HistoryTruncated():
-                assert not self.attempt, "nobody works on a history that is cut"
+                assert not self.attempt, "no attempt holds a chat whose history is truncated"
                 self.hidden |= {seq for seq, _ in self.visible if seq >= fact.from_message_id}
                 self.visible = [m for m in self.visible if m[0] < fact.from_message_id]
                 self.open_calls = ()
@@ -106,7 +106,7 @@ class Ledger:
                 assert fact.attempt == self.attempt != 0
                 self.attempt = 0
             case f.RetryScheduled() | f.InterruptRequested():
-                assert self.attempt, "somebody holds the turn"
+                assert self.attempt, "an attempt holds the turn"
             case f.ActionRequired():
                 assert self.attempt
                 self.attempt = 0
@@ -185,7 +185,7 @@ class Ledger:
 
 
 def check_state(chat: Chat) -> None:
-    """What holds of every chat between two commands."""
+    """Check the invariants of a chat between two commands."""
     if chat.is_deleted:
         assert not chat.attempt
         assert not chat.turn_id
@@ -219,7 +219,7 @@ def check_state(chat: Chat) -> None:
             if chat.attempt:
                 assert states <= {CallState.BEGUN, CallState.AWAITING}
         case Status.INTERRUPTING:
-            assert chat.attempt, "a turn that nobody holds ends at once"
+            assert chat.attempt, "a turn without a holder ends at once"
         case Status.REQUIRES_ACTION:
             assert not chat.attempt
             assert CallState.AWAITING in states
@@ -228,7 +228,7 @@ def check_state(chat: Chat) -> None:
 
 
 class History:
-    """`do` advances the chat by a command and checks; `kinds` are what it made. A refusal is raised as it is."""
+    """`do` advances the chat by a command and checks it; `kinds` are the kinds of its facts. Refusals are raised."""
 
     def __init__(self, cells: set[tuple[Status, str]] | None = None) -> None:
         self.at = T0
@@ -236,7 +236,9 @@ class History:
         self.ledger = Ledger()
         self.cells: set[tuple[Status, str]] = set() if cells is None else cells
         self._chat: Chat | None = None
-        self._mirror: Chat | None = None
+        self._folded: Chat | None = None
+        self._encoded: bytes | None = None
+        """The chat as it was when a command made it: no later command may change it."""
 
     @property
     def chat(self) -> Chat:
@@ -244,42 +246,47 @@ class History:
         return self._chat
 
     def branch(self) -> History:
-        other = copy(self)
+        other = object.__new__(History)
+        other.__dict__.update(self.__dict__)
         other.ledger = self.ledger.branch()
         return other
 
     def do(self, command: c.Command, *, wait: int = 0) -> tuple[str, ...]:
         self.at += wait
-        before = None if self._chat is None else encode_chat(self._chat)
         try:
             after, entries = advance(self._chat, command, at=self.at)
         except Refused:
-            assert (None if self._chat is None else encode_chat(self._chat)) == before, "a refusal changes nothing"
+            assert self._encode() == self._encoded, "a refusal changes nothing"
             raise
-        assert (None if self._chat is None else encode_chat(self._chat)) == before, "values do not change"
+        assert self._encode() == self._encoded, "values do not change"
         for entry in entries:
             self._take(entry)
-        assert after == self._mirror, "the fold of the stored facts is the state"
+        assert after == self._folded, "the fold of the stored facts is the state"
         if not entries:
             assert after is self._chat, "without a fact nothing changes"
-        self._chat = after
+        if after is not self._chat:
+            self._chat = after
+            self._encoded = self._encode()
         self.entries += entries
         check_state(after)
         self._compare()
         return kinds(entries)
 
+    def _encode(self) -> bytes | None:
+        return None if self._chat is None else encode_chat(self._chat)
+
     def _take(self, entry: f.Entry) -> None:
         recorded = f.Recorded(entry.seq, entry.recorded.at, decode_fact(encode_fact(entry.fact)))
         assert entry.recorded.at == self.at
         assert not entry.more
-        if self._mirror is not None and type(entry.fact) in MOVES:
-            cell = self._mirror.status, label(self._mirror, entry.fact)
+        if self._folded is not None and type(entry.fact) in MOVES:
+            cell = self._folded.status, label(self._folded, entry.fact)
             assert TABLE[cell] is entry.status
             self.cells.add(cell)
-        self._mirror = evolve(self._mirror, recorded)
-        assert entry.status is self._mirror.status
-        assert entry.draft == self._mirror.draft
-        self.ledger.take(entry)
+        self._folded = evolve(self._folded, recorded)
+        assert entry.status is self._folded.status
+        assert entry.draft == self._folded.draft
+        self.ledger.apply(entry)
 
     def _compare(self) -> None:
         chat, ledger = self.chat, self.ledger
@@ -295,7 +302,7 @@ class History:
         assert tuple(call.tool_call_id for call in chat.calls) == ledger.open_calls
 
     def check_fold(self) -> None:
-        """Fold everything from the beginning, as it comes back from the log."""
+        """Fold all facts from the beginning, as decoded from the log."""
         stored = [(e.seq, e.recorded.at, encode_fact(e.fact)) for e in self.entries]
         assert fold(f.Recorded(seq, at, decode_fact(body)) for seq, at, body in stored) == self.chat
         assert [seq for seq, _, _ in stored] == list(range(1, len(stored) + 1))

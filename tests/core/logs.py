@@ -1,4 +1,4 @@
-"""Logs as values that a search can compare: each grows by the real `advance`, once for each command."""
+"""Logs as values that a search can compare. The real `advance` extends each, once per command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIRST_FACE = 0x1F600
 
 
 def text_of(generation: int, tokens: int) -> str:
-    """What a model's call number `generation` has said after so many tokens, of two code points each."""
+    """The text of model call number `generation` after `tokens` tokens of two code points each."""
     return "".join(chr(FIRST_FACE + generation) + "abcdef"[i] for i in range(tokens))
 
 
@@ -35,7 +35,7 @@ def text_in(content: bytes) -> str:
 
 
 class Log:
-    """The facts of a chat, and what the invariants ask of them. `bad` names the first that is broken."""
+    """The facts of a chat, and what the invariants need of them. `bad` names the first broken invariant."""
 
     __slots__ = (
         "answered",
@@ -76,7 +76,7 @@ class Log:
         return self.drafts[seq]
 
     def places(self, ident: str) -> int:
-        """How often a send stands in the visible history or waits."""
+        """How many times a send is in the visible history or in the queue."""
         waiting = (*self.chat.steering, *self.chat.queue)
         return sum(text == ident for _, _, text in self.visible) + sum(
             item.client_message_id == ident for item in waiting
@@ -84,7 +84,7 @@ class Log:
 
 
 class Logs:
-    """All logs of one search. Two logs with the same facts are the same object (but for who wrote them: `lost`)."""
+    """All logs of one search. Two logs with the same facts and the same `lost` are the same object."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, bool, tuple[bytes, ...]], Log] = {}
@@ -101,7 +101,7 @@ class Logs:
     def step(
         self, log: Log, key: tuple[Any, ...], make: Callable[[], c.Command], *, at: int = T0, lost: bool = False
     ) -> Log | None:
-        """The log after the command (the same: answered without a change; None: refused). `key` names the command."""
+        """The log after the command (the same: no change; None: refused). `key` names the command."""
         if key in log.next:
             return log.next[key]
         try:

@@ -1,4 +1,4 @@
-"""Long seeded histories: any command at any time, with enough sense in the choice that turns go on."""
+"""Long seeded histories: any command at any time, chosen so that turns make progress."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GROUPS: dict[Callable[[History], Iterator[Named]], float] = {
     iter_stops: 1,
     iter_metadata: 0.5,
 }
-WRONG = (" by a stranger", " by nobody", " of an old draft", " by stranger", "missing", "another", "too much")
+WRONG = (" by a stranger", " by no attempt", " of an old draft", " by stranger", "missing", "another", "too much")
 
 
 def random_history(seed: int, steps: int, on_step: Callable[[History], None] | None = None) -> History:

@@ -146,7 +146,7 @@ def test_an_interrupting_message_waits_first_and_stops_a_turn_that_is_held() -> 
     assert [item.is_promoted for item in history.chat.queue] == [True, False]
 
 
-def test_an_interrupting_message_ends_a_turn_that_nobody_holds_and_is_delivered() -> None:
+def test_an_interrupting_message_ends_a_turn_without_a_holder_and_is_delivered() -> None:
     history = running()
     assert history.send("b", "interrupt") == ("message_queued", "turn_ended", USER)
     assert texts(history) == ["user: hi", "user: b"]
@@ -465,7 +465,7 @@ def test_promote_of_a_steering_message_makes_it_a_turn_of_its_own() -> None:
     assert history.chat.steering == ()
 
 
-def test_promote_while_nobody_holds_the_turn_ends_it_and_delivers() -> None:
+def test_promote_while_no_attempt_holds_the_turn_ends_it_and_delivers() -> None:
     history = running("queue:a", "queue:b")
     b = history.chat.queue[1].id
     assert history.do(c.PromoteQueued(queued_id=b)) == ("queued_message_promoted", "turn_ended", USER)
@@ -534,7 +534,7 @@ def test_a_second_interrupt_is_answered() -> None:
     assert interrupting().interrupt() == ()
 
 
-def test_an_interrupt_of_a_turn_that_nobody_holds_ends_it_with_turn_ended_alone() -> None:
+def test_an_interrupt_of_a_turn_without_a_holder_ends_it_with_turn_ended_alone() -> None:
     history = running()
     assert history.interrupt() == ("turn_ended",)
     assert history.chat.status is Status.WAITING
@@ -708,7 +708,7 @@ def test_a_metadata_command_makes_its_fact_in_any_status_and_leaves_the_draft_al
         assert history.do(command) == ()
 
 
-def test_a_title_made_of_the_first_words_is_nobody_s_choice() -> None:
+def test_a_title_derived_from_the_first_message_is_not_a_persons_choice() -> None:
     history = History()
     history.do(c.CreateChat(owner_id="o", content=words("hi"), title="hi", is_title_made=True))
     assert not history.chat.is_titled_by_person

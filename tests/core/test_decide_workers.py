@@ -61,7 +61,7 @@ def expire(history: History, reason: str = "lease", **more: Any) -> tuple[str, .
 # --- start ------------------------------------------------------------------------------------------
 
 
-def test_a_running_chat_that_nobody_holds_is_held_by_an_attempt_named_by_its_fact() -> None:
+def test_starting_an_attempt_makes_it_the_holder_of_a_running_chat() -> None:
     history = running()
     assert history.start() == ("attempt_started",)
     chat = history.chat
@@ -140,7 +140,7 @@ def test_a_command_on_a_draft_that_is_closed_is_stale(command: Callable[..., c.C
 
 @pytest.mark.parametrize("status", [empty, waiting_chat, failed, running, acting])
 @pytest.mark.parametrize("command", FENCED.values(), ids=FENCED)
-def test_where_nobody_holds_the_chat_every_attempt_is_stale_even_attempt_0(
+def test_every_attempt_is_stale_in_a_chat_without_a_holder_even_attempt_0(
     status: Callable[..., History], command: Callable[..., c.Command]
 ) -> None:
     history = status()
@@ -319,7 +319,7 @@ def test_up_to_five_seconds_the_worker_keeps_its_attempt_and_waits(delay_ms: int
     assert (history.chat.attempt, history.chat.draft) == (attempt, history.chat.seq)
 
 
-def test_for_longer_it_lets_go_and_nobody_claims_the_chat_before_its_time() -> None:
+def test_for_a_longer_delay_the_attempt_is_released_and_the_chat_is_not_claimed_before_the_retry_time() -> None:
     history = held()
     assert fail(history, SHORT_RETRY_MS + 1) == ("retry_scheduled", "attempt_released")
     with pytest.raises(NotAllowedNow):
@@ -487,7 +487,7 @@ def test_after_a_stop_all_steering_else_the_head_of_the_queue_is_delivered() -> 
     assert stop(interrupting("queue:a", "queue:b")) == ("turn_ended", USER)
 
 
-def test_a_turn_that_nobody_asked_to_stop_is_not_finished() -> None:
+def test_a_turn_that_is_not_being_interrupted_cannot_be_finished() -> None:
     with pytest.raises(NotAllowedNow):
         stop(held())
 
@@ -542,7 +542,7 @@ def test_a_lost_attempt_is_recorded_and_the_turn_wants_a_worker_again(reason: st
     assert history.chat.queue_length == 1
 
 
-def test_an_expiry_of_an_attempt_that_is_over_is_answered() -> None:
+def test_an_expiry_of_an_ended_attempt_changes_nothing() -> None:
     history = held()
     attempt = history.chat.attempt
     expire(history)
@@ -590,7 +590,7 @@ def test_one_second_after_the_request_anyone_may_end_an_interrupted_turn() -> No
     assert expire(history, "interrupt") == ("turn_ended",)
 
 
-def test_that_second_is_no_reason_where_nobody_asked_to_stop() -> None:
+def test_the_grace_second_applies_only_to_an_interrupted_turn() -> None:
     history = held()
     history.at += HOUR
     with pytest.raises(NotAllowedNow):
@@ -625,7 +625,7 @@ def test_each_fact_that_ends_the_attempt_ends_it() -> None:
         assert (history.chat.attempt, history.chat.holder) == (0, "")
 
 
-def test_usage_that_nobody_told_is_none() -> None:
+def test_usage_that_was_not_reported_is_none() -> None:
     history = held()
     history.commit()
     assert last_ended(history).usage == NO_USAGE

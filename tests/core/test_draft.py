@@ -105,7 +105,7 @@ def test_deltas_cut_merged_and_repeated_anywhere_give_the_same_draft(pieces: lis
 
 @properties
 @given(anything, st.data())
-def test_a_gap_is_told_and_changes_nothing(pieces: list, data: st.DataObject) -> None:
+def test_a_gap_is_reported_and_changes_nothing(pieces: list, data: st.DataObject) -> None:
     draft, deltas = write(pieces)
     reader = Draft(draft.name)
     for delta in deltas:
@@ -120,7 +120,7 @@ def test_a_gap_is_told_and_changes_nothing(pieces: list, data: st.DataObject) ->
 
 @properties
 @given(anything, anything)
-def test_a_draft_that_came_from_elsewhere_can_be_written_on(first: list, second: list) -> None:
+def test_a_received_draft_can_be_continued(first: list, second: list) -> None:
     """As when a reader's copy and the author's original are given the same pieces."""
     draft, _ = write(first)
     reader = copy_of(draft, draft.position)
@@ -189,10 +189,10 @@ def test_notes_between_two_texts_do_not_part_them() -> None:
 def test_arguments_of_calls_side_by_side_find_their_call() -> None:
     draft = Draft(1)
     draft.write(ToolCallOpened("a", "run"))
-    draft.write(ToolCallOpened("b", "look"))
+    draft.write(ToolCallOpened("b", "find"))
     for call, args in (("a", '{"x"'), ("b", "[1"), ("a", ":1}"), ("b", ",2]")):
         draft.write_args(call, args)
-    assert draft.content() == (ToolCall("a", "run", {"x": 1}), ToolCall("b", "look", [1, 2]))
+    assert draft.content() == (ToolCall("a", "run", {"x": 1}), ToolCall("b", "find", [1, 2]))
     reader = copy_of(draft, 9)
     reader.apply(window(draft.read(9)[0], 9, draft.read(9)[0].to))
     for delta in draft.read(reader.position):
@@ -203,7 +203,7 @@ def test_arguments_of_calls_side_by_side_find_their_call() -> None:
 def test_a_copy_finds_the_calls_of_its_original() -> None:
     draft = Draft(1)
     draft.write(ToolCallOpened("a", "run"))
-    draft.write(ToolCallOpened("b", "look"))
+    draft.write(ToolCallOpened("b", "find"))
     reader = copy_of(draft, 2)
     assert reader.write_args("a", "{}") == draft.write_args("a", "{}")
 
@@ -214,10 +214,10 @@ def test_a_call_without_arguments_has_none() -> None:
 
 
 def test_a_partial_keeps_words_and_drops_calls_visibly() -> None:
-    draft, _ = write([Text("a"), ToolCallOpened("x", "run"), ToolCallArgs('{"y": 1}'), ToolCallOpened("z", "look")])
+    draft, _ = write([Text("a"), ToolCallOpened("x", "run"), ToolCallArgs('{"y": 1}'), ToolCallOpened("z", "find")])
     kept, dropped = draft.partial()
     assert kept == (Text("a"),)
-    assert [(call.tool_call_id, call.tool_name) for call in dropped] == [("x", "run"), ("z", "look")]
+    assert [(call.tool_call_id, call.tool_name) for call in dropped] == [("x", "run"), ("z", "find")]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_draft_of_prose_is_known_by_its_message(has_call: bool, prose: list) -
 @pytest.mark.parametrize(
     "pieces",
     [
-        [Text("I look. "), ToolCallOpened("c", "look"), ToolCallArgs("{}")],
+        [Text("I search. "), ToolCallOpened("c", "find"), ToolCallArgs("{}")],
         [CallStarted(), CallStarted(), Text("again")],
         [CallStarted(), ToolProgress("c", "half"), Text("so")],
     ],

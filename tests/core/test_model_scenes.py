@@ -1,8 +1,8 @@
 """The protocol's scenes on the real core: all interleavings of a chat, its workers, leases, channel and watcher.
 
-First the scenes with every rule in force: no invariant breaks (RELIABILITY 1 to 12). Then each rule taken away,
-in the shells' model here or by patching the core: the search must find what it was good for. A rule whose loss
-nobody notices would be a rule without a reason, or a search without teeth.
+First the scenes with every rule in force: no invariant breaks. Then each rule is removed, in the model of the shells
+or by patching the core, and the search must find the invariant that breaks. A rule whose loss no test notices has no
+reason, or the search finds too little.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from antiphon.core import chat as rules_of_chat
 from antiphon.core import commands as c
+from antiphon.core import decision, people, transitions, workers
 from antiphon.core import evolve as evolving
 from antiphon.core import facts as f
-from antiphon.core import people, story, transitions, workers
 from antiphon.core.model import CallState, Status
 from antiphon.errors import StaleAttempt
 
@@ -30,7 +30,7 @@ SCENES: dict[str, Scene] = {
     "watch retry": Scene(log_max=5, watch=True, drops=1, retry=1, crash=0),
     "watch interrupt": Scene(log_max=6, watch=True, interrupt=1),
     "remote interrupt": Scene(
-        log_max=8, attempts=1, watch=True, drops=1, interrupt=1, freeze=0, holder_is_near=False
+        log_max=8, attempts=1, watch=True, drops=1, interrupt=1, freeze=0, holder_is_local=False
     ),
     "live interrupt": Scene(
         log_max=8,
@@ -68,7 +68,7 @@ SCENES: dict[str, Scene] = {
     "edit and lease": Scene(tokens=1, log_max=8, attempts=2, edit=1, interrupt=1),
     "failure": Scene(tokens=1, log_max=9, attempts=3, workers=1, sends=(("a", "queue"),), final=1, freeze=0),
 }
-"""In the same sizes as the model of the design where they are quick, smaller where they are not."""
+"""The sizes of the design's model where the search is quick, smaller sizes otherwise."""
 
 ALONE = Scene(tokens=1, log_max=14, attempts=4, workers=1, flush=False)
 RESTS: dict[str, Scene] = {
@@ -81,7 +81,7 @@ RESTS: dict[str, Scene] = {
     "a lost answer": ALONE._replace(unknown=1, interrupt=1),
     "a failure": ALONE._replace(log_max=16, attempts=5, sends=(("a", "queue"),), final=1, freeze=0),
 }
-"""Bounded wide enough that a chat comes to rest before the scene's end."""
+"""The bounds let a chat come to rest before the scene ends."""
 
 LARGE: dict[str, Scene] = {
     "watch": SCENES["watch"]._replace(log_max=8),
@@ -158,7 +158,7 @@ def test_more_random_walks_break_nothing(keep: bool) -> None:
 
 @dataclass
 class Without:
-    """A scene in which the loss of a rule shows, and how."""
+    """A scene in which the loss of a rule breaks an invariant, and which one."""
 
     scene: Scene
     shows: str
@@ -198,48 +198,48 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(workers, "_check_fence", lambda story, command: None)
+    patch.setattr(workers, "_check_fence", lambda decision, command: None)
 
 
 def older_is_refused(patch: pytest.MonkeyPatch) -> None:
-    """Not "holds the chat now" but "no newer one exists"."""
+    """Checks "no newer attempt exists" instead of "holds the chat now"."""
 
-    def check(story: story.Story, command: c.AttemptCommand) -> None:
-        if command.attempt < max(story.chat.attempt, 0):
+    def check(decision: decision.Decision, command: c.AttemptCommand) -> None:
+        if command.attempt < max(decision.chat.attempt, 0):
             raise StaleAttempt(command.attempt)
 
     patch.setattr(workers, "_check_fence", check)
 
 
 def draft_is_not_named(patch: pytest.MonkeyPatch) -> None:
-    def check(story: story.Story, command: c.AttemptCommand) -> None:
-        if command.attempt != story.chat.attempt:
+    def check(decision: decision.Decision, command: c.AttemptCommand) -> None:
+        if command.attempt != decision.chat.attempt:
             raise StaleAttempt(command.attempt)
 
     patch.setattr(workers, "_check_fence", check)
 
 
 def commit_while_interrupting(patch: pytest.MonkeyPatch) -> None:
-    def commit(story: story.Story, command: c.CommitMessage) -> None:
-        if story.chat.status is not Status.INTERRUPTING:
-            workers.commit_message(story, command)
+    def commit(decision: decision.Decision, command: c.CommitMessage) -> None:
+        if decision.chat.status is not Status.INTERRUPTING:
+            workers.commit_message(decision, command)
             return
-        workers._check_fence(story, command)
-        workers._append_answer(story, command)
+        workers._check_fence(decision, command)
+        workers._append_answer(decision, command)
         if command.is_last:
-            story.end_turn(workers.Outcome.ANSWERED)
+            decision.end_turn(workers.Outcome.ANSWERED)
 
     patch.setitem(rules_of_chat._RULES, c.CommitMessage, commit)
 
 
 def interrupt_names_no_turn(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(rules_of_chat._RULES, c.Interrupt, lambda story, command: people._interrupt_turn(story, ""))
+    patch.setitem(rules_of_chat._RULES, c.Interrupt, lambda decision, command: people._interrupt_turn(decision, ""))
 
 
 def expiry_waits_for_the_holder_to_stop(patch: pytest.MonkeyPatch) -> None:
-    def expire(story: story.Story, command: c.ExpireAttempt) -> None:
-        if story.chat.status is not Status.INTERRUPTING:
-            workers.expire_attempt(story, command)
+    def expire(decision: decision.Decision, command: c.ExpireAttempt) -> None:
+        if decision.chat.status is not Status.INTERRUPTING:
+            workers.expire_attempt(decision, command)
 
     patch.setitem(rules_of_chat._RULES, c.ExpireAttempt, expire)
 
@@ -257,10 +257,10 @@ def the_latest_promoted_goes_first(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_end_of_a_turn_delivers_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(story.Story, "deliver_next", lambda self: None)
+    patch.setattr(decision.Decision, "deliver_next", lambda self: None)
 
 
-def the_end_of_a_turn_looks_at_no_queue(patch: pytest.MonkeyPatch) -> None:
+def the_end_of_a_turn_reads_no_queue(patch: pytest.MonkeyPatch) -> None:
     label = transitions.label
 
     def blind(chat: Any, fact: f.Fact) -> str:
@@ -271,9 +271,9 @@ def the_end_of_a_turn_looks_at_no_queue(patch: pytest.MonkeyPatch) -> None:
 
 
 def steering_joins_while_calls_are_open(patch: pytest.MonkeyPatch) -> None:
-    def commit(story: story.Story, command: c.CommitMessage) -> None:
-        workers.commit_message(story, command)
-        story.deliver_steering()
+    def commit(decision: decision.Decision, command: c.CommitMessage) -> None:
+        workers.commit_message(decision, command)
+        decision.deliver_steering()
 
     patch.setitem(rules_of_chat._RULES, c.CommitMessage, commit)
 
@@ -281,7 +281,7 @@ def steering_joins_while_calls_are_open(patch: pytest.MonkeyPatch) -> None:
 IN_CORE: list[tuple[Patch, Scene, str, dict[str, Any]]] = [
     (no_fence, SCENES["fence"], "FENCE", {}),
     (older_is_refused, SCENES["fence"], "FENCE", {}),
-    (draft_is_not_named, SCENES["late steering"]._replace(unknown=1), "DUPLICATE", {"unknown_by_looking": False}),
+    (draft_is_not_named, SCENES["late steering"]._replace(unknown=1), "DUPLICATE", {"unknown_is_queried": False}),
     (commit_while_interrupting, SCENES["answer lost"], "INTERRUPT", {}),
     (interrupt_names_no_turn, SCENES["same id"]._replace(sends=(("a", "queue"),)), "INTERRUPT", {}),
     (expiry_waits_for_the_holder_to_stop, RESTS["a crash, a freeze, a stop"], "NO-STUCK", {}),
@@ -289,7 +289,7 @@ IN_CORE: list[tuple[Patch, Scene, str, dict[str, Any]]] = [
     (a_start_goes_on_in_the_same_draft, SCENES["watch"], "VIEW", {}),
     (the_latest_promoted_goes_first, SCENES["two interrupts"], "QUEUE", {}),
     (the_end_of_a_turn_delivers_nothing, SCENES["queue"], "QUEUE", {}),
-    (the_end_of_a_turn_looks_at_no_queue, SCENES["watch queue"], "ASSERT: a waiting chat has an empty queue", {}),
+    (the_end_of_a_turn_reads_no_queue, SCENES["watch queue"], "ASSERT: a waiting chat has an empty queue", {}),
     (steering_joins_while_calls_are_open, SCENES["late steering"], "ASSERT: a user message", {}),
 ]
 
@@ -305,8 +305,8 @@ def test_without_this_rule_of_the_core_an_invariant_breaks(
 
 
 def test_a_lost_answer_decided_again_does_no_harm_where_the_draft_is_named() -> None:
-    """The second line: a second try is refused."""
-    assert search(SCENES["answer lost"], Rules(unknown_by_looking=False)).bad == ""
+    """The second protection: a second try is refused."""
+    assert search(SCENES["answer lost"], Rules(unknown_is_queried=False)).bad == ""
 
 
 # --- tools ------------------------------------------------------------------------------------------
@@ -326,38 +326,38 @@ def test_nor_by_zombies_that_never_notice() -> None:
 def an_approved_call_is_not_marked(patch: pytest.MonkeyPatch) -> None:
     """A start forgets that an attempt may have run what was approved."""
 
-    def start(story: story.Story, command: c.StartAttempt) -> None:
-        calls = story.chat.calls
-        workers.start_attempt(story, command)
+    def start(decision: decision.Decision, command: c.StartAttempt) -> None:
+        calls = decision.chat.calls
+        workers.start_attempt(decision, command)
         kept = tuple(call for call in calls if call.state is CallState.APPROVED)
-        left = tuple(call for call in story.chat.calls if call.tool_call_id not in {k.tool_call_id for k in kept})
-        story._chat = replace(story.chat, calls=(*left, *kept))
+        left = tuple(call for call in decision.chat.calls if call.tool_call_id not in {k.tool_call_id for k in kept})
+        decision._chat = replace(decision.chat, calls=(*left, *kept))
 
     patch.setitem(rules_of_chat._RULES, c.StartAttempt, start)
 
 
 def everything_open_is_unknown(patch: pytest.MonkeyPatch) -> None:
-    def start(story: story.Story, command: c.StartAttempt) -> None:
-        workers.start_attempt(story, command)
-        for call in story.chat.calls:
+    def start(decision: decision.Decision, command: c.StartAttempt) -> None:
+        workers.start_attempt(decision, command)
+        for call in decision.chat.calls:
             if call.state is CallState.BEGUN:
-                story.resolve_with_error(call, "unknown")
+                decision.resolve_with_error(call, "unknown")
 
     patch.setitem(rules_of_chat._RULES, c.StartAttempt, start)
 
 
 def action_before_the_server_s_results(patch: pytest.MonkeyPatch) -> None:
-    def require(story: story.Story, command: c.RequireAction) -> None:
-        workers._check_fence(story, command)
-        story.add(f.ActionRequired(calls=command.calls, deadline=command.deadline))
+    def require(decision: decision.Decision, command: c.RequireAction) -> None:
+        workers._check_fence(decision, command)
+        decision.add(f.ActionRequired(calls=command.calls, deadline=command.deadline))
 
     patch.setitem(rules_of_chat._RULES, c.RequireAction, require)
 
 
 def results_without_a_fence(patch: pytest.MonkeyPatch) -> None:
-    def result(story: story.Story, command: c.CommitToolResult) -> None:
-        call = story.chat.call(command.tool_call_id)
-        story.resolve(call or f.CallOpened(tool_call_id=command.tool_call_id, tool_name="x"), command.content)  # type: ignore[arg-type]
+    def result(decision: decision.Decision, command: c.CommitToolResult) -> None:
+        call = decision.chat.call(command.tool_call_id)
+        decision.resolve(call or f.CallOpened(tool_call_id=command.tool_call_id, tool_name="x"), command.content)  # type: ignore[arg-type]
 
     patch.setitem(rules_of_chat._RULES, c.CommitToolResult, result)
 
@@ -374,7 +374,7 @@ def a_release_opens_what_waits(patch: pytest.MonkeyPatch) -> None:
 
 
 def lost_calls_run_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(story.Story, "resolve_with_error", lambda self, call, why: None)
+    patch.setattr(decision.Decision, "resolve_with_error", lambda self, call, why: None)
 
 
 TOOL_RULES: list[tuple[Patch, str]] = [
@@ -395,6 +395,6 @@ def test_without_this_rule_of_tools_an_invariant_breaks(
     assert found.bad.startswith(shows), found
 
 
-def test_an_expiry_looks_at_the_lease_inside_the_append() -> None:
+def test_an_expiry_checks_the_lease_inside_the_append() -> None:
     assert search_lease(checked_in_append=True).bad == ""
     assert search_lease(checked_in_append=False).bad.startswith("LEASE")

@@ -108,7 +108,7 @@ def test_what_comes_twice_changes_nothing(seed: int, data: st.DataObject) -> Non
 
 @properties
 @given(seeds, st.data())
-def test_a_missing_event_is_told_as_a_gap(seed: int, data: st.DataObject) -> None:
+def test_a_missing_event_is_reported_as_a_gap(seed: int, data: st.DataObject) -> None:
     timeline = timeline_of(seed)
     missing = data.draw(st.integers(0, len(timeline.items) - 1))
     lost = timeline.items[missing]
@@ -138,9 +138,9 @@ def test_a_resync_is_as_good_as_the_whole_stream(seed: int, data: st.DataObject)
     rest = timeline.items[at:]
     left, right = shown(feed(long, rest)), shown(feed(short, rest))
     if long.is_deleted and not rest:
-        return  # nobody is given the state of a deleted chat
-    told_by_facts_alone = ("retry", "last_error")
-    for name in left.keys() - set(told_by_facts_alone):
+        return  # the state of a deleted chat is never sent
+    reported_by_facts_alone = ("retry", "last_error")
+    for name in left.keys() - set(reported_by_facts_alone):
         assert left[name] == right[name], name
     assert bool(long.last_error) == bool(short.last_error)
 

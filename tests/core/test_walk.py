@@ -1,7 +1,7 @@
-"""Walks every shape that a chat can reach, with every command of every kind, right and wrong.
+"""Walks every shape that a chat can reach, with every kind of command, valid and invalid.
 
-A shape is a chat without its numbers, texts and names. The chats of one shape must behave alike: that is
-checked too, so what the shape leaves out is shown to play no part.
+A shape is a chat without its numbers, texts and names. Chats of one shape must behave alike. This is checked too, so
+the fields that a shape omits are shown to be irrelevant.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .alphabet import call_key, iter_commands
 from .history import History, words
 
 SHAPES = 273
-"""Shapes as DESIGN 4 counts them: status, held or not, what waits, the calls' states, archived, deleted."""
+"""Number of shapes by status, holder, queued messages, the calls' states, archived and deleted."""
 
 FINE_SHAPES = 1359
-"""The same with all that a rule looks at: what each call needs, a retry ahead, whether there is an answer to undo."""
+"""The same with everything that a rule reads: what each call needs, a retry, whether there is an answer to undo."""
 
 SAMPLES_MAX = 2
-"""So many chats of one shape are asked everything, to see that they answer alike."""
+"""Maximum chats of one shape that get every command, to check that they respond alike."""
 
 
 class Shape(NamedTuple):
@@ -63,7 +63,7 @@ def shape_of(chat: Chat, at: int) -> Shape:
 
 
 class Walk:
-    """Every shape, with a first chat that has it; what each command gave there; the cells of the table used."""
+    """Every shape with its first chat, the result of each command there, and the used cells of the table."""
 
     def __init__(self) -> None:
         self.cells: set[tuple[Status, str]] = set()
@@ -127,7 +127,7 @@ def walk() -> Walk:
 
 
 def test_the_reachable_shapes_are_known_by_their_number(walk: Walk) -> None:
-    """A change of the rules that adds or removes a shape is meant to be noticed here."""
+    """A change of the rules that adds or removes a shape fails here."""
     assert (len(walk.coarse), len(walk.samples)) == (SHAPES, FINE_SHAPES)
 
 
@@ -162,8 +162,8 @@ def test_every_status_is_held_in_the_shapes_that_allow_it(walk: Walk) -> None:
 
 
 def test_a_zombie_is_stale_in_every_shape(walk: Walk) -> None:
-    """Another attempt, none, or the right one on a draft that is closed: never anything but `stale_attempt`."""
-    wrong = (" by a stranger", " by nobody", " of an old draft", " by stranger")
+    """Another attempt, none, or the right one on a closed draft: always `stale_attempt`."""
+    wrong = (" by a stranger", " by no attempt", " of an old draft", " by stranger")
     for shape, answers in walk.answers.items():
         for name, answer in answers.items():
             if name.endswith(wrong) and not shape.is_deleted:
@@ -173,7 +173,7 @@ def test_a_zombie_is_stale_in_every_shape(walk: Walk) -> None:
 def test_an_expiry_of_another_attempt_is_answered_without_a_change(walk: Walk) -> None:
     for shape, answers in walk.answers.items():
         for name, answer in answers.items():
-            if name.startswith(("expire stranger", "expire nobody")) and not shape.is_deleted:
+            if name.startswith(("expire stranger", "expire no attempt")) and not shape.is_deleted:
                 assert not answer[:-1], f"{name!r} in {shape}"
                 assert isinstance(answer[-1], Shape), f"{name!r} in {shape}"
 
@@ -234,7 +234,7 @@ TWICE = (
 
 @pytest.fixture(scope="module")
 def asked(walk: Walk) -> dict[str, list[tuple[History, c.Command, int]]]:
-    """For each of those names the chats, one of each shape, that can be asked it."""
+    """For each of these names the chats, one of each shape, that can get the command."""
     found: dict[str, list[tuple[History, c.Command, int]]] = {name: [] for name in TWICE}
     for histories in walk.samples.values():
         if not histories[0].chat.is_deleted:

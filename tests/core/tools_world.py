@@ -27,7 +27,7 @@ NEEDED = (f.ActionNeeded(tool_call_id=PAY, tool_name="pay", args={}, needs=Needs
 
 
 class Hand(NamedTuple):
-    """A worker: the calls it is to run, and those it has run and not yet told."""
+    """A worker: the calls it is to run, and those it has run and not yet reported."""
 
     attempt: int
     todo: tuple[str, ...]
@@ -120,13 +120,13 @@ class ToolsWorld:
             ran = self._with(ran, i, hand._replace(todo=rest, ran=(*hand.ran, call)))
             yield f"w{i} runs {call}", ran._replace(bad=state.bad or _broken(ran))
         for call in hand.ran:
-            told = hand._replace(ran=tuple(other for other in hand.ran if other != call))
+            reported = hand._replace(ran=tuple(other for other in hand.ran if other != call))
             result = c.CommitToolResult(attempt=hand.attempt, tool_call_id=call, content=words(f"result of {call}"))
             for name, grown in self._do(state, "result", result, key=(hand.attempt, call)):
-                yield f"w{i} {name} of {call}", self._with(grown, i, told)
-        yield from self._lets_go(state, i, hand)
+                yield f"w{i} {name} of {call}", self._with(grown, i, reported)
+        yield from self._releases(state, i, hand)
 
-    def _lets_go(self, state: State, i: int, hand: Hand) -> Iterator[tuple[str, State]]:
+    def _releases(self, state: State, i: int, hand: Hand) -> Iterator[tuple[str, State]]:
         chat = state.log.chat
         fence = {"attempt": hand.attempt, "draft": chat.draft}
         require = c.RequireAction(**fence, calls=NEEDED, deadline=T0 + HOUR)
@@ -193,7 +193,7 @@ def search_tools(*, attempts: int = 3, faults: int = 1, zombies_stop: bool = Tru
 
 
 def search_lease(*, checked_in_append: bool) -> Found:
-    """A renewal writes no fact, so `after_seq` does not see it: the append itself must look at the lease."""
+    """A renewal writes no fact, so `after_seq` does not see it: the append itself must check the lease."""
     logs = Logs()
     log = logs.begin(user("m0"), c.StartAttempt(instance_id="i"))
     expire = c.ExpireAttempt(attempt=log.chat.attempt, reason="lease")

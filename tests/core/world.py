@@ -1,12 +1,12 @@
-"""The chat in its world: workers that crash, freeze and come back, a lease that ends at any time, a channel that
-loses, repeats and reorders deltas, a watcher that drops and resumes by its cursor, answers that get lost.
+"""A model of everything around a chat: workers that crash, freeze and continue, a lease that expires at any time, a
+channel that loses, repeats and reorders deltas, a watcher that disconnects and resumes by its cursor, lost answers.
 
 An explicit-state search over the real `advance`, `Draft` and `View`; everything around them is a small model here.
-Every step of `successors` is one thing that may happen next. Each rule of the model stands in `Rules` and can be
-taken away, to see what it is good for. Rules of the core are taken away by patching it (test_model_scenes).
+Every step of `successors` is one possible next event. Each rule of the model is in `Rules` and can be disabled, to
+show which invariant needs it. Rules of the core are disabled by patching it (test_model_scenes).
 
-A delta once published may reach the watcher at any later time, any number of times, merged with those before it
-or not, or never: that is loss, repetition, reordering and merging at once.
+A published delta may reach the watcher at any later time, any number of times, alone or merged with earlier ones, or
+never. This covers loss, repetition, reordering and merging.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ TOKEN = 2
 
 
 class Rules(NamedTuple):
-    """What the shells around the core promise; True: in force."""
+    """The guarantees of the shells around the core; True: in force."""
 
     after_seq: bool = True
-    """An append is admitted only when `after_seq` is the last seq."""
+    """An append is accepted only when `after_seq` is the last seq."""
     receipts: bool = True
     receipt_first: bool = True
-    unknown_by_looking: bool = True
-    """A lost answer is decided by looking for the append_id, not by deciding again."""
+    unknown_is_queried: bool = True
+    """An unknown outcome is resolved by querying the append_id, not by deciding again."""
     atomic_finish: bool = True
     lease_in_append: bool = True
     flush_guard: bool = True
@@ -62,7 +62,7 @@ class Rules(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What may happen in a search, and how often."""
+    """The events of a search, and the maximum number of each."""
 
     tokens: int = 2
     log_max: int = 9
@@ -82,7 +82,7 @@ class Scene(NamedTuple):
     release: int = 0
     watch: bool = False
     flush: bool = True
-    holder_is_near: bool = True
+    holder_is_local: bool = True
     two_phase: bool = False
     lease_ends: bool = True
 
@@ -92,7 +92,7 @@ PLACE = {name: i for i, name in enumerate(BUDGETS)}
 
 
 class Worker(NamedTuple):
-    """Its attempt, the draft it writes, its model call (generation) and how many tokens it has said.
+    """Its attempt, the draft that it writes, its model call (generation) and the number of tokens so far.
 
     `phase`: says, tools, finish (the answer is committed, the turn not ended), unknown (an answer was lost).
     """
@@ -108,7 +108,7 @@ class Worker(NamedTuple):
 
 
 class Watcher(NamedTuple):
-    """Where the server's end is; the cursor and the preview that the client holds."""
+    """The position of the server's side; the cursor and the preview of the client."""
 
     seq: int
     position: int
@@ -175,7 +175,7 @@ class World:
     # --- the store
 
     def append(self, state: State, log: Log | None, **changes: Any) -> State | None:
-        """The state after an append; None where it was refused or leads out of the scene's bounds."""
+        """The state after an append; None if it was refused or exceeds the scene's bounds."""
         if log is None or log.seq > self.scene.log_max:
             return None
         before, after = state.log.chat, log.chat
@@ -300,13 +300,13 @@ class World:
         budget = self.spend(state, "freeze")
         if budget is not None:
             yield f"w{i} freezes", self._with(state, i, worker._replace(is_frozen=True))._replace(budget=budget)
-        is_over = chat.attempt != worker.attempt
-        if is_over and worker.phase != "unknown":
-            yield f"w{i} notices that its attempt is over", self._with(state, i, None)
-        if state.lease == (worker.attempt, False) and not (is_over and self.rules.lease_in_append):
+        has_ended = chat.attempt != worker.attempt
+        if has_ended and worker.phase != "unknown":
+            yield f"w{i} notices that its attempt has ended", self._with(state, i, None)
+        if state.lease == (worker.attempt, False) and not (has_ended and self.rules.lease_in_append):
             yield f"w{i} renews", state._replace(lease=(worker.attempt, True))
         if worker.phase == "unknown":
-            yield from self._look(state, i, worker)
+            yield from self._query_append(state, i, worker)
         elif worker.phase == "tools":
             yield from self._tools(state, i, worker)
         elif worker.phase == "finish":
@@ -381,7 +381,7 @@ class World:
         unknown = self.spend(state, "unknown")
         if unknown is None or key[0] not in ("commit", "call", "fail", "stop"):
             return
-        if not self.rules.unknown_by_looking:
+        if not self.rules.unknown_is_queried:
             yield f"w{i} {key[0]}, answer lost: decides again", grown._replace(budget=unknown, workers=state.workers)
             return
         entry = log.entries[state.log.seq]
@@ -389,24 +389,24 @@ class World:
         yield f"w{i} {key[0]}, answer lost", self._with(grown, i, waits)._replace(budget=unknown)
         yield f"w{i} {key[0]}, lost", self._with(state, i, waits)._replace(budget=unknown)
 
-    def _look(self, state: State, i: int, worker: Worker) -> Iterator[Step]:
+    def _query_append(self, state: State, i: int, worker: Worker) -> Iterator[Step]:
         """The row after `after_seq`: ours, another's, or none."""
         key, decided_on, entry, before, after = worker.pending
         log = state.log
         if log.seq > decided_on.seq and log.entries[decided_on.seq] is entry:
-            yield f"w{i} looks: it was written", self._with(state, i, after)
+            yield f"w{i} queries: it was written", self._with(state, i, after)
         elif log is decided_on:
             again = self.logs.step(log, key, lambda: self._command(key))
             grown = self.append(state, again, generation=max(state.generation, after.generation if after else 0))
             if grown is not None:
-                yield f"w{i} looks: appends again", self._with(grown, i, after)
+                yield f"w{i} queries: appends again", self._with(grown, i, after)
         else:
-            yield f"w{i} looks: a conflict", self._with(state, i, before)
+            yield f"w{i} queries: a conflict", self._with(state, i, before)
 
     def _ghost(self, before: Log, after: Log, worker: Worker, key: tuple[Any, ...]) -> str:
         name, chat = key[0], before.chat
         if worker.attempt != chat.attempt:
-            return f"FENCE: {name} of attempt {worker.attempt} took effect after it was over"
+            return f"FENCE: {name} of attempt {worker.attempt} took effect after it had ended"
         if worker.truncations != before.truncations:
             return f"EDIT: {name} is based on history that was cut"
         if name == "call" and chat.status is Status.INTERRUPTING:
@@ -514,9 +514,9 @@ class World:
         yield from self._fill(state, watcher)
 
     def _known(self, state: State, draft: int) -> int:
-        """How far this replica knows the draft."""
+        """The position up to which this replica has the draft."""
         said = [row[2] for row in state.flushed if row[0] == draft]
-        if self.scene.holder_is_near:
+        if self.scene.holder_is_local:
             said += [w.said for w in state.workers if w and w.draft == draft and not w.is_frozen]
         return TOKEN * max(said, default=0)
 
@@ -528,9 +528,9 @@ class World:
         position = 0 if moved else watcher.position
         text = "" if moved and self.rules.clear_preview else watcher.text
         if self.rules.clear_preview:
-            told = self._told(watcher.seq, before, watcher.text, entry)
-            bad = bad or told[1]
-            assert told[1] or told[0] == (entry.seq, after, text)
+            applied = self._applied(watcher.seq, before, watcher.text, entry)
+            bad = bad or applied[1]
+            assert applied[1] or applied[0] == (entry.seq, after, text)
         cursor = position if self.rules.cursor_keeps_position else 0
         there = Watcher(entry.seq, position, entry.seq, cursor, text, True)
         return f"watcher gets {f.kind_of(entry.fact)}", state._replace(watcher=there, bad=bad)
@@ -560,7 +560,7 @@ class World:
         """`Drafts.read`: the holder's memory, else the flush."""
         draft = state.log.draft_at(watcher.seq)
         rows = {row for row in state.flushed if row[0] == draft}
-        if self.scene.holder_is_near:
+        if self.scene.holder_is_local:
             rows |= {
                 (draft, w.generation, w.said)
                 for w in state.workers
@@ -584,25 +584,25 @@ class World:
             elif start != len(watcher.text):
                 bad = f"SEQ: a delta from {start} to a reader that holds {len(watcher.text)}"
             else:
-                told, bad = self._told(watcher.seq, held, watcher.text, delta)
-                assert bad or told == (watcher.seq, held, watcher.text + piece)
+                applied, bad = self._applied(watcher.seq, held, watcher.text, delta)
+                assert bad or applied == (watcher.seq, held, watcher.text + piece)
         text = watcher.text + piece
         if not bad and text != text_of(generation_of(text), self.scene.tokens)[: len(text)]:
             bad = "VIEW: the preview mixes two outputs of the model"
         there = watcher._replace(position=end, cursor_position=end, text=text)
         return state._replace(watcher=there, bad=bad)
 
-    def _told(self, seq: int, draft: int, text: str, event: Any) -> tuple[tuple[int, int, str], str]:
-        """What the real View holds after the event (an entry or a delta), through bytes; and its complaint."""
+    def _applied(self, seq: int, draft: int, text: str, event: Any) -> tuple[tuple[int, int, str], str]:
+        """The state of the real View after the event (an entry or a delta, decoded from bytes), and its error."""
         key = (seq, draft, text, id(event) if isinstance(event, f.Entry) else event)
         if key not in self._seen_events:
-            self._seen_events[key] = _tell(seq, draft, text, event)
+            self._seen_events[key] = _apply(seq, draft, text, event)
         return self._seen_events[key]  # type: ignore[no-any-return]
 
 
 def _closes_badly(log: Log, entry: f.Entry, draft: int, preview: str) -> str:
-    """VIEW = COMMIT: one that held the draft up to `upto` held exactly the committed text, one that held less a
-    prefix, and more only when the holder was lost."""
+    """VIEW = COMMIT: a watcher with the draft up to `upto` has exactly the committed text, one with less a prefix,
+    and one has more only when the holder was lost."""
     fact = entry.fact
     if not isinstance(fact, f.MessageAppended) or fact.closes is None or fact.closes.draft != draft:
         return ""
@@ -617,7 +617,7 @@ def _closes_badly(log: Log, entry: f.Entry, draft: int, preview: str) -> str:
     return ""
 
 
-def _tell(seq: int, draft: int, text: str, event: Any) -> tuple[tuple[int, int, str], str]:
+def _apply(seq: int, draft: int, text: str, event: Any) -> tuple[tuple[int, int, str], str]:
     view = View()
     held = [Delta(draft=draft, from_=0, to=len(text), part_index=0, part=Text(text))] if text else []
     view.apply(
@@ -644,7 +644,7 @@ def _tell(seq: int, draft: int, text: str, event: Any) -> tuple[tuple[int, int, 
 
 @cache
 def source(draft: int, generation: int, said: int) -> Draft:
-    """What the holder's memory or the flush has of a draft."""
+    """The part of a draft in the holder's memory or in the flush."""
     made = Draft(draft)
     for token in range(said):
         made.write(Text(text_of(generation, said)[TOKEN * token : TOKEN * token + TOKEN]))
@@ -667,9 +667,9 @@ class Found(NamedTuple):
 def search(scene: Scene, rules: Rules | None = None, *, must_rest: bool = False, limit: int = 400_000) -> Found:
     """Breadth-first: the shortest trace to a broken invariant, if there is one.
 
-    `must_rest`: NO-STUCK too. From every state the system alone, without people or new faults, comes to rest.
+    `must_rest`: check NO-STUCK too: from every state, without people or new faults, the system comes to rest.
     """
-    gc.disable()  # states make no cycles, and a collection looks at all of them
+    gc.disable()  # states make no cycles, and a collection traverses all of them
     try:
         return _search(scene, rules or Rules(), must_rest, limit)
     finally:
@@ -751,6 +751,6 @@ def _stuck(world: World, leads_to: dict[State, list[Step]]) -> State | None:
 
 
 def _is_at_rest(scene: Scene, state: State) -> bool:
-    """Idle; or at the bounds of the scene, where nothing can be said."""
+    """Idle, or at the bounds of the scene, where the search stops."""
     log = state.log
     return log.chat.is_idle or log.seq > scene.log_max - 4 or log.attempts >= scene.attempts

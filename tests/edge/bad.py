@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from antiphon.edge.http import OPERATIONS
-from antiphon.edge.table import Operation
+from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.table import Operation
 
 from .door import random_chat_id
 

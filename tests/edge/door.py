@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
-from antiphon.app import Instance, open_instance
+from antiphon.api.http.table import API
 from antiphon.chats.tokens import NewToken
-from antiphon.edge.server import open_server
-from antiphon.edge.table import API
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance, open_server
+from support.waiting import DEADLINE_S
 
 from .schema import check_answer
-from .wire import DEADLINE_S, Answer, Stream, Wire, close_wires, make_request
+from .wire import Answer, Stream, Wire, close_wires, make_request
 
 _chat_numbers = itertools.count(1)
 
@@ -165,21 +166,6 @@ async def open_door(**options: Any) -> AsyncIterator[Door]:
         finally:
             await door.hang_up()
             await close_wires()
-
-
-async def wait_until(condition: Callable[[], Any], *, what: str = "", deadline_s: float = DEADLINE_S) -> Any:
-    """What `condition()` gives as soon as it is true; it may be awaitable."""
-    try:
-        async with asyncio.timeout(deadline_s):
-            while True:
-                value = condition()
-                if isinstance(value, Awaitable):
-                    value = await value
-                if value:
-                    return value
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"waited {deadline_s} s in vain: {what or condition}") from None
 
 
 def random_chat_id() -> str:

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from antiphon.app import open_instance
-from antiphon.edge.instance.door import open_instance_door
-from antiphon.lockfile import claim_data
-from antiphon.whereabouts import tell_gone, tell_primary
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
+from antiphon.local.lock import claim_data
+from antiphon.server.announcement import tell_gone, tell_primary
+from antiphon.server.open_instance import open_instance
 
 
 @asynccontextmanager
@@ -18,7 +18,7 @@ async def open_neighbour(data: Path) -> AsyncIterator[tuple[str, str]]:
     with claim_data(data, instance_id="3f6a3b9e-0000-4000-8000-00000000beef") as lock:
         async with (
             open_instance(data=data, lock=lock, drain_s=0.0) as instance,
-            open_instance_door(instance, data) as door,
+            open_zmq_endpoint(instance, instance.asgi, data) as door,
         ):
             tell_primary(instance, lock, door, url="http://127.0.0.1:1", token="none")
             try:

@@ -10,26 +10,13 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from antiphon.lockfile import InstanceFile, read_instance_file
-
-DEADLINE_S = 20.0
-
-
-def wait_for(condition: Callable[[], Any], *, what: str, deadline_s: float = DEADLINE_S) -> Any:
-    """What `condition()` gives as soon as it is true."""
-    deadline = time.monotonic() + deadline_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {deadline_s} s in vain: {what}"
-        time.sleep(0.005)
+from antiphon.local.lock import InstanceFile, read_instance_file
+from support.waiting import DEADLINE_S, wait_until_sync
 
 
 def serve_command(data: Path, *options: str, app: str = "", port: int = 0) -> list[str]:
@@ -54,7 +41,7 @@ class ServerProcess:
             found = read_instance_file(self.data)
             return found if found is not None and found.pid == self.process.pid else None
 
-        found: InstanceFile = wait_for(ready, what="the server is ready")
+        found: InstanceFile = wait_until_sync(ready, what="the server is ready")
         self.url, self.token, self.instance_id = found.http_url, found.token, found.instance_id
         self.port = urlsplit(self.url).port or 0
         return found

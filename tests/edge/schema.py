@@ -8,9 +8,9 @@ from typing import Any
 
 import jsonschema_rs
 
-from antiphon.edge.http import OPERATIONS
-from antiphon.edge.openapi import openapi_document
-from antiphon.edge.routing import Router
+from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.openapi import openapi_document
+from antiphon.api.http.routing import Router
 
 from .wire import Answer
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from antiphon.edge.http import OPERATIONS
-from antiphon.edge.pages import CSP
-from antiphon.edge.table import Operation, Policy
+from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.pages import CSP
+from antiphon.api.http.table import Operation, Policy
 from antiphon.errors import AttemptFailed
 
 from .bad import BODIES, path_of

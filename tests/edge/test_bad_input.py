@@ -23,14 +23,15 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from antiphon.api.http import connection, server
+from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.connection import HEADERS_MAX
+from antiphon.api.http.table import Operation
 from antiphon.core.depth import has_too_many_values
-from antiphon.edge import connection, server
-from antiphon.edge.connection import HEADERS_MAX
-from antiphon.edge.http import OPERATIONS
-from antiphon.edge.table import Operation
+from support.waiting import wait_until
 
 from .bad import BODIES, BROKEN_JSON, PATH_IDS, REQUIRED, iter_wrong_bodies, operations_with_body, path_of
-from .door import Door, open_door, wait_until
+from .door import Door, open_door
 from .process import server_process
 from .schema import DOCUMENT
 from .wire import Answer, Wire, make_request
@@ -113,7 +114,7 @@ async def test_a_body_over_the_limit_is_too_large_however_it_comes(door: Door, o
 async def test_a_body_that_does_not_come_in_time_is_given_up(
     own_door: Door, bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"antiphon.edge.bodies.{bound}", 0.05)
+    monkeypatch.setattr(f"antiphon.api.http.bodies.{bound}", 0.05)
     wire = await Wire.open(own_door.port)
     wire.send(make_request("POST", "/api/v1/session", headers={"content-length": "100"}) + b'{"token')
     answer = await wire.read_answer()

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from .door import Door, open_door, wait_until
+from support.waiting import wait_until
+
+from .door import Door, open_door
 from .wire import Wire, make_request
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +21,7 @@ OWNER, ALL, SMALL = 300_000, 700_000, 20_000
 @pytest.fixture(autouse=True)
 def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("OWNER_BYTES_MAX", OWNER), ("BODIES_BYTES_MAX", ALL), ("SMALL_BYTES_MAX", SMALL)):
-        monkeypatch.setattr(f"antiphon.edge.bodies.{name}", value)
+        monkeypatch.setattr(f"antiphon.api.http.bodies.{name}", value)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from antiphon.chats.secret_box import make_key
+from antiphon.models.secret_box import make_key
 from antiphon.testing.model_server import FakeModelServer, Fault
 
 from .door import Door, open_door, random_chat_id

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.config import Options
-from antiphon.edge.table import API
+from antiphon.api.http.table import API
 from antiphon.errors import Invalid
+from antiphon.options import Options
 
 from .door import Door, open_door
 from .wire import Wire, make_request

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from antiphon import ToolCall, Turn, tool
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
 from antiphon.chats.doctor import examine
 from antiphon.client import AsyncClient
 from antiphon.core import commands as c
 from antiphon.core.facts import ActionRequired, CallOpened
 from antiphon.core.model import Needs
 from antiphon.core.parts import Text
-from antiphon.edge.instance.door import open_instance_door
 from antiphon.errors import Invalid
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.wire.codec import decode_content
@@ -74,7 +74,7 @@ async def test_parameters_of_a_model_may_nest_64_deep_and_no_deeper(door: Door) 
 
 
 async def test_the_embedding_program_and_the_instance_protocol_are_refused_alike(tmp_path: Path) -> None:
-    async with open_door(data=tmp_path / "data") as door, open_instance_door(door.instance, tmp_path / "data") as zmq:
+    async with open_door(data=tmp_path / "data") as door, open_zmq_endpoint(door.instance, tmp_path / "data") as zmq:
         chat_id = await door.make_chat()
         parts = decode_content(json.dumps(message(60)["content"]).encode())
         await door.instance.chats.send(chat_id, parts)

@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.routing import Mount
 
 from antiphon import Text, Turn, open_instance
-from antiphon.chats.embedded import EmbeddedChats
-from antiphon.config import GivenOptions, Options
+from antiphon.api.embedded import EmbeddedChats
+from antiphon.api.http.app import OPERATIONS
 from antiphon.core.events import Bye, CaughtUp, Delta, FactEvent, Resync
 from antiphon.core.model import Status
 from antiphon.core.parts import Role
 from antiphon.core.view import View
-from antiphon.edge.http import OPERATIONS
 from antiphon.errors import Forbidden, NotFound
+from antiphon.options import GivenOptions, Options
 
 pytestmark = pytest.mark.anyio
 

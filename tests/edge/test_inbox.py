@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import watch
 from antiphon.testing.bus import FaultyBus
+from antiphon.watch import watch
 from antiphon.wire.codec import decode
 from antiphon.wire.notify import ChatDiffStatus
+from support.waiting import wait_until
 
-from .door import Door, open_door, wait_until
+from .door import Door, open_door
 
 pytestmark = pytest.mark.anyio
 

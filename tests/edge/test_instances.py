@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from antiphon.client.zmq import MESSAGE_BYTES_MAX
-from antiphon.discovery import Announcement, announce, announced, withdraw
-from antiphon.edge import instances
+from antiphon.api.http import instances
+from antiphon.client.zmq_calls import MESSAGE_BYTES_MAX
+from antiphon.local.discovery import Announcement, announce, announced, withdraw
 from instance.reference_server import ReferenceServer
 
 from .door import Door
@@ -103,7 +103,7 @@ LIMIT_BYTES = 1024 * 1024
 async def test_an_instance_that_answers_with_more_than_the_limit_counts_as_silent(
     door: Door, neighbour: tuple[str, str], monkeypatch: pytest.MonkeyPatch, method: str, size: int, is_silent: bool
 ) -> None:
-    monkeypatch.setattr("antiphon.client.zmq.MESSAGE_BYTES_MAX", LIMIT_BYTES)
+    monkeypatch.setattr("antiphon.client.zmq_calls.MESSAGE_BYTES_MAX", LIMIT_BYTES)
     with ReferenceServer() as server:
         answer = server.methods[method]
         server.methods[method] = lambda params: answer(params) | {"padding": "x" * size}
@@ -166,6 +166,6 @@ async def test_a_reader_that_is_too_slow_is_told_how_much_was_left_out(monkeypat
     stream = instances.InstanceEvents("admin", token_id="")
     for count in range(5):
         stream.put(instances._frame("instance.heartbeat", {"count": count}))
-    first, *others = [json.loads(frame.data) for frame in await stream.take()]
+    first, *others = [json.loads(frame.data) for frame in await stream.next_batch()]
     assert first == {"type": "left_out", "count": 3}
     assert [other["count"] for other in others] == [3, 4]

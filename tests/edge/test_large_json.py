@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
 from antiphon.core.depth import VALUES_MAX
-from antiphon.edge.instance.door import open_instance_door
 from antiphon.errors import PeerError
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import decode
@@ -40,7 +40,7 @@ async def test_a_body_with_too_many_values_is_refused_with_a_sentence(door: Door
 async def test_a_call_with_too_many_values_is_refused_with_a_sentence(tmp_path: Path) -> None:
     async with (
         open_door(data=tmp_path / "data") as door,
-        open_instance_door(door.instance, tmp_path / "data") as zmq,
+        open_zmq_endpoint(door.instance, tmp_path / "data") as zmq,
         Peer(zmq) as peer,
     ):
         await peer.send(b'{"jsonrpc":"2.0","id":"1","method":"x","params":{"a":[%b0]}}' % (b"0," * (MIB // 2)))

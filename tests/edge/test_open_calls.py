@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from antiphon import Agent, tool
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Resync
 from antiphon.core.view import View
-from antiphon.edge.instance.door import open_instance_door
 
 from .door import Door, open_door
 
@@ -124,7 +124,7 @@ async def test_state_sync_and_commands_over_zeromq_show_open_calls(tmp_path: Pat
     data = tmp_path / "data"
     async with (
         open_door(agent=Agent(tools=[pay]), data=data) as door,
-        open_instance_door(door.instance, data) as instance_door,
+        open_zmq_endpoint(door.instance, data) as instance_door,
         RemoteInstance(instance_door.pub_endpoint, instance_door.rpc_endpoint) as remote,
     ):
         assert (await remote.state_sync()).antiphon is None

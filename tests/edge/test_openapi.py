@@ -11,10 +11,11 @@ import jsonschema_rs
 import openapi_spec_validator
 import pytest
 
-from antiphon.edge.http import OPERATIONS
-from antiphon.edge.table import Policy
+from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.table import Policy
+from support.waiting import wait_until
 
-from .door import Door, random_chat_id, wait_until
+from .door import Door, random_chat_id
 from .neighbour import open_neighbour
 from .schema import DOCUMENT, check_answer, seen
 from .wire import Answer

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from antiphon.edge.http import NO_WEBSOCKET, OPERATIONS
+from antiphon.api.http.app import NO_WEBSOCKET, OPERATIONS
+from support.waiting import DEADLINE_S
 
-from .door import API, DEADLINE_S, Door
+from .door import API, Door
 
 pytestmark = pytest.mark.anyio
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from antiphon import Agent, tool
-from antiphon.config import Options
+from antiphon.api.http.app import OPERATIONS
 from antiphon.core.parts import Text
-from antiphon.edge.http import OPERATIONS
 from antiphon.errors import Invalid
+from antiphon.options import Options
+from support.waiting import wait_until
 
-from .door import Door, open_door, random_chat_id, wait_until
+from .door import Door, open_door, random_chat_id
 from .schema import DOCUMENT
 
 pytestmark = pytest.mark.anyio

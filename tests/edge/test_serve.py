@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 import trustme
 
-from antiphon.lifetime import until_stopped
-from antiphon.lockfile import DataDirectoryTaken, claim_data, read_instance_file
+from antiphon.local.lock import DataDirectoryTaken, claim_data, read_instance_file
+from antiphon.server.lifetime import until_stopped
 from programs import PRIVILEGES
+from support.waiting import DEADLINE_S, wait_until, wait_until_sync
 
 from .door import random_chat_id
-from .process import DEADLINE_S, ServerProcess, serve_command, server_process, wait_for
+from .process import ServerProcess, serve_command, server_process
 from .wire import Stream, Wire, make_request
 
 pytestmark = pytest.mark.anyio
@@ -199,8 +200,8 @@ def test_a_data_directory_that_is_taken_away_is_noticed_and_nothing_more_is_take
     with server_process(data, *AT_ONCE) as running:
         assert running.ask("POST", "/chats", {})[0] == 201
         data.rename(tmp_path / "elsewhere")
-        wait_for(lambda: "data_lost" in running.log, what="it notices")
-        wait_for(lambda: '"problems"' in running.log, what="the log says what stands in the way")
+        wait_until_sync(lambda: "data_lost" in running.log, what="it notices")
+        wait_until_sync(lambda: '"problems"' in running.log, what="the log says what stands in the way")
         assert running.ask("GET", "/readyz", prefix="")[0] == 503
         assert running.ask("POST", "/chats", {})[0] == 503
         running.stop()
@@ -300,9 +301,7 @@ async def test_a_thousand_streams_are_told_good_bye_and_the_process_ends_soon(
 
 async def wait_seen(stream: Stream) -> None:
     """Its first event has come."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not stream.seen:
-            await asyncio.sleep(0.01)
+    await wait_until(lambda: stream.seen)
 
 
 async def test_streams_that_nobody_reads_do_not_keep_it_from_ending(tmp_path: Path) -> None:
@@ -334,7 +333,9 @@ def test_a_running_turn_may_finish_while_it_drains(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with server_process(data, "--drain-s", "20") as running:
         chat_id = running.ask("POST", "/chats", {"content": "/stall 0.5\n/say finished"})[1]["id"]
-        wait_for(lambda: model_calls(running), what="the model is called: a turn that has not begun is handed over")
+        wait_until_sync(
+            lambda: model_calls(running), "the model is called (a turn not yet started would be handed over)"
+        )
         assert running.stop() == 0
         assert "Traceback" not in running.log
     with server_process(data, *AT_ONCE) as running:
@@ -350,7 +351,7 @@ def test_a_turn_that_does_not_finish_is_handed_over_and_the_next_start_finishes_
         assert running.stop() == 0
         assert "Traceback" not in running.log
     with server_process(data, *AT_ONCE) as running:
-        wait_for(lambda: _is_waiting(running, chat_id), what="the turn is finished")
+        wait_until_sync(lambda: _is_waiting(running, chat_id), what="the turn is finished")
         page = running.ask("GET", f"/chats/{chat_id}/messages")[1]
         assert [message["role"] for message in page["messages"]] == ["user", "assistant"]
         assert page["messages"][1]["content"] == [{"type": "text", "text": "begun finished"}]
@@ -373,16 +374,18 @@ def test_no_new_turn_begins_while_it_drains_but_sends_are_kept(tmp_path: Path) -
     data = tmp_path / "data"
     with server_process(data, "--drain-s", "20") as running:
         chat_id = running.ask("POST", "/chats", {"content": "/stall 2\n/say one"})[1]["id"]
-        wait_for(lambda: model_calls(running), what="the model is called: a turn that has not begun is handed over")
+        wait_until_sync(
+            lambda: model_calls(running), "the model is called (a turn not yet started would be handed over)"
+        )
         running.signal()
-        wait_for(lambda: _is_draining(running), what="it drains")
+        wait_until_sync(lambda: _is_draining(running), what="it drains")
         other = running.ask("POST", "/chats", {"id": random_chat_id(), "content": "/say two"})
         queued = running.ask("POST", f"/chats/{chat_id}/messages", {"content": "/say three"})
         assert (other[0], queued[0]) == (201, 202), "what comes while it drains is kept"
         assert running.process.wait(DEADLINE_S) == 0
     with server_process(data, *AT_ONCE) as running:
         for waiting, said in ((chat_id, ["one", "three"]), (other[1]["id"], ["two"])):
-            wait_for(lambda asked=waiting: _is_waiting(running, asked), what="all is answered")
+            wait_until_sync(lambda asked=waiting: _is_waiting(running, asked), what="all is answered")
             page = running.ask("GET", f"/chats/{waiting}/messages")[1]
             answers = [m["content"][0]["text"] for m in page["messages"] if m["role"] == "assistant"]
             assert answers == said
@@ -402,7 +405,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     with server_process(tmp_path / "data", "--drain-s", "60") as running:
         assert running.ask("POST", "/chats", {"content": "/stall 60"})[0] == 201
         running.signal()
-        wait_for(lambda: _is_draining(running), what="it drains")
+        wait_until_sync(lambda: _is_draining(running), what="it drains")
         running.signal()
         assert running.process.wait(5) == -signal.SIGTERM
 

@@ -13,20 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.app import open_instance
-from antiphon.config import Options
-from antiphon.edge.instance.door import open_instance_door
-from antiphon.edge.server import start_server
-from antiphon.edge.standby import primary as primaries
-from antiphon.edge.standby import stream as streams
-from antiphon.edge.standby.door import StandbyDoor
-from antiphon.edge.standby.primary import Primary
-from antiphon.edge.standby.request import with_id
-from antiphon.edge.standby.stream import EventBlocks
-from antiphon.lockfile import INSTANCE_NAME, InstanceFile, claim_data, read_instance_file, write_instance_file
-from antiphon.whereabouts import local_token, tell_primary
+from antiphon.api.http.server import start_server
+from antiphon.api.proxy import primary as primaries
+from antiphon.api.proxy import stream as streams
+from antiphon.api.proxy.app import StandbyDoor
+from antiphon.api.proxy.primary import Primary
+from antiphon.api.proxy.request import with_id
+from antiphon.api.proxy.stream import EventBlocks
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
+from antiphon.local.lock import INSTANCE_NAME, InstanceFile, claim_data, read_instance_file, write_instance_file
+from antiphon.options import Options
+from antiphon.server.announcement import local_token, tell_primary
+from antiphon.server.open_instance import open_instance
+from support.tcp_server import open_tcp_server
+from support.waiting import wait_until
 
-from .door import wait_until
 from .wire import Answer, Stream, Wire, close_wires, make_request
 
 pytestmark = pytest.mark.anyio
@@ -139,7 +140,7 @@ async def standby(tmp_path: Path) -> AsyncIterator[Standby]:
     with claim_data(data, instance_id="the primary") as lock:
         async with (
             open_instance(data=data, lock=lock, port=0, drain_s=0.0) as instance,
-            open_instance_door(instance, data) as door,
+            open_zmq_endpoint(instance, instance.asgi, data) as door,
         ):
             server = await start_server(instance.asgi, instance.options)
             token = await local_token(instance, data)
@@ -225,12 +226,10 @@ async def fake_primary(data: Path, behave: Behave) -> AsyncIterator[list[bytes]]
         if b"/healthz" not in head:
             asked.append(head + body)
         await behave(head + body, writer)
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    with claim_data(data, instance_id="fake"):
-        point_to(data, server.sockets[0].getsockname()[1])
-        async with server:
+    async with open_tcp_server(serve) as port:
+        with claim_data(data, instance_id="fake"):
+            point_to(data, port)
             yield asked
 
 
@@ -300,7 +299,7 @@ async def test_a_standby_that_is_pointed_to_itself_asks_nobody_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The address of a dead primary is used again, by this one."""
-    monkeypatch.setattr("antiphon.edge.standby.exchange.WAIT_S", 0.2)
+    monkeypatch.setattr("antiphon.api.proxy.exchange.WAIT_S", 0.2)
     with claim_data(tmp_path / "data", instance_id="fake"):
         async with open_standby_door(tmp_path / "data") as standby:
             point_to(tmp_path / "data", standby.port)

@@ -10,20 +10,19 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from antiphon.edge import bodies
-from antiphon.edge.http import OPERATIONS
-from antiphon.edge.standby import accepted, exchange, stream
-from antiphon.edge.standby import primary as primaries
-from antiphon.lockfile import claim_data
-from antiphon.observe import METRICS
+from antiphon.api.http import bodies
+from antiphon.api.http.app import OPERATIONS
+from antiphon.api.proxy import accepted, exchange, stream
+from antiphon.api.proxy import primary as primaries
+from antiphon.local.lock import claim_data
+from antiphon.observe.metrics import METRICS
+from support.tcp_server import open_tcp_server
+from support.waiting import DEADLINE_S, wait_until
 
-from .door import wait_until
 from .test_standby import OK, fake_primary, open_standby_door, point_to
 from .wire import Wire, make_request
 
 pytestmark = pytest.mark.anyio
-
-DEADLINE_S = 5.0
 
 
 async def hang_up(request: bytes, writer: asyncio.StreamWriter) -> None:
@@ -67,18 +66,16 @@ async def test_of_a_reader_that_left_nothing_is_asked_any_more(tmp_path: Path) -
         asked.set()
         await reader.read()
         left.set()
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    with claim_data(data, instance_id="fake"):
-        point_to(data, server.sockets[0].getsockname()[1])
-        async with server, open_standby_door(data) as standby:
-            wire = await Wire.open(standby.port)
-            wire.send(make_request("GET", "/api/v1/chats"))
-            await wait_until(asked.is_set, what="it is handed on")
-            await wire.close()
-            async with asyncio.timeout(DEADLINE_S):
-                await left.wait()
+    async with open_tcp_server(serve) as port:
+        with claim_data(data, instance_id="fake"):
+            point_to(data, port)
+            async with open_standby_door(data) as standby:
+                wire = await Wire.open(standby.port)
+                wire.send(make_request("GET", "/api/v1/chats"))
+                await wait_until(asked.is_set, "the standby asks the primary")
+                await wire.close()
+                await wait_until(left.is_set, "the standby leaves the primary")
 
 
 async def test_bodies_that_wait_for_the_primary_are_within_the_bound_of_all_bodies(
@@ -221,7 +218,7 @@ async def test_the_endless_answer_of_a_primary_is_not_read_on(
     async with fake_primary(tmp_path / "data", flood), open_standby_door(tmp_path / "data") as standby:
         wire = await Wire.open(standby.port)
         wire.send(make_request("GET", path))
-        async with asyncio.timeout(DEADLINE_S * 3):
+        async with asyncio.timeout(DEADLINE_S):
             code, _ = await wire.read_head()
             if path.endswith("stream") and status.startswith(b"200"):
                 while await wire.read_chunk():

@@ -14,10 +14,11 @@ import pytest
 import uvicorn
 
 from antiphon import Reasoning, ToolCall
-from antiphon.chats import watch
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
+from antiphon.watch import watch
+from support.waiting import wait_until
 
-from .door import Door, open_door, wait_until
+from .door import Door, open_door
 from .events import check_cursors, fold, merged, preview, shown, standard_events
 from .schema import check_answer
 from .wire import SseEvent, Stream, Wire, make_request

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from antiphon.edge.table import API
+from antiphon.api.http.table import API
 from programs import needs_program
 
 from .door import Door

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from antiphon import Turn
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.parts import File, Text
-from antiphon.edge.instance.door import open_instance_door
 from antiphon.errors import AntiphonError, Invalid
 
 from .door import Door, open_door
@@ -90,7 +90,7 @@ async def ways(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     data: Path = tmp_path_factory.mktemp("ways") / "data"
     async with (
         open_door(data=data) as door,
-        open_instance_door(door.instance, data) as instance_door,
+        open_zmq_endpoint(door.instance, data) as instance_door,
         RemoteInstance(instance_door.pub_endpoint, instance_door.rpc_endpoint) as remote,
     ):
         yield Ways(door, remote)

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-DEADLINE_S = 20.0
+from support.waiting import DEADLINE_S
 
 
 class Answer(NamedTuple):

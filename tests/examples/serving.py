@@ -14,11 +14,11 @@ from typing import Any
 from antiphon.client import AsyncClient
 from antiphon.core.parts import Part, text_of
 from antiphon.core.view import View
-from antiphon.lockfile import read_instance_file
+from antiphon.local.lock import read_instance_file
 from antiphon.wire.codec import convert
+from support.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parent.parent.parent
-DEADLINE_S = 30.0
 
 
 @asynccontextmanager

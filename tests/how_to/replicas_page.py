@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.testing.postgres import PostgresServer, find_postgres
 from programs import search_path
+from support.postgres import PostgresServer, find_postgres
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "run-several-replicas.md").read_text()

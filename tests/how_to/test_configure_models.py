@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.lockfile import read_instance_file
+from antiphon.local.lock import read_instance_file
 from antiphon.testing.model_server import FakeModelServer
-from client.servers import wait_until
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,7 @@ async def test_models_are_configured_as_the_page_says(tmp_path: Path) -> None:
                 "bash", "-eu", "-c", start, cwd=tmp_path, env=env, stdout=written, stderr=written
             )
         try:
-            await asyncio.to_thread(wait_until, lambda: read_instance_file(data), what="it is ready")
+            await wait_until(lambda: read_instance_file(data), "the server is ready")
             found = read_instance_file(data)
             assert found is not None
             env |= {"ANTIPHON_URL": found.http_url, "ANTIPHON_TOKEN": found.token}

@@ -9,28 +9,27 @@ import re
 import ssl
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 import trustme
 
-from antiphon.app import open_instance
 from antiphon.client import AsyncClient
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
-from antiphon.testing.postgres import PostgresServer
+from antiphon.server.open_instance import open_instance
 from client.servers import ServerProcess
 from programs import needs_program
+from support.postgres import PostgresServer
+from support.waiting import wait_until
 
 from .replicas_page import BLOCKS, EXAMPLE, SHELL, Workplace, free_ports, need
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 60.0
 PACE_S = 0.1
 
 
@@ -51,15 +50,6 @@ async def workplace(home: Path, postgres_server: PostgresServer) -> AsyncIterato
     for database in ("chats", "restored"):
         postgres_server.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
     postgres_server.execute("DROP ROLE IF EXISTS chats")
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"waited in vain until {what}") from None
 
 
 class Reader:
@@ -151,7 +141,7 @@ async def trouble(workplace: Workplace, client: AsyncClient) -> None:
     async with asyncio.TaskGroup() as tasks:
         for reader in readers:
             tasks.create_task(reader.read())
-            await until(lambda reader=reader: reader.words, "the reader reads")
+            await wait_until(lambda reader=reader: reader.words, "the reader reads")
         watchers = re.findall(r"^antiphon_watchers (\S+)", await workplace.run("/metrics"), re.MULTILINE)
         assert watchers == ["1.0"] * 3, "each replica has one of the readers"
         for writer in writers:
@@ -175,7 +165,7 @@ async def trouble(workplace: Workplace, client: AsyncClient) -> None:
 async def heard_more(readers: list[Reader]) -> None:
     """A word that was written from now on."""
     before = [reader.words for reader in readers]
-    await until(lambda: all(r.words > had for r, had in zip(readers, before, strict=True)), "all read on")
+    await wait_until(lambda: all(r.words > had for r, had in zip(readers, before, strict=True)), "all read on")
 
 
 async def back_up(workplace: Workplace) -> None:
@@ -184,9 +174,9 @@ async def back_up(workplace: Workplace) -> None:
     await workplace.run("pg_dump")
     assert "All is well: 6 chats" in await workplace.run("pg_restore")
     assert "All is well: 6 chats" in await workplace.run("sqlite:one-directory")
-    await until(lambda: all('"hints"' in log for log in workplace.logs()), "all say that NATS is away")
+    await wait_until(lambda: all('"hints"' in log for log in workplace.logs()), "all say that NATS is away")
     await workplace.shell("nats-server -c nats.conf &")
-    await until(
+    await wait_until(
         lambda: all('"no_problems"' in log.rpartition('"hints"')[2] for log in workplace.logs()), "it is back"
     )
 
@@ -209,7 +199,7 @@ async def test_nginx_speaks_tls_checks_names_and_asks_the_next_replica(home: Pat
         "nginx", "-e", "stderr", "-p", ".", "-c", "nginx.conf", cwd=home, env=os.environ | {"PATH": path}
     )
     try:
-        await until((home / "nginx.pid").exists, "nginx runs")
+        await wait_until((home / "nginx.pid").exists, "nginx runs")
         async with httpx2.AsyncClient(base_url=f"https://localhost:{ports[8443]}", verify=context) as client:
             answer = await client.post("/api/v1/session", json={"token": server.token})
             cookie = answer.headers["set-cookie"]

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from antiphon.lockfile import read_holder, read_instance_file
-from client.servers import wait_until
+from antiphon.local.lock import read_holder, read_instance_file
 from programs import needs_program
+from support.waiting import wait_until_sync
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "stand-by.md"
 SERVE, SHOW, KILL = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -46,8 +46,8 @@ def test_a_second_process_takes_over_as_the_page_says(tmp_path: Path) -> None:
             start_new_session=True,
         )
     try:
-        wait_until(lambda: read_instance_file(data), what="there is a primary")
-        wait_until(lambda: "standing_by" in (tmp_path / "log").read_text(), what="there is a standby")
+        wait_until_sync(lambda: read_instance_file(data), what="there is a primary")
+        wait_until_sync(lambda: "standing_by" in (tmp_path / "log").read_text(), what="there is a standby")
         listed = run(tmp_path, SHOW, path)
         assert "primary" in listed
         assert "standby" in listed

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from antiphon.client import Client
-from client.servers import DEADLINE_S, ServerProcess, wait_until
+from client.servers import ServerProcess
 from instance.doors import Peer, open_doors
 from programs import needs_program
+from support.waiting import DEADLINE_S, wait_until_sync
 
 from .node import FOLDER, WANTED, node, node_marks
 
@@ -151,7 +152,7 @@ def test_one_terminal_shows_what_another_does(server: ServerProcess, tmp_path: P
         assert server.instance_id[:8] in said
         assert f"{server.instance_id} answered in " in said
         assert "What do you hear?" in said, "the built-in model speaks of what it is asked"
-        wait_until(lambda: "And what now?" in shown.read_text(), what="the answer is shown")
+        wait_until_sync(lambda: "And what now?" in shown.read_text(), what="the answer is shown")
         os.killpg(terminal.pid, signal.SIGINT)
         terminal.wait(DEADLINE_S)
     finally:
@@ -170,6 +171,6 @@ def wait_heard(server: ServerProcess, shown: Path, errors: Path) -> None:
     """Until the terminal shows what is said: a subscription is in force a moment after it is made."""
     with Client(server.url, server.token) as client:
         chat = client.create_chat("/tokens 10000\n/rate 20")
-        wait_until(lambda: shown.read_text() or errors.read_text(), what="something is shown")
+        wait_until_sync(lambda: shown.read_text() or errors.read_text(), what="something is shown")
         client.interrupt(chat["id"], chat["turn_id"] or 0)
     assert errors.read_text() == ""

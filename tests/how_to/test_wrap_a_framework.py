@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from client.servers import wait_until
+from support.waiting import wait_until_sync
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "wrap-a-framework.md"
 (PROGRAM,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -28,7 +28,7 @@ def test_a_tool_that_a_framework_runs_itself_runs_twice_and_with_turn_call_once(
     written = tmp_path / "charges.txt"
     killed = start(tmp_path, agent, 600)
     try:
-        wait_until(lambda: written.exists() and written.read_text(), what="the card is charged")
+        wait_until_sync(lambda: written.exists() and written.read_text(), what="the card is charged")
     finally:
         killed.kill()
         killed.communicate()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -12,21 +12,21 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
-from antiphon.app import Instance, open_instance
+from antiphon.api.zmq.endpoint import ZmqEndpoint, open_zmq_endpoint
 from antiphon.client.zmq import RemoteInstance
 from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.view import View
-from antiphon.edge.instance.door import InstanceDoor, open_instance_door
-from antiphon.observe import METRICS
-
-DEADLINE_S = 20.0
+from antiphon.observe.metrics import METRICS
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
+from support.waiting import DEADLINE_S, wait_until
 
 
 @asynccontextmanager
-async def open_doors(data: Path, **options: Any) -> AsyncIterator[tuple[Instance, InstanceDoor]]:
+async def open_doors(data: Path, **options: Any) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
     async with (
         open_instance(data=data, drain_s=0, **options) as instance,
-        open_instance_door(instance, data) as door,
+        open_zmq_endpoint(instance, instance.asgi, data) as door,
     ):
         yield instance, door
 
@@ -34,7 +34,7 @@ async def open_doors(data: Path, **options: Any) -> AsyncIterator[tuple[Instance
 class Peer:
     """DEALER and SUB, as anybody's program has them."""
 
-    def __init__(self, door: InstanceDoor, *topics: str) -> None:
+    def __init__(self, door: ZmqEndpoint, *topics: str) -> None:
         self._context = zmq.asyncio.Context()
         self.rpc = self._context.socket(zmq.DEALER)
         self.rpc.connect(door.rpc_endpoint)
@@ -91,21 +91,12 @@ class Peer:
             if event["topic"] == topic and all(event["payload"].get(k) == v for k, v in wanted.items()):
                 return event
 
-    async def be_heard(self, door: InstanceDoor) -> None:
+    async def be_heard(self, door: ZmqEndpoint) -> None:
         """Until the instance knows that somebody listens."""
-        async with asyncio.timeout(DEADLINE_S):
-            while not door._sockets.is_heard:
-                await asyncio.sleep(0.005)
+        await wait_until(lambda: door._sockets.is_heard)
 
     def payloads(self, topic: str) -> list[dict[str, Any]]:
         return [event["payload"] for event in self.seen if event["topic"] == topic]
-
-
-async def until(condition: Callable[[], Any], *, deadline_s: float = DEADLINE_S) -> None:
-    """Wait for it."""
-    async with asyncio.timeout(deadline_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def oddities(what: str) -> float:

@@ -14,8 +14,9 @@ from antiphon import Agent, tool
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import convert, decode, encode
+from support.waiting import DEADLINE_S
 
-from .doors import DEADLINE_S, Peer, open_doors
+from .doors import Peer, open_doors
 
 PAGE = Path(__file__).parents[2] / "docs" / "instance-protocol.md"
 SHOWN = re.search(r"<!-- made: frames -->\n(.*?)<!-- end -->", PAGE.read_text(), re.DOTALL)
@@ -115,11 +116,11 @@ async def test_a_running_instance_sends_what_is_shown(tmp_path: Path) -> None:
         for request, response in CALLS:
             await check_call(peer, json.loads(request), json.loads(response), told)
         await peer.until("message.append", session_id=session_id, content="Three.")
-        await door.publisher.beat()
+        await door.publisher.publish_heartbeat()
         await peer.ask("antiphon.command", {"session_id": SESSION_ID, "command": "delete"})
         await peer.until("session.deleted", id=SESSION_ID)
         await peer.until("session.list")
-        door.publisher.say_goodbye("stopped")
+        door.publisher.publish_shutdown("stopped")
         await peer.until("instance.shutdown")
     check_events(peer.seen)
 

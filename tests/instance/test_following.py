@@ -11,21 +11,22 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import Instance
+from antiphon.api.zmq.endpoint import ZmqEndpoint
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.model import Status, WhenBusy
 from antiphon.core.view import View
-from antiphon.edge.instance.door import InstanceDoor
 from antiphon.errors import NotFound, TooLarge, Unavailable
+from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.wire.instance import encode_frame, frame_head
 from antiphon.wire.stream import message_json
+from support.waiting import DEADLINE_S, wait_until
 
-from .doors import DEADLINE_S, open_doors
+from .doors import open_doors
 
 pytestmark = pytest.mark.anyio
 
 
-def remote_of(door: InstanceDoor) -> RemoteInstance:
+def remote_of(door: ZmqEndpoint) -> RemoteInstance:
     return RemoteInstance(door.pub_endpoint, door.rpc_endpoint)
 
 
@@ -122,10 +123,11 @@ async def test_a_follower_outlives_the_publisher(tmp_path: Path) -> None:
                 following = following or asyncio.create_task(follow())
                 await instance.chats.send(session_id, f"/say {lives}")
                 await rested(instance, session_id, lives)
-                async with asyncio.timeout(DEADLINE_S):
-                    while not seen or seen[-1] < lives:
-                        assert not following.done(), following
-                        await asyncio.sleep(0.01)
+                await wait_until(
+                    lambda lives=lives, following=following: following.done() or (seen and seen[-1] >= lives),
+                    f"the follower shows the answer of life {lives}",
+                )
+                assert not following.done(), following
         assert following is not None
         following.cancel()
         await asyncio.wait({following})
@@ -188,13 +190,11 @@ async def test_events_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path
 
         reading = asyncio.create_task(read())
         async with asyncio.timeout(DEADLINE_S):
-            while not door._sockets.is_heard:
-                await asyncio.sleep(0.005)
+            await wait_until(lambda: door._sockets.is_heard)
             for garbage in (b"no zero byte", b"topic\0{", b"a\0" + b'{"topic":"b"}', b"\xff\0\xff"):
                 door._sockets.publish_nowait(garbage)
-            await door.publisher.beat()
-            while not got or remote.skipped_frames < 4:
-                await asyncio.sleep(0.005)
+            await door.publisher.publish_heartbeat()
+            await wait_until(lambda: got and remote.skipped_frames >= 4)
         reading.cancel()
         await asyncio.wait({reading})
         assert remote.skipped_frames == 4
@@ -210,9 +210,9 @@ async def test_a_follower_waits_for_an_instance_that_is_away_longer_than_a_call_
         await anext(views)
     async with own, aclosing(views):
         following = asyncio.create_task(_follow_to(views, "two"))
-        start, looks = next(own._ids), 0
+        start, looks = next(own._calls._ids), 0
         async with asyncio.timeout(DEADLINE_S):
-            while next(own._ids) - start < looks + 1 + 2:  # two calls were begun, so one was given up
+            while next(own._calls._ids) - start < looks + 1 + 2:  # two calls were begun, so one was given up
                 looks += 1
                 await asyncio.sleep(0.005)
         assert not following.done(), "a call that nobody answered is no end"

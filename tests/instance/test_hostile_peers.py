@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.app import Instance
-from antiphon.edge.instance.door import InstanceDoor
-from antiphon.edge.instance.sockets import QUEUED_LARGE_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
+from antiphon.api.zmq.endpoint import ZmqEndpoint
+from antiphon.api.zmq.sockets import QUEUED_LARGE_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
+from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.wire.instance import CALL_BYTES_MAX
 from antiphon.wire.jsonrpc import INVALID_REQUEST, PARSE_ERROR
+from support.waiting import DEADLINE_S, wait_until
 
-from .doors import DEADLINE_S, Peer, RawPeer, oddities, open_doors, resident_bytes, until
+from .doors import Peer, RawPeer, oddities, open_doors, resident_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +34,7 @@ SOCKETS = ("pub", "rpc")
 @asynccontextmanager
 async def open_beside_an_honest_peer(
     data: Path, *, growth_bytes_max: int = GROWTH_BYTES_MAX, **options: object
-) -> AsyncIterator[tuple[Instance, InstanceDoor]]:
+) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
     """An instance with an honest peer, who is served at the end as at the beginning."""
     async with open_doors(data, **options) as (instance, door), Peer(door) as honest:
         await is_served(honest, door)
@@ -43,7 +44,7 @@ async def open_beside_an_honest_peer(
         assert resident_bytes() - before < growth_bytes_max
 
 
-async def is_served(honest: Peer, door: InstanceDoor) -> None:
+async def is_served(honest: Peer, door: ZmqEndpoint) -> None:
     """It gets an answer, and the events of what it does. After a flood it may take a moment until it is heard."""
     assert (await honest.ask("instance.ping"))["status"] == "ok"
     session_id = (await honest.ask("session.create", {"title": "honest"}))["id"]
@@ -56,7 +57,7 @@ async def is_served(honest: Peer, door: InstanceDoor) -> None:
                     return
 
 
-def endpoint_of(door: InstanceDoor, socket: str) -> str:
+def endpoint_of(door: ZmqEndpoint, socket: str) -> str:
     return door.pub_endpoint if socket == "pub" else door.rpc_endpoint
 
 
@@ -88,7 +89,7 @@ async def test_whoever_cannot_greet_is_dropped(tmp_path: Path, over_tcp: bool) -
                 async with RawPeer(endpoint_of(door, socket)) as peer:
                     with contextlib.suppress(ConnectionError):
                         await peer.send(greeting)
-        await until(lambda: oddities("handshake_failed") >= failed + 8)
+        await wait_until(lambda: oddities("handshake_failed") >= failed + 8)
 
 
 BAD_FRAMES = {
@@ -155,7 +156,7 @@ async def test_a_message_of_the_wrong_number_of_frames_is_refused_and_counted(tm
         for frames in wrong:
             await peer.rpc.send_multipart(frames)
             assert (await peer.answer())["error"]["code"] == INVALID_REQUEST
-        await until(lambda: oddities("call_garbage") == before + len(wrong))
+        await wait_until(lambda: oddities("call_garbage") == before + len(wrong))
         await peer.rpc.send_multipart([ping])
         assert (await peer.answer())["result"]["status"] == "ok", "and this is the next answer"
         await peer.rpc.send_multipart([b""])
@@ -217,7 +218,7 @@ async def test_what_waits_for_a_peer_that_reads_nothing_is_bounded_in_bytes(tmp_
         before = oddities("answer_dropped")
         for _ in range(120):
             await peer.send(call)
-        await until(lambda: oddities("answer_dropped") >= before + 120 - 20)
+        await wait_until(lambda: oddities("answer_dropped") >= before + 120 - 20)
         async with Peer(door) as honest:
             for _ in range(20):
                 answer = await honest.ask("message.list", {"session_id": session_id})
@@ -233,7 +234,7 @@ async def test_a_message_that_is_no_subscription_is_counted(tmp_path: Path) -> N
         await peer.shake_hands(b"SUB")
         garbage = [b"", b"\2x", b"subscribe", b"\xff" * 4_000]
         await peer.send(b"".join(RawPeer.frame(body) for body in garbage))
-        await until(lambda: oddities("subscription_garbage") >= before + len(garbage) - 1)
+        await wait_until(lambda: oddities("subscription_garbage") >= before + len(garbage) - 1)
 
 
 async def test_whoever_ends_what_it_never_subscribed_to_silences_nobody(tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ async def test_whoever_ends_what_it_never_subscribed_to_silences_nobody(tmp_path
         await honest.be_heard(door)
         await peer.shake_hands(b"SUB")
         await peer.send(b"".join(RawPeer.frame(b"\0nothing-%d" % n) for n in range(10)) + RawPeer.frame(b"\1mark"))
-        await until(lambda: len(door._sockets.subscriptions) == 2)
+        await wait_until(lambda: len(door._sockets.subscriptions) == 2)
         await honest.ask("session.create", {"content": "/say heard"})
         await honest.until("message.append", content="heard")
 
@@ -286,7 +287,7 @@ async def subscribe_to_long_topics(data: Path, *, connections: int, each: int) -
 async def test_few_subscriptions_of_many_bytes_are_dropped_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.edge.instance.subscriptions.SUBSCRIBED_BYTES_MAX", 1024 * 1024)
+    monkeypatch.setattr("antiphon.api.zmq.subscriptions.SUBSCRIBED_BYTES_MAX", 1024 * 1024)
     await subscribe_to_long_topics(tmp_path / "data", connections=2, each=300)
 
 

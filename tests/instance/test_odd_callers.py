@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from antiphon.client.zmq import RemoteInstance
+from support.waiting import DEADLINE_S
 
-from .doors import DEADLINE_S, Peer, open_doors
+from .doors import Peer, open_doors
 
 pytestmark = pytest.mark.anyio
 

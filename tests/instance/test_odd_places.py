@@ -21,14 +21,15 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from antiphon.api.zmq.sockets import PAIRS_TRIED, open_ipc_sockets, open_tcp_sockets
 from antiphon.cli import antiphon
 from antiphon.client import Client
-from antiphon.edge.instance.sockets import PAIRS_TRIED, open_ipc_sockets, open_tcp_sockets
 from antiphon.errors import Unauthenticated, Unavailable
-from antiphon.lockfile import INSTANCE_NAME, LOCK_NAME, InstanceFile, claim_data, read_instance_file
+from antiphon.local.lock import INSTANCE_NAME, LOCK_NAME, InstanceFile, claim_data, read_instance_file
 from cli.conftest import Result, run_in
-from client.servers import DEADLINE_S, ServerProcess, wait_until
+from client.servers import ServerProcess
 from programs import PRIVILEGES
+from support.waiting import DEADLINE_S, wait_until_sync
 
 NOBODY = 65534
 
@@ -99,7 +100,7 @@ def test_another_user_reaches_nothing_even_where_the_folders_around_it_are_open(
         assert found is not None
         sockets = [Path(str(end).removeprefix("ipc://")) for end in (found.pub_endpoint, found.rpc_endpoint)]
         announced = place / "runtime" / "antiphon" / "instances"
-        wait_until(lambda: list(announced.glob("*.json")))
+        wait_until_sync(lambda: list(announced.glob("*.json")))
         secret_files = [data / "token", data / LOCK_NAME, data / INSTANCE_NAME, *announced.iterdir(), *sockets]
         secret_folders = [data, sockets[0].parent, announced, place / "runtime" / "antiphon"]
         assert len(secret_files) == 6
@@ -125,7 +126,7 @@ def pinged(data: Path) -> str:
 def test_two_data_directories_side_by_side_do_not_mix(place: Path, options: tuple[str, ...]) -> None:
     with serving(place / "one", *options) as one, serving(place / "two", *options) as two:
         assert [pinged(place / "one"), pinged(place / "two")] == [one.instance_id, two.instance_id]
-        wait_until(lambda: len(run("ps", "--json").lines) == 2)
+        wait_until_sync(lambda: len(run("ps", "--json").lines) == 2)
         listed = run("ps", "--json").lines
         assert {item["instance_id"] for item in listed} == {one.instance_id, two.instance_id}
         assert not any(item["is_silent"] for item in listed)

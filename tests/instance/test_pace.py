@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.app import Instance
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text
+from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.wire.codec import encode_content
 
 from .doors import Peer, open_doors

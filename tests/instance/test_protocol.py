@@ -20,10 +20,11 @@ from antiphon.core import commands as c
 from antiphon.core.commands import SetLabels
 from antiphon.core.model import Status
 from antiphon.errors import Invalid
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 from antiphon.wire import instance as i
+from support.waiting import DEADLINE_S, wait_until
 
-from .doors import DEADLINE_S, Peer, open_doors
+from .doors import Peer, open_doors
 
 pytestmark = pytest.mark.anyio
 
@@ -89,7 +90,7 @@ async def test_every_method_answers_and_every_topic_is_published(tmp_path: Path)
         await peer.until("session.deleted", id=session_id)
         await peer.until("session.list", sessions=[])
         await peer.until("instance.heartbeat")
-        door.publisher.say_goodbye("test")
+        door.publisher.publish_shutdown("test")
         await peer.until("instance.shutdown", reason="test")
     assert asked == METHODS
     assert {event["topic"] for event in peer.seen} == TOPICS
@@ -106,9 +107,7 @@ async def test_a_frames_keys_have_their_order_and_a_session_is_filtered_by_prefi
         ids = [(await peer.ask("session.create", {}))["id"] for _ in range(2)]
         head = i.frame_head("message.append", instance.instance_id, str(tmp_path), ids[1])
         peer.sub.setsockopt(zmq.SUBSCRIBE, head)
-        async with asyncio.timeout(DEADLINE_S):
-            while len(door._sockets.subscriptions) < 2:
-                await asyncio.sleep(0.005)
+        await wait_until(lambda: len(door._sockets.subscriptions) >= 2)
         for session_id in ids:
             await peer.ask("message.send", {"session_id": session_id, "content": "hi"})
         async with asyncio.timeout(DEADLINE_S):
@@ -206,9 +205,7 @@ async def test_it_speaks_for_the_admin_alone(tmp_path: Path) -> None:
         await peer.be_heard(door)
         other = OwnedChats(instance.service, await instance.store.create_owner("other"))
         theirs = (await other.create(content="/say canary")).chat_id
-        async with asyncio.timeout(DEADLINE_S):
-            while (await other.get(theirs)).status is not Status.WAITING:
-                await asyncio.sleep(0.005)
+        await wait_until(lambda: other.get(theirs), accept=lambda chat: chat.status is Status.WAITING)
         mine = (await peer.ask("session.create", {"content": "/say mine"}))["id"]
         await peer.until("message.append", role="assistant")
         assert "canary" not in json.dumps(peer.seen)
@@ -280,9 +277,7 @@ async def test_a_draft_that_nobody_heard_begin_is_told_from_its_beginning(tmp_pa
 
     async with open_doors(tmp_path / "data", agent=agent) as (instance, door):
         chat_id = (await instance.chats.create(content="hi")).chat_id
-        async with asyncio.timeout(DEADLINE_S):
-            while not (draft := instance.drafts.get(chat_id)) or not draft.position:
-                await asyncio.sleep(0.005)
+        await wait_until(lambda: instance.drafts.get(chat_id), accept=lambda draft: draft and draft.position)
         async with Peer(door, "llm.token", "message.append") as peer:
             await peer.be_heard(door)
             go_on.set()
@@ -297,7 +292,7 @@ async def test_a_deleted_session_is_not_the_active_one_any_more(tmp_path: Path) 
         await peer.ask("antiphon.command", {"session_id": ids[0], "command": "delete"})
         assert "active_session_id" not in await peer.ask("state.sync")
         await peer.be_heard(door)
-        await door.publisher.beat()
+        await door.publisher.publish_heartbeat()
         beat = await peer.until("instance.heartbeat", session_count=2)
         assert "active_session_id" not in beat["payload"]
     async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
@@ -333,7 +328,7 @@ async def test_messages_are_counted_once_for_a_chat_and_then_kept_up_with(tmp_pa
 async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_back(
     tmp_path: Path, over_tcp: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.edge.instance.subscriptions.SUBSCRIPTIONS_MAX", 2_000)
+    monkeypatch.setattr("antiphon.api.zmq.subscriptions.SUBSCRIPTIONS_MAX", 2_000)
     async with (
         open_doors(tmp_path / "data", bus_tcp=over_tcp) as (_, door),
         Peer(door, "instance.heartbeat") as honest,
@@ -347,15 +342,13 @@ async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_b
         flood.sub.connect(door.pub_endpoint)
         for n in range(5_000):
             flood.sub.setsockopt(zmq.SUBSCRIBE, b"%d" % n)
-        async with asyncio.timeout(DEADLINE_S):
-            while dropped._value.get() == before:
-                await asyncio.sleep(0.005)
+        await wait_until(lambda: dropped._value.get() != before)
         flood.sub.close(linger=0)
         async with asyncio.timeout(DEADLINE_S):
             while not any(event["payload"]["session_count"] == 1 for event in honest.seen):
                 if not honest.seen:
                     await honest.ask("session.create", {"id": str(uuid.UUID(int=7, version=4))})
-                await door.publisher.beat()
+                await door.publisher.publish_heartbeat()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.1):
                         await honest.next_event()
@@ -366,7 +359,7 @@ async def test_a_session_that_falls_too_far_behind_is_told_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its content cannot be read for a while: what waits is bounded, and what comes later is told."""
-    monkeypatch.setattr("antiphon.edge.instance.publisher.WAITING_MAX", 5)
+    monkeypatch.setattr("antiphon.api.zmq.publisher.WAITING_MAX", 5)
     async with (
         open_doors(tmp_path / "data") as (instance, door),
         Peer(door, "message.append", "session.update") as peer,

@@ -14,13 +14,14 @@ import zmq.asyncio
 
 from antiphon.client import AsyncClient
 from antiphon.client.errors import MethodMissing
-from antiphon.client.near import Endpoints
+from antiphon.client.local import Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import CaughtUp, Delta, FactEvent, Resync
 from antiphon.core.view import View
 from antiphon.errors import PeerError, Refused
+from support.waiting import DEADLINE_S, wait_until
 
-from .doors import DEADLINE_S, open_doors, until
+from .doors import open_doors
 from .reference_server import METHODS, ReferenceServer
 
 pytestmark = pytest.mark.anyio
@@ -135,7 +136,7 @@ async def test_lost_messages_are_found_by_their_count() -> None:
         session_id = server.add_session("One")
         async with remote_of(server) as remote:
             following = asyncio.create_task(shown_when(remote, session_id, "lost", "seen"))
-            await until(lambda: any(r["method"] == "message.list" for r in server.requests))
+            await wait_until(lambda: any(r["method"] == "message.list" for r in server.requests))
             server.add_message(session_id, "user", "lost", is_published=False)
             server.add_message(session_id, "user", "seen")
             assert (await following).may_have_gaps
@@ -166,7 +167,7 @@ async def test_lost_messages_are_found_while_a_session_streams(is_own: bool, los
         async with remote_of(server) as remote, steady_tokens(server, session_id if is_own else other):
             texts = [f"lost {number}" for number in range(lost)]
             following = asyncio.create_task(shown_when(remote, session_id, "first", *texts))
-            await until(lambda: server.subscriptions > 0)
+            await wait_until(lambda: server.subscriptions > 0)
             for text in texts:
                 server.add_message(session_id, "user", text, is_published=False)
             await following
@@ -183,7 +184,7 @@ async def test_the_state_of_a_restarted_server_is_read_until_it_answers(unanswer
             asyncio.timeout(DEADLINE_S),
         ):
             await anext(views)
-            await until(lambda: server.subscriptions > 0)
+            await wait_until(lambda: server.subscriptions > 0)
             server.say("llm.token", session_id, {"session_id": session_id, "token": "t"})
             async for view in views:
                 if view.status == "running":
@@ -207,7 +208,7 @@ async def test_a_watch_and_a_client_use_the_log_once_the_server_is_upgraded(tmp_
     near = Endpoints(pub=endpoints[0], rpc=endpoints[1])
     async with (
         RemoteInstance(*endpoints, timeout_s=1) as remote,
-        AsyncClient.near(near) as client,
+        AsyncClient.local(near) as client,
         aclosing(remote.watch(session_id)) as events,
         asyncio.timeout(DEADLINE_S),
     ):
@@ -237,7 +238,7 @@ async def test_a_shorter_history_is_read_again_as_a_whole() -> None:
             server.add_message(session_id, "user", text, is_published=False)
         async with remote_of(server) as remote:
             following = asyncio.create_task(shown_when(remote, session_id, "c"))
-            await until(lambda: server.subscriptions > 0)
+            await wait_until(lambda: server.subscriptions > 0)
             server.messages[session_id].clear()
             server.sessions[session_id]["message_count"] = 0
             server.add_message(session_id, "user", "c", is_published=False)
@@ -250,7 +251,7 @@ async def test_without_a_list_of_messages_only_what_comes_is_shown() -> None:
         server.add_message(session_id, "user", "before", is_published=False)
         async with remote_of(server) as remote:
             following = asyncio.create_task(shown_when(remote, session_id, "after"))
-            await until(lambda: server.subscriptions > 0)
+            await wait_until(lambda: server.subscriptions > 0)
             server.add_message(session_id, "user", "after")
             view = await following
             assert view.has_more, "earlier messages are not shown"
@@ -295,7 +296,7 @@ async def test_a_client_of_such_a_server_does_what_it_can_and_refuses_the_rest_b
     with ReferenceServer() as server:
         session_id = server.add_session("One")
         near = Endpoints(pub=server.pub_endpoint, rpc=server.rpc_endpoint)
-        async with AsyncClient.near(near) as client:
+        async with AsyncClient.local(near) as client:
             assert [chat["title"] for chat in (await client.chats())["chats"]] == ["One"]
             assert (await client.chat(session_id))["id"] == session_id
             await client.send(session_id, "hello")

@@ -17,17 +17,18 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from antiphon import discovery
 from antiphon.client.errors import AnswerLost
 from antiphon.client.follow import FollowChat
-from antiphon.client.near import AsyncNearConnection, Endpoints
+from antiphon.client.local import AsyncLocalConnection, Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, Event
-from antiphon.discovery import Announcement, announce
 from antiphon.errors import AntiphonError, Invalid, TooLarge
-from antiphon.keys import Keys, create_keys, read_keys, write_keys
+from antiphon.local import discovery
+from antiphon.local.discovery import Announcement, announce
+from antiphon.local.keys import Keys, create_keys, read_keys, write_keys
+from support.waiting import DEADLINE_S, wait_until
 
-from .doors import DEADLINE_S, Peer, open_doors, until
+from .doors import Peer, open_doors
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +60,7 @@ async def test_a_remote_instance_may_be_closed_twice(tmp_path: Path) -> None:
         await remote.aclose()
 
 
-class LateStatus(AsyncNearConnection):
+class LateStatus(AsyncLocalConnection):
     """Its second question arrives after the turn has ended."""
 
     async def _status(self, chat_id: str, cursor: str) -> str:
@@ -73,7 +74,7 @@ async def test_a_watch_until_idle_ends_with_the_last_fact(tmp_path: Path) -> Non
         endpoints = Endpoints(pub=door.pub_endpoint, rpc=door.rpc_endpoint)
         chat_id = (await instance.chats.create(content="/rate 20\n/tokens 8")).chat_id
         async with RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote:
-            await until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position > 1)
+            await wait_until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position > 1)
             cursor = (await remote.read(chat_id, "0")).cursor
         near = LateStatus(endpoints)
         try:
@@ -92,7 +93,7 @@ async def test_a_watch_until_idle_ends_with_the_last_fact(tmp_path: Path) -> Non
 async def test_a_count_that_an_append_overtook_is_not_kept(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
         await peer.be_heard(door)
-        await until(lambda: not door.publisher._is_list_dirty)
+        await wait_until(lambda: not door.publisher._is_list_dirty)
         instance.worker.pause()
         done = await instance.chats.create(title="counted")
         door.publisher._counts.clear()  # as after a restart
@@ -115,7 +116,7 @@ async def test_a_count_that_an_append_overtook_is_not_kept(tmp_path: Path) -> No
         await read.wait()
         await instance.chats.send(done.chat_id, "one more")
         await first
-        await until(lambda: door.publisher._counts.get(done.chat_id) is not None)
+        await wait_until(lambda: door.publisher._counts.get(done.chat_id) is not None)
         told = await peer.ask("session.get", {"session_id": done.chat_id})
         assert told["message_count"] == await real(done.chat_id)
 
@@ -207,7 +208,7 @@ async def test_another_projects_instance_at_the_same_address_has_deleted_nothing
                     seen.append(event)
 
             watching = asyncio.create_task(watch())
-            await until(lambda: len(seen) >= 2)
+            await wait_until(lambda: len(seen) >= 2)
         try:
             async with open_doors(tmp_path / "two" / "data", bus_tcp=True, bus_ports=ports):
                 with contextlib.suppress(TimeoutError):
@@ -297,5 +298,5 @@ async def test_an_answer_whose_signal_is_lost_is_found_all_the_same(tmp_path: Pa
         RemoteInstance(door.pub_endpoint, door.rpc_endpoint, timeout_s=DEADLINE_S) as remote,
     ):
         await remote.ping()
-        remote._rpc._clear_io_state()  # type: ignore[no-untyped-call]
+        remote._calls._socket._clear_io_state()  # type: ignore[no-untyped-call]
         assert (await remote.ping()).instance_id == instance.instance_id

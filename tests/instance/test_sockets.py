@@ -13,9 +13,8 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from antiphon.edge.instance.sockets import InstanceSockets, open_ipc_sockets
-
-from .doors import DEADLINE_S
+from antiphon.api.zmq.sockets import InstanceSockets, open_ipc_sockets
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 

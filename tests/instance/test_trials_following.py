@@ -15,18 +15,20 @@ import zmq
 import zmq.asyncio
 
 from antiphon import Agent, tool
-from antiphon.app import Instance, open_instance
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
+from antiphon.api.zmq.sockets import InstanceSockets, open_ipc_sockets
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.model import Status, WhenBusy
 from antiphon.core.view import View
-from antiphon.edge.instance.door import open_instance_door
-from antiphon.edge.instance.sockets import InstanceSockets, open_ipc_sockets
-from antiphon.lockfile import read_instance_file
-from antiphon.observe import METRICS
+from antiphon.local.lock import read_instance_file
+from antiphon.observe.metrics import METRICS
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
 from antiphon.wire.instance import Envelope, encode_frame, frame_head, topic_prefix
 from client.servers import ServerProcess
+from support.waiting import wait_until
 
-from .doors import log_of, open_doors, shown, until
+from .doors import log_of, open_doors, shown
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +80,7 @@ class Following:
             self._check()
             return all(view is not None and view.cursor == expected.cursor for view in self._of(session_id))
 
-        await until(are_there, deadline_s=REST_S)
+        await wait_until(are_there, deadline_s=REST_S)
         for view in self._of(session_id):
             assert view is not None
             assert shown(view) == shown(expected)
@@ -108,12 +110,11 @@ async def open_following() -> AsyncIterator[Following]:
 
 
 async def at_rest(instance: Instance, chat_id: str) -> None:
-    async with asyncio.timeout(REST_S):
-        while True:
-            chat = await instance.chats.get(chat_id)
-            if chat.status in (Status.WAITING, Status.ERROR) and not chat.queue:
-                return
-            await asyncio.sleep(0.01)
+    await wait_until(
+        lambda: instance.chats.get(chat_id),
+        accept=lambda chat: chat.status in (Status.WAITING, Status.ERROR) and not chat.queue,
+        deadline_s=REST_S,
+    )
 
 
 async def join_at_random(data: Path, *, seed: int, joins: int, remotes: int) -> None:
@@ -158,21 +159,21 @@ async def reopen_the_door(data: Path, *, times: int, seed: int) -> None:
         async def send() -> None:
             await instance.chats.send(rnd.choice(ids), rnd.choice(TURNS), when_busy=WhenBusy.STEER)
 
-        async with open_instance_door(instance, data) as door:
+        async with open_zmq_endpoint(instance, instance.asgi, data) as door:
             endpoints = door.pub_endpoint, door.rpc_endpoint
         async with RemoteInstance(*endpoints, timeout_s=1) as remote, open_following() as following:
-            async with open_instance_door(instance, data):
+            async with open_zmq_endpoint(instance, instance.asgi, data):
                 for session_id in ids:
                     following.start(remote, session_id)
-                await until(lambda: following.have_begun)
+                await wait_until(lambda: following.have_begun)
                 await send()
             for _ in range(times):
                 await asyncio.sleep(rnd.uniform(0, 0.1))
-                async with open_instance_door(instance, data):
+                async with open_zmq_endpoint(instance, instance.asgi, data):
                     await send()
                     await asyncio.sleep(rnd.uniform(0, 0.3))
                 await send()
-            async with open_instance_door(instance, data):
+            async with open_zmq_endpoint(instance, instance.asgi, data):
                 for session_id in ids:
                     await at_rest(instance, session_id)
                     await following.until_all_show(await log_of(remote, session_id), session_id)
@@ -200,7 +201,7 @@ async def kill_the_server(data: Path, *, times: int, seed: int) -> None:
         ids = [(await remote.create_session()).id for _ in range(2)]
         for session_id in ids:
             following.start(remote, session_id)
-        await until(lambda: following.have_begun)
+        await wait_until(lambda: following.have_begun)
         for _ in range(times):
             for session_id in ids:
                 async with RemoteInstance(*endpoints) as own:
@@ -217,12 +218,11 @@ async def kill_the_server(data: Path, *, times: int, seed: int) -> None:
 
 
 async def is_idle(remote: RemoteInstance, session_id: str) -> None:
-    async with asyncio.timeout(REST_S):
-        while True:
-            view = await log_of(remote, session_id)
-            if view.status in ("waiting", "error") and not view.queued_messages:
-                return
-            await asyncio.sleep(0.05)
+    await wait_until(
+        lambda: log_of(remote, session_id),
+        accept=lambda view: view.status in ("waiting", "error") and not view.queued_messages,
+        deadline_s=REST_S,
+    )
 
 
 async def test_a_server_that_is_killed_is_followed_through_its_turns(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ class CountingRemote(RemoteInstance):
 async def test_queues_of_one_frame_lose_most_of_a_burst_and_nothing_of_the_fold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.edge.instance.sockets.QUEUED_FRAMES_MAX", 1)
+    monkeypatch.setattr("antiphon.api.zmq.sockets.QUEUED_FRAMES_MAX", 1)
     monkeypatch.setattr("antiphon.client.zmq.QUEUED_FRAMES_MAX", 1)
     async with open_doors(tmp_path / "data") as (instance, door):
         endpoints = door.pub_endpoint, door.rpc_endpoint
@@ -258,7 +258,7 @@ async def test_queues_of_one_frame_lose_most_of_a_burst_and_nothing_of_the_fold(
             session_id = (await remote.create_session()).id
             for _ in range(5):
                 following.start(remote, session_id)
-            await until(lambda: following.have_begun and len(door._sockets.subscriptions) >= 9)
+            await wait_until(lambda: following.have_begun and len(door._sockets.subscriptions) >= 9)
             before = METRICS.frames._value.get()
             for _ in range(3):
                 await instance.chats.send(session_id, "/tokens 3000\n/rate 0", when_busy=WhenBusy.STEER)
@@ -281,11 +281,11 @@ async def hear_all_across_restarts(
     try:
         for _ in range(3):
             watching = asyncio.create_task(sockets.watch_subscriptions())
-            await until(lambda: len(sockets.subscriptions) == len(topics), deadline_s=6)  # noqa: B023
+            await wait_until(lambda: len(sockets.subscriptions) == len(topics), deadline_s=6)  # noqa: B023
             heard.clear()
             for topic in topics:
                 sockets.publish_nowait(encode_frame(frame_head(topic, "i", "p"), 0, None))
-            await until(lambda: len(heard) == len(topics))
+            await wait_until(lambda: len(heard) == len(topics))
             watching.cancel()
             await asyncio.wait({watching})
             sockets.close()

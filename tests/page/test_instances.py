@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.async_api import Locator, expect
 
-from antiphon.discovery import Announcement, announce, withdraw
+from antiphon.local.discovery import Announcement, announce, withdraw
 from edge.neighbour import open_neighbour
+from support.waiting import DEADLINE_S
 from system.server_process import ServerProcess
 
 from .faults import FAULTS, NO_SIDEWAYS, NOTHING, REMAINS
@@ -80,7 +81,7 @@ async def open_next(tab: Tab, machine: Machine) -> str:
 async def wait_heard(tab: Tab, machine: Machine, instance_id: str, chat_id: str) -> None:
     """Until what an instance publishes arrives: a new subscription takes a moment to be known there."""
     await tab.page.get_by_test_id("log-state").filter(has_text="Live").wait_for()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while not await lines(tab, "session.activated").count():
             await ask(machine.home, "POST", f"/instances/{instance_id}/activate", {"session_id": chat_id})
             await asyncio.sleep(0.1)

@@ -10,9 +10,9 @@ from playwright.async_api import Page, expect
 
 from antiphon import open_instance
 from antiphon.clock import SystemClock
-from antiphon.edge.server import open_server
 from antiphon.ports import Store
-from antiphon.store.memory import MemoryStore
+from antiphon.server.open_instance import open_server
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.stored_chat import StoredChat
 
 from .visit import Tab, Visit

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.app import open_instance
 from antiphon.errors import Unavailable
 from antiphon.postgres.connection import connect
-from antiphon.store.postgres import open_postgres_store
-from antiphon.testing.postgres import PostgresServer, find_postgres
+from antiphon.server.open_instance import open_instance
+from antiphon.store.postgres.store import open_postgres_store
+from support.postgres import PostgresServer, find_postgres
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
-
-DEADLINE_S = 60
 
 
 @pytest.fixture
@@ -68,12 +67,13 @@ async def test_the_writable_one_is_found_again_after_a_promotion(pair: tuple[Pos
         assert two.execute(f"SELECT count(*) FROM messages WHERE chat_id = '{chat_id}'") == "2"
 
 
+LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+
+
 async def caught_up(one: PostgresServer, two: PostgresServer) -> None:
     """The standby has everything."""
     at = one.execute("SELECT pg_current_wal_flush_lsn()")
-    async with asyncio.timeout(DEADLINE_S):
-        while two.execute(f"SELECT pg_last_wal_replay_lsn() >= '{at}'") != "t":
-            await asyncio.sleep(0.05)
+    await wait_until(lambda: two.execute(f"SELECT pg_last_wal_replay_lsn() >= '{at}'") == "t")
 
 
 async def test_whatever_stands_first_the_writable_one_is_used(pair: tuple[PostgresServer, PostgresServer]) -> None:
@@ -94,11 +94,8 @@ async def test_a_server_that_turns_read_only_is_left(pair: tuple[PostgresServer,
         one.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         one.execute("SELECT pg_reload_conf()")
         two.execute("SELECT pg_promote()")
-        async with asyncio.timeout(DEADLINE_S):
-            while two.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2") == "0":
-                await asyncio.sleep(0.05)
-            while instance.problems() or instance.bus.error:
-                await asyncio.sleep(0.05)
+        await wait_until(lambda: two.execute(LOCKS) != "0")
+        await wait_until(lambda: not (instance.problems() or instance.bus.error))
         await instance.chats.send(chat_id, "/say after the switch")
         assert two.execute(f"SELECT count(*) > 0 FROM messages WHERE chat_id = '{chat_id}'") == "t"
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.backends import without_password
 from antiphon.errors import Invalid, Unavailable
 from antiphon.postgres.address import read_address
 from antiphon.postgres.connection import connect
 from antiphon.postgres.parameters import REFUSED
-from antiphon.store.place import shown_place
-from antiphon.store.postgres import open_postgres_store
-from antiphon.testing.postgres import PostgresServer
+from antiphon.server.backends import without_password
+from antiphon.store.postgres.store import open_postgres_store
+from antiphon.store.url import shown_place
+from support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,22 @@ from urllib.parse import quote
 
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.postgres import open_postgres_bus
 from antiphon.errors import Invalid, Unavailable
 from antiphon.ports import InstanceRecord
 from antiphon.postgres.address import read_address
 from antiphon.postgres.pooling import shares_sessions
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
 from antiphon.store.copying import copy_store
-from antiphon.store.postgres import open_postgres_store, prepare_database
-from antiphon.store.postgres_pool import MISTAKES, Pool
-from antiphon.testing.pgbouncer import PgBouncer
-from antiphon.testing.postgres import PostgresServer
+from antiphon.store.postgres.pool import MISTAKES, Pool
+from antiphon.store.postgres.store import open_postgres_store, prepare_database
 from programs import needs_program
+from support.pgbouncer import PgBouncer
+from support.postgres import PostgresServer
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = [pytest.mark.anyio, needs_program("pgbouncer")]
-
-DEADLINE_S = 30
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ async def two_replicas(url: str) -> AsyncIterator[tuple[Instance, Instance]]:
 async def next_type(watcher: Any, kind: str) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while True:
-            if kind in [frame.type for frame in (await watcher.take()).frames]:
+            if kind in [frame.type for frame in (await watcher.next_batch()).frames]:
                 return
 
 
@@ -65,9 +65,7 @@ async def work_together(url: str) -> None:
             await asyncio.gather(*(one.chats.send(chat_id, f"/say {n}") for n in range(5)))
             await next_type(watcher, "turn_ended")
         assert one.replicas is not None
-        async with asyncio.timeout(DEADLINE_S):
-            while len([r for r in one.replicas.shown() if r.is_present]) < 2:
-                await asyncio.sleep(0.02)
+        await wait_until(lambda: len([r for r in one.replicas.shown() if r.is_present]) == 2)
         await one.store.check()
         assert (one.store.last_error, one.bus.error, one.problems()) == (None, None, [])
 
@@ -195,20 +193,14 @@ async def test_a_pooler_that_changes_to_transaction_mode_is_reported_until_it_ch
         url = pooler.url_of(postgres_url)
         store = await open_postgres_store(url)
         record = InstanceRecord(instance_id="i", host="h", pid=1, version="1")
-        await store.presence.enter(record)
+        await store.presence.register(record)
         assert store.last_error is None
         pooler.restart(mode="transaction")
         async with load(url, 3):
-            await _until(lambda: store.last_error is not None and "?direct=HOST:PORT" in store.last_error)
+            await wait_until(lambda: store.last_error is not None and "?direct=HOST:PORT" in store.last_error)
         pooler.restart(mode="session")
-        await _until(lambda: store.last_error is None)
+        await wait_until(lambda: store.last_error is None)
         await store.aclose()
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("pool_size", [1, 2, 20])

@@ -9,8 +9,8 @@ import pytest
 from antiphon.bus.postgres import open_postgres_bus
 from antiphon.errors import Unavailable
 from antiphon.postgres.requirements import check_version
-from antiphon.store.postgres import open_postgres_store
-from antiphon.testing.postgres import PostgresServer
+from antiphon.store.postgres.store import open_postgres_store
+from support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ import msgspec
 from antiphon.core.model import Chat
 from antiphon.wire.log import encode_fact
 
-from .histories import HISTORIES, Story
+from .histories import HISTORIES, Scenario
 
 
 class Exists(Exception):
@@ -25,10 +25,10 @@ class Exists(Exception):
 def write_all(folder: Path) -> list[Path]:
     """The files that were written. Raises `Exists` before writing anything if one of them is there."""
     made = {}
-    for name, tell in HISTORIES.items():
-        story = tell()
-        made[folder / f"{name}.jsonl"] = facts_of(story)
-        made[folder / f"{name}.end.json"] = end_of(story.chat)
+    for name, make in HISTORIES.items():
+        scenario = make()
+        made[folder / f"{name}.jsonl"] = facts_of(scenario)
+        made[folder / f"{name}.end.json"] = end_of(scenario.chat)
     for path in made:
         if path.exists():
             raise Exists(f"{path} exists: golden histories are for ever, choose a new folder")
@@ -38,9 +38,9 @@ def write_all(folder: Path) -> list[Path]:
     return list(made)
 
 
-def facts_of(story: Story) -> bytes:
+def facts_of(scenario: Scenario) -> bytes:
     lines = []
-    for entry in story.entries:
+    for entry in scenario.entries:
         line = {
             "seq": entry.seq,
             "at": entry.recorded.at,
@@ -57,7 +57,7 @@ def end_of(chat: Chat) -> bytes:
 
 
 def fields_of(chat: Chat) -> dict[str, Any]:
-    """Every field as JSON has it, also one that holds its default: so a later field is told from a changed one."""
+    """Every field as JSON, including those with their default, so that an added field differs from a changed one."""
     fields = {name: getattr(chat, name) for name in chat.__struct_fields__}
     return msgspec.json.decode(msgspec.json.encode(fields), type=dict[str, Any])
 

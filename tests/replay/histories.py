@@ -31,8 +31,8 @@ def words(text: str) -> bytes:
     return msgspec.json.encode([{"type": "text", "text": text}])
 
 
-class Story:
-    """A chat told by commands, one second after another."""
+class Scenario:
+    """A chat made by commands at intervals of one second."""
 
     def __init__(self, create: c.CreateChat) -> None:
         self.at = T0
@@ -76,7 +76,7 @@ class Story:
 
 
 SERVER = f.CallOpened(tool_call_id="call-server", tool_name="run")
-LOOK = f.CallOpened(tool_call_id="call-look", tool_name="look", is_idempotent=True)
+FIND = f.CallOpened(tool_call_id="call-find", tool_name="find", is_idempotent=True)
 PAY = f.CallOpened(tool_call_id="call-pay", tool_name="pay", needs=Needs.APPROVAL)
 ASK = f.CallOpened(tool_call_id="call-ask", tool_name="ask", needs=Needs.RESULT)
 PAY_NEEDED = f.ActionNeeded(tool_call_id="call-pay", tool_name="pay", args={"sum": 3}, needs=Needs.APPROVAL)
@@ -86,9 +86,9 @@ ERROR = ErrorInfo(
 )
 
 
-def everyday() -> Story:
+def everyday() -> Scenario:
     """Turns that are answered, and all that is said about a chat."""
-    story = Story(
+    scenario = Scenario(
         c.CreateChat(
             owner_id="owner-1",
             content=words("Hello — 語 😀"),
@@ -96,127 +96,129 @@ def everyday() -> Story:
             model="rehearsal",
             system="Be brief.",
             labels={"team": "blue"},
-            tools=[{"name": "look", "parameters": {"type": "object"}}],
+            tools=[{"name": "find", "parameters": {"type": "object"}}],
             client_message_id="key-1",
         )
     )
-    story.start()
-    story.commit("Hi.", is_last=True, outcome="length")
-    story.refuse(c.GenerateTitle(title="thought up"))
-    story.do(c.Rename(title="Second"))
-    story.do(c.SetLabels(labels={"team": "red", "é": "😀"}))
-    story.do(c.SetLabels(labels={}))
-    story.do(c.SetPin(pin_order=2))
-    story.do(c.SetModel(model="openai:gpt"))
-    story.do(c.SetSystem(system="Be long."))
-    story.do(c.SetDiffStatus(diff_status={"files": 2, "url": None}))
-    story.do(c.Archive())
-    story.do(c.Unarchive())
-    story.do(c.Archive())
-    story.send("Are you there?", client_message_id="key-2", model="anthropic:claude", by="owner-1")
-    story.start("instance-2")
-    story.commit("Yes.", is_last=True)
-    return story
+    scenario.start()
+    scenario.commit("Hi.", is_last=True, outcome="length")
+    scenario.refuse(c.GenerateTitle(title="thought up"))
+    scenario.do(c.Rename(title="Second"))
+    scenario.do(c.SetLabels(labels={"team": "red", "é": "😀"}))
+    scenario.do(c.SetLabels(labels={}))
+    scenario.do(c.SetPin(pin_order=2))
+    scenario.do(c.SetModel(model="openai:gpt"))
+    scenario.do(c.SetSystem(system="Be long."))
+    scenario.do(c.SetDiffStatus(diff_status={"files": 2, "url": None}))
+    scenario.do(c.Archive())
+    scenario.do(c.Unarchive())
+    scenario.do(c.Archive())
+    scenario.send("Are you there?", client_message_id="key-2", model="anthropic:claude", by="owner-1")
+    scenario.start("instance-2")
+    scenario.commit("Yes.", is_last=True)
+    return scenario
 
 
-def queue() -> Story:
+def queue() -> Scenario:
     """What waits: queued, steering, promoted, edited, moved, deleted, interrupted."""
-    story = Story(c.CreateChat(owner_id="owner-1", content=words("one"), title="one", is_title_made=True))
-    story.do(c.GenerateTitle(title="thought up"))
-    story.start()
-    story.send("two", client_message_id="key-2", model="m", by="owner-1")
-    story.send("three")
-    story.send("four", WhenBusy.STEER)
-    story.send("five")
-    two, three, five = (item.id for item in story.chat.queue)
-    story.do(c.EditQueued(queued_id=three, content=words("three, better")))
-    story.do(c.MoveQueued(queued_id=five, before=two))
-    story.do(c.MoveQueued(queued_id=five))
-    story.do(c.DeleteQueued(queued_id=five))
-    story.commit("so far", is_last=True)
-    story.do(c.PromoteQueued(queued_id=three, by="owner-1"))
-    story.send("six", WhenBusy.INTERRUPT)
+    scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("one"), title="one", is_title_made=True))
+    scenario.do(c.GenerateTitle(title="thought up"))
+    scenario.start()
+    scenario.send("two", client_message_id="key-2", model="m", by="owner-1")
+    scenario.send("three")
+    scenario.send("four", WhenBusy.STEER)
+    scenario.send("five")
+    two, three, five = (item.id for item in scenario.chat.queue)
+    scenario.do(c.EditQueued(queued_id=three, content=words("three, better")))
+    scenario.do(c.MoveQueued(queued_id=five, before=two))
+    scenario.do(c.MoveQueued(queued_id=five))
+    scenario.do(c.DeleteQueued(queued_id=five))
+    scenario.commit("so far", is_last=True)
+    scenario.do(c.PromoteQueued(queued_id=three, by="owner-1"))
+    scenario.send("six", WhenBusy.INTERRUPT)
     dropped = (f.CallDropped(tool_call_id="call-x", tool_name="run"),)
     partial = {"content": words("par"), "upto": 3, "usage": USAGE, "model": "m", "dropped": dropped}
-    story.do(c.FinishInterrupt(**story.fence, **partial))
-    story.start()
-    story.do(c.Interrupt(turn_id=story.chat.turn_id, by="owner-1"))
-    story.do(c.FinishInterrupt(**story.fence, usage=USAGE))
-    story.send("seven", WhenBusy.STEER)
-    story.start()
-    story.do(c.Interrupt(turn_id=story.chat.turn_id, clear_queue=True))
-    story.do(c.ExpireAttempt(attempt=story.chat.attempt, reason="interrupt"), after_s=2)
-    return story
+    scenario.do(c.FinishInterrupt(**scenario.fence, **partial))
+    scenario.start()
+    scenario.do(c.Interrupt(turn_id=scenario.chat.turn_id, by="owner-1"))
+    scenario.do(c.FinishInterrupt(**scenario.fence, usage=USAGE))
+    scenario.send("seven", WhenBusy.STEER)
+    scenario.start()
+    scenario.do(c.Interrupt(turn_id=scenario.chat.turn_id, clear_queue=True))
+    scenario.do(c.ExpireAttempt(attempt=scenario.chat.attempt, reason="interrupt"), after_s=2)
+    return scenario
 
 
-def tools() -> Story:
+def tools() -> Scenario:
     """Calls of all kinds: run, released, unknown, approved, denied, brought by a client, expired, cancelled."""
-    story = Story(c.CreateChat(owner_id="owner-1", content=words("use your tools")))
-    story.start()
-    story.commit("server and look", SERVER, LOOK)
-    story.do(c.ReleaseAttempt(**story.fence, calls_not_begun=("call-look",), usage=USAGE))
-    story.start("instance-2")
-    story.result("call-look")
-    story.commit("pay and ask", PAY, ASK)
-    story.require(PAY_NEEDED, ASK_NEEDED)
-    story.do(c.Approve(tool_call_id="call-pay", by="owner-1"))
-    story.do(c.SubmitToolResults(tool_call_id="call-ask", content=words("mine"), by="owner-1"))
-    story.start()
-    story.result("call-pay")
-    story.commit("pay again", PAY)
-    story.require(PAY_NEEDED)
-    story.do(c.Deny(tool_call_id="call-pay", reason="too dear", by="owner-1"))
-    story.start()
-    story.commit("ask again", ASK)
-    story.require(ASK_NEEDED)
-    story.do(c.ExpireAction(), after_s=3601)
-    story.start()
-    story.commit("at last", PAY, ASK)
-    story.require(PAY_NEEDED, ASK_NEEDED)
-    story.do(c.Interrupt(turn_id=story.chat.turn_id))
-    return story
+    scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("use your tools")))
+    scenario.start()
+    scenario.commit("server and find", SERVER, FIND)
+    scenario.do(c.ReleaseAttempt(**scenario.fence, calls_not_begun=("call-find",), usage=USAGE))
+    scenario.start("instance-2")
+    scenario.result("call-find")
+    scenario.commit("pay and ask", PAY, ASK)
+    scenario.require(PAY_NEEDED, ASK_NEEDED)
+    scenario.do(c.Approve(tool_call_id="call-pay", by="owner-1"))
+    scenario.do(c.SubmitToolResults(tool_call_id="call-ask", content=words("mine"), by="owner-1"))
+    scenario.start()
+    scenario.result("call-pay")
+    scenario.commit("pay again", PAY)
+    scenario.require(PAY_NEEDED)
+    scenario.do(c.Deny(tool_call_id="call-pay", reason="too dear", by="owner-1"))
+    scenario.start()
+    scenario.commit("ask again", ASK)
+    scenario.require(ASK_NEEDED)
+    scenario.do(c.ExpireAction(), after_s=3601)
+    scenario.start()
+    scenario.commit("at last", PAY, ASK)
+    scenario.require(PAY_NEEDED, ASK_NEEDED)
+    scenario.do(c.Interrupt(turn_id=scenario.chat.turn_id))
+    return scenario
 
 
-def trouble() -> Story:
+def trouble() -> Scenario:
     """Retries short and long, lost workers, a failed turn run again, edits that replace what was."""
-    story = Story(c.CreateChat(owner_id="owner-1", content=words("try")))
-    story.start()
-    story.do(c.FailAttempt(**story.fence, error=ERROR, delay_ms=1000, usage=USAGE))
-    story.do(c.FailAttempt(**story.fence, error=ERROR, delay_ms=60_000))
-    story.refuse(c.StartAttempt(instance_id="instance-1"))
-    story.at += 60 * SECOND
-    story.start("instance-2")
-    story.do(c.ExpireAttempt(attempt=story.chat.attempt, reason="lease"))
-    story.start()
-    kept = {"draft": story.chat.draft, "content": words("flushed"), "upto": 7, "keep": True}
-    story.do(c.ExpireAttempt(attempt=story.chat.attempt, reason="dead", **kept))
-    story.start()
-    story.send("later")
-    story.do(c.FailAttempt(**story.fence, error=ERROR, usage=USAGE))
-    story.do(c.Retry())
-    story.start()
-    story.commit("half", is_last=False)
-    story.do(c.EditMessage(message_id=2, content=words("try otherwise"), target=Role.USER, by="owner-1"))
-    story.start()
-    story.do(c.Interrupt(turn_id=story.chat.turn_id))
-    flushed = {"draft": story.chat.draft, "content": words("flu"), "upto": 3}
-    story.do(c.ExpireAttempt(attempt=story.chat.attempt, reason="lease", **flushed))
-    story.start()
-    story.do(c.FailAttempt(**story.fence, error=ErrorInfo(message="no")))
-    return story
+    scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("try")))
+    scenario.start()
+    scenario.do(c.FailAttempt(**scenario.fence, error=ERROR, delay_ms=1000, usage=USAGE))
+    scenario.do(c.FailAttempt(**scenario.fence, error=ERROR, delay_ms=60_000))
+    scenario.refuse(c.StartAttempt(instance_id="instance-1"))
+    scenario.at += 60 * SECOND
+    scenario.start("instance-2")
+    scenario.do(c.ExpireAttempt(attempt=scenario.chat.attempt, reason="lease"))
+    scenario.start()
+    kept = {"draft": scenario.chat.draft, "content": words("flushed"), "upto": 7, "keep": True}
+    scenario.do(c.ExpireAttempt(attempt=scenario.chat.attempt, reason="dead", **kept))
+    scenario.start()
+    scenario.send("later")
+    scenario.do(c.FailAttempt(**scenario.fence, error=ERROR, usage=USAGE))
+    scenario.do(c.Retry())
+    scenario.start()
+    scenario.commit("half", is_last=False)
+    scenario.do(c.EditMessage(message_id=2, content=words("try otherwise"), target=Role.USER, by="owner-1"))
+    scenario.start()
+    scenario.do(c.Interrupt(turn_id=scenario.chat.turn_id))
+    flushed = {"draft": scenario.chat.draft, "content": words("flu"), "upto": 3}
+    scenario.do(c.ExpireAttempt(attempt=scenario.chat.attempt, reason="lease", **flushed))
+    scenario.start()
+    scenario.do(c.FailAttempt(**scenario.fence, error=ErrorInfo(message="no")))
+    return scenario
 
 
-def deleted() -> Story:
+def deleted() -> Scenario:
     """A chat that is gone: its tombstone keeps its owner and its last seq."""
-    story = Story(c.CreateChat(owner_id="owner-1", content=words("forget me"), title="secret", labels={"a": "b"}))
-    story.start()
-    story.commit("call", SERVER)
-    story.send("never")
-    story.do(c.Delete())
-    return story
+    scenario = Scenario(
+        c.CreateChat(owner_id="owner-1", content=words("forget me"), title="secret", labels={"a": "b"})
+    )
+    scenario.start()
+    scenario.commit("call", SERVER)
+    scenario.send("never")
+    scenario.do(c.Delete())
+    return scenario
 
 
-HISTORIES: dict[str, Callable[[], Story]] = {
+HISTORIES: dict[str, Callable[[], Scenario]] = {
     "everyday": everyday,
     "queue": queue,
     "tools": tools,

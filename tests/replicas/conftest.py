@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.testing.nats import NatsServer
-from antiphon.testing.postgres import PostgresServer
+from support.nats import NatsServer
+from support.postgres import PostgresServer
 
 from .fleet import ReplicaFleet
 

@@ -8,10 +8,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from support.waiting import wait_until
 from system.fleet import Member
 from system.server_process import SseStream
-
-DEADLINE_S = 30.0
 
 
 class ReplicaFleet:
@@ -47,10 +46,12 @@ class ReplicaFleet:
     async def wait_whole(self) -> None:
         """Until each member lists all of them: work is spread over the members that are known."""
         wanted = {member.instance_id for member in self.members}
-        async with asyncio.timeout(DEADLINE_S):
-            for member in self.members:
-                while not wanted <= await self._listed_by(member):
-                    await asyncio.sleep(0.05)
+        for member in self.members:
+            await wait_until(
+                lambda member=member: self._listed_by(member),
+                f"{member} lists all members",
+                accept=lambda listed: wanted <= listed,
+            )
 
     async def _listed_by(self, member: Replica) -> set[str]:
         _, shown = await member.ask("GET", "/instances", token=self.token)

@@ -12,19 +12,21 @@ import pytest
 
 from antiphon.testing.model_server import Answer, FakeModelServer, Fault, Reply, SeenRequest
 from cli.conftest import run_in
+from support.waiting import DEADLINE_S, wait_until
 
 from .fleet import Replica, ReplicaFleet
-from .test_fleet import DEADLINE_S, follow
+from .test_fleet import follow
 
 pytestmark = pytest.mark.anyio
 
 
 async def shown(fleet: ReplicaFleet, path: str, name: str, wanted: Any) -> None:
     """Wait until every member shows it."""
-    async with asyncio.timeout(DEADLINE_S):
-        for member in fleet.members:
-            while (await member.ask("GET", path, token=fleet.token))[1][name] != wanted:
-                await asyncio.sleep(0.05)
+    for member in fleet.members:
+        await wait_until(
+            lambda member=member: member.ask("GET", path, token=fleet.token),
+            accept=lambda answer: answer[1][name] == wanted,
+        )
 
 
 async def holders(fleet: ReplicaFleet, server: FakeModelServer, count: int) -> set[str]:
@@ -36,9 +38,7 @@ async def holders(fleet: ReplicaFleet, server: FakeModelServer, count: int) -> s
         assert status == 201
         follower = await follow(fleet.members[0], chat["id"], fleet.token)
         found.add((await follower.until("attempt_started")).data["instance_id"])
-    async with asyncio.timeout(DEADLINE_S):
-        while len(server.requests) < calls:
-            await asyncio.sleep(0.01)
+    await wait_until(lambda: len(server.requests) >= calls)
     return found
 
 
@@ -162,14 +162,16 @@ async def test_a_secret_is_told_to_its_model_server_and_to_nobody_else(tmp_path:
 
 async def shown_model(member: Replica, model: str, token: str) -> None:
     """Wait until the member knows its provider."""
-    async with asyncio.timeout(DEADLINE_S):
-        while model.split(":")[0] not in str((await member.ask("GET", "/providers", token=token))[1]):
-            await asyncio.sleep(0.05)
+    await wait_until(
+        lambda: member.ask("GET", "/providers", token=token),
+        accept=lambda answer: model.split(":")[0] in str(answer[1]),
+    )
 
 
 async def settled(fleet: ReplicaFleet, chat_ids: list[str]) -> None:
     """Wait until every turn has ended, well or not."""
-    async with asyncio.timeout(DEADLINE_S):
-        for chat_id in chat_ids:
-            while (await fleet.ask("GET", f"/chats/{chat_id}"))[1]["status"] not in ("waiting", "error"):
-                await asyncio.sleep(0.05)
+    for chat_id in chat_ids:
+        await wait_until(
+            lambda chat_id=chat_id: fleet.ask("GET", f"/chats/{chat_id}"),
+            accept=lambda answer: answer[1]["status"] in ("waiting", "error"),
+        )

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import open_instance
-from antiphon.chats import feed as feeds
-from antiphon.chats import watch
 from antiphon.core import commands as c
+from antiphon.server.open_instance import open_instance
+from antiphon.watch import feed as feeds
+from antiphon.watch import watch
 from instance.doors import Peer, open_doors
+from support.waiting import DEADLINE_S
 
 from .test_elsewhere import beside, replica
 
@@ -21,9 +22,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def next_of(feed: Any, kind: str) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE_S):
         while True:
-            for frame in await feed.take():
+            for frame in await feed.next_batch():
                 if frame.type == kind:
                     return json.loads(frame.data)
 
@@ -73,11 +74,11 @@ async def test_the_first_feed_of_an_owner_begins_with_one_resync(
     async with replica(postgres_url) as instance:
         for _ in range(3):
             async with instance.watch.open_feed(instance.owner_id) as feed:
-                seen = [frame.type for frame in await feed.take()]
+                seen = [frame.type for frame in await feed.next_batch()]
                 await instance.chats.create(title="t")
                 while "chat" not in seen:
-                    async with asyncio.timeout(20):
-                        seen += [frame.type for frame in await feed.take()]
+                    async with asyncio.timeout(DEADLINE_S):
+                        seen += [frame.type for frame in await feed.next_batch()]
             assert seen.count("resync") == 1
 
 
@@ -86,8 +87,8 @@ async def test_a_feed_begins_although_the_bus_does_not_subscribe(monkeypatch: py
     async with open_instance(drain_s=0) as instance:
         monkeypatch.setattr(instance.bus, "is_subscribed", lambda channel: False)
         async with instance.watch.open_feed(instance.owner_id) as feed:
-            async with asyncio.timeout(20):
-                assert [frame.type for frame in await feed.take()] == ["resync"]
+            async with asyncio.timeout(DEADLINE_S):
+                assert [frame.type for frame in await feed.next_batch()] == ["resync"]
 
 
 async def test_a_feed_whose_bus_is_away_begins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,5 +97,5 @@ async def test_a_feed_whose_bus_is_away_begins_at_once(monkeypatch: pytest.Monke
         monkeypatch.setattr(instance.bus, "is_subscribed", lambda channel: False)
         monkeypatch.setattr(instance.bus, "error", "not connected", raising=False)
         async with instance.watch.open_feed(instance.owner_id) as feed:
-            async with asyncio.timeout(20):
-                assert [frame.type for frame in await feed.take()] == ["resync"]
+            async with asyncio.timeout(DEADLINE_S):
+                assert [frame.type for frame in await feed.next_batch()] == ["resync"]

@@ -12,22 +12,25 @@ from typing import Any
 
 import pytest
 
-from antiphon.app import Instance
-from antiphon.bus.far import FarBus
+from antiphon.api.zmq import followed_drafts, publisher
+from antiphon.api.zmq import replica_follower as elsewhere
+from antiphon.api.zmq.endpoint import ZmqEndpoint, open_zmq_endpoint
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats import active_chat, watch
+from antiphon.bus.networked import FarBus
+from antiphon.chats import active_chat
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageAppended
 from antiphon.core.model import Status
-from antiphon.edge.instance import elsewhere, followed_drafts, publisher
-from antiphon.edge.instance.door import InstanceDoor, open_instance_door
 from antiphon.ports import Bus
-from antiphon.store.postgres import PostgresStore
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
+from antiphon.watch import watch
 from antiphon.wire import instance as i
 from instance.doors import Peer, log_of, shown
-from worker.running import metric, running, until
+from support.waiting import DEADLINE_S, wait_until
+from worker.running import metric, running
 
 pytestmark = pytest.mark.anyio
 
@@ -44,25 +47,28 @@ async def replica(store: str, *, claims: bool = True, **options: Any) -> AsyncIt
 
 
 @asynccontextmanager
-async def watched_replica(store: str, data: Path, **options: Any) -> AsyncIterator[tuple[Instance, InstanceDoor]]:
+async def watched_replica(store: str, data: Path, **options: Any) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
     """It claims no turn itself."""
-    async with replica(store, claims=False, **options) as instance, open_instance_door(instance, data) as door:
+    async with (
+        replica(store, claims=False, **options) as instance,
+        open_zmq_endpoint(instance, instance.asgi, data) as door,
+    ):
         yield instance, door
 
 
 @asynccontextmanager
-async def listening(door: InstanceDoor, *topics: str) -> AsyncIterator[Peer]:
+async def listening(door: ZmqEndpoint, *topics: str) -> AsyncIterator[Peer]:
     """All topics, and each append by its own."""
     async with Peer(door, *(topics or TOPICS)) as peer:
         await peer.be_heard(door)
-        await until(lambda: topics or door._sockets.subscriptions.is_followed)
+        await wait_until(lambda: topics or door._sockets.subscriptions.is_followed)
         yield peer
 
 
 @asynccontextmanager
 async def beside(
     store: str, data: Path, *, hints: bool = True, claims: bool = True
-) -> AsyncIterator[tuple[Instance, InstanceDoor, Instance, Peer]]:
+) -> AsyncIterator[tuple[Instance, ZmqEndpoint, Instance, Peer]]:
     """A watched replica (here) whose subscriber listens, and another one (there), whose hints reach it or do not."""
     bus = {} if hints else {"bus": MemoryBus()}
     async with (
@@ -91,10 +97,10 @@ def text_of(peer: Peer, session_id: str, draft: int | None = None) -> str:
 
 async def is_seen(instance: Instance, chat_id: str, position: int) -> None:
     """Its turn runs there, so far."""
-    await until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position >= position)
+    await wait_until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position >= position)
 
 
-def nothing_is_kept(instance: Instance, door: InstanceDoor) -> bool:
+def nothing_is_kept(instance: Instance, door: ZmqEndpoint) -> bool:
     follows = door.publisher.elsewhere
     assert follows is not None
     assert instance.relay is not None
@@ -130,7 +136,7 @@ async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is
         assert all(a[2] == b[1] for a, b in pairwise(places)), "without a hole"
         await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id, message_count=2)
         await peer.until(i.TOPIC_SESSION_LIST)
-        await until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_kept(here, door))
 
 
 async def test_a_turn_that_is_over_before_it_is_looked_at_is_told_with_its_tokens(
@@ -139,7 +145,7 @@ async def test_a_turn_that_is_over_before_it_is_looked_at_is_told_with_its_token
     monkeypatch.setattr(watch, "POLL_S", 0.5)
     async with beside(postgres_url, tmp_path / "data", hints=False) as (_, _door, there, peer):
         chat_id = (await there.chats.create(content="/say hello")).chat_id
-        await until(lambda: _is_idle(there, chat_id))
+        await wait_until(lambda: _is_idle(there, chat_id))
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
         topics = [event["topic"] for event in said_of(peer, chat_id) if event["topic"] in TURN]
         assert topics == [TURN[3], *TURN]
@@ -159,7 +165,7 @@ async def test_what_a_follower_shows_of_a_turn_elsewhere_is_what_the_log_says(
     ):
         chat_id = (await there.chats.create(title="followed")).chat_id
         previews = set()
-        async with asyncio.timeout(20), aclosing(remote.follow(chat_id)) as views:
+        async with asyncio.timeout(DEADLINE_S), aclosing(remote.follow(chat_id)) as views:
             await anext(views)
             await there.chats.send(chat_id, "/rate 60\n/tokens 30")
             async for view in views:
@@ -190,7 +196,7 @@ async def test_a_turn_that_is_handed_over_from_one_to_another_goes_on_being_told
 async def test_a_turn_that_moves_here_goes_on_being_told(tmp_path: Path, postgres_url: str) -> None:
     async with (
         running(store=postgres_url) as here,
-        open_instance_door(here, tmp_path / "data") as door,
+        open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door,
         replica(postgres_url) as there,
         listening(door) as peer,
     ):
@@ -205,7 +211,7 @@ async def test_a_turn_that_moves_here_goes_on_being_told(tmp_path: Path, postgre
         assert seqs == sorted(set(seqs))
         last = peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]
         assert text_of(peer, chat_id, last["draft"]) == last["content"]
-        await until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_kept(here, door))
 
 
 async def test_a_turn_that_nobody_heard_begin_is_told_from_its_draft_s_beginning(
@@ -227,14 +233,14 @@ async def test_a_chat_of_before_is_told_with_all_of_its_draft_when_it_goes_on_he
     """What lies before it is looked at first, and its turn is faster."""
     async with (
         running(store=postgres_url) as here,
-        open_instance_door(here, tmp_path / "data") as door,
+        open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door,
     ):
         chat_id = (await here.chats.create(title="before")).chat_id
         async with listening(door) as peer:
             real = here.store.read_entries
 
             async def read_slowly(*args: Any, **how: Any) -> Any:
-                await until(lambda: _has_come_to(here, chat_id, 5))
+                await wait_until(lambda: _has_come_to(here, chat_id, 5))
                 return await real(*args, **how)
 
             here.store.read_entries = read_slowly  # type: ignore[method-assign]
@@ -250,13 +256,13 @@ async def test_all_is_released_when_nobody_listens_any_more(tmp_path: Path, post
             await there.chats.create(content="/rate 20\n/tokens 4000")
             await peer.until(i.TOPIC_LLM_TOKEN)
             assert not nothing_is_kept(here, door)
-        await until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_kept(here, door))
         assert nothing_is_heard(here)
 
 
 async def test_all_is_released_when_the_sockets_are_closed(tmp_path: Path, postgres_url: str) -> None:
     async with replica(postgres_url, claims=False) as here, replica(postgres_url) as there:
-        async with open_instance_door(here, tmp_path / "data") as door, listening(door) as peer:
+        async with open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door, listening(door) as peer:
             await there.chats.create(content="/rate 20\n/tokens 4000")
             await peer.until(i.TOPIC_LLM_TOKEN)
         assert nothing_is_kept(here, door)
@@ -278,7 +284,7 @@ async def test_what_becomes_of_a_chat_elsewhere_is_told(tmp_path: Path, postgres
         await peer.until(i.TOPIC_SESSION_LIST)
         assert seqs_of(peer, chat_id) == [1, 2, 3, 4]
         assert {event.get("sessionId", chat_id) for event in peer.seen} == {chat_id}
-        await until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_kept(here, door))
 
 
 async def test_the_list_is_made_for_somebody_who_listens(
@@ -330,7 +336,7 @@ async def test_what_a_session_comes_to_is_told_in_order_however_long_its_message
         assert [update["title"] for update in updates] == ["0", "1", "2", "3"]
         await here.chats.delete(chat_id)
         await peer.until(i.TOPIC_SESSION_DELETED)
-        await until(lambda: not door.publisher._uncounted)
+        await wait_until(lambda: not door.publisher._uncounted)
 
 
 async def test_without_hints_it_is_told_all_the_same(
@@ -373,7 +379,7 @@ async def test_whoever_writes_and_whatever_hints_are_lost_each_append_is_told_on
 
     async with (
         running(store=postgres_url, wrap_bus=faulty) as here,
-        open_instance_door(here, tmp_path / "data") as door,
+        open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door,
         replica(postgres_url, wrap_bus=faulty) as one,
         replica(postgres_url, wrap_bus=faulty) as other,
         listening(door) as peer,
@@ -386,7 +392,7 @@ async def test_whoever_writes_and_whatever_hints_are_lost_each_append_is_told_on
                 await asyncio.sleep(rnd.uniform(0, 0.1))
                 await rnd.choice(replicas).chats.send(chat_id, "/rate 300\n/tokens 10")
                 await rnd.choice(replicas).chats.change(chat_id, c.Rename(title=f"{rnd.random()}"))
-            await until(lambda: _is_idle(here, chat_id))
+            await wait_until(lambda: _is_idle(here, chat_id))
             return chat_id
 
         chats = await asyncio.gather(*(talk(n) for n in range(6)))
@@ -403,7 +409,7 @@ async def test_whoever_writes_and_whatever_hints_are_lost_each_append_is_told_on
                 assert text_of(peer, chat_id, answer["draft"]) == answer["content"]
             calls = [sum(p["session_id"] == chat_id for p in peer.payloads(t)) for t in (TURN[0], TURN[2])]
             assert calls[0] == calls[1], "each call that began has ended"
-        await until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_kept(here, door))
 
 
 async def _has_come_to(instance: Instance, chat_id: str, seq: int) -> bool:
@@ -422,11 +428,11 @@ async def test_what_an_edit_has_removed_before_it_was_told_is_not_told_any_more(
     async with beside(postgres_url, tmp_path / "data", hints=False) as (here, door, there, peer):
         elsewhere_ = door.publisher.elsewhere
         assert elsewhere_ is not None
-        await until(lambda: len(elsewhere_._errands) == 0)  # it has looked at what runs already
+        await wait_until(lambda: len(elsewhere_._errands) == 0)  # it has looked at what runs already
         chat_id = (await there.chats.create(content="/say removed")).chat_id
-        await until(lambda: _is_idle(there, chat_id))
+        await wait_until(lambda: _is_idle(there, chat_id))
         await there.chats.edit(chat_id, 2, "/say kept")
-        await until(lambda: _is_idle(there, chat_id))
+        await wait_until(lambda: _is_idle(there, chat_id))
         here.watch.poll_soon()
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant", content="kept")
         assert "removed" not in text_of(peer, chat_id)
@@ -450,9 +456,9 @@ async def test_what_cannot_be_told_holds_up_nothing_that_comes_after_it(
         await there.store._pool.write("UPDATE contents SET body = 'no JSON' WHERE chat_id = $1", chat_id)
         await there.chats.change(chat_id, c.Rename(title="sound"))
         here.watch.poll_soon()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             await peer.until(i.TOPIC_SESSION_UPDATE, title="sound")
-        await until(lambda: door.publisher.elsewhere is not None and not door.publisher.elsewhere.look_count)
+        await wait_until(lambda: door.publisher.elsewhere is not None and not door.publisher.elsewhere.look_count)
 
 
 async def test_a_session_that_is_too_far_ahead_is_told_anew(
@@ -490,7 +496,7 @@ async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_wr
             assert len(door.publisher.elsewhere.drafts) <= 1
         assert all(text_of(peer, chat_id) for chat_id in chats)
         assert metric("oddities", what="unfollowed_session")
-        await until(lambda: nothing_is_kept(here, door))
+        await wait_until(lambda: nothing_is_kept(here, door))
 
 
 async def test_a_program_that_listens_is_nobody_who_watches(tmp_path: Path, postgres_url: str) -> None:
@@ -518,4 +524,4 @@ async def test_the_active_session_is_the_same_everywhere(
         assert event["payload"]["title"] == "active"
         assert (await peer.ask("state.sync"))["active_session_id"] == chat_id
         await there.chats.delete(chat_id)
-        await until(lambda: not here.active_chat.chat_id)
+        await wait_until(lambda: not here.active_chat.chat_id)

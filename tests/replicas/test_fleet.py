@@ -16,17 +16,17 @@ import pytest
 
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
-from antiphon.lockfile import read_instance_file, read_primary
-from antiphon.testing.nats import NatsServer
+from antiphon.local.lock import read_instance_file, read_primary
 from antiphon.wire.stream import decode_event
 from instance.doors import Peer
+from support.nats import NatsServer
+from support.waiting import DEADLINE_S, wait_until
 from system.server_process import ServerProcess, SseStream
 
 from .fleet import Replica, ReplicaFleet
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 30.0
 FAULTY_SERVER = str(Path(__file__).parent.parent / "system" / "faulty_bus_server.py")
 
 
@@ -172,9 +172,7 @@ async def test_a_frozen_holder_loses_its_turn_with_its_lease_and_changes_nothing
     assert again.data["instance_id"] != holder.instance_id
     _, chat = await outside.ask("GET", f"/chats/{chat_id}", token=fleet.token)
     holder.wake()
-    async with asyncio.timeout(DEADLINE_S):
-        while await running_turns(holder, fleet.token):
-            await asyncio.sleep(0.05)
+    await wait_until(lambda: running_turns(holder, fleet.token), accept=lambda running: not running)
     stop = {"turn_id": chat["turn_id"]}
     await outside.ask("POST", f"/chats/{chat_id}/interrupt", stop, token=fleet.token)
     await follower.until("turn_ended")
@@ -250,9 +248,10 @@ async def test_a_sign_out_at_one_replica_ends_the_session_s_streams_everywhere(f
             assert (await reader.readuntil(b'"revoked"')).endswith(b'"reason":"revoked"')
         writer.close()
     for member in fleet.members:
-        async with asyncio.timeout(DEADLINE_S):
-            while await _status_with_cookie(member, "GET", "/api/v1/chats", cookie) != 401:
-                await asyncio.sleep(0.05)
+        await wait_until(
+            lambda member=member: _status_with_cookie(member, "GET", "/api/v1/chats", cookie),
+            accept=lambda status: status == 401,
+        )
 
 
 async def _sign_in(member: Replica) -> str:
@@ -314,17 +313,14 @@ async def test_without_nats_all_goes_on_slower_and_says_so(nats_fleet: ReplicaFl
     await follower.until("turn_ended")
     assert len(follower.delta_times) > 5, "drafts go over NATS"
     nats_server.stop()
-    async with asyncio.timeout(DEADLINE_S):
-        while (await ready(first)).get("slowed") != ["hints"]:
-            await asyncio.sleep(0.05)
+    await wait_until(lambda: ready(first), accept=lambda found: found.get("slowed") == ["hints"])
     body = {"content": "/say still here"}
     status, _ = await first.ask("POST", f"/chats/{chat_id}/messages", body, token=nats_fleet.token)
     assert status == 201
     assert (await follower.until("turn_ended")).data["outcome"] == "answered"
     nats_server.start()
-    async with asyncio.timeout(DEADLINE_S):
-        while (await ready(first))["status"] != "ready" or (await ready(second))["status"] != "ready":
-            await asyncio.sleep(0.05)
+    for member in (first, second):
+        await wait_until(lambda member=member: ready(member), accept=lambda found: found["status"] == "ready")
     await first.ask("POST", f"/chats/{chat_id}/messages", {"content": "/rate 50\n/tokens 30"}, token=nats_fleet.token)
     seen = len(follower.delta_times)
     await follower.until("turn_ended")
@@ -338,16 +334,12 @@ async def test_all_replicas_are_listed_by_each(fleet: ReplicaFleet) -> None:
         return sorted(item["instance_id"] for item in found if item["instance_id"] in ids)
 
     ids = {member.instance_id for member in fleet.members}
-    async with asyncio.timeout(DEADLINE_S):
-        for member in fleet.members:
-            while await listed(member) != sorted(ids):
-                await asyncio.sleep(0.05)
+    for member in fleet.members:
+        await wait_until(lambda member=member: listed(member), accept=lambda found: found == sorted(ids))
     gone = fleet.members[2]
     await gone.stop()
     ids_left = ids - {gone.instance_id}
-    async with asyncio.timeout(DEADLINE_S):
-        while await listed(fleet.members[0]) != sorted(ids_left):
-            await asyncio.sleep(0.05)
+    await wait_until(lambda: listed(fleet.members[0]), accept=lambda found: found == sorted(ids_left))
 
 
 @pytest.mark.parametrize(
@@ -423,7 +415,7 @@ async def test_nobody_without_a_store_stands_by_behind_a_replica_and_shows_an_em
     command = [sys.executable, "-m", "antiphon.cli", "serve", "--data", str(data), "--port", "0"]
     env = {name: value for name, value in os.environ.items() if name != "ANTIPHON_STORE"}
     process = await asyncio.create_subprocess_exec(*command, env=env, stderr=asyncio.subprocess.PIPE)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_S):
         _, said = await process.communicate()
     assert process.returncode not in (0, None)
     assert b"the directory of a replica" in said
@@ -431,6 +423,4 @@ async def test_nobody_without_a_store_stands_by_behind_a_replica_and_shows_an_em
 
 
 async def wait_for_sockets(data: Path) -> None:
-    async with asyncio.timeout(30):
-        while read_primary(data) is None:
-            await asyncio.sleep(0.05)
+    await wait_until(lambda: read_primary(data) is not None)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.lockfile import claim_data, is_held, read_instance_file
-from antiphon.replica import LocalDoor
-from worker.running import running, until
+from antiphon.local.lock import claim_data, is_held, read_instance_file
+from antiphon.server.replica import LocalDoor
+from support.waiting import wait_until
+from worker.running import running
 
 pytestmark = pytest.mark.anyio
 
@@ -17,7 +18,7 @@ async def test_a_replica_that_cannot_open_its_sockets_lets_go_of_the_lock_and_tr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr("antiphon.replica.CLAIM_S", 0.05)
+    monkeypatch.setattr("antiphon.server.replica.CLAIM_S", 0.05)
     data = tmp_path / "data"
     async with running() as instance:
         door = LocalDoor(instance, data)
@@ -25,11 +26,11 @@ async def test_a_replica_that_cannot_open_its_sockets_lets_go_of_the_lock_and_tr
             await door.start("http://127.0.0.1:1", "token")
             (data / "run").write_bytes(b"no folder")
         tries = Tries(monkeypatch)
-        await until(lambda: tries.count > 2)
+        await wait_until(lambda: tries.count > 2)
         assert read_instance_file(data) is None
-        await until(lambda: not is_held(data))
+        await wait_until(lambda: not is_held(data))
         (data / "run").unlink()
-        found = await until(lambda: read_instance_file(data))
+        found = await wait_until(lambda: read_instance_file(data))
         assert found.instance_id == instance.instance_id
         assert is_held(data)
         await door.aclose()
@@ -40,7 +41,7 @@ class Tries:
     """Counts how often the lock was taken."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from antiphon import replica
+        from antiphon.server import replica
 
         self.count = 0
         claim = replica.claim_unless_held

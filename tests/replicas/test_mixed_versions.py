@@ -13,14 +13,16 @@ from uuid import uuid4
 
 import pytest
 
-from antiphon.app import Instance, open_instance
 from antiphon.bus.nats import open_nats_bus
 from antiphon.bus.postgres import open_postgres_bus
-from antiphon.chats import watch
 from antiphon.core import commands as c
-from antiphon.testing.nats import NatsServer
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
 from antiphon.testing.stored_chat import StoredChat
+from antiphon.watch import watch
 from programs import needs_program
+from support.nats import NatsServer
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +49,7 @@ class Peer:
 
     async def wait_for(self, is_it: Callable[[str, dict[str, Any]], bool]) -> dict[str, Any]:
         """The first message like that, waiting for it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 for channel, message in self.heard:
                     if is_it(channel, message):
@@ -69,7 +71,7 @@ class Peer:
     async def publish_until(self, has_come: Awaitable[Any], channel: str, **message: Any) -> Any:
         """Again and again: hints may be lost."""
         waiting = asyncio.ensure_future(has_come)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while not waiting.done():
                 await self.publish(channel, **message)
                 await asyncio.wait({waiting}, timeout=0.05)
@@ -166,7 +168,7 @@ async def test_an_older_peers_inline_retry_and_errors_reach_watchers(bus_url: st
 async def next_notice(watcher: Any, kind: str, words: str) -> bool:
     """Wait for a notice of that kind with these words; earlier ones may come twice."""
     while True:
-        for frame in (await watcher.take()).frames:
+        for frame in (await watcher.next_batch()).frames:
             if frame.type == "notice" and frame.seq is None:
                 shown = json.loads(frame.data)
                 if shown["kind"] == kind and words in json.dumps(shown[kind]):
@@ -175,7 +177,7 @@ async def next_notice(watcher: Any, kind: str, words: str) -> bool:
 
 async def next_chat(feed: Any) -> dict[str, Any]:
     while True:
-        for frame in await feed.take():
+        for frame in await feed.next_batch():
             if frame.type == "chat":
                 shown: dict[str, Any] = json.loads(frame.data)
                 return shown
@@ -183,7 +185,7 @@ async def next_chat(feed: Any) -> dict[str, Any]:
 
 async def next_title(watcher: Any) -> dict[str, Any]:
     while True:
-        for frame in (await watcher.take()).frames:
+        for frame in (await watcher.next_batch()).frames:
             if frame.type == "title_changed":
                 shown: dict[str, Any] = json.loads(frame.data)
                 return shown

@@ -10,18 +10,18 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from antiphon.bus import zmq_link
-from antiphon.bus.bus_link import BusLink
 from antiphon.bus.memory import MemoryBus
-from antiphon.bus.zmq_link import ZmqLink
-from antiphon.chats import relay
-from antiphon.chats.drafts import LiveDrafts
-from antiphon.chats.relay import RelayedDrafts
+from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.cluster import relay, zmq_link
+from antiphon.cluster.bus_link import BusLink
+from antiphon.cluster.relay import RelayedDrafts
+from antiphon.cluster.zmq_link import ZmqLink
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text, ToolCallArgs, ToolCallOpened
 from antiphon.ports import InstanceRecord, Link
-from antiphon.testing.proxy import CuttingProxy
-from worker.running import metric, until
+from support.proxy import CuttingProxy
+from support.waiting import wait_until
+from worker.running import metric
 
 pytestmark = pytest.mark.anyio
 
@@ -95,9 +95,9 @@ async def test_a_watcher_gets_what_was_written_before_and_what_is_written_then(k
         holder.write(draft, "before ")
         watching.watch()
         watching.relay.follow(CHAT, 5, holder.instance_id)
-        await until(lambda: watching.text() == "before ")
+        await wait_until(lambda: watching.text() == "before ")
         holder.write(draft, "and then")
-        await until(lambda: watching.text() == "before and then")
+        await wait_until(lambda: watching.text() == "before and then")
         assert watching.changes
 
 
@@ -111,7 +111,7 @@ async def test_tool_calls_come_over_whole(kind: str) -> None:
             draft.write(piece)
             holder.live.touch(CHAT)
             await asyncio.sleep(0)
-        await until(lambda: (got := watching.relay.get(CHAT)) is not None and got.position == draft.position)
+        await wait_until(lambda: (got := watching.relay.get(CHAT)) is not None and got.position == draft.position)
         got = watching.relay.get(CHAT)
         assert got is not None
         assert got.content() == draft.content()
@@ -131,10 +131,10 @@ async def test_the_end_of_a_draft_comes_before_the_next_one(kind: str) -> None:
 
         watching.relay.listen(CHAT, note)
         watching.relay.follow(CHAT, 5, holder.instance_id)
-        await until(lambda: (5, 40_000) in seen)
+        await wait_until(lambda: (5, 40_000) in seen)
         holder.write(first, "b" * 40_000)
         holder.write(holder.live.open(CHAT, 8), "next")
-        await until(lambda: (8, 4) in seen)
+        await wait_until(lambda: (8, 4) in seen)
         assert (5, 80_000) in seen
         assert seen == sorted(seen)
 
@@ -146,20 +146,20 @@ async def test_what_a_link_loses_is_asked_for_again(kind: str) -> None:
         watching.watch()
         watching.relay.follow(CHAT, 5, holder.instance_id)
         holder.write(draft, "one ")
-        await until(lambda: watching.text() == "one ")
+        await wait_until(lambda: watching.text() == "one ")
         deliver, lost = watching.link.on_message, []
         watching.link.on_message = lambda peer, message: lost.append(message)
         holder.write(draft, "two ")
-        await until(lambda: lost)
+        await wait_until(lambda: lost)
         watching.link.on_message = deliver
         holder.write(draft, "three")  # shows the gap
-        await until(lambda: watching.text() == "one two three")
+        await wait_until(lambda: watching.text() == "one two three")
         watching.link.on_message = lambda peer, message: lost.append(message)
         seen = len(lost)
         holder.write(draft, " four")
-        await until(lambda: len(lost) > seen)
+        await wait_until(lambda: len(lost) > seen)
         watching.link.on_message = deliver  # nothing more is written: the repeated wish shows what is missing
-        await until(lambda: watching.text() == "one two three four")
+        await wait_until(lambda: watching.text() == "one two three four")
 
 
 @pytest.mark.parametrize("kind", ["holder connects", "watcher connects"])
@@ -169,9 +169,9 @@ async def test_who_watches_no_more_is_sent_no_more(kind: str) -> None:
         end = watching.watch()
         watching.relay.follow(CHAT, 5, holder.instance_id)
         holder.write(draft, "one")
-        await until(lambda: watching.text() == "one")
+        await wait_until(lambda: watching.text() == "one")
         end()
-        await until(lambda: not holder.relay._progress)
+        await wait_until(lambda: not holder.relay._progress)
         assert not watching.relay.followed_count
 
 
@@ -180,12 +180,12 @@ async def test_a_turn_that_moves_is_followed_to_its_new_holder() -> None:
         first.write(first.live.open(CHAT, 5), "lost")
         second.watch()
         second.relay.follow(CHAT, 5, first.instance_id)
-        await until(lambda: second.text() == "lost")
+        await wait_until(lambda: second.text() == "lost")
         second.relay.follow(CHAT, 6, "")
         second.write(second.live.open(CHAT, 7), "own")  # it goes on here
         second.relay.follow(CHAT, 7, second.instance_id)
         assert second.text() == "own"
-        await until(lambda: not first.relay._progress)
+        await wait_until(lambda: not first.relay._progress)
 
 
 async def test_a_listener_that_is_behind_takes_no_draft_from_its_new_holder() -> None:
@@ -193,11 +193,11 @@ async def test_a_listener_that_is_behind_takes_no_draft_from_its_new_holder() ->
         watching.watch()
         holder.write(holder.live.open(CHAT, 9), "new")
         watching.relay.follow(CHAT, 9, holder.instance_id)
-        await until(lambda: watching.text() == "new")
+        await wait_until(lambda: watching.text() == "new")
         watching.relay.follow(CHAT, 5, str(uuid4()))
         watching.relay.follow(CHAT, 8, "")
         holder.write(holder.live.open(CHAT, 12), "and newer")
-        await until(lambda: watching.text() == "and newer")
+        await wait_until(lambda: watching.text() == "and newer")
         assert list(holder.relay._progress) == [CHAT]
 
 
@@ -207,14 +207,14 @@ async def test_only_who_watches_is_told_as_watching() -> None:
         holder.write(draft, "one")
         watching.relay.listen(CHAT, lambda: None, is_seen=False)
         watching.relay.follow(CHAT, 5, holder.instance_id)
-        await until(lambda: watching.text() == "one")
+        await wait_until(lambda: watching.text() == "one")
         assert not holder.relay.is_wanted(CHAT)
         end = watching.watch()
-        await until(lambda: holder.relay.is_wanted(CHAT))
+        await wait_until(lambda: holder.relay.is_wanted(CHAT))
         end()
-        await until(lambda: not holder.relay.is_wanted(CHAT))
+        await wait_until(lambda: not holder.relay.is_wanted(CHAT))
         holder.write(draft, " two")
-        await until(lambda: watching.text() == "one two")
+        await wait_until(lambda: watching.text() == "one two")
 
 
 async def test_only_instances_that_are_known_get_in(caplog: pytest.LogCaptureFixture) -> None:
@@ -258,14 +258,14 @@ async def test_who_was_refused_too_early_is_let_in_later(monkeypatch: pytest.Mon
     try:
         refused = metric("oddities", what="relay_key_refused")
         new.link.know([old.record])
-        await until(lambda: metric("oddities", what="relay_key_refused") > refused)
+        await wait_until(lambda: metric("oddities", what="relay_key_refused") > refused)
         old.link.know([new.record])
 
         async def is_answered() -> bool:
             new.link.know([old.record])
             return await new.relay.ping(old.instance_id, timeout_s=0.1)
 
-        await until(is_answered)
+        await wait_until(is_answered)
     finally:
         await new.aclose()
         await old.aclose()
@@ -286,21 +286,21 @@ async def test_who_came_back_too_early_and_was_refused_is_let_in_later(monkeypat
         refused = metric("oddities", what="relay_key_refused")
         other.link.know([])
         proxy.cut()
-        await until(lambda: metric("oddities", what="relay_key_refused") > refused)
+        await wait_until(lambda: metric("oddities", what="relay_key_refused") > refused)
         other.link.know([one.record])
 
         async def is_answered() -> bool:
             one.link.know([record])
             return await one.relay.ping(other.instance_id, timeout_s=0.1)
 
-        await until(is_answered)
+        await wait_until(is_answered)
 
 
 async def test_an_instance_that_cannot_be_talked_to_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zmq_link, "SILENT_S", 0.3)
     monkeypatch.setattr(zmq_link, "GREET_S", 0.05)
     async with two_sides("holder connects") as (one, other):
-        await until(lambda: one.link.error is None and other.link.error is None)
+        await wait_until(lambda: one.link.error is None and other.link.error is None)
         record = other.record
         await other.link.aclose()
 
@@ -308,7 +308,7 @@ async def test_an_instance_that_cannot_be_talked_to_is_told(monkeypatch: pytest.
             one.link.know([record])
             return one.link.error == f"no connection to {other.instance_id[:8]}"
 
-        await until(is_told)
+        await wait_until(is_told)
         one.link.know([])
         assert one.link.error is None
 
@@ -342,7 +342,7 @@ async def test_who_wants_more_than_is_kept_for_all_leaves_nothing_behind(monkeyp
         full = metric("oddities", what="relay_full")
         watching.watch()
         watching.relay.follow(CHAT, 5, holder.instance_id)
-        await until(lambda: metric("oddities", what="relay_full") > full)
+        await wait_until(lambda: metric("oddities", what="relay_full") > full)
         assert not holder.relay.is_wanted(CHAT)
 
 
@@ -361,7 +361,7 @@ async def test_a_slow_link_gets_fewer_and_larger_messages_and_loses_nothing(monk
         watching.watch()
         watching.relay.follow(CHAT, 5, holder.instance_id)
         holder.write(draft, "x")
-        await until(lambda: watching.text() == "x")
+        await wait_until(lambda: watching.text() == "x")
         take, sent = holder.link.send_nowait, []
 
         def is_taken(instance_id: str, message: bytes) -> bool:
@@ -372,7 +372,7 @@ async def test_a_slow_link_gets_fewer_and_larger_messages_and_loses_nothing(monk
         for i in range(300):
             holder.write(draft, f"{i} ")
             await asyncio.sleep(0)
-        await until(lambda: watching.text() == draft.text())
+        await wait_until(lambda: watching.text() == draft.text())
 
 
 async def test_a_message_holds_what_fits_and_the_rest_follows() -> None:
@@ -390,6 +390,6 @@ async def test_a_message_holds_what_fits_and_the_rest_follows() -> None:
         holder.link.send_nowait = note  # type: ignore[method-assign]
         watching.watch()
         watching.relay.follow(CHAT, 5, holder.instance_id)
-        await until(lambda: (got := watching.relay.get(CHAT)) is not None and got.position == draft.position)
+        await wait_until(lambda: (got := watching.relay.get(CHAT)) is not None and got.position == draft.position)
         assert max(sizes) < 2 * relay.MESSAGE_BYTES
         assert len([size for size in sizes if size > 1_000]) > 4

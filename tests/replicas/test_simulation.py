@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from antiphon.testing.simulation import Outcome, simulate
+from support.simulation import Outcome, simulate
 
+TESTS = Path(__file__).parent.parent
 SEEDS_ALWAYS = 50
 SEEDS = 1_000
 GROUP = 10
@@ -43,9 +45,9 @@ def test_none_of_a_thousand_seeds_breaks_a_promise(first: int) -> None:
 
 def test_a_life_that_has_no_end_is_ended_and_says_what_it_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody rests, so it looks again and again."""
-    monkeypatch.setattr("antiphon.testing.simulation.LIMIT_S", 100.0)
-    monkeypatch.setattr("antiphon.testing.simulation.IDLE_S", 1000.0)
-    monkeypatch.setattr("antiphon.testing.simulation._Simulation._busy", lambda self: self.clients.chat_ids)
+    monkeypatch.setattr("support.simulation.LIMIT_S", 100.0)
+    monkeypatch.setattr("support.simulation.IDLE_S", 1000.0)
+    monkeypatch.setattr("support.simulation._Simulation._busy", lambda self: self.clients.chat_ids)
     outcome = simulate(7, busy_s=3.0)
     assert [violation.invariant for violation in outcome.violations] == ["NO-END"]
     assert "100 s were not enough: it waits for the chats" in outcome.report()
@@ -53,7 +55,7 @@ def test_a_life_that_has_no_end_is_ended_and_says_what_it_waited_for(monkeypatch
 
 def test_a_chat_that_stays_stuck_ends_the_life_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: an attempt has no lease, so nobody sees that its holder is dead."""
-    monkeypatch.setattr("antiphon.chats.round.Round._lease", lambda self: None)
+    monkeypatch.setattr("antiphon.chats.append_batch.Round._lease", lambda self: None)
     outcome = simulate(0, busy_s=12.0)
     assert "NO-STUCK" in {violation.invariant for violation in outcome.violations}
     assert "running, attempt" in outcome.report()
@@ -68,8 +70,8 @@ def test_a_seed_is_replayed_byte_for_byte() -> None:
 
 def test_a_seed_is_the_same_in_another_process_whatever_its_hashes() -> None:
     def replay(hash_seed: str) -> str:
-        command = [sys.executable, "-m", "antiphon.testing.simulation", "7"]
-        env = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-m", "support.simulation", "7"]
+        env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(TESTS)}
         return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120).stdout
 
     told = replay("1")

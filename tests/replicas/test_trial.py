@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from antiphon.testing.checker import check
-from antiphon.testing.nats import NatsServer
-from antiphon.testing.postgres import PostgresServer
+from support.nats import NatsServer
+from support.postgres import PostgresServer
 from system.trial import Trial
 
 from .fleet import Replica, ReplicaFleet

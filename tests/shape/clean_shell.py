@@ -9,7 +9,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from antiphon.lockfile import InstanceFile, read_instance_file
+from antiphon.local.lock import InstanceFile, read_instance_file
 
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 120

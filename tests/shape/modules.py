@@ -36,7 +36,13 @@ class Import(NamedTuple):
     is_type_only: bool
 
     def __str__(self) -> str:
-        return f"{self.module.name or 'the package'}:{self.line} imports {self.target}"
+        return f"{place(self.module)}:{self.line} imports {self.target}"
+
+
+def place(module: Module, node: ast.stmt | ast.expr | None = None) -> str:
+    """The file of a module, with the line of a node in it: `src/antiphon/clock.py:12`."""
+    file = str(module.path.relative_to(ROOT.parent.parent))
+    return file if node is None else f"{file}:{node.lineno}"
 
 
 @lru_cache(maxsize=1)

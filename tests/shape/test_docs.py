@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from antiphon.api.http.app import OPERATIONS
 from antiphon.core.facts import KINDS
-from antiphon.edge.http import OPERATIONS
 from cli.terminals import Terminal
-from client.servers import DEADLINE_S, wait_until
 from programs import needs_program
+from support.waiting import DEADLINE_S, wait_until_sync
 
 from .clean_shell import CleanShell
 
@@ -59,7 +59,7 @@ def port(shell: CleanShell, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     log = tmp_path_factory.mktemp("server") / "log"
     process = shell.start(command, log)
     try:
-        found = wait_until(
+        found = wait_until_sync(
             lambda: process.poll() or shell.instance_of("my-chats", process), what="the server is ready"
         )
         assert not isinstance(found, int), log.read_text()
@@ -117,7 +117,7 @@ def test_each_agent_of_the_tutorial_is_served_as_typed(
     data = f"data of {agent}"
     process = shell.start(f"./dev run {agent} --data '{data}'", log := tmp_path / "log")
     try:
-        wait_until(lambda: process.poll() or shell.instance_of(data, process), what="the server is ready")
+        wait_until_sync(lambda: process.poll() or shell.instance_of(data, process), what="the server is ready")
         done = shell.run(f"antiphon chat {shlex.quote(question)} --json --data '{data}'", port=0)
         assert done.returncode == 0, done.stderr + log.read_text()
         assert answer in done.stdout
@@ -192,14 +192,22 @@ def test_every_how_to_page_has_its_tests() -> None:
         assert (ROOT / "tests" / "how_to" / f"test_{page.stem.replace('-', '_')}.py").exists(), page.name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_has_a_target(page: Path) -> None:
-    for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text()):
-        if target.startswith("http"):
-            continue
-        found = page.parent / target if target else page
-        assert found.exists(), f"{page.name} links to {target}"
-        assert not heading or heading in headings(found), f"{page.name} links to {target}#{heading}"
+def test_every_link_has_a_target() -> None:
+    broken = [link for page in PAGES for link in broken_links(page)]
+    assert broken == []
+
+
+def broken_links(page: Path) -> Iterator[str]:
+    """Each link of a page to a file or heading that does not exist, as file:line and target."""
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", line):
+            if target.startswith("http"):
+                continue
+            found = page.parent / target if target else page
+            if not found.exists():
+                yield f"{page.relative_to(ROOT)}:{number} links to {target}"
+            elif heading and heading not in headings(found):
+                yield f"{page.relative_to(ROOT)}:{number} links to {target}#{heading}"
 
 
 def headings(page: Path) -> list[str]:

@@ -14,7 +14,7 @@ from antiphon import __version__
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LITERAL = re.compile(rf"(?<![\w.]){re.escape(__version__)}(?![\w.])")
-NAMES_VERSION = {"src/antiphon/__init__.py", "CHANGELOG.md", "docs/instance-protocol.md"}
+NAMES_VERSION = {"src/antiphon/version.py", "CHANGELOG.md", "docs/instance-protocol.md"}
 """The source of the version, its changelog, and a page that ./dev docs writes from it."""
 
 

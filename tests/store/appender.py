@@ -12,7 +12,7 @@ from pathlib import Path
 from antiphon.clock import SystemClock
 from antiphon.core import commands as c
 from antiphon.ports import Appended
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.stored_chat import StoredChat
 
 

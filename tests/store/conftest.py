@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from antiphon.ports import Store
-from antiphon.store.memory import MemoryStore
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.memory.store import MemoryStore
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.postgres import PostgresServer
-from antiphon.testing.postgres_time import open_fixed_time_store
+from support.postgres import PostgresServer
+from support.postgres_time import open_fixed_time_store
 
 
 @pytest.fixture

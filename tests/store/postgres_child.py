@@ -9,12 +9,12 @@ import asyncio
 import sys
 
 from antiphon.ports import InstanceRecord
-from antiphon.store.postgres import open_postgres_store
+from antiphon.store.postgres.store import open_postgres_store
 
 
 async def main(url: str, instance_id: str) -> None:
     store = await open_postgres_store(url, pool_max=1)
-    await store.presence.enter(InstanceRecord(instance_id=instance_id))
+    await store.presence.register(InstanceRecord(instance_id=instance_id))
     print("present", flush=True)
     await asyncio.Event().wait()
 

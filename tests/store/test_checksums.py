@@ -15,9 +15,9 @@ from antiphon.core import commands as c
 from antiphon.core.parts import Role
 from antiphon.ports import Store
 from antiphon.postgres.connection import connect
-from antiphon.store.memory import MemoryStore
-from antiphon.store.postgres import PostgresStore
-from antiphon.store.sqlite import SqliteStore, open_sqlite_store
+from antiphon.store.memory.store import MemoryStore
+from antiphon.store.postgres.store import PostgresStore
+from antiphon.store.sqlite.store import SqliteStore, open_sqlite_store
 from antiphon.testing.stored_chat import StoredChat, content, receipt
 
 pytestmark = pytest.mark.anyio

@@ -13,16 +13,16 @@ from antiphon.clock import SystemClock
 from antiphon.core import commands as c
 from antiphon.core.model import Status
 from antiphon.errors import Invalid, Unavailable
-from antiphon.lockfile import DataDirectoryTaken, claim_data
+from antiphon.local.lock import DataDirectoryTaken, claim_data
 from antiphon.ports import Appended, ConfigRow, FlushedDelta, InstanceRecord, Notification, Store
 from antiphon.store.copying import copy_store
-from antiphon.store.postgres import open_postgres_store
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.postgres.store import open_postgres_store
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.store.tables import TABLES
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.store_difference import CHAT_IDS, CLIENT_IDS, Difference
 from antiphon.testing.stored_chat import ALL, StoredChat, receipt
+from support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 
@@ -148,10 +148,10 @@ async def test_only_an_unused_store_is_copied_and_only_into_an_empty_one(tmp_pat
     with claim_data(path.parent, instance_id="i1"), pytest.raises(DataDirectoryTaken):
         await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
     shared = await open_postgres_store(postgres_url)
-    await shared.presence.enter(InstanceRecord(instance_id="i1"))
+    await shared.presence.register(InstanceRecord(instance_id="i1"))
     with pytest.raises(Unavailable, match=r"1 instance.*i1.*stop them"):
         await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
-    await shared.presence.leave("i1")
+    await shared.presence.deregister("i1")
     await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
     with pytest.raises(Invalid, match="into an empty one only"):
         await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)

@@ -9,11 +9,11 @@ import pytest
 
 from antiphon.chats.doctor import examine
 from antiphon.ports import Appended, Store
-from antiphon.store.memory import MemoryStore
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.memory.store import MemoryStore
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.postgres_time import open_fixed_time_store
 from antiphon.testing.store_difference import Difference
+from support.postgres_time import open_fixed_time_store
 
 pytestmark = pytest.mark.anyio
 

@@ -12,15 +12,15 @@ import pytest
 from antiphon.chats.doctor import examine
 from antiphon.clock import SystemClock
 from antiphon.errors import Unavailable
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.stored_chat import StoredChat
 from programs import PRIVILEGES
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 
 DISK_BYTES = 2 * 1024 * 1024
 BALLAST_BYTES = 768 * 1024
-DEADLINE_S = 30
 
 
 @pytest.fixture

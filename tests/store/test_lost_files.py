@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.clock import SystemClock
 from antiphon.errors import Unavailable
-from antiphon.store.sqlite import open_sqlite_store
+from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.stored_chat import StoredChat
 
 pytestmark = pytest.mark.anyio

@@ -20,19 +20,19 @@ from antiphon.core.facts import Entry
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Invalid, Unavailable
 from antiphon.ports import Append, Appended, Due, FlushedDelta, Mark, OutcomeUnknown
-from antiphon.store import postgres_append
-from antiphon.store.postgres import PostgresStore, open_postgres_store, prepare_database
-from antiphon.store.postgres_append import append_json, document_of
-from antiphon.store.postgres_schema import SCHEMA_VERSION
+from antiphon.store.postgres import append as postgres_append
+from antiphon.store.postgres.append import append_json, document_of
+from antiphon.store.postgres.schema import SCHEMA_VERSION
+from antiphon.store.postgres.store import PostgresStore, open_postgres_store, prepare_database
 from antiphon.store.statements import load_statements
 from antiphon.testing.ids import SeededIds
-from antiphon.testing.postgres import PostgresServer
-from antiphon.testing.proxy import CuttingProxy
 from antiphon.testing.stored_chat import ALL, StoredChat, content, receipt
+from support.postgres import PostgresServer
+from support.proxy import CuttingProxy
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 30
 HOUR_US = 3_600_000_000
 SQL = load_statements("postgres")
 
@@ -59,12 +59,6 @@ async def change(url: str, sql: str) -> None:
     """Change the database behind the store's back."""
     async with connected(url) as connection:
         await connection.execute(sql)
-
-
-async def until(condition: Callable[[], Awaitable[Any]]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 async def ask_until_known(store: PostgresStore, append: Append) -> Appended:
@@ -110,7 +104,7 @@ async def test_a_half_open_connection_holds_nobody_longer_than_a_statement_may_t
     kept: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing comes on it, not even its end. What became of a write is then looked up, and it is written once."""
-    monkeypatch.setattr("antiphon.store.postgres_pool.STATEMENT_S", 0.2)
+    monkeypatch.setattr("antiphon.store.postgres.pool.STATEMENT_S", 0.2)
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
     async with CuttingProxy(port) as proxy, opened(postgres_url.replace(str(port), str(proxy.port)), 1) as store:
         chat = await StoredChat(store, "c").create(said="hi")
@@ -141,7 +135,7 @@ async def test_an_append_whose_session_is_ended_in_its_middle_is_written_whole_o
             blocked = (
                 "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%append_facts%'"
             )
-            await until(
+            await wait_until(
                 lambda: other.fetchval("SELECT pg_stat_clear_snapshot()::text || pid FROM (" + blocked + ") b")
             )
             await other.execute(f"SELECT pg_terminate_backend(pid) FROM ({blocked}) AS b")
@@ -201,7 +195,7 @@ async def test_a_restarted_database_is_a_pause(postgres_server: PostgresServer) 
             writing = [asyncio.ensure_future(write(chat)) for chat in chats]
             for end in (server.stop, lambda: server.stop("immediate"), server.kill):
                 before = chats[0].chat.seq
-                await until(lambda before=before: _is(chats[0].chat.seq > before + 3))  # type: ignore[misc]
+                await wait_until(lambda before=before: _is(chats[0].chat.seq > before + 3))  # type: ignore[misc]
                 await asyncio.to_thread(end)
                 await asyncio.to_thread(server.start)
             is_over = True
@@ -218,7 +212,7 @@ async def _is(value: bool) -> bool:
 async def test_a_database_that_stays_away_is_unavailable_after_a_while(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.store.postgres_pool.WAIT_S", 0.3)
+    monkeypatch.setattr("antiphon.store.postgres.pool.WAIT_S", 0.3)
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
     async with CuttingProxy(port) as proxy:
         store = await open_postgres_store(postgres_url.replace(str(port), str(proxy.port)))
@@ -234,7 +228,7 @@ async def test_a_database_that_stays_away_is_unavailable_after_a_while(
 async def test_who_waits_for_a_database_that_stays_away_does_not_wait_for_the_tries_of_all_others(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.store.postgres_pool.WAIT_S", 0.6)
+    monkeypatch.setattr("antiphon.store.postgres.pool.WAIT_S", 0.6)
     monkeypatch.setattr(postgres_append, "WAIT_S", 0.6)
     monkeypatch.setattr(postgres_append, "SHARED_MAX", 1)
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
@@ -302,7 +296,7 @@ async def test_a_database_that_may_only_be_read_is_unavailable(
         assert await store.iter_chat_ids() == ()
         await store.check()  # over another connection
         monkeypatch.setattr("antiphon.postgres.connection.WAIT_S", 0.3)
-        monkeypatch.setattr("antiphon.store.postgres.CHECK_S", 0.3)
+        monkeypatch.setattr("antiphon.store.postgres.store.CHECK_S", 0.3)
         name = postgres_url.rpartition("/")[2]
         postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         await store._pool.rows("SET default_transaction_read_only = on")
@@ -403,7 +397,7 @@ async def test_a_store_goes_by_the_time_of_the_database(postgres_url: str) -> No
     async with opened(postgres_url) as store:
         assert abs(store.clock.now_us() - await store.read_time()) < 1_000_000
         chat = await StoredChat(store, "c").create(said="hi")
-        await until(lambda: store.claimable(limit=1))
+        await wait_until(lambda: store.claimable(limit=1))
         assert abs(chat.chat.updated_at - await store.read_time()) < 5_000_000
 
 
@@ -509,7 +503,7 @@ async def test_a_transaction_that_commits_late_is_still_told(postgres_url: str) 
         await slow.commit()
         changed, mark = await store.changed(mark, limit=ALL)
         assert dict(changed)["late"] == 2
-        await until(lambda: _is_quiet(store))
+        await wait_until(lambda: _is_quiet(store))
 
 
 async def _is_quiet(store: PostgresStore) -> bool:
@@ -531,7 +525,7 @@ async def look_by_page(store: PostgresStore, mark: Mark, limit: int) -> tuple[li
 async def test_chats_that_one_transaction_changed_are_told_page_by_page(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         expected = [(await StoredChat(store, f"c{i}").create()).chat_id for i in range(7)]
-        await until(lambda: _is_quiet(store))
+        await wait_until(lambda: _is_quiet(store))
         _, mark = await store.changed(None, limit=ALL)
         await change(postgres_url, "UPDATE chats SET changed = pg_current_xact_id()::text::bigint")
         told, mark = await look_by_page(store, mark, 3)
@@ -544,7 +538,7 @@ async def test_a_transaction_that_stays_open_holds_up_no_page(postgres_url: str)
     """Nor is it forgotten when it commits between two pages, behind the place that was come to."""
     async with opened(postgres_url) as store, connected(postgres_url) as other:
         late = await StoredChat(store, "late").create()
-        await until(lambda: _is_quiet(store))
+        await wait_until(lambda: _is_quiet(store))
         _, mark = await store.changed(None, limit=ALL)
         slow = other.transaction()
         await slow.start()

@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antiphon.ports import InstanceRecord, Presence
-from antiphon.store.memory import MemoryStore
-from antiphon.store.postgres import open_postgres_store
+from antiphon.store.memory.store import MemoryStore
+from antiphon.store.postgres.store import open_postgres_store
 from antiphon.testing.clock import FakeClock
-from antiphon.testing.postgres import PostgresServer
 from antiphon.testing.stored_chat import StoredChat
+from support.postgres import PostgresServer
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
 CHILD = Path(__file__).with_name("postgres_child.py")
-DEADLINE_S = 30
 RECORD = InstanceRecord(
     instance_id="i1",
     host="h",
@@ -33,12 +32,6 @@ RECORD = InstanceRecord(
     started_at=5,
     capacity=9,
 )
-
-
-async def until(condition: Callable[[], Awaitable[Any]]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 async def present(presence: Presence) -> dict[str, bool]:
@@ -54,26 +47,26 @@ async def test_an_instance_is_found_as_it_entered_and_as_it_said_last(postgres_u
     found, up_s = await two.presence.instances()
     assert found == ()
     assert up_s > 0
-    await one.presence.enter(RECORD)
-    await two.presence.enter(InstanceRecord(instance_id="i2", started_at=6))
+    await one.presence.register(RECORD)
+    await two.presence.register(InstanceRecord(instance_id="i2", started_at=6))
     (first, second), _ = await two.presence.instances()
     assert first == InstanceRecord(**{**_fields(RECORD), "seen_at": first.seen_at, "is_present": True})
     assert second.is_present
-    await one.presence.beat("i1", running=3, is_draining=True)
+    await one.presence.heartbeat("i1", running=3, is_draining=True)
     (beaten, _), _ = await two.presence.instances()
     assert (beaten.running, beaten.is_draining, beaten.seen_at > first.seen_at) == (3, True, True)
     chat = await StoredChat(one, "c").create(said="hi")
     attempt = await chat.start("i1")
     assert await two.presence.attempts_of("i1") == (("c", attempt),)
     assert await two.presence.attempts_of("i2") == ()
-    await two.presence.leave("i1")  # taken for dead
+    await two.presence.deregister("i1")  # taken for dead
     assert await present(two.presence) == {"i2": True}
-    await one.presence.beat("i1", running=0)
+    await one.presence.heartbeat("i1", running=0)
     assert await present(two.presence) == {"i2": True, "i1": True} or await present(two.presence) == {
         "i1": True,
         "i2": True,
     }, "it lives, and comes back by itself"
-    await one.presence.leave("i1")
+    await one.presence.deregister("i1")
     assert await present(two.presence) == {"i2": True}
     await one.aclose()
     await two.presence.aclose()
@@ -97,7 +90,7 @@ async def test_the_lock_is_free_the_moment_its_process_is_killed(postgres_url: s
     finally:
         child.send_signal(signal.SIGKILL)
         await child.wait()
-    await until(lambda: _is_gone(store.presence))
+    await wait_until(lambda: _is_gone(store.presence))
     await store.aclose()
 
 
@@ -109,12 +102,12 @@ async def test_the_lock_is_taken_again_when_its_session_was_lost(
     postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     one, two = await open_postgres_store(postgres_url), await open_postgres_store(postgres_url)
-    await one.presence.enter(RECORD)
+    await one.presence.register(RECORD)
     for _ in range(2):
         killed = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
         lost = one.presence._lock_key
         postgres_server.execute(killed)
-        await until(lambda lost=lost: _is_held_anew(two.presence, one.presence, lost))  # type: ignore[misc]
+        await wait_until(lambda lost=lost: _is_held_anew(two.presence, one.presence, lost))  # type: ignore[misc]
     await one.aclose()
     await two.aclose()
 
@@ -126,12 +119,12 @@ async def _is_held_anew(presence: Presence, own: Any, lost: int) -> bool:
 async def test_the_lock_is_taken_again_after_a_restart(postgres_server: PostgresServer) -> None:
     with PostgresServer(postgres_server.folder.parent / "presence") as server:
         one, two = await open_postgres_store(server.url), await open_postgres_store(server.url)
-        await one.presence.enter(RECORD)
+        await one.presence.register(RECORD)
         await asyncio.to_thread(server.stop, "immediate")
         await asyncio.to_thread(server.start)
         _, up_s = await two.presence.instances()
         assert up_s < DEADLINE_S
-        await until(lambda: _is_held_anew(two.presence, one.presence, 0))
+        await wait_until(lambda: _is_held_anew(two.presence, one.presence, 0))
         await one.aclose()
         await two.aclose()
 
@@ -141,8 +134,8 @@ async def test_in_memory_the_simulation_says_who_dies() -> None:
     store = MemoryStore(clock=clock, is_shared=True)
     presence: Presence = store.presence
     assert await presence.instances() == ((), float("inf"))
-    await presence.enter(RECORD)
-    await presence.enter(InstanceRecord(instance_id="i2"))
+    await presence.register(RECORD)
+    await presence.register(InstanceRecord(instance_id="i2"))
     chat = await StoredChat(store, "c").create(said="hi")
     attempt = await chat.start("i2")
     assert await presence.attempts_of("i2") == (("c", attempt),)
@@ -151,8 +144,8 @@ async def test_in_memory_the_simulation_says_who_dies() -> None:
     store.presence.restart()
     clock.advance(2)
     assert await present(presence) == {"i1": False, "i2": False}
-    await presence.beat("i1", running=4)
+    await presence.heartbeat("i1", running=4)
     (first, _), up_s = await presence.instances()
     assert (first.is_present, first.running, first.seen_at, up_s) == (True, 4, clock.now_us(), 2.0)
-    await presence.leave("i2")
+    await presence.deregister("i2")
     assert await present(presence) == {"i1": True}

@@ -21,15 +21,15 @@ from antiphon.clock import SystemClock
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Unavailable
 from antiphon.store.migrate import SCHEMA_VERSION
-from antiphon.store.sqlite import SqliteStore, open_sqlite_store
+from antiphon.store.sqlite.store import SqliteStore, open_sqlite_store
+from antiphon.store.sqlite.writer import Writer
 from antiphon.store.statements import load_statements
-from antiphon.store.writer import Writer
 from antiphon.testing.stored_chat import ALL, StoredChat
+from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
 
 APPENDER = Path(__file__).with_name("appender.py")
-DEADLINE_S = 30
 
 
 @pytest.fixture

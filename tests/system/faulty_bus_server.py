@@ -9,9 +9,9 @@ from typing import Any
 
 import uvloop
 
-from antiphon.observe import configure_logging
+from antiphon.observe.logs import configure_logging
 from antiphon.ports import Bus
-from antiphon.serve import serve
+from antiphon.server.serve import serve
 from antiphon.testing.bus import FaultyBus
 
 

@@ -10,7 +10,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from antiphon.lockfile import read_holder, read_primary
+from antiphon.local.lock import read_holder, read_primary
+from support.waiting import wait_until
 
 from .server_process import READY_S, ServerProcess, SseStream
 
@@ -41,9 +42,7 @@ class Fleet:
 
     async def start(self) -> None:
         await asyncio.gather(*(member.start() for member in self.members))
-        async with asyncio.timeout(READY_S):
-            while read_primary(self.data) is None:
-                await asyncio.sleep(0.01)
+        await wait_until(lambda: read_primary(self.data) is not None, deadline_s=READY_S)
 
     async def kill(self) -> None:
         for member in self.members:

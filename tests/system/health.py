@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from support.waiting import wait_until
+
 from .server_process import ServerProcess
 
 MIB = 1024 * 1024
@@ -62,9 +64,10 @@ async def health_of(server: ServerProcess) -> AsyncIterator[Health]:
 async def wait_status(
     server: ServerProcess, chat_id: str, *statuses: str, within_s: float = TURN_S
 ) -> dict[str, Any]:
-    async with asyncio.timeout(within_s):
-        while True:
-            _, chat = await server.ask("GET", f"/chats/{chat_id}")
-            if chat["status"] in statuses:
-                return dict(chat)
-            await asyncio.sleep(0.02)
+    _, chat = await wait_until(
+        lambda: server.ask("GET", f"/chats/{chat_id}"),
+        f"chat {chat_id} is {' or '.join(statuses)}",
+        accept=lambda answer: answer[1]["status"] in statuses,
+        deadline_s=within_s,
+    )
+    return dict(chat)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from antiphon.lockfile import read_instance_file
+from antiphon.local.lock import read_instance_file
 
 APP = str(Path(__file__).parent / "agent_app.py") + ":agent"
 READY_S = 30.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.observe import CRASH_POINTS
+from antiphon.observe.crash_points import CRASH_POINTS
 from antiphon.testing.checker import check
 
 from .trial import Trial

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from antiphon import Turn, open_instance
-from antiphon.config import Options
+from antiphon.api.http.answers import error_answer
 from antiphon.core.model import Status
 from antiphon.core.parts import text_of
-from antiphon.descriptors import CONNECTIONS_MAX, RESERVE, connections_max, is_out_of_descriptors
-from antiphon.edge.answers import error_answer
+from antiphon.local.descriptors import CONNECTIONS_MAX, RESERVE, connections_max, is_out_of_descriptors
+from antiphon.options import Options
+from support.waiting import DEADLINE_S
 
 from .server_process import ServerProcess
 
@@ -82,11 +83,11 @@ async def test_idle_connections_make_room_for_requests(tmp_path: Path, start: by
         try:
             for number in range(20):
                 path = f"/chats/{chat['id']}/messages"
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(DEADLINE_S):
                     status, _ = await server.ask("POST", path, {"content": f"{number}"})
                 assert status in (201, 202)
             assert all(await asyncio.gather(*(one.is_closed() for one in idle[:600]))), "the longest idle went first"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE_S):
                 while (await stream.next())[1] != "turn_ended":  # type: ignore[index]
                     pass
         finally:
@@ -106,7 +107,7 @@ async def test_where_all_connections_are_in_use_one_more_is_refused_in_words(tmp
             assert answer.startswith(b"HTTP/1.1 503 ")
             assert b'"unavailable"' in answer
             await streams.pop().close()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(DEADLINE_S):
                 while True:
                     try:
                         status, _ = await server.ask("GET", "/chats")
@@ -146,7 +147,7 @@ async def test_an_agent_that_meets_no_free_descriptor_is_tried_again(wrap: str) 
 
     async with open_instance(agent=agent, drain_s=0) as instance:
         done = await instance.chats.create(content="hello")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE_S):
             while (chat := await instance.chats.get(done.chat_id)).status is not Status.WAITING:
                 assert chat.status is not Status.ERROR
                 await asyncio.sleep(0.02)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from programs import PRIVILEGES
+from support.waiting import wait_until
 
 from .server_process import ServerProcess
 
@@ -81,9 +82,7 @@ def _make_room(folder: Path) -> None:
 
 async def _until(server: ServerProcess, status: int) -> None:
     """Until /readyz answers so (a path outside the API)."""
-    async with asyncio.timeout(20):
-        while (await _readyz(server)) != status:
-            await asyncio.sleep(0.1)
+    await wait_until(lambda: _readyz(server), accept=lambda found: found == status)
 
 
 async def _readyz(server: ServerProcess) -> int:

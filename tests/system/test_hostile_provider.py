@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.door import wait_until
-from worker.raw_provider import STOP, called, head, listening, read_request, said, sse
+from support.tcp_server import open_tcp_server
+from support.waiting import wait_until
+from worker.raw_provider import STOP, called, head, read_request, said, sse
 
 from .health import GROWTH_MIB, HEALTH_S, INTERRUPT_S, MIB, health_of, wait_status
 from .server_process import ServerProcess
@@ -84,7 +85,7 @@ class Provider:
 @asynccontextmanager
 async def served(tmp_path: Path) -> AsyncIterator[tuple[ServerProcess, Provider]]:
     provider = Provider()
-    async with listening(provider.serve) as port:
+    async with open_tcp_server(provider.serve) as port:
         server = ServerProcess(
             tmp_path / "data",
             options=("--model", "openai:m"),
@@ -130,7 +131,7 @@ async def test_a_hostile_answer_that_is_not_stopped_ends_as_a_failure(name: str,
         async with health_of(server) as health:
             before = health.rss_mib()
             _, chat = await server.ask("POST", "/chats", {"content": "go"})
-            await wait_status(server, chat["id"], "error", within_s=120.0)
+            await wait_status(server, chat["id"], "error", deadline_s=120.0)
             _, page = await server.ask("GET", f"/chats/{chat['id']}/messages")
             json.dumps(page)
         assert health.slowest_s < HEALTH_S, f"/healthz took {health.slowest_s:.2f} s"

@@ -13,6 +13,7 @@ from antiphon.core.events import CaughtUp, FactEvent
 from antiphon.core.view import View
 from antiphon.wire.gotime import parse_time_us
 from antiphon.wire.stream import decode_event
+from support.waiting import DEADLINE_S
 
 from .server_process import ServerProcess, SseStream
 
@@ -80,7 +81,7 @@ async def _stop_once(server: ServerProcess, delay_s: float) -> None:
 
 
 async def _read_until(stream: SseStream, view: View, is_last: object, partials: list[bool] | None = None) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_S):
         while (raw := await stream.next()) is not None:
             event = decode_event(raw[2], cursor=raw[0])
             if partials is not None and isinstance(event, FactEvent) and event.data.get("closes"):

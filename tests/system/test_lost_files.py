@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import wait_until
+
 from .server_process import ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -46,9 +48,7 @@ async def test_no_send_is_acknowledged_after_the_database_was_lost(
         assert {status for status, _ in answers} == {503}
         assert "antiphon.db" in answers[0][1]["error"]["message"]
         assert str(tmp_path) not in answers[0][1]["error"]["message"]
-        async with asyncio.timeout(10):
-            while "database_file_lost" not in server.log():
-                await asyncio.sleep(0.05)
+        await wait_until(lambda: "database_file_lost" in server.log())
         assert await _readyz(server) == 503
     finally:
         await server.kill()

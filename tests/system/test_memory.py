@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.waiting import wait_until
+
 from .server_process import ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -83,9 +85,9 @@ async def test_stored_messages_take_no_memory_once_their_turns_are_over(tmp_path
         for _ in range(25):
             _, chat = await server.ask("POST", "/chats", {})
             assert await post(server, f"/chats/{chat['id']}/messages", body) == 201
-        async with asyncio.timeout(30):
-            while (await server.ask("GET", f"/chats/{chat['id']}"))[1]["status"] != "waiting":
-                await asyncio.sleep(0.05)
+        await wait_until(
+            lambda: server.ask("GET", f"/chats/{chat['id']}"), accept=lambda answer: answer[1]["status"] == "waiting"
+        )
         assert memory_mib(server) - before < 250
     finally:
         await server.kill()

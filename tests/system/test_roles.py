@@ -8,7 +8,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import pytest
 
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent
 from antiphon.core.view import View
-from antiphon.lockfile import is_held, read_instance_file
+from antiphon.local.lock import is_held, read_instance_file
 from antiphon.testing.checker import check
 from antiphon.testing.evidence import Evidence
 from antiphon.wire.stream import decode_event
+from support.waiting import DEADLINE_S, wait_until
 
 from .fleet import Fleet, Member
 from .server_process import SseStream
@@ -28,7 +29,6 @@ from .trial import Trial
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_S = 30.0
 ACKNOWLEDGED_PER_LIFE = 8
 REQUEST_BYTES_MIN = 150
 HERE = Path(__file__).parent
@@ -45,16 +45,6 @@ async def open_fleet(folder: Path, *, size: int = 2, **how: Any) -> AsyncIterato
             if member.is_running:
                 member.wake()
             await member.kill()
-
-
-async def until(condition: Callable[[], Awaitable[Any]], what: str, deadline_s: float = DEADLINE_S) -> Any:
-    try:
-        async with asyncio.timeout(deadline_s):
-            while not (value := await condition()):
-                await asyncio.sleep(0.02)
-            return value
-    except TimeoutError:
-        raise AssertionError(f"waited {deadline_s} s in vain: {what}") from None
 
 
 async def is_primary(member: Member) -> bool:
@@ -115,18 +105,18 @@ async def test_a_standby_takes_over_and_its_readers_and_senders_go_on(tmp_path: 
         async def has_begun() -> bool:
             return len(view.draft.text()) > 20
 
-        await until(has_begun, "the answer has begun")
+        await wait_until(has_begun, "the answer has begun")
         gone = primary.kill() if end == "kill" else primary.stop()
         sending = asyncio.create_task(standby.ask("POST", f"{path}/messages", {"content": "/say and on"}))
         await gone
         status, sent = await sending
         assert status in (201, 202), sent
-        await until(lambda: is_primary(standby), "the standby has taken over")
+        await wait_until(lambda: is_primary(standby), "the standby has taken over")
 
         async def is_told() -> bool:
             return bool(view.status == "waiting" and view.messages[-1]["content"][0].get("text") == "and on")
 
-        await until(is_told, "the reader has seen it all")
+        await wait_until(is_told, "the reader has seen it all")
         reading.cancel()
         await asyncio.wait({reading})
         await stream.close()
@@ -146,7 +136,7 @@ async def test_what_is_no_send_is_refused_when_the_primary_goes_in_the_middle(tm
         primary.freeze()
         renaming = asyncio.create_task(standby.ask("PATCH", f"/chats/{chat['id']}", {"title": "after"}))
         reading = asyncio.create_task(standby.ask("GET", f"/chats/{chat['id']}"))
-        await until(lambda: has_unread(primary.port, 2), "both have come to a primary that reads nothing")
+        await wait_until(lambda: has_unread(primary.port, 2), "both have come to a primary that reads nothing")
         await primary.kill()
         status, answer = await renaming
         assert (status, answer["error"]["code"]) == (503, "unavailable")
@@ -157,7 +147,7 @@ async def test_what_is_no_send_is_refused_when_the_primary_goes_in_the_middle(tm
 
 IMPATIENT = """
 from antiphon.cli import main
-from antiphon.edge.standby import primary
+from antiphon.api.proxy import primary
 primary.SILENT_S, primary.LOOK_S = 2.0, 0.5
 main()
 """
@@ -192,13 +182,13 @@ async def freeze_and_wake(folder: Path, **how: Any) -> None:
         async def is_reported() -> bool:
             return bool((await standby.look("/readyz"))["status"] == "degraded")
 
-        await until(is_reported, "it is reported", 40.0)
+        await wait_until(is_reported, "it is reported", 40.0)
         assert (await standby.healthz())["role"] == "standby"
 
         async def is_measured() -> bool:
             return re.search(r"antiphon_primary_silent_seconds [1-9]", await _metrics(standby)) is not None
 
-        await until(is_measured, "its silence is measured")  # at the standby's next check, as is the log line
+        await wait_until(is_measured, "its silence is measured")  # at the standby's next check, as is the log line
         status, answer = await standby.ask("GET", f"/chats/{chat['id']}")
         assert (status, answer["error"]["code"]) == (503, "unavailable")
         assert "the primary has not answered for" in answer["error"]["message"]
@@ -207,14 +197,14 @@ async def freeze_and_wake(folder: Path, **how: Any) -> None:
         async def is_logged() -> bool:
             return f'"pid": {pid}' in standby.log()
 
-        await until(is_logged, "its process is logged")
+        await wait_until(is_logged, "its process is logged")
         assert is_held(fleet.data)
         primary.wake()
 
         async def is_ready() -> bool:
             return bool((await standby.look("/readyz"))["status"] == "ready")
 
-        await until(is_ready, "it is heard again")
+        await wait_until(is_ready, "it is heard again")
         stream = await standby.open_stream(f"/chats/{chat['id']}/stream?until=idle", cursor="0")
         view = View()
         events = await read_until_idle(stream, view)
@@ -244,10 +234,10 @@ async def test_what_a_tool_leaves_running_keeps_no_lock(tmp_path: Path) -> None:
             found = [int(line) for line in pids.read_text().split()] if pids.exists() else []
             return found if len(found) == 2 else []
 
-        left = await until(both_run, "the tool has left them")
+        left = await wait_until(both_run, "the tool has left them")
         try:
             await primary.kill()
-            await until(lambda: is_primary(standby), "the standby has taken over")
+            await wait_until(lambda: is_primary(standby), "the standby has taken over")
             for pid in left:
                 os.kill(pid, 0)  # they run still
             assert (await standby.ask("GET", f"/chats/{chat['id']}"))[0] == 200

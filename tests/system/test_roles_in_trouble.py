@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.lockfile import LOCK_NAME, claim_data, claim_unless_held, is_held, try_claim
+from antiphon.local.lock import LOCK_NAME, claim_data, claim_unless_held, is_held, try_claim
 from programs import PRIVILEGES
+from support.waiting import wait_until
 
 from .fleet import Fleet, Member
-from .test_roles import is_primary, open_fleet, until
+from .test_roles import is_primary, open_fleet
 
 pytestmark = pytest.mark.anyio
 
@@ -33,13 +34,13 @@ async def test_a_primary_that_drains_is_still_asked_by_its_standby(tmp_path: Pat
         async def has_begun() -> bool:
             return bool((await primary.ask("GET", f"/chats/{chat['id']}"))[1]["status"] == "running")
 
-        await until(has_begun, "the turn runs")
+        await wait_until(has_begun, "the turn runs")
         primary.signal(signal.SIGTERM)
 
         async def is_draining() -> bool:
             return bool((await primary.look("/readyz"))["status"] == "degraded")
 
-        await until(is_draining, "it drains")
+        await wait_until(is_draining, "it drains")
         assert (await primary.ask("POST", "/chats", {}))[0] == 201
         assert (await standby.ask("POST", "/chats", {}))[0] == 201
         assert primary.is_running
@@ -62,7 +63,7 @@ async def test_a_standby_takes_over_though_nobody_reads_its_stdout_any_more(tmp_
             assert b'"standby"' in await asyncio.to_thread(os.read, reading, 10_000)
             os.close(reading)
             await fleet.members[0].kill()
-            await until(lambda: is_primary(standby), "it takes over")
+            await wait_until(lambda: is_primary(standby), "it takes over")
         finally:
             await standby.kill()
 
@@ -128,9 +129,9 @@ async def test_standbys_outlive_a_full_disk(small_disk: Path, tmp_path: Path) ->
                 or await is_primary(standby)
             )
 
-        await until(has_tried, "it tries to take over")
+        await wait_until(has_tried, "it tries to take over")
         (small_disk / "filler").unlink()
-        await until(lambda: is_primary(standby), "it is the primary", 10.0)
+        await wait_until(lambda: is_primary(standby), "it is the primary", 10.0)
     finally:
         for member in fleet.members:
             await member.kill()

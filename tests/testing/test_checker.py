@@ -56,8 +56,8 @@ async def evidence(tmp_path: Path) -> Evidence:
             await send("b", "/rate 0\n/tokens 3")
             events: list[tuple[Event, float]] = []
             stopped = None
-            while not watcher.is_over:
-                for frame in (await watcher.take()).frames:
+            while not watcher.is_closed:
+                for frame in (await watcher.next_batch()).frames:
                     cursor = "" if frame.seq is None else f"{frame.seq}.{frame.position}"
                     event = decode_event(frame.data, cursor=cursor)
                     events.append((event, time.monotonic()))

@@ -8,7 +8,7 @@ import pytest
 
 from antiphon.core import commands as c
 from antiphon.ports import Append, Appended, OutcomeUnknown
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import UncertainStore, WrappedStore
 from antiphon.testing.store_suite import CHECKS, Case, Check, check_name, run_check

@@ -1,4 +1,4 @@
-"""One reader of the wire under atheris: `python fuzzer.py <reader> [libFuzzer's options]`."""
+"""One decoder of the wire under atheris: `python fuzzer.py <reader> [libFuzzer's options]`."""
 
 from __future__ import annotations
 

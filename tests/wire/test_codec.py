@@ -1,4 +1,4 @@
-"""JSON is read and written as Go reads and writes it, and nothing unreadable gets past the door."""
+"""JSON is encoded and decoded as in Go, and text that cannot be decoded is refused."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_time_is_a_datetime() -> None:
 
 
 @pytest.mark.parametrize("time", ["2026-05-05T22:00:00", "yesterday", 5, "", {}])
-def test_what_is_no_time_is_a_peers_error(time: object) -> None:
+def test_a_text_that_is_not_a_time_is_a_peers_error(time: object) -> None:
     with pytest.raises(PeerError):
         decode(dump({"created_at": time}), ChatMessage)
 
@@ -206,7 +206,7 @@ def test_a_lone_surrogate_is_mended_beside_an_unknown_part() -> None:
     assert text == Text("\ufffd")
 
 
-def test_a_lone_surrogate_of_ours_is_written_as_the_replacement_character() -> None:
+def test_a_lone_surrogate_in_an_encoded_value_is_written_as_the_replacement_character() -> None:
     parts = (Text("a\udcff \U0001f680"), ToolCall("c", "t", {"n": float("nan")}), Unknown("v", {"type": "v", "x": 1}))
     for written in (encode(parts), encode_content(parts)):
         assert json.loads(written) == [
@@ -267,14 +267,14 @@ def test_an_unknown_fact_is_kept() -> None:
 
 
 @pytest.mark.parametrize("place", ["args", "provider_metadata"])
-def test_a_tools_own_json_is_not_looked_into(place: str) -> None:
+def test_the_json_of_a_tool_is_not_converted(place: str) -> None:
     call = {"type": "tool-call", "tool_call_id": "c", "tool_name": "t", "args": {}, place: [VIDEO, {"type": "text"}]}
     [_, part] = decode_content(dump([VIDEO, call]))
     assert isinstance(part, ToolCall)
     assert getattr(part, place) == [VIDEO, {"type": "text"}]
 
 
-def test_a_tools_result_is_not_looked_into() -> None:
+def test_the_result_of_a_tool_is_not_converted() -> None:
     result = {"type": "tool-result", "tool_call_id": "c", "tool_name": "t", "result": VIDEO}
     assert decode_content(dump([VIDEO, result]))[1] == ToolResult("c", "t", VIDEO)
 
@@ -286,7 +286,7 @@ def test_a_part_that_is_wrong_rather_than_unknown_is_a_peers_error(part: object)
             decode_content(dump(content))
 
 
-def test_json_that_was_read_already_is_read_in_the_same_way() -> None:
+def test_json_that_is_already_decoded_is_converted_in_the_same_way() -> None:
     raw = {"id": 1, "role": None, "content": [VIDEO], "created_at": "2026-05-05T22:00:00Z"}
     assert convert(raw, ChatMessage) == decode(dump(raw), ChatMessage)
     with pytest.raises(PeerError, match="Unreadable ChatMessage"):
@@ -332,7 +332,7 @@ def test_equal_content_is_written_with_equal_bytes() -> None:
     ],
     ids=lambda data: repr(data[:32]),
 )
-def test_what_cannot_be_read_is_a_peers_error(data: bytes) -> None:
+def test_json_that_cannot_be_decoded_is_a_peers_error(data: bytes) -> None:
     with pytest.raises(PeerError, match=r"^Unreadable ChatMessage: .+\.$"):
         decode(data, ChatMessage)
 

@@ -1,5 +1,5 @@
 """The event of every kind of fact has the fields that the reference names: all of them where they say something, and
-those that are never left out even where they say nothing."""
+The event of every kind of fact has the fields in the reference."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BARE: tuple[f.Fact, ...] = (
 )
 
 
-def told(fact: f.Fact) -> dict[str, Any]:
+def event_of(fact: f.Fact) -> dict[str, Any]:
     content = getattr(fact, "content", None)
     recorded = f.Recorded(5, 1_000_000, fact)
     entry = f.Entry(recorded=recorded, status=Status.RUNNING, draft=5, content=content)
@@ -53,11 +53,11 @@ def told(fact: f.Fact) -> dict[str, Any]:
     return shown
 
 
-def test_every_kind_is_looked_at() -> None:
+def test_every_kind_is_covered() -> None:
     assert {type(fact) for fact in BARE} == set(f.KINDS.values())
 
 
 @pytest.mark.parametrize("fact", BARE, ids=f.kind_of)
-def test_required_fields_are_there_even_when_empty_and_nothing_else_is(fact: f.Fact) -> None:
+def test_an_empty_fact_has_its_required_fields_only(fact: f.Fact) -> None:
     required = {name for name in event_fields(type(fact)) if not name.endswith("?")}
-    assert set(told(fact)) == EVERY | required
+    assert set(event_of(fact)) == EVERY | required

@@ -1,4 +1,4 @@
-"""Whatever a peer sends: the readers of frames and answers raise `PeerError`, and nothing else.
+"""The decoders of frames and responses raise `PeerError` for any bytes, and nothing else.
 
 Always: hypothesis, from bytes, from JSON of the right shape, and from good messages that were damaged. By the slow
 marker: atheris, led by what the code does with the bytes.

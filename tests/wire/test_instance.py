@@ -82,7 +82,7 @@ def test_a_ping_result_is_written_whole() -> None:
     )
 
 
-def test_instance_info_leaves_out_what_it_has_not() -> None:
+def test_instance_info_omits_unset_fields() -> None:
     assert list(json.loads(encode(InstanceInfo()))) == [
         *("instance_id", "project_id", "role", "version", "pid", "host", "started_at", "uptime"),
         *("session_count", "pub_endpoint", "rpc_endpoint", "capabilities"),
@@ -97,7 +97,7 @@ def test_a_session_is_created_with_content_of_either_form(content: Any) -> None:
     assert json.loads(encode(params)) == ({} if content is None else {"content": content})
 
 
-def test_reading_goes_on_from_a_cursor() -> None:
+def test_a_read_continues_from_a_cursor() -> None:
     assert json.loads(encode(ReadParams(session_id="s", after="57.3"))) == {"session_id": "s", "after": "57.3"}
 
 

@@ -1,4 +1,4 @@
-"""Whatever bytes come, `parse` gives requests or refusals, and an answer is read as it was written."""
+"""`parse` returns requests or refusals for any bytes, and a response is decoded as it was encoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pub/sub contract: names, messages, and what a handler promises its callback."""
+"""The pub/sub contract: names, messages, and what a handler guarantees to its callback."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ each_handler = pytest.mark.parametrize(
 
 
 class Subscriber:
-    """Keeps what its callback is given."""
+    """Records the calls of its callback."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, AntiphonError | None]] = []
@@ -56,13 +56,13 @@ def test_channels_have_the_references_names() -> None:
     assert notify.inbox_notification_for_owner_event_channel(ID) == f"inbox_notification:owner:{str(ID).lower()}"
 
 
-def test_our_channels_stand_apart() -> None:
+def test_the_added_channels_have_their_own_prefix() -> None:
     assert notify.WANTED_CHANNEL == "antiphon:wanted"
     assert notify.REVOKED_CHANNEL == "antiphon:revoked"
     assert notify.draft_channel(ID) == f"antiphon:draft:{str(ID).lower()}"
 
 
-def test_kinds_have_the_references_words() -> None:
+def test_kinds_have_the_references_names() -> None:
     assert [*ChatConfigEventKind] == ["providers", "model_config", "user_prompt"]
     assert [*ChatEventKind] == ["status_change", "title_change", "created", "deleted", "diff_status_change"]
     assert [*InboxNotificationEventKind] == ["new"]
@@ -127,7 +127,7 @@ def test_unreadable_bytes_reach_the_callback_as_an_error(wrap: Any, kind: Any, n
 
 @each_handler
 @pytest.mark.parametrize("message", [b"{}", b"{"])
-def test_an_exception_in_the_callback_ends_nothing_and_is_reported(
+def test_an_exception_in_the_callback_is_reported_and_the_subscription_continues(
     wrap: Any, kind: Any, name: str, message: bytes
 ) -> None:
     async def fail(payload: Any, error: AntiphonError | None) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of fact becomes what the contract's paragraph on their meaning says, merged for an append."""
+"""Every kind of fact becomes the message that the contract describes, merged per append."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def entries(*facts: f.Fact, first: int = 9) -> list[f.Entry]:
     ]
 
 
-def told(*facts: f.Fact, before: Chat | None = RUNNING, **after: Any) -> dict[str, Any]:
+def published(*facts: f.Fact, before: Chat | None = RUNNING, **after: Any) -> dict[str, Any]:
     chat = msgspec.structs.replace(RUNNING, **after)
     shown: dict[str, Any] = json.loads(encode(stream_message(before, entries(*facts), chat)))
     assert (
@@ -60,8 +60,8 @@ HOLDS = SAME | {"status": "running", "worker_id": "i1"}
         (f.LabelsChanged(labels={}), SAME),
     ],
 )  # fmt: skip
-def test_what_a_fact_says_on_the_chats_channel(fact: f.Fact, shown: dict[str, Any]) -> None:
-    assert told(fact) == shown
+def test_the_message_of_each_fact_on_the_chats_channel(fact: f.Fact, shown: dict[str, Any]) -> None:
+    assert published(fact) == shown
 
 
 @pytest.mark.parametrize(
@@ -69,18 +69,18 @@ def test_what_a_fact_says_on_the_chats_channel(fact: f.Fact, shown: dict[str, An
     [f.AttemptReleased(attempt=3), f.AttemptLost(attempt=3, reason="lease"), f.ActionRequired(calls=(), deadline=0)],
 )
 def test_without_an_attempt_no_worker_is_named(fact: f.Fact) -> None:
-    assert told(fact, attempt=0, holder="") == SAME | {"status": "running"}
+    assert published(fact, attempt=0, holder="") == SAME | {"status": "running"}
 
 
-def test_a_changed_status_is_told_whatever_changed_it() -> None:
-    assert told(f.InterruptRequested(turn_id=2), status=Status.INTERRUPTING)["status"] == "interrupting"
+def test_a_changed_status_is_published_whatever_changed_it() -> None:
+    assert published(f.InterruptRequested(turn_id=2), status=Status.INTERRUPTING)["status"] == "interrupting"
     ended = f.TurnEnded(turn_id=2, outcome=Outcome.ANSWERED)
-    assert told(ended, status=Status.WAITING, attempt=0, holder="") == SAME | {"status": "waiting"}
+    assert published(ended, status=Status.WAITING, attempt=0, holder="") == SAME | {"status": "waiting"}
 
 
-def test_a_retry_travels_whole() -> None:
+def test_a_retry_is_published_whole() -> None:
     fact = f.RetryScheduled(tries=2, delay_ms=500, error="slow down", retrying_at=1_500_000, kind="rate_limit")
-    assert told(fact) == SAME | {
+    assert published(fact) == SAME | {
         "retry": {
             "attempt": 2,
             "delay_ms": 500,
@@ -91,10 +91,10 @@ def test_a_retry_travels_whole() -> None:
     }
 
 
-def test_a_failed_turn_is_told_in_both_forms() -> None:
+def test_a_failed_turn_is_published_in_both_forms() -> None:
     error = ErrorInfo(message="no such key", kind="auth", provider="openai", status_code=401)
     fact = f.TurnEnded(turn_id=2, outcome=Outcome.FAILED, error=error)
-    assert told(fact, status=Status.ERROR, attempt=0, holder="") == SAME | {
+    assert published(fact, status=Status.ERROR, attempt=0, holder="") == SAME | {
         "status": "error",
         "error_payload": {
             "message": "no such key",
@@ -106,11 +106,11 @@ def test_a_failed_turn_is_told_in_both_forms() -> None:
         "error": "no such key",
     }
     nameless = f.TurnEnded(turn_id=2, outcome=Outcome.FAILED)
-    assert told(nameless, status=Status.ERROR)["error"] == "the turn failed"
+    assert published(nameless, status=Status.ERROR)["error"] == "the turn failed"
 
 
-def test_an_append_is_one_message_with_all_it_did() -> None:
-    shown = told(
+def test_an_append_is_one_message_with_all_its_changes() -> None:
+    shown = published(
         f.TurnEnded(turn_id=2, outcome=Outcome.REPLACED),
         f.HistoryTruncated(from_message_id=2),
         MESSAGE,
@@ -138,7 +138,7 @@ def test_events_on_the_owners_channel_are_one_for_each_kind() -> None:
     assert event_kinds(entries(f.QueueMoved(queued_id=2))) == ()
 
 
-def test_every_kind_of_fact_is_listed_or_said_to_be_unlisted() -> None:
+def test_every_kind_of_fact_is_listed_or_explicitly_unlisted() -> None:
     unlisted = {
         "queued_message_edited", "queued_message_deleted", "queue_moved", "queued_message_promoted",
         "history_truncated", "retry_scheduled", "action_resolved", "system_changed",

@@ -1,4 +1,4 @@
-"""Server-sent events from bytes, however they are cut."""
+"""Server-sent events from bytes, in any chunks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 def by_the_rules(data: bytes) -> list[SseEvent]:
-    """The standard's rules, word for word, on the whole stream."""
+    """The rules of the standard, applied to the whole stream."""
     text = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     events: list[SseEvent] = []
     fields: dict[str, list[bytes]] = {}
@@ -74,7 +74,7 @@ def test_single_bytes_change_nothing(data: bytes) -> None:
     assert read(*(bytes([byte]) for byte in data)) == read(data)
 
 
-def test_an_event_is_given_with_its_last_byte_not_later() -> None:
+def test_an_event_is_returned_with_its_last_byte() -> None:
     reader = SseReader()
     assert reader.feed(b"id: 7.12\nevent: delta\ndata: {}\n") == []
     assert reader.feed(b"\n") == [SseEvent(event="delta", data=b"{}", id="7.12")]
@@ -86,7 +86,7 @@ def test_lines_of_data_are_joined_and_comments_passed_over() -> None:
     assert read(b": hi\ndata: a\n: there\ndata:  b\ndata\n\n") == [SseEvent(event="message", data=b"a\n b\n")]
 
 
-def test_what_has_not_ended_is_no_event() -> None:
+def test_an_incomplete_event_is_not_returned() -> None:
     assert read(b"data: whole\n\ndata: torn\n") == [SseEvent(event="message", data=b"whole")]
 
 

@@ -1,4 +1,4 @@
-"""What a person's message may be made of: known parts, those of other APIs translated, all else refused."""
+"""The content of a person's message: known parts, translated parts of other APIs, and refusals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TRANSLATED: list[tuple[dict[str, Any], Part]] = [
 @pytest.mark.parametrize(("given", "part"), TRANSLATED, ids=lambda value: str(value)[:60])
 def test_known_parts_are_kept_and_those_of_other_apis_translated(given: dict[str, Any], part: Part) -> None:
     assert user_parts([given]) == (part,)
-    assert user_parts([convert(given, Part)]) == (part,)  # as the doors read it
+    assert user_parts([convert(given, Part)]) == (part,)  # as the APIs decode it
     assert user_parts(decode_content(encode_content([part]))) == (part,)  # a second time changes nothing
 
 
@@ -79,7 +79,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("given", "sentence"), REFUSED, ids=lambda value: str(value)[:60])
-def test_what_could_not_reach_a_model_is_refused_with_a_sentence(given: Any, sentence: str) -> None:
+def test_a_part_that_cannot_be_sent_to_a_model_is_refused_with_a_sentence(given: Any, sentence: str) -> None:
     with pytest.raises(Invalid) as refused:
         user_parts([Text("first"), given])
     assert sentence in str(refused.value)

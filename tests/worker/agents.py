@@ -9,8 +9,7 @@ from typing import Any
 from antiphon import Turn
 from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened, text_of
 from antiphon.ports import ModelRequest
-
-from .running import until
+from support.waiting import wait_until
 
 
 async def says_hello(turn: Turn) -> AsyncIterator[str]:
@@ -63,5 +62,5 @@ class Steps:
 
     async def asked(self, count: int) -> list[tuple[Role, str]]:
         """What the model is shown in its `count`th call."""
-        await until(lambda: len(self.requests) >= count)
+        await wait_until(lambda: len(self.requests) >= count)
         return [(message.role, text_of(message.content)) for message in self.requests[count - 1].messages]

@@ -16,9 +16,9 @@ from antiphon.core.parts import (
     Usage,
 )
 from antiphon.errors import AttemptFailed
+from antiphon.models.openai import OpenAIModel
 from antiphon.ports import AnswerEnded, Message, ModelEvent, ModelRequest, ToolSpec
 from antiphon.testing.model_server import FakeModelServer
-from antiphon.worker.models.openai import OpenAIModel
 
 KEY = "sk-canary-0123456789"
 PROMPT = "the prompt canary"

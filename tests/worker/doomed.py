@@ -1,4 +1,4 @@
-"""A process that is about to be killed: `python -m tests.worker.doomed DATA HOW`.
+"""A process that is about to be killed: `python -m worker.doomed DATA HOW` in tests/.
 
 It writes the chat's id to stdout once its agent's words are flushed. HOW: `streaming` goes on for ever, `calling`
 waits in a tool, `interrupting` is asked to stop (and dies of ANTIPHON_CRASH_AT before it has written what it kept).
@@ -11,8 +11,9 @@ import sys
 from collections.abc import AsyncIterator
 
 from antiphon import ToolCall, Turn, open_instance, tool
+from support.waiting import wait_until
 
-from .running import Talk, ask, until
+from .running import Talk, ask
 
 WORDS = "words that were flushed"
 
@@ -49,7 +50,7 @@ async def main() -> None:
         if sys.argv[2] == "calling":
             await talk.wait(lambda chat: len(chat.calls) == 2)
         else:
-            await until(lambda: is_flushed(talk))
+            await wait_until(lambda: is_flushed(talk))
         print(talk.chat_id, flush=True)
         if sys.argv[2] == "interrupting":
             await talk.interrupt()

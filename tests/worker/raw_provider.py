@@ -4,53 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
+from antiphon.models.openai import OpenAIModel
 from antiphon.ports import ModelEvent, ModelRequest
-from antiphon.worker.models.openai import OpenAIModel
+from support.tcp_server import Handler, open_tcp_server
 
 from .asking import KEY, request
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def listening(handle: Handler) -> AsyncIterator[int]:
-    """Serve each connection by `handle`; the port. A client that leaves ends its handler.
-
-    Leaving cancels the handlers that still run and closes every connection, also one whose handler never began."""
-    handlers: set[asyncio.Task[None]] = set()
-    writers: set[asyncio.StreamWriter] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await handle(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.add(writer)
-        handlers.add(asyncio.create_task(serve(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for handler in handlers:
-            handler.cancel()
-        results = await asyncio.gather(*handlers, return_exceptions=True)
-        for writer in writers:
-            if not writer.transport.is_closing() or writer.transport.get_write_buffer_size():
-                writer.transport.abort()  # asyncio's fails on one that was closed after its buffer had been sent
-        await asyncio.sleep(0)  # an aborted transport is closed in the loop's next step
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:
@@ -101,7 +62,7 @@ async def answer_of(
     *pieces: bytes, asked: ModelRequest | None = None, content_type: str = "text/event-stream", **limits: float
 ) -> Sequence[ModelEvent]:
     """What the model makes of a body that is written in these pieces and ended by closing the connection."""
-    async with listening(sending(head(content_type=content_type), *pieces)) as port:
+    async with open_tcp_server(sending(head(content_type=content_type), *pieces)) as port:
         return await ask(port, asked, **limits)
 
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from antiphon.app import Instance, open_instance
 from antiphon.core import commands as c
 from antiphon.core.chat import fold
 from antiphon.core.facts import Entry, Fact, MessageAppended, RetryScheduled, TurnEnded, kind_of
 from antiphon.core.model import Chat, Outcome, Status, WhenBusy
 from antiphon.core.parts import Part, Role, ToolResult, text_of
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.server.open_instance import open_instance
 from antiphon.testing.stored_chat import ALL, StoredChat
 from antiphon.wire.codec import decode_content
 from antiphon.wire.stream import Frame
-
-DEADLINE_S = 15.0
+from support.waiting import DEADLINE_S, wait_until
 
 F = TypeVar("F", bound=Fact)
 
@@ -30,18 +29,6 @@ async def running(agent: Any = None, **options: Any) -> AsyncIterator[Instance]:
     options.setdefault("drain_s", 0.0)
     async with open_instance(agent=agent, **options) as instance:
         yield instance
-
-
-async def until(condition: Callable[[], Any], *, within_s: float = DEADLINE_S) -> Any:
-    """Wait for a condition (or a coroutine function's answer) to be true, and give it."""
-    async with asyncio.timeout(within_s):
-        while True:
-            result = condition()
-            if inspect.isawaitable(result):
-                result = await result
-            if result:
-                return result
-            await asyncio.sleep(0.002)
 
 
 def metric(name: str, **labels: str) -> float:
@@ -129,27 +116,27 @@ class Talk:
             chat = await self.chat()
             return chat if condition(chat) else None
 
-        found: Chat = await until(look)
+        found: Chat = await wait_until(look)
         return found
 
     async def wait_ended(self) -> Chat:
         """No turn is in progress, and no task of the worker's is left of it."""
         chat = await self.wait(lambda chat: chat.is_idle and chat.seq > 1)
         running = self.instance.worker._attempts
-        await until(lambda: all(attempt.chat_id != self.chat_id for attempt in running.values()))
+        await wait_until(lambda: all(attempt.chat_id != self.chat_id for attempt in running.values()))
         return chat
 
     async def wait_status(self, status: Status) -> Chat:
         return await self.wait(lambda chat: chat.status is status)
 
     async def wait_preview(self, text: str) -> None:
-        await until(lambda: text in self.preview)
+        await wait_until(lambda: text in self.preview)
 
     async def wait_kind(self, kind: str, count: int = 1) -> None:
         async def look() -> bool:
             return (await self.kinds()).count(kind) >= count
 
-        await until(look)
+        await wait_until(look)
 
     # --- what people do
 
@@ -176,8 +163,8 @@ class Talk:
             asyncio.timeout(DEADLINE_S),
             self.instance.watch.open_watcher(self.chat_id, (0, 0), until_idle=True) as watcher,
         ):
-            while not watcher.is_over:
-                frames.extend((await watcher.take()).frames)
+            while not watcher.is_closed:
+                frames.extend((await watcher.next_batch()).frames)
         return frames
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from antiphon.core.model import Status
 from antiphon.errors import Unavailable
 from antiphon.ports import Append, Appended, FlushedDelta, Store
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.store import WrappedStore
 
 

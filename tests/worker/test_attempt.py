@@ -23,17 +23,18 @@ from antiphon.core.facts import (
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import Role, Text, ToolResult
 from antiphon.errors import Invalid, NotAllowedNow, NotFound, Unavailable
+from antiphon.models.openai import OpenAIModel
 from antiphon.ports import Append, Appended
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import FakeModelServer
 from antiphon.testing.store import WrappedStore
 from antiphon.worker.attempt import RETRY_AFTER_MAX_S
-from antiphon.worker.models.openai import OpenAIModel
-from antiphon.worker.pen import ANSWER_BYTES_MAX
+from antiphon.worker.draft_writer import ANSWER_BYTES_MAX
 from antiphon.worker.tools import ToolContext
+from support.waiting import wait_until
 
-from .running import answered, answers_of, ask, facts_of, messages_of, results_of, running, until
+from .running import answered, answers_of, ask, facts_of, messages_of, results_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +77,7 @@ async def test_a_watcher_is_sent_exactly_the_text_that_is_committed() -> None:
     async with running(agent) as instance:
         talk = await ask(instance)
         watching = asyncio.create_task(talk.watch())
-        await until(lambda: len(instance.watch) == 1)
+        await wait_until(lambda: len(instance.watch) == 1)
         go_on.set()
         frames = await watching
         deltas = [msgspec.json.decode(frame.data) for frame in frames if frame.type == "delta"]
@@ -95,7 +96,7 @@ async def test_several_yields_in_one_turn_of_the_loop_make_few_deltas() -> None:
     async with running(agent) as instance:
         talk = await ask(instance)
         watching = asyncio.create_task(talk.watch())
-        await until(lambda: len(instance.watch) == 1)
+        await wait_until(lambda: len(instance.watch) == 1)
         go_on.set()
         deltas = [frame for frame in await watching if frame.type == "delta"]
         assert 1 <= len(deltas) <= 300 / 64 + 2
@@ -124,7 +125,7 @@ async def test_an_agent_sees_the_history_and_what_the_chat_was_created_with() ->
         talk = await ask(instance, "how are you?", system="Be brief.")
         await talk.wait_ended()
         await talk.send("and now?")
-        await until(lambda: len(seen) == 2)
+        await wait_until(lambda: len(seen) == 2)
         turn = seen[1]
         assert (turn.chat_id, turn.system, turn.model) == (talk.chat_id, "Be brief.", "some:model")
         assert turn.config == {"key": "value"}
@@ -356,7 +357,7 @@ async def test_a_long_delay_lets_go_of_the_chat_until_the_next_try_is_due() -> N
         assert (retry.tries, retry.delay_ms, released.calls_not_begun) == (1, 30_000, ())
         chat = await talk.chat()
         assert (chat.status, chat.attempt, chat.retrying_at) == (Status.RUNNING, 0, retry.retrying_at)
-        await until(lambda: len(instance.worker) == 0)
+        await wait_until(lambda: len(instance.worker) == 0)
         clock.advance(29)
         with pytest.raises(NotAllowedNow):
             await instance.service.execute(talk.chat_id, c.StartAttempt(instance_id=instance.instance_id))
@@ -567,7 +568,7 @@ async def test_a_generator_is_closed_on_every_kind_of_end(how: str) -> None:
             await talk.interrupt()
         elif how == "released":
             await instance.worker.drain(0)
-        await until(lambda: closed and not len(instance.worker))
+        await wait_until(lambda: closed and not len(instance.worker))
     assert (opened, closed) == ((2, 2) if how == "retried" else (1, 1))
 
 
@@ -657,7 +658,7 @@ async def test_an_agent_cannot_catch_the_end_of_its_attempt() -> None:
     async with running(agent, tools=(dangerous,)) as instance:
         talk = await ask(instance)
         await talk.wait_status(Status.REQUIRES_ACTION)
-        await until(lambda: not len(instance.worker))
+        await wait_until(lambda: not len(instance.worker))
         assert caught == []
         assert all(b"never mind" not in frame.data for frame in await talk.watch())
 

@@ -15,13 +15,14 @@ from antiphon.core.facts import ActionRequired, ActionResolved, AttemptStarted, 
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import Role, Text, ToolResult
 from antiphon.core.parts import ToolCall as ToolCallPart
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.wire.codec import encode_content
 from antiphon.worker.turn import BlockingTurn
+from support.waiting import wait_until
 
-from .running import Talk, answered, ask, messages_of, results_of, running, until
+from .running import Talk, answered, ask, messages_of, results_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -45,9 +46,9 @@ async def test_results_are_committed_as_they_come_and_given_in_order() -> None:
     async with running(agent, tools=(wait,)) as instance:
         talk = await ask(instance)
         for count, n in enumerate((2, 0, 1), start=1):
-            await until(lambda count=count: has_results(talk, count - 1))
+            await wait_until(lambda count=count: has_results(talk, count - 1))
             gates[n].set()
-            await until(lambda count=count: has_results(talk, count))
+            await wait_until(lambda count=count: has_results(talk, count))
         await talk.wait_ended()
         assert [result.result for result in await talk.results()] == [2, 0, 1]
         assert [result.result for result in given[0]] == [0, 1, 2]
@@ -247,7 +248,7 @@ async def test_a_call_that_needs_approval_asks_and_runs_when_it_is_allowed() -> 
         assert (needed.tool_name, needed.args, needed.needs) == ("delete", {"name": "a"}, "approval")
         assert required.deadline > chat.created_at
         assert chat.attempt == 0
-        await until(lambda: not len(instance.worker))
+        await wait_until(lambda: not len(instance.worker))
         assert danger.runs == []
         await talk.change(c.Approve(tool_call_id=needed.tool_call_id))
         await talk.wait_ended()

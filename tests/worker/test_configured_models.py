@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 
 from antiphon import Agent, tool
-from antiphon.app import Instance
-from antiphon.chats import configs
-from antiphon.chats.secret_box import make_key
 from antiphon.core.facts import TurnEnded
 from antiphon.core.model import Outcome
 from antiphon.errors import Invalid
+from antiphon.models import configs
+from antiphon.models.secret_box import make_key
+from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.testing.model_server import Answer, FakeCall, FakeModelServer, Fault
+from support.waiting import wait_until
 
-from .running import Talk, ask, running, until
+from .running import Talk, ask, running
 
 pytestmark = pytest.mark.anyio
 
@@ -238,7 +239,7 @@ async def test_connections_to_what_is_gone_are_closed(server: FakeModelServer) -
         (client,) = instance._models._clients.values()
         assert client.is_open
         await instance.configs.delete_provider(client.provider.provider_id)
-        await until(lambda: not client.is_open)
+        await wait_until(lambda: not client.is_open)
         with pytest.raises(Invalid, match="no model"):
             await ask(instance, model="acme:small")
 
@@ -297,7 +298,7 @@ async def test_a_change_on_one_instance_is_used_by_the_next_call_of_another_with
 ) -> None:
     """Two instances on one store that hear nothing of each other."""
     from antiphon.clock import SystemClock
-    from antiphon.store.memory import MemoryStore
+    from antiphon.store.memory.store import MemoryStore
 
     monkeypatch.setattr(configs, "POLL_S", 0.05)
     store = MemoryStore(clock=SystemClock())
@@ -306,9 +307,9 @@ async def test_a_change_on_one_instance_is_used_by_the_next_call_of_another_with
         running(store=store, allow_outbound=("127.0.0.1",)) as reader,
     ):
         version = writer.configs.current.version
-        await until(lambda: reader.configs.current.version == version)
+        await wait_until(lambda: reader.configs.current.version == version)
         await writer.configs.create_model_config(name="Usual", model="acme:new", is_default=True)
-        await until(lambda: reader.configs.current.version == version + 1)
+        await wait_until(lambda: reader.configs.current.version == version + 1)
         await asyncio.gather(*(answered(instance) for instance in (reader, writer)))
     assert [seen.body["model"] for seen in server.requests] == ["new", "new"]
 

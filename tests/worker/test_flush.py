@@ -12,12 +12,13 @@ from antiphon.core.facts import TurnEnded
 from antiphon.core.parts import Reasoning, Text, ToolCallArgs, ToolCallOpened, ToolProgress
 from antiphon.errors import Unavailable
 from antiphon.ports import FlushedDelta
-from antiphon.store.memory import MemoryStore
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.store import WrappedStore
 from antiphon.worker.loop import FLUSH_BYTES_MAX, FLUSH_DELTAS_MAX
 from antiphon.worker.turn import Turn
+from support.waiting import wait_until
 
-from .running import answered, ask, facts_of, running, until
+from .running import answered, ask, facts_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -50,8 +51,8 @@ async def test_a_draft_of_many_parts_is_flushed_in_bounded_batches_and_whole() -
     store = Flushes(MemoryStore(clock=SystemClock()))
     async with running(agent, store=store) as instance:
         talk = await ask(instance)
-        draft = await until(lambda: instance.drafts.get(talk.chat_id))
-        await until(lambda: store.batches and store.batches[-1][-1].to == draft.position > 3 * FLUSH_BYTES_MAX)
+        draft = await wait_until(lambda: instance.drafts.get(talk.chat_id))
+        await wait_until(lambda: store.batches and store.batches[-1][-1].to == draft.position > 3 * FLUSH_BYTES_MAX)
         chat = await talk.chat()
         flushed = await store.read_flushed(talk.chat_id, chat.draft)
         assert [delta.from_ for delta in flushed] == [0, *(delta.to for delta in flushed[:-1])]
@@ -74,9 +75,9 @@ async def test_a_flush_that_fails_in_the_middle_goes_on_where_it_was() -> None:
     store = Flushes(MemoryStore(clock=SystemClock()))
     async with running(agent, store=store) as instance:
         talk = await ask(instance)
-        await until(lambda: store.batches)
+        await wait_until(lambda: store.batches)
         store.failing = 1
-        await until(lambda: sum(map(len, store.batches)) >= 2_000)
+        await wait_until(lambda: sum(map(len, store.batches)) >= 2_000)
         flushed = await store.read_flushed(talk.chat_id, (await talk.chat()).draft)
         assert flushed[-1].to == 2_000
         release.set()

@@ -16,26 +16,28 @@ from random import Random
 import pytest
 
 from antiphon import Agent, ToolCall, Turn, tool
-from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.hints import WANTED_CHANNEL
 from antiphon.chats.owned import OwnedChats
-from antiphon.chats.service import WANTED_CHANNEL, Service
+from antiphon.chats.service import Service
 from antiphon.clock import RandomIds
 from antiphon.core import commands as c
 from antiphon.core.facts import AttemptLost, AttemptReleased
 from antiphon.core.model import Outcome, Status
-from antiphon.store.memory import MemoryStore
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
+from support.waiting import DEADLINE_S, wait_until
 
 from .agents import Gate, Steps, says_hello
 from .doomed import WORDS, often, once
-from .running import Talk, answers_of, ask, foreign_chat, running, until
+from .running import Talk, answers_of, ask, foreign_chat, running
 from .stores import Renewals
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).parent.parent.parent
+TESTS = Path(__file__).parent.parent
 
 
 # --- recovery at the start
@@ -46,15 +48,15 @@ async def killed(data: Path, how: str, **env: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.worker.doomed",
+        "worker.doomed",
         str(data),
         how,
-        cwd=ROOT,
+        cwd=TESTS,
         env={**os.environ, **env},
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_S):
         while True:  # its log comes the same way
             line = (await process.stdout.readline()).decode().strip()
             assert line, "it ended too soon"
@@ -278,9 +280,9 @@ async def test_an_attempt_that_was_lost_and_followed_by_another_here_stops_thoug
         turn_id = (await talk.chat()).turn_id
         elsewhere = OwnedChats(Service(store=store, bus=MemoryBus(), ids=RandomIds()), instance.owner_id)
         await elsewhere.edit(talk.chat_id, turn_id, "something else")
-        await until(lambda: len(instance.worker) == 2)
-        await until(lambda: turn_id in stopped)
-        await until(lambda: len(instance.worker) == 1)
+        await wait_until(lambda: len(instance.worker) == 2)
+        await wait_until(lambda: turn_id in stopped)
+        await wait_until(lambda: len(instance.worker) == 1)
         assert (await talk.chat()).turn_id != turn_id
 
 
@@ -317,12 +319,12 @@ async def test_two_hundred_turns_leave_no_task_thread_or_descriptor(tmp_path: Pa
 
         await some_turns(8)
         await some_turns(9)
-        await until(lambda: not len(instance.worker))
+        await wait_until(lambda: not len(instance.worker))
         before = counts(instance)
         for _ in range(5):
             await some_turns(20)
             await some_turns(21)
-        await until(is_as_before)
+        await wait_until(is_as_before)
 
 
 def thread_count() -> int:
@@ -351,9 +353,9 @@ async def test_a_closed_instance_leaves_nothing_at_all(tmp_path: Path) -> None:
     async with running(gate.agent, data=tmp_path / "second") as instance:
         for _ in range(5):
             await ask(instance)
-        await until(lambda: gate.running_now == 5)
+        await wait_until(lambda: gate.running_now == 5)
         talk = await ask(instance)
         await talk.change(c.Delete())
     gc.collect()
-    await until(lambda: len(asyncio.all_tasks()) <= tasks and thread_count() <= threads)
+    await wait_until(lambda: len(asyncio.all_tasks()) <= tasks and thread_count() <= threads)
     assert len(os.listdir("/proc/self/fd")) <= descriptors

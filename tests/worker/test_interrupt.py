@@ -16,16 +16,17 @@ from antiphon.core import commands as c
 from antiphon.core.facts import InterruptRequested, MessageAppended, TurnEnded, kind_of
 from antiphon.core.model import Outcome, Status, WhenBusy
 from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened
-from antiphon.store.memory import MemoryStore
+from antiphon.models.openai import OpenAIModel
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import FOREVER, Answer, FakeModelServer
 from antiphon.worker.agent import Agent
-from antiphon.worker.models.openai import OpenAIModel
 from antiphon.worker.tools import ToolContext
 from antiphon.worker.turn import BlockingTurn
+from support.waiting import wait_until
 
-from .running import Talk, answers_of, ask, messages_of, metric, running, until
+from .running import Talk, answers_of, ask, messages_of, metric, running
 from .stores import Gated
 
 pytestmark = pytest.mark.anyio
@@ -177,7 +178,7 @@ async def test_during_a_tool_each_call_has_exactly_one_result_which_is_cancelled
 
     async with running(agent, tools=(wait_async, wait_plain)) as instance:
         talk = await ask(instance)
-        await until(lambda: len(begun) == 3)
+        await wait_until(lambda: len(begun) == 3)
         await talk.interrupt()
         await talk.wait_ended()
         let_go.set()
@@ -186,7 +187,7 @@ async def test_during_a_tool_each_call_has_exactly_one_result_which_is_cancelled
         assert {result.result["error"] for result in results} == {"cancelled"}
         assert await talk.endings() == [Outcome.INTERRUPTED]
         assert await talk.said() == ["Running. "]
-        await until(lambda: not thread_names("antiphon-tool"))
+        await wait_until(lambda: not thread_names("antiphon-tool"))
         assert await talk.results() == results
 
 
@@ -209,7 +210,7 @@ async def test_results_that_came_before_it_stay() -> None:
     async with running(agent, tools=(quick, slow)) as instance:
         talk = await ask(instance)
         await is_waiting.wait()
-        await until(lambda: results_now(talk))
+        await wait_until(lambda: results_now(talk))
         await talk.interrupt()
         await talk.wait_ended()
         first, second = await talk.results()
@@ -248,7 +249,7 @@ async def test_a_tool_that_will_not_be_cancelled_is_left_behind() -> None:
         assert works_left()
         assert metric("abandoned_tasks") == abandoned + 1
         let_go.set()
-        await until(lambda: not works_left())
+        await wait_until(lambda: not works_left())
         assert await talk.entries() == before
         assert [result.result["error"] for result in await talk.results()] == ["cancelled"]
 
@@ -372,7 +373,7 @@ async def test_of_many_calls_those_that_wait_for_a_place_never_begin() -> None:
 
     async with running(agent, tools=(work,)) as instance:
         talk = await ask(instance)
-        await until(lambda: len(runs) == 16)
+        await wait_until(lambda: len(runs) == 16)
         go_on.set()
         await talk.interrupt()
         begun = len(runs)
@@ -410,7 +411,7 @@ async def test_an_agent_that_swallows_the_cancellation_is_abandoned_and_counted(
         assert metric("abandoned_tasks") == abandoned + 1
         before = await talk.entries()
         let_go.set()
-        await until(lambda: not works_left())
+        await wait_until(lambda: not works_left())
         assert await talk.entries() == before
         assert await talk.said() == ["before "]
         assert instance.drafts.get(talk.chat_id) is None
@@ -435,7 +436,7 @@ async def test_an_agent_that_swallows_it_and_speaks_on_is_closed_at_its_next_wor
         talk = await ask(instance)
         await stop_while_it_says(talk, "word")
         await is_closed.wait()
-        await until(lambda: not works_left())
+        await wait_until(lambda: not works_left())
         assert metric("abandoned_tasks") == abandoned
         assert await talk.endings() == [Outcome.INTERRUPTED]
 
@@ -460,8 +461,8 @@ async def test_a_plain_agent_that_blocks_is_abandoned_and_what_it_yields_later_g
         assert metric("abandoned_tasks") == abandoned + 1
         before = await talk.entries()
         let_go.set()
-        await until(is_closed.is_set)
-        await until(lambda: not thread_names("antiphon-agent"))
+        await wait_until(is_closed.is_set)
+        await wait_until(lambda: not thread_names("antiphon-agent"))
         assert await talk.entries() == before
         assert await talk.said() == ["before "]
 
@@ -493,7 +494,7 @@ async def test_a_plain_agent_that_is_told_while_it_calls_a_tool_ends_with_its_tu
         await talk.interrupt()
         await talk.wait_ended()
         await is_cancelled.wait()
-        await until(lambda: not thread_names("antiphon-agent"))
+        await wait_until(lambda: not thread_names("antiphon-agent"))
         assert caught == []
         assert [result.result["error"] for result in await talk.results()] == ["cancelled"]
 
@@ -555,7 +556,7 @@ async def test_a_plain_agent_can_wait_for_it() -> None:
         await stop_while_it_says(talk, "words")
         (ended,) = await talk.facts(TurnEnded)
         assert ended.usage == Usage(output_tokens=1)
-        await until(lambda: not thread_names("antiphon-agent"))
+        await wait_until(lambda: not thread_names("antiphon-agent"))
 
 
 async def test_a_plain_agent_that_waits_for_it_is_let_go_when_its_turn_is_replaced() -> None:
@@ -570,7 +571,7 @@ async def test_a_plain_agent_that_waits_for_it_is_let_go_when_its_turn_is_replac
         await talk.wait_preview("words")
         await instance.chats.edit(talk.chat_id, 2, "another question")
         await talk.wait_ended()
-        await until(lambda: not thread_names("antiphon-agent"))
+        await wait_until(lambda: not thread_names("antiphon-agent"))
         assert await talk.endings() == [Outcome.REPLACED, Outcome.ANSWERED]
 
 
@@ -661,7 +662,7 @@ async def test_a_deleted_chat_stops_its_turn() -> None:
         talk = await ask(instance)
         await talk.wait_preview("words")
         await talk.change(c.Delete())
-        await until(lambda: not len(instance.worker))
+        await wait_until(lambda: not len(instance.worker))
         assert instance.drafts.get(talk.chat_id) is None
         assert (await talk.kinds()) == ["chat_deleted"]
 

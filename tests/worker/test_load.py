@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from antiphon.cluster.membership import Balance
 
-from antiphon.chats.replicas import Balance
 from antiphon.worker import load as l
 from antiphon.worker.load import Load
+from support.waiting import wait_until
 
 from .agents import Gate, says_hello
-from .running import ask, running, until
+from .running import ask, running
 
 pytestmark = pytest.mark.anyio
 
@@ -78,4 +79,4 @@ async def test_a_worker_whose_turns_last_counts_them_all() -> None:
         gate.is_open.set()
         for talk in talks:
             await talk.wait_ended()
-        await until(lambda: not instance.worker.load)
+        await wait_until(lambda: not instance.worker.load)

@@ -9,28 +9,29 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from antiphon.cluster.membership import Balance
 
 from antiphon import Turn
-from antiphon.app import Instance
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.hints import WANTED_CHANNEL
 from antiphon.chats.owned import OwnedChats
-from antiphon.chats.replicas import Balance
-from antiphon.chats.service import WANTED_CHANNEL
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
 from antiphon.core.facts import AttemptLost, AttemptStarted, MessageAppended
 from antiphon.core.model import Outcome, Status
 from antiphon.errors import Unavailable
 from antiphon.ports import Append, Appended
-from antiphon.store.memory import MemoryStore
+from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import UncertainStore, WrappedStore
 from antiphon.wire import codec
 from antiphon.worker.loop import PUT_OFF_MAX
+from support.waiting import wait_until
 
 from .agents import Gate, says_hello
-from .running import Talk, answers_of, ask, foreign_chat, metric, running, until
+from .running import Talk, answers_of, ask, foreign_chat, metric, running
 from .stores import Renewals
 
 pytestmark = pytest.mark.anyio
@@ -45,7 +46,7 @@ async def test_no_more_turns_run_at_once_than_allowed_and_each_gets_its_turn() -
     gate = Gate()
     async with running(gate.agent, concurrency=3) as instance:
         talks = [await ask(instance) for _ in range(10)]
-        await until(lambda: gate.running_now == 3)
+        await wait_until(lambda: gate.running_now == 3)
         gate.is_open.set()
         for talk in talks:
             await talk.wait_ended()
@@ -118,7 +119,7 @@ async def test_hints_are_put_off_up_to_a_bound_and_the_poll_finds_the_others() -
         for i in range(3 * PUT_OFF_MAX):
             bus.publish_nowait(WANTED_CHANNEL, b"chat %d" % i)
             bus.publish_nowait(WANTED_CHANNEL, b"chat %d" % i)
-        await until(lambda: timers() >= before + PUT_OFF_MAX)
+        await wait_until(lambda: timers() >= before + PUT_OFF_MAX)
         talk = await foreign_chat(instance)
         bus.publish_nowait(WANTED_CHANNEL, b"c")
         await talk.wait_ended()
@@ -221,7 +222,7 @@ async def test_one_of_several_owners_has_at_most_half_of_the_places() -> None:
         other = OwnedChats(instance.service, await instance.store.create_owner("other"))
         await instance.count_owners()
         mine = [await ask(instance) for _ in range(6)]
-        await until(lambda: gate.running_now == 2)
+        await wait_until(lambda: gate.running_now == 2)
         theirs = Talk(instance, (await other.create(content="hello")).chat_id)
         await theirs.wait_preview("words")
         assert gate.running_now == 3
@@ -241,7 +242,7 @@ async def test_a_lease_is_renewed_as_long_as_its_turn_runs(monkeypatch: pytest.M
         talk = await ask(instance)
         for _ in range(5):
             before = store.renewed
-            await until(lambda before=before: store.renewed >= before + 2)
+            await wait_until(lambda before=before: store.renewed >= before + 2)
             clock.advance(8)
             assert await store.due(limit=10) == ()
         gate.is_open.set()
@@ -260,10 +261,11 @@ async def test_a_worker_that_cannot_renew_stops_says_so_and_another_attempt_foll
     async with running(gate.agent, store=store) as instance:
         talk = await ask(instance)
         await talk.wait_preview("words")
-        store.is_away = True
-        await until(lambda: gate.closed == 1)
-        await until(lambda: not len(instance.worker))
-        assert any(problem.startswith("leases: ") for problem in instance.problems())
+        async with problems_of(instance) as seen:
+            store.is_away = True
+            await wait_until(lambda: gate.closed == 1)
+            await wait_until(lambda: not len(instance.worker))
+        assert any(problem.startswith("leases: ") for problem in seen)
         assert await talk.kinds() == ["chat_created", "message_appended", "attempt_started"]
         store.is_away = False
         gate.is_open.set()
@@ -271,7 +273,25 @@ async def test_a_worker_that_cannot_renew_stops_says_so_and_another_attempt_foll
         await talk.wait_ended()
         assert [fact.reason for fact in await talk.facts(AttemptLost)] == ["lease"]
         assert await talk.said() == ["words and more"]
-        await until(lambda: not any(problem.startswith("leases: ") for problem in instance.problems()))
+        await wait_until(lambda: not any(problem.startswith("leases: ") for problem in instance.problems()))
+
+
+@contextlib.asynccontextmanager
+async def problems_of(instance: Instance) -> AsyncIterator[set[str]]:
+    """All problems that the instance reports meanwhile: one that ends with its attempt may last 10 ms."""
+    seen: set[str] = set()
+
+    async def collect() -> None:
+        while True:
+            seen.update(instance.problems())
+            await asyncio.sleep(0)
+
+    collecting = asyncio.create_task(collect())
+    try:
+        yield seen
+    finally:
+        collecting.cancel()
+        await asyncio.wait({collecting})
 
 
 async def test_a_worker_whose_renewal_gets_no_answer_stops_when_its_lease_ends(
@@ -285,11 +305,12 @@ async def test_a_worker_whose_renewal_gets_no_answer_stops_when_its_lease_ends(
     async with running(gate.agent, store=store) as instance:
         talk = await ask(instance)
         await talk.wait_preview("words")
-        store.hangs = True
-        await until(lambda: gate.closed == 1 and not len(instance.worker))
-        assert "leases: the store does not answer" in instance.problems()
+        async with problems_of(instance) as seen:
+            store.hangs = True
+            await wait_until(lambda: gate.closed == 1 and not len(instance.worker))
+        assert "leases: the store does not answer" in seen
         store.hangs = False
-        await until(lambda: not any(problem.startswith("leases: ") for problem in instance.problems()))
+        await wait_until(lambda: not any(problem.startswith("leases: ") for problem in instance.problems()))
 
 
 async def test_a_store_that_takes_nothing_for_long_costs_the_attempt_but_not_the_turn(
@@ -301,7 +322,7 @@ async def test_a_store_that_takes_nothing_for_long_costs_the_attempt_but_not_the
     store = TakesNoAnswers(MemoryStore(clock=clock))
     async with running(says_hello, store=store) as instance:
         talk = await ask(instance)
-        await until(lambda: store.refused == 3 and not len(instance.worker))
+        await wait_until(lambda: store.refused == 3 and not len(instance.worker))
         assert (await talk.chat()).status is Status.RUNNING
         store.refuses = False
         clock.advance(11)
@@ -349,7 +370,7 @@ async def test_a_frozen_workers_chat_goes_to_another_and_the_zombie_changes_noth
         before = await heir.entries()
         fenced = metric("fenced_writes")
         gate.is_open.set()
-        await until(lambda: not len(one.worker))
+        await wait_until(lambda: not len(one.worker))
         assert metric("fenced_writes") == fenced + 1
         assert await heir.entries() == before
         assert await heir.said() == ["hello"]
@@ -368,7 +389,7 @@ async def test_a_zombie_that_renews_again_is_told_to_stop() -> None:
         await Talk(other, talk.chat_id).wait_ended()
         assert gate.running_now == 1
         frozen.is_away = False
-        await until(lambda: gate.closed == 1 and not len(one.worker))
+        await wait_until(lambda: gate.closed == 1 and not len(one.worker))
         assert one.drafts.get(talk.chat_id) is None
 
 
@@ -389,7 +410,7 @@ async def test_a_stop_that_its_frozen_holder_does_not_hear_keeps_what_was_flushe
     clock, gate = FakeClock(tick_us=1), Gate()
     async with two_instances(gate.agent, says_hello, clock) as (one, other, frozen):
         talk = await ask(one)
-        await until(lambda: is_flushed(talk, "words"))
+        await wait_until(lambda: is_flushed(talk, "words"))
         frozen.is_away = True
         heir = Talk(other, talk.chat_id)
         await heir.interrupt()
@@ -401,7 +422,7 @@ async def test_a_stop_that_its_frozen_holder_does_not_hear_keeps_what_was_flushe
         assert await heir.said() == ["words"]
         before = await heir.entries()
         gate.is_open.set()
-        await until(lambda: not len(one.worker))
+        await wait_until(lambda: not len(one.worker))
         assert await heir.entries() == before
 
 
@@ -438,7 +459,7 @@ async def test_a_draft_is_flushed_while_it_grows_and_its_rows_go_when_it_closes(
         expected = ""
         for n in range(3):
             expected += f"word {n} "
-            await until(lambda expected=expected: is_flushed(talk, expected))
+            await wait_until(lambda expected=expected: is_flushed(talk, expected))
             steps.release()
         draft = (await talk.chat()).draft
         await talk.wait_ended()
@@ -453,10 +474,10 @@ async def test_a_flush_that_fails_is_made_up_for_by_the_next() -> None:
     async with running(gate.agent, store=store) as instance:
         store.is_away = True
         talk = await ask(instance)
-        await until(lambda: store.flushes >= 2)
+        await wait_until(lambda: store.flushes >= 2)
         assert await flushed_text(talk) == ""
         store.is_away = False
-        await until(lambda: is_flushed(talk, "words"))
+        await wait_until(lambda: is_flushed(talk, "words"))
 
 
 async def test_nothing_is_flushed_twice_while_a_draft_stands_still() -> None:
@@ -464,7 +485,7 @@ async def test_nothing_is_flushed_twice_while_a_draft_stands_still() -> None:
     gate = Gate()
     async with running(gate.agent, store=store) as instance:
         talk = await ask(instance)
-        await until(lambda: is_flushed(talk, "words"))
+        await wait_until(lambda: is_flushed(talk, "words"))
         flushes = store.flushes
         await instance.worker.flush()
         assert store.flushes == flushes

@@ -17,12 +17,13 @@ from antiphon.core.facts import AttemptStarted, MessageAppended, RetryScheduled,
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import Reasoning, Role, Text, ToolCall
 from antiphon.core.view import View
+from antiphon.models.openai import OpenAIModel
 from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelServer, Fault, Reply
 from antiphon.wire.stream import decode_event
 from antiphon.worker.environment import Limits
-from antiphon.worker.models.openai import OpenAIModel
+from support.waiting import wait_until
 
-from .running import Talk, answers_of, ask, facts_of, messages_of, results_of, running, until
+from .running import Talk, answers_of, ask, facts_of, messages_of, results_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +41,7 @@ async def add(a: int, b: int) -> int:
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once, where the server does not say otherwise."""
-    monkeypatch.setattr("antiphon.app.Limits", lambda **given: Limits(backoff_s=0.0, **given))
+    monkeypatch.setattr("antiphon.instance.Limits", lambda **given: Limits(backoff_s=0.0, **given))
 
 
 @asynccontextmanager
@@ -176,7 +177,7 @@ async def test_a_long_retry_after_lets_go_of_the_chat() -> None:
         (retry,) = await talk.retries()
         chat = await talk.chat()
         assert (retry.delay_ms, chat.attempt, chat.retrying_at) == (90_000, 0, retry.retrying_at)
-        await until(lambda: not len(talk.instance.worker))
+        await wait_until(lambda: not len(talk.instance.worker))
 
 
 # --- faults that do not pass

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from antiphon.core.draft import Draft
 from antiphon.core.parts import File, PartMetadata, Reasoning, Role, Text, ToolCall, ToolResult, Usage
 from antiphon.errors import AttemptFailed
+from antiphon.models.answer_body import AnswerBody
+from antiphon.models.failures import Failures
+from antiphon.models.openai_answer import AnswerReader
+from antiphon.models.openai_request import chat_messages
 from antiphon.ports import AnswerEnded, Message, ModelEvent
 from antiphon.wire.sse import SseEvent
-from antiphon.worker.models.answer_body import AnswerBody
-from antiphon.worker.models.failures import Failures
-from antiphon.worker.models.openai_answer import AnswerReader
-from antiphon.worker.models.openai_request import chat_messages
 
 from .asking import calls, request, text
 from .raw_provider import STOP, answer_of, called, said, sse

@@ -17,9 +17,9 @@ from antiphon.core.parts import (
     Usage,
 )
 from antiphon.errors import AttemptFailed, Invalid
+from antiphon.models.registry import make_model
 from antiphon.ports import AnswerEnded
 from antiphon.testing.model_server import Answer, FakeModelServer, Fault
-from antiphon.worker.models.registry import make_model
 
 from .asking import answer, calls, failure, opened, request, text
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from antiphon.errors import AttemptFailed
+from antiphon.models.failures import parse_retry_after
+from antiphon.models.openai import OpenAIModel
 from antiphon.testing.model_server import Answer, FakeModelServer, Fault
-from antiphon.worker.models.failures import parse_retry_after
-from antiphon.worker.models.openai import OpenAIModel
 
 from .asking import KEY, PROMPT, answer, failure, opened, request, text
 

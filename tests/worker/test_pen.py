@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from antiphon.chats.drafts import LiveDrafts
+from antiphon.chats.live_drafts import LiveDrafts
 from antiphon.core.parts import Text, ToolCallOpened, ToolProgress
 from antiphon.errors import AttemptFailed
-from antiphon.worker.pen import NAME_MAX, Pen
+from antiphon.worker.draft_writer import NAME_MAX, Pen
 
 pytestmark = pytest.mark.anyio
 

@@ -6,10 +6,10 @@ import pytest
 
 from antiphon.core.parts import Part, Reasoning, Role, Text, ToolCall, ToolCallArgs, ToolCallOpened, ToolResult, Usage
 from antiphon.errors import ERROR_KINDS, AttemptFailed, Invalid
+from antiphon.models.registry import make_model
+from antiphon.models.rehearsal import RUN_MAX, TICK_S, RehearsalModel
+from antiphon.models.rehearsal_script import ITEMS_MAX
 from antiphon.ports import Message, ModelEvent, ModelRequest, ToolSpec
-from antiphon.worker.models.registry import make_model
-from antiphon.worker.models.rehearsal import RUN_MAX, TICK_S, RehearsalModel
-from antiphon.worker.models.rehearsal_script import ITEMS_MAX
 
 pytestmark = pytest.mark.anyio
 

@@ -17,9 +17,10 @@ from antiphon.core.parts import Role, text_of
 from antiphon.errors import Busy
 from antiphon.ports import Message
 from antiphon.worker.turn import BlockingTurn
+from support.waiting import wait_until
 
 from .agents import Steps
-from .running import ask, running, until
+from .running import ask, running
 
 pytestmark = pytest.mark.anyio
 
@@ -179,7 +180,7 @@ async def test_a_plain_agent_takes_steering_too() -> None:
 
     async with running(agent) as instance:
         talk = await ask(instance, "begin")
-        await until(talk.said)
+        await wait_until(talk.said)
         await talk.steer("one")
         await talk.wait_ended()
         assert seen == [["one"]]
@@ -261,7 +262,7 @@ async def test_each_turn_of_the_queue_is_shown_and_flushed_while_it_is_written()
         for n, gate in enumerate(gates):
             await talk.wait_preview(f"answer {n}")
             draft = (await talk.chat()).draft
-            await until(lambda draft=draft: instance.store.read_flushed(talk.chat_id, draft))
+            await wait_until(lambda draft=draft: instance.store.read_flushed(talk.chat_id, draft))
             gate.set()
         await talk.wait_ended()
         assert await talk.said() == ["answer 0", "answer 1", "answer 2"]

@@ -17,8 +17,9 @@ from antiphon.core.parts import CallStarted, Text
 from antiphon.worker.agent import YIELDS_WAITING_MAX
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.turn import BlockingTurn
+from support.waiting import wait_until
 
-from .running import answered, answers_of, ask, facts_of, messages_of, metric, results_of, running, until
+from .running import answered, answers_of, ask, facts_of, messages_of, metric, results_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +66,7 @@ async def test_a_plain_agent_runs_beside_the_loop_in_a_daemon_thread_of_its_own(
     (thread,) = seen
     assert thread is not threading.main_thread()
     assert thread.daemon
-    await until(lambda: not thread.is_alive())
+    await wait_until(lambda: not thread.is_alive())
 
 
 async def test_a_plain_agent_sees_its_turn() -> None:
@@ -169,7 +170,7 @@ async def test_a_slow_reader_holds_up_the_agent_at_a_fixed_number_of_pieces() ->
 
     async with running(agent) as instance:
         talk = await ask(instance)
-        await until(has_begun.is_set)
+        await wait_until(has_begun.is_set)
         before = yielded
         threading.Event().wait(0.1)  # the loop's thread is ours: nothing is taken meanwhile
         assert yielded - before <= YIELDS_WAITING_MAX + 2
@@ -186,7 +187,7 @@ async def test_threads_end_with_their_turns() -> None:
         for talk in talks:
             await talk.wait_ended()
             assert await talk.said() == ["", "3"]
-    await until(lambda: not threads())
+    await wait_until(lambda: not threads())
 
 
 async def test_a_turn_that_ends_elsewhere_ends_the_thread_at_its_next_yield() -> None:
@@ -205,12 +206,12 @@ async def test_a_turn_that_ends_elsewhere_ends_the_thread_at_its_next_yield() ->
 
     async with running(agent) as instance:
         talk = await ask(instance)
-        await until(lambda: count > 10)
+        await wait_until(lambda: count > 10)
         await instance.chats.edit(talk.chat_id, 2, "another question")
         await talk.wait_ended()
         assert is_closed.is_set()
         assert await talk.said() == ["fine"]
-        await until(lambda: not threads())
+        await wait_until(lambda: not threads())
 
 
 async def test_a_call_after_the_turn_is_over_raises_what_agents_do_not_catch() -> None:
@@ -298,7 +299,7 @@ async def test_a_turn_that_waits_for_a_person_lets_its_thread_go() -> None:
     async with running(agent, tools=(dangerous,)) as instance:
         talk = await ask(instance)
         await talk.wait_status(Status.REQUIRES_ACTION)
-        await until(lambda: not threads() and not len(instance.worker))
+        await wait_until(lambda: not threads() and not len(instance.worker))
 
 
 # --- functions in threads
@@ -326,10 +327,10 @@ async def test_a_function_that_is_not_waited_for_is_left_to_itself_and_counted()
     let_go = threading.Event()
     abandoned = metric("abandoned_tasks")
     waiting = asyncio.create_task(run_in_thread(lambda: let_go.wait(30), name="t-left"))
-    await until(lambda: threads("t-left"))
+    await wait_until(lambda: threads("t-left"))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert metric("abandoned_tasks") == abandoned + 1
     let_go.set()
-    await until(lambda: not threads("t-left"))
+    await wait_until(lambda: not threads("t-left"))

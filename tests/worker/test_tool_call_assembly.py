@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from antiphon.core.draft import Draft
 from antiphon.core.parts import Text, ToolCall, ToolCallOpened
 from antiphon.errors import AttemptFailed
+from antiphon.models.tool_call_assembly import ObjectScanner, ToolCallAssembly, TooManyCalls
 from antiphon.ports import ModelEvent
-from antiphon.worker.models.tool_call_assembly import ObjectScanner, ToolCallAssembly, TooManyCalls
 
 from .raw_provider import STOP, answer_of, called, sse
 

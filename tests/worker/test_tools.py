@@ -15,8 +15,9 @@ from antiphon import Agent, ToolCall, ToolContext, Turn, tool
 from antiphon.core.facts import MessageAppended
 from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened, ToolResult
 from antiphon.worker.tools.tool import OUTPUT_BYTES_MAX
+from support.waiting import wait_until
 
-from .running import answered, ask, facts_of, metric, results_of, running, until
+from .running import answered, ask, facts_of, metric, results_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -228,7 +229,7 @@ async def test_tools_that_never_end_do_not_keep_others_from_running() -> None:
     assert results_of(entries)[-1].result == "fine"
     assert metric("abandoned_tasks") == abandoned + 80
     let_go.set()
-    await until(lambda: not [t for t in threading.enumerate() if t.name == "antiphon-tool-stuck"])
+    await wait_until(lambda: not [t for t in threading.enumerate() if t.name == "antiphon-tool-stuck"])
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
@@ -349,7 +350,9 @@ async def test_progress_is_shown_while_a_tool_runs_and_is_not_kept(is_async: boo
     async with running(agent, tools=(work_async, work_plain)) as instance:
         talk = await ask(instance)
         watching = asyncio.create_task(talk.watch())
-        await until(lambda: instance.drafts.get(talk.chat_id) and instance.drafts.get(talk.chat_id).position == 1)
+        await wait_until(
+            lambda: instance.drafts.get(talk.chat_id) and instance.drafts.get(talk.chat_id).position == 1
+        )
         go_on.set()
         parts = [msgspec.json.decode(f.data)["part"] for f in await watching if f.type == "delta"]
         assert {"type": "tool-progress", "tool_call_id": "id", "text": "half"} in parts

@@ -15,14 +15,16 @@ import pytest
 import trustme
 
 from antiphon.errors import AttemptFailed, Invalid
-from antiphon.worker.models.connecting import ConnectFailed, Connector, Origin, Proxy, proxy_of
-from antiphon.worker.models.openai import OpenAIModel
-from antiphon.worker.models.registry import make_model
-from antiphon.worker.models.response import ResponseBroken
-from antiphon.worker.models.transport import Transport
+from antiphon.models.connecting import ConnectFailed, Connector, Origin, Proxy, proxy_of
+from antiphon.models.openai import OpenAIModel
+from antiphon.models.registry import make_model
+from antiphon.models.response import ResponseBroken
+from antiphon.models.transport import Transport
+from support.tcp_server import open_tcp_server
+from support.waiting import wait_until
 
 from .asking import KEY, request, text
-from .raw_provider import STOP, answer_of, ask, head, listening, read_request, said, sending, sse
+from .raw_provider import STOP, answer_of, ask, head, read_request, said, sending, sse
 
 pytestmark = pytest.mark.anyio
 
@@ -51,12 +53,6 @@ async def post(transport: Transport, *, within_s: float = 10.0) -> bytes:
         response.close()
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 def answering(*answers: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     """One answer for each request of a connection; then it is closed."""
 
@@ -74,7 +70,7 @@ def answering(*answers: bytes) -> Callable[[asyncio.StreamReader, asyncio.Stream
 
 async def test_a_connection_is_used_again_after_a_whole_answer() -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\nX: trailer\r\n\r\n"
-    async with listening(answering(OK, chunked, OK)) as port, transport_to(port) as transport:
+    async with open_tcp_server(answering(OK, chunked, OK)) as port, transport_to(port) as transport:
         assert [await post(transport) for _ in range(3)] == [b"hi", b"ab", b"hi"]
         assert transport.open_count == 1
 
@@ -90,15 +86,15 @@ async def test_a_connection_is_used_again_after_a_whole_answer() -> None:
     ids=["close", "1.0", "ended by its connection", "with another answer behind it"],
 )
 async def test_a_connection_that_cannot_be_used_again_is_not(answer: bytes, body: bytes) -> None:
-    async with listening(answering(answer)) as port, transport_to(port) as transport:
+    async with open_tcp_server(answering(answer)) as port, transport_to(port) as transport:
         assert [await post(transport) for _ in range(3)] == [body] * 3
 
 
 async def test_an_idle_connection_that_the_server_closes_is_not_used_again() -> None:
-    async with listening(answering(OK)) as port, transport_to(port) as transport:
+    async with open_tcp_server(answering(OK)) as port, transport_to(port) as transport:
         for _ in range(3):
             assert await post(transport) == b"hi"
-            await until(lambda: transport.open_count == 0)
+            await wait_until(lambda: transport.open_count == 0)
 
 
 async def test_a_kept_connection_that_closes_as_it_is_used_is_replaced_once() -> None:
@@ -112,7 +108,7 @@ async def test_a_kept_connection_that_closes_as_it_is_used_is_replaced_once() ->
         await reader.readuntil(b"{}")  # the next request came: it is closed without an answer
         writer.transport.abort()
 
-    async with listening(handle) as port, transport_to(port) as transport:
+    async with open_tcp_server(handle) as port, transport_to(port) as transport:
         assert [await post(transport), await post(transport)] == [b"hi", b"hi"]
         assert requests == 2
 
@@ -127,28 +123,28 @@ async def test_an_idle_connection_that_says_something_is_closed() -> None:
         writer.write(OK)
         await reader.read()
 
-    async with listening(handle) as port, transport_to(port) as transport:
+    async with open_tcp_server(handle) as port, transport_to(port) as transport:
         assert await post(transport) == b"hi"
         unasked.set()
-        await until(lambda: transport.open_count == 0)
+        await wait_until(lambda: transport.open_count == 0)
 
 
 async def test_idle_connections_are_closed_after_their_time() -> None:
-    async with listening(answering(OK, OK)) as port, transport_to(port, idle_s=0.05) as transport:
+    async with open_tcp_server(answering(OK, OK)) as port, transport_to(port, idle_s=0.05) as transport:
         assert await post(transport) == b"hi"
         assert transport.open_count == 1
-        await until(lambda: transport.open_count == 0)
+        await wait_until(lambda: transport.open_count == 0)
 
 
 async def test_no_more_connections_are_opened_than_allowed() -> None:
-    async with listening(sending()) as port, transport_to(port, connections_max=0) as transport:
+    async with open_tcp_server(sending()) as port, transport_to(port, connections_max=0) as transport:
         with pytest.raises(ConnectFailed, match="in use"):
             await post(transport)
 
 
 async def test_interim_answers_are_passed_over() -> None:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-    async with listening(answering(early + OK, OK)) as port, transport_to(port) as transport:
+    async with open_tcp_server(answering(early + OK, OK)) as port, transport_to(port) as transport:
         assert [await post(transport) for _ in range(2)] == [b"hi", b"hi"]
 
 
@@ -166,10 +162,10 @@ async def test_interim_answers_are_passed_over() -> None:
     ids=["nothing", "ssh", "upgrade", "cut", "no chunk", "two lengths", "interim"],
 )
 async def test_a_broken_answer_says_what_is_wrong(raw: bytes, why: str) -> None:
-    async with listening(answering(raw)) as port, transport_to(port) as transport:
+    async with open_tcp_server(answering(raw)) as port, transport_to(port) as transport:
         with pytest.raises(ResponseBroken, match=why):
             await post(transport)
-        await until(lambda: transport.open_count == 0)
+        await wait_until(lambda: transport.open_count == 0)
 
 
 async def test_a_deadline_that_is_moved_nearer_holds() -> None:
@@ -178,7 +174,7 @@ async def test_a_deadline_that_is_moved_nearer_holds() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nh")
         await reader.read()
 
-    async with listening(handle) as port, transport_to(port) as transport:
+    async with open_tcp_server(handle) as port, transport_to(port) as transport:
         loop = asyncio.get_running_loop()
         response = await transport.post("/x", {}, b"{}", deadline=loop.time() + 3600)
         assert await response.read() == b"h"
@@ -197,7 +193,7 @@ async def test_comments_are_no_silence() -> None:
             await asyncio.sleep(0.3)  # in all longer than the silence that is allowed
         writer.write(sse(said("Hi"), STOP))
 
-    async with listening(handle) as port:
+    async with open_tcp_server(handle) as port:
         assert text(await ask(port, model_idle_s=2.0)) == "Hi"
 
 
@@ -216,11 +212,11 @@ async def test_the_rest_behind_done_is_awaited_for_the_connections_sake_and_not_
             await release.wait()
             writer.write(b"0\r\n\r\n")
 
-    async with listening(handle) as port:
+    async with open_tcp_server(handle) as port:
         model = OpenAIModel("m", base_url=f"http://127.0.0.1:{port}")
         assert text([event async for event in model.stream(request())]) == "Hi"
         release.set()
-        await until(lambda: len(model._transport._idle) == 1)
+        await wait_until(lambda: len(model._transport._idle) == 1)
         assert text([event async for event in model.stream(request())]) == "Hi"
         assert connections == 1
         await model.aclose()
@@ -230,7 +226,7 @@ async def test_the_rest_behind_done_is_awaited_for_the_connections_sake_and_not_
 async def test_an_answer_whose_connection_stays_open_is_whole_and_leaves_no_connection(
     done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.worker.models.openai.FINISHED_S", 0.2)
+    monkeypatch.setattr("antiphon.models.openai.FINISHED_S", 0.2)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -238,11 +234,11 @@ async def test_an_answer_whose_connection_stays_open_is_whole_and_leaves_no_conn
         writer.write(head(Transfer_Encoding="chunked") + b"%x\r\n%b\r\n" % (len(body), body))
         await reader.read()
 
-    async with listening(handle) as port:
+    async with open_tcp_server(handle) as port:
         model = OpenAIModel("m", base_url=f"http://127.0.0.1:{port}")
         for _ in range(5):
             assert text([event async for event in model.stream(request())]) == "Hi"
-        await until(lambda: model._transport.open_count == 0)
+        await wait_until(lambda: model._transport.open_count == 0)
         await model.aclose()
 
 
@@ -265,15 +261,6 @@ async def test_a_proxy_tunnels_tls_and_is_given_its_credentials(
     server_side, client_side = certificates
     asked: list[str] = []
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await answering(OK, OK)(reader, writer)
-        finally:
-            writer.close()
-
-    secure = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side)
-    target_port = secure.sockets[0].getsockname()[1]
-
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
         target_reader, target_writer = await asyncio.open_connection("127.0.0.1", target_port)
@@ -285,13 +272,12 @@ async def test_a_proxy_tunnels_tls_and_is_given_its_credentials(
         finally:
             target_writer.transport.abort()
 
-    async with listening(proxy) as port:
+    async with open_tcp_server(answering(OK, OK), tls=server_side) as target_port, open_tcp_server(proxy) as port:
         env = {"HTTPS_PROXY": f"http://us%40er:secret@127.0.0.1:{port}"}
         origin = Origin.parse("https://models.example.com:8443/v1")
         transport = Transport(Connector(origin, proxy=proxy_of(origin, env), tls_context=client_side))
         assert [await post(transport) for _ in range(2)] == [b"hi", b"hi"]
         await transport.aclose()
-    secure.close()
     (tunnel,) = asked
     assert tunnel.startswith("CONNECT models.example.com:8443 HTTP/1.1\r\n")
     assert f"Proxy-Authorization: Basic {b64encode(b'us@er:secret').decode()}\r\n" in tunnel
@@ -310,7 +296,7 @@ async def test_a_proxy_is_asked_for_plain_addresses_as_a_whole() -> None:
         lines.append((await read_request(reader))[0])
         writer.write(OK)
 
-    async with listening(proxy) as port:
+    async with open_tcp_server(proxy) as port:
         origin = Origin.parse("http://models.example.com/v1")
         transport = Transport(Connector(origin, proxy=Proxy(host="127.0.0.1", port=port)))
         assert await post(transport) == b"hi"
@@ -332,7 +318,7 @@ async def test_a_proxy_that_refuses_is_named(answer: bytes, why: str) -> None:
         writer.write(answer)
         await writer.drain()
 
-    async with listening(proxy) as port:
+    async with open_tcp_server(proxy) as port:
         origin = Origin.parse("https://models.example.com")
         transport = Transport(Connector(origin, proxy=Proxy(host="127.0.0.1", port=port)))
         with pytest.raises(ConnectFailed, match=why):
@@ -475,7 +461,7 @@ def endless(first: bytes, piece: bytes, *, total: int = 400 * MIB) -> Callable[.
 )
 async def test_a_body_without_end_is_a_failure_in_bounded_memory(first: bytes, piece: bytes, why: str) -> None:
     before = rss_mib()
-    async with listening(endless(first, piece)) as port:
+    async with open_tcp_server(endless(first, piece)) as port:
         with pytest.raises(AttemptFailed, match=why):
             await ask(port)
     assert rss_mib() - before < 200
@@ -523,7 +509,7 @@ async def test_a_json_bomb_is_a_failure_in_bounded_memory(bomb: bytes) -> None:
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_compressed_body_is_refused_and_not_unpacked(status: int) -> None:
     bomb = gzip.compress(b"\n" * (200 * MIB), 9)
-    async with listening(sending(head(status, Content_Encoding="gzip"), bomb)) as port:
+    async with open_tcp_server(sending(head(status, Content_Encoding="gzip"), bomb)) as port:
         with pytest.raises(AttemptFailed, match=r"compressed \(gzip\)" if status == 200 else "status 500"):
             await ask(port)
 
@@ -535,7 +521,7 @@ async def test_no_coding_is_asked_for() -> None:
         seen.append((await read_request(reader))[1])
         writer.write(head(Content_Encoding="identity") + sse(said("Hi"), STOP))
 
-    async with listening(handle) as port:
+    async with open_tcp_server(handle) as port:
         assert text(await ask(port)) == "Hi"
     assert seen[0]["accept-encoding"] == "identity"
     assert seen[0]["authorization"] == f"Bearer {KEY}"
@@ -546,7 +532,7 @@ async def test_no_coding_is_asked_for() -> None:
 )
 async def test_the_loop_has_its_turns_while_a_fast_answer_is_read(piece: bytes) -> None:
     """By the share of the time that one stretch takes, not by the clock: the machine may be busy."""
-    async with listening(endless(head(), piece, total=8 * MIB)) as port:
+    async with open_tcp_server(endless(head(), piece, total=8 * MIB)) as port:
         start = time.perf_counter()
         async with Stalls() as stalls:
             with pytest.raises(AttemptFailed):
@@ -561,7 +547,7 @@ async def test_an_error_body_that_comes_slowly_is_not_awaited_for_ever() -> None
         writer.write(head(429, Retry_After="7") + b'{"error": ')
         await reader.read()
 
-    async with listening(handle) as port:
+    async with open_tcp_server(handle) as port:
         with pytest.raises(AttemptFailed, match="status 429") as failed:
             await ask(port, model_first_byte_s=0.2)
     assert failed.value.retry_after_s == 7.0
@@ -579,7 +565,7 @@ async def test_a_slow_reader_holds_up_the_server_and_no_memory() -> None:
             await writer.drain()
             sent += 65536
 
-    async with listening(handle) as port, transport_to(port) as transport:
+    async with open_tcp_server(handle) as port, transport_to(port) as transport:
         response = await transport.post("/x", {}, b"{}", deadline=asyncio.get_running_loop().time() + 60)
         await response.read()
         before = -1

@@ -13,10 +13,11 @@ from antiphon.core.facts import TurnEnded
 from antiphon.core.model import Outcome
 from antiphon.core.parts import NO_USAGE, TOKENS_MAX, Reasoning, Text, ToolCallOpened, ToolProgress, Usage
 from antiphon.core.parts import ToolCall as ToolCallPart
-from antiphon.worker.pen import PROGRESS_MAX
+from antiphon.worker.draft_writer import PROGRESS_MAX
 from antiphon.worker.tools.call import result_of
+from support.waiting import DEADLINE_S, wait_until
 
-from .running import answered, answers_of, ask, facts_of, results_of, running, until
+from .running import answered, answers_of, ask, facts_of, results_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -202,7 +203,7 @@ async def test_progress_is_bounded_in_one_piece_and_in_all() -> None:
 
     async with running(Agent(tools=[chatty])) as instance:
         talk = await ask(instance, "/call chatty {}")
-        draft = await until(lambda: (d := instance.drafts.get(talk.chat_id)) and d.position >= 60 and d)
+        draft = await wait_until(lambda: (d := instance.drafts.get(talk.chat_id)) and d.position >= 60 and d)
         shown = [delta.part for delta in draft.read(0) if isinstance(delta.part, ToolProgress)]
         assert sum(len(part.text) for part in shown) <= PROGRESS_MAX + 5_000
         assert "not shown" in shown[-1].text
@@ -232,7 +233,7 @@ async def test_a_tool_that_does_not_hear_its_cancel_holds_up_no_attempt_for_ever
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     running.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         await asyncio.wait({running})
     assert running.cancelled()
     go_on.set()

@@ -12,8 +12,9 @@ from antiphon.core import parts as p
 from antiphon.core.facts import TurnEnded
 from antiphon.core.parts import Role, ToolCallArgs, ToolCallOpened
 from antiphon.core.view import View
+from support.waiting import wait_until
 
-from .running import ask, running, until
+from .running import ask, running
 
 pytestmark = pytest.mark.anyio
 
@@ -165,4 +166,4 @@ async def test_the_built_in_agent_keeps_its_calls() -> None:
     async with running(Agent(tools=[add])) as instance:
         talk = await ask(instance, '/call add {"a": 1}')
         await talk.wait_ended()
-        assert await until(lambda: talk.results())
+        assert await wait_until(lambda: talk.results())

@@ -1,7 +1,7 @@
 """Hints over NATS: core publish and subscribe, at most once.
 
 The client library's own reconnecting is off: it ends for good on some of the server's errors, waits without end on a
-frozen one, and does not say what was missed. `bus/far.py` opens a new connection in its place.
+frozen one, and does not say what was missed. `bus/networked.py` opens a new connection in its place.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
-from antiphon.bus.outbox import Message
+from antiphon.bus.networked import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
+from antiphon.bus.send_queue import Message
 from antiphon.errors import Invalid
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 
 CONNECT_S = 2
 SUBJECT_MAX = 1_000

@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from antiphon.bus.far import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
-from antiphon.bus.outbox import Message
+from antiphon.bus.networked import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
+from antiphon.bus.send_queue import Message
 from antiphon.errors import Invalid, Unavailable, reason_of
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import READ_ONLY, NotNow, connect
 from antiphon.postgres.failures import words_of

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 
 import structlog
 
 from antiphon.errors import AntiphonError
 from antiphon.ports import Append, Bus, Store
+from antiphon.signal import Signal
 
 SETTING = "active_session"
 """Holds the chat's id."""
@@ -31,18 +31,14 @@ class ActiveChat:
         """How often it was changed here: a look that such a change has overtaken says nothing."""
         self._activating = 0
         """So many changes are being written: what a look finds may be one of them, and was not made elsewhere."""
-        self._observers: list[Callable[[str], None]] = []
+        self.activated_elsewhere: Signal[str] = Signal("active_chat_changed")
+        """Emitted with the chat that another instance made the active one."""
         self._wake = asyncio.Event()
         self._unsubscribe = bus.subscribe(CHANNEL, lambda message: self._wake.set()) if store.is_shared else None
 
     def close(self) -> None:
         if self._unsubscribe is not None:
             self._unsubscribe()
-
-    def observe(self, observer: Callable[[str], None]) -> Callable[[], None]:
-        """Call `observer` with the chat that has become active elsewhere; returns the call that ends it."""
-        self._observers.append(observer)
-        return lambda: self._observers.remove(observer)
 
     async def start(self) -> None:
         self.chat_id = await self._read()
@@ -94,6 +90,5 @@ class ActiveChat:
         if found == self.chat_id or changes != self._changes or self._activating:
             return
         self.chat_id = found
-        for observe in tuple(self._observers):
-            if found:
-                observe(found)
+        if found:
+            self.activated_elsewhere.emit(found)

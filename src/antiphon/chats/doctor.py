@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from antiphon.chats.examined import Examined, Finding
+from antiphon.chats.chat_check import Examined, Finding
 from antiphon.core.model import Chat, Status
 from antiphon.core.values import Value
 from antiphon.core.workers import INTERRUPT_GRACE_US

@@ -13,17 +13,32 @@ from typing import Any, TypeVar
 
 from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, PeerError
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 from antiphon.ports import Bus
 from antiphon.wire.codec import Int64, decode
 from antiphon.wire.notices import notices_of
 from antiphon.wire.notify import Chat, ChatEvent, Handler
 from antiphon.wire.stream import Frame
 
+WANTED_CHANNEL = "antiphon:wanted"
+"""Carries the id of a chat whose turn any worker may claim."""
+REVOKED_CHANNEL = "antiphon:revoked"
+"""Carries the id of a token or session that was revoked."""
+
 EVENTS_WAITING_MAX = 1_000
 NAME_MAX = 100
 
 H = TypeVar("H", bound=Value)
+
+
+def stream_channel(chat_id: str) -> str:
+    """The channel of one chat: what was appended to it."""
+    return f"chat:stream:{chat_id}"
+
+
+def owner_channel(owner_id: str) -> str:
+    """The channel of one owner: which of the owner's chats changed."""
+    return f"chat:owner:{owner_id}"
 
 
 class StreamHint(Value):

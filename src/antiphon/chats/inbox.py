@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.chats.service import owner_channel
+from antiphon.chats.hints import owner_channel
 from antiphon.core import facts as f
 from antiphon.core.model import Chat, Outcome
 from antiphon.core.parts import Role, text_of
@@ -86,6 +86,10 @@ class Inbox:
 
     async def count_unread(self, owner_id: str) -> int:
         return await self._store.count_unread(owner_id)
+
+    async def unread_of(self, chat_ids: Sequence[str]) -> frozenset[str]:
+        """Those of these chats that have an unread message of a model."""
+        return await self._store.unread_of(chat_ids)
 
     async def read(self, owner_id: str, notification_id: str) -> Notification:
         """Mark it as read. Raises `NotFound`."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 
 from antiphon.core.facts import ActionRequired
 from antiphon.core.model import CallState, Chat, Status
-from antiphon.ports import Store
+from antiphon.ports import ChatStore
 from antiphon.wire.stream import OpenCall
 
 READS_MAX = 8
@@ -19,7 +19,7 @@ READS_MAX = 8
 _KIND = "action_required"
 
 
-async def read_open_calls(store: Store, chat_id: str, chat: Chat) -> tuple[OpenCall, ...]:
+async def read_open_calls(store: ChatStore, chat_id: str, chat: Chat) -> tuple[OpenCall, ...]:
     """The open calls as of `chat`; none unless it requires action."""
     if chat.status is not Status.REQUIRES_ACTION:
         return ()
@@ -41,7 +41,7 @@ async def read_open_calls(store: Store, chat_id: str, chat: Chat) -> tuple[OpenC
 
 
 async def iter_open_calls(
-    store: Store, chats: Iterable[tuple[str, Chat]]
+    store: ChatStore, chats: Iterable[tuple[str, Chat]]
 ) -> AsyncIterator[tuple[str, tuple[OpenCall, ...]]]:
     """The open calls of those of `chats` that have any, in their order. READS_MAX chats are read at once, so a caller
     that stops early has read few in vain."""

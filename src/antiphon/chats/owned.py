@@ -13,10 +13,8 @@ from typing import Any
 import msgspec
 
 from antiphon.chats.inbox import uuid_of
-from antiphon.chats.line import Done, Request
 from antiphon.chats.open_calls import iter_open_calls, read_open_calls
 from antiphon.chats.service import Service
-from antiphon.config import Limits
 from antiphon.core import commands as c
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.draft import replace_surrogates
@@ -25,7 +23,8 @@ from antiphon.core.model import Chat, Outcome, Queued, Status, WhenBusy
 from antiphon.core.parts import Part, Text, text_of
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
-from antiphon.ports import Listed
+from antiphon.options import Limits
+from antiphon.ports import ChatStore, Done, Listed, Request
 from antiphon.wire.codec import decode, decode_content, encode, encode_content
 from antiphon.wire.notify import ChatDiffStatus
 from antiphon.wire.stream import OpenCall, open_calls_json
@@ -64,10 +63,12 @@ class OwnedChats:
         service: Service,
         owner_id: str,
         *,
+        store: ChatStore,
         limits: Limits = Limits(),  # noqa: B008 - a value
         check_model: CheckModel | None = None,
     ) -> None:
         self._service = service
+        self._store = store
         self.owner_id = owner_id
         self._limits = limits
         self._check_model = check_model
@@ -117,7 +118,7 @@ class OwnedChats:
         limit: int = PAGE,
         after: tuple[int, str] | None = None,
     ) -> tuple[Listed, ...]:
-        return await self._service.store.list_chats(
+        return await self._store.list_chats(
             self.owner_id, archived=archived, label=label, title=title, limit=limit, after=after
         )
 
@@ -206,7 +207,7 @@ class OwnedChats:
     async def open_calls(self, chat_id: str, chat: Chat | None = None) -> tuple[OpenCall, ...]:
         """The calls that wait for an approval or a client's result, with arguments and deadline; none unless the chat
         requires action. `chat` is its state if the caller has it."""
-        return await read_open_calls(self._service.store, chat_id, chat or await self.get(chat_id))
+        return await read_open_calls(self._store, chat_id, chat or await self.get(chat_id))
 
     async def open_calls_of(self, listed: Iterable[Listed], bytes_max: int) -> dict[str, tuple[OpenCall, ...]]:
         """The open calls of listed chats by chat id: of the first that need no more than `bytes_max` of JSON, and of
@@ -214,7 +215,7 @@ class OwnedChats:
         found: dict[str, tuple[OpenCall, ...]] = {}
         size = 0
         chats = ((item.chat_id, item.chat) for item in listed)
-        async for chat_id, calls in iter_open_calls(self._service.store, chats):
+        async for chat_id, calls in iter_open_calls(self._store, chats):
             size += len(encode(open_calls_json(calls)))
             if found and size > bytes_max:
                 break
@@ -275,7 +276,7 @@ class OwnedChats:
         """A page of the history, with the queue: that after `after_id` (0: from the beginning), that before
         `before_id`, or the newest."""
         chat = await self.get(chat_id)
-        store = self._service.store
+        store = self._store
         limit = min(limit, PAGE_MAX)
         messages, has_more = await store.read_messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
         waiting = (*chat.steering, *chat.queue)
@@ -306,7 +307,7 @@ class OwnedChats:
             await self._check_model(model)
         except Invalid:
             client_id = request.client_id if request is not None else None
-            if client_id is None or not await self._service.store.read_receipts(chat_id, [client_id]):
+            if client_id is None or not await self._store.read_receipts(chat_id, [client_id]):
                 raise
 
     async def _own(self, chat_id: str) -> None:

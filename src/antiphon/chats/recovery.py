@@ -12,8 +12,9 @@ from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
 from antiphon.errors import AntiphonError, Refused
-from antiphon.observe import METRICS, crash_point
-from antiphon.ports import Due
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
+from antiphon.ports import Due, LeaseStore
 from antiphon.wire import codec
 
 DUE_POLL_S = 1.0
@@ -29,9 +30,16 @@ class Recovery:
     """`take_over` once at the start, then `run`. `is_own` tells whether this process runs that attempt itself."""
 
     def __init__(
-        self, *, service: Service, instance_id: str, is_own: Callable[[str, int], bool], keep_lost: bool = False
+        self,
+        *,
+        service: Service,
+        store: LeaseStore,
+        instance_id: str,
+        is_own: Callable[[str, int], bool],
+        keep_lost: bool = False,
     ) -> None:
         self._service = service
+        self._store = store
         self._instance_id = instance_id
         self._is_own = is_own
         self._keep_lost = keep_lost
@@ -39,7 +47,7 @@ class Recovery:
 
     async def take_over(self) -> int:
         """Record as lost every attempt of an earlier process on this store; how many there were."""
-        lost = await self._service.store.take_over(self._instance_id)
+        lost = await self._store.take_over(self._instance_id)
         for chat_id, attempt in lost:
             await self._settle(Due(chat_id=chat_id, attempt=attempt, why="dead"))
         return len(lost)
@@ -57,7 +65,7 @@ class Recovery:
             if loop.time() < patient_until:
                 continue
             try:
-                for due in await self._service.store.due(limit=DUE_MAX):
+                for due in await self._store.due(limit=DUE_MAX):
                     await self._settle(due)
                 self.error = None
             except AntiphonError as error:
@@ -88,7 +96,7 @@ class Recovery:
         if chat is None or chat.attempt != attempt:
             return
         draft = Draft(chat.draft)
-        for flushed in await self._service.store.read_flushed(chat_id, chat.draft):
+        for flushed in await self._store.read_flushed(chat_id, chat.draft):
             draft.apply(codec.decode(flushed.body, Delta))
         parts, dropped = draft.partial()
         crash_point("recovery-before-expire")

@@ -13,15 +13,30 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from antiphon.chats.former import DeletedChatCache
-from antiphon.chats.line import Done, Job, Line, Lines, Request
-from antiphon.chats.round import Round, first_answer
+from antiphon.chats.append_batch import Round, first_answer
+from antiphon.chats.command_queue import Job, Line, Lines
+from antiphon.chats.deleted_chats import DeletedChatCache
+from antiphon.chats.hints import WANTED_CHANNEL, owner_channel, stream_channel
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.model import Chat
 from antiphon.errors import AntiphonError, Conflict, NotAllowedNow, Unavailable
-from antiphon.observe import METRICS, crash_point
-from antiphon.ports import Append, Appended, Bus, Ids, Notification, OutcomeUnknown, Store
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
+from antiphon.ports import (
+    Append,
+    Appended,
+    Bus,
+    Done,
+    Ids,
+    NoSlots,
+    Notification,
+    OutcomeUnknown,
+    Request,
+    Store,
+    TurnSlots,
+)
+from antiphon.signal import Signal
 from antiphon.wire import codec
 from antiphon.wire.notify_facts import encode_chat_event, event_kinds, stream_message
 
@@ -35,52 +50,31 @@ CONFLICTS_MAX = 64
 UNKNOWN_TRIES = 5
 UNKNOWN_PAUSE_S = 0.2
 
-WANTED_CHANNEL = "antiphon:wanted"
-
 log = structlog.get_logger(__name__)
 
 
-def stream_channel(chat_id: str) -> str:
-    return f"chat:stream:{chat_id}"
-
-
-def owner_channel(owner_id: str) -> str:
-    return f"chat:owner:{owner_id}"
-
-
-Observer = Callable[[Append], None]
 Notice = Callable[[str, Chat, Sequence[f.Entry]], Notification | None]
-
-
-class Claimer:
-    """A worker of this process that may take a turn in the very append that starts it."""
-
-    def reserve_nowait(self, owner_id: str) -> str | None:
-        """The instance's id if it has a free place for a chat of that owner, which is then held; else None."""
-        return None
-
-    def free(self, owner_id: str) -> None:
-        """Give the place back: the append was not written."""
-
-    def begin(self, chat_id: str, chat: Chat) -> None:
-        """The append is durable: run the attempt that holds `chat` in the reserved place."""
 
 
 class Service:
     """Commands in, facts out. `execute` is the only way by which a chat changes."""
 
-    def __init__(self, *, store: Store, bus: Bus, ids: Ids) -> None:
-        self.store = store
+    def __init__(
+        self, *, store: Store, bus: Bus, ids: Ids, slots: TurnSlots | None = None, notice: Notice | None = None
+    ) -> None:
+        """`slots` lets a worker of this process claim a turn in the append that starts it. `notice` makes the
+        notification that is stored with an append."""
+        self._store = store
         self._bus = bus
         self._name = ids.uuid()
         self._append_count = itertools.count(1)
         self._lines = Lines()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._observers: list[Observer] = []
+        self.appended: Signal[Append] = Signal("appended")
+        """Emitted with every append that was written here, in order."""
         self.deleted_chats = DeletedChatCache()
-        self.claimer = Claimer()
-        self.notice: Notice = lambda chat_id, chat, entries: None
-        """What an append should tell its chat's owner, stored with it."""
+        self._slots = slots or NoSlots()
+        self._notice = notice or (lambda chat_id, chat, entries: None)
 
     # --- commands
 
@@ -112,20 +106,15 @@ class Service:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def observe(self, observer: Observer) -> Callable[[], None]:
-        """Call `observer` with every append that was written here, in order; returns the call that ends it."""
-        self._observers.append(observer)
-        return lambda: self._observers.remove(observer)
-
-    # --- what is known of a chat
+    # --- the state of a chat
 
     async def chat(self, chat_id: str) -> Chat | None:
         """The state: as this process last knew it, loaded if it does not. Of a shared store as it is now."""
-        if self.store.is_shared:
+        if self._store.is_shared:
             return await self._chat_now(chat_id)
         line = self._lines.get(chat_id)
         if not line.is_loaded:
-            chat = await self.store.load(chat_id)
+            chat = await self._store.load(chat_id)
             if chat is None:
                 return None  # another process may create it at any time
             if not line.is_loaded:
@@ -134,7 +123,7 @@ class Service:
 
     async def _chat_now(self, chat_id: str) -> Chat | None:
         """The state as stored; what this process itself has just written may be newer than what was read."""
-        stored = await self.store.load(chat_id)
+        stored = await self._store.load(chat_id)
         line = self._lines.known(chat_id)
         known = line.chat if line else None
         if known is not None and (stored is None or stored.seq <= known.seq):
@@ -182,8 +171,8 @@ class Service:
         for _ in range(CONFLICTS_MAX):
             is_cached = line.is_loaded
             if not is_cached:
-                line.know(await self.store.load(line.chat_id))
-            taking = Round(line.chat, self.store, line.chat_id)
+                line.know(await self._store.load(line.chat_id))
+            taking = Round(line.chat, self._store, line.chat_id)
             await taking.take(group)
             if is_cached and taking.has_answers_without_append and not await self._is_current(line):
                 continue
@@ -215,7 +204,7 @@ class Service:
     async def _is_current(self, line: Line) -> bool:
         """Whether the cached state is the stored one (another process may have written); else it is forgotten. An
         append would find out by itself; a refusal or a `nothing to do` has to ask."""
-        stored = await self.store.load(line.chat_id)
+        stored = await self._store.load(line.chat_id)
         if (stored.seq if stored else 0) == (line.chat.seq if line.chat else 0):
             return True
         self._lines.forget(line)
@@ -224,18 +213,18 @@ class Service:
     async def _append(self, line: Line, taking: Round) -> Appended:
         claimed = self._claim(taking)
         owner_id = taking.chat.owner_id if taking.chat else ""
-        append = taking.make_append(f"{self._name}:{next(self._append_count)}", self.notice)
+        append = taking.make_append(f"{self._name}:{next(self._append_count)}", self._notice)
         crash_point("before-append")
         try:
             result = await self._append_known(append)
         except BaseException:
             if claimed:
-                self.claimer.free(owner_id)
+                self._slots.release(owner_id)
             raise
         crash_point("after-append")
         if result is not Appended.DONE:
             if claimed:
-                self.claimer.free(owner_id)
+                self._slots.release(owner_id)
             return result
         METRICS.appends.inc()
         before = line.chat
@@ -244,11 +233,11 @@ class Service:
         line.know(append.chat)
         self._lines.remember(line, append.entries)
         self._publish(append, before)
-        self._tell_observers(append)
+        self.appended.emit(append)
         for job, entries in taking.answers(append.entries):
             _answer(job, line.chat_id, append.chat, entries)
         if claimed:
-            self.claimer.begin(line.chat_id, append.chat)
+            self._slots.start(line.chat_id, append.chat)
         elif append.chat.wants_worker:
             self._bus.publish_nowait(WANTED_CHANNEL, line.chat_id.encode())
         return result
@@ -257,7 +246,7 @@ class Service:
         """Append; when the answer was lost, ask again: the store looks whether it was written."""
         for _ in range(UNKNOWN_TRIES):
             try:
-                return await self.store.append(append)
+                return await self._store.append(append)
             except OutcomeUnknown:
                 METRICS.unknown_outcomes.inc()
                 await asyncio.sleep(UNKNOWN_PAUSE_S)
@@ -268,20 +257,11 @@ class Service:
         chat = taking.chat
         if chat is None or not chat.wants_worker or not taking.may_claim or taking.at < chat.retrying_at:
             return False
-        instance_id = self.claimer.reserve_nowait(chat.owner_id)
+        instance_id = self._slots.reserve_nowait(chat.owner_id)
         if instance_id is None:
             return False
         taking.advance(c.StartAttempt(instance_id=instance_id))
         return True
-
-    def _tell_observers(self, append: Append) -> None:
-        """An observer's failure is its own: the append is durable, and its commands are answered."""
-        for observe in tuple(self._observers):
-            try:
-                observe(append)
-            except Exception:
-                METRICS.oddities.labels("observer").inc()
-                log.exception("observer_failed", chat_id=append.chat_id)
 
     def _publish(self, append: Append, before: Chat | None) -> None:
         """Tell who watches the chat and who lists its owner's, if anybody may."""
@@ -309,8 +289,8 @@ class Service:
     async def _answer_repeats(self, line: Line, jobs: Sequence[Job]) -> list[Job]:
         """Answer those of `jobs` that are repeats; the others."""
         client_ids = [job.request.client_id for job in jobs if job.request is not None]
-        receipts = await self.store.read_receipts(line.chat_id, client_ids) if client_ids else {}
-        chat = line.chat or (await self.store.load(line.chat_id) if receipts else None)
+        receipts = await self._store.read_receipts(line.chat_id, client_ids) if client_ids else {}
+        chat = line.chat or (await self._store.load(line.chat_id) if receipts else None)
         new = []
         for job in jobs:
             receipt = receipts.get(job.request.client_id) if job.request is not None else None

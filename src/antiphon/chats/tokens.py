@@ -8,17 +8,14 @@ import time
 
 from msgspec.structs import replace
 
-from antiphon.chats.hints import text_hint
-from antiphon.chats.watch import REVOKED_CHANNEL
+from antiphon.chats.hints import REVOKED_CHANNEL, text_hint
+from antiphon.chats.revoked import RevokedIds
 from antiphon.core.values import Value
 from antiphon.errors import NotFound, Unauthenticated, Unavailable
 from antiphon.ports import Bus, Ids, Store, Token
 
 CACHE_S = 2.0
 CACHE_MAX = 10_000
-REVOKED_MAX = 10_000
-"""Maximum cached revoked ids; the store has them all."""
-
 SESSIONS_MAX = 100
 """Maximum sessions of one token; with one more, the least recently used is revoked."""
 SESSION_TOUCH_US = 3600 * 1_000_000
@@ -44,12 +41,20 @@ class Tokens:
     """Makes, checks and revokes tokens and sessions. A check is remembered for 2 s; a revocation takes effect here at
     once, in other instances when the hint arrives. A session that is not used for `session_idle_s` expires."""
 
-    def __init__(self, *, store: Store, bus: Bus, ids: Ids, session_idle_s: float = 30 * 86_400.0) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        ids: Ids,
+        revoked: RevokedIds | None = None,
+        session_idle_s: float = 30 * 86_400.0,
+    ) -> None:
         self._store = store
         self._session_idle_us = int(session_idle_s * 1_000_000)
         self._bus = bus
         self._ids = ids
-        self.revoked: set[str] = set()
+        self._revoked = RevokedIds() if revoked is None else revoked
         self._checked: dict[str, tuple[float, Token]] = {}
         self._checked_sessions: dict[str, tuple[float, Token]] = {}
         self._unsubscribe = bus.subscribe(REVOKED_CHANNEL, self._on_revoked)
@@ -68,9 +73,7 @@ class Tokens:
             self._checked_sessions.clear()
 
     def _forget(self, token_id: str) -> None:
-        if len(self.revoked) >= REVOKED_MAX:
-            self.revoked.clear()
-        self.revoked.add(token_id)
+        self._revoked.update((token_id,))
         self._checked = _without(self._checked, token_id)
         self._checked_sessions = _without(self._checked_sessions, token_id)
 
@@ -86,7 +89,7 @@ class Tokens:
         if known is not None and known[0] > time.monotonic():
             return known[1]
         token = await self._store.find_token(hash_secret(secret))
-        if token is None or token.revoked_at or token.token_id in self.revoked:
+        if token is None or token.revoked_at or token.token_id in self._revoked:
             self._checked.pop(secret, None)
             raise Unauthenticated("the token is not known here" if token is None else "the token was revoked")
         _remember(self._checked, secret, token)
@@ -110,7 +113,7 @@ class Tokens:
         if known is not None and known[0] > time.monotonic():
             return known[1]
         session = await self._store.find_session(hash_secret(secret))
-        if session is None or session.revoked_at or session.token.revoked_at or session.session_id in self.revoked:
+        if session is None or session.revoked_at or session.token.revoked_at or session.session_id in self._revoked:
             self._checked_sessions.pop(secret, None)
             raise Unauthenticated("this session has ended, sign in again")
         unused_us = self._store.clock.now_us() - session.used_at

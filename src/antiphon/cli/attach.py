@@ -12,15 +12,15 @@ import click
 
 from antiphon.cli.clean import clean_line, shorten
 from antiphon.cli.endpoints import endpoints_option, read_endpoints
-from antiphon.cli.instance import near_of
+from antiphon.cli.instance import endpoints_of
 from antiphon.cli.verb import DATA, Verb, json_option, print_json
 from antiphon.cli.which_chat import LAST, resolve_chat
 from antiphon.errors import InstanceMissing, Invalid, NotFound
 
 if TYPE_CHECKING:
-    from antiphon.client.near import Endpoints
+    from antiphon.client.local import Endpoints
     from antiphon.client.shapes import Chat
-    from antiphon.discovery import Announcement
+    from antiphon.local.discovery import Announcement
 
 SHOWN_MAX = 20
 TITLE_MAX = 60
@@ -45,23 +45,23 @@ def command(chat: str | None, wanted: str, endpoints: str | None, as_json: bool)
     """
     if wanted and endpoints:
         raise click.UsageError("give --instance or --endpoints, not both")
-    near = _near_of(_pick_instance(wanted)) if endpoints is None else read_endpoints(endpoints)
-    chat_id = _pick_chat(near, chat)
+    target = _endpoints_of(_pick_instance(wanted)) if endpoints is None else read_endpoints(endpoints)
+    chat_id = _pick_chat(target, chat)
     if as_json:
-        _follow_json(near, chat_id)
+        _follow_json(target, chat_id)
     else:
-        raise SystemExit(asyncio.run(_talk(near, chat_id)))
+        raise SystemExit(asyncio.run(_talk(target, chat_id)))
 
 
-def _near_of(found: Announcement) -> Endpoints:
-    near = near_of(found)
-    if near is None:
+def _endpoints_of(found: Announcement) -> Endpoints:
+    endpoints = endpoints_of(found)
+    if endpoints is None:
         raise InstanceMissing(f"the keys of the instance on {found.data} cannot be read")
-    return near
+    return endpoints
 
 
 def _pick_instance(wanted: str) -> Announcement:
-    from antiphon.discovery import announced
+    from antiphon.local.discovery import announced
 
     primaries = [item for item in announced() if item.rpc_endpoint]
     found = [item for item in primaries if item.instance_id.startswith(wanted.lower())]
@@ -76,13 +76,13 @@ def _instance_line(item: Announcement) -> str:
     return f"{item.instance_id[:8]}  {clean_line(item.data)}"
 
 
-def _pick_chat(near: Endpoints, wanted: str | None) -> str:
+def _pick_chat(endpoints: Endpoints, wanted: str | None) -> str:
     from antiphon.client import Client
 
-    with Client.near(near) as client:
+    with Client.local(endpoints) as client:
         if wanted is not None:
             return resolve_chat(client, wanted)["id"]
-        active = asyncio.run(_active_chat(near))
+        active = asyncio.run(_active_chat(endpoints))
         if active:
             return active
         chats = client.chats(limit=SHOWN_MAX)["chats"]
@@ -93,10 +93,10 @@ def _pick_chat(near: Endpoints, wanted: str | None) -> str:
         return _choose(chats, _chat_line, "CHAT")["id"]
 
 
-async def _active_chat(near: Endpoints) -> str:
+async def _active_chat(endpoints: Endpoints) -> str:
     from antiphon.cli.instance import PING_S
 
-    async with near.remote(timeout_s=PING_S) as remote:
+    async with endpoints.remote(timeout_s=PING_S) as remote:
         return (await remote.about()).active_session_id
 
 
@@ -117,21 +117,21 @@ def _choose(items: Sequence[T], line: Callable[[T], str], name: str) -> T:
     return items[number - 1]
 
 
-async def _talk(near: Endpoints, chat_id: str) -> int:
+async def _talk(endpoints: Endpoints, chat_id: str) -> int:
     from antiphon.cli.chat import Wish
     from antiphon.cli.chat_talk import talk
     from antiphon.client import AsyncClient
 
-    async with AsyncClient.near(near) as client:
+    async with AsyncClient.local(endpoints) as client:
         return await talk(client, Wish(chat_id=chat_id))
 
 
-def _follow_json(near: Endpoints, chat_id: str) -> None:
+def _follow_json(endpoints: Endpoints, chat_id: str) -> None:
     from contextlib import closing
 
     from antiphon.cli.event_json import event_json
     from antiphon.client import Client
 
-    with Client.near(near) as client, closing(client.watch(chat_id)) as events:
+    with Client.local(endpoints) as client, closing(client.watch(chat_id)) as events:
         for event in events:
             print_json(event_json(event))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+import antiphon
 from antiphon.cli.verb import Verb, json_option, print_json
 from antiphon.errors import Unavailable
 
 if TYPE_CHECKING:
-    from antiphon.bench import Figure
+    from benchmarks import Figure
+
+MISSING = "the benchmarks are part of the source checkout, not of the package: run `./dev bench` in a checkout"
 
 
 @click.command("bench", cls=Verb)
@@ -27,10 +32,9 @@ def command(scenes: tuple[str, ...], quick: bool, store: str, as_json: bool) -> 
     a PostgreSQL server that syncs every commit, in a folder that is thrown away. A --store is used as it is, and
     their chats stay in it: give an empty one.
     """
-    try:
-        from antiphon.bench import SCENES, format_table, run_scenes
-    except ModuleNotFoundError as error:
-        raise Unavailable("the benchmarks are not part of this installation") from error
+    add_checkout_to_path()
+    from benchmarks import SCENES, format_table, run_scenes
+
     unknown = [name for name in scenes if name not in SCENES]
     if unknown:
         raise click.UsageError(f"there is no scene {unknown[0]!r}; there are {', '.join(SCENES)}")
@@ -39,6 +43,18 @@ def command(scenes: tuple[str, ...], quick: bool, store: str, as_json: bool) -> 
         print_json({"figures": figures})
     else:
         click.echo(format_table(figures))
+
+
+def add_checkout_to_path() -> None:
+    """Make `benchmarks`, and the servers of `tests/support` that it starts, importable.
+
+    Only the checkout that this package runs from counts: another `benchmarks` on the path is not ours.
+    Raises `Unavailable` where the package runs from a wheel.
+    """
+    checkout = Path(antiphon.__file__).parents[2]
+    if not (checkout / "benchmarks" / "runner.py").is_file():
+        raise Unavailable(MISSING)
+    sys.path[:0] = [str(checkout), str(checkout / "tests")]
 
 
 def _tell(figure: Figure) -> None:

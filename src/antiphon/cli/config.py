@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from antiphon.cli.clean import clean_line, clean_text
-from antiphon.cli.instance import open_client, open_far_client
+from antiphon.cli.instance import open_client, open_http_client
 from antiphon.cli.verb import Verb, instance_options, json_option, print_json, text_of
 from antiphon.errors import Invalid, NotFound
 
@@ -32,7 +32,7 @@ def command() -> None:
 @json_option
 def keygen(file: Path, as_json: bool) -> None:
     """Make a key in FILE, for `antiphon serve --secret-key-file FILE`. Keep a copy: without it no secret opens."""
-    from antiphon.chats.secret_box import make_key
+    from antiphon.models.secret_box import make_key
 
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w") as opened:
@@ -65,7 +65,7 @@ def secret_options(function: F) -> F:
 @instance_options
 def list_providers(data: Path | None, url: str | None, as_json: bool) -> None:
     """List the providers. With --json: {providers}."""
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         found = client.providers()
     if as_json:
         print_json({"providers": found})
@@ -96,7 +96,7 @@ def add_provider(
 ) -> None:
     """Add a provider. With --json: the provider."""
     secret = _secret(secret_env, secret_file, secret_stdin) or ""
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         _told(client.create_provider(name, kind=kind, base_url=base_url, secret=secret), "Added", as_json)
 
 
@@ -127,7 +127,7 @@ def set_provider(
     secret = _secret(secret_env, secret_file, secret_stdin)
     if no_secret and secret is not None:
         raise click.UsageError("--no-secret goes with no other secret")
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         changed = client.change_provider(
             _id_of(client.providers(), name, "provider"),
             name=rename,
@@ -144,7 +144,7 @@ def set_provider(
 @instance_options
 def remove_provider(name: str, data: Path | None, url: str | None, as_json: bool) -> None:
     """Remove a provider. With --json: {removed}."""
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         provider_id = _id_of(client.providers(), name, "provider")
         client.delete_provider(provider_id)
     _told_removed(provider_id, as_json)
@@ -174,7 +174,7 @@ def list_models(data: Path | None, url: str | None, as_json: bool) -> None:
     """List the model configurations. With --json: {model_configs}."""
     from antiphon.wire.codec import encode
 
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         found = client.model_configs()
     if as_json:
         print_json({"model_configs": found})
@@ -203,7 +203,7 @@ def add_model(
 ) -> None:
     """Name a MODEL, `<provider>:<model>`. With --json: the model configuration."""
     given = _parameters(parameters)
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         _told(client.create_model_config(name, model, parameters=given, is_default=is_default), "Added", as_json)
 
 
@@ -230,7 +230,7 @@ def set_model(
 ) -> None:
     """Change a model configuration; parameters that are given replace all. With --json: the model configuration."""
     given = {} if no_params else _parameters(parameters) or None
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         changed = client.change_model_config(
             _id_of(client.model_configs(), name, "model_config"),
             name=rename,
@@ -247,7 +247,7 @@ def set_model(
 @instance_options
 def remove_model(name: str, data: Path | None, url: str | None, as_json: bool) -> None:
     """Remove a model configuration. With --json: {removed}."""
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         config_id = _id_of(client.model_configs(), name, "model_config")
         client.delete_model_config(config_id)
     _told_removed(config_id, as_json)

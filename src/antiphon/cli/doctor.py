@@ -45,7 +45,7 @@ def _summary(report: Report) -> str:
 
 
 async def _examine(data: Path | None, store: str | None) -> Report:
-    from antiphon.store.place import sqlite_path
+    from antiphon.store.url import sqlite_path
 
     path = (data or Path(DATA)) / "antiphon.db"
     if store:
@@ -60,7 +60,7 @@ async def _examine(data: Path | None, store: str | None) -> Report:
 
 async def _examine_postgres(url: str) -> Report:
     from antiphon.chats.doctor import examine
-    from antiphon.store.postgres import open_postgres_store
+    from antiphon.store.postgres.store import open_postgres_store
 
     store = await open_postgres_store(url, may_migrate=False)
     try:
@@ -72,8 +72,8 @@ async def _examine_postgres(url: str) -> Report:
 async def _examine_sqlite(path: Path) -> Report:
     from antiphon.chats.doctor import examine
     from antiphon.clock import SystemClock
-    from antiphon.lockfile import claim_data
-    from antiphon.store.sqlite import open_sqlite_store
+    from antiphon.local.lock import claim_data
+    from antiphon.store.sqlite.store import open_sqlite_store
 
     if not path.exists():
         raise Invalid("--data", f"there is no database in {path.parent}")

@@ -16,9 +16,9 @@ async def open_embedded(data: Path) -> AsyncIterator[tuple[str, str]]:
 
     Whatever still runs when it closes goes on when an instance is started there again.
     """
-    from antiphon.lifetime import Ready
-    from antiphon.observe import configure_logging
-    from antiphon.serve import serve
+    from antiphon.observe.logs import configure_logging
+    from antiphon.server.lifetime import Ready
+    from antiphon.server.serve import serve
 
     configure_logging(as_json=False, level="error")
     ready: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from antiphon.client.near import Endpoints
+    from antiphon.client.local import Endpoints
     from antiphon.client.zmq import RemoteInstance
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -30,7 +30,7 @@ def endpoints_option(function: F) -> F:
 
 def read_endpoints(text: str) -> Endpoints:
     """Raises `Invalid`."""
-    from antiphon.client.near import Endpoints
+    from antiphon.client.local import Endpoints
 
     pub, separator, rpc = text.partition(",")
     if not separator or not (pub.startswith(KINDS) and rpc.startswith(KINDS)):

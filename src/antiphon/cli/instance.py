@@ -16,10 +16,10 @@ from antiphon.errors import InstanceMissing, Invalid, Unavailable
 
 if TYPE_CHECKING:
     from antiphon.client import AsyncClient, Client
-    from antiphon.client.near import Endpoints
+    from antiphon.client.local import Endpoints
     from antiphon.client.zmq import RemoteInstance
-    from antiphon.discovery import Announcement
-    from antiphon.lockfile import InstanceFile
+    from antiphon.local.discovery import Announcement
+    from antiphon.local.lock import InstanceFile
 
 PROBE_S = 5.0
 PING_S = 2.0
@@ -29,23 +29,23 @@ TOKEN_VARIABLE = "ANTIPHON_TOKEN"
 
 
 class Reached(Value):
-    """A running instance: its address and a token, and where it is near if it is."""
+    """A running instance: its address and a token, and its ZeroMQ endpoints if it runs on this machine."""
 
     url: str
     token: str
-    near: Endpoints | None = None
+    endpoints: Endpoints | None = None
 
     def client(self) -> Client:
         """Use it in a `with`."""
         from antiphon.client import Client
 
-        return Client.near(self.near) if self.near is not None else Client(self.url, self.token)
+        return Client.local(self.endpoints) if self.endpoints is not None else Client(self.url, self.token)
 
     def async_client(self) -> AsyncClient:
         """Use it in an `async with`."""
         from antiphon.client import AsyncClient
 
-        return AsyncClient.near(self.near) if self.near is not None else AsyncClient(self.url, self.token)
+        return AsyncClient.local(self.endpoints) if self.endpoints is not None else AsyncClient(self.url, self.token)
 
 
 def find_instance(data: Path | None, url: str | None) -> Reached:
@@ -70,7 +70,7 @@ def choose_data() -> Path:
 
     Raises `Invalid` if instances of several data directories are announced.
     """
-    from antiphon.lockfile import is_held
+    from antiphon.local.lock import is_held
 
     own = Path(DATA)
     if is_held(own):
@@ -88,8 +88,8 @@ def choose_data() -> Path:
 
 def _announced_data() -> dict[str, str]:
     """The data directories of the instances announced on this machine, each with the instance's address."""
-    from antiphon.discovery import announced
-    from antiphon.lockfile import is_held
+    from antiphon.local.discovery import announced
+    from antiphon.local.lock import is_held
 
     try:
         found = announced()
@@ -99,7 +99,7 @@ def _announced_data() -> dict[str, str]:
 
 
 def _find_by_data(data: Path) -> Reached:
-    from antiphon.lockfile import is_held
+    from antiphon.local.lock import is_held
 
     found = _wait_ready(data)
     if found is None:
@@ -110,21 +110,21 @@ def _find_by_data(data: Path) -> Reached:
     if not is_held(data):  # the file was left behind, or is part of a copy
         raise gone
     gone = InstanceMissing(f"the instance of {data} (process {found.pid}) holds it and does not answer")
-    near = near_of(found)
+    endpoints = endpoints_of(found)
     try:
-        answered = _probe_near(near) if near is not None else probe(found.http_url)
+        answered = _probe_endpoints(endpoints) if endpoints is not None else probe(found.http_url)
     except Unavailable as error:
         raise gone from error
     if answered != found.instance_id:
         raise InstanceMissing(f"the instance of {data} is gone, another one is at its address; {_how_to_start(data)}")
-    return Reached(url=found.http_url, token=found.token, near=near)
+    return Reached(url=found.http_url, token=found.token, endpoints=endpoints)
 
 
 def _wait_ready(data: Path) -> InstanceFile | None:
     """The instance file, after a moment's patience with an instance that is starting or taking over."""
     import time
 
-    from antiphon.lockfile import is_held, read_instance_file, read_primary
+    from antiphon.local.lock import is_held, read_instance_file, read_primary
 
     deadline = time.monotonic() + STARTING_S
     while (found := read_primary(data)) is None and is_held(data) and time.monotonic() < deadline:
@@ -150,7 +150,7 @@ def open_client(data: Path | None, url: str | None) -> Client:
     return find_instance(data, url).client()
 
 
-def open_far_client(data: Path | None, url: str | None) -> Client:
+def open_http_client(data: Path | None, url: str | None) -> Client:
     """The same over HTTP, for what is to be had there only."""
     from antiphon.client import Client
 
@@ -160,25 +160,25 @@ def open_far_client(data: Path | None, url: str | None) -> Client:
 
 def _verify(reached: Reached) -> bool:
     """A certificate names the outside; an instance of this machine was found by a file of its owner's."""
-    return reached.near is None
+    return reached.endpoints is None
 
 
 # --- over ZeroMQ
 
 
-def near_of(found: InstanceFile | Announcement) -> Endpoints | None:
+def endpoints_of(found: InstanceFile | Announcement) -> Endpoints | None:
     """Its endpoints, with the keys they ask for; None where it has none that can be used from here."""
-    from antiphon.client.near import Endpoints
+    from antiphon.client.local import Endpoints
 
     return Endpoints.of(found.pub_endpoint, found.rpc_endpoint, found.keys)
 
 
-def _probe_near(near: Endpoints) -> str:
+def _probe_endpoints(endpoints: Endpoints) -> str:
     """As `probe`."""
     import asyncio
 
     async def ping() -> str:
-        async with near.remote(timeout_s=PING_S) as remote:
+        async with endpoints.remote(timeout_s=PING_S) as remote:
             return (await remote.ping()).instance_id
 
     return asyncio.run(ping())
@@ -186,11 +186,11 @@ def _probe_near(near: Endpoints) -> str:
 
 def open_remote(data: Path | None, *, timeout_s: float = PING_S) -> RemoteInstance:
     """The instance of a data directory; use it in an `async with`. Raises `InstanceMissing`."""
-    from antiphon.lockfile import is_held
+    from antiphon.local.lock import is_held
 
     folder = data or choose_data()
     found = _wait_ready(folder)
-    near = near_of(found) if found is not None and is_held(folder) else None
-    if near is None:
+    endpoints = endpoints_of(found) if found is not None and is_held(folder) else None
+    if endpoints is None:
         raise InstanceMissing(f"no instance runs on {folder}; {_how_to_start(folder)}")
-    return near.remote(timeout_s=timeout_s)
+    return endpoints.remote(timeout_s=timeout_s)

@@ -11,7 +11,7 @@ from antiphon.cli.clean import clean_line
 from antiphon.cli.verb import Verb, json_option, print_json
 
 if TYPE_CHECKING:
-    from antiphon.keys import Keys
+    from antiphon.local.keys import Keys
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -30,7 +30,7 @@ def command() -> None:
 @json_option
 def create(file: Path, as_json: bool) -> None:
     """Make a key pair in FILE, readable by you only. With --json: {public, allowed}."""
-    from antiphon.keys import create_keys
+    from antiphon.local.keys import create_keys
 
     _show(create_keys(file), as_json=as_json)
 
@@ -40,7 +40,7 @@ def create(file: Path, as_json: bool) -> None:
 @json_option
 def show(file: Path, as_json: bool) -> None:
     """Show the public key of FILE, and whom it lets connect. With --json: {public, allowed}."""
-    from antiphon.keys import read_keys
+    from antiphon.local.keys import read_keys
 
     _show(read_keys(file), as_json=as_json)
 
@@ -52,7 +52,7 @@ def show(file: Path, as_json: bool) -> None:
 @json_option
 def allow(file: Path, key: str, name: str, as_json: bool) -> None:
     """Let the peer with the public KEY (in single quotes) connect, from its next connection on."""
-    from antiphon.keys import allow_key
+    from antiphon.local.keys import allow_key
 
     _show(allow_key(file, key, name), as_json=as_json)
 
@@ -63,7 +63,7 @@ def allow(file: Path, key: str, name: str, as_json: bool) -> None:
 @json_option
 def revoke(file: Path, key: str, as_json: bool) -> None:
     """Take back what `allow` gave: KEY is the public key or the name. Open connections last until they end."""
-    from antiphon.keys import revoke_key
+    from antiphon.local.keys import revoke_key
 
     _show(revoke_key(file, key), as_json=as_json)
 

@@ -55,7 +55,7 @@ def command(
 
 async def _copy(source: str, target: str, as_json: bool) -> None:
     from antiphon.store.copying import copy_store
-    from antiphon.store.place import shown_place
+    from antiphon.store.url import shown_place
 
     def show(table: str, rows: int) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"
@@ -69,7 +69,7 @@ async def _copy(source: str, target: str, as_json: bool) -> None:
 
 
 async def _migrate(data: Path | None, store: str | None) -> tuple[int, list[str]]:
-    from antiphon.store.place import sqlite_path
+    from antiphon.store.url import sqlite_path
 
     path = (data or Path(DATA)) / "antiphon.db"
     if store:
@@ -83,17 +83,17 @@ async def _migrate(data: Path | None, store: str | None) -> tuple[int, list[str]
 
 
 async def _migrate_postgres(url: str) -> tuple[int, list[str]]:
-    from antiphon.store.postgres import prepare_database
-    from antiphon.store.postgres_schema import SCHEMA_VERSION
+    from antiphon.store.postgres.schema import SCHEMA_VERSION
+    from antiphon.store.postgres.store import prepare_database
 
     return SCHEMA_VERSION, await prepare_database(url)
 
 
 async def _migrate_sqlite(path: Path) -> tuple[int, list[str]]:
     from antiphon.clock import SystemClock
-    from antiphon.lockfile import claim_data
+    from antiphon.local.lock import claim_data
     from antiphon.store.migrate import SCHEMA_VERSION
-    from antiphon.store.sqlite import open_sqlite_store
+    from antiphon.store.sqlite.store import open_sqlite_store
     from antiphon.store.statements import load_migrations
 
     with claim_data(path.parent, instance_id="migrate"):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from antiphon.cli.clean import clean_text
-from antiphon.cli.instance import PING_S, near_of
+from antiphon.cli.instance import PING_S, endpoints_of
 from antiphon.cli.verb import Verb, json_option, print_json
 from antiphon.errors import AntiphonError, InstanceMissing, Unavailable
 
 if TYPE_CHECKING:
-    from antiphon.discovery import Announcement
+    from antiphon.local.discovery import Announcement
 
 WATCH_S = 2.0
 
@@ -36,7 +36,7 @@ def command(watch: bool, as_json: bool) -> None:
 
 
 async def _look() -> list[dict[str, Any]]:
-    from antiphon.discovery import announced
+    from antiphon.local.discovery import announced
 
     found = announced()
     shown = list(await asyncio.gather(*(_ask(announcement) for announcement in found)))
@@ -57,7 +57,7 @@ async def _replicas_of(announcement: Announcement) -> list[dict[str, Any]]:
     from pathlib import Path
 
     from antiphon.client import AsyncClient
-    from antiphon.lockfile import read_instance_file
+    from antiphon.local.lock import read_instance_file
 
     own = read_instance_file(Path(announcement.data))
     if own is None:
@@ -90,10 +90,10 @@ async def _ask(announcement: Announcement) -> dict[str, Any]:
 
 
 async def _about_primary(announcement: Announcement) -> dict[str, Any]:
-    near = near_of(announcement)
-    if near is None:
+    endpoints = endpoints_of(announcement)
+    if endpoints is None:
         raise Unavailable("its keys cannot be read")
-    async with near.remote(timeout_s=PING_S) as remote:
+    async with endpoints.remote(timeout_s=PING_S) as remote:
         info = await remote.about()
     return {
         "uptime": info.uptime,

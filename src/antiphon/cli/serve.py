@@ -13,7 +13,7 @@ import click
 from antiphon.cli.verb import DATA, Verb, data_option, json_option, print_json
 
 if TYPE_CHECKING:
-    from antiphon.lifetime import Ready
+    from antiphon.server.lifetime import Ready
 
 FILE = click.Path(exists=True, dir_okay=False)
 
@@ -76,8 +76,8 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
         raise click.UsageError("--tls-cert and --tls-key go together")
     import uvloop
 
-    from antiphon.observe import configure_logging
-    from antiphon.serve import serve
+    from antiphon.observe.logs import configure_logging
+    from antiphon.server.serve import serve
 
     configure_logging(as_json=not sys.stderr.isatty())
     options["hosts"] = options["hosts"] or None
@@ -112,7 +112,7 @@ def _address(data: Path, ready: Ready) -> None:
     on, and the token itself stays out of the shell's history."""
     if not sys.stdout.isatty():
         return
-    from antiphon.lockfile import TOKEN_NAME
+    from antiphon.local.lock import TOKEN_NAME
 
     what = "stands by (another process has this data directory)" if ready.role == "standby" else "is ready"
     fragment = f"/#token={ready.token}" if ready.token else "/"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from antiphon.cli.clean import clean_line
-from antiphon.cli.instance import open_far_client
+from antiphon.cli.instance import open_http_client
 from antiphon.cli.verb import Verb, instance_options, print_json
 
 
@@ -22,7 +22,7 @@ def command() -> None:
 @instance_options
 def create(owner: str, admin: bool, data: Path | None, url: str | None, as_json: bool) -> None:
     """Make a token. It is shown this once."""
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         made = client.create_token(owner, admin=admin)
     if as_json:
         print_json(made)
@@ -35,7 +35,7 @@ def create(owner: str, admin: bool, data: Path | None, url: str | None, as_json:
 @instance_options
 def list_(data: Path | None, url: str | None, as_json: bool) -> None:
     """List all tokens, without their secrets."""
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         tokens = client.tokens()
     if as_json:
         print_json({"tokens": tokens})
@@ -51,7 +51,7 @@ def list_(data: Path | None, url: str | None, as_json: bool) -> None:
 @instance_options
 def revoke(token_id: str, data: Path | None, url: str | None, as_json: bool) -> None:
     """Revoke a token: from now on it opens nothing, and its streams end."""
-    with open_far_client(data, url) as client:
+    with open_http_client(data, url) as client:
         client.revoke_token(token_id)
     if as_json:
         print_json({"revoked": token_id})

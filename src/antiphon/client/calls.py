@@ -1,6 +1,6 @@
-"""The API's requests as values: what is asked and what the answer is, before anything is sent.
+"""The requests of the HTTP API as values, with the type of the response.
 
-Both clients are these functions with a connection; their docstrings say what each one means.
+Both clients are these functions with a connection. The docstrings of `AsyncClient` describe each request.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ A = TypeVar("A")
 
 
 class Call(Value, Generic[A]):
-    """One request whose answer is an `A`. `is_repeatable`: it carries an id of the client's, so that sending it
-    again is harmless."""
+    """A request with a response of type `A`. `is_repeatable`: it carries an id chosen by the client, which makes it
+    idempotent."""
 
     method: str
     path: str
@@ -30,7 +30,7 @@ class Call(Value, Generic[A]):
 
 
 def path(*segments: str | int) -> str:
-    """An address below the prefix; segments are quoted."""
+    """A path below the prefix; segments are quoted."""
     return PREFIX + "".join("/" + quote(str(segment), safe="") for segment in segments)
 
 
@@ -238,11 +238,11 @@ def readyz() -> Call[dict[str, Any]]:
 
 
 def _query(**given: Any) -> dict[str, str]:
-    """The words of an address; None means that nothing is said."""
+    """The query parameters; those that are None are omitted."""
     shown = {name: value for name, value in given.items() if value is not None}
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in shown.items()}
 
 
 def _body(**given: Any) -> bytes:
-    """A body's JSON; None means that nothing is said."""
+    """The JSON of a body; fields that are None are omitted."""
     return codec.encode({name: value for name, value in given.items() if value is not None})

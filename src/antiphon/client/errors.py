@@ -1,4 +1,4 @@
-"""From what an HTTP answer says to the classes of `antiphon.errors`, with the server's own sentence."""
+"""From HTTP error responses to the classes of `antiphon.errors`, with the server's sentence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BY_CODE: dict[str, type[e.AntiphonError]] = {
     )
 }
 
-# What each class promises to have, whatever the answer left out.
+# The fields that each class guarantees, with their values when the response omits them.
 _FIELDS: dict[type[e.AntiphonError], dict[str, Any]] = {
     e.NotFound: {"what": ""},
     e.Invalid: {"field": "", "reason": ""},
@@ -42,27 +42,26 @@ _FIELDS: dict[type[e.AntiphonError], dict[str, Any]] = {
     e.Unavailable: {"retry_after_ms": 1000},
 }
 
-_AWAY = frozenset({502, 503, 504})
+_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 
 
 class AnswerLost(e.Unavailable):
-    """The connection broke, or nothing came in time, after the request was on its way: what became of it is not
-    known."""
+    """The connection was lost, or the response timed out, after the request was sent: its outcome is unknown."""
 
     def __init__(self, why: str = "the connection was lost before the answer came") -> None:
         super().__init__(why)
 
 
 class MethodMissing(e.PeerError):
-    """The instance has no such method: it is an older one, or knows the reference protocol only."""
+    """The instance does not have the method: it is older, or implements only the reference protocol."""
 
-    def __init__(self, method: str, words: str) -> None:
-        super().__init__(f"The instance has no method {method} ({words}).")
+    def __init__(self, method: str, message: str) -> None:
+        super().__init__(f"The instance has no method {method} ({message}).")
         self.method = method
 
 
 class ServerFailed(e.AntiphonError):
-    """The server met an error of its own (`internal`). `id` is where its log tells more."""
+    """The server failed (`internal`). `id` identifies the error in the server's log."""
 
     def __init__(self, sentence: str, id: str = "") -> None:  # noqa: A002 - the wire's own word
         super().__init__(sentence)
@@ -70,25 +69,25 @@ class ServerFailed(e.AntiphonError):
 
 
 def error_of(status: int, body: bytes) -> e.AntiphonError:
-    """The error that an answer of HTTP status `status` (400 and above) means.
+    """The error for a response with HTTP status `status` (400 and above).
 
-    What is no answer of Antiphon's (a proxy's page) is `Unavailable` for 502, 503 and 504, else `PeerError`.
+    A response that is not Antiphon's (a proxy's, say) gives `Unavailable` for 502, 503 and 504, else `PeerError`.
     """
     detail = _detail(body)
     if detail is None:
-        if status in _AWAY:
-            return e.Unavailable(f"whatever answers there says {status}")
-        return e.PeerError(f"The answer, {status}, is not one of an Antiphon server.")
+        if status in _UNAVAILABLE_STATUSES:
+            return e.Unavailable(f"the server at that address answered {status}")
+        return e.PeerError(f"The response ({status}) does not come from an Antiphon server.")
     return error_of_detail(detail, status)
 
 
 def error_of_detail(detail: dict[str, Any], status: int = 400) -> e.AntiphonError:
-    """The error that an answer's {code, message, …fields} means."""
+    """The error for a response's {code, message, …fields}."""
     detail = dict(detail)
     code, sentence = detail.pop("code"), detail.pop("message")
     kind = _BY_CODE.get(code)
     if kind is None:
-        return _unknown(status, sentence, detail)
+        return _unknown_error(status, sentence, detail)
     error = kind.__new__(kind, sentence)
     for name, value in (_FIELDS.get(kind, {}) | detail).items():
         setattr(error, name, value)
@@ -104,8 +103,8 @@ def _detail(body: bytes) -> dict[str, Any] | None:
     return dict(error) if known else None
 
 
-def _unknown(status: int, sentence: str, detail: dict[str, Any]) -> e.AntiphonError:
-    """An error that this version does not know by name; its number still says whose move it is."""
+def _unknown_error(status: int, sentence: str, detail: dict[str, Any]) -> e.AntiphonError:
+    """An error whose code this version does not know: by the status, the server failed or refused the request."""
     if status >= 500:
         return ServerFailed(sentence, str(detail.get("id", "")))
     return e.Refused(sentence)

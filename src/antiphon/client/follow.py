@@ -1,7 +1,7 @@
-"""Following a stream across connections, without I/O: where it stands, what its bytes mean, when to come back.
+"""A stream across connections, without I/O: its cursor, its events and the delay before a reconnect.
 
-A shell opens the connection that `call()` describes, gives every event to `take`, and asks `wait_s` how long to
-wait when the connection is over.
+A connection sends the request of `call()` and passes every event to `handle`. When the connection ends, it waits
+`wait_s(…)` seconds and reconnects.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from antiphon.client import calls
-from antiphon.client.backoff import backoff_s, wish_of
+from antiphon.client.backoff import backoff_s, retry_after_ms_of
 from antiphon.core.events import Bye, Event
 from antiphon.core.values import Value
 from antiphon.errors import PeerError, TooMany, Unavailable
@@ -21,17 +21,20 @@ from antiphon.wire.sse import SseEvent
 from antiphon.wire.stream import decode_event
 
 FINAL = frozenset({"idle", "deleted", "revoked"})
-"""The good-byes after which there is nothing to come back for."""
+"""The reasons of `bye` after which the client does not reconnect."""
 
 E = TypeVar("E")
 
 
 class FeedEvent(Value):
-    """Something in the owner's feed. `type` is
+    """An event of the owner's feed. The values of `type`:
 
-    `resync`: fetch the list of chats again, changes may have been missed (the first event, and after each
-    reconnect); `chat`: `data` is {kind: status_change·title_change·created·deleted·diff_status_change, chat};
-    `bye`: `data` is {reason}, nothing follows. Types of newer servers come as they are.
+    - `resync`: changes may have been missed, fetch the list of chats again. It is the first event, also after each
+      reconnect;
+    - `chat`: `data` is {kind: status_change·title_change·created·deleted·diff_status_change, chat};
+    - `bye`: `data` is {reason}; the last event.
+
+    Types of newer servers are passed on unchanged.
     """
 
     type: str
@@ -39,54 +42,56 @@ class FeedEvent(Value):
 
 
 class Follow(Generic[E]):
-    """One stream that is followed, whatever becomes of its connections.
+    """One stream over any number of connections.
 
-    `cursor` is where to resume (None: from now), `is_over` says that nothing more comes, `is_cut` that this
-    connection is done.
+    `cursor` is where to resume (None: from now). `is_closed`: the stream has ended. `is_connection_done`: the server
+    has closed this connection.
     """
 
     def __init__(self, call: calls.Call[None], *, cursor: str | None, random: Random) -> None:
         self.cursor = cursor
-        self.is_over = False
-        self.is_cut = False
+        self.is_closed = False
+        self.is_connection_done = False
         self._call = call
         self._random = random
         self._tries = 0
-        self._wish_ms: int | None = None
+        self._retry_after_ms: int | None = None
 
     def call(self) -> calls.Call[None]:
         """The request that opens the next connection."""
-        self.is_cut = False
+        self.is_connection_done = False
         headers = {"accept": "text/event-stream", "cache-control": "no-store"}
         if self.cursor is not None:
             headers["last-event-id"] = self.cursor
         return msgspec.structs.replace(self._call, headers=headers)
 
-    def take(self, raw: SseEvent) -> E | None:
-        """What an event means for the reader; None: nothing. Raises `PeerError`."""
+    def handle(self, raw: SseEvent) -> E | None:
+        """The event for the reader; None: there is none (a ping, or a `bye` before a reconnect). Raises
+        `PeerError`."""
         if raw.event == "ping":
             return None
         event = self._decode(raw)
         if raw.event == "bye":
-            return self._take_bye(raw, event)
+            return self._handle_bye(raw, event)
         if raw.id is not None:
             self.cursor = raw.id
         self._tries = 0
-        self._wish_ms = None
+        self._retry_after_ms = None
         return event
 
-    def _take_bye(self, raw: SseEvent, event: E) -> E | None:
+    def _handle_bye(self, raw: SseEvent, event: E) -> E | None:
         bye = cast(Bye, decode_event(raw.data))
-        self.is_cut = True
-        self._wish_ms = bye.retry_ms
-        self.is_over = bye.reason in FINAL
-        return event if self.is_over else None
+        self.is_connection_done = True
+        self._retry_after_ms = bye.retry_ms
+        self.is_closed = bye.reason in FINAL
+        return event if self.is_closed else None
 
     def wait_s(self, error: Unavailable | TooMany | None) -> float:
-        """How long to wait before the next connection, seconds; `error` is what ended this one (None: its end)."""
+        """How long to wait before the next connection, in seconds. `error` ended this one (None: it was closed)."""
         self._tries += 1
-        wish_ms, self._wish_ms = self._wish_ms if error is None else wish_of(error), None
-        return backoff_s(self._tries, random=self._random, wish_ms=wish_ms)
+        retry_after_ms = self._retry_after_ms if error is None else retry_after_ms_of(error)
+        self._retry_after_ms = None
+        return backoff_s(self._tries, random=self._random, retry_after_ms=retry_after_ms)
 
     def _decode(self, raw: SseEvent) -> E:
         raise NotImplementedError
@@ -96,7 +101,7 @@ class FollowChat(Follow[Event]):
     """The stream of one chat."""
 
     def __init__(self, chat_id: str, *, after: str | None, until_idle: bool, by_ref: bool, random: Random) -> None:
-        """Raises `CursorInvalid` for what cannot be a cursor."""
+        """Raises `CursorInvalid` if `after` is not a cursor."""
         if after is not None:
             parse_cursor(after)
         call = calls.watch(chat_id, until_idle=until_idle, by_ref=by_ref)
@@ -104,12 +109,12 @@ class FollowChat(Follow[Event]):
         self.chat_id = chat_id
         self.until_idle = until_idle
 
-    def note(self, event: Event) -> None:
-        """Say of an event that came by another way that it was taken."""
+    def record(self, event: Event) -> None:
+        """Record an event that arrived over another connection (ZeroMQ): the stream resumes after it."""
         if event.cursor:
             self.cursor = event.cursor
         if isinstance(event, Bye):
-            self.is_over = event.reason in FINAL
+            self.is_closed = event.reason in FINAL
         self._tries = 0
 
     def _decode(self, raw: SseEvent) -> Event:

@@ -1,4 +1,4 @@
-"""The HTTP API's requests on an instance without `antiphon.request`: those that the protocol's own methods cover."""
+"""Requests of the HTTP API on an instance without `antiphon.request`, by the reference protocol's methods."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Answer = Callable[[Remote, str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 async def answer_by_reference_methods(remote: Remote, call: Call[Any]) -> Any:
-    """The answer to a request, made from the protocol's methods. Raises `Refused` for a request that they do not
-    cover. Nothing is retried: the protocol's messages carry no id that would make them idempotent."""
+    """The response to a request, made from the results of the protocol's methods. Raises `Refused` for a request that
+    they do not cover. Nothing is retried: the protocol's messages have no id that makes them idempotent."""
     path = call.path.removeprefix(PREFIX)
     body = msgspec.json.decode(call.body) if call.body is not None else {}
     for method, pattern, answer in _ANSWERS:
@@ -46,7 +46,7 @@ async def _send(remote: Remote, session_id: str, body: dict[str, Any]) -> dict[s
     content = body["content"]
     if not isinstance(content, str):
         if any(part.get("type") != "text" for part in content):
-            raise Refused("This instance takes messages of text only.")
+            raise Refused("This instance accepts only text messages.")
         content = "\n".join(part["text"] for part in content)
     await remote.send(session_id, content)
     return {"seq": 0}

@@ -1,8 +1,8 @@
-"""Watching one session of an instance that has no `antiphon.read`: what is published, without filling its gaps.
+"""Watches one session of an instance without `antiphon.read`, from what it publishes.
 
-Such a server has topics and `message.list`, and no log to read on from. So messages are read again when their number
-says that one was missed, and a model's words that were lost stay lost until the message is complete. The events are
-the stream's own, numbered by this watch alone: they have no cursor, and their first `Resync` says `may_have_gaps`.
+Such a server has topics and `message.list`, but no log to resume from. When the number of messages shows that one was
+missed, the messages are read again. Lost deltas stay lost until the message is complete. The events are those of the
+stream, numbered by this watch: they have no cursor, and the first `Resync` has `may_have_gaps`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from antiphon.wire import instance as i
 from antiphon.wire.gotime import format_time_us
 
 CHECK_S = 2.0
-"""How often the number of messages is compared with the server's, in seconds."""
+"""Interval at which the number of messages is compared with the server's, in seconds."""
 
 TOPICS = (
     i.TOPIC_MESSAGE_APPEND,
@@ -38,33 +38,33 @@ TOPICS = (
 
 
 class PlainWatch:
-    """`begin` gives the state, `step` the events of the next frame or check, until `is_over`. It ends with `upgraded`
-    set when another instance at the address has `antiphon.read`."""
+    """`begin` yields the state, `step` the events of the next frame or check, until `is_closed`. If a newer instance
+    at the address has `antiphon.read`, the watch closes with `upgraded` set."""
 
     def __init__(self, remote: Remote, session_id: str, instance_id: str) -> None:
-        self.is_over = False
+        self.is_closed = False
         self._remote = remote
         self._session_id = session_id
         self._instance_id = instance_id
         self.upgraded: i.InstanceInfo | None = None
         self._is_stale = False
-        """Whether another instance publishes here now, and its state is not read yet."""
+        """Whether another instance publishes now whose state is not yet read."""
         self._check_at = time.monotonic() + CHECK_S
         self._has_frames = False
-        """Whether the session had a frame since the last check."""
+        """Whether a frame of the session arrived since the last check."""
         self._expected_count = 0
-        """How many messages the session had at the last check."""
+        """Number of the session's messages at the last check."""
         self._session = i.SessionPayload()
         self._message_ids: list[str] | None = []
         """The messages reported so far; None: the server cannot list them."""
         self._not_listed = 0
-        """How many more messages the session counts than it lists (tools', say)."""
+        """Number of messages that the session counts but does not list (those of tools, say)."""
         self._seq = self._draft = self._position = 0
         self._turn_id: int | None = None
         self._at = ""
 
     async def begin(self) -> AsyncGenerator[Event, None]:
-        """The whole state. Raises `PeerError` with the server's words where there is no such session."""
+        """The whole state. Raises `PeerError` with the server's message if there is no such session."""
         session = await self._remote.session(self._session_id)
         messages = await self._messages()
         yield self._resync(session, messages)
@@ -88,7 +88,7 @@ class PlainWatch:
         try:
             payload = i.read_payload(envelope)
         except PeerError:
-            self._remote.skipped_frames += 1
+            self._remote.skip_frame()
             return
         if _session_of(payload) == self._session_id and not self._is_stale:
             self._has_frames = True
@@ -97,7 +97,7 @@ class PlainWatch:
                 yield event
 
     async def _receive(self, sub: zmq.asyncio.Socket) -> bytes | None:
-        """The next frame; None when a check is due, whatever comes meanwhile."""
+        """The next frame; None: a check is due, even if frames arrive."""
         remaining_s = self._check_at - time.monotonic()
         if remaining_s > 0:
             with contextlib.suppress(TimeoutError):
@@ -106,12 +106,12 @@ class PlainWatch:
         return None
 
     async def _catch_up(self) -> AsyncGenerator[Event, None]:
-        """The state of another instance, or the messages that were missed. The next check repeats it if it fails."""
+        """The state of another instance, or the messages that were missed. The next check retries after a failure."""
         self._check_at = time.monotonic() + CHECK_S
         if self._is_stale:
             info = await self._remote.about()
             if i.METHOD_READ in (info.capabilities or ()):
-                self.upgraded, self.is_over = info, True
+                self.upgraded, self.is_closed = info, True
                 return
             self._turn_id = None
             async for event in self.begin():
@@ -124,8 +124,8 @@ class PlainWatch:
                 yield event
 
     def _is_behind(self, session: i.SessionPayload) -> bool:
-        """Whether messages were missed, and are not just on their way: the session had no frame since the last check,
-        or it has fewer messages here than it had then."""
+        """Whether messages were missed and are not in transit: no frame of the session arrived since the last check,
+        or this watch has fewer messages than the session had then."""
         has_frames, self._has_frames = self._has_frames, False
         expected, self._expected_count = self._expected_count, session.message_count
         return not has_frames or len(self._message_ids or ()) + self._not_listed < expected
@@ -133,7 +133,7 @@ class PlainWatch:
     async def _apply(self, topic: str, payload: Any) -> AsyncGenerator[Event, None]:
         if isinstance(payload, i.SessionPayload):
             if topic == i.TOPIC_SESSION_DELETED and await self._is_gone():
-                self.is_over = True
+                self.is_closed = True
                 yield Bye(reason="deleted")
                 return
             async for event in self._check(payload):
@@ -157,10 +157,10 @@ class PlainWatch:
                     return [self._message(message)]
         return []
 
-    # --- what was missed
+    # --- missed events
 
     async def _check(self, session: i.SessionPayload) -> AsyncGenerator[Event, None]:
-        """Report a new title, and the messages that did not come as frames."""
+        """The events for a new title, and for the messages whose frames were missed."""
         if session.title != self._session.title:
             self._session = session
             yield self._fact("title_changed", {"title": session.title, "by": "model"})
@@ -178,7 +178,7 @@ class PlainWatch:
             yield CaughtUp()
 
     async def _is_gone(self) -> bool:
-        """Whether the server refuses the session; a frame alone is not believed."""
+        """Whether the server refuses the session; a frame alone is not enough."""
         try:
             await self._remote.session(self._session_id)
         except PeerError:
@@ -217,7 +217,7 @@ class PlainWatch:
         return "waiting" if self._turn_id is None else "running"
 
     def _start(self) -> list[Event]:
-        """A model call begins: a new draft, and a turn where none is known."""
+        """A model call begins: a new draft, and a new turn if none is in progress."""
         events: list[Event] = []
         if self._turn_id is None:
             self._turn_id = self._seq + 1
@@ -257,7 +257,7 @@ def _session_of(payload: Any) -> str:
 
 
 def chat_of(session: i.SessionPayload) -> dict[str, Any]:
-    """The HTTP API's chat, as far as a session says."""
+    """The HTTP API's chat, from the fields of a session."""
     updated_at = format_time_us(session.updated_at.us)
     return {
         "id": session.id,
@@ -281,7 +281,7 @@ def chat_of(session: i.SessionPayload) -> dict[str, Any]:
 
 
 def message_of(session_id: str, number: int, message: i.MessagePayload) -> dict[str, Any]:
-    """The HTTP API's message; `id` is a number of this client's own, `message_id` the server's."""
+    """The HTTP API's message; `id` is a number given by this client, `message_id` the server's id."""
     return {
         "id": number,
         "chat_id": session_id,

@@ -1,4 +1,4 @@
-"""The calls that a watch or a request makes on an instance over ZeroMQ; `RemoteInstance` has them."""
+"""The calls on an instance that a watch or a request needs; `RemoteInstance` implements them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from antiphon.wire import instance as i
 
 
 class Remote(Protocol):
-    """`skipped_frames` counts the event frames that could not be read."""
+    """An instance that is called over ZeroMQ."""
 
-    skipped_frames: int
+    def skip_frame(self) -> None: ...
 
     async def about(self) -> i.InstanceInfo: ...
 

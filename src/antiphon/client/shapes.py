@@ -1,5 +1,5 @@
-"""What the server answers with, as typed dictionaries (docs/http.md): plain JSON objects, so that fields a newer
-server adds are there too. Times are RFC 3339; ids of messages, turns and drafts are seqs."""
+"""The JSON objects in responses of the HTTP API, as typed dictionaries. They are plain JSON, so fields that a newer
+server adds are present too. Times are RFC 3339; ids of messages, turns and drafts are seqs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Literal, NotRequired, TypedDict
 from antiphon.core.parts import Part
 
 Content = str | Sequence[Part] | Sequence[dict[str, Any]]
-"""What a message says: a string (one text part), or parts, as values of `core.parts` or as JSON objects."""
+"""The content of a message: a string (one text part), or parts, as values of `core.parts` or as JSON objects."""
 
 WhenBusy = Literal["queue", "steer", "interrupt", "reject"]
 
 
 class OpenCall(TypedDict):
-    """A tool call that waits for an answer from outside. `needs` is result or approval."""
+    """A tool call that is waiting for a client. `needs` is result or approval."""
 
     tool_call_id: str
     tool_name: str
@@ -25,8 +25,8 @@ class OpenCall(TypedDict):
 
 
 class Chat(TypedDict):
-    """A chat and where it stands. `status` is waiting, running, interrupting, requires_action or error; `turn_id`
-    is None while it is idle."""
+    """A chat. `status` is waiting, running, interrupting, requires_action or error; `turn_id` is None while the chat
+    is idle."""
 
     id: str
     owner_id: str
@@ -50,7 +50,7 @@ class Chat(TypedDict):
 
 
 class ChatPage(TypedDict):
-    """A page of chats, latest change first; `next` asks for the following one, None: there is none."""
+    """A page of chats, latest change first. `next` is the `after` of the following page; None: this is the last."""
 
     chats: list[Chat]
     next: str | None
@@ -74,7 +74,7 @@ class Message(TypedDict):
 
 
 class QueuedMessage(TypedDict):
-    """A message that waits for the turn to end."""
+    """A message in the queue."""
 
     id: int
     chat_id: str
@@ -87,7 +87,7 @@ class QueuedMessage(TypedDict):
 
 
 class MessagePage(TypedDict):
-    """Messages, ascending, and all that wait. `has_more`: in the direction that was asked."""
+    """A page of messages, ascending, and the whole queue. `has_more`: further messages in the requested direction."""
 
     messages: list[Message]
     queued_messages: list[QueuedMessage]
@@ -95,7 +95,7 @@ class MessagePage(TypedDict):
 
 
 class Sent(TypedDict):
-    """What became of a message: `message` if it entered the history, `queued_message` if it waits."""
+    """The result of a send: `message` if it is in the history, `queued_message` if it was queued."""
 
     seq: int
     message: NotRequired[Message]
@@ -103,27 +103,27 @@ class Sent(TypedDict):
 
 
 class Edited(TypedDict):
-    """The message that took the edited one's place."""
+    """The message that replaced the edited one."""
 
     seq: int
     message: Message
 
 
 class Seq(TypedDict):
-    """The seq of the fact that says so, else the chat's last."""
+    """The seq of the new fact; if nothing changed, of the chat's last fact."""
 
     seq: int
 
 
 class Retried(TypedDict):
-    """The turn that runs again."""
+    """The turn that was restarted."""
 
     turn_id: int
     seq: int
 
 
 class Interrupted(TypedDict):
-    """`interrupted`: that turn is being or was just stopped."""
+    """`interrupted`: the turn was interrupted, or is being interrupted."""
 
     interrupted: bool
     seq: int
@@ -147,14 +147,14 @@ class TokenList(TypedDict):
 
 
 class NewToken(Token):
-    """A token that was just made; `token` is its secret, shown this once."""
+    """A new token. `token` is its secret, which is returned only once."""
 
     token: str
 
 
 class Provider(TypedDict):
-    """Where models are called; of its secret only that there is one. Admins are told `base_url` and
-    `secret_reference`, too."""
+    """A provider of models. `has_secret`: it has a secret, which is never returned. Only admins get `base_url` and
+    `secret_reference`."""
 
     id: str
     name: str
@@ -193,21 +193,21 @@ class ModelConfigList(TypedDict):
 
 
 class Prompt(TypedDict):
-    """What every model is told first, in one's own chats; empty: nothing."""
+    """The owner's system prompt, for every model call in the owner's chats; "": none."""
 
     prompt: str
     updated_at: str | None
 
 
 class Health(TypedDict):
-    """Alive, and who."""
+    """The result of a health check."""
 
     status: str
     instance_id: str
 
 
 class Instance(TypedDict):
-    """An instance of the machine, or a replica on the store. `is_silent`: it does not answer."""
+    """An instance on the server's machine, or a replica on its store. `is_silent`: it does not respond."""
 
     instance_id: str
     pid: int
@@ -236,7 +236,7 @@ class NotificationAction(TypedDict):
 
 
 class Notification(TypedDict):
-    """What happened while nobody watched; `content` is Markdown, `read_at` None while it was not read."""
+    """A notification. `content` is Markdown; `read_at` is None while it is unread."""
 
     id: str
     user_id: str
@@ -251,7 +251,7 @@ class Notification(TypedDict):
 
 
 class Inbox(TypedDict):
-    """A page of notifications, the newest first; `next` is the `after` of the following page."""
+    """A page of notifications, newest first. `next` is the `after` of the following page."""
 
     notifications: list[Notification]
     unread_count: int

@@ -1,4 +1,4 @@
-"""How the clients use httpx2: its settings, its requests, and its exceptions in our own words."""
+"""The clients' use of httpx2: settings, requests, and translation of its exceptions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from antiphon.client.errors import AnswerLost, error_of
 from antiphon.errors import InstanceMissing, Invalid, PeerError
 
 CONNECT_S = 10.0
+"""How long to wait for a connection, in seconds."""
 KEEPALIVE_S = 20.0
-"""Less than the server's 75 s, so that an idle connection is not used in the moment the server closes it."""
-KEPT_MAX = 20
+"""How long an idle connection is kept, in seconds: less than the server's 75 s, so that a request is not sent on a
+connection that the server is closing."""
+IDLE_CONNECTIONS_MAX = 20
+"""Maximum number of idle connections."""
 SENTENCE_MAX = 200
+"""Maximum length of a reason in an error, in characters."""
 
 Verify = ssl.SSLContext | bool
 
 
 def client_settings(url: str, token: str, *, timeout_s: float) -> dict[str, Any]:
-    """What an httpx2 client is made with. Raises `Invalid` for an address that is none."""
+    """The settings of an httpx2 client. Raises `Invalid` for an invalid address or token."""
     headers = {"user-agent": "antiphon-client", "accept-encoding": "identity"}
     if token:
         if not (token.isascii() and token.isprintable()):
@@ -41,8 +45,10 @@ def client_settings(url: str, token: str, *, timeout_s: float) -> dict[str, Any]
 
 
 def transport_settings(url: str, verify: Verify) -> dict[str, Any]:
-    """What its transport is made with; a certificate is only checked where there is one."""
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT_MAX, keepalive_expiry=KEEPALIVE_S)
+    """The settings of its transport. Only https has a certificate to verify."""
+    limits = httpx2.Limits(
+        max_connections=None, max_keepalive_connections=IDLE_CONNECTIONS_MAX, keepalive_expiry=KEEPALIVE_S
+    )
     return {"limits": limits, "verify": verify if url.startswith("https:") else False}
 
 
@@ -57,7 +63,7 @@ def check_url(url: str) -> httpx2.URL:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether it is this machine: then no proxy of the environment's is used."""
+    """Whether the address is on this machine: then the environment's proxy is not used."""
     host = check_url(url).host
     try:
         return host == "localhost" or ip_address(host).is_loopback
@@ -79,23 +85,23 @@ def request_settings(call: Call[Any]) -> dict[str, Any]:
 
 
 def stream_settings(call: Call[Any], silence_s: float) -> dict[str, Any]:
-    """As `request_settings`, for an answer that does not end but is never silent for `silence_s` seconds."""
+    """As `request_settings`, for a stream: it does not end, but is never silent for `silence_s` seconds."""
     return request_settings(call) | {"timeout": httpx2.Timeout(silence_s, connect=CONNECT_S)}
 
 
 @contextlib.contextmanager
 def translated(url: str) -> Iterator[None]:
-    """httpx2's exceptions as ours: `InstanceMissing` if nobody is there, `AnswerLost` if the line broke."""
+    """Translates httpx2's exceptions: `InstanceMissing` if the connection fails, `AnswerLost` if it is lost later."""
     try:
         yield
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
         raise InstanceMissing(f"no instance answers at {url} ({_reason(error)})") from error
     except httpx2.TimeoutException as error:
-        raise AnswerLost("nothing came from the server for too long") from error
+        raise AnswerLost("the server did not respond in time") from error
     except httpx2.TransportError as error:
         raise AnswerLost from error
     except httpx2.DecodingError as error:
-        raise PeerError("The server's answer cannot be decoded.") from error
+        raise PeerError("The server's response cannot be decoded.") from error
 
 
 def _reason(error: Exception) -> str:
@@ -103,7 +109,7 @@ def _reason(error: Exception) -> str:
 
 
 def answer_of(response: httpx2.Response, body: bytes) -> Any:
-    """The JSON of an answer, None of an empty one. Raises what an error's body says."""
+    """The JSON of a response; None: it is empty. Raises the error of an error response."""
     if not response.is_success:
         raise error_of(response.status_code, body)
     if not body:
@@ -111,11 +117,11 @@ def answer_of(response: httpx2.Response, body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise PeerError("The server's answer is not JSON.") from error
+        raise PeerError("The server's response is not JSON.") from error
 
 
 def check_stream(response: httpx2.Response) -> None:
-    """Raises `PeerError` unless the answer is a stream of events, as it is."""
+    """Raises `PeerError` unless the response is an uncompressed event stream."""
     check_coding(response)
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        raise PeerError("The server's answer is not a stream of events.")
+        raise PeerError("The server's response is not an event stream.")

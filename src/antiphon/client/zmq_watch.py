@@ -1,7 +1,7 @@
-"""Watching one session over ZeroMQ: frames where they fit, asking where they do not.
+"""Watches one session over ZeroMQ: applies frames that fit, and reads the log otherwise.
 
-The events' socket may drop frames, and not every fact has a topic. So a delta that begins where the last one ended is
-taken as it comes; whatever else a frame says makes it ask `antiphon.read`, and so does a silence.
+The events' socket may drop frames, and not every fact has a topic. A delta that begins where the last one ended is
+applied directly. Any other frame of the session, and a silence of SILENCE_S, triggers a call of `antiphon.read`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from antiphon.wire.ids import canonical_id
 from antiphon.wire.stream import decode_event
 
 SILENCE_S = 2.0
-"""A watch that hears nothing for so long asks."""
+"""How long a watch waits for a frame before it reads the log, in seconds."""
 
-AT_ONCE_MAX = 100
-"""After so many frames in a row others have their turn."""
+FRAMES_IN_A_ROW_MAX = 100
+"""Maximum frames handled in a row before other tasks of the event loop run."""
 
 SESSION_TOPICS = (
     i.TOPIC_MESSAGE_APPEND,
@@ -42,15 +42,15 @@ SESSION_TOPICS = (
 
 
 class SessionWatch:
-    """How far a session has been told: all facts up to `seq`, and `position` of the open draft (None: not known which
-    it is)."""
+    """The progress of a watch: it has yielded all facts up to `seq`, and the open draft up to `position` (`draft`
+    None: it is not known which draft is open)."""
 
     def __init__(self, remote: Remote, session_id: str, *, after: str = "") -> None:
         """Raises `CursorInvalid`."""
         self.session_id = canonical_id(session_id)
-        self._heard_id = self._project_id = ""
+        self._instance_id = self._project_id = ""
         self._heads: list[bytes] = []
-        self.is_over = False
+        self.is_closed = False
         self.seq, self.position = parse_cursor(after) if after else (0, 0)
         self.draft: int | None = None
         self._remote = remote
@@ -58,27 +58,27 @@ class SessionWatch:
         self._reads_all = bool(after) and (self.seq, self.position) == (0, 0)
         self._is_known = False
         self._is_caught_up = False
-        self._plain: zmq.Socket[bytes] | None = None
-        self._at_once = 0
+        self._blocking: zmq.Socket[bytes] | None = None
+        self._frames_in_a_row = 0
 
-    def hear(self, sub: zmq.asyncio.Socket, instance_id: str, project_id: str) -> None:
-        """From now on hear what this instance says of the session, and nothing else."""
+    def subscribe(self, sub: zmq.asyncio.Socket, instance_id: str, project_id: str) -> None:
+        """Subscribe to this instance's events of the session, instead of another instance's."""
         for head in self._heads:
             sub.setsockopt(zmq.UNSUBSCRIBE, head)
-        self._heard_id, self._project_id = instance_id, project_id
+        self._instance_id, self._project_id = instance_id, project_id
         self._heads = [i.frame_head(topic, instance_id, project_id, self.session_id) for topic in SESSION_TOPICS]
         for head in self._heads:
             sub.setsockopt(zmq.SUBSCRIBE, head)
 
     async def catch_up(self) -> AsyncGenerator[Event, None]:
-        """Everything from here to where the log is now."""
-        while not self.is_over:
+        """The events from the cursor to the end of the log."""
+        while not self.is_closed:
             try:
                 result = await self._remote.read(self.session_id, self._after, reads_all=self._reads_all)
             except TooLarge:
                 if self._after:
                     raise
-                # the state is too large for one answer: from the beginning, then, in pages
+                # the state is too large for one response: read all facts, in pages
                 self._after, self._reads_all = "0", True
                 continue
             except NotFound:
@@ -86,7 +86,7 @@ class SessionWatch:
                     raise
                 if self._project_id and (await self._remote.info()).project_id != self._project_id:
                     raise Unavailable("another project's instance is at this address") from None
-                self.is_over = True  # it was there, so it has been deleted
+                self.is_closed = True  # it existed before, so it was deleted
                 yield Bye(reason="deleted")
                 return
             self._is_known = True
@@ -102,19 +102,19 @@ class SessionWatch:
                 return
 
     async def step(self, sub: zmq.asyncio.Socket) -> AsyncGenerator[Event, None]:
-        """What the next frame brings, or a silence."""
+        """The events of the next frame, or of the read after a silence."""
         frame = await self._receive(sub)
         envelope = None if frame is None else self._remote.read_frame(frame, i.BriefEnvelope)
         if frame is not None and envelope is None:
             return
         if envelope is not None and envelope.topic == i.TOPIC_INSTANCE_HEARTBEAT:
-            if envelope.instance_id == self._heard_id or envelope.project_id != self._project_id:
+            if envelope.instance_id == self._instance_id or envelope.project_id != self._project_id:
                 return
-            self.hear(sub, envelope.instance_id, envelope.project_id)
+            self.subscribe(sub, envelope.instance_id, envelope.project_id)
         elif envelope is not None:
             if envelope.session_id != self.session_id:
                 return
-            delta, is_enough = self.take(envelope)
+            delta, is_enough = self.apply(envelope)
             if delta is not None:
                 yield delta
             if is_enough:
@@ -123,15 +123,15 @@ class SessionWatch:
             yield event
 
     async def _receive(self, sub: zmq.asyncio.Socket) -> bytes | None:
-        """The next frame; None: silence. What is there already is had without a timer or a turn of the loop."""
-        if self._plain is None:
-            self._plain = zmq.Socket.shadow(sub.underlying)
+        """The next frame; None: silence. A frame that has already arrived needs no timer and no turn of the loop."""
+        if self._blocking is None:
+            self._blocking = zmq.Socket.shadow(sub.underlying)
         try:
-            self._at_once += 1
-            if self._at_once > AT_ONCE_MAX:
-                self._at_once = 0
+            self._frames_in_a_row += 1
+            if self._frames_in_a_row > FRAMES_IN_A_ROW_MAX:
+                self._frames_in_a_row = 0
                 await asyncio.sleep(0)
-            return self._plain.recv(zmq.DONTWAIT)
+            return self._blocking.recv(zmq.DONTWAIT)
         except zmq.Again:
             pass
         try:
@@ -140,12 +140,12 @@ class SessionWatch:
         except TimeoutError:
             return None
 
-    def take(self, envelope: i.BriefEnvelope) -> tuple[Delta | None, bool]:
-        """The delta in a frame, if it fits; and whether there is no more to be known than it says."""
+    def apply(self, envelope: i.BriefEnvelope) -> tuple[Delta | None, bool]:
+        """The delta in a frame, if it continues the draft, and whether the frame needs no read of the log."""
         try:
             payload = i.read_payload(envelope)
         except PeerError:
-            self._remote.skipped_frames += 1
+            self._remote.skip_frame()
             return None, False
         seq = getattr(payload, "seq", None)
         if seq is not None and seq <= self.seq:

@@ -1,6 +1,6 @@
-"""The rules of a chat: `decide(chat, command) -> facts`, `evolve(chat, fact) -> chat`, and both as `advance`.
+"""The rules of a chat: `decide(chat, command) -> facts`, `evolve(chat, fact) -> chat`, and `advance` for both.
 
-Pure: no clock, randomness, await or logging. Time comes with the command as `at` (microseconds).
+Pure: no clock, randomness, await or logging. The caller passes the time as `at`, in microseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -10,36 +10,35 @@ from typing import Any
 
 from antiphon.core import commands as c
 from antiphon.core import people, workers
+from antiphon.core.decision import Decision
 from antiphon.core.evolve import evolve, fold
 from antiphon.core.facts import Entry, Recorded
 from antiphon.core.model import Chat
-from antiphon.core.story import Story
 from antiphon.errors import NotFound
 
 __all__ = ["advance", "decide", "evolve", "fold"]
 
 
 def advance(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Chat, tuple[Entry, ...]]:
-    """The chat after `command`, and the facts that took it there (none: answered without a change), each with the
-    status and the open draft after it.
+    """Apply `command`: the chat after it, and the new facts, each with the status and the open draft after it.
 
-    Raises `errors.Refused`, and then nothing has changed.
+    There are no facts if the command changes nothing. Raises `errors.Refused`; then nothing has changed.
     """
-    story = Story(chat, at)
+    decision = Decision(chat, at)
     if isinstance(command, c.CreateChat):
         assert chat is None, "a chat is created once; the receipt answers a repeat"
     elif chat is None or chat.is_deleted:
         raise NotFound
-    _RULES[type(command)](story, command)
-    return story.chat, tuple(story.entries)
+    _RULES[type(command)](decision, command)
+    return decision.chat, tuple(decision.entries)
 
 
 def decide(chat: Chat | None, command: c.Command, *, at: int) -> tuple[Recorded, ...]:
-    """The facts that `command` makes, or `errors.Refused`."""
+    """The facts that `command` produces. Raises `errors.Refused`."""
     return tuple(entry.recorded for entry in advance(chat, command, at=at)[1])
 
 
-_RULES: dict[type[c.Command], Callable[[Story, Any], None]] = {
+_RULES: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.CreateChat: people.create_chat,
     c.SendMessage: people.send_message,
     c.EditMessage: people.edit_message,

@@ -1,7 +1,7 @@
-"""What people and workers may ask of a chat. A command may be refused, and then changes nothing.
+"""Commands: what people and workers can ask of a chat. A refused command changes nothing.
 
-Content is the canonical JSON of a list of parts, as bytes: the rules look at its size only.
-Refusals are `errors.Refused`; which ones, stands with the rules in `people` and `workers`.
+Content is the canonical JSON of a list of parts, as bytes; the rules read only its size. A refusal is an
+`errors.Refused`; the rules in `people` and `workers` raise it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from antiphon.core.parts import NO_USAGE, Role, Usage
 from antiphon.core.values import Value
 
 QUEUE_MAX = 100
+"""Maximum number of messages queued in one chat."""
 QUEUE_BYTES_MAX = 8 * 1024 * 1024
+"""Maximum size of all messages queued in one chat, in bytes."""
 
 
 class Command(Value):
@@ -47,7 +49,8 @@ class SendMessage(Command):
 
 
 class EditMessage(Command):
-    """`target`: the role of the visible message `message_id` at the state decided on; None = no such."""
+    """`target` is the role of the visible message `message_id` in the state that is decided on; None: no such
+    message."""
 
     message_id: int
     content: bytes
@@ -61,7 +64,7 @@ class Retry(Command):
 
 
 class QueueCommand(Command):
-    """`was_delivered`: the message is not in the queue because it became part of the history."""
+    """`was_delivered`: the message has left the queue and is part of the history."""
 
     queued_id: int
     was_delivered: bool = False
@@ -73,7 +76,7 @@ class EditQueued(QueueCommand):
 
 
 class DeleteQueued(QueueCommand):
-    """`existed`: it was once queued here, so a repeated delete is answered rather than punished."""
+    """`existed`: the message was once queued here. Deleting it a second time succeeds."""
 
     existed: bool = False
 
@@ -153,7 +156,7 @@ class StartAttempt(Command):
 
 
 class AttemptCommand(Command):
-    """Named by the attempt and the draft it closes; refused as `stale_attempt` unless both are current."""
+    """Names the attempt and the draft that it closes. Refused as `stale_attempt` unless both are current."""
 
     attempt: int
     draft: int
@@ -175,7 +178,7 @@ class RequireAction(AttemptCommand):
 
 
 class PartialCommand(AttemptCommand):
-    """Brings what was written so far, kept if the turn ends with it: interrupted, or failed."""
+    """Carries the content written so far. It is stored if the command ends the turn (interrupted or failed)."""
 
     content: bytes = b""
     upto: int = 0
@@ -185,7 +188,8 @@ class PartialCommand(AttemptCommand):
 
 
 class FailAttempt(PartialCommand, kw_only=True):
-    """`delay_ms` None: the failure is final, and what was written is kept. Else the next try starts a new draft."""
+    """`delay_ms` None: the failure is final and the content written so far is stored. Otherwise the next try starts
+    a new draft after this delay."""
 
     error: ErrorInfo
     delay_ms: int | None = None
@@ -206,7 +210,8 @@ class CommitToolResult(Command):
 
 
 class ExpireAttempt(Command):
-    """`reason` is lease, dead or interrupt; content is what was flushed of draft `draft`."""
+    """`reason` is lease, dead or interrupt. `content` is the flushed part of draft `draft`; `keep`: store it even
+    if the turn continues."""
 
     attempt: int
     reason: str

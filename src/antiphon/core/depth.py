@@ -1,12 +1,12 @@
-"""How large JSON may be beyond its bytes: how deep it may nest, and how many values it may have.
+"""Limits of JSON beyond its size in bytes: the nesting depth and the number of values.
 
 Stored JSON nests at most 64 arrays and objects in any value (a tool's arguments or result, a part's metadata,
-parameters). Every reader accepts more than that together with what surrounds the value, so stored JSON can be shown,
-decoded and written again by every client. Deeper JSON from a client is refused. Deeper JSON from a model, an agent or
-a tool is stored as text. Where an earlier version stored deeper values, readers show the deeper ones as text.
+parameters). Every reader accepts a greater depth than that of the value and its surroundings, so every client can
+show, decode and encode stored JSON. Deeper JSON from a client is refused. Deeper JSON from a model, an agent or a
+tool is stored as text. Where an earlier version stored deeper values, readers show the deeper ones as text.
 
-These checks run on the event loop over untrusted JSON, so they execute no Python code for each string or bracket:
-escapes, strings and all other bytes are removed by functions of C.
+These checks run on the event loop over untrusted JSON. They execute no Python code per string or bracket: functions
+written in C remove the escapes, the strings and all other bytes.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ import msgspec
 from antiphon.core.parts import Unknown
 
 DEPTH_MAX = 64
+"""Maximum depth of one stored value, in nested arrays and objects."""
 CONTENT_DEPTH_MAX = DEPTH_MAX + 2
-"""Of a message's content: a value of this depth lies in a part, and that in a list."""
+"""Maximum depth of a message's content: the value is inside a part, and the part inside a list."""
 
 VALUES_MAX = 50_000
-"""Maximum number of JSON values in a text of more than VALUES_UNCHECKED_BYTES_MAX: as objects they need many times
-the memory of their text, and time in proportion to their number."""
+"""Maximum number of JSON values in a text larger than VALUES_UNCHECKED_BYTES_MAX. Decoded values need many times the
+memory of their text."""
 VALUES_UNCHECKED_BYTES_MAX = 256 * 1024
+"""Size up to which the values of a JSON text are not counted, in bytes."""
 
 _BRACKETS = b"[]{}"
 _STARTS = b",[{"
@@ -36,11 +38,11 @@ _KEPT = {kept: bytes(set(range(256)) - set(kept + b'"')) for kept in (_BRACKETS,
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 """Each bracket as the signed byte by which it changes the depth."""
 _BRACKET = re.compile(rb'(?P<bracket>[\[{\]}])|(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")++', re.DOTALL)
-"""A bracket, or all that lies between two of them."""
+"""A bracket, or all bytes between two brackets."""
 
 
 def is_deeper(data: bytes, depth_max: int) -> bool:
-    """Whether JSON (well-formed) has more arrays and objects inside each other than `depth_max`."""
+    """Whether well-formed JSON nests arrays and objects deeper than `depth_max`."""
     if data.count(b"[") + data.count(b"{") <= depth_max:
         return False
     brackets = b"".join(_reduced(data, _BRACKETS).split(b'"')[::2])
@@ -49,8 +51,8 @@ def is_deeper(data: bytes, depth_max: int) -> bool:
 
 
 def has_too_many_values(data: bytes) -> bool:
-    """Whether JSON has more than VALUES_MAX values and is large enough for that to matter. For malformed JSON the
-    answer is approximate."""
+    """Whether JSON has more than VALUES_MAX values and is larger than VALUES_UNCHECKED_BYTES_MAX. The result for
+    malformed JSON is approximate."""
     if len(data) <= VALUES_UNCHECKED_BYTES_MAX or sum(data.count(start) for start in (b",", b"[", b"{")) < VALUES_MAX:
         return False
     reduced = _reduced(data, _STARTS)
@@ -60,16 +62,18 @@ def has_too_many_values(data: bytes) -> bool:
 
 
 def _reduced(data: bytes, kept: bytes) -> bytes:
-    """The quotes of JSON and the bytes of `kept`, without escapes. Adjacent quotes are removed, whichever string they
-    belong to: an even number of quotes still precedes each byte outside of strings, and an odd number each one in a
-    string. So most strings leave nothing."""
+    """The quotes of JSON and the bytes of `kept`, without escapes.
+
+    Adjacent quotes are removed, even those of two different strings. This keeps the parity: an even number of quotes
+    precedes each byte outside of strings, an odd number each byte inside one. Most strings vanish entirely.
+    """
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     return data.translate(None, _KEPT[kept]).replace(b'""', b"")
 
 
 def flatten(data: bytes, depth_max: int) -> bytes:
-    """The JSON text with each array and object that lies deeper than `depth_max` as a string of its text."""
+    """The JSON text with each array and object deeper than `depth_max` replaced by a string of its text."""
     if not is_deeper(data, depth_max):
         return data
     pieces: list[bytes] = []
@@ -95,7 +99,7 @@ def _as_string(data: bytes) -> bytes:
 
 
 def is_too_deep(value: Any) -> bool:
-    """Whether a value that would be stored is: the fields of a struct count from their own beginning."""
+    """Whether any value to be stored nests deeper than DEPTH_MAX. Depth starts at 0 for each field of a struct."""
     waiting = [(value, 0)]
     while waiting:
         item, depth = waiting.pop()

@@ -1,8 +1,8 @@
 """The draft: the message being written, an append-only stream of deltas.
 
-Its length is its position: Unicode code points of text; a delta without text counts 1. A delta
-`{draft, from, to, part_index, part}` takes it from one position to the next, so deltas may be merged and cut
-anywhere and still fit together.
+The length of a draft is its position. It counts the Unicode code points of text; a delta without text counts 1.
+A delta `{draft, from, to, part_index, part}` advances the draft from position `from` to position `to`. Therefore
+deltas can be merged and cut at any position.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from antiphon.core.parts import (
 
 
 class Segment:
-    """A run of one part's deltas of one type. Text is kept once, cut by code points when it is read."""
+    """Consecutive deltas of one type and one part. The text is stored once and cut by code points when it is read."""
 
     __slots__ = ("atom", "kind", "part_index", "start", "text")
 
@@ -46,7 +46,7 @@ class Segment:
         self.text = StringIO() if self.atom is None else None
 
     def read(self, position: int, end: int | None = None) -> DeltaPart:
-        """What it holds from `position` on, up to `end` (both absolute)."""
+        """The piece from `position` to `end`, both counted from the start of the draft."""
         if self.text is None:
             assert self.atom is not None
             return self.atom
@@ -64,7 +64,7 @@ _TEXTUAL: dict[type, Any] = {Text: Text, Reasoning: Reasoning, ToolCallArgs: Too
 
 
 class Draft:
-    """One draft: `write_*` to its end, `read` from any position, `content` when it is finished."""
+    """One draft: `write` and `write_args` append, `read` returns deltas from any position, `content` the parts."""
 
     __slots__ = ("_calls", "_metadata", "_part_count", "_segments", "_starts", "name", "position")
 
@@ -80,20 +80,20 @@ class Draft:
     # --- writing
 
     def annotate(self, metadata: dict[str, Any]) -> None:
-        """Add to the `provider_metadata` of the part written last; it is kept in `content`, and no delta shows it."""
+        """Add to the `provider_metadata` of the last part. `content` includes it; deltas do not."""
         if self._part_count:
-            known = self._metadata.setdefault(self._part_count - 1, {})
-            known.update(metadata)
+            self._metadata.setdefault(self._part_count - 1, {}).update(metadata)
 
     def write(self, part: DeltaPart) -> Delta | None:
-        """Append a piece, as its author yields it; the part it belongs to is found here. None: it was empty.
+        """Append a piece that a model or an agent produced, to the part of its type or to a new one.
 
-        `ToolCallArgs` belong to the call opened last; use `write_args` where several are open.
+        `ToolCallArgs` belong to the call opened last; use `write_args` if several calls are open. Returns the delta,
+        None if the piece is empty.
         """
         last = self._segments[-1] if self._segments else None
         is_same = last is not None and last.kind is type(part) and last.part_index == self._part_count - 1
         if is_same and last is not None and last.kind in _PROSE:
-            return self._continue(last, part)  # so is nearly every delta
+            return self._continue(last, part)  # the common case
         if isinstance(part, CallStarted | ToolProgress):
             return self._append(part, None)
         if isinstance(part, Source | File):
@@ -116,7 +116,8 @@ class Draft:
         return self._append(ToolCallArgs(args_delta), self._calls[tool_call_id])
 
     def apply(self, delta: Delta) -> bool:
-        """Take a delta that came from elsewhere; what is held already is cut. False: there is a gap before it."""
+        """Append a received delta, without the part of it that the draft already has. False: there is a gap before
+        it, and nothing was appended."""
         if delta.from_ > self.position:
             return False
         if delta.to <= self.position:
@@ -130,7 +131,7 @@ class Draft:
         return True
 
     def _continue(self, last: Segment, part: DeltaPart) -> Delta | None:
-        """What `_append` does, where there is nothing to be found out."""
+        """`_append` for a part that continues the last segment."""
         part = _clean(part)
         text = _text_of(part)
         if not text:
@@ -164,7 +165,7 @@ class Draft:
     # --- reading
 
     def read(self, position: int, end: int | None = None) -> list[Delta]:
-        """The deltas from `position` to `end` (default: all there is), neighbours of one part merged."""
+        """The deltas from `position` to `end` (default: the whole rest). Adjacent deltas of one part are merged."""
         end = self.position if end is None else min(end, self.position)
         if position >= end:
             return []
@@ -179,7 +180,7 @@ class Draft:
         return Delta(draft=self.name, from_=start, to=to, part_index=segment.part_index, part=part)
 
     def content(self) -> tuple[Part, ...]:
-        """The finished parts. Arguments that are no JSON, or too deep, stay text: the call's result is an error."""
+        """The finished parts. Arguments that are not JSON, or nest too deeply, stay text; such a call fails."""
         by_part: dict[int, list[DeltaPart]] = {}
         for segment in self._segments:
             if segment.part_index is not None:
@@ -187,20 +188,22 @@ class Draft:
         return tuple(_finished(pieces, self._metadata.get(index)) for index, pieces in sorted(by_part.items()))
 
     def partial(self) -> tuple[tuple[Part, ...], tuple[CallDropped, ...]]:
-        """What an interrupted draft keeps (all but tool calls), and the tool calls it drops."""
+        """The parts that an interrupted draft stores (all but tool calls), and the tool calls that it drops."""
         parts = self.content()
         kept = tuple(part for part in parts if not isinstance(part, ToolCall))
         calls = (part for part in parts if isinstance(part, ToolCall))
         return kept, tuple(CallDropped(tool_call_id=c.tool_call_id, tool_name=c.tool_name) for c in calls)
 
     def text(self) -> str:
-        """All of the text parts, one after another."""
+        """The text of all text parts, concatenated."""
         return "".join(segment.read(segment.start).text for segment in self._segments if segment.kind is Text)  # type: ignore[union-attr]
 
 
 def draft_of_message(name: int, content: tuple[Part, ...], upto: int) -> Draft | None:
-    """The draft that a whole message with this content closed at `upto`: prose, and at most one model call's begin
-    before it. None: it held more, and cannot be known."""
+    """Rebuild the draft that a message with this content closed at the position `upto`.
+
+    Possible only for text and reasoning with at most one `CallStarted` before it. None: the draft had other deltas.
+    """
     prose = [part for part in content if isinstance(part, Text | Reasoning)]
     if len(prose) < len(content) or any(type(a) is type(b) for a, b in pairwise(prose)):
         return None
@@ -222,7 +225,7 @@ def _finished(pieces: list[DeltaPart], metadata: dict[str, Any] | None) -> Part:
 
 
 def _args(text: str) -> Any:
-    """The value of a tool call's arguments, or their text where that cannot be stored as a value."""
+    """The value of a tool call's arguments, or their text if it cannot be stored as a value."""
     data = text.encode()
     if has_too_many_values(data):
         return text
@@ -246,7 +249,7 @@ def _cut(part: DeltaPart, count: int) -> DeltaPart:
 
 
 def _clean(part: DeltaPart) -> DeltaPart:
-    """Lone surrogates cannot be written as UTF-8: they become U+FFFD here, before they count."""
+    """The part with U+FFFD for each lone surrogate: UTF-8 has none. This happens before positions are counted."""
     text = _text_of(part)
     if text.isascii():
         return part
@@ -258,5 +261,5 @@ def _clean(part: DeltaPart) -> DeltaPart:
 
 
 def replace_surrogates(text: str) -> str:
-    """`text` with each lone surrogate as U+FFFD (a pair written as two becomes its character)."""
+    """`text` with U+FFFD for each lone surrogate; a surrogate pair becomes its character."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

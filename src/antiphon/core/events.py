@@ -1,6 +1,6 @@
-"""What a watcher is given: the facts themselves, deltas, and a few events of the stream's own.
+"""The events of a chat's stream: facts, deltas, and a few events about the stream itself.
 
-`cursor` is what the reader holds after the event (empty for ping and bye). `wire.stream` reads and writes them.
+`cursor` is where a watcher resumes after the event (empty for ping and bye). `wire.stream` encodes and decodes them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
 
 
 class FactEvent(Value):
-    """A fact as the stream tells it: `data` holds its own fields as JSON values; `status` and `draft` are those
-    after it; `more`: its append goes on."""
+    """A fact in the stream. `data` has the fact's own fields as JSON; `status` and `draft` are the chat's after
+    the fact; `more`: further facts of the same append follow."""
 
     type: str
     seq: int
@@ -40,15 +40,15 @@ class FactEvent(Value):
 
 
 class CaughtUp(Value):
-    """Everything there is has been sent; what follows is live."""
+    """All stored events were sent; live events follow."""
 
     type: str = "caught_up"
     cursor: str = ""
 
 
 class Resync(Value):
-    """Drop what you have; here is the state. `reason` is start or behind. `may_have_gaps`: some of what follows may
-    be lost, because the instance has no log to fill gaps from (a client of such a server sets it)."""
+    """The whole state, which replaces what the watcher had. `reason` is start or behind. `may_have_gaps`: events
+    may be lost later, because the instance has no log to fill gaps from (the client of such a server sets it)."""
 
     reason: str
     chat: dict[str, Any]
@@ -62,8 +62,8 @@ class Resync(Value):
 
 
 class OpenDraft(Value):
-    """The open draft in a resync: the deltas from 0 up to `to`. On the wire each is its part with its
-    `part_index`; their lengths give the positions."""
+    """The open draft in a resync: the deltas from position 0 to `to`. On the wire each delta is its part with the
+    `part_index`; the lengths of the parts give the positions."""
 
     draft: int
     to: int
@@ -76,8 +76,8 @@ class Ping(Value):
 
 
 class Notice(Value):
-    """What a foreign peer reports of the chat and no store has: transient, without a cursor. `kind` is retry or
-    error, and the field of that name holds the contract's ChatStreamRetry or ChatStreamError."""
+    """A report from a foreign peer that is not in the store: transient, without a cursor. `kind` is retry or error;
+    the field of that name has the contract's ChatStreamRetry or ChatStreamError."""
 
     kind: str
     retry: dict[str, Any] | None = None
@@ -87,7 +87,7 @@ class Notice(Value):
 
     @property
     def words(self) -> str:
-        """The peer's own words."""
+        """The text of the report, as the peer wrote it."""
         if self.retry is not None:
             return str(self.retry.get("error", ""))
         return str((self.error or {}).get("message", ""))

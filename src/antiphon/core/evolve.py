@@ -1,7 +1,7 @@
-"""What each fact does to the state. `evolve` never refuses: a fact is already true.
+"""How each fact changes the state. `evolve` never refuses: a fact has already happened.
 
-Its assertions say what `decide` promised; a fact that breaks one shows a bug or a damaged log
-(`antiphon doctor` folds every log with them on).
+The assertions check what `decide` guarantees. A fact that violates one reveals a bug or a damaged log;
+`antiphon doctor` folds every log with the assertions enabled.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def evolve(chat: Chat | None, recorded: f.Recorded) -> Chat:
 
 
 def fold(facts: Iterable[f.Recorded], chat: Chat | None = None) -> Chat | None:
-    """`evolve` over a list, from `chat` (or from the beginning)."""
+    """Apply `evolve` to each fact in turn, starting from `chat` (None: from the beginning)."""
     for recorded in facts:
         chat = evolve(chat, recorded)
     return chat
@@ -74,7 +74,7 @@ def _message_appended(chat: Chat, fact: f.MessageAppended, recorded: f.Recorded)
         else:
             assert fact.turn_id == chat.turn_id, "a message joins the turn in progress"
     elif fact.role is Role.ASSISTANT:
-        assert not chat.calls, "every tool call has its result before the model speaks again"
+        assert not chat.calls, "every tool call has its result before the next model call"
         changes["calls"] = tuple(_opened(call) for call in fact.calls)
         changes["tries"] = 0
         if not chat.answer_id:
@@ -140,7 +140,7 @@ def _message_queued(chat: Chat, fact: f.MessageQueued, recorded: f.Recorded) -> 
 
 
 def _promoted_in(queue: tuple[Queued, ...], item: Queued) -> tuple[Queued, ...]:
-    """`queue` with `item` at the end of its promoted part, which stands first."""
+    """`queue` with `item` as the last of the promoted messages, which are at its head."""
     split = sum(other.is_promoted for other in queue)
     return (*queue[:split], item, *queue[split:])
 
@@ -211,16 +211,16 @@ def _attempt_started(chat: Chat, fact: f.AttemptStarted, recorded: f.Recorded) -
 
 def _attempt_released(chat: Chat, fact: f.AttemptReleased, recorded: f.Recorded) -> dict[str, Any]:
     def released(call: Call) -> Call:
-        """A call that waits for a client or an approval has not begun either, and goes on waiting."""
+        """A call that is waiting for a client or an approval has not begun; it continues to wait."""
         is_open = call.state is CallState.BEGUN and call.tool_call_id in fact.calls_not_begun
         return replace(call, state=CallState.OPEN) if is_open else call
 
     calls = tuple(released(call) for call in chat.calls)
-    return {**_NOBODY, "calls": calls, "turn_usage": chat.turn_usage + fact.usage}
+    return {**_NO_HOLDER, "calls": calls, "turn_usage": chat.turn_usage + fact.usage}
 
 
 def _attempt_lost(chat: Chat, fact: f.AttemptLost, recorded: f.Recorded) -> dict[str, Any]:
-    return dict(_NOBODY)
+    return dict(_NO_HOLDER)
 
 
 def _retry_scheduled(chat: Chat, fact: f.RetryScheduled, recorded: f.Recorded) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _retry_scheduled(chat: Chat, fact: f.RetryScheduled, recorded: f.Recorded) -
     }
 
 
-_NOBODY: dict[str, Any] = {"attempt": 0, "holder": ""}
+_NO_HOLDER: dict[str, Any] = {"attempt": 0, "holder": ""}
 
 
 # --- the turn ---------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def _interrupt_requested(chat: Chat, fact: f.InterruptRequested, recorded: f.Rec
 
 
 def _action_required(chat: Chat, fact: f.ActionRequired, recorded: f.Recorded) -> dict[str, Any]:
-    return {**_NOBODY, "deadline": fact.deadline}
+    return {**_NO_HOLDER, "deadline": fact.deadline}
 
 
 def _action_resolved(chat: Chat, fact: f.ActionResolved, recorded: f.Recorded) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def _turn_restarted(chat: Chat, fact: f.TurnRestarted, recorded: f.Recorded) -> 
 def _turn_ended(chat: Chat, fact: f.TurnEnded, recorded: f.Recorded) -> dict[str, Any]:
     is_failed = fact.outcome is Outcome.FAILED
     return {
-        **_NOBODY,
+        **_NO_HOLDER,
         "turn_id": 0,
         "retrying_at": 0,
         "deadline": 0,
@@ -291,7 +291,7 @@ def _title_changed(chat: Chat, fact: f.TitleChanged, recorded: f.Recorded) -> di
 
 def _chat_deleted(chat: Chat, fact: f.ChatDeleted, recorded: f.Recorded) -> dict[str, Any]:
     return {
-        **_NOBODY,
+        **_NO_HOLDER,
         "is_deleted": True,
         "turn_id": 0,
         "calls": (),

@@ -1,8 +1,8 @@
-"""What has happened in a chat. A fact is past: stored for ever, never refused.
+"""Facts: what has happened in a chat. A fact is stored for ever and never refused.
 
-These are the stored shapes (kinds and fields are only ever added). Content lies beside its fact, once:
-`content` carries it from `decide` to the store and is not part of the stored body; `content_seq` (0 =
-this fact's own) and `content_size` refer to it.
+These are the stored formats; kinds and fields are only added, never changed or removed. Content is stored once,
+beside its fact: `content` carries it from `decide` to the store and is not part of the stored body. `content_seq`
+(0: the fact's own seq) and `content_size` refer to it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Fact(Value, tag=_snake, tag_field="type"):
 
 
 class Closes(Value):
-    """The message holds this draft's text up to the position `upto`."""
+    """The message contains this draft up to the position `upto`."""
 
     draft: int
     upto: int
 
 
 class CallOpened(Value):
-    """A tool call that came with an assistant's message."""
+    """A tool call of an assistant's message."""
 
     tool_call_id: str
     tool_name: str
@@ -42,7 +42,7 @@ class CallOpened(Value):
 
 
 class CallDropped(Value):
-    """A tool call that was unfinished when its message was kept as a partial."""
+    """A tool call that was unfinished when its message was stored as a partial."""
 
     tool_call_id: str
     tool_name: str
@@ -58,7 +58,7 @@ class ActionNeeded(Value):
 
 
 class ChatCreated(Fact):
-    """`is_title_made`: nobody chose the title, it was made from the first message."""
+    """`is_title_made`: the title was derived from the first message, not chosen by a person."""
 
     owner_id: str
     title: str = ""
@@ -70,7 +70,7 @@ class ChatCreated(Fact):
 
 
 class MessageAppended(Fact):
-    """`turn_id` is the turn it belongs to: its own seq where it starts one."""
+    """`turn_id` is the turn that the message belongs to: its own seq if it starts the turn."""
 
     role: Role
     turn_id: int
@@ -82,7 +82,7 @@ class MessageAppended(Fact):
     model: str = ""
     interrupted: bool = False
     outcome: str = ""
-    """How the model says its answer ended: length, refusal, content_filter or empty; empty text: as usual."""
+    """Why the model's answer ended early: length, refusal, content_filter or empty. "": it ended normally."""
     dropped: tuple[CallDropped, ...] = ()
     closes: Closes | None = None
     usage: Usage = NO_USAGE
@@ -128,7 +128,7 @@ class AttemptStarted(Fact):
 
 
 class AttemptReleased(Fact):
-    """`usage` is what the attempt had used since its last message."""
+    """`usage` is what the attempt has used since its last message."""
 
     attempt: int
     calls_not_begun: tuple[str, ...] = ()
@@ -143,7 +143,7 @@ class AttemptLost(Fact):
 
 
 class RetryScheduled(Fact):
-    """`usage` is what the failed try cost."""
+    """`usage` is that of the failed try."""
 
     tries: int
     delay_ms: int
@@ -255,7 +255,7 @@ AnyFact = (
 KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in Fact.__subclasses__()}
 
 WITH_CONTENT = (MessageAppended, MessageQueued, QueuedMessageEdited)
-"""The kinds that bring content of their own."""
+"""The kinds of facts that have content of their own."""
 
 OPENS_DRAFT: frozenset[type[Fact]] = frozenset(
     {
@@ -271,11 +271,11 @@ OPENS_DRAFT: frozenset[type[Fact]] = frozenset(
         TurnEnded,
     }
 )
-"""The facts that change history or the holder of the turn: each closes the open draft and opens the next."""
+"""The facts that change the history or the holder of the turn. Each closes the open draft and opens the next."""
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
-    """A fact with its number and its time (microseconds)."""
+    """A fact with its sequence number and its time, in microseconds since the epoch."""
 
     seq: int
     at: int
@@ -283,10 +283,10 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Entry(Value):
-    """A fact as it is stored: with the status and the open draft after it, and whether its append goes on.
+    """A fact as it is stored, with the chat's status and open draft after it. `more`: its append has further facts.
 
-    Read back, `content` is what its `content_seq` refers to (None: it has none, or it is hidden by the
-    truncation `hidden_by`).
+    When read from the store, `content` is the content that `content_seq` refers to (None: there is none, or the
+    truncation `hidden_by` has hidden it).
     """
 
     recorded: Recorded

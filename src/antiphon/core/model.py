@@ -1,7 +1,7 @@
 """The state of a chat: the fold of its facts.
 
-Ids are numbers: a message, a queued message, a turn, an attempt and a draft are each named by the seq
-of the fact that made them (0 = none). Times are whole microseconds since the Unix epoch.
+The id of a message, a queued message, a turn, an attempt or a draft is the seq of the fact that created it
+(0: none). Times are whole microseconds since the Unix epoch.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from antiphon.core.parts import NO_USAGE, Usage
 from antiphon.core.values import Value
 
 FOLD_VERSION = 1
-"""Grows when `evolve` reads a log differently; an instance writes only chats of a version it knows."""
+"""Increases when `evolve` changes its result for a stored log. An instance writes only to chats whose version it
+supports."""
 
 
 class Status(StrEnum):
-    """Where a chat stands (DESIGN 4)."""
+    """The status of a chat; `core.transitions` has every change of it."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -32,7 +33,7 @@ IDLE = frozenset({Status.WAITING, Status.ERROR})
 
 
 class WhenBusy(StrEnum):
-    """What a message does when it arrives at a busy chat."""
+    """What happens to a message that arrives while the chat is busy."""
 
     QUEUE = "queue"
     STEER = "steer"
@@ -41,7 +42,7 @@ class WhenBusy(StrEnum):
 
 
 class Needs(StrEnum):
-    """Who brings a tool call on: the server runs it, a client sends its result, or a person approves it first."""
+    """What a tool call needs next: the server to run it, a client to send its result, or a person to approve it."""
 
     SERVER = "server"
     RESULT = "result"
@@ -49,7 +50,7 @@ class Needs(StrEnum):
 
 
 class CallState(StrEnum):
-    """`begun` means that an attempt may have run it."""
+    """The progress of a tool call. `begun` means that an attempt may have run it."""
 
     OPEN = "open"
     AWAITING = "awaiting"
@@ -67,7 +68,7 @@ class Outcome(StrEnum):
 
 
 class Queued(Value):
-    """A message that waits: its id and size, never its body (that lies at `content_seq`)."""
+    """A queued message: its id and size. Its content is stored at `content_seq`."""
 
     id: int
     content_seq: int
@@ -91,7 +92,7 @@ class Call(Value):
 
 
 class ErrorInfo(Value):
-    """Why a model call or a turn failed, fit to be shown."""
+    """Why a model call or a turn failed, in a form that can be shown to people."""
 
     message: str
     kind: str = ""
@@ -101,13 +102,13 @@ class ErrorInfo(Value):
 
 
 class Chat(Value):
-    """Everything `decide` needs to know of a chat, and what a listing shows."""
+    """The state of a chat: everything that `decide` and a list of chats need."""
 
     owner_id: str
     seq: int = 0
     status: Status = Status.WAITING
     draft: int = 0
-    # who holds the turn
+    # the holder of the turn
     attempt: int = 0
     holder: str = ""
     # the turn in progress (turn_id 0 = none) and the last one that ended
@@ -125,7 +126,7 @@ class Chat(Value):
     last_turn_id: int = 0
     last_outcome: Outcome | None = None
     last_error: ErrorInfo | None = None
-    # what waits
+    # queued messages
     steering: tuple[Queued, ...] = ()
     queue: tuple[Queued, ...] = ()
     # about the chat
@@ -150,7 +151,7 @@ class Chat(Value):
 
     @property
     def waits(self) -> bool:
-        """Whether any message waits for the turn to end."""
+        """Whether any message is queued."""
         return bool(self.queue or self.steering)
 
     @property
@@ -159,7 +160,7 @@ class Chat(Value):
 
     @property
     def wants_worker(self) -> bool:
-        """Whether a turn is in progress that nobody holds (it may still have to wait for `retrying_at`)."""
+        """Whether a turn is in progress that no attempt holds. It may still have to wait until `retrying_at`."""
         return self.status is Status.RUNNING and not self.attempt
 
     def call(self, tool_call_id: str) -> Call | None:

@@ -1,7 +1,7 @@
-"""Parts: what a message is made of; and the pieces by which the message being written grows.
+"""Parts: the content of a message, and the pieces that are appended to a draft.
 
-A finished message's content is a list of `Part`s, tagged on the wire by `type`. A draft grows by
-`DeltaPart`s. A part of a kind this version does not know is an `Unknown` and is written back as it came.
+The content of a finished message is a list of `Part`s, tagged on the wire by `type`. A draft is a sequence of
+`DeltaPart`s. A part of a kind that this version does not support is an `Unknown`; it is written back unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Role(StrEnum):
-    """Who said it."""
+    """The author of a message."""
 
     SYSTEM = "system"
     USER = "user"
@@ -22,21 +22,21 @@ class Role(StrEnum):
 
 
 class Text(msgspec.Struct, frozen=True, gc=False, tag="text", tag_field="type", omit_defaults=True):
-    """Words for the reader; as a delta's part, a piece of them."""
+    """Text for the reader; in a delta, a piece of it."""
 
     text: str = msgspec.field(default_factory=str)
     provider_metadata: Any = None
 
 
 class Reasoning(msgspec.Struct, frozen=True, gc=False, tag="reasoning", tag_field="type", omit_defaults=True):
-    """A model's thinking. `provider_metadata` goes back to the same provider only."""
+    """A model's reasoning. `provider_metadata` is sent back to the same provider only."""
 
     text: str
     provider_metadata: Any = None
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False, tag="tool-call", tag_field="type", omit_defaults=True):
-    """A wish to run a tool. `args` is any JSON value (an object, for tools made by `@tool`)."""
+    """A request to run a tool. `args` is any JSON value (an object, for tools made by `@tool`)."""
 
     tool_call_id: str
     tool_name: str
@@ -45,7 +45,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False, tag="tool-call", tag_field
 
 
 class ToolResult(msgspec.Struct, frozen=True, gc=False, tag="tool-result", tag_field="type", omit_defaults=True):
-    """What a tool call came to; exactly one for each call. `result` is any JSON value."""
+    """The result of a tool call; each call has exactly one. `result` is any JSON value."""
 
     tool_call_id: str
     tool_name: str
@@ -55,7 +55,7 @@ class ToolResult(msgspec.Struct, frozen=True, gc=False, tag="tool-result", tag_f
 
 
 class Source(msgspec.Struct, frozen=True, gc=False, tag="source", tag_field="type", omit_defaults=True):
-    """Where something was found."""
+    """A source that the model cites."""
 
     source_id: str = ""
     url: str = msgspec.field(default_factory=str)
@@ -76,7 +76,7 @@ class File(msgspec.Struct, frozen=True, gc=False, tag="file", tag_field="type", 
 class FileReference(
     msgspec.Struct, frozen=True, gc=False, tag="file-reference", tag_field="type", omit_defaults=True
 ):
-    """Lines of a file the user points at."""
+    """A range of lines in a file that the user refers to."""
 
     file_name: str = msgspec.field(default_factory=str)
     start_line: int = msgspec.field(default_factory=int)
@@ -86,7 +86,7 @@ class FileReference(
 
 
 class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call-started", tag_field="type", omit_defaults=True):
-    """The first delta of each model call. `try_` (on the wire `try`) counts from 1."""
+    """The first delta of each model call. `try_` (on the wire: `try`) counts from 1."""
 
     model: str = msgspec.field(default_factory=str)
     provider: str = msgspec.field(default_factory=str)
@@ -107,20 +107,20 @@ class ToolCallArgs(msgspec.Struct, frozen=True, gc=False, tag="tool-call-args", 
 
 
 class ToolProgress(msgspec.Struct, frozen=True, gc=False, tag="tool-progress", tag_field="type"):
-    """What a running tool says meanwhile; live only."""
+    """Output of a running tool before its result. It is streamed but not stored."""
 
     tool_call_id: str
     text: str
 
 
 class PartMetadata(msgspec.Struct, frozen=True):
-    """Opaque metadata for the part written last, kept as its `provider_metadata`. It is no delta."""
+    """Opaque metadata of the last part, stored as its `provider_metadata`. It makes no delta."""
 
     provider_metadata: dict[str, Any]
 
 
 class Unknown:
-    """A part, delta or fact of a kind this version does not know: `raw` is the JSON object as it came."""
+    """A part, delta or fact of a kind that this version does not support. `raw` is the JSON object as received."""
 
     __slots__ = ("raw", "type")
 
@@ -138,7 +138,7 @@ class Unknown:
         return f"Unknown({self.type!r}, {self.raw!r})"
 
 
-# msgspec cannot have a plain class in a union of structs; `wire.codec` puts the Unknowns in.
+# msgspec does not support a plain class in a union of structs; `wire.codec` inserts the Unknowns.
 if TYPE_CHECKING:
     Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference | Unknown
     DeltaPart = (
@@ -150,15 +150,15 @@ else:
 
 
 CALLS_MAX = 128
-"""Maximum tool calls in one answer."""
+"""Maximum number of tool calls in one answer."""
 TOKENS_MAX = 1 << 53
-"""Maximum number of tokens that is accepted as a count."""
+"""Maximum value of a token count."""
 OUTCOMES = ("length", "refusal", "content_filter", "empty")
-"""How a model may say that its answer ended, where that is worth showing."""
+"""The reasons why a model's answer ended early, as they are shown to people."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """Tokens used; unknown counts are None. `a + b` adds, taking None as nothing said."""
+    """Tokens used; unknown counts are None. `a + b` adds the counts that are known."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -186,7 +186,7 @@ NO_USAGE = Usage()
 
 
 def delta_length(part: DeltaPart) -> int:
-    """How far a delta with this part moves the position: code points of its text, else 1."""
+    """By how much a delta with this part advances the position: the code points of its text, else 1."""
     if isinstance(part, Text | Reasoning):
         return len(part.text)
     if isinstance(part, ToolCallArgs):

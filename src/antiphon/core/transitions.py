@@ -1,8 +1,8 @@
-"""Every change of a chat's status, in one table: status x what happened -> status.
+"""Every change of a chat's status, in one table: (status, label of a fact) -> status.
 
-The label of a fact is its kind, and where one kind can lead to several places, the kind and which case it
-is (`label`). Facts that are not in `MOVES` leave the status alone. A pair that is not in the table cannot
-happen: `decide` never makes it, `evolve` asserts it. The diagram in docs/architecture.md is drawn from here.
+The label of a fact is its kind. If one kind leads to several statuses, the label also names the case (`label`).
+Facts that are not in `MOVES` do not change the status. A pair that is not in the table is impossible: `decide`
+never produces it, and `evolve` asserts that. The diagram in docs/architecture.md is generated from this table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from antiphon.core.parts import Role
 W, R, I, A, E = Status.WAITING, Status.RUNNING, Status.INTERRUPTING, Status.REQUIRES_ACTION, Status.ERROR  # noqa: E741
 
 TABLE: dict[tuple[Status, str], Status] = {
-    # a person speaks, or what waited is delivered
+    # a person sends a message, or a queued message is delivered
     (W, "user message"): R,
     (E, "user message"): R,
     (R, "user message"): R,
@@ -38,7 +38,7 @@ TABLE: dict[tuple[Status, str], Status] = {
     (R, "tool message"): R,
     (I, "tool message"): I,
     (A, "tool message"): A,
-    # who holds the turn
+    # the holder of the turn
     (R, "attempt started"): R,
     (R, "attempt released"): R,
     (R, "attempt lost"): R,
@@ -88,14 +88,14 @@ MOVES: frozenset[type[Fact]] = frozenset({*_PLAIN, MessageAppended, ActionResolv
 
 
 def next_status(chat: Chat, fact: Fact) -> Status:
-    """The status after `fact`, which happens to `chat` as it stands."""
+    """The status of `chat` after `fact`."""
     name = label(chat, fact)
     assert (chat.status, name) in TABLE, f"impossible: {name} while {chat.status}"
     return TABLE[chat.status, name]
 
 
 def label(chat: Chat, fact: Fact) -> str:
-    """Which row of the table `fact` is, given the chat before it."""
+    """The label of `fact` in the table, given the chat before it."""
     if isinstance(fact, MessageAppended):
         return _MESSAGE[fact.role]
     if isinstance(fact, TurnEnded):

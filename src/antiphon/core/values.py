@@ -1,4 +1,4 @@
-"""`Value`: the base of everything that is only its fields (facts, commands, state, events)."""
+"""`Value`: the base class of immutable records (facts, commands, state, events)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import msgspec
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class ValueMeta(msgspec.StructMeta):
-    """Makes frozen, keyword-only structs that leave out defaults, in every subclass (msgspec asks each class).
+    """Makes every subclass a frozen, keyword-only struct that omits defaults (msgspec configures each class alone).
 
-    A value is a tree: the garbage collector need not look at it. One that holds more than values says `gc=True`."""
+    A value contains only values, so it has no reference cycles and the garbage collector does not track it. A class
+    whose fields refer to other objects sets `gc=True`.
+    """
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> Any:
         settings = {"frozen": True, "kw_only": True, "omit_defaults": True, "gc": False} | config
@@ -19,4 +21,4 @@ class ValueMeta(msgspec.StructMeta):
 
 
 class Value(msgspec.Struct, metaclass=ValueMeta):
-    """A frozen, keyword-only struct; JSON leaves out the fields that hold their default."""
+    """A frozen, keyword-only struct. JSON omits the fields that have their default."""

@@ -1,7 +1,7 @@
-"""What a viewer shows: the one fold of a chat's events, for clients, doors and tests.
+"""The view of a chat: the fold of the events of its stream, for clients, APIs and tests.
 
-It shows the fold of its facts plus the open draft. A fact that replaces the draft clears the preview; the
-committed message takes its place.
+A view is the state after the facts plus the open draft. A fact that closes the draft clears it; the committed
+message replaces it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from antiphon.errors import PeerError
 
 
 class View:
-    """Give it every event in order with `apply`; read what to show.
+    """Call `apply` with every event in order; read the attributes to show the chat.
 
-    `messages` and `queued_messages` are JSON objects as the stream gives them, oldest first; `draft` is the
-    message being written (`draft.content()`, `draft.text()`), `open_calls` are the tool calls that wait for an answer
-    from outside, `cursor` where to resume.
+    `messages` and `queued_messages` are JSON objects as the stream sends them, oldest first. `draft` is the message
+    being written (`draft.content()`, `draft.text()`). `open_calls` are the tool calls that are waiting for a client's
+    answer. `cursor` is where to resume.
     """
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class View:
         self.last_error: dict[str, Any] | None = None
         self.retry: dict[str, Any] | None = None
         self.notice: Notice | None = None
-        """What a foreign peer reported last, until the next fact; it is stored nowhere."""
+        """The last report of a foreign peer, until the next fact. The store does not have it."""
         self.is_caught_up = False
         self.is_deleted = False
         self.may_have_gaps = False
-        """Whether the instance has no log to fill gaps from, so that some of what happens may not be shown."""
+        """Whether events may be missing, because the instance has no log to fill gaps from."""
         self.bye: str | None = None
 
     @property
@@ -46,7 +46,7 @@ class View:
         return f"{self.seq}.{self.draft.position}"
 
     def apply(self, event: Event) -> None:
-        """Take one event. Raises `PeerError` where facts or deltas have a hole."""
+        """Apply one event. Raises `PeerError` if facts or deltas have a gap."""
         if isinstance(event, Delta):
             self._delta(event)
         elif isinstance(event, FactEvent):
@@ -179,7 +179,7 @@ class View:
 
 
 def _queue_part(item: dict[str, Any]) -> int:
-    """Steering first, then the promoted ones, then the rest; a stable sort keeps the order inside."""
+    """Sort key: steering first, then promoted messages, then the rest. The sort is stable."""
     if item.get("when_busy") == "steer":
         return 0
     return 1 if item.get("promoted") else 2

@@ -1,61 +1,67 @@
-"""The rules of workers' commands (DESIGN 4). A command of an attempt that does not hold the chat now, or that
-names a draft that is not open now, is refused as `stale_attempt`: nothing is written twice, nothing by a zombie.
+"""The rules of workers' commands.
+
+The attempt is a fencing token: a command of an attempt that no longer holds the chat, or that names a draft that is
+no longer open, is refused as `stale_attempt`. So nothing is written twice, and nothing by an expired attempt.
 """
 
 from __future__ import annotations
 
 from antiphon.core import commands as c
 from antiphon.core import facts as f
+from antiphon.core.decision import Decision
 from antiphon.core.model import CallState, Outcome, Status
 from antiphon.core.parts import Role, Usage
-from antiphon.core.story import Story
 from antiphon.errors import NotAllowedNow, NotFound, StaleAttempt
 
 SHORT_RETRY_MS = 5_000
-"""Up to here a worker keeps its attempt and waits; for longer it lets go."""
+"""Maximum delay before a retry for which a worker keeps its attempt, in milliseconds. For a longer delay the worker
+releases it."""
 
 INTERRUPT_GRACE_US = 1_000_000
-"""How long after `interrupt_requested` the holder may take before anyone may end the turn."""
+"""How long the holder may take to end the turn after `interrupt_requested`, in microseconds. After that any instance
+may end it."""
 
 
-def start_attempt(story: Story, command: c.StartAttempt) -> None:
-    chat = story.chat
+def start_attempt(decision: Decision, command: c.StartAttempt) -> None:
+    chat = decision.chat
     if not chat.wants_worker:
-        raise NotAllowedNow(chat.status, "no turn wants a worker")
-    if story.at < chat.retrying_at:
+        raise NotAllowedNow(chat.status, "no turn is waiting for a worker")
+    if decision.at < chat.retrying_at:
         raise NotAllowedNow(chat.status, "the next try is not due yet")
     lost = [call for call in chat.calls if call.state is CallState.BEGUN and not call.is_idempotent]
-    story.add(f.AttemptStarted(instance_id=command.instance_id))
+    decision.add(f.AttemptStarted(instance_id=command.instance_id))
     for call in lost:
-        story.resolve_with_error(call, "unknown")
-    if not story.chat.calls:
-        story.deliver_steering()
+        decision.resolve_with_error(call, "unknown")
+    if not decision.chat.calls:
+        decision.deliver_steering()
 
 
-def commit_message(story: Story, command: c.CommitMessage) -> None:
-    """What one model call wrote. Steering that waits joins here: the turn goes on instead of ending."""
-    _check_fence(story, command)
-    chat = story.chat
+def commit_message(decision: Decision, command: c.CommitMessage) -> None:
+    """Commit the message of one model call. Queued steering messages join the turn, which then continues."""
+    _check_fence(decision, command)
+    chat = decision.chat
     if chat.status is not Status.RUNNING:
         raise NotAllowedNow(chat.status, "the turn is being interrupted")
     if chat.calls:
         raise NotAllowedNow(chat.status, "a tool call has no result yet")
     assert not (command.is_last and command.calls), "a message with tool calls is never the last"
     if command.content:
-        _append_answer(story, command)
+        _append_answer(decision, command)
     if command.calls:
         return
-    if story.chat.steering:
-        story.deliver_steering()
+    if decision.chat.steering:
+        decision.deliver_steering()
     elif command.is_last:
-        story.end_turn(Outcome.ANSWERED, usage=None if command.content else command.usage)
+        decision.end_turn(Outcome.ANSWERED, usage=None if command.content else command.usage)
 
 
-def _append_answer(story: Story, command: c.CommitMessage | c.PartialCommand, *, interrupted: bool = False) -> None:
-    story.add(
+def _append_answer(
+    decision: Decision, command: c.CommitMessage | c.PartialCommand, *, interrupted: bool = False
+) -> None:
+    decision.add(
         f.MessageAppended(
             role=Role.ASSISTANT,
-            turn_id=story.chat.turn_id,
+            turn_id=decision.chat.turn_id,
             content=command.content,
             content_size=len(command.content),
             interrupted=interrupted,
@@ -69,8 +75,8 @@ def _append_answer(story: Story, command: c.CommitMessage | c.PartialCommand, *,
     )
 
 
-def commit_tool_result(story: Story, command: c.CommitToolResult) -> None:
-    chat = story.chat
+def commit_tool_result(decision: Decision, command: c.CommitToolResult) -> None:
+    chat = decision.chat
     if not command.attempt or chat.attempt != command.attempt:
         raise StaleAttempt(command.attempt)
     call = chat.call(command.tool_call_id)
@@ -78,23 +84,23 @@ def commit_tool_result(story: Story, command: c.CommitToolResult) -> None:
         raise NotFound("tool_call")
     if call.state is not CallState.BEGUN:
         raise NotAllowedNow(chat.status, "this call has not begun")
-    story.resolve(call, command.content)
-    if story.chat.status is Status.RUNNING and not story.chat.calls:
-        story.deliver_steering()
+    decision.resolve(call, command.content)
+    if decision.chat.status is Status.RUNNING and not decision.chat.calls:
+        decision.deliver_steering()
 
 
-def fail_attempt(story: Story, command: c.FailAttempt) -> None:
-    _check_fence(story, command)
-    chat = story.chat
+def fail_attempt(decision: Decision, command: c.FailAttempt) -> None:
+    _check_fence(decision, command)
+    chat = decision.chat
     if chat.status is not Status.RUNNING:
         raise NotAllowedNow(chat.status, "the turn is being interrupted")
     if command.delay_ms is None:
-        usage = _keep_partial(story, command)
-        story.close_calls("cancelled")
-        story.end_turn(Outcome.FAILED, error=command.error, usage=usage)
+        usage = _keep_partial(decision, command)
+        decision.close_calls("cancelled")
+        decision.end_turn(Outcome.FAILED, error=command.error, usage=usage)
         return
     error = command.error
-    story.add(
+    decision.add(
         f.RetryScheduled(
             tries=chat.tries + 1,
             delay_ms=command.delay_ms,
@@ -102,67 +108,69 @@ def fail_attempt(story: Story, command: c.FailAttempt) -> None:
             kind=error.kind,
             provider=error.provider,
             status_code=error.status_code,
-            retrying_at=story.at + command.delay_ms * 1000,
+            retrying_at=decision.at + command.delay_ms * 1000,
             usage=command.usage,
         )
     )
     if command.delay_ms > SHORT_RETRY_MS:
-        story.add(f.AttemptReleased(attempt=command.attempt))
+        decision.add(f.AttemptReleased(attempt=command.attempt))
 
 
-def require_action(story: Story, command: c.RequireAction) -> None:
-    _check_fence(story, command)
-    chat = story.chat
+def require_action(decision: Decision, command: c.RequireAction) -> None:
+    _check_fence(decision, command)
+    chat = decision.chat
     if chat.status is not Status.RUNNING:
         raise NotAllowedNow(chat.status, "the turn is being interrupted")
     if not chat.calls or any(call.state is not CallState.AWAITING for call in chat.calls):
         raise NotAllowedNow(chat.status, "every server-side call needs its result first")
-    story.add(f.ActionRequired(calls=command.calls, deadline=command.deadline))
+    decision.add(f.ActionRequired(calls=command.calls, deadline=command.deadline))
 
 
-def finish_interrupt(story: Story, command: c.FinishInterrupt) -> None:
-    _check_fence(story, command)
-    if story.chat.status is not Status.INTERRUPTING:
-        raise NotAllowedNow(story.chat.status, "nobody asked this turn to stop")
-    _finish(story, command)
+def finish_interrupt(decision: Decision, command: c.FinishInterrupt) -> None:
+    _check_fence(decision, command)
+    if decision.chat.status is not Status.INTERRUPTING:
+        raise NotAllowedNow(decision.chat.status, "the turn is not being interrupted")
+    _finish(decision, command)
 
 
-def release_attempt(story: Story, command: c.ReleaseAttempt) -> None:
-    """Hand over; while interrupting it ends the turn, like FinishInterrupt."""
-    _check_fence(story, command)
-    if story.chat.status is Status.INTERRUPTING:
-        _finish(story, command)
+def release_attempt(decision: Decision, command: c.ReleaseAttempt) -> None:
+    """Release the turn so that another attempt can continue it. An interrupted turn ends, as in FinishInterrupt."""
+    _check_fence(decision, command)
+    if decision.chat.status is Status.INTERRUPTING:
+        _finish(decision, command)
     else:
         released = f.AttemptReleased(
             attempt=command.attempt, calls_not_begun=command.calls_not_begun, usage=command.usage
         )
-        story.add(released)
+        decision.add(released)
 
 
-def _finish(story: Story, command: c.PartialCommand, *, calls_are: str = "cancelled") -> None:
-    """Keep the partial and end the interrupted turn."""
-    usage = _keep_partial(story, command)
-    story.close_calls(calls_are)
-    story.end_turn(Outcome.INTERRUPTED, usage=usage)
+def _finish(decision: Decision, command: c.PartialCommand, *, calls_are: str = "cancelled") -> None:
+    """Store the partial message and end the interrupted turn."""
+    usage = _keep_partial(decision, command)
+    decision.close_calls(calls_are)
+    decision.end_turn(Outcome.INTERRUPTED, usage=usage)
 
 
-def _keep_partial(story: Story, command: c.PartialCommand) -> Usage | None:
-    """Make what was written a message, and give the usage that is still to be counted: the message's is counted with
-    it. A draft open beside tool calls holds no answer."""
-    if not command.content or story.chat.calls:
+def _keep_partial(decision: Decision, command: c.PartialCommand) -> Usage | None:
+    """Store the content written so far as a message, unless tool calls are open: then the draft has no answer.
+
+    Returns the usage that is still to be counted; a message counts its own.
+    """
+    if not command.content or decision.chat.calls:
         return command.usage
-    _append_answer(story, command, interrupted=True)
+    _append_answer(decision, command, interrupted=True)
     return None
 
 
-def expire_attempt(story: Story, command: c.ExpireAttempt) -> None:
-    chat = story.chat
+def expire_attempt(decision: Decision, command: c.ExpireAttempt) -> None:
+    chat = decision.chat
     if not command.attempt or chat.attempt != command.attempt:
         return
     if command.reason == "interrupt" and (
-        chat.status is not Status.INTERRUPTING or story.at < chat.interrupt_at + INTERRUPT_GRACE_US
+        chat.status is not Status.INTERRUPTING or decision.at < chat.interrupt_at + INTERRUPT_GRACE_US
     ):
-        raise NotAllowedNow(chat.status, "its holder still has time to stop")
+        raise NotAllowedNow(chat.status, "the holder still has time to end the turn")
     flushed = command.content if command.draft == chat.draft else b""
     partial = c.FinishInterrupt(
         attempt=command.attempt,
@@ -172,35 +180,35 @@ def expire_attempt(story: Story, command: c.ExpireAttempt) -> None:
         dropped=command.dropped,
     )
     if chat.status is Status.INTERRUPTING:
-        _finish(story, partial, calls_are="unknown")
+        _finish(decision, partial, calls_are="unknown")
         return
     if command.keep and flushed and not chat.calls:
-        _append_answer(story, partial, interrupted=True)
-    story.add(f.AttemptLost(attempt=command.attempt, reason=command.reason))
+        _append_answer(decision, partial, interrupted=True)
+    decision.add(f.AttemptLost(attempt=command.attempt, reason=command.reason))
 
 
-def expire_action(story: Story, command: c.ExpireAction) -> None:
-    chat = story.chat
+def expire_action(decision: Decision, command: c.ExpireAction) -> None:
+    chat = decision.chat
     if chat.status is not Status.REQUIRES_ACTION:
         return
-    if story.at < chat.deadline:
+    if decision.at < chat.deadline:
         raise NotAllowedNow(chat.status, "its deadline has not passed")
     for call in chat.calls:
         if call.state is CallState.AWAITING:
-            story.add(f.ActionResolved(tool_call_id=call.tool_call_id, outcome="expired"))
-            story.resolve_with_error(call, "expired")
-    if not story.chat.calls:
-        story.deliver_steering()
+            decision.add(f.ActionResolved(tool_call_id=call.tool_call_id, outcome="expired"))
+            decision.resolve_with_error(call, "expired")
+    if not decision.chat.calls:
+        decision.deliver_steering()
 
 
-def generate_title(story: Story, command: c.GenerateTitle) -> None:
-    if story.chat.is_titled_by_person:
-        raise NotAllowedNow(story.chat.status, "a person has named this chat")
-    if command.title != story.chat.title:
-        story.add(f.TitleChanged(title=command.title, by="model"))
+def generate_title(decision: Decision, command: c.GenerateTitle) -> None:
+    if decision.chat.is_titled_by_person:
+        raise NotAllowedNow(decision.chat.status, "a person has named this chat")
+    if command.title != decision.chat.title:
+        decision.add(f.TitleChanged(title=command.title, by="model"))
 
 
-def _check_fence(story: Story, command: c.AttemptCommand) -> None:
-    chat = story.chat
+def _check_fence(decision: Decision, command: c.AttemptCommand) -> None:
+    chat = decision.chat
     if not command.attempt or chat.attempt != command.attempt or chat.draft != command.draft:
         raise StaleAttempt(command.attempt)

@@ -29,7 +29,7 @@ class Session(Value):
     revoked_at: int = 0
 
 
-class Access(Protocol):
+class AccessStore(Protocol):
     """Who may ask. Secrets are stored as hashes."""
 
     async def create_owner(self, name: str, *, is_admin: bool = False) -> str:

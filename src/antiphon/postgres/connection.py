@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from antiphon.errors import Unavailable
-from antiphon.keepalive import keep_alive
 from antiphon.postgres.address import Address, Host, read_address
 from antiphon.postgres.failures import is_hopeless, words_of
+from antiphon.postgres.keepalive import keep_alive
 
 WAIT_S = 10.0
 """How long a caller waits for a database that does not answer, in seconds."""

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
-from antiphon.store.place import sqlite_path
-from antiphon.store.postgres_copying import open_postgres_source, open_postgres_target
-from antiphon.store.sqlite_copying import open_sqlite_source, open_sqlite_target
+from antiphon.store.postgres.copying import open_postgres_source, open_postgres_target
+from antiphon.store.sqlite.copying import open_sqlite_source, open_sqlite_target
 from antiphon.store.tables import TABLES, Table
+from antiphon.store.url import sqlite_path
 
 Progress = Callable[[str, int], None]
 

@@ -1,13 +1,13 @@
-"""Values and bytes: JSON as Go's encoder writes it and Go's decoder reads it (CONTRACT: reading a vector).
+"""JSON encoding and decoding, compatible with Go's encoding/json.
 
-How a type says which of its fields are always written:
+How a type declares which of its fields are always encoded:
 
-- a field marked *omitempty* (?) has a constant default (`""`, `0`, `False`, `()`; None for a Go pointer)
-  and is left out when it holds it: `core.values.Value` sets `omit_defaults`;
-- every other field has `always(zero)`: when missing it is read as `zero`, and it is always written.
+- a field that is *omitempty* in Go has a constant default (`""`, `0`, `False`, `()`; None for a Go pointer). It is
+  omitted when it has this default: `core.values.Value` sets `omit_defaults`;
+- every other field has `always(zero)`. It is always encoded, and decoded as `zero` when missing.
 
-What this version does not know never stops a reader: unknown fields are ignored, and an element of a union
-of tagged structs (a part, a delta's part, a fact) whose tag is unknown becomes an `Unknown`.
+A decoder accepts what newer versions add: unknown fields are ignored, and an element of a union of tagged structs (a
+part, a delta's part, a fact) whose tag is unknown becomes an `Unknown`.
 """
 
 from __future__ import annotations
@@ -35,25 +35,26 @@ Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 NESTING_MAX = 256
-"""Deeper JSON is refused: what is read must be writable and readable again from any depth of Python's stack."""
+"""Maximum depth of JSON that is decoded. Its value can be encoded and decoded at any depth of Python's stack."""
 REASON_CHARACTERS_MAX = 200
+"""Maximum length of the reason in a PeerError, in characters: a reason may quote the peer's text."""
 
 LONE_SURROGATES_MAX = 100_000
-"""Maximum number of escaped lone surrogates in a text that is read; one with more is refused."""
+"""Maximum number of escaped lone surrogates in a text; a text with more is refused."""
 
 _HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _LONE = re.compile(rb"%b(?!%b)|(?<!%b)%b" % (_HIGH, _LOW, _HIGH, _LOW))
-"""A surrogate without its other half, in JSON whose escaped backslashes are written as `\\u005c`."""
+"""An escaped surrogate without its pair, in JSON whose escaped backslashes are written as `\\u005c`."""
 
 
 def always(zero: T) -> T:
-    """A field that is always written, and read as `zero` when missing (a callable default is never omitted)."""
+    """A field that is always encoded, and decoded as `zero` when missing (msgspec never omits a callable default)."""
     return msgspec.field(default_factory=lambda: zero)
 
 
 class OpenEnum(StrEnum):
-    """A set of words that may grow: a word this version does not know becomes a member that equals it."""
+    """An enumeration that newer versions may extend: an unknown value becomes a member equal to it."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
@@ -69,15 +70,16 @@ def decode(data: bytes, type: type[T], *, is_shallow: bool = False) -> T: ...
 @overload
 def decode(data: bytes, type: Any, *, is_shallow: bool = False) -> Any: ...
 def decode(data: bytes, type: Any, *, is_shallow: bool = False) -> Any:  # noqa: A002
-    """The value of `type` in a JSON text. Whatever cannot be read raises PeerError, and nothing else is raised.
+    """Decode a JSON text as a value of `type`. Raises PeerError for any text that cannot be decoded, and nothing
+    else.
 
-    An escaped lone surrogate is read as U+FFFD. `is_shallow`: the caller has measured the depth already.
+    An escaped lone surrogate is decoded as U+FFFD. `is_shallow`: the caller has already checked the depth.
     """
     try:
         try:
             value = _decoder(type).decode(data)
         except msgspec.DecodeError:
-            value = _decode_again(_mended(data, LONE_SURROGATES_MAX), type)
+            value = _decode_slowly(_replace_lone_surrogates(data, LONE_SURROGATES_MAX), type)
         if not is_shallow:
             check_nesting(data)
         return value
@@ -90,7 +92,7 @@ def convert(raw: Any, type: type[T]) -> T: ...
 @overload
 def convert(raw: Any, type: Any) -> Any: ...
 def convert(raw: Any, type: Any) -> Any:  # noqa: A002
-    """The same for JSON that was read already into dicts, lists, strings and numbers (an envelope's payload)."""
+    """As `decode`, for JSON that is already dicts, lists, strings and numbers (an envelope's payload)."""
     try:
         try:
             return msgspec.convert(raw, type, dec_hook=_dec_hook)
@@ -101,7 +103,7 @@ def convert(raw: Any, type: Any) -> Any:  # noqa: A002
 
 
 def encode(value: Any) -> bytes:
-    """The JSON text of a value, without spaces. A lone surrogate (of a file's name, say) is written as U+FFFD."""
+    """The JSON text of a value, without spaces. A lone surrogate (in a file name, say) is encoded as U+FFFD."""
     try:
         return _ENCODER.encode(value)
     except UnicodeEncodeError:
@@ -109,8 +111,8 @@ def encode(value: Any) -> bytes:
 
 
 def encode_content(parts: Iterable[Part]) -> bytes:
-    """A message's content, canonical: equal content gives equal bytes, whatever the order of its keys was. What nests
-    too deeply to be stored is text in it (`core.depth`)."""
+    """A message's content as canonical JSON: equal content gives equal bytes, whatever the order of its keys. Values
+    that nest too deeply become text (`core.depth`)."""
     content = tuple(parts)
     try:
         data = _CANONICAL_ENCODER.encode(content)
@@ -120,18 +122,18 @@ def encode_content(parts: Iterable[Part]) -> bytes:
 
 
 def decode_content(data: bytes) -> tuple[Part, ...]:
-    """The parts in a JSON list, however deep it nests; raises PeerError."""
+    """The parts in a JSON list of any depth. Raises PeerError."""
     return decode(flatten(data, CONTENT_DEPTH_MAX), tuple[Part, ...])
 
 
 def part_of(raw: Any) -> DeltaPart:
-    """A delta's part from its plain JSON; raises PeerError."""
+    """A delta's part from its plain JSON. Raises PeerError."""
     part: DeltaPart = convert(raw, DeltaPart)
     return part
 
 
 def enc_hook(value: Any) -> Any:
-    """msgspec's hook for the two classes it does not write itself, `Time` and `Unknown`."""
+    """msgspec's hook for the two classes that it cannot encode itself, `Time` and `Unknown`."""
     if isinstance(value, Time):
         return format_time_us(value.us)
     if isinstance(value, Unknown):
@@ -161,15 +163,15 @@ def _type_info(kind: Any) -> inspect.Type:
     return inspect.type_info(kind)
 
 
-def _decode_again(data: bytes, kind: Any) -> Any:
+def _decode_slowly(data: bytes, kind: Any) -> Any:
     try:
         return _decoder(kind).decode(data)
     except msgspec.ValidationError:
         return _convert_with_unknowns(msgspec.json.decode(data), kind)
 
 
-def _mended(data: bytes, count_max: int = 0) -> bytes:
-    r"""The text with `\ufffd` for each lone surrogate, or for the first `count_max` of them."""
+def _replace_lone_surrogates(data: bytes, count_max: int = 0) -> bytes:
+    r"""The text with `\ufffd` for each escaped lone surrogate, or for the first `count_max` (0: all)."""
     if b"\\u" not in data:
         return data
     return _LONE.sub(rb"\\ufffd", data.replace(rb"\\", rb"\u005c"), count=count_max)
@@ -177,98 +179,98 @@ def _mended(data: bytes, count_max: int = 0) -> bytes:
 
 def _without_surrogates(value: Any) -> Any:
     escaped = json.dumps(msgspec.to_builtins(value, enc_hook=enc_hook)).encode()
-    return json.loads(_mended(escaped))
+    return json.loads(_replace_lone_surrogates(escaped))
 
 
 def check_nesting(data: bytes) -> None:
-    """Raises RecursionError for JSON that is nested deeper than NESTING_MAX. (How deep a decoder goes by itself
-    differs between versions of Python.) `data` is known to be well-formed."""
+    """Raises RecursionError for JSON deeper than NESTING_MAX. `data` is well-formed. (A decoder's own limit differs
+    between versions of Python.)"""
     if is_deeper(data, NESTING_MAX):
         raise RecursionError
 
 
 def _sentence(kind: Any, error: Exception) -> str:
-    # Cut, because a reason may quote the peer's text at any length.
     reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:REASON_CHARACTERS_MAX]
     name = kind.__name__ if isinstance(kind, type) else "JSON"
     return f"Unreadable {name}: {reason.rstrip('.')}."
 
 
-# The slow path: JSON that does not fit the type as it is. msgspec cannot have a plain class in a union of
-# structs, so each element of an unknown tag is taken out, another holds its place while the rest is
-# converted, and then it is put in. The walk follows the type, so it never looks into a tool's arguments.
+# The slow path, for JSON that does not match the type. msgspec does not support a plain class in a union of structs.
+# So each element with an unknown tag is replaced by a placeholder, the rest is converted, and the `Unknown` is then
+# put in the place of the placeholder. The walk follows the type and never descends into a tool's arguments.
 
 
 def _convert_with_unknowns(raw: Any, kind: Any) -> Any:
-    known, taken = _take_out(raw, _type_info(kind))
-    if isinstance(taken, Unknown):
-        return taken
-    return _put_in(msgspec.convert(known, kind, dec_hook=_dec_hook), taken)
+    known, unknowns = _split_unknowns(raw, _type_info(kind))
+    if isinstance(unknowns, Unknown):
+        return unknowns
+    return _restore_unknowns(msgspec.convert(known, kind, dec_hook=_dec_hook), unknowns)
 
 
-def _take_out(raw: Any, info: inspect.Type) -> tuple[Any, Any]:
-    """`raw` without what this version does not know, and that: an Unknown, or {field or index: the same below}."""
+def _split_unknowns(raw: Any, info: inspect.Type) -> tuple[Any, Any]:
+    """`raw` with placeholders for unknown elements, and these: an Unknown, or {field or index: the same below}."""
     members = info.types if isinstance(info, inspect.UnionType) else (info,)
     if isinstance(raw, list):
         for member in members:
             if isinstance(member, inspect.ListType | inspect.VarTupleType):
-                return _take_out_of_list(raw, member.item_type)
+                return _split_list(raw, member.item_type)
     elif isinstance(raw, dict):
         structs = [member for member in members if isinstance(member, inspect.StructType)]
         for struct in structs:
             if struct.tag_field is None or raw.get(struct.tag_field) == struct.tag:
-                return _take_out_of_struct(raw, struct)
+                return _split_struct(raw, struct)
         tag = raw.get(structs[0].tag_field) if len(structs) > 1 else None
         if isinstance(tag, str):
-            return _place_holder(structs) or raw, Unknown(tag, raw)
+            return _placeholder(structs) or raw, Unknown(tag, raw)
     return raw, {}
 
 
-def _take_out_of_list(raw: list[Any], item: inspect.Type) -> tuple[list[Any], dict[int, Any]]:
+def _split_list(raw: list[Any], item: inspect.Type) -> tuple[list[Any], dict[int, Any]]:
     known: list[Any] = []
-    taken: dict[int, Any] = {}
+    unknowns: dict[int, Any] = {}
     for index, element in enumerate(raw):
-        element_known, element_taken = _take_out(element, item)
+        element_known, element_unknowns = _split_unknowns(element, item)
         known.append(element_known)
-        if element_taken:
-            taken[index] = element_taken
-    return known, taken
+        if element_unknowns:
+            unknowns[index] = element_unknowns
+    return known, unknowns
 
 
-def _take_out_of_struct(raw: dict[str, Any], struct: inspect.StructType) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_struct(raw: dict[str, Any], struct: inspect.StructType) -> tuple[dict[str, Any], dict[str, Any]]:
     known = dict(raw)
-    taken: dict[str, Any] = {}
+    unknowns: dict[str, Any] = {}
     for field in struct.fields:
         value = raw.get(field.encode_name)
         if value is None:
-            # As in Go, null for a field that cannot be null says nothing.
+            # As in Go, null for a field that cannot be null counts as missing.
             if not _admits_null(field.type):
                 known.pop(field.encode_name, None)
             continue
-        known[field.encode_name], field_taken = _take_out(value, field.type)
-        if field_taken:
-            taken[field.name] = field_taken
-    return known, taken
+        known[field.encode_name], field_unknowns = _split_unknowns(value, field.type)
+        if field_unknowns:
+            unknowns[field.name] = field_unknowns
+    return known, unknowns
 
 
-def _put_in(value: Any, taken: Any) -> Any:
-    if isinstance(taken, Unknown):
-        return taken
-    if not taken:
+def _restore_unknowns(value: Any, unknowns: Any) -> Any:
+    if isinstance(unknowns, Unknown):
+        return unknowns
+    if not unknowns:
         return value
     if isinstance(value, msgspec.Struct):
-        for name, below in taken.items():
-            # The struct was made a moment ago and nobody else has it yet.
-            msgspec.structs.force_setattr(value, name, _put_in(getattr(value, name), below))
+        for name, below in unknowns.items():
+            # The struct was just created; there are no other references to it.
+            msgspec.structs.force_setattr(value, name, _restore_unknowns(getattr(value, name), below))
         return value
     elements = list(value)
-    for index, below in taken.items():
-        elements[index] = _put_in(elements[index], below)
+    for index, below in unknowns.items():
+        elements[index] = _restore_unknowns(elements[index], below)
     return type(value)(elements)
 
 
-def _place_holder(structs: list[inspect.StructType]) -> dict[str, Any]:
-    """JSON of the union's first kind that needs no fields; a union without one takes no Unknown below the root."""
+def _placeholder(structs: list[inspect.StructType]) -> dict[str, Any]:
+    """JSON of the union's first kind without required fields. A union without such a kind allows an Unknown only at
+    the root."""
     for struct in structs:
         if struct.tag_field is not None and not any(field.required for field in struct.fields):
             return {struct.tag_field: struct.tag}

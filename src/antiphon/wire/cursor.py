@@ -10,7 +10,7 @@ _CURSOR = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,15}))?", re.ASCII)
 
 
 def parse_cursor(text: str) -> tuple[int, int]:
-    """(seq, position). Raises `CursorInvalid` for anything else."""
+    """The seq and the position of a cursor. Raises `CursorInvalid` for any other text."""
     match = _CURSOR.fullmatch(text)
     if match is None:
         raise CursorInvalid(text)

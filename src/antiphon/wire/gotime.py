@@ -1,7 +1,7 @@
-"""Times and durations as Go writes them.
+"""Times and durations in Go's formats.
 
-The project's own clock is integer microseconds since the epoch; `Time` is the same instant where a value of
-the reference documents carries one.
+Times are RFC 3339. The project's own times are integer microseconds since the epoch; `Time` is the same
+instant in a value of the reference protocols.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _RFC3339 = re.compile(
 
 
 class Time(datetime):
-    """An instant in UTC, to the microsecond; make it with `Time.from_us`.
+    """An instant in UTC, to the microsecond. Create it with `Time.from_us`.
 
-    A class of its own because msgspec writes a plain datetime itself, with six digits always; the codec
-    writes this one as Go does.
+    This is a separate class because msgspec encodes a plain datetime itself, always with six digits; the codec
+    encodes this class as Go does.
     """
 
     @staticmethod
@@ -41,15 +41,15 @@ class Time(datetime):
 _EPOCH = Time(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 ZERO_TIME = Time(1, 1, 1, tzinfo=UTC)
-"""Go's zero time, `0001-01-01T00:00:00Z`: what a missing time field reads as."""
+"""Go's zero time, `0001-01-01T00:00:00Z`: the value of a missing time field."""
 _FIRST_US = ZERO_TIME.us
 _LAST_US = Time(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC).us
 
 
 def format_time_us(us: int) -> str:
-    """RFC 3339 in UTC: `Z`, and only as many digits of the fraction as it needs.
+    """RFC 3339 in UTC: `Z`, and only the digits of the fraction that are needed.
 
-    On the way of every event; within one second only the fraction is made anew.
+    This runs for every event, so the text up to the second is cached.
     """
     second, fraction = divmod(us, SECOND_US)
     if not fraction:
@@ -58,9 +58,9 @@ def format_time_us(us: int) -> str:
 
 
 def parse_time_us(text: str) -> int:
-    """Microseconds since the epoch of an RFC 3339 time with `Z` or an offset; finer digits are cut off.
+    """Microseconds since the epoch of an RFC 3339 time with `Z` or an offset; finer digits are truncated.
 
-    Raises PeerError for anything else, and for instants outside the years 1 to 9999 in UTC.
+    Raises PeerError for any other text, and for instants outside the years 1 to 9999 in UTC.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -81,7 +81,7 @@ def parse_time_us(text: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """Go's text of a duration in whole seconds (the rest is cut off): `0s`, `59s`, `1m5s`, `25h1m1s`."""
+    """Go's text of a duration, truncated to whole seconds: `0s`, `59s`, `1m5s`, `25h1m1s`."""
     whole = int(seconds)
     sign = "-" if whole < 0 else ""
     minutes, second = divmod(abs(whole), 60)
@@ -98,7 +98,7 @@ def _second_text(second: int) -> str:
 
 @lru_cache(maxsize=64)
 def _second_us(text: str) -> int:
-    # Field by field, because datetime.fromisoformat takes an hour 24 in newer Pythons.
+    # Field by field, because datetime.fromisoformat accepts hour 24 in newer versions of Python.
     fields = (text[0:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19])
     year, month, day, hour, minute, second = map(int, fields)
     return Time(year, month, day, hour, minute, second, tzinfo=UTC).us

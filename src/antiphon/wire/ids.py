@@ -1,4 +1,4 @@
-"""Ids as the wire gives them: a UUID names the same thing in capitals."""
+"""Ids on the wire: a UUID is case-insensitive."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def canonical_id(text: str) -> str:
-    """A UUID in lower case; any other name as it is."""
+    """A UUID in lower case; any other id unchanged."""
     return text.lower() if len(text) == 36 and _UUID.fullmatch(text) else text

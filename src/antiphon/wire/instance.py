@@ -1,7 +1,7 @@
-"""The instance protocol's values (CONTRACT B), under the reference's names: calls, topics, event frames.
+"""The instance protocol's values, under the reference's names: calls, topics and event frames.
 
-Fields in wire order; `always(…)` fields are always written, the others are left out when they hold their
-default. `session_id` is the chat's UUID, a message's id its seq in decimal, `uptime` Go's duration text.
+Fields are in wire order; `always(…)` fields are always encoded, the others are omitted when they have their default.
+`session_id` is the chat's UUID, a message's id is its seq in decimal, `uptime` is Go's duration text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ METHOD_INSTANCE_PING = "instance.ping"
 METHOD_INSTANCE_INFO = "instance.info"
 METHOD_MESSAGE_LIST = "message.list"
 
-# Ours, beside the reference's.
+# Antiphon's additions to the reference protocol.
 METHOD_SESSION_CREATE = "session.create"
 METHOD_READ = "antiphon.read"
 METHOD_COMMAND = "antiphon.command"
@@ -48,7 +48,7 @@ TOPIC_INSTANCE_HEARTBEAT = "instance.heartbeat"
 TOPIC_INSTANCE_SHUTDOWN = "instance.shutdown"
 TOPIC_MESSAGE_APPEND = "message.append"
 
-# Ours, beside the reference's: told only while somebody subscribes to it by name.
+# Antiphon's addition: published only while a client subscribes to it by name.
 TOPIC_APPEND = "antiphon.append"
 
 PORT_FIRST = 40_000
@@ -59,7 +59,7 @@ PORT_COUNT = 20_000
 
 
 class SessionPayload(Value):
-    """A chat in brief; `message_count` counts the visible user and assistant messages."""
+    """The summary of a chat; `message_count` counts the visible user and assistant messages."""
 
     id: str = always("")
     title: str = always("")
@@ -77,7 +77,7 @@ class MessagePayload(Value):
 
 
 class StateSyncParams(Value):
-    """`project_id` refuses to be answered by another project's instance."""
+    """With a `project_id`, an instance of another project refuses the call."""
 
     project_id: str = ""
 
@@ -92,7 +92,7 @@ class StateSyncResult(Value):
 
 
 class SyncedMore(Value):
-    """Ours, in `state.sync`: the tool calls that wait for an answer from outside, by session id."""
+    """Antiphon's addition to `state.sync`: the tool calls that are waiting for a client, by session id."""
 
     open_calls: dict[str, tuple[Any, ...]] = always({})
 
@@ -129,7 +129,7 @@ class PingResult(Value):
 
 
 class InstanceInfo(Value):
-    """Who answers here, and where else to find it."""
+    """The identity of an instance and its endpoints."""
 
     instance_id: str = always("")
     project_id: str = always("")
@@ -148,7 +148,8 @@ class InstanceInfo(Value):
 
 
 class SessionCreateParams(Value):
-    """Ours. `id` is a UUID of the caller's, which makes the call idempotent; with `content` a turn starts."""
+    """Antiphon's addition. `id` is a UUID chosen by the caller; it makes the call idempotent. With `content` a turn
+    starts."""
 
     id: str = ""
     content: tuple[Part, ...] | str | None = None
@@ -156,8 +157,8 @@ class SessionCreateParams(Value):
 
 
 class ReadParams(Value):
-    """Ours: the events of a session after a cursor (see the stream's), at most `limit`. With `reads_all` every fact
-    is told, however far behind the cursor is; else the state may be told instead."""
+    """Antiphon's addition: read the events of a session after a cursor, at most `limit`. With `reads_all` the result
+    has every fact; without it the result may be the whole state if the cursor is too old."""
 
     session_id: str = always("")
     after: str = always("")
@@ -166,7 +167,8 @@ class ReadParams(Value):
 
 
 class ReadResult(Value):
-    """Ours: `events` are the stream's, as JSON; read on from `cursor`, `caught_up` when that is all there is."""
+    """Antiphon's addition: `events` are those of the stream, as JSON; `cursor` is where to continue; `caught_up`:
+    there are no further events now."""
 
     events: tuple[Any, ...] | None = always(None)
     cursor: str = always("")
@@ -174,7 +176,7 @@ class ReadResult(Value):
 
 
 class RequestParams(Value):
-    """Ours: a request to the HTTP API; `body` is its JSON, if it has one."""
+    """Antiphon's addition: a request to the HTTP API; `body` is its JSON, if it has one."""
 
     method: str = always("")
     path: str = always("")
@@ -183,7 +185,7 @@ class RequestParams(Value):
 
 
 class RequestResult(Value):
-    """Ours: the status and the JSON that the HTTP door answers with; no `body` where there is none."""
+    """Antiphon's addition: the status and the JSON body of the HTTP API's response, if it has a body."""
 
     status: Int64 = always(0)
     body: Any = None
@@ -193,10 +195,10 @@ class RequestResult(Value):
 
 
 class Placed(Value):
-    """The base of what happens inside a session: our additional fields that let a subscriber see a gap.
+    """The base of events inside a session, with Antiphon's additional fields by which a subscriber detects gaps.
 
-    A fact says its `seq`, a delta takes `draft` from the position `from_` to the position `to`. Unset they
-    are left out; 0 is written.
+    A fact has a `seq`; a delta advances `draft` from position `from_` to position `to`. Unset fields are omitted; 0
+    is encoded.
     """
 
     seq: Int64 | None = None
@@ -210,7 +212,7 @@ class SessionListPayload(Value):
 
 
 class AppendPayload(Value):
-    """Ours: the session's facts go up to `seq` now; `antiphon.read` has them."""
+    """Antiphon's addition: `seq` is the session's last fact; `antiphon.read` returns the facts."""
 
     session_id: str = always("")
     seq: Int64 = always(0)
@@ -228,8 +230,8 @@ class LLMStartPayload(Placed):
 
 
 class LLMTokenPayload(Placed):
-    """A text delta; one that is not text has an empty token and our `part`. `part_index` is ours, too: which part of
-    the message to be it belongs to."""
+    """A text delta. A delta that is not text has an empty token and Antiphon's `part`. `part_index` (Antiphon's too)
+    is the index of the part in the message being written."""
 
     session_id: str = always("")
     token: str = always("")
@@ -238,7 +240,7 @@ class LLMTokenPayload(Placed):
 
 
 class LLMEndPayload(Placed):
-    """One for each llm.start: with what was used, or zeros when that is lost."""
+    """The end of one llm.start, with the usage, or zeros if it is unknown."""
 
     session_id: str = always("")
     tokens_in: Int64 = always(0)
@@ -300,13 +302,13 @@ PAYLOAD_TYPES: Mapping[str, type[Value]] = MappingProxyType(
 
 
 CALL_BYTES_MAX = 9 * 1024 * 1024
-"""A longer call is not taken: its connection is closed."""
+"""Maximum size of a call, in bytes. The instance closes the connection of a peer that sends a longer call."""
 
 # Event frames: `topic` 0x00 `envelope`.
 
 
 class Envelope(Value, rename="camel"):
-    """What an event frame carries. The key order is part of the protocol: subscribers filter by prefix."""
+    """The body of an event frame. The key order is part of the protocol: subscribers filter by prefix."""
 
     instance_id: str = always("")
     project_id: str = always("")
@@ -317,7 +319,7 @@ class Envelope(Value, rename="camel"):
 
 
 class BriefEnvelope(Value, rename="camel"):
-    """An envelope as a follower reads it, at half the cost: without the time."""
+    """An envelope without the time, which a watch decodes at half the cost."""
 
     instance_id: str = always("")
     project_id: str = always("")
@@ -330,21 +332,21 @@ _AFTER_HEAD = b'0001-01-01T00:00:00Z","payload":null}'
 
 
 def frame_head(topic: str, instance_id: str, project_id: str, session_id: str = "") -> bytes:
-    """The part of a frame that stays the same from event to event; keep it for `encode_frame`.
+    """The part of a frame that is the same for all events of a topic and a session. Cache it for `encode_frame`.
 
-    It is also what a subscriber asks for to get one session's events of this topic (`topic_prefix`: all).
+    It is also the subscription prefix for one session's events of this topic (`topic_prefix`: of all sessions).
     """
     envelope = Envelope(instance_id=instance_id, project_id=project_id, session_id=session_id, topic=topic)
     return topic_prefix(topic) + encode(envelope).removesuffix(_AFTER_HEAD)
 
 
 def topic_prefix(topic: str) -> bytes:
-    """What a subscriber asks for to get every event of a topic, whatever the instance."""
+    """The subscription prefix for every event of a topic, of all instances."""
     return topic.encode() + b"\0"
 
 
 def encode_frame(head: bytes, at_us: int, payload: Any) -> bytes:
-    """The frame of one event: `topic`, 0x00 and the envelope, from `frame_head`, the time and the payload."""
+    """The frame of one event: `topic`, 0x00 and the envelope, made of `frame_head`, the time and the payload."""
     return b"".join((head, format_time_us(at_us).encode(), b'","payload":', encode(payload), b"}"))
 
 
@@ -356,7 +358,8 @@ def decode_frame(frame: bytes) -> Envelope: ...
 @overload
 def decode_frame(frame: bytes, kind: type[E]) -> E: ...
 def decode_frame(frame: bytes, kind: Any = Envelope) -> Any:
-    """The envelope of a frame (its payload as plain JSON: `read_payload`). Raises PeerError: skip it and count."""
+    """The envelope of a frame, with its payload as plain JSON (see `read_payload`). Raises PeerError; the caller then
+    counts and skips the frame."""
     topic, separator, body = frame.partition(b"\0")
     if not separator:
         raise PeerError("An event frame without a zero byte after its topic.")
@@ -367,7 +370,7 @@ def decode_frame(frame: bytes, kind: Any = Envelope) -> Any:
 
 
 def read_payload(envelope: Envelope | BriefEnvelope) -> Any:
-    """The payload as its topic's type, None for a topic this version does not know. Raises PeerError."""
+    """The payload as its topic's type; None: the topic is unknown. Raises PeerError."""
     kind = PAYLOAD_TYPES.get(envelope.topic)
     return None if kind is None else convert(envelope.payload, kind)
 
@@ -376,7 +379,7 @@ def read_payload(envelope: Envelope | BriefEnvelope) -> Any:
 
 
 class LockFile(Value):
-    """What the primary of a data directory writes into the lock file it holds; ports are 0 without TCP."""
+    """What the primary of a data directory writes into the lock file that it holds; the ports are 0 without TCP."""
 
     instance_id: str = always("")
     pid: Int64 = always(0)

@@ -1,7 +1,7 @@
-"""Facts and deltas as the instance protocol tells them: `llm.*`, `tool.*` and `message.append` of one session.
+"""From facts and deltas to events of the instance protocol: `llm.*`, `tool.*` and `message.append` of one session.
 
-Pure: a `SessionTeller` is given every fact and every delta of one chat in order and says which events follow. Each
-`llm.start` gets one `llm.end`, each `tool.start` one `tool.end`.
+Pure: a `SessionTranslator` receives every fact and every delta of one chat in order and returns the events to
+publish. Each `llm.start` gets one `llm.end`, each `tool.start` one `tool.end`.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ from antiphon.core.values import Value
 from antiphon.wire import instance as i
 from antiphon.wire.codec import decode_content, encode
 
-Told = tuple[str, Value]
+TopicEvent = tuple[str, Value]
 """A topic and its payload."""
 
 ENDS_CALL = (f.AttemptLost, f.AttemptReleased, f.RetryScheduled, f.TurnEnded, f.ChatDeleted)
 
 
-class SessionTeller:
-    """What has begun and not ended in one session, so that every beginning gets its end."""
+class SessionTranslator:
+    """Tracks the open model call and the running tools of one session, so that each start event gets its end
+    event."""
 
     def __init__(self, session_id: str) -> None:
         self._session_id = session_id
         self._is_calling = False
-        self._told_usage = NO_USAGE
+        self._reported_usage = NO_USAGE
         self._started: dict[str, str] = {}
         self._waiting: dict[str, ToolCall] = {}
 
     # --- deltas
 
-    def tell_delta(self, delta: Delta) -> list[Told]:
+    def translate_delta(self, delta: Delta) -> list[TopicEvent]:
         part = delta.part
         if isinstance(part, CallStarted):
             return [*self._end_call(NO_USAGE, None), *self._start_call(delta)]
@@ -48,12 +49,12 @@ class SessionTeller:
         )
         return [(i.TOPIC_LLM_TOKEN, payload)]
 
-    def _start_call(self, delta: Delta) -> list[Told]:
+    def _start_call(self, delta: Delta) -> list[TopicEvent]:
         self._is_calling = True
         payload = i.LLMStartPayload(session_id=self._session_id, draft=delta.draft, from_=delta.from_, to=delta.to)
         return [(i.TOPIC_LLM_START, payload)]
 
-    def _end_call(self, usage: Usage, seq: int | None) -> list[Told]:
+    def _end_call(self, usage: Usage, seq: int | None) -> list[TopicEvent]:
         if not self._is_calling:
             return []
         self._is_calling = False
@@ -67,32 +68,32 @@ class SessionTeller:
 
     # --- facts
 
-    def tell_fact(self, entry: f.Entry) -> list[Told]:
+    def translate_fact(self, entry: f.Entry) -> list[TopicEvent]:
         fact, seq = entry.fact, entry.seq
-        told: list[Told] = []
+        events: list[TopicEvent] = []
         if isinstance(fact, f.MessageAppended):
-            told += self._tell_message(entry, fact)
+            events += self._translate_message(entry, fact)
         elif isinstance(fact, f.ActionResolved):
-            told += self._tell_resolved(fact, seq)
+            events += self._translate_resolved(fact, seq)
         elif isinstance(fact, ENDS_CALL):
-            told += self._end_call(self._used(fact), seq)
+            events += self._end_call(self._used(fact), seq)
         if isinstance(fact, f.TurnEnded | f.ChatDeleted):
-            self._told_usage = NO_USAGE
-        return told
+            self._reported_usage = NO_USAGE
+        return events
 
     def _used(self, fact: f.Fact) -> Usage:
-        """What the call that this fact ends had used, as far as the fact says it."""
+        """The usage of the model call that this fact ends, if the fact records it."""
         if isinstance(fact, f.RetryScheduled | f.AttemptReleased):
-            self._told_usage = self._told_usage + fact.usage
+            self._reported_usage = self._reported_usage + fact.usage
             return fact.usage
         if isinstance(fact, f.TurnEnded):
-            return _difference(fact.usage, self._told_usage)
+            return _difference(fact.usage, self._reported_usage)
         return NO_USAGE
 
-    def _tell_hidden(self, fact: f.MessageAppended, seq: int) -> list[Told]:
-        """A truncation has removed the message before it was told: no more is told of it than what it ends."""
+    def _translate_hidden(self, fact: f.MessageAppended, seq: int) -> list[TopicEvent]:
+        """Translate a message that was truncated before it was published: only the end events of its call or tool."""
         if fact.role is Role.ASSISTANT:
-            self._told_usage = self._told_usage + fact.usage
+            self._reported_usage = self._reported_usage + fact.usage
             return self._end_call(fact.usage, seq)
         self._waiting.pop(fact.resolves, None)
         tool_name = self._started.pop(fact.resolves, None)
@@ -108,18 +109,18 @@ class SessionTeller:
         )
         return [(i.TOPIC_TOOL_END, payload)]
 
-    def _tell_message(self, entry: f.Entry, fact: f.MessageAppended) -> list[Told]:
+    def _translate_message(self, entry: f.Entry, fact: f.MessageAppended) -> list[TopicEvent]:
         if entry.hidden_by:
-            return self._tell_hidden(fact, entry.seq)
+            return self._translate_hidden(fact, entry.seq)
         parts = decode_content(entry.content or b"[]")
         if fact.role is Role.TOOL:
             return [
-                told for part in parts if isinstance(part, ToolResult) for told in self._end_tool(part, entry.seq)
+                event for part in parts if isinstance(part, ToolResult) for event in self._end_tool(part, entry.seq)
             ]
-        told: list[Told] = []
+        events: list[TopicEvent] = []
         if fact.role is Role.ASSISTANT:
-            self._told_usage = self._told_usage + fact.usage
-            told += self._end_call(fact.usage, entry.seq)
+            self._reported_usage = self._reported_usage + fact.usage
+            events += self._end_call(fact.usage, entry.seq)
         payload = i.MessageAppendPayload(
             session_id=self._session_id,
             message_id=str(entry.seq),
@@ -129,21 +130,21 @@ class SessionTeller:
             draft=fact.closes.draft if fact.closes else None,
             to=fact.closes.upto if fact.closes else None,
         )
-        told.append((i.TOPIC_MESSAGE_APPEND, payload))
+        events.append((i.TOPIC_MESSAGE_APPEND, payload))
         calls = {part.tool_call_id: part for part in parts if isinstance(part, ToolCall)}
         for opened in fact.calls:
             call = calls.get(opened.tool_call_id)
             if call is not None and opened.needs is Needs.SERVER:
-                told += self._start_tool(call, entry.seq)
+                events += self._start_tool(call, entry.seq)
             elif call is not None:
                 self._waiting[call.tool_call_id] = call
-        return told
+        return events
 
-    def _tell_resolved(self, fact: f.ActionResolved, seq: int) -> list[Told]:
+    def _translate_resolved(self, fact: f.ActionResolved, seq: int) -> list[TopicEvent]:
         call = self._waiting.get(fact.tool_call_id)
         return self._start_tool(call, seq) if call is not None and fact.outcome == "approved" else []
 
-    def _start_tool(self, call: ToolCall, seq: int) -> list[Told]:
+    def _start_tool(self, call: ToolCall, seq: int) -> list[TopicEvent]:
         self._waiting.pop(call.tool_call_id, None)
         self._started[call.tool_call_id] = call.tool_name
         payload = i.ToolStartPayload(
@@ -155,9 +156,9 @@ class SessionTeller:
         )
         return [(i.TOPIC_TOOL_START, payload)]
 
-    def _end_tool(self, part: ToolResult, seq: int) -> list[Told]:
+    def _end_tool(self, part: ToolResult, seq: int) -> list[TopicEvent]:
         waiting = self._waiting.get(part.tool_call_id)
-        told = self._start_tool(waiting, seq) if waiting is not None else []
+        events = self._start_tool(waiting, seq) if waiting is not None else []
         self._started.pop(part.tool_call_id, None)
         payload = i.ToolEndPayload(
             session_id=self._session_id,
@@ -167,13 +168,13 @@ class SessionTeller:
             result=summary_of(part.result),
             seq=seq,
         )
-        return [*told, (i.TOPIC_TOOL_END, payload)]
+        return [*events, (i.TOPIC_TOOL_END, payload)]
 
 
-def _difference(whole: Usage, told: Usage) -> Usage:
+def _difference(whole: Usage, reported: Usage) -> Usage:
     return Usage(
-        input_tokens=max((whole.input_tokens or 0) - (told.input_tokens or 0), 0),
-        output_tokens=max((whole.output_tokens or 0) - (told.output_tokens or 0), 0),
+        input_tokens=max((whole.input_tokens or 0) - (reported.input_tokens or 0), 0),
+        output_tokens=max((whole.output_tokens or 0) - (reported.output_tokens or 0), 0),
     )
 
 

@@ -1,7 +1,7 @@
-"""JSON-RPC 2.0 as the instance protocol speaks it: requests, batches and notifications in, answers out.
+"""JSON-RPC 2.0 for the instance protocol: requests, batches and notifications in, responses out.
 
-`parse` never raises: what is no request becomes a refusal to be answered. An `id` is echoed as it was given. A
-`params` or `error` that is null is an absent one: encoders with fixed structures write both.
+`parse` never raises: an invalid request becomes a refusal to be sent back. An `id` is echoed unchanged. A `params` or
+`error` that is null counts as missing: encoders with fixed structures write both.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 REFUSED = -32000
-"""Refused or failed; `data` says more: {code, …} as HTTP's errors have it."""
+"""The request was refused or failed. `data` has the details: {code, …} as in the errors of the HTTP API."""
 
 BATCH_MAX = 100
-"""So many requests at most in one batch."""
+"""Maximum number of requests in one batch."""
 
 PEEKED_BYTES_MAX = 64 * 1024
 PEEKED_FRAMES_MAX = 4
-"""Maximum size of a wrongly framed request that is read for its id, and how many frames are."""
+"""Maximum size of a frame, and maximum number of frames, that are searched for the id of a wrongly framed request."""
 
 NULL = msgspec.Raw(b"null")
 
@@ -42,7 +42,7 @@ class Request(Value):
 
 
 class Refusal(Value):
-    """What is to be answered instead of a result."""
+    """An error to be sent instead of a result."""
 
     code: int
     message: str
@@ -51,7 +51,7 @@ class Refusal(Value):
 
 
 class Parsed(Value):
-    """The requests of one message, and whether they came as a batch (and are answered as one)."""
+    """The requests of one message. `is_batch`: they came as a batch, and so does the response."""
 
     items: tuple[Request | Refusal, ...]
     is_batch: bool = False
@@ -97,15 +97,15 @@ def _invalid(message: str, echoed: msgspec.Raw = NULL) -> Refusal:
 
 
 def refuse_frames(frames: Sequence[bytes]) -> bytes:
-    """The answer to a message that is not one frame, or one after an empty one; with the id of the request among its
-    first frames, if there is a short one."""
+    """The error response to a message that is not one frame, optionally after an empty one. It has the id of a
+    request among the first frames, if one of the short frames is a request."""
     short = [parse(frame).items[0] for frame in frames[:PEEKED_FRAMES_MAX] if 0 < len(frame) <= PEEKED_BYTES_MAX]
     echoed = next((item.id for item in short if isinstance(item, Request) and item.id is not None), NULL)
     return encode_refusal(_invalid(f"a call is one frame, after an empty one; {len(frames)} came", echoed))
 
 
 def refusal_of(error: AntiphonError, echoed: msgspec.Raw) -> Refusal:
-    """An error of ours as the answer's `error`."""
+    """An Antiphon error as the response's `error`."""
     return Refusal(code=REFUSED, message=str(error), data={"code": error.code, **error.fields()}, id=echoed)
 
 
@@ -134,7 +134,7 @@ def join_batch(answers: Sequence[bytes]) -> bytes:
 
 
 class Answer(Value):
-    """An answer as a client reads it: a result, or an error with its code."""
+    """A response as a client decodes it: a result, or an error with its code."""
 
     id: Any
     result: msgspec.Raw = NULL
@@ -144,7 +144,7 @@ class Answer(Value):
 
 
 def decode_answer(data: bytes) -> Answer:
-    """Raises `PeerError` for what is no answer."""
+    """Raises `PeerError` for bytes that are not a response."""
     try:
         raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         codec.check_nesting(data)

@@ -1,4 +1,4 @@
-"""Facts and states as they are stored: JSON bodies without content. Golden histories hold this format for ever."""
+"""The stored format of facts and states: JSON bodies without content. Golden histories pin this format for ever."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _chats = msgspec.json.Decoder(Chat)
 _encoder = msgspec.json.Encoder()
 
 _FACT_DEPTH_MAX = DEPTH_MAX + 3
-"""The arguments of an open call lie in the call, in a list, in the fact."""
+"""Maximum depth of a fact's body: the arguments of an open call are in the call, in a list, in the fact."""
 
 
 def encode_fact(fact: Fact) -> bytes:
-    """The stored body of a fact; its content lies elsewhere."""
+    """The stored body of a fact. The store keeps its content separately."""
     if isinstance(fact, WITH_CONTENT) and fact.content:
         fact = replace(fact, content=b"")
     return _encoder.encode(fact)
@@ -38,7 +38,7 @@ def decode_chat(body: bytes) -> Chat:
 
 
 def content_seq(seq: int, fact: Fact) -> int:
-    """The seq under which the content of fact `seq` lies, 0 if it has none."""
+    """The seq under which the content of fact `seq` is stored; 0: it has none."""
     if isinstance(fact, MessageAppended):
         return fact.content_seq or seq
     if isinstance(fact, MessageQueued | QueuedMessageEdited):

@@ -1,8 +1,8 @@
-"""Notices: what a foreign peer reports inline on a chat's channel and no store has, as events of the stream.
+"""Notices: transient reports of a foreign peer on a chat's channel, as events of the stream.
 
-An instance of ours writes retries and failures as facts and says in its messages how far the chat has come (`seq`).
-A message without a `seq` is another program's: its `retry`, `error_payload` or legacy `error` is transient and is
-passed on to the watchers of this moment, as a `notice` event without an id.
+An Antiphon instance stores retries and failures as facts, and each of its messages has the chat's latest `seq`. A
+message without a `seq` comes from another program: its `retry`, `error_payload` or legacy `error` is not in the
+store. It is sent to the current watchers as a `notice` event without an id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAME_MAX = 100
 
 
 def notices_of(*, retry: Any, error_payload: Any, error: Any) -> dict[str, Frame]:
-    """The events for a foreign message's inline fields, by their kind; fields that cannot be read are passed over."""
+    """The notices for a foreign message's inline fields, by their kind. Fields that cannot be decoded are ignored."""
     notices = {}
     try:
         if isinstance(retry, dict):
@@ -36,7 +36,7 @@ def notices_of(*, retry: Any, error_payload: Any, error: Any) -> dict[str, Frame
 
 
 def _failure(payload: Any, legacy: Any) -> ChatStreamError | None:
-    """The payload, else what an older peer's string says."""
+    """The payload, else the legacy string of an older peer."""
     if isinstance(payload, dict):
         try:
             return codec.convert(payload, ChatStreamError)

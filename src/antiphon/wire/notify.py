@@ -1,9 +1,9 @@
-"""The pub/sub contract (CONTRACT A): channels, messages and handlers, under the reference's names.
+"""The pub/sub contract: channels, messages and handlers, under the reference's names.
 
-Messages are sent after the commit and are hints: a receiver tolerates duplicates, loss and disorder. Content
-is read from the store, except what is transient (`retry`, errors) and travels inline. Fields in wire order;
-`always(…)` fields are always written, the others are left out when they hold their default. `seq` and
-`draft` are our additions, which older receivers ignore; of two messages a receiver keeps the greater seq.
+Messages are published after the commit and are hints: a receiver tolerates duplicates, loss and reordering. It reads
+content from the store; only transient reports (`retry`, errors) are inline. Fields are in wire order; `always(…)`
+fields are always encoded, the others are omitted when they have their default. `seq` and `draft` are Antiphon's
+additions, which older receivers ignore; of two messages a receiver keeps the one with the greater seq.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from antiphon.wire.gotime import ZERO_TIME, Time
 
 CHAT_CONFIG_EVENT_CHANNEL = "chat:config_change"
 WANTED_CHANNEL = "antiphon:wanted"
-"""Ours: a chat wants a worker."""
+"""Antiphon's addition: a chat needs a worker."""
 REVOKED_CHANNEL = "antiphon:revoked"
-"""Ours: a token was revoked."""
+"""Antiphon's addition: a token was revoked."""
 
 
 def chat_event_channel(owner_id: UUID) -> str:
@@ -41,7 +41,7 @@ def inbox_notification_for_owner_event_channel(owner_id: UUID) -> str:
 
 
 def draft_channel(chat_id: UUID) -> str:
-    """Ours: where a chat's deltas are published, when the bus carries them."""
+    """Antiphon's addition: where a chat's deltas are published, if the bus carries them."""
     return f"antiphon:draft:{chat_id}"
 
 
@@ -64,9 +64,9 @@ class InboxNotificationEventKind(OpenEnum):
 
 
 class ChatConfigEvent(Value):
-    """Providers, model configs or a user's prompt changed: drop what is cached of them.
+    """Providers, model configs or a user's prompt changed: a receiver invalidates its cache.
 
-    `entity_id` is the nil UUID for providers (all are invalidated), the config's id, or the user's id.
+    `entity_id` is the nil UUID for providers (invalidate all), the config's id, or the user's id.
     """
 
     kind: ChatConfigEventKind = always(ChatConfigEventKind(""))
@@ -74,7 +74,7 @@ class ChatConfigEvent(Value):
 
 
 class ChatDiffStatus(Value):
-    """The state of the pull request a chat works on; a field that is None was never looked up."""
+    """The state of the pull request that a chat works on; None: the field was never queried."""
 
     chat_id: UUID = always(NIL_UUID)
     url: str | None = None
@@ -98,7 +98,7 @@ class ChatDiffStatus(Value):
 
 
 class Chat(Value):
-    """A chat as an owner's list shows it. `status` may be an older peer's: pending, paused, completed."""
+    """A chat in an owner's list. An older peer's `status` may be pending, paused or completed."""
 
     id: UUID = always(NIL_UUID)
     owner_id: UUID = always(NIL_UUID)
@@ -122,7 +122,7 @@ class Chat(Value):
 
 
 class ChatEvent(Value):
-    """A chat of the owner's changed; `chat` is the whole of it, as it is now."""
+    """A chat of the owner changed; `chat` is its whole new state."""
 
     kind: ChatEventKind = always(ChatEventKind(""))
     chat: Chat = always(Chat())
@@ -131,7 +131,7 @@ class ChatEvent(Value):
 
 
 class ChatStreamRetry(Value):
-    """A model call failed and will be tried again at `retrying_at`; `attempt` counts from 1."""
+    """A model call failed and will be retried at `retrying_at`; `attempt` counts from 1."""
 
     attempt: Int64 = always(0)
     delay_ms: Int64 = always(0)
@@ -153,11 +153,11 @@ class ChatStreamError(Value):
 
 
 class ChatStreamNotifyMessage(Value):
-    """Look at the chat. Each field that is set says what changed.
+    """The chat changed. The fields that are set say what to refresh.
 
     `after_message_id`: there are messages with a greater id. `worker_id`: the instance that runs the chat.
-    `full_refresh`: history was truncated, read it from the beginning. `error` is the legacy form, always
-    sent beside `error_payload` for older replicas; read both through `failure`.
+    `full_refresh`: the history was truncated; read it from the beginning. `error` is the legacy form, always sent
+    beside `error_payload` for older replicas; `failure` reads both.
     """
 
     after_message_id: Int64 = 0
@@ -173,7 +173,7 @@ class ChatStreamNotifyMessage(Value):
 
     @property
     def failure(self) -> ChatStreamError | None:
-        """The error it carries: the payload, else what an older replica's string says."""
+        """The error: the payload, else the legacy string of an older replica."""
         if self.error_payload is None and self.error:
             return ChatStreamError(message=self.error)
         return self.error_payload
@@ -185,7 +185,7 @@ class InboxNotificationAction(Value):
 
 
 class InboxNotification(Value):
-    """Something an owner should see; `content` is Markdown, `read_at` None while unread."""
+    """A notification for an owner; `content` is Markdown, `read_at` None while unread."""
 
     id: UUID = always(NIL_UUID)
     user_id: UUID = always(NIL_UUID)
@@ -205,7 +205,7 @@ class InboxNotificationEvent(Value):
 
 
 class ChatMessage(Value):
-    """What one author said. `role` is one of core.parts.Role, or a newer peer's."""
+    """A message. `role` is one of core.parts.Role, or a newer peer's."""
 
     id: Int64 = always(0)
     chat_id: UUID = always(NIL_UUID)
@@ -219,25 +219,25 @@ class ChatMessage(Value):
 
 P = TypeVar("P", bound=Value)
 Callback = Callable[[P, AntiphonError | None], Awaitable[None]]
-"""What a subscriber writes: `payload` is the type's zero value when there is an `error`."""
+"""A subscriber's function (payload, error): the payload is the type's zero value if there is an error."""
 Handler = Callable[[bytes, Exception | None], Awaitable[None]]
-"""What the bus calls: with a message, or with an error (messages were dropped, the listener was lost)."""
+"""The function that the bus calls with a message, or with an error (messages dropped, connection lost)."""
 Report = Callable[[Exception], None]
-"""Is told what a callback raised: the callback's fault must not end the subscription."""
+"""Receives the exception that a callback raised; the subscription continues."""
 
 
 def handle_chat_config_event(cb: Callback[ChatConfigEvent], report: Report | None = None) -> Handler:
-    """The bus's handler for a callback that takes ChatConfigEvents."""
+    """The bus handler for a callback of ChatConfigEvents."""
     return _make_handler(ChatConfigEvent, "chat config event", cb, report)
 
 
 def handle_chat_event(cb: Callback[ChatEvent], report: Report | None = None) -> Handler:
-    """The bus's handler for a callback that takes ChatEvents."""
+    """The bus handler for a callback of ChatEvents."""
     return _make_handler(ChatEvent, "chat event", cb, report)
 
 
 def handle_inbox_notification_event(cb: Callback[InboxNotificationEvent], report: Report | None = None) -> Handler:
-    """The bus's handler for a callback that takes InboxNotificationEvents."""
+    """The bus handler for a callback of InboxNotificationEvents."""
     return _make_handler(InboxNotificationEvent, "inbox notification event", cb, report)
 
 

@@ -1,7 +1,7 @@
-"""From facts to the pub/sub contract's messages (CONTRACT A, *Meaning*), and back to what a receiver may rely on.
+"""From facts to the messages of the pub/sub contract.
 
-An append becomes at most one ChatStreamNotifyMessage on the chat's channel, its fields merged, and one ChatEvent for
-each kind of change on the owner's. They say where to look and are no truth.
+An append becomes at most one ChatStreamNotifyMessage on the chat's channel, with the fields of all its facts merged,
+and one ChatEvent for each kind of change on the owner's channel. They are hints: the receiver reads the store.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EVENT_KINDS: dict[type[f.Fact], ChatEventKind] = {
     f.TitleChanged: ChatEventKind.TITLE_CHANGE,
     f.DiffStatusChanged: ChatEventKind.DIFF_STATUS_CHANGE,
 }
-"""The facts with a kind of their own."""
+"""The facts that have a ChatEvent kind of their own."""
 
 LISTED = frozenset(
     {
@@ -48,15 +48,14 @@ LISTED = frozenset(
         f.Unarchived,
     }
 )
-"""Other facts that change what an owner's list shows of the chat, its status or what has no kind of its own: they are
-told as `status_change`."""
+"""Other facts that change how the chat appears in an owner's list. They are published as `status_change`."""
 
 
 def stream_message(before: Chat | None, entries: Sequence[f.Entry], after: Chat) -> ChatStreamNotifyMessage:
-    """What the watchers of a chat are told of an append that took it from `before` to `after`."""
+    """The message on the chat's channel for an append that changed the chat from `before` to `after`."""
     message_id = 0
-    tells_status = before is None or before.status is not after.status
-    tells_queue = tells_refresh = False
+    has_status = before is None or before.status is not after.status
+    has_queue_update = has_refresh = False
     retry: ChatStreamRetry | None = None
     failure: ChatStreamError | None = None
     for entry in entries:
@@ -64,34 +63,34 @@ def stream_message(before: Chat | None, entries: Sequence[f.Entry], after: Chat)
         kind = type(fact)
         if isinstance(fact, f.MessageAppended):
             message_id = message_id or entry.recorded.seq
-            tells_queue = tells_queue or bool(fact.queued_id)
+            has_queue_update = has_queue_update or bool(fact.queued_id)
         elif kind in QUEUE_FACTS:
-            tells_queue = True
+            has_queue_update = True
         elif kind in HOLDER_FACTS:
-            tells_status = True
+            has_status = True
         elif isinstance(fact, f.HistoryTruncated):
-            tells_refresh = True
+            has_refresh = True
         elif isinstance(fact, f.RetryScheduled):
             retry = _retry_of(fact)
         elif isinstance(fact, f.TurnEnded) and fact.outcome is Outcome.FAILED:
-            tells_status = True
+            has_status = True
             failure = _error_of(fact)
     return ChatStreamNotifyMessage(
         after_message_id=message_id - 1 if message_id else 0,
-        status=after.status if tells_status else "",
-        worker_id=after.holder if tells_status and after.attempt else "",
+        status=after.status if has_status else "",
+        worker_id=after.holder if has_status and after.attempt else "",
         retry=retry,
         error_payload=failure,
         error=failure.message if failure else "",
-        queue_update=tells_queue,
-        full_refresh=tells_refresh,
+        queue_update=has_queue_update,
+        full_refresh=has_refresh,
         seq=after.seq,
         draft=after.draft,
     )
 
 
 def event_kinds(entries: Sequence[f.Entry]) -> tuple[ChatEventKind, ...]:
-    """What an owner is told of an append, each kind once; creation and deletion say everything."""
+    """The kinds of ChatEvents for an append, each once. `created` or `deleted` replaces all others."""
     kinds: dict[ChatEventKind, None] = {}
     for entry in entries:
         kind = type(entry.recorded.fact)
@@ -106,7 +105,7 @@ def event_kinds(entries: Sequence[f.Entry]) -> tuple[ChatEventKind, ...]:
 
 
 def encode_chat_event(kind: ChatEventKind, chat_id: str, chat: Chat) -> bytes:
-    """A ChatEvent with the whole chat as it is now."""
+    """A ChatEvent with the whole chat."""
     shown = {"kind": kind, "chat": chat_json(chat_id, chat), "seq": chat.seq, "draft": chat.draft}
     try:
         return _ENCODER.encode(shown)

@@ -1,7 +1,7 @@
-"""What instances say to each other about drafts: who wants which, what has grown, and whether they are there.
+"""The messages between instances about drafts: subscriptions, deltas and heartbeats.
 
-JSON, one message each. Older and newer instances stand side by side: a message of an unknown type is an error to
-`decode_message`, which its receiver counts and passes over.
+Each message is one JSON object. Older and newer instances run side by side: `decode_message` raises an error for a
+message of an unknown type, and the receiver counts and skips it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from antiphon.wire import codec
 
 
 class Wanted(Value):
-    """A chat that is watched, and how much of which draft the asking instance has. `is_gap`: what came then began
-    later, so something was lost. `is_seen`: somebody watches it there, and not only a program that listens to all."""
+    """A subscription to one chat, with the draft and position up to which the subscriber has the text. `is_gap`: a
+    delta was lost after this position. `is_seen`: the chat itself has watchers there, not only a subscriber to all
+    chats."""
 
     chat_id: str
     draft: int = 0
@@ -23,7 +24,8 @@ class Wanted(Value):
 
 
 class Watch(Value, tag="watch", tag_field="type"):
-    """Send what these drafts gain from the positions on, and the chats' next drafts; until unwatched or forgotten."""
+    """Subscribe: send the deltas of these drafts from the given positions, and those of the chats' next drafts, until
+    `Unwatch` or until the subscription expires."""
 
     wanted: tuple[Wanted, ...]
 
@@ -38,7 +40,7 @@ class Deltas(Value, tag="deltas", tag_field="type"):
 
 
 class Ping(Value, tag="ping", tag_field="type"):
-    """Are you there? The answer is a `Pong` with the same number."""
+    """A liveness check. The reply is a `Pong` with the same number."""
 
     number: int = 0
 
@@ -55,6 +57,6 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(data: bytes) -> Message:
-    """Raises `PeerError` for what is none, or of a type that this version does not know."""
+    """Raises `PeerError` for bytes that are not a message, or a message of an unknown type."""
     message: Message = codec.decode(data, Message)
     return message

@@ -1,9 +1,8 @@
-"""Reading server-sent events from bytes, as they arrive: any chunking, no I/O. The one reader of the project.
+"""An incremental parser of server-sent events: bytes in any chunks, no I/O.
 
-The rules are those of the HTML standard ("interpreting an event stream"), with bounds: a line or an event without an
-end is an error, not memory. What model servers do beside the rules can be added (`has_bare_json`): `error: {…}` as a
-field of its own is an event named `error`, and a line that begins with `{` is the data of an event. `end` gives an
-event whose last line was not ended.
+It follows the HTML standard ("interpreting an event stream") and bounds the size of a line and of an event. The
+option `has_bare_json` accepts two deviations of model servers: a field `error: {…}` is an event named `error`, and a
+line that begins with `{` is the data of an event. `end` returns an event whose last line has no line break.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ from antiphon.core.values import Value
 from antiphon.errors import PeerError
 
 LINE_BYTES_MAX = 256 * 1024 * 1024
-"""A `resync` is one line: fifty messages of 4 MiB, escaped, fit."""
+"""Maximum size of a line, in bytes. A `resync` is one line: it fits fifty messages of 4 MiB, escaped."""
 EVENT_BYTES_MAX = LINE_BYTES_MAX
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class SseEvent(Value):
-    """One event. `data` is UTF-8 as it was sent; `id` and `retry_ms` are None unless this event carries them."""
+    """One event. `data` is UTF-8 as it was sent; `id` and `retry_ms` are None unless this event has them."""
 
     event: str
     data: bytes
@@ -28,8 +27,8 @@ class SseEvent(Value):
 
 
 class SseReader:
-    """Gives the events that are complete with each chunk; what has not ended when the stream does is no event, unless
-    it is asked for by `end`."""
+    """Returns the events that each chunk completes. An incomplete event at the end of the stream is discarded, unless
+    `end` is called."""
 
     def __init__(
         self,
@@ -52,28 +51,29 @@ class SseReader:
         self._retry_ms: int | None = None
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
-        """Take the next bytes. Raises `PeerError` for a line or an event that is longer than allowed."""
+        """Parse the next bytes: the events that they complete. Raises `PeerError` if a line or an event is too
+        long."""
         lines = self._cut(chunk)
         self._line += lines[-1]
         self._check(len(self._line), self._line_bytes_max)
         events = []
         for line in lines[:-1]:
             if not line and not self._has_fields and not self._is_first_line:
-                continue  # empty lines alone say nothing, however many there are
+                continue  # empty lines alone make no event
             event = self._read_line(line)
             if event is not None:
                 events.append(event)
         return events
 
     def end(self) -> list[SseEvent]:
-        """The stream has ended: the event that its last lines make, ended or not."""
+        """The event of the last lines, for a stream that ended without an empty line."""
         line = bytes(self._line)
         self._line.clear()
         events = [self._read_line(line) if line else None, self._dispatch()]
         return [event for event in events if event is not None]
 
     def _cut(self, chunk: bytes) -> list[bytes]:
-        """The lines that end in this chunk, without their ends, and the beginning of the next one."""
+        """The lines that this chunk completes, without their line breaks, and the beginning of the next line."""
         if self._skips_lf and chunk:
             chunk = chunk.removeprefix(b"\n")  # the second half of a CRLF that was cut in two
             self._skips_lf = False

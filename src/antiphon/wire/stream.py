@@ -1,6 +1,6 @@
-"""What a watcher reads: facts, deltas and the stream's own events as JSON, and back.
+"""The events of a chat's stream as JSON: encoding and decoding.
 
-One encoder for all doors: the JSON of an event is made once and its bytes are shared (`Frame`).
+All APIs share this encoder: the JSON of an event is encoded once, and its bytes are shared (`Frame`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Frame:
-    """One event, encoded once: its cursor (seq None: it has none), type and JSON; `sse` is made when asked for."""
+    """One event, encoded once: its cursor (seq None: none), type and JSON. `sse` is encoded on first use."""
 
     __slots__ = ("_sse", "data", "position", "seq", "type")
 
@@ -40,7 +40,7 @@ class Frame:
 
     @property
     def sse(self) -> bytes:
-        """The event as server-sent event bytes. JSON text holds no raw line break, so none can be forged."""
+        """The bytes of the server-sent event. JSON text has no raw line break, so content cannot forge an event."""
         if self._sse is None:
             id_line = b"" if self.seq is None else b"id: %d.%d\n" % (self.seq, self.position)
             self._sse = b"%sevent: %s\ndata: %s\n\n" % (id_line, self.type.encode(), self.data)
@@ -54,8 +54,8 @@ PING = Frame(None, 0, "ping", b'{"type":"ping"}')
 
 
 class OpenCall(Value):
-    """A tool call that waits for an answer from outside: its arguments, whose answer it `needs`, and the deadline
-    (microseconds, store time)."""
+    """A tool call that is waiting for a client: its arguments, what it `needs`, and the deadline in microseconds of
+    the store's time."""
 
     tool_call_id: str
     tool_name: str
@@ -67,7 +67,7 @@ class OpenCall(Value):
 def chat_json(
     chat_id: str, chat: Chat, *, has_unread: bool = False, open_calls: Sequence[OpenCall] | None = None
 ) -> dict[str, Any]:
-    """The reference's Chat with our additions. `open_calls` None: they are not known here, and left out."""
+    """The contract's Chat with Antiphon's additions. `open_calls` None: unknown, and omitted."""
     shown: dict[str, Any] = {
         "id": chat_id,
         "owner_id": chat.owner_id,
@@ -110,8 +110,8 @@ def open_calls_json(open_calls: Sequence[OpenCall]) -> list[dict[str, Any]]:
 
 
 def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
-    """The reference's ChatMessage of a `message_appended`, with turn_id, interrupted?, outcome?, dropped?,
-    client_message_id?. A hidden one has no content."""
+    """The contract's ChatMessage of a `message_appended`, with turn_id, interrupted?, outcome?, dropped?,
+    client_message_id?. A hidden message has no content."""
     fact = entry.fact
     assert isinstance(fact, f.MessageAppended)
     shown: dict[str, Any] = {"id": entry.seq, "chat_id": chat_id}
@@ -136,7 +136,7 @@ def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
 
 
 def _content_json(content: bytes | None) -> msgspec.Raw:
-    """Stored content as it is shown: what an earlier version stored too deep for readers is text in it."""
+    """Stored content as clients get it: values that an earlier version stored too deep for readers become text."""
     return msgspec.Raw(flatten(content or b"[]", CONTENT_DEPTH_MAX))
 
 
@@ -170,7 +170,7 @@ def _queued_of(entry: f.Entry, fact: f.MessageQueued) -> Queued:
 
 
 def new_message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
-    """What a send is answered with: {message, seq} or {queued_message, seq}."""
+    """The response to a send: {message, seq} or {queued_message, seq}."""
     if isinstance(entry.fact, f.MessageQueued):
         queued = queued_message_json(chat_id, _queued_of(entry, entry.fact), entry.content)
         return {"queued_message": queued, "seq": entry.seq}
@@ -181,7 +181,7 @@ def new_message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
 
 
 def fact_frame(chat_id: str, entry: f.Entry, *, position: int, with_content: bool = True) -> Frame:
-    """The event of a fact; `position` is what its reader holds of the open draft after it."""
+    """The event of a fact. `position` is how much of the open draft the reader has after it."""
     if not with_content:
         entry = msgspec.structs.replace(entry, content=None)
     shown: dict[str, Any] = {
@@ -239,7 +239,7 @@ _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
     f.ActionResolved: frozenset({"by"}),
     f.TurnEnded: frozenset({"error", "usage"}),
 }
-"""The fields of a fact that are left out when there is nothing to say; all others are always there."""
+"""The fields of a fact that are omitted when they have their default; all others are always sent."""
 
 _SHAPED: dict[type[f.Fact], tuple[str, ...]] = {
     f.MessageAppended: ("message", "outcome?", "closes?", "queued_id?", "client_message_id?", "hidden_by?"),
@@ -249,8 +249,8 @@ _SHAPED: dict[type[f.Fact], tuple[str, ...]] = {
 
 
 def event_fields(kind: type[f.Fact]) -> tuple[str, ...]:
-    """The fields that a fact's event has beside those of every fact; `name?` is left out when there is nothing to
-    say (a queue_moved's `before` is null for the end)."""
+    """The fields of a fact's event beside those of every fact; `name?` is omitted when it has its default (a
+    queue_moved's `before` is null for the end)."""
     if kind in _SHAPED:
         return _SHAPED[kind]
     optional = _OPTIONAL.get(kind, frozenset())
@@ -284,7 +284,7 @@ def resync_frame(
     has_unread: bool = False,
     open_calls: Sequence[OpenCall] = (),
 ) -> Frame:
-    """The whole state; the cursor after it is `seq.to`."""
+    """The whole state. The cursor after it is `seq.to`."""
     deltas = draft.read(0) if draft is not None else []
     to = deltas[-1].to if deltas else 0
     parts = []
@@ -309,7 +309,7 @@ _ENVELOPE = frozenset({"type", "seq", "at", "status", "draft", "more"})
 
 
 def decode_event(data: bytes, *, cursor: str = "") -> Event:
-    """One event of a chat's stream from its JSON. Raises `PeerError` for what is not one."""
+    """One event of a chat's stream from its JSON. Raises `PeerError` for any other bytes."""
     try:
         raw = msgspec.json.decode(data)
         return _event_of(raw, cursor)

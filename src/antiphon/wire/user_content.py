@@ -1,7 +1,7 @@
-"""What a person's message may be made of, read in one place for every way in.
+"""Validates the content of a person's message, for every API.
 
-Parts of other APIs (OpenAI's chat completions and Responses) are translated; a part that is not known, or that could
-not reach a model, is refused with a sentence instead of being stored.
+Parts of other APIs (OpenAI's chat completions and Responses) are translated. A part that is unknown, or that cannot
+be sent to a model, is refused with a sentence and not stored.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from antiphon.wire.codec import convert
 FIELD = "content"
 KNOWN = "text, file and file-reference"
 NAME_MAX = 256
+"""Maximum length of a file's name, in characters."""
 DATA_URL_HEAD_MAX = 256
-"""Maximum length of the media type and its parameters in a data: URL."""
+"""Maximum length of the media type and its parameters in a data: URL, in characters."""
 _SPACES = b" \t\n\r\v\f"
 _WORD = re.compile(r"[^;,\s]*")
 _MEDIA_TYPES = {
@@ -45,14 +46,14 @@ _MEDIA_TYPES = {
 
 
 def user_parts(content: str | Sequence[Part | Mapping[str, Any]]) -> tuple[Part, ...]:
-    """The parts of a person's message, normalised. Raises `Invalid` with the index of a part that cannot be."""
+    """The parts of a person's message, normalised. Raises `Invalid` with the index of a part that is not allowed."""
     if isinstance(content, str):
         return (Text(replace_surrogates(content)),)
     return tuple(_user_part(part, f"{FIELD}[{index}]") for index, part in enumerate(content))
 
 
 def checked_file(file: File, field: str = "file") -> File:
-    """The file with its data as plain base64: a `data:` prefix gives its type and is dropped, as is white space.
+    """The file with its data as plain base64, without white space and without a `data:` prefix, whose type is used.
     Raises `Invalid` for data that is not base64, and for a file without data."""
     if not file.data:
         said = "files by id are not supported here" if file.file_id else "a file needs media_type and data"
@@ -96,7 +97,7 @@ def _input_text(raw: dict[str, Any], field: str) -> Part:
 
 
 def _image(raw: dict[str, Any], field: str) -> Part:
-    """`image_url` of chat completions ({url}) and `input_image` of Responses (the URL itself)."""
+    """`image_url` of chat completions ({url}) and `input_image` of Responses (the URL)."""
     given = raw.get("image_url")
     url = given.get("url") if isinstance(given, Mapping) else given
     if raw.get("file_id") and not url:
@@ -151,7 +152,7 @@ def _read_data_url(url: str, field: str) -> tuple[str, str]:
 
 
 def _plain_base64(data: str, field: str) -> str:
-    """The data without white space. Raises `Invalid` for what is not base64, and for none."""
+    """The data without white space. Raises `Invalid` for empty data and data that is not base64."""
     try:
         plain = data.encode("ascii").translate(None, _SPACES)
         decoded = base64.b64decode(plain, validate=True)

@@ -22,7 +22,7 @@ from antiphon.core.parts import (
     Usage,
 )
 from antiphon.errors import AttemptFailed, Invalid, Unavailable
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 from antiphon.ports import AnswerEnded, Model, ModelEvent, ModelRequest
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.tools import Tool, tool

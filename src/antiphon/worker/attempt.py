@@ -15,9 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 import structlog
 
-from antiphon.chats.hints import stream_hint
-from antiphon.chats.line import Done
-from antiphon.chats.service import stream_channel
+from antiphon.chats.hints import stream_channel, stream_hint
 from antiphon.core import commands as c
 from antiphon.core.facts import CallOpened
 from antiphon.core.model import Chat, ErrorInfo, Status
@@ -32,15 +30,16 @@ from antiphon.core.parts import (
     Usage,
 )
 from antiphon.core.parts import ToolCall as ToolCallPart
-from antiphon.descriptors import is_out_of_descriptors
 from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, StaleAttempt, Unavailable
-from antiphon.observe import METRICS, crash_point
-from antiphon.ports import Clock, Message
+from antiphon.local.descriptors import is_out_of_descriptors
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
+from antiphon.ports import Clock, Done, Message
 from antiphon.wire.codec import encode, encode_content
 from antiphon.worker.calls import Calls
+from antiphon.worker.draft_writer import Pen
 from antiphon.worker.environment import Environment
 from antiphon.worker.history import History
-from antiphon.worker.pen import Pen
 from antiphon.worker.stop import Over, Stop
 from antiphon.worker.turn import ToolCall, Turn
 
@@ -71,7 +70,7 @@ class Attempt:
 
     def __init__(self, environment: Environment, chat_id: str, chat: Chat) -> None:
         self._env = environment
-        self._service = environment.service
+        self._chats = environment.work
         self.chat_id = chat_id
         self.chat = chat
         self.number = chat.attempt
@@ -102,7 +101,7 @@ class Attempt:
 
     @property
     def clock(self) -> Clock:
-        return self._service.store.clock
+        return self._chats.clock
 
     def stop(self, why: Stop) -> None:
         """Ask it to end; a second call changes nothing."""
@@ -149,9 +148,9 @@ class Attempt:
             self._woken.set_result(None)
 
     def _on_hint(self, message: bytes | None) -> None:
-        known, seq = self._service.chat_nowait(self.chat_id), stream_hint(message).seq
+        known, seq = self._chats.chat_nowait(self.chat_id), stream_hint(message).seq
         is_known = known is not None and seq is not None and seq <= known.seq
-        if self._service.store.is_shared and not is_known:
+        if self._chats.is_shared and not is_known:
             self._is_look_due = True
             if not self._is_looking:
                 self._is_looking = True
@@ -168,7 +167,7 @@ class Attempt:
         while self._is_look_due:
             self._is_look_due = False
             with contextlib.suppress(Unavailable):  # the next renewal tells
-                self.look(await self._service.chat(self.chat_id))
+                self.look(await self._chats.chat(self.chat_id))
         self._is_looking = False
 
     def look(self, chat: Chat | None) -> None:
@@ -297,7 +296,7 @@ class Attempt:
         raise Over
 
     async def _send(self, command: c.Command) -> Done:
-        task = self._service.submit_nowait(self.chat_id, command)
+        task = self._chats.submit_nowait(self.chat_id, command)
         self._pending.add(task)
         task.add_done_callback(self._settled)
         done = await asyncio.shield(task)
@@ -346,7 +345,7 @@ class Attempt:
 
     def check(self) -> None:
         """Go on only while the chat is this attempt's and nobody has asked it to stop, as far as is known here."""
-        for chat in (self.chat, self._service.chat_nowait(self.chat_id)):
+        for chat in (self.chat, self._chats.chat_nowait(self.chat_id)):
             self.look(chat)
         if self._stop.done():
             raise Over
@@ -377,7 +376,7 @@ class Attempt:
         return self.chat.tries + 1
 
     def has_steering(self) -> bool:
-        chat = self._service.chat_nowait(self.chat_id) or self.chat
+        chat = self._chats.chat_nowait(self.chat_id) or self.chat
         return bool(chat.steering)
 
     async def take_steering(self) -> tuple[Message, ...]:
@@ -475,13 +474,13 @@ class Attempt:
 
     async def _write_end(self, why: Stop) -> None:
         for _ in range(3):
-            chat = await self._patiently(lambda: self._service.chat(self.chat_id))
+            chat = await self._patiently(lambda: self._chats.chat(self.chat_id))
             if chat is None or chat.attempt != self.number:
                 return
             command = self._ending(chat, why)
             crash_point("interrupt-before-finish")
             try:
-                await self._patiently(partial(self._service.execute, self.chat_id, command))
+                await self._patiently(partial(self._chats.execute, self.chat_id, command))
             except (StaleAttempt, NotAllowedNow):
                 continue  # the chat has moved meanwhile: look again
             except NotFound:

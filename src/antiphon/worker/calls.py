@@ -11,7 +11,8 @@ from antiphon.core import commands as c
 from antiphon.core.facts import ActionNeeded, CallOpened
 from antiphon.core.model import Call, CallState, Needs
 from antiphon.core.parts import ToolCall, ToolProgress, ToolResult
-from antiphon.observe import METRICS, crash_point
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
 from antiphon.wire.codec import encode_content
 from antiphon.worker.environment import Limits
 from antiphon.worker.stop import Over, Stop

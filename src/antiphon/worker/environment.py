@@ -6,13 +6,12 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from antiphon.chats.drafts import LiveDrafts
-from antiphon.chats.service import Service
+from antiphon.chats.live_drafts import LiveDrafts
 from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
-from antiphon.ports import Bus
+from antiphon.ports import Bus, Work
+from antiphon.worker.draft_writer import ANSWER_BYTES_MAX
 from antiphon.worker.history import Histories
-from antiphon.worker.pen import ANSWER_BYTES_MAX
 from antiphon.worker.tools import Tool
 from antiphon.worker.turn import Turn
 
@@ -32,7 +31,7 @@ class Limits(Value):
 class Environment(Value, gc=True):
     """What every attempt of a worker shares."""
 
-    service: Service
+    work: Work
     bus: Bus
     drafts: LiveDrafts
     histories: Histories

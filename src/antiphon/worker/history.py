@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from antiphon.chats.service import Service
 from antiphon.core.facts import Entry, HistoryTruncated, MessageAppended
 from antiphon.core.parts import Role, ToolCall
-from antiphon.ports import Message
+from antiphon.ports import Message, Work
 from antiphon.wire.codec import decode_content
 from antiphon.wire.log import content_seq
 
@@ -76,8 +75,8 @@ def _message(entry: Entry, fact: MessageAppended) -> Message:
 class Histories:
     """The histories of the chats that had a turn here lately."""
 
-    def __init__(self, service: Service, *, kept_bytes: int = KEPT_BYTES) -> None:
-        self._service = service
+    def __init__(self, work: Work, *, kept_bytes: int = KEPT_BYTES) -> None:
+        self._work = work
         self._kept: OrderedDict[str, History] = OrderedDict()
         self._kept_bytes = kept_bytes
         self._size = 0
@@ -101,26 +100,25 @@ class Histories:
         """`history` with all that has been added up to `seq`."""
         if history.seq >= seq:
             return history
-        entries = self._service.entries_after(chat_id, history.seq)
+        entries = self._work.entries_after(chat_id, history.seq)
         is_extended = entries is not None and history.extend(await self._with_contents(chat_id, entries))
         if is_extended and history.seq >= seq:  # another instance may have written what comes then
             return history
         return await self._load(chat_id, seq)
 
-    async def _with_contents(self, chat_id: str, entries: list[Entry]) -> list[Entry]:
+    async def _with_contents(self, chat_id: str, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Delivered messages have their content where they were queued."""
         missing = [place for entry in entries if entry.content is None and (place := _place(entry))]
         if not missing:
             return entries
-        found = await self._service.store.read_contents(chat_id, missing)
+        found = await self._work.read_contents(chat_id, missing)
         return [
             entry if entry.content is not None else replace(entry, content=found.get(_place(entry)))
             for entry in entries
         ]
 
     async def _load(self, chat_id: str, seq: int) -> History:
-        store = self._service.store
-        entries, has_more = await store.read_messages(chat_id, limit=MESSAGES_MAX, bytes_max=KEPT_BYTES)
+        entries, has_more = await self._work.read_messages(chat_id, limit=MESSAGES_MAX, bytes_max=KEPT_BYTES)
         entries = tuple(entry for entry in entries if entry.seq <= seq)
         messages = [_message(e, e.fact) for e in entries if isinstance(e.fact, MessageAppended)]
         if has_more:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 
 import structlog
 
-from antiphon.chats.hints import text_hint
-from antiphon.chats.replicas import Balance
-from antiphon.chats.service import WANTED_CHANNEL, Claimer
+from antiphon.chats.hints import WANTED_CHANNEL, text_hint
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
 from antiphon.core.model import Chat, Status
 from antiphon.errors import AntiphonError, Refused
-from antiphon.observe import METRICS, crash_point
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
 from antiphon.ports import FlushedDelta
 from antiphon.wire import codec
 from antiphon.worker.attempt import Attempt
 from antiphon.worker.environment import Environment
-from antiphon.worker.load import Load
+from antiphon.worker.slots import Slots
 from antiphon.worker.stop import Stop
 
-CONCURRENCY = 64
 CLAIM_POLL_S = 1.0
 RENEW_S = 2.0
 RENEW_FAILS_S = 8.0
@@ -51,22 +48,16 @@ STOP_S = 0.9
 log = structlog.get_logger(__name__)
 
 
-class Worker(Claimer):
-    """`run` it as a task. `drain` finishes what runs and lets go of the rest."""
+class Worker:
+    """`run` it as a task. `drain` finishes running turns and releases those that take too long."""
 
-    def __init__(self, environment: Environment, *, instance_id: str, concurrency: int = CONCURRENCY) -> None:
+    def __init__(self, environment: Environment, slots: Slots) -> None:
         self._env = environment
-        self.instance_id = instance_id
-        self._concurrency = concurrency
-        self.owner_max: int | None = None
-        """So many turns of one owner at a time, where there are several owners."""
-        self.balance = Balance()
-        self._places: Counter[str] = Counter()
+        self._slots = slots
+        self.instance_id = slots.instance_id
         self._left: dict[str, float] = {}
         self._shunned: dict[str, float] = {}
         self._attempts: dict[asyncio.Task[None], Attempt] = {}
-        self._load = Load()
-        self._is_draining = False
         self._wanted: list[str] = []
         self._put_off: dict[str, asyncio.TimerHandle] = {}
         self._wake = asyncio.Event()
@@ -74,17 +65,14 @@ class Worker(Claimer):
         self.claim_error: str | None = None
         self.renew_error: str | None = None
         self.flush_error: str | None = None
-        self._unsubscribe = environment.bus.subscribe(WANTED_CHANNEL, self._on_wanted)
+        self._unsubscribe = (
+            environment.bus.subscribe(WANTED_CHANNEL, self._on_wanted),
+            slots.started.subscribe(self._start),
+            slots.freed.subscribe(self._wake.set),  # chats may have waited for the place
+        )
 
     def __len__(self) -> int:
         return len(self._attempts)
-
-    @property
-    def load(self) -> int:
-        """How many turns here count when work is spread. Where there is no room for another all of them do: nobody
-        is to leave work to an instance that cannot have it."""
-        running = self._places.total()
-        return running if running >= self._concurrency else self._load.count(running)
 
     def runs(self, chat_id: str, attempt: int) -> bool:
         """Whether a task of this worker runs that attempt."""
@@ -92,50 +80,31 @@ class Worker(Claimer):
 
     # --- claiming
 
-    def _has_place(self, owner_id: str) -> bool:
-        is_full = self._places.total() >= self._concurrency
-        return not is_full and (self.owner_max is None or self._places[owner_id] < self.owner_max)
-
-    def reserve_nowait(self, owner_id: str) -> str | None:
-        if self._is_draining or not self._has_place(owner_id) or not self.balance.may_take(self.load):
-            return None
-        return self._reserve(owner_id)
-
-    def _reserve(self, owner_id: str) -> str:
-        self._places[owner_id] += 1
-        return self.instance_id
-
-    def free(self, owner_id: str) -> None:
-        if not self._has_place(owner_id):
-            self._wake.set()  # chats may have waited for the place
-        self._places[owner_id] -= 1
-        if not self._places[owner_id]:
-            del self._places[owner_id]
-
-    def begin(self, chat_id: str, chat: Chat) -> None:
+    def _start(self, chat_id: str, chat: Chat) -> None:
+        """Run the attempt that holds `chat` in a reserved place."""
         attempt = Attempt(self._env, chat_id, chat)
-        attempt.is_draining = self._is_draining
+        attempt.is_draining = self._slots.is_draining
         task = asyncio.create_task(attempt.run(), name=f"attempt {chat_id} {attempt.number}")
         self._attempts[task] = attempt
-        self._load.begin(task)
+        self._slots.running.begin(task)
         task.add_done_callback(self._on_done)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         attempt = self._attempts.pop(task)
-        self._load.end(task)
-        self.free(attempt.chat.owner_id)
+        self._slots.running.end(task)
+        self._slots.release(attempt.chat.owner_id)
         if not task.cancelled() and task.exception() is not None:
             METRICS.oddities.labels("attempt_task").inc()
             log.error("attempt_task_failed", chat_id=attempt.chat_id, exc_info=task.exception())
 
     def _on_wanted(self, message: bytes | None) -> None:
-        if message is None or len(self._wanted) >= self._concurrency:
+        if message is None or len(self._wanted) >= self._slots.concurrency:
             self._wake.set()
             return
-        if self._is_draining or self._places.total() >= self._concurrency:
+        if self._slots.is_draining or self._slots.free <= 0:
             return  # others may have room; the poll looks again
         chat_id = text_hint(message)
-        delay_s = self.balance.delay_s(chat_id, self.load)
+        delay_s = self._slots.balance.delay_s(chat_id, self._slots.load)
         if not delay_s:
             self._want(chat_id)
         elif chat_id not in self._put_off and len(self._put_off) < PUT_OFF_MAX:
@@ -150,11 +119,13 @@ class Worker(Claimer):
         """No instance may have claimed it yet. While others still have far less to do it is left to them: a burst
         reaches all at once, and each claims one chat after another. After CLAIM_POLL_S the poll decides."""
         del self._put_off[chat_id]
-        if self.balance.may_take(self.load):
-            if len(self._wanted) < self._concurrency:  # else the poll finds it
+        if self._slots.may_claim():
+            if len(self._wanted) < self._slots.concurrency:  # else the poll finds it
                 self._want(chat_id)
         elif waited_s < CLAIM_POLL_S:
-            self._defer(chat_id, max(self.balance.delay_s(chat_id, self.load), DEFER_S_MIN), waited_s=waited_s)
+            self._defer(
+                chat_id, max(self._slots.balance.delay_s(chat_id, self._slots.load), DEFER_S_MIN), waited_s=waited_s
+            )
 
     def _want(self, chat_id: str) -> None:
         self._wanted.append(chat_id)
@@ -176,7 +147,7 @@ class Worker(Claimer):
                 self.claim_error = str(error)
                 log.warning("claim_failed", error=str(error))
             for chat_id in hinted:
-                if self.balance.may_take(self.load):  # it has grown with those before
+                if self._slots.may_claim():  # it has grown with those before
                     await self._claim_or_shun(chat_id)
                 elif chat_id not in self._put_off and len(self._put_off) < PUT_OFF_MAX:
                     self._defer(chat_id, DEFER_S_MIN, waited_s=0.0)
@@ -189,19 +160,18 @@ class Worker(Claimer):
                 pass
 
     async def _claimable(self) -> tuple[str, ...]:
-        free = self._concurrency - self._places.total()
-        if self._is_draining or free <= 0:
+        free = self._slots.free
+        if self._slots.is_draining or free <= 0:
             return ()
         now = asyncio.get_running_loop().time()
         self._shunned = {chat_id: until for chat_id, until in self._shunned.items() if until > now}
-        full = [owner_id for owner_id in self._places if not self._has_place(owner_id)]
-        found = await self._env.service.store.claimable(limit=free, passing_over=(*full, *self._shunned))
+        found = await self._env.work.claimable(limit=free, passing_over=(*self._slots.full_owners(), *self._shunned))
         return self._taken_of(found, now)
 
     def _taken_of(self, found: tuple[str, ...], now: float) -> tuple[str, ...]:
         """The share of this instance. What less busy instances have not claimed for a whole poll is claimed all the
         same, a quarter of it at a time: they may be about to."""
-        running = self.load
+        running = self._slots.load
         taken = []
         left: dict[str, float] = {}
         overdue = sum(now - since >= CLAIM_POLL_S / 2 for since in self._left.values())
@@ -209,7 +179,7 @@ class Worker(Claimer):
         for chat_id in found:
             since = self._left.get(chat_id, now)
             is_overdue = now - since >= CLAIM_POLL_S / 2
-            if self.balance.may_take(running) or (is_overdue and spare > 0):
+            if self._slots.balance.may_claim(running) or (is_overdue and spare > 0):
                 spare -= is_overdue
                 taken.append(chat_id)
                 running += 1
@@ -229,22 +199,27 @@ class Worker(Claimer):
                 self._shunned[chat_id] = asyncio.get_running_loop().time() + SHUN_S
 
     async def _claim(self, chat_id: str) -> None:
-        chat = await self._env.service.chat(chat_id)
-        if chat is None or not chat.wants_worker or self._is_draining or not self._has_place(chat.owner_id):
+        chat = await self._env.work.chat(chat_id)
+        if (
+            chat is None
+            or not chat.wants_worker
+            or self._slots.is_draining
+            or not self._slots.has_place(chat.owner_id)
+        ):
             return
         owner_id = chat.owner_id
-        self._reserve(owner_id)
+        self._slots.reserve(owner_id)
         crash_point("claim-before-append")
         try:
-            done = await self._env.service.execute(chat_id, c.StartAttempt(instance_id=self.instance_id))
+            done = await self._env.work.execute(chat_id, c.StartAttempt(instance_id=self.instance_id))
         except Refused:
-            self.free(owner_id)
+            self._slots.release(owner_id)
             return
         except BaseException:
-            self.free(owner_id)
+            self._slots.release(owner_id)
             raise
         crash_point("claim-after-append")
-        self.begin(chat_id, done.chat)
+        self._start(chat_id, done.chat)
 
     # --- leases and flushes
 
@@ -273,7 +248,7 @@ class Worker(Claimer):
         crash_point("renew-before")
         pairs = [(attempt.chat_id, attempt.number) for attempt in attempts]
         newest = dict(sorted(pairs))
-        held = await self._env.service.store.renew(self.instance_id, pairs)
+        held = await self._env.work.renew(self.instance_id, pairs)
         for attempt in attempts:
             is_newest = attempt.number == newest[attempt.chat_id]  # the lease may be that of a later attempt here
             status = held.get(attempt.chat_id) if is_newest else None
@@ -315,7 +290,7 @@ class Worker(Claimer):
 
     async def _flush_batch(self, batch: list[FlushedDelta]) -> None:
         crash_point("flush-before")
-        await self._env.service.store.flush(batch)
+        await self._env.work.flush(batch)
         crash_point("flush-after")
         for delta in batch:
             self._flushed[delta.chat_id, delta.draft] = delta.to
@@ -331,11 +306,11 @@ class Worker(Claimer):
 
     def pause(self) -> None:
         """Claim nothing from now on."""
-        self._is_draining = True
+        self._slots.is_draining = True
 
     async def drain(self, drain_s: float) -> None:
         """No new claims; steps that run may finish within `drain_s`; then let go of what is left."""
-        self._is_draining = True
+        self._slots.is_draining = True
         for attempt in self._attempts.values():
             attempt.is_draining = True
         if self._attempts and drain_s > 0:
@@ -358,7 +333,8 @@ class Worker(Claimer):
     def close(self) -> None:
         for timer in self._put_off.values():
             timer.cancel()
-        self._unsubscribe()
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
 
 
 def _iter_deltas(draft: Draft, start: int) -> Iterator[Delta]:

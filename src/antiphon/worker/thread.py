@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import structlog
 
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 
 T = TypeVar("T")
 

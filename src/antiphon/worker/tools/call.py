@@ -10,7 +10,7 @@ import structlog
 
 from antiphon.core.parts import ToolCall, ToolResult
 from antiphon.errors import Refused
-from antiphon.observe import METRICS
+from antiphon.observe.metrics import METRICS
 from antiphon.worker.tools.tool import Tool, ToolContext
 
 SENTENCE_MAX = 2000

@@ -1,0 +1,1 @@
+"""One folder per protocol by which an instance is reached."""

@@ -1,0 +1,250 @@
+"""The HTTP door: one ASGI app made from the route table. Every request passes the same gate."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import structlog
+from prometheus_client import Histogram
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from antiphon.api.http import configs, handlers, inbox, instances, system
+from antiphon.api.http.answers import JsonAnswer, error_answer
+from antiphon.api.http.auth import OriginGate, authorize
+from antiphon.api.http.bodies import Bodies
+from antiphon.api.http.cross_origin import CrossOrigin
+from antiphon.api.http.host_sign_in import Authenticate, HostSignIn
+from antiphon.api.http.pages import Pages
+from antiphon.api.http.routing import Router
+from antiphon.api.http.sse import WatchStream
+from antiphon.api.http.table import API, BODY_BYTES_MAX, Call, Operation, Policy
+from antiphon.core.depth import DEPTH_MAX, VALUES_MAX, has_too_many_values, is_deeper, is_too_deep
+from antiphon.errors import AntiphonError, Forbidden, Invalid, NotFound, TooLarge, Unavailable
+from antiphon.instance import Instance
+from antiphon.observe.metrics import METRICS
+from antiphon.ports import Token
+from antiphon.wire import codec
+
+HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs")
+ELSEWHERE_HEADER = "antiphon-elsewhere"
+"""Marks refusals of a server that is stopping or is not the target: a standby retries with the next primary."""
+TARGET_HEADER = "antiphon-target-instance"
+"""Names the instance that a standby forwards a request to. Any other instance refuses it: addresses are reused, and
+two standbys must not forward a request to each other."""
+
+NO_WEBSOCKET = "There is no WebSocket at this address; streams are server-sent events, read with an ordinary GET."
+
+OPERATIONS: tuple[Operation, ...] = (
+    *handlers.ROUTES,
+    *inbox.ROUTES,
+    *configs.ROUTES,
+    *instances.ROUTES,
+    *system.ROUTES,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class HttpApp:
+    """`await door(scope, receive, send)`: serve it with any ASGI server, or mount it in another app."""
+
+    def __init__(self, instance: Instance, *, authenticate: Authenticate | None = None) -> None:
+        self._instance = instance
+        self._sign_in = HostSignIn(authenticate, instance.owners) if authenticate is not None else None
+        self._router = Router(OPERATIONS)
+        self._pages = Pages()
+        self._bodies = Bodies()
+        self._gate = OriginGate(instance.options)
+        self._cross_origin = CrossOrigin(instance.options.allow_origin)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        if scope["type"] == "websocket":
+            await refuse_websocket(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"the protocol {scope['type']} is not supported")
+        request = Request(scope, receive)
+        send = self._cross_origin.sending(request, send)
+        started = time.perf_counter()
+        route = "-"
+        try:
+            place = path_of(scope)
+            self._gate.check(request, place)
+            if (preflight := self._cross_origin.preflight(request)) is not None:
+                await preflight(scope, receive, send)
+                return
+            if request.method == "GET" and request.headers.get("upgrade", "").lower() == "websocket":
+                raise HTTPException(400, NO_WEBSOCKET, {"connection": "close"})
+            operation, path = self._router.match(request.method, place)
+            if operation is None:
+                answer: Response = self._pages.get(request.method, place, request.headers)
+            else:
+                route = operation.path
+                answer = await self._answer(operation, path, request)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            answer = refusal(error)
+            clear_tracebacks(error)
+        if request.method == "HEAD":
+            answer = await without_body(answer)
+        if not isinstance(answer, WatchStream):
+            _timer(request.method, route, answer.status_code).observe(time.perf_counter() - started)
+        try:
+            await answer(scope, receive, send)
+        except AntiphonError as error:  # the log cannot be read any more: the stream ends and its client reconnects
+            log.warning("stream_failed", route=route, error=str(error))
+
+    async def _answer(self, operation: Operation, path: dict[str, str], request: Request) -> Response:
+        instance = self._instance
+        if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:
+            return refusal(Unavailable("this is not the target instance"), {ELSEWHERE_HEADER: "1"})
+        token = await authorize(instance.tokens, request, operation.policy, self._sign_in)
+        if instance.is_stopping and operation.policy is not Policy.OPEN:
+            return refusal(Unavailable("the server is stopping"), {ELSEWHERE_HEADER: "1"})
+        if instance.data_error and operation.policy is not Policy.OPEN:
+            raise Unavailable(instance.data_error)
+        query = _read_query(operation, dict(request.query_params))
+        if operation.body is None:
+            return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=None))
+        owner = token.owner_id if token is not None else ""
+        async with self._bodies.read_counted(request, self._body_bytes_max(operation), owner=owner) as data:
+            body = _decoded(operation, data)
+            return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=body))
+
+    async def ask(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
+        """The answer to a request of the admin over another protocol: any route but streams, sessions, tokens and
+        configuration (which outlive a connection), and other instances (whose silence would block callers)."""
+        instance = self._instance
+        try:
+            operation, values = self._router.match(method, path)
+            if operation is None or operation.is_stream or operation.prefix != API:
+                raise NotFound("address")
+            if operation.path.startswith(HTTP_ONLY):
+                raise Forbidden("this is only available over HTTP")
+            if instance.is_stopping or instance.data_error:
+                raise Unavailable(instance.data_error or "the server is stopping")
+            if len(body) > instance.options.limits.body_bytes:
+                raise TooLarge("request (in bytes)", instance.options.limits.body_bytes)
+            call = Call(
+                instance,
+                Request({"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}),
+                token=Token(token_id="", owner_id=instance.owner_id, owner_name="admin", is_admin=True, created_at=0),
+                path=values,
+                query=_read_query(operation, query),
+                body=_decoded(operation, body) if operation.body is not None else None,
+            )
+            return await operation.handler(call)
+        except Exception as error:
+            answer = refusal(error)
+            clear_tracebacks(error)
+            return answer
+
+    def _body_bytes_max(self, operation: Operation) -> int:
+        is_small = operation.body_bytes_max < BODY_BYTES_MAX
+        return operation.body_bytes_max if is_small else self._instance.options.limits.body_bytes
+
+
+@lru_cache(1024)
+def _timer(method: str, route: str, status: int) -> Histogram:
+    return METRICS.http.labels(method, route, status)
+
+
+async def without_body(answer: Response) -> Response:
+    """The answer to HEAD: that of GET without its body. A stream is opened, to report a refusal, and closed."""
+    if isinstance(answer, WatchStream):
+        return await answer.head()
+    answer.body = b""
+    return answer
+
+
+async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """With a sentence, or as a refused handshake if the server that runs the app supports no more."""
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": NO_WEBSOCKET})
+        return
+    answer = refusal(HTTPException(400, NO_WEBSOCKET))
+    await send({"type": "websocket.http.response.start", "status": 400, "headers": answer.raw_headers})
+    await send({"type": "websocket.http.response.body", "body": answer.body, "more_body": False})
+
+
+def path_of(scope: Scope) -> str:
+    """The path below where the app is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] or "/" if root and path.startswith(root) else path
+
+
+def refusal(error: Exception, headers: dict[str, str] | None = None) -> Response:
+    """The answer to a request that failed, whatever raised."""
+    if isinstance(error, HTTPException):
+        shown = {"error": {"code": "invalid", "message": error.detail}}
+        return JsonAnswer(shown, error.status_code, dict(error.headers or {}))
+    answer = error_answer(error)
+    answer.headers.update(headers or {})
+    return answer
+
+
+def clear_tracebacks(error: BaseException | None) -> None:
+    """Clear the tracebacks of an answered error and of its causes. They keep the request's frames and body in memory,
+    often in a reference cycle that only the garbage collector frees."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        error = waiting.pop()
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            error.__traceback__ = None
+            waiting += (error.__cause__, error.__context__)
+
+
+def _read_query(operation: Operation, given: dict[str, str]) -> Any:
+    if "token" in given or "access_token" in given:
+        raise Invalid("token", "tokens go in the Authorization header, never in an address")
+    if operation.query is None:
+        return None
+    try:
+        return msgspec.convert(given, operation.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+
+
+def _decoded(operation: Operation, data: bytes) -> Any:
+    if not data and operation.is_body_optional:
+        return None
+    if has_too_many_values(data):
+        raise TooLarge("request (in JSON values)", VALUES_MAX)
+    is_deep = is_deeper(data, DEPTH_MAX)
+    try:
+        body = codec.decode(data, operation.body, is_shallow=not is_deep)
+    except AntiphonError as error:
+        raise _invalid(error) from error
+    if is_deep and is_too_deep(body):
+        raise Invalid("", f"JSON may nest at most {DEPTH_MAX} deep")
+    return body
+
+
+def _invalid(error: Exception) -> Invalid:
+    """msgspec's own words, with the field they are about: `Expected `int`, got `str` - at `$.turn_id``."""
+    error = error.__cause__ if isinstance(error.__cause__, msgspec.ValidationError) else error
+    reason, _, place = str(error).partition(" - at `$")
+    return Invalid(place.strip("`.").replace("...", ""), reason[:200])
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    """Answer lifespan events; the server that runs the app starts and stops nothing."""
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

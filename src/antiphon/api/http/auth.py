@@ -1,0 +1,147 @@
+"""Access checks: Host and Origin first, then the bearer token or the page's cookie, then the route's policy."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import ip_address
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from antiphon.api.http.host_sign_in import HostSignIn
+from antiphon.api.http.table import Policy
+from antiphon.chats.tokens import Tokens
+from antiphon.errors import Forbidden, Unauthenticated
+from antiphon.options import Options
+from antiphon.ports import Token
+
+COOKIE = "antiphon_session"
+ANY_ADDRESS = "any address"
+"""Among the allowed hosts: every numeric one."""
+
+
+SINGLE_HEADERS = ("host", "origin", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+"""Headers that must not be repeated: access depends on them."""
+
+HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::(?P<port>[0-9]{1,5})?)?")
+"""A Host header (RFC 9110, section 7.2): a name or an address, and the port. The port may be empty."""
+
+
+PORT_MAX = 65_535
+
+
+class OriginGate:
+    """Rejects requests that a foreign web page made a browser send."""
+
+    def __init__(self, options: Options) -> None:
+        self._hosts = tuple(host.lower() for host in options.hosts)
+        if not options.is_loopback:
+            self._hosts += (ANY_ADDRESS, options.host.lower())
+        self._any_host = options.behind_proxy or "*" in self._hosts
+        self._origins = frozenset(options.allow_origin)
+
+    def check(self, request: Request, place: str) -> None:
+        """Raises `Forbidden`, or `HTTPException` (400) for headers that contradict each other. `place` is the path
+        below where the app is mounted."""
+        check_single(request.headers)
+        is_page = request.method == "GET" and place == "/"
+        check_origin(
+            request.headers, self._hosts, any_host=self._any_host, is_page=is_page, allowed_origins=self._origins
+        )
+
+
+def check_single(headers: Headers) -> None:
+    """Reject a repeated Host, Origin, Authorization or Sec-Fetch header: a proxy in front may have read the first one
+    and this server the second."""
+    for name in SINGLE_HEADERS:
+        if len(headers.getlist(name)) > 1:
+            raise HTTPException(400, f"The header {name} is repeated in this request; send it once.")
+
+
+def check_origin(
+    headers: Headers,
+    allowed_hosts: tuple[str, ...],
+    *,
+    any_host: bool,
+    is_page: bool,
+    allowed_origins: frozenset[str] = frozenset(),
+) -> None:
+    """Refuse what a foreign web page makes a browser send: a foreign Host (DNS rebinding) or Origin. Only a link to
+    the page itself may be followed from anywhere: it is the same for everyone."""
+    host = headers.get("host", "")
+    if not any_host and not _is_own_host(host, allowed_hosts):
+        raise Forbidden("this server does not go by that Host name (`antiphon serve --allow-host NAME` adds one)")
+    origin = headers.get("origin")
+    if origin in allowed_origins:
+        return
+    if origin is not None and (not host or origin.partition("://")[2].lower() != host.lower()):
+        raise Forbidden("this origin is not allowed (`antiphon serve --allow-origin ORIGIN` allows one)")
+    is_link = is_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    if origin is None and not is_link and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise Forbidden("requests from other sites are not taken")
+
+
+@lru_cache(1024)
+def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
+    """Whether a request for `host` may be answered here. A numeric address is what nobody's DNS can turn to this
+    server, so it is taken where the server can be reached by more than loopback (ANY_ADDRESS)."""
+    found = HOST.fullmatch(host)
+    if found is None or int(found["port"] or 0) > PORT_MAX:
+        return False
+    name = (found["name"] or found["address"]).lower()
+    if name == "localhost" or name in allowed_hosts:
+        return True
+    try:
+        return ip_address(name).is_loopback or ANY_ADDRESS in allowed_hosts
+    except ValueError:
+        return False
+
+
+async def authorize(
+    tokens: Tokens, request: Request, policy: Policy, sign_in: HostSignIn | None = None
+) -> Token | None:
+    """The one gate of every route and stream. Raises `Unauthenticated` or `Forbidden`.
+
+    The sign-in of the application around an embedded instance is asked first, then for a token of this instance's.
+    What a token may see is its owner's only: the handlers get at chats through `OwnedChats`.
+    """
+    if policy is Policy.OPEN:
+        return None
+    token = await sign_in.token_of(request) if sign_in is not None else None
+    if token is None:
+        token = await _token_of(tokens, request)
+    if policy is Policy.ADMIN and not token.is_admin:
+        raise Forbidden
+    return token
+
+
+async def _token_of(tokens: Tokens, request: Request) -> Token:
+    """By the Authorization header, else by the page's session. Raises `Unauthenticated`."""
+    secret = bearer(request)
+    if secret is not None:
+        return await tokens.authenticate(secret)
+    session = session_secret(request)
+    if session is None:
+        raise Unauthenticated
+    return await tokens.authenticate_session(session)
+
+
+def bearer(request: Request) -> str | None:
+    """The token in the Authorization header."""
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and value:
+        return value.strip()
+    return None
+
+
+def session_secret(request: Request) -> str | None:
+    """The secret of a session in the page's cookie; it is not a token."""
+    return request.cookies.get(cookie_name(request)) or None
+
+
+def cookie_name(request: Request) -> str:
+    """The page's cookie has the port in its name: browsers share cookies between the servers of one host."""
+    _, colon, port = request.headers.get("host", "").rpartition(":")
+    return f"{COOKIE}_{port}" if colon and port.isdigit() else COOKIE

@@ -1,0 +1,192 @@
+"""The routes of configuration: providers and model configurations, which an admin writes, and one's own prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import asdict
+from starlette.responses import Response
+
+from antiphon.api.http import shapes as s
+from antiphon.api.http.answers import JsonAnswer, no_content
+from antiphon.api.http.table import Answer, Call, Operation, Policy
+from antiphon.models.configs import Configs, Prompt
+from antiphon.models.model_configs import ModelConfig
+from antiphon.models.providers import Provider
+from antiphon.models.secret_box import reference_of
+from antiphon.wire.gotime import format_time_us
+
+SECRET_BODY_MAX = 32 * 1024
+PARAMETERS_BODY_MAX = 128 * 1024
+PROMPT_BODY_MAX = 2 * 1024 * 1024
+"""A prompt's characters may all be escaped."""
+
+
+def _configs(call: Call) -> Configs:
+    return call.instance.configs
+
+
+# --- providers
+
+
+async def list_providers(call: Call) -> Response:
+    configuration = await _configs(call).fresh()
+    return JsonAnswer({"providers": [_provider_json(call, item) for item in configuration.providers]})
+
+
+async def create_provider(call: Call) -> Response:
+    body: s.CreateProviderBody = call.body
+    made = await _configs(call).create_provider(
+        name=body.name, kind=body.kind, base_url=body.base_url, secret=body.secret, is_enabled=body.is_enabled
+    )
+    return JsonAnswer(_provider_json(call, made), 201)
+
+
+async def get_provider(call: Call) -> Response:
+    configuration = await _configs(call).fresh()
+    return JsonAnswer(_provider_json(call, configuration.provider(call.path["provider_id"])))
+
+
+async def change_provider(call: Call) -> Response:
+    body: s.ChangeProviderBody = call.body
+    changed = await _configs(call).change_provider(call.path["provider_id"], **asdict(body))
+    return JsonAnswer(_provider_json(call, changed))
+
+
+async def delete_provider(call: Call) -> Response:
+    await _configs(call).delete_provider(call.path["provider_id"])
+    return no_content()
+
+
+def _provider_json(call: Call, provider: Provider) -> dict[str, Any]:
+    """What is told of a provider; of its secret only that there is one."""
+    shown = {
+        "id": provider.provider_id,
+        "name": provider.name,
+        "kind": provider.kind,
+        "has_secret": bool(provider.secret),
+        "is_enabled": provider.is_enabled,
+        "created_at": format_time_us(provider.created_at),
+        "updated_at": format_time_us(provider.updated_at),
+    }
+    if call.token is None or not call.token.is_admin:
+        return shown
+    return shown | {"base_url": provider.base_url, "secret_reference": reference_of(provider.secret)}
+
+
+# --- model configurations
+
+
+async def list_model_configs(call: Call) -> Response:
+    configuration = await _configs(call).fresh()
+    return JsonAnswer({"model_configs": [_config_json(item) for item in configuration.model_configs]})
+
+
+async def create_model_config(call: Call) -> Response:
+    body: s.CreateModelConfigBody = call.body
+    made = await _configs(call).create_model_config(
+        name=body.name,
+        model=body.model,
+        parameters=body.parameters,
+        is_default=body.is_default,
+        is_enabled=body.is_enabled,
+    )
+    return JsonAnswer(_config_json(made), 201)
+
+
+async def get_model_config(call: Call) -> Response:
+    configuration = await _configs(call).fresh()
+    return JsonAnswer(_config_json(configuration.model_config(call.path["config_id"])))
+
+
+async def change_model_config(call: Call) -> Response:
+    body: s.ChangeModelConfigBody = call.body
+    changed = await _configs(call).change_model_config(call.path["config_id"], **asdict(body))
+    return JsonAnswer(_config_json(changed))
+
+
+async def delete_model_config(call: Call) -> Response:
+    await _configs(call).delete_model_config(call.path["config_id"])
+    return no_content()
+
+
+def _config_json(config: ModelConfig) -> dict[str, Any]:
+    return {
+        "id": config.config_id,
+        "name": config.name,
+        "model": config.model,
+        "parameters": config.parameters,
+        "is_default": config.is_default,
+        "is_enabled": config.is_enabled,
+        "created_at": format_time_us(config.created_at),
+        "updated_at": format_time_us(config.updated_at),
+    }
+
+
+# --- one's own prompt
+
+
+async def get_prompt(call: Call) -> Response:
+    return JsonAnswer(_prompt_json(await _configs(call).prompt(call.owner_id)))
+
+
+async def set_prompt(call: Call) -> Response:
+    return JsonAnswer(_prompt_json(await _configs(call).set_prompt(call.owner_id, call.body.prompt)))
+
+
+async def delete_prompt(call: Call) -> Response:
+    await _configs(call).set_prompt(call.owner_id, "")
+    return no_content()
+
+
+def _prompt_json(prompt: Prompt) -> dict[str, Any]:
+    return {"prompt": prompt.text, "updated_at": format_time_us(prompt.updated_at) if prompt.updated_at else None}
+
+
+# --- the table
+
+_OWNER, _ADMIN = Policy.OWNER, Policy.ADMIN
+_SECRET: dict[str, Any] = {"body_bytes_max": SECRET_BODY_MAX}
+_PARAMETERS: dict[str, Any] = {"body_bytes_max": PARAMETERS_BODY_MAX}
+
+
+def _route(
+    method: str, path: str, handler: Any, policy: Policy, summary: str, status: int, answer: Any, **more: Any
+) -> Operation:
+    return Operation(
+        method=method,
+        path=path,
+        name=handler.__name__,
+        summary=summary,
+        policy=policy,
+        handler=handler,
+        answers=(Answer(status=status, type=answer),),
+        **more,
+    )
+
+
+ROUTES: tuple[Operation, ...] = (
+    _route("GET", "/providers", list_providers, _OWNER, "Where models are called.", 200, s.ProvidersAnswer),
+    _route("POST", "/providers", create_provider, _ADMIN, "Add a provider; its models are `<name>:<model>`.",
+           201, s.ProviderAnswer, body=s.CreateProviderBody, **_SECRET),
+    _route("GET", "/providers/{provider_id}", get_provider, _OWNER, "One provider.", 200, s.ProviderAnswer),
+    _route("PATCH", "/providers/{provider_id}", change_provider, _ADMIN,
+           "Change a provider; another kind or base_url forgets its secret.",
+           200, s.ProviderAnswer, body=s.ChangeProviderBody, **_SECRET),
+    _route("DELETE", "/providers/{provider_id}", delete_provider, _ADMIN, "Remove a provider.", 204, None),
+    _route("GET", "/model-configs", list_model_configs, _OWNER, "The names a model may be chosen by.",
+           200, s.ModelConfigsAnswer),
+    _route("POST", "/model-configs", create_model_config, _ADMIN, "Name a model with its parameters.",
+           201, s.ModelConfigAnswer, body=s.CreateModelConfigBody, **_PARAMETERS),
+    _route("GET", "/model-configs/{config_id}", get_model_config, _OWNER, "One model configuration.",
+           200, s.ModelConfigAnswer),
+    _route("PATCH", "/model-configs/{config_id}", change_model_config, _ADMIN, "Change a model configuration.",
+           200, s.ModelConfigAnswer, body=s.ChangeModelConfigBody, **_PARAMETERS),
+    _route("DELETE", "/model-configs/{config_id}", delete_model_config, _ADMIN, "Remove a model configuration.",
+           204, None),
+    _route("GET", "/me/prompt", get_prompt, _OWNER, "What every model is told first, in one's own chats.",
+           200, s.PromptAnswer),
+    _route("PUT", "/me/prompt", set_prompt, _OWNER, "Say what every model is told first.",
+           200, s.PromptAnswer, body=s.PromptBody, body_bytes_max=PROMPT_BODY_MAX),
+    _route("DELETE", "/me/prompt", delete_prompt, _OWNER, "Say nothing first any more.", 204, None),
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""The routes of an owner's inbox, of what they have read, and of a chat's diff status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from antiphon.api.embedded import EmbeddedChats, embedded_chats
+from antiphon.api.http import shapes as s
+from antiphon.api.http.answers import JsonAnswer
+from antiphon.api.http.outcomes import last_seq
+from antiphon.api.http.paging import next_after, read_next
+from antiphon.api.http.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
+from antiphon.chats.inbox import LIST_MAX, contract_form, uuid_of
+from antiphon.wire import codec
+from antiphon.wire.notify import ChatDiffStatus
+
+
+def _chats(call: Call) -> EmbeddedChats:
+    return embedded_chats(call.instance, call.owner_id)
+
+
+async def list_inbox(call: Call) -> Response:
+    query: s.InboxQuery = call.query
+    inbox, limit = call.instance.inbox, min(query.limit, LIST_MAX)
+    after = read_next(query.after) if query.after else None
+    found = await inbox.list(call.owner_id, is_unread=query.unread, limit=limit + 1, after=after)
+    last = found[limit - 1] if len(found) > limit else None
+    return JsonAnswer(
+        codec.encode(
+            {
+                "notifications": [contract_form(item) for item in found[:limit]],
+                "unread_count": await inbox.count_unread(call.owner_id),
+                "next": next_after(last.created_at, last.notification_id) if last else None,
+            }
+        )
+    )
+
+
+async def read_notification(call: Call) -> Response:
+    found = await call.instance.inbox.read(call.owner_id, call.path["notification_id"])
+    return JsonAnswer(codec.encode(contract_form(found)))
+
+
+async def read_whole_inbox(call: Call) -> Response:
+    await call.instance.inbox.read_all(call.owner_id)
+    return JsonAnswer({"unread_count": await call.instance.inbox.count_unread(call.owner_id)})
+
+
+async def read_chat(call: Call) -> Response:
+    body: s.ReadChatBody | None = call.body
+    return JsonAnswer({"seq": await _chats(call).mark_read(call.chat_id, body.seq if body else None)})
+
+
+async def set_diff_status(call: Call) -> Response:
+    given = {name: getattr(call.body, name) for name in s.DiffStatusBody.__struct_fields__}
+    status = ChatDiffStatus(chat_id=uuid_of(call.chat_id), **given)
+    return JsonAnswer(last_seq(await _chats(call).set_diff_status(call.chat_id, status)))
+
+
+def _route(method: str, path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Operation:
+    return Operation(
+        method=method,
+        path=path,
+        name=handler.__name__,
+        summary=summary,
+        policy=Policy.OWNER,
+        handler=handler,
+        answers=(Answer(status=200, type=answer),),
+        **more,
+    )
+
+
+ROUTES: tuple[Operation, ...] = (
+    _route("GET", "/inbox", list_inbox, "What happened while nobody watched, the newest first.", s.InboxAnswer,
+           query=s.InboxQuery),
+    _route("PUT", "/inbox/read-all", read_whole_inbox, "Mark all notifications as read.", s.UnreadAnswer),
+    _route("PUT", "/inbox/{notification_id}/read", read_notification, "Mark a notification as read.",
+           s.NotificationAnswer),
+    _route("PUT", "/chats/{chat_id}/read", read_chat, "Move the read cursor: to a seq, or to the chat's last.",
+           s.SeqAnswer, body=s.ReadChatBody, is_body_optional=True, body_bytes_max=SMALL_BODY_MAX),
+    _route("PUT", "/chats/{chat_id}/diff-status", set_diff_status, "Say how the pull request of a chat stands.",
+           s.SeqAnswer, body=s.DiffStatusBody, body_bytes_max=SMALL_BODY_MAX),
+)  # fmt: skip

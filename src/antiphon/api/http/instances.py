@@ -1,0 +1,261 @@
+"""The routes by which the admin of one instance observes and controls the others of this machine's user."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from antiphon.api.http import shapes as s
+from antiphon.api.http.answers import JsonAnswer
+from antiphon.api.http.sse import open_stream
+from antiphon.api.http.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
+from antiphon.client.local import Endpoints
+from antiphon.client.zmq import RemoteInstance
+from antiphon.errors import AntiphonError, Invalid, NotFound, Unavailable
+from antiphon.instance import Instance
+from antiphon.local.discovery import Announcement, announced
+from antiphon.ports import InstanceRecord
+from antiphon.watch.plain_stream import PlainStream
+from antiphon.wire.codec import encode
+from antiphon.wire.gotime import format_time_us
+from antiphon.wire.instance import PAYLOAD_TYPES
+from antiphon.wire.stream import Frame
+
+ASK_S = 2.0
+"""An instance that does not answer for so long is silent."""
+SEND_S = 10.0
+LOOK_S = 5.0
+LOOKS_MISSED_MAX = 3
+"""An instance whose events are read is looked at so often; the stream ends when it was missed so many times."""
+WAITING_MAX = 1_000
+WAITING_BYTES_MAX = 4 * 1024 * 1024
+"""So much waits for a reader; then the oldest is left out, and of how many events is told."""
+
+
+class InstanceEvents(PlainStream):
+    """What another instance publishes, as it comes."""
+
+    def __init__(self, owner_id: str, *, token_id: str) -> None:
+        super().__init__(owner_id, token_id=token_id)
+        self._waiting: deque[Frame] = deque()
+        self._bytes = 0
+        self._left_out = 0
+
+    async def listen(self, remote: RemoteInstance, topics: Sequence[str]) -> None:
+        """Take what it publishes, until cancelled."""
+        try:
+            async with aclosing(remote.events(topics)) as events:
+                async for envelope in events:
+                    self.put(_frame(envelope.topic, msgspec.json.decode(encode(envelope))))
+        finally:
+            self.end("shutdown", 1000)
+
+    def put(self, frame: Frame) -> None:
+        self._waiting.append(frame)
+        self._bytes += len(frame.data)
+        while len(self._waiting) > WAITING_MAX or (self._bytes > WAITING_BYTES_MAX and len(self._waiting) > 1):
+            self._bytes -= len(self._waiting.popleft().data)
+            self._left_out += 1
+        self.wake()
+
+    async def _frames(self) -> list[Frame]:
+        left_out = [_frame("left_out", {"count": self._left_out})] if self._left_out else []
+        frames = [*left_out, *self._waiting]
+        self._waiting.clear()
+        self._bytes = self._left_out = 0
+        return frames
+
+
+@asynccontextmanager
+async def open_events(
+    instance: Instance, found: Announcement, topics: Sequence[str], *, owner_id: str, token_id: str
+) -> AsyncIterator[PlainStream]:
+    """The events of another instance, as one of this instance's streams. Raises `Unavailable` where it is silent."""
+    async with _remote(found, SEND_S) as remote:
+        await remote.ping()
+        stream = InstanceEvents(owner_id, token_id=token_id)
+        listening = asyncio.create_task(stream.listen(remote, topics))
+        looking = asyncio.create_task(_end_when_gone(stream, remote, found.instance_id))
+        try:
+            async with instance.watch.supervise(stream):
+                yield stream
+        finally:
+            listening.cancel()
+            looking.cancel()
+            await asyncio.wait({listening, looking})
+
+
+async def _end_when_gone(stream: InstanceEvents, remote: RemoteInstance, instance_id: str) -> None:
+    """End the stream when its instance has not answered for long, or another one answers in its place."""
+    missed = 0
+    while missed < LOOKS_MISSED_MAX:
+        await asyncio.sleep(LOOK_S)
+        try:
+            is_there = (await remote.ping()).instance_id == instance_id
+        except AntiphonError:
+            missed += 1
+            continue
+        missed = 0 if is_there else LOOKS_MISSED_MAX
+    stream.end("shutdown", 1000)
+
+
+def _frame(kind: str, data: dict[str, Any]) -> Frame:
+    return Frame(None, 0, kind, encode({"type": kind, **data}))
+
+
+# --- handlers
+
+
+async def list_instances(call: Call) -> Response:
+    """Those of this machine's user, and all replicas on this one's store."""
+    near: list[dict[str, Any]] = await asyncio.gather(*(_shown(call, item) for item in announced()))
+    cluster = call.instance.cluster
+    far = {record.instance_id: _replica(record) for record in cluster.shown()} if cluster is not None else {}
+    shown = [item | {k: v for k, v in far.pop(item["instance_id"], {}).items() if k in LOAD} for item in near]
+    return JsonAnswer({"instances": [*shown, *far.values()]})
+
+
+LOAD = ("host", "running", "capacity", "is_draining")
+
+
+def _replica(record: InstanceRecord) -> dict[str, Any]:
+    """An instance as its row says."""
+    return {
+        "instance_id": record.instance_id,
+        "pid": record.pid,
+        "role": "replica",
+        "version": record.version,
+        "project_id": "",
+        "data": "",
+        "started_at": format_time_us(record.started_at),
+        "http_url": record.http_url,
+        "rpc_endpoint": "",
+        "is_self": False,
+        "is_silent": not record.is_present,
+        **{name: getattr(record, name) for name in LOAD},
+    }
+
+
+async def get_instance(call: Call) -> Response:
+    cluster = call.instance.cluster
+    far = [r for r in cluster.shown() if r.instance_id == call.path["instance_id"]] if cluster is not None else []
+    if far and all(item.instance_id != call.path["instance_id"] for item in announced()):
+        return JsonAnswer(_replica(far[0]))
+    found = _find(call)
+    shown = await _shown(call, found)
+    sessions: Any = []
+    active = ""
+    if not shown["is_silent"] and found.rpc_endpoint:
+        async with _remote(found, SEND_S) as remote:  # it has just answered
+            state = await remote.state_sync()
+        sessions, active = msgspec.json.decode(encode(state.sessions or ())), state.active_session_id
+    return JsonAnswer(shown | {"sessions": sessions, "active_session_id": active or None})
+
+
+async def instance_events(call: Call) -> Response:
+    """What it publishes, live. Events that a slow reader misses are counted in `left_out`."""
+    topics = [topic for topic in call.query.topic.split(",") if topic]
+    for topic in topics:
+        if topic not in PAYLOAD_TYPES:
+            raise Invalid("topic", f"there is no {topic[:64]!r}; there are {', '.join(PAYLOAD_TYPES)}")
+    assert call.token is not None
+    return await open_stream(
+        open_events(call.instance, _find(call), topics, owner_id=call.owner_id, token_id=call.token.token_id)
+    )
+
+
+async def activate_session(call: Call) -> Response:
+    async with _remote(_find(call), SEND_S) as remote:
+        await remote.activate(call.body.session_id)
+    return JsonAnswer({"ok": True})
+
+
+async def send_to_session(call: Call) -> Response:
+    async with _remote(_find(call), SEND_S) as remote:
+        await remote.send(call.body.session_id, call.body.content)
+    return JsonAnswer({"ok": True})
+
+
+async def interrupt_session(call: Call) -> Response:
+    async with _remote(_find(call), SEND_S) as remote:
+        await remote.interrupt(call.body.session_id)
+    return JsonAnswer({"ok": True})
+
+
+# --- who is meant
+
+
+def _find(call: Call) -> Announcement:
+    """Raises `NotFound`."""
+    for item in announced():
+        if item.instance_id == call.path["instance_id"]:
+            return item
+    raise NotFound("instance")
+
+
+def _remote(found: Announcement, timeout_s: float) -> RemoteInstance:
+    endpoints = Endpoints.of(found.pub_endpoint, found.rpc_endpoint, found.keys)
+    if endpoints is None:
+        raise Unavailable(f"the instance is a {found.role} and answers no calls")
+    return endpoints.remote(timeout_s=timeout_s)
+
+
+async def _shown(call: Call, found: Announcement) -> dict[str, Any]:
+    """What was announced, and what it says of itself now. A standby has no more to say."""
+    shown: dict[str, Any] = {name: getattr(found, name) for name in s.InstanceAnswer.__struct_fields__[:9]}
+    shown |= {"is_self": found.instance_id == call.instance.instance_id, "is_silent": False}
+    if not found.rpc_endpoint:
+        return shown
+    try:
+        async with _remote(found, ASK_S) as remote:
+            info = await remote.about()
+            active_title = await _title(remote, info.active_session_id)
+    except AntiphonError:
+        return shown | {"is_silent": True}
+    return shown | {
+        "uptime": info.uptime,
+        "session_count": info.session_count,
+        "active_session_id": info.active_session_id or None,
+        "active_title": active_title,
+    }
+
+
+async def _title(remote: RemoteInstance, session_id: str) -> str:
+    """Of its active session; empty where there is none, or none any more."""
+    try:
+        return (await remote.session(session_id)).title if session_id else ""
+    except NotFound:
+        return ""
+
+
+def _route(method: str, path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Operation:
+    return Operation(
+        method=method,
+        path=path,
+        name=handler.__name__,
+        summary=summary,
+        policy=Policy.ADMIN,
+        handler=handler,
+        answers=(Answer(status=200, type=answer),),
+        **more,
+    )
+
+
+ROUTES: tuple[Operation, ...] = (
+    _route("GET", "/instances", list_instances, "The instances of this machine and this store.", s.InstancesAnswer),
+    _route("GET", "/instances/{instance_id}", get_instance, "One of them, with its sessions.", s.InstanceAnswer),
+    _route("GET", "/instances/{instance_id}/events", instance_events, "What it publishes (server-sent events).", None,
+           query=s.InstanceEventsQuery, is_stream=True),
+    _route("POST", "/instances/{instance_id}/activate", activate_session, "Make a session of its the active one.",
+           s.OkAnswer, body=s.InstanceSessionBody, body_bytes_max=SMALL_BODY_MAX),
+    _route("POST", "/instances/{instance_id}/messages", send_to_session, "Send a message to a session of its.",
+           s.OkAnswer, body=s.InstanceSendBody),
+    _route("POST", "/instances/{instance_id}/interrupt", interrupt_session, "Stop the turn a session of its is in.",
+           s.OkAnswer, body=s.InstanceSessionBody, body_bytes_max=SMALL_BODY_MAX),
+)  # fmt: skip

@@ -1,0 +1,135 @@
+"""/openapi.json (3.1), made from the route table and its types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.api.http import shapes
+from antiphon.api.http.answers import STATUS
+from antiphon.api.http.table import Answer, Operation, Policy
+from antiphon.version import __version__
+
+TEMPLATE = "#/components/schemas/{name}"
+
+
+COOKIE_NOTE = "Made by POST /session; where the address has a port, its name ends in `_<port>`."
+
+
+def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
+    """The whole document."""
+    types = list(dict.fromkeys(kind for operation in operations for kind in _types_of(operation)))
+    schemas, components = msgspec.json.schema_components(types, ref_template=TEMPLATE, schema_hook=_schema_of_other)
+    _open_unions(components)
+    schema_of = dict(zip(types, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.full_path, {})[operation.method.lower()] = _operation(operation, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Antiphon",
+            "version": __version__,
+            "description": "A session server for AI chats and agents.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "antiphon_session", "description": COOKIE_NOTE},
+            },
+        },
+    }
+
+
+def _types_of(operation: Operation) -> list[Any]:
+    kinds = [answer.type for answer in operation.answers] + [operation.body, shapes.ErrorAnswer]
+    return [kind for kind in kinds if kind is not None]
+
+
+def _schema_of_other(kind: type) -> dict[str, Any]:
+    from antiphon.wire.gotime import Time
+
+    if issubclass(kind, Time):
+        return {"type": "string", "format": "date-time"}
+    raise NotImplementedError(f"no schema for {kind}")
+
+
+def _open_unions(schema: Any) -> None:
+    """A union told apart by `type` takes what this version does not know, too, and gives it back as it came."""
+    for below in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _open_unions(below)
+    if isinstance(schema, dict) and isinstance(told_apart := schema.get("discriminator"), dict):
+        name = told_apart["propertyName"]
+        unknown = {"type": "string", "not": {"enum": list(told_apart["mapping"])}}
+        schema["anyOf"].append({"type": "object", "properties": {name: unknown}, "required": [name]})
+        del schema["discriminator"]  # its mapping would have to be complete
+
+
+def _operation(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "x-policy": operation.policy,
+        "parameters": _parameters(operation),
+        "responses": {str(answer.status): _answer(operation, answer, schema_of) for answer in operation.answers}
+        | _errors(operation),
+    }
+    if operation.policy is not Policy.OPEN:
+        shown["security"] = [{"bearer": []}, {"cookie": []}]
+    if operation.body is not None:
+        shown["requestBody"] = {
+            "required": not operation.is_body_optional,
+            "content": {"application/json": {"schema": schema_of[operation.body]}},
+        }
+    return shown
+
+
+def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> dict[str, Any]:
+    if operation.is_stream:
+        text = {"schema": {"type": "string"}}
+        return {"description": "Server-sent events.", "content": {"text/event-stream": text}}
+    if answer.type is None:
+        return {"description": "Done."}
+    return {"description": "Done.", "content": {"application/json": {"schema": schema_of[answer.type]}}}
+
+
+def _errors(operation: Operation) -> dict[str, Any]:
+    error = {"application/json": {"schema": {"$ref": TEMPLATE.format(name="ErrorAnswer")}}}
+    statuses = sorted(set(STATUS.values()))
+    if operation.prefix == "" and operation.policy is Policy.OPEN:
+        statuses = [403, 500]
+    codes = {status: sorted(code for code, number in STATUS.items() if number == status) for status in statuses}
+    return {
+        str(status): {"description": ", ".join(codes[status]), "content": error}
+        for status in statuses
+        if status not in {answer.status for answer in operation.answers}
+    }
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
+        for name in re.findall(r"\{(\w+)\}", operation.full_path)
+    ]
+    if operation.query is not None:
+        (schema,), components = msgspec.json.schema_components([operation.query], ref_template=TEMPLATE)
+        properties = components[schema["$ref"].rsplit("/", 1)[-1]]["properties"]
+        parameters += [
+            {"name": name, "in": "query", "required": False, "schema": shown} for name, shown in properties.items()
+        ]
+    if operation.name == "stream":
+        cursor = {"type": "string", "description": "the cursor to resume from; wins over `after`"}
+        parameters.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": cursor})
+    return parameters
+
+
+def _path_schema(name: str) -> dict[str, Any]:
+    if name in ("message_id", "queued_id"):
+        return {"type": "integer", "minimum": 1, "maximum": 10**15 - 1}
+    return {"type": "string"}

@@ -1,0 +1,71 @@
+"""From a method and a path to a route of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from starlette.exceptions import HTTPException
+
+from antiphon.api.http.table import API, Operation
+from antiphon.errors import NotFound
+from antiphon.wire.ids import canonical_id
+
+_NODE = dict[str, "Node"]
+
+
+class Node:
+    """One segment's place in the tree; `name` is what a variable segment below it is called."""
+
+    __slots__ = ("fixed", "name", "operations", "variable")
+
+    def __init__(self) -> None:
+        self.fixed: _NODE = {}
+        self.variable: Node | None = None
+        self.name = ""
+        self.operations: dict[str, Operation] = {}
+
+
+class Router:
+    """A tree of path segments. Unknown API paths are `NotFound`; other unknown paths are the page's to answer."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._root = Node()
+        for operation in operations:
+            self._add(operation)
+
+    def _add(self, operation: Operation) -> None:
+        node = self._root
+        for segment in operation.full_path.strip("/").split("/"):
+            if segment.startswith("{"):
+                node.variable = node.variable or Node()
+                node.name = segment.strip("{}")
+                node = node.variable
+            else:
+                node = node.fixed.setdefault(segment, Node())
+        assert operation.method not in node.operations, f"two routes at {operation.method} {operation.full_path}"
+        node.operations[operation.method] = operation
+
+    def match(self, method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
+        """The route and its path's values; (None, {}) for what is outside the API. HEAD is answered by GET's."""
+        node = self._root
+        values: dict[str, str] = {}
+        for segment in path.strip("/").split("/"):
+            following = node.fixed.get(segment)
+            if following is None and node.variable is not None and segment:
+                values[node.name] = canonical_id(unquote(segment))
+                following = node.variable
+            if following is None:
+                if path.startswith(API):
+                    raise NotFound("address")
+                return None, {}
+            node = following
+        if not node.operations:
+            if path.startswith(API):
+                raise NotFound("address")
+            return None, {}
+        operation = node.operations.get("GET" if method == "HEAD" else method)
+        if operation is None:
+            allowed = ", ".join(sorted({*node.operations, *(("HEAD",) if "GET" in node.operations else ())}))
+            raise HTTPException(405, f"{method} is not possible here; possible: {allowed}.", {"allow": allowed})
+        return operation, values

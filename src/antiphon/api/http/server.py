@@ -1,0 +1,121 @@
+"""An instance's door on a socket of its own: uvicorn, started from code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from functools import partial
+from typing import cast
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from antiphon.api.http.connection import Connection
+from antiphon.api.http.connection_limit import ConnectionLimit
+from antiphon.errors import AntiphonError, Invalid, Unavailable
+from antiphon.local.descriptors import connections_max
+from antiphon.options import Options
+
+KEEP_ALIVE_S = 75
+GRACE_S = 0.4
+CLOSE_S = 1.5
+"""After the good-byes open connections have so long to end."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: `serve` decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HttpServer:
+    """An ASGI app that is being served at `url`."""
+
+    def __init__(self, server: Server, task: asyncio.Task[None], listener: socket.socket, url: str) -> None:
+        self.url = url
+        self.task = task
+        self._server = server
+        self._listener = listener
+
+    async def aclose(self) -> None:
+        """Take no more requests, let those on their way end, and hang up. A second time nothing happens."""
+        self._server.should_exit = True
+        done, _ = await asyncio.wait({self.task}, timeout=CLOSE_S)
+        if not done:
+            self._server.force_exit = True
+            await asyncio.wait({self.task}, timeout=CLOSE_S)
+        self._listener.close()
+
+
+async def start_anywhere(
+    app: ASGIApp, options: Options, *, is_port_free: bool, descriptors_each: int = 1
+) -> HttpServer:
+    """As `start_server`. `is_port_free`: nobody chose the port, so where the default is taken any will do."""
+    try:
+        return await start_server(app, options, descriptors_each=descriptors_each)
+    except Unavailable:
+        if not is_port_free:
+            raise
+        return await start_server(app, options.with_port(0), descriptors_each=descriptors_each)
+
+
+async def start_server(app: ASGIApp, options: Options, *, descriptors_each: int = 1) -> HttpServer:
+    """Serve `app` at the options' address; port 0 picks a free one. Raises `Unavailable` where it is taken. Each
+    connection needs `descriptors_each` descriptors: a standby opens one to the primary for it."""
+    listener = _listen(options)
+    limit = ConnectionLimit(connections_max(descriptors_each=descriptors_each, watchers_max=options.watchers_max))
+    config = uvicorn.Config(
+        app,
+        http=cast(type[asyncio.Protocol], partial(Connection, limit=limit)),
+        loop="none",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=cast(int, GRACE_S),  # seconds, of any kind
+        timeout_keep_alive=KEEP_ALIVE_S,
+        ssl_certfile=options.tls_cert or None,
+        ssl_keyfile=options.tls_key or None,
+        proxy_headers=options.behind_proxy,
+        backlog=2048,
+    )
+    server = Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.001)
+    if task.done():
+        listener.close()
+        raise _not_started(task.exception()) from task.exception()
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if options.tls_cert else "http"
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return HttpServer(server, task, listener, f"{scheme}://{shown}:{port}")
+
+
+def _not_started(error: BaseException | None) -> AntiphonError:
+    if isinstance(error, OSError):  # an ssl.SSLError is one
+        return Invalid("--tls-cert", f"the certificate and its key cannot be used ({error.strerror or error})")
+    return Unavailable(f"the door could not be opened ({error})")
+
+
+def _listen(options: Options) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, options.port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"port {options.port} on {options.host} cannot be used ({error.strerror}); choose another with --port, "
+            "or --port 0 for any"
+        ) from error
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener

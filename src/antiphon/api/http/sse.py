@@ -1,0 +1,185 @@
+"""Server-sent events: a watcher's batches, or a feed's frames, written to the connection as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from antiphon.api.http.connection import EXTENSION, Connection
+from antiphon.watch.plain_stream import PlainStream
+from antiphon.watch.reader import Batch
+from antiphon.watch.watcher import Watcher
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+]
+PIECE_BYTES = 64 * 1024
+"""So much is written at once: with the socket's high-water mark this bounds what waits for a reader that stands
+still, however large one event is."""
+
+Stream = Watcher | PlainStream
+
+LAST: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+class WatchStream(Response):
+    """The stream of one chat, or of an owner's feed. Opened watchers are closed here, however it ends."""
+
+    def __init__(self, opened: AbstractAsyncContextManager[Stream], watcher: Stream) -> None:
+        super().__init__()
+        self._opened = opened
+        self._watcher = watcher
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        watcher = self._watcher
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            connection = scope.get("extensions", {}).get(EXTENSION)
+            if isinstance(connection, Connection) and isinstance(watcher, Watcher) and scope["http_version"] == "1.1":
+                await _Direct(connection, watcher).run()
+                if watcher.is_closed:
+                    await send(LAST)
+            else:
+                await self._write_until_left(receive, send, connection)
+        finally:
+            await self._opened.__aexit__(None, None, None)
+
+    async def head(self) -> Response:
+        """Its head alone; the watcher is closed."""
+        await self._opened.__aexit__(None, None, None)
+        answer = Response()
+        answer.raw_headers = list(HEADERS)
+        return answer
+
+    async def _write_until_left(self, receive: Receive, send: Send, connection: object) -> None:
+        writing = asyncio.create_task(self._write(send))
+        leaving = asyncio.create_task(_disconnected(receive))
+        self._watcher.stop_sending = connection.abort if isinstance(connection, Connection) else writing.cancel
+        try:
+            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done() and not writing.cancelled():
+                await writing
+        finally:
+            writing.cancel()
+            leaving.cancel()
+            await asyncio.gather(writing, leaving, return_exceptions=True)
+
+    async def _write(self, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        watcher = self._watcher
+        while not watcher.is_closed:
+            data = await _next_bytes(watcher)
+            for start in range(0, len(data), PIECE_BYTES):
+                watcher.sending_since = loop.time()
+                piece = data[start : start + PIECE_BYTES]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            watcher.sending_since = 0.0
+        await send(LAST)
+
+
+class _Direct:
+    """Writes a watcher's batches to its socket in the very moment the watcher is woken."""
+
+    def __init__(self, connection: Connection, watcher: Watcher) -> None:
+        self._connection = connection
+        self._watcher = watcher
+        self._loop = asyncio.get_running_loop()
+        self._is_lost = False
+        self._is_pumping = False
+        self._rest: bytes | memoryview = b""
+        self._turn: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Until the watcher's good-bye is written or the peer is gone."""
+        watcher, connection = self._watcher, self._connection
+        connection.sink = self
+        watcher.stop_sending = connection.abort
+        self._is_lost = connection.transport.is_closing()
+        try:
+            while not self._is_lost and (self._rest or not watcher.is_closed):
+                if watcher.is_behind and connection.is_writable and not self._rest:
+                    self._hold(await watcher.next_old_batch())
+                    continue
+                self._turn = self._loop.create_future()
+                watcher.on_wake = self.pump
+                self.pump()
+                await self._turn
+        finally:
+            watcher.on_wake = None
+            connection.sink = None
+
+    def pump(self) -> None:
+        """Write what there is for as long as the socket takes it. (A call from inside changes nothing.)"""
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        try:
+            self._pump()
+        finally:
+            self._is_pumping = False
+
+    def _pump(self) -> None:
+        watcher, connection = self._watcher, self._connection
+        while connection.is_writable:
+            if self._rest:
+                piece, self._rest = self._rest[:PIECE_BYTES], self._rest[PIECE_BYTES:]
+                connection.write(piece)
+                watcher.sending_since = 0.0
+                continue
+            if watcher.is_closed or watcher.is_behind:
+                self._give_turn()
+                return
+            batch = watcher.next_batch_nowait()
+            if batch is None:
+                return
+            self._hold(batch)
+        if not watcher.sending_since:
+            watcher.sending_since = self._loop.time()
+
+    def _hold(self, batch: Batch | None) -> None:
+        """Have `batch` written, in pieces where it is large."""
+        if batch is None:
+            return
+        if len(batch.chunked) <= PIECE_BYTES:
+            self._connection.write(batch.chunked)
+            self._watcher.sending_since = 0.0
+        else:
+            self._rest = memoryview(batch.chunked)
+
+    def on_lost(self) -> None:
+        self._is_lost = True
+        self._give_turn()
+
+    def _give_turn(self) -> None:
+        """Let `run` go on: the stream is over, or the store has to be read."""
+        self._watcher.on_wake = None
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+
+async def _next_bytes(watcher: Stream) -> bytes:
+    """What comes next, waiting for it."""
+    if isinstance(watcher, PlainStream):
+        return b"".join(frame.sse for frame in await watcher.next_batch())
+    while watcher.is_behind:  # `take` would wait for a wake-up although the reader has just reached back to it
+        batch = await watcher.next_old_batch()
+        if batch is not None:
+            return batch.data
+    return (await watcher.next_batch()).data
+
+
+async def _disconnected(receive: Callable[[], Awaitable[Message]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def open_stream(opened: AbstractAsyncContextManager[Stream]) -> WatchStream:
+    """Open the watcher now, so that a refusal is still an ordinary answer."""
+    return WatchStream(opened, await opened.__aenter__())

@@ -1,0 +1,105 @@
+"""A request as it is handed on: its bytes as they came, with an id of its own where that makes it repeatable."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope
+
+from antiphon.api.http.app import TARGET_HEADER
+from antiphon.api.http.table import Operation
+from antiphon.core.depth import has_too_many_values
+from antiphon.core.values import Value
+
+HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+     b"transfer-encoding", b"upgrade", b"content-length", TARGET_HEADER.encode()}
+)  # fmt: skip
+"""Said for one connection, not for the next."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Forwarded(Value):
+    """`target` is the path with its query. `is_repeatable`: sent twice it takes effect once."""
+
+    method: str
+    target: bytes
+    headers: Headers
+    body: bytes = b""
+    is_repeatable: bool = True
+
+    @staticmethod
+    def of(request: Request, body: bytes, operation: Operation | None) -> Forwarded:
+        """Raises `HTTPException` for a head that says two things at once."""
+        scope = request.scope
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            raise HTTPException(400, "A request says its Host once.")
+        left_out = HOP_BY_HOP | names_in(request.headers.get("connection", "").encode("latin-1"))
+        path = scope.get("raw_path") or scope["path"].encode()
+        query = scope.get("query_string", b"")
+        is_read = request.method in ("GET", "HEAD")
+        given = with_id(body, operation.repeat_by) if operation is not None and operation.repeat_by else None
+        return Forwarded(
+            method=request.method,
+            target=path + (b"?" + query if query else b""),
+            headers=[(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in left_out],
+            body=body if given is None else given,
+            is_repeatable=is_read or given is not None,
+        )
+
+    @staticmethod
+    def look() -> Forwarded:
+        """The question whether an instance is there."""
+        return Forwarded(method="GET", target=b"/healthz", headers=[(b"host", b"localhost")])
+
+    def after(self, cursor: str | None) -> Forwarded:
+        """The same stream from a cursor on."""
+        if cursor is None:
+            return self
+        kept = [(name, value) for name, value in self.headers if name != b"last-event-id"]
+        return msgspec.structs.replace(self, headers=[*kept, (b"last-event-id", cursor.encode())])
+
+    def headers_for(self, instance_id: str) -> Headers:
+        length = [(b"content-length", str(len(self.body)).encode())] if self.body or self.method != "GET" else []
+        return [*self.headers, *length, (TARGET_HEADER.encode(), instance_id.encode())]
+
+    def scope(self, scope: Scope) -> Scope:
+        """The scope for a door in this process."""
+        return {**scope, "headers": self.headers}
+
+    def receive(self, receive: Receive) -> Receive:
+        """The body, already read, and then whatever else comes."""
+        is_told = False
+
+        async def told() -> Message:
+            nonlocal is_told
+            if is_told:
+                return await receive()
+            is_told = True
+            return {"type": "http.request", "body": self.body, "more_body": False}
+
+        return told
+
+
+def names_in(connection: bytes) -> frozenset[bytes]:
+    """The headers that a Connection header lists: they are for one connection, too."""
+    return frozenset(name.strip().lower() for name in connection.split(b",") if name.strip())
+
+
+def with_id(body: bytes, name: str) -> bytes | None:
+    """The body with an id in its field `name`, one of ours where it has none; None for what is not a JSON object, or
+    has too many values: the primary refuses it."""
+    if has_too_many_values(body):
+        return None
+    try:
+        given: dict[str, Any] = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    if name in given and bytes(given[name]).strip() not in (b"null", b'""'):
+        return body
+    return msgspec.json.encode(given | {name: str(uuid.uuid4())})

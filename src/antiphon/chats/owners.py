@@ -1,0 +1,63 @@
+"""The owners of chats, and the tokens that are made for them."""
+
+from __future__ import annotations
+
+import contextlib
+
+from antiphon.chats.tokens import NewToken, Tokens
+from antiphon.errors import Forbidden, Unavailable
+from antiphon.ports import Store
+from antiphon.signal import Signal
+
+ADMIN = "admin"
+"""The name of the owner that the first start creates."""
+
+
+class Owners:
+    """`became_several` is emitted once, when there is more than one owner: each then gets limits of its own."""
+
+    def __init__(self, *, store: Store, tokens: Tokens) -> None:
+        self.admin_id = ""
+        self.became_several: Signal[[]] = Signal("owners_became_several")
+        self._store = store
+        self._tokens = tokens
+        self._are_several = False
+        self._closed_reason = ""
+
+    async def start(self) -> None:
+        self.admin_id = await self._store.create_owner(ADMIN, is_admin=True)
+        await self._count()
+
+    def allow_only_admin(self, reason: str) -> None:
+        """Refuse every other owner from now on, with this reason."""
+        self._closed_reason = reason
+
+    async def id_of(self, name: str) -> str:
+        """The id of the owner of that name, created if there is none. Raises `Forbidden`, see `create_token`."""
+        self._check(name)
+        owner_id = await self._store.create_owner(name)
+        await self._count()
+        return owner_id
+
+    async def create_token(self, name: str, *, is_admin: bool = False) -> NewToken:
+        """Make a bearer token for an owner, created if there is none. Raises `Forbidden` where only the admin is
+        allowed."""
+        self._check(name)
+        new = await self._tokens.create(name, is_admin=is_admin)
+        await self._count()
+        return new
+
+    async def refresh(self) -> None:
+        """Notice an owner that another instance created."""
+        if self._store.is_shared:
+            with contextlib.suppress(Unavailable):
+                await self._count()
+
+    def _check(self, name: str) -> None:
+        if name != ADMIN and self._closed_reason:
+            raise Forbidden(self._closed_reason)
+
+    async def _count(self) -> None:
+        if not self._are_several and await self._store.owner_count() > 1:
+            self._are_several = True
+            self.became_several.emit()

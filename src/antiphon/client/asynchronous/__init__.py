@@ -1,0 +1,1 @@
+"""The asynchronous client. The modules of `client.blocking` are generated from these."""

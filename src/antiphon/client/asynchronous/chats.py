@@ -1,0 +1,242 @@
+"""The requests on chats, their messages and their queue."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from antiphon.client import calls, shapes
+from antiphon.client.asynchronous.requests import AsyncRequests
+
+
+class AsyncChats(AsyncRequests):
+    """The part of `AsyncClient` for chats. A request on a chat raises `NotFound` if the owner has no such chat."""
+
+    # --- chats
+
+    async def create_chat(
+        self,
+        content: shapes.Content | None = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the wire's own word
+        title: str = "",
+        model: str = "",
+        system: str = "",
+        labels: dict[str, str] | None = None,
+    ) -> shapes.Chat:
+        """Create a chat. This request is repeatable.
+
+        Args:
+            content: the first message; with it the first turn starts.
+            id: a UUID for the chat; default: a new one. The same id with the same body returns the same chat.
+            title: the title; default: derived from the first message.
+            model: the chat's model; default: the server's.
+            system: the chat's system prompt.
+            labels: labels to search chats by.
+
+        Returns:
+            The chat.
+
+        Raises:
+            Conflict: the id was used with another body.
+            Invalid, TooLarge: a field is not allowed.
+        """
+        id = id or str(uuid.uuid4())  # noqa: A001
+        call = calls.create_chat(id=id, content=content, title=title, model=model, system=system, labels=labels)
+        return await self._connection.request(call)
+
+    async def chats(
+        self, *, archived: bool = False, label: str = "", title: str = "", limit: int = 50, after: str | None = None
+    ) -> shapes.ChatPage:
+        """List the owner's chats, latest change first.
+
+        Args:
+            archived: list the archived chats instead.
+            label: only chats with this label, `key` or `key:value`.
+            title: only chats whose title contains this text.
+            limit: maximum number of chats, at most 500.
+            after: the `next` of the previous page.
+
+        Returns:
+            A page of chats.
+        """
+        call = calls.chats(archived=archived, label=label, title=title, limit=limit, after=after)
+        return await self._connection.request(call)
+
+    async def chat(self, chat_id: str) -> shapes.Chat:
+        """One chat."""
+        return await self._connection.request(calls.chat(chat_id))
+
+    async def update_chat(
+        self,
+        chat_id: str,
+        *,
+        title: str | None = None,
+        archived: bool | None = None,
+        labels: dict[str, str] | None = None,
+        pin_order: int | None = None,
+        model: str | None = None,
+        system: str | None = None,
+    ) -> shapes.Chat:
+        """Change fields of a chat, all in one append. A field that is None stays unchanged.
+
+        Args:
+            chat_id: the chat.
+            title: the new title.
+            archived: whether the chat is archived.
+            labels: the new labels; they replace all previous ones.
+            pin_order: the position among the pinned chats; 0: not pinned.
+            model: the model of later turns.
+            system: the system prompt of later turns.
+
+        Returns:
+            The chat after the change.
+
+        Raises:
+            NotAllowedNow: a running chat cannot be archived.
+        """
+        call = calls.update_chat(
+            chat_id, title=title, archived=archived, labels=labels, pin_order=pin_order, model=model, system=system
+        )
+        return await self._connection.request(call)
+
+    async def delete_chat(self, chat_id: str) -> None:
+        """Delete a chat and its content; its streams end."""
+        await self._connection.request(calls.delete_chat(chat_id))
+
+    async def read_chat(self, chat_id: str, *, seq: int | None = None) -> int:
+        """Mark a chat as read up to `seq` (None: up to its last fact). Returns the seq up to which it is read."""
+        answer = await self._connection.request(calls.read_chat(chat_id, seq=seq))
+        return answer["seq"]
+
+    async def set_diff_status(self, chat_id: str, **status: Any) -> int:
+        """Set the state of the chat's pull request, by the fields of the contract's ChatDiffStatus. Returns the seq
+        of the fact."""
+        answer = await self._connection.request(calls.set_diff_status(chat_id, **status))
+        return answer["seq"]
+
+    # --- messages
+
+    async def messages(
+        self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = 50
+    ) -> shapes.MessagePage:
+        """List messages of the history, ascending, and the queue.
+
+        Args:
+            chat_id: the chat.
+            after_id: only messages after this one.
+            before_id: only messages before this one. Without either: the newest messages.
+            limit: maximum number of messages, 1 to 1,000.
+
+        Returns:
+            A page of messages and the whole queue.
+        """
+        call = calls.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+        return await self._connection.request(call)
+
+    async def send(
+        self,
+        chat_id: str,
+        content: shapes.Content,
+        *,
+        when_busy: shapes.WhenBusy = "queue",
+        client_message_id: str | None = None,
+        model: str = "",
+    ) -> shapes.Sent:
+        """Send a message. It is durable when this returns. This request is repeatable.
+
+        Args:
+            chat_id: the chat.
+            content: the message: a string or a list of parts.
+            when_busy: what to do while a turn runs: queue, steer, interrupt or reject.
+            client_message_id: an id for the message, 1 to 128 printable ASCII characters; default: a new one. The
+                same id with the same body returns the same result.
+            model: the model of the turn; default: the chat's.
+
+        Returns:
+            The message, or the queued message if the chat was busy.
+
+        Raises:
+            Busy: a turn runs and `when_busy` is reject.
+            Conflict: the id was used with another body.
+            TooMany, TooLarge: the queue is full.
+        """
+        client_id = client_message_id or str(uuid.uuid4())
+        call = calls.send(chat_id, content, when_busy=when_busy, client_message_id=client_id, model=model)
+        return await self._connection.request(call)
+
+    async def edit(
+        self, chat_id: str, message_id: int, content: shapes.Content, *, clear_queue: bool = False
+    ) -> shapes.Edited:
+        """Replace a user's message: the history is truncated there and a new turn starts.
+
+        Args:
+            chat_id: the chat.
+            message_id: the message to replace.
+            content: the new message.
+            clear_queue: also delete all queued messages.
+
+        Returns:
+            The new message.
+
+        Raises:
+            NotFound: there is no such message in the visible history.
+            Invalid: the message is not a user's.
+        """
+        return await self._connection.request(calls.edit(chat_id, message_id, content, clear_queue=clear_queue))
+
+    async def retry(self, chat_id: str, turn_id: int | None = None) -> shapes.Retried:
+        """Run the last turn again, under the same turn id.
+
+        Args:
+            chat_id: the chat.
+            turn_id: the turn; if given, it must be the last one.
+
+        Raises:
+            Busy: a turn is running.
+            Invalid: `turn_id` is not the last turn.
+            NotAllowedNow: the chat has had no turn.
+        """
+        return await self._connection.request(calls.retry(chat_id, turn_id))
+
+    async def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> shapes.Interrupted:
+        """Interrupt a turn. If another turn or none is running, nothing happens; a second call is not an error.
+
+        Args:
+            chat_id: the chat.
+            turn_id: the turn to interrupt.
+            clear_queue: also delete all queued messages.
+        """
+        return await self._connection.request(calls.interrupt(chat_id, turn_id, clear_queue=clear_queue))
+
+    async def approve(self, chat_id: str, tool_call_id: str) -> shapes.Seq:
+        """Approve a tool call.
+
+        Raises:
+            NotFound: no such call needs an approval.
+            NotAllowedNow: the call was already answered.
+        """
+        return await self._connection.request(calls.decide_call(chat_id, tool_call_id, approved=True, reason=""))
+
+    async def deny(self, chat_id: str, tool_call_id: str, *, reason: str = "") -> shapes.Seq:
+        """Deny a tool call; the model receives `reason`. Raises as `approve`."""
+        return await self._connection.request(calls.decide_call(chat_id, tool_call_id, approved=False, reason=reason))
+
+    # --- the queue; each request raises `AlreadyDelivered` if the message has left the queue
+
+    async def edit_queued(self, chat_id: str, queued_id: int, content: shapes.Content) -> shapes.Seq:
+        """Replace the content of a queued message."""
+        return await self._connection.request(calls.edit_queued(chat_id, queued_id, content))
+
+    async def delete_queued(self, chat_id: str, queued_id: int) -> shapes.Seq:
+        """Delete a queued message. A second call does nothing."""
+        return await self._connection.request(calls.delete_queued(chat_id, queued_id))
+
+    async def move_queued(self, chat_id: str, queued_id: int, *, before: int | None = None) -> shapes.Seq:
+        """Move a queued message before another one of the same part of the queue (None: to the end of the part). The
+        parts are steering, promoted and other messages. Raises `Invalid` if `before` is not in the same part."""
+        return await self._connection.request(calls.move_queued(chat_id, queued_id, before))
+
+    async def promote_queued(self, chat_id: str, queued_id: int) -> shapes.Seq:
+        """Interrupt the turn and deliver a queued message next, after those that were promoted before."""
+        return await self._connection.request(calls.promote_queued(chat_id, queued_id))

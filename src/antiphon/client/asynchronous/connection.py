@@ -1,0 +1,91 @@
+"""The HTTP connections of `AsyncClient`: requests and streams. All I/O of the client is here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from random import Random
+from typing import TypeVar, cast
+
+import httpx2
+
+from antiphon.client import transport
+from antiphon.client.asynchronous.retrying import retry_unavailable
+from antiphon.client.bodies import read_answer_async
+from antiphon.client.calls import Call
+from antiphon.client.errors import error_of
+from antiphon.client.follow import Follow
+from antiphon.errors import TooMany, Unavailable
+from antiphon.wire.sse import SseReader
+
+A = TypeVar("A")
+E = TypeVar("E")
+
+
+class AsyncConnection:
+    """HTTP connections to one instance. `request` returns a response; `follow` yields a stream and reconnects."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout_s: float,
+        retry_s: float,
+        silence_s: float,
+        verify: transport.Verify,
+        random: Random | None,
+    ) -> None:
+        self.url = url
+        self.random = random or Random()
+        self._retry_s = retry_s
+        self._silence_s = silence_s
+        settings = transport.client_settings(url, token, timeout_s=timeout_s)
+        connecting = transport.transport_settings(url, verify)
+        if transport.is_loopback(url):
+            self._http = httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(**connecting), **settings)
+        else:
+            self._http = httpx2.AsyncClient(**connecting, **settings)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def request(self, call: Call[A]) -> A:
+        """The response to a request. A repeatable request is retried while the server is unavailable."""
+        return await retry_unavailable(call, self._request_once, random=self.random, retry_s=self._retry_s)
+
+    async def _request_once(self, call: Call[A]) -> A:
+        with transport.translated(self.url):
+            async with self._http.stream(**transport.request_settings(call)) as response:
+                return cast(A, transport.answer_of(response, await read_answer_async(response)))
+
+    async def follow(self, stream: Follow[E]) -> AsyncGenerator[E]:
+        """The events of a stream; reconnects without a limit. Raises errors that a reconnect cannot resolve."""
+        while not stream.is_closed:
+            lost: Unavailable | TooMany | None = None
+            try:
+                async with aclosing(self._read(stream)) as events:
+                    async for event in events:
+                        yield event
+            except (Unavailable, TooMany) as error:
+                lost = error  # TooMany: a connection may become free
+            if not stream.is_closed:
+                await asyncio.sleep(stream.wait_s(lost))
+
+    async def _read(self, stream: Follow[E]) -> AsyncGenerator[E]:
+        """The events of one connection."""
+        reader = SseReader()
+        settings = transport.stream_settings(stream.call(), self._silence_s)
+        with transport.translated(self.url):
+            async with self._http.stream(**settings) as response:
+                if not response.is_success:
+                    raise error_of(response.status_code, await read_answer_async(response))
+                transport.check_stream(response)
+                async for chunk in response.aiter_raw():
+                    for raw in reader.feed(chunk):
+                        event = stream.handle(raw)
+                        if event is not None:
+                            yield event
+                        if stream.is_connection_done:
+                            return

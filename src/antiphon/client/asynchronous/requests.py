@@ -1,0 +1,32 @@
+"""The connection that the groups of requests share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from random import Random
+from typing import Protocol, TypeVar
+
+from antiphon.client.calls import Call
+from antiphon.client.follow import Follow
+
+A = TypeVar("A")
+E = TypeVar("E")
+
+
+class AsyncTransport(Protocol):
+    """Sends requests and follows streams, over HTTP or ZeroMQ."""
+
+    url: str
+    random: Random
+
+    async def request(self, call: Call[A]) -> A: ...
+
+    def follow(self, stream: Follow[E]) -> AsyncGenerator[E]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class AsyncRequests:
+    """The base of the groups of requests; `AsyncClient` sets the connection."""
+
+    _connection: AsyncTransport

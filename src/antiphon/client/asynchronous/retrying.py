@@ -1,0 +1,32 @@
+"""Retries of requests while an instance is unavailable. Only a request that carries the client's own id is retried,
+so that it takes effect once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TypeVar
+
+from antiphon.client.backoff import backoff_s, retry_after_ms_of
+from antiphon.client.calls import Call
+from antiphon.errors import Unavailable
+
+A = TypeVar("A")
+
+
+async def retry_unavailable(
+    call: Call[A], request: Callable[[Call[A]], Awaitable[A]], *, random: Random, retry_s: float
+) -> A:
+    """The result of `request(call)`, retried for up to `retry_s` seconds. Raises the last `Unavailable`."""
+    deadline, tries = time.monotonic() + retry_s, 0
+    while True:
+        try:
+            return await request(call)
+        except Unavailable as error:
+            tries += 1
+            delay_s = backoff_s(tries, random=random, retry_after_ms=retry_after_ms_of(error))
+            if not call.is_repeatable or time.monotonic() + delay_s > deadline:
+                raise
+        await asyncio.sleep(delay_s)

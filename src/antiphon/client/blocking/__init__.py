@@ -1,0 +1,1 @@
+"""The blocking client, generated from `client.asynchronous` by scripts/blocking_client.py. Do not edit."""

@@ -1,0 +1,92 @@
+# Generated from client/asynchronous/connection.py by scripts/blocking_client.py. Do not edit.
+"""The HTTP connections of `Client`: requests and streams. All I/O of the client is here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import closing
+from random import Random
+from typing import TypeVar, cast
+
+import httpx2
+
+from antiphon.client import transport
+from antiphon.client.blocking.retrying import retry_unavailable
+from antiphon.client.bodies import read_answer
+from antiphon.client.calls import Call
+from antiphon.client.errors import error_of
+from antiphon.client.follow import Follow
+from antiphon.errors import TooMany, Unavailable
+from antiphon.wire.sse import SseReader
+
+A = TypeVar("A")
+E = TypeVar("E")
+
+
+class Connection:
+    """HTTP connections to one instance. `request` returns a response; `follow` yields a stream and reconnects."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout_s: float,
+        retry_s: float,
+        silence_s: float,
+        verify: transport.Verify,
+        random: Random | None,
+    ) -> None:
+        self.url = url
+        self.random = random or Random()
+        self._retry_s = retry_s
+        self._silence_s = silence_s
+        settings = transport.client_settings(url, token, timeout_s=timeout_s)
+        connecting = transport.transport_settings(url, verify)
+        if transport.is_loopback(url):
+            self._http = httpx2.Client(transport=httpx2.HTTPTransport(**connecting), **settings)
+        else:
+            self._http = httpx2.Client(**connecting, **settings)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def request(self, call: Call[A]) -> A:
+        """The response to a request. A repeatable request is retried while the server is unavailable."""
+        return retry_unavailable(call, self._request_once, random=self.random, retry_s=self._retry_s)
+
+    def _request_once(self, call: Call[A]) -> A:
+        with transport.translated(self.url):
+            with self._http.stream(**transport.request_settings(call)) as response:
+                return cast(A, transport.answer_of(response, read_answer(response)))
+
+    def follow(self, stream: Follow[E]) -> Generator[E]:
+        """The events of a stream; reconnects without a limit. Raises errors that a reconnect cannot resolve."""
+        while not stream.is_closed:
+            lost: Unavailable | TooMany | None = None
+            try:
+                with closing(self._read(stream)) as events:
+                    for event in events:
+                        yield event
+            except (Unavailable, TooMany) as error:
+                lost = error  # TooMany: a connection may become free
+            if not stream.is_closed:
+                time.sleep(stream.wait_s(lost))
+
+    def _read(self, stream: Follow[E]) -> Generator[E]:
+        """The events of one connection."""
+        reader = SseReader()
+        settings = transport.stream_settings(stream.call(), self._silence_s)
+        with transport.translated(self.url):
+            with self._http.stream(**settings) as response:
+                if not response.is_success:
+                    raise error_of(response.status_code, read_answer(response))
+                transport.check_stream(response)
+                for chunk in response.iter_raw():
+                    for raw in reader.feed(chunk):
+                        event = stream.handle(raw)
+                        if event is not None:
+                            yield event
+                        if stream.is_connection_done:
+                            return

@@ -1,0 +1,1 @@
+"""Several instances on one store: membership, failure detection, relay of drafts."""

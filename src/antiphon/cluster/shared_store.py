@@ -1,0 +1,13 @@
+"""What an instance has beside a store that it shares with others."""
+
+from __future__ import annotations
+
+from antiphon.core.values import Value
+from antiphon.ports import Link, Presence
+
+
+class SharedStore(Value, gc=True):
+    """The membership list of the store, and the link to the other instances on it."""
+
+    presence: Presence
+    link: Link

@@ -1,0 +1,373 @@
+"""The running parts of one server, without any API: what `api/` offers to clients and `server/` composes.
+
+The parts are made in the order in which they need each other. Each is given what it needs by its constructor; what
+happens in a part that a later one must know of is a `Signal`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+from typing import Any
+
+import structlog
+
+from antiphon.chats.active_chat import ActiveChat
+from antiphon.chats.inbox import Inbox
+from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.chats.owned import OwnedChats
+from antiphon.chats.owners import Owners
+from antiphon.chats.recovery import Recovery
+from antiphon.chats.revoked import RevokedIds
+from antiphon.chats.service import Service
+from antiphon.chats.tokens import Tokens
+from antiphon.chats.watched import WatchedChats
+from antiphon.chats.work import WorkQueue
+from antiphon.cluster.cluster import Cluster
+from antiphon.cluster.heartbeat import Load
+from antiphon.cluster.members import Members
+from antiphon.cluster.relay import RelayedDrafts
+from antiphon.cluster.shared_store import SharedStore
+from antiphon.local.lock import LockFile
+from antiphon.models.configs import Configs
+from antiphon.models.outbound import Outbound
+from antiphon.models.registry import Models
+from antiphon.models.secret_box import SecretBox
+from antiphon.observe.health import Health
+from antiphon.observe.metrics import METRICS
+from antiphon.observe.stall_watch import BEAT_S, StallWatch
+from antiphon.options import Options
+from antiphon.ports import Balance, Bus, Drafts, Ids, InstanceRecord, Model, Store
+from antiphon.version import __version__
+from antiphon.watch.watch import Watch
+from antiphon.worker.agent import Agent, as_agent
+from antiphon.worker.environment import Environment, Limits
+from antiphon.worker.history import Histories
+from antiphon.worker.loop import Worker
+from antiphon.worker.slots import Slots
+from antiphon.worker.tools.found import tools_by_name
+
+CHECK_S = 1.0
+"""How often the store, its files and the data directory are checked, in seconds."""
+DEFAULT_MODEL = "rehearsal"
+
+log = structlog.get_logger(__name__)
+
+
+class Instance:
+    """`start`, then `run` as a task; `stop` drains, `aclose` releases everything. With a `shared_store` it is one of
+    several instances on its store."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        store: Store,
+        bus: Bus,
+        ids: Ids,
+        agent: Any,
+        lock: LockFile | None,
+        instance_id: str = "",
+        shared_store: SharedStore | None = None,
+    ) -> None:
+        self.options = options
+        self.instance_id = instance_id or (ids.uuid() if lock is None else lock.instance_id)
+        self.store, self.bus, self.ids = store, bus, ids
+        self.started_at = store.clock.now_us()
+        self.is_ready = self.is_draining = self.is_stopping = False
+        self.http_url = ""
+        """Where the HTTP API is reached, once it is."""
+        self.health = Health()
+        self._data = _DataCheck(lock)
+        self._stalls: StallWatch | None = None
+        self._background: asyncio.Task[None] | None = None
+
+        self._named_model = _named_model(agent, options)
+        self._asks_models = isinstance(agent, Agent) and isinstance(agent.model, str)
+        self.configs = Configs(
+            store=store,
+            bus=bus,
+            ids=ids,
+            secrets=SecretBox.make(options.secret_key_file, os.environ, options.secrets_dir),
+            outbound=Outbound.make(options.allow_outbound),
+        )
+        self._models = Models(os.environ, options.limits, configs=self.configs)
+
+        revoked, watched = RevokedIds(), WatchedChats()
+        self.drafts = LiveDrafts()
+        members = self._members(shared_store) if shared_store else None
+        relay = (
+            RelayedDrafts(self.drafts, shared_store.link, instance_id=self.instance_id, watched=watched)
+            if shared_store
+            else None
+        )
+        self.slots = Slots(self.instance_id, concurrency=options.concurrency, balance=members or Balance())
+        self.inbox = Inbox(
+            store=store,
+            bus=bus,
+            is_watched=lambda chat_id: chat_id in watched or (relay is not None and relay.is_wanted(chat_id)),
+        )
+        self.service = Service(store=store, bus=bus, ids=ids, slots=self.slots, notice=self.inbox.notice)
+        self.watched_drafts: Drafts = relay or self.drafts
+        """The drafts of every instance, as far as they are followed here."""
+        self.watch = Watch(
+            service=self.service,
+            store=store,
+            bus=bus,
+            drafts=self.watched_drafts,
+            revoked=revoked,
+            watched=watched,
+            watchers_max=options.watchers_max,
+        )
+        self.tokens = Tokens(
+            store=store, bus=bus, ids=ids, revoked=revoked, session_idle_s=options.limits.session_idle_s
+        )
+        self.owners = Owners(store=store, tokens=self.tokens)
+        self.owners.became_several.subscribe(self._limit_each_owner)
+        self.worker = Worker(self._environment(agent), self.slots)
+        self.recovery = Recovery(
+            service=self.service,
+            store=store,
+            instance_id=self.instance_id,
+            is_own=self.worker.runs,
+            keep_lost=options.on_worker_lost == "keep",
+        )
+        self.active_chat = ActiveChat(store=store, bus=bus)
+        self.cluster: Cluster | None = None
+        if shared_store and members and relay:
+            self.cluster = Cluster(
+                members,
+                presence=shared_store.presence,
+                bus=bus,
+                relay=relay,
+                expire=self.recovery.expire,
+                load=self._load,
+            )
+            link = shared_store.link
+            self.health.add_degradation("relay", lambda: link.error)
+        self._add_checks()
+
+    # --- for the APIs
+
+    @property
+    def role(self) -> str:
+        """`replica` beside others on a shared store, else `primary`."""
+        return "replica" if self.cluster is not None else "primary"
+
+    @property
+    def owner_id(self) -> str:
+        """The admin's id."""
+        return self.owners.admin_id
+
+    @property
+    def data_error(self) -> str:
+        """Why nothing is accepted any more: it would be lost. Empty while all is well."""
+        return self._data.error
+
+    def commands_of(self, owner_id: str) -> OwnedChats:
+        """The chats of one owner."""
+        return OwnedChats(
+            self.service,
+            owner_id,
+            store=self.store,
+            limits=self.options.limits,
+            check_model=self.check_model,
+        )
+
+    async def check_model(self, name: str) -> None:
+        """Raises `Invalid` for the name of a model that cannot exist, where the agent asks models by name."""
+        if self._asks_models:
+            await self._models.check_name(name)
+
+    async def model(self, name: str) -> Model:
+        """The model of that name."""
+        return await self._models.get(name or self.default_model())
+
+    def default_model(self) -> str:
+        """The model where a chat names none: the agent's or the operator's, else the configured default."""
+        return self._named_model or self.configs.current.default_model or DEFAULT_MODEL
+
+    def problems(self) -> list[str]:
+        """What prevents work, in words (readiness); empty when all is well."""
+        found = []
+        if not self.is_ready:
+            found.append("starting")
+        if self.is_draining:
+            found.append("stopping")
+        found.extend(f"{name}: {error}" for name, error in self.health.problems().items())
+        if self._stalls is not None and self._stalls.was_stalled_lately:
+            found.append("the event loop stood still")
+        return found
+
+    def update_gauges(self) -> None:
+        METRICS.running.set(len(self.worker))
+        METRICS.degraded.set(len(self.problems()) + len(self.health.degradations()))
+
+    async def serve_at(self, http_url: str) -> None:
+        """Publish where the HTTP API is reached."""
+        self.http_url = http_url
+        if self.cluster is not None:
+            await self.cluster.members.register(http_url)
+
+    # --- its parts
+
+    def _members(self, shared_store: SharedStore) -> Members:
+        record = InstanceRecord(
+            instance_id=self.instance_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            relay_endpoint=shared_store.link.endpoint,
+            relay_key=shared_store.link.key,
+            started_at=self.started_at,
+            capacity=self.options.concurrency,
+        )
+        return Members(record, presence=shared_store.presence, link=shared_store.link, bus=self.bus)
+
+    def _environment(self, agent: Any) -> Environment:
+        options = self.options
+        work = WorkQueue(self.service, self.store)
+        return Environment(
+            work=work,
+            bus=self.bus,
+            drafts=self.drafts,
+            histories=Histories(work),
+            agent=as_agent(agent, self.model),
+            tools=tools_by_name(agent, options.tools),
+            limits=Limits(
+                tool_s=options.limits.tool_s,
+                action_s=options.limits.action_s,
+                answer_bytes=options.limits.answer_bytes,
+                calls=options.limits.calls,
+            ),
+            random=random.Random(self.ids.uuid()),
+            config=options.config,
+            default_model=self.default_model,
+            prompt_of=self._prompt_of,
+        )
+
+    async def _prompt_of(self, owner_id: str) -> str:
+        return (await self.configs.prompt(owner_id)).text
+
+    def _load(self) -> Load:
+        return Load(running=len(self.worker), counted=self.slots.load, is_draining=self.is_draining)
+
+    def _limit_each_owner(self) -> None:
+        self.watch.limit_each_owner(self.options.owner_watchers_max)
+        self.slots.owner_max = max(1, self.options.concurrency // 2)
+
+    def _add_checks(self) -> None:
+        health, cluster = self.health, self.cluster
+        health.add_problem("data", lambda: self._data.error)
+        health.add_problem("store", lambda: self.store.last_error)
+        health.add_problem("poll", lambda: self.watch.poll_error)
+        health.add_problem("claims", lambda: self.worker.claim_error)
+        health.add_problem("leases", lambda: self.worker.renew_error)
+        health.add_problem("drafts", lambda: self.worker.flush_error)
+        health.add_problem("recovery", lambda: self.recovery.error)
+        health.add_problem("replicas", lambda: cluster.error if cluster is not None else None)
+        health.add_problem("config", lambda: self.configs.error)
+        health.add_degradation("hints", lambda: self.bus.error)
+
+    # --- its life
+
+    async def start(self) -> None:
+        """Create the admin, record the attempts that an earlier process left, and check the default model."""
+        await self.configs.fresh()
+        if self._asks_models and self._named_model:
+            await self.model(self._named_model)
+        await self.owners.start()
+        await self.active_chat.start()
+        self.service.appended.subscribe(self.active_chat.on_append)
+        self.service.appended.subscribe(self.inbox.publish)
+        await self.watch.start()
+        if self.cluster is not None:
+            await self.cluster.start()
+        lost = await self.recovery.take_over()
+        if lost:
+            log.info("took_over", attempts=lost)
+        self.is_ready = True
+
+    def run_in_background(self) -> asyncio.Task[None]:
+        """`run` as a task that belongs to this instance."""
+        self._background = asyncio.create_task(self.run())
+        return self._background
+
+    @property
+    def background(self) -> asyncio.Task[None]:
+        assert self._background is not None, "run_in_background starts it"
+        return self._background
+
+    async def run(self) -> None:
+        """Everything that happens in the background, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.watch.run())
+            tasks.create_task(self.worker.run())
+            tasks.create_task(self.recovery.run())
+            tasks.create_task(self.configs.run())
+            tasks.create_task(self.active_chat.run())
+            tasks.create_task(self._check_forever())
+            tasks.create_task(self._watch_loop())
+            if self.cluster is not None:
+                tasks.create_task(self.cluster.run())
+
+    async def _check_forever(self) -> None:
+        """Detect that a part failed or recovered, also while no client sends anything."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            self._data.check()
+            self.health.log_changes()
+            await self.owners.refresh()
+            if self.store.last_error:  # it may have recovered
+                with contextlib.suppress(Exception):
+                    await self.store.check()
+
+    async def _watch_loop(self) -> None:
+        """Beat for the thread that notices when the event loop stands still."""
+        with StallWatch() as self._stalls:
+            while True:
+                self._stalls.beat()
+                await asyncio.sleep(BEAT_S)
+
+    async def stop(self) -> None:
+        """Drain and close the streams. The APIs close after this."""
+        self.is_draining = True
+        await self.worker.drain(self.options.drain_s)
+        self.is_stopping = True
+        self.watch.end_all("shutdown", 500)
+
+    async def aclose(self) -> None:
+        """Release everything, the store last."""
+        await self.service.aclose()
+        self.watch.close()
+        self.tokens.close()
+        self.worker.close()
+        if self.cluster is not None:
+            await self.cluster.aclose()
+        self.configs.close()
+        self.active_chat.close()
+        await self._models.aclose()
+        await self.store.aclose()
+
+
+class _DataCheck:
+    """A data directory that was moved or removed loses all that is written to it afterwards."""
+
+    def __init__(self, lock: LockFile | None) -> None:
+        self.error = ""
+        self._lock = lock
+
+    def check(self) -> None:
+        if self._lock is None or self.error or self._lock.is_in_place():
+            return
+        self.error = "the data directory was moved or removed"
+        log.error("data_lost", data=str(self._lock.data))
+
+
+def _named_model(agent: Any, options: Options) -> str:
+    """The model that the built-in agent or the operator names; empty where neither does."""
+    named = agent.model if isinstance(agent, Agent) and isinstance(agent.model, str) else ""
+    return named or options.model

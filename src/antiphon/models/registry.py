@@ -1,0 +1,187 @@
+"""Models by name: a model configuration's, `<provider>:<model>`, or `rehearsal`."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+from antiphon.errors import Invalid
+from antiphon.models.configs import Configs
+from antiphon.models.configuration import Configuration
+from antiphon.models.configured import AliasedModel, ConfiguredModel, ProviderClient
+from antiphon.models.connecting import Connector, Origin, proxy_of
+from antiphon.models.openai import DEFAULT_BASE_URL, OpenAIModel
+from antiphon.models.providers import Provider, ProviderKind
+from antiphon.models.rehearsal import RehearsalModel
+from antiphon.models.secret_box import SecretMissing
+from antiphon.models.transport import Transport
+from antiphon.observe.background_tasks import BackgroundTasks
+from antiphon.options import Limits
+from antiphon.ports import Model
+
+DEFAULT_LIMITS = Limits()
+REHEARSAL = "rehearsal"
+WITHOUT_CONFIGURATION = frozenset({"openai"})
+"""Providers whose models are there without any configuration."""
+EXISTING = "`rehearsal`, `openai:<model>`, and what is configured (`antiphon config`)"
+
+KEPT_MAX = 256
+"""Maximum models kept by name (users choose the names); what costs memory, a provider's transport, is made once."""
+
+OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
+"""Headers of OpenAI's own, and the variables they come from."""
+
+
+class Models:
+    """The models of an instance, made when asked for. Close it: `await aclose()`."""
+
+    def __init__(
+        self, env: Mapping[str, str], limits: Limits = DEFAULT_LIMITS, *, configs: Configs | None = None
+    ) -> None:
+        self._env = env
+        self._limits = limits
+        self._configs = configs
+        self._kept: OrderedDict[str, Model] = OrderedDict()
+        self._clients: dict[str, ProviderClient] = {}
+        self._retired: set[ProviderClient] = set()
+        self._openai: Transport | None = None
+        self._background = BackgroundTasks()
+        if configs is not None:
+            configs.changed.subscribe(self._on_changed)
+
+    async def get(self, name: str) -> Model:
+        """The model of that name: a model configuration's, a configured provider's, or one that is there without
+        any. Raises `Invalid` for an unknown name, what is switched off, and a missing key, secret or package."""
+        configuration = await self._configs.fresh() if self._configs is not None else Configuration()
+        config = configuration.named_config(name)
+        if config is None:
+            return await self._of_provider(name, configuration)
+        if not config.is_enabled:
+            raise Invalid("model", f"{config.name!r} is switched off.")
+        model = await self._of_provider(config.model, configuration)
+        return AliasedModel(model, parameters=config.parameters) if config.parameters else model
+
+    async def check_name(self, name: str) -> None:
+        """Raises `Invalid` for a name that no model can have. What may change by itself (a switch, a secret, a key)
+        is not checked, and no client is made."""
+        configuration = await self._configs.fresh() if self._configs is not None else Configuration()
+        config = configuration.named_config(name)
+        provider, _, model = (config.model if config is not None else name).partition(":")
+        if model and (provider in WITHOUT_CONFIGURATION or configuration.named_provider(provider) is not None):
+            return
+        if config is None and name != REHEARSAL:
+            raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
+
+    async def _of_provider(self, name: str, configuration: Configuration) -> Model:
+        provider_name, _, model_name = name.partition(":")
+        provider = configuration.named_provider(provider_name) if model_name else None
+        if provider is None:
+            return self._without_configuration(name)
+        if not provider.is_enabled:
+            raise Invalid("model", f"the provider {provider.name!r} is switched off.")
+        if provider.kind is ProviderKind.REHEARSAL:
+            return AliasedModel(RehearsalModel(), provider=provider.name, name=model_name, parameters={})
+        return ConfiguredModel(await self._client_of(provider), model_name)
+
+    async def _client_of(self, provider: Provider) -> ProviderClient:
+        assert self._configs is not None, "a configured provider was configured somewhere"
+        try:
+            secret = self._configs.secrets.open(provider.secret, provider.bound_to) if provider.secret else ""
+        except SecretMissing as error:
+            raise Invalid("model", f"the provider {provider.name!r} cannot be asked: {error}.") from error
+        if not secret and not provider.base_url:
+            raise Invalid("model", f"the provider {provider.name!r} has no secret; give it one.")
+        client = self._clients.get(provider.provider_id)
+        if client is None or not client.is_for(provider, secret):
+            made = ProviderClient(provider, secret, outbound=self._configs.outbound, limits=self._limits)
+            self._clients[provider.provider_id] = made
+            if client is not None:
+                await self._retire(client)
+            return made
+        return client
+
+    def _on_changed(self, configuration: Configuration) -> None:
+        """Close the connections to providers that were removed or changed."""
+        current = {item.provider_id: item for item in configuration.providers if item.is_enabled}
+        for provider_id, client in list(self._clients.items()):
+            provider = current.get(provider_id)
+            if provider is None or not client.is_for(provider, client.secret):
+                del self._clients[provider_id]
+                self._background.start(self._retire(client))
+
+    async def _retire(self, client: ProviderClient) -> None:
+        await client.retire()
+        self._retired = {item for item in {*self._retired, client} if item.is_open}
+
+    def _without_configuration(self, name: str) -> Model:
+        model = self._kept.get(name)
+        if model is None:
+            model = self._kept[name] = make_model(
+                name, env=self._env, transport=self._shared_transport, limits=self._limits
+            )
+            if len(self._kept) > KEPT_MAX:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(name)
+        return model
+
+    async def aclose(self) -> None:
+        self._kept.clear()
+        for client in (*self._clients.values(), *self._retired):
+            await client.close()
+        self._clients.clear()
+        self._retired.clear()
+        if self._openai is not None:
+            await self._openai.aclose()
+
+    def _shared_transport(self) -> Transport:
+        if self._openai is None:
+            self._openai = make_transport(self._env)
+        return self._openai
+
+
+def make_transport(env: Mapping[str, str]) -> Transport:
+    """Connections to OPENAI_BASE_URL, through the proxy that `env` names. Raises `Invalid`."""
+    origin = Origin.parse(env.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL)
+    return Transport(Connector(origin, proxy=proxy_of(origin, env)))
+
+
+def make_model(
+    name: str,
+    *,
+    env: Mapping[str, str],
+    transport: Callable[[], Transport] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Model:
+    """The model of that name, which its caller closes.
+
+    `openai:<model>` takes OPENAI_API_KEY and OPENAI_BASE_URL from `env`; a server named by a base URL may need no
+    key. `transport` gives the connections that several models share. Raises `Invalid` for an unknown name, a missing
+    key, and an address or a proxy that is not understood.
+    """
+    provider, _, model_name = name.partition(":")
+    match provider, model_name:
+        case "rehearsal", "" if name == "rehearsal":
+            return RehearsalModel()
+        case "openai", model_name if model_name:
+            return _make_openai(model_name, env, transport, limits)
+    raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
+
+
+def _make_openai(
+    model_name: str, env: Mapping[str, str], transport: Callable[[], Transport] | None, limits: Limits
+) -> Model:
+    api_key, base_url = env.get("OPENAI_API_KEY") or "", env.get("OPENAI_BASE_URL") or ""
+    if not api_key and not base_url:
+        raise Invalid(
+            "model", f"openai:{model_name} needs OPENAI_API_KEY (or OPENAI_BASE_URL, for a server that needs no key)."
+        )
+    return OpenAIModel(
+        model_name,
+        api_key=api_key,
+        transport=(transport or (lambda: make_transport(env)))(),
+        is_own_transport=transport is None,
+        headers={name: env[variable] for name, variable in OPENAI_HEADERS.items() if env.get(variable)},
+        model_first_byte_s=limits.model_first_byte_s,
+        model_idle_s=limits.model_idle_s,
+        calls_max=limits.calls,
+    )

@@ -1,0 +1,190 @@
+"""The rehearsal model: built in, no network, deterministic, scripted by the message itself.
+
+Lines of the last user message that begin with `/` say what it does, in order (`rehearsal_script`); without
+any it answers with a short Markdown reply. After a `/call` the next model call goes on behind it: how far the
+script has come is counted in the history, so that a retry, a takeover or a restart goes on just the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from typing import assert_never
+
+from antiphon.core.parts import Reasoning, Role, Text, ToolCallArgs, ToolCallOpened, Usage, text_of
+from antiphon.errors import AttemptFailed
+from antiphon.models.history import iter_calls, since_last_user, turn_call_count, word_count
+from antiphon.models.rehearsal_script import (
+    Call,
+    Fail,
+    Item,
+    Say,
+    Script,
+    Stall,
+    Think,
+    Tokens,
+    parse_script,
+    step_after,
+)
+from antiphon.ports import ModelEvent, ModelRequest
+
+TICK_S = 0.002
+"""The shortest sleep: at high rates several pieces go out at each wake-up."""
+
+RUN_MAX = 256
+"""So many pieces at most between two turns of the event loop."""
+
+QUOTE_MAX = 200
+
+
+class RehearsalModel:
+    """The built-in model. It needs no key; `monotonic` and `sleep` are there to be replaced in tests."""
+
+    provider = "rehearsal"
+    name = "rehearsal"
+
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """The port's promise; a `Usage` also goes ahead of each wait, so that an interrupt finds it exact."""
+        rate, step = _plan(request)
+        pace = Pace(rate, self._monotonic, self._sleep)
+        call_number = turn_call_count(request)
+        input_tokens = word_count(request)
+        written = 0
+        for item in step:
+            if isinstance(item, Fail):
+                _fail(item, request.turn_failures)
+            elif isinstance(item, Stall):
+                yield _usage(input_tokens, written)
+                await self._sleep(item.seconds)
+                pace.restart()
+            else:
+                call_number += isinstance(item, Call)
+                for piece in _pieces(item, f"call-{request.turn_id}-{call_number}"):
+                    if not pace.run:
+                        yield _usage(input_tokens, written)
+                        await pace.wait()
+                    pace.run -= 1
+                    written += type(piece) is Text
+                    yield piece
+        yield _usage(input_tokens, written)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+class Pace:
+    """A schedule of deadlines: piece n is due n/rate seconds after the start, however late a wake-up was.
+
+    `run` pieces may go out now; at 0, `wait`.
+    """
+
+    def __init__(
+        self, rate: float, monotonic: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._rate = rate
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew: what was silent is not made up for."""
+        self._start = self._monotonic()
+        self._allowed = 0
+        self.run = 0 if self._rate else RUN_MAX
+
+    async def wait(self) -> None:
+        """Until the next piece is due; at least one turn of the event loop."""
+        if not self._rate:
+            await self._sleep(0)
+            self.run = RUN_MAX
+            return
+        wait_s = self._start + (self._allowed + 1) / self._rate - self._monotonic()
+        await self._sleep(max(wait_s, TICK_S) if wait_s > 0 else 0)
+        due = int((self._monotonic() - self._start) * self._rate + 1e-6)
+        self.run = min(max(due - self._allowed, 1), RUN_MAX)
+        self._allowed += self.run
+
+
+def _plan(request: ModelRequest) -> tuple[float, tuple[Item, ...]]:
+    """The rate and the items of this model call."""
+    recent = since_last_user(request.messages)
+    script = parse_script(text_of(recent[0].content) if recent else "")
+    items = script.items
+    if not script.speaks:
+        items += tuple(Say(text=word) for word in re.findall(r"\s*\S+", _reply(script, request)))
+    return script.rate, step_after(items, sum(1 for _ in iter_calls(recent)))
+
+
+def _pieces(
+    item: Say | Think | Tokens | Call, call_id: str
+) -> Iterator[Text | Reasoning | ToolCallOpened | ToolCallArgs]:
+    match item:
+        case Say(text=text):
+            yield Text(text)
+        case Think(text=text):
+            yield Reasoning(text)
+        case Tokens(count=count):
+            for n in range(1, count + 1):
+                yield Text(f"w{n} ")
+        case Call(tool_name=tool_name, args=args):
+            yield ToolCallOpened(call_id, tool_name)
+            yield ToolCallArgs(args)
+        case _:
+            assert_never(item)
+
+
+def _fail(item: Fail, turn_failures: int) -> None:
+    if turn_failures < item.until:
+        sentence = f"The rehearsal model fails because the message asked it to ({item.kind.replace('_', ' ')})."
+        raise AttemptFailed(item.kind, sentence, provider=RehearsalModel.provider)
+
+
+def _usage(input_tokens: int, written: int) -> Usage:
+    return Usage(input_tokens=input_tokens, output_tokens=written, total_tokens=input_tokens + written)
+
+
+def _reply(script: Script, request: ModelRequest) -> str:
+    """A reply about the message; the first one of a chat also shows a newcomer around."""
+    words = len(script.prose.split())
+    heard = (
+        f"You sent **{words} word{'' if words == 1 else 's'}**:\n\n{_block_quote(script.prose)}"
+        if words
+        else ("You sent a message **without words**.")
+    )
+    if any(message.role is Role.ASSISTANT for message in request.messages):
+        turns = sum(message.role is Role.USER for message in request.messages)
+        return f"{heard}\n\nThat makes {turns} messages from you here. `/tokens 300` gives you more to read."
+    tools = ", ".join(f"`{tool.name}`" for tool in request.tools)
+    return GREETING.format(heard=heard, tools=f" (here: {tools})" if tools else "")
+
+
+def _block_quote(prose: str) -> str:
+    short = prose if len(prose) <= QUOTE_MAX else prose[: QUOTE_MAX - 1].rstrip() + "…"
+    return "\n".join(f"> {line}".rstrip() for line in short.split("\n"))
+
+
+GREETING = """\
+{heard}
+
+I am the *rehearsal model*: built in, always the same, no key and no network. All around me is real: \
+this answer is stored, streams to everyone who watches, and can be stopped, edited and retried.
+
+Lines that begin with a slash tell me what to do:
+
+- `/tokens 300` writes 300 words, `/rate 20` sets the pace per second
+- `/think Hm, let me see` thinks aloud, `/say Hello` speaks your words
+- `/call add {{"a": 1, "b": 2}}` calls a tool{tools}
+- `/stall 3` falls silent, `/fail overloaded 2` fails twice and then succeeds
+
+For a real model, start the server with `--model openai:NAME`."""

@@ -1,0 +1,1 @@
+"""Metrics, logs, crash points and the event loop watchdog."""

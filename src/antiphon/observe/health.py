@@ -1,0 +1,62 @@
+"""What is wrong with an instance, in words: for readiness, metrics and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+
+import structlog
+
+from antiphon.observe.metrics import METRICS
+
+log = structlog.get_logger(__name__)
+
+Check = Callable[[], str | None]
+"""Gives the last error of a part, nothing while it works."""
+
+
+class Health:
+    """The checks of all parts. A failing `problem` makes the instance not ready; a failing `degradation` only makes
+    it slower. `warnings` are settings that were asked for and are not safe."""
+
+    def __init__(self) -> None:
+        self.warnings: set[str] = set()
+        self._problems: dict[str, Check] = {}
+        self._degradations: dict[str, Check] = {}
+        self._logged: Set[str] = frozenset()
+
+    def add_problem(self, name: str, check: Check) -> None:
+        self._problems[name] = check
+
+    def add_degradation(self, name: str, check: Check) -> None:
+        self._degradations[name] = check
+
+    def warn(self, name: str, note: str) -> None:
+        """Show and log a setting that is not safe."""
+        self.warnings.add(name)
+        log.warning(name, note=note)
+
+    def problems(self) -> dict[str, str]:
+        """What does not work, by part."""
+        return _failing(self._problems)
+
+    def degradations(self) -> dict[str, str]:
+        """What works only slower, by part: every promise holds without hints, and drafts are stored."""
+        return _failing(self._degradations)
+
+    def update_gauge(self) -> None:
+        METRICS.degraded.set(len(self.problems()) + len(self.degradations()))
+
+    def log_changes(self) -> None:
+        """Log the errors once when they begin, and once when there are none any more."""
+        errors = self.problems() | self.degradations()
+        if errors.keys() == self._logged:
+            return
+        self._logged = errors.keys()
+        if errors:
+            log.warning("degraded", **errors)
+        else:
+            log.info("recovered")
+
+
+def _failing(checks: dict[str, Check]) -> dict[str, str]:
+    return {name: error for name, check in checks.items() if (error := check())}

@@ -1,0 +1,163 @@
+"""The options of an instance, with their defaults."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from msgspec.structs import replace
+
+from antiphon.core.parts import CALLS_MAX
+from antiphon.core.values import Value
+from antiphon.errors import Invalid
+
+DEFAULT_PORT = 8414
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class Limits(Value):
+    """What the server takes and how long it waits: bytes, counts and seconds (`_s`)."""
+
+    message_bytes: int = 4 * 1024 * 1024
+    body_bytes: int = 8 * 1024 * 1024
+    answer_bytes: int = 16 * 1024 * 1024
+    calls: int = CALLS_MAX
+    """Tool calls in one answer."""
+    queue_messages: int = 100
+    queue_bytes: int = 8 * 1024 * 1024
+    model_first_byte_s: float = 120.0
+    model_idle_s: float = 60.0
+    tool_s: float = 300.0
+    action_s: float = 24 * 3600.0
+    session_idle_s: float = 30 * 24 * 3600.0
+
+    @staticmethod
+    def make(given: Mapping[str, Any]) -> Limits:
+        """From names and values (texts are read). Raises `Invalid` for a name there is not and for what is no number
+        above 0."""
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in Limits.__struct_fields__:
+                raise Invalid("limit", f"there is no {name!r}; there are {', '.join(Limits.__struct_fields__)}")
+            kind = float if name.endswith("_s") else int
+            try:
+                values[name] = kind(value)
+            except (TypeError, ValueError) as error:
+                raise Invalid(f"limit {name}", "a number") from error
+            if not 0 < values[name] < float("inf"):
+                raise Invalid(f"limit {name}", "a number above 0")
+        return Limits(**values)
+
+
+class Options(Value, gc=True):
+    """What `antiphon serve` and `open_instance` can be told. Names are those of the command line."""
+
+    model: str = ""
+    """The model of chats that name none; empty: the default model configuration's, else the rehearsal."""
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    concurrency: int = 64
+    drain_s: float = 20.0
+    bus_tcp: bool = False
+    bus_ports: tuple[int, int] | None = None
+    """The ports of events and calls over TCP; None: derived from the project directory."""
+    keys: str = ""
+    """The CURVE keys file for TCP."""
+    store: str = ""
+    """The URL of a store that other instances share; empty: SQLite in the data directory, or memory."""
+    bus: str = ""
+    """The URL of what carries hints; empty: the store's own."""
+    relay: str = ""
+    """HOST[:PORT] at which other instances reach this one's drafts; empty: this machine only."""
+    behind_proxy: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    hosts: tuple[str, ...] = ()
+    """Host names by which it may be reached beside loopback; `*` for any."""
+    allow_origin: tuple[str, ...] = ()
+    """Origins of other web pages that may use the API, each exactly: `https://app.example`."""
+    secret_key_file: str = ""
+    """The keys that providers' secrets are sealed with; empty: those in ANTIPHON_SECRET_KEY."""
+    secrets_dir: str = ""
+    """Where the files lie that a secret may be in."""
+    allow_outbound: tuple[str, ...] = ()
+    """Hosts that a configured address may lead to, though they are not public: HOST or HOST:PORT."""
+    on_worker_lost: str = "restart"
+    watchers_max: int = 10_000
+    owner_watchers_max: int = 1_000
+    tools: tuple[Any, ...] = ()
+    """Tools for the agent, beside its own: functions made by `@tool`, or plain ones."""
+    limits: Limits = Limits()
+    config: dict[str, Any] = {}
+    """Handed to agents as `turn.config`."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host == "localhost" or self.host.startswith("127.") or self.host == "::1"
+
+    def with_port(self, port: int) -> Options:
+        return replace(self, port=port)
+
+    @staticmethod
+    def make(given: Mapping[str, Any]) -> Options:
+        """From keyword arguments; None means the default. Raises `Invalid` for a name there is not."""
+        for name in given:
+            if name not in Options.__struct_fields__:
+                raise Invalid(name, f"there is no such option; there are {', '.join(Options.__struct_fields__)}")
+        known = {name: value for name, value in given.items() if value is not None}
+        known.setdefault("model", os.environ.get("ANTIPHON_MODEL", ""))
+        if not isinstance(known.get("limits", Limits()), Limits):
+            known["limits"] = Limits.make(known["limits"])
+        if "allow_origin" in known:
+            known["allow_origin"] = tuple(_origin(text) for text in known["allow_origin"])
+        options = Options(**known)
+        if options.on_worker_lost not in ("restart", "keep"):
+            raise Invalid("on_worker_lost", "restart or keep")
+        if (options.keys or options.bus_ports) and not options.bus_tcp:
+            raise Invalid("--keys" if options.keys else "--bus-ports", "goes together with --bus-tcp")
+        if options.concurrency < 1:
+            raise Invalid("concurrency", "at least 1")
+        return options
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers send it. Raises `Invalid` for anything but `scheme://host[:port]`."""
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        raise Invalid("--allow-origin", f"{text!r} is no origin; write one exactly, as in https://app.example:8443")
+    is_default = match["port"] == _DEFAULT_PORTS.get(match["scheme"])
+    return match["scheme"] + "://" + match["host"] + ("" if is_default or not match["port"] else ":" + match["port"])
+
+
+class GivenOptions(TypedDict, total=False):
+    """`Options` as keyword arguments of `open_instance`: None stands for the default."""
+
+    model: str | None
+    host: str | None
+    port: int | None
+    concurrency: int | None
+    drain_s: float | None
+    bus_tcp: bool | None
+    bus_ports: tuple[int, int] | None
+    keys: str | None
+    relay: str | None
+    behind_proxy: bool | None
+    tls_cert: str | None
+    tls_key: str | None
+    hosts: Sequence[str] | None
+    allow_origin: Sequence[str] | None
+    secret_key_file: str | None
+    secrets_dir: str | None
+    allow_outbound: Sequence[str] | None
+    on_worker_lost: str | None
+    watchers_max: int | None
+    owner_watchers_max: int | None
+    tools: Sequence[Any] | None
+    limits: Limits | Mapping[str, Any] | None
+    config: dict[str, Any] | None

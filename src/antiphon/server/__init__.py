@@ -1,0 +1,1 @@
+"""Composes and runs an instance: `open_instance`, `serve`, standbys, replicas."""

@@ -1,0 +1,106 @@
+"""From URLs to the store, the bus and the link between instances. Their libraries are imported when wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from antiphon.cluster.shared_store import SharedStore
+from antiphon.errors import Invalid
+from antiphon.options import Options
+from antiphon.ports import Bus, Link, Presence, Store
+
+POSTGRES = ("postgresql", "postgres")
+NATS = ("nats", "tls")
+
+
+def scheme_of(url: str) -> str:
+    return urlsplit(url).scheme.lower()
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    who = f"{user.partition(':')[0]}@" if user else ""
+    return urlunsplit(parts._replace(netloc=who + host, query=""))
+
+
+def is_open_to_all(bus_url: str) -> bool:
+    """Whether this is a NATS server beyond this machine that asks for no credentials."""
+    parts = urlsplit(bus_url)
+    if parts.scheme.lower() not in NATS or "@" in parts.netloc:
+        return False
+    hosts = [urlsplit(f"nats://{place.rpartition('//')[2]}").hostname for place in parts.netloc.split(",")]
+    is_near = all(host in ("localhost", "127.0.0.1", "::1") for host in hosts)
+    return not is_near and not {"creds", "nkey", "tls_cert"} & set(parse_qs(parts.query))
+
+
+def check_urls(options: Options) -> None:
+    """Raises `Invalid` for a store or a bus there is not."""
+    if options.store and scheme_of(options.store) not in POSTGRES:
+        raise Invalid(
+            "--store", f"{scheme_of(options.store) or 'that'}: is no store; write postgresql://host/database"
+        )
+    if options.bus and scheme_of(options.bus) not in (*POSTGRES, *NATS):
+        raise Invalid("--bus", f"{scheme_of(options.bus) or 'that'}: is no bus; write nats://host or postgresql://…")
+    if options.bus and not options.store:
+        raise Invalid("--bus", "goes together with --store: one process needs none")
+    if options.relay and not options.store:
+        raise Invalid("--relay", "goes together with --store")
+
+
+async def open_shared_store(url: str) -> tuple[Store, Presence]:
+    """The store at `url`, and who else is there. Raises `Unavailable`."""
+    from antiphon.store.postgres.store import open_postgres_store
+
+    store = await open_postgres_store(url)
+    return store, store.presence
+
+
+def open_bus(url: str) -> AbstractAsyncContextManager[Bus]:
+    """The bus at `url`: there at once, be it that its server is not reached yet. Raises `Invalid`."""
+    if scheme_of(url) in NATS:
+        from antiphon.bus.nats import open_nats_bus
+
+        return open_nats_bus(url)
+    from antiphon.bus.postgres import open_postgres_bus
+
+    return open_postgres_bus(url)
+
+
+def make_link(bus: Bus, bus_url: str, instance_id: str, relay: str, presence: Presence) -> Link:
+    """What carries drafts between instances: the bus where it is NATS, else ZeroMQ. `relay` is `HOST[:PORT]` at which
+    the others reach this instance (default: this machine only)."""
+    if scheme_of(bus_url) in NATS:
+        from antiphon.cluster.bus_link import BusLink
+
+        return BusLink(bus, instance_id)
+    from antiphon.cluster.zmq_link import ZmqLink
+
+    if not relay:
+        return ZmqLink(instance_id, load_members=presence.instances)
+    host, _, port = relay.rpartition(":") if relay.rpartition(":")[2].isdecimal() else (relay, "", "0")
+    return ZmqLink(instance_id, load_members=presence.instances, host="*", port=int(port), advertised=host)
+
+
+async def open_shared_backends(
+    stack: AsyncExitStack,
+    settings: Options,
+    instance_id: str,
+    bus: Bus | None,
+    wrap_bus: Callable[[Bus], Bus],
+) -> tuple[Store, Bus, SharedStore]:
+    """The shared store, the bus beside it and the link to the other instances. `stack` closes the link, then the bus;
+    the instance closes the store."""
+    store, presence = await open_shared_store(settings.store)
+    try:
+        if bus is None:
+            bus = wrap_bus(await stack.enter_async_context(open_bus(settings.bus or settings.store)))
+        link = make_link(bus, settings.bus, instance_id, settings.relay, presence)
+    except BaseException:
+        await store.aclose()
+        raise
+    stack.push_async_callback(link.aclose)
+    return store, bus, SharedStore(presence=presence, link=link)

@@ -1,0 +1,163 @@
+"""From options to a running instance, in one async context manager; also the way to embed one.
+
+async with open_instance(agent=my_agent, data="./data") as antiphon:
+    app.mount("/chat", antiphon.asgi)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Unpack
+
+import structlog
+from msgspec.structs import replace
+
+from antiphon.api.embedded import EmbeddedChats, embedded_chats
+from antiphon.api.http.app import HttpApp
+from antiphon.api.http.host_sign_in import Authenticate
+from antiphon.api.http.server import start_server
+from antiphon.bus.memory import MemoryBus
+from antiphon.chats.tokens import NewToken
+from antiphon.clock import RandomIds, SystemClock
+from antiphon.cluster.shared_store import SharedStore
+from antiphon.instance import Instance
+from antiphon.local.lock import LockFile, claim_data
+from antiphon.options import GivenOptions, Options
+from antiphon.ports import Bus, Clock, Ids, Store
+from antiphon.server.backends import check_urls, is_open_to_all, open_shared_backends
+from antiphon.store.memory.store import MemoryStore
+from antiphon.store.sqlite.store import open_sqlite_store
+from antiphon.worker.agent import Agent, load_agent
+
+log = structlog.get_logger(__name__)
+
+
+class EmbeddedInstance(Instance):
+    """A running instance with its in-process API: `chats` to command and read, `asgi` to serve or mount."""
+
+    def __init__(self, options: Options, *, authenticate: Authenticate | None = None, **parts: Any) -> None:
+        super().__init__(options, **parts)
+        self.asgi = HttpApp(self, authenticate=authenticate)
+
+    @property
+    def chats(self) -> EmbeddedChats:
+        """The admin's chats."""
+        return self.chats_of(self.owner_id)
+
+    def chats_of(self, owner_id: str) -> EmbeddedChats:
+        """The chats of one owner; `owner_id_of` gives the id of a name."""
+        return embedded_chats(self, owner_id)
+
+    async def owner_id_of(self, name: str) -> str:
+        """The id of the owner of that name, created if there is none. Raises `Forbidden`, see `create_token`."""
+        return await self.owners.id_of(name)
+
+    async def create_token(self, owner: str, *, is_admin: bool = False) -> NewToken:
+        """Make a bearer token for an owner, created if there is none; its `secret` is shown only here. Raises
+        `Forbidden` for a second owner while the instance protocol is offered over TCP without keys."""
+        return await self.owners.create_token(owner, is_admin=is_admin)
+
+
+@contextlib.asynccontextmanager
+async def open_instance(
+    *,
+    agent: Any = None,
+    data: str | os.PathLike[str] | None = None,
+    store: Store | str | None = None,
+    bus: Bus | str | None = None,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    lock: LockFile | None = None,
+    instance_id: str = "",
+    shared_store: SharedStore | None = None,
+    wrap_bus: Callable[[Bus], Bus] = lambda bus: bus,
+    authenticate: Authenticate | None = None,
+    **options: Unpack[GivenOptions],
+) -> AsyncIterator[EmbeddedInstance]:
+    """A running instance, stopped and closed when the block ends.
+
+    Args:
+        agent: An `Agent`, an async generator function, or `file.py:name`; None is the built-in agent.
+        data: The data directory; None stores everything in memory, gone with the process.
+        store: The URL of a store that several instances share (`postgresql://...`), or a store of your own.
+        bus: The URL of what carries hints between instances (`nats://...`), or a bus of your own.
+        clock: The time; tests pass their own.
+        ids: Random names; tests pass their own.
+        lock: A lock on `data` that the caller holds, and releases.
+        instance_id: The id of this instance; by default a new UUID.
+        shared_store: Membership and link, for a `store` of your own that is shared.
+        wrap_bus: Puts something around the bus (tests: faults).
+        authenticate: The sign-in of your own application: called with each HTTP request (a Starlette `Request`), it
+            returns the name of the owner who sent it (`admin` is the admin), or None to require a token.
+        options: As of `antiphon serve`, see `options.Options`; None stands for the default.
+
+    Raises:
+        Invalid: An option, the agent or its model is not valid.
+        Unavailable: Another process holds the directory, or the store cannot be reached.
+    """
+    settings = Options.make(
+        dict(options)
+        | ({"store": store} if isinstance(store, str) else {})
+        | ({"bus": bus} if isinstance(bus, str) else {})
+    )
+    check_urls(settings)
+    ids, clock = ids or RandomIds(), clock or SystemClock()
+    bus = None if isinstance(bus, str) else bus
+    if isinstance(agent, str):
+        agent, tools = load_agent(agent)
+        settings = replace(settings, tools=(*settings.tools, *tools))
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.store:
+            instance_id = instance_id or ids.uuid()
+            store, bus, shared_store = await open_shared_backends(stack, settings, instance_id, bus, wrap_bus)
+        elif data is not None and store is None:
+            lock = lock or stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
+            store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
+        assert not isinstance(store, str)
+        store = store or MemoryStore(clock=clock)
+        try:
+            instance = EmbeddedInstance(
+                settings,
+                authenticate=authenticate,
+                store=store,
+                bus=bus or wrap_bus(MemoryBus()),
+                ids=ids,
+                agent=agent if agent is not None else Agent(),
+                lock=lock,
+                instance_id=instance_id,
+                shared_store=shared_store,
+            )
+        except BaseException:
+            await store.aclose()
+            raise
+        stack.push_async_callback(instance.aclose)
+        if shared_store is not None and is_open_to_all(settings.bus):
+            instance.health.warn(
+                "bus_without_credentials", "any client of the NATS server can read and forge notifications and drafts"
+            )
+        await instance.start()
+        background = instance.run_in_background()
+        try:
+            yield instance
+        finally:
+            if not instance.is_draining:
+                await instance.stop()
+            background.cancel()
+            await asyncio.wait({background})
+            if not background.cancelled() and background.exception() is not None:
+                log.error("background_failed", exc_info=background.exception())
+
+
+@contextlib.asynccontextmanager
+async def open_server(instance: EmbeddedInstance) -> AsyncIterator[str]:
+    """Serve the HTTP API of the instance at the address in its options; gives the URL."""
+    server = await start_server(instance.asgi, instance.options)
+    try:
+        yield server.url
+    finally:
+        instance.watch.end_all("shutdown", 500)
+        await server.aclose()

@@ -1,0 +1,181 @@
+"""`antiphon serve`: an instance and its doors, from start to the last good-bye. Signals are handled here alone.
+
+Whoever gets the data directory's lock is the primary; later ones stand by and take over. Closing order: drain,
+good-bye to the streams, the sockets, the database, the lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Unpack
+
+import structlog
+
+from antiphon.api.http.server import HttpServer, start_server
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
+from antiphon.clock import RandomIds
+from antiphon.errors import Invalid, Unavailable
+from antiphon.local.descriptors import raise_limit
+from antiphon.local.lock import LockFile, check_free, check_no_replica, claim_unless_held, make_data
+from antiphon.observe.metrics import METRICS
+from antiphon.options import GivenOptions, Options
+from antiphon.ports import Bus
+from antiphon.server.announcement import local_token, read_token, tell_gone, tell_primary
+from antiphon.server.lifetime import Ready, collect_seldom, until_stopped
+from antiphon.server.open_instance import open_instance
+from antiphon.server.replica import serve_replica
+from antiphon.server.standby import Standby, open_standby
+from antiphon.worker.agent import load_agent
+
+TAKEOVER_AGAIN_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(
+    *,
+    agent: Any = None,
+    data: str | os.PathLike[str],
+    on_ready: Callable[[Ready], None] | None = None,
+    wrap_bus: Callable[[Bus], Bus] = lambda bus: bus,
+    may_stand_by: bool = True,
+    **options: Unpack[GivenOptions],
+) -> None:
+    """Run an instance and its doors until SIGINT or SIGTERM. `on_ready` is called when requests are answered, and
+    again when a standby has become the primary. Raises `Invalid` for options that are not safe, `Unavailable` if the
+    port is taken, or the data directory unless `may_stand_by`."""
+    settings = Options.make(options)
+    _check_exposure(settings)
+    place = Path(data)
+    if isinstance(agent, str):
+        agent, tools = load_agent(agent)
+        options["tools"] = (*(options.get("tools") or ()), *tools)
+    instance_id = RandomIds().uuid()
+    stopping = asyncio.Event()
+    _on_signals(stopping)
+    raise_limit()
+    make_data(place)
+    claim = partial(claim_unless_held, place, instance_id=instance_id)
+    if settings.store:
+        tell_ready = partial(_tell, on_ready)
+        await serve_replica(
+            agent, place, instance_id, stopping=stopping, tell=tell_ready, wrap_bus=wrap_bus, options=options
+        )
+        log.info("stopped")
+        return
+    async with AsyncExitStack() as stack:
+        primary = partial(
+            _serve_primary, agent, stopping=stopping, on_ready=on_ready, wrap_bus=wrap_bus, options=options
+        )
+        lock = claim()
+        if lock is not None:
+            stack.callback(lock.release)
+            await primary(lock, None)
+        elif not may_stand_by:
+            check_free(place)
+        else:
+            check_no_replica(place)
+            is_port_free = options.get("port") is None
+            standby = await stack.enter_async_context(
+                open_standby(instance_id, place, settings, is_port_free=is_port_free)
+            )
+            url = standby.server.url
+            _tell(on_ready, Ready(instance_id=instance_id, role="standby", url=url, token=read_token(place)))
+            log.info("standing_by", url=url, instance_id=instance_id, data=str(place))
+            await _stand_by(standby, primary, stopping)
+    log.info("stopped")
+
+
+async def _stand_by(
+    standby: Standby, primary: Callable[[LockFile, Standby], Awaitable[None]], stopping: asyncio.Event
+) -> None:
+    """Until told to stop. A takeover that fails (a full disk, no descriptor left) is tried again, by whoever is
+    first: when there is room again, somebody answers."""
+    while (lock := await standby.wait_lock(stopping)) is not None:
+        try:
+            await primary(lock, standby)
+            return
+        except (OSError, Unavailable) as error:
+            if standby.door.has_succeeded:
+                raise
+            log.error("takeover_failed", error=str(error))
+            METRICS.oddities.labels("takeover_failed").inc()
+            standby.announce()
+        finally:
+            lock.release()
+        await asyncio.sleep(TAKEOVER_AGAIN_S)
+
+
+async def _serve_primary(
+    agent: Any,
+    lock: LockFile,
+    standby: Standby | None,
+    *,
+    stopping: asyncio.Event,
+    on_ready: Callable[[Ready], None] | None,
+    wrap_bus: Callable[[Bus], Bus],
+    options: GivenOptions,
+) -> None:
+    """Be the primary until told to stop. A standby's server goes on as this one's."""
+    data = lock.data
+    async with (
+        open_instance(agent=agent, data=data, wrap_bus=wrap_bus, lock=lock, **options) as instance,
+        open_zmq_endpoint(instance, instance.asgi, data) as endpoint,
+    ):
+        server: HttpServer | None = None
+        try:
+            server = standby.server if standby is not None else await start_server(instance.asgi, instance.options)
+            token = await local_token(instance, data)
+            await instance.serve_at(server.url)
+            tell_primary(instance, lock, endpoint, token=token)
+            collect_seldom()
+            if standby is not None:
+                METRICS.role_changes.inc()
+                standby.door.succeed(instance.asgi)
+            log.info("ready", url=server.url, instance_id=instance.instance_id, data=str(data))
+            _tell(on_ready, Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token))
+            await until_stopped(stopping, instance.background, endpoint.task)
+        finally:
+            if standby is None or standby.door.has_succeeded:
+                await instance.stop()
+                endpoint.publish_shutdown("stopped")
+                if server is not None:
+                    await server.aclose()
+            tell_gone(instance.instance_id, data)
+
+
+def _tell(on_ready: Callable[[Ready], None] | None, ready: Ready) -> None:
+    """Who started this may have stopped listening."""
+    if on_ready is not None:
+        with contextlib.suppress(OSError, ValueError):
+            on_ready(ready)
+
+
+def _check_exposure(options: Options) -> None:
+    if not options.is_loopback and not (options.behind_proxy or options.tls_cert):
+        raise Invalid(
+            "--host",
+            f"{options.host} is reachable from other machines: give --tls-cert and --tls-key, or --behind-proxy if "
+            "a proxy in front of it speaks TLS",
+        )
+    if bool(options.tls_cert) != bool(options.tls_key):
+        raise Invalid("--tls-cert", "goes together with --tls-key")
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
+    """The first signal drains; a second one of the same ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        stopping.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)

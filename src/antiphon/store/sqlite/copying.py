@@ -1,0 +1,87 @@
+"""A SQLite database as the source or the target of a copy. The data directory is claimed meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from antiphon.errors import Invalid, Unavailable
+from antiphon.local.lock import claim_data
+from antiphon.store.migrate import SCHEMA_VERSION, migrate, schema_version
+from antiphon.store.sqlite.writer import translated
+from antiphon.store.tables import BATCH_ROWS, CHATS, LEASES, LONG_ENDED, Table, select
+
+
+@asynccontextmanager
+async def open_sqlite_source(path: Path) -> AsyncIterator[SqliteSource]:
+    if not path.exists():
+        raise Invalid("--from", f"there is no database {path}")
+    with claim_data(path.parent, instance_id="migrate"):
+        try:
+            with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+                found = schema_version(connection)
+                if found != SCHEMA_VERSION:
+                    raise Unavailable(
+                        f"{path.name} has schema version {found}, not {SCHEMA_VERSION}: run `antiphon migrate` on it"
+                    )
+                yield SqliteSource(connection)
+        except apsw.Error as error:
+            raise translated(error) from error
+
+
+class SqliteSource:
+    """Satisfies `copying.Source`."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    async def batches(self, table: Table) -> AsyncIterator[list[Sequence[Any]]]:
+        rows = self._connection.execute(select(table, {}))
+        while batch := list(islice(rows, BATCH_ROWS)):
+            yield batch
+
+
+@asynccontextmanager
+async def open_sqlite_target(path: Path) -> AsyncIterator[SqliteTarget]:
+    with claim_data(path.parent, instance_id="migrate"):
+        path.touch(mode=0o600)
+        try:
+            with closing(apsw.Connection(str(path))) as connection:
+                connection.pragma("journal_mode", "wal")
+                connection.pragma("synchronous", "full")
+                migrate(connection)
+                with connection:
+                    yield SqliteTarget(connection)
+        except apsw.Error as error:
+            raise translated(error) from error
+
+
+class SqliteTarget:
+    """Satisfies `copying.Target`."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._changed = 0
+
+    async def is_empty(self) -> bool:
+        question = "SELECT EXISTS (SELECT 1 FROM chats) OR EXISTS (SELECT 1 FROM owners)"
+        return not next(iter(self._connection.execute(question)))[0]
+
+    async def add(self, table: Table, rows: list[Sequence[Any]]) -> None:
+        columns, values = list(table.columns), [list(row) for row in rows]
+        if table is CHATS:
+            columns.append("changed")
+            for row in values:
+                self._changed += 1
+                row.append(self._changed)
+        elif table is LEASES:
+            columns.append("ends_at")
+            for row in values:
+                row.append(LONG_ENDED)
+        marks = ", ".join("?" * len(columns))
+        self._connection.executemany(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})", values)

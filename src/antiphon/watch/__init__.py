@@ -1,0 +1,1 @@
+"""Reading: the one place that follows a chat and streams it to watchers."""

@@ -1,0 +1,194 @@
+"""A place in one chat's stream that hands over what follows it, for `OwnerFollower`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from antiphon.core.draft import draft_of_message
+from antiphon.core.events import Delta
+from antiphon.core.evolve import evolve
+from antiphon.core.facts import ChatDeleted, Entry, MessageAppended
+from antiphon.core.model import Chat
+from antiphon.errors import AntiphonError
+from antiphon.observe.background_tasks import BackgroundTasks
+from antiphon.ports import Append
+from antiphon.watch.reader import Reader
+from antiphon.watch.stream_items import Fact, Item
+from antiphon.wire.codec import decode_content
+from antiphon.wire.stream import Frame
+
+PACE_S = 0.001
+"""After deltas were handed over, how long the next ones are collected, in seconds."""
+CLOSING_S = 0.1
+"""How long a fact that closes a draft waits for the draft's last deltas, in seconds."""
+RETRY_S = 1.0
+"""How long to wait before a failed read is repeated, in seconds."""
+
+HandOver = Callable[[str, Append | None, Sequence[Delta]], None]
+"""Is given the facts of one append with the state after them, or deltas."""
+
+
+class ChatFollower:
+    """A consumer of a reader. `chat` is a state of the chat, at best the one at `seq`."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        seq: int,
+        chat: Chat,
+        *,
+        hand_over: HandOver,
+        on_idle: Callable[[ChatFollower], None],
+        on_closed: Callable[[Reader], None],
+    ) -> None:
+        self.chat_id = reader.chat_id
+        self._reader = reader
+        self._seq, self._position = seq, 0
+        self._chat = chat
+        self._hand_over = hand_over
+        self._on_idle = on_idle
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._append: list[Entry] = []
+        """The facts of an append that are not all here yet."""
+        self._is_closed = False
+        self._is_paced = False
+        self._is_reading = False
+        self._awaits_deltas_of = self._gave_up_at = 0
+        self._background = BackgroundTasks()
+        reader.watchers[self] = None
+
+    def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._background.cancel()
+            self._reader.watchers.pop(self, None)
+            self._on_closed(self._reader)
+
+    def catch_up(self, seq: int | None) -> None:
+        """The chat is said to have reached `seq` (None: unknown)."""
+        self._reader.on_hint(seq)
+
+    def notify(self, kind: str, notice: Frame) -> None:
+        """Transient events are not published."""
+
+    def wake(self) -> None:
+        """Hand over what is new."""
+        while not self._is_closed and not self._is_reading:
+            if not self._reader.has(self._seq):
+                self._is_reading = True
+                self._background.start(self._read_old())
+                return
+            items = self._reader.items(self._seq, self._position)
+            if not items or (self._is_paced and not any(isinstance(item.content, Fact) for item in items)):
+                break
+            if not self._hand_over_all(items):
+                return
+        if not self._is_closed and not self._append and self._reader.is_resting(self._seq):
+            self._on_idle(self)
+
+    def _hand_over_all(self, items: list[Item]) -> bool:
+        """False: the next fact waits for deltas."""
+        deltas: list[Delta] = []
+        for item in items:
+            if isinstance(item.content, Delta):
+                deltas.append(item.content)
+            elif self._must_wait(item):
+                self._hand_over_deltas(deltas)
+                return False
+            else:
+                deltas += _missing_deltas(item)
+                self._hand_over_deltas(deltas)
+                deltas = []
+                self._hand_over_fact(item.content.entry)
+            self._seq, self._position = item.seq, item.position
+        self._hand_over_deltas(deltas)
+        return True
+
+    def _hand_over_deltas(self, deltas: list[Delta]) -> None:
+        if not deltas:
+            return
+        self._end_append()
+        self._hand_over(self.chat_id, None, deltas)
+        if not self._is_paced:
+            self._is_paced = True
+            self._loop.call_later(PACE_S, self._end_pace)
+
+    def _end_pace(self) -> None:
+        self._is_paced = False
+        self.wake()
+
+    # --- facts
+
+    def _hand_over_fact(self, entry: Entry) -> None:
+        self._chat = _advance(self._chat, entry)
+        self._append.append(entry)
+        if not entry.more:
+            self._end_append()
+
+    def _end_append(self) -> None:
+        if not self._append:
+            return
+        entries, self._append = tuple(self._append), []
+        last = entries[-1]
+        chat = replace(self._chat, seq=last.seq, status=last.status, draft=last.draft)
+        append = Append(
+            chat_id=self.chat_id, after_seq=entries[0].seq - 1, append_id="", entries=entries, contents={}, chat=chat
+        )
+        self._hand_over(self.chat_id, append, ())
+
+    def _must_wait(self, item: Item) -> bool:
+        """Whether the last deltas of the draft that the fact closes may still arrive, and only they can be published:
+        those of a whole answer without tool calls are in its message."""
+        assert isinstance(item.content, Fact)
+        fact = item.content.entry.fact
+        if item.missing_from is None or item.content.seq <= self._gave_up_at:
+            return False
+        if not isinstance(fact, MessageAppended) or not (fact.calls or fact.interrupted):
+            return False
+        if self._awaits_deltas_of != item.content.seq:
+            self._awaits_deltas_of = item.content.seq
+            self._loop.call_later(CLOSING_S, self._give_up, item.content.seq)
+        return True
+
+    def _give_up(self, seq: int) -> None:
+        self._gave_up_at = seq
+        self.wake()
+
+    async def _read_old(self) -> None:
+        """Read facts that the reader no longer has in memory."""
+        try:
+            while not await self._reader.reach_back(self._seq):
+                entries = await self._reader.read_entries(self._seq)
+                if not entries:
+                    break
+                for entry in entries:
+                    self._hand_over_fact(entry)
+                    self._seq, self._position = entry.seq, 0
+        except AntiphonError:  # the store is not available, which readiness shows
+            await asyncio.sleep(RETRY_S)
+        self._is_reading = False
+        self.wake()
+
+
+def _missing_deltas(item: Item) -> list[Delta]:
+    """The deltas that did not arrive, from the message that the draft became; none where they cannot be known."""
+    assert isinstance(item.content, Fact)
+    fact = item.content.entry.fact
+    if item.missing_from is None or not isinstance(fact, MessageAppended) or fact.interrupted:
+        return []
+    content = decode_content(item.content.entry.content or b"[]")
+    draft = draft_of_message(item.content.closes, content, item.content.upto)
+    return draft.read(item.missing_from) if draft is not None else []
+
+
+def _advance(chat: Chat, entry: Entry) -> Chat:
+    """The state after `entry`, as far as it is known."""
+    if isinstance(entry.fact, ChatDeleted):
+        return replace(chat, seq=entry.seq, is_deleted=True)
+    if chat.seq == entry.seq - 1:
+        return evolve(chat, entry.recorded)
+    return chat

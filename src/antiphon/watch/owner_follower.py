@@ -1,0 +1,283 @@
+"""Follows every chat of one owner, for a protocol that publishes all of them on one stream.
+
+How it works
+------------
+1. Which chats have new facts is known from this process's own appends, from the hints on the owner's channel, and
+from the watchers' poll, should hints be lost. When following starts, the chats that are running are looked up once.
+2. Each such chat gets a `ChatFollower`: a place (seq, position) on the chat's one `Reader`, the same that serves the
+   watchers. It is woken by the reader and hands the next items to the consumer, in order and each once. When the chat
+   is idle and everything was handed over, the follower is closed; the place is remembered.
+3. A chat that was not followed before starts at its first fact since following began. What is older is no news.
+4. After a group of deltas a follower pauses for PACE_S, so that the consumer publishes fewer and larger ones: each
+   frame wakes its sender's and its subscribers' threads, which costs more than the rest of it.
+5. A fact that closes a draft of another instance may arrive before the last deltas of that draft. It waits for them
+up to CLOSING_S. What is still missing then, the consumer takes from the message itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from antiphon.chats.hints import chat_hint, claimed_chat, owner_channel
+from antiphon.chats.service import Service
+from antiphon.core.events import Delta
+from antiphon.core.model import Chat, Status
+from antiphon.errors import AntiphonError
+from antiphon.observe.background_tasks import BackgroundTasks
+from antiphon.observe.metrics import METRICS
+from antiphon.ports import Append, Bus, Store
+from antiphon.watch.chat_follower import ChatFollower
+from antiphon.watch.watch import Changed, Watch
+from antiphon.wire.notify import ChatEventKind
+
+CHATS_MAX = 1_000
+"""Maximum number of chats followed at once. Beyond it the least recently changed one is closed."""
+PLACES_MAX = 10_000
+"""Maximum number of chats whose place is remembered."""
+OTHERS_MAX = 100_000
+"""Maximum number of chats remembered as another owner's."""
+NEWS_MAX = 100
+"""Maximum number of facts checked for news in a chat that was not followed before."""
+BEHIND_MAX = 1_000
+"""A follower that is this many facts behind continues at the newest one."""
+READ_BYTES = 1024 * 1024
+RUNNING_MAX = 1_000
+"""Maximum number of recent chats checked for running turns when following starts."""
+OPENING_MAX = 8
+"""Maximum number of followers opened at once: each reads the store."""
+RETRY_S = 1.0
+"""How long to wait before a failed read is repeated, in seconds."""
+
+GROWS = (Status.RUNNING, Status.INTERRUPTING)
+"""A chat with one of these statuses may have a growing draft."""
+
+log = structlog.get_logger(__name__)
+
+
+class Consumer(Protocol):
+    """Publishes what is followed."""
+
+    def on_append(self, append: Append) -> None:
+        """The next facts of a chat, with the state after them."""
+        ...
+
+    def on_deltas(self, chat_id: str, deltas: Sequence[Delta]) -> None:
+        """The next deltas of the draft that is open after the last facts."""
+        ...
+
+    def on_skipped(self, chat_id: str) -> None:
+        """Facts of this chat were skipped: what follows does not continue what came before."""
+        ...
+
+
+class OwnerFollower:
+    """`start` and `stop` following; `follow` a chat that has new facts."""
+
+    def __init__(
+        self, owner_id: str, *, service: Service, store: Store, bus: Bus, watch: Watch, consumer: Consumer
+    ) -> None:
+        self._owner_id = owner_id
+        self._service = service
+        self._store = store
+        self._bus = bus
+        self._watch = watch
+        self._consumer = consumer
+        self._started_at: int | None = None
+        """Facts that were written before (store time) are no news; None: stopped."""
+        self._followers: OrderedDict[str, ChatFollower] = OrderedDict()
+        self._opening: dict[str, int] = {}
+        """The chats for which a follower is being opened, and the newest seq that was hinted at."""
+        self._places: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        """The seq that was handed over of each chat, and when that fact was written."""
+        self._others: set[str] = set()
+        self._slots = asyncio.Semaphore(OPENING_MAX)
+        self._background = BackgroundTasks()
+        self._unsubscribe: list[Callable[[], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._followers)
+
+    @property
+    def is_started(self) -> bool:
+        return self._started_at is not None
+
+    def start(self) -> None:
+        """Follow from now on."""
+        if self.is_started:
+            return
+        self._started_at = self._store.clock.now_us()
+        self._unsubscribe = [
+            self._service.appended.subscribe(self._on_append),
+            self._watch.polled.subscribe(self._on_poll),
+            self._bus.subscribe(owner_channel(self._owner_id), self._on_hint),
+        ]
+        self._background.start(self._follow_running())
+
+    def stop(self) -> None:
+        """Close every follower. Following may start again."""
+        self._started_at = None
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe = []
+        self._background.cancel()
+        self._opening.clear()
+        self._places.clear()
+        for follower in tuple(self._followers.values()):
+            follower.close()
+        self._followers.clear()
+
+    # --- which chats have new facts
+
+    def _on_append(self, append: Append) -> None:
+        if append.chat.owner_id != self._owner_id:
+            return
+        if append.chat_id not in self._places and not self._store.is_shared:
+            self._remember(append.chat_id, append.after_seq, self._started_at or 0)
+        self.follow(append.chat_id, append.chat.seq)
+
+    def _on_poll(self, changed: Changed) -> None:
+        for chat_id, seq in changed:
+            self.follow(chat_id, seq)
+
+    def _on_hint(self, message: bytes | None) -> None:
+        hint = chat_hint(message)
+        if hint.kind == ChatEventKind.DELETED and (claimed := claimed_chat(message)) is not None:
+            self._service.deleted_chats.record_claimed(hint.chat_id, claimed)
+        if not hint.chat_id:
+            self._watch.poll_soon()
+        else:
+            self.follow(hint.chat_id, hint.seq)
+
+    async def _follow_running(self) -> None:
+        """Open a follower for each chat that is already running."""
+        while True:
+            try:
+                listed = await self._store.list_chats(
+                    self._owner_id, archived=None, label=None, title="", limit=RUNNING_MAX, after=None
+                )
+            except AntiphonError as error:
+                log.warning("running_chats_not_listed", error=str(error))
+                await asyncio.sleep(RETRY_S)
+            else:
+                break
+        for item in listed:
+            if item.chat.status in GROWS:
+                self.follow(item.chat_id)
+
+    # --- followers
+
+    def follow(self, chat_id: str, seq: int | None = None) -> None:
+        """The chat has reached `seq` (None: unknown): hand over what is new, unless it is known to be nothing."""
+        if not self.is_started or self._is_of_another_owner(chat_id):
+            return
+        follower = self._followers.get(chat_id)
+        if follower is not None:
+            self._followers.move_to_end(chat_id)
+            follower.catch_up(seq)
+        elif chat_id in self._opening:
+            self._opening[chat_id] = max(self._opening[chat_id], seq or 0)
+        elif seq is None or seq > self._place(chat_id):
+            if len(self._opening) >= PLACES_MAX:
+                METRICS.oddities.labels("chat_not_followed").inc()  # its next fact opens it
+                return
+            self._opening[chat_id] = seq or 0
+            self._background.start(self._open(chat_id))
+
+    def _place(self, chat_id: str) -> int:
+        place = self._places.get(chat_id)
+        return place[0] if place is not None else 0
+
+    def _is_of_another_owner(self, chat_id: str) -> bool:
+        cached = self._service.chat_nowait(chat_id)
+        return chat_id in self._others or (cached is not None and cached.owner_id != self._owner_id)
+
+    async def _open(self, chat_id: str) -> None:
+        try:
+            while True:
+                try:
+                    async with self._slots:
+                        follower = await self._make_follower(chat_id)
+                    break
+                except AntiphonError:  # the store is not available, which readiness shows
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            hinted = self._opening.pop(chat_id, 0)
+        if follower is None:
+            return
+        if not self.is_started:
+            follower.close()
+            return
+        self._followers[chat_id] = follower
+        while len(self._followers) > CHATS_MAX:
+            METRICS.oddities.labels("chat_not_followed").inc()
+            self._followers.popitem(last=False)[1].close()
+        follower.catch_up(hinted)
+        follower.wake()
+
+    async def _make_follower(self, chat_id: str) -> ChatFollower | None:
+        chat = await self._service.chat(chat_id)
+        if chat is None:
+            return None
+        if chat.owner_id != self._owner_id:
+            if len(self._others) >= OTHERS_MAX:
+                self._others.clear()
+            self._others.add(chat_id)
+            return None
+        reader = await self._watch.acquire_reader(chat_id)
+        try:
+            seq = await self._first_place(chat_id, chat)
+        except BaseException:
+            self._watch.release_reader(reader)
+            raise
+        return ChatFollower(
+            reader,
+            seq,
+            chat,
+            hand_over=self._hand_over,
+            on_idle=self._on_idle,
+            on_closed=self._watch.release_reader,
+        )
+
+    async def _first_place(self, chat_id: str, chat: Chat) -> int:
+        """The seq after which a new follower starts."""
+        place = self._places.get(chat_id)
+        if place is None and self._started_at is not None:
+            after = max(chat.seq - NEWS_MAX, 0)
+            entries = await self._store.read_entries(chat_id, after, limit=NEWS_MAX, bytes_max=READ_BYTES)
+            older = [entry.seq for entry in entries if entry.recorded.at < self._started_at]
+            place = (older[-1] if older else after, self._started_at)
+            self._remember(chat_id, *place)
+        seq = place[0] if place is not None else chat.seq
+        if chat.seq - seq > BEHIND_MAX:
+            METRICS.oddities.labels("chat_skipped").inc()
+            self._consumer.on_skipped(chat_id)  # its subscribers read the gap
+            seq = chat.seq - 1
+        return seq
+
+    def _on_idle(self, follower: ChatFollower) -> None:
+        """Everything was handed over and the chat is idle."""
+        if self._followers.get(follower.chat_id) is follower:
+            del self._followers[follower.chat_id]
+        follower.close()
+
+    # --- handing over
+
+    def _hand_over(self, chat_id: str, append: Append | None, deltas: Sequence[Delta]) -> None:
+        if append is not None:
+            last = append.entries[-1]
+            self._remember(chat_id, last.seq, last.recorded.at)
+            self._consumer.on_append(append)
+        elif deltas:
+            self._consumer.on_deltas(chat_id, deltas)
+
+    def _remember(self, chat_id: str, seq: int, at: int) -> None:
+        self._places[chat_id] = (seq, at)
+        self._places.move_to_end(chat_id)
+        if len(self._places) > PLACES_MAX:
+            _, (_, oldest_at) = self._places.popitem(last=False)
+            self._started_at = max(self._started_at or 0, oldest_at + 1)

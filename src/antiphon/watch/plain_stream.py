@@ -1,0 +1,59 @@
+"""A stream without cursors: what it says is said once, to whoever listens then."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from antiphon.wire.stream import PING, Frame, bye_frame
+
+
+class PlainStream(ABC):
+    """`take` gives the next events. Subclasses give them by `_frames`, and `wake` whoever waits for them."""
+
+    def __init__(self, owner_id: str, *, token_id: str) -> None:
+        self.owner_id = owner_id
+        self.token_id = token_id
+        self.sending_since = 0.0
+        self.stop_sending: Callable[[], object] | None = None
+        self.is_closed = False
+        self._is_ping_due = False
+        self._bye: Frame | None = None
+        self._event = asyncio.Event()
+        self._event.set()
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """It is not read any more."""
+
+    def end(self, reason: str, retry_ms: int | None = None) -> None:
+        """Say good-bye."""
+        if self._bye is None:
+            self._bye = bye_frame(reason, retry_ms)
+            self.wake()
+
+    def ping(self) -> None:
+        self._is_ping_due = True
+        self.wake()
+
+    def wake(self) -> None:
+        self._event.set()
+
+    async def next_batch(self) -> list[Frame]:
+        """The next events, waiting for them; a bye is the last."""
+        while True:
+            if self._bye is not None:
+                self.is_closed = True
+                return [self._bye]
+            frames = await self._frames()
+            if not frames and self._is_ping_due:
+                frames = [PING]
+            self._is_ping_due = False
+            if frames:
+                return frames
+            self._event.clear()
+            await self._event.wait()
+
+    @abstractmethod
+    async def _frames(self) -> list[Frame]:
+        """What there is to be said now."""

@@ -1,0 +1,204 @@
+"""What an attempt writes its drafts with: an agent's pieces in, the watchers woken once a turn of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.core.draft import Draft
+from antiphon.core.parts import (
+    CALLS_MAX,
+    CallStarted,
+    DeltaPart,
+    File,
+    PartMetadata,
+    Reasoning,
+    Source,
+    Text,
+    ToolCall,
+    ToolCallArgs,
+    ToolCallOpened,
+    ToolProgress,
+    ToolResult,
+)
+from antiphon.errors import AttemptFailed, Invalid
+from antiphon.observe.crash_points import crash_point
+from antiphon.wire.codec import encode
+from antiphon.wire.user_content import checked_file
+
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+PARTS_MAX = 4_096
+"""Maximum parts in one answer: texts, reasoning and calls in turn."""
+METADATA_BYTES_MAX = 1024 * 1024
+"""Maximum size of all `provider_metadata` in one answer."""
+NAME_MAX = 16 * 1024
+"""Characters of a tool's name, or of a call's id."""
+FILE_DATA_MAX = 512 * 1024
+"""Characters of a file's base64: a delta is never cut inside a file, and a relay's message takes this much."""
+PROGRESS_PIECE_MAX = 4 * 1024
+PROGRESS_MAX = 256 * 1024
+PROGRESS_COST = 64
+"""Characters of tools' progress that a draft takes, in one piece and in all; each piece costs some more."""
+
+
+class Pen:
+    """Writes the open draft of one chat, until it is `lift`ed. `pieces` counts what it has written.
+
+    `call_ids` gives the tool call ids that the history has: a repeated one is renamed (`id#2`).
+    """
+
+    def __init__(
+        self,
+        drafts: LiveDrafts,
+        chat_id: str,
+        draft_name: int,
+        *,
+        attempt: int,
+        call_ids: Callable[[], set[str]],
+        bytes_max: int = ANSWER_BYTES_MAX,
+        calls_max: int = CALLS_MAX,
+    ) -> None:
+        self._drafts = drafts
+        self._chat_id = chat_id
+        self._attempt = attempt
+        self._bytes_max = bytes_max
+        self._calls_max = calls_max
+        self._history_call_ids = call_ids
+        self._call_ids: set[str] | None = None
+        self._repeated: dict[str, int] = {}
+        self._is_touched = False
+        self._bytes = self._metadata_bytes = 0
+        self._calls = 0
+        self._progress = 0
+        self.draft: Draft = drafts.open(chat_id, draft_name)
+        self.is_lifted = False
+        self.pieces = 0
+
+    def write(self, piece: Any) -> None:
+        """Add a piece to the draft; after `lift` it is ignored. Raises `AttemptFailed` for an unsupported type and
+        for an answer beyond its limits."""
+        if self.is_lifted:
+            return
+        if isinstance(piece, PartMetadata):
+            self._annotate(piece)
+            return
+        piece = self._checked(piece)
+        if self._bytes > self._bytes_max:  # what was written before it may be kept
+            raise AttemptFailed("unknown", f"The answer is longer than {self._bytes_max:,} bytes.")
+        if piece is None or self.draft.write(piece) is None:
+            return
+        self.pieces += 1
+        if self.pieces == 1:
+            crash_point("model-first-delta")
+        elif self.pieces == 10:
+            crash_point("model-mid-stream")
+        if self.draft.part_count > PARTS_MAX:
+            raise AttemptFailed("unknown", f"The answer has more than {PARTS_MAX:,} parts.")
+        if not self._is_touched:
+            self._is_touched = True
+            asyncio.get_running_loop().call_soon(self._touch)
+
+    def _checked(self, piece: Any) -> DeltaPart | None:
+        """The piece as it is written; None where it is not (too much progress)."""
+        match piece:
+            case str():
+                self._count(piece)
+                return Text(piece)
+            case Text(text=str(text)) | Reasoning(text=str(text)) | ToolCallArgs(args_delta=str(text)):
+                self._count(text)
+                return piece
+            case Source(source_id=str(source_id), url=str(url), title=str(title)):
+                self._count(source_id + url + title)
+                return Source(source_id, url, title)
+            case File(media_type=str(), data=str(data), name=str()):
+                self._count(data)
+                return self._checked_file(piece)
+            case ToolCallOpened(tool_call_id=str(tool_call_id), tool_name=str(tool_name)):
+                if max(len(tool_call_id), len(tool_name)) > NAME_MAX:
+                    raise AttemptFailed("unknown", f"A tool call's name is longer than {NAME_MAX:,} characters.")
+                self._calls += 1
+                if self._calls > self._calls_max:
+                    detail = f"more than {self._calls_max} tool calls; --limit calls=N allows more"
+                    raise AttemptFailed("unknown", f"The answer has {detail}.")
+                self._count(tool_call_id + tool_name)
+                return ToolCallOpened(self._unique(tool_call_id), tool_name)
+            case ToolProgress(tool_call_id=str(), text=str()):
+                return self._limited(piece)
+            case CallStarted():
+                return piece
+        raise AttemptFailed("unknown", _refusal(piece))
+
+    def _checked_file(self, file: File) -> File:
+        if len(file.data) > FILE_DATA_MAX:
+            raise AttemptFailed("unknown", f"A file that an agent yields has at most {FILE_DATA_MAX:,} characters.")
+        try:
+            return checked_file(file)
+        except Invalid as error:
+            raise AttemptFailed("unknown", f"The agent yielded a file that cannot be kept: {error}") from error
+
+    def _annotate(self, piece: PartMetadata) -> None:
+        try:
+            size = len(encode(piece.provider_metadata)) if isinstance(piece.provider_metadata, dict) else 0
+        except (TypeError, ValueError, RecursionError):
+            size = 0
+        if not size:
+            raise AttemptFailed("unknown", "The agent yielded metadata that is no JSON object.")
+        self._metadata_bytes += size
+        if self._metadata_bytes > METADATA_BYTES_MAX:
+            raise AttemptFailed("unknown", f"The answer has more than {METADATA_BYTES_MAX:,} bytes of metadata.")
+        self.draft.annotate(piece.provider_metadata)
+
+    def _count(self, text: str) -> None:
+        self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+    def _limited(self, piece: ToolProgress) -> ToolProgress | None:
+        """Progress is there to be glanced at: each piece is cut, and a draft takes only so much of it."""
+        if self._progress >= PROGRESS_MAX:
+            return None
+        text = piece.text if len(piece.text) <= PROGRESS_PIECE_MAX else piece.text[:PROGRESS_PIECE_MAX] + "…"
+        self._progress += len(text) + PROGRESS_COST
+        if self._progress >= PROGRESS_MAX:
+            text = "… (more progress is not shown)"
+        return ToolProgress(piece.tool_call_id, text)
+
+    def turn_to(self, draft_name: int) -> None:
+        """Go on in the draft of that name, if it is a newer one."""
+        if draft_name > self.draft.name:
+            self.draft = self._drafts.open(self._chat_id, draft_name)
+            self._bytes = self._metadata_bytes = self._calls = self._progress = 0
+
+    def lift(self) -> None:
+        """Write nothing from now on."""
+        self.is_lifted = True
+
+    def close(self) -> None:
+        self.lift()
+        self._drafts.close(self._chat_id, self.draft)
+        self.draft = Draft(self.draft.name)  # a reference to this writer must not keep the text
+
+    def _touch(self) -> None:
+        """Tell the watchers once for all that was written in one turn of the event loop."""
+        self._is_touched = False
+        self._drafts.touch(self._chat_id)
+
+    def _unique(self, tool_call_id: str) -> str:
+        if self._call_ids is None:
+            self._call_ids = self._history_call_ids()
+        first = tool_call_id or f"call_{self._attempt}"
+        name, count = first, self._repeated.get(first, 1)
+        while name in self._call_ids:
+            count += 1
+            name = f"{first}#{count}"
+        self._repeated[first] = count
+        self._call_ids.add(name)
+        return name
+
+
+def _refusal(piece: Any) -> str:
+    """Why what an agent yielded is not part of its answer, and what to do."""
+    name = type(piece).__name__
+    if isinstance(piece, ToolCall | ToolResult) or name in ("ToolCall", "ToolResult"):
+        return f"The agent yielded a {name}. Run tools with `await turn.call(ToolCall(name, args))`."
+    return f"The agent yielded {name}; it may yield text (str), Reasoning, Source and File."
