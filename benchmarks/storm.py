@@ -47,7 +47,7 @@ def measure_storm(scale: Scale) -> list[Figure]:
     reads = middle([storm.reads_per_chat for storm in found])
     return [
         Figure(
-            name=f"reconnect storm: kill -9 of a replica until its {watchers:,} watchers are complete elsewhere",
+            name=f"reconnect storm: kill -9 of a replica until its {watchers:,} watchers are complete again",
             value=seconds,
             unit="s",
             goal="≤ 5 s",
