@@ -50,9 +50,9 @@ class Case(Value):
 
 
 CASES = (
-    Case(name="one delta a turn"),
-    Case(name="64 deltas a turn", batch=64, size=4),
-    Case(name="one delta of each of 100 chats a turn", chats=100, size=0.4),
+    Case(name="one delta per iteration"),
+    Case(name="64 deltas per iteration", batch=64, size=4),
+    Case(name="one delta of each of 100 chats per iteration", chats=100, size=0.4),
 )
 """The last is one delta a frame: a chat's next delta comes after its pace."""
 
@@ -96,7 +96,7 @@ def measure_fanout(scale: Scale) -> list[Figure]:
 def _turn_figure(count: int, rate: float, floor: float) -> Figure:
     """What the floor itself comes to where the loop turns after each frame: its I/O thread sleeps in between."""
     return Figure(
-        name=f"for comparison: ready-made frames, a turn of the loop each, {_people(count)}",
+        name=f"for comparison: ready-made frames, one per iteration of the event loop, {_people(count)}",
         value=rate,
         unit="per s",
         floor=floor,

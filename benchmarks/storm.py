@@ -47,14 +47,14 @@ def measure_storm(scale: Scale) -> list[Figure]:
     reads = middle([storm.reads_per_chat for storm in found])
     return [
         Figure(
-            name=f"reconnect storm: kill -9 of a replica until its {watchers:,} watchers are exact elsewhere",
+            name=f"reconnect storm: kill -9 of a replica until its {watchers:,} watchers are complete again",
             value=seconds,
             unit="s",
             goal="≤ 5 s",
             is_met=seconds <= 5,
         ),
         Figure(
-            name=f"the same: reads of the log a chat, {SURVIVORS} replicas together",
+            name=f"the same: reads of the log per chat, {SURVIVORS} replicas together",
             value=reads,
             unit="reads",
             goal="≤ 2",

@@ -99,13 +99,13 @@ def measure_overload(scale: Scale) -> list[Figure]:
             memory.append(bytes_more / 2**20)
     return [
         Figure(
-            name="overload: last watcher complete after the model's end (300 watchers, 10,000 tokens/s)",
+            name="overload: last watcher complete after the end of the answer (300 watchers, 10,000 tokens/s)",
             value=middle(late),
             unit="s",
             goal="≤ 1 s, every text complete",
             is_met=middle(late) <= 1.0,
         ),
-        Figure(name="overload: memory gained meanwhile", value=middle(memory), unit="MiB"),
+        Figure(name="overload: memory growth meanwhile", value=middle(memory), unit="MiB"),
     ]
 
 

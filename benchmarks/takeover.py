@@ -1,4 +1,4 @@
-"""A primary goes while its standby's reader reads: how long until a write is answered, and until the next token."""
+"""A primary goes while its standby's reader reads: how long until a write succeeds, and until the next token."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def measure_takeover(scale: Scale) -> list[Figure]:
         killed = [asyncio.run(measure_once(Path(folder) / f"k{n}", signal.SIGKILL)) for n in range(count)]
         stopped = [asyncio.run(measure_once(Path(folder) / f"s{n}", signal.SIGTERM)) for n in range(count)]
     return [
-        _figure("takeover: kill -9 until a write is answered, p50", middle([write for write, _ in killed]), 1.0),
+        _figure("takeover: kill -9 until a write succeeds, p50", middle([write for write, _ in killed]), 1.0),
         _figure("takeover: the slowest", max(write for write, _ in killed), 1.0),
         _figure("takeover: kill -9 until the next token, p50", middle([token for _, token in killed]), 3.0),
         _figure("takeover: the slowest", max(token for _, token in killed), 10.0),
-        _figure("hand-over: SIGTERM until a write is answered, p50", middle([write for write, _ in stopped]), 1.0),
+        _figure("hand-over: SIGTERM until a write succeeds, p50", middle([write for write, _ in stopped]), 1.0),
         _figure("hand-over: the slowest", max(write for write, _ in stopped), 1.0),
     ]
 
@@ -38,7 +38,7 @@ def _figure(name: str, value: float, goal_s: float) -> Figure:
 
 
 async def measure_once(data: Path, number: int) -> tuple[float, float]:
-    """(seconds until a write is answered, seconds until the next token), by the standby."""
+    """(seconds until a write succeeds, seconds until the next token), by the standby."""
     with _pair(data) as (primary, standby):
         asking, reading = await standby.connect(), await standby.connect()
         chat = await asking.ask("POST", "/chats", {"content": "/rate 100\n/tokens 100000"})

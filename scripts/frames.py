@@ -1,4 +1,4 @@
-"""The frames that docs/instance-protocol.md shows: fixed values, written by what writes the real ones.
+"""The frames that docs/instance-protocol.md shows: fixed values, encoded by the code that encodes the real ones.
 
 One scenario: a session is created, a question is asked, a tool is called, the instance is stopped.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon import __version__
 from antiphon.api.zmq.calls import METHOD_NOT_FOUND
 from antiphon.core.events import Delta
 from antiphon.core.facts import Entry, MessageAppended, Recorded
@@ -98,7 +99,7 @@ CALLS: tuple[tuple[str, Any, Any], ...] = (
             instance_id=INSTANCE,
             project_id=PROJECT,
             role="primary",
-            version="0.1.0",
+            version=__version__,
             pid=7735,
             host="desk",
             started_at=Time.from_us(STARTED_US),

@@ -1,6 +1,6 @@
-"""Writes the parts of docs/ that are made from the code: routes, facts, transitions, errors, crash points, frames.
+"""Generates parts of docs/ from the code: routes, facts, transitions, errors, crash points, metrics, limits, frames.
 
-Run it by `./dev docs`. A test fails while a file is not what this would write.
+`./dev docs` runs it. A test fails while a generated part is out of date.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MARK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def routes() -> str:
-    lines = ["| route | who | what | body | answers |", "|---|---|---|---|---|"]
+    lines = ["| route | policy | summary | body | responses |", "|---|---|---|---|---|"]
     for operation in OPERATIONS:
         fields = ", ".join(f"`{name}`" for name in _fields(operation.body))
         query = "".join(f" `?{name}`" for name in _fields(operation.query))
@@ -46,7 +46,7 @@ def _fields(kind: Any) -> tuple[str, ...]:
 
 
 def fact_kinds() -> str:
-    lines = ["| fact | its own fields | opens a draft | |", "|---|---|---|---|"]
+    lines = ["| fact | own fields | opens a draft | notes |", "|---|---|---|---|"]
     for name, kind in facts.KINDS.items():
         own = ", ".join(f"`{field}`" for field in event_fields(kind))
         opens = "yes" if kind in facts.OPENS_DRAFT else ""
@@ -56,7 +56,7 @@ def fact_kinds() -> str:
 
 
 def transitions() -> str:
-    """The state diagram: one arrow for each pair of states, with what takes a chat from one to the other."""
+    """The state diagram: one arrow for each pair of states, labelled with the events that cause the change."""
     arrows: dict[tuple[str, str], list[str]] = {}
     for (before, label), after in TABLE.items():
         arrows.setdefault((before.value, after.value), []).append(label)
@@ -65,13 +65,13 @@ def transitions() -> str:
         if before != after:
             lines.append(f"    {before} --> {after}: " + "<br>".join(labels))
     lines.append("```")
-    rows = ["", "| while | what happens | then |", "|---|---|---|"]
+    rows = ["", "| status | event | new status |", "|---|---|---|"]
     rows += [f"| {before} | {label} | {after} |" for (before, label), after in TABLE.items()]
     return "\n".join(lines + rows)
 
 
 def error_codes() -> str:
-    lines = ["| code | status | says |", "|---|---|---|"]
+    lines = ["| code | status | message |", "|---|---|---|"]
     for code, status in STATUS.items():
         lines.append(f"| `{code}` | {status} | {_sentence(code)} |")
     return "\n".join(lines)
@@ -103,7 +103,7 @@ def crash_points() -> str:
 
 
 def metrics() -> str:
-    lines = ["| metric | |", "|---|---|"]
+    lines = ["| metric | meaning |", "|---|---|"]
     for family in METRICS.registry.collect():
         suffix = "_total" if family.type == "counter" else ""
         lines.append(f"| `{family.name}{suffix}` | {family.documentation} |")
@@ -136,7 +136,7 @@ def methods() -> str:
             "a list of {id, role, content, created_at}, oldest first",
         ),
         instance.METHOD_READ: (instance.ReadParams, instance.ReadResult),
-        instance.METHOD_COMMAND: ("`session_id`, `command` and its fields", "what the HTTP route answers"),
+        instance.METHOD_COMMAND: ("`session_id`, `command` and its fields", "what the HTTP route returns"),
         instance.METHOD_REQUEST: (instance.RequestParams, instance.RequestResult),
         instance.METHOD_SESSION_CREATE: (instance.SessionCreateParams, instance.SessionPayload),
     }
@@ -170,7 +170,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def made(text: str) -> str:
-    """`text` with its marked parts made anew."""
+    """`text` with its generated parts up to date."""
     return MARK.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", text)
 
 

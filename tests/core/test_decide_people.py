@@ -1,4 +1,4 @@
-"""What people may ask of a chat, sentence by sentence (DESIGN 4, first table; the contract's "Command → facts")."""
+"""What people may ask of a chat, sentence by sentence (docs/chat-rules.md, *Commands of people*)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What workers may ask of a chat, sentence by sentence (DESIGN 4; the contract's "Command → facts")."""
+"""What workers may ask of a chat, sentence by sentence (docs/chat-rules.md, *Commands of workers*)."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def announcement_of(server: ReferenceServer) -> Announcement:
         instance_id=server.instance_id,
         pid=os.getpid(),
         role="primary",
-        version="0.1.0",
+        version="0.0.0",
         project_id=server.project_id,
         data=f"{server.project_id}/data",
         started_at="2026-01-01T00:00:00Z",

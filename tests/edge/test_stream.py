@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 SCENE = '/rate 2000\n/think hm, well\n/tokens 30\n/call nothing {"a": [1, "é"]}\n/say done 👋'
 WAITER_MAX = 256 * 1024
-"""What may wait in a watcher's socket (CONTRACT E)."""
+"""What may wait in a watcher's socket (docs/http.md, *Limits*)."""
 
 
 async def _record_everyday(door: Door) -> tuple[str, list[SseEvent]]:

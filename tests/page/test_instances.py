@@ -201,7 +201,7 @@ def announcement(role: str, endpoint: str) -> Announcement:
         instance_id=f"00000000-0000-4000-8000-00000{role}",
         pid=os.getpid(),
         role=role,
-        version="0.1.0",
+        version="0.0.0",
         project_id=f"/somewhere/{role}",
         data=f"/somewhere/{role}/data",
         started_at="2026-01-01T00:00:00Z",

@@ -1,9 +1,11 @@
-"""The documents are true: their code runs, their made parts are fresh, their links lead somewhere."""
+"""The documents are correct: their code runs, their generated parts are up to date, their links have targets."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +23,24 @@ from support.waiting import DEADLINE_S, wait_until_sync
 from .clean_shell import CleanShell
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 RUN_HERE = [page for page in PAGES if page.parent.name != "how-to"]
-"""What the how-to pages show is run by tests of their own, in tests/how_to."""
+"""Pages whose blocks run here. The blocks of the how-to pages run in tests/how_to."""
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = ("run-server", "by-hand")
-"""Kinds of shell blocks: the server that the others talk to; what needs a network, a key or a person."""
+"""Kinds of shell blocks that are not run: the server of the other blocks; what needs a network, a key or a person."""
+
+
+PUBLIC_NAMES = [
+    "antiphon.open_instance",
+    "antiphon.Agent",
+    "antiphon.Turn",
+    "antiphon.client.AsyncClient",
+    "antiphon.client.Client",
+    "antiphon.client.zmq.RemoteInstance",
+    "antiphon.ports.Store",
+    "antiphon.ports.Bus",
+]
 
 
 def blocks(page: Path, language: str) -> list[tuple[str, str]]:
@@ -56,7 +70,7 @@ def port(shell: CleanShell, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def exports() -> str:
-    """How the tutorial says where a program gets the address and the token."""
+    """The tutorial's lines that set a program's address and token."""
     code = next(code for _, code in blocks(ROOT / "docs" / "tutorial.md", "sh") if "export ANTIPHON_URL" in code)
     return "".join(line for line in code.splitlines(keepends=True) if line.startswith("export "))
 
@@ -112,7 +126,7 @@ def test_each_agent_of_the_tutorial_is_served_as_typed(
         process.wait(DEADLINE_S)
 
 
-def test_the_installed_package_and_the_one_of_a_clone_are_the_same_version(shell: CleanShell, port: int) -> None:
+def test_the_installed_command_and_the_clone_have_the_same_version(shell: CleanShell, port: int) -> None:
     done = shell.run("antiphon --version; ./dev exec antiphon --version", port=port)
     assert done.returncode == 0, done.stderr
     installed, cloned = done.stdout.split()
@@ -129,14 +143,41 @@ def test_serve_prints_the_exports_that_programs_need(shell: CleanShell, port: in
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_made_from_the_code_is_fresh() -> None:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        from reference import made
-    finally:
-        sys.path.pop(0)
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules of scripts/ can be imported."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+
+
+@pytest.mark.usefixtures("scripts")
+def test_parts_generated_from_the_code_are_up_to_date() -> None:
+    from reference import made
+
     for page in (ROOT / "docs").glob("*.md"):
         assert made(page.read_text()) == page.read_text(), f"{page.name} is stale: run ./dev docs"
+
+
+@pytest.mark.usefixtures("scripts")
+def test_the_picture_of_every_diagram_is_up_to_date() -> None:
+    from diagrams import stale_pictures
+
+    assert stale_pictures() == [], "run ./dev docs --diagrams"
+
+
+def test_the_documentation_site_builds_without_a_broken_link(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    api = (tmp_path / "site" / "python.html").read_text()
+    missing = [name for name in PUBLIC_NAMES if f'id="{name}"' not in api]
+    assert not missing, "the API reference lacks them"
+    for page in (tmp_path / "site").rglob("*.html"):
+        loaded = re.findall(r'<(?:script|img|link)\b[^>]*(?:src|href)="(https?:[^"]+)"', page.read_text())
+        assert not loaded, f"{page.name} loads from the network"
+        assert "```" not in page.read_text(), f"{page.name} has a block that was not rendered"
 
 
 def test_the_reference_names_every_route_and_fact() -> None:
@@ -151,7 +192,7 @@ def test_every_how_to_page_has_its_tests() -> None:
         assert (ROOT / "tests" / "how_to" / f"test_{page.stem.replace('-', '_')}.py").exists(), page.name
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     broken = [link for page in PAGES for link in broken_links(page)]
     assert broken == []
 
@@ -170,6 +211,6 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def headings(page: Path) -> list[str]:
-    """The names under which a page's headings are linked to."""
+    """The anchors of a page's headings."""
     found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found]

@@ -1,4 +1,4 @@
-"""Imports point one way, and the rules are pure (DESIGN 8)."""
+"""Imports point one way, and the rules are pure (docs/architecture.md, *The rooms*)."""
 
 from __future__ import annotations
 

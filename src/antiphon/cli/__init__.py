@@ -10,6 +10,8 @@ from importlib import import_module
 
 import click
 
+from antiphon import __version__
+
 VERBS = {
     "serve": "Start an instance: the server, its page and its workers.",
     "chat": "Talk with a model, here in the terminal.",
@@ -56,7 +58,7 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="antiphon", message="%(version)s")
+@click.version_option(__version__, message="%(version)s")
 def antiphon() -> None:
     """Antiphon: a session server for AI chats and agents."""
 

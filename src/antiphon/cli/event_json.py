@@ -11,7 +11,7 @@ from antiphon.wire import codec
 
 
 def event_json(event: Event) -> dict[str, Any]:
-    """The event's JSON with a `cursor` where it has one (CONTRACT C)."""
+    """The event's JSON with a `cursor` where it has one (docs/http.md, *The stream*)."""
     shown = _fields(event)
     return shown | {"cursor": event.cursor} if event.cursor else shown
 
