@@ -168,7 +168,7 @@ async def fold_sessions(
                 length=drafts[0][1].position + each * len(TOKEN),
                 lost_every=lost_every,
             )
-            await subscribers.begin(job, door.publisher.beat)
+            await subscribers.begin(job, door.publisher.publish_heartbeat)
             await asyncio.sleep(LOOKED_S)
             started = time.monotonic()
             await _hand_in(instance, drafts, each, case.batch)
