@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import tempfile
@@ -51,6 +52,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     if report.skipped and is_ci():
         report.outcome, report.longrepr = "failed", CI_SKIPS_NOTHING + str(report.longrepr)
     return report
+
+
+def pytest_collection_finish() -> None:
+    """What the whole suite's collection made stays to the end: no garbage collection needs to look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
