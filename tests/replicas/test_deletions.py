@@ -16,7 +16,7 @@ from antiphon.core import commands as c
 from instance.doors import Peer, open_doors
 from support.waiting import DEADLINE_S
 
-from .test_elsewhere import beside, replica
+from .test_follow_other_replicas import beside, replica
 
 pytestmark = pytest.mark.anyio
 
