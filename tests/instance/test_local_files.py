@@ -1,4 +1,4 @@
-"""The files by which an instance is found on its machine: other users, two instances side by side, long paths, invalid
+"""The files by which an instance is found on its machine: other users, two data directories, long paths, invalid
 files, and disks that cannot be written."""
 
 from __future__ import annotations
