@@ -15,6 +15,7 @@ import pytest
 
 from antiphon.store.postgres import prepare_database
 from programs import PRIVILEGES, is_ci, skip_without_programs
+from quick import forbid_processes, mark_heavy
 from support.postgres import PostgresMissing, PostgresServer
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -64,7 +65,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {str(Path(__file__).parent / name): place for place, name in enumerate(LONG)}
     for item in items:
         skip_without_programs(item)
+    mark_heavy(items)
     items.sort(key=lambda item: order.get(str(item.path), len(order)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    forbid_processes(item)
+    try:
+        return (yield)
+    finally:
+        forbid_processes(None)
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ async def test_standbys_outlive_a_full_disk(small_disk: Path, tmp_path: Path) ->
 
         await wait_until(has_tried, "it tries to take over")
         (small_disk / "filler").unlink()
-        await wait_until(lambda: is_primary(standby), "it is the primary", 10.0)
+        await wait_until(lambda: is_primary(standby), "the standby is the primary")
     finally:
         for member in fleet.members:
             await member.kill()
