@@ -134,10 +134,10 @@ async def test_state_sync_and_commands_over_zeromq_show_open_calls(tmp_path: Pat
         synced = (await remote.state_sync()).antiphon
         assert synced is not None
         assert synced.open_calls is not None
-        opened = synced.open_calls[chat_id] or ()
+        opened: Any = synced.open_calls[chat_id]
         assert amounts(list(opened)) == [5, 7]
         assert amounts((await remote.command(chat_id, "rename", title="t"))["open_calls"]) == [5, 7]
-        resync = (await remote.read(chat_id)).events[0]
+        resync: Any = (await remote.read(chat_id)).events[0]
         assert amounts(resync["chat"]["open_calls"]) == [5, 7]
         call_id = opened[0]["tool_call_id"]
         await remote.command(chat_id, "deny", tool_call_id=call_id)
