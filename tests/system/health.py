@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import resource
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from support.stopwatch import Stopwatch
 from support.waiting import wait_until
 
 from .server_process import ServerProcess
@@ -21,28 +20,6 @@ HEALTH_S = 1.0
 INTERRUPT_S = 1.0
 GROWTH_MIB = 300
 TURN_S = 60.0
-
-
-class Stopwatch:
-    """Times an answer of a server as on a machine with a core for each process: the time for which the server's loop
-    or this process was ready to run, and others had the cores, does not count."""
-
-    def __init__(self, server: ServerProcess) -> None:
-        assert server.process is not None
-        self._pids = (server.process.pid, os.getpid())
-        self._started_s = time.monotonic()
-        self._waited_s = self._wait_s()
-
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self._started_s - (self._wait_s() - self._waited_s)
-
-    def _wait_s(self) -> float:
-        """By the kernel's account of each main thread; 0 where it keeps none."""
-        nanoseconds = 0
-        for pid in self._pids:
-            with contextlib.suppress(OSError):
-                nanoseconds += int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
-        return nanoseconds / 1e9
 
 
 class Health:
@@ -60,7 +37,7 @@ class Health:
 
     async def watch(self) -> None:
         while True:
-            stopwatch = Stopwatch(self._server)
+            stopwatch = Stopwatch(self._server.pid)
             reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)
             try:
                 writer.write(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{self._server.port}\r\n\r\n".encode())

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from .health import GROWTH_MIB, HEALTH_S, INTERRUPT_S, MIB, Stopwatch, health_of, wait_status
+from support.stopwatch import Stopwatch
+
+from .health import GROWTH_MIB, HEALTH_S, INTERRUPT_S, MIB, health_of, wait_status
 from .server_process import ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -167,7 +169,7 @@ async def test_a_hostile_client_delays_no_other_client_and_turns_can_be_stopped(
             async with asyncio.timeout(ATTACK_S), asyncio.TaskGroup() as tasks:
                 tasks.create_task(attack(server, chat["id"]))
                 await asyncio.sleep(0.5)  # in the middle of it, wherever that is
-                stopwatch = Stopwatch(server)
+                stopwatch = Stopwatch(server.pid)
                 status, _ = await server.ask("POST", f"/chats/{chat['id']}/interrupt", {"turn_id": chat["turn_id"]})
                 assert status == 200
                 await wait_status(server, chat["id"], "waiting")

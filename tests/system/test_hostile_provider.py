@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from support.stopwatch import Stopwatch
 from support.tcp_server import open_tcp_server
 from support.waiting import wait_until
 from worker.raw_provider import STOP, called, head, read_request, said, sse
 
-from .health import GROWTH_MIB, HEALTH_S, INTERRUPT_S, MIB, Stopwatch, health_of, wait_status
+from .health import GROWTH_MIB, HEALTH_S, INTERRUPT_S, MIB, health_of, wait_status
 from .server_process import ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -110,7 +111,7 @@ async def test_a_hostile_provider_delays_no_other_client_and_can_be_stopped(name
             requests = provider.requests
             _, chat = await server.ask("POST", "/chats", {"content": "go"})
             await wait_until(lambda: provider.requests > requests, what="the provider is asked")
-            stopwatch = Stopwatch(server)
+            stopwatch = Stopwatch(server.pid)
             await server.ask("POST", f"/chats/{chat['id']}/interrupt", {"turn_id": chat["turn_id"]})
             ended = await wait_status(server, chat["id"], "waiting", "error")
             took_s = stopwatch.elapsed_s()
