@@ -178,4 +178,4 @@ def _spans(line: Text) -> list[tuple[int, int, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -61,9 +61,9 @@ def transitions() -> str:
     for (before, label), after in TABLE.items():
         arrows.setdefault((before.value, after.value), []).append(label)
     lines = ["```mermaid", "stateDiagram-v2", "    [*] --> waiting: chat created"]
-    for (before, after), labels in arrows.items():
-        if before != after:
-            lines.append(f"    {before} --> {after}: " + "<br>".join(labels))
+    for (source, target), labels in arrows.items():
+        if source != target:
+            lines.append(f"    {source} --> {target}: " + "<br>".join(labels))
     lines.append("```")
     rows = ["", "| status | event | new status |", "|---|---|---|"]
     rows += [f"| {before} | {label} | {after} |" for (before, label), after in TABLE.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import pytest
 
 from antiphon.store.postgres.store import prepare_database
 from programs import PRIVILEGES, is_ci, skip_without_programs
+from quick import forbid_processes, mark_heavy
 from support.postgres import PostgresMissing, PostgresServer
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -21,16 +23,28 @@ sys.dont_write_bytecode = False
 """Tests start some five hundred processes: without compiled files each of them compiles all that it imports."""
 
 LONG = (
-    "system/test_crashes.py",
     "replicas/test_trial.py",
+    "edge/test_bad_input.py",
+    "replicas/test_fleet.py",
+    "replicas/test_follow_other_replicas.py",
+    "system/test_hostile_client.py",
+    "store/test_checksums.py",
+    "page/test_live.py",
+    "shape/test_docs.py",
+    "replicas/test_simulation.py",
+    "cli/test_finding.py",
+    "cli/test_chat.py",
     "how_to/test_run_several_replicas.py",
     "system/test_roles.py",
-    "replicas/test_fleet.py",
-    "replicas/test_simulation.py",
+    "core/test_model_scenes.py",
+    "page/test_rendering.py",
+    "system/test_crashes.py",
     "bench/test_replicas.py",
-    "edge/test_bad_input.py",
 )
 """The files that take longest begin first: one of them at the end would leave all cores but one idle."""
+
+WORKERS_PER_CORE = 2
+"""Tests wait for servers, timers and browsers about as long as they compute."""
 
 
 CI_SKIPS_NOTHING = "CI skips nothing, and this was to be skipped: "
@@ -53,11 +67,33 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` starts."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return WORKERS_PER_CORE * cores
+
+
+def pytest_collection_finish() -> None:
+    """What the whole suite's collection made stays to the end: no garbage collection needs to look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {str(Path(__file__).parent / name): place for place, name in enumerate(LONG)}
     for item in items:
         skip_without_programs(item)
+    mark_heavy(items)
     items.sort(key=lambda item: order.get(str(item.path), len(order)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    forbid_processes(item)
+    try:
+        return (yield)
+    finally:
+        forbid_processes(None)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from antiphon.testing.store_suite import check_name
 from programs import needs_program
 from support.nats import NatsServer
 from support.proxy import CuttingProxy
-from support.waiting import wait_until
+from support.waiting import DEADLINE_S, wait_until
 
 from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of
 
@@ -299,5 +299,5 @@ async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(server: 
 
 
 async def test_ten_thousand_channels_are_listened_to_and_let_go(server: NatsServer) -> None:
-    async with two_ends(server.url) as case:
+    async with two_ends(server.url, answer_s=DEADLINE_S) as case:
         await check_many_channels(case)

@@ -16,7 +16,7 @@ from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
 from antiphon.testing.store_suite import check_name
 from support.postgres import PostgresServer
 from support.proxy import CuttingProxy
-from support.waiting import wait_until
+from support.waiting import DEADLINE_S, wait_until
 
 from .ends import QUICK, UUID, carriers, check_goes_on, check_many_channels, two_ends_of
 
@@ -181,5 +181,5 @@ async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(postgres
 
 
 async def test_ten_thousand_channels_are_listened_to_and_let_go(postgres_url: str) -> None:
-    async with two_ends(postgres_url) as case:
+    async with two_ends(postgres_url, answer_s=DEADLINE_S) as case:
         await check_many_channels(case)

@@ -49,7 +49,7 @@ def ping(server: ServerProcess, keys: Keys | None, server_key: str, timeout_s: f
 def wait_refused(server: ServerProcess, keys: Keys | None, server_key: str) -> str:
     """Why the instance refuses these keys: it must never answer. A busy machine may not finish the handshake in time,
     so a call that only timed out is made again with more time."""
-    for timeout_s in (1.0, 2.0, 4.0, 8.0):
+    for timeout_s in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0):
         try:
             ping(server, keys, server_key, timeout_s)
         except Forbidden as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -51,7 +53,8 @@ def window(delta: Delta, start: int, end: int) -> Delta:
     text = text_in(delta.part)
     if text is None:
         return delta
-    piece = type(delta.part)(text[start - delta.from_ : end - delta.from_])
+    kind: type[Any] = type(delta.part)
+    piece = kind(text[start - delta.from_ : end - delta.from_])
     return replace(delta, from_=start, to=end, part=piece)
 
 

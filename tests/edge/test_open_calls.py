@@ -133,11 +133,12 @@ async def test_state_sync_and_commands_over_zeromq_show_open_calls(tmp_path: Pat
             pass
         synced = (await remote.state_sync()).antiphon
         assert synced is not None
-        assert amounts(list(synced.open_calls[chat_id])) == [5, 7]
+        opened = synced.open_calls[chat_id]
+        assert amounts(list(opened)) == [5, 7]
         assert amounts((await remote.command(chat_id, "rename", title="t"))["open_calls"]) == [5, 7]
-        resync = (await remote.read(chat_id)).events[0]
-        assert amounts(resync["chat"]["open_calls"]) == [5, 7]
-        call_id = synced.open_calls[chat_id][0]["tool_call_id"]
+        read: Any = await remote.read(chat_id)
+        assert amounts(read.events[0]["chat"]["open_calls"]) == [5, 7]
+        call_id = opened[0]["tool_call_id"]
         await remote.command(chat_id, "deny", tool_call_id=call_id)
         again = (await remote.state_sync()).antiphon
         assert again is not None

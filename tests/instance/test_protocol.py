@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import tempfile
 import uuid
 from pathlib import Path
@@ -253,12 +254,33 @@ async def test_a_path_too_long_for_a_socket_has_its_sockets_elsewhere(
 
 
 async def test_over_tcp_it_has_the_projects_ports_or_the_next_free_ones(tmp_path: Path) -> None:
-    pub, rpc = i.default_ports(str(tmp_path))
-    async with open_doors(tmp_path / "data", bus_tcp=True) as (_, door), Peer(door) as peer:
+    project = project_with_free_ports(tmp_path)
+    pub, rpc = i.default_ports(str(project))
+    async with open_doors(project / "data", bus_tcp=True) as (_, door), Peer(door) as peer:
         assert (door.pub_endpoint, door.rpc_endpoint) == (f"tcp://127.0.0.1:{pub}", f"tcp://127.0.0.1:{rpc}")
         assert (await peer.ask("instance.ping"))["status"] == "ok"
-        async with open_doors(tmp_path / "other", bus_tcp=True) as (_, second):
+        async with open_doors(project / "other", bus_tcp=True) as (_, second):
             assert second.pub_endpoint == f"tcp://127.0.0.1:{pub + 2}"
+
+
+def project_with_free_ports(folder: Path) -> Path:
+    """A folder whose ports and the next pair are free: another program of the machine may use some."""
+    for number in range(100):
+        project = folder / str(number)
+        pub, rpc = i.default_ports(str(project))
+        if all(is_free(port) for port in (pub, rpc, pub + 2, rpc + 2)):
+            project.mkdir()
+            return project
+    raise AssertionError("no free ports")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as end:
+        try:
+            end.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 async def test_keyless_tcp_is_refused_where_there_are_several_owners(tmp_path: Path) -> None:

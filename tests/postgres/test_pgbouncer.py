@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from antiphon.store.postgres.store import open_postgres_store, prepare_database
 from programs import needs_program
 from support.pgbouncer import PgBouncer
 from support.postgres import PostgresServer
+from support.stopwatch import Stopwatch
 from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = [pytest.mark.anyio, needs_program("pgbouncer")]
@@ -190,7 +190,7 @@ async def test_a_pooler_that_changes_to_transaction_mode_is_reported_until_it_ch
 ) -> None:
     pooler = PgBouncer(tmp_path / "bouncer", postgres_server, mode="session")
     with pooler:
-        url = pooler.url_of(postgres_url)
+        url = f"{pooler.url_of(postgres_url)}?sslmode=disable"  # asyncpg drops the error of a TLS probe that is cut
         store = await open_postgres_store(url)
         record = InstanceRecord(instance_id="i", host="h", pid=1, version="1")
         await store.presence.register(record)
@@ -210,10 +210,10 @@ async def test_transaction_mode_without_one_is_refused_at_once_in_one_sentence(
     with PgBouncer(tmp_path / "bouncer", postgres_server, mode="transaction", pool_size=pool_size) as pooler:
         url = pooler.url_of(postgres_url)
         for open_it in (open_postgres_store, prepare_database):
-            started = time.monotonic()
+            stopwatch = Stopwatch()
             with pytest.raises(Invalid, match=r"transaction mode.*\?direct=HOST:PORT"):
                 await open_it(url)
-            assert time.monotonic() - started < 5
+            assert stopwatch.elapsed_s() < 5
 
 
 async def test_a_bus_through_transaction_mode_says_so(transaction: PgBouncer, postgres_url: str) -> None:
@@ -245,10 +245,10 @@ async def test_a_database_that_the_pooler_does_not_know_is_refused_with_its_word
     tmp_path: Path, postgres_server: PostgresServer
 ) -> None:
     with PgBouncer(tmp_path / "bouncer", postgres_server, mode="session", database="postgres") as pooler:
-        started = time.monotonic()
+        stopwatch = Stopwatch()
         with pytest.raises(Unavailable, match=r"no such database.*nothing"):
             await open_postgres_store(f"postgresql://antiphon@127.0.0.1:{pooler.port}/nothing")
-        assert time.monotonic() - started < 5
+        assert stopwatch.elapsed_s() < 5
 
 
 async def test_chats_move_through_a_pooler(

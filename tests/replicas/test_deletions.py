@@ -14,9 +14,9 @@ from antiphon.server.open_instance import open_instance
 from antiphon.watch import feed as feeds
 from antiphon.watch import watch
 from instance.doors import Peer, open_doors
-from support.waiting import DEADLINE_S
+from support.waiting import DEADLINE_S, wait_until
 
-from .test_elsewhere import beside, replica
+from .test_follow_other_replicas import beside, replica
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +48,7 @@ async def test_another_replica_reports_it_as_it_was(postgres_url: str, tmp_path:
         chat_id = (await there.chats.create(content="/say hi", title="Sums")).chat_id
         await peer.until("session.update", id=chat_id, message_count=2)
         await there.chats.change(chat_id, c.SetLabels(labels={"a": "b"}))
+        await wait_until(lambda: here.service.chat(chat_id), accept=lambda chat: chat and chat.labels == {"a": "b"})
         async with here.watch.open_feed(here.owner_id) as feed:
             assert await next_of(feed, "resync")
             await there.chats.delete(chat_id)

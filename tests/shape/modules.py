@@ -57,8 +57,9 @@ def all_modules() -> tuple[Module, ...]:
 
 def imports_of(module: Module) -> Iterator[Import]:
     """All of them, also inside functions."""
-    type_only = {id(node) for test in ast.walk(module.tree) if _is_type_checking(test) for node in ast.walk(test)}
-    for node in ast.walk(module.tree):
+    nodes = list(ast.walk(module.tree))
+    type_only = {id(node) for test in nodes if _is_type_checking(test) for node in ast.walk(test)}
+    for node in nodes:
         is_type_only = id(node) in type_only
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 
 from .modules import Import, Module, all_modules, imports_of, place
 
@@ -70,7 +71,10 @@ IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "breakpoint", "__impor
 IMPURE_METHODS = {"now", "utcnow", "today", "uuid1", "uuid4", "sleep", "getenv", "urandom"}
 
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-OUTSIDE = [module for module in all_modules() if module.layer in ("core", "wire", "errors")]
+
+
+def pure_modules() -> list[Module]:
+    return [module for module in all_modules() if module.layer in ("core", "wire", "errors")]
 
 
 def layer_of(target: str) -> str | None:
@@ -81,6 +85,7 @@ def layer_of(target: str) -> str | None:
     return parts[1] if len(parts) > 1 and (parts[1] in RANKS or parts[1] in LEAVES) else ""
 
 
+@cache
 def inner_imports() -> list[Import]:
     return [
         one
@@ -143,7 +148,7 @@ def test_nothing_but_the_suites_themselves_needs_the_fakes() -> None:
 def test_the_rules_and_the_wire_import_nothing_impure() -> None:
     wrong = [
         str(one)
-        for module in OUTSIDE
+        for module in pure_modules()
         for one in imports_of(module)
         if layer_of(one.target) is None and not is_pure(one.target)
     ]
@@ -151,7 +156,7 @@ def test_the_rules_and_the_wire_import_nothing_impure() -> None:
 
 
 def test_the_rules_and_the_wire_do_not_wait_print_read_a_clock_or_draw_an_id() -> None:
-    wrong = [one for module in OUTSIDE for one in impure_nodes(module)]
+    wrong = [one for module in pure_modules() for one in impure_nodes(module)]
     assert wrong == []
 
 

@@ -57,26 +57,27 @@ def run_pytest(path: str, *tests: str, **env: str) -> subprocess.CompletedProces
     )
 
 
-def collected(path: str, hidden: str) -> list[dict[str, Any]]:
-    """Every test of the suite: its id, the programs that it is marked with, and the reasons to skip it."""
-    env = {"PYTHONPATH": str(ROOT / "tests"), HIDDEN: hidden}
+@pytest.fixture(scope="module")
+def collected(path: str) -> list[dict[str, Any]]:
+    """Every test of the suite: its id, the programs that it is marked with, and the reasons to skip it where none of
+    them is installed."""
+    env = {"PYTHONPATH": str(ROOT / "tests")}
     done = run_pytest(path, "--collect-only", "-p", "shape.collected_programs", "-m", "", **env)
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-4_000:]
     lines = (line for line in done.stdout.splitlines() if line.startswith('{"id"'))
     return [json.loads(line) for line in lines]
 
 
-def test_every_test_that_needs_a_missing_program_is_skipped_and_no_other(path: str) -> None:
-    items = collected(path, ",".join(PROGRAMS))
-    for item in items:
+def test_every_test_that_needs_a_missing_program_is_skipped_and_no_other(collected: list[dict[str, Any]]) -> None:
+    for item in collected:
         expected = sorted(f"{name} is not installed" for name in item["programs"])
         reasons = [part for skip in item["skips"] for part in skip.split("; ") if part.endswith(" is not installed")]
         assert sorted(reasons) == expected, item
-    assert {name for item in items for name in item["programs"]} >= {*PROGRAMS} - {"npm"}
+    assert {name for item in collected for name in item["programs"]} >= {*PROGRAMS} - {"npm"}
 
 
-def test_every_file_that_starts_a_program_of_the_system_has_marked_tests(path: str) -> None:
-    marked = {item["id"].partition("::")[0] for item in collected(path, "") if item["programs"]}
+def test_every_file_that_starts_a_program_of_the_system_has_marked_tests(collected: list[dict[str, Any]]) -> None:
+    marked = {item["id"].partition("::")[0] for item in collected if item["programs"]}
     starting = {
         str(file.relative_to(ROOT))
         for file in (ROOT / "tests").rglob("test_*.py")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +50,41 @@ async def read(store: Store, table: str, column: str) -> list[tuple[Any, bytes]]
     return [(row[0], row[1]) for row in rows]
 
 
-async def change(store: Store, table: str, column: str, key: Any, value: bytes | None) -> None:
-    if isinstance(store, MemoryStore):
-        assert value is not None
-        store._chats["c"].contents[key] = value
-        return
+Change = Callable[[Any, bytes | None], Awaitable[None]]
+
+
+@asynccontextmanager
+async def changing(store: Store, table: str, column: str) -> AsyncIterator[Change]:
+    """`change(key, value)` writes the column of one row behind the store's back."""
     name = "client_id" if table == "receipts" else "seq"
-    if isinstance(store, SqliteStore):
-        connection = apsw.Connection(str(store._path))
-        connection.execute(f"UPDATE {table} SET {column} = ? WHERE {name} = ?", (value, key))
-        connection.close()
-        return
-    assert isinstance(store, PostgresStore)
-    changer = await connect(store._pool._address)
-    await changer.execute(f"UPDATE {table} SET {column} = $1 WHERE {name} = $2", value, key)
-    await changer.close()
+    if isinstance(store, MemoryStore):
+        contents = store._chats["c"].contents
+
+        async def change(key: Any, value: bytes | None) -> None:
+            assert value is not None
+            contents[key] = value
+
+        yield change
+    elif isinstance(store, SqliteStore):
+        path = str(store._path)
+
+        async def change(key: Any, value: bytes | None) -> None:
+            connection = apsw.Connection(path)
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE {name} = ?", (value, key))
+            connection.close()
+
+        yield change
+    else:
+        assert isinstance(store, PostgresStore)
+        writer = await connect(store._pool._address)
+
+        async def change(key: Any, value: bytes | None) -> None:
+            await writer.execute(f"UPDATE {table} SET {column} = $1 WHERE {name} = $2", value, key)
+
+        try:
+            yield change
+        finally:
+            await writer.close()
 
 
 def flip(body: bytes, bit: int) -> bytes:
@@ -95,12 +117,13 @@ async def test_every_one_of_a_hundred_flipped_bits_is_found(store: Store, column
     assert (await examine(store)).is_sound
     chance = random.Random(column)
     found = 0
-    for _ in range(100):
-        key, body = chance.choice(values)
-        await change(store, table, name, key, flip(body, chance.randrange(len(body) * 8)))
-        report = await examine(store)
-        found += any("checksum" in finding.what for finding in report.findings)
-        await change(store, table, name, key, body)
+    async with changing(store, table, name) as change:
+        for _ in range(100):
+            key, body = chance.choice(values)
+            await change(key, flip(body, chance.randrange(len(body) * 8)))
+            report = await examine(store)
+            found += any("checksum" in finding.what for finding in report.findings)
+            await change(key, body)
     assert found == 100
     assert (await examine(store)).is_sound
 
@@ -108,8 +131,10 @@ async def test_every_one_of_a_hundred_flipped_bits_is_found(store: Store, column
 @on_databases
 async def test_a_finding_names_the_message_or_the_receipt(store: Store) -> None:
     chat = await fill(store)
-    await change(store, "contents", "body", 2, b"[]")
-    await change(store, "receipts", "answer", "second", b'{"another": "answer"}')
+    async with changing(store, "contents", "body") as change:
+        await change(2, b"[]")
+    async with changing(store, "receipts", "answer") as change:
+        await change("second", b'{"another": "answer"}')
     findings = [str(finding) for finding in (await examine(store)).findings]
     assert any(text.startswith(f"{chat.chat_id} at 2: its content is not what was written") for text in findings)
     assert any("the receipt of 'second' is not what was written" in text for text in findings)
@@ -120,8 +145,10 @@ async def test_what_an_earlier_version_wrote_without_a_checksum_is_read_and_not_
     chat = await fill(store)
     before = await chat.entries()
     for table in ("contents", "receipts"):
-        for key, _ in await read(store, table, "checksum"):
-            await change(store, table, "checksum", key, None)
+        keys = [key for key, _ in await read(store, table, "checksum")]
+        async with changing(store, table, "checksum") as change:
+            for key in keys:
+                await change(key, None)
     assert await chat.entries() == before
     assert (await examine(store)).is_sound
 

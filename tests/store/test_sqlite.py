@@ -177,6 +177,7 @@ async def test_an_append_whose_caller_is_cancelled_is_whole_or_absent(path: Path
 # --- killed
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("after_lines", [1, 40, 400])
 async def test_a_killed_process_loses_no_acknowledged_append(path: Path, after_lines: int) -> None:
     acknowledged: dict[str, int] = {}

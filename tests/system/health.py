@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from support.stopwatch import Stopwatch
 from support.waiting import wait_until
 
 from .server_process import ServerProcess
@@ -37,14 +37,14 @@ class Health:
 
     async def watch(self) -> None:
         while True:
-            start = time.monotonic()
+            stopwatch = Stopwatch(self._server.pid)
             reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)
             try:
                 writer.write(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{self._server.port}\r\n\r\n".encode())
                 await reader.readuntil(b"\r\n\r\n")
             finally:
                 writer.close()
-            self.slowest_s = max(self.slowest_s, time.monotonic() - start)
+            self.slowest_s = max(self.slowest_s, stopwatch.elapsed_s())
             self.memory_mib = max(self.memory_mib, self.rss_mib())
             await asyncio.sleep(0.02)
 
@@ -62,12 +62,12 @@ async def health_of(server: ServerProcess) -> AsyncIterator[Health]:
 
 
 async def wait_status(
-    server: ServerProcess, chat_id: str, *statuses: str, within_s: float = TURN_S
+    server: ServerProcess, chat_id: str, *statuses: str, deadline_s: float = TURN_S
 ) -> dict[str, Any]:
     _, chat = await wait_until(
         lambda: server.ask("GET", f"/chats/{chat_id}"),
         f"chat {chat_id} is {' or '.join(statuses)}",
         accept=lambda answer: answer[1]["status"] in statuses,
-        deadline_s=within_s,
+        deadline_s=deadline_s,
     )
     return dict(chat)

@@ -51,6 +51,11 @@ class ServerProcess:
         return (self.data / "token").read_text().strip()
 
     @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.returncode is None
 

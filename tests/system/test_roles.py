@@ -182,7 +182,7 @@ async def freeze_and_wake(folder: Path, **how: Any) -> None:
         async def is_reported() -> bool:
             return bool((await standby.look("/readyz"))["status"] == "degraded")
 
-        await wait_until(is_reported, "it is reported", 40.0)
+        await wait_until(is_reported, "the standby reports a degraded primary")
         assert (await standby.healthz())["role"] == "standby"
 
         async def is_measured() -> bool:

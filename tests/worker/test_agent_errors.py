@@ -1,4 +1,4 @@
-"""Agents and tools that raise what nobody catches or cancel themselves: their turn ends, all else goes on."""
+"""Agents and tools that raise any exception or cancel themselves: their turn ends, the worker continues."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ async def test_an_impossible_count_is_unknown_and_does_not_fail_a_whole_answer(c
 @pytest.mark.parametrize(
     "piece", [Text(5), Reasoning(["a"]), ToolCallOpened(1, "t"), ToolCallOpened("i", None), 7, b"x", None]
 )  # type: ignore[arg-type]
-async def test_a_piece_that_is_none_fails_the_turn(piece: Any) -> None:
+async def test_an_invalid_piece_fails_the_turn(piece: Any) -> None:
     async def agent(turn: Turn) -> AsyncIterator[Any]:
         yield piece
 
@@ -157,7 +157,7 @@ async def test_a_piece_that_is_none_fails_the_turn(piece: Any) -> None:
     assert ended.outcome is Outcome.FAILED
 
 
-async def test_a_models_name_that_is_none_fails_the_turn() -> None:
+async def test_an_invalid_model_name_fails_the_turn() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         turn.model = None  # type: ignore[assignment]
         yield "x"
@@ -166,7 +166,7 @@ async def test_a_models_name_that_is_none_fails_the_turn() -> None:
     assert ended.outcome is Outcome.FAILED
 
 
-def test_a_failure_says_so_when_its_fields_are_none() -> None:
+def test_a_failure_with_invalid_fields_says_so() -> None:
     for fields in ({"retryable": "yes"}, {"status_code": "429"}, {"provider": 5}, {"message": 5}):
         with pytest.raises(TypeError):
             AgentError("overloaded", **fields)
@@ -212,7 +212,7 @@ async def test_progress_is_bounded_in_one_piece_and_in_all() -> None:
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
-async def test_a_tool_that_does_not_hear_its_cancel_holds_up_no_attempt_for_ever(
+async def test_a_tool_that_ignores_its_cancellation_does_not_block_its_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("antiphon.worker.tools.call.LET_GO_S", 0.05)
@@ -239,7 +239,7 @@ async def test_a_tool_that_does_not_hear_its_cancel_holds_up_no_attempt_for_ever
     go_on.set()
 
 
-async def test_calls_with_an_id_that_is_none_fail_the_turn() -> None:
+async def test_calls_with_an_invalid_id_fail_the_turn() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "x"
         await turn.call(ToolCall("t", {}, id=5))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a draft gains right after a frame waits for the next one; a fact waits for nothing."""
+"""Tokens that follow a frame closely wait for the next frame; facts are published at once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write(instance: Instance, chat_id: str, draft: Draft, text: str) -> None:
     instance.drafts.touch(chat_id)
 
 
-async def test_the_first_token_is_told_at_once_and_what_follows_within_the_pace_in_one_frame(tmp_path: Path) -> None:
+async def test_the_first_token_is_published_at_once_and_the_next_ones_together_in_one_frame(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (instance, door), Peer(door, "llm.token") as peer:
         await peer.be_heard(door)
         instance.worker.pause()
@@ -60,7 +60,7 @@ async def test_the_first_token_is_told_at_once_and_what_follows_within_the_pace_
         await end(instance, chat_id, draft)
 
 
-async def test_a_message_is_told_after_all_of_its_draft_whatever_the_pace(tmp_path: Path) -> None:
+async def test_a_message_is_published_after_its_whole_draft_at_any_pace(tmp_path: Path) -> None:
     topics = ("llm.token", "message.append")
     async with open_doors(tmp_path / "data") as (instance, door), Peer(door, *topics) as peer:
         await peer.be_heard(door)

@@ -1,4 +1,4 @@
-"""What a review found broken over the instance protocol: each of these fails until it is mended."""
+"""Calls and watches of a remote instance: limits, key files, lost connections and silent peers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 
-async def test_a_batch_is_answered_within_the_bound_of_an_answer(tmp_path: Path) -> None:
+async def test_a_batch_answer_stays_below_the_answer_limit(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
         instance.worker.pause()
         done = await instance.chats.create(content="x" * 3_000_000)
@@ -46,7 +46,7 @@ async def test_a_batch_is_answered_within_the_bound_of_an_answer(tmp_path: Path)
         assert len(answer) <= ANSWER_BYTES_MAX
 
 
-async def test_whatever_a_request_reaches_its_answer_is_json(tmp_path: Path) -> None:
+async def test_every_request_is_answered_with_json(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
         answer = await peer.ask("antiphon.request", {"method": "GET", "path": "/metrics"})
         assert answer["status"] in (200, 404)
@@ -90,7 +90,7 @@ async def test_a_watch_until_idle_ends_with_the_last_fact(tmp_path: Path) -> Non
         assert max(int(event.cursor.split(".")[0]) for event in seen if event.cursor) == chat.seq
 
 
-async def test_a_count_that_an_append_overtook_is_not_kept(tmp_path: Path) -> None:
+async def test_a_message_count_older_than_an_append_is_discarded(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
         await peer.be_heard(door)
         await wait_until(lambda: not door.publisher._is_list_changed)
@@ -121,7 +121,7 @@ async def test_a_count_that_an_append_overtook_is_not_kept(tmp_path: Path) -> No
         assert told["message_count"] == await real(done.chat_id)
 
 
-async def test_what_cannot_be_a_key_is_told(tmp_path: Path) -> None:
+async def test_an_invalid_key_is_reported(tmp_path: Path) -> None:
     """Forty characters of the alphabet need not be 32 bytes."""
     file = tmp_path / "keys"
     write_keys(file, Keys(public="#" * 40, secret="#" * 40))
@@ -129,7 +129,7 @@ async def test_what_cannot_be_a_key_is_told(tmp_path: Path) -> None:
         read_keys(file)
 
 
-async def test_a_keys_file_that_was_broken_and_is_mended_lets_its_peers_in_again(tmp_path: Path) -> None:
+async def test_a_repaired_keys_file_admits_its_peers_again(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     keys = create_keys(file)
     whole = file.read_bytes()
@@ -151,7 +151,7 @@ async def test_a_keys_file_that_was_broken_and_is_mended_lets_its_peers_in_again
         assert await is_let_in()
 
 
-async def test_a_call_that_waits_to_be_sent_is_not_given_up_when_a_connection_breaks(tmp_path: Path) -> None:
+async def test_an_unsent_call_survives_a_broken_connection(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (_, door):
         behind, front, connections = door.rpc_endpoint.removeprefix("ipc://"), str(tmp_path / "front"), 0
 
@@ -193,7 +193,7 @@ def free_pair() -> tuple[int, int]:
             return port, port + 1
 
 
-async def test_another_projects_instance_at_the_same_address_has_deleted_nothing(tmp_path: Path) -> None:
+async def test_an_instance_of_another_project_at_the_same_address_deletes_no_chats(tmp_path: Path) -> None:
     ports = free_pair()
     seen: list[Event] = []
     async with contextlib.AsyncExitStack() as stack:
@@ -220,7 +220,7 @@ async def test_another_projects_instance_at_the_same_address_has_deleted_nothing
             await asyncio.wait({watching})
 
 
-async def test_a_request_that_is_too_large_for_the_socket_is_refused_as_over_http(tmp_path: Path) -> None:
+async def test_a_request_too_large_for_the_socket_is_refused_as_over_http(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (instance, door):
         chat_id = (await instance.chats.create(title="small")).chat_id
         async with RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote:
@@ -228,7 +228,7 @@ async def test_a_request_that_is_too_large_for_the_socket_is_refused_as_over_htt
                 await remote.send(chat_id, "x" * 10_000_000)
 
 
-def test_a_live_announcement_that_cannot_be_read_right_now_is_not_swept(
+def test_an_unreadable_announcement_of_a_live_process_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No descriptor left, say: only what is readable and wrong, or whose process is gone, may go."""
@@ -269,7 +269,7 @@ async def silent_instance(folder: Path) -> AsyncIterator[str]:
         context.destroy(linger=0)
 
 
-async def test_calls_about_a_silent_instance_hold_up_no_other_call(
+async def test_calls_about_a_silent_instance_delay_no_other_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (runtime := tmp_path / "runtime").mkdir(mode=0o700)
@@ -291,7 +291,7 @@ async def test_calls_about_a_silent_instance_hold_up_no_other_call(
             assert (answer["result"]["status"], answer["result"]["body"]["error"]["code"]) == (403, "forbidden")
 
 
-async def test_an_answer_whose_signal_is_lost_is_found_all_the_same(tmp_path: Path) -> None:
+async def test_an_answer_is_read_although_its_wake_up_is_lost(tmp_path: Path) -> None:
     """The descriptor's number was another socket's before, and the loop does not hear of it."""
     async with (
         open_doors(tmp_path / "data") as (instance, door),

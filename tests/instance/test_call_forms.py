@@ -1,4 +1,4 @@
-"""Calls as other programs make them: ids in capitals, a frame too many."""
+"""Calls in the forms that other programs use: ids in upper case, an extra frame."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PING = b'{"jsonrpc":"2.0","id":"p","method":"instance.ping"}'
         ([b"x", PING], "p"),
     ],
 )
-async def test_a_call_of_a_wrong_number_of_frames_is_answered(
+async def test_a_call_with_a_wrong_number_of_frames_is_answered(
     tmp_path: Path, frames: list[bytes], call_id: Any
 ) -> None:
     async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
@@ -43,7 +43,7 @@ async def test_a_call_of_a_wrong_number_of_frames_is_answered(
         assert (await peer.ask("instance.ping"))["status"] == "ok", "the next one is answered as ever"
 
 
-async def test_an_id_in_capitals_names_the_same_session(tmp_path: Path) -> None:
+async def test_an_id_in_upper_case_names_the_same_session(tmp_path: Path) -> None:
     async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
         made = await peer.ask("session.create", {"id": "0B0B0B0B-1111-4222-8333-444444444444", "title": "t"})
         session_id, capitals = made["id"], made["id"].upper()
@@ -59,7 +59,7 @@ async def test_an_id_in_capitals_names_the_same_session(tmp_path: Path) -> None:
         await peer.ask("antiphon.request", {"method": "HEAD", "path": path})
 
 
-async def test_a_session_is_followed_by_its_id_in_capitals(tmp_path: Path) -> None:
+async def test_a_session_is_followed_by_its_id_in_upper_case(tmp_path: Path) -> None:
     async with (
         open_doors(tmp_path / "data") as (_, door),
         RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote,

@@ -1,4 +1,4 @@
-"""The pen: what it writes, and that a lifted one writes nothing."""
+"""The draft writer: what it writes, and that a closed one writes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pen_on(drafts: LiveDrafts) -> Pen:
 
 
 @pytest.mark.parametrize("piece", ["more", Text("more"), ToolCallOpened("b", "t"), ToolProgress("a", "late")])
-async def test_a_lifted_pen_writes_nothing(piece: Any) -> None:
+async def test_a_closed_draft_writer_writes_nothing(piece: Any) -> None:
     """A stopped turn keeps what its watchers saw: nothing is added while it is being ended."""
     pen = pen_on(LiveDrafts())
     pen.write("so far")
@@ -29,7 +29,7 @@ async def test_a_lifted_pen_writes_nothing(piece: Any) -> None:
     assert (pen.draft.position, pen.draft.text()) == (6, "so far")
 
 
-async def test_watchers_are_woken_once_for_all_that_is_written_in_one_turn_of_the_loop() -> None:
+async def test_watchers_are_woken_once_for_all_writes_of_one_loop_iteration() -> None:
     drafts = LiveDrafts()
     woken: list[int] = []
     drafts.listen("c", lambda: woken.append(1))
@@ -40,7 +40,7 @@ async def test_watchers_are_woken_once_for_all_that_is_written_in_one_turn_of_th
     assert len(woken) == 1
 
 
-async def test_a_tool_call_s_name_has_a_bound() -> None:
+async def test_the_length_of_a_tool_call_name_is_limited() -> None:
     pen = pen_on(LiveDrafts())
     for opened in (ToolCallOpened("x" * (NAME_MAX + 1), "t"), ToolCallOpened("b", "x" * (NAME_MAX + 1))):
         with pytest.raises(AttemptFailed, match="longer"):

@@ -1,4 +1,4 @@
-"""A replica's sockets on its data directory: opened when the lock is free, which is let go where they cannot be."""
+"""A replica opens its sockets when the lock of its data directory is free, and releases the lock if it cannot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.running import running
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_replica_that_cannot_open_its_sockets_lets_go_of_the_lock_and_tries_again(
+async def test_a_replica_that_cannot_open_its_sockets_releases_the_lock_and_retries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))

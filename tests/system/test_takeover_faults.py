@@ -1,4 +1,4 @@
-"""A takeover where something else is wrong as well."""
+"""Takeovers combined with another fault: a drain, a closed stdout, a lost lock file, a full disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .test_roles import is_primary, open_fleet
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_primary_that_drains_is_still_asked_by_its_standby(tmp_path: Path) -> None:
+async def test_a_standby_still_proxies_to_a_draining_primary(tmp_path: Path) -> None:
     """It answers everything until its drain is over, and nobody else can."""
     fleet = Fleet(tmp_path / "data", size=2, options=("--drain-s", "20"))
     try:
@@ -49,7 +49,7 @@ async def test_a_primary_that_drains_is_still_asked_by_its_standby(tmp_path: Pat
             await member.kill()
 
 
-async def test_a_standby_takes_over_though_nobody_reads_its_stdout_any_more(tmp_path: Path) -> None:
+async def test_a_standby_takes_over_when_its_stdout_is_closed(tmp_path: Path) -> None:
     """Whoever started it read where it is, and closed the pipe."""
     async with open_fleet(tmp_path, size=1) as fleet:
         standby = Member(fleet.data, 1)
@@ -68,7 +68,7 @@ async def test_a_standby_takes_over_though_nobody_reads_its_stdout_any_more(tmp_
             await standby.kill()
 
 
-def test_who_removes_the_lock_file_makes_no_second_primary(tmp_path: Path) -> None:
+def test_removing_the_lock_file_makes_no_second_primary(tmp_path: Path) -> None:
     with claim_data(tmp_path, instance_id="first"):
         (tmp_path / LOCK_NAME).unlink()
         assert try_claim(tmp_path, instance_id="second") is None
@@ -76,7 +76,7 @@ def test_who_removes_the_lock_file_makes_no_second_primary(tmp_path: Path) -> No
         assert is_held(tmp_path)
 
 
-def test_a_lock_that_cannot_be_written_is_given_back(tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_written_is_released(tmp_path: Path) -> None:
     """Else it is held by a process that does not know it, and nobody takes over any more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
@@ -131,7 +131,7 @@ async def test_standbys_outlive_a_full_disk(small_disk: Path, tmp_path: Path) ->
 
         await wait_until(has_tried, "it tries to take over")
         (small_disk / "filler").unlink()
-        await wait_until(lambda: is_primary(standby), "it is the primary", 10.0)
+        await wait_until(lambda: is_primary(standby), "the standby is the primary")
     finally:
         for member in fleet.members:
             await member.kill()

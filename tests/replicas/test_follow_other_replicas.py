@@ -1,4 +1,4 @@
-"""A subscriber of one replica's sockets is told of every chat, whichever replica writes it."""
+"""A subscriber of one replica's sockets receives every chat, whichever replica writes it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def nothing_is_heard(instance: Instance) -> bool:
     return not is_owner_s and not instance.watch._observers
 
 
-async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is_followed(
+async def test_a_turn_of_another_replica_is_published_token_by_token_and_released(
     tmp_path: Path, postgres_url: str
 ) -> None:
     async with beside(postgres_url, tmp_path / "data") as (here, door, there, peer):
@@ -131,7 +131,7 @@ async def test_a_turn_elsewhere_is_told_token_by_token_to_its_end_and_nothing_is
         await wait_until(lambda: nothing_is_followed(here, door))
 
 
-async def test_a_turn_that_is_over_before_it_is_looked_at_is_told_with_its_tokens(
+async def test_a_turn_that_ends_before_it_is_read_is_published_with_its_tokens(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 0.5)
@@ -145,7 +145,7 @@ async def test_a_turn_that_is_over_before_it_is_looked_at_is_told_with_its_token
         assert (token["token"], token["from"], token["to"]) == ("hello", 1, 6)
 
 
-async def test_what_a_follower_shows_of_a_turn_elsewhere_is_what_the_log_says(
+async def test_a_follower_shows_a_turn_of_another_replica_as_the_log_has_it(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a silence that would make it ask."""
@@ -168,9 +168,7 @@ async def test_what_a_follower_shows_of_a_turn_elsewhere_is_what_the_log_says(
         assert shown(view) == shown(await log_of(remote, chat_id))
 
 
-async def test_a_turn_that_is_handed_over_from_one_to_another_goes_on_being_told(
-    tmp_path: Path, postgres_url: str
-) -> None:
+async def test_a_turn_handed_over_between_other_replicas_stays_published(tmp_path: Path, postgres_url: str) -> None:
     async with watched_replica(postgres_url, tmp_path / "data") as (_, door), listening(door) as peer:
         async with replica(postgres_url) as first:
             chat_id = (await first.chats.create(content="/rate 30\n/tokens 20")).chat_id
@@ -185,7 +183,7 @@ async def test_a_turn_that_is_handed_over_from_one_to_another_goes_on_being_told
             assert text_of(peer, chat_id, last["draft"]) == last["content"]
 
 
-async def test_a_turn_that_moves_here_goes_on_being_told(tmp_path: Path, postgres_url: str) -> None:
+async def test_a_turn_that_moves_to_this_replica_stays_published(tmp_path: Path, postgres_url: str) -> None:
     async with (
         running(store=postgres_url) as here,
         open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door,
@@ -206,7 +204,7 @@ async def test_a_turn_that_moves_here_goes_on_being_told(tmp_path: Path, postgre
         await wait_until(lambda: nothing_is_followed(here, door))
 
 
-async def test_a_turn_that_nobody_heard_begin_is_told_from_its_draft_s_beginning(
+async def test_a_turn_older_than_the_subscription_is_published_from_the_start_of_its_draft(
     tmp_path: Path, postgres_url: str
 ) -> None:
     async with watched_replica(postgres_url, tmp_path / "data") as (here, door), replica(postgres_url) as there:
@@ -219,7 +217,7 @@ async def test_a_turn_that_nobody_heard_begin_is_told_from_its_draft_s_beginning
             assert len(peer.payloads(i.TOPIC_MESSAGE_APPEND)) == 1
 
 
-async def test_a_chat_of_before_is_told_with_all_of_its_draft_when_it_goes_on_here(
+async def test_a_chat_that_continues_here_is_published_with_its_whole_draft(
     tmp_path: Path, postgres_url: str
 ) -> None:
     """What lies before it is looked at first, and its turn is faster."""
@@ -242,7 +240,7 @@ async def test_a_chat_of_before_is_told_with_all_of_its_draft_when_it_goes_on_he
             assert len(peer.payloads(i.TOPIC_MESSAGE_APPEND)) == 2
 
 
-async def test_all_is_released_when_nobody_listens_any_more(tmp_path: Path, postgres_url: str) -> None:
+async def test_everything_is_released_when_the_last_subscriber_leaves(tmp_path: Path, postgres_url: str) -> None:
     async with watched_replica(postgres_url, tmp_path / "data") as (here, door), replica(postgres_url) as there:
         async with listening(door) as peer:
             await there.chats.create(content="/rate 20\n/tokens 4000")
@@ -252,7 +250,7 @@ async def test_all_is_released_when_nobody_listens_any_more(tmp_path: Path, post
         assert nothing_is_heard(here)
 
 
-async def test_all_is_released_when_the_sockets_are_closed(tmp_path: Path, postgres_url: str) -> None:
+async def test_everything_is_released_when_the_sockets_are_closed(tmp_path: Path, postgres_url: str) -> None:
     async with replica(postgres_url, claims=False) as here, replica(postgres_url) as there:
         async with open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door, listening(door) as peer:
             await there.chats.create(content="/rate 20\n/tokens 4000")
@@ -261,7 +259,7 @@ async def test_all_is_released_when_the_sockets_are_closed(tmp_path: Path, postg
         assert nothing_is_heard(here)
 
 
-async def test_what_becomes_of_a_chat_elsewhere_is_told(tmp_path: Path, postgres_url: str) -> None:
+async def test_changes_of_a_chat_by_another_replica_are_published(tmp_path: Path, postgres_url: str) -> None:
     async with beside(postgres_url, tmp_path / "data", claims=False) as (here, door, there, peer):
         other = await there.store.create_owner("somebody else")
         await there.chats_of(other).create(title="not yours")
@@ -279,7 +277,7 @@ async def test_what_becomes_of_a_chat_elsewhere_is_told(tmp_path: Path, postgres
         await wait_until(lambda: nothing_is_followed(here, door))
 
 
-async def test_the_list_is_made_for_somebody_who_listens(
+async def test_the_session_list_is_built_only_for_a_subscriber(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a shared store a count for each of its sessions is asked for."""
@@ -303,7 +301,7 @@ async def test_the_list_is_made_for_somebody_who_listens(
             assert [session["title"] for session in event["payload"]["sessions"]] == ["two"]
 
 
-async def test_what_a_session_comes_to_is_told_in_order_however_long_its_messages_take_to_count(
+async def test_updates_keep_their_order_while_messages_are_counted(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with watched_replica(postgres_url, tmp_path / "data") as (here, door), listening(door) as peer:
@@ -331,7 +329,7 @@ async def test_what_a_session_comes_to_is_told_in_order_however_long_its_message
         await wait_until(lambda: not door.publisher._uncounted)
 
 
-async def test_without_hints_it_is_told_all_the_same(
+async def test_without_hints_appends_are_published_by_polling(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 0.2)
@@ -340,7 +338,7 @@ async def test_without_hints_it_is_told_all_the_same(
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant", session_id=chat_id)
 
 
-async def test_what_was_written_elsewhere_before_is_told_before_what_is_written_here(
+async def test_an_earlier_append_of_another_replica_is_published_before_a_local_one(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody has hinted at it."""
@@ -360,7 +358,7 @@ async def test_what_was_written_elsewhere_before_is_told_before_what_is_written_
         assert seqs_of(peer, chat_id) == [1, 2, 3, 4, 5, 6, 7]
 
 
-async def test_whoever_writes_and_whatever_hints_are_lost_each_append_is_told_once_and_in_order(
+async def test_each_append_is_published_once_and_in_order_whichever_replica_writes_and_hints_are_lost(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 0.2)
@@ -413,7 +411,7 @@ async def _is_idle(instance: Instance, chat_id: str) -> bool:
     return (await instance.chats.get(chat_id)).is_idle
 
 
-async def test_what_an_edit_has_removed_before_it_was_told_is_not_told_any_more(
+async def test_a_message_removed_by_an_edit_before_it_was_published_is_not_published(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 3600.0)
@@ -430,7 +428,7 @@ async def test_what_an_edit_has_removed_before_it_was_told_is_not_told_any_more(
         assert seqs_of(peer, chat_id)[0] == 3, "the appends are told"
 
 
-async def test_what_cannot_be_told_holds_up_nothing_that_comes_after_it(
+async def test_an_append_that_cannot_be_published_delays_no_later_one(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 3600.0)
@@ -451,7 +449,7 @@ async def test_what_cannot_be_told_holds_up_nothing_that_comes_after_it(
         await wait_until(lambda: not door.publisher.follower._opening)
 
 
-async def test_a_session_that_is_too_far_ahead_is_told_anew(
+async def test_a_session_with_too_many_buffered_appends_restarts_publishing(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner_follower, "BEHIND_MAX", 5)
@@ -474,7 +472,7 @@ async def test_a_session_that_is_too_far_ahead_is_told_anew(
         await peer.until(i.TOPIC_SESSION_UPDATE, title="there")
 
 
-async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_written_down(
+async def test_chats_beyond_the_limit_of_followed_drafts_are_published_from_their_facts(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner_follower, "CHATS_MAX", 1)
@@ -488,7 +486,7 @@ async def test_of_more_chats_than_are_followed_the_others_are_told_by_what_is_wr
         await wait_until(lambda: nothing_is_followed(here, door))
 
 
-async def test_a_program_that_listens_is_nobody_who_watches(tmp_path: Path, postgres_url: str) -> None:
+async def test_a_subscribed_program_does_not_count_as_a_watcher(tmp_path: Path, postgres_url: str) -> None:
     """The inbox has a notification all the same, as it has beside a program that listens to the holder itself."""
     async with beside(postgres_url, tmp_path / "data") as (here, _door, there, peer):
         await there.chats.create(content="/rate 60\n/tokens 20")

@@ -1,5 +1,5 @@
-"""Where an instance is found, and by whom: other users of the machine, two instances side by side, long paths, files
-that are not what they should be, disks that take nothing."""
+"""The files by which an instance is found on its machine: other users, two data directories, long paths, invalid
+files, and disks that cannot be written."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def reached_by_nobody(*paths: Path) -> set[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason=f"{PRIVILEGES}only root can become another user")
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is needed to become another user")
 @pytest.mark.parametrize("is_deep", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_another_user_reaches_nothing_even_where_the_folders_around_it_are_open(place: Path, is_deep: bool) -> None:
+def test_another_user_cannot_read_or_connect_even_in_an_open_folder(place: Path, is_deep: bool) -> None:
     data = place / ("d" * 150 if is_deep else "data")
     open_file, open_socket = place / "open", place / "open.sock"
     open_file.write_text("x")
@@ -141,7 +141,7 @@ def test_two_data_directories_side_by_side_do_not_mix(place: Path, options: tupl
     assert run("ps", "--json").lines == []
 
 
-def test_a_path_of_150_bytes_is_found_by_way_of_the_runtime_directory(place: Path) -> None:
+def test_an_instance_with_a_path_of_150_bytes_is_found_through_the_runtime_directory(place: Path) -> None:
     data = place / ("d" * (149 - len(str(place))))
     assert len(str(data)) == 150
     ServerProcess(data).kill()
@@ -154,9 +154,7 @@ def test_a_path_of_150_bytes_is_found_by_way_of_the_runtime_directory(place: Pat
 
 
 @pytest.mark.slow
-def test_where_the_runtime_directory_is_too_long_as_well_that_is_said(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_runtime_directory_with_a_path_too_long_is_reported(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = place / ("r" * 120)
     long.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
@@ -249,7 +247,7 @@ def forms(*, always: tuple[str, ...] = tuple(GARBAGE), without: tuple[str, ...] 
 
 
 @pytest.mark.parametrize("form", forms(always=("nested",)))
-def test_an_instance_file_that_is_none_means_no_instance(tmp_path: Path, form: str) -> None:
+def test_an_invalid_instance_file_means_no_instance(tmp_path: Path, form: str) -> None:
     with claim_data(tmp_path / "data", instance_id="i"):
         GARBAGE[form](tmp_path / "data" / INSTANCE_NAME)
         for verb in ("ping", "events", "ls"):
@@ -258,7 +256,7 @@ def test_an_instance_file_that_is_none_means_no_instance(tmp_path: Path, form: s
 
 @pytest.mark.parametrize("verb", ["ping", "events", "ls"])
 @pytest.mark.parametrize("form", forms(always=()))
-def test_so_it_does_for_a_process(tmp_path: Path, form: str, verb: str) -> None:
+def test_an_invalid_instance_file_means_no_instance_for_a_command(tmp_path: Path, form: str, verb: str) -> None:
     with claim_data(tmp_path / "data", instance_id="i"):
         GARBAGE[form](tmp_path / "data" / INSTANCE_NAME)
         is_told(run_in(tmp_path, verb, "--data", "data"), "no instance runs", codes=(3,))
@@ -273,21 +271,21 @@ def test_so_it_does_for_a_process(tmp_path: Path, form: str, verb: str) -> None:
         "ipc:///nowhere/rpc.sock",
     ],
 )
-def test_an_endpoint_that_is_none_is_told(tmp_path: Path, endpoint: str) -> None:
+def test_an_invalid_endpoint_is_reported(tmp_path: Path, endpoint: str) -> None:
     with claim_data(tmp_path / "data", instance_id="i"):
         (tmp_path / "data" / INSTANCE_NAME).write_bytes(as_json(pub_endpoint=endpoint, rpc_endpoint=endpoint))
         is_told(run("ping", "--data", str(tmp_path / "data")))
 
 
 @pytest.mark.parametrize("url", ["garbage", "http://", "http://[", "http://127.0.0.1:99999999", "http://127.0.0.1:1"])
-def test_an_address_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+def test_an_invalid_url_is_reported(tmp_path: Path, url: str) -> None:
     with claim_data(tmp_path / "data", instance_id="i"):
         (tmp_path / "data" / INSTANCE_NAME).write_bytes(as_json(http_url=url, pub_endpoint=None, rpc_endpoint=None))
         is_told(run("ls", "--data", str(tmp_path / "data")))
 
 
 @pytest.mark.parametrize("form", forms(always=("a directory",)))
-def test_an_instance_file_that_is_none_is_written_over_or_told_at_the_start(place: Path, form: str) -> None:
+def test_an_invalid_instance_file_is_replaced_or_reported_at_start(place: Path, form: str) -> None:
     (place / "data").mkdir(mode=0o700)
     GARBAGE[form](place / "data" / INSTANCE_NAME)
     done = served(place / "data")
@@ -301,7 +299,7 @@ def test_an_instance_file_that_is_none_is_written_over_or_told_at_the_start(plac
 
 
 @pytest.mark.parametrize("form", forms(without=("a directory",)))
-def test_a_lock_file_that_is_none_is_written_over_when_it_is_free(tmp_path: Path, form: str) -> None:
+def test_an_invalid_lock_file_is_replaced_when_unlocked(tmp_path: Path, form: str) -> None:
     (tmp_path / "data").mkdir()
     GARBAGE[form](tmp_path / "data" / LOCK_NAME)
     assert run("migrate", "--data", str(tmp_path / "data")).code == 0
@@ -309,7 +307,7 @@ def test_a_lock_file_that_is_none_is_written_over_when_it_is_free(tmp_path: Path
 
 
 @pytest.mark.parametrize("form", [param for param in forms() if param.values != ("a directory",)])
-def test_a_lock_file_that_is_held_and_says_nothing_is_respected(tmp_path: Path, form: str) -> None:
+def test_a_locked_file_with_invalid_content_is_respected(tmp_path: Path, form: str) -> None:
     (tmp_path / "data").mkdir()
     GARBAGE[form](tmp_path / "data" / LOCK_NAME)
     with (tmp_path / "data" / LOCK_NAME).open() as held:
@@ -317,7 +315,7 @@ def test_a_lock_file_that_is_held_and_says_nothing_is_respected(tmp_path: Path, 
         is_told(run("migrate", "--data", str(tmp_path / "data")), "is in use by", codes=(1,))
 
 
-def test_a_directory_in_place_of_the_lock_file_is_told(tmp_path: Path) -> None:
+def test_a_directory_in_place_of_the_lock_file_is_reported(tmp_path: Path) -> None:
     a_directory_in(tmp_path / "data" / LOCK_NAME)
     is_told(run("migrate", "--data", str(tmp_path / "data")), "Is a directory")
     is_told(run("ping", "--data", str(tmp_path / "data")), "no instance runs")
@@ -336,7 +334,7 @@ def a_directory_in(path: Path) -> None:
         pytest.param("a directory", marks=pytest.mark.slow),
     ],
 )
-def test_a_token_file_that_is_none_is_replaced_or_told(place: Path, form: str) -> None:
+def test_an_invalid_token_file_is_replaced_or_reported(place: Path, form: str) -> None:
     (place / "data").mkdir(mode=0o700)
     GARBAGE[form](place / "data" / "token")
     done = served(place / "data")
@@ -347,7 +345,7 @@ def test_a_token_file_that_is_none_is_replaced_or_told(place: Path, form: str) -
 
 
 @pytest.mark.parametrize("name", ["pub.sock", "rpc.sock"])
-def test_what_lies_in_a_sockets_place_is_replaced_or_told(tmp_path: Path, name: str) -> None:
+def test_a_file_in_place_of_a_socket_is_replaced_or_reported(tmp_path: Path, name: str) -> None:
     run_folder = tmp_path / "run"
     run_folder.mkdir()
     (run_folder / name).write_bytes(b"x")
@@ -364,7 +362,7 @@ def test_what_lies_in_a_sockets_place_is_replaced_or_told(tmp_path: Path, name: 
         open_ipc_sockets(run_folder)
 
 
-def test_of_a_pair_of_ports_either_may_be_taken() -> None:
+def test_a_pair_of_ports_skips_one_that_is_in_use() -> None:
     """Others on this machine take ports meanwhile: the next free pair is not always the next one."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -388,7 +386,7 @@ def announcement_path(place: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("form", forms())
-def test_an_announcement_that_is_none_is_swept(place: Path, form: str) -> None:
+def test_an_invalid_announcement_is_removed(place: Path, form: str) -> None:
     path = announcement_path(place, "garbage")
     GARBAGE[form](path)
     done = run("ps")
@@ -403,13 +401,13 @@ def announced(**other: Any) -> bytes:
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**22 + 1, 2**40])
-def test_an_announcement_of_no_process_is_swept(place: Path, pid: int) -> None:
+def test_an_announcement_of_a_dead_process_is_removed(place: Path, pid: int) -> None:
     announcement_path(place, "stale").write_bytes(announced(pid=pid))
     assert "No instance runs here" in run("ps").out
     assert not announcement_path(place, "stale").exists()
 
 
-def test_an_announcement_without_endpoints_is_silent(place: Path) -> None:
+def test_an_announcement_without_endpoints_is_ignored(place: Path) -> None:
     announcement_path(place, "silent").write_bytes(announced())
     assert run("ps", "--json").lines[0]["is_silent"] is True
 
@@ -430,7 +428,7 @@ def disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_start_on_a_disk_that_cannot_be_written_is_told(place: Path) -> None:
+def test_a_start_on_a_read_only_disk_is_reported(place: Path) -> None:
     with disk(place / "disk", "8m") as folder:
         (folder / "data").mkdir(mode=0o700)
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
@@ -442,7 +440,7 @@ FULL = [0, *(pytest.param(room, marks=pytest.mark.slow) for room in (4_096, 120_
 
 
 @pytest.mark.parametrize("room", FULL)
-def test_a_start_on_a_disk_that_is_full_is_told(place: Path, room: int) -> None:
+def test_a_start_on_a_full_disk_is_reported(place: Path, room: int) -> None:
     with disk(place / "disk", "2m") as folder:
         (folder / "data").mkdir(mode=0o700)
         (folder / "ballast").write_bytes(bytes(2 * 1024 * 1024 - room))

@@ -70,7 +70,7 @@ async def test_a_served_function_has_the_tools_of_its_file_and_of_its_list(tmp_p
 
 async def test_an_imported_agent_has_the_tools_of_the_file_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "named_app.py").write_text(
-        "from worker.test_found_tools import calling as agent\nfrom antiphon import tool\n"
+        "from worker.test_tool_discovery import calling as agent\nfrom antiphon import tool\n"
         "@tool\ndef other(): return 1\n"
     )
     agent, tools = load_agent(f"{tmp_path}/named_app.py:agent")

@@ -1,0 +1,85 @@
+"""Which tests `./dev test --quick` leaves out: those that start processes, and those that search for many seconds.
+
+A test of the quick part that starts a process fails, so this list cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+FOLDERS = {"bench", "examples", "how_to", "page", "postgres", "replicas", "system"}
+FILES = {
+    "bus": {"test_nats", "test_postgres"},
+    "chats": {"test_service_shared"},
+    "cli": {
+        "test_approve",
+        "test_attach",
+        "test_chat",
+        "test_config",
+        "test_data_directory",
+        "test_finding",
+        "test_help",
+        "test_keys",
+        "test_reference_server",
+        "test_serve",
+        "test_times",
+        "test_verbs",
+    },
+    "client": {"test_bodies", "test_http", "test_near", "test_watching"},
+    "core": {"test_model_scenes", "test_random_histories", "test_walk"},
+    "edge": {"test_authorization", "test_bad_input", "test_isolation", "test_serve", "test_upgrade"},
+    "instance": {"test_following", "test_local_files", "test_reference_server", "test_trials_following"},
+    "shape": {"test_docs", "test_missing_programs", "test_mutants"},
+    "store": {"test_full_disk", "test_presence"},
+    "support": {"test_postgres"},
+    "wire": {"test_fuzz"},
+    "worker": {"test_handing_over", "test_transport"},
+}
+FIXTURES = {"chromium", "browser", "nats_server", "postgres_server", "postgres_url", "server", "workplace"}
+"""Fixtures that start a process."""
+
+STARTS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.spawn", "os.system"}
+
+_running: pytest.Item | None = None
+
+
+def is_heavy(item: pytest.Item) -> bool:
+    folder, *_ = item.path.relative_to(TESTS).parts
+    return (
+        folder in FOLDERS
+        or item.path.stem in FILES.get(folder, ())
+        or bool(FIXTURES & set(getattr(item, "fixturenames", ())))
+        or item.get_closest_marker("needs_program") is not None
+        or "postgres" in _parameters(item)
+    )
+
+
+def _parameters(item: pytest.Item) -> list[Any]:
+    callspec = getattr(item, "callspec", None)
+    return [] if callspec is None else list(callspec.params.values())
+
+
+def mark_heavy(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_heavy(item):
+            item.add_marker(pytest.mark.heavy)
+
+
+def forbid_processes(item: pytest.Item | None) -> None:
+    """Until the next call, starting a process is an error of `item`, unless that is None or heavy."""
+    global _running
+    _running = None if item is None or item.get_closest_marker("heavy") else item
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if _running is not None and event in STARTS:
+        pytest.fail(f"{_running.nodeid} starts a process: list it in tests/quick.py", pytrace=False)
+
+
+sys.addaudithook(_watch)
