@@ -52,9 +52,9 @@ def test_earlier_lines_come_back() -> None:
 def test_ctrl_d_leaves_on_an_empty_line_only() -> None:
     editor = LineEditor()
     editor.feed("a\x04")
-    assert not editor.is_over
+    assert not editor.is_closed
     editor.feed("\x7f\x04")
-    assert editor.is_over
+    assert editor.is_closed
 
 
 @given(st.text(st.sampled_from("ab\x1b[]200~1DCAO;\r\x7f\x04\x17"), max_size=40), st.integers(0, 40))

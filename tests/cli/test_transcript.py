@@ -27,7 +27,7 @@ class Scenario:
         self.seq += 1
         if opens:
             self.draft, self.position = self.seq, 0
-        return self.transcript.take(
+        return self.transcript.apply(
             FactEvent(type=kind, seq=self.seq, at="", status=status, draft=self.draft, data=data)
         )
 
@@ -38,7 +38,7 @@ class Scenario:
     def delta(self, part: Any, index: int = 0) -> list[Piece]:
         start, self.position = self.position, self.position + len(getattr(part, "text", " "))
         delta = Delta(draft=self.draft, from_=start, to=self.position, part_index=index, part=part)
-        return self.transcript.take(delta)
+        return self.transcript.apply(delta)
 
 
 def text(words: str) -> dict[str, Any]:
