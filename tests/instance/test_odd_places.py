@@ -392,7 +392,7 @@ def test_an_announcement_that_is_none_is_swept(place: Path, form: str) -> None:
     GARBAGE[form](path)
     done = run("ps")
     assert (done.code, done.err) == (0, "")
-    assert "No instance runs here" in done.out
+    assert "No instance is running on this machine" in done.out
     assert path.is_dir() or not path.exists()
 
 
@@ -404,7 +404,7 @@ def announced(**other: Any) -> bytes:
 @pytest.mark.parametrize("pid", [0, -1, 2**22 + 1, 2**40])
 def test_an_announcement_of_no_process_is_swept(place: Path, pid: int) -> None:
     announcement_path(place, "stale").write_bytes(announced(pid=pid))
-    assert "No instance runs here" in run("ps").out
+    assert "No instance is running on this machine" in run("ps").out
     assert not announcement_path(place, "stale").exists()
 
 
