@@ -18,7 +18,7 @@ async for event in client.watch(chat_id, after=cursor):
 3. `caught_up`, and from then on everything live.
 
 So closing the laptop in the middle of an answer, a proxy that gives up, or a server that is killed and started \
-again look the same to a reader: a short pause. A turn outlives its viewers, and stopping one is a command of its \
+again are the same to a reader: a short pause. A turn outlives its viewers, and stopping one is a command of its \
 own, which names the turn it means and keeps the partial answer.
 """
 

@@ -169,7 +169,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def made(text: str) -> str:
-    """`text` with its marked parts made anew."""
+    """`text` with its marked parts regenerated."""
     return MARK.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", text)
 
 

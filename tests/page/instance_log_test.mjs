@@ -21,7 +21,7 @@ const fold = (...events) => events.reduce((log, one) => addEvents(log, [one]), e
 
 test('the tokens of one call grow one line', () => {
   const log = fold(start(), token(1, 'one '), event('tool.start', { tool_name: 'f', params: '{}' }), token(5, 'two'));
-  assert.deepEqual(texts(log), ['The model is called', 'one two', 'f begins {}']);
+  assert.deepEqual(texts(log), ['Model call started', 'one two', 'f started {}']);
 });
 
 test('many events at once give the same lines as one by one', () => {
@@ -45,7 +45,7 @@ test('reasoning and the arguments of a tool call grow lines beside the text', ()
     part(5, { type: 'tool-call-args', args_delta: '{"a"' }, 1),
     part(6, { type: 'tool-call-args', args_delta: ':1}' }, 1),
   );
-  assert.deepEqual(texts(log), ['The model is called', 'm, try 2', 'Thinks: let me see', 'Wants add {"a":1}']);
+  assert.deepEqual(texts(log), ['Model call started', 'm, try 2', 'Reasoning: let me see', 'Calls add {"a":1}']);
 });
 
 test('what is missing of a text shows', () => {
@@ -59,9 +59,9 @@ test('a heartbeat replaces the one before it while nothing else has come', () =>
   assert.deepEqual(
     log.lines.map(({ text, count }) => [text, count]),
     [
-      ['Runs for 1 min, with 1 chat', 2],
-      ['The call has ended: 14 tokens in, 9 out', 1],
-      ['Runs for 2 h 0 min, with 1 chat', 1],
+      ['Uptime 1 min, 1 chat', 2],
+      ['Model call ended: 14 tokens in, 9 out', 1],
+      ['Uptime 2 h 0 min, 1 chat', 1],
     ],
   );
 });
@@ -99,18 +99,18 @@ test('every topic has words, and one that is not known has its payload', () => {
   const said = (topic, payload) => summaryOf(event(topic, payload));
   assert.equal(said('session.list', { sessions: [{}, {}] }), '2 chats listed');
   assert.equal(said('session.update', { message_count: 1 }), 'Has 1 message');
-  assert.equal(said('session.activated', {}), 'Is the active chat now');
+  assert.equal(said('session.activated', {}), 'Is now the active chat');
   assert.equal(said('session.deleted', {}), 'Was deleted');
   assert.equal(said('tool.end', { tool_name: 'add', is_error: true, result: 'no' }), 'add failed: no');
-  assert.equal(said('tool.end', { tool_name: 'add', is_error: false, result: '3' }), 'add gave: 3');
-  assert.equal(said('instance.shutdown', { reason: 'stopped' }), 'Ends: stopped');
+  assert.equal(said('tool.end', { tool_name: 'add', is_error: false, result: '3' }), 'add returned: 3');
+  assert.equal(said('instance.shutdown', { reason: 'stopped' }), 'Shuts down: stopped');
   assert.equal(said('antiphon.append', { seq: 5 }), 'Has facts up to 5');
   assert.equal(said('moon.rise', { at: 1 }), '{"at":1}');
-  assert.match(summaryOf({ type: 'left_out', count: 3 }), /^3 events left out/);
+  assert.match(summaryOf({ type: 'left_out', count: 3 }), /^3 events dropped/);
   assert.ok(said('message.append', { role: 'user', content: 'x'.repeat(9999) }).length < 600);
 });
 
-test('how long it has run is told by the instance, else by when it began', () => {
+test('the uptime is the one that the instance reports, or is computed from its start', () => {
   const began = Date.parse(AT);
   assert.equal(runtimeWords({ uptime: '59s' }, 0), '59 s');
   assert.equal(runtimeWords({ uptime: '25h1m1s' }, 0), '1 day 1 h');

@@ -1,4 +1,4 @@
-"""The page for everyone: by keyboard alone, on a phone, in light and dark, with names for whoever listens."""
+"""Accessibility of the web UI: by keyboard, on a phone, in light and dark, and for screen readers."""
 
 from __future__ import annotations
 

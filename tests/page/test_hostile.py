@@ -15,7 +15,7 @@ from .visit import Tab
 pytestmark = pytest.mark.anyio
 
 RUN = "window.pwned=1,alert(1)"
-AWAY = "http://elsewhere.test/spy"
+AWAY = "http://other.test/spy"
 
 PROBES = {
     "script": f"<script>{RUN}</script>",
@@ -32,7 +32,7 @@ PROBES = {
     "mutation": f'<noscript><p title="</noscript><img src=x onerror={RUN}>"><svg></p><style><a id="</style><b>',
     "clobbering": "<form id=app name=body><input name=attributes></form><a id=location name=cookie>x</a>",
     "sign-in link": "[own](#token=theirs) [own](/#token=theirs) [own](http:#token=theirs) [own](OWN/#token=theirs)",
-    "ANSI": "\x1b[31mred\x1b[0m \x1b]8;;http://elsewhere.test\x07link\x1b]8;;\x07 \x1b[2J",
+    "ANSI": "\x1b[31mred\x1b[0m \x1b]8;;http://other.test\x07link\x1b]8;;\x07 \x1b[2J",
     "line ends": "one\r\nSet-Cookie: antiphon_session=theirs\r\n\r\nevent: bye\ndata: {}\n\n\u2028id: 9\u2029",
     "templates": "${7*7} {{7*7}} <%= 7*7 %> __proto__ constructor &lt;b&gt; %3Cscript%3E",
     "direction": "\u202egnp.exe \u2066 \u200f \x00 \x08 \ufeff end",

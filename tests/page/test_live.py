@@ -180,8 +180,8 @@ async def test_a_failed_answer_says_why_and_can_be_tried_again(tab: Tab, server:
 async def test_a_try_that_waits_says_what_for(tab: Tab, server: ServerProcess) -> None:
     chat_id = await tab.start_chat("/fail overloaded 3\n/say fine")  # a wait may be short by chance, not all three
     waiting = tab.page.get_by_test_id("waiting")
-    told = re.compile(r"The model is overloaded, trying again.*\(try [234]\)", re.DOTALL)
-    await waiting.filter(has_text=told).wait_for()
+    waits = re.compile(r"The model is overloaded, retrying.*\(try [234]\)", re.DOTALL)
+    await waiting.filter(has_text=waits).wait_for()
     await tab.message("assistant", "fine").wait_for()
     await tab.wait_idle()
     await expect(waiting).to_have_count(0)
@@ -293,7 +293,7 @@ async def test_a_chat_is_renamed_archived_and_deleted(tab: Tab, server: ServerPr
     await tab.page.locator(".head .tag").get_by_text("Archived").wait_for()
     await tab.button("Archived").click()
     await expect(item).to_have_text("A better name")
-    await tab.button("Take out of the archive").click()
+    await tab.button("Restore from the archive").click()
     await expect(item).to_have_count(0)
     await tab.button("Back to chats").click()
     await expect(item).to_have_count(1)
@@ -307,11 +307,11 @@ async def test_a_chat_is_renamed_archived_and_deleted(tab: Tab, server: ServerPr
     assert (await server.ask("GET", f"/chats/{chat_id}"))[0] == 404
 
 
-async def test_a_chat_deleted_elsewhere_says_so(visit: Visit, tab: Tab, server: ServerProcess) -> None:
+async def test_a_chat_deleted_by_another_client_is_reported(visit: Visit, tab: Tab, server: ServerProcess) -> None:
     chat_id = await tab.start_chat("/say here")
     await tab.wait_idle()
     await server.ask("DELETE", f"/chats/{chat_id}")
-    await tab.page.get_by_role("heading", name="This chat is not here").wait_for()
+    await tab.page.get_by_role("heading", name="Chat not found").wait_for()
     await expect(tab.chat_list.locator(f"[data-chat-id='{chat_id}']")).to_have_count(0)
     await tab.button("New chat", of=tab.page.get_by_role("main")).click()
     await tab.page.get_by_role("heading", name="What is it about?").wait_for()

@@ -75,12 +75,12 @@ async def test_the_count_falls_for_a_notification_older_than_the_list_shows(
     async def inbox() -> dict[str, Any]:
         return dict((await server.ask("GET", "/inbox?unread=true&limit=200"))[1])
 
-    async def are_all_told() -> bool:
-        told = {target for item in (await inbox())["notifications"] for target in item["targets"]}
-        return told.issuperset(ids)
+    async def are_all_listed() -> bool:
+        listed = {target for item in (await inbox())["notifications"] for target in item["targets"]}
+        return listed.issuperset(ids)
 
     tab = await visit.open()
-    await until(are_all_told, visit, "every answer is in the inbox")
+    await until(are_all_listed, visit, "every answer is in the inbox")
     count = (await inbox())["unread_count"]
     await tab.page.reload()
     to_inbox = tab.page.get_by_test_id("to-inbox")

@@ -1,4 +1,4 @@
-"""How answers look: images, code in lists, very long texts, directions of writing, sizes and contrasts."""
+"""How answers are shown: images, code in lists, very long texts, directions of writing, sizes and contrasts."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_right_to_left_text_runs_right_to_left_and_code_does_not(page: Any, serv
 
 
 CALL = [
-    {"type": "text", "text": "Look: `inline`\n\n```python\nx = 1\n```\n\n1. a\n\n   ```\n   b\n   ```"},
+    {"type": "text", "text": "See: `inline`\n\n```python\nx = 1\n```\n\n1. a\n\n   ```\n   b\n   ```"},
     {"type": "tool-call", "tool_call_id": "c", "tool_name": "add", "args": {"a": 1}},
 ]
 
@@ -165,4 +165,4 @@ def test_open_calls_of_a_chat_that_is_opened_later_can_be_decided(page: Any, ser
     page.goto(f"{ORIGIN}/#/chat/{CHAT}")
     page.get_by_role("button", name="Approve").wait_for()
     assert page.get_by_role("button", name="Approve").count() == 1, "the other call is not a person's"
-    assert page.get_by_text("A client of yours is to run this tool").count() == 1
+    assert page.get_by_text("Waiting for a client to run this tool").count() == 1

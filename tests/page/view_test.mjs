@@ -241,7 +241,7 @@ test('a failed turn says why until something is done about it', () => {
   assert.equal(seen.lastError.message, 'no key');
 });
 
-test('waiting is told honestly', () => {
+test('the waiting sentence names what the chat is waiting for', () => {
   const words = (...events) => waitingWords(fold([resync(), ...events]), 3.2);
   const started = fact(4, 'attempt_started', 'running', 4, { instance_id: 'i' });
   const retry = fact(5, 'retry_scheduled', 'running', 5, {
@@ -251,18 +251,18 @@ test('waiting is told honestly', () => {
     kind: 'rate_limit',
     retrying_at: '',
   });
-  assert.equal(words(started, retry), 'Rate limited, trying again in 4 s (try 2).');
+  assert.equal(words(started, retry), 'Rate limited, retrying in 4 s (try 2).');
   assert.equal(
     words(started, retry, delta(0, { type: 'call-started' }, { draft: 5 })),
     'Waiting for the model’s first words…',
   );
   assert.equal(
     words(started, fact(5, 'attempt_lost', 'running', 5, { attempt: 4, reason: 'dead' })),
-    'The worker was lost; another goes on.',
+    'The worker was lost; another one continues.',
   );
   assert.equal(
     words(fact(4, 'attempt_released', 'running', 4, { attempt: 3 })),
-    'Handed over; another worker goes on.',
+    'The worker released the turn; another one continues.',
   );
   assert.equal(words(fact(4, 'message_appended', 'running', 4, { message: USER(4, 'x') })), 'Waiting for a worker…');
   assert.equal(words(fact(4, 'interrupt_requested', 'interrupting', 3, { turn_id: 2 })), 'Stopping…');
