@@ -173,7 +173,7 @@ def test_a_lost_server_is_shown_until_it_responds_again(tmp_path: Path, words: l
     with Terminal(tmp_path, *words) as terminal:
         terminal.wait_for(PROMPT if words == ["chat"] else "waiting for the model")
         server.signal(signal.SIGSTOP)
-        terminal.wait_for("the server has not answered for")
+        terminal.wait_for("the server has not responded for")
         server.signal(signal.SIGCONT)
         if words == ["chat"]:
             terminal.type("/say it is back\r")

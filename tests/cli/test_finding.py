@@ -80,7 +80,7 @@ def test_another_instance_at_the_same_address_counts_as_missing(
         (tmp_path / ".antiphon" / INSTANCE_NAME).write_bytes(msgspec.json.encode(stale))
         done = run_alone("ls")
     assert done.code == 3
-    assert "another one is at its address" in done.err
+    assert "another one uses its address" in done.err
 
 
 def test_a_copy_of_the_data_directory_has_no_instance(run_alone: Run, tmp_path: Path, server: ServerProcess) -> None:

@@ -104,7 +104,7 @@ def test_attach_follows_a_session_sends_and_warns_that_lost_events_are_not_recov
     server.add_message(session_id, "user", "said before")
     server.on_send = lambda session, content: server.answer(session, "the ", "answer")
     with Terminal(tmp_path, "attach") as terminal:
-        terminal.wait_for("what is lost on the way to here is not filled in")
+        terminal.wait_for("lost events are not recovered")
         terminal.wait_for("said before")
         terminal.type("from here\r")
         terminal.wait_for("the answer")
@@ -140,7 +140,7 @@ def test_attach_interrupts_a_running_answer(server: ReferenceServer, tmp_path: P
 
     server.on_send = begin
     with Terminal(tmp_path, "attach") as terminal:
-        terminal.wait_for("not filled in")
+        terminal.wait_for("not recovered")
         terminal.type("go\r")
         terminal.wait_for("and so on")
         terminal.type("\x03")

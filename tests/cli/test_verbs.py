@@ -72,7 +72,7 @@ def test_a_chat_may_be_named_by_the_beginning_of_its_id_or_last(run: Run, client
     assert second in ambiguous.err
     assert run("show", "0123456789").code == 1
     assert run("show", str(uuid.uuid4())).code == 1
-    assert run("show", "a chat").err == "antiphon: CHAT: an id, the beginning of one, or `last`\n"
+    assert run("show", "a chat").err == "antiphon: CHAT: an id, the beginning of an id, or `last`\n"
 
 
 def test_messages_are_sent_and_queued(run: Run, client: Client, answered: str, busy: str) -> None:
