@@ -27,6 +27,7 @@ REWRITTEN: tuple[str, ...] = (
     "tests/page",
     "tests/replay",
     "scripts/blocking_client.py",
+    "scripts/client_shapes.py",
     "scripts/frames.py",
     "scripts/growth_picture.py",
     "scripts/picture_agent.py",
