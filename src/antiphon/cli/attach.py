@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from antiphon.discovery import Announcement
 
 SHOWN_MAX = 20
+"""Maximum number of chats to choose from."""
 TITLE_MAX = 60
+"""Maximum length of a shown title, in characters."""
 
 T = TypeVar("T")
 

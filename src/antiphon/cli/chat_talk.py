@@ -23,7 +23,8 @@ from antiphon.errors import AntiphonError
 FRAME_S = 0.08
 """Time between two redraws, in seconds."""
 YES, NO = frozenset({"y", "yes"}), frozenset({"n", "no"})
-WAITING_MAX = 80
+SHORTENED_MAX = 80
+"""Maximum length of a shown queued message or tool call, in characters."""
 WELCOME = "Type a message. Ctrl-C interrupts the answer, or quits if there is none; Ctrl-D quits."
 
 
@@ -206,13 +207,13 @@ class Conversation:
         if not asked:
             return "waiting for a client to answer"
         more = f" ({len(asked) - 1} more)" if len(asked) > 1 else ""
-        return f"approve? {shorten(call_text(asked[0]), WAITING_MAX)}  y or n{more}"
+        return f"approve? {shorten(call_text(asked[0]), SHORTENED_MAX)}  y or n{more}"
 
 
 def _waiting(item: dict[str, object]) -> str:
     content = item["content"]
     assert isinstance(content, list)
-    return shorten(content_text(content), WAITING_MAX)
+    return shorten(content_text(content), SHORTENED_MAX)
 
 
 def _raise_one(error: BaseException | None) -> None:

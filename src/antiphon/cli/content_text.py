@@ -9,6 +9,7 @@ from typing import Any
 from antiphon.cli.clean import clean_line, clean_text, shorten
 
 SUMMARY_MAX = 200
+"""Maximum length of a shortened value, in characters."""
 
 OUTCOMES = {
     "length": "cut off at the limit of tokens",

@@ -11,6 +11,7 @@ from antiphon.core.events import Bye, Delta, Event, FactEvent, Notice, Resync
 from antiphon.core.parts import Text, ToolCallOpened
 
 LINE_MAX = 200
+"""Maximum length of the summary of a fact, in characters."""
 
 
 class EventText:

@@ -11,6 +11,7 @@ import termios
 from collections.abc import Iterator
 
 READ_BYTES = 65_536
+"""Maximum number of bytes per read."""
 PASTES_ON, PASTES_OFF = "\x1b[?2004h", "\x1b[?2004l"
 
 

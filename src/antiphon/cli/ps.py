@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from antiphon.discovery import Announcement
 
 WATCH_S = 2.0
+"""Time between two refreshes of --watch, in seconds."""
 
 
 @click.command("ps", cls=Verb)

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 LAST = "last"
 SHOWN_MAX = 5
+"""Maximum number of ids in an error."""
 PAGE = 500
+"""Chats per request."""
 SHORT_ID = 8
+"""Length of a shown id, in characters."""
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BEGINNING = re.compile(r"[0-9a-f-]{1,36}")
