@@ -1,4 +1,4 @@
-// What an instance publishes, as lines. Run by test_view.py: node --test.
+// The events of an instance as lines. Run by test_view.py: node --test.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -19,7 +19,7 @@ const end = () => event('llm.end', { tokens_in: 14, tokens_out: 9 });
 const texts = (log) => log.lines.map((line) => line.text);
 const fold = (...events) => events.reduce((log, one) => addEvents(log, [one]), emptyLog());
 
-test('the tokens of one call grow one line', () => {
+test('the tokens of one call extend one line', () => {
   const log = fold(start(), token(1, 'one '), event('tool.start', { tool_name: 'f', params: '{}' }), token(5, 'two'));
   assert.deepEqual(texts(log), ['Model call started', 'one two', 'f started {}']);
 });
@@ -29,13 +29,13 @@ test('many events at once give the same lines as one by one', () => {
   assert.deepEqual(texts(addEvents(emptyLog(), events)), texts(fold(...events)));
 });
 
-test('another call and another session have lines of their own', () => {
+test('another call and another session have their own lines', () => {
   const log = fold(start(), token(1, 'a'), token(0, 'other', { session: 't' }), end(), start(3, 2), token(3, 'b'));
   const grown = log.lines.filter((line) => line.topic === 'llm.token').map(({ sessionId, text }) => [sessionId, text]);
   assert.deepEqual(grown, [['s', 'a'], ['t', 'other'], ['s', 'b']]);
 });
 
-test('reasoning and the arguments of a tool call grow lines beside the text', () => {
+test('reasoning and the arguments of a tool call extend their own lines', () => {
   const log = fold(
     start(),
     part(1, { type: 'call-started', model: 'm', provider: 'p', try: 2 }),
@@ -48,12 +48,12 @@ test('reasoning and the arguments of a tool call grow lines beside the text', ()
   assert.deepEqual(texts(log), ['Model call started', 'm, try 2', 'Reasoning: let me see', 'Calls add {"a":1}']);
 });
 
-test('what is missing of a text shows', () => {
+test('a gap in a text is shown', () => {
   assert.deepEqual(texts(fold(token(7, 'joined late'))), ['…joined late']);
   assert.deepEqual(texts(fold(start(), token(1, 'a'), token(5, 'b'), token(6, 'c'))).at(-1), 'a…bc');
 });
 
-test('a heartbeat replaces the one before it while nothing else has come', () => {
+test('a heartbeat replaces the previous line if that is a heartbeat too', () => {
   const beat = (uptime) => event('instance.heartbeat', { uptime, session_count: 1 }, undefined);
   const log = fold(beat('5s'), beat('1m10s'), end(), beat('2h0m1s'));
   assert.deepEqual(
@@ -66,7 +66,7 @@ test('a heartbeat replaces the one before it while nothing else has come', () =>
   );
 });
 
-test('the newest lines stay, and of a long line the newest characters', () => {
+test('the newest lines are kept, and the newest characters of a long line', () => {
   const many = Array.from({ length: LINES_MAX + 20 }, (_, n) => event('message.append', { role: 'user', content: `${n}` }));
   const log = addEvents(emptyLog(), many);
   assert.equal(log.lines.length, LINES_MAX);
@@ -78,7 +78,7 @@ test('the newest lines stay, and of a long line the newest characters', () => {
   assert.ok(long.lines[1].text.isWellFormed());
 });
 
-test('a log is not changed in place, and what stays is the same line', () => {
+test('a log is not changed in place, and unchanged lines are the same objects', () => {
   const before = fold(start(), token(1, 'a'));
   const copy = structuredClone(before);
   const after = addEvents(before, [token(2, 'b')]);
@@ -88,14 +88,14 @@ test('a log is not changed in place, and what stays is the same line', () => {
   assert.equal(addRemark(after, AT, 'said').lines.at(-1).text, 'said');
 });
 
-test('what acts on terminals or turns the writing around shows as a mark', () => {
+test('control characters and direction marks are shown as marks', () => {
   assert.equal(visible('\x1b[31mred\u202egnp\x00\u2066 \n\tשלום'), '⟨U+001B⟩[31mred⟨U+202E⟩gnp⟨U+0000⟩⟨U+2066⟩ \n\tשלום');
   assert.deepEqual(texts(fold(token(0, '<b>\x1b[2J\u202e'))), ['<b>⟨U+001B⟩[2J⟨U+202E⟩']);
   assert.equal(titleWords(' \u202e'), '⟨U+202E⟩');
   assert.equal(titleWords(undefined), 'Untitled chat');
 });
 
-test('every topic has words, and one that is not known has its payload', () => {
+test('every topic has a description, and an unknown topic its payload', () => {
   const said = (topic, payload) => summaryOf(event(topic, payload));
   assert.equal(said('session.list', { sessions: [{}, {}] }), '2 chats listed');
   assert.equal(said('session.update', { message_count: 1 }), 'Has 1 message');

@@ -1,4 +1,4 @@
-"""What messages, titles and models write stays text: nothing of it runs, loads or leads back into the page."""
+"""Messages, titles and answers stay text: nothing in them runs, loads or links into the web UI."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_a_probe_stays_text_in_message_title_and_answer(tab: Tab, server: 
         assert [await heading.text_content(), await item.text_content()] == [made["title"].strip()] * 2, name
 
 
-async def test_what_is_typed_stays_text_wherever_it_is_shown(tab: Tab) -> None:
+async def test_typed_text_stays_text_wherever_it_is_shown(tab: Tab) -> None:
     probe = PROBES["event handler"] + PROBES["script"]
     await tab.start_chat("/rate 20\n/tokens 1000")
     await tab.send(probe)
@@ -81,7 +81,7 @@ async def test_what_is_typed_stays_text_wherever_it_is_shown(tab: Tab) -> None:
     await tab.page.get_by_role("heading", name="What is it about?").wait_for()
 
 
-async def test_the_policy_holds_what_a_sanitiser_would_let_through(tab: Tab) -> None:
+async def test_the_content_security_policy_blocks_what_a_sanitiser_would_miss(tab: Tab) -> None:
     tab.visit.expected += ["Content Security Policy", f"left the origin: {AWAY}"]
     async with tab.page.expect_event("requestfailed", lambda request: request.url == AWAY) as failed:
         await tab.page.evaluate(

@@ -44,7 +44,7 @@ async def test_an_unwatched_answer_makes_a_notification_that_can_be_read(visit: 
     assert inbox["unread_count"] == 0
 
 
-async def test_what_is_read_as_it_comes_is_no_news(visit: Visit, server: ServerProcess) -> None:
+async def test_a_watched_answer_makes_no_unread_notification(visit: Visit, server: ServerProcess) -> None:
     tab = await visit.open()
     await tab.wait_live()
     await tab.send("/say here")
@@ -62,7 +62,7 @@ async def test_what_is_read_as_it_comes_is_no_news(visit: Visit, server: ServerP
     assert await is_read()
 
 
-async def test_all_are_read_at_once(visit: Visit, server: ServerProcess) -> None:
+async def test_all_notifications_are_marked_as_read_at_once(visit: Visit, server: ServerProcess) -> None:
     for number in range(3):
         await server.ask("POST", "/chats", {"content": f"/say {number}", "title": f"Chat {number}"})
     tab = await visit.open()

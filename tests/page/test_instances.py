@@ -41,7 +41,7 @@ class Machine(NamedTuple):
         return str(instance_id)
 
     async def start_chat(self, title: str, content: str = "/say hello") -> str:
-        """In the next instance."""
+        """In the other instance."""
         return str((await ask(self.next, "POST", "/chats", {"title": title, "content": content}))["id"])
 
 
@@ -78,7 +78,7 @@ async def open_next(tab: Tab, machine: Machine) -> str:
 
 
 async def wait_heard(tab: Tab, machine: Machine, instance_id: str, chat_id: str) -> None:
-    """Until what an instance publishes arrives: a new subscription takes a moment to be known there."""
+    """Wait until events of the instance arrive: a new subscription takes effect after a moment."""
     await tab.page.get_by_test_id("log-state").filter(has_text="Live").wait_for()
     async with asyncio.timeout(10):
         while not await lines(tab, "session.activated").count():
@@ -159,7 +159,7 @@ async def test_hostile_titles_tokens_and_messages_stay_text(tab: Tab, machine: M
     assert await tab.page.evaluate(REMAINS) == NOTHING
 
 
-async def test_a_refusal_is_a_sentence_and_what_was_written_stays(tab: Tab, machine: Machine) -> None:
+async def test_a_refusal_is_shown_as_a_sentence_and_the_typed_text_stays(tab: Tab, machine: Machine) -> None:
     tab.visit.expected.append(NOT_FOUND)
     chat_id = await machine.start_chat("Soon gone")
     await open_next(tab, machine)
@@ -174,7 +174,7 @@ async def test_a_refusal_is_a_sentence_and_what_was_written_stays(tab: Tab, mach
     await expect(tab.page.get_by_test_id("controls")).to_have_count(0)  # nothing else is chosen in its place
 
 
-async def test_names_sizes_and_contrasts_are_right_also_of_those_that_do_not_answer(
+async def test_names_sizes_and_contrasts_are_right_also_of_instances_that_do_not_respond(
     tab: Tab, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", machine.runtime)
@@ -236,7 +236,7 @@ async def test_on_a_phone_nothing_scrolls_sideways(visits: Visits, machine: Mach
     await expect(tab.page.locator("[data-instance-id]").first).to_be_visible()
 
 
-async def test_who_is_no_admin_is_shown_no_instances(visits: Visits, machine: Machine) -> None:
+async def test_only_an_admin_sees_the_instances(visits: Visits, machine: Machine) -> None:
     made = await ask(machine.home, "POST", "/tokens", {"owner": "other"})
     visit = await visits(f"http://127.0.0.1:{machine.home.port}", made["token"])
     tab = await visit.open()
@@ -247,7 +247,7 @@ async def test_who_is_no_admin_is_shown_no_instances(visits: Visits, machine: Ma
     assert [request.url for request in visit.requests if "/api/v1/instances" in request.url] == []
 
 
-async def test_an_instance_that_ends_is_gone_and_what_it_said_stays(
+async def test_an_instance_that_ends_is_removed_and_its_events_stay(
     tab: Tab, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tab.visit.expected.append(NOT_FOUND)
@@ -263,9 +263,7 @@ async def test_an_instance_that_ends_is_gone_and_what_it_said_stays(
 
 
 @pytest.mark.slow
-async def test_a_lost_connection_comes_back_and_the_log_says_that_something_may_be_missing(
-    tab: Tab, machine: Machine
-) -> None:
+async def test_after_a_reconnect_the_log_says_that_events_may_be_missing(tab: Tab, machine: Machine) -> None:
     tab.visit.expected += [NO_SERVER, NOT_AVAILABLE]
     await open_next(tab, machine)
     await machine.home.kill()
