@@ -156,7 +156,7 @@ MUTANTS = (
     ),
     # --- service
     Mutant(
-        "receipts are not looked at when a rule refuses",
+        "receipts are not checked when a rule refuses",
         "chats/service.py",
         "            if job in new:\n                _fail([job], error)",
         "            _fail([job], error)",
@@ -242,7 +242,7 @@ MUTANTS = (
         WATCH,
     ),
     Mutant(
-        "the draft's rest is not told before its end",
+        "the rest of a draft is not sent before its end",
         "watch/reader.py",
         "                    if held is not None and position < fact.upto:\n",
         "                    if held is not None and position < 0:\n",
@@ -285,7 +285,7 @@ MUTANTS = (
         ("tests/chats/test_watch.py",),
     ),
     Mutant(
-        "what an edit removed is told again with its content",
+        "what an edit removed is sent again with its content",
         "watch/reader.py",
         "                self._forget_before()\n",
         "                pass\n",
@@ -363,7 +363,7 @@ MUTANTS = (
         ("tests/edge/test_standby.py",),
     ),
     Mutant(
-        "half an event is told",
+        "half an event is sent",
         "api/proxy/stream.py",
         '        self._rest.clear()\n        self.farewell = ""\n',
         '        self.farewell = ""\n',
@@ -391,7 +391,7 @@ MUTANTS = (
         ("tests/edge/test_standby.py",),
     ),
     Mutant(
-        "whoever gets a request answers it",
+        "every instance that gets a request answers it",
         "api/http/app.py",
         "        if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:\n",
         "        if False:\n",
@@ -421,7 +421,7 @@ MUTANTS = (
         ("tests/store/test_conformance.py",),
     ),
     Mutant(
-        "leases go by the clock of whoever asks",
+        "leases use the clock of the asking instance",
         "store/memory/store.py",
         "        now = self.clock.now_us()\n        kept = self._chats.get(append.chat_id)\n",
         "        now = self.clock.caller_us()\n        kept = self._chats.get(append.chat_id)\n",
@@ -456,7 +456,7 @@ MUTANTS = (
         ("tests/worker/test_handing_over.py",),
     ),
     Mutant(
-        "the link lets go of whom the database does not see",
+        "the link drops peers that the database does not list",
         "cluster/membership.py",
         "        self._link.know(tuple(self.others.values()))",
         "        self._link.know([r for r in self.others.values() if r.is_present])",
@@ -499,7 +499,7 @@ MUTANTS = (
         POSTGRES,
     ),
     Mutant(
-        "changes are told up to the newest transaction",
+        "changes are listed up to the newest transaction",
         "store/sql/postgres.sql",
         "FROM (SELECT pg_snapshot_xmin(s)::text::bigint AS mark,",
         "FROM (SELECT pg_snapshot_xmax(s)::text::bigint AS mark,",

@@ -1,4 +1,4 @@
-"""A server in a directory of its own, and the command run there as a person runs it."""
+"""A server in its own directory, and the command line run there as a person runs it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Run = Callable[..., Result]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The tests' own, without what would change the command's mind."""
+    """The environment of the tests, without variables that change the command's behaviour."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANTIPHON_", "COLUMNS"))}
     return kept | {"TERM": "xterm-256color"} | more
 
@@ -56,7 +56,7 @@ def run_in(directory: Path, *args: str, stdin: str = "", **env: str) -> Result:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory in which the server of this file's tests was started."""
+    """The directory in which the server of this file's tests runs."""
     return tmp_path_factory.mktemp("home")
 
 
@@ -69,7 +69,7 @@ def server(home: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def run(server: ServerProcess, home: Path) -> Run:
-    """`run("ls", "--json")`: the command, where the server was started."""
+    """`run("ls", "--json")`: the command, in the server's directory."""
     return lambda *args, **more: run_in(home, *args, **more)
 
 

@@ -1,4 +1,4 @@
-"""The command at a terminal of its own."""
+"""The command in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\r")
 
 
 class Terminal:
-    """A pty with the command as its foreground process: `type` into it, `wait_for` what it shows."""
+    """A pty with the command as its foreground process: `type` sends keys, `wait_for` waits for output."""
 
     def __init__(self, directory: Path, *args: str, columns: int = 80, lines: int = 24, **env: str) -> None:
         self._mine, theirs = pty.openpty()
@@ -51,14 +51,14 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """All that was shown, without escape sequences."""
+        """The whole output, without escape sequences."""
         return _SEQUENCE.sub("", self.raw.decode(errors="replace"))
 
     def type(self, keys: str) -> None:
         os.write(self._mine, keys.encode())
 
     def wait_for(self, shown: str) -> str:
-        """Wait until this is shown, after what was waited for before; what came up to there."""
+        """Wait until the text is shown, after the text of the previous wait. Returns the output up to there."""
         deadline = time.monotonic() + DEADLINE_S
         pattern = re.compile(re.escape(shown).replace("\\\n", " *\n"))  # lines are padded
         while (found := pattern.search(self.text, self._seen)) is None:
@@ -68,14 +68,14 @@ class Terminal:
         return before
 
     def wait_end(self) -> int:
-        """Wait until the command has ended; its exit code."""
+        """Wait until the command has ended. Returns its exit code."""
         deadline = time.monotonic() + DEADLINE_S
         while self._read(deadline - time.monotonic()):
             pass
         return self.process.wait(DEADLINE_S)
 
     def _read(self, timeout_s: float) -> bool:
-        """Whether something more came in time."""
+        """Whether more output arrived in time."""
         if timeout_s <= 0 or not select.select([self._mine], [], [], timeout_s)[0]:
             return False
         try:

@@ -1,4 +1,5 @@
-"""Tool calls that wait for a person, answered by command and at the terminal; and what is shown meanwhile."""
+"""Tool calls that are waiting for approval, answered by a command and at the terminal, and what is shown
+meanwhile."""
 
 from __future__ import annotations
 
@@ -77,7 +78,7 @@ def waiting_chat(client: Client, content: str = PAY) -> str:
 # --- `antiphon approve`
 
 
-def test_one_answer_says_how_to_approve_and_approve_lets_it_run(run: Run, client: Client) -> None:
+def test_one_answer_says_how_to_approve_and_approve_runs_the_call(run: Run, client: Client) -> None:
     done = run("chat", PAY)
     assert (done.code, done.out) == (1, "")
     (command,) = [words for words in done.err.split("`") if words.startswith("antiphon approve ")]
@@ -96,7 +97,7 @@ def test_a_call_is_denied_with_a_reason_for_the_model(run: Run, client: Client) 
     assert "too much" in str(result)
 
 
-def test_of_several_calls_one_must_be_named(run: Run, client: Client) -> None:
+def test_one_of_several_waiting_calls_must_be_named(run: Run, client: Client) -> None:
     chat_id = waiting_chat(client, script(PAY, '/call pay {"amount": 7}'))
     unclear = run("approve", chat_id)
     assert unclear.code == 1
@@ -109,25 +110,25 @@ def test_of_several_calls_one_must_be_named(run: Run, client: Client) -> None:
     assert results(client, chat_id) == ["paid 5", "paid 7"]
 
 
-def test_where_nothing_waits_approve_says_so(run: Run, client: Client) -> None:
+def test_approve_reports_that_no_call_is_waiting(run: Run, client: Client) -> None:
     chat_id = client.create_chat(title="idle")["id"]
     done = run("approve", chat_id)
     assert done.code == 1
-    assert "waits for approval" in done.err
+    assert "waiting for approval" in done.err
     assert run("approve", chat_id, "--reason", "x").code == 2
 
 
 # --- at a terminal
 
 
-def test_y_and_n_answer_the_call_that_is_asked_about(home: Path, client: Client, server: ServerProcess) -> None:
+def test_y_and_n_answer_the_shown_call(home: Path, client: Client, server: ServerProcess) -> None:
     with Terminal(home, "chat", "--title", "decide") as terminal:
         terminal.wait_for(PROMPT)
         terminal.type(f'\x1b[200~{PAY}\n/call pay {{"amount": 7}}\x1b[201~\r')
-        terminal.wait_for('may it run? pay({"amount": 5})')
+        terminal.wait_for('approve? pay({"amount": 5})')
         terminal.type("y\r")
         terminal.wait_for('(approved: pay({"amount": 5}))')
-        terminal.wait_for('may it run? pay({"amount": 7})')
+        terminal.wait_for('approve? pay({"amount": 7})')
         terminal.type("no\r")
         terminal.wait_for('(denied: pay({"amount": 7}))')
         chat_id = client.chats(title="decide")["chats"][0]["id"]
@@ -140,19 +141,19 @@ def test_y_and_n_answer_the_call_that_is_asked_about(home: Path, client: Client,
         wait_until_sync(lambda: "y" in asked(client, chat_id), what="`y` is a message where nothing is asked")
 
 
-def test_a_call_that_waited_before_is_asked_about_when_the_chat_is_continued(
+def test_a_continued_chat_asks_about_a_call_that_is_already_waiting(
     home: Path, client: Client, server: ServerProcess
 ) -> None:
     chat_id = waiting_chat(client)
     with Terminal(home, "chat", "--chat", chat_id) as terminal:
-        terminal.wait_for('(waits for approval: pay({"amount": 5}))')
-        terminal.wait_for("may it run?")
+        terminal.wait_for('(waiting for approval: pay({"amount": 5}))')
+        terminal.wait_for("approve?")
         terminal.type("y\r")
         wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
     assert results(client, chat_id) == ["paid 5"]
 
 
-def test_a_running_tool_is_named_while_it_runs(home: Path, client: Client, server: ServerProcess) -> None:
+def test_a_running_tool_is_shown_by_its_name(home: Path, client: Client, server: ServerProcess) -> None:
     with Terminal(home, "chat", "--title", "tool") as terminal:
         terminal.wait_for(PROMPT)
         terminal.type("/call wait_for_ever {}\r")
@@ -161,19 +162,19 @@ def test_a_running_tool_is_named_while_it_runs(home: Path, client: Client, serve
         terminal.wait_for("(interrupted)")
 
 
-def test_an_answer_without_text_prints_no_empty_line_and_says_what_was_called(run: Run) -> None:
+def test_an_answer_without_text_prints_no_empty_line_and_names_the_called_tools(run: Run) -> None:
     done = run("chat", "/call none {}")
     assert (done.code, done.out) == (0, "")
     assert done.err == "antiphon: the answer has no text; it called none\n"
 
 
 @pytest.mark.parametrize("words", [["chat"], ["chat", "/stall 60"]], ids=["conversation", "one answer"])
-def test_a_lost_server_is_shown_and_its_return_too(tmp_path: Path, words: list[str]) -> None:
+def test_a_lost_server_is_shown_until_it_responds_again(tmp_path: Path, words: list[str]) -> None:
     server = ServerProcess(tmp_path / ".antiphon", "--drain-s", "0")
     with Terminal(tmp_path, *words) as terminal:
         terminal.wait_for(PROMPT if words == ["chat"] else "waiting for the model")
         server.signal(signal.SIGSTOP)
-        terminal.wait_for("the server has not answered for")
+        terminal.wait_for("the server has not responded for")
         server.signal(signal.SIGCONT)
         if words == ["chat"]:
             terminal.type("/say it is back\r")
@@ -181,7 +182,7 @@ def test_a_lost_server_is_shown_and_its_return_too(tmp_path: Path, words: list[s
     server.kill()
 
 
-def test_a_piped_question_says_once_that_the_server_is_lost(tmp_path: Path) -> None:
+def test_a_piped_question_reports_a_lost_server_once(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / ".antiphon", "--drain-s", "0")
     command = [*COMMAND, "chat", script("/say begun", "/stall 60")]
     process = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -190,7 +191,7 @@ def test_a_piped_question_says_once_that_the_server_is_lost(tmp_path: Path) -> N
         wait_until_sync(lambda: client.chats()["chats"] and client.chats()["chats"][0]["status"] == "running")
     server.signal(signal.SIGSTOP)
     assert process.stderr is not None
-    assert process.stderr.readline() == "antiphon: the server does not answer; waiting for it\n"
+    assert process.stderr.readline() == "antiphon: the server does not respond; waiting for it\n"
     process.kill()
     process.communicate()
     server.kill()
@@ -205,13 +206,13 @@ TYPED = [
     "全角　空白",  # U+3000
     "👩‍👩‍👧 family",  # ZWJ
     "क्‍ष",  # ZWJ
-    "\u200fمرحبا\u200e end",  # marks of direction
+    "\u200fمرحبا\u200e end",  # direction marks
     "soft\u00adhyphen\u2060joiner",
 ]
 
 
 @pytest.mark.parametrize("typed", TYPED)
-def test_what_is_typed_is_sent_as_it_is(home: Path, client: Client, server: ServerProcess, typed: str) -> None:
+def test_typed_text_is_sent_unchanged(home: Path, client: Client, server: ServerProcess, typed: str) -> None:
     with Terminal(home, "chat", "--title", f"typed {TYPED.index(typed)}") as terminal:
         terminal.wait_for(PROMPT)
         terminal.type(f"{typed}\r")

@@ -1,4 +1,4 @@
-"""Attaching to a chat of a running instance."""
+"""`antiphon attach`: join a chat of a running instance."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def local_client(server: ServerProcess) -> Client:
     return Client.local(endpoints)
 
 
-def test_a_chat_is_followed_and_taken_part_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attach_shows_a_chat_and_sends_typed_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
@@ -38,7 +38,7 @@ def test_a_chat_is_followed_and_taken_part_in(tmp_path: Path, monkeypatch: pytes
             chat = client.create_chat("/say it began before", title="newer")
         nowhere = run_in(tmp_path, "attach", "--json")
         assert nowhere.code == 1
-        assert "say which one, there are 2" in nowhere.err + nowhere.out
+        assert "choose one of 2" in nowhere.err + nowhere.out
         with Terminal(tmp_path, "attach") as terminal:
             terminal.wait_for("two/.antiphon")
             terminal.type("2\r")
@@ -71,7 +71,7 @@ def test_a_chat_is_followed_and_taken_part_in(tmp_path: Path, monkeypatch: pytes
         second.stop()
 
 
-def test_without_an_instance_it_says_so(run_alone: Run, tmp_path: Path) -> None:
+def test_attach_reports_that_no_instance_is_running(run_alone: Run, tmp_path: Path) -> None:
     done = run_alone("attach", XDG_RUNTIME_DIR=str(tmp_path))
     assert done.code == 3
     assert "antiphon serve" in done.err

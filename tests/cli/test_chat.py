@@ -45,7 +45,7 @@ def test_an_answer_is_printed_without_escapes(run: Run) -> None:
     assert run("chat", "/say a\x1b[31mb\x1b]0;t\x07c").out == "abc\n"
 
 
-def test_a_chat_can_be_gone_on_with(run: Run, client: Client) -> None:
+def test_a_chat_can_be_continued(run: Run, client: Client) -> None:
     first = run("chat", "/say one", "--json").json
     assert (first["outcome"], first["text"]) == ("answered", "one")
     second = run("chat", "/say two", "--chat", first["chat_id"][:18], "--json").json
@@ -68,16 +68,16 @@ def test_a_failed_turn_is_a_failure(run: Run) -> None:
     assert run("chat", "/fail auth", "--json").json["outcome"] == "failed"
 
 
-def test_what_was_retried_is_printed_once(run: Run) -> None:
+def test_the_answer_of_a_retried_call_is_printed_once(run: Run) -> None:
     done = run("chat", script("/say begun ", "/fail overloaded 1", "/say ended"))
     assert (done.code, done.out) == (0, "begun ended\n")
 
 
-def test_nothing_to_say_is_a_usage_error(run: Run) -> None:
+def test_an_empty_message_is_a_usage_error(run: Run) -> None:
     assert run("chat", "-", stdin=" \n").code == 2
 
 
-def test_ctrl_c_stops_the_turn_and_keeps_what_was_said(server: ServerProcess, home: Path, client: Client) -> None:
+def test_ctrl_c_interrupts_the_turn_and_keeps_the_partial(server: ServerProcess, home: Path, client: Client) -> None:
     command = [*COMMAND, "chat", SLOW, "--title", "stop me"]
     process = subprocess.Popen(
         command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
@@ -100,7 +100,7 @@ def test_ctrl_c_stops_the_turn_and_keeps_what_was_said(server: ServerProcess, ho
 def test_without_an_instance_one_is_started_and_its_chats_are_kept(run_alone: Run, tmp_path: Path) -> None:
     first = run_alone("chat", "/say one", "--json")
     assert (first.code, first.json["text"]) == (0, "one")
-    assert "no instance runs; started one on .antiphon until this command ends" in first.err
+    assert "no instance is running; started one on .antiphon until this command ends" in first.err
     assert not (tmp_path / ".antiphon" / "instance.json").exists()
     assert run_alone("chat", "/say two", "--chat", "last").out == "two\n"
     assert run_alone("ls").code == 3
@@ -113,7 +113,7 @@ def test_without_an_instance_one_is_started_and_its_chats_are_kept(run_alone: Ru
         server.stop()
 
 
-def test_but_not_for_a_foreign_address(run_alone: Run) -> None:
+def test_no_instance_is_started_for_an_address(run_alone: Run) -> None:
     assert run_alone("chat", "hello", "--url", "http://127.0.0.1:1", ANTIPHON_TOKEN="x").code == 3
 
 
@@ -135,7 +135,7 @@ def test_a_conversation_at_a_terminal(home: Path, client: Client, server: Server
     assert said(client, chat["id"]) == ["/say Grüße **mit**🎶", "Grüße **mit**🎶", "/say second", "second"]
 
 
-def test_ctrl_c_stops_the_answer_and_what_was_typed_meanwhile_is_next(
+def test_ctrl_c_interrupts_the_answer_and_the_queued_message_is_next(
     home: Path, client: Client, server: ServerProcess
 ) -> None:
     with Terminal(home, "chat", "--title", "talk two") as terminal:
@@ -143,7 +143,7 @@ def test_ctrl_c_stops_the_answer_and_what_was_typed_meanwhile_is_next(
         terminal.type("\x1b[200~/rate 20\n/tokens 4000\x1b[201~\r")
         terminal.wait_for("w5 ")
         terminal.type("/say typed while busy\r")
-        terminal.wait_for("waits: /say typed while busy")
+        terminal.wait_for("queued: /say typed while busy")
         terminal.type("\x03")
         terminal.wait_for("(interrupted)")
         terminal.wait_for("› /say typed while busy")
@@ -158,7 +158,7 @@ def test_ctrl_c_stops_the_answer_and_what_was_typed_meanwhile_is_next(
     assert texts[2:] == ["/say typed while busy", "typed while busy"]
 
 
-def test_a_second_ctrl_c_leaves_without_waiting_for_the_end_of_the_turn(
+def test_a_second_ctrl_c_quits_without_waiting_for_the_end_of_the_turn(
     home: Path, client: Client, server: ServerProcess
 ) -> None:
     with (
@@ -177,7 +177,7 @@ def test_a_second_ctrl_c_leaves_without_waiting_for_the_end_of_the_turn(
         assert terminal.wait_end() == 0
 
 
-def test_leaving_does_not_stop_the_turn(home: Path, client: Client, server: ServerProcess) -> None:
+def test_quitting_does_not_interrupt_the_turn(home: Path, client: Client, server: ServerProcess) -> None:
     with Terminal(home, "chat", "--title", "talk four") as terminal:
         terminal.wait_for(PROMPT)
         terminal.type("\x1b[200~/rate 20\n/tokens 4000\x1b[201~\r")
@@ -189,7 +189,7 @@ def test_leaving_does_not_stop_the_turn(home: Path, client: Client, server: Serv
     client.interrupt(chat["id"], 2)
 
 
-def test_a_conversation_shows_what_was_said_before_and_what_others_say(
+def test_a_conversation_shows_earlier_messages_and_those_of_other_clients(
     home: Path, client: Client, server: ServerProcess
 ) -> None:
     chat_id = client.create_chat("/say before")["id"]
@@ -198,14 +198,14 @@ def test_a_conversation_shows_what_was_said_before_and_what_others_say(
         terminal.wait_for("› /say before")
         terminal.wait_for("before\n")
         terminal.wait_for(PROMPT)
-        client.send(chat_id, "/say from elsewhere")
-        terminal.wait_for("› /say from elsewhere")
-        terminal.wait_for("from elsewhere")
+        client.send(chat_id, "/say from another client")
+        terminal.wait_for("› /say from another client")
+        terminal.wait_for("from another client")
         client.delete_chat(chat_id)
         assert terminal.wait_end() == 0
 
 
-def test_a_failure_is_told_and_the_conversation_goes_on(home: Path, server: ServerProcess) -> None:
+def test_a_failure_is_printed_and_the_conversation_continues(home: Path, server: ServerProcess) -> None:
     with Terminal(home, "chat") as terminal:
         terminal.wait_for(PROMPT)
         terminal.type("/fail auth\r")
@@ -217,7 +217,7 @@ def test_a_failure_is_told_and_the_conversation_goes_on(home: Path, server: Serv
         assert terminal.wait_end() == 0
 
 
-def test_without_an_instance_a_conversation_starts_one_that_others_find(
+def test_a_conversation_starts_an_instance_that_other_commands_find(
     run_alone: Run, tmp_path: Path, runtime_dir: Path
 ) -> None:
     with Terminal(tmp_path, "chat", XDG_RUNTIME_DIR=str(runtime_dir)) as terminal:

@@ -1,4 +1,4 @@
-"""Text by models holds nothing that a terminal would obey."""
+"""Text of models is printed without terminal escape sequences."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from antiphon.cli.clean import clean_line, clean_text, shorten
         ("\x1b[", ""),
     ],
 )
-def test_escape_sequences_and_control_characters_go(text: str, shown: str) -> None:
+def test_escape_sequences_and_control_characters_are_removed(text: str, shown: str) -> None:
     assert clean_text(text) == shown
 
 
 @given(st.text(st.one_of(st.characters(), st.sampled_from("\x1b[]\\;0m\x07\x9b\x9d\r\n\x00"))))
-def test_nothing_that_is_left_is_a_control_character(text: str) -> None:
+def test_no_control_character_is_left(text: str) -> None:
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", clean_text(text))
     assert not re.search(r"[\n\t]", clean_line(text))
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs"])))
-def test_harmless_text_stays_as_it_is(text: str) -> None:
+def test_safe_text_stays_unchanged(text: str) -> None:
     assert clean_text(text) == text
 
 
-def test_long_lines_are_cut_and_say_so() -> None:
+def test_long_lines_are_shortened_with_an_ellipsis() -> None:
     assert shorten("a  title\nof two lines", 12) == "a title of …"
     assert shorten("short", 12) == "short"

@@ -1,4 +1,4 @@
-"""`antiphon config`: providers, models and the prompt, as a person writes them; a secret is never an argument."""
+"""`antiphon config`: providers, models and the prompt, as a person types them; a secret is never an argument."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_a_provider_is_added_listed_changed_and_removed(run: Run) -> None:
     assert (gone.code, gone.err) == (1, "antiphon: There is no such provider.\n")
 
 
-def test_a_secret_is_read_from_stdin_and_told_nowhere(run: Run) -> None:
-    """The server has no key, so it says what to do; a reference needs none."""
+def test_a_secret_is_read_from_stdin_and_never_printed(run: Run) -> None:
+    """The server has no key and reports how to create one; a reference needs no key."""
     add = ("config", "providers", "add", "sealed", "--secret-stdin")
     refused = run(*add, stdin=f"{CANARY}\n")
     assert refused.code == 1
@@ -33,7 +33,7 @@ def test_a_secret_is_read_from_stdin_and_told_nowhere(run: Run) -> None:
     assert run(*add, "--json", stdin="env:K\n").json["secret_reference"] == "env:K"
 
 
-def test_a_model_is_named_with_its_parameters_and_made_the_default(run: Run) -> None:
+def test_a_model_configuration_is_added_with_parameters_and_made_the_default(run: Run) -> None:
     given = ("--param", "temperature=0.5", "--param", 'stop=["a"]', "--param", "effort=high")
     added = run("config", "models", "add", "careful", "rehearsal", *given, "--default", "--json").json
     assert added["parameters"] == {"temperature": 0.5, "stop": ["a"], "effort": "high"}
@@ -54,7 +54,7 @@ def test_a_prompt_is_set_shown_and_cleared(run: Run) -> None:
     assert run("config", "prompt", "show").out == ""
 
 
-def test_a_key_is_made_once_and_for_its_owner_only(run_alone: Run, tmp_path: Path) -> None:
+def test_a_key_is_created_once_and_readable_by_its_owner_only(run_alone: Run, tmp_path: Path) -> None:
     assert run_alone("config", "keygen", "key", "--json").json == {"file": "key"}
     file = tmp_path / "key"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""Verbs that open a data directory themselves."""
+"""The verbs that open a data directory themselves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def used(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_migrate_makes_a_database_and_says_so_once(run_alone: Run) -> None:
+def test_migrate_creates_a_database_and_reports_it_once(run_alone: Run) -> None:
     first = run_alone("migrate", "--json").json
     assert first["applied"]
     assert first["schema_version"] == len(first["applied"])
@@ -43,14 +43,14 @@ def test_migrate_refuses_a_newer_database(used: Path) -> None:
     assert "use a newer Antiphon" in done.err
 
 
-def test_doctor_finds_nothing_where_nothing_is_wrong(used: Path) -> None:
+def test_doctor_finds_no_damage_in_a_sound_directory(used: Path) -> None:
     done = run_in(used, "doctor")
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith("All is well: 1 chats with 5 facts")
+    assert done.out.startswith("No damage found: checked 1 chats with 5 facts")
     assert run_in(used, "doctor", "--json").json["is_sound"] is True
 
 
-def test_doctor_finds_what_was_damaged(used: Path) -> None:
+def test_doctor_reports_damage(used: Path) -> None:
     connection = apsw.Connection(str(used / ".antiphon" / "antiphon.db"))
     connection.execute("DELETE FROM facts WHERE seq = 3")
     connection.close()
@@ -63,17 +63,17 @@ def test_doctor_finds_what_was_damaged(used: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["migrate", "doctor"])
-def test_a_directory_in_use_is_left_alone(run: Run, server: ServerProcess, verb: str) -> None:
+def test_a_directory_in_use_is_not_opened(run: Run, server: ServerProcess, verb: str) -> None:
     done = run(verb)
     assert done.code == 1
     assert f"is in use by the process {server._process.pid}" in done.err
 
 
-def test_doctor_wants_a_database(run_alone: Run) -> None:
+def test_doctor_requires_a_database(run_alone: Run) -> None:
     assert run_alone("doctor").code == 1
 
 
-def test_bench_names_its_scenes(run_alone: Run) -> None:
+def test_bench_lists_its_scenes_for_an_unknown_name(run_alone: Run) -> None:
     done = run_alone("bench", "no such scene")
     assert done.code == 2
     assert "core" in done.err
@@ -88,19 +88,19 @@ def test_bench_without_a_checkout_says_where_the_benchmarks_are(
     assert "run `./dev bench` in a checkout" in done.stderr
 
 
-def test_a_directory_moves_to_postgresql_and_both_are_sound(used: Path, postgres_url: str) -> None:
+def test_a_directory_is_copied_to_postgresql_and_both_are_sound(used: Path, postgres_url: str) -> None:
     move = ("migrate", "--from", "sqlite:.antiphon", "--to", postgres_url)
     moved = run_in(used, *move, "--json")
     assert moved.json["copied"]["chats"] == 1
     assert "facts: 5 rows" in moved.err
     for place in ("sqlite:.antiphon", postgres_url):
         done = run_in(used, "doctor", "--store", place)
-        assert done.out.startswith("All is well: 1 chats with 5 facts"), done.err
+        assert done.out.startswith("No damage found: checked 1 chats with 5 facts"), done.err
     again = run_in(used, *move)
     assert (again.code, "into an empty one only" in again.err) == (1, True)
 
 
-def test_migrate_makes_the_tables_of_a_postgresql_database(run_alone: Run, postgres_server: PostgresServer) -> None:
+def test_migrate_creates_the_tables_of_a_postgresql_database(run_alone: Run, postgres_server: PostgresServer) -> None:
     url = postgres_server.create_database()
     unready = run_alone("doctor", "--store", url)
     assert (unready.code, "run `antiphon migrate`" in unready.err) == (1, True)
@@ -124,7 +124,7 @@ def test_migrate_makes_the_tables_of_a_postgresql_database(run_alone: Run, postg
         ("doctor", "--store", "sqlite:"),
     ],
 )
-def test_a_store_that_is_not_named_well_is_said_so(arguments: tuple[str, ...]) -> None:
+def test_an_invalid_store_url_is_reported(arguments: tuple[str, ...]) -> None:
     done = CliRunner().invoke(antiphon, arguments)
     assert done.exit_code == 1
     assert done.stderr.startswith("antiphon: ")

@@ -1,4 +1,4 @@
-"""Which instance a command means, and that there is none."""
+"""Which instance a command uses, and what it reports if there is none."""
 
 from __future__ import annotations
 
@@ -29,48 +29,48 @@ CLIENT_VERBS = [
 
 
 @pytest.mark.parametrize("words", CLIENT_VERBS)
-def test_without_an_instance_every_command_says_how_to_start_one(run_alone: Run, words: str) -> None:
+def test_every_command_says_how_to_start_an_instance_if_none_is_running(run_alone: Run, words: str) -> None:
     done = run_alone(*words.split())
     assert (done.code, done.out) == (3, "")
     assert "no instance runs on .antiphon; start one with `antiphon serve`" in done.err
 
 
-def test_as_json_too(run_alone: Run) -> None:
+def test_a_missing_instance_is_reported_as_json(run_alone: Run) -> None:
     done = run_alone("ls", "--json")
     assert (done.code, done.err) == (3, "")
     assert done.json["error"]["code"] == "unavailable"
 
 
-def test_the_instance_of_the_current_directory_is_meant(run: Run, server: ServerProcess) -> None:
+def test_a_command_uses_the_instance_of_the_current_directory(run: Run, server: ServerProcess) -> None:
     assert run("ls").code == 0
 
 
-def test_or_that_of_data(run_alone: Run, server: ServerProcess) -> None:
+def test_a_command_uses_the_instance_of_data(run_alone: Run, server: ServerProcess) -> None:
     assert run_alone("ls", "--data", str(server.data)).code == 0
-    assert run_alone("ls", "--data", "elsewhere").err.endswith("start one with `antiphon serve --data elsewhere`.\n")
+    assert run_alone("ls", "--data", "missing").err.endswith("start one with `antiphon serve --data missing`.\n")
 
 
-def test_or_that_at_url_with_the_token_of_the_environment(run_alone: Run, server: ServerProcess) -> None:
+def test_url_is_used_with_the_token_of_the_environment(run_alone: Run, server: ServerProcess) -> None:
     assert run_alone("ls", "--url", server.url, ANTIPHON_TOKEN=server.token).code == 0
     assert run_alone("ls", "--url", server.url, ANTIPHON_TOKEN="wrong").code == 1
     assert run_alone("ls", "--url", server.url).code == 2
     assert run_alone("ls", "--url", server.url, "--data", ".", ANTIPHON_TOKEN="x").code == 2
     assert run_alone("ls", "--url", "nowhere", ANTIPHON_TOKEN="x").code == 1
-    nobody = run_alone("send", "last", "x", "--url", f"http://127.0.0.1:{free_port()}", ANTIPHON_TOKEN="x")
-    assert nobody.code == 3
+    unreachable = run_alone("send", "last", "x", "--url", f"http://127.0.0.1:{free_port()}", ANTIPHON_TOKEN="x")
+    assert unreachable.code == 3
 
 
-def test_an_instance_that_was_killed_counts_as_none(run_alone: Run, tmp_path: Path) -> None:
+def test_a_killed_instance_counts_as_missing(run_alone: Run, tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / ".antiphon")
     server.kill()
     assert (server.data / INSTANCE_NAME).exists()
     done = run_alone("ls")
     assert done.code == 3
-    assert "does not answer" in done.err
+    assert "does not respond" in done.err
     assert "antiphon serve" in done.err
 
 
-def test_another_instance_at_its_address_counts_as_none(
+def test_another_instance_at_the_same_address_counts_as_missing(
     run_alone: Run, tmp_path: Path, server: ServerProcess
 ) -> None:
     found = read_instance_file(server.data)
@@ -80,14 +80,14 @@ def test_another_instance_at_its_address_counts_as_none(
         (tmp_path / ".antiphon" / INSTANCE_NAME).write_bytes(msgspec.json.encode(stale))
         done = run_alone("ls")
     assert done.code == 3
-    assert "another one is at its address" in done.err
+    assert "another one uses its address" in done.err
 
 
-def test_a_copy_of_its_directory_is_not_where_it_runs(run_alone: Run, tmp_path: Path, server: ServerProcess) -> None:
+def test_a_copy_of_the_data_directory_has_no_instance(run_alone: Run, tmp_path: Path, server: ServerProcess) -> None:
     shutil.copytree(server.data, tmp_path / ".antiphon", ignore=shutil.ignore_patterns("run"))
     done = run_alone("send", "last", "to the copy")
     assert done.code == 3
-    assert "does not answer" in done.err
+    assert "does not respond" in done.err
 
 
 # --- instances announced on this machine
@@ -110,7 +110,7 @@ def test_a_command_uses_the_only_announced_instance_and_names_it(
         server.stop()
 
 
-def test_an_instance_of_the_current_directory_comes_before_an_announced_one(
+def test_the_instance_of_the_current_directory_precedes_an_announced_one(
     run_alone: Run, tmp_path: Path, runtime_dir: Path
 ) -> None:
     servers = [serve(tmp_path / name, runtime_dir) for name in (".antiphon", "other")]
@@ -145,14 +145,16 @@ def test_an_announced_instance_that_was_killed_is_not_used(run_alone: Run, tmp_p
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_what_a_terminals_encoding_lacks_is_replaced(run: Run, server: ServerProcess, encoding: str) -> None:
+def test_characters_missing_in_the_terminals_encoding_are_replaced(
+    run: Run, server: ServerProcess, encoding: str
+) -> None:
     done = run("chat", "/say 漢字 →", PYTHONIOENCODING=encoding)
     assert (done.code, done.err) == (0, "")
     assert "? ?" in done.out.replace("??", "?")
 
 
 @pytest.mark.parametrize("redirect", [">&-", "<&-", ">/dev/full", ">&- 2>&-"])
-def test_streams_that_are_closed_or_full_end_no_command_with_a_traceback(
+def test_closed_or_full_standard_streams_cause_no_traceback(
     tmp_path: Path, server: ServerProcess, redirect: str
 ) -> None:
     for words in ("ls", "show last", "chat hi", "serve --data /proc/nowhere"):

@@ -1,4 +1,4 @@
-"""Help is complete and costs little."""
+"""The help is complete and fast."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("args", [["sing"], ["ls", "--sing"], ["show"], ["send", "last"], ["queue", "last", "edit"]])
-def test_what_cannot_be_meant_is_a_usage_error(run_alone: Run, args: list[str]) -> None:
+def test_invalid_arguments_are_a_usage_error(run_alone: Run, args: list[str]) -> None:
     assert run_alone(*args).code == 2
 
 
-def test_the_version_is_told(run_alone: Run) -> None:
+def test_the_version_is_printed(run_alone: Run) -> None:
     assert run_alone("--version").out.strip().count(".") == 2

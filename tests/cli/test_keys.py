@@ -1,4 +1,4 @@
-"""CURVE keys: who has none, or one that is not allowed, gets nowhere; who is allowed does."""
+"""CURVE keys: only clients with an allowed key connect."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def test_a_keys_file_is_its_owners_and_is_not_overwritten(run_alone: Run, tmp_pa
     assert run_alone("keys", "show", "mine.json").out.strip() == keys.public
 
 
-def test_wrong_files_and_keys_are_told_kindly(run_alone: Run, tmp_path: Path) -> None:
+def test_invalid_files_and_keys_are_reported_as_sentences(run_alone: Run, tmp_path: Path) -> None:
     run_alone("keys", "create", "mine.json")
     assert "40 characters" in run_alone("keys", "allow", "mine.json", "short").err
-    assert run_alone("keys", "revoke", "mine.json", "nobody").code == 1
+    assert run_alone("keys", "revoke", "mine.json", "unknown").code == 1
     (tmp_path / "mine.json").chmod(0o644)
     shown = run_alone("keys", "show", "mine.json")
     assert shown.code == 1
@@ -93,7 +93,7 @@ def test_wrong_files_and_keys_are_told_kindly(run_alone: Run, tmp_path: Path) ->
     assert "is no keys file" in broken.err
 
 
-def test_who_is_allowed_gets_in_and_nobody_else(keyed: ServerProcess) -> None:
+def test_only_allowed_keys_connect(keyed: ServerProcess) -> None:
     file = keyed.data.parent / "server.json"
     server_key, peer = read_keys(file).public, make_keys()
     assert "does not accept these keys" in wait_refused(keyed, peer, server_key)
@@ -108,7 +108,7 @@ def test_who_is_allowed_gets_in_and_nobody_else(keyed: ServerProcess) -> None:
     assert "does not accept these keys" in wait_refused(keyed, peer, server_key)
 
 
-def test_the_command_line_finds_the_keys_by_itself(keyed: ServerProcess) -> None:
+def test_the_command_line_finds_the_keys_of_the_instance(keyed: ServerProcess) -> None:
     home = keyed.data.parent
     assert run_in(home, "ping").code == 0
     assert run_in(home, "chat", "/say over keys").out.strip() == "over keys"
@@ -119,7 +119,7 @@ def test_the_command_line_finds_the_keys_by_itself(keyed: ServerProcess) -> None
     assert found.pub_endpoint.startswith("tcp://127.0.0.1:")
 
 
-def test_no_instance_is_told_from_a_silent_one() -> None:
+def test_a_missing_instance_differs_from_one_that_does_not_respond() -> None:
     async def asked() -> None:
         async with RemoteInstance("ipc:///nowhere/pub", "ipc:///nowhere/rpc", timeout_s=0.1) as remote:
             await remote.ping()

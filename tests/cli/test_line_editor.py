@@ -1,4 +1,4 @@
-"""The typed line, key by key."""
+"""The line editor, key by key."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def test_earlier_lines_come_back() -> None:
     assert shown == ["two", "one", "one", "two", ""]
 
 
-def test_ctrl_d_leaves_on_an_empty_line_only() -> None:
+def test_ctrl_d_quits_only_on_an_empty_line() -> None:
     editor = LineEditor()
     editor.feed("a\x04")
-    assert not editor.is_over
+    assert not editor.is_closed
     editor.feed("\x7f\x04")
-    assert editor.is_over
+    assert editor.is_closed
 
 
 @given(st.text(st.sampled_from("ab\x1b[]200~1DCAO;\r\x7f\x04\x17"), max_size=40), st.integers(0, 40))
-def test_keys_may_come_in_pieces(keys: str, place: int) -> None:
+def test_a_key_sequence_may_arrive_in_pieces(keys: str, place: int) -> None:
     whole, pieces = LineEditor(), LineEditor()
     lines = pieces.feed(keys[:place]) + pieces.feed(keys[place:])
     assert whole.feed(keys) == lines
@@ -67,6 +67,6 @@ def test_keys_may_come_in_pieces(keys: str, place: int) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1))
-def test_every_character_that_is_no_control_is_kept(text: str) -> None:
+def test_every_character_but_control_characters_is_kept(text: str) -> None:
     editor = LineEditor()
     assert editor.feed(text + "\r") == ([text] if text.strip() else [])

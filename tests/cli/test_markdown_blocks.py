@@ -31,7 +31,7 @@ def test_a_text_is_cut_after_finished_blocks_only(text: str, finished: str) -> N
 
 
 @given(st.text(st.sampled_from("a \n`~-"), max_size=60), st.integers(0, 60))
-def test_what_was_finished_stays_finished(text: str, place: int) -> None:
+def test_finished_blocks_stay_finished(text: str, place: int) -> None:
     before = finished_length(text[:place])
     assert before <= place
     assert finished_length(text, before) == finished_length(text)

@@ -1,4 +1,4 @@
-"""The commands on a server that knows nothing but the reference document."""
+"""The commands on a server that implements only the reference protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .terminals import Terminal
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReferenceServer]:
-    """Announced in the user's runtime directory, as the reference's instances are found."""
+    """Announced in the user's runtime directory, as the reference protocol defines it."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with ReferenceServer(without=("state.sync",)) as running:
         folder = tmp_path / "antiphon" / "instances"
@@ -44,25 +44,25 @@ def both(server: ReferenceServer) -> str:
     return f"{server.pub_endpoint},{server.rpc_endpoint}"
 
 
-def test_ps_lists_it_with_what_it_says(server: ReferenceServer, tmp_path: Path) -> None:
+def test_ps_lists_the_server_with_its_reported_state(server: ReferenceServer, tmp_path: Path) -> None:
     server.add_session("One")
     (shown,) = run_in(tmp_path, "ps", "--json").lines
     assert (shown["is_silent"], shown["uptime"], shown["sessions"]) == (False, "1m5s", 1)
 
 
-def test_ping_measures_it_by_its_endpoints(server: ReferenceServer, tmp_path: Path) -> None:
+def test_ping_measures_a_server_given_by_its_endpoints(server: ReferenceServer, tmp_path: Path) -> None:
     done = run_in(tmp_path, "ping", "--endpoints", both(server), "--json")
     assert done.json["instance_id"] == server.instance_id
 
 
 @pytest.mark.parametrize("text", ["tcp://127.0.0.1:1", "a,b", "tcp://127.0.0.1:1,http://x", ""])
-def test_endpoints_that_cannot_be_some_are_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_endpoints_are_refused(tmp_path: Path, text: str) -> None:
     done = run_in(tmp_path, "ping", "--endpoints", text)
     assert done.code == 1
     assert "two addresses" in done.err
 
 
-def test_an_endpoint_without_a_server_is_no_instance(tmp_path: Path) -> None:
+def test_an_endpoint_without_a_server_is_a_missing_instance(tmp_path: Path) -> None:
     assert run_in(tmp_path, "ping", "--endpoints", "ipc:///nowhere/a,ipc:///nowhere/b").code == 3
 
 
@@ -81,7 +81,7 @@ def say_when_heard(server: ReferenceServer, say: Callable[[], None]) -> threadin
     return thread
 
 
-def test_events_shows_what_it_publishes(server: ReferenceServer, tmp_path: Path) -> None:
+def test_events_shows_the_published_events(server: ReferenceServer, tmp_path: Path) -> None:
     session_id = server.add_session("One")
     saying = say_when_heard(server, lambda: server.answer(session_id, "wor", "ds"))
     with subprocess.Popen(
@@ -97,14 +97,14 @@ def test_events_shows_what_it_publishes(server: ReferenceServer, tmp_path: Path)
     assert [event["topic"] for event in seen] == ["llm.start", "llm.token", "llm.token", "llm.end"]
 
 
-def test_attach_follows_a_session_sends_and_says_that_gaps_are_not_filled(
+def test_attach_follows_a_session_sends_and_warns_that_lost_events_are_not_recovered(
     server: ReferenceServer, tmp_path: Path
 ) -> None:
     session_id = server.add_session("One")
     server.add_message(session_id, "user", "said before")
     server.on_send = lambda session, content: server.answer(session, "the ", "answer")
     with Terminal(tmp_path, "attach") as terminal:
-        terminal.wait_for("what is lost on the way to here is not filled in")
+        terminal.wait_for("lost events are not recovered")
         terminal.wait_for("said before")
         terminal.type("from here\r")
         terminal.wait_for("the answer")
@@ -131,7 +131,7 @@ def test_attach_as_json_marks_the_events(server: ReferenceServer, tmp_path: Path
     assert (event["type"], event["may_have_gaps"], event.get("cursor")) == ("resync", True, None)
 
 
-def test_attach_stops_a_running_answer(server: ReferenceServer, tmp_path: Path) -> None:
+def test_attach_interrupts_a_running_answer(server: ReferenceServer, tmp_path: Path) -> None:
     session_id = server.add_session("One")
 
     def begin(session: str, content: str) -> None:
@@ -140,7 +140,7 @@ def test_attach_stops_a_running_answer(server: ReferenceServer, tmp_path: Path) 
 
     server.on_send = begin
     with Terminal(tmp_path, "attach") as terminal:
-        terminal.wait_for("not filled in")
+        terminal.wait_for("not recovered")
         terminal.type("go\r")
         terminal.wait_for("and so on")
         terminal.type("\x03")

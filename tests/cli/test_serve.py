@@ -1,4 +1,4 @@
-"""`antiphon serve`: its options, its address, its end."""
+"""`antiphon serve`: its options, its address and its shutdown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .conftest import COMMAND, Run, environment
 from .terminals import Terminal
 
 
-def test_at_a_terminal_the_pages_address_is_shown_with_its_token(tmp_path: Path) -> None:
+def test_at_a_terminal_the_web_uis_address_is_printed_with_the_token(tmp_path: Path) -> None:
     with Terminal(tmp_path, "serve", "--port", "0", columns=200) as terminal:
         terminal.wait_for("Antiphon is ready")
         terminal.wait_for("Ctrl-C stops it.")
@@ -32,7 +32,7 @@ def test_at_a_terminal_the_pages_address_is_shown_with_its_token(tmp_path: Path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_elsewhere_the_token_is_not_shown_and_a_signal_ends_it_cleanly(tmp_path: Path, number: int) -> None:
+def test_without_a_terminal_no_token_is_printed_and_a_signal_ends_the_server(tmp_path: Path, number: int) -> None:
     process = subprocess.Popen(
         [*COMMAND, "serve", "--port", "0", "--json", "--drain-s", "1"],
         cwd=tmp_path,
@@ -63,7 +63,7 @@ def test_the_model_and_the_port_are_chosen(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_an_agent_of_ones_own_answers(tmp_path: Path) -> None:
+def test_a_custom_agent_answers(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("async def agent(turn):\n    yield 'Always this.'\n")
     server = ServerProcess(tmp_path / "data", str(tmp_path / "app.py:agent"))
     try:
@@ -83,7 +83,7 @@ def test_an_agent_of_ones_own_answers(tmp_path: Path) -> None:
         (["--concurrency", "0"], 2, "--concurrency"),
         (["--drain-s", "-1"], 2, "--drain-s"),
         (["--tls-cert", "missing.pem"], 2, "--tls-cert"),
-        (["--tls-cert", "empty.pem"], 2, "go together"),
+        (["--tls-cert", "empty.pem"], 2, "require each other"),
         (["--host", "0.0.0.0", "--port", "0"], 1, "reachable from other machines"),
         (["missing.py:agent", "--port", "0"], 1, "missing.py"),
         (["--limit", "tool_s"], 2, "NAME=VALUE"),
@@ -93,7 +93,7 @@ def test_an_agent_of_ones_own_answers(tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_cannot_be_served_is_said(
+def test_invalid_options_are_reported(
     run_alone: Run, tmp_path: Path, args: list[str], code: int, sentence: str
 ) -> None:
     (tmp_path / "empty.pem").touch()
@@ -113,7 +113,7 @@ def test_a_port_has_one_server(run_alone: Run, tmp_path: Path) -> None:
         server.stop()
 
 
-def test_what_it_leaves_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_the_files_of_a_data_directory_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data")
     try:
         assert stat.S_IMODE(os.stat(server.data).st_mode) == 0o700

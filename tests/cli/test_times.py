@@ -1,4 +1,4 @@
-"""Times that a person reads say which zone they are in."""
+"""Times for people have their time zone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_time_is_shown_with_its_zone(at: str, shown: str) -> None:
     assert time_text(at, "minutes") == shown.replace(":55", "", 1)
 
 
-def test_ls_and_show_say_which_zone(run: Run) -> None:
+def test_ls_and_show_print_the_time_zone(run: Run) -> None:
     assert run("send", "--help").code == 0
     chat = run("chat", "/say hi", "--json").json["chat_id"]
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC  ", run("ls").out)

@@ -1,4 +1,4 @@
-"""What of a chat is printed, and when: every word of an answer once."""
+"""What is printed of a chat, and when: every word of an answer once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from antiphon.core.parts import Reasoning, Text, ToolCallOpened
 
 
 class Scenario:
-    """Makes events with the next numbers."""
+    """Makes events with increasing sequence numbers."""
 
     def __init__(self) -> None:
         self.transcript = Transcript()
@@ -27,7 +27,7 @@ class Scenario:
         self.seq += 1
         if opens:
             self.draft, self.position = self.seq, 0
-        return self.transcript.take(
+        return self.transcript.apply(
             FactEvent(type=kind, seq=self.seq, at="", status=status, draft=self.draft, data=data)
         )
 
@@ -38,7 +38,7 @@ class Scenario:
     def delta(self, part: Any, index: int = 0) -> list[Piece]:
         start, self.position = self.position, self.position + len(getattr(part, "text", " "))
         delta = Delta(draft=self.draft, from_=start, to=self.position, part_index=index, part=part)
-        return self.transcript.take(delta)
+        return self.transcript.apply(delta)
 
 
 def text(words: str) -> dict[str, Any]:
@@ -47,14 +47,14 @@ def text(words: str) -> dict[str, Any]:
 
 @pytest.fixture
 def scenario() -> Scenario:
-    told = Scenario()
-    told.fact("chat_created", title="")
-    told.message("user", text("question"))
-    told.fact("attempt_started", instance_id="")
-    return told
+    made = Scenario()
+    made.fact("chat_created", title="")
+    made.message("user", text("question"))
+    made.fact("attempt_started", instance_id="")
+    return made
 
 
-def test_finished_blocks_are_printed_and_the_message_brings_the_rest(scenario: Scenario) -> None:
+def test_finished_blocks_are_printed_and_the_rest_with_the_message(scenario: Scenario) -> None:
     scenario.delta(Text("one\n\ntw"))
     assert scenario.transcript.advance() == [Piece(Kind.ANSWER, "one\n\n")]
     assert scenario.transcript.tail == "tw"
@@ -63,17 +63,17 @@ def test_finished_blocks_are_printed_and_the_message_brings_the_rest(scenario: S
     assert scenario.transcript.tail == ""
 
 
-def test_what_was_printed_of_a_draft_that_is_dropped_is_called_so(scenario: Scenario) -> None:
+def test_a_dropped_draft_is_announced_if_parts_of_it_were_printed(scenario: Scenario) -> None:
     scenario.delta(Text("one\n\ntwo"))
     scenario.transcript.advance()
     pieces = scenario.fact("retry_scheduled", delay_ms=1500, error="too \x1b[1mbusy", tries=1)
     assert [kind for kind, _ in pieces] == [Kind.NOTE, Kind.NOTE]
     assert "dropped" in pieces[0].text
-    assert pieces[1].text == "(too busy; trying again in 1.5 s)"
+    assert pieces[1].text == "(too busy; retrying in 1.5 s)"
     assert scenario.message("assistant", text("one\n\ntwo")) == [Piece(Kind.ANSWER, "one\n\ntwo")]
 
 
-def test_a_message_that_is_not_what_was_printed_is_printed_whole(scenario: Scenario) -> None:
+def test_a_message_that_differs_from_the_printed_draft_is_printed_whole(scenario: Scenario) -> None:
     scenario.delta(Text("one\n\ntwo"))
     scenario.transcript.advance()
     pieces = scenario.message("assistant", text("other"))
@@ -81,7 +81,7 @@ def test_a_message_that_is_not_what_was_printed_is_printed_whole(scenario: Scena
     assert pieces[0].kind is Kind.NOTE
 
 
-def test_calls_results_and_endings_are_told(scenario: Scenario) -> None:
+def test_calls_results_and_the_end_of_a_turn_are_printed(scenario: Scenario) -> None:
     scenario.delta(Reasoning("hm"))
     assert scenario.transcript.activity == "thinking"
     scenario.delta(ToolCallOpened("c1", "a\x1b[1mdd"), 1)
@@ -95,7 +95,7 @@ def test_calls_results_and_endings_are_told(scenario: Scenario) -> None:
 
 
 @given(st.text(st.sampled_from("ab \n`-"), max_size=80), st.lists(st.integers(1, 9), max_size=20))
-def test_every_word_is_printed_once_however_it_comes(words: str, sizes: list[int]) -> None:
+def test_every_word_is_printed_once_in_any_chunks(words: str, sizes: list[int]) -> None:
     scenario = Scenario()
     scenario.fact("attempt_started", instance_id="")
     printed, rest = "", words
@@ -108,11 +108,11 @@ def test_every_word_is_printed_once_however_it_comes(words: str, sizes: list[int
     assert printed.split() == words.split()
 
 
-def test_lines_of_facts_and_words_of_drafts_do_not_run_into_each_other() -> None:
-    told = EventText()
+def test_facts_start_on_a_new_line_after_streamed_text() -> None:
+    lines = EventText()
     fact = FactEvent(
         type="title_changed", seq=9, at="", status="running", draft=2, data={"title": "x", "by": "person"}
     )
     delta = Delta(draft=2, from_=0, to=2, part_index=0, part=Text("ab"))
-    shown = [told.text(event) for event in (delta, delta, fact, Bye(reason="idle"))]
+    shown = [lines.text(event) for event in (delta, delta, fact, Bye(reason="idle"))]
     assert "".join(shown) == "abab\n    9  title_changed            title=x by=person\n(the stream has ended: idle)\n"

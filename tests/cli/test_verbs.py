@@ -72,7 +72,7 @@ def test_a_chat_may_be_named_by_the_beginning_of_its_id_or_last(run: Run, client
     assert second in ambiguous.err
     assert run("show", "0123456789").code == 1
     assert run("show", str(uuid.uuid4())).code == 1
-    assert run("show", "a chat").err == "antiphon: CHAT: an id, the beginning of one, or `last`\n"
+    assert run("show", "a chat").err == "antiphon: CHAT: an id, the beginning of an id, or `last`\n"
 
 
 def test_messages_are_sent_and_queued(run: Run, client: Client, answered: str, busy: str) -> None:
@@ -86,7 +86,7 @@ def test_messages_are_sent_and_queued(run: Run, client: Client, answered: str, b
     assert (refused.code, refused.json["error"]["code"]) == (1, "busy")
 
 
-def test_a_chat_is_followed_from_a_cursor_until_it_rests(run: Run, client: Client, answered: str) -> None:
+def test_a_chat_is_followed_from_a_cursor_until_it_is_idle(run: Run, client: Client, answered: str) -> None:
     done = run("tail", answered, "--after", "0", "--until-idle", "--json")
     assert done.code == 0
     view = View()
@@ -104,7 +104,7 @@ def test_a_chat_is_followed_from_a_cursor_until_it_rests(run: Run, client: Clien
     assert run("tail", answered, "--after", "x").code == 1
 
 
-def test_words_are_told_as_they_come(run: Run, client: Client) -> None:
+def test_text_is_printed_as_it_is_streamed(run: Run, client: Client) -> None:
     chat_id = client.create_chat(script("/rate 100", "/tokens 40"))["id"]
     text = run("tail", chat_id, "--after", "0", "--until-idle").out
     assert "w1 w2 w3 " in text
@@ -113,8 +113,8 @@ def test_words_are_told_as_they_come(run: Run, client: Client) -> None:
 
 def test_a_turn_is_interrupted(run: Run, busy: str, answered: str) -> None:
     assert run("interrupt", busy, "--turn", "99").out == "Turn #99 is not running.\n"
-    assert run("interrupt", busy).out == "Turn #2 is stopped.\n"
-    assert run("interrupt", answered).out == "Nothing is running.\n"
+    assert run("interrupt", busy).out == "Interrupted turn #2.\n"
+    assert run("interrupt", answered).out == "No turn is running.\n"
     assert run("interrupt", answered, "--json").json["interrupted"] is False
 
 

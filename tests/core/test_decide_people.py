@@ -83,12 +83,12 @@ def test_a_chat_is_created_once() -> None:
         advance(empty().chat, c.CreateChat(owner_id="o"), at=T0)
 
 
-def test_a_chat_that_is_not_there_is_not_found() -> None:
+def test_commands_on_a_missing_chat_raise_not_found() -> None:
     with pytest.raises(NotFound):
         advance(None, c.Rename(title="x"), at=T0)
 
 
-def test_decide_gives_the_numbered_facts_alone() -> None:
+def test_decide_returns_only_the_numbered_facts() -> None:
     (recorded,) = decide(empty().chat, c.SendMessage(content=words("hi")), at=T0 + 1)
     assert (recorded.seq, recorded.at, type(recorded.fact)) == (2, T0 + 1, f.MessageAppended)
 
@@ -97,7 +97,7 @@ def test_decide_gives_the_numbered_facts_alone() -> None:
 
 
 @pytest.mark.parametrize("mode", ["queue", "steer", "interrupt", "reject"])
-def test_a_message_to_an_idle_chat_starts_a_turn_however_it_is_sent(mode: str) -> None:
+def test_a_message_to_an_idle_chat_starts_a_turn_for_every_when_busy(mode: str) -> None:
     history = waiting_chat()
     assert history.send("again", mode) == (USER,)
     assert history.chat.turn_id == history.chat.seq == history.chat.draft
@@ -112,7 +112,7 @@ def test_a_message_after_a_failed_turn_starts_a_turn_and_clears_the_error(mode: 
 
 
 @pytest.mark.parametrize("mode", ["queue", "steer", "interrupt", "reject"])
-def test_from_error_with_a_queue_a_message_goes_to_its_end_and_the_head_is_delivered(mode: str) -> None:
+def test_after_an_error_a_message_is_queued_last_and_the_head_of_the_queue_is_delivered(mode: str) -> None:
     history = failed("queue:a", "queue:b")
     assert history.send("c", mode) == ("message_queued", USER)
     assert texts(history)[-1] == "user: a"
@@ -120,7 +120,7 @@ def test_from_error_with_a_queue_a_message_goes_to_its_end_and_the_head_is_deliv
     assert history.chat.queue[-1].id == history.chat.seq - 1
 
 
-def test_from_error_what_steered_in_vain_is_delivered_before_the_queue() -> None:
+def test_after_an_error_undelivered_steering_is_delivered_before_the_queue() -> None:
     history = failed("queue:a", "steer:b", "steer:c")
     assert history.send("d") == ("message_queued", USER, USER)
     assert texts(history)[-2:] == ["user: b", "user: c"]
@@ -139,7 +139,7 @@ def test_a_steering_message_waits_for_the_next_model_call() -> None:
     assert [item.id for item in history.chat.steering] == [history.chat.seq]
 
 
-def test_an_interrupting_message_waits_first_and_stops_a_turn_that_is_held() -> None:
+def test_an_interrupting_message_is_queued_first_and_interrupts_a_held_turn() -> None:
     history = held("queue:a")
     assert history.send("b", "interrupt") == ("message_queued", "interrupt_requested")
     assert history.chat.status is Status.INTERRUPTING
@@ -152,7 +152,7 @@ def test_an_interrupting_message_ends_a_turn_without_a_holder_and_is_delivered()
     assert texts(history) == ["user: hi", "user: b"]
 
 
-def test_an_interrupting_message_waits_behind_those_that_came_before_it() -> None:
+def test_an_interrupting_message_is_queued_after_earlier_interrupting_messages() -> None:
     history = held("interrupt:a", "interrupt:b", "queue:c")
     assert [item.is_promoted for item in history.chat.queue] == [True, True, False]
     assert stop(history) == (
@@ -162,7 +162,7 @@ def test_an_interrupting_message_waits_behind_those_that_came_before_it() -> Non
     assert texts(history)[-1] == "user: a"
 
 
-def test_an_interrupting_message_while_the_turn_is_stopping_only_waits() -> None:
+def test_an_interrupting_message_during_an_interrupt_is_only_queued() -> None:
     assert interrupting().send("a", "interrupt") == ("message_queued",)
 
 
@@ -173,7 +173,7 @@ def test_an_interrupting_message_while_action_is_required_cancels_it() -> None:
 
 
 @pytest.mark.parametrize("busy", [running, held, interrupting, acting])
-def test_a_message_that_would_rather_be_refused_is_refused_as_busy(busy: Callable[..., History]) -> None:
+def test_a_message_with_when_busy_reject_is_refused_as_busy(busy: Callable[..., History]) -> None:
     history = busy()
     with pytest.raises(Busy) as refused:
         history.send("a", "reject")
@@ -195,14 +195,14 @@ def test_a_refused_message_leaves_the_chat_archived() -> None:
     assert history.chat.is_archived
 
 
-def test_a_full_queue_refuses() -> None:
+def test_a_message_to_a_full_queue_is_refused() -> None:
     history = held("queue:a", "steer:b")
     with pytest.raises(TooMany) as refused:
         history.send("c", queue_max=2)
     assert refused.value.limit == 2
 
 
-def test_a_queue_full_of_bytes_refuses() -> None:
+def test_a_message_beyond_the_queues_bytes_is_refused() -> None:
     history = held("queue:a")
     size = len(words("a"))
     with pytest.raises(TooLarge):
@@ -264,7 +264,7 @@ def test_an_edit_keeps_the_queue_unless_it_is_to_be_cleared() -> None:
     assert again.chat.queue_length == 0
 
 
-def test_an_edit_from_error_clears_the_error_and_the_queue_goes_on_waiting() -> None:
+def test_an_edit_after_an_error_clears_the_error_and_keeps_the_queue() -> None:
     history = failed("queue:a")
     assert edit(history, first_message(history)) == ("history_truncated", USER)
     assert history.chat.last_error is None
@@ -322,7 +322,7 @@ def test_a_retry_does_not_touch_the_answer_of_an_earlier_turn() -> None:
     assert texts(history) == ["user: hi", "assistant: answer", "user: again"]
 
 
-def test_an_answered_turn_can_be_run_again_and_again() -> None:
+def test_an_answered_turn_can_be_retried_repeatedly() -> None:
     history = waiting_chat()
     for _ in range(3):
         assert history.do(c.Retry(turn_id=2)) == ("history_truncated", "turn_restarted")
@@ -353,7 +353,7 @@ def test_a_retry_unarchives() -> None:
     assert history.do(c.Retry()) == ("unarchived", "turn_restarted")
 
 
-def test_a_retry_leaves_what_waits_waiting() -> None:
+def test_a_retry_keeps_the_queue() -> None:
     history = failed("queue:a")
     history.do(c.Retry())
     assert history.chat.queue_length == 1
@@ -383,7 +383,7 @@ def test_a_queued_message_is_deleted() -> None:
     assert history.commit() == (ASSISTANT, "turn_ended")
 
 
-def test_a_second_delete_is_answered() -> None:
+def test_a_second_delete_changes_nothing() -> None:
     history = held("queue:a")
     queued_id = only(history)
     history.do(c.DeleteQueued(queued_id=queued_id))
@@ -415,7 +415,7 @@ def test_a_queued_message_is_moved_before_another_or_to_the_end() -> None:
     assert [item.id for item in history.chat.queue] == [a, b, x]
 
 
-def test_a_move_to_where_it_stands_changes_nothing() -> None:
+def test_a_move_to_the_same_position_changes_nothing() -> None:
     history = held("queue:a", "queue:b")
     a, b = (item.id for item in history.chat.queue)
     assert history.do(c.MoveQueued(queued_id=b)) == ()
@@ -434,7 +434,7 @@ def test_promoted_and_other_messages_stay_in_their_parts() -> None:
     assert [item.id for item in history.chat.queue] == [q, p, a]
 
 
-def test_a_steering_message_is_moved_among_its_own() -> None:
+def test_a_steering_message_is_moved_only_within_the_steering_messages() -> None:
     history = held("steer:a", "steer:b")
     a, b = (item.id for item in history.chat.steering)
     history.do(c.MoveQueued(queued_id=b, before=a))
@@ -442,14 +442,14 @@ def test_a_steering_message_is_moved_among_its_own() -> None:
     assert texts(history)[-2:] == ["user: b", "user: a"]
 
 
-def test_promote_joins_the_promoted_ones_and_interrupts() -> None:
+def test_promote_adds_the_message_to_the_promoted_ones_and_interrupts() -> None:
     history = held("queue:a", "queue:b")
     b = history.chat.queue[1].id
     assert history.do(c.PromoteQueued(queued_id=b)) == ("queued_message_promoted", "interrupt_requested")
     assert history.chat.queue[0].id == b
 
 
-def test_promote_goes_behind_the_promoted_ones() -> None:
+def test_a_promoted_message_is_queued_after_the_promoted_ones() -> None:
     history = held("interrupt:p", "queue:a", "queue:b")
     p, a, b = (item.id for item in history.chat.queue)
     assert history.do(c.PromoteQueued(queued_id=b)) == ("queued_message_promoted",)
@@ -490,7 +490,7 @@ def test_a_second_promote_does_not_stop_the_turn_of_the_message_before() -> None
     assert history.chat.status is Status.RUNNING
 
 
-def test_promote_from_error_starts_it_now() -> None:
+def test_promote_after_an_error_delivers_the_message_at_once() -> None:
     history = failed("queue:a", "queue:b")
     b = history.chat.queue[1].id
     assert history.do(c.PromoteQueued(queued_id=b)) == ("queued_message_promoted", USER)
@@ -498,7 +498,7 @@ def test_promote_from_error_starts_it_now() -> None:
     assert history.chat.last_error is None
 
 
-def test_promote_from_error_starts_one_that_was_promoted_before() -> None:
+def test_promote_after_an_error_delivers_an_already_promoted_message() -> None:
     history = held("interrupt:p", "interrupt:q")
     stop(history)
     history.start()
@@ -507,13 +507,13 @@ def test_promote_from_error_starts_one_that_was_promoted_before() -> None:
     assert texts(history)[-1] == "user: q"
 
 
-def test_promote_from_error_starts_that_message_and_leaves_the_steering() -> None:
+def test_promote_after_an_error_delivers_that_message_and_keeps_the_steering() -> None:
     history = failed("queue:a", "steer:s")
     assert history.do(c.PromoteQueued(queued_id=history.chat.queue[0].id)) == ("queued_message_promoted", USER)
     assert len(history.chat.steering) == 1
 
 
-def test_promote_from_error_unarchives() -> None:
+def test_promote_after_an_error_unarchives() -> None:
     history = failed("queue:a")
     history.do(c.Archive())
     assert history.do(c.PromoteQueued(queued_id=only(history))) == ("unarchived", "queued_message_promoted", USER)
@@ -523,14 +523,14 @@ def test_promote_from_error_unarchives() -> None:
 # --- stop -------------------------------------------------------------------------------------------
 
 
-def test_an_interrupt_asks_the_holder_to_stop() -> None:
+def test_an_interrupt_of_a_held_turn_is_requested() -> None:
     history = held()
     draft = history.chat.draft
     assert history.interrupt(by="ann") == ("interrupt_requested",)
     assert (history.chat.status, history.chat.draft) == (Status.INTERRUPTING, draft)
 
 
-def test_a_second_interrupt_is_answered() -> None:
+def test_a_second_interrupt_changes_nothing() -> None:
     assert interrupting().interrupt() == ()
 
 
@@ -559,7 +559,7 @@ def test_an_interrupt_of_an_idle_chat_does_nothing(idle: Callable[..., History])
     assert history.do(c.Interrupt(turn_id=0)) == ()
 
 
-def test_an_interrupt_never_leaks_into_the_next_turn() -> None:
+def test_an_interrupt_does_not_affect_the_next_turn() -> None:
     history = held("queue:a")
     turn_id = history.chat.turn_id
     history.commit()
@@ -568,13 +568,13 @@ def test_an_interrupt_never_leaks_into_the_next_turn() -> None:
     assert history.chat.status is Status.RUNNING
 
 
-def test_when_an_interrupted_turn_has_ended_what_waits_is_delivered() -> None:
+def test_after_an_interrupted_turn_the_next_queued_message_is_delivered() -> None:
     history = running("queue:a", "queue:b")
     assert history.interrupt() == ("turn_ended", USER)
     assert (history.chat.status, texts(history)[-1]) == (Status.RUNNING, "user: a")
 
 
-def test_steering_that_missed_its_turn_becomes_one_next_turn_before_the_queue() -> None:
+def test_undelivered_steering_becomes_one_turn_before_the_queue() -> None:
     history = running("queue:a", "steer:b", "steer:c")
     assert history.interrupt() == ("turn_ended", USER, USER)
     assert texts(history)[-2:] == ["user: b", "user: c"]
@@ -582,7 +582,7 @@ def test_steering_that_missed_its_turn_becomes_one_next_turn_before_the_queue() 
     assert history.chat.queue_length == 1
 
 
-def test_an_interrupt_that_clears_the_queue_says_so_for_each() -> None:
+def test_an_interrupt_that_clears_the_queue_deletes_each_message() -> None:
     history = held("queue:a", "steer:b", "queue:x")
     assert history.interrupt(clear_queue=True) == (
         "queued_message_deleted",
@@ -596,13 +596,13 @@ def test_an_interrupt_that_clears_the_queue_says_so_for_each() -> None:
 # --- client-side tools and approvals ----------------------------------------------------------------
 
 
-def test_a_client_s_result_ends_the_wait_when_it_was_the_last() -> None:
+def test_the_last_result_of_a_client_continues_the_turn() -> None:
     history = acting(calls=("client",))
     assert history.do(c.SubmitToolResults(tool_call_id="client", content=words("mine"))) == ("action_resolved", TOOL)
     assert (history.chat.status, history.chat.calls, history.chat.deadline) == (Status.RUNNING, (), 0)
 
 
-def test_while_others_are_open_the_chat_goes_on_waiting_for_them() -> None:
+def test_while_other_calls_are_open_the_chat_still_requires_action() -> None:
     history = acting(calls=("approval", "client"))
     assert history.do(c.SubmitToolResults(tool_call_id="client", content=words("mine"))) == ("action_resolved", TOOL)
     assert history.chat.status is Status.REQUIRES_ACTION
@@ -626,7 +626,7 @@ def test_a_denied_call_gets_its_result_at_once() -> None:
     assert history.chat.status is Status.RUNNING
 
 
-def test_when_all_are_answered_waiting_steering_joins() -> None:
+def test_steering_is_delivered_when_all_calls_are_answered() -> None:
     for answer in (c.Deny(tool_call_id="approval"), c.ExpireAction()):
         history = acting("steer:b")
         assert history.do(answer, wait=3600_000_000) == ("action_resolved", TOOL, USER)
@@ -654,7 +654,7 @@ def test_the_first_answer_wins() -> None:
         history.do(c.SubmitToolResults(tool_call_id="client", content=words("mine")))
 
 
-def test_each_call_takes_only_the_kind_of_answer_that_it_needs() -> None:
+def test_each_call_accepts_only_the_kind_of_answer_that_it_needs() -> None:
     history = acting(calls=("approval", "client"))
     for wrong in (
         c.SubmitToolResults(tool_call_id="approval", content=words("x")),
@@ -715,7 +715,7 @@ def test_a_title_derived_from_the_first_message_is_not_a_persons_choice() -> Non
     assert history.do(c.GenerateTitle(title="A greeting")) == ("title_changed",)
 
 
-def test_a_title_thought_up_becomes_the_person_s_when_they_confirm_it() -> None:
+def test_a_generated_title_becomes_the_persons_when_they_confirm_it() -> None:
     history = empty()
     history.do(c.GenerateTitle(title="t"))
     assert history.do(c.Rename(title="t")) == ("title_changed",)
@@ -748,7 +748,7 @@ def test_a_chat_is_deleted_at_any_time_and_then_not_found(status: Callable[..., 
             history.do(command)
 
 
-def test_a_deleted_chat_keeps_no_words() -> None:
+def test_a_deleted_chat_keeps_no_content() -> None:
     history = History()
     history.do(c.CreateChat(owner_id="o", title="secret", system="secret", labels={"secret": "secret"}, tools=["x"]))
     history.do(c.SetDiffStatus(diff_status="secret"))
@@ -757,6 +757,6 @@ def test_a_deleted_chat_keeps_no_words() -> None:
     assert (chat.title, chat.system, chat.labels, chat.tools, chat.diff_status) == ("", "", {}, None, None)
 
 
-def test_a_lost_turn_s_calls_are_cancelled_when_a_person_stops_it() -> None:
+def test_the_calls_of_a_lost_turn_are_cancelled_by_an_interrupt() -> None:
     history = lost(("plain",))
     assert history.interrupt() == (TOOL, "turn_ended")

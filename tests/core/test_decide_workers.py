@@ -69,7 +69,7 @@ def test_starting_an_attempt_makes_it_the_holder_of_a_running_chat() -> None:
 
 
 @pytest.mark.parametrize("status", [empty, waiting_chat, failed, held, interrupting, acting])
-def test_any_other_chat_is_not_to_be_held(status: Callable[..., History]) -> None:
+def test_an_attempt_starts_only_in_a_running_chat_without_a_holder(status: Callable[..., History]) -> None:
     with pytest.raises(NotAllowedNow):
         status().start()
 
@@ -96,13 +96,13 @@ def test_a_released_call_that_had_not_begun_runs_in_the_next_attempt() -> None:
     assert [(call.tool_call_id, call.state) for call in history.chat.calls] == [("plain2", CallState.BEGUN)]
 
 
-def test_a_start_brings_the_waiting_steering_before_the_first_model_call() -> None:
+def test_a_start_delivers_steering_before_the_first_model_call() -> None:
     history = running("steer:b", "queue:a")
     assert history.start() == ("attempt_started", USER)
     assert history.chat.queue_length == 1
 
 
-def test_a_start_leaves_steering_waiting_while_calls_are_open() -> None:
+def test_a_start_keeps_steering_queued_while_calls_are_open() -> None:
     history = lost(("idempotent",), "steer:b")
     assert history.start() == ("attempt_started",)
     history = lost(("plain",), "steer:b")
@@ -195,7 +195,7 @@ def test_no_reader_sees_waiting_while_a_queued_message_follows() -> None:
     assert [entry.status for entry in history.entries[-2:]] == [Status.RUNNING, Status.RUNNING]
 
 
-def test_the_last_commit_delivers_steering_instead_and_the_turn_goes_on() -> None:
+def test_the_last_commit_delivers_steering_and_the_turn_continues() -> None:
     history = held("steer:b", "steer:x", "queue:a")
     attempt = history.chat.attempt
     assert history.commit() == (ASSISTANT, USER, USER)
@@ -203,7 +203,7 @@ def test_the_last_commit_delivers_steering_instead_and_the_turn_goes_on() -> Non
     assert history.commit() == (ASSISTANT, "turn_ended", USER)
 
 
-def test_a_commit_in_the_middle_goes_on_in_a_new_draft() -> None:
+def test_a_commit_that_is_not_the_last_opens_a_new_draft() -> None:
     history = held()
     attempt = history.chat.attempt
     assert history.commit("so far", is_last=False) == (ASSISTANT,)
@@ -251,7 +251,7 @@ def test_while_interrupting_a_commit_a_failure_and_an_action_are_refused(command
         history.do(command(**fence(history)))
 
 
-def test_usage_of_all_steps_is_the_turn_s() -> None:
+def test_the_usage_of_a_turn_is_the_sum_of_its_steps() -> None:
     history = held()
     history.do(c.CommitMessage(**fence(history), content=words("a"), upto=1, usage=USAGE, calls=(CALLS["plain"],)))
     history.result("plain")
@@ -291,13 +291,13 @@ def test_a_result_of_another_attempt_is_stale() -> None:
             history.do(c.CommitToolResult(attempt=attempt, tool_call_id="idempotent", content=words("x")))
 
 
-def test_a_call_that_has_not_begun_has_no_result_of_a_worker() -> None:
+def test_a_result_of_a_call_that_has_not_begun_is_refused() -> None:
     history = held(calls=("plain", "approval"))
     with pytest.raises(NotAllowedNow):
         history.result("approval")
 
 
-def test_while_interrupting_the_result_of_a_begun_call_is_taken_and_steering_waits() -> None:
+def test_while_interrupting_the_result_of_a_begun_call_is_accepted_and_steering_stays_queued() -> None:
     history = interrupting("steer:b", calls=("plain", "plain2"))
     assert history.result("plain") == (TOOL,)
     assert history.result("plain2") == (TOOL,)
@@ -348,7 +348,7 @@ def test_tries_are_counted_per_step_and_failures_per_turn() -> None:
     assert history.chat.turn_failures == 0
 
 
-def test_a_final_failure_ends_the_turn_and_what_waits_stands_still() -> None:
+def test_a_final_failure_ends_the_turn_and_keeps_the_queue() -> None:
     history = held("queue:a", "steer:b")
     assert fail(history) == ("turn_ended",)
     chat = history.chat
@@ -363,7 +363,7 @@ def test_a_final_failure_cancels_open_calls() -> None:
 
 
 @pytest.mark.parametrize("waiting", [(), ("queue:a",), ("steer:b",), ("queue:a", "steer:b")])
-def test_a_final_failure_keeps_what_was_written_marked_as_interrupted(waiting: tuple[str, ...]) -> None:
+def test_a_final_failure_stores_the_partial_marked_as_interrupted(waiting: tuple[str, ...]) -> None:
     history = held(*waiting)
     draft = history.chat.draft
     written = {"content": words("half an"), "upto": 7, "usage": Usage(output_tokens=3), "model": "m"}
@@ -383,7 +383,7 @@ def test_a_final_failure_keeps_what_was_written_marked_as_interrupted(waiting: t
     assert history.chat.queue_length == len(waiting), "what waits stands still"
 
 
-def test_a_failure_that_is_tried_again_keeps_nothing_of_what_was_written() -> None:
+def test_a_failure_that_is_retried_stores_no_partial() -> None:
     for delay_ms in (0, SHORT_RETRY_MS + 1):
         history = held()
         error = ErrorInfo(message="it broke")
@@ -394,7 +394,7 @@ def test_a_failure_that_is_tried_again_keeps_nothing_of_what_was_written() -> No
         assert not any(kind.startswith("message_appended") for kind in kinds)
 
 
-def test_a_failure_beside_open_calls_keeps_no_words() -> None:
+def test_a_failure_with_open_calls_stores_no_partial() -> None:
     history = held(calls=("plain",))
     error = ErrorInfo(message="it broke")
     kinds = history.do(c.FailAttempt(**fence(history), error=error, content=words("progress"), upto=8))
@@ -425,7 +425,7 @@ def test_no_action_is_required_without_a_call() -> None:
         held().require_action()
 
 
-def test_at_its_deadline_each_open_call_expires_and_the_chat_runs_on() -> None:
+def test_at_the_deadline_each_open_call_expires_and_the_turn_continues() -> None:
     history = acting(calls=("approval", "client"))
     with pytest.raises(NotAllowedNow):
         history.do(c.ExpireAction())
@@ -445,7 +445,7 @@ def test_an_approved_call_does_not_expire() -> None:
     assert history.start() == ("attempt_started",)
 
 
-def test_a_late_alarm_is_answered() -> None:
+def test_a_late_expiry_of_an_action_changes_nothing() -> None:
     history = acting()
     history.do(c.Approve(tool_call_id="approval"))
     assert history.do(c.ExpireAction(), wait=HOUR) == ()
@@ -475,14 +475,14 @@ def test_an_empty_partial_appends_no_message_but_its_usage_is_recorded() -> None
     assert last_ended(history).usage == USAGE
 
 
-def test_a_stop_cancels_open_calls_and_keeps_no_answer_beside_them() -> None:
+def test_an_interrupt_cancels_open_calls_and_stores_no_partial_beside_them() -> None:
     history = interrupting(calls=("plain", "approval"))
     finish = c.FinishInterrupt(**fence(history), content=words("progress"), upto=8)
     assert history.do(finish) == (TOOL, TOOL, "turn_ended")
     assert texts(history)[-2:] == ["tool: cancelled", "tool: cancelled"]
 
 
-def test_after_a_stop_all_steering_else_the_head_of_the_queue_is_delivered() -> None:
+def test_after_an_interrupt_all_steering_or_the_head_of_the_queue_is_delivered() -> None:
     assert stop(interrupting("queue:a", "steer:b", "steer:x")) == ("turn_ended", USER, USER)
     assert stop(interrupting("queue:a", "queue:b")) == ("turn_ended", USER)
 
@@ -495,7 +495,7 @@ def test_a_turn_that_is_not_being_interrupted_cannot_be_finished() -> None:
 # --- release and expiry -----------------------------------------------------------------------------
 
 
-def test_a_released_turn_wants_a_worker_again() -> None:
+def test_a_released_turn_needs_a_worker_again() -> None:
     history = held()
     assert release(history) == ("attempt_released",)
     assert history.chat.wants_worker
@@ -512,7 +512,7 @@ def test_a_release_while_interrupting_ends_the_turn_like_a_finish() -> None:
     assert release(interrupting(calls=("plain",))) == (TOOL, "turn_ended")
 
 
-def test_a_call_that_waits_for_a_person_goes_on_waiting_after_a_release() -> None:
+def test_a_call_that_waits_for_a_person_still_waits_after_a_release() -> None:
     """It has not begun either; but the server must not run it without the answer it needs."""
     history = held(calls=("approval", "client"))
     release(history, "approval", "client")
@@ -532,7 +532,7 @@ def test_an_approved_call_released_before_it_ran_needs_no_second_approval() -> N
 
 
 @pytest.mark.parametrize("reason", ["lease", "dead"])
-def test_a_lost_attempt_is_recorded_and_the_turn_wants_a_worker_again(reason: str) -> None:
+def test_a_lost_attempt_is_recorded_and_the_turn_needs_a_worker_again(reason: str) -> None:
     history = held("steer:b")
     assert expire(history, reason) == ("attempt_lost",)
     fact = last_fact(history, f.AttemptLost)
@@ -565,12 +565,12 @@ def test_an_expiry_while_interrupting_records_unknown_for_open_calls() -> None:
     assert texts(history)[-1] == "tool: unknown"
 
 
-def test_what_was_flushed_of_an_older_draft_is_not_kept() -> None:
+def test_the_flushed_content_of_an_older_draft_is_not_stored() -> None:
     history = interrupting()
     assert expire(history, draft=history.chat.draft - 1, content=words("old"), upto=3) == ("turn_ended",)
 
 
-def test_a_lost_attempt_keeps_its_flushed_partial_where_that_is_wanted() -> None:
+def test_a_lost_attempt_stores_its_flushed_partial_if_configured() -> None:
     history = held()
     draft = history.chat.draft
     kept = {"draft": draft, "content": words("flu"), "upto": 3}
@@ -581,7 +581,7 @@ def test_a_lost_attempt_keeps_its_flushed_partial_where_that_is_wanted() -> None
     assert expire(held(calls=("plain",)), keep=True, **kept) == ("attempt_lost",)
 
 
-def test_one_second_after_the_request_anyone_may_end_an_interrupted_turn() -> None:
+def test_any_instance_may_end_an_interrupted_turn_one_second_after_the_request() -> None:
     history = interrupting()
     history.at += INTERRUPT_GRACE_US - 1
     with pytest.raises(NotAllowedNow):
@@ -600,7 +600,7 @@ def test_the_grace_second_applies_only_to_an_interrupted_turn() -> None:
 # --- titles -----------------------------------------------------------------------------------------
 
 
-def test_a_title_is_thought_up_until_a_person_has_named_the_chat() -> None:
+def test_a_title_is_generated_until_a_person_has_named_the_chat() -> None:
     history = waiting_chat()
     assert history.do(c.GenerateTitle(title="one")) == ("title_changed",)
     assert history.do(c.GenerateTitle(title="one")) == ()

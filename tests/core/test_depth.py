@@ -57,7 +57,7 @@ def test_depth_is_measured_as_a_walk_of_the_value_does(seed: int) -> None:
 
 
 @pytest.mark.parametrize("by", ["list", "dict", "mixed"])
-def test_what_is_cut_is_the_text_of_its_json(by: str) -> None:
+def test_a_value_that_is_too_deep_becomes_the_text_of_its_json(by: str) -> None:
     value = [nested(5, by=by), "beside", nested(3, by=by)]
     flat = json.loads(flatten(json.dumps(value).encode(), 4))
     assert flat[1:] == value[1:]

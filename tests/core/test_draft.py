@@ -180,13 +180,13 @@ def test_an_empty_piece_is_no_delta_and_opens_no_part() -> None:
     assert draft.content() == (Text("a"),)
 
 
-def test_notes_between_two_texts_do_not_part_them() -> None:
+def test_notes_between_two_texts_do_not_split_the_part() -> None:
     draft, deltas = write([Text("a"), ToolProgress("t", "x"), Text("b"), Reasoning("r"), Text("c")])
     assert [delta.part_index for delta in deltas] == [0, None, 0, 1, 2]
     assert draft.content() == (Text("ab"), Reasoning("r"), Text("c"))
 
 
-def test_arguments_of_calls_side_by_side_find_their_call() -> None:
+def test_interleaved_arguments_are_appended_to_their_calls() -> None:
     draft = Draft(1)
     draft.write(ToolCallOpened("a", "run"))
     draft.write(ToolCallOpened("b", "find"))
@@ -200,7 +200,7 @@ def test_arguments_of_calls_side_by_side_find_their_call() -> None:
     assert reader.content() == draft.content()
 
 
-def test_a_copy_finds_the_calls_of_its_original() -> None:
+def test_a_copy_of_a_draft_accepts_arguments_of_its_calls() -> None:
     draft = Draft(1)
     draft.write(ToolCallOpened("a", "run"))
     draft.write(ToolCallOpened("b", "find"))
@@ -213,7 +213,7 @@ def test_a_call_without_arguments_has_none() -> None:
     assert draft.content() == (ToolCall("a", "run", {}),)
 
 
-def test_a_partial_keeps_words_and_drops_calls_visibly() -> None:
+def test_a_partial_keeps_text_and_lists_the_dropped_calls() -> None:
     draft, _ = write([Text("a"), ToolCallOpened("x", "run"), ToolCallArgs('{"y": 1}'), ToolCallOpened("z", "find")])
     kept, dropped = draft.partial()
     assert kept == (Text("a"),)
@@ -249,7 +249,7 @@ def same(a: Draft, b: Draft) -> bool:
 
 @properties
 @given(st.booleans(), st.lists(st.tuples(st.sampled_from((Text, Reasoning)), texts), max_size=6))
-def test_a_draft_of_prose_is_known_by_its_message(has_call: bool, prose: list) -> None:
+def test_a_draft_of_text_and_reasoning_is_rebuilt_from_its_message(has_call: bool, prose: list) -> None:
     draft, _ = write([*([CallStarted()] if has_call else []), *(kind(text) for kind, text in prose)])
     again = draft_of_message(7, draft.content(), draft.position)
     assert again is not None
@@ -264,10 +264,10 @@ def test_a_draft_of_prose_is_known_by_its_message(has_call: bool, prose: list) -
         [CallStarted(), ToolProgress("c", "half"), Text("so")],
     ],
 )
-def test_of_another_draft_the_message_does_not_say_what_it_was(pieces: list) -> None:
+def test_a_draft_with_other_parts_is_not_rebuilt_from_its_message(pieces: list) -> None:
     draft, _ = write(pieces)
     assert draft_of_message(7, draft.content(), draft.position) is None
 
 
-def test_of_two_texts_side_by_side_it_is_not_known_where_one_began() -> None:
+def test_a_draft_with_adjacent_texts_is_not_rebuilt_from_its_message() -> None:
     assert draft_of_message(7, (Text("one"), Text("two")), 6) is None

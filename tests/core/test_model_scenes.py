@@ -124,7 +124,7 @@ def test_with_every_rule_in_force_no_invariant_breaks(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RESTS)
-def test_from_everywhere_the_system_comes_to_rest_by_itself(name: str) -> None:
+def test_the_system_comes_to_rest_from_every_state(name: str) -> None:
     found = search(RESTS[name], must_rest=True)
     assert found.bad == "", " ; ".join(found.trace)
     assert found.is_complete
@@ -304,7 +304,7 @@ def test_without_this_rule_of_the_core_an_invariant_breaks(
     assert found.trace
 
 
-def test_a_lost_answer_decided_again_does_no_harm_where_the_draft_is_named() -> None:
+def test_deciding_again_after_a_lost_answer_is_harmless_if_the_draft_is_named() -> None:
     """The second protection: a second try is refused."""
     assert search(SCENES["answer lost"], Rules(unknown_is_queried=False)).bad == ""
 
@@ -318,7 +318,7 @@ def test_each_call_has_one_result_and_no_tool_runs_twice() -> None:
     assert found.states > 300
 
 
-def test_nor_by_zombies_that_never_notice() -> None:
+def test_no_tool_runs_twice_even_with_expired_attempts_that_continue() -> None:
     found = search_tools(faults=2, zombies_stop=False)
     assert found.bad == "", " ; ".join(found.trace)
 

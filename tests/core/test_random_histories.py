@@ -18,12 +18,12 @@ BATCHES = 10
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
-def test_random_histories_keep_the_promises(batch: int) -> None:
+def test_random_histories_keep_the_invariants(batch: int) -> None:
     for seed in range(batch, SEEDS, BATCHES):
         random_history(seed, STEPS).check_fold()
 
 
-def test_random_histories_go_everywhere() -> None:
+def test_random_histories_reach_every_cell_of_the_table() -> None:
     """Else they would try little: all statuses, all kinds of facts and nearly all cells of the table."""
     cells: set[tuple[Status, str]] = set()
     kinds: set[str] = set()
@@ -42,7 +42,7 @@ def test_the_same_seed_gives_the_same_history() -> None:
     assert random_history(7, STEPS).entries == random_history(7, STEPS).entries
 
 
-def test_a_queue_is_worked_off_steering_first_then_promoted_then_the_rest() -> None:
+def test_a_queue_is_delivered_steering_first_then_promoted_then_the_rest() -> None:
     history = held()
     for text, mode in (("q1", "queue"), ("q2", "queue"), ("s1", "steer"), ("p1", "interrupt"), ("s2", "steer")):
         history.send(text, mode)

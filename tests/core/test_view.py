@@ -96,7 +96,7 @@ def test_a_stream_cut_anywhere_is_resumed_by_its_cursor(seed: int, data: st.Data
 
 @properties
 @given(seeds, st.data())
-def test_what_comes_twice_changes_nothing(seed: int, data: st.DataObject) -> None:
+def test_a_repeated_event_changes_nothing(seed: int, data: st.DataObject) -> None:
     timeline, view = timeline_of(seed), View()
     for i, item in enumerate(timeline.items):
         view.apply(event_of(item))
@@ -128,7 +128,7 @@ def test_a_missing_event_is_reported_as_a_gap(seed: int, data: st.DataObject) ->
 
 @properties
 @given(seeds, st.data())
-def test_a_resync_is_as_good_as_the_whole_stream(seed: int, data: st.DataObject) -> None:
+def test_a_resync_gives_the_same_view_as_the_whole_stream(seed: int, data: st.DataObject) -> None:
     timeline = timeline_of(seed)
     at = data.draw(st.integers(1, len(timeline.items)))
     long, short = feed(View(), timeline.items[:at]), View()
@@ -170,7 +170,7 @@ def test_a_delta_of_a_newer_draft_comes_before_its_facts_and_is_a_gap() -> None:
         view.apply(Delta(draft=view.seq + 1, from_=0, to=1, part_index=0, part=Text("x")))
 
 
-def test_a_deleted_chat_s_tombstone_may_come_alone() -> None:
+def test_a_view_accepts_chat_deleted_after_a_gap() -> None:
     view = feed(View(), list(timeline_of(1).entries[:4]))
     tombstone = f.Entry(recorded=f.Recorded(90, 1, f.ChatDeleted()), status="waiting", draft=view.draft.name)  # type: ignore[arg-type]
     view.apply(event_of(tombstone))

@@ -135,7 +135,7 @@ def test_every_cell_of_the_table_is_reached_and_no_other(walk: Walk) -> None:
     assert walk.cells == set(TABLE)
 
 
-def test_every_command_is_tried_and_every_kind_of_fact_made(walk: Walk) -> None:
+def test_the_walk_uses_every_command_and_makes_every_kind_of_fact(walk: Walk) -> None:
     assert walk.commands == set(_RULES)
     made = {
         str(kind).split("(")[0] for answers in walk.answers.values() for answer in answers.values() for kind in answer
@@ -161,7 +161,7 @@ def test_every_status_is_held_in_the_shapes_that_allow_it(walk: Walk) -> None:
     }
 
 
-def test_a_zombie_is_stale_in_every_shape(walk: Walk) -> None:
+def test_an_expired_attempt_is_stale_in_every_shape(walk: Walk) -> None:
     """Another attempt, none, or the right one on a closed draft: always `stale_attempt`."""
     wrong = (" by a stranger", " by no attempt", " of an old draft", " by stranger")
     for shape, answers in walk.answers.items():
@@ -190,7 +190,7 @@ def test_a_deleted_chat_is_not_found_by_any_command(walk: Walk) -> None:
             assert set(answers.values()) == {("not_found",)}
 
 
-def test_while_interrupting_only_four_commands_of_a_worker_are_taken(walk: Walk) -> None:
+def test_while_interrupting_only_four_commands_of_a_worker_are_accepted(walk: Walk) -> None:
     taken = ("result of", "finish interrupt", "release", "expire holder", "expire with flushed")
     workers = ("commit", "result of", "fail", "require action", "finish interrupt", "release", "start", "expire")
     for shape, answers in walk.answers.items():
@@ -201,7 +201,7 @@ def test_while_interrupting_only_four_commands_of_a_worker_are_taken(walk: Walk)
                 assert name.startswith(taken), f"{name!r} in {shape}"
 
 
-def test_no_turn_that_wants_a_worker_is_refused_one_for_ever(walk: Walk) -> None:
+def test_every_turn_that_needs_a_worker_gets_one_eventually(walk: Walk) -> None:
     for shape, answers in walk.answers.items():
         if shape.status is Status.RUNNING and not shape.is_held:
             assert answers["start later"][0] == "attempt_started"
@@ -245,7 +245,7 @@ def asked(walk: Walk) -> dict[str, list[tuple[History, c.Command, int]]]:
 
 
 @pytest.mark.parametrize("name", TWICE)
-def test_asking_twice_is_answered_without_a_second_change(
+def test_a_repeated_command_makes_no_second_change(
     asked: dict[str, list[tuple[History, c.Command, int]]], name: str
 ) -> None:
     tried = 0

@@ -22,6 +22,6 @@ async def open_neighbour(data: Path) -> AsyncIterator[tuple[str, str]]:
         ):
             tell_primary(instance, lock, door, url="http://127.0.0.1:1", token="none")
             try:
-                yield instance.instance_id, (await instance.chats.create(title="next door")).chat_id
+                yield instance.instance_id, (await instance.chats.create(title="other instance")).chat_id
             finally:
                 tell_gone(instance.instance_id, data)

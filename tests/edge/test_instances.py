@@ -73,7 +73,7 @@ async def test_its_events_are_told_and_it_takes_commands(door: Door, neighbour: 
     assert all(data["type"] == kind == data["topic"] for kind, data in seen)
     assert all(data["instanceId"] == instance_id for _, data in seen)
     (listed,) = (await ask(door, "GET", "/instances"))["instances"]
-    assert (listed["active_session_id"], listed["active_title"]) == (session_id, "next door")
+    assert (listed["active_session_id"], listed["active_title"]) == (session_id, "other instance")
 
 
 async def test_what_is_not_there_is_not_found_and_what_does_not_answer_is_silent(

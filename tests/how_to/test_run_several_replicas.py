@@ -130,7 +130,7 @@ async def prepare(workplace: Workplace) -> None:
     assert "0001_chats.sql" in await workplace.run("CREATE ROLE")
     async with open_instance(data=workplace.folder.parent / ".antiphon") as instance:
         await instance.chats.create(title="Before")
-    assert (await workplace.run("sqlite:../.antiphon")).count("All is well: 1 chats") == 2
+    assert (await workplace.run("sqlite:../.antiphon")).count("No damage found: checked 1 chats") == 2
 
 
 async def trouble(workplace: Workplace, client: AsyncClient) -> None:
@@ -146,7 +146,7 @@ async def trouble(workplace: Workplace, client: AsyncClient) -> None:
         assert watchers == ["1.0"] * 3, "each replica has one of the readers"
         for writer in writers:
             tasks.create_task(writer.write())
-        assert "does not answer" in await workplace.run("kill -9")
+        assert "does not respond" in await workplace.run("kill -9")
         await heard_more(readers)
         await workplace.run("kill -TERM")
         await heard_more(readers)
@@ -172,8 +172,8 @@ async def back_up(workplace: Workplace) -> None:
     """While NATS is away, for which nothing waits."""
     await workplace.shell("kill -9 $(cat nats.pid)")
     await workplace.run("pg_dump")
-    assert "All is well: 6 chats" in await workplace.run("pg_restore")
-    assert "All is well: 6 chats" in await workplace.run("sqlite:one-directory")
+    assert "No damage found: checked 6 chats" in await workplace.run("pg_restore")
+    assert "No damage found: checked 6 chats" in await workplace.run("sqlite:one-directory")
     await wait_until(lambda: all('"hints"' in log for log in workplace.logs()), "all say that NATS is away")
     await workplace.shell("nats-server -c nats.conf &")
     await wait_until(

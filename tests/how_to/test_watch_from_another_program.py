@@ -150,7 +150,7 @@ def test_one_terminal_shows_what_another_does(server: ServerProcess, tmp_path: P
         wait_heard(server, shown, errors)
         said = run(home, "bash", "-euo", "pipefail", "-c", only("sh"))
         assert server.instance_id[:8] in said
-        assert f"{server.instance_id} answered in " in said
+        assert f"{server.instance_id} responded in " in said
         assert "What do you hear?" in said, "the built-in model speaks of what it is asked"
         wait_until_sync(lambda: "And what now?" in shown.read_text(), what="the answer is shown")
         os.killpg(terminal.pid, signal.SIGINT)

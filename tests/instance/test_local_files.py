@@ -391,7 +391,7 @@ def test_an_invalid_announcement_is_removed(place: Path, form: str) -> None:
     GARBAGE[form](path)
     done = run("ps")
     assert (done.code, done.err) == (0, "")
-    assert "No instance runs here" in done.out
+    assert "No instance is running on this machine" in done.out
     assert path.is_dir() or not path.exists()
 
 
@@ -403,7 +403,7 @@ def announced(**other: Any) -> bytes:
 @pytest.mark.parametrize("pid", [0, -1, 2**22 + 1, 2**40])
 def test_an_announcement_of_a_dead_process_is_removed(place: Path, pid: int) -> None:
     announcement_path(place, "stale").write_bytes(announced(pid=pid))
-    assert "No instance runs here" in run("ps").out
+    assert "No instance is running on this machine" in run("ps").out
     assert not announcement_path(place, "stale").exists()
 
 

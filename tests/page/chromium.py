@@ -1,4 +1,4 @@
-"""The system's Chromium: where it is and how it is started."""
+"""The system's Chromium: its path and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A browser for the modules that visit a real server with it."""
+"""A browser for the tests that visit a real server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def visits(chromium: Browser) -> AsyncIterator[Visits]:
 
 @pytest.fixture(scope="module")
 async def server(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    """One server for a module's tests: each has chats of its own."""
+    """One server for the tests of a module; each test has its own chats."""
     server = ServerProcess(tmp_path_factory.mktemp("page") / "data")
     await server.start()
     yield server

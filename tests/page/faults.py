@@ -1,5 +1,5 @@
-"""What a page is checked for: what a checker of accessibility would find, what scrolls sideways, what of a
-hostile text is more than text. JavaScript for `page.evaluate`."""
+"""Checks of a page as JavaScript for `page.evaluate`: accessibility, horizontal scrolling, and hostile text that
+is more than text."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ FAULTS = """() => {
     }
     return faults;
 }"""  # noqa: E501
-"""What a checker of accessibility would find: names, references, headings, sizes, contrasts."""
+"""Accessibility problems: names, references, headings, sizes, contrasts."""
 
 NO_SIDEWAYS = """() => [...document.querySelectorAll(
     'html, main, .transcript, .queue, .composer, .instances, .instance-open, .log')]
@@ -90,5 +90,5 @@ REMAINS = """() => {
         sources: all('.markdown [src]').map((e) => e.getAttribute('src')).filter((src) => !/^data:image/.test(src)),
     };
 }"""
-"""What of a probe is more than text."""
+"""The parts of a probe that became more than text."""
 NOTHING = {"run": None, "tags": [], "handlers": [], "styles": [], "drawings": 0, "links": [], "sources": []}

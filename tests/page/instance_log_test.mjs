@@ -1,4 +1,4 @@
-// What an instance publishes, as lines. Run by test_view.py: node --test.
+// The events of an instance as lines. Run by test_view.py: node --test.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -19,9 +19,9 @@ const end = () => event('llm.end', { tokens_in: 14, tokens_out: 9 });
 const texts = (log) => log.lines.map((line) => line.text);
 const fold = (...events) => events.reduce((log, one) => addEvents(log, [one]), emptyLog());
 
-test('the tokens of one call grow one line', () => {
+test('the tokens of one call extend one line', () => {
   const log = fold(start(), token(1, 'one '), event('tool.start', { tool_name: 'f', params: '{}' }), token(5, 'two'));
-  assert.deepEqual(texts(log), ['The model is called', 'one two', 'f begins {}']);
+  assert.deepEqual(texts(log), ['Model call started', 'one two', 'f started {}']);
 });
 
 test('many events at once give the same lines as one by one', () => {
@@ -29,13 +29,13 @@ test('many events at once give the same lines as one by one', () => {
   assert.deepEqual(texts(addEvents(emptyLog(), events)), texts(fold(...events)));
 });
 
-test('another call and another session have lines of their own', () => {
+test('another call and another session have their own lines', () => {
   const log = fold(start(), token(1, 'a'), token(0, 'other', { session: 't' }), end(), start(3, 2), token(3, 'b'));
   const grown = log.lines.filter((line) => line.topic === 'llm.token').map(({ sessionId, text }) => [sessionId, text]);
   assert.deepEqual(grown, [['s', 'a'], ['t', 'other'], ['s', 'b']]);
 });
 
-test('reasoning and the arguments of a tool call grow lines beside the text', () => {
+test('reasoning and the arguments of a tool call extend their own lines', () => {
   const log = fold(
     start(),
     part(1, { type: 'call-started', model: 'm', provider: 'p', try: 2 }),
@@ -45,28 +45,28 @@ test('reasoning and the arguments of a tool call grow lines beside the text', ()
     part(5, { type: 'tool-call-args', args_delta: '{"a"' }, 1),
     part(6, { type: 'tool-call-args', args_delta: ':1}' }, 1),
   );
-  assert.deepEqual(texts(log), ['The model is called', 'm, try 2', 'Thinks: let me see', 'Wants add {"a":1}']);
+  assert.deepEqual(texts(log), ['Model call started', 'm, try 2', 'Reasoning: let me see', 'Calls add {"a":1}']);
 });
 
-test('what is missing of a text shows', () => {
+test('a gap in a text is shown', () => {
   assert.deepEqual(texts(fold(token(7, 'joined late'))), ['…joined late']);
   assert.deepEqual(texts(fold(start(), token(1, 'a'), token(5, 'b'), token(6, 'c'))).at(-1), 'a…bc');
 });
 
-test('a heartbeat replaces the one before it while nothing else has come', () => {
+test('a heartbeat replaces the previous line if that is a heartbeat too', () => {
   const beat = (uptime) => event('instance.heartbeat', { uptime, session_count: 1 }, undefined);
   const log = fold(beat('5s'), beat('1m10s'), end(), beat('2h0m1s'));
   assert.deepEqual(
     log.lines.map(({ text, count }) => [text, count]),
     [
-      ['Runs for 1 min, with 1 chat', 2],
-      ['The call has ended: 14 tokens in, 9 out', 1],
-      ['Runs for 2 h 0 min, with 1 chat', 1],
+      ['Uptime 1 min, 1 chat', 2],
+      ['Model call ended: 14 tokens in, 9 out', 1],
+      ['Uptime 2 h 0 min, 1 chat', 1],
     ],
   );
 });
 
-test('the newest lines stay, and of a long line the newest characters', () => {
+test('the newest lines are kept, and the newest characters of a long line', () => {
   const many = Array.from({ length: LINES_MAX + 20 }, (_, n) => event('message.append', { role: 'user', content: `${n}` }));
   const log = addEvents(emptyLog(), many);
   assert.equal(log.lines.length, LINES_MAX);
@@ -78,7 +78,7 @@ test('the newest lines stay, and of a long line the newest characters', () => {
   assert.ok(long.lines[1].text.isWellFormed());
 });
 
-test('a log is not changed in place, and what stays is the same line', () => {
+test('a log is not changed in place, and unchanged lines are the same objects', () => {
   const before = fold(start(), token(1, 'a'));
   const copy = structuredClone(before);
   const after = addEvents(before, [token(2, 'b')]);
@@ -88,29 +88,29 @@ test('a log is not changed in place, and what stays is the same line', () => {
   assert.equal(addRemark(after, AT, 'said').lines.at(-1).text, 'said');
 });
 
-test('what acts on terminals or turns the writing around shows as a mark', () => {
+test('control characters and direction marks are shown as marks', () => {
   assert.equal(visible('\x1b[31mred\u202egnp\x00\u2066 \n\tשלום'), '⟨U+001B⟩[31mred⟨U+202E⟩gnp⟨U+0000⟩⟨U+2066⟩ \n\tשלום');
   assert.deepEqual(texts(fold(token(0, '<b>\x1b[2J\u202e'))), ['<b>⟨U+001B⟩[2J⟨U+202E⟩']);
   assert.equal(titleWords(' \u202e'), '⟨U+202E⟩');
   assert.equal(titleWords(undefined), 'Untitled chat');
 });
 
-test('every topic has words, and one that is not known has its payload', () => {
+test('every topic has a description, and an unknown topic its payload', () => {
   const said = (topic, payload) => summaryOf(event(topic, payload));
   assert.equal(said('session.list', { sessions: [{}, {}] }), '2 chats listed');
   assert.equal(said('session.update', { message_count: 1 }), 'Has 1 message');
-  assert.equal(said('session.activated', {}), 'Is the active chat now');
+  assert.equal(said('session.activated', {}), 'Is now the active chat');
   assert.equal(said('session.deleted', {}), 'Was deleted');
   assert.equal(said('tool.end', { tool_name: 'add', is_error: true, result: 'no' }), 'add failed: no');
-  assert.equal(said('tool.end', { tool_name: 'add', is_error: false, result: '3' }), 'add gave: 3');
-  assert.equal(said('instance.shutdown', { reason: 'stopped' }), 'Ends: stopped');
+  assert.equal(said('tool.end', { tool_name: 'add', is_error: false, result: '3' }), 'add returned: 3');
+  assert.equal(said('instance.shutdown', { reason: 'stopped' }), 'Shuts down: stopped');
   assert.equal(said('antiphon.append', { seq: 5 }), 'Has facts up to 5');
   assert.equal(said('moon.rise', { at: 1 }), '{"at":1}');
-  assert.match(summaryOf({ type: 'left_out', count: 3 }), /^3 events left out/);
+  assert.match(summaryOf({ type: 'left_out', count: 3 }), /^3 events dropped/);
   assert.ok(said('message.append', { role: 'user', content: 'x'.repeat(9999) }).length < 600);
 });
 
-test('how long it has run is told by the instance, else by when it began', () => {
+test('the uptime is the one that the instance reports, or is computed from its start', () => {
   const began = Date.parse(AT);
   assert.equal(runtimeWords({ uptime: '59s' }, 0), '59 s');
   assert.equal(runtimeWords({ uptime: '25h1m1s' }, 0), '1 day 1 h');

@@ -1,4 +1,4 @@
-"""The page for everyone: by keyboard alone, on a phone, in light and dark, with names for whoever listens."""
+"""Accessibility of the web UI: by keyboard, on a phone, in light and dark, and for screen readers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def in_sight(tab: Tab, selector: str) -> bool:
         box["y"] + box["height"] <= view["height"])  # fmt: skip
 
 
-async def test_everything_is_reached_by_tab_in_the_order_of_sight_and_is_marked(tab: Tab) -> None:
+async def test_tab_reaches_every_control_in_visual_order_and_marks_it(tab: Tab) -> None:
     await tab.start_chat("/say the only answer")
     await tab.message("assistant", "the only answer").wait_for()
     await tab.wait_idle()
@@ -63,7 +63,7 @@ async def test_everything_is_reached_by_tab_in_the_order_of_sight_and_is_marked(
     await expect(tab.button("Try again").locator("..")).to_have_css("opacity", "1")
 
 
-async def test_a_whole_conversation_goes_by_keyboard_alone(tab: Tab) -> None:
+async def test_a_whole_conversation_works_by_keyboard(tab: Tab) -> None:
     keyboard = tab.page.keyboard
     assert (await tab.page.evaluate(FOCUSED))["name"] == "Message"
     await keyboard.type("/rate 50")
@@ -103,7 +103,7 @@ async def test_a_whole_conversation_goes_by_keyboard_alone(tab: Tab) -> None:
     await expect(tab.button("Rename")).to_be_focused()
 
 
-async def test_on_a_phone_nothing_scrolls_sideways_and_the_composer_is_in_sight(
+async def test_on_a_phone_nothing_scrolls_sideways_and_the_composer_is_visible(
     visits: Visits, server: ServerProcess
 ) -> None:
     visit = await visits(f"http://127.0.0.1:{server.port}", server.token, **PHONE)
@@ -135,7 +135,7 @@ async def test_on_a_phone_nothing_scrolls_sideways_and_the_composer_is_in_sight(
     assert await in_sight(tab, ".composer-box")
 
 
-async def test_the_checker_finds_what_is_planted(tab: Tab) -> None:
+async def test_the_checker_finds_planted_problems(tab: Tab) -> None:
     await tab.page.evaluate(
         """() => {
             const app = document.querySelector('#app');

@@ -1,4 +1,4 @@
-"""The page in a real browser. The server is played by the test: requests are answered inside the browser."""
+"""The web UI in a real browser. The test acts as the server: requests are answered inside the browser."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def server() -> Server:
 
 @pytest.fixture
 def page(browser: Any, server: Server) -> Iterator[Any]:
-    """A page without errors: whatever the script throws or the CSP refuses fails the test."""
+    """A page without errors: an exception of a script or a violation of the CSP fails the test."""
     context = browser.new_context()
     page = context.new_page()
     page.route("**/*", server.handle)
@@ -168,7 +168,7 @@ def test_what_a_model_writes_is_shown_and_never_run(page: Any, server: Server) -
     assert "<script>document.title = 'pwned'</script>" in answer.inner_text()
 
 
-def test_the_token_leaves_the_address_and_is_sent_once(page: Any, server: Server) -> None:
+def test_the_token_is_removed_from_the_address_and_sent_once(page: Any, server: Server) -> None:
     server.is_signed_in = False
     page.goto(f"{ORIGIN}/#token=good")
     page.get_by_test_id("chat-list").get_by_text("A chat").wait_for()
@@ -216,7 +216,7 @@ def test_a_lost_stream_resumes_by_its_cursor_and_the_message_takes_the_previews_
     assert server.cursors[:3] == [None, "3.5", "3.9"]
 
 
-def test_enter_sends_with_an_id_of_its_own_and_shift_enter_makes_a_line(page: Any, server: Server) -> None:
+def test_enter_sends_with_a_client_id_and_shift_enter_adds_a_line(page: Any, server: Server) -> None:
     server.streams = [server.resync(status="running", turn_id=2)]
     page.goto(f"{ORIGIN}/#/chat/{CHAT}")
     page.get_by_test_id("stop").wait_for()

@@ -1,4 +1,4 @@
-"""What messages, titles and models write stays text: nothing of it runs, loads or leads back into the page."""
+"""Messages, titles and answers stay text: nothing in them runs, loads or links into the web UI."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .visit import Tab
 pytestmark = pytest.mark.anyio
 
 RUN = "window.pwned=1,alert(1)"
-AWAY = "http://elsewhere.test/spy"
+AWAY = "http://other.test/spy"
 
 PROBES = {
     "script": f"<script>{RUN}</script>",
@@ -32,7 +32,7 @@ PROBES = {
     "mutation": f'<noscript><p title="</noscript><img src=x onerror={RUN}>"><svg></p><style><a id="</style><b>',
     "clobbering": "<form id=app name=body><input name=attributes></form><a id=location name=cookie>x</a>",
     "sign-in link": "[own](#token=theirs) [own](/#token=theirs) [own](http:#token=theirs) [own](OWN/#token=theirs)",
-    "ANSI": "\x1b[31mred\x1b[0m \x1b]8;;http://elsewhere.test\x07link\x1b]8;;\x07 \x1b[2J",
+    "ANSI": "\x1b[31mred\x1b[0m \x1b]8;;http://other.test\x07link\x1b]8;;\x07 \x1b[2J",
     "line ends": "one\r\nSet-Cookie: antiphon_session=theirs\r\n\r\nevent: bye\ndata: {}\n\n\u2028id: 9\u2029",
     "templates": "${7*7} {{7*7}} <%= 7*7 %> __proto__ constructor &lt;b&gt; %3Cscript%3E",
     "direction": "\u202egnp.exe \u2066 \u200f \x00 \x08 \ufeff end",
@@ -61,7 +61,7 @@ async def test_a_probe_stays_text_in_message_title_and_answer(tab: Tab, server: 
         assert [await heading.text_content(), await item.text_content()] == [made["title"].strip()] * 2, name
 
 
-async def test_what_is_typed_stays_text_wherever_it_is_shown(tab: Tab) -> None:
+async def test_typed_text_stays_text_wherever_it_is_shown(tab: Tab) -> None:
     probe = PROBES["event handler"] + PROBES["script"]
     await tab.start_chat("/rate 20\n/tokens 1000")
     await tab.send(probe)
@@ -81,7 +81,7 @@ async def test_what_is_typed_stays_text_wherever_it_is_shown(tab: Tab) -> None:
     await tab.page.get_by_role("heading", name="What is it about?").wait_for()
 
 
-async def test_the_policy_holds_what_a_sanitiser_would_let_through(tab: Tab) -> None:
+async def test_the_content_security_policy_blocks_what_a_sanitiser_would_miss(tab: Tab) -> None:
     tab.visit.expected += ["Content Security Policy", f"left the origin: {AWAY}"]
     async with tab.page.expect_event("requestfailed", lambda request: request.url == AWAY) as failed:
         await tab.page.evaluate(

@@ -1,4 +1,4 @@
-"""What happened while nobody watched, on the page."""
+"""The inbox of the web UI."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ async def visit(visits: Visits, server: ServerProcess) -> Visit:
     return await visits(f"http://127.0.0.1:{server.port}", server.token)
 
 
-async def test_an_answer_that_nobody_watched_is_told_opened_and_read(visit: Visit, server: ServerProcess) -> None:
+async def test_an_unwatched_answer_makes_a_notification_that_can_be_read(visit: Visit, server: ServerProcess) -> None:
     tab = await visit.open()
     await tab.wait_live()
-    _, chat = await server.ask("POST", "/chats", {"content": "/say <b>it</b> is done", "title": "From elsewhere"})
+    _, chat = await server.ask("POST", "/chats", {"content": "/say <b>it</b> is done", "title": "Unwatched"})
     item = tab.chat_list.locator(f"[data-chat-id='{chat['id']}']")
     await expect(item).to_contain_text("unread")
     to_inbox = tab.page.get_by_test_id("to-inbox")
     await expect(to_inbox).to_contain_text("1")
     await to_inbox.click()
-    told = tab.page.get_by_test_id("inbox").locator("li")
-    await expect(told).to_have_count(1)
-    await expect(told).to_contain_text("From elsewhere has an answer")
-    await expect(told).to_contain_text("<b>it</b> is done")
-    await told.get_by_role("link").click()
+    notification = tab.page.get_by_test_id("inbox").locator("li")
+    await expect(notification).to_have_count(1)
+    await expect(notification).to_contain_text("Unwatched has an answer")
+    await expect(notification).to_contain_text("<b>it</b> is done")
+    await notification.get_by_role("link").click()
     await expect(tab.message("assistant")).to_contain_text("is done")
     await expect(to_inbox).not_to_contain_text("1")
     await expect(item).not_to_contain_text("unread")
@@ -44,7 +44,7 @@ async def test_an_answer_that_nobody_watched_is_told_opened_and_read(visit: Visi
     assert inbox["unread_count"] == 0
 
 
-async def test_what_is_read_as_it_comes_is_no_news(visit: Visit, server: ServerProcess) -> None:
+async def test_a_watched_answer_makes_no_unread_notification(visit: Visit, server: ServerProcess) -> None:
     tab = await visit.open()
     await tab.wait_live()
     await tab.send("/say here")
@@ -62,7 +62,7 @@ async def test_what_is_read_as_it_comes_is_no_news(visit: Visit, server: ServerP
     assert await is_read()
 
 
-async def test_all_are_read_at_once(visit: Visit, server: ServerProcess) -> None:
+async def test_all_notifications_are_marked_as_read_at_once(visit: Visit, server: ServerProcess) -> None:
     for number in range(3):
         await server.ask("POST", "/chats", {"content": f"/say {number}", "title": f"Chat {number}"})
     tab = await visit.open()

@@ -1,4 +1,4 @@
-"""The view of the instances: what runs on this machine is listed, another instance is watched and told what to do."""
+"""The view of the instances: the list of this machine, and the events and commands of another instance."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN = "⟨U+001B⟩[31mred ⟨U+202E⟩gnp.exe"
 
 
 class Machine(NamedTuple):
-    """Two instances that see each other, and nobody else: the page is `home`'s."""
+    """Two instances that see only each other; `home` serves the web UI."""
 
     home: ServerProcess
     next: ServerProcess
@@ -42,7 +42,7 @@ class Machine(NamedTuple):
         return str(instance_id)
 
     async def start_chat(self, title: str, content: str = "/say hello") -> str:
-        """In the next instance."""
+        """In the other instance."""
         return str((await ask(self.next, "POST", "/chats", {"title": title, "content": content}))["id"])
 
 
@@ -70,7 +70,7 @@ async def ask(server: ServerProcess, method: str, path: str, body: Any = None) -
 
 
 async def open_next(tab: Tab, machine: Machine) -> str:
-    """The view of the next instance, which is heard; a chat it has."""
+    """The view of the other instance, whose events arrive, and one of its chats."""
     chat_id = await machine.start_chat("Heard")
     instance_id = await machine.next_id()
     await tab.page.goto(f"{tab.visit.url}/#/instances/{instance_id}")
@@ -79,7 +79,7 @@ async def open_next(tab: Tab, machine: Machine) -> str:
 
 
 async def wait_heard(tab: Tab, machine: Machine, instance_id: str, chat_id: str) -> None:
-    """Until what an instance publishes arrives: a new subscription takes a moment to be known there."""
+    """Wait until events of the instance arrive: a new subscription takes effect after a moment."""
     await tab.page.get_by_test_id("log-state").filter(has_text="Live").wait_for()
     async with asyncio.timeout(DEADLINE_S):
         while not await lines(tab, "session.activated").count():
@@ -95,7 +95,7 @@ def session(tab: Tab, chat_id: str) -> Locator:
     return tab.page.get_by_test_id("sessions").locator(f"[data-session-id='{chat_id}']")
 
 
-async def test_another_instance_is_found_watched_and_told_what_to_do_by_keyboard(tab: Tab, machine: Machine) -> None:
+async def test_another_instance_is_found_watched_and_commanded_by_keyboard(tab: Tab, machine: Machine) -> None:
     keyboard = tab.page.keyboard
     other = await machine.start_chat("Another chat")
     chat_id = await machine.start_chat("Sums")
@@ -160,7 +160,7 @@ async def test_hostile_titles_tokens_and_messages_stay_text(tab: Tab, machine: M
     assert await tab.page.evaluate(REMAINS) == NOTHING
 
 
-async def test_a_refusal_is_a_sentence_and_what_was_written_stays(tab: Tab, machine: Machine) -> None:
+async def test_a_refusal_is_shown_as_a_sentence_and_the_typed_text_stays(tab: Tab, machine: Machine) -> None:
     tab.visit.expected.append(NOT_FOUND)
     chat_id = await machine.start_chat("Soon gone")
     await open_next(tab, machine)
@@ -175,15 +175,15 @@ async def test_a_refusal_is_a_sentence_and_what_was_written_stays(tab: Tab, mach
     await expect(tab.page.get_by_test_id("controls")).to_have_count(0)  # nothing else is chosen in its place
 
 
-async def test_names_sizes_and_contrasts_are_right_also_of_those_that_do_not_answer(
+async def test_names_sizes_and_contrasts_are_right_also_of_instances_that_do_not_respond(
     tab: Tab, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", machine.runtime)
-    for role, endpoint in (("standby", ""), ("primary", f"ipc://{machine.runtime}/nobody")):
+    for role, endpoint in (("standby", ""), ("primary", f"ipc://{machine.runtime}/missing")):
         announce(announcement(role, endpoint))
     try:
         await session(tab, await open_next(tab, machine)).click()
-        await tab.page.get_by_text("does not answer").wait_for()
+        await tab.page.get_by_text("does not respond").wait_for()
         standby = tab.page.locator("li.instance").filter(has_text="/somewhere/standby")
         await expect(standby).to_contain_text("day")
         await expect(standby.get_by_role("link")).to_have_count(0)
@@ -237,8 +237,8 @@ async def test_on_a_phone_nothing_scrolls_sideways(visits: Visits, machine: Mach
     await expect(tab.page.locator("[data-instance-id]").first).to_be_visible()
 
 
-async def test_who_is_no_admin_is_shown_no_instances(visits: Visits, machine: Machine) -> None:
-    made = await ask(machine.home, "POST", "/tokens", {"owner": "somebody"})
+async def test_only_an_admin_sees_the_instances(visits: Visits, machine: Machine) -> None:
+    made = await ask(machine.home, "POST", "/tokens", {"owner": "other"})
     visit = await visits(f"http://127.0.0.1:{machine.home.port}", made["token"])
     tab = await visit.open()
     await tab.wait_live()
@@ -248,7 +248,7 @@ async def test_who_is_no_admin_is_shown_no_instances(visits: Visits, machine: Ma
     assert [request.url for request in visit.requests if "/api/v1/instances" in request.url] == []
 
 
-async def test_an_instance_that_ends_is_gone_and_what_it_said_stays(
+async def test_an_instance_that_ends_is_removed_and_its_events_stay(
     tab: Tab, machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tab.visit.expected.append(NOT_FOUND)
@@ -256,17 +256,15 @@ async def test_an_instance_that_ends_is_gone_and_what_it_said_stays(
     async with open_neighbour(tmp_path / "data") as (instance_id, chat_id):
         await tab.page.goto(f"{tab.visit.url}/#/instances/{instance_id}")
         await wait_heard(tab, machine, instance_id, chat_id)
-        await session(tab, chat_id).filter(has_text="next door").wait_for()
-    await tab.page.get_by_text("This instance does not run any more.").wait_for()
+        await session(tab, chat_id).filter(has_text="other instance").wait_for()
+    await tab.page.get_by_text("This instance is no longer running.").wait_for()
     await expect(tab.page.get_by_test_id("log-state")).to_have_text("Closed")
     await expect(tab.page.locator(f"[data-instance-id='{instance_id}']")).to_have_count(0)
     await expect(lines(tab, "session.activated").first).to_be_visible()
 
 
 @pytest.mark.slow
-async def test_a_lost_connection_comes_back_and_the_log_says_that_something_may_be_missing(
-    tab: Tab, machine: Machine
-) -> None:
+async def test_after_a_reconnect_the_log_says_that_events_may_be_missing(tab: Tab, machine: Machine) -> None:
     tab.visit.expected += [NO_SERVER, NOT_AVAILABLE]
     await open_next(tab, machine)
     await machine.home.kill()

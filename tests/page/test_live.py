@@ -1,4 +1,4 @@
-"""The page against a real server in a process of its own, in a real browser."""
+"""The web UI with a real server in its own process, in a real browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 async def said(server: ServerProcess, chat_id: str) -> list[tuple[int, str, str]]:
-    """What the tab must show in the end: (id, role, text) of each message."""
+    """The expected content of the tab at the end: (id, role, text) of each message."""
     messages = (await stored(server, chat_id))["messages"]
     return [(message["id"], message["role"], text_of(message)) for message in messages]
 
@@ -43,7 +43,7 @@ def words(first: int, last: int) -> str:
 # --- signing in -------------------------------------------------------------------------------------
 
 
-async def test_the_token_of_the_address_signs_in_and_leaves_no_trace(visit: Visit, server: ServerProcess) -> None:
+async def test_the_token_of_the_address_signs_in_and_is_removed_from_it(visit: Visit, server: ServerProcess) -> None:
     tab = await visit.open()
     await tab.wait_live()
     assert tab.page.url == f"{visit.url}/"
@@ -55,11 +55,11 @@ async def test_the_token_of_the_address_signs_in_and_leaves_no_trace(visit: Visi
     await tab.wait_live()
 
 
-async def test_a_wrong_token_is_refused_and_the_right_one_let_in(visit: Visit, server: ServerProcess) -> None:
+async def test_a_wrong_token_is_refused_and_the_right_one_signs_in(visit: Visit, server: ServerProcess) -> None:
     visit.expected.append(NO_SESSION)
     tab = await visit.open(is_signed_in=False)
     await tab.page.get_by_label("Token").wait_for()
-    await tab.page.goto(f"{visit.url}/#token=wrong")  # over the page that is open: no load of its own
+    await tab.page.goto(f"{visit.url}/#token=wrong")  # the open page does not load again
     await tab.page.get_by_text("This token is not valid.").wait_for()
     assert "wrong" not in tab.page.url
     await tab.page.get_by_label("Token").fill(server.token)
@@ -67,7 +67,7 @@ async def test_a_wrong_token_is_refused_and_the_right_one_let_in(visit: Visit, s
     await tab.wait_live()
 
 
-async def test_who_signs_out_stays_out(visit: Visit, tab: Tab) -> None:
+async def test_signing_out_lasts_over_a_reload(visit: Visit, tab: Tab) -> None:
     visit.expected.append(NO_SESSION)
     await tab.button("Sign out").click()
     await tab.page.get_by_label("Token").wait_for()
@@ -108,7 +108,7 @@ async def test_two_tabs_show_the_same_words_at_every_moment(visit: Visit, tab: T
     assert await tab.shown() == await other.shown() == await said(server, chat_id)
 
 
-async def test_a_reload_in_mid_answer_loses_nothing(tab: Tab, server: ServerProcess) -> None:
+async def test_a_reload_during_an_answer_loses_nothing(tab: Tab, server: ServerProcess) -> None:
     chat_id = await tab.start_chat("/rate 80\n/tokens 120")
     await tab.preview.get_by_text("w30").wait_for()
     await tab.composer.fill("typed, not sent")
@@ -121,7 +121,7 @@ async def test_a_reload_in_mid_answer_loses_nothing(tab: Tab, server: ServerProc
     assert (await tab.shown())[-1][2] == words(1, 120)
 
 
-async def test_after_a_kill_in_mid_answer_it_reconnects_by_its_cursor(visits: Visits, tmp_path: Path) -> None:
+async def test_after_a_kill_during_an_answer_the_stream_resumes_by_its_cursor(visits: Visits, tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data")
     await server.start()
     try:
@@ -151,7 +151,7 @@ async def test_after_a_kill_in_mid_answer_it_reconnects_by_its_cursor(visits: Vi
         await server.kill()
 
 
-async def test_stop_keeps_what_was_written_and_marks_it(tab: Tab, server: ServerProcess) -> None:
+async def test_stop_keeps_the_partial_answer_and_marks_it(tab: Tab, server: ServerProcess) -> None:
     chat_id = await tab.start_chat("/rate 50\n/tokens 1000")
     await tab.preview.get_by_text("w15").wait_for()
     await tab.stop.click()
@@ -163,12 +163,12 @@ async def test_stop_keeps_what_was_written_and_marks_it(tab: Tab, server: Server
     assert shown[-1][2].startswith(words(1, 15))
 
 
-async def test_a_failed_answer_says_why_and_can_be_tried_again(tab: Tab, server: ServerProcess) -> None:
+async def test_a_failed_answer_shows_the_reason_and_can_be_retried(tab: Tab, server: ServerProcess) -> None:
     chat_id = await tab.start_chat("/fail auth\n/say well")
     failure = tab.page.get_by_test_id("error")
     await failure.get_by_text("asked it to (auth)").wait_for()
     await expect(tab.chat_list.locator(f"[data-chat-id='{chat_id}'] .status")).to_have_text("failed")
-    await tab.page.reload()  # the failure is no memory of this tab
+    await tab.page.reload()  # the failure is stored, not only in this tab
     await failure.get_by_text("asked it to (auth)").wait_for()
     await tab.button("Try again", of=failure).click()
     await tab.message("assistant", "well").wait_for()
@@ -177,18 +177,19 @@ async def test_a_failed_answer_says_why_and_can_be_tried_again(tab: Tab, server:
     assert await tab.shown() == await said(server, chat_id)
 
 
-async def test_a_try_that_waits_says_what_for(tab: Tab, server: ServerProcess) -> None:
-    chat_id = await tab.start_chat("/fail overloaded 3\n/say fine")  # a wait may be short by chance, not all three
+async def test_a_scheduled_retry_shows_its_reason(tab: Tab, server: ServerProcess) -> None:
+    # Three retries: a wait may be short by chance, but not all of them.
+    chat_id = await tab.start_chat("/fail overloaded 3\n/say fine")
     waiting = tab.page.get_by_test_id("waiting")
-    told = re.compile(r"The model is overloaded, trying again.*\(try [234]\)", re.DOTALL)
-    await waiting.filter(has_text=told).wait_for()
+    waits = re.compile(r"The model is overloaded, retrying.*\(try [234]\)", re.DOTALL)
+    await waiting.filter(has_text=waits).wait_for()
     await tab.message("assistant", "fine").wait_for()
     await tab.wait_idle()
     await expect(waiting).to_have_count(0)
     assert await tab.shown() == await said(server, chat_id)
 
 
-async def test_thoughts_and_tool_calls_are_folded_away(tab: Tab, server: ServerProcess) -> None:
+async def test_reasoning_and_tool_calls_are_collapsed(tab: Tab, server: ServerProcess) -> None:
     await tab.start_chat('/think Let me see\n/call nothing {"a": [1, 2]}\n/say so it was')
     await tab.message("assistant", "so it was").wait_for()
     thoughts = tab.page.get_by_test_id("reasoning")
@@ -202,7 +203,7 @@ async def test_thoughts_and_tool_calls_are_folded_away(tab: Tab, server: ServerP
 # --- what a person does -----------------------------------------------------------------------------
 
 
-async def test_the_queue_is_edited_moved_thinned_and_sent_now(tab: Tab, server: ServerProcess) -> None:
+async def test_the_queue_is_edited_moved_deleted_and_promoted(tab: Tab, server: ServerProcess) -> None:
     chat_id = await tab.start_chat("/rate 20\n/tokens 2000")
     await tab.preview.wait_for()
     for text in ("/say one", "/say two", "/say three", "/say four"):
@@ -239,7 +240,7 @@ async def test_a_steering_message_joins_the_answer(tab: Tab, server: ServerProce
     await tab.page.keyboard.type("/say this way")
     await tab.page.keyboard.press("Enter")
     await expect(tab.queue).to_contain_text(["steers"])
-    await expect(tab.page.get_by_label("Queue", exact=True)).to_be_checked()  # a choice is for one message
+    await expect(tab.page.get_by_label("Queue", exact=True)).to_be_checked()  # a choice applies to one message
     await tab.message("assistant", "this way").wait_for()
     await tab.wait_idle()
     assert await tab.shown() == await said(server, chat_id)
@@ -248,7 +249,7 @@ async def test_a_steering_message_joins_the_answer(tab: Tab, server: ServerProce
     assert len({message["turn_id"] for message in messages}) == 1
 
 
-async def test_a_choice_does_not_outlive_the_answer_it_was_made_for(tab: Tab) -> None:
+async def test_the_choice_of_when_busy_is_reset_after_the_answer(tab: Tab) -> None:
     await tab.start_chat("/rate 50\n/tokens 1000")
     await tab.page.get_by_text("Interrupt", exact=True).click()
     await tab.stop.click()
@@ -293,7 +294,7 @@ async def test_a_chat_is_renamed_archived_and_deleted(tab: Tab, server: ServerPr
     await tab.page.locator(".head .tag").get_by_text("Archived").wait_for()
     await tab.button("Archived").click()
     await expect(item).to_have_text("A better name")
-    await tab.button("Take out of the archive").click()
+    await tab.button("Restore from the archive").click()
     await expect(item).to_have_count(0)
     await tab.button("Back to chats").click()
     await expect(item).to_have_count(1)
@@ -307,11 +308,11 @@ async def test_a_chat_is_renamed_archived_and_deleted(tab: Tab, server: ServerPr
     assert (await server.ask("GET", f"/chats/{chat_id}"))[0] == 404
 
 
-async def test_a_chat_deleted_elsewhere_says_so(visit: Visit, tab: Tab, server: ServerProcess) -> None:
+async def test_a_chat_deleted_by_another_client_is_reported(visit: Visit, tab: Tab, server: ServerProcess) -> None:
     chat_id = await tab.start_chat("/say here")
     await tab.wait_idle()
     await server.ask("DELETE", f"/chats/{chat_id}")
-    await tab.page.get_by_role("heading", name="This chat is not here").wait_for()
+    await tab.page.get_by_role("heading", name="Chat not found").wait_for()
     await expect(tab.chat_list.locator(f"[data-chat-id='{chat_id}']")).to_have_count(0)
     await tab.button("New chat", of=tab.page.get_by_role("main")).click()
     await tab.page.get_by_role("heading", name="What is it about?").wait_for()

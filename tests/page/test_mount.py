@@ -1,4 +1,4 @@
-"""The page of a server that is mounted under a path of another application, served by plain uvicorn."""
+"""The web UI of a server that is mounted under a path of another application, served by uvicorn."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def agent(turn: Turn) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def open_uvicorn(app: Starlette) -> AsyncIterator[str]:
-    """Serves the app on a port of its own; gives the address."""
+    """Serves the app on its own port; yields the address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)

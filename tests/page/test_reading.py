@@ -1,4 +1,4 @@
-"""What was seen is read: on leaving a chat, and in an inbox longer than its list; and writing on a phone."""
+"""Marking as read: on leaving a chat, and in an inbox longer than its list; and writing on a phone."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ async def until(condition: Callable[[], Awaitable[bool]], visit: Visit, what: st
 
 
 def reads(visit: Visit, chat_id: str) -> list[int]:
-    """The seqs up to which the page said that the chat was read."""
+    """The seqs up to which the web UI has marked the chat as read."""
     found = [r for r in visit.requests if r.method == "PUT" and r.url.endswith(f"/chats/{chat_id}/read")]
     return [int((r.post_data_json or {})["seq"]) for r in found]
 
 
 @pytest.mark.parametrize("leave", ["another chat", "the inbox"])
-async def test_a_chat_that_is_left_at_once_after_its_answer_stays_read(
+async def test_a_chat_that_is_left_right_after_its_answer_is_read(
     visit: Visit, server: ServerProcess, leave: str
 ) -> None:
     tab = await visit.open()
@@ -63,7 +63,7 @@ async def test_an_answer_that_comes_after_the_chat_was_left_is_unread(visit: Vis
     await expect(tab.chat_list.locator(f"[data-chat-id='{chat_id}']")).to_contain_text("unread", timeout=15_000)
 
 
-async def test_the_count_falls_for_a_notification_older_than_the_list_shows(
+async def test_the_unread_count_decreases_for_a_notification_older_than_the_shown_list(
     visit: Visit, server: ServerProcess
 ) -> None:
     ids = []
@@ -75,12 +75,12 @@ async def test_the_count_falls_for_a_notification_older_than_the_list_shows(
     async def inbox() -> dict[str, Any]:
         return dict((await server.ask("GET", "/inbox?unread=true&limit=200"))[1])
 
-    async def are_all_told() -> bool:
-        told = {target for item in (await inbox())["notifications"] for target in item["targets"]}
-        return told.issuperset(ids)
+    async def are_all_listed() -> bool:
+        listed = {target for item in (await inbox())["notifications"] for target in item["targets"]}
+        return listed.issuperset(ids)
 
     tab = await visit.open()
-    await until(are_all_told, visit, "every answer is in the inbox")
+    await until(are_all_listed, visit, "every answer is in the inbox")
     count = (await inbox())["unread_count"]
     await tab.page.reload()
     to_inbox = tab.page.get_by_test_id("to-inbox")
@@ -93,7 +93,7 @@ async def test_the_count_falls_for_a_notification_older_than_the_list_shows(
     assert (await inbox())["unread_count"] == count
 
 
-async def test_on_a_phone_enter_makes_a_new_line_and_the_button_sends(visits: Visits, server: ServerProcess) -> None:
+async def test_on_a_phone_enter_adds_a_new_line_and_the_button_sends(visits: Visits, server: ServerProcess) -> None:
     visit = await visits(f"http://127.0.0.1:{server.port}", server.token, **PHONE)
     tab = await visit.open()
     await tab.composer.fill("one")

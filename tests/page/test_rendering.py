@@ -1,4 +1,4 @@
-"""How answers look: images, code in lists, very long texts, directions of writing, sizes and contrasts."""
+"""How answers are shown: images, code in lists, very long texts, directions of writing, sizes and contrasts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def distance_to_bottom(page: Any) -> float:
 
 
 @pytest.mark.parametrize("way", ["Markdown", "a file part"])
-def test_an_image_that_gets_its_height_late_does_not_lose_the_bottom(page: Any, server: Server, way: str) -> None:
+def test_the_transcript_stays_at_the_bottom_when_an_image_is_decoded(page: Any, server: Server, way: str) -> None:
     page.add_init_script("window.decoded = 0")
     if way == "Markdown":
         show(page, server, f"{TALL}\n\nthe end")
@@ -80,7 +80,7 @@ def test_code_inside_lists_and_quotes_can_be_copied(page: Any, server: Server) -
     buttons = page.locator(".block").get_by_role("button", name="Copy")
     assert buttons.count() == 3
     for number, code in enumerate(("one = 1", "two", "three")):
-        buttons.nth(0).click()  # what was clicked is "Copied" for a moment
+        buttons.nth(0).click()  # the clicked button says "Copied" for a moment
         page.wait_for_function("text => window.copied === text", arg=code)
         assert page.locator(".block").get_by_role("button", name="Copied").count() == number + 1
 
@@ -89,7 +89,7 @@ LINE = "This is **bold** line number {n}.\n\n"
 
 
 @pytest.mark.parametrize("size", [199_000, 250_000, 700_000])
-def test_a_very_long_answer_is_still_markdown_and_whole(page: Any, server: Server, size: int) -> None:
+def test_a_very_long_answer_is_rendered_whole_as_markdown(page: Any, server: Server, size: int) -> None:
     lines = size // len(LINE.format(n=10_000))
     text = "".join(LINE.format(n=n) for n in range(lines))
     show(page, server, text)
@@ -98,9 +98,7 @@ def test_a_very_long_answer_is_still_markdown_and_whole(page: Any, server: Serve
     assert page.locator(".block").last.inner_text().strip() == f"This is bold line number {lines - 1}."
 
 
-def test_a_single_block_that_is_too_long_is_shown_as_text_and_what_is_before_it_is_not(
-    page: Any, server: Server
-) -> None:
+def test_a_block_that_is_too_long_is_shown_as_plain_text(page: Any, server: Server) -> None:
     code = "x" * 99 + "\n"
     show(page, server, f"before **bold**\n\n```\n{code * 4_000}```\n\nafter")
     assert page.locator(".block strong").count() == 1
@@ -108,13 +106,13 @@ def test_a_single_block_that_is_too_long_is_shown_as_text_and_what_is_before_it_
     assert page.locator(".plain").inner_text().strip().endswith("after")
 
 
-def test_carriage_returns_lose_and_double_nothing(page: Any, server: Server) -> None:
+def test_carriage_returns_neither_lose_nor_double_text(page: Any, server: Server) -> None:
     text = "".join(LINE.format(n=n) for n in range(9_000)).replace("\n", "\r\n")
     show(page, server, text)
     assert page.locator(".block strong").count() == 9_000
 
 
-def test_right_to_left_text_runs_right_to_left_and_code_does_not(page: Any, server: Server) -> None:
+def test_right_to_left_text_is_right_to_left_and_code_is_not(page: Any, server: Server) -> None:
     show(page, server, "سلام دنیا\n\n- یک\n- `code`\n\nEnglish here\n\n```\nif (x) {}\n```")
     direction = "e => getComputedStyle(e).direction"
     blocks = page.locator("[data-role=assistant] .block")
@@ -128,12 +126,12 @@ def test_right_to_left_text_runs_right_to_left_and_code_does_not(page: Any, serv
 
 
 CALL = [
-    {"type": "text", "text": "Look: `inline`\n\n```python\nx = 1\n```\n\n1. a\n\n   ```\n   b\n   ```"},
+    {"type": "text", "text": "See: `inline`\n\n```python\nx = 1\n```\n\n1. a\n\n   ```\n   b\n   ```"},
     {"type": "tool-call", "tool_call_id": "c", "tool_name": "add", "args": {"a": 1}},
 ]
 
 
-def test_code_is_at_least_thirteen_pixels_wherever_it_stands(page: Any, server: Server) -> None:
+def test_code_is_at_least_thirteen_pixels_everywhere(page: Any, server: Server) -> None:
     show(page, server, parts=CALL)
     page.locator("details.tool summary").click()
     sizes = page.locator("code, pre, .glimpse").evaluate_all(
@@ -143,7 +141,7 @@ def test_code_is_at_least_thirteen_pixels_wherever_it_stands(page: Any, server: 
     assert [found for found in sizes if found[1] < 13] == []
 
 
-def test_the_glimpse_of_a_call_has_contrast(page: Any, server: Server) -> None:
+def test_the_preview_of_a_tool_call_has_enough_contrast(page: Any, server: Server) -> None:
     show(page, server, parts=CALL)
     glimpse = page.locator(".glimpse").first
     assert glimpse.evaluate("e => getComputedStyle(e).opacity") == "1"
@@ -165,4 +163,4 @@ def test_open_calls_of_a_chat_that_is_opened_later_can_be_decided(page: Any, ser
     page.goto(f"{ORIGIN}/#/chat/{CHAT}")
     page.get_by_role("button", name="Approve").wait_for()
     assert page.get_by_role("button", name="Approve").count() == 1, "the other call is not a person's"
-    assert page.get_by_text("A client of yours is to run this tool").count() == 1
+    assert page.get_by_text("Waiting for a client to run this tool").count() == 1

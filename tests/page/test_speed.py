@@ -1,4 +1,4 @@
-"""A long history costs the page nothing: it opens at once, and no answer makes it stand still."""
+"""The web UI stays fast with a long history: the chat opens at once, and no answer blocks the tab."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def store_history(store: Store) -> str:
 
 
 async def longest_task(page: Page, since: float = 0) -> float:
-    """In milliseconds, among those that began after `since`; 0: none was longer than 50."""
+    """The longest task in milliseconds, of those that began after `since`; 0: none was longer than 50."""
     found: float = await page.evaluate(
         "since => Math.max(0, ...longTasks.filter((t) => t.startTime >= since).map((t) => t.duration))", since
     )
@@ -56,7 +56,7 @@ async def longest_task(page: Page, since: float = 0) -> float:
 
 
 async def stands_still(tab: Tab) -> float:
-    """For how long the page stands still (ms) while 300 tokens come at 200 a second."""
+    """How long the tab is blocked at most, in milliseconds, while 300 tokens arrive at 200 per second."""
     since = await tab.page.evaluate("performance.now()")
     await tab.send("/rate 200\n/tokens 300")
     await tab.preview.wait_for()
@@ -76,7 +76,7 @@ async def check_answer(tab: Tab, short: Tab) -> None:
     raise AssertionError(found)
 
 
-async def test_two_thousand_messages_open_at_once_and_never_stand_still(visits: Visits) -> None:
+async def test_two_thousand_messages_open_at_once_and_never_block_the_tab(visits: Visits) -> None:
     store = MemoryStore(clock=SystemClock())
     chat_id = await store_history(store)
     async with open_instance(store=store, port=0, drain_s=0) as antiphon, open_server(antiphon) as url:

@@ -1,4 +1,4 @@
-"""The page loads only its own files: vendored modules are what they claim to be, nothing is inline or remote."""
+"""The web UI loads only its own files: vendored modules are unmodified, nothing is inline or remote."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def name(path: Path) -> str:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row.file)
-def test_a_vendored_module_is_as_shipped_but_for_the_names_it_imports(row: Vendored) -> None:
+def test_a_vendored_module_differs_from_the_shipped_one_only_in_its_imports(row: Vendored) -> None:
     held = (VENDOR / row.file).read_bytes()
     assert sha256(held).hexdigest() == row.digest
     shipped = held.decode()
@@ -66,7 +66,7 @@ def test_every_vendored_file_is_listed_with_its_licence() -> None:
 
 
 class Loads(HTMLParser):
-    """What an HTML page would load, and whatever in it a strict CSP refuses."""
+    """The files that an HTML page loads, and the parts of it that a strict CSP refuses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Loads(HTMLParser):
         self._is_in_script = False
 
 
-def test_the_html_has_nothing_inline_and_loads_its_own_files_only() -> None:
+def test_the_html_has_nothing_inline_and_loads_only_its_own_files() -> None:
     page = Loads()
     page.feed((PAGE / "index.html").read_text())
     assert page.refused == []
@@ -99,13 +99,13 @@ def test_the_html_has_nothing_inline_and_loads_its_own_files_only() -> None:
 
 
 @pytest.mark.parametrize("path", OWN, ids=name)
-def test_no_file_of_ours_names_a_path_from_the_root(path: Path) -> None:
+def test_no_own_file_has_an_absolute_path(path: Path) -> None:
     """The server may be mounted under a path."""
     assert re.findall(r"[\"'`(]/(?:assets|api)\b", path.read_text()) == []
 
 
 @pytest.mark.parametrize("path", OWN, ids=name)
-def test_no_file_of_ours_names_another_origin(path: Path) -> None:
+def test_no_own_file_names_another_origin(path: Path) -> None:
     assert re.findall(r"https?://\S+|[\"'`(]//\w", path.read_text()) == []
 
 

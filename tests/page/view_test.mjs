@@ -1,4 +1,4 @@
-// What the page shows of a chat is the fold of its events. Run by test_view.py: node --test.
+// The view of a chat is the fold of its events. Run by test_view.py: node --test.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -65,7 +65,7 @@ function fold(events, view = emptyView()) {
 
 const preview = (view) => view.preview.parts.map((part) => part?.text ?? part?.args_text).join('|');
 
-test('deltas grow the preview part by part', () => {
+test('deltas extend the preview part by part', () => {
   const view = fold([
     resync(),
     delta(0, { type: 'call-started', model: 'm', provider: 'p', try: 1 }),
@@ -89,7 +89,7 @@ test('an overlap is cut by code points, not by UTF-16 units', () => {
   assert.equal(dropCodePoints('a😀b', 2), 'b');
 });
 
-test('what is held already changes nothing, whole or cut anywhere', () => {
+test('a repeated delta changes nothing, whole or cut at any position', () => {
   const whole = '😀 words, and more 👋 of them';
   const length = [...whole].length;
   for (let held = 0; held <= length; held++) {
@@ -103,7 +103,7 @@ test('what is held already changes nothing, whole or cut anywhere', () => {
   assert.equal(apply(view, text(0, 'ab')), view);
 });
 
-test('a gap in the draft and a delta of a newer draft ask to read again', () => {
+test('a gap in the draft and a delta of a newer draft are gaps', () => {
   const view = fold([resync(), text(0, 'abc')]);
   assert.equal(apply(view, text(4, 'e')), GAP);
   assert.equal(apply(view, text(0, 'x', { part_index: 0, draft: 9 })), GAP);
@@ -114,7 +114,7 @@ test('a delta of an older draft is dropped', () => {
   assert.equal(apply(view, text(0, 'old', { part_index: 0, draft: 2 })), view);
 });
 
-test('a part of an unknown kind moves the position and shows nothing', () => {
+test('a part of an unknown kind advances the position and shows nothing', () => {
   const view = fold([resync(), delta(0, { type: 'hologram' }, { part_index: 0 }), text(1, 'a', { part_index: 1 })]);
   assert.equal(view.preview.position, 2);
   assert.equal(preview(view), '|a');
@@ -166,13 +166,13 @@ test('other facts leave the draft alone', () => {
   assert.deepEqual([view.chat.title, view.status, view.queue.length], ['New', 'interrupting', 1]);
 });
 
-test('facts seen twice are dropped, a hole among them asks to read again', () => {
+test('repeated facts are dropped, and a missing fact is a gap', () => {
   const view = fold([resync()]);
   assert.equal(apply(view, fact(3, 'attempt_lost', 'running', 3, {})), view);
   assert.equal(apply(view, fact(5, 'attempt_lost', 'running', 5, {})), GAP);
 });
 
-test('a fact of an unknown kind still moves the state on', () => {
+test('a fact of an unknown kind still advances the state', () => {
   const view = fold([resync(), fact(4, 'colour_changed', 'running', 3), fact(5, 'attempt_started', 'running', 5)]);
   assert.deepEqual([view.seq, view.preview.draft], [5, 5]);
 });
@@ -215,7 +215,7 @@ test('a queued message moves within its own part only', () => {
   assert.equal(moveTarget(queue, 8, 1), undefined);
 });
 
-test('an edit takes back what follows, and a hidden message is not shown', () => {
+test('an edit removes later messages, and a hidden message is not shown', () => {
   const view = fold([
     resync({ messages: [USER(2, 'a'), ANSWER(3, 'b')], chat: { seq: 4, draft: 4, status: 'waiting', turn_id: null } }),
     fact(5, 'message_appended', 'running', 5, { message: { id: 5, role: 'user', turn_id: 5 }, hidden_by: 6 }),
@@ -229,7 +229,7 @@ test('an edit takes back what follows, and a hidden message is not shown', () =>
   assert.deepEqual([view.turnId, view.status], [2, 'running']);
 });
 
-test('a failed turn says why until something is done about it', () => {
+test('a failed turn shows its error until the next turn', () => {
   let view = fold([
     resync(),
     fact(4, 'turn_ended', 'error', 4, { turn_id: 2, outcome: 'failed', error: { message: 'no key' } }),
@@ -241,7 +241,7 @@ test('a failed turn says why until something is done about it', () => {
   assert.equal(seen.lastError.message, 'no key');
 });
 
-test('waiting is told honestly', () => {
+test('the waiting sentence names what the chat is waiting for', () => {
   const words = (...events) => waitingWords(fold([resync(), ...events]), 3.2);
   const started = fact(4, 'attempt_started', 'running', 4, { instance_id: 'i' });
   const retry = fact(5, 'retry_scheduled', 'running', 5, {
@@ -251,18 +251,18 @@ test('waiting is told honestly', () => {
     kind: 'rate_limit',
     retrying_at: '',
   });
-  assert.equal(words(started, retry), 'Rate limited, trying again in 4 s (try 2).');
+  assert.equal(words(started, retry), 'Rate limited, retrying in 4 s (try 2).');
   assert.equal(
     words(started, retry, delta(0, { type: 'call-started' }, { draft: 5 })),
     'Waiting for the model’s first words…',
   );
   assert.equal(
     words(started, fact(5, 'attempt_lost', 'running', 5, { attempt: 4, reason: 'dead' })),
-    'The worker was lost; another goes on.',
+    'The worker was lost; another one continues.',
   );
   assert.equal(
     words(fact(4, 'attempt_released', 'running', 4, { attempt: 3 })),
-    'Handed over; another worker goes on.',
+    'The worker released the turn; another one continues.',
   );
   assert.equal(words(fact(4, 'message_appended', 'running', 4, { message: USER(4, 'x') })), 'Waiting for a worker…');
   assert.equal(words(fact(4, 'interrupt_requested', 'interrupting', 3, { turn_id: 2 })), 'Stopping…');
@@ -306,7 +306,7 @@ test('tool calls run until each has its result; an approval waits for a person',
   assert.equal(view.action, null);
 });
 
-test('earlier messages go in front, once', () => {
+test('earlier messages are added in front, once', () => {
   const view = fold([resync({ messages: [USER(9, 'c')], chat: { seq: 9, draft: 9 } })]);
   const more = withEarlier(view, { messages: [USER(5, 'a'), USER(7, 'b'), USER(9, 'c')], has_more: true });
   assert.deepEqual([more.messages.map((message) => message.id), more.hasMore], [[5, 7, 9], true]);
@@ -334,7 +334,7 @@ test('a view is never changed in place', () => {
   events.reduce((view, event) => freeze(apply(view, event)), freeze(emptyView()));
 });
 
-test('server-sent events survive any cut, and U+2028 is no line break', () => {
+test('server-sent events are parsed in any chunks, and U+2028 is not a line break', () => {
   const stream =
     ': hi\r\nid: 4.2\nevent: delta\r\ndata: {"a":\ndata: "\u2028"}\n\nevent: ping\rdata: {}\r\rdata: x\n\n';
   const expected = [
@@ -352,7 +352,7 @@ test('server-sent events survive any cut, and U+2028 is no line break', () => {
   }
 });
 
-test('what another program reports is shown until the next fact', () => {
+test('a report of another program is shown until the next fact', () => {
   let view = apply(emptyView(), resync());
   view = apply(view, { type: 'notice', kind: 'retry', retry: { attempt: 1, error: 'overloaded' } });
   assert.equal(noticeWords(view.notice), 'Another program retries: overloaded');

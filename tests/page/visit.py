@@ -15,11 +15,11 @@ SHOWN = """elements => elements.map(element => [
     Number(element.dataset.id), element.dataset.role,
     (element.querySelector('.bubble, .markdown')?.textContent ?? '').trim(),
 ])"""
-"""The messages a tab shows: [id, role, text]."""
+"""The messages that a tab shows: [id, role, text]."""
 
 
 class Visit:
-    """Its tabs share a cookie. `expected` are the complaints (regular expressions) that belong to the test."""
+    """Its tabs share a cookie. `expected` are the problems (regular expressions) that the test expects."""
 
     def __init__(self, context: BrowserContext, url: str, token: str) -> None:
         self.context = context
@@ -66,7 +66,7 @@ class Visit:
 
 
 class Tab:
-    """The page in one tab, by the names a person (or a screen reader) sees."""
+    """The web UI in one tab, by the names that a person or a screen reader gets."""
 
     def __init__(self, visit: Visit, page: Page) -> None:
         self.visit = visit
@@ -83,7 +83,7 @@ class Tab:
         return self.page.url.partition("#/chat/")[2]
 
     def message(self, role: str, text: str = "") -> Locator:
-        """The last message of that role (that has these words)."""
+        """The last message of a role (that contains a text)."""
         return self.page.locator(f"[data-testid=message][data-role={role}]").filter(has_text=text).last
 
     def button(self, name: str, *, of: Locator | None = None) -> Locator:
@@ -97,14 +97,14 @@ class Tab:
             await self.composer.press("Enter")
 
     async def start_chat(self, text: str) -> str:
-        """A new chat with a first message; gives its id once the server has it."""
+        """Create a chat with a first message. Returns its id when the server has it."""
         await self.page.get_by_test_id("new-chat").click()
         await self.send(text)
         await self.message("user").wait_for()
         return self.chat_id
 
     async def wait_idle(self, timeout_s: float = 20) -> None:
-        """Until the chat has caught up and answers no more."""
+        """Wait until the chat has caught up and is idle."""
         await expect(self.page.get_by_test_id("transcript")).to_have_attribute("aria-busy", "false")
         await expect(self.page.get_by_test_id("pending")).to_have_count(0)
         await expect(self.stop).to_have_count(0, timeout=timeout_s * 1000)

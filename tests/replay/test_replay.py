@@ -28,7 +28,7 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=name_of)
-def test_a_stored_history_folds_to_its_stored_end(path: Path) -> None:
+def test_a_stored_history_folds_to_its_stored_state(path: Path) -> None:
     """Each fact with the status and the draft it had; at the end each field that the state had then."""
     chat: Chat | None = None
     for line in lines_of(path):
@@ -42,14 +42,14 @@ def test_a_stored_history_folds_to_its_stored_end(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=name_of)
-def test_a_stored_fact_is_written_back_as_it_was(path: Path) -> None:
+def test_a_stored_fact_is_encoded_unchanged(path: Path) -> None:
     for line in lines_of(path):
         body = msgspec.json.encode(line["body"])
         assert msgspec.json.decode(encode_fact(decode_fact(body))) == line["body"]
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=name_of)
-def test_a_stored_state_is_read_as_it_was(path: Path) -> None:
+def test_a_stored_state_is_decoded_unchanged(path: Path) -> None:
     end = path.with_suffix(".end.json").read_bytes()
     chat = decode_chat(end)
     assert decode_chat(encode_chat(chat)) == chat

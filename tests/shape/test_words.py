@@ -12,7 +12,28 @@ ROOT = Path(__file__).parents[2]
 SUFFIXES = {".py", ".js", ".mjs", ".html", ".css", ".md", ".sql", ".toml", ".sh"}
 EVERYTHING = ("src", "docs", "tests", "scripts", "examples", "README.md", "CHANGELOG.md")
 
-REWRITTEN: tuple[str, ...] = ("tests/shape/test_words.py",)
+REWRITTEN: tuple[str, ...] = (
+    "src/antiphon/core",
+    "src/antiphon/wire",
+    "src/antiphon/client",
+    "src/antiphon/cli",
+    "src/antiphon/page",
+    "src/antiphon/errors.py",
+    "src/antiphon/clock.py",
+    "tests/core",
+    "tests/wire",
+    "tests/client",
+    "tests/cli",
+    "tests/page",
+    "tests/replay",
+    "scripts/blocking_client.py",
+    "scripts/client_shapes.py",
+    "scripts/frames.py",
+    "scripts/growth_picture.py",
+    "scripts/picture_agent.py",
+    "scripts/pictures.py",
+    "scripts/reference.py",
+)
 """Folders and files that are checked. Extend it as they are rewritten; the aim is `EVERYTHING`."""
 
 NOT_OURS = re.compile(r"(^|/)(vendor|node_modules|__pycache__)/|^tests/replay/v\d+/|^tests/shape/test_words\.py$")
@@ -28,7 +49,7 @@ DIALECT: dict[str, str] = {
     r"(is|are|was|be|being|been|has|have|having) heard( of)?|heard of|who (listens|hears)": "subscribed, received",
     r"inquests?": "failure detection, liveness check",
     r"signs? of life": "heartbeat; check that the instance responds",
-    r"stands? in line|in line|waiting line": "is queued",
+    r"(stands?|stood|waits?|waiting) in line|waiting line": "is queued",
     r"pens?": "draft writer",
     r"lift(s|ed|ing)?": "close",
     r"stor(y|ies)": "decision",
@@ -68,7 +89,9 @@ class AllowedUse(NamedTuple):
     reason: str
 
 
-ALLOWED: tuple[AllowedUse, ...] = ()
+ALLOWED: tuple[AllowedUse, ...] = (
+    AllowedUse(r"^src/antiphon/page/", r"(?i)outbox", "the usual term for unconfirmed messages of a client"),
+)
 
 
 class Offence(NamedTuple):

@@ -1,5 +1,5 @@
-"""The command line: `antiphon VERB`. Each verb lives in a file of its own that is imported when it is asked for, so
-that `antiphon --help` costs next to nothing."""
+"""The command line: `antiphon VERB`. Each verb has its own module, which is imported only when the verb is used, so
+that `antiphon --help` is fast."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ import click
 from antiphon import __version__
 
 VERBS = {
-    "serve": "Start an instance: the server, its page and its workers.",
-    "chat": "Talk with a model, here in the terminal.",
+    "serve": "Start an instance: the server, the web UI and the workers.",
+    "chat": "Chat with a model in the terminal.",
     "ls": "List chats, latest change first.",
     "show": "Show a chat's messages.",
     "send": "Send a message to a chat.",
-    "tail": "Follow a chat as it happens.",
-    "approve": "Let a tool call run that waits for approval, or deny it.",
-    "interrupt": "Stop the turn a chat is in.",
-    "queue": "See and change what waits in a chat's queue.",
-    "events": "Show everything an instance publishes.",
-    "attach": "Follow a chat of any instance here, and take part.",
+    "tail": "Follow the events of a chat.",
+    "approve": "Approve or deny a tool call.",
+    "interrupt": "Interrupt the running turn of a chat.",
+    "queue": "Show and change a chat's queue.",
+    "events": "Show the events that an instance publishes.",
+    "attach": "Join a chat of an instance on this machine.",
     "ps": "List the instances of this machine.",
-    "ping": "Ask an instance for a sign of life.",
-    "token": "Make, list and revoke bearer tokens.",
-    "config": "Say which models there are and what they are told.",
-    "keys": "Make and keep the keys of who may connect over TCP.",
-    "migrate": "Bring the database to this version's schema.",
-    "doctor": "Look for damage in the stored chats.",
-    "bench": "Measure this machine against its floors.",
+    "ping": "Check that an instance responds.",
+    "token": "Create, list and revoke bearer tokens.",
+    "config": "Configure providers, models and your system prompt.",
+    "keys": "Manage the keys for connections over TCP.",
+    "migrate": "Migrate a store to this version's schema, or copy it.",
+    "doctor": "Check the stored chats for damage.",
+    "bench": "Measure the speed of this machine.",
 }
 
-EPILOG = """A command uses the instance of --data, or the one at --url with the token of ANTIPHON_TOKEN. Without
-either it uses the instance of the current directory (.antiphon), else the only one that runs on this machine, and
-names that on stderr. CHAT is an id, the beginning of one, or `last`. All verbs take --json. The exit code
-is 0, 1 (refused or failed), 2 (usage) or 3 (no instance)."""
+EPILOG = """A command uses the instance of --data, or the one at --url with the token in ANTIPHON_TOKEN. Without
+either it uses the instance of the current directory (.antiphon), else the only running instance of this machine,
+whose address it prints on stderr. CHAT is an id, the beginning of an id, or `last`. All verbs accept --json. The exit
+code is 0, 1 (refused or failed), 2 (usage) or 3 (no instance)."""
 
 
 class Verbs(click.Group):
-    """The verbs, by name; none is imported to be listed."""
+    """The verbs by name. Listing them imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -64,7 +64,7 @@ def antiphon() -> None:
 
 
 def _have_streams() -> None:
-    """Streams that were closed lead nowhere, and what a terminal's encoding lacks is shown as `?`."""
+    """Replace closed standard streams by the null device, and print characters that the encoding lacks as `?`."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:

@@ -1,4 +1,4 @@
-"""`antiphon approve`: answer a tool call that waits for a person."""
+"""`antiphon approve`: approve or deny a tool call."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 @click.command("approve", cls=Verb)
 @click.argument("chat")
 @click.argument("call", required=False)
-@click.option("--deny", is_flag=True, help="Deny it instead: the model receives the denial.")
-@click.option("--reason", default="", help="Why it is denied, for the model.")
+@click.option("--deny", is_flag=True, help="Deny the call; the model receives the denial.")
+@click.option("--reason", default="", help="The reason of a denial, for the model.")
 @instance_options
 def command(
     chat: str, call: str | None, deny: bool, reason: str, data: Path | None, url: str | None, as_json: bool
 ) -> None:
-    """Let a tool call run that waits for a person's approval, or deny it.
+    """Approve a tool call that is waiting for a person, or deny it.
 
-    CALL is its id, the beginning of one, or the tool's name; it may be left out where one call waits. With --json:
-    {seq}.
+    CALL is the call's id, the beginning of it, or the tool's name. It may be omitted if only one call is waiting.
+    With --json: {seq}.
     """
     if reason and not deny:
-        raise click.UsageError("--reason goes together with --deny")
+        raise click.UsageError("--reason requires --deny")
     with open_client(data, url) as client:
         found = resolve_chat(client, chat)
         waiting = [item for item in found.get("open_calls", []) if item["needs"] == "approval"]
@@ -46,9 +46,9 @@ def command(
 
 
 def _choose(waiting: list[OpenCall], wanted: str | None) -> OpenCall:
-    """Raises `NotFound` where none waits, `Invalid` where several match, or none."""
+    """Raises `NotFound` if no call is waiting, `Invalid` if not exactly one matches."""
     if not waiting:
-        raise NotFound("call that waits for approval")
+        raise NotFound("call waiting for approval")
     fitting = [item for item in waiting if wanted is None or _matches(item, wanted)]
     if len(fitting) == 1:
         return fitting[0]

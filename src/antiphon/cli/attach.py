@@ -1,4 +1,4 @@
-"""`antiphon attach`: pick a running instance and one of its chats, follow it and take part."""
+"""`antiphon attach`: choose a running instance and one of its chats, and join it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ if TYPE_CHECKING:
     from antiphon.local.discovery import Announcement
 
 SHOWN_MAX = 20
+"""Maximum number of chats to choose from."""
 TITLE_MAX = 60
+"""Maximum length of a shown title, in characters."""
 
 T = TypeVar("T")
 
 
 @click.command("attach", cls=Verb)
 @click.argument("chat", required=False)
-@click.option("--instance", "wanted", metavar="ID", default="", help="The instance: its id or the beginning of it.")
+@click.option("--instance", "wanted", metavar="ID", default="", help="The instance's id, or the beginning of it.")
 @endpoints_option
 @json_option
 def command(chat: str | None, wanted: str, endpoints: str | None, as_json: bool) -> None:
-    """Attach to a chat of any instance of this machine: what happens there is shown, what is typed is sent.
+    """Join a chat of an instance on this machine: its events are shown, and what you type is sent.
 
-    Without --instance it is that of the current directory, or you choose; without CHAT the instance's active chat, or
-    you choose. Ctrl-C stops an answer, and leaves when there is
-    none; Ctrl-D leaves. With --json: one event per line, with its cursor, until Ctrl-C.
+    The default of --instance is the instance of the current directory, the default of CHAT the instance's active
+    chat; otherwise you choose from a list. Ctrl-C interrupts the answer, or quits if there is none; Ctrl-D quits.
+    With --json: one event per line, with its cursor, until Ctrl-C.
 
-    Another program's server of the instance protocol can be attached to as well, as far as it goes: what is lost on
-    the way to here is not filled in, and its events have no cursor.
+    Other servers of the instance protocol work too, with limits: lost events are not recovered, and events have no
+    cursor.
     """
     if wanted and endpoints:
         raise click.UsageError("give --instance or --endpoints, not both")
@@ -105,12 +107,12 @@ def _chat_line(chat: Chat) -> str:
 
 
 def _choose(items: Sequence[T], line: Callable[[T], str], name: str) -> T:
-    """The only one, or the one whose number is typed."""
+    """The only item, or the one whose number is typed."""
     if len(items) == 1:
         return items[0]
     if not sys.stdin.isatty():
         shown = "; ".join(line(item) for item in items)
-        raise Invalid(name, f"say which one, there are {len(items)}: {shown}")
+        raise Invalid(name, f"choose one of {len(items)}: {shown}")
     for number, item in enumerate(items, start=1):
         click.echo(f"{number:>3}  {line(item)}", err=True)
     number = click.prompt("Which one", type=click.IntRange(1, len(items)), default=1, err=True)
@@ -118,12 +120,12 @@ def _choose(items: Sequence[T], line: Callable[[T], str], name: str) -> T:
 
 
 async def _talk(endpoints: Endpoints, chat_id: str) -> int:
-    from antiphon.cli.chat import Wish
+    from antiphon.cli.chat_options import ChatOptions
     from antiphon.cli.chat_talk import talk
     from antiphon.client import AsyncClient
 
     async with AsyncClient.local(endpoints) as client:
-        return await talk(client, Wish(chat_id=chat_id))
+        return await talk(client, ChatOptions(chat_id=chat_id))
 
 
 def _follow_json(endpoints: Endpoints, chat_id: str) -> None:

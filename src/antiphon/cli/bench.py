@@ -1,4 +1,4 @@
-"""`antiphon bench`: speed beside floors measured in the same run."""
+"""`antiphon bench`: run the benchmarks, with baselines measured in the same run."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ MISSING = "the benchmarks are part of the source checkout, not of the package: r
 
 @click.command("bench", cls=Verb)
 @click.argument("scenes", nargs=-1)
-@click.option("--quick", is_flag=True, help="Smaller and fewer: a look, not a measurement.")
+@click.option("--quick", is_flag=True, help="Smaller and shorter: a smoke test, not a measurement.")
 @click.option(
-    "--store", metavar="URL", default="", help="A PostgreSQL database for the scenes of replicas.  [default: its own]"
+    "--store",
+    metavar="URL",
+    default="",
+    help="A PostgreSQL database for the scenes of replicas.  [default: a new one]",
 )
 @json_option
 def command(scenes: tuple[str, ...], quick: bool, store: str, as_json: bool) -> None:
-    """Measure this machine: all SCENES, or those that are named. With --json: {figures}.
+    """Run the benchmarks SCENES, or all of them. With --json: {figures}.
 
     The scenes of replicas (shared-sends, notifications, relay, relayed-fanout, storm, shared-takeover, growth) start
-    a PostgreSQL server that syncs every commit, in a folder that is thrown away. A --store is used as it is, and
-    their chats stay in it: give an empty one.
+    a PostgreSQL server that syncs every commit, in a temporary folder. With --store they use that database and leave
+    their chats in it, so it should be empty.
     """
     add_checkout_to_path()
     from benchmarks import SCENES, format_table, run_scenes
@@ -38,7 +41,7 @@ def command(scenes: tuple[str, ...], quick: bool, store: str, as_json: bool) -> 
     unknown = [name for name in scenes if name not in SCENES]
     if unknown:
         raise click.UsageError(f"there is no scene {unknown[0]!r}; there are {', '.join(SCENES)}")
-    figures = run_scenes(scenes, is_quick=quick, store=store, on_figure=None if as_json else _tell)
+    figures = run_scenes(scenes, is_quick=quick, store=store, on_figure=None if as_json else _report)
     if as_json:
         print_json({"figures": figures})
     else:
@@ -57,6 +60,6 @@ def add_checkout_to_path() -> None:
     sys.path[:0] = [str(checkout), str(checkout / "tests")]
 
 
-def _tell(figure: Figure) -> None:
-    """One line as soon as it is known: all of it takes minutes."""
+def _report(figure: Figure) -> None:
+    """Print each figure when it is measured; the whole run takes minutes."""
     click.echo(f"{figure.name}: {figure.value:.3g} {figure.unit}", err=True)

@@ -1,4 +1,4 @@
-"""`antiphon chat`: talk with a model. With TEXT (or piped stdin) one answer, else a conversation."""
+"""`antiphon chat`: chat with a model. With TEXT (or piped stdin) one answer, otherwise a conversation."""
 
 from __future__ import annotations
 
@@ -12,28 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.verb import DATA, Verb, instance_options, text_of
-from antiphon.core.values import Value
 from antiphon.errors import InstanceMissing
 
 if TYPE_CHECKING:
-    from antiphon.cli.instance import Reached
+    from antiphon.cli.instance import InstanceAccess
     from antiphon.client import AsyncClient
-
-
-class Wish(Value):
-    """What was asked for: the chat to go on with (None: a new one) and what a new one is made with."""
-
-    chat_id: str | None = None
-    model: str = ""
-    system: str = ""
-    title: str = ""
 
 
 @click.command("chat", cls=Verb)
 @click.argument("text", required=False)
-@click.option("--chat", "which", metavar="CHAT", help="Go on with this chat.  [default: a new one]")
-@click.option("--model", default="", help="The model: <provider>:<model>, or a name of `antiphon config models`.")
+@click.option("--chat", "which", metavar="CHAT", help="Continue this chat.  [default: a new one]")
+@click.option("--model", default="", help="The model: <provider>:<model>, or a name from `antiphon config models`.")
 @click.option("--system", default="", help="The system prompt of a new chat.")
 @click.option("--title", default="", help="The title of a new chat.")
 @instance_options
@@ -47,10 +38,10 @@ def command(
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Talk with a model. With TEXT (`-` or a pipe: stdin) the answer is printed; else it is a conversation, in which
-    Ctrl-C stops the answer, a second one leaves, and what is typed meanwhile waits for its turn.
+    """Chat with a model. With TEXT (`-` or a pipe: stdin) the command prints one answer. Otherwise it is a
+    conversation: Ctrl-C interrupts the answer, a second Ctrl-C quits, and messages typed during an answer are queued.
 
-    Without an instance one is started until this command ends, and a line on stderr says so. With --json: {chat_id,
+    If no instance is running, the command starts one until it ends, and says so on stderr. With --json: {chat_id,
     turn_id, outcome, text, messages} of the answer.
     """
     if text is None and not sys.stdin.isatty():
@@ -59,13 +50,13 @@ def command(
         raise click.UsageError("--json needs TEXT")
     content = None if text is None else text_of(text)
     if content is not None and not content.strip():
-        raise click.UsageError("there is nothing to send")
-    wish = Wish(model=model, system=system, title=title)
-    raise SystemExit(asyncio.run(_chat(content, which, wish, data, url, as_json)))
+        raise click.UsageError("TEXT is empty")
+    options = ChatOptions(model=model, system=system, title=title)
+    raise SystemExit(asyncio.run(_chat(content, which, options, data, url, as_json)))
 
 
 async def _chat(
-    content: str | None, which: str | None, wish: Wish, data: Path | None, url: str | None, as_json: bool
+    content: str | None, which: str | None, options: ChatOptions, data: Path | None, url: str | None, as_json: bool
 ) -> int:
     from antiphon.cli.chat_once import answer_once
     from antiphon.cli.chat_talk import talk
@@ -74,19 +65,19 @@ async def _chat(
     assert me is not None
     async with _reach(data, url, which) as (client, chat_id):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
-        wish = Wish(chat_id=chat_id, model=wish.model, system=wish.system, title=wish.title)
+        options = ChatOptions(chat_id=chat_id, model=options.model, system=options.system, title=options.title)
         if content is None:
-            return await talk(client, wish)
-        return await answer_once(client, content, wish, as_json=as_json)
+            return await talk(client, options)
+        return await answer_once(client, content, options, as_json=as_json)
 
 
 @contextlib.asynccontextmanager
 async def _reach(
     data: Path | None, url: str | None, which: str | None
 ) -> AsyncIterator[tuple[AsyncClient, str | None]]:
-    """A client of the running instance, else of one started for this command; and the id of the chosen chat."""
+    """A client of the running instance, or of one started for this command, and the id of the chosen chat."""
     from antiphon.cli.embedded import open_embedded
-    from antiphon.cli.instance import Reached, find_instance
+    from antiphon.cli.instance import InstanceAccess, find_instance
 
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -96,15 +87,15 @@ async def _reach(
                 raise
             own = data or Path(DATA)
             address, token = await stack.enter_async_context(open_embedded(own))
-            note = f"antiphon: no instance runs; started one on {own} until this command ends"
-            click.echo(f"{note} (`antiphon serve` starts one that stays)", err=True)
-            reached = Reached(url=address, token=token)
+            note = f"antiphon: no instance is running; started one on {own} until this command ends"
+            click.echo(f"{note} (`antiphon serve` starts a permanent one)", err=True)
+            reached = InstanceAccess(url=address, token=token)
         client = await stack.enter_async_context(reached.async_client())
         chat_id = await asyncio.to_thread(_resolve, reached, which) if which else None
         yield client, chat_id
 
 
-def _resolve(reached: Reached, which: str) -> str:
+def _resolve(reached: InstanceAccess, which: str) -> str:
     from antiphon.cli.which_chat import resolve_chat
 
     with reached.client() as client:

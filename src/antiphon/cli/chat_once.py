@@ -1,4 +1,4 @@
-"""One question, one answer."""
+"""Sends one message and prints the answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
-from antiphon.cli.chat import Wish
+from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.clean import clean_line
 from antiphon.cli.content_text import answer_text
 from antiphon.cli.liveness import Liveness
@@ -20,11 +20,11 @@ from antiphon.client import AsyncClient
 from antiphon.core.events import Event, FactEvent
 
 FRAME_S = 0.08
+"""Time between two redraws, in seconds."""
 
 
 class Turn:
-    """The turn that our message starts, from its events: ours is the message `message_id` or, while it waits in the
-    queue, `queued_id`."""
+    """The turn that this command's message starts. The message is `message_id`, or `queued_id` while it is queued."""
 
     def __init__(self, *, message_id: int | None, queued_id: int | None) -> None:
         self.turn_id: int | None = None
@@ -33,8 +33,8 @@ class Turn:
         self._message_id = message_id
         self._queued_id = queued_id
 
-    def take(self, event: Event) -> bool:
-        """Whether the event belongs to our turn (or to our message on its way there)."""
+    def handle(self, event: Event) -> bool:
+        """Apply an event. Returns whether it belongs to this turn or its message."""
         if not isinstance(event, FactEvent):
             return self.turn_id is not None
         data = event.data
@@ -61,9 +61,9 @@ class Turn:
         return bool(data["message"]["id"] == self._message_id)
 
 
-async def answer_once(client: AsyncClient, content: str, wish: Wish, *, as_json: bool) -> int:
-    """Send it, print the answer; the exit code. Ctrl-C stops the turn, a second one leaves."""
-    chat_id, turn, after = await _send(client, content, wish)
+async def answer_once(client: AsyncClient, content: str, options: ChatOptions, *, as_json: bool) -> int:
+    """Send a message and print the answer. Returns the exit code. Ctrl-C interrupts the turn; a second one quits."""
+    chat_id, turn, after = await _send(client, content, options)
     transcript = Transcript()
     screen = None if as_json else open_screen(with_users=False)
     leaving = _on_interrupt(client, chat_id, turn)
@@ -82,19 +82,20 @@ async def answer_once(client: AsyncClient, content: str, wish: Wish, *, as_json:
     return _conclude(chat_id, turn, as_json)
 
 
-async def _send(client: AsyncClient, content: str, wish: Wish) -> tuple[str, Turn, str]:
-    """(chat_id, our turn, the cursor before it)."""
-    if wish.chat_id is None:
-        chat = await client.create_chat(content, model=wish.model, system=wish.system, title=wish.title)
+async def _send(client: AsyncClient, content: str, options: ChatOptions) -> tuple[str, Turn, str]:
+    """Send the message: the chat's id, the turn, and the cursor before it."""
+    if options.chat_id is None:
+        chat = await client.create_chat(content, model=options.model, system=options.system, title=options.title)
         return chat["id"], Turn(message_id=2, queued_id=None), "1"
-    sent = await client.send(wish.chat_id, content, model=wish.model)
+    sent = await client.send(options.chat_id, content, model=options.model)
     message, queued = sent.get("message"), sent.get("queued_message")
     turn = Turn(message_id=message and message["id"], queued_id=queued and queued["id"])
-    return wish.chat_id, turn, str(sent["seq"] - 1)
+    return options.chat_id, turn, str(sent["seq"] - 1)
 
 
 def _on_interrupt(client: AsyncClient, chat_id: str, turn: Turn) -> asyncio.Future[None]:
-    """Stop the turn at the first Ctrl-C; the future is done at the second one, or if there is no turn yet."""
+    """Interrupt the turn at the first Ctrl-C. The future is done at the second one, or at once if no turn runs
+    yet."""
     loop = asyncio.get_running_loop()
     leaving: asyncio.Future[None] = loop.create_future()
     asked: list[asyncio.Task[Any]] = []
@@ -114,15 +115,15 @@ async def _follow(
 ) -> None:
     transcript.view.seq = int(after)
     is_drawn = screen is not None and sys.stdout.isatty()
-    liveness = Liveness(client, on_lost=(lambda: None) if is_drawn else _tell_lost)
+    liveness = Liveness(client, on_lost=(lambda: None) if is_drawn else _report_lost)
     beside = [asyncio.create_task(liveness.run())]
     if screen is not None and is_drawn:
         beside.append(asyncio.create_task(_draw(turn, transcript, screen, liveness)))
     try:
         async with aclosing(client.watch(chat_id, after=after)) as events:
             async for event in events:
-                is_ours = turn.take(event)
-                pieces = transcript.take(event)
+                is_ours = turn.handle(event)
+                pieces = transcript.apply(event)
                 if is_ours and screen is not None:
                     screen.print(pieces)
                 if turn.outcome:
@@ -144,8 +145,8 @@ async def _draw(turn: Turn, transcript: Transcript, screen: Screen, liveness: Li
         await asyncio.sleep(FRAME_S)
 
 
-def _tell_lost() -> None:
-    sys.stderr.write("antiphon: the server does not answer; waiting for it\n")
+def _report_lost() -> None:
+    sys.stderr.write("antiphon: the server does not respond; waiting for it\n")
 
 
 def _conclude(chat_id: str, turn: Turn, as_json: bool) -> int:
@@ -158,7 +159,7 @@ def _conclude(chat_id: str, turn: Turn, as_json: bool) -> int:
         )
     elif turn.outcome == "requires_action":
         sys.stderr.write(
-            f"antiphon: a tool call waits for approval; `antiphon approve {chat_id[:SHORT_ID]}` lets it run\n"
+            f"antiphon: a tool call is waiting for approval; run `antiphon approve {chat_id[:SHORT_ID]}`\n"
         )
     elif turn.outcome == "answered" and not text.strip():
         sys.stderr.write(f"antiphon: the answer has no text{_tools_of(answers)}\n")

@@ -1,4 +1,4 @@
-"""A conversation: the chat above, the line that is typed below. What is typed while a turn runs is queued."""
+"""A conversation: the chat, and below it the input line. Messages typed while a turn runs are queued."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
-from antiphon.cli.chat import Wish
+from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.clean import shorten
 from antiphon.cli.content_text import call_text, content_text
 from antiphon.cli.keyboard import open_keyboard
@@ -21,16 +21,18 @@ from antiphon.core.events import Bye
 from antiphon.errors import AntiphonError
 
 FRAME_S = 0.08
+"""Time between two redraws, in seconds."""
 YES, NO = frozenset({"y", "yes"}), frozenset({"n", "no"})
-WAITING_MAX = 80
-WELCOME = "Type a message. Ctrl-C stops an answer, and leaves when there is none; Ctrl-D leaves."
+SHORTENED_MAX = 80
+"""Maximum length of a shown queued message or tool call, in characters."""
+WELCOME = "Type a message. Ctrl-C interrupts the answer, or quits if there is none; Ctrl-D quits."
 
 
-async def talk(client: AsyncClient, wish: Wish) -> int:
-    """Until the person leaves or the chat is gone; the exit code."""
+async def talk(client: AsyncClient, options: ChatOptions) -> int:
+    """Run a conversation until the person quits or the chat is deleted. Returns the exit code."""
     is_terminal = sys.stdout.isatty()
     screen = open_screen(with_users=True)
-    conversation = Conversation(client, wish, screen, shows_prompt=is_terminal)
+    conversation = Conversation(client, options, screen, shows_prompt=is_terminal)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, conversation.on_interrupt)
     try:
@@ -43,12 +45,12 @@ async def talk(client: AsyncClient, wish: Wish) -> int:
 
 
 class Conversation:
-    """One chat on the screen, and the person before it."""
+    """One chat on the screen, with the person's input."""
 
-    def __init__(self, client: AsyncClient, wish: Wish, screen: Screen, *, shows_prompt: bool) -> None:
+    def __init__(self, client: AsyncClient, options: ChatOptions, screen: Screen, *, shows_prompt: bool) -> None:
         self._client = client
-        self._wish = wish
-        self._chat_id = wish.chat_id
+        self._options = options
+        self._chat_id = options.chat_id
         self._screen = screen
         self._shows_prompt = shows_prompt
         self._editor = LineEditor()
@@ -62,7 +64,7 @@ class Conversation:
         self._decided: set[str] = set()
 
     async def run(self, typed: asyncio.Queue[str | None]) -> None:
-        """Raises what ends the chat for good (`NotFound`, `Unauthenticated`)."""
+        """Raises an error after which the chat cannot continue (`NotFound`, `Unauthenticated`)."""
         if self._chat_id is not None:
             self._is_named.set()
         if self._shows_prompt:
@@ -93,18 +95,18 @@ class Conversation:
             for line in self._editor.feed(text):
                 if not self._decide(line):
                     self._outgoing.put_nowait(line)
-            if self._editor.is_over:
+            if self._editor.is_closed:
                 break
         await self._outgoing.join()
         self._leaving.set()
 
     def _asked(self) -> list[dict[str, Any]]:
-        """The calls that wait for this person's approval and were not answered here yet."""
+        """The calls that are waiting for approval and were not answered here yet."""
         calls = self._transcript.view.open_calls
         return [call for call in calls if call["needs"] == "approval" and call["tool_call_id"] not in self._decided]
 
     def _decide(self, line: str) -> bool:
-        """Whether a typed line answers the call that is asked about: `y` or `n`."""
+        """Handle a line `y` or `n` as the answer to the shown call. Returns whether it was one."""
         asked, word = self._asked(), line.strip().lower()
         if not asked or word not in YES | NO or self._chat_id is None or self._tasks is None:
             return False
@@ -123,7 +125,7 @@ class Conversation:
             self._show([Piece(Kind.NOTE, f"({'approved' if is_approved else 'denied'}: {call_text(call)})")])
 
     def on_interrupt(self) -> None:
-        """Ctrl-C: stop the turn; leave when it was asked to stop already, or when there is none."""
+        """Ctrl-C: interrupt the turn; quit if it was already interrupted or there is none."""
         turn_id = self._transcript.view.turn_id
         if turn_id is None or self._chat_id is None or self._stopped_turn == turn_id or self._tasks is None:
             self._leaving.set()
@@ -139,7 +141,7 @@ class Conversation:
             self._show([Piece(Kind.ERROR, str(error))])
 
     async def _send_all(self) -> None:
-        """One after another, so that they arrive in the order they were typed."""
+        """Send the lines one after another, in the order in which they were typed."""
         while True:
             text = await self._outgoing.get()
             try:
@@ -150,24 +152,24 @@ class Conversation:
                 self._outgoing.task_done()
 
     async def _send(self, text: str) -> None:
-        wish = self._wish
+        options = self._options
         if self._chat_id is not None:
-            await self._client.send(self._chat_id, text, model=wish.model)
+            await self._client.send(self._chat_id, text, model=options.model)
             return
-        chat = await self._client.create_chat(text, model=wish.model, system=wish.system, title=wish.title)
+        chat = await self._client.create_chat(text, model=options.model, system=options.system, title=options.title)
         self._chat_id = chat["id"]
         self._is_named.set()
 
     # --- the chat
 
     async def _follow(self) -> None:
-        """A new chat is followed from its beginning, one that is continued from its last messages on."""
+        """Follow a new chat from its beginning, a continued chat from its last messages."""
         await self._is_named.wait()
         assert self._chat_id is not None
-        after = "0" if self._wish.chat_id is None else None
+        after = "0" if self._options.chat_id is None else None
         async with aclosing(self._client.watch(self._chat_id, after=after)) as events:
             async for event in events:
-                self._show(self._transcript.take(event))
+                self._show(self._transcript.apply(event))
                 if isinstance(event, Bye):
                     break
         self._leaving.set()
@@ -205,17 +207,17 @@ class Conversation:
         if not asked:
             return "waiting for a client to answer"
         more = f" ({len(asked) - 1} more)" if len(asked) > 1 else ""
-        return f"may it run? {shorten(call_text(asked[0]), WAITING_MAX)}  y or n{more}"
+        return f"approve? {shorten(call_text(asked[0]), SHORTENED_MAX)}  y or n{more}"
 
 
 def _waiting(item: dict[str, object]) -> str:
     content = item["content"]
     assert isinstance(content, list)
-    return shorten(content_text(content), WAITING_MAX)
+    return shorten(content_text(content), SHORTENED_MAX)
 
 
 def _raise_one(error: BaseException | None) -> None:
-    """Of a group of errors the first one, which is what a person is told."""
+    """Raise the first error of a group, as the one that is shown."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if error is not None:

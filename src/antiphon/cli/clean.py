@@ -1,13 +1,13 @@
-"""Text by others, made fit for a terminal: answers and titles come from models and may hold escape sequences."""
+"""Sanitizes untrusted text for a terminal: answers and titles come from models and may contain escape sequences."""
 
 from __future__ import annotations
 
 import re
 
-# CSI …; OSC, DCS, SOS, PM and APC up to their end (or the line's: an unended one must not swallow the rest);
-# other two-character escapes; then every control character but newline and tab, and the marks that turn the
-# direction of text around.
-_UNFIT = re.compile(
+# CSI …; OSC, DCS, SOS, PM and APC up to their end (or the end of the line, so that an unterminated one does not
+# swallow the rest); other two-character escapes; every control character but newline and tab; the marks that change
+# the direction of text.
+_UNSAFE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
@@ -16,8 +16,8 @@ _UNFIT = re.compile(
 
 
 def clean_text(text: str) -> str:
-    """`text` without escape sequences and control characters; newlines and tabs stay, CRLF becomes a newline."""
-    return _UNFIT.sub("", text.replace("\r\n", "\n"))
+    """`text` without escape sequences and control characters. Newlines and tabs stay; CRLF becomes a newline."""
+    return _UNSAFE.sub("", text.replace("\r\n", "\n"))
 
 
 def clean_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`antiphon config`: providers, model configurations, one's own prompt, and the key that secrets are sealed with."""
+"""`antiphon config`: providers, model configurations, your system prompt, and the key that seals secrets."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group("config")
 def command() -> None:
-    """Say which models there are, where and how they are called, and what they are told first.
+    """Configure providers, models and your system prompt.
 
-    Reading is anyone's; writing providers and models needs the admin's token. A secret is never an argument: it is
-    read from stdin, or is where --secret-env or --secret-file says.
+    Changing providers and models needs the admin's token; reading them does not. A secret is never an argument: it is
+    read from stdin, or from where --secret-env or --secret-file says.
     """
 
 
@@ -31,7 +31,8 @@ def command() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @json_option
 def keygen(file: Path, as_json: bool) -> None:
-    """Make a key in FILE, for `antiphon serve --secret-key-file FILE`. Keep a copy: without it no secret opens."""
+    """Create a key in FILE, for `antiphon serve --secret-key-file FILE`. Keep a copy: without it no stored secret can
+    be read."""
     from antiphon.models.secret_box import make_key
 
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -40,7 +41,7 @@ def keygen(file: Path, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(file)})
     else:
-        click.echo(f"A key is in {clean_line(str(file))}.")
+        click.echo(f"Created a key in {clean_line(str(file))}.")
 
 
 # --- providers
@@ -48,14 +49,14 @@ def keygen(file: Path, as_json: bool) -> None:
 
 @command.group("providers")
 def providers() -> None:
-    """Where models are called. A provider's models are `<its name>:<model>`."""
+    """Manage providers. The models of a provider are named `<provider>:<model>`."""
 
 
 def secret_options(function: F) -> F:
     for option in (
-        click.option("--secret-stdin", is_flag=True, help="Read the secret from stdin; it is kept sealed."),
-        click.option("--secret-file", metavar="PATH", help="The secret is in this file, where the server runs."),
-        click.option("--secret-env", metavar="NAME", help="The secret is in this variable of the server's."),
+        click.option("--secret-stdin", is_flag=True, help="Read the secret from stdin; it is stored sealed."),
+        click.option("--secret-file", metavar="PATH", help="The secret is in this file on the server's machine."),
+        click.option("--secret-env", metavar="NAME", help="The secret is in this variable of the server."),
     ):
         function = option(function)
     return function
@@ -79,8 +80,8 @@ def list_providers(data: Path | None, url: str | None, as_json: bool) -> None:
 
 @providers.command("add", cls=Verb)
 @click.argument("name")
-@click.option("--kind", default="openai", help="openai (and all that speak like it) or rehearsal.  [default: openai]")
-@click.option("--base-url", default="", help="The server: https://api.example.com/v1.  [default: the kind's own]")
+@click.option("--kind", default="openai", help="openai (and compatible) or rehearsal.  [default: openai]")
+@click.option("--base-url", default="", help="The address, as https://api.example.com/v1.  [default: the kind's]")
 @secret_options
 @instance_options
 def add_provider(
@@ -97,16 +98,16 @@ def add_provider(
     """Add a provider. With --json: the provider."""
     secret = _secret(secret_env, secret_file, secret_stdin) or ""
     with open_http_client(data, url) as client:
-        _told(client.create_provider(name, kind=kind, base_url=base_url, secret=secret), "Added", as_json)
+        _report(client.create_provider(name, kind=kind, base_url=base_url, secret=secret), "Added", as_json)
 
 
 @providers.command("set", cls=Verb)
 @click.argument("name")
-@click.option("--rename", metavar="NAME", help="Another name.")
-@click.option("--kind", help="Another kind. The secret is forgotten.")
-@click.option("--base-url", help="Another server. The secret is forgotten.")
+@click.option("--rename", metavar="NAME", help="The new name.")
+@click.option("--kind", help="The new kind; deletes the secret.")
+@click.option("--base-url", help="The new address; deletes the secret.")
 @secret_options
-@click.option("--no-secret", is_flag=True, help="Take the secret away.")
+@click.option("--no-secret", is_flag=True, help="Delete the secret.")
 @click.option("--on/--off", "is_enabled", default=None, help="Whether its models may be called.")
 @instance_options
 def set_provider(
@@ -126,7 +127,7 @@ def set_provider(
     """Change a provider. With --json: the provider."""
     secret = _secret(secret_env, secret_file, secret_stdin)
     if no_secret and secret is not None:
-        raise click.UsageError("--no-secret goes with no other secret")
+        raise click.UsageError("--no-secret excludes the other options of a secret")
     with open_http_client(data, url) as client:
         changed = client.change_provider(
             _id_of(client.providers(), name, "provider"),
@@ -136,7 +137,7 @@ def set_provider(
             secret="" if no_secret else secret,
             is_enabled=is_enabled,
         )
-    _told(changed, "Changed", as_json)
+    _report(changed, "Changed", as_json)
 
 
 @providers.command("remove", cls=Verb)
@@ -147,7 +148,7 @@ def remove_provider(name: str, data: Path | None, url: str | None, as_json: bool
     with open_http_client(data, url) as client:
         provider_id = _id_of(client.providers(), name, "provider")
         client.delete_provider(provider_id)
-    _told_removed(provider_id, as_json)
+    _report_removed(provider_id, as_json)
 
 
 # --- models
@@ -155,7 +156,7 @@ def remove_provider(name: str, data: Path | None, url: str | None, as_json: bool
 
 @command.group("models")
 def models() -> None:
-    """Names for models with their parameters: a chat may name one, and one is the default."""
+    """Manage model configurations: names for models with parameters. Chats may use them; one is the default."""
 
 
 def parameter_option(function: F) -> F:
@@ -164,7 +165,7 @@ def parameter_option(function: F) -> F:
         "parameters",
         multiple=True,
         metavar="NAME=VALUE",
-        help="A parameter of each call, VALUE in JSON or a word; repeatable.",
+        help="A parameter of each call, VALUE in JSON or a plain word; repeatable.",
     )(function)
 
 
@@ -190,7 +191,7 @@ def list_models(data: Path | None, url: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("model")
 @parameter_option
-@click.option("--default", "is_default", is_flag=True, help="Take it where nobody names a model.")
+@click.option("--default", "is_default", is_flag=True, help="Use it for chats without a model.")
 @instance_options
 def add_model(
     name: str,
@@ -201,20 +202,20 @@ def add_model(
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Name a MODEL, `<provider>:<model>`. With --json: the model configuration."""
+    """Add a configuration of MODEL, `<provider>:<model>`. With --json: the model configuration."""
     given = _parameters(parameters)
     with open_http_client(data, url) as client:
-        _told(client.create_model_config(name, model, parameters=given, is_default=is_default), "Added", as_json)
+        _report(client.create_model_config(name, model, parameters=given, is_default=is_default), "Added", as_json)
 
 
 @models.command("set", cls=Verb)
 @click.argument("name")
-@click.option("--rename", metavar="NAME", help="Another name.")
-@click.option("--model", help="Another model.")
+@click.option("--rename", metavar="NAME", help="The new name.")
+@click.option("--model", help="The new model.")
 @parameter_option
-@click.option("--no-params", is_flag=True, help="Take all parameters away.")
-@click.option("--default/--no-default", "is_default", default=None, help="Whether it is taken where none is named.")
-@click.option("--on/--off", "is_enabled", default=None, help="Whether it may be chosen.")
+@click.option("--no-params", is_flag=True, help="Delete all parameters.")
+@click.option("--default/--no-default", "is_default", default=None, help="Whether chats without a model use it.")
+@click.option("--on/--off", "is_enabled", default=None, help="Whether chats may use it.")
 @instance_options
 def set_model(
     name: str,
@@ -228,7 +229,7 @@ def set_model(
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Change a model configuration; parameters that are given replace all. With --json: the model configuration."""
+    """Change a model configuration; given parameters replace all others. With --json: the model configuration."""
     given = {} if no_params else _parameters(parameters) or None
     with open_http_client(data, url) as client:
         changed = client.change_model_config(
@@ -239,7 +240,7 @@ def set_model(
             is_default=is_default,
             is_enabled=is_enabled,
         )
-    _told(changed, "Changed", as_json)
+    _report(changed, "Changed", as_json)
 
 
 @models.command("remove", cls=Verb)
@@ -250,7 +251,7 @@ def remove_model(name: str, data: Path | None, url: str | None, as_json: bool) -
     with open_http_client(data, url) as client:
         config_id = _id_of(client.model_configs(), name, "model_config")
         client.delete_model_config(config_id)
-    _told_removed(config_id, as_json)
+    _report_removed(config_id, as_json)
 
 
 # --- one's own prompt
@@ -258,13 +259,13 @@ def remove_model(name: str, data: Path | None, url: str | None, as_json: bool) -
 
 @command.group("prompt")
 def prompt() -> None:
-    """What every model is told first in your own chats, before a chat's own system text."""
+    """Manage your system prompt, for every model call in your chats. It precedes the chat's own system prompt."""
 
 
 @prompt.command("show", cls=Verb)
 @instance_options
 def show_prompt(data: Path | None, url: str | None, as_json: bool) -> None:
-    """Print it. With --json: {prompt, updated_at}."""
+    """Print your system prompt. With --json: {prompt, updated_at}."""
     with open_client(data, url) as client:
         found = client.prompt()
     if as_json:
@@ -277,19 +278,19 @@ def show_prompt(data: Path | None, url: str | None, as_json: bool) -> None:
 @click.argument("text")
 @instance_options
 def set_prompt(text: str, data: Path | None, url: str | None, as_json: bool) -> None:
-    """Say TEXT first (-: from stdin). With --json: {prompt, updated_at}."""
+    """Set your system prompt to TEXT (-: from stdin). With --json: {prompt, updated_at}."""
     with open_client(data, url) as client:
-        kept = client.set_prompt(text_of(text))
+        stored = client.set_prompt(text_of(text))
     if as_json:
-        print_json(kept)
+        print_json(stored)
     else:
-        click.echo("Kept.")
+        click.echo("Stored.")
 
 
 @prompt.command("clear", cls=Verb)
 @instance_options
 def clear_prompt(data: Path | None, url: str | None, as_json: bool) -> None:
-    """Say nothing first any more. With --json: {prompt, updated_at}."""
+    """Delete your system prompt. With --json: {prompt, updated_at}."""
     with open_client(data, url) as client:
         client.delete_prompt()
     if as_json:
@@ -298,7 +299,7 @@ def clear_prompt(data: Path | None, url: str | None, as_json: bool) -> None:
         click.echo("Cleared.")
 
 
-# --- what they share
+# --- shared
 
 
 def _secret(env: str | None, file: str | None, from_stdin: bool) -> str | None:
@@ -315,7 +316,7 @@ def _secret(env: str | None, file: str | None, from_stdin: bool) -> str | None:
     else:
         secret = text_of("-").strip()
     if not secret:
-        raise Invalid("secret", "stdin gave none")
+        raise Invalid("secret", "stdin is empty")
     return secret
 
 
@@ -335,21 +336,21 @@ def _parameters(given: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _id_of(items: Any, name: str, what: str) -> str:
-    """By name or id. Raises `NotFound`."""
+    """The id of the item with this name or id. Raises `NotFound`."""
     for item in items:
         if name in (item["name"], item["id"]):
             return str(item["id"])
     raise NotFound(what)
 
 
-def _told(item: Any, word: str, as_json: bool) -> None:
+def _report(item: Any, word: str, as_json: bool) -> None:
     if as_json:
         print_json(item)
     else:
         click.echo(f"{word} {clean_line(item['name'])}.")
 
 
-def _told_removed(item_id: str, as_json: bool) -> None:
+def _report_removed(item_id: str, as_json: bool) -> None:
     if as_json:
         print_json({"removed": item_id})
     else:

@@ -1,4 +1,4 @@
-"""A message's parts as plain text for a terminal."""
+"""The parts of a message as plain text for a terminal."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from typing import Any
 from antiphon.cli.clean import clean_line, clean_text, shorten
 
 SUMMARY_MAX = 200
+"""Maximum length of a shortened value, in characters."""
 
 OUTCOMES = {
     "length": "cut off at the limit of tokens",
     "refusal": "refused by the model",
     "content_filter": "stopped by the provider's content filter",
-    "empty": "the model answered nothing",
+    "empty": "the model's answer is empty",
 }
 
 
 def content_text(content: Sequence[dict[str, Any]]) -> str:
-    """All parts, one below the other; what is not text is named on a line of its own."""
+    """All parts, joined by newlines. A part that is not text is described on its own line."""
     return "\n".join(part_text(part) for part in content)
 
 
 def answer_text(content: Sequence[dict[str, Any]]) -> str:
-    """The text parts only, joined by newlines, as they are."""
+    """Only the text parts, joined by newlines, unchanged."""
     return "\n".join(part.get("text", "") for part in content if part.get("type") == "text")
 
 
 def outcome_text(message: dict[str, Any]) -> str:
-    """How the model ended an answer, where that is worth a word."""
+    """Why the model's answer ended early; "": it did not."""
     outcome = message.get("outcome", "")
     return OUTCOMES.get(outcome, clean_line(str(outcome)))
 
@@ -50,11 +51,11 @@ def part_text(part: dict[str, Any]) -> str:
 
 
 def call_text(part: dict[str, Any]) -> str:
-    """`name(arguments)`, cut."""
+    """`name(arguments)`, shortened."""
     return f"{clean_line(str(part.get('tool_name')))}({summary(part.get('args', {}))})"
 
 
 def summary(value: Any) -> str:
-    """A JSON value on one line, cut."""
+    """A JSON value on one line, shortened."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return shorten(text, SUMMARY_MAX)

@@ -1,4 +1,4 @@
-"""`antiphon doctor`: whether what is stored agrees with itself."""
+"""`antiphon doctor`: check that the stored data is consistent."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @store_option
 @json_option
 def command(data: Path | None, store: str | None, as_json: bool) -> None:
-    """Fold every chat's log anew and compare with what is stored. No instance may be running on the directory; a
-    PostgreSQL database may be in use.
+    """Fold the log of every chat and compare the result with the stored state. No instance may be running on the
+    directory; a PostgreSQL database may be in use.
 
-    The exit code is 1 if anything is found. With --json: the report.
+    The exit code is 1 if the report has findings. With --json: the report.
     """
     report = asyncio.run(_examine(data, store))
     if as_json:
@@ -40,8 +40,8 @@ def command(data: Path | None, store: str | None, as_json: bool) -> None:
 def _summary(report: Report) -> str:
     examined = f"{report.chats} chats with {report.facts} facts"
     if report.is_sound:
-        return f"All is well: {examined}, and what is stored is what their logs say."
-    return f"Of {examined}, {len(report.findings)} things are not as they must be. Keep a copy of the store."
+        return f"No damage found: checked {examined}, and the stored states match the logs."
+    return f"Checked {examined}: {len(report.findings)} findings. Keep a copy of the store."
 
 
 async def _examine(data: Path | None, store: str | None) -> Report:

@@ -1,5 +1,5 @@
-"""An instance of our own, for as long as a command runs: the same server on a free port of loopback, so that other
-commands and the page find it, too."""
+"""An instance that runs as long as a command: a complete server on a free loopback port, which other commands and the
+web UI can use too."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 
 @contextlib.asynccontextmanager
 async def open_embedded(data: Path) -> AsyncIterator[tuple[str, str]]:
-    """The (address, token) of an instance on `data`. Raises `Unavailable` if another process holds the directory.
+    """Start an instance on `data`: its address and token. Raises `Unavailable` if another process holds the
+    directory.
 
-    Whatever still runs when it closes goes on when an instance is started there again.
+    A turn that still runs when it closes continues when the next instance starts on the directory.
     """
     from antiphon.observe.logs import configure_logging
     from antiphon.server.lifetime import Ready
@@ -23,10 +24,10 @@ async def open_embedded(data: Path) -> AsyncIterator[tuple[str, str]]:
     configure_logging(as_json=False, level="error")
     ready: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
 
-    def tell(its: Ready) -> None:
+    def report_ready(its: Ready) -> None:
         ready.set_result((its.url, its.token))
 
-    serving = asyncio.create_task(serve(data=data, port=0, drain_s=0.0, on_ready=tell, may_stand_by=False))
+    serving = asyncio.create_task(serve(data=data, port=0, drain_s=0.0, on_ready=report_ready, may_stand_by=False))
     try:
         waited: set[asyncio.Future[Any]] = {serving, ready}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""`--endpoints PUB,RPC`: an instance of the instance protocol that is found by its two addresses."""
+"""`--endpoints PUB,RPC`: a server of the instance protocol, given by its two addresses."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ KINDS = ("tcp://", "ipc://")
 
 
 def endpoints_option(function: F) -> F:
-    """`--endpoints`, as `endpoints`: of any server that speaks the protocol, announced or not."""
-    text = "The events' and the calls' address of any server of the instance protocol: tcp://HOST:P,tcp://HOST:P."
+    """`--endpoints`, as `endpoints`: of any server of the protocol, announced or not."""
+    text = "The addresses of any server of the instance protocol, events and calls: tcp://HOST:P,tcp://HOST:P."
     return click.option("--endpoints", metavar="PUB,RPC", help=text)(function)
 
 
@@ -34,12 +34,12 @@ def read_endpoints(text: str) -> Endpoints:
 
     pub, separator, rpc = text.partition(",")
     if not separator or not (pub.startswith(KINDS) and rpc.startswith(KINDS)):
-        raise Invalid("--endpoints", "two addresses with a comma between them, each tcp://HOST:PORT or ipc://PATH")
+        raise Invalid("--endpoints", "two addresses separated by a comma, each tcp://HOST:PORT or ipc://PATH")
     return Endpoints(pub=pub, rpc=rpc)
 
 
 def open_remote_at(endpoints: str | None, data: Path | None, *, timeout_s: float = PING_S) -> RemoteInstance:
-    """The instance at these addresses, else that of the data directory; use it in an `async with`."""
+    """The instance at these addresses, or that of the data directory; use it in an `async with`."""
     if endpoints is None:
         return open_remote(data, timeout_s=timeout_s)
     if data is not None:

@@ -1,4 +1,4 @@
-"""A stream's event as the one JSON object that a WebSocket would carry: its fields, and its cursor."""
+"""An event of a stream as one JSON object: its fields and its cursor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from antiphon.wire import codec
 
 
 def event_json(event: Event) -> dict[str, Any]:
-    """The event's JSON with a `cursor` where it has one (docs/http.md, *The stream*)."""
+    """The event's JSON, with its `cursor` if it has one."""
     shown = _fields(event)
     return shown | {"cursor": event.cursor} if event.cursor else shown
 

@@ -1,4 +1,4 @@
-"""A stream's events as lines to read: a line for each fact, and the words of the draft as they come."""
+"""The events of a stream as text: a line for each fact, and the text of the draft as it is streamed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from antiphon.core.events import Bye, Delta, Event, FactEvent, Notice, Resync
 from antiphon.core.parts import Text, ToolCallOpened
 
 LINE_MAX = 200
+"""Maximum length of the summary of a fact, in characters."""
 
 
 class EventText:
-    """`text(event)` is what to print; it knows whether the last line has ended."""
+    """`text(event)` is the text to print. It tracks whether the last printed line is complete."""
 
     def __init__(self) -> None:
-        self._is_in_line = False
+        self._is_line_open = False
 
     def text(self, event: Event) -> str:
         if isinstance(event, Delta):
@@ -25,17 +26,17 @@ class EventText:
         line = self._line(event)
         if not line:
             return ""
-        begin, self._is_in_line = "\n" if self._is_in_line else "", False
+        begin, self._is_line_open = "\n" if self._is_line_open else "", False
         return f"{begin}{line}\n"
 
     def _words(self, delta: Delta) -> str:
         part = delta.part
         if isinstance(part, Text):
             words = clean_text(part.text)
-            self._is_in_line = not words.endswith("\n") if words else self._is_in_line
+            self._is_line_open = not words.endswith("\n") if words else self._is_line_open
             return words
         if isinstance(part, ToolCallOpened):
-            begin, self._is_in_line = "\n" if self._is_in_line else "", False
+            begin, self._is_line_open = "\n" if self._is_line_open else "", False
             return f"{begin}[calls {clean_line(part.tool_name)}]\n"
         return ""
 
@@ -56,7 +57,7 @@ class EventText:
 
 
 def _about(kind: str, data: dict[str, Any]) -> str:
-    """The one thing to know about a fact, on one line."""
+    """A summary of a fact, on one line."""
     match kind:
         case "message_appended":
             message = data["message"]

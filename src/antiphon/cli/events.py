@@ -1,4 +1,4 @@
-"""`antiphon events`: everything an instance publishes, as it happens."""
+"""`antiphon events`: the events that an instance publishes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @json_option
 def command(topics: tuple[str, ...], data: Path | None, endpoints: str | None, as_json: bool) -> None:
     """Show the events of the instance of the data directory, or of the one at --endpoints, until Ctrl-C. With --json:
-    one envelope a line."""
+    one envelope per line."""
     from antiphon.wire.instance import PAYLOAD_TYPES
 
     for topic in topics:
@@ -39,7 +39,7 @@ def command(topics: tuple[str, ...], data: Path | None, endpoints: str | None, a
 
 async def _show(topics: tuple[str, ...], data: Path | None, endpoints: str | None, as_json: bool) -> None:
     async with open_remote_at(endpoints, data) as remote:
-        await remote.ping()  # whoever is not there is told at once
+        await remote.ping()  # raises at once if the instance does not respond
         async with aclosing(remote.events(topics)) as events:
             async for envelope in events:
                 if as_json:

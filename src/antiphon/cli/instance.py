@@ -1,4 +1,4 @@
-"""Finding the instance a command is meant for, and reaching it: over ZeroMQ on this machine, else over HTTP."""
+"""Finds the instance for a command, and connects to it: over ZeroMQ on this machine, otherwise over HTTP."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from antiphon.local.lock import InstanceFile
 
 PROBE_S = 5.0
+"""How long to wait for the response to a health check over HTTP, in seconds."""
 PING_S = 2.0
+"""How long to wait for the response to a call over ZeroMQ, in seconds."""
 STARTING_S = 3.0
-"""So long a command waits for an instance that has just begun."""
+"""How long a command waits for an instance that is starting, in seconds."""
 TOKEN_VARIABLE = "ANTIPHON_TOKEN"
 
 
-class Reached(Value):
-    """A running instance: its address and a token, and its ZeroMQ endpoints if it runs on this machine."""
+class InstanceAccess(Value):
+    """Access to a running instance: its address and a token, and its ZeroMQ endpoints if it is on this machine."""
 
     url: str
     token: str
@@ -48,10 +50,10 @@ class Reached(Value):
         return AsyncClient.local(self.endpoints) if self.endpoints is not None else AsyncClient(self.url, self.token)
 
 
-def find_instance(data: Path | None, url: str | None) -> Reached:
-    """A running instance: the one at `url`, else the one of `data`, else the one `choose_data` finds.
+def find_instance(data: Path | None, url: str | None) -> InstanceAccess:
+    """A running instance: the one at `url`, the one of `data`, or the one that `choose_data` finds.
 
-    Raises `InstanceMissing` if none answers; an instance file whose instance is gone counts as none.
+    Raises `InstanceMissing` if no instance responds, also if an instance file remains of a stopped one.
     """
     if url is not None:
         if data is not None:
@@ -60,13 +62,13 @@ def find_instance(data: Path | None, url: str | None) -> Reached:
         if not token:
             raise click.UsageError(f"--url needs a token in the environment variable {TOKEN_VARIABLE}")
         probe(url)
-        return Reached(url=url, token=token)
+        return InstanceAccess(url=url, token=token)
     return _find_by_data(data or choose_data())
 
 
 def choose_data() -> Path:
-    """The data directory of a command that names none: the current directory's, if an instance runs on it, else that
-    of the only instance announced on this machine (named on stderr), else the current directory's again.
+    """The data directory of a command that names none: the current directory's if an instance runs on it, or that of
+    the only instance announced on this machine (printed on stderr); by default the current directory's.
 
     Raises `Invalid` if instances of several data directories are announced.
     """
@@ -78,7 +80,7 @@ def choose_data() -> Path:
     others = _announced_data()
     if len(others) > 1:
         shown = ", ".join(f"--data {shlex.quote(name)}" for name in others)
-        raise Invalid("--data", f"no instance runs on {own} and several run elsewhere; choose one: {shown}")
+        raise Invalid("--data", f"no instance runs on {own}, and there are several others; choose one: {shown}")
     if not others:
         return own
     name, address = others.popitem()
@@ -94,34 +96,34 @@ def _announced_data() -> dict[str, str]:
     try:
         found = announced()
     except (OSError, Unavailable):
-        return {}  # without a runtime directory of this user's nothing is announced
+        return {}  # this user has no runtime directory, so no instance is announced
     return {item.data: item.http_url for item in found if item.rpc_endpoint and is_held(Path(item.data))}
 
 
-def _find_by_data(data: Path) -> Reached:
+def _find_by_data(data: Path) -> InstanceAccess:
     from antiphon.local.lock import is_held
 
     found = _wait_ready(data)
     if found is None:
         raise InstanceMissing(f"no instance runs on {data}; {_how_to_start(data)}")
     gone = InstanceMissing(
-        f"the instance of {data} does not answer (it was process {found.pid}); {_how_to_start(data)}"
+        f"the instance of {data} does not respond (it was process {found.pid}); {_how_to_start(data)}"
     )
-    if not is_held(data):  # the file was left behind, or is part of a copy
+    if not is_held(data):  # the file is stale, or part of a copy
         raise gone
-    gone = InstanceMissing(f"the instance of {data} (process {found.pid}) holds it and does not answer")
+    gone = InstanceMissing(f"the instance of {data} (process {found.pid}) holds it and does not respond")
     endpoints = endpoints_of(found)
     try:
         answered = _probe_endpoints(endpoints) if endpoints is not None else probe(found.http_url)
     except Unavailable as error:
         raise gone from error
     if answered != found.instance_id:
-        raise InstanceMissing(f"the instance of {data} is gone, another one is at its address; {_how_to_start(data)}")
-    return Reached(url=found.http_url, token=found.token, endpoints=endpoints)
+        raise InstanceMissing(f"the instance of {data} is gone; another one uses its address; {_how_to_start(data)}")
+    return InstanceAccess(url=found.http_url, token=found.token, endpoints=endpoints)
 
 
 def _wait_ready(data: Path) -> InstanceFile | None:
-    """The instance file, after a moment's patience with an instance that is starting or taking over."""
+    """The instance file; waits up to STARTING_S for an instance that is starting or taking over."""
     import time
 
     from antiphon.local.lock import is_held, read_instance_file, read_primary
@@ -138,7 +140,7 @@ def _how_to_start(data: Path) -> str:
 
 
 def probe(url: str) -> str:
-    """The id of the instance that answers at `url`. Raises `Unavailable` if none does."""
+    """The id of the instance that responds at `url`. Raises `Unavailable` if none does."""
     from antiphon.client import Client
 
     with Client(url, timeout_s=PROBE_S) as client:
@@ -146,20 +148,21 @@ def probe(url: str) -> str:
 
 
 def open_client(data: Path | None, url: str | None) -> Client:
-    """A client of the instance that is meant; use it in a `with`."""
+    """A client of the chosen instance; use it in a `with`."""
     return find_instance(data, url).client()
 
 
 def open_http_client(data: Path | None, url: str | None) -> Client:
-    """The same over HTTP, for what is to be had there only."""
+    """As `open_client`, over HTTP: for requests that are only available there."""
     from antiphon.client import Client
 
     reached = find_instance(data, url)
     return Client(reached.url, reached.token, verify=_verify(reached))
 
 
-def _verify(reached: Reached) -> bool:
-    """A certificate names the outside; an instance of this machine was found by a file of its owner's."""
+def _verify(reached: InstanceAccess) -> bool:
+    """Whether to verify the certificate. It names the public address, so not for an instance on this machine, which
+    is authenticated by its owner's files."""
     return reached.endpoints is None
 
 
@@ -167,14 +170,14 @@ def _verify(reached: Reached) -> bool:
 
 
 def endpoints_of(found: InstanceFile | Announcement) -> Endpoints | None:
-    """Its endpoints, with the keys they ask for; None where it has none that can be used from here."""
+    """The ZeroMQ endpoints with the keys that they require. None: it has none, or the keys cannot be read."""
     from antiphon.client.local import Endpoints
 
     return Endpoints.of(found.pub_endpoint, found.rpc_endpoint, found.keys)
 
 
 def _probe_endpoints(endpoints: Endpoints) -> str:
-    """As `probe`."""
+    """As `probe`, over ZeroMQ."""
     import asyncio
 
     async def ping() -> str:

@@ -1,4 +1,4 @@
-"""`antiphon interrupt`: stop the turn a chat is in."""
+"""`antiphon interrupt`: interrupt the running turn of a chat."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @click.command("interrupt", cls=Verb)
 @click.argument("chat")
-@click.option("--turn", "turn_id", type=click.IntRange(1), help="This turn and no other.  [default: the current one]")
-@click.option("--clear-queue", is_flag=True, help="Drop what waits, too.")
+@click.option("--turn", "turn_id", type=click.IntRange(1), help="Only this turn.  [default: the current one]")
+@click.option("--clear-queue", is_flag=True, help="Also delete all queued messages.")
 @instance_options
 def command(
     chat: str, turn_id: int | None, clear_queue: bool, data: Path | None, url: str | None, as_json: bool
 ) -> None:
-    """Stop the turn a chat is in; what it wrote so far is kept. With --json: {interrupted, seq}."""
+    """Interrupt the running turn of a chat; its partial answer is stored. With --json: {interrupted, seq}."""
     with open_client(data, url) as client:
         found = resolve_chat(client, chat)
         turn_id = turn_id or found["turn_id"]
@@ -34,6 +34,6 @@ def command(
     if as_json:
         print_json(answer)
     elif answer["interrupted"]:
-        click.echo(f"Turn #{turn_id} is stopped.")
+        click.echo(f"Interrupted turn #{turn_id}.")
     else:
-        click.echo("Nothing is running." if turn_id is None else f"Turn #{turn_id} is not running.")
+        click.echo("No turn is running." if turn_id is None else f"Turn #{turn_id} is not running.")

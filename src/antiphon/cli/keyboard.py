@@ -1,4 +1,4 @@
-"""Reading a person's keys: stdin as a stream of text, key by key where it is a terminal."""
+"""Reads the keyboard: stdin as a stream of text, key by key on a terminal."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import termios
 from collections.abc import Iterator
 
 READ_BYTES = 65_536
+"""Maximum number of bytes per read."""
 PASTES_ON, PASTES_OFF = "\x1b[?2004h", "\x1b[?2004l"
 
 
 @contextlib.contextmanager
 def open_keyboard(*, key_by_key: bool) -> Iterator[asyncio.Queue[str | None]]:
-    """What is typed, as it comes; None: there will be no more. `key_by_key`: without the terminal's own line and
-    echo, until it closes (Ctrl-C stays a signal)."""
+    """A queue of the typed text; None: end of input. `key_by_key`: disable the terminal's line editing and echo while
+    it is open (Ctrl-C stays a signal)."""
     typed: asyncio.Queue[str | None] = asyncio.Queue()
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
@@ -25,7 +26,7 @@ def open_keyboard(*, key_by_key: bool) -> Iterator[asyncio.Queue[str | None]]:
     def read() -> None:
         try:
             data = os.read(descriptor, READ_BYTES)
-        except OSError:  # the terminal is gone
+        except OSError:  # the terminal was closed
             data = b""
         if not data:
             loop.remove_reader(descriptor)

@@ -1,4 +1,4 @@
-"""`antiphon keys`: who may connect over TCP."""
+"""`antiphon keys`: manage the keys for connections over TCP."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.group("keys")
 def command() -> None:
-    """Make and keep CURVE keys for `antiphon serve --bus-tcp --keys FILE`.
+    """Manage CURVE keys for `antiphon serve --bus-tcp --keys FILE`.
 
-    Both sides have a file of their own, made by `keys create`. The server's lists who may connect: `keys allow`
-    adds the public key that the other side's `keys show` prints.
+    Each side has its own file, created by `keys create`. The server's file lists the clients that may connect:
+    `keys allow` adds the public key that `keys show` prints on the client's side.
     """
 
 
@@ -29,7 +29,7 @@ def command() -> None:
 @click.argument("file", type=FILE)
 @json_option
 def create(file: Path, as_json: bool) -> None:
-    """Make a key pair in FILE, readable by you only. With --json: {public, allowed}."""
+    """Create a key pair in FILE, readable only by you. With --json: {public, allowed}."""
     from antiphon.local.keys import create_keys
 
     _show(create_keys(file), as_json=as_json)
@@ -39,7 +39,7 @@ def create(file: Path, as_json: bool) -> None:
 @click.argument("file", type=FILE)
 @json_option
 def show(file: Path, as_json: bool) -> None:
-    """Show the public key of FILE, and whom it lets connect. With --json: {public, allowed}."""
+    """Show the public key in FILE, and the keys that may connect. With --json: {public, allowed}."""
     from antiphon.local.keys import read_keys
 
     _show(read_keys(file), as_json=as_json)
@@ -48,10 +48,10 @@ def show(file: Path, as_json: bool) -> None:
 @command.command("allow", cls=Verb)
 @click.argument("file", type=FILE)
 @click.argument("key")
-@click.option("--name", default="", help="Whose it is, for you to know.")
+@click.option("--name", default="", help="A name for the key.")
 @json_option
 def allow(file: Path, key: str, name: str, as_json: bool) -> None:
-    """Let the peer with the public KEY (in single quotes) connect, from its next connection on."""
+    """Allow the client with the public KEY (in single quotes) to connect, from its next connection on."""
     from antiphon.local.keys import allow_key
 
     _show(allow_key(file, key, name), as_json=as_json)
@@ -62,14 +62,14 @@ def allow(file: Path, key: str, name: str, as_json: bool) -> None:
 @click.argument("key")
 @json_option
 def revoke(file: Path, key: str, as_json: bool) -> None:
-    """Take back what `allow` gave: KEY is the public key or the name. Open connections last until they end."""
+    """Revoke an allowed key. KEY is the public key or the name. Open connections stay open."""
     from antiphon.local.keys import revoke_key
 
     _show(revoke_key(file, key), as_json=as_json)
 
 
 def _show(keys: Keys, *, as_json: bool) -> None:
-    """The secret is never shown."""
+    """Print the public keys; the secret is never printed."""
     if as_json:
         print_json({"public": keys.public, "allowed": keys.allowed})
         return

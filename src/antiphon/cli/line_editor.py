@@ -1,5 +1,5 @@
-"""The line a person types, key by key: no terminal in here. What comes in is text as a terminal in cbreak mode sends
-it; pasted text (bracketed) may hold line breaks."""
+"""A line editor without I/O. Its input is text as a terminal in cbreak mode sends it; pasted text (bracketed paste)
+may contain line breaks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import re
 import unicodedata
 
 HISTORY_MAX = 200
+"""Maximum number of lines in the history."""
 TEXT_MAX = 1_000_000
+"""Maximum length of a line, in characters."""
 
 PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
-# A sequence has an end: a longer one is no key, and its characters are typed text.
+# Sequences are bounded: a longer one is not a key, and its characters are text.
 _KEY = re.compile(r"\x1b\[[0-?]{0,12}[ -/]{0,2}[@-~]|\x1bO.|\x1b[^\x1b\[O]|.", re.DOTALL)
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,12}[ -/]{0,2}|O)?\Z")
 _MOVES = {"\x1b[D": -1, "\x1b[C": 1, "\x1bOD": -1, "\x1bOC": 1}
@@ -19,18 +21,18 @@ _BEGIN, _END = frozenset({"\x01", "\x1b[H", "\x1bOH", "\x1b[1~"}), frozenset({"\
 
 
 def _is_text(key: str) -> bool:
-    """Whether a key is text and not a control character. Much text is not "printable" to Python: no-break spaces, the
-    joiners of Persian, Hindi and emoji, marks of direction; what is typed is sent as it is."""
+    """Whether a key is text and not a control character. `str.isprintable` is too strict: it excludes no-break
+    spaces, the joiners of Persian, Hindi and emoji, and direction marks."""
     return len(key) == 1 and unicodedata.category(key) not in ("Cc", "Cs")
 
 
 class LineEditor:
-    """`feed` what was typed; it gives the lines that were submitted. `is_over` after Ctrl-D on an empty line."""
+    """Call `feed` with the typed text; it returns the submitted lines. `is_closed` after Ctrl-D on an empty line."""
 
     def __init__(self) -> None:
         self.text = ""
         self.cursor = 0
-        self.is_over = False
+        self.is_closed = False
         self._rest = ""
         self._is_pasting = False
         self._history: list[str] = []
@@ -41,7 +43,7 @@ class LineEditor:
         self._shown = len(self._history)
 
     def feed(self, typed: str) -> list[str]:
-        """Take what was typed; the lines that were submitted by it, without those that are blank."""
+        """Handle typed text. Returns the submitted lines, without blank ones."""
         typed, self._rest = self._rest + typed, ""
         unfinished = _UNFINISHED.search(typed)
         if unfinished:
@@ -61,9 +63,9 @@ class LineEditor:
         elif key in "\r\n":
             return self._submit()
         elif key == "\x04":
-            self.is_over = self.is_over or not self.text
+            self.is_closed = self.is_closed or not self.text
         elif key in _UP or key in _DOWN:
-            self._look_back(-1 if key in _UP else 1)
+            self._recall(-1 if key in _UP else 1)
         else:
             self._edit(key)
         return None
@@ -103,7 +105,7 @@ class LineEditor:
         self.clear()
         return line if line.strip() else None
 
-    def _look_back(self, step: int) -> None:
+    def _recall(self, step: int) -> None:
         self._shown = min(max(self._shown + step, 0), len(self._history))
         line = self._history[self._shown] if self._shown < len(self._history) else ""
         self._set(line, "")

@@ -1,4 +1,4 @@
-"""Whether the server answers, checked beside a conversation: a lost one is shown instead of an endless wait."""
+"""A liveness check of the server beside a conversation, so that a lost server is shown."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from antiphon.client import AsyncClient
 from antiphon.errors import AntiphonError, InstanceMissing, Unavailable
 
 CHECK_S = 1.0
+"""Time between two checks, in seconds."""
 ANSWER_S = 2.0
+"""How long to wait for the response to a check, in seconds."""
 
 
 class Liveness:
-    """`run` it as a task; `lost` says how long the server has not answered, empty while it does."""
+    """Run `run` as a task. `lost` is a sentence while the server does not respond, otherwise empty."""
 
     def __init__(self, client: AsyncClient, on_lost: Callable[[], None] = lambda: None) -> None:
         self._client = client
@@ -25,7 +27,7 @@ class Liveness:
     def lost(self) -> str:
         if self._lost_since is None:
             return ""
-        return f"the server has not answered for {time.monotonic() - self._lost_since:.0f} s; trying again"
+        return f"the server has not responded for {time.monotonic() - self._lost_since:.0f} s; retrying"
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -44,5 +46,5 @@ class Liveness:
         except (TimeoutError, InstanceMissing, Unavailable):
             return False
         except AntiphonError:
-            return True  # a refusal is an answer
+            return True  # a refusal is a response
         return True

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 @click.command("ls", cls=Verb)
-@click.option("--archived", is_flag=True, help="The archived chats instead.")
+@click.option("--archived", is_flag=True, help="List the archived chats instead.")
 @click.option("--label", default="", help="Only chats with this label: KEY or KEY:VALUE.")
-@click.option("--title", default="", help="Only chats whose title holds this.")
+@click.option("--title", default="", help="Only chats whose title contains this text.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 500))
-@click.option("--after", help="The `next` of the page before.")
+@click.option("--after", help="The `next` of the previous page.")
 @instance_options
 def command(
     archived: bool,
@@ -50,7 +50,7 @@ def command(
 
 
 def _line(chat: Chat, width: int) -> str:
-    """Short id, status, what waits, last change, title."""
+    """Short id, status, number of queued messages, last change, title."""
     waiting = f"+{chat['queue_length']}" if chat["queue_length"] else ""
     changed = time_text(chat["updated_at"], "minutes")
     begin = f"{chat['id'][:SHORT_ID]}  {chat['status'] + waiting:<16} {changed}  "

@@ -1,4 +1,4 @@
-"""Where a growing Markdown text can be cut: what stands before does not change any more."""
+"""Finds where a growing Markdown text can be cut: the blocks before that position are final."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
 def finished_length(text: str, start: int = 0) -> int:
-    """How much of `text` is finished blocks; `start` is an earlier result (or 0).
+    """The length of the finished blocks of `text`; `start` is an earlier result (or 0).
 
-    A block is finished when a blank line ends it, outside of fenced code, and the next line has begun and is not
-    indented (it may belong to a list's item).
+    A block is finished when a blank line outside of fenced code follows it, and the next line has begun and is not
+    indented (an indented line may belong to a list item).
     """
     finished, fence, was_blank, place = start, "", False, start
     while place < len(text):
@@ -28,7 +28,7 @@ def finished_length(text: str, start: int = 0) -> int:
 
 
 def _fence_after(line: str, fence: str) -> str:
-    """The fence that is open after this line, "" for none."""
+    """The fence that is open after this line; "": none."""
     match = _FENCE.match(line)
     if match is None:
         return fence

@@ -1,4 +1,4 @@
-"""`antiphon migrate`: a store at this version's schema, or everything of one store in another."""
+"""`antiphon migrate`: migrate a store to this version's schema, or copy a store."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from antiphon.errors import Invalid
 @click.command("migrate", cls=Verb)
 @data_option
 @store_option
-@click.option("--from", "source", metavar="STORE", help="Copy everything out of this store …")
+@click.option("--from", "source", metavar="STORE", help="Copy this store …")
 @click.option("--to", "target", metavar="STORE", help="… into this one, which must be empty.")
-@click.option("--finish", is_flag=True, help="Write what instances of the previous release cannot read.")
+@click.option("--finish", is_flag=True, help="Allow facts that instances of the previous release cannot read.")
 @json_option
 def command(
     data: Path | None, store: str | None, source: str | None, target: str | None, finish: bool, as_json: bool
 ) -> None:
-    """Bring a store to this version's schema (`serve` does so by itself), or copy one into another.
+    """Migrate a store to this version's schema (`serve` does so at its start), or copy one store into another.
 
-    A STORE is sqlite:PATH or postgresql://user@host/database. Seqs, ids, tokens and receipts stay as they are, so
-    clients go on where they were. No instance may be running on what is copied, nor on a data directory that is
-    migrated; replicas of the previous release may go on. A running turn is taken up again by the first instance that
-    starts on the copy.
+    A STORE is sqlite:PATH or postgresql://user@host/database. Seqs, ids, tokens and receipts stay the same, so
+    clients continue where they were. No instance may run on a store that is copied, nor on a data directory that is
+    migrated; replicas of the previous release may continue. The first instance that starts on the copy continues a
+    running turn.
 
-    With --finish, once every instance runs this version: kinds of facts that it can read are also written from then
-    on. This version writes all that it reads, so there is nothing to turn on.
+    Use --finish when every instance runs this version: from then on it writes all kinds of facts that it can read.
+    This version always does, so there is nothing to enable.
 
     With --json: {schema_version, applied}, or {copied: {table: rows}}.
     """
     if (source is None) != (target is None):
-        raise Invalid("--to" if source else "--from", "--from and --to go together")
+        raise Invalid("--to" if source else "--from", "--from and --to require each other")
     if source and target:
         if data or store or finish:
-            raise Invalid("--from", "give either --from and --to or one store that is to be migrated")
+            raise Invalid("--from", "give either --from and --to, or one store to migrate")
         asyncio.run(_copy(source, target, as_json))
         return
     version, applied = asyncio.run(_migrate(data, store))
@@ -50,7 +50,7 @@ def command(
     else:
         click.echo(f"Nothing to do: the schema is at version {version}.")
     if finish:
-        click.echo("Nothing to finish: this version writes all the kinds of facts that it reads.")
+        click.echo("Nothing to finish: this version writes all kinds of facts that it can read.")
 
 
 async def _copy(source: str, target: str, as_json: bool) -> None:
@@ -104,7 +104,7 @@ async def _migrate_sqlite(path: Path) -> tuple[int, list[str]]:
 
 
 def _version(path: Path) -> int:
-    """The schema's version before; 0: there is no database yet."""
+    """The version of the schema before the migration; 0: there is no database yet."""
     import apsw
 
     from antiphon.store.migrate import schema_version
@@ -115,6 +115,6 @@ def _version(path: Path) -> int:
     try:
         return schema_version(connection)
     except (apsw.NotADBError, apsw.CorruptError):
-        return 0  # opening the store says so in a sentence
+        return 0  # opening the store reports this as an error
     finally:
         connection.close()

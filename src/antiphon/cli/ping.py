@@ -1,4 +1,4 @@
-"""`antiphon ping`: whether an instance answers, and how fast."""
+"""`antiphon ping`: check that an instance responds, and how fast."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command(data: Path | None, endpoints: str | None, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{answer['instance_id']} answered in {answer['ms']:.2f} ms; it has run for {answer['uptime']}")
+        click.echo(f"{answer['instance_id']} responded in {answer['ms']:.2f} ms; uptime {answer['uptime']}")
 
 
 async def _ping(data: Path | None, endpoints: str | None) -> dict[str, Any]:

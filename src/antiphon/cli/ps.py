@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from antiphon.local.discovery import Announcement
 
 WATCH_S = 2.0
+"""Time between two refreshes of --watch, in seconds."""
 
 
 @click.command("ps", cls=Verb)
-@click.option("--watch", is_flag=True, help="Go on, and show them anew every two seconds.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds.")
 @json_option
 def command(watch: bool, as_json: bool) -> None:
-    """List the instances that run on this machine, the other replicas on their stores, and what they are at. With
-    --json: one object a line.
+    """List the running instances of this machine, the other replicas on their stores, and their load. With --json:
+    one object per line.
     """
     while True:
-        shown = asyncio.run(_look())
+        shown = asyncio.run(_collect())
         if watch and not as_json:
             click.clear()
         _print(shown, as_json=as_json)
@@ -35,11 +36,11 @@ def command(watch: bool, as_json: bool) -> None:
         asyncio.run(asyncio.sleep(WATCH_S))
 
 
-async def _look() -> list[dict[str, Any]]:
+async def _collect() -> list[dict[str, Any]]:
     from antiphon.local.discovery import announced
 
     found = announced()
-    shown = list(await asyncio.gather(*(_ask(announcement) for announcement in found)))
+    shown = list(await asyncio.gather(*(_describe(announcement) for announcement in found)))
     known = {item["instance_id"] for item in shown}
     asked: set[str] = set()
     for announcement in found:
@@ -53,7 +54,7 @@ async def _look() -> list[dict[str, Any]]:
 
 
 async def _replicas_of(announcement: Announcement) -> list[dict[str, Any]]:
-    """The instances on a replica's store, as it says; none where it does not answer."""
+    """The instances on a replica's store, as the replica lists them; none if it does not respond."""
     from pathlib import Path
 
     from antiphon.client import AsyncClient
@@ -69,8 +70,8 @@ async def _replicas_of(announcement: Announcement) -> list[dict[str, Any]]:
         return []
 
 
-async def _ask(announcement: Announcement) -> dict[str, Any]:
-    """What the instance says of itself; `is_silent` where it does not answer. A standby says less."""
+async def _describe(announcement: Announcement) -> dict[str, Any]:
+    """The state of an instance, from its announcement and its own response. `is_silent`: it does not respond."""
     shown: dict[str, Any] = {
         "instance_id": announcement.instance_id,
         "pid": announcement.pid,
@@ -92,7 +93,7 @@ async def _ask(announcement: Announcement) -> dict[str, Any]:
 async def _about_primary(announcement: Announcement) -> dict[str, Any]:
     endpoints = endpoints_of(announcement)
     if endpoints is None:
-        raise Unavailable("its keys cannot be read")
+        raise Unavailable("the keys of the instance cannot be read")
     async with endpoints.remote(timeout_s=PING_S) as remote:
         info = await remote.about()
     return {
@@ -103,7 +104,7 @@ async def _about_primary(announcement: Announcement) -> dict[str, Any]:
 
 
 async def _about_without_sockets(announcement: Announcement) -> dict[str, Any]:
-    """Of a standby, or of a replica beside another one on its directory."""
+    """The state of a standby, or of a replica that shares its directory with another one."""
     from antiphon.client import AsyncClient
 
     async with AsyncClient(announcement.http_url, timeout_s=PING_S, verify=False) as client:  # no token is sent
@@ -123,7 +124,7 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
             print_json(item)
         return
     if not shown:
-        click.echo("No instance runs here. Start one with `antiphon serve`.")
+        click.echo("No instance is running on this machine. Start one with `antiphon serve`.")
         return
     for item in shown:
         click.echo(clean_text(f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {_state_of(item)}"))
@@ -134,9 +135,9 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
 
 def _state_of(item: dict[str, Any]) -> str:
     if item["is_silent"]:
-        return "does not answer"
+        return "does not respond"
     if item["role"] == "standby":
-        return "its primary is silent" if item["is_primary_silent"] else "ready to take over"
+        return "its primary does not respond" if item["is_primary_silent"] else "ready to take over"
     if "uptime" not in item:
         drains = ", draining" if item.get("is_draining") else ""
         return f"{item['running']} of {item['capacity']} turns{drains}" if item.get("capacity") else "ready"

@@ -1,4 +1,4 @@
-"""`antiphon queue`: what waits in a chat's queue, and changes to it."""
+"""`antiphon queue`: show and change a chat's queue."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACTIONS = {"list": "", "edit": "ID TEXT", "delete": "ID", "move": "ID", "promote
 @click.argument("chat")
 @click.argument("action", type=click.Choice(list(ACTIONS)), default="list")
 @click.argument("values", nargs=-1, metavar="[ID [TEXT]]")
-@click.option("--before", type=click.IntRange(1), help="move: before this one.  [default: to the end]")
+@click.option("--before", type=click.IntRange(1), help="move: before this message.  [default: to the end]")
 @instance_options
 def command(
     chat: str,
@@ -33,14 +33,14 @@ def command(
     url: str | None,
     as_json: bool,
 ) -> None:
-    """See and change what waits in a chat's queue.
+    """Show and change a chat's queue.
 
     \b
-    antiphon queue CHAT                       what waits, in order
+    antiphon queue CHAT                       the queued messages, in order
     antiphon queue CHAT edit ID TEXT          (TEXT may be -: stdin)
     antiphon queue CHAT delete ID
     antiphon queue CHAT move ID [--before ID]
-    antiphon queue CHAT promote ID            next, interrupting the turn
+    antiphon queue CHAT promote ID            deliver it next; interrupts the turn
 
     With --json: {queued_messages}, or {seq} of the change.
     """
@@ -59,11 +59,11 @@ def command(
 
 def _check(action: str, values: tuple[str, ...], before: int | None) -> None:
     if len(values) != len(ACTIONS[action].split()):
-        raise click.UsageError(f"queue CHAT {action} takes {ACTIONS[action] or 'nothing more'}")
+        raise click.UsageError(f"queue CHAT {action} takes {ACTIONS[action] or 'no further arguments'}")
     if values and not (values[0].isascii() and values[0].isdigit()):
-        raise click.UsageError("ID is a number, as `antiphon queue CHAT` shows it")
+        raise click.UsageError("ID is a number, as shown by `antiphon queue CHAT`")
     if before is not None and action != "move":
-        raise click.UsageError("--before belongs to move")
+        raise click.UsageError("--before requires move")
 
 
 def _change(client: Client, chat_id: str, action: str, values: tuple[str, ...], before: int | None) -> Any:
@@ -85,7 +85,7 @@ def _show(client: Client, chat_id: str, as_json: bool) -> None:
         print_json({"queued_messages": queued})
         return
     if not queued:
-        click.echo("Nothing waits.")
+        click.echo("The queue is empty.")
     for message in queued:
         mark = "promoted" if message["promoted"] else message["when_busy"]
         click.echo(f"#{message['id']} ({mark})  {content_text(message['content'])}")

@@ -1,5 +1,5 @@
-"""Printing a conversation: what is final goes up the terminal, what changes is drawn below it. Where stdout is no
-terminal only what is final is printed, as plain text."""
+"""Prints a conversation: final text is printed, changing text is drawn below it. If stdout is not a terminal, only
+final text is printed, as plain text."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 TAIL_CHARACTERS_MAX = 8_000
-"""A longer block that is still growing is drawn as plain text: parsing it anew for each frame costs too much."""
-LINES_KEPT = 6
-"""Of the terminal's height, for what is below the answer."""
+"""Maximum length of an unfinished block that is drawn as Markdown, in characters. A longer one is drawn as plain
+text, because it would be parsed again for each frame."""
+LINES_RESERVED = 6
+"""Lines of the terminal that are reserved for the text below the answer."""
 QUEUE_SHOWN_MAX = 5
+"""Maximum number of queued messages that are shown."""
 
 
 class Screen(Protocol):
-    """Where a conversation is shown."""
+    """The output of a conversation."""
 
     def print(self, pieces: Iterable[Piece]) -> None:
-        """Print for good. What changes is not shown any more until it is drawn again."""
+        """Print final text. The changing text disappears until the next `draw`."""
         ...
 
     def draw(self, tail: str, *, activity: str, waiting: list[str], prompt: tuple[str, int] | None) -> None:
-        """Show what changes: the answer's unfinished rest, what is going on, what waits, the typed line and the
-        cursor in it (None: no line is typed here)."""
+        """Draw the changing text: the unfinished end of the answer, the current activity, the queued messages, and
+        the input line with its cursor (None: there is no input line)."""
         ...
 
     def close(self) -> None: ...
 
 
 def open_screen(*, with_users: bool) -> Screen:
-    """The screen that fits stdout. `with_users`: the person's own messages are printed, too."""
+    """The screen for stdout. `with_users`: print the person's own messages too."""
     return TerminalScreen(with_users=with_users) if sys.stdout.isatty() else PlainScreen()
 
 
@@ -59,7 +61,7 @@ class PlainScreen:
 
 
 class TerminalScreen:
-    """By rich: Markdown for answers, a few lines below that are drawn anew."""
+    """Uses rich: Markdown for answers, and a few lines below that are redrawn."""
 
     def __init__(self, *, with_users: bool) -> None:
         from rich.console import Console
@@ -74,7 +76,7 @@ class TerminalScreen:
     def print(self, pieces: Iterable[Piece]) -> None:
         pieces = list(pieces)
         if pieces:
-            self._live.update("", refresh=True)  # else rich draws again, below, what is now printed
+            self._live.update("", refresh=True)  # otherwise rich redraws the text that is now printed
             self._drawn = None
         for kind, text in pieces:
             self._print(kind, text)
@@ -107,7 +109,7 @@ class TerminalScreen:
 
 
 class _Below:
-    """The changing part, cut to what fits: the end of the answer is what matters."""
+    """The changing text, cut to the height of the terminal: the end of the answer is shown."""
 
     def __init__(self, make: Callable[[], tuple[object | None, list[Text]]]) -> None:
         self._make = make
@@ -118,7 +120,7 @@ class _Below:
         answer, below = self._make()
         if answer is not None:
             lines = console.render_lines(answer, options, pad=False)  # type: ignore[arg-type]
-            for line in lines[-max(console.height - LINES_KEPT, 3) :]:
+            for line in lines[-max(console.height - LINES_RESERVED, 3) :]:
                 yield from line
                 yield Segment.line()
         yield from below
@@ -142,7 +144,7 @@ def _lines(
 
 def _waiting(waiting: list[str]) -> Iterator[str]:
     for text in waiting[:QUEUE_SHOWN_MAX]:
-        yield f"  waits: {text}"
+        yield f"  queued: {text}"
     if len(waiting) > QUEUE_SHOWN_MAX:
         yield f"  and {len(waiting) - QUEUE_SHOWN_MAX} more"
 
@@ -160,4 +162,4 @@ def _prompt(text: str, cursor: int) -> Text:
 def _markdown(text: str) -> object:
     from rich.markdown import Markdown
 
-    return Markdown(text, hyperlinks=False)  # an address is shown, never hidden behind words
+    return Markdown(text, hyperlinks=False)  # addresses are shown, not hidden behind link text

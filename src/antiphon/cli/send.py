@@ -1,4 +1,4 @@
-"""`antiphon send`: a message to a chat."""
+"""`antiphon send`: send a message to a chat."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from antiphon.client.shapes import WhenBusy
     type=click.Choice(["queue", "steer", "interrupt", "reject"]),
     default="queue",
     show_default=True,
-    help="What to do if a turn is running.",
+    help="What to do while a turn is running.",
 )
-@click.option("--client-id", help="An id of your own: sent twice with it, the message arrives once.")
-@click.option("--model", default="", help="The model that answers this message.")
+@click.option("--client-id", help="Your id for the message: a repeated send with it takes effect once.")
+@click.option("--model", default="", help="The model for this turn.")
 @instance_options
 def command(
     chat: str,

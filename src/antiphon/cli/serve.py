@@ -1,4 +1,4 @@
-"""`antiphon serve`: an instance, until it is told to stop."""
+"""`antiphon serve`: run an instance until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 
 @click.command("serve", cls=Verb)
 @click.argument("app", required=False)
-@click.option("--model", help="The default: <provider>:<model> or a configured name.  [default: $ANTIPHON_MODEL]")
+@click.option("--model", help="The default model: <provider>:<model> or a name.  [default: $ANTIPHON_MODEL]")
 @data_option
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 picks a free one.  [default: 8414]")
@@ -29,51 +29,51 @@ FILE = click.Path(exists=True, dir_okay=False)
     metavar="URL",
     envvar="ANTIPHON_STORE",
     show_envvar=True,
-    help="A store that other instances share: postgresql://host/database.",
+    help="A store shared with other instances: postgresql://host/database.",
 )
 @click.option(
     "--bus",
     metavar="URL",
     envvar="ANTIPHON_BUS",
     show_envvar=True,
-    help="What carries hints and drafts: nats://host.  [default: the store]",
+    help="The bus for hints and drafts: nats://host.  [default: the store]",
 )
-@click.option("--relay", metavar="HOST[:PORT]", help="Where other machines' instances reach this one's drafts.")
-@click.option("--concurrency", type=click.IntRange(1), help="So many turns at a time.  [default: 64]")
-@click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may finish.  [default: 20]")
-@click.option("--bus-tcp", is_flag=True, help="The instance protocol over TCP on loopback, for foreign peers.")
+@click.option("--relay", metavar="HOST[:PORT]", help="The address where other instances connect for drafts.")
+@click.option("--concurrency", type=click.IntRange(1), help="Maximum concurrent turns.  [default: 64]")
+@click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may take at a stop.  [default: 20]")
+@click.option("--bus-tcp", is_flag=True, help="Serve the instance protocol over TCP on loopback, for other programs.")
 @click.option("--bus-ports", metavar="PUB,RPC", help="Its two ports.  [default: from the project directory]")
-@click.option("--keys", type=FILE, help="CURVE keys for it, made by `antiphon keys create`.")
-@click.option("--behind-proxy", is_flag=True, help="A proxy in front speaks TLS and sets X-Forwarded-*.")
-@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="A name it may be reached by; repeatable.")
+@click.option("--keys", type=FILE, help="Its CURVE keys, created by `antiphon keys create`.")
+@click.option("--behind-proxy", is_flag=True, help="Trust a proxy that terminates TLS and sets X-Forwarded-*.")
+@click.option("--allow-host", "hosts", multiple=True, metavar="NAME", help="An allowed host name; repeatable.")
 @click.option(
     "--allow-origin",
     multiple=True,
     metavar="ORIGIN",
-    help="A web page's origin that may use the API, as https://app.example; repeatable.",
+    help="A web origin that may use the API, as https://app.example; repeatable.",
 )
-@click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Another limit; repeatable.")
-@click.option("--secret-key-file", type=FILE, help="Keys for providers' secrets, made by `antiphon config keygen`.")
-@click.option("--secrets-dir", type=click.Path(), help="Where files with secrets lie.  [default: /run/secrets]")
+@click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Change a limit; repeatable.")
+@click.option("--secret-key-file", type=FILE, help="Keys for secrets, created by `antiphon config keygen`.")
+@click.option("--secrets-dir", type=click.Path(), help="The directory of secret files.  [default: /run/secrets]")
 @click.option(
     "--allow-outbound",
     multiple=True,
     metavar="HOST[:PORT]",
-    help="A host that a provider's address may lead to, though it is not public; repeatable.",
+    help="A host that is not public but allowed as a provider's address; repeatable.",
 )
-@click.option("--tls-cert", type=FILE, help="A certificate (PEM); goes with --tls-key.")
-@click.option("--tls-key", type=FILE, help="Its key (PEM).")
+@click.option("--tls-cert", type=FILE, help="A certificate (PEM); requires --tls-key.")
+@click.option("--tls-key", type=FILE, help="The certificate's key (PEM).")
 @json_option
 def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -> None:
-    """Start an instance. APP is an agent, `file.py:name`; without it the built-in one answers.
+    """Start an instance. APP is an agent, `file.py:name`; the default is the built-in agent.
 
-    It runs until SIGINT or SIGTERM and hands over what is unfinished. Where another process has the data directory it
-    stands by: it hands requests on and takes over the moment that one is gone. With --store it is one of several
-    instances on that store, all alike. The log goes to stderr. With --json:
-    {instance_id, pid, role, http_url} on stdout when it is ready, and again when a standby has taken over.
+    It runs until SIGINT or SIGTERM and then releases its unfinished turns. If another process holds the data
+    directory, it becomes a standby: it forwards requests to the primary, and takes over when the primary ends. With
+    --store it is one of several equal replicas on that store. The log goes to stderr. With --json: {instance_id, pid,
+    role, http_url} on stdout when it is ready, and again when a standby has taken over.
     """
     if bool(options["tls_cert"]) != bool(options["tls_key"]):
-        raise click.UsageError("--tls-cert and --tls-key go together")
+        raise click.UsageError("--tls-cert and --tls-key require each other")
     import uvloop
 
     from antiphon.observe.logs import configure_logging
@@ -108,13 +108,13 @@ def _ports(text: str | None) -> tuple[int, int] | None:
 
 
 def _address(data: Path, ready: Ready) -> None:
-    """Print the page's address and what programs need, if stdout is a terminal: a browser never sends the fragment
-    on, and the token itself stays out of the shell's history."""
+    """Print the address of the web UI and the settings for programs, if stdout is a terminal. A browser never sends
+    the fragment with the token, and the shell's history does not get the token."""
     if not sys.stdout.isatty():
         return
     from antiphon.local.lock import TOKEN_NAME
 
-    what = "stands by (another process has this data directory)" if ready.role == "standby" else "is ready"
+    what = "is a standby (another process holds this data directory)" if ready.role == "standby" else "is ready"
     fragment = f"/#token={ready.token}" if ready.token else "/"
     token = shlex.quote(str((data / TOKEN_NAME).resolve()))
     click.echo(

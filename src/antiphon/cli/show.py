@@ -1,4 +1,4 @@
-"""`antiphon show`: a chat's messages, and what waits."""
+"""`antiphon show`: show a chat's messages and queue."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from antiphon.cli.which_chat import resolve_chat
 
 @click.command("show", cls=Verb)
 @click.argument("chat")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="So many messages.")
+@click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="Maximum number of messages."
+)
 @click.option("--before", "before_id", type=int, help="Only messages before this id.")
 @instance_options
 def command(chat: str, limit: int, before_id: int | None, data: Path | None, url: str | None, as_json: bool) -> None:
-    """Show a chat's newest messages. With --json: {chat, messages, queued_messages, has_more}."""
+    """Show a chat's newest messages and its queue. With --json: {chat, messages, queued_messages, has_more}."""
     with open_client(data, url) as client:
         shown = resolve_chat(client, chat)
         page = client.messages(shown["id"], before_id=before_id, limit=limit)
@@ -34,7 +36,7 @@ def command(chat: str, limit: int, before_id: int | None, data: Path | None, url
     for message in page["messages"]:
         _print_message(f"{message['role']} #{message['id']}", dict(message))
     for queued in page["queued_messages"]:
-        _print_message(f"waiting #{queued['id']} ({queued['when_busy']})", dict(queued))
+        _print_message(f"queued #{queued['id']} ({queued['when_busy']})", dict(queued))
     if shown["last_error"]:
         click.echo(f"\nThe last turn failed: {clean_line(shown['last_error'])}")
 

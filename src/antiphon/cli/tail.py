@@ -1,4 +1,4 @@
-"""`antiphon tail`: follow a chat as it happens."""
+"""`antiphon tail`: follow the events of a chat."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @click.command("tail", cls=Verb)
 @click.argument("chat")
-@click.option("--after", help="A cursor, as an event gave it; 0 is the beginning.  [default: from now]")
-@click.option("--until-idle", is_flag=True, help="End when the chat has caught up and rests.")
+@click.option("--after", help="A cursor, as in an event; 0 is the beginning.  [default: from now]")
+@click.option("--until-idle", is_flag=True, help="End when all events are shown and no turn is running.")
 @instance_options
 def command(
     chat: str, after: str | None, until_idle: bool, data: Path | None, url: str | None, as_json: bool
 ) -> None:
-    """Follow a chat: its facts, a line each, and the words of its answers as they come.
+    """Follow a chat: a line for each fact, and the text of its answers as it is streamed.
 
-    It comes back by itself when the connection is lost. With --json: one event per line, with its cursor.
+    It reconnects when the connection is lost. With --json: one event per line, with its cursor.
     """
     with open_client(data, url) as client:
         found = resolve_chat(client, chat)
@@ -48,7 +48,7 @@ def _follow_json(client: Client, chat: Chat, after: str | None, until_idle: bool
 def _follow_text(client: Client, chat: Chat, after: str | None, until_idle: bool) -> None:
     from antiphon.cli.event_text import EventText
 
-    told = EventText()
+    lines = EventText()
     with closing(client.watch(chat["id"], after=after, until_idle=until_idle)) as events:
         for event in events:
-            click.echo(told.text(event), nl=False)
+            click.echo(lines.text(event), nl=False)

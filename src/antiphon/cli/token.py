@@ -1,4 +1,4 @@
-"""`antiphon token`: bearer tokens, by the admin."""
+"""`antiphon token`: create, list and revoke bearer tokens, as the admin."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from antiphon.cli.verb import Verb, instance_options, print_json
 
 @click.group("token")
 def command() -> None:
-    """Make, list and revoke bearer tokens. This needs the admin's token, as the data directory holds it."""
+    """Create, list and revoke bearer tokens. This needs an admin's token, such as the one in the data directory."""
 
 
 @command.command("create", cls=Verb)
-@click.option("--owner", required=True, help="Whose token it is; the owner is made if need be.")
-@click.option("--admin", is_flag=True, help="The owner may make tokens, too.")
+@click.option("--owner", required=True, help="The token's owner, who is created if necessary.")
+@click.option("--admin", is_flag=True, help="Make the owner an admin.")
 @instance_options
 def create(owner: str, admin: bool, data: Path | None, url: str | None, as_json: bool) -> None:
-    """Make a token. It is shown this once."""
+    """Create a token. It is shown only once."""
     with open_http_client(data, url) as client:
         made = client.create_token(owner, admin=admin)
     if as_json:
         print_json(made)
         return
-    click.echo(f"Token {made['id']} of {clean_line(made['owner'])}; keep it, it is not shown again:", err=True)
+    click.echo(f"Token {made['id']} of {clean_line(made['owner'])}; store it, it is not shown again:", err=True)
     click.echo(made["token"])
 
 
@@ -50,7 +50,7 @@ def list_(data: Path | None, url: str | None, as_json: bool) -> None:
 @click.argument("token_id", metavar="ID")
 @instance_options
 def revoke(token_id: str, data: Path | None, url: str | None, as_json: bool) -> None:
-    """Revoke a token: from now on it opens nothing, and its streams end."""
+    """Revoke a token: it is refused from now on, and its streams end."""
     with open_http_client(data, url) as client:
         client.revoke_token(token_id)
     if as_json:

@@ -1,4 +1,4 @@
-"""What of a chat can be printed for good, and what is still changing: from a stream's events, without a terminal."""
+"""From the events of a stream to the final and the changing text of a chat, without a terminal."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from antiphon.core.parts import Reasoning, Text, ToolCallOpened, ToolProgress
 from antiphon.core.view import View
 
 RESUMED_MAX = 10
-"""So many messages are shown of a chat that is continued."""
+"""Maximum number of earlier messages that are shown of a continued chat."""
 
-GAPS = "this server keeps no log: what is lost on the way to here is not filled in"
+GAPS = "this server has no log: lost events are not recovered"
 
 
 def notice_words(notice: Notice) -> str:
-    """A foreign peer's report as a line to read."""
+    """A foreign peer's report, on one line."""
     words = clean_line(notice.words)
     return f"another program retries: {words}" if notice.kind == "retry" else f"another program reports: {words}"
 
 
 RESULTS_MAX = 256
-"""Messages searched for the last answer and the results of its calls."""
+"""Maximum number of messages that are searched for the last answer and the results of its calls."""
 
 
 class Kind(StrEnum):
@@ -38,15 +38,15 @@ class Kind(StrEnum):
 
 
 class Piece(NamedTuple):
-    """Something to print for good; an answer's text is Markdown."""
+    """A piece of final text; an answer's text is Markdown."""
 
     kind: Kind
     text: str
 
 
 class Transcript:
-    """Give it every event with `take`, print what it gives; `advance` gives the finished blocks of the draft,
-    `tail` is the rest of it."""
+    """Call `apply` with every event and print the pieces that it returns. `advance` returns the finished blocks of
+    the draft; `tail` is the rest of the draft."""
 
     def __init__(self) -> None:
         self.view = View()
@@ -60,11 +60,11 @@ class Transcript:
 
     @property
     def tail(self) -> str:
-        """What is written of the answer and not printed yet."""
+        """The text of the answer that is not printed yet."""
         return clean_text(self._written()[len(self._printed) :])
 
-    def take(self, event: Event) -> list[Piece]:
-        """What this event adds for good."""
+    def apply(self, event: Event) -> list[Piece]:
+        """Apply an event. Returns the final text that it adds."""
         draft = self.view.draft.name
         self.view.apply(event)
         self._text = None
@@ -84,12 +84,12 @@ class Transcript:
         if self.view.draft.name != draft:
             self.activity = ""
             if self._printed:
-                pieces.insert(0, Piece(Kind.NOTE, "(what was written above is dropped; the answer starts anew)"))
+                pieces.insert(0, Piece(Kind.NOTE, "(the partial answer above is dropped; the answer restarts)"))
                 self._printed = ""
         return pieces
 
     def advance(self) -> list[Piece]:
-        """The blocks of the draft that will not change any more."""
+        """The newly finished blocks of the draft."""
         written = self._written()
         length = finished_length(written, len(self._printed))
         block, self._printed = written[len(self._printed) : length], written[:length]
@@ -97,7 +97,7 @@ class Transcript:
 
     @property
     def running_tools(self) -> list[str]:
-        """The names of the tools that run now: calls of the last answer that have no result yet."""
+        """The names of the running tools: calls of the last answer that have no result yet."""
         if self.view.status != "running":
             return []
         left: dict[str, str] = {}
@@ -135,10 +135,10 @@ class Transcript:
             case "history_truncated":
                 return [Piece(Kind.NOTE, "(the history was changed from here on)")]
             case "retry_scheduled":
-                again = f"trying again in {data['delay_ms'] / 1000:.1f} s"
+                again = f"retrying in {data['delay_ms'] / 1000:.1f} s"
                 return [Piece(Kind.NOTE, f"({clean_line(data['error'])}; {again})")]
             case "attempt_lost":
-                return [Piece(Kind.NOTE, "(the worker was lost; another goes on)")]
+                return [Piece(Kind.NOTE, "(the worker was lost; another one continues)")]
             case "turn_ended":
                 return self._ended(data)
             case "action_required":
@@ -164,7 +164,7 @@ class Transcript:
         return [Piece(Kind.NOTE, f"  → {summary(part.get('result'))}") for part in results]
 
     def _answer(self, content: list[dict[str, Any]]) -> list[Piece]:
-        """The rest of a committed answer: the watcher held a prefix of it, all of which may be printed."""
+        """The rest of a committed answer: a prefix of it, possibly the whole, was printed from the draft."""
         text = "".join(part["text"] for part in content if part.get("type") == "text")
         pieces = []
         if text.startswith(self._printed):
@@ -179,12 +179,12 @@ class Transcript:
 
 def _waits_for(call: dict[str, Any]) -> str:
     if call["needs"] == "approval":
-        return f"(waits for approval: {call_text(call)})"
-    return f"(waits for the result of a client of yours: {call_text(call)})"
+        return f"(waiting for approval: {call_text(call)})"
+    return f"(waiting for a client's result: {call_text(call)})"
 
 
 def working_words(transcript: Transcript) -> str:
-    """What a running turn is at, for the line below the answer; empty while words come."""
+    """The activity of a running turn, for the line below the answer; empty while text is streamed."""
     if transcript.activity or transcript.tail:
         return transcript.activity
     tools = transcript.running_tools

@@ -1,4 +1,4 @@
-"""What all verbs share: their options, and how a failure becomes a sentence and an exit code."""
+"""Shared by all verbs: their options, and how an error becomes a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.cli.clean import clean_text
 from antiphon.errors import AntiphonError, InstanceMissing, Unavailable
 
 DATA = ".antiphon"
-"""The default data directory, in the current one."""
+"""The default data directory, below the current directory."""
 EXIT_FAILED = 1
 EXIT_NO_INSTANCE = 3
 
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Failed(click.ClickException):
-    """A refusal or a failure, said as a sentence; as JSON, if that was asked for, on stdout."""
+    """A refusal or a failure: a sentence on stderr, or JSON on stdout with --json."""
 
     exit_code = EXIT_FAILED
 
@@ -39,13 +39,13 @@ class Failed(click.ClickException):
 
 
 class NoInstance(Failed):
-    """Nobody answers."""
+    """No instance responds."""
 
     exit_code = EXIT_NO_INSTANCE
 
 
 class Verb(click.Command):
-    """A command whose `AntiphonError`s are told kindly."""
+    """A command whose `AntiphonError`s are printed as sentences."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -54,7 +54,7 @@ class Verb(click.Command):
             kind = NoInstance if isinstance(error, InstanceMissing) else Failed
             raise kind(error, as_json=bool(ctx.params.get("as_json"))) from error
         except BrokenPipeError:
-            raise  # whoever read has seen enough; click knows
+            raise  # the reader closed the pipe; click handles it
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             failure = Unavailable(f"{place}{error.strerror or error}")
@@ -71,27 +71,27 @@ def data_option(function: F) -> F:
 
 
 def store_option(function: F) -> F:
-    """--store, for verbs that open one themselves."""
-    return click.option("--store", metavar="STORE", help="sqlite:PATH or postgresql://…, in place of --data.")(
+    """--store, for verbs that open a store themselves."""
+    return click.option("--store", metavar="STORE", help="sqlite:PATH or postgresql://…, instead of --data.")(
         function
     )
 
 
 def instance_options(function: F) -> F:
     """--data, --url and --json, as `data`, `url` and `as_json`."""
-    url = click.option("--url", help="The instance's address; its token is taken from ANTIPHON_TOKEN.")
+    url = click.option("--url", help="The instance's address; the token is read from ANTIPHON_TOKEN.")
     return data_option(url(json_option(function)))
 
 
 def text_of(text: str) -> str:
-    """A text argument: `-` reads it from stdin."""
+    """The text of an argument; `-`: read it from stdin."""
     if text != "-":
         return text
     return sys.stdin.buffer.read().decode(errors="replace").rstrip("\n")
 
 
 def print_json(value: Any) -> None:
-    """One value on one line."""
+    """Print a value as JSON on one line."""
     from antiphon.wire.codec import encode
 
     click.echo(encode(value))

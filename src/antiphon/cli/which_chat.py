@@ -1,4 +1,4 @@
-"""What CHAT means: an id, the beginning of one, or `last`."""
+"""Resolves the argument CHAT: an id, the beginning of an id, or `last`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 
 LAST = "last"
 SHOWN_MAX = 5
+"""Maximum number of ids in an error."""
 PAGE = 500
+"""Chats per request."""
 SHORT_ID = 8
+"""Length of a shown id, in characters."""
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BEGINNING = re.compile(r"[0-9a-f-]{1,36}")
 
 
 def resolve_chat(client: Client, text: str) -> Chat:
-    """The chat that is meant. Raises `NotFound`, or `Invalid` if several ids begin so."""
+    """The chat for an argument. Raises `NotFound`, or `Invalid` if several ids begin with it."""
     text = text.lower()
     if text == LAST:
         chats = client.chats(limit=1)["chats"]
@@ -32,7 +35,7 @@ def resolve_chat(client: Client, text: str) -> Chat:
     if _ID.fullmatch(text):
         return client.chat(text)
     if not _BEGINNING.fullmatch(text):
-        raise Invalid("CHAT", "an id, the beginning of one, or `last`")
+        raise Invalid("CHAT", "an id, the beginning of an id, or `last`")
     return _only([chat for chat in iter_chats(client) if chat["id"].startswith(text)], text)
 
 

@@ -21,7 +21,7 @@ ANSWER_BYTES_MAX = 128 * 1024 * 1024
 ERROR_S = 15.0
 ANSWER_S = 600.0
 """How long reading a body may take, of an error and of another response, in seconds."""
-LATE = "the response took too long"
+TIMED_OUT = "the response took too long"
 
 
 def check_coding(response: httpx2.Response) -> None:
@@ -41,7 +41,7 @@ def read_answer(response: httpx2.Response) -> bytes:
         if not _append(body, piece, is_error=is_error):
             break
         if time.monotonic() > deadline:
-            raise AnswerLost(LATE)
+            raise AnswerLost(TIMED_OUT)
     return bytes(body)
 
 
@@ -55,7 +55,7 @@ async def read_answer_async(response: httpx2.Response) -> bytes:
                 if not _append(body, piece, is_error=is_error):
                     break
     except TimeoutError as error:
-        raise AnswerLost(LATE) from error
+        raise AnswerLost(TIMED_OUT) from error
     return bytes(body)
 
 

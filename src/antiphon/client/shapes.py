@@ -1,5 +1,10 @@
-"""The JSON objects in responses of the HTTP API, as typed dictionaries. They are plain JSON, so fields that a newer
-server adds are present too. Times are RFC 3339; ids of messages, turns and drafts are seqs."""
+"""The JSON objects in responses of the HTTP API, as typed dictionaries.
+
+They are plain JSON, so fields that a newer server adds are present too. Times are RFC 3339; ids of messages, turns
+and drafts are seqs.
+
+Generated from the route table by scripts/client_shapes.py. Do not edit.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +30,25 @@ class OpenCall(TypedDict):
 
 
 class Chat(TypedDict):
-    """A chat. `status` is waiting, running, interrupting, requires_action or error; `turn_id` is None while the chat
-    is idle."""
+    """A chat. `status` is waiting, running, interrupting, requires_action or error; `turn_id` is None while idle."""
 
     id: str
     owner_id: str
+    workspace_id: NotRequired[str | None]
+    build_id: NotRequired[str | None]
+    agent_id: NotRequired[str | None]
+    parent_chat_id: NotRequired[str | None]
+    root_chat_id: NotRequired[str | None]
+    last_model_config_id: str
     title: str
     status: str
     last_error: str | None
+    diff_status: NotRequired[DiffStatus | None]
     created_at: str
     updated_at: str
     archived: bool
     pin_order: int
+    mcp_server_ids: list[str]
     labels: dict[str, str]
     has_unread: bool
     seq: int
@@ -45,7 +57,6 @@ class Chat(TypedDict):
     turn_id: int | None
     model: str
     usage: dict[str, int]
-
     open_calls: NotRequired[list[OpenCall]]
 
 
@@ -64,8 +75,8 @@ class Message(TypedDict):
     created_at: str
     role: str
     turn_id: int
-    content: NotRequired[list[dict[str, Any]]]
     created_by: NotRequired[str]
+    content: NotRequired[list[dict[str, Any]]]
     usage: NotRequired[dict[str, int]]
     interrupted: NotRequired[bool]
     outcome: NotRequired[str]
@@ -87,26 +98,27 @@ class QueuedMessage(TypedDict):
 
 
 class MessagePage(TypedDict):
-    """A page of messages, ascending, and the whole queue. `has_more`: further messages in the requested direction."""
+    """A page of messages, ascending, and the queue. `has_more`: further messages in the requested direction."""
 
     messages: list[Message]
     queued_messages: list[QueuedMessage]
     has_more: bool
+    open_calls: NotRequired[list[OpenCall]]
 
 
 class Sent(TypedDict):
     """The result of a send: `message` if it is in the history, `queued_message` if it was queued."""
 
-    seq: int
     message: NotRequired[Message]
+    seq: int
     queued_message: NotRequired[QueuedMessage]
 
 
 class Edited(TypedDict):
     """The message that replaced the edited one."""
 
-    seq: int
     message: Message
+    seq: int
 
 
 class Seq(TypedDict):
@@ -140,21 +152,26 @@ class Token(TypedDict):
     revoked_at: str | None
 
 
+class NewToken(TypedDict):
+    """A new token. `token` is its secret, which is returned only once."""
+
+    id: str
+    owner_id: str
+    owner: str
+    admin: bool
+    created_at: str
+    revoked_at: str | None
+    token: str
+
+
 class TokenList(TypedDict):
     """All tokens of the store."""
 
     tokens: list[Token]
 
 
-class NewToken(Token):
-    """A new token. `token` is its secret, which is returned only once."""
-
-    token: str
-
-
 class Provider(TypedDict):
-    """A provider of models. `has_secret`: it has a secret, which is never returned. Only admins get `base_url` and
-    `secret_reference`."""
+    """A provider of models. Its secret is never returned. Only admins get `base_url` and `secret_reference`."""
 
     id: str
     name: str
@@ -204,6 +221,16 @@ class Health(TypedDict):
 
     status: str
     instance_id: str
+    role: NotRequired[str]
+
+
+class InstanceSession(TypedDict):
+    """The summary of a chat of an instance."""
+
+    id: str
+    title: str
+    updated_at: str
+    message_count: int
 
 
 class Instance(TypedDict):
@@ -220,17 +247,26 @@ class Instance(TypedDict):
     rpc_endpoint: str
     is_self: bool
     is_silent: bool
+    uptime: NotRequired[str]
+    session_count: NotRequired[int]
+    active_session_id: NotRequired[str | None]
+    active_title: NotRequired[str]
     host: NotRequired[str]
     running: NotRequired[int]
     capacity: NotRequired[int]
     is_draining: NotRequired[bool]
+    sessions: NotRequired[list[InstanceSession]]
 
 
 class InstanceList(TypedDict):
+    """The instances on the server's machine and on its store."""
+
     instances: list[Instance]
 
 
 class NotificationAction(TypedDict):
+    """A link of a notification."""
+
     label: str
     url: str
 
@@ -259,4 +295,30 @@ class Inbox(TypedDict):
 
 
 class UnreadCount(TypedDict):
+    """The number of unread notifications."""
+
     unread_count: int
+
+
+class DiffStatus(TypedDict):
+    """The state of the pull request that a chat works on."""
+
+    chat_id: str
+    url: NotRequired[str | None]
+    pull_request_state: NotRequired[str | None]
+    pull_request_title: str
+    pull_request_draft: bool
+    changes_requested: bool
+    additions: int
+    deletions: int
+    changed_files: int
+    author_login: NotRequired[str | None]
+    author_avatar_url: NotRequired[str | None]
+    base_branch: NotRequired[str | None]
+    head_branch: NotRequired[str | None]
+    pr_number: NotRequired[int | None]
+    commits: NotRequired[int | None]
+    approved: NotRequired[bool | None]
+    reviewer_count: NotRequired[int | None]
+    refreshed_at: NotRequired[str | None]
+    stale_at: NotRequired[str | None]

@@ -1,11 +1,11 @@
-// The HTTP API: one function per request shape, errors as values with a sentence fit to be shown.
+// The HTTP API: requests with and without retries, and errors with a sentence that can be shown to people.
 
-/** Below where this module came from: the server may be mounted under a path. */
+/** Relative to the address of this module: the server may be mounted under a path. */
 const PREFIX = new URL('../api/v1', import.meta.url).pathname;
 const TIMEOUT_MS = 30_000;
 const RETRY_DELAY_MAX_MS = 10_000;
 
-/** The server answered, with an error. `code` and `fields` are those of the contract. */
+/** An error response. `code` and `fields` are those of the HTTP API. */
 export class ApiError extends Error {
   constructor(status, { code = 'internal', message, ...fields } = {}) {
     super(
@@ -20,7 +20,7 @@ export class ApiError extends Error {
   }
 }
 
-/** No answer: whether the request took effect is not known. */
+/** No response arrived: the outcome of the request is unknown. */
 export class NetworkError extends Error {
   constructor() {
     super('The server cannot be reached.');
@@ -28,15 +28,15 @@ export class NetworkError extends Error {
 }
 
 let onSignedOut = () => {};
-/** `listener()` is called whenever the server says 401. */
+/** `listener()` is called for every 401. */
 export const whenSignedOut = (listener) => (onSignedOut = listener);
 export const signedOut = () => onSignedOut();
 
 export const path = (...segments) => '/' + segments.map(encodeURIComponent).join('/');
 export const url = (pathAndQuery) => PREFIX + pathAndQuery;
 
-/** Sends one request; gives the JSON of the answer (null for an empty one). `keepalive`: it is sent though the page
- *  is left. */
+/** Sends one request. Returns the JSON of the response (null if it is empty). `keepalive`: it is sent even while the
+ *  page is closed. */
 export async function request(method, pathAndQuery, body, { keepalive = false } = {}) {
   const response = await reach(url(pathAndQuery), {
     method,
@@ -51,9 +51,9 @@ export async function request(method, pathAndQuery, body, { keepalive = false } 
   return response.status === 204 ? null : readJson(response);
 }
 
-/** `request`, again and again with full-jitter backoff while the server is away. Only for what may be repeated
- *  (a client's own id, an interrupt of a named turn). `onDelay(error)` hears of each failed try; `isWanted()`
- *  false ends it with the last error. */
+/** `request`, retried with full-jitter backoff while the server is unavailable. Only for idempotent requests (with a
+ *  client's own id, or an interrupt of a named turn). `onDelay(error)` is called after each failed try; when
+ *  `isWanted()` is false, the last error is thrown. */
 export async function requestUntilAnswered(method, pathAndQuery, body, { onDelay, isWanted = () => true } = {}) {
   for (let tries = 1; ; tries++) {
     try {
@@ -67,7 +67,7 @@ export async function requestUntilAnswered(method, pathAndQuery, body, { onDelay
   }
 }
 
-/** Fetches; what never reached the server is a NetworkError, a 401 signs out. */
+/** `fetch`; throws NetworkError if the request did not reach the server. A 401 signs out. */
 export async function reach(address, options) {
   let response;
   try {
@@ -81,7 +81,7 @@ export async function reach(address, options) {
 }
 
 export async function errorOf(response) {
-  const body = await response.json().catch(() => null); // a proxy's page is no JSON; the status says enough
+  const body = await response.json().catch(() => null); // a proxy's response is not JSON; the status is enough
   return new ApiError(response.status, body?.error);
 }
 
@@ -89,13 +89,13 @@ async function readJson(response) {
   try {
     return await response.json();
   } catch {
-    throw new NetworkError(); // cut off in the middle: the outcome is as unknown as without an answer
+    throw new NetworkError(); // truncated: the outcome is unknown
   }
 }
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Full jitter, with a floor so that a dead server is not asked in a tight loop. */
+/** Exponential backoff with full jitter, with a minimum so that a dead server is not polled in a tight loop. */
 export const backoff_ms = (tries, max_ms) => 100 + Math.random() * Math.min(max_ms, 400 * 2 ** Math.min(tries, 10));
 
 /** A random UUID. `crypto.randomUUID` does not exist on a page served over plain HTTP to another machine. */

@@ -1,23 +1,23 @@
-// The chat that is open: its view, kept live by its stream, and what a person can do to it.
+// The open chat: its view, updated by its stream, and the commands on it.
 
 import { computed, signal } from './vendor/signals.js';
 import { path, request, requestUntilAnswered, url } from './api.js';
-import { forget, rememberListed, wasRemoved } from './chats.js';
+import { dropChat, updateListedChat, wasRemoved } from './chats.js';
 import { markChatRead } from './inbox.js';
 import { report } from './notice.js';
 import { openStream } from './stream.js';
 import { GAP, apply, emptyView, withEarlier } from './view.js';
 
-/** What is shown of the open chat; null until its first state has come. */
+/** The shown view of the open chat; null until its first state has arrived. */
 export const view = signal(null);
 export const openId = signal(null);
 /** The state of the open chat's stream (see openStream); null when no chat is open. */
 export const streamState = signal(null);
 
 let stream = null;
-let held = emptyView(); // ahead of `view` by what has come since the last frame
-let isFrameAsked = false;
-const stopAsked = signal(0);
+let latest = emptyView(); // newer than `view` by the events since the last frame
+let isFrameRequested = false;
+const interruptedTurn = signal(0);
 
 export function openChat(chatId) {
   if (chatId === openId.peek()) return;
@@ -26,7 +26,7 @@ export function openChat(chatId) {
   stream = openStream({
     address: url(path('chats', chatId, 'stream')),
     liveOn: 'caught_up',
-    onEvent: (event) => chatId === openId.peek() && take(event),
+    onEvent: (event) => chatId === openId.peek() && handleEvent(event),
     onState: (state) => chatId === openId.peek() && (streamState.value = state),
   });
 }
@@ -35,9 +35,9 @@ export function closeChat() {
   markReadNow();
   stream?.close();
   stream = null;
-  held = emptyView();
+  latest = emptyView();
   openId.value = streamState.value = view.value = null;
-  stopAsked.value = 0;
+  interruptedTurn.value = 0;
   readUpTo = 0;
 }
 
@@ -47,15 +47,15 @@ const READ_AFTER_MS = 600;
 let readUpTo = 0;
 let readTimer = 0;
 
-/** Marks what is shown as read, once it has not changed for a moment in a visible tab. */
-function noteRead() {
+/** Marks the chat as read when it has not changed for READ_AFTER_MS in a visible tab. */
+function scheduleMarkRead() {
   clearTimeout(readTimer);
   readTimer = 0;
-  if (!openId.peek() || document.hidden || !(held.seq > readUpTo) || held.isDeleted) return;
+  if (!openId.peek() || document.hidden || !(latest.seq > readUpTo) || latest.isDeleted) return;
   readTimer = setTimeout(markReadNow, READ_AFTER_MS);
 }
 
-/** Marks what is shown as read without waiting: the chat is left, or the tab is. What was drawn was seen. */
+/** Marks the chat as read at once, when the chat or the tab is left. */
 function markReadNow() {
   const isDue = readTimer !== 0;
   clearTimeout(readTimer);
@@ -67,34 +67,34 @@ async function markRead(chatId, seq) {
   try {
     await request('PUT', path('chats', chatId, 'read'), { seq }, { keepalive: true });
     if (chatId === openId.peek()) readUpTo = Math.max(readUpTo, seq);
-    rememberListed({ id: chatId, has_unread: false });
+    updateListedChat({ id: chatId, has_unread: false });
     await markChatRead(chatId);
   } catch {
-    // the next change repeats it
+    // retried after the next change
   }
 }
 
-document.addEventListener('visibilitychange', () => (document.hidden ? markReadNow() : noteRead()));
+document.addEventListener('visibilitychange', () => (document.hidden ? markReadNow() : scheduleMarkRead()));
 
-function take(event) {
-  const next = apply(held, event);
+function handleEvent(event) {
+  const next = apply(latest, event);
   if (next === GAP) return false;
-  held = next;
-  if (held.turnId !== stopAsked.peek()) stopAsked.value = 0; // it has ended; a retry has the same turn's id
-  if (held.isDeleted) forget(openId.peek());
-  askFrame();
+  latest = next;
+  if (latest.turnId !== interruptedTurn.peek()) interruptedTurn.value = 0; // it has ended; a retry has the same turn id
+  if (latest.isDeleted) dropChat(openId.peek());
+  requestFrame();
   return true;
 }
 
-// At most one rendering for each animation frame, however many deltas come. A hidden tab has no frames.
-function askFrame() {
-  if (isFrameAsked) return;
-  isFrameAsked = true;
+// Renders at most once per animation frame, however many deltas arrive. A hidden tab has no frames.
+function requestFrame() {
+  if (isFrameRequested) return;
+  isFrameRequested = true;
   const show = () => {
-    isFrameAsked = false;
+    isFrameRequested = false;
     if (!openId.peek()) return;
-    view.value = held;
-    noteRead();
+    view.value = latest;
+    scheduleMarkRead();
   };
   if (document.hidden) setTimeout(show, 250);
   else requestAnimationFrame(show);
@@ -108,32 +108,32 @@ export const isLoadingEarlier = signal(false);
 
 export async function loadEarlier() {
   const chatId = openId.peek();
-  const first = held.messages[0]?.id;
+  const first = latest.messages[0]?.id;
   if (isLoadingEarlier.peek() || first === undefined) return;
   isLoadingEarlier.value = true;
   await report(async () => {
     const page = await request('GET', `${here('messages')}?before_id=${first}&limit=50`);
-    if (chatId !== openId.peek() || held.messages[0]?.id !== first) return; // replaced meanwhile
-    held = withEarlier(held, page);
-    view.value = held;
+    if (chatId !== openId.peek() || latest.messages[0]?.id !== first) return; // replaced meanwhile
+    latest = withEarlier(latest, page);
+    view.value = latest;
   });
   isLoadingEarlier.value = false;
 }
 
-/** Whether the turn that is shown was asked to stop, here or elsewhere. */
+/** Whether the shown turn is being interrupted, by this or another client. */
 export const isStopping = computed(
-  () => view.value?.status === 'interrupting' || (stopAsked.value !== 0 && stopAsked.value === view.value?.turnId),
+  () => view.value?.status === 'interrupting' || (interruptedTurn.value !== 0 && interruptedTurn.value === view.value?.turnId),
 );
 
-/** Stops the turn that is shown, and no later one. */
+/** Interrupts the shown turn, and no later one. */
 export async function stop() {
   const turnId = view.peek()?.turnId;
   if (!turnId || isStopping.peek()) return;
-  stopAsked.value = turnId;
+  interruptedTurn.value = turnId;
   const isWanted = () => view.peek()?.turnId === turnId;
   const body = { turn_id: turnId };
   const giveUp = (error) => {
-    stopAsked.value = 0;
+    interruptedTurn.value = 0;
     if (error) throw error;
   };
   const address = here('interrupt');

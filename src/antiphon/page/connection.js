@@ -1,4 +1,4 @@
-// How the page is connected, in one word and one sentence: the open chat's stream, else the feed.
+// The state of the connection, as a word and a sentence: of the open chat's stream, or of the feed.
 
 import { computed } from './vendor/signals.js';
 import { streamState } from './chat.js';
@@ -18,7 +18,7 @@ export const WORDS = {
 export const connection = computed(() => {
   if (session.value === 'out') return { state: 'signed_out', words: WORDS.signed_out };
   const stream = streamState.value;
-  const isOver = stream?.state === 'ended';
-  const shown = stream && !isOver ? stream : feedState.value;
+  const hasEnded = stream?.state === 'ended';
+  const shown = stream && !hasEnded ? stream : feedState.value;
   return { ...shown, words: WORDS[shown.state] };
 });

@@ -1,27 +1,27 @@
-// What happened while nobody watched: the notifications, kept live by the feed.
+// The owner's notifications, updated by the feed.
 
 import { computed, signal } from './vendor/signals.js';
 import { path, request, requestUntilAnswered } from './api.js';
 import { report } from './notice.js';
 
-/** The newest first; null until the first answer. */
+/** Newest first; null until the first response. */
 export const notifications = signal(null);
 const counted = signal(0);
 
 export const unreadCount = computed(() => counted.value);
 
-/** The list as it is now. What the feed tells meanwhile is in it, or told again by the next one. */
+/** Loads the list. A notification of the feed that arrives meanwhile is in it, or in the next list. */
 export async function reloadInbox() {
-  await report(async () => take(await requestUntilAnswered('GET', '/inbox?limit=50')));
+  await report(async () => showPage(await requestUntilAnswered('GET', '/inbox?limit=50')));
 }
 
-function take(page) {
+function showPage(page) {
   notifications.value = page.notifications;
   counted.value = page.unread_count;
 }
 
-/** A notification came by the feed; one that is known stays as it is. */
-export function hearNotification(notification) {
+/** Adds a notification of the feed, unless the list has it. */
+export function addNotification(notification) {
   if (!notifications.value || notifications.value.some((known) => known.id === notification.id)) return;
   notifications.value = [notification, ...notifications.value];
   counted.value += 1;
@@ -32,7 +32,7 @@ async function markRead(id) {
   notifications.value = notifications.value?.map((known) => (known.id === id ? read : known)) ?? null;
 }
 
-/** Marks the notifications about a chat as read: it is open. */
+/** Marks the notifications about an open chat as read. */
 export async function markChatRead(chatId) {
   if (!counted.peek()) return;
   const unread = (await allUnread()).filter((item) => item.targets.includes(chatId));
@@ -41,7 +41,7 @@ export async function markChatRead(chatId) {
   counted.value = (await request('GET', '/inbox?limit=1')).unread_count;
 }
 
-/** The unread notifications, also those that are older than the list shows. */
+/** All unread notifications, including those older than the shown list. */
 async function allUnread() {
   const shown = (notifications.peek() ?? []).filter((known) => !known.read_at);
   if (shown.length >= counted.peek()) return shown;

@@ -1,20 +1,20 @@
-// What an instance publishes, as lines: the fold of its events. Pure: no clock, no I/O.
+// The events that an instance publishes, folded into lines. Pure: no clock, no I/O.
 //
-// The pieces of one model call grow one line for each kind (its text, its reasoning, each tool call's arguments).
-// What repeats itself, such as a heartbeat, replaces its line while nothing else has come.
+// The deltas of one model call extend one line per kind (text, reasoning, the arguments of each tool call). A repeated
+// event, such as a heartbeat, replaces the previous line of the same topic.
 
 import { summaryOf, visible } from './instance_words.js';
 
 export const LINES_MAX = 500;
 export const LINE_CHARS_MAX = 4000;
 
-/** Topics whose newest event says all that the one before it said. */
+/** Topics whose newest event replaces the previous one. */
 const REPEATED = new Set(['instance.heartbeat', 'session.list', 'antiphon.append']);
 
-/** Lines are {key, at, topic, sessionId, text, count}, the oldest first; a line that changes is a new object. */
+/** Lines are {key, at, topic, sessionId, text, count}, oldest first; a changed line is a new object. */
 export const emptyLog = () => ({ lines: [], made: 0, places: new Map() });
 
-/** The log with more events, at most the newest LINES_MAX lines of it. */
+/** The log with more events, limited to the newest LINES_MAX lines. */
 export function addEvents(log, events) {
   const next = { ...log, lines: [...log.lines], places: new Map(log.places) };
   for (const event of events) add(next, event);
@@ -22,7 +22,7 @@ export function addEvents(log, events) {
   return next;
 }
 
-/** The log with a sentence of the page's own. */
+/** The log with a remark of the web UI. */
 export const addRemark = (log, at, text) => addEvents(log, [{ type: 'page', topic: 'page', timestamp: at, remark: text }]);
 
 function add(log, event) {
@@ -58,7 +58,7 @@ function addToken(log, event) {
   else log.lines[index] = { ...log.lines[index], text: newest(log.lines[index].text + added) };
 }
 
-/** Whether something of the draft is missing before this delta: PUB drops frames for who is slow or has just come. */
+/** Whether the draft has a gap before this delta: PUB drops frames of slow and new subscribers. */
 function isBeyond(place, { draft, from }) {
   if (from === undefined) return false;
   return from > (place?.draft === draft ? place.to : 0);
@@ -69,17 +69,17 @@ function pieceOf({ token, part, part_index }) {
     case undefined:
       return { kind: token ? 'text' : '', opening: '', text: visible(token) };
     case 'reasoning':
-      return { kind: 'reasoning', opening: 'Thinks: ', text: visible(part.text) };
+      return { kind: 'reasoning', opening: 'Reasoning: ', text: visible(part.text) };
     case 'call-started':
       return { kind: 'started', opening: '', text: `${visible(part.model)}, try ${part.try}` };
     case 'tool-call':
-      return { kind: `call ${part_index}`, opening: 'Wants ', text: `${visible(part.tool_name)} ` };
+      return { kind: `call ${part_index}`, opening: 'Calls ', text: `${visible(part.tool_name)} ` };
     case 'tool-call-args':
-      return { kind: `call ${part_index}`, opening: 'Wants ', text: visible(part.args_delta) };
+      return { kind: `call ${part_index}`, opening: 'Calls ', text: visible(part.args_delta) };
     case 'tool-progress':
-      return { kind: `progress ${part.tool_call_id}`, opening: 'Meanwhile: ', text: visible(part.text) };
+      return { kind: `progress ${part.tool_call_id}`, opening: 'Progress: ', text: visible(part.text) };
     default:
-      return { kind: `part ${part_index}`, opening: '', text: `A ${visible(part.type)}` };
+      return { kind: `part ${part_index}`, opening: '', text: `Part: ${visible(part.type)}` };
   }
 }
 

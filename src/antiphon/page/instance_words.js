@@ -1,13 +1,13 @@
-// What is said of an instance and of its events, in words for people. Pure.
+// Descriptions of an instance and of its events, for people. Pure.
 //
-// Texts here come from other programs, models and tools. They are shown as text, and what would act on a terminal
-// or turn the writing around is shown as a mark instead.
+// The texts come from other programs, models and tools. They are shown as text; control characters and characters that
+// change the direction of writing are shown as marks.
 
 const QUOTED_CHARS_MAX = 500;
 
 const ACTS = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
 
-/** The text with a mark for each control character, and for each that turns the direction of writing. */
+/** The text with a mark for each control character and each character that changes the direction of writing. */
 export const visible = (text) => String(text ?? '').replace(ACTS, mark);
 
 const mark = (character) => `⟨U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`;
@@ -16,7 +16,7 @@ export const titleWords = (title) => visible(title).trim() || 'Untitled chat';
 
 export const countWords = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
-/** One sentence or phrase for an event that is not a piece of a growing line. */
+/** A sentence or phrase for an event that is not part of a growing line. */
 export function summaryOf({ topic, type, payload = {}, ...rest }) {
   switch (topic ?? type) {
     case 'session.list':
@@ -24,27 +24,27 @@ export function summaryOf({ topic, type, payload = {}, ...rest }) {
     case 'session.update':
       return `Has ${countWords(payload.message_count, 'message')}`;
     case 'session.activated':
-      return 'Is the active chat now';
+      return 'Is now the active chat';
     case 'session.deleted':
       return 'Was deleted';
     case 'llm.start':
-      return 'The model is called';
+      return 'Model call started';
     case 'llm.end':
-      return `The call has ended: ${payload.tokens_in} tokens in, ${payload.tokens_out} out`;
+      return `Model call ended: ${payload.tokens_in} tokens in, ${payload.tokens_out} out`;
     case 'tool.start':
-      return `${visible(payload.tool_name)} begins ${quoted(payload.params)}`;
+      return `${visible(payload.tool_name)} started ${quoted(payload.params)}`;
     case 'tool.end':
-      return `${visible(payload.tool_name)} ${payload.is_error ? 'failed' : 'gave'}: ${quoted(payload.result)}`;
+      return `${visible(payload.tool_name)} ${payload.is_error ? 'failed' : 'returned'}: ${quoted(payload.result)}`;
     case 'instance.heartbeat':
-      return `Runs for ${runtimeWords(payload)}, with ${countWords(payload.session_count, 'chat')}`;
+      return `Uptime ${runtimeWords(payload)}, ${countWords(payload.session_count, 'chat')}`;
     case 'instance.shutdown':
-      return `Ends${payload.reason ? `: ${visible(payload.reason)}` : ''}`;
+      return `Shuts down${payload.reason ? `: ${visible(payload.reason)}` : ''}`;
     case 'message.append':
       return `${visible(payload.role)}: ${quoted(payload.content)}`;
     case 'antiphon.append':
       return `Has facts up to ${payload.seq}`;
     case 'left_out':
-      return `${countWords(rest.count, 'event')} left out: they came faster than this page takes them`;
+      return `${countWords(rest.count, 'event')} dropped: they arrived faster than the web UI reads them`;
     default:
       return quoted(JSON.stringify(payload));
   }
@@ -56,7 +56,7 @@ function quoted(text) {
   return `${shown.slice(0, QUOTED_CHARS_MAX).replace(/[\ud800-\udbff]$/, '')}…`;
 }
 
-/** How long an instance has run: by its own word (a duration as Go writes it), else by when it began. */
+/** The uptime of an instance: as it reports it (a duration in Go's format), or since its start. */
 export function runtimeWords({ uptime, started_at }, now_ms) {
   return durationWords(uptime ? secondsOf(uptime) : Math.max(0, (now_ms - Date.parse(started_at)) / 1000));
 }

@@ -1,4 +1,4 @@
-// The instances of this machine, and the one that is open: its chats, what it publishes, what it is told to do.
+// The instances of this machine, and the open one: its chats, its events and the commands to it.
 
 import { signal } from './vendor/signals.js';
 import { ApiError, NetworkError, path, request, url } from './api.js';
@@ -6,36 +6,36 @@ import { addEvents, addRemark, emptyLog } from './instance_log.js';
 import { openStream } from './stream.js';
 
 const REFRESH_MS = 3_000;
-const SOON_MS = 1_000; // as often as an instance lists its chats at most
+const SOON_MS = 1_000; // an instance lists its chats at most this often
 
-/** As GET /instances gives them; null until the first answer. */
+/** The response of GET /instances; null until the first one. */
 export const instances = signal(null);
-/** The instance that is open, as GET /instances/{id} gives it; null until its first answer. */
+/** The open instance, the response of GET /instances/{id}; null until the first one. */
 export const opened = signal(null);
-/** Why the last look at the list, or at the open instance, brought nothing, as a sentence; '' if it did. */
+/** Why the last refresh of the list, or of the open instance, failed, as a sentence; '' if it succeeded. */
 export const listProblem = signal('');
 export const openedProblem = signal('');
 export const isGone = signal(false);
 export const log = signal(emptyLog());
-/** The state of the stream of its events (see openStream); null when no instance is open. */
+/** The state of the stream of the events (see openStream); null when no instance is open. */
 export const logState = signal(null);
 
-/** The id of the chat that is chosen; null: none. It only ever changes by choice, lest a message go astray. */
+/** The id of the chosen chat; null: none. Only the person changes it, so that no message goes to the wrong chat. */
 export const chosenId = signal(null);
 export const isBusy = signal(false);
-/** What came of the last command: {words, isProblem}, or null. */
+/** The outcome of the last command: {words, isProblem}, or null. */
 export const outcome = signal(null);
 
 let openId = null;
 let stream = null;
 let timer = 0;
 let soonTimer = 0;
-let waiting = []; // events that have come since the last frame
+let waiting = []; // events since the last frame
 let reloadOpened = async () => {};
 
-// --- looking ----------------------------------------------------------------------------------------
+// --- the list and the open instance -----------------------------------------------------------------
 
-/** Looks now and then at who is there, while the tab is looked at. */
+/** Polls the list of instances while the tab is visible. */
 export function openInstances() {
   if (timer) return;
   timer = setInterval(() => document.hidden || reload(), REFRESH_MS);
@@ -58,7 +58,7 @@ export function openInstance(instanceId) {
   reloadOpened();
   stream = openStream({
     address: url(path('instances', instanceId, 'events')),
-    onEvent: (event) => isMine() && take(event),
+    onEvent: (event) => isMine() && handleEvent(event),
     onState: (state) => isMine() && onLogState(state),
   });
 }
@@ -77,14 +77,14 @@ export function closeInstance() {
 export const reload = () => Promise.all([reloadList(), reloadOpened()]);
 
 const reloadList = oneAtATime(() =>
-  look(listProblem, async () => {
+  refresh(listProblem, async () => {
     const { instances: list } = await request('GET', '/instances');
     if (timer) instances.value = list;
   }),
 );
 
 const loadOpened = (instanceId) =>
-  look(openedProblem, async () => {
+  refresh(openedProblem, async () => {
     const found = await request('GET', path('instances', instanceId)).catch((error) => {
       if (error.status !== 404) throw error;
       return null;
@@ -97,13 +97,13 @@ const loadOpened = (instanceId) =>
     opened.value = found;
   });
 
-/** What has died says nothing, not even that. */
+/** Ends the log of an instance that is gone: a killed instance publishes nothing. */
 function endLog() {
   stream.close();
   logState.value = { state: 'ended' };
 }
 
-async function look(problem, action) {
+async function refresh(problem, action) {
   try {
     await action();
     problem.value = '';
@@ -113,17 +113,17 @@ async function look(problem, action) {
   }
 }
 
-/** `action` as a function that never runs twice at once: asked meanwhile, it runs once more afterwards. */
+/** `action` as a function that never runs concurrently: a call during a run makes it run once more afterwards. */
 function oneAtATime(action) {
   let isRunning = false;
-  let isAsked = false;
+  let isRequested = false;
   return async () => {
-    isAsked = true;
+    isRequested = true;
     if (isRunning) return;
     isRunning = true;
     try {
-      while (isAsked) {
-        isAsked = false;
+      while (isRequested) {
+        isRequested = false;
         await action();
       }
     } finally {
@@ -132,16 +132,16 @@ function oneAtATime(action) {
   };
 }
 
-// --- hearing ----------------------------------------------------------------------------------------
+// --- events -----------------------------------------------------------------------------------------
 
-function take(event) {
-  if (!waiting.length) askFrame();
+function handleEvent(event) {
+  if (!waiting.length) requestFrame();
   waiting.push(event);
   if (/^(session|instance)\./.test(event.type)) reloadSoon();
 }
 
-// At most one rendering for each animation frame, however many tokens come. A hidden tab has no frames.
-function askFrame() {
+// Renders at most once per animation frame, however many tokens arrive. A hidden tab has no frames.
+function requestFrame() {
   const show = () => {
     if (openId) log.value = addEvents(log.peek(), waiting);
     waiting = [];
@@ -163,20 +163,20 @@ function onLogState(state) {
   if (state.state === 'connecting') wasLive = false;
   if (state.state === 'live' && wasLive) {
     const now = new Date().toISOString();
-    log.value = addRemark(log.peek(), now, 'The connection was lost: what was published meanwhile is missing here.');
+    log.value = addRemark(log.peek(), now, 'The connection was lost: events published meanwhile are missing.');
   }
   wasLive ||= state.state === 'live';
   logState.value = state;
 }
 
-// --- telling ----------------------------------------------------------------------------------------
+// --- commands ---------------------------------------------------------------------------------------
 
-export const activate = (session_id) => tell('activate', { session_id }, 'It is the active chat now.');
-export const interrupt = (session_id) => tell('interrupt', { session_id }, 'Asked to stop.');
-export const send = (session_id, content) => tell('messages', { session_id, content }, 'Sent.');
+export const activate = (session_id) => sendCommand('activate', { session_id }, 'It is now the active chat.');
+export const interrupt = (session_id) => sendCommand('interrupt', { session_id }, 'Interrupt requested.');
+export const send = (session_id, content) => sendCommand('messages', { session_id, content }, 'Sent.');
 
-/** Gives whether it went well. One at a time: the controls rest meanwhile. */
-async function tell(name, body, words) {
+/** Sends a command, one at a time: the controls are disabled meanwhile. Returns whether it succeeded. */
+async function sendCommand(name, body, words) {
   if (isBusy.peek()) return false;
   const instanceId = openId;
   isBusy.value = true;

@@ -1,4 +1,4 @@
-// The page's start: sign in, keep the streams of what is shown open, draw.
+// The start of the web UI: signs in, opens the streams of what is shown, and renders.
 
 import { computed, effect } from './vendor/signals.js';
 import { h, render } from './vendor/preact.js';
@@ -8,9 +8,9 @@ import { App } from './components/app.js';
 import { closeInstance, closeInstances, openInstance, openInstances } from './instances.js';
 import { clearArrived, outbox, resumeOutbox } from './outbox.js';
 import { shownChatId, shownInstanceId } from './route.js';
-import { askWho, isAdmin, session, startSession } from './session.js';
+import { loadIdentity, isAdmin, session, startSession } from './session.js';
 
-// A new chat is shown from the moment its first message is sent; it can be watched once the server has made it.
+// A new chat is shown when its first message is sent; it can be watched once the server has created it.
 const watchedId = computed(() => {
   if (session.value !== 'in') return null;
   const id = shownChatId.value;
@@ -20,7 +20,7 @@ const watchedId = computed(() => {
 
 effect(() => (session.value === 'in' ? openFeed() : closeFeed()));
 effect(() => {
-  if (session.value === 'in') askWho();
+  if (session.value === 'in') loadIdentity();
 });
 effect(() => (watchedId.value ? openChat(watchedId.value) : closeChat()));
 effect(() => {
@@ -29,7 +29,7 @@ effect(() => {
 effect(() => {
   if (view.value) clearArrived(openId.peek(), view.value);
 });
-// The instances are the admin's; an address is not enough to see them.
+// Only an admin sees the instances, whatever the address.
 const instancesShown = computed(() => (session.value === 'in' && isAdmin.value ? shownInstanceId.value : null));
 effect(() => (instancesShown.value === null ? closeInstances() : openInstances()));
 effect(() => (instancesShown.value ? openInstance(instancesShown.value) : closeInstance()));

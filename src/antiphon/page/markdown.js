@@ -1,15 +1,15 @@
-// Markdown to sanitised HTML, block by block, so that a growing text renders only what changed.
+// Markdown to sanitised HTML, block by block, so that a growing text renders only the changed blocks.
 //
-// Raw HTML is shown as text. Images of other origins become links; only data: images are shown. What is left
-// passes DOMPurify with a short list of tags and attributes, and again the page's CSP.
+// Raw HTML is shown as text. Images of other origins become links; only data: images are shown. The result passes
+// DOMPurify with a short list of tags and attributes, and the Content-Security-Policy of the web UI.
 
 import DOMPurify from './vendor/purify.js';
 import { Lexer, Marked } from './vendor/marked.js';
 import { signal } from './vendor/signals.js';
 
-/** A block that is longer is shown as it is: parsing it again in each frame would stall the page. */
+/** Maximum length of a block. A longer one is shown as plain text: parsing it in each frame would block the tab. */
 const BLOCK_CHARS_MAX = 200_000;
-/** Of a text that comes at once, this much is parsed at a time; what is beyond the whole is shown as it is. */
+/** Maximum length of the text that is parsed as Markdown, in pieces of BLOCK_CHARS_MAX; the rest is plain text. */
 const PARSED_CHARS_MAX = 2_000_000;
 const HIGHLIGHT_CHARS_MAX = 50_000;
 
@@ -58,7 +58,7 @@ const ATTRIBUTES = [
   'type',
 ];
 const LINK_SCHEMES = new Set(['https:', 'http:', 'mailto:', 'tel:']);
-// the highlighter's own, as in "hljs-title function_ inherited__"
+// the classes of the highlighter, as in "hljs-title function_ inherited__"
 const HIGHLIGHT_CLASSES = /^hljs(?:-[\w-]+)?(?: [a-z]+_{1,2})*$/;
 const DATA_IMAGE = /^data:image\/(?:png|jpeg|gif|webp|avif|svg\+xml)[;,]/i;
 
@@ -83,8 +83,8 @@ const marked = new Marked({
   },
 });
 
-/** Whether an address that a model wrote may become a link. None leads back into this page: `#token=` would sign
- *  its reader in as somebody else. */
+/** Whether an address that a model wrote may become a link. Links to this origin are not allowed: `#token=` would sign
+ *  the reader in as another owner. */
 export function isSafeLink(href) {
   try {
     const { protocol, origin } = new URL(href, document.baseURI);
@@ -125,13 +125,13 @@ const sanitized = (html) =>
 // --- blocks -----------------------------------------------------------------------------------------
 
 /**
- * Gives `split(text)`: the blocks of a text as `[{raw, token}]`. It remembers the last text: when the next one
- * only adds to it, all blocks but the last are the same objects and only the rest is parsed.
+ * Returns `split(text)`, which returns the blocks of a text as `[{raw, token}]`. It caches the last text: if the next
+ * text extends it, all blocks but the last are the same objects, and only the rest is parsed.
  */
 export function makeSplitter() {
   let held = { text: '', blocks: [], links: {} };
   return function split(given) {
-    const text = given.includes('\r') ? given.replace(/\r\n?/g, '\n') : given; // as the lexer counts
+    const text = given.includes('\r') ? given.replace(/\r\n?/g, '\n') : given; // as the lexer does
     if (text === held.text) return held.blocks;
     const isGrown = text.startsWith(held.text);
     const blocks = isGrown ? held.blocks.slice(0, -1) : [];
@@ -142,7 +142,7 @@ export function makeSplitter() {
       const piece = text.slice(start, start + BLOCK_CHARS_MAX);
       const isLast = start + piece.length === text.length;
       const found = lexed(piece, links);
-      if (!isLast) found.pop(); // cut in its middle
+      if (!isLast) found.pop(); // it is truncated
       isPlain = !found.length || start > PARSED_CHARS_MAX;
       if (isPlain) break;
       blocks.push(...found);
@@ -156,7 +156,7 @@ export function makeSplitter() {
 
 const plainBlock = (text) => ({ raw: text, token: { type: 'plain', text } });
 
-/** The blocks of a piece; `links` holds the link definitions seen so far, and is added to. */
+/** The blocks of a piece. `links` has the link definitions so far; new ones are added. */
 function lexed(piece, links) {
   const lexer = new Lexer(marked.defaults);
   Object.assign(lexer.tokens.links, links);
@@ -165,7 +165,7 @@ function lexed(piece, links) {
   return joined(tokens);
 }
 
-// Blank lines go with the block before them: so the last block, which the next text may change, is never blank.
+// Blank lines belong to the block before them, so that the last block, which the next text may change, is never blank.
 function joined(tokens) {
   const blocks = [];
   for (const token of tokens) {
@@ -178,7 +178,7 @@ function joined(tokens) {
 
 const rendered = new WeakMap();
 
-/** The sanitised HTML of a block that is no code block; computed once (and again when the highlighter has come). */
+/** The sanitised HTML of a block that is not a code block; cached until the highlighter is loaded. */
 export function blockHtml(token) {
   let held = rendered.get(token);
   if (held?.by !== highlighter.value) {
@@ -190,13 +190,13 @@ export function blockHtml(token) {
 
 // --- code -------------------------------------------------------------------------------------------
 
-/** The highlighter, loaded when the first code block wants it. */
+/** The highlighter, loaded for the first code block. */
 export const highlighter = signal(null);
-let isAsked = false;
+let isRequested = false;
 
-function ask() {
-  if (isAsked) return;
-  isAsked = true;
+function loadHighlighter() {
+  if (isRequested) return;
+  isRequested = true;
   import('./vendor/highlight.js').then((module) => (highlighter.value = module.default));
 }
 
@@ -206,10 +206,10 @@ export const languageOf = (info) =>
     .split(/[\s,{]/)[0]
     .toLowerCase();
 
-/** Code as HTML; highlighted when its language is known and `highlighter` has come. */
+/** Code as HTML; highlighted if its language is known and the highlighter is loaded. */
 export function highlighted(code, language) {
   if (!language || code.length > HIGHLIGHT_CHARS_MAX) return escape(code);
-  ask();
+  loadHighlighter();
   const known = highlighter.value?.getLanguage(language);
   return known ? sanitized(highlighter.value.highlight(code, { language, ignoreIllegals: true }).value) : escape(code);
 }

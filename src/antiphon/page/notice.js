@@ -1,14 +1,14 @@
-// What went wrong lately, said once in a place of its own.
+// The notice of the last error.
 
 import { signal } from './vendor/signals.js';
 import { ApiError, NetworkError } from './api.js';
 
-/** The sentence that is shown; '' for none. */
+/** The shown sentence; '': none. */
 export const notice = signal('');
 
 export const dismiss = () => (notice.value = '');
 
-/** Runs `action`; a refusal or a lost connection becomes the notice. Gives whether it went well. */
+/** Runs `action`; a refusal or a lost connection becomes the notice. Returns whether it succeeded. */
 export async function report(action) {
   try {
     await action();

@@ -1,15 +1,15 @@
-// Messages on their way. Each has an id of its own, so that it may be sent again until it is answered, also
-// after a reload, and still arrives once.
+// Messages that the server has not confirmed. Each has its own id, so that it can be retried, also after a reload, and
+// takes effect once.
 
 import { signal } from './vendor/signals.js';
 import { path, randomId, requestUntilAnswered } from './api.js';
-import { remember } from './chats.js';
+import { updateChats } from './chats.js';
 import { notice } from './notice.js';
 import { show, shownChatId } from './route.js';
 import { load, save } from './storage.js';
 import { unsentText } from './unsent.js';
 
-/** {id, chatId, isNew, text, when_busy, problem?, seq?}: `seq` is set once the server has taken it. */
+/** {id, chatId, isNew, text, when_busy, problem?, seq?}: `seq` is set when the server has accepted the message. */
 export const outbox = signal(load('outbox', []));
 
 export function send(chatId, text, when_busy) {
@@ -19,26 +19,26 @@ export function send(chatId, text, when_busy) {
   deliver(item);
 }
 
-/** Sends again what a reload has cut off. */
+/** Retries the messages whose sending a reload has cancelled. */
 export function resumeOutbox() {
   for (const item of outbox.peek()) if (!item.seq && !underway.has(item.id)) deliver(item);
 }
 
-/** Forgets what the view shows by now: up to its seq, or by the client's id. */
+/** Removes the messages that the view shows: up to its seq, or with the same client id. */
 export function clearArrived(chatId, view) {
   const has = new Set([...view.messages, ...view.queue].map((message) => message.client_message_id));
   const isHere = (item) => item.chatId === chatId && ((item.seq && item.seq <= view.seq) || has.has(item.id));
   if (outbox.value.some(isHere)) put(outbox.value.filter((item) => !isHere(item)));
 }
 
-/** Takes a message back that no server has confirmed; its text returns to the composer. */
+/** Cancels a message that the server has not confirmed; its text returns to the composer. */
 export function giveUp(item) {
   put(outbox.peek().filter((other) => other.id !== item.id));
   returnText(item);
 }
 
 const underway = new Set();
-const lines = new Map(); // by chat: the last delivery, behind which the next one waits, so that order is kept
+const lines = new Map(); // by chat: the last delivery, for which the next one waits, so that the order is kept
 
 function deliver(item) {
   underway.add(item.id);
@@ -55,11 +55,11 @@ async function deliverNow(item) {
   try {
     const answer = await requestUntilAnswered('POST', ...requestOf(item), { isWanted, onDelay });
     change(item.id, { seq: answer.seq, problem: undefined });
-    if (item.isNew) remember([answer]);
+    if (item.isNew) updateChats([answer]);
   } catch (error) {
     if (!isWanted()) return;
     change(item.id, { problem: error.message });
-    if (error.status === 401) return; // goes on after signing in
+    if (error.status === 401) return; // continues after signing in
     notice.value = error.message;
     giveUp(item);
   } finally {

@@ -1,5 +1,5 @@
-// What the address names: #/chat/<id> a chat, #/inbox the inbox, #/instances and #/instances/<id> the instances of the
-// machine; anything else is the start page with a new chat.
+// The address: #/chat/<id> is a chat, #/inbox the inbox, #/instances and #/instances/<id> the instances of the machine;
+// any other address shows a new chat.
 
 import { signal } from './vendor/signals.js';
 
@@ -10,16 +10,16 @@ function readInstances() {
   return found && (found[1] ?? '');
 }
 
-/** The id of the chat that is shown; null: a new one, or none. */
+/** The id of the shown chat; null: a new chat, or none. */
 export const shownChatId = signal(readChat());
 
-/** The id of the instance that is shown; '': the list of them alone; null: chats are shown. */
+/** The id of the shown instance; '': only the list of instances; null: chats are shown. */
 export const shownInstanceId = signal(readInstances());
 
 /** Whether the inbox is shown. */
 export const isInboxShown = signal(location.hash === '#/inbox');
 
-/** On a narrow screen the list of chats lies over the chat, and is closed at first. */
+/** On a narrow screen the list of chats covers the chat, and is closed at first. */
 export const isListOpen = signal(false);
 
 addEventListener('hashchange', read);

@@ -1,4 +1,4 @@
-// Whether this browser is signed in. The token is only ever handed to POST /session; then a cookie does it.
+// The sign-in of this browser. The token is sent only to POST /session, which sets a cookie.
 
 import { signal } from './vendor/signals.js';
 import { ApiError, request, requestUntilAnswered, whenSignedOut } from './api.js';
@@ -16,13 +16,13 @@ whenSignedOut(() => {
 
 const tokenOfAddress = () => new URLSearchParams(location.hash.slice(1)).get('token');
 
-// An address with a token that is typed over the page's own changes nothing but the fragment: begin anew with it.
+// A new address that differs only in its fragment does not reload the web UI: with a token, reload it.
 addEventListener('hashchange', () => tokenOfAddress() && location.reload());
 
-/** Signs in with the token of the address (#token=…), which is removed from it, or by the cookie there is. */
+/** Signs in with the token of the address (#token=…), which is removed from it, or with the cookie. */
 export async function startSession() {
   const token = tokenOfAddress();
-  if (!token) return void (session.value = 'in'); // the first answer tells: 401 signs out
+  if (!token) return void (session.value = 'in'); // if the cookie is not valid, the first response is 401 and signs out
   history.replaceState(null, '', location.pathname + location.search);
   await signIn(token);
 }
@@ -40,8 +40,8 @@ export async function signIn(token) {
   }
 }
 
-/** Asks who is signed in, where the cookie alone says that somebody is. */
-export async function askWho() {
+/** Loads whether an admin is signed in, if the session was started by the cookie. */
+export async function loadIdentity() {
   if (isAdmin.peek() !== null) return;
   const isWanted = () => session.peek() === 'in';
   try {
@@ -52,7 +52,7 @@ export async function askWho() {
   }
 }
 
-/** Ends the session; nothing typed or sent here stays in the tab. */
+/** Ends the session and deletes what this tab has stored. */
 export async function signOut() {
   await request('DELETE', '/session');
   sessionStorage.clear();

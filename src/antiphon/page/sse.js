@@ -1,6 +1,6 @@
 // Server-sent events from text chunks. Pure. Lines end at CR, LF or CRLF only (never at U+2028).
 
-/** Gives `push(chunk)`; calls `onEvent({id, event, data})` for each complete event. `id` is undefined if absent. */
+/** Returns `push(chunk)`, which calls `onEvent({id, event, data})` for each complete event. `id` may be undefined. */
 export function makeSseParser(onEvent) {
   let rest = '';
   let fields = {};

@@ -1,5 +1,5 @@
-// What outlives a reload of this tab: unsent text and messages on their way. JSON in sessionStorage, or in
-// memory where the browser keeps none (blocked, or full).
+// Storage that survives a reload of this tab: unsent text and unconfirmed messages. JSON in sessionStorage, or in memory
+// if sessionStorage is blocked or full.
 
 const memory = new Map();
 

@@ -1,4 +1,4 @@
-// A live stream that comes back: fetch() reads server-sent events, a lost connection resumes by the last cursor.
+// A stream of server-sent events, read with fetch(). It reconnects and resumes after the last cursor.
 
 import { NetworkError, backoff_ms, errorOf, reach, signedOut } from './api.js';
 import { makeSseParser } from './sse.js';
@@ -12,11 +12,11 @@ const FINAL_REASONS = new Set(['deleted', 'revoked']);
 /**
  * Opens `address` and keeps it open until `close()`.
  *
- * `onEvent(event, cursor)` gets each event's JSON; `false` means it does not fit (a gap): the stream is read
- * again from the last cursor. `onState({state, problem?, reason?})`: connecting, live, reconnecting, offline,
- * ended (reason: deleted, revoked, refused or signed_out; nothing more comes). It is live from the first
- * `liveOn` event on, or without one from the moment it is answered. A tab that stays hidden lets go of its connection (browsers allow six for each server)
- * and resumes when it is looked at.
+ * `onEvent(event, cursor)` gets the JSON of each event. If it returns `false` (a gap), the stream is read again from the
+ * last cursor. `onState({state, problem?, reason?})` gets the state: connecting, live, reconnecting, offline or ended
+ * (for good, with the reason deleted, revoked, refused or signed_out). The stream is live from the first `liveOn` event,
+ * or without `liveOn` from the response. A hidden tab closes its connection after HIDDEN_MS (browsers allow six per
+ * server) and reconnects when it becomes visible.
  */
 export function openStream({ address, liveOn, onEvent, onState }) {
   let cursor = null;
@@ -53,7 +53,7 @@ export function openStream({ address, liveOn, onEvent, onState }) {
       if (!response.ok) return refused(await errorOf(response));
       if (liveOn === undefined) becomeLive();
       const push = makeSseParser((raw) => {
-        outcome = take(raw) ?? outcome;
+        outcome = handleEvent(raw) ?? outcome;
       });
       for await (const text of iterText(response.body)) {
         watchdog.feed();
@@ -69,8 +69,8 @@ export function openStream({ address, liveOn, onEvent, onState }) {
     return outcome;
   }
 
-  /** Handles one event; gives an outcome when the connection is to end because of it. */
-  function take(raw) {
+  /** Handles one event. Returns an outcome if the connection must end. */
+  function handleEvent(raw) {
     const event = JSON.parse(raw.data);
     event.type ??= raw.event;
     if (event.type === 'bye') {
@@ -98,7 +98,7 @@ export function openStream({ address, liveOn, onEvent, onState }) {
   function refused(error) {
     if (error.status === 401) return { reason: 'signed_out' };
     if (error.code === 'cursor_invalid' && cursor !== null) {
-      cursor = null; // it is not this chat's any more (a restored backup): begin anew
+      cursor = null; // the chat no longer has this cursor (a restored backup): restart
       return {};
     }
     if (error.isTemporary || error.status >= 500) {
@@ -148,7 +148,7 @@ export function openStream({ address, liveOn, onEvent, onState }) {
   addEventListener('online', onOnline);
   addEventListener('offline', onOffline);
   run().catch((error) => {
-    end('refused', 'The page could not read the stream. Please reload it.');
+    end('refused', 'The stream could not be read. Please reload the page.');
     throw error;
   });
 
@@ -179,7 +179,7 @@ async function* iterText(body) {
   const decoder = new TextDecoder();
   for (;;) {
     const chunk = await reader.read().catch(() => {
-      throw new NetworkError(); // cut off: a TypeError of no fixed words, or our own abort
+      throw new NetworkError(); // the connection was lost (a TypeError), or this code aborted it
     });
     if (chunk.done) return;
     yield decoder.decode(chunk.value, { stream: true });

@@ -1,11 +1,11 @@
-// Text typed but not sent: one for each chat (null: the new one), kept for this tab.
+// Text that is typed but not sent: one per chat (null: the new chat), stored for this tab.
 
 import { effect, signal } from './vendor/signals.js';
 import { load, save } from './storage.js';
 
 const texts = new Map();
 
-/** The signal that holds the unsent text of a chat. */
+/** The signal of a chat's unsent text. */
 export function unsentText(chatId) {
   const key = `unsent.${chatId ?? 'new'}`;
   if (!texts.has(key)) {

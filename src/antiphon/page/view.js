@@ -1,7 +1,7 @@
-// What a viewer shows: the fold of a chat's events (facts, deltas, resync, caught_up). Pure: no clock, no I/O.
+// The view of a chat: the fold of its events (facts, deltas, resync, caught_up). Pure: no clock, no I/O.
 //
-// A view is never changed in place. `apply(view, event)` gives the next view, the same view for an event
-// that adds nothing (stale, unknown, ping), or GAP: something is missing, read again from the last cursor.
+// A view is immutable. `apply(view, event)` returns the next view, or the same view for an event that changes nothing
+// (stale, unknown, ping), or GAP: events are missing, read again from the last cursor.
 
 export const GAP = Symbol('gap');
 
@@ -17,13 +17,13 @@ export function emptyView() {
     lastError: null, // why the last turn failed: {message, kind?, retryable?}
     messages: [], // ascending by id
     hasMore: false, // earlier messages exist
-    queue: [], // steering, then promoted, then the rest: the order of delivery
+    queue: [], // steering, then promoted, then other messages: the order of delivery
     preview: openDraft(0),
-    // who works on the turn: 'worker' | 'nobody' | 'lost' | 'released' | 'unknown' (a resync does not say)
+    // the holder of the turn: 'worker' | 'none' | 'lost' | 'released' | 'unknown' (after a resync)
     holder: 'unknown',
-    retry: null, // the last retry_scheduled that still waits
-    notice: null, // what another program reported last: {kind: 'retry' | 'error', retry?, error?}; stored nowhere
-    action: null, // {calls, deadline} that wait for people or clients
+    retry: null, // the pending retry_scheduled
+    notice: null, // the last report of another program: {kind: 'retry' | 'error', retry?, error?}; not in the store
+    action: null, // {calls, deadline} that are waiting for people or clients
     isCaughtUp: false,
     isDeleted: false,
   };
@@ -44,7 +44,7 @@ export function apply(view, event) {
   return view;
 }
 
-/** Adds an earlier page of messages, as `GET /chats/{id}/messages?before_id=` gives it. */
+/** Adds an earlier page of messages, a response of `GET /chats/{id}/messages?before_id=`. */
 export function withEarlier(view, page) {
   const first = view.messages[0]?.id ?? Infinity;
   const earlier = page.messages.filter((message) => message.id < first);
@@ -71,7 +71,7 @@ function fromResync({ chat, messages, has_more, queued_messages, open_draft }) {
   };
 }
 
-/** What a chat that requires action waits for: {calls, deadline}; null where an older server does not say it. */
+/** The calls that a chat is waiting for: {calls, deadline}; null: none, or the server is older. */
 const actionOf = ({ open_calls }) => (open_calls?.length ? { calls: open_calls, deadline: open_calls[0].deadline } : null);
 
 // --- deltas -----------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ function applyDelta(view, { draft, from, to, part_index, part }) {
   return { ...view, preview: next, retry: null };
 }
 
-/** Adds a delta's part to a preview of our own. A tool call's arguments grow as `args_text`. */
+/** Adds a delta's part to a new preview, in place. A tool call's arguments are appended to `args_text`. */
 function extend(preview, index, part, overlap) {
   const held = preview.parts[index];
   const put = (value) => (preview.parts = Object.assign([...preview.parts], { [index]: value }));
@@ -113,7 +113,7 @@ function extend(preview, index, part, overlap) {
       preview.progress = { ...preview.progress, [part.tool_call_id]: said + part.text };
       break;
     }
-    // a kind of a later version: the position moves on, nothing is shown
+    // a kind of a newer version: the position advances, nothing is shown
   }
 }
 
@@ -130,7 +130,7 @@ export function dropCodePoints(text, count) {
 
 function applyFact(view, fact) {
   if (fact.seq <= view.seq) return view;
-  if (fact.seq > view.seq + 1 && fact.type !== 'chat_deleted') return GAP; // of a deleted chat only that is left
+  if (fact.seq > view.seq + 1 && fact.type !== 'chat_deleted') return GAP; // a deleted chat has only this fact
   const next = { ...view, ...(CHANGES[fact.type]?.(view, fact) ?? {}) };
   next.seq = fact.seq;
   next.notice = null;
@@ -140,7 +140,7 @@ function applyFact(view, fact) {
     next.preview = openDraft(fact.draft);
     next.retry = fact.type === 'retry_scheduled' ? next.retry : null;
   }
-  if (!isBusy(next)) Object.assign(next, { turnId: null, retry: null, holder: 'nobody' });
+  if (!isBusy(next)) Object.assign(next, { turnId: null, retry: null, holder: 'none' });
   if (next.status !== 'error') next.lastError = null;
   if (next.status !== 'requires_action') next.action = null;
   return next;
@@ -165,13 +165,13 @@ const CHANGES = {
   attempt_released: () => ({ holder: 'released' }),
   attempt_lost: () => ({ holder: 'lost' }),
   retry_scheduled: (view, fact) => ({ retry: fact }),
-  action_required: (view, { calls, deadline }) => ({ action: { calls, deadline }, holder: 'nobody' }),
+  action_required: (view, { calls, deadline }) => ({ action: { calls, deadline }, holder: 'none' }),
   action_resolved: (view, { tool_call_id }) => ({ action: withoutCall(view.action, tool_call_id) }),
-  turn_restarted: (view, { turn_id }) => ({ turnId: turn_id, lastTurnId: turn_id, holder: 'nobody' }),
+  turn_restarted: (view, { turn_id }) => ({ turnId: turn_id, lastTurnId: turn_id, holder: 'none' }),
   turn_ended: (view, { turn_id, outcome, error }) => ({
     turnId: null,
     lastTurnId: turn_id,
-    holder: 'nobody',
+    holder: 'none',
     lastError: outcome === 'failed' ? asError(error) : null,
   }),
   title_changed: (view, { title }) => ({ chat: { ...view.chat, title } }),
@@ -188,9 +188,9 @@ function messageAppended(view, fact) {
   const changes = queued_id ? { queue: without(view.queue, queued_id) } : {};
   if (message.role === 'user') {
     Object.assign(changes, { turnId: message.turn_id, lastTurnId: message.turn_id });
-    if (message.turn_id === message.id) changes.holder = 'nobody';
+    if (message.turn_id === message.id) changes.holder = 'none';
   }
-  if (fact.hidden_by) return changes; // a later fact takes it back; its content is gone
+  if (fact.hidden_by) return changes; // a later fact removes it; it has no content
   const closed = fact.closes?.draft;
   changes.messages = [...view.messages, closed ? { ...message, draft: closed } : message];
   return changes;
@@ -206,13 +206,13 @@ function withoutCall(action, tool_call_id) {
 
 const without = (queue, id) => queue.filter((item) => item.id !== id);
 
-/** The part of the queue a message stands in: 0 steering, 1 promoted, 2 the rest. It moves only within it. */
+/** The part of the queue that a message is in: 0 steering, 1 promoted, 2 other. It can be moved only within its part. */
 export function partOfQueue(item) {
   if (item.promoted || item.when_busy === 'interrupt') return 1;
   return item.when_busy === 'steer' ? 0 : 2;
 }
 
-// Array.prototype.sort is stable: within its part each keeps its place.
+// Array.prototype.sort is stable, so the order within a part is kept.
 const sortedQueue = (queue) => [...queue].sort((a, b) => partOfQueue(a) - partOfQueue(b));
 
 function promotedQueue(queue, id) {
@@ -229,7 +229,7 @@ function movedQueue(queue, id, before) {
   return sortedQueue(rest.toSpliced(place < 0 ? rest.length : place, 0, item));
 }
 
-/** `before` for the move of a queued message one place up (-1) or down (+1); undefined where it cannot go. */
+/** `before` for moving a queued message one position up (-1) or down (+1); undefined if that is not possible. */
 export function moveTarget(queue, id, step) {
   const item = queue.find((other) => other.id === id);
   const part = queue.filter((other) => partOfQueue(other) === partOfQueue(item));
@@ -248,16 +248,15 @@ const KIND_WORDS = {
   server: 'The model service failed',
 };
 
-/** One honest sentence on what a busy chat waits for, or '' when there is nothing to say.
- *  `retryLeft_s` is how long a scheduled retry still has to wait. */
+/** A sentence on what a busy chat is waiting for, or ''. `retryLeft_s` is the rest of a scheduled retry's delay. */
 export function waitingWords(view, retryLeft_s = 0) {
   if (view.status === 'interrupting') return 'Stopping…';
   if (view.status === 'requires_action') return actionWords(view.action);
   if (view.status !== 'running') return '';
   if (view.retry) return retryWords(view.retry, retryLeft_s);
-  if (view.holder === 'lost') return 'The worker was lost; another goes on.';
-  if (view.holder === 'released') return 'Handed over; another worker goes on.';
-  if (view.holder === 'nobody') return 'Waiting for a worker…';
+  if (view.holder === 'lost') return 'The worker was lost; another one continues.';
+  if (view.holder === 'released') return 'The worker released the turn; another one continues.';
+  if (view.holder === 'none') return 'Waiting for a worker…';
   const tools = runningCalls(view).map((call) => call.tool_name);
   if (tools.length) return `Running ${tools.join(', ')}…`;
   const shown = view.preview.parts.filter(Boolean);
@@ -267,7 +266,7 @@ export function waitingWords(view, retryLeft_s = 0) {
 
 function retryWords(retry, left_s) {
   const what = KIND_WORDS[retry.kind] ?? retry.error ?? 'The model failed';
-  const when = left_s > 0 ? `trying again in ${Math.ceil(left_s)} s` : 'trying again';
+  const when = left_s > 0 ? `retrying in ${Math.ceil(left_s)} s` : 'retrying';
   return `${what}, ${when} (try ${retry.tries + 1}).`;
 }
 
@@ -276,7 +275,7 @@ function actionWords(action) {
   return 'Waiting for your decision.';
 }
 
-/** What another program reported, as a line to read; '' for nothing. */
+/** The report of another program, on one line; '': none. */
 export function noticeWords(notice) {
   if (!notice) return '';
   const words = notice.retry?.error ?? notice.error?.message ?? '';

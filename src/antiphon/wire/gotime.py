@@ -44,6 +44,7 @@ ZERO_TIME = Time(1, 1, 1, tzinfo=UTC)
 """Go's zero time, `0001-01-01T00:00:00Z`: the value of a missing time field."""
 _FIRST_US = ZERO_TIME.us
 _LAST_US = Time(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC).us
+"""The first and the last instant that can be decoded, in microseconds since the epoch."""
 
 
 def format_time_us(us: int) -> str:

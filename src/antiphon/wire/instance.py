@@ -53,6 +53,7 @@ TOPIC_APPEND = "antiphon.append"
 
 PORT_FIRST = 40_000
 PORT_COUNT = 20_000
+"""The range of the default TCP ports: the first one, and their number."""
 
 
 # Calls: parameters and results.
@@ -267,6 +268,7 @@ class ToolEndPayload(Placed):
 
 
 TOOL_RESULT_CHARACTERS_MAX = 512
+"""Maximum length of a tool's result in `tool.end`, in characters."""
 
 
 class HeartbeatPayload(Value):

@@ -17,8 +17,9 @@ from antiphon.wire.notify import ChatStreamError, ChatStreamRetry
 from antiphon.wire.stream import Frame
 
 TEXT_MAX = 500
+"""Maximum length of a peer's error text, in characters."""
 NAME_MAX = 100
-"""Maximum length of a peer's error text and of the names beside it, in characters."""
+"""Maximum length of the names beside it, in characters."""
 
 
 def notices_of(*, retry: Any, error_payload: Any, error: Any) -> dict[str, Frame]:

@@ -13,6 +13,7 @@ from antiphon.errors import PeerError
 LINE_BYTES_MAX = 256 * 1024 * 1024
 """Maximum size of a line, in bytes. A `resync` is one line: it fits fifty messages of 4 MiB, escaped."""
 EVENT_BYTES_MAX = LINE_BYTES_MAX
+"""Maximum size of the data of an event, in bytes."""
 
 _BOM = b"\xef\xbb\xbf"
 

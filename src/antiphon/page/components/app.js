@@ -1,4 +1,4 @@
-// The frame: sign-in, or the list of chats beside the chat (or the instances) that is shown.
+// The frame: sign-in, or the list of chats beside the shown chat or instances.
 
 import { useSignalEffect } from '../vendor/signals.js';
 import { dismiss, notice } from '../notice.js';
@@ -14,7 +14,7 @@ import { SignIn } from './signin.js';
 
 export function App() {
   useSignalEffect(() => {
-    shownChatId.value; // something was chosen: the list has done its work
+    shownChatId.value; // a chat was chosen: close the list
     shownInstanceId.value;
     isInboxShown.value;
     isListOpen.value = false;

@@ -1,4 +1,4 @@
-// The chat that is shown: head, transcript, queue, composer.
+// The shown chat: head, transcript, queue, composer.
 
 import { stop, streamState, view } from '../chat.js';
 import { archive, chats, remove, rename, titleOf } from '../chats.js';
@@ -19,7 +19,7 @@ export function Chat({ chatId }) {
   const shown = chatId ? view.value : null;
   const pending = outbox.value.filter((item) => item.chatId === chatId);
   useEscape(stop);
-  const isGone = Boolean(chatId) && (shown?.isDeleted || isOver());
+  const isGone = Boolean(chatId) && (shown?.isDeleted || hasEnded());
   const chat = shown?.chat ?? chats.value?.find((other) => other.id === chatId);
   const title = isGone ? 'No chat' : chatId ? titleOf(chat) : 'New chat';
   useDocumentTitle(title);
@@ -35,7 +35,7 @@ export function Chat({ chatId }) {
   `;
 }
 
-const isOver = () => streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
+const hasEnded = () => streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
 
 const Notes = ({ chat }) => html`
   ${chat.archived && html`<span class="tag">Archived</span>`}
@@ -56,7 +56,7 @@ function Actions({ chat }) {
   const onDelete = async () => {
     const isSure = await confirm({
       title: 'Delete this chat?',
-      text: `“${titleOf(chat)}” and all its messages will be gone for good.`,
+      text: `“${titleOf(chat)}” and all its messages will be deleted permanently.`,
       yes: 'Delete',
     });
     if (isSure && (await report(() => remove(chat.id)))) show(null);
@@ -64,7 +64,7 @@ function Actions({ chat }) {
   return html`<div class="row">
     <${IconButton} name="pencil" label="Rename" onClick=${onRename} />
     <${IconButton} name=${chat.archived ? 'restore' : 'archive'}
-      label=${chat.archived ? 'Take out of the archive' : 'Archive'}
+      label=${chat.archived ? 'Restore from the archive' : 'Archive'}
       onClick=${() => report(() => archive(chat.id, !chat.archived))} />
     <${IconButton} name="trash" label="Delete" onClick=${onDelete} />
   </div>`;
@@ -73,11 +73,11 @@ function Actions({ chat }) {
 const Welcome = () => html`<div class="welcome">
   <img src="assets/icon.svg" alt="" width="48" height="48" />
   <h2>What is it about?</h2>
-  <p>Write a message to begin. The answer goes on when you close this page, and is here when you come back.</p>
+  <p>Write a message to begin. The answer continues if you close this page, and is here when you return.</p>
 </div>`;
 
 const Gone = () => html`<div class="welcome" data-testid="gone">
-  <h2>This chat is not here</h2>
+  <h2>Chat not found</h2>
   <p>${streamState.value?.reason === 'refused' ? streamState.value.problem : 'It was deleted.'}</p>
   <button type="button" class="primary" onClick=${() => {
     notice.value = '';

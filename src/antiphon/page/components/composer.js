@@ -1,5 +1,5 @@
-// Where a message is written: Enter sends, Shift+Enter makes a new line. On a touch screen, which has no Shift+Enter,
-// Enter makes a new line and the button sends.
+// The input of a message: Enter sends, Shift+Enter adds a new line. On a touch screen, which has no Shift+Enter, Enter
+// adds a new line and the button sends.
 
 import { useEffect, useLayoutEffect, useRef } from '../vendor/preact-hooks.js';
 import { signal } from '../vendor/signals.js';
@@ -9,7 +9,7 @@ import { unsentText } from '../unsent.js';
 import { isBusy } from '../view.js';
 import { Icon, html } from './html.js';
 
-/** What a message does when it arrives at a busy chat; a choice holds for one message. */
+/** What happens to a message that arrives while the chat is busy; a choice applies to one message. */
 const whenBusy = signal('queue');
 
 const CHOICES = [
@@ -66,11 +66,11 @@ function Stop({ turnId }) {
 }
 
 function WhenBusy({ onChosen }) {
-  useEffect(() => () => (whenBusy.value = 'queue'), []); // a choice is for this chat, while it answers
-  // by mouse or finger (`detail` counts its clicks): the next thing is to type; the arrow keys stay here
+  useEffect(() => () => (whenBusy.value = 'queue'), []); // a choice applies only during this answer
+  // after a click or touch (`detail` counts clicks) focus the text; after an arrow key keep the focus here
   const onClick = ({ detail }) => detail && requestAnimationFrame(onChosen);
   return html`<fieldset class="when-busy">
-    <legend class="hidden">While it answers, the next message shall</legend>
+    <legend class="hidden">What the next message does during the answer</legend>
     ${CHOICES.map(
       ([value, label, words]) => html`<label title=${words} key=${value} onClick=${onClick}>
       <input type="radio" name="when-busy" value=${value} checked=${whenBusy.value === value}

@@ -1,4 +1,4 @@
-// One modal dialog: asks for a yes, or for a line of text.
+// A modal dialog: asks for a confirmation, or for a line of text.
 
 import { signal } from '../vendor/signals.js';
 import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
@@ -6,10 +6,10 @@ import { html } from './html.js';
 
 const question = signal(null);
 
-/** Asks; gives true or false. */
+/** Asks for a confirmation. Resolves to true or false. */
 export const confirm = ({ title, text, yes }) => ask({ title, text, yes, isDanger: true }).then(Boolean);
 
-/** Asks for a line of text; gives it, or null. */
+/** Asks for a line of text. Resolves to the text, or null. */
 export const prompt = ({ title, label, value, yes, length_max }) => ask({ title, label, value, yes, length_max });
 
 const ask = (fields) => new Promise((resolve) => (question.value = { ...fields, resolve }));
@@ -26,7 +26,7 @@ function Open({ title, text, label, value = '', yes, length_max, isDanger, resol
   useLayoutEffect(() => {
     const element = dialog.current;
     element.showModal();
-    return () => element.close(); // this gives the focus back to where it was
+    return () => element.close(); // restores the focus
   }, []);
   const submit = (event) => {
     event.preventDefault();

@@ -1,9 +1,9 @@
-// Changes the text of a message in its place. Escape closes it, Ctrl+Enter saves.
+// An editor for the text of a message. Escape closes it, Ctrl+Enter saves.
 
 import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
 
-/** `onSave(text)` gives whether it went well; then, or on cancel, `onClose()` is called. */
+/** `onSave(text)` returns whether it succeeded; then, or on cancel, `onClose()` is called. */
 export function Editor({ text, yes, hint, onSave, onClose }) {
   const [value, setValue] = useState(text);
   const [isBusy, setBusy] = useState(false);
@@ -22,7 +22,7 @@ export function Editor({ text, yes, hint, onSave, onClose }) {
   const onKeyDown = (event) => {
     if (event.isComposing) return;
     if (event.key === 'Escape') {
-      event.stopPropagation(); // here it closes the editor, elsewhere it stops the answer
+      event.stopPropagation(); // here it closes the editor; otherwise it interrupts the answer
       onClose();
     } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) submit(event);
   };
@@ -38,12 +38,12 @@ export function Editor({ text, yes, hint, onSave, onClose }) {
   </form>`;
 }
 
-// The button that opened the editor is drawn anew when it closes.
+// The button that opened the editor is rendered again when the editor closes.
 function giveFocusBack(holder) {
   if (document.activeElement === document.body) holder?.querySelector('[aria-label="Edit"]')?.focus();
 }
 
-/** A content with new text: its parts of other kinds stay. */
+/** The content with new text; its other parts stay. */
 export function withText(content, text) {
   const others = Array.isArray(content) ? content.filter((part) => part.type !== 'text') : [];
   return others.length ? [{ type: 'text', text }, ...others] : text;

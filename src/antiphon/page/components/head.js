@@ -1,11 +1,11 @@
-// The head of what is shown: its title, the connection, and the button that opens the list on a narrow screen.
+// The header: the title, the connection, and the button that opens the list on a narrow screen.
 
 import { useEffect } from '../vendor/preact-hooks.js';
 import { isListOpen } from '../route.js';
 import { Connection } from './connection.js';
 import { IconButton, html } from './html.js';
 
-/** `notes` stand beside the title, the children at the end. */
+/** `notes` are beside the title, the children at the end. */
 export const Head = ({ title, notes, children }) => html`<header class="head">
   <${IconButton} name="menu" label="List of chats" class="menu" onClick=${openList}
     aria-expanded=${isListOpen.value} />
@@ -25,7 +25,7 @@ export function useDocumentTitle(title) {
   }, [title]);
 }
 
-/** Escape closes the list; else it does `otherwise`, unless it has something nearer to close (an editor stops its
+/** Escape closes the list; otherwise it calls `otherwise`, unless an inner element handles it (an editor stops its
  *  propagation). */
 export function useEscape(otherwise) {
   useEffect(() => {

@@ -31,7 +31,7 @@ export const Icon = ({ name }) => html`
   <svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d=${PATHS[name]} /></svg>
 `;
 
-/** A button that is an icon; `label` is its name for everyone. */
+/** An icon button; `label` is its tooltip and accessible name. */
 export const IconButton = ({ name, label, class: extra = '', ...rest }) => html`
   <button type="button" class="icon-button ${extra}" aria-label=${label} title=${label} ...${rest}>
     <${Icon} name=${name} />

@@ -1,4 +1,4 @@
-// The inbox: what happened while nobody watched.
+// The inbox: the owner's notifications.
 
 import { markAllRead, notifications, unreadCount } from '../inbox.js';
 import { hrefOf } from '../route.js';
@@ -17,7 +17,7 @@ export function Inbox() {
           Mark all as read
         </button>
       </div>
-      ${list?.length === 0 && html`<p class="empty">Nothing happened while you were away.</p>`}
+      ${list?.length === 0 && html`<p class="empty">No notifications.</p>`}
       <ul>${list?.map((item) => html`<${Item} key=${item.id} item=${item} />`)}</ul>
     </section>
   `;

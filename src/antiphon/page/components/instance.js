@@ -1,4 +1,4 @@
-// The instance that is open: its chats, the controls of the chosen one, and what it publishes.
+// The open instance: its chats, the controls of the chosen chat, and its events.
 
 import { useEffect, useLayoutEffect, useRef } from '../vendor/preact-hooks.js';
 import {
@@ -21,7 +21,7 @@ import { Icon, html } from './html.js';
 import { InstanceLog } from './instance_log.js';
 
 const SHOWN_MAX = 200;
-const NARROW = '(max-width: 64rem)'; // as in app.css: there the list makes room
+const NARROW = '(max-width: 64rem)'; // as in app.css: on such a screen the list is hidden
 
 export function Instance({ instanceId }) {
   const heading = useRef(null);
@@ -36,7 +36,7 @@ export function Instance({ instanceId }) {
       ${known && html`<p class="meta">Process ${known.pid}, version ${visible(known.version)}</p>`}
     </header>
     ${openedProblem.value && html`<p class="problem" role="alert">${openedProblem.value}</p>`}
-    ${isGone.value ? html`<p class="failure" role="alert">This instance does not run any more.</p>` : html`<${Chats} />`}
+    ${isGone.value ? html`<p class="failure" role="alert">This instance is no longer running.</p>` : html`<${Chats} />`}
     <${InstanceLog} titles=${titlesOf(opened.value)} />
   </section>`;
 }
@@ -46,8 +46,8 @@ const titlesOf = (item) => new Map((item?.sessions ?? []).map(({ id, title }) =>
 function Chats() {
   const item = opened.value;
   if (!item) return !openedProblem.value && html`<p class="empty">Loading…</p>`;
-  if (item.is_silent) return html`<p class="failure" role="alert">This instance does not answer.</p>`;
-  if (item.role !== 'primary') return html`<p class="empty">A standby waits for the primary's end. It has nothing to show yet.</p>`;
+  if (item.is_silent) return html`<p class="failure" role="alert">This instance does not respond.</p>`;
+  if (item.role !== 'primary') return html`<p class="empty">This is a standby. It has nothing to show until it takes over.</p>`;
   const sessions = item.sessions ?? [];
   const chosen = sessions.find(({ id }) => id === chosenId.value);
   return html`
@@ -126,7 +126,7 @@ function Controls({ session, isActive }) {
   </form>`;
 }
 
-/** What is disabled for a moment loses the focus; it has it back afterwards. */
+/** Restores the focus of an element that is disabled temporarily. */
 function useFocusKept(isResting) {
   const held = useRef(null);
   if (isResting && !held.current) held.current = document.activeElement;

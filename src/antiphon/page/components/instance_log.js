@@ -1,11 +1,11 @@
-// What an instance publishes, line by line, the newest at the bottom.
+// The events of an instance, line by line, newest at the bottom.
 
 import { useLayoutEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
 import { WORDS } from '../connection.js';
 import { log, logState } from '../instances.js';
 import { Icon, html } from './html.js';
 
-const BOTTOM_PX = 24; // nearer than this to the bottom counts as at the bottom
+const BOTTOM_PX = 24; // maximum distance that counts as at the bottom
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
 
 /** `titles`: of the instance's chats, by id. */
@@ -20,7 +20,7 @@ export function InstanceLog({ titles }) {
     <div class="log-frame">
       <div class="log" ref=${scroller} onScroll=${onScroll} tabindex="0" role="log" aria-live="off"
         aria-labelledby="log-title" data-testid="instance-log">
-        ${!lines.length && logState.value?.state !== 'ended' && html`<p class="empty">What this instance publishes appears here.</p>`}
+        ${!lines.length && logState.value?.state !== 'ended' && html`<p class="empty">The events of this instance appear here.</p>`}
         <ul>${lines.map((line) => html`<${Line} key=${line.key} line=${line} title=${titleOf(line, titles)} />`)}</ul>
       </div>
       ${isAway && html`<button type="button" class="to-bottom" onClick=${toBottom}>
@@ -39,7 +39,7 @@ function State() {
 
 const titleOf = ({ sessionId }, titles) => sessionId && (titles.get(sessionId) ?? sessionId.slice(0, 8));
 
-// Of some hundred lines one or two change at a time: the others are not drawn anew.
+// Only changed lines are rendered again: of several hundred, one or two change at a time.
 const Line = ({ line, title }) =>
   useMemo(
     () => html`<li data-topic=${line.topic}>
@@ -56,7 +56,7 @@ function clockWords(text) {
   return Number.isNaN(at.getTime()) ? '' : CLOCK.format(at);
 }
 
-/** Keeps the bottom in sight while the reader is there. */
+/** Keeps the bottom visible while the reader is at the bottom. */
 function useBottom() {
   const scroller = useRef(null);
   const isStuck = useRef(true);

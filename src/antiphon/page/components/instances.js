@@ -1,4 +1,4 @@
-// The instances of this machine: who is there, and the one that is open beside the list.
+// The list of the instances of this machine, and the open instance beside it.
 
 import { instances, listProblem } from '../instances.js';
 import { countWords, runtimeWords, titleWords, visible } from '../instance_words.js';
@@ -36,13 +36,13 @@ function List() {
     <ul>${list?.map((item) => html`<${Item} key=${item.instance_id} item=${item} />`)}</ul>
     ${
       list?.every((item) => item.is_self) &&
-      html`<p class="hint">No other instance runs here. <code>antiphon serve --data …</code> starts another one, with
+      html`<p class="hint">No other instance is running here. <code>antiphon serve --data …</code> starts another one, with
       chats of its own.</p>`
     }
   </section>`;
 }
 
-// A standby has nothing to show or to take: it waits for the primary's end.
+// A standby has nothing to show and accepts no commands.
 function Item({ item }) {
   const isOpen = item.instance_id === shownInstanceId.value;
   if (item.role !== 'primary') return html`<li class="instance"><${About} item=${item} /></li>`;
@@ -66,5 +66,5 @@ function About({ item }) {
 const Marks = ({ item }) => html`<span class="marks">
   <span class="tag">${visible(item.role)}</span>
   ${item.is_self && html`<span class="tag is-self">this one</span>`}
-  ${item.is_silent && html`<span class="tag is-silent">does not answer</span>`}
+  ${item.is_silent && html`<span class="tag is-silent">does not respond</span>`}
 </span>`;

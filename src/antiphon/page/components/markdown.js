@@ -1,4 +1,4 @@
-// A text in Markdown. Blocks that did not change are left alone, so a growing answer costs its last block only.
+// A text in Markdown. Unchanged blocks are not rendered again, so a growing answer renders only its last block.
 
 import { useLayoutEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
 import { blockHtml, highlighted, highlighter, languageOf, makeSplitter } from '../markdown.js';
@@ -29,7 +29,7 @@ function Rendered({ __html }) {
   return html`<div class="block" dir="auto" ref=${block} dangerouslySetInnerHTML=${{ __html }} />`;
 }
 
-/** Code inside lists and quotes is part of a block's HTML: its copy buttons are added to the elements. */
+/** Code inside lists and quotes is part of a block's HTML: the copy buttons are added to the elements. */
 function addCopyButtons(block) {
   for (const code of block.querySelectorAll('pre')) {
     const frame = Object.assign(document.createElement('div'), { className: 'inner-code' });
@@ -46,7 +46,7 @@ function addCopyButtons(block) {
   }
 }
 
-// While it grows, code is plain text: highlighting it anew in each frame would cost its length every time.
+// Growing code is plain text: highlighting the whole code in each frame would be slow.
 function Code({ code, language, isOpen }) {
   const [isCopied, setCopied] = useState(false);
   const copy = async () => {

@@ -1,4 +1,4 @@
-// One message: its parts, its marks, and what can be done with it.
+// One message: its parts, its tags and its actions.
 
 import { Component } from '../vendor/preact.js';
 import { useState } from '../vendor/preact-hooks.js';
@@ -11,7 +11,7 @@ import { Markdown } from './markdown.js';
 
 const JSON_CHARS_MAX = 20_000;
 
-// How a model ended its answer, where that is worth a word.
+// Why a model's answer ended early.
 const OUTCOMES = {
   length: 'Cut off at the token limit',
   refusal: 'Refused by the model',
@@ -19,8 +19,8 @@ const OUTCOMES = {
   empty: 'Empty answer',
 };
 
-/** `message`, or `isPreview` and the draft's `parts`; `live`: its tool calls that run now. Drawn again only when
- *  one of these changed. */
+/** `message`, or `isPreview` and the draft's `parts`; `live`: its running tool calls. Rendered again only when one of
+ *  these changes. */
 export class Message extends Component {
   shouldComponentUpdate(next) {
     return Object.keys({ ...this.props, ...next }).some((key) => next[key] !== this.props[key]);
@@ -108,7 +108,7 @@ function Part({ part, live, isGrowing }) {
         <summary>${part.file_name}, lines ${part.start_line} to ${part.end_line}</summary>
         <pre tabindex="0">${part.content}</pre></details>`;
     default:
-      return html`<p class="meta">A part this page does not know: ${part.type}</p>`;
+      return html`<p class="meta">Unknown part: ${part.type}</p>`;
   }
 }
 
@@ -128,17 +128,17 @@ function Call({ part, live, isGrowing }) {
     ${
       asked === 'approval' &&
       html`<div class="row" data-testid="approval">
-      <span>May it run?</span>
+      <span>Approve this call?</span>
       <button type="button" class="primary" onClick=${() => decideCall(part.tool_call_id, true)}>Approve</button>
       <button type="button" onClick=${() => decideCall(part.tool_call_id, false)}>Deny</button>
     </div>`
     }
-    ${asked === 'result' && html`<p class="meta">A client of yours is to run this tool and send its result.</p>`}
+    ${asked === 'result' && html`<p class="meta">Waiting for a client to run this tool and send its result.</p>`}
   </div>`;
 }
 
-// After a fresh look at a chat the open calls are not told apart; then approval is offered, and refused if it
-// does not fit.
+// After a resync from an older server it is unknown what an open call needs; approval is then offered, and refused if
+// the call does not need it.
 function decisionOf(part, action) {
   if (!action) return 'approval';
   return action.calls.find((call) => call.tool_call_id === part.tool_call_id)?.needs ?? null;

@@ -1,4 +1,4 @@
-// The messages that wait for the turn to end, in the order in which they will be delivered.
+// The queued messages, in the order of delivery.
 
 import { useState } from '../vendor/preact-hooks.js';
 import { deleteQueued, editQueued, moveQueued, promoteQueued } from '../chat.js';
@@ -11,7 +11,7 @@ const PART_WORDS = ['steers', 'next', ''];
 export function Queue({ queue }) {
   if (!queue.length) return null;
   return html`<section class="queue" data-testid="queue" aria-label="Waiting messages">
-    <h2>${queue.length === 1 ? '1 message waits' : `${queue.length} messages wait`}</h2>
+    <h2>${queue.length === 1 ? '1 queued message' : `${queue.length} queued messages`}</h2>
     <ol>${queue.map((item) => html`<${Item} key=${item.id} item=${item} queue=${queue} />`)}</ol>
   </section>`;
 }

@@ -1,4 +1,4 @@
-// Asks for the token where there is no session.
+// The sign-in form, shown without a session.
 
 import { useState } from '../vendor/preact-hooks.js';
 import { signIn, signInProblem } from '../session.js';

@@ -1,4 +1,4 @@
-// The messages, the draft that grows below them, and what the chat waits for.
+// The messages, the draft below them, and what the chat is waiting for.
 
 import { useEffect, useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { isLoadingEarlier, loadEarlier, retry } from '../chat.js';
@@ -7,13 +7,13 @@ import { isBusy, noticeWords, runningCalls, textOf, waitingWords } from '../view
 import { Icon, html } from './html.js';
 import { Message } from './message.js';
 
-const BOTTOM_PX = 24; // nearer than this to the bottom counts as at the bottom
+const BOTTOM_PX = 24; // maximum distance that counts as at the bottom
 const ANNOUNCED_CHARS_MAX = 600;
 
 export function Transcript({ view, pending }) {
-  const { scroller, isAway, onScroll, toBottom, letGo } = useStickyBottom(view?.messages[0]?.id, pending.length);
+  const { scroller, isAway, onScroll, toBottom, unstick } = useStickyBottom(view?.messages[0]?.id, pending.length);
   const onEarlier = () => {
-    letGo(); // who asks for what was earlier wants to see it, though the bottom be in sight
+    unstick(); // keep the earlier messages in view, even if the bottom is visible
     loadEarlier();
   };
   return html`<div class="transcript-frame">
@@ -43,8 +43,8 @@ export function Transcript({ view, pending }) {
 
 // --- messages ---------------------------------------------------------------------------------------
 
-// The draft and the message that replaces it have the same key: the finished answer takes the place of its
-// preview without being drawn anew, and what was unfolded stays so.
+// The draft and the message that replaces it have the same key, so the answer replaces its preview without a new
+// rendering, and expanded parts stay expanded.
 function Messages({ view }) {
   const running = isBusy(view) ? runningCalls(view) : [];
   const live = running.length
@@ -80,7 +80,7 @@ function Pending({ item }) {
   </article>`;
 }
 
-// --- what it waits for ------------------------------------------------------------------------------
+// --- waiting ----------------------------------------------------------------------------------------
 
 function Waiting({ view }) {
   const left_s = useCountdown(view.retry);
@@ -93,7 +93,7 @@ function Waiting({ view }) {
   );
 }
 
-/** Seconds until a scheduled retry. Never more than the delay itself: the server's clock may differ from ours. */
+/** Seconds until a scheduled retry, at most its delay: the server's clock may differ from the browser's. */
 function useCountdown(scheduled) {
   const [left_s, setLeft] = useState(0);
   useEffect(() => {
@@ -107,7 +107,7 @@ function useCountdown(scheduled) {
   return scheduled ? left_s : 0;
 }
 
-// A turn that was stopped before its first word left nothing behind.
+// A turn that was interrupted before its first token has no answer.
 const isUnanswered = (view) => view.status === 'waiting' && view.messages.at(-1)?.role === 'user';
 
 const Unanswered = ({ turnId }) => html`<p class="waiting">
@@ -120,8 +120,8 @@ const Failure = ({ error, turnId }) => html`<div class="failure" role="alert" da
   <button type="button" onClick=${() => retry(turnId)}><${Icon} name="retry" /> Try again</button>
 </div>`;
 
-// A screen reader hears each finished answer once, and that one has begun; not every word as it streams
-// (the log itself is aria-live=off). The failure above speaks for itself.
+// Announces the start and the text of each answer to a screen reader, once, and not each streamed token (the log is
+// aria-live=off). The failure above has its own alert.
 function Announcer({ view }) {
   const newest = useRef(undefined);
   const [words, setWords] = useState('');
@@ -139,7 +139,7 @@ function Announcer({ view }) {
 
 // --- scrolling --------------------------------------------------------------------------------------
 
-/** Keeps the bottom in sight while the reader is there, and the place in sight when earlier messages come. */
+/** Keeps the bottom visible while the reader is at the bottom, and the position when earlier messages are added. */
 function useStickyBottom(firstId, pendingCount) {
   const scroller = useRef(null);
   const at = useRef({ isStuck: true, firstId, pendingCount: 0, height: 0 });
@@ -150,7 +150,7 @@ function useStickyBottom(firstId, pendingCount) {
     setAway(false);
     scroller.current.scrollTop = scroller.current.scrollHeight;
   };
-  const letGo = () => (at.current.isStuck = false);
+  const unstick = () => (at.current.isStuck = false);
   const onScroll = () => {
     const { scrollHeight, scrollTop, clientHeight } = scroller.current;
     at.current.isStuck = scrollHeight - scrollTop - clientHeight < BOTTOM_PX;
@@ -162,17 +162,17 @@ function useStickyBottom(firstId, pendingCount) {
     const was = at.current;
     const isEarlierAdded = was.firstId !== undefined && firstId < was.firstId;
     if (pendingCount > was.pendingCount)
-      toBottom(); // who sends wants to see it
+      toBottom(); // show the message that was just sent
     else if (was.isStuck) element.scrollTop = element.scrollHeight;
     else if (isEarlierAdded) element.scrollTop += element.scrollHeight - was.height;
     Object.assign(was, { firstId, pendingCount, height: element.scrollHeight });
   });
   useLayoutEffect(() => {
-    // also when what is in it grows by itself: an image has no height until it is decoded
+    // also when the content grows without a rendering: an image has no height until it is decoded
     const observer = new ResizeObserver(() => at.current.isStuck && toBottom());
     observer.observe(scroller.current);
     observer.observe(scroller.current.firstElementChild);
     return () => observer.disconnect();
   }, []);
-  return { scroller, isAway, onScroll, toBottom, letGo };
+  return { scroller, isAway, onScroll, toBottom, unstick };
 }

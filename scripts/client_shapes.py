@@ -1,0 +1,214 @@
+"""Writes src/antiphon/client/shapes.py from the types of the HTTP API's route table.
+
+Run it as `./dev exec python scripts/client_shapes.py`. A test checks that the written file is fresh. Descriptions and
+names are here, because the server's types have others.
+"""
+
+from __future__ import annotations
+
+import enum
+import subprocess
+import sys
+import types
+import typing
+import uuid
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Union
+
+import msgspec
+
+from antiphon.api.http import shapes
+from antiphon.api.http.app import OPERATIONS
+from antiphon.core import parts
+from antiphon.core.facts import CallDropped
+from antiphon.wire import notify
+
+FILE = Path(__file__).parents[1] / "src" / "antiphon" / "client" / "shapes.py"
+
+HEAD = '''"""The JSON objects in responses of the HTTP API, as typed dictionaries.
+
+They are plain JSON, so fields that a newer server adds are present too. Times are RFC 3339; ids of messages, turns
+and drafts are seqs.
+
+Generated from the route table by scripts/client_shapes.py. Do not edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NotRequired, TypedDict
+
+from antiphon.core.parts import Part
+
+Content = str | Sequence[Part] | Sequence[dict[str, Any]]
+"""The content of a message: a string (one text part), or parts, as values of `core.parts` or as JSON objects."""
+
+WhenBusy = Literal[{when_busy}]
+'''
+
+
+class Shape(typing.NamedTuple):
+    """A typed dictionary: the types that it merges (a field that not all have is not required), and its description.
+
+    `required`, `optional` and `omitted` fields are so whatever the types say.
+    """
+
+    sources: tuple[type[msgspec.Struct], ...]
+    description: str
+    required: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    omitted: frozenset[str] = frozenset()
+
+
+SHAPES: dict[str, Shape] = {
+    "OpenCall": Shape(
+        (shapes.OpenCallAnswer,), "A tool call that is waiting for a client. `needs` is result or approval."
+    ),
+    "Chat": Shape(
+        (shapes.ChatAnswer,),
+        "A chat. `status` is waiting, running, interrupting, requires_action or error; `turn_id` is None while idle.",
+        optional=frozenset({"open_calls"}),
+    ),
+    "ChatPage": Shape(
+        (shapes.ChatsAnswer,),
+        "A page of chats, latest change first. `next` is the `after` of the following page; None: this is the last.",
+    ),
+    "Message": Shape(
+        (shapes.MessageAnswer,),
+        "A message of the history. `role` is system, user, assistant or tool; `content` its parts as JSON.",
+    ),
+    "QueuedMessage": Shape((shapes.QueuedMessageAnswer,), "A message in the queue."),
+    "MessagePage": Shape(
+        (shapes.MessagesAnswer,),
+        "A page of messages, ascending, and the queue. `has_more`: further messages in the requested direction.",
+        optional=frozenset({"open_calls"}),
+    ),
+    "Sent": Shape(
+        (shapes.SentAnswer, shapes.QueuedAnswer),
+        "The result of a send: `message` if it is in the history, `queued_message` if it was queued.",
+    ),
+    "Edited": Shape((shapes.SentAnswer,), "The message that replaced the edited one."),
+    "Seq": Shape((shapes.SeqAnswer,), "The seq of the new fact; if nothing changed, of the chat's last fact."),
+    "Retried": Shape((shapes.RetryAnswer,), "The turn that was restarted."),
+    "Interrupted": Shape(
+        (shapes.InterruptAnswer,), "`interrupted`: the turn was interrupted, or is being interrupted."
+    ),
+    "Token": Shape((shapes.TokenAnswer,), "A bearer token, without its secret.", omitted=frozenset({"token"})),
+    "NewToken": Shape(
+        (shapes.TokenAnswer,),
+        "A new token. `token` is its secret, which is returned only once.",
+        required=frozenset({"token"}),
+    ),
+    "TokenList": Shape((shapes.TokensAnswer,), "All tokens of the store."),
+    "Provider": Shape(
+        (shapes.ProviderAnswer,),
+        "A provider of models. Its secret is never returned. Only admins get `base_url` and `secret_reference`.",
+    ),
+    "ProviderList": Shape((shapes.ProvidersAnswer,), "All providers."),
+    "ModelConfig": Shape((shapes.ModelConfigAnswer,), "A name for a model with its parameters."),
+    "ModelConfigList": Shape((shapes.ModelConfigsAnswer,), "All model configurations."),
+    "Prompt": Shape(
+        (shapes.PromptAnswer,), "The owner's system prompt, for every model call in the owner's chats; \"\": none."
+    ),
+    "Health": Shape((shapes.HealthAnswer,), "The result of a health check.", optional=frozenset({"role"})),
+    "InstanceSession": Shape((shapes.SessionShown,), "The summary of a chat of an instance."),
+    "Instance": Shape(
+        (shapes.InstanceAnswer,),
+        "An instance on the server's machine, or a replica on its store. `is_silent`: it does not respond.",
+    ),
+    "InstanceList": Shape((shapes.InstancesAnswer,), "The instances on the server's machine and on its store."),
+    "NotificationAction": Shape((notify.InboxNotificationAction,), "A link of a notification."),
+    "Notification": Shape(
+        (notify.InboxNotification,), "A notification. `content` is Markdown; `read_at` is None while it is unread."
+    ),
+    "Inbox": Shape(
+        (shapes.InboxAnswer,), "A page of notifications, newest first. `next` is the `after` of the following page."
+    ),
+    "UnreadCount": Shape((shapes.UnreadAnswer,), "The number of unread notifications."),
+    "DiffStatus": Shape((notify.ChatDiffStatus,), "The state of the pull request that a chat works on."),
+}
+
+NAMES = {source: name for name, shape in reversed(SHAPES.items()) for source in shape.sources}
+OTHERS = {parts.Usage: "dict[str, int]", CallDropped: "dict[str, str]", shapes.NotificationAnswer: "Notification"}
+NEVER_NULL = {"labels", "mcp_server_ids", "targets", "actions", "usage"}
+"""Fields that may be null by their type; this server omits them or sends an empty value instead."""
+NOT_IN_CLIENTS = {shapes.SessionAnswer, shapes.ReadyAnswer, shapes.OkAnswer}
+"""The types of responses that no method of a client returns."""
+
+
+def made() -> str:
+    """The text of the file."""
+    for kind in response_types():
+        assert kind in NAMES or kind in OTHERS or kind in NOT_IN_CLIENTS, f"{kind.__name__} is in no shape"
+    when_busy = ", ".join(f'"{word.value}"' for word in shapes.WhenBusy)
+    text = HEAD.replace("{when_busy}", when_busy) + "".join(map(_class, SHAPES))
+    command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(FILE), "-"]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+
+
+def response_types() -> Iterator[type[msgspec.Struct]]:
+    """The types of successful responses in the route table."""
+    for operation in OPERATIONS:
+        for answer in operation.answers:
+            if isinstance(answer.type, type) and issubclass(answer.type, msgspec.Struct):
+                yield answer.type
+
+
+def _class(name: str) -> str:
+    shape = SHAPES[name]
+    fields: dict[str, str] = {}
+    for source in shape.sources:
+        hints = typing.get_type_hints(source)
+        for field in msgspec.structs.fields(source):
+            if field.name in shape.omitted:
+                continue
+            is_required = _is_always_sent(field) and all(
+                field.name in other.__struct_fields__ for other in shape.sources
+            )
+            is_required = field.name in shape.required or (is_required and field.name not in shape.optional)
+            text = _text(hints[field.name])
+            if field.name in NEVER_NULL:
+                text = text.removesuffix(" | None")
+            fields[field.encode_name] = text if is_required else f"NotRequired[{text}]"
+    lines = [f"    {field}: {text}" for field, text in fields.items()]
+    return "\n".join(["", "", f"class {name}(TypedDict):", f'    """{shape.description}"""', "", *lines, ""])
+
+
+def _is_always_sent(field: msgspec.structs.FieldInfo) -> bool:
+    """Fields without a default are, and those of `codec.always`: a callable default is never omitted."""
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory not in (list, dict, set, tuple)
+    return field.default is msgspec.NODEFAULT
+
+
+def _text(kind: Any) -> str:
+    """A type as it is written in a typed dictionary of plain JSON."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        if parts.Text in arguments:
+            return "dict[str, Any]"
+        return " | ".join(dict.fromkeys(_text(member) for member in arguments if member is not msgspec.UnsetType))
+    if origin in (list, tuple):
+        return f"list[{_text(arguments[0])}]"
+    if origin is dict:
+        return f"dict[{_text(arguments[0])}, {_text(arguments[1])}]"
+    if kind is type(None):
+        return "None"
+    if kind is Any:
+        return "Any"
+    if kind in NAMES or kind in OTHERS:
+        return NAMES.get(kind) or OTHERS[kind]
+    if issubclass(kind, str | enum.Enum | uuid.UUID | datetime):
+        return "str"
+    assert kind in (int, float, bool), f"no JSON type for {kind}"
+    return str(kind.__name__)
+
+
+def main() -> None:
+    FILE.write_text(made(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
