@@ -9,8 +9,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-from antiphon.client.backoff import backoff_s, retry_after_ms_of
 from antiphon.client.calls import Call
+from antiphon.client.timing import retry_after_ms_of, retry_delay_s
 from antiphon.errors import Unavailable
 
 A = TypeVar("A")
@@ -24,7 +24,7 @@ def retry_unavailable(call: Call[A], request: Callable[[Call[A]], A], *, random:
             return request(call)
         except Unavailable as error:
             tries += 1
-            delay_s = backoff_s(tries, random=random, retry_after_ms=retry_after_ms_of(error))
+            delay_s = retry_delay_s(tries, random=random, retry_after_ms=retry_after_ms_of(error))
             if not call.is_repeatable or time.monotonic() + delay_s > deadline:
                 raise
         time.sleep(delay_s)
