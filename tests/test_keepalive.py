@@ -19,7 +19,7 @@ pytestmark = [
 
 
 class Deaf:
-    """Wants nothing of what a carrier has to say."""
+    """Wants nothing of what a connection has to say."""
 
     def receive(self, channel: str, message: bytes | None) -> None: ...
 
@@ -48,14 +48,14 @@ async def test_connections_of_the_store_notice_within_ten_seconds_that_their_ser
         await store.aclose()
 
 
-async def test_connections_of_the_bus_notice_it_as_soon(postgres_url: str) -> None:
-    carrier = PostgresBusConnection(Deaf())
-    await carrier.open(postgres_url)
+async def test_the_connections_of_the_bus_have_keep_alive(postgres_url: str) -> None:
+    connection = PostgresBusConnection(Deaf())
+    await connection.open(postgres_url)
     try:
-        for connection in (carrier._listener, carrier._notifier):
-            check_alive(connection)
+        for each in (connection._listener, connection._notifier):
+            check_alive(each)
     finally:
-        await carrier.aclose()
+        await connection.aclose()
 
 
 def test_a_unix_socket_is_left_as_it_is() -> None:
