@@ -529,7 +529,7 @@ MUTANTS = (
     Mutant(
         "one chat whose row is held fails all that share its statement",
         "store/postgres/append.py",
-        "            if isinstance(error, RowHeld) and tried + 1 < len(LOCKS):\n",
+        "            if isinstance(error, RowLocked) and tried + 1 < len(LOCKS):\n",
         "            if False:\n",
         POSTGRES,
     ),

@@ -25,8 +25,8 @@ from antiphon.bus.send_queue import Message, QueueLimits
 from antiphon.errors import Invalid, Unavailable, reason_of
 from antiphon.observe.metrics import METRICS
 from antiphon.postgres.address import Address, read_address
-from antiphon.postgres.connection import READ_ONLY, NotNow, connect
-from antiphon.postgres.failures import words_of
+from antiphon.postgres.connection import READ_ONLY, CannotConnect, connect
+from antiphon.postgres.failures import failure_text
 from antiphon.postgres.pooling import NEEDS_DIRECT, shares_sessions
 from antiphon.postgres.requirements import check_may_create, check_rights
 
@@ -313,5 +313,5 @@ def _unwrapped(payload: str) -> bytes | None:
 
 
 def _sentence(error: BaseException) -> str:
-    words = reason_of(error) if isinstance(error, NotNow | Unavailable) else words_of(error)
+    words = reason_of(error) if isinstance(error, CannotConnect | Unavailable) else failure_text(error)
     return f"PostgreSQL: {words}"

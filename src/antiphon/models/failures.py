@@ -174,7 +174,7 @@ class Failures:
     def _redact(self, words: str) -> str:
         """One short line without keys and without what the chat holds. Keys go first: a cut could leave half."""
         words = _KEY.sub("…", self._without_secrets(words[:MESSAGE_MAX]))
-        words = words_of(words)
+        words = failure_text(words)
         if not words:
             return ""
         texts: list[str] = []
@@ -196,7 +196,7 @@ class Failures:
         return text
 
 
-def words_of(text: str) -> str:
+def failure_text(text: str) -> str:
     """A provider's message as one short line: no markup, no control characters, at most WORDS_MAX characters."""
     line = " ".join(_MARKUP.sub(" ", text[: 8 * WORDS_MAX]).split())
     line = "".join(char for char in line if char.isprintable())

@@ -15,7 +15,7 @@ import asyncpg
 
 from antiphon.errors import Unavailable
 from antiphon.postgres.address import Address, Host, read_address
-from antiphon.postgres.failures import is_hopeless, words_of
+from antiphon.postgres.failures import failure_text, is_permanent
 from antiphon.postgres.keepalive import keep_alive
 
 WAIT_S = 10.0
@@ -49,7 +49,7 @@ Connection: TypeAlias = Any
 """An `asyncpg.Connection`: that package has no types."""
 
 
-class NotNow(Exception):
+class CannotConnect(Exception):
     """No host can be used now; the text gives the reason. A later attempt may succeed."""
 
 
@@ -57,7 +57,7 @@ async def connect(
     place: str | Address, timeout_s: float = CONNECT_S, *, kind: Any = None, is_pooled: bool = False, **settings: str
 ) -> Connection:
     """A new connection to the first host that can be written to; `timeout_s` counts for each host. `settings` are
-    further ones of the session's. Raises `NotNow`, and `Unavailable` where a retry would not help."""
+    further ones of the session's. Raises `CannotConnect`, and `Unavailable` where a retry would not help."""
     address = read_address(place) if isinstance(place, str) else place
     timeout_s = min(timeout_s, address.parameters.connect_timeout_s or timeout_s)
     reasons, hopeless = [], []
@@ -66,8 +66,8 @@ async def connect(
             return await _connect_host(address, host, timeout_s, kind, is_pooled, settings)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
                 ValueError, TypeError) as error:  # fmt: skip
-            reason = words_of(error, address.password)
-            hopeless.append(is_hopeless(error))
+            reason = failure_text(error, address.password)
+            hopeless.append(is_permanent(error))
         except _NotWritable as error:
             reason = str(error)
             hopeless.append(False)
@@ -75,7 +75,7 @@ async def connect(
     reason = "; ".join(reasons)
     if all(hopeless):
         raise Unavailable(f"the database refuses the connection: {reason}")
-    raise NotNow(reason)
+    raise CannotConnect(reason)
 
 
 async def wait_connected(place: str | Address, deadline: float, *, is_pooled: bool = False) -> Connection:
@@ -84,7 +84,7 @@ async def wait_connected(place: str | Address, deadline: float, *, is_pooled: bo
         try:
             remaining_s = max(deadline - time.monotonic(), 0.001)
             return await connect(place, min(CONNECT_S, remaining_s), is_pooled=is_pooled)
-        except NotNow as error:
+        except CannotConnect as error:
             pause = random.uniform(PAUSE_MIN_S, PAUSE_MAX_S)
             if time.monotonic() + pause >= deadline:
                 raise Unavailable(f"the database does not answer: {error}") from None

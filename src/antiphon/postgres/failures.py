@@ -49,7 +49,7 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def is_hopeless(error: BaseException) -> bool:
+def is_permanent(error: BaseException) -> bool:
     """Whether a retry would not help."""
     if isinstance(error, asyncpg.ProtocolViolationError):
         return str(error).startswith(_POOLER_REFUSES)
@@ -58,7 +58,7 @@ def is_hopeless(error: BaseException) -> bool:
     return isinstance(error, asyncpg.PostgresError) and not isinstance(error, _PASSES)
 
 
-def words_of(error: BaseException, *secrets: str | None) -> str:
+def failure_text(error: BaseException, *secrets: str | None) -> str:
     """The failure's own words on one line, with the server's code for it; never a class's name."""
     if isinstance(error, asyncpg.PostgresError):
         said = f"{error.args[0] if error.args else 'the server gave no reason'}"

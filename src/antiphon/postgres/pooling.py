@@ -20,8 +20,8 @@ import asyncpg
 
 from antiphon.errors import Invalid, Unavailable
 from antiphon.postgres.address import Address
-from antiphon.postgres.connection import CONNECT_S, Connection, NotNow, connect
-from antiphon.postgres.failures import LOST, words_of
+from antiphon.postgres.connection import CONNECT_S, CannotConnect, Connection, connect
+from antiphon.postgres.failures import LOST, failure_text
 
 WHERE = "SELECT current_database() || ' ' || pg_postmaster_start_time()"
 NEEDS_DIRECT = (
@@ -38,7 +38,7 @@ _BLOCKS = "transaction blocks not allowed"
 
 async def check_pooling(address: Address) -> bool:
     """Whether statements go through a pooler in transaction mode. Raises `Invalid` where they do and the URL has no
-    `direct`, or one of another database; `Unavailable` where the pooler gives no transactions, `NotNow`."""
+    `direct`, or one of another database; `Unavailable` where the pooler gives no transactions, `CannotConnect`."""
     async with _opened(address) as one, _opened(address) as two:
         try:
             is_pooled = await shares_sessions(one, two)
@@ -48,10 +48,10 @@ async def check_pooling(address: Address) -> bool:
                 await _check_same(one, address.direct)
             return is_pooled
         except (*LOST, asyncpg.PostgresError, TimeoutError) as error:
-            words = words_of(error, address.password)
+            words = failure_text(error, address.password)
             if _BLOCKS in words:
                 raise Unavailable(f"the pooler is in statement mode and gives no transactions: {words}") from error
-            raise NotNow(words) from error
+            raise CannotConnect(words) from error
 
 
 async def shares_sessions(one: Connection, two: Connection) -> bool:

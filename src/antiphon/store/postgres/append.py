@@ -19,7 +19,7 @@ from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Unavailable
 from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, OutcomeUnknown, Receipt
 from antiphon.postgres.connection import WAIT_S
-from antiphon.store.postgres.pool import MISTAKES, Pool, RowHeld, clean_text
+from antiphon.store.postgres.pool import MISTAKES, Pool, RowLocked, clean_text
 from antiphon.store.rows import LEASE_US, claim_at, due_at
 from antiphon.store.statements import load_statements
 from antiphon.wire.log import content_seq, encode_chat, encode_fact
@@ -119,7 +119,7 @@ class Appender:
         try:
             rows = await self._pool.write_once(SQL, document_of([waiting.row for waiting in batch]), LOCKS[tried])
         except Exception as error:
-            if isinstance(error, RowHeld) and tried + 1 < len(LOCKS):
+            if isinstance(error, RowLocked) and tried + 1 < len(LOCKS):
                 for waiting in batch:
                     self._begin_alone(waiting, tried + 1)
                 return
@@ -130,7 +130,7 @@ class Appender:
             for waiting in batch:
                 if not waiting.fate.done():
                     waiting.fate.set_exception(error)
-            if isinstance(error, Unavailable | OutcomeUnknown) and not isinstance(error, RowHeld):
+            if isinstance(error, Unavailable | OutcomeUnknown) and not isinstance(error, RowLocked):
                 self._refuse_late()
             return
         for waiting, (_, fate) in zip(batch, sorted(rows), strict=True):
@@ -147,7 +147,7 @@ class Appender:
             if time.monotonic() - waiting.since < TRIED_S:
                 await self._write([waiting], tried)
             elif not waiting.fate.done():
-                waiting.fate.set_exception(RowHeld("somebody holds a row of the database for too long"))
+                waiting.fate.set_exception(RowLocked("somebody holds a row of the database for too long"))
 
     def _refuse_late(self) -> None:
         """Who has waited for as long as anybody waits for a database that does not answer is not tried any more:

@@ -9,7 +9,7 @@ import asyncpg
 
 from antiphon.errors import Unavailable
 from antiphon.postgres.address import Address
-from antiphon.postgres.failures import LOST, words_of
+from antiphon.postgres.failures import LOST, failure_text
 
 
 @contextlib.contextmanager
@@ -18,4 +18,4 @@ def translate_errors(address: Address) -> Iterator[None]:
     try:
         yield
     except (*LOST, asyncpg.PostgresError, TimeoutError) as error:
-        raise Unavailable(f"the database does not work: {words_of(error, address.password)}") from error
+        raise Unavailable(f"the database does not work: {failure_text(error, address.password)}") from error

@@ -26,7 +26,7 @@ from antiphon.postgres.connection import (
     settings_sql,
     wait_connected,
 )
-from antiphon.postgres.failures import LOST, words_of
+from antiphon.postgres.failures import LOST, failure_text
 
 STATEMENT_S = 30.0
 """A statement that takes longer is given up, its connection with it: nobody may be at the other end."""
@@ -46,7 +46,7 @@ MISTAKES = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
 _UNTEXTUAL = re.compile("[\0\ud800-\udfff]")
 
 
-class RowHeld(Unavailable):
+class RowLocked(Unavailable):
     """Somebody holds a row for longer than the statement may wait. Nothing was written."""
 
 
@@ -97,7 +97,7 @@ class Pool:
 
     async def write_once(self, sql: str, *values: Any) -> list[Any]:
         """The rows of a write that is not repeated unasked. Raises `OutcomeUnknown` when its answer was lost,
-        `Unavailable` (`RowHeld`, it may be) when nothing was written."""
+        `Unavailable` (`RowLocked`, it may be) when nothing was written."""
         with self._noted():
             return await self._repeat(sql, _clean(values), is_once=True)
 
@@ -126,7 +126,7 @@ class Pool:
             except MISTAKES:
                 raise
             except asyncpg.LockNotAvailableError:
-                raise RowHeld("somebody holds a row of the database for too long") from None
+                raise RowLocked("somebody holds a row of the database for too long") from None
             except asyncpg.PostgresError as error:
                 raise Unavailable(f"the database does not work: {self._words(error)}") from error
             if time.monotonic() >= deadline:
@@ -181,7 +181,7 @@ class Pool:
     def _noted(self) -> Iterator[None]:
         try:
             yield
-        except RowHeld:
+        except RowLocked:
             raise  # the database works
         except (Unavailable, OutcomeUnknown) as error:
             self.last_error = reason_of(error)
@@ -213,7 +213,7 @@ class Pool:
             connection.terminate()
 
     def _words(self, error: BaseException) -> str:
-        return words_of(error, self._address.password)
+        return failure_text(error, self._address.password)
 
 
 def _clean(values: Sequence[Any]) -> list[Any]:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from antiphon.errors import Invalid, Unavailable, reason_of
 from antiphon.ports import InstanceRecord
 from antiphon.postgres.address import Address
-from antiphon.postgres.connection import PAUSE_MAX_S, READ_ONLY, WAIT_S, Connection, NotNow, wait_connected
+from antiphon.postgres.connection import PAUSE_MAX_S, READ_ONLY, WAIT_S, CannotConnect, Connection, wait_connected
 from antiphon.postgres.pooling import check_pooling
 from antiphon.store.postgres.failures import translate_errors
 from antiphon.store.postgres.pool import Pool
@@ -134,7 +134,7 @@ class PostgresPresence:
         except Invalid as error:
             self.error = reason_of(error)
             return False
-        except NotNow as error:
+        except CannotConnect as error:
             raise Unavailable(str(error)) from None
         self.error = None
         return True

@@ -20,8 +20,8 @@ from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Not
 from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import (
     PAUSE_MAX_S,
+    CannotConnect,
     Connection,
-    NotNow,
     first_deadline,
     wait_connected,
 )
@@ -90,7 +90,7 @@ async def _is_pooled(address: Address) -> bool:
     while True:
         try:
             return await check_pooling(address)
-        except NotNow as error:
+        except CannotConnect as error:
             if time.monotonic() + PAUSE_MAX_S >= deadline:
                 raise Unavailable(f"the database does not answer: {error}") from None
         await asyncio.sleep(PAUSE_MAX_S)
