@@ -199,7 +199,7 @@ MUTANTS = (
         STORE,
     ),
     Mutant(
-        "an append is not known by its id",
+        "an append is not recognized by its id",
         "store/sqlite/store.py",
         "            return Appended.DONE if _is_written(connection, append) else Appended.CONFLICT\n",
         "            return Appended.CONFLICT\n",
@@ -220,7 +220,7 @@ MUTANTS = (
         STORE,
     ),
     Mutant(
-        "drafts are flushed after their end",
+        "drafts are flushed after they are closed",
         "store/sql/sqlite.sql",
         "SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0;\n",
         "SELECT 1 FROM chats WHERE chat_id = ? AND draft >= ? - 1000 AND is_deleted = 0;\n",
@@ -399,14 +399,14 @@ MUTANTS = (
     ),
     # --- worker
     Mutant(
-        "an interrupted turn keeps no partial",
+        "an interrupted turn stores no partial answer",
         "worker/attempt.py",
         "            parts, dropped = self.pen.draft.partial()\n",
         "            parts, dropped = (), ()\n",
         WORKER,
     ),
     Mutant(
-        "a stopped agent goes on writing",
+        "a stopped agent continues to write",
         "worker/draft_writer.py",
         "        if self.is_lifted:\n            return\n        if isinstance(piece, PartMetadata)",
         "        if isinstance(piece, PartMetadata)",
@@ -414,7 +414,7 @@ MUTANTS = (
     ),
     # --- several instances
     Mutant(
-        "a worker's name is its fence",
+        "a lease is held by instance id alone",
         "store/memory/store.py",
         "            if lease and (lease.attempt, lease.instance_id) == (attempt, instance_id):\n",
         "            if lease and lease.instance_id == instance_id:\n",
@@ -449,7 +449,7 @@ MUTANTS = (
         SIMULATION,
     ),
     Mutant(
-        "the later attempt's lease is the older one's, too",
+        "an older attempt is renewed by the lease of a later one",
         "worker/loop.py",
         "held.get(attempt.chat_id) if is_newest else None",
         "held.get(attempt.chat_id)",
@@ -470,7 +470,7 @@ MUTANTS = (
         ("tests/chats/test_replicas.py",),
     ),
     Mutant(
-        "a lost lease is no news to its worker",
+        "a worker ignores a lost lease",
         "worker/loop.py",
         "            if status is None:\n                attempt.stop(Stop.LOST)\n            elif",
         "            if",
@@ -478,7 +478,7 @@ MUTANTS = (
     ),
     # --- PostgreSQL
     Mutant(
-        "an expiry by lease goes by no clock",
+        "an expiry ignores the clock",
         "store/migrations/postgres/0001_chats.sql",
         "    IF FOUND AND (lease_ends_at > store_now_us() OR NOT leases_may_end()) THEN\n",
         "    IF FOUND AND (lease_ends_at > a_chat.updated_at OR NOT leases_may_end()) THEN\n",
@@ -508,7 +508,7 @@ MUTANTS = (
     Mutant(
         "an append is repeated by the pool",
         "store/postgres/pool.py",
-        '                if is_once:\n                    raise OutcomeUnknown(f"a write\'s answer was lost: {self._words(error)}") from None\n',
+        '                if is_once:\n                    raise OutcomeUnknown(f"a write\'s answer was lost: {self._text_of(error)}") from None\n',
         "                pass\n",
         POSTGRES,
     ),
@@ -527,28 +527,28 @@ MUTANTS = (
         POSTGRES,
     ),
     Mutant(
-        "one chat whose row is held fails all that share its statement",
+        "one chat whose row is locked fails all that share its statement",
         "store/postgres/append.py",
-        "            if isinstance(error, RowLocked) and tried + 1 < len(LOCKS):\n",
+        "            if isinstance(error, RowLocked) and tries + 1 < len(timeouts):\n",
         "            if False:\n",
         POSTGRES,
     ),
     Mutant(
-        "who comes as a statement ends is forgotten",
+        "an append queued as a statement ends is not written",
         "store/postgres/append.py",
-        "        self._statements.discard(task)\n        self._begin()\n",
-        "        self._statements.discard(task)\n",
+        "        self._writers.discard(task)\n        self._start_writer()\n",
+        "        self._writers.discard(task)\n",
         POSTGRES,
     ),
     Mutant(
-        "fates are mixed up",
+        "outcomes are assigned to the wrong appends",
         "store/postgres/append.py",
         "zip(batch, sorted(rows), strict=True)",
         "zip(reversed(batch), sorted(rows), strict=True)",
         POSTGRES,
     ),
     Mutant(
-        "a lost lock is not taken again",
+        "a lost lock is not reacquired",
         "store/postgres/presence.py",
         '        self._connection, self._lock_key, self._server_pid = connection, row["key"], row["pid"]\n',
         '        self._connection, self._server_pid = connection, row["pid"]\n        self._lock_key = self._lock_key or row["key"]\n',

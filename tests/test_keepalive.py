@@ -43,8 +43,8 @@ async def test_the_connections_of_the_store_have_keep_alive(
     store = await open_postgres_store(postgres_url)
     try:
         await store.presence.register(InstanceRecord(instance_id="00000000-0000-4000-8000-000000000000"))
-        assert len(store._pool._free) >= 1
-        for connection in (*store._pool._free, store.presence._connection):
+        assert len(store._pool._idle) >= 1
+        for connection in (*store._pool._idle, store.presence._connection):
             check_keep_alive(connection)
     finally:
         await store.aclose()

@@ -138,7 +138,7 @@ async def test_a_failed_transaction_leaves_no_open_transaction_in_the_pool(
     for _ in range(3):
         with pytest.raises((Unavailable, *MISTAKES), match=r"nonsense|unrecognized|such|zero|foreign key"):
             await pool.rows(sql)
-        assert not any(each.is_in_transaction() for each in pool._free)
+        assert not any(each.is_in_transaction() for each in pool._idle)
     await pool.aclose()
 
 

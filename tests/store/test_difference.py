@@ -51,12 +51,12 @@ async def test_the_same_history_gives_the_same_answers(seed: int, tmp_path: Path
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_postgres_gives_the_same_answers(seed: int, told_url: str, tmp_path: Path) -> None:
-    results = await run(seed, tmp_path, told_url, 100)
+async def test_postgres_gives_the_same_answers(seed: int, cleared_url: str, tmp_path: Path) -> None:
+    results = await run(seed, tmp_path, cleared_url, 100)
     assert {Appended.DONE, Appended.CONFLICT, Appended.ANSWERED} <= set(results)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_postgres_gives_the_same_answers_for_long(seed: int, told_url: str, tmp_path: Path) -> None:
-    assert set(await run(seed, tmp_path, told_url)) == set(Appended)
+async def test_postgres_gives_the_same_answers_for_long(seed: int, cleared_url: str, tmp_path: Path) -> None:
+    assert set(await run(seed, tmp_path, cleared_url)) == set(Appended)

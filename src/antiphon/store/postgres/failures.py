@@ -1,4 +1,4 @@
-"""The database's failures in the middle of what one connection does, as the store's own errors."""
+"""Failures of the database during a series of statements on one connection, as the store's own errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.postgres.failures import LOST, failure_text
 
 @contextlib.contextmanager
 def translate_errors(address: Address) -> Iterator[None]:
-    """Raises `Unavailable` with the server's words."""
+    """Raises `Unavailable` with the server's text."""
     try:
         yield
     except (*LOST, asyncpg.PostgresError, TimeoutError) as error:
