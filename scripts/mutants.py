@@ -193,21 +193,21 @@ MUTANTS = (
     # --- store
     Mutant(
         "no check of after_seq",
-        "store/sqlite/store.py",
+        "store/sqlite/append.py",
         "        if (row[0] if row else 0) != append.after_seq:\n",
         "        if row is None and append.after_seq:\n",
         STORE,
     ),
     Mutant(
         "an append is not recognized by its id",
-        "store/sqlite/store.py",
+        "store/sqlite/append.py",
         "            return Appended.DONE if _is_written(connection, append) else Appended.CONFLICT\n",
         "            return Appended.CONFLICT\n",
         STORE,
     ),
     Mutant(
         "expiry is not checked in the append",
-        "store/sqlite/store.py",
+        "store/sqlite/append.py",
         "            return Appended.LEASE_LIVE\n",
         "            pass\n",
         STORE,
@@ -228,7 +228,7 @@ MUTANTS = (
     ),
     Mutant(
         "commits do not wait for the disk",
-        "store/sqlite/store.py",
+        "store/sqlite/database.py",
         'connection.pragma("synchronous", "full")',
         'connection.pragma("synchronous", "off")',
         STORE,
@@ -415,21 +415,21 @@ MUTANTS = (
     # --- several instances
     Mutant(
         "a lease is held by instance id alone",
-        "store/memory/store.py",
+        "store/memory/leases.py",
         "            if lease and (lease.attempt, lease.instance_id) == (attempt, instance_id):\n",
         "            if lease and lease.instance_id == instance_id:\n",
         ("tests/store/test_conformance.py",),
     ),
     Mutant(
         "leases use the clock of the asking instance",
-        "store/memory/store.py",
-        "        now = self.clock.now_us()\n        kept = self._chats.get(append.chat_id)\n",
-        "        now = self.clock.caller_us()\n        kept = self._chats.get(append.chat_id)\n",
+        "store/memory/chats.py",
+        "        now = self.clock.now_us()\n        stored = self._chats.get(append.chat_id)\n",
+        "        now = self.clock.caller_us()\n        stored = self._chats.get(append.chat_id)\n",
         SIMULATION,
     ),
     Mutant(
         "an expiry is decided outside the append",
-        "store/memory/store.py",
+        "store/memory/chats.py",
         "            return Appended.LEASE_LIVE\n",
         "            pass\n",
         (*SIMULATION, "tests/store/test_conformance.py"),
@@ -557,8 +557,8 @@ MUTANTS = (
     Mutant(
         "leases are copied as live",
         "store/tables.py",
-        "LONG_ENDED = 1\n",
-        "LONG_ENDED = 1 << 60\n",
+        "EXPIRED_AT = 1\n",
+        "EXPIRED_AT = 1 << 60\n",
         ("tests/store/test_copying.py",),
     ),
 )

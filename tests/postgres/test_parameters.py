@@ -12,7 +12,7 @@ from antiphon.postgres.connection import connect
 from antiphon.postgres.parameters import REFUSED
 from antiphon.server.backends import without_password
 from antiphon.store.postgres.store import open_postgres_store
-from antiphon.store.url import shown_place
+from antiphon.store.url import displayed_url
 from support.postgres import PostgresServer
 from support.stopwatch import Stopwatch
 
@@ -163,4 +163,4 @@ async def test_required_tls_is_refused_at_once_by_a_server_without_it(
 def test_a_displayed_url_contains_no_secrets() -> None:
     url = "postgresql://h/db?password=sesame&direct=postgresql%3A%2F%2Fu%3Asesame%40h%2Fdb"
     assert "sesame" not in without_password(url)
-    assert "sesame" not in shown_place(url)
+    assert "sesame" not in displayed_url(url)

@@ -18,7 +18,7 @@ from antiphon.store.postgres.failures import translate_errors
 from antiphon.store.postgres.schema import check_schema, migrate
 from antiphon.store.postgres.text import clean_text
 from antiphon.store.statements import load_statements
-from antiphon.store.tables import BATCH_ROWS, CHATS, FACTS, LEASES, LONG_ENDED, Table, select
+from antiphon.store.tables import BATCH_ROWS, CHATS, EXPIRED_AT, FACTS, LEASES, Table, select
 
 _SQL = load_statements("postgres")
 
@@ -104,7 +104,7 @@ class PostgresTarget:
 _MORE: dict[str, dict[str, Any]] = {
     CHATS.name: {"status": lambda row: msgspec.json.decode(row["state"], type=_State).status, "changed": lambda _: 0},
     FACTS.name: {"kind": lambda row: msgspec.json.decode(row["body"], type=_Kind).type},
-    LEASES.name: {"ends_at": lambda _: LONG_ENDED},
+    LEASES.name: {"ends_at": lambda _: EXPIRED_AT},
 }
 """Columns that only PostgreSQL has, and how they are computed from a row."""
 
