@@ -14,7 +14,7 @@ class StoreTiming(Value):
     wait_s: float = WAIT_S
     """How long a caller waits for a database that does not answer."""
     statement_s: float = 30.0
-    """How long a statement may take. Beyond it the connection is closed: the server may be gone."""
+    """How long a statement may take. Beyond it the connection is closed, because the server may have failed."""
     check_s: float = 2.0
     """How long a readiness check waits for a connection."""
     append_retry_s: float = 12.0
