@@ -23,6 +23,7 @@ from antiphon.api.http import shapes
 from antiphon.api.http.app import OPERATIONS
 from antiphon.core import parts
 from antiphon.core.facts import CallDropped
+from antiphon.core.model import WhenBusy
 from antiphon.wire import notify
 
 FILE = Path(__file__).parents[1] / "src" / "antiphon" / "client" / "shapes.py"
@@ -142,7 +143,7 @@ def made() -> str:
     """The text of the file."""
     for kind in response_types():
         assert kind in NAMES or kind in OTHERS or kind in NOT_IN_CLIENTS, f"{kind.__name__} is in no shape"
-    when_busy = ", ".join(f'"{word.value}"' for word in shapes.WhenBusy)
+    when_busy = ", ".join(f'"{word.value}"' for word in WhenBusy)
     text = HEAD.replace("{when_busy}", when_busy) + "".join(map(_class, SHAPES))
     command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(FILE), "-"]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout

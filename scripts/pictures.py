@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-import pyte  # type: ignore[import-not-found]  # installed by hand for new pictures
+import pyte
 from playwright.sync_api import sync_playwright
 from rich.text import Text
 

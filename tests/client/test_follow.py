@@ -26,15 +26,15 @@ def bye(reason: str, retry_ms: int | None = None) -> SseEvent:
 
 def test_the_next_connection_resumes_after_the_last_event() -> None:
     following = follow(until_idle=True, by_ref=True)
-    first = following.call()
+    first = following.request()
     assert "last-event-id" not in first.headers
     assert (first.path, first.query) == ("/api/v1/chats/abc/stream", {"until": "idle", "commit": "ref"})
     assert following.handle(CAUGHT_UP) == CaughtUp(cursor="7.12")
-    assert following.call().headers["last-event-id"] == "7.12"
+    assert following.request().headers["last-event-id"] == "7.12"
 
 
 def test_a_given_cursor_is_used_from_the_start() -> None:
-    assert follow(after="0").call().headers["last-event-id"] == "0"
+    assert follow(after="0").request().headers["last-event-id"] == "0"
     with pytest.raises(CursorInvalid):
         follow(after="yesterday")
 
@@ -58,7 +58,7 @@ def test_other_byes_mean_reconnect(reason: str) -> None:
     assert following.handle(bye(reason, 500)) is None
     assert (following.is_connection_done, following.is_closed) == (True, False)
     assert 0.5 <= following.wait_s(None) <= 0.5 + BACKOFF.first_s
-    following.call()
+    following.request()
     assert not following.is_connection_done
 
 

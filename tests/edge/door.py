@@ -37,7 +37,7 @@ class Door:
     async def as_owner(self, name: str) -> Door:
         """The same door, for another owner."""
         made = await self.instance.tokens.create(name)
-        await self.instance.owners._count()
+        await self.instance.owners.refresh_count()
         other = Door(self.instance, self.port, made, admin_token=self.admin_token)
         self._others.append(other)
         return other

@@ -20,7 +20,8 @@ async def open_neighbour(data: Path) -> AsyncIterator[tuple[str, str]]:
             open_instance(data=data, lock=lock, drain_s=0.0) as instance,
             open_zmq_endpoint(instance, instance.asgi, data) as door,
         ):
-            tell_primary(instance, lock, door, url="http://127.0.0.1:1", token="none")
+            await instance.serve_at("http://127.0.0.1:1")
+            tell_primary(instance, lock, door, token="none")
             try:
                 yield instance.instance_id, (await instance.chats.create(title="other instance")).chat_id
             finally:

@@ -74,7 +74,10 @@ async def test_parameters_of_a_model_may_nest_64_deep_and_no_deeper(door: Door) 
 
 
 async def test_the_embedding_program_and_the_instance_protocol_are_refused_alike(tmp_path: Path) -> None:
-    async with open_door(data=tmp_path / "data") as door, open_zmq_endpoint(door.instance, tmp_path / "data") as zmq:
+    async with (
+        open_door(data=tmp_path / "data") as door,
+        open_zmq_endpoint(door.instance, door.instance.asgi, tmp_path / "data") as zmq,
+    ):
         chat_id = await door.make_chat()
         parts = decode_content(json.dumps(message(60)["content"]).encode())
         await door.instance.chats.send(chat_id, parts)

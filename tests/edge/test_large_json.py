@@ -41,7 +41,7 @@ async def test_a_body_with_too_many_values_is_refused_with_a_sentence(door: Door
 async def test_a_call_with_too_many_values_is_refused_with_a_sentence(tmp_path: Path) -> None:
     async with (
         open_door(data=tmp_path / "data") as door,
-        open_zmq_endpoint(door.instance, tmp_path / "data") as zmq,
+        open_zmq_endpoint(door.instance, door.instance.asgi, tmp_path / "data") as zmq,
         Peer(zmq) as peer,
     ):
         await peer.send(b'{"jsonrpc":"2.0","id":"1","method":"x","params":{"a":[%b0]}}' % (b"0," * (MIB // 2)))

@@ -124,7 +124,7 @@ async def test_state_sync_and_commands_over_zeromq_show_open_calls(tmp_path: Pat
     data = tmp_path / "data"
     async with (
         open_door(agent=Agent(tools=[pay]), data=data) as door,
-        open_zmq_endpoint(door.instance, data) as instance_door,
+        open_zmq_endpoint(door.instance, door.instance.asgi, data) as instance_door,
         RemoteInstance(instance_door.pub_endpoint, instance_door.rpc_endpoint) as remote,
     ):
         assert (await remote.state_sync()).antiphon is None

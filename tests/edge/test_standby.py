@@ -144,7 +144,8 @@ async def standby(tmp_path: Path) -> AsyncIterator[Standby]:
         ):
             server = await start_server(instance.asgi, instance.options)
             token = await local_token(instance, data)
-            tell_primary(instance, lock, door, url=server.url, token=token)
+            await instance.serve_at(server.url)
+            tell_primary(instance, lock, door, token=token)
             async with open_standby_door(data, token) as opened:
                 yield opened
             instance.watch.end_all("shutdown", 500)

@@ -90,7 +90,7 @@ async def ways(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     data: Path = tmp_path_factory.mktemp("ways") / "data"
     async with (
         open_door(data=data) as door,
-        open_zmq_endpoint(door.instance, data) as instance_door,
+        open_zmq_endpoint(door.instance, door.instance.asgi, data) as instance_door,
         RemoteInstance(instance_door.pub_endpoint, instance_door.rpc_endpoint) as remote,
     ):
         yield Ways(door, remote)

@@ -189,7 +189,10 @@ async def test_a_killed_process_loses_no_acknowledged_append(path: Path, after_l
             lines = [process.stdout.readline() for _ in range(after_lines)]
         finally:
             process.send_signal(signal.SIGKILL)
-            rest = process.communicate(timeout=DEADLINE_S)[0]
+            assert process.stdout
+            with process.stdout as unread:  # not communicate: it would skip what was buffered for `readline`
+                rest = unread.read()
+            process.wait(DEADLINE_S)
         assert process.returncode == -signal.SIGKILL
         for line in [*lines, *rest.splitlines(keepends=True)]:
             chat_id, seq = line.split() if line.endswith("\n") else ("", "0")

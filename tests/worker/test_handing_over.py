@@ -278,7 +278,7 @@ async def test_an_attempt_that_was_lost_and_followed_by_another_here_stops_thoug
         talk = await ask(instance)
         await begun.wait()
         turn_id = (await talk.chat()).turn_id
-        elsewhere = OwnedChats(Service(store=store, bus=MemoryBus(), ids=RandomIds()), instance.owner_id)
+        elsewhere = OwnedChats(Service(store=store, bus=MemoryBus(), ids=RandomIds()), instance.owner_id, store=store)
         await elsewhere.edit(talk.chat_id, turn_id, "something else")
         await wait_until(lambda: len(instance.worker) == 2)
         await wait_until(lambda: turn_id in stopped)

@@ -218,8 +218,8 @@ async def nothing(*_: object) -> None:
 async def test_one_of_several_owners_has_at_most_half_of_the_places() -> None:
     gate = Gate()
     async with running(gate.agent, concurrency=4) as instance:
-        other = OwnedChats(instance.service, await instance.store.create_owner("other"))
-        await instance.count_owners()
+        other = OwnedChats(instance.service, await instance.store.create_owner("other"), store=instance.store)
+        await instance.owners.refresh_count()
         mine = [await ask(instance) for _ in range(6)]
         await wait_until(lambda: gate.running_now == 2)
         theirs = Talk(instance, (await other.create(content="hello")).chat_id)

@@ -26,7 +26,7 @@ class Owners:
 
     async def start(self) -> None:
         self.admin_id = await self._store.create_owner(ADMIN, is_admin=True)
-        await self._count()
+        await self.refresh_count()
 
     def allow_only_admin(self, reason: str) -> None:
         """Refuse every other owner from now on, with this reason."""
@@ -36,7 +36,7 @@ class Owners:
         """The id of the owner of that name, created if there is none. Raises `Forbidden`, see `create_token`."""
         self._check(name)
         owner_id = await self._store.create_owner(name)
-        await self._count()
+        await self.refresh_count()
         return owner_id
 
     async def create_token(self, name: str, *, is_admin: bool = False) -> NewToken:
@@ -44,20 +44,21 @@ class Owners:
         allowed."""
         self._check(name)
         new = await self._tokens.create(name, is_admin=is_admin)
-        await self._count()
+        await self.refresh_count()
         return new
 
     async def refresh(self) -> None:
         """Notice an owner that another instance created."""
         if self._store.is_shared:
             with contextlib.suppress(Unavailable):
-                await self._count()
+                await self.refresh_count()
 
     def _check(self, name: str) -> None:
         if name != ADMIN and self._closed_reason:
             raise Forbidden(self._closed_reason)
 
-    async def _count(self) -> None:
+    async def refresh_count(self) -> None:
+        """Emit `became_several` if there is more than one owner now."""
         if not self._are_several and await self._store.owner_count() > 1:
             self._are_several = True
             self.became_several.emit()

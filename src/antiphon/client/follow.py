@@ -1,6 +1,6 @@
 """A stream across connections, without I/O: its cursor, its events and the delay before a reconnect.
 
-A connection sends the request of `call()` and passes every event to `handle`. When the connection ends, it waits
+A connection sends the request of `request()` and passes every event to `handle`. When the connection ends, it waits
 `wait_s(…)` seconds and reconnects.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from antiphon.client import calls
+from antiphon.client import api_requests
 from antiphon.client.timing import retry_after_ms_of, retry_delay_s
 from antiphon.core.events import Bye, Event
 from antiphon.core.values import Value
@@ -48,22 +48,22 @@ class Follow(Generic[E]):
     has closed this connection.
     """
 
-    def __init__(self, call: calls.Call[None], *, cursor: str | None, random: Random) -> None:
+    def __init__(self, request: api_requests.ApiRequest[None], *, cursor: str | None, random: Random) -> None:
         self.cursor = cursor
         self.is_closed = False
         self.is_connection_done = False
-        self._call = call
+        self._request = request
         self._random = random
         self._tries = 0
         self._retry_after_ms: int | None = None
 
-    def call(self) -> calls.Call[None]:
+    def request(self) -> api_requests.ApiRequest[None]:
         """The request that opens the next connection."""
         self.is_connection_done = False
         headers = {"accept": "text/event-stream", "cache-control": "no-store"}
         if self.cursor is not None:
             headers["last-event-id"] = self.cursor
-        return msgspec.structs.replace(self._call, headers=headers)
+        return msgspec.structs.replace(self._request, headers=headers)
 
     def handle(self, raw: SseEvent) -> E | None:
         """The event for the reader; None: there is none (a ping, or a `bye` before a reconnect). Raises
@@ -104,8 +104,8 @@ class FollowChat(Follow[Event]):
         """Raises `CursorInvalid` if `after` is not a cursor."""
         if after is not None:
             parse_cursor(after)
-        call = calls.watch(chat_id, until_idle=until_idle, by_ref=by_ref)
-        super().__init__(call, cursor=after, random=random)
+        request = api_requests.watch(chat_id, until_idle=until_idle, by_ref=by_ref)
+        super().__init__(request, cursor=after, random=random)
         self.chat_id = chat_id
         self.until_idle = until_idle
 
@@ -125,7 +125,7 @@ class FollowFeed(Follow[FeedEvent]):
     """The feed of an owner. It has no cursors: each connection begins with a `resync`."""
 
     def __init__(self, *, random: Random) -> None:
-        super().__init__(calls.feed(), cursor=None, random=random)
+        super().__init__(api_requests.feed(), cursor=None, random=random)
 
     def _decode(self, raw: SseEvent) -> FeedEvent:
         try:

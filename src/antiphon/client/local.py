@@ -14,8 +14,8 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from antiphon.client.api_requests import ApiRequest
 from antiphon.client.asynchronous.retrying import retry_unavailable
-from antiphon.client.calls import Call
 from antiphon.client.errors import MethodMissing, error_of
 from antiphon.client.follow import Follow, FollowChat
 from antiphon.client.plain_requests import answer_by_reference_methods
@@ -77,20 +77,20 @@ class AsyncLocalConnection:
     async def aclose(self) -> None:
         await self._remote.aclose()
 
-    async def request(self, call: Call[A]) -> A:
+    async def request(self, request: ApiRequest[A]) -> A:
         """The response to a request. A repeatable request is retried while the instance is unavailable.
 
         On an instance without `antiphon.request` the reference protocol's methods are used where they suffice. The
         instance may be upgraded at any time, so each request tries `antiphon.request` first.
         """
         try:
-            return await retry_unavailable(call, self._request_once, random=self.random, retry_s=self._retry_s)
+            return await retry_unavailable(request, self._request_once, random=self.random, retry_s=self._retry_s)
         except MethodMissing:
-            return cast(A, await answer_by_reference_methods(self._remote, call))
+            return cast(A, await answer_by_reference_methods(self._remote, request))
 
-    async def _request_once(self, call: Call[A]) -> A:
-        body = msgspec.Raw(call.body) if call.body is not None else None
-        answer = await self._remote.request(call.method, call.path, call.query, body)
+    async def _request_once(self, request: ApiRequest[A]) -> A:
+        body = msgspec.Raw(request.body) if request.body is not None else None
+        answer = await self._remote.request(request.method, request.path, request.query, body)
         if answer.status >= 400:
             raise error_of(answer.status, msgspec.json.encode(answer.body))
         return cast(A, answer.body)
@@ -155,8 +155,8 @@ class LocalConnection:
         self._runner.run(self._connection.aclose())
         self._runner.close()
 
-    def request(self, call: Call[A]) -> A:
-        return self._runner.run(self._connection.request(call))
+    def request(self, request: ApiRequest[A]) -> A:
+        return self._runner.run(self._connection.request(request))
 
     def follow(self, stream: Follow[E]) -> Generator[E, None, None]:
         events = self._connection.follow(stream)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.client.calls import PREFIX, Call
+from antiphon.client.api_requests import PREFIX, ApiRequest
 from antiphon.client.plain_watch import chat_of, message_of
 from antiphon.client.remote import Remote
 from antiphon.errors import Refused
@@ -16,16 +16,16 @@ from antiphon.errors import Refused
 Answer = Callable[[Remote, str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-async def answer_by_reference_methods(remote: Remote, call: Call[Any]) -> Any:
+async def answer_by_reference_methods(remote: Remote, request: ApiRequest[Any]) -> Any:
     """The response to a request, made from the results of the protocol's methods. Raises `Refused` for a request that
     they do not cover. Nothing is retried: the protocol's messages have no id that makes them idempotent."""
-    path = call.path.removeprefix(PREFIX)
-    body = msgspec.json.decode(call.body) if call.body is not None else {}
+    path = request.path.removeprefix(PREFIX)
+    body = msgspec.json.decode(request.body) if request.body is not None else {}
     for method, pattern, answer in _ANSWERS:
         match = re.fullmatch(pattern, path)
-        if match is not None and method == call.method:
+        if match is not None and method == request.method:
             return await answer(remote, match["id"] if "id" in match.groupdict() else "", body)
-    raise Refused(f"{call.method} {path}: this instance has the reference protocol's methods only.")
+    raise Refused(f"{request.method} {path}: this instance has the reference protocol's methods only.")
 
 
 async def _chats(remote: Remote, session_id: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import msgspec
 
+from antiphon.client.api_requests import ApiRequest
 from antiphon.client.bodies import check_coding
-from antiphon.client.calls import Call
 from antiphon.client.errors import AnswerLost, error_of
 from antiphon.errors import InstanceMissing, Invalid, PeerError
 
@@ -71,22 +71,22 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def request_settings(call: Call[Any]) -> dict[str, Any]:
-    headers = dict(call.headers)
-    if call.body is not None:
+def request_settings(request: ApiRequest[Any]) -> dict[str, Any]:
+    headers = dict(request.headers)
+    if request.body is not None:
         headers["content-type"] = "application/json"
     return {
-        "method": call.method,
-        "url": call.path,
-        "params": call.query or None,
-        "content": call.body,
+        "method": request.method,
+        "url": request.path,
+        "params": request.query or None,
+        "content": request.body,
         "headers": headers,
     }
 
 
-def stream_settings(call: Call[Any], silence_s: float) -> dict[str, Any]:
+def stream_settings(request: ApiRequest[Any], silence_s: float) -> dict[str, Any]:
     """As `request_settings`, for a stream: it does not end, but is never silent for `silence_s` seconds."""
-    return request_settings(call) | {"timeout": httpx2.Timeout(silence_s, connect=CONNECT_S)}
+    return request_settings(request) | {"timeout": httpx2.Timeout(silence_s, connect=CONNECT_S)}
 
 
 @contextlib.contextmanager

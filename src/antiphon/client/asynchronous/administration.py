@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from antiphon.client import calls, shapes
-from antiphon.client.asynchronous.requests import AsyncRequests
+from antiphon.client import api_requests, shapes
+from antiphon.client.asynchronous.request_group import AsyncRequestGroup
 
 
-class AsyncAdministration(AsyncRequests):
+class AsyncAdministration(AsyncRequestGroup):
     """The part of `AsyncClient` for the admin. Without an admin's token every request raises `Forbidden`, except
     reading providers and model configurations."""
 
@@ -21,22 +21,22 @@ class AsyncAdministration(AsyncRequests):
             owner: the owner's name.
             admin: whether the owner is an admin.
         """
-        return await self._connection.request(calls.create_token(owner, admin=admin))
+        return await self._connection.request(api_requests.create_token(owner, admin=admin))
 
     async def tokens(self) -> list[shapes.Token]:
         """All tokens, without their secrets."""
-        found = await self._connection.request(calls.tokens())
+        found = await self._connection.request(api_requests.tokens())
         return found["tokens"]
 
     async def revoke_token(self, token_id: str) -> None:
         """Revoke a token: it is refused from now on, and its streams end. A second call does nothing."""
-        await self._connection.request(calls.revoke_token(token_id))
+        await self._connection.request(api_requests.revoke_token(token_id))
 
     # --- providers
 
     async def providers(self) -> list[shapes.Provider]:
         """All providers, in the order in which they were added."""
-        found = await self._connection.request(calls.providers())
+        found = await self._connection.request(api_requests.providers())
         return found["providers"]
 
     async def create_provider(
@@ -56,7 +56,9 @@ class AsyncAdministration(AsyncRequests):
             Invalid: a field is not allowed.
         """
         return await self._connection.request(
-            calls.create_provider(name=name, kind=kind, base_url=base_url, secret=secret, is_enabled=is_enabled)
+            api_requests.create_provider(
+                name=name, kind=kind, base_url=base_url, secret=secret, is_enabled=is_enabled
+            )
         )
 
     async def change_provider(
@@ -72,17 +74,17 @@ class AsyncAdministration(AsyncRequests):
         """Change fields of a provider; None: unchanged. Another kind or base_url deletes the secret unless a new one
         is given; an empty secret deletes it. Raises as `create_provider`, and `NotFound`."""
         changes = {"name": name, "kind": kind, "base_url": base_url, "secret": secret, "is_enabled": is_enabled}
-        return await self._connection.request(calls.change_provider(provider_id, **changes))
+        return await self._connection.request(api_requests.change_provider(provider_id, **changes))
 
     async def delete_provider(self, provider_id: str) -> None:
-        """Delete a provider. Running calls continue; no new call starts."""
-        await self._connection.request(calls.delete_provider(provider_id))
+        """Delete a provider. Running model calls continue; no new one starts."""
+        await self._connection.request(api_requests.delete_provider(provider_id))
 
     # --- model configurations
 
     async def model_configs(self) -> list[shapes.ModelConfig]:
         """All model configurations, in the order in which they were added."""
-        found = await self._connection.request(calls.model_configs())
+        found = await self._connection.request(api_requests.model_configs())
         return found["model_configs"]
 
     async def create_model_config(
@@ -99,7 +101,7 @@ class AsyncAdministration(AsyncRequests):
         Args:
             name: the name by which chats choose it, unique.
             model: the model, `<provider>:<model>`.
-            parameters: parameters of every call, at most 16 KiB of JSON.
+            parameters: parameters of every model call, at most 16 KiB of JSON.
             is_default: use it for chats without a model.
             is_enabled: whether chats may use it.
 
@@ -108,7 +110,7 @@ class AsyncAdministration(AsyncRequests):
             Invalid: a field is not allowed.
         """
         return await self._connection.request(
-            calls.create_model_config(
+            api_requests.create_model_config(
                 name=name, model=model, parameters=parameters, is_default=is_default, is_enabled=is_enabled
             )
         )
@@ -132,15 +134,15 @@ class AsyncAdministration(AsyncRequests):
             "is_default": is_default,
             "is_enabled": is_enabled,
         }
-        return await self._connection.request(calls.change_model_config(config_id, **changes))
+        return await self._connection.request(api_requests.change_model_config(config_id, **changes))
 
     async def delete_model_config(self, config_id: str) -> None:
         """Delete a model configuration. Turns of chats that use it fail until another model is chosen."""
-        await self._connection.request(calls.delete_model_config(config_id))
+        await self._connection.request(api_requests.delete_model_config(config_id))
 
     # --- instances
 
     async def instances(self) -> list[shapes.Instance]:
         """The instances on the server's machine, and the replicas on its store."""
-        found = await self._connection.request(calls.instances())
+        found = await self._connection.request(api_requests.instances())
         return found["instances"]

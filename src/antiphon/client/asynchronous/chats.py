@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from antiphon.client import calls, shapes
-from antiphon.client.asynchronous.requests import AsyncRequests
+from antiphon.client import api_requests, shapes
+from antiphon.client.asynchronous.request_group import AsyncRequestGroup
 
 
-class AsyncChats(AsyncRequests):
+class AsyncChats(AsyncRequestGroup):
     """The part of `AsyncClient` for chats. A request on a chat raises `NotFound` if the owner has no such chat."""
 
     # --- chats
@@ -42,8 +42,10 @@ class AsyncChats(AsyncRequests):
             Invalid, TooLarge: a field is not allowed.
         """
         id = id or str(uuid.uuid4())  # noqa: A001
-        call = calls.create_chat(id=id, content=content, title=title, model=model, system=system, labels=labels)
-        return await self._connection.request(call)
+        request = api_requests.create_chat(
+            id=id, content=content, title=title, model=model, system=system, labels=labels
+        )
+        return await self._connection.request(request)
 
     async def chats(
         self, *, archived: bool = False, label: str = "", title: str = "", limit: int = 50, after: str | None = None
@@ -60,12 +62,12 @@ class AsyncChats(AsyncRequests):
         Returns:
             A page of chats.
         """
-        call = calls.chats(archived=archived, label=label, title=title, limit=limit, after=after)
-        return await self._connection.request(call)
+        request = api_requests.chats(archived=archived, label=label, title=title, limit=limit, after=after)
+        return await self._connection.request(request)
 
     async def chat(self, chat_id: str) -> shapes.Chat:
         """One chat."""
-        return await self._connection.request(calls.chat(chat_id))
+        return await self._connection.request(api_requests.chat(chat_id))
 
     async def update_chat(
         self,
@@ -95,24 +97,24 @@ class AsyncChats(AsyncRequests):
         Raises:
             NotAllowedNow: a running chat cannot be archived.
         """
-        call = calls.update_chat(
+        request = api_requests.update_chat(
             chat_id, title=title, archived=archived, labels=labels, pin_order=pin_order, model=model, system=system
         )
-        return await self._connection.request(call)
+        return await self._connection.request(request)
 
     async def delete_chat(self, chat_id: str) -> None:
         """Delete a chat and its content; its streams end."""
-        await self._connection.request(calls.delete_chat(chat_id))
+        await self._connection.request(api_requests.delete_chat(chat_id))
 
     async def read_chat(self, chat_id: str, *, seq: int | None = None) -> int:
         """Mark a chat as read up to `seq` (None: up to its last fact). Returns the seq up to which it is read."""
-        answer = await self._connection.request(calls.read_chat(chat_id, seq=seq))
+        answer = await self._connection.request(api_requests.read_chat(chat_id, seq=seq))
         return answer["seq"]
 
     async def set_diff_status(self, chat_id: str, **status: Any) -> int:
         """Set the state of the chat's pull request, by the fields of the contract's ChatDiffStatus. Returns the seq
         of the fact."""
-        answer = await self._connection.request(calls.set_diff_status(chat_id, **status))
+        answer = await self._connection.request(api_requests.set_diff_status(chat_id, **status))
         return answer["seq"]
 
     # --- messages
@@ -131,8 +133,8 @@ class AsyncChats(AsyncRequests):
         Returns:
             A page of messages and the whole queue.
         """
-        call = calls.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
-        return await self._connection.request(call)
+        request = api_requests.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+        return await self._connection.request(request)
 
     async def send(
         self,
@@ -162,8 +164,8 @@ class AsyncChats(AsyncRequests):
             TooMany, TooLarge: the queue is full.
         """
         client_id = client_message_id or str(uuid.uuid4())
-        call = calls.send(chat_id, content, when_busy=when_busy, client_message_id=client_id, model=model)
-        return await self._connection.request(call)
+        request = api_requests.send(chat_id, content, when_busy=when_busy, client_message_id=client_id, model=model)
+        return await self._connection.request(request)
 
     async def edit(
         self, chat_id: str, message_id: int, content: shapes.Content, *, clear_queue: bool = False
@@ -183,7 +185,9 @@ class AsyncChats(AsyncRequests):
             NotFound: there is no such message in the visible history.
             Invalid: the message is not a user's.
         """
-        return await self._connection.request(calls.edit(chat_id, message_id, content, clear_queue=clear_queue))
+        return await self._connection.request(
+            api_requests.edit(chat_id, message_id, content, clear_queue=clear_queue)
+        )
 
     async def retry(self, chat_id: str, turn_id: int | None = None) -> shapes.Retried:
         """Run the last turn again, under the same turn id.
@@ -197,7 +201,7 @@ class AsyncChats(AsyncRequests):
             Invalid: `turn_id` is not the last turn.
             NotAllowedNow: the chat has had no turn.
         """
-        return await self._connection.request(calls.retry(chat_id, turn_id))
+        return await self._connection.request(api_requests.retry(chat_id, turn_id))
 
     async def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> shapes.Interrupted:
         """Interrupt a turn. If another turn or none is running, nothing happens; a second call is not an error.
@@ -207,7 +211,7 @@ class AsyncChats(AsyncRequests):
             turn_id: the turn to interrupt.
             clear_queue: also delete all queued messages.
         """
-        return await self._connection.request(calls.interrupt(chat_id, turn_id, clear_queue=clear_queue))
+        return await self._connection.request(api_requests.interrupt(chat_id, turn_id, clear_queue=clear_queue))
 
     async def approve(self, chat_id: str, tool_call_id: str) -> shapes.Seq:
         """Approve a tool call.
@@ -216,27 +220,31 @@ class AsyncChats(AsyncRequests):
             NotFound: no such call needs an approval.
             NotAllowedNow: the call was already answered.
         """
-        return await self._connection.request(calls.decide_call(chat_id, tool_call_id, approved=True, reason=""))
+        return await self._connection.request(
+            api_requests.decide_call(chat_id, tool_call_id, approved=True, reason="")
+        )
 
     async def deny(self, chat_id: str, tool_call_id: str, *, reason: str = "") -> shapes.Seq:
         """Deny a tool call; the model receives `reason`. Raises as `approve`."""
-        return await self._connection.request(calls.decide_call(chat_id, tool_call_id, approved=False, reason=reason))
+        return await self._connection.request(
+            api_requests.decide_call(chat_id, tool_call_id, approved=False, reason=reason)
+        )
 
     # --- the queue; each request raises `AlreadyDelivered` if the message has left the queue
 
     async def edit_queued(self, chat_id: str, queued_id: int, content: shapes.Content) -> shapes.Seq:
         """Replace the content of a queued message."""
-        return await self._connection.request(calls.edit_queued(chat_id, queued_id, content))
+        return await self._connection.request(api_requests.edit_queued(chat_id, queued_id, content))
 
     async def delete_queued(self, chat_id: str, queued_id: int) -> shapes.Seq:
         """Delete a queued message. A second call does nothing."""
-        return await self._connection.request(calls.delete_queued(chat_id, queued_id))
+        return await self._connection.request(api_requests.delete_queued(chat_id, queued_id))
 
     async def move_queued(self, chat_id: str, queued_id: int, *, before: int | None = None) -> shapes.Seq:
         """Move a queued message before another one of the same part of the queue (None: to the end of the part). The
         parts are steering, promoted and other messages. Raises `Invalid` if `before` is not in the same part."""
-        return await self._connection.request(calls.move_queued(chat_id, queued_id, before))
+        return await self._connection.request(api_requests.move_queued(chat_id, queued_id, before))
 
     async def promote_queued(self, chat_id: str, queued_id: int) -> shapes.Seq:
         """Interrupt the turn and deliver a queued message next, after those that were promoted before."""
-        return await self._connection.request(calls.promote_queued(chat_id, queued_id))
+        return await self._connection.request(api_requests.promote_queued(chat_id, queued_id))

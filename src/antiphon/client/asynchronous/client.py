@@ -6,7 +6,7 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from antiphon.client import calls, shapes
+from antiphon.client import api_requests, shapes
 from antiphon.client.asynchronous.administration import AsyncAdministration
 from antiphon.client.asynchronous.chats import AsyncChats
 from antiphon.client.asynchronous.streams import AsyncStreams
@@ -108,15 +108,15 @@ class AsyncClient(AsyncChats, AsyncStreams, AsyncAdministration):
 
     async def prompt(self) -> shapes.Prompt:
         """The owner's system prompt, for every model call in the owner's chats."""
-        return await self._connection.request(calls.prompt())
+        return await self._connection.request(api_requests.prompt())
 
     async def set_prompt(self, text: str) -> shapes.Prompt:
         """Set the owner's system prompt, from the next model call on, on every instance of the store."""
-        return await self._connection.request(calls.set_prompt(text))
+        return await self._connection.request(api_requests.set_prompt(text))
 
     async def delete_prompt(self) -> None:
         """Delete the owner's system prompt."""
-        await self._connection.request(calls.delete_prompt())
+        await self._connection.request(api_requests.delete_prompt())
 
     # --- the inbox
 
@@ -128,23 +128,23 @@ class AsyncClient(AsyncChats, AsyncStreams, AsyncAdministration):
             limit: maximum number of notifications.
             after: the `next` of the previous page.
         """
-        return await self._connection.request(calls.inbox(unread=unread, limit=limit, after=after))
+        return await self._connection.request(api_requests.inbox(unread=unread, limit=limit, after=after))
 
     async def read_notification(self, notification_id: str) -> shapes.Notification:
         """Mark a notification as read. Raises `NotFound`."""
-        return await self._connection.request(calls.read_notification(notification_id))
+        return await self._connection.request(api_requests.read_notification(notification_id))
 
     async def read_whole_inbox(self) -> int:
         """Mark all notifications as read. Returns the number of unread notifications after it."""
-        answer = await self._connection.request(calls.read_whole_inbox())
+        answer = await self._connection.request(api_requests.read_whole_inbox())
         return answer["unread_count"]
 
     # --- health
 
     async def healthz(self) -> shapes.Health:
         """Check that the instance responds; needs no token. Raises `InstanceMissing`."""
-        return await self._connection.request(calls.healthz())
+        return await self._connection.request(api_requests.healthz())
 
     async def readyz(self) -> None:
         """Check that the instance is ready for work; needs no token. Raises `Unavailable` while it is degraded."""
-        await self._connection.request(calls.readyz())
+        await self._connection.request(api_requests.readyz())

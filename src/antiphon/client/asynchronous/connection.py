@@ -11,9 +11,9 @@ from typing import TypeVar, cast
 import httpx2
 
 from antiphon.client import transport
+from antiphon.client.api_requests import ApiRequest
 from antiphon.client.asynchronous.retrying import retry_unavailable
 from antiphon.client.bodies import read_answer_async
-from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
 from antiphon.errors import TooMany, Unavailable
@@ -51,13 +51,13 @@ class AsyncConnection:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def request(self, call: Call[A]) -> A:
+    async def request(self, request: ApiRequest[A]) -> A:
         """The response to a request. A repeatable request is retried while the server is unavailable."""
-        return await retry_unavailable(call, self._request_once, random=self.random, retry_s=self._retry_s)
+        return await retry_unavailable(request, self._request_once, random=self.random, retry_s=self._retry_s)
 
-    async def _request_once(self, call: Call[A]) -> A:
+    async def _request_once(self, request: ApiRequest[A]) -> A:
         with transport.translated(self.url):
-            async with self._http.stream(**transport.request_settings(call)) as response:
+            async with self._http.stream(**transport.request_settings(request)) as response:
                 return cast(A, transport.answer_of(response, await read_answer_async(response)))
 
     async def follow(self, stream: Follow[E]) -> AsyncGenerator[E]:
@@ -76,7 +76,7 @@ class AsyncConnection:
     async def _read(self, stream: Follow[E]) -> AsyncGenerator[E]:
         """The events of one connection."""
         reader = SseReader()
-        settings = transport.stream_settings(stream.call(), self._silence_s)
+        settings = transport.stream_settings(stream.request(), self._silence_s)
         with transport.translated(self.url):
             async with self._http.stream(**settings) as response:
                 if not response.is_success:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TypeVar
 
-from antiphon.client.calls import Call
+from antiphon.client.api_requests import ApiRequest
 from antiphon.client.timing import retry_after_ms_of, retry_delay_s
 from antiphon.errors import Unavailable
 
@@ -17,16 +17,16 @@ A = TypeVar("A")
 
 
 async def retry_unavailable(
-    call: Call[A], request: Callable[[Call[A]], Awaitable[A]], *, random: Random, retry_s: float
+    request: ApiRequest[A], send: Callable[[ApiRequest[A]], Awaitable[A]], *, random: Random, retry_s: float
 ) -> A:
-    """The result of `request(call)`, retried for up to `retry_s` seconds. Raises the last `Unavailable`."""
+    """The result of `send(request)`, retried for up to `retry_s` seconds. Raises the last `Unavailable`."""
     deadline, tries = time.monotonic() + retry_s, 0
     while True:
         try:
-            return await request(call)
+            return await send(request)
         except Unavailable as error:
             tries += 1
             delay_s = retry_delay_s(tries, random=random, retry_after_ms=retry_after_ms_of(error))
-            if not call.is_repeatable or time.monotonic() + delay_s > deadline:
+            if not request.is_repeatable or time.monotonic() + delay_s > deadline:
                 raise
         await asyncio.sleep(delay_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from antiphon.client.asynchronous.requests import AsyncRequests
+from antiphon.client.asynchronous.request_group import AsyncRequestGroup
 from antiphon.client.follow import FeedEvent, FollowChat, FollowFeed
 from antiphon.core.events import Event
 from antiphon.core.view import View
@@ -15,7 +15,7 @@ GAPS_MAX = 3
 """Maximum number of times that `watch_view` fetches the state again because an event does not continue it."""
 
 
-class AsyncStreams(AsyncRequests):
+class AsyncStreams(AsyncRequestGroup):
     """The part of `AsyncClient` for streams. They reconnect without a limit and resume where they were."""
 
     async def watch(

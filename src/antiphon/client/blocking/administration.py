@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from antiphon.client import calls, shapes
-from antiphon.client.blocking.requests import Requests
+from antiphon.client import api_requests, shapes
+from antiphon.client.blocking.request_group import RequestGroup
 
 
-class Administration(Requests):
+class Administration(RequestGroup):
     """The part of `Client` for the admin. Without an admin's token every request raises `Forbidden`, except
     reading providers and model configurations."""
 
@@ -22,22 +22,22 @@ class Administration(Requests):
             owner: the owner's name.
             admin: whether the owner is an admin.
         """
-        return self._connection.request(calls.create_token(owner, admin=admin))
+        return self._connection.request(api_requests.create_token(owner, admin=admin))
 
     def tokens(self) -> list[shapes.Token]:
         """All tokens, without their secrets."""
-        found = self._connection.request(calls.tokens())
+        found = self._connection.request(api_requests.tokens())
         return found["tokens"]
 
     def revoke_token(self, token_id: str) -> None:
         """Revoke a token: it is refused from now on, and its streams end. A second call does nothing."""
-        self._connection.request(calls.revoke_token(token_id))
+        self._connection.request(api_requests.revoke_token(token_id))
 
     # --- providers
 
     def providers(self) -> list[shapes.Provider]:
         """All providers, in the order in which they were added."""
-        found = self._connection.request(calls.providers())
+        found = self._connection.request(api_requests.providers())
         return found["providers"]
 
     def create_provider(
@@ -57,7 +57,9 @@ class Administration(Requests):
             Invalid: a field is not allowed.
         """
         return self._connection.request(
-            calls.create_provider(name=name, kind=kind, base_url=base_url, secret=secret, is_enabled=is_enabled)
+            api_requests.create_provider(
+                name=name, kind=kind, base_url=base_url, secret=secret, is_enabled=is_enabled
+            )
         )
 
     def change_provider(
@@ -73,17 +75,17 @@ class Administration(Requests):
         """Change fields of a provider; None: unchanged. Another kind or base_url deletes the secret unless a new one
         is given; an empty secret deletes it. Raises as `create_provider`, and `NotFound`."""
         changes = {"name": name, "kind": kind, "base_url": base_url, "secret": secret, "is_enabled": is_enabled}
-        return self._connection.request(calls.change_provider(provider_id, **changes))
+        return self._connection.request(api_requests.change_provider(provider_id, **changes))
 
     def delete_provider(self, provider_id: str) -> None:
-        """Delete a provider. Running calls continue; no new call starts."""
-        self._connection.request(calls.delete_provider(provider_id))
+        """Delete a provider. Running model calls continue; no new one starts."""
+        self._connection.request(api_requests.delete_provider(provider_id))
 
     # --- model configurations
 
     def model_configs(self) -> list[shapes.ModelConfig]:
         """All model configurations, in the order in which they were added."""
-        found = self._connection.request(calls.model_configs())
+        found = self._connection.request(api_requests.model_configs())
         return found["model_configs"]
 
     def create_model_config(
@@ -100,7 +102,7 @@ class Administration(Requests):
         Args:
             name: the name by which chats choose it, unique.
             model: the model, `<provider>:<model>`.
-            parameters: parameters of every call, at most 16 KiB of JSON.
+            parameters: parameters of every model call, at most 16 KiB of JSON.
             is_default: use it for chats without a model.
             is_enabled: whether chats may use it.
 
@@ -109,7 +111,7 @@ class Administration(Requests):
             Invalid: a field is not allowed.
         """
         return self._connection.request(
-            calls.create_model_config(
+            api_requests.create_model_config(
                 name=name, model=model, parameters=parameters, is_default=is_default, is_enabled=is_enabled
             )
         )
@@ -133,15 +135,15 @@ class Administration(Requests):
             "is_default": is_default,
             "is_enabled": is_enabled,
         }
-        return self._connection.request(calls.change_model_config(config_id, **changes))
+        return self._connection.request(api_requests.change_model_config(config_id, **changes))
 
     def delete_model_config(self, config_id: str) -> None:
         """Delete a model configuration. Turns of chats that use it fail until another model is chosen."""
-        self._connection.request(calls.delete_model_config(config_id))
+        self._connection.request(api_requests.delete_model_config(config_id))
 
     # --- instances
 
     def instances(self) -> list[shapes.Instance]:
         """The instances on the server's machine, and the replicas on its store."""
-        found = self._connection.request(calls.instances())
+        found = self._connection.request(api_requests.instances())
         return found["instances"]

@@ -6,11 +6,11 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from antiphon.client import calls, shapes
-from antiphon.client.blocking.requests import Requests
+from antiphon.client import api_requests, shapes
+from antiphon.client.blocking.request_group import RequestGroup
 
 
-class Chats(Requests):
+class Chats(RequestGroup):
     """The part of `Client` for chats. A request on a chat raises `NotFound` if the owner has no such chat."""
 
     # --- chats
@@ -43,8 +43,10 @@ class Chats(Requests):
             Invalid, TooLarge: a field is not allowed.
         """
         id = id or str(uuid.uuid4())  # noqa: A001
-        call = calls.create_chat(id=id, content=content, title=title, model=model, system=system, labels=labels)
-        return self._connection.request(call)
+        request = api_requests.create_chat(
+            id=id, content=content, title=title, model=model, system=system, labels=labels
+        )
+        return self._connection.request(request)
 
     def chats(
         self, *, archived: bool = False, label: str = "", title: str = "", limit: int = 50, after: str | None = None
@@ -61,12 +63,12 @@ class Chats(Requests):
         Returns:
             A page of chats.
         """
-        call = calls.chats(archived=archived, label=label, title=title, limit=limit, after=after)
-        return self._connection.request(call)
+        request = api_requests.chats(archived=archived, label=label, title=title, limit=limit, after=after)
+        return self._connection.request(request)
 
     def chat(self, chat_id: str) -> shapes.Chat:
         """One chat."""
-        return self._connection.request(calls.chat(chat_id))
+        return self._connection.request(api_requests.chat(chat_id))
 
     def update_chat(
         self,
@@ -96,24 +98,24 @@ class Chats(Requests):
         Raises:
             NotAllowedNow: a running chat cannot be archived.
         """
-        call = calls.update_chat(
+        request = api_requests.update_chat(
             chat_id, title=title, archived=archived, labels=labels, pin_order=pin_order, model=model, system=system
         )
-        return self._connection.request(call)
+        return self._connection.request(request)
 
     def delete_chat(self, chat_id: str) -> None:
         """Delete a chat and its content; its streams end."""
-        self._connection.request(calls.delete_chat(chat_id))
+        self._connection.request(api_requests.delete_chat(chat_id))
 
     def read_chat(self, chat_id: str, *, seq: int | None = None) -> int:
         """Mark a chat as read up to `seq` (None: up to its last fact). Returns the seq up to which it is read."""
-        answer = self._connection.request(calls.read_chat(chat_id, seq=seq))
+        answer = self._connection.request(api_requests.read_chat(chat_id, seq=seq))
         return answer["seq"]
 
     def set_diff_status(self, chat_id: str, **status: Any) -> int:
         """Set the state of the chat's pull request, by the fields of the contract's ChatDiffStatus. Returns the seq
         of the fact."""
-        answer = self._connection.request(calls.set_diff_status(chat_id, **status))
+        answer = self._connection.request(api_requests.set_diff_status(chat_id, **status))
         return answer["seq"]
 
     # --- messages
@@ -132,8 +134,8 @@ class Chats(Requests):
         Returns:
             A page of messages and the whole queue.
         """
-        call = calls.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
-        return self._connection.request(call)
+        request = api_requests.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+        return self._connection.request(request)
 
     def send(
         self,
@@ -163,8 +165,8 @@ class Chats(Requests):
             TooMany, TooLarge: the queue is full.
         """
         client_id = client_message_id or str(uuid.uuid4())
-        call = calls.send(chat_id, content, when_busy=when_busy, client_message_id=client_id, model=model)
-        return self._connection.request(call)
+        request = api_requests.send(chat_id, content, when_busy=when_busy, client_message_id=client_id, model=model)
+        return self._connection.request(request)
 
     def edit(
         self, chat_id: str, message_id: int, content: shapes.Content, *, clear_queue: bool = False
@@ -184,7 +186,7 @@ class Chats(Requests):
             NotFound: there is no such message in the visible history.
             Invalid: the message is not a user's.
         """
-        return self._connection.request(calls.edit(chat_id, message_id, content, clear_queue=clear_queue))
+        return self._connection.request(api_requests.edit(chat_id, message_id, content, clear_queue=clear_queue))
 
     def retry(self, chat_id: str, turn_id: int | None = None) -> shapes.Retried:
         """Run the last turn again, under the same turn id.
@@ -198,7 +200,7 @@ class Chats(Requests):
             Invalid: `turn_id` is not the last turn.
             NotAllowedNow: the chat has had no turn.
         """
-        return self._connection.request(calls.retry(chat_id, turn_id))
+        return self._connection.request(api_requests.retry(chat_id, turn_id))
 
     def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> shapes.Interrupted:
         """Interrupt a turn. If another turn or none is running, nothing happens; a second call is not an error.
@@ -208,7 +210,7 @@ class Chats(Requests):
             turn_id: the turn to interrupt.
             clear_queue: also delete all queued messages.
         """
-        return self._connection.request(calls.interrupt(chat_id, turn_id, clear_queue=clear_queue))
+        return self._connection.request(api_requests.interrupt(chat_id, turn_id, clear_queue=clear_queue))
 
     def approve(self, chat_id: str, tool_call_id: str) -> shapes.Seq:
         """Approve a tool call.
@@ -217,27 +219,29 @@ class Chats(Requests):
             NotFound: no such call needs an approval.
             NotAllowedNow: the call was already answered.
         """
-        return self._connection.request(calls.decide_call(chat_id, tool_call_id, approved=True, reason=""))
+        return self._connection.request(api_requests.decide_call(chat_id, tool_call_id, approved=True, reason=""))
 
     def deny(self, chat_id: str, tool_call_id: str, *, reason: str = "") -> shapes.Seq:
         """Deny a tool call; the model receives `reason`. Raises as `approve`."""
-        return self._connection.request(calls.decide_call(chat_id, tool_call_id, approved=False, reason=reason))
+        return self._connection.request(
+            api_requests.decide_call(chat_id, tool_call_id, approved=False, reason=reason)
+        )
 
     # --- the queue; each request raises `AlreadyDelivered` if the message has left the queue
 
     def edit_queued(self, chat_id: str, queued_id: int, content: shapes.Content) -> shapes.Seq:
         """Replace the content of a queued message."""
-        return self._connection.request(calls.edit_queued(chat_id, queued_id, content))
+        return self._connection.request(api_requests.edit_queued(chat_id, queued_id, content))
 
     def delete_queued(self, chat_id: str, queued_id: int) -> shapes.Seq:
         """Delete a queued message. A second call does nothing."""
-        return self._connection.request(calls.delete_queued(chat_id, queued_id))
+        return self._connection.request(api_requests.delete_queued(chat_id, queued_id))
 
     def move_queued(self, chat_id: str, queued_id: int, *, before: int | None = None) -> shapes.Seq:
         """Move a queued message before another one of the same part of the queue (None: to the end of the part). The
         parts are steering, promoted and other messages. Raises `Invalid` if `before` is not in the same part."""
-        return self._connection.request(calls.move_queued(chat_id, queued_id, before))
+        return self._connection.request(api_requests.move_queued(chat_id, queued_id, before))
 
     def promote_queued(self, chat_id: str, queued_id: int) -> shapes.Seq:
         """Interrupt the turn and deliver a queued message next, after those that were promoted before."""
-        return self._connection.request(calls.promote_queued(chat_id, queued_id))
+        return self._connection.request(api_requests.promote_queued(chat_id, queued_id))

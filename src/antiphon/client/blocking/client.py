@@ -7,7 +7,7 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from antiphon.client import calls, shapes
+from antiphon.client import api_requests, shapes
 from antiphon.client.blocking.administration import Administration
 from antiphon.client.blocking.chats import Chats
 from antiphon.client.blocking.streams import Streams
@@ -109,15 +109,15 @@ class Client(Chats, Streams, Administration):
 
     def prompt(self) -> shapes.Prompt:
         """The owner's system prompt, for every model call in the owner's chats."""
-        return self._connection.request(calls.prompt())
+        return self._connection.request(api_requests.prompt())
 
     def set_prompt(self, text: str) -> shapes.Prompt:
         """Set the owner's system prompt, from the next model call on, on every instance of the store."""
-        return self._connection.request(calls.set_prompt(text))
+        return self._connection.request(api_requests.set_prompt(text))
 
     def delete_prompt(self) -> None:
         """Delete the owner's system prompt."""
-        self._connection.request(calls.delete_prompt())
+        self._connection.request(api_requests.delete_prompt())
 
     # --- the inbox
 
@@ -129,23 +129,23 @@ class Client(Chats, Streams, Administration):
             limit: maximum number of notifications.
             after: the `next` of the previous page.
         """
-        return self._connection.request(calls.inbox(unread=unread, limit=limit, after=after))
+        return self._connection.request(api_requests.inbox(unread=unread, limit=limit, after=after))
 
     def read_notification(self, notification_id: str) -> shapes.Notification:
         """Mark a notification as read. Raises `NotFound`."""
-        return self._connection.request(calls.read_notification(notification_id))
+        return self._connection.request(api_requests.read_notification(notification_id))
 
     def read_whole_inbox(self) -> int:
         """Mark all notifications as read. Returns the number of unread notifications after it."""
-        answer = self._connection.request(calls.read_whole_inbox())
+        answer = self._connection.request(api_requests.read_whole_inbox())
         return answer["unread_count"]
 
     # --- health
 
     def healthz(self) -> shapes.Health:
         """Check that the instance responds; needs no token. Raises `InstanceMissing`."""
-        return self._connection.request(calls.healthz())
+        return self._connection.request(api_requests.healthz())
 
     def readyz(self) -> None:
         """Check that the instance is ready for work; needs no token. Raises `Unavailable` while it is degraded."""
-        self._connection.request(calls.readyz())
+        self._connection.request(api_requests.readyz())

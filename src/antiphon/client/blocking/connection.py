@@ -12,9 +12,9 @@ from typing import TypeVar, cast
 import httpx2
 
 from antiphon.client import transport
+from antiphon.client.api_requests import ApiRequest
 from antiphon.client.blocking.retrying import retry_unavailable
 from antiphon.client.bodies import read_answer
-from antiphon.client.calls import Call
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
 from antiphon.errors import TooMany, Unavailable
@@ -52,13 +52,13 @@ class Connection:
     def close(self) -> None:
         self._http.close()
 
-    def request(self, call: Call[A]) -> A:
+    def request(self, request: ApiRequest[A]) -> A:
         """The response to a request. A repeatable request is retried while the server is unavailable."""
-        return retry_unavailable(call, self._request_once, random=self.random, retry_s=self._retry_s)
+        return retry_unavailable(request, self._request_once, random=self.random, retry_s=self._retry_s)
 
-    def _request_once(self, call: Call[A]) -> A:
+    def _request_once(self, request: ApiRequest[A]) -> A:
         with transport.translated(self.url):
-            with self._http.stream(**transport.request_settings(call)) as response:
+            with self._http.stream(**transport.request_settings(request)) as response:
                 return cast(A, transport.answer_of(response, read_answer(response)))
 
     def follow(self, stream: Follow[E]) -> Generator[E]:
@@ -77,7 +77,7 @@ class Connection:
     def _read(self, stream: Follow[E]) -> Generator[E]:
         """The events of one connection."""
         reader = SseReader()
-        settings = transport.stream_settings(stream.call(), self._silence_s)
+        settings = transport.stream_settings(stream.request(), self._silence_s)
         with transport.translated(self.url):
             with self._http.stream(**settings) as response:
                 if not response.is_success:

@@ -9,22 +9,24 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-from antiphon.client.calls import Call
+from antiphon.client.api_requests import ApiRequest
 from antiphon.client.timing import retry_after_ms_of, retry_delay_s
 from antiphon.errors import Unavailable
 
 A = TypeVar("A")
 
 
-def retry_unavailable(call: Call[A], request: Callable[[Call[A]], A], *, random: Random, retry_s: float) -> A:
-    """The result of `request(call)`, retried for up to `retry_s` seconds. Raises the last `Unavailable`."""
+def retry_unavailable(
+    request: ApiRequest[A], send: Callable[[ApiRequest[A]], A], *, random: Random, retry_s: float
+) -> A:
+    """The result of `send(request)`, retried for up to `retry_s` seconds. Raises the last `Unavailable`."""
     deadline, tries = time.monotonic() + retry_s, 0
     while True:
         try:
-            return request(call)
+            return send(request)
         except Unavailable as error:
             tries += 1
             delay_s = retry_delay_s(tries, random=random, retry_after_ms=retry_after_ms_of(error))
-            if not call.is_repeatable or time.monotonic() + delay_s > deadline:
+            if not request.is_repeatable or time.monotonic() + delay_s > deadline:
                 raise
         time.sleep(delay_s)

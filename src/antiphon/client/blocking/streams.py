@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 
-from antiphon.client.blocking.requests import Requests
+from antiphon.client.blocking.request_group import RequestGroup
 from antiphon.client.follow import FeedEvent, FollowChat, FollowFeed
 from antiphon.core.events import Event
 from antiphon.core.view import View
@@ -16,7 +16,7 @@ GAPS_MAX = 3
 """Maximum number of times that `watch_view` fetches the state again because an event does not continue it."""
 
 
-class Streams(Requests):
+class Streams(RequestGroup):
     """The part of `Client` for streams. They reconnect without a limit and resume where they were."""
 
     def watch(

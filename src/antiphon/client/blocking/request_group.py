@@ -1,4 +1,4 @@
-# Generated from client/asynchronous/requests.py by scripts/blocking_client.py. Do not edit.
+# Generated from client/asynchronous/request_group.py by scripts/blocking_client.py. Do not edit.
 """The connection that the groups of requests share."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from collections.abc import Generator
 from random import Random
 from typing import Protocol, TypeVar
 
-from antiphon.client.calls import Call
+from antiphon.client.api_requests import ApiRequest
 from antiphon.client.follow import Follow
 
 A = TypeVar("A")
@@ -20,14 +20,14 @@ class Transport(Protocol):
     url: str
     random: Random
 
-    def request(self, call: Call[A]) -> A: ...
+    def request(self, request: ApiRequest[A]) -> A: ...
 
     def follow(self, stream: Follow[E]) -> Generator[E]: ...
 
     def close(self) -> None: ...
 
 
-class Requests:
+class RequestGroup:
     """The base of the groups of requests; `Client` sets the connection."""
 
     _connection: Transport

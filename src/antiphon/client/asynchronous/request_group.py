@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from random import Random
 from typing import Protocol, TypeVar
 
-from antiphon.client.calls import Call
+from antiphon.client.api_requests import ApiRequest
 from antiphon.client.follow import Follow
 
 A = TypeVar("A")
@@ -19,14 +19,14 @@ class AsyncTransport(Protocol):
     url: str
     random: Random
 
-    async def request(self, call: Call[A]) -> A: ...
+    async def request(self, request: ApiRequest[A]) -> A: ...
 
     def follow(self, stream: Follow[E]) -> AsyncGenerator[E]: ...
 
     async def aclose(self) -> None: ...
 
 
-class AsyncRequests:
+class AsyncRequestGroup:
     """The base of the groups of requests; `AsyncClient` sets the connection."""
 
     _connection: AsyncTransport
