@@ -141,7 +141,7 @@ async def test_a_missing_permission_is_counted_and_affects_no_other_channel(tmp_
     allowed = 'permissions: { publish: ["b", "c"], subscribe: ["b", "c", "antiphon:dropped"] }'
     server = NatsServer(tmp_path, config=f"authorization {{ users: [ {{ user: me, password: it, {allowed} }} ] }}")
     server.start()
-    refused = METRICS.oddities.labels("bus_permission")
+    refused = METRICS.unexpected.labels("bus_permission")
     before = refused._value.get()
     try:
         async with two_ends(f"nats://me:it@127.0.0.1:{server.port}") as case:

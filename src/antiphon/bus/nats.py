@@ -255,7 +255,7 @@ class NatsConnection:
             if channel is not None:
                 self._receiver.receive(channel, None)
         elif "permissions violation" in str(error).lower():
-            METRICS.oddities.labels("bus_permission").inc()
+            METRICS.unexpected.labels("bus_permission").inc()
             log.warning("bus_permission_refused", error=_sentence(error))
         else:
             log.debug("nats_error", error=_sentence(error))

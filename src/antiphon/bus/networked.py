@@ -182,7 +182,7 @@ class NetworkedBus:
                 log.warning("bus_connection_lost", bus=self.kind, reason=str(lost))
             except Exception:
                 self._is_up, self.error = False, "it failed unexpectedly; the log has the reason (bus_failed)"
-                METRICS.oddities.labels("bus").inc()
+                METRICS.unexpected.labels("bus_failure").inc()
                 log.exception("bus_failed", bus=self.kind)
             self._has_tried.set()
             was_stable = loop.time() - started_at > timing.open_s + timing.stable_s
