@@ -400,15 +400,15 @@ MUTANTS = (
     # --- worker
     Mutant(
         "an interrupted turn stores no partial answer",
-        "worker/attempt.py",
-        "            parts, dropped = self.pen.draft.partial()\n",
+        "worker/held_chat.py",
+        "            parts, dropped = self.writer.draft.partial()\n",
         "            parts, dropped = (), ()\n",
         WORKER,
     ),
     Mutant(
         "a stopped agent continues to write",
         "worker/draft_writer.py",
-        "        if self.is_lifted:\n            return\n        if isinstance(piece, PartMetadata)",
+        "        if self.is_closed:\n            return\n        if isinstance(piece, PartMetadata)",
         "        if isinstance(piece, PartMetadata)",
         WORKER,
     ),
