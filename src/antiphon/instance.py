@@ -93,6 +93,7 @@ class Instance:
             ids=ids,
             secrets=SecretBox.make(options.secret_key_file, os.environ, options.secrets_dir),
             outbound=Outbound.make(options.allow_outbound),
+            timing=options.timing.config,
         )
         self._models = Models(os.environ, options.limits, configs=self.configs)
 

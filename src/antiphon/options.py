@@ -88,14 +88,24 @@ class WorkerTiming(Value):
     """Between two attempts of a turn after a failure that may be retried."""
 
 
+class ConfigTiming(Value):
+    """How often the configuration is read. All in seconds."""
+
+    poll_s: float = 1.0
+    """Between two polls of the version."""
+    fresh_s: float = 1.5
+    """A configuration whose version was read this recently is used without another poll."""
+
+
 class Timing(Value):
     """How long the parts of an instance wait. The defaults are right; tests shorten them."""
 
     worker: WorkerTiming = WorkerTiming()
+    config: ConfigTiming = ConfigTiming()
 
 
 class Options(Value, gc=True):
-    """What `antiphon serve` and `open_instance` can be told. Names are those of the command line."""
+    """The options of `antiphon serve` and `open_instance`. Names are those of the command line."""
 
     model: str = ""
     """The model of chats that name none; empty: the default model configuration's, else the rehearsal."""
