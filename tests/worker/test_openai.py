@@ -116,7 +116,7 @@ async def test_an_answer_that_is_not_a_stream_is_read_as_one(server: FakeModelSe
 
 
 async def test_a_stream_without_done_is_complete_with_a_finish_reason(server: FakeModelServer) -> None:
-    server.plan(Answer(done_told=False))
+    server.plan(Answer(sends_done=False))
     assert text(await answer(server)).endswith("c1t8 ")
 
 
@@ -133,7 +133,7 @@ async def test_an_answer_truncated_by_its_length_has_its_outcome(server: FakeMod
 
 
 async def test_a_server_that_ignores_the_usage_option_is_tolerated(server: FakeModelServer) -> None:
-    server.plan(Answer(usage_told=False))
+    server.plan(Answer(sends_usage=False))
     assert not [event for event in await answer(server) if isinstance(event, Usage)]
 
 

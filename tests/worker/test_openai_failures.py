@@ -132,7 +132,7 @@ async def test_a_connection_that_breaks_after_a_complete_answer_has_no_effect(se
 
 
 async def test_a_stream_that_ends_without_a_finish_reason_is_a_network_failure(server: FakeModelServer) -> None:
-    server.plan(Answer(finish_reason=None, done_told=False))
+    server.plan(Answer(finish_reason=None, sends_done=False))
     failed = await failure(server)
     assert (failed.kind, str(failed)) == (
         "network",
