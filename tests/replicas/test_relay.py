@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.chats.watched import WatchedChats
 from antiphon.cluster import relay, zmq_link
 from antiphon.cluster.bus_link import BusLink
 from antiphon.cluster.relay import RelayedDrafts
@@ -35,7 +37,8 @@ class Side:
         self.instance_id = instance_id
         self.live = LiveDrafts()
         self.link = link
-        self.relay = RelayedDrafts(self.live, link, instance_id=instance_id)
+        self.watched = WatchedChats()
+        self.relay = RelayedDrafts(self.live, link, instance_id=instance_id, watched=self.watched)
         self.changes = 0
         self.running = asyncio.create_task(self.relay.run())
 
@@ -76,7 +79,7 @@ async def two_sides(kind: str) -> AsyncIterator[tuple[Side, Side]]:
     links: list[Link] = [BusLink(bus, i) if kind == "bus" else ZmqLink(i) for i in ids]
     sides = [Side(instance_id, link) for instance_id, link in zip(ids, links, strict=True)]
     for side in sides:
-        side.link.know([other.record for other in sides if other is not side])
+        side.link.update_members([other.record for other in sides if other is not side])
     holder, watching = sides if kind != "watcher connects" else reversed(sides)
     try:
         yield holder, watching
@@ -139,6 +142,13 @@ async def test_the_end_of_a_draft_comes_before_the_next_one(kind: str) -> None:
         assert seen == sorted(seen)
 
 
+def divert(link: Link, lost: list[bytes]) -> Any:
+    """Lose what the link receives; the subscribers that got it before."""
+    before = link.received._subscribers
+    link.received._subscribers = (lambda peer, message: lost.append(message),)
+    return before
+
+
 @kinds
 async def test_what_a_link_loses_is_asked_for_again(kind: str) -> None:
     async with two_sides(kind) as (holder, watching):
@@ -147,18 +157,18 @@ async def test_what_a_link_loses_is_asked_for_again(kind: str) -> None:
         watching.relay.follow(CHAT, 5, holder.instance_id)
         holder.write(draft, "one ")
         await wait_until(lambda: watching.text() == "one ")
-        deliver, lost = watching.link.on_message, []
-        watching.link.on_message = lambda peer, message: lost.append(message)
+        link, lost = watching.link, []
+        deliver = divert(link, lost)
         holder.write(draft, "two ")
         await wait_until(lambda: lost)
-        watching.link.on_message = deliver
+        link.received._subscribers = deliver
         holder.write(draft, "three")  # shows the gap
         await wait_until(lambda: watching.text() == "one two three")
-        watching.link.on_message = lambda peer, message: lost.append(message)
+        divert(link, lost)
         seen = len(lost)
         holder.write(draft, " four")
         await wait_until(lambda: len(lost) > seen)
-        watching.link.on_message = deliver  # nothing more is written: the repeated wish shows what is missing
+        link.received._subscribers = deliver  # nothing more is written: the repeated request shows what is missing
         await wait_until(lambda: watching.text() == "one two three four")
 
 
@@ -209,20 +219,20 @@ async def test_only_who_watches_is_told_as_watching() -> None:
         watching.relay.follow(CHAT, 5, holder.instance_id)
         await wait_until(lambda: watching.text() == "one")
         assert not holder.relay.is_wanted(CHAT)
-        end = watching.watch()
+        watching.watched.add(CHAT)
         await wait_until(lambda: holder.relay.is_wanted(CHAT))
-        end()
+        watching.watched.remove(CHAT)
         await wait_until(lambda: not holder.relay.is_wanted(CHAT))
         holder.write(draft, " two")
         await wait_until(lambda: watching.text() == "one two")
 
 
-async def test_only_instances_that_are_known_get_in(caplog: pytest.LogCaptureFixture) -> None:
+async def test_only_members_may_connect(caplog: pytest.LogCaptureFixture) -> None:
     async with two_sides("holder connects") as (one, _):
         stranger = ZmqLink(min(str(uuid4()), "0" * 36))
         heard: list[bytes] = []
-        one.link.on_message = lambda peer, message: heard.append(message)
-        stranger.know([one.record])
+        one.link.received.subscribe(lambda peer, message: heard.append(message))
+        stranger.update_members([one.record])
         deadline = asyncio.get_running_loop().time() + 1.0
         sent = False
         while asyncio.get_running_loop().time() < deadline and not sent:
@@ -233,17 +243,15 @@ async def test_only_instances_that_are_known_get_in(caplog: pytest.LogCaptureFix
         await stranger.aclose()
 
 
-async def test_a_new_instance_is_looked_for_when_it_knocks() -> None:
+async def test_a_connection_from_an_unknown_instance_refreshes_the_members() -> None:
     ids = sorted(str(uuid4()) for _ in range(2))
-    new, old = Side(ids[0], ZmqLink(ids[0])), Side(ids[1], ZmqLink(ids[1]))
+
+    async def load_members() -> tuple[list[InstanceRecord], float]:
+        return [new.record], 0.0
+
+    new, old = Side(ids[0], ZmqLink(ids[0])), Side(ids[1], ZmqLink(ids[1], load_members=load_members))
     try:
-
-        async def look() -> None:
-            old.link.know([new.record])
-
-        assert isinstance(old.link, ZmqLink)
-        old.link.look = look
-        new.link.know([old.record])
+        new.link.update_members([old.record])
         assert await new.relay.ping(old.instance_id, timeout_s=5)
         assert await old.relay.ping(new.instance_id, timeout_s=5)
     finally:
@@ -257,12 +265,12 @@ async def test_who_was_refused_too_early_is_let_in_later(monkeypatch: pytest.Mon
     new, old = Side(ids[0], ZmqLink(ids[0])), Side(ids[1], ZmqLink(ids[1]))
     try:
         refused = metric("oddities", what="relay_key_refused")
-        new.link.know([old.record])
+        new.link.update_members([old.record])
         await wait_until(lambda: metric("oddities", what="relay_key_refused") > refused)
-        old.link.know([new.record])
+        old.link.update_members([new.record])
 
         async def is_answered() -> bool:
-            new.link.know([old.record])
+            new.link.update_members([old.record])
             return await new.relay.ping(old.instance_id, timeout_s=0.1)
 
         await wait_until(is_answered)
@@ -279,18 +287,18 @@ async def test_who_came_back_too_early_and_was_refused_is_let_in_later(monkeypat
         two_sides("holder connects") as (one, other),
         CuttingProxy(int(other.link.endpoint.rpartition(":")[2])) as proxy,
     ):
-        one.link.know([])
+        one.link.update_members([])
         record = replace(other.record, relay_endpoint=f"tcp://127.0.0.1:{proxy.port}")
-        one.link.know([record])
+        one.link.update_members([record])
         assert await one.relay.ping(other.instance_id, timeout_s=5)
         refused = metric("oddities", what="relay_key_refused")
-        other.link.know([])
+        other.link.update_members([])
         proxy.cut()
         await wait_until(lambda: metric("oddities", what="relay_key_refused") > refused)
-        other.link.know([one.record])
+        other.link.update_members([one.record])
 
         async def is_answered() -> bool:
-            one.link.know([record])
+            one.link.update_members([record])
             return await one.relay.ping(other.instance_id, timeout_s=0.1)
 
         await wait_until(is_answered)
@@ -305,18 +313,19 @@ async def test_an_instance_that_cannot_be_talked_to_is_told(monkeypatch: pytest.
         await other.link.aclose()
 
         def is_told() -> bool:
-            one.link.know([record])
+            one.link.update_members([record])
             return one.link.error == f"no connection to {other.instance_id[:8]}"
 
         await wait_until(is_told)
-        one.link.know([])
+        one.link.update_members([])
         assert one.link.error is None
 
 
 async def test_a_ping_that_was_lost_is_sent_again() -> None:
     async with two_sides("holder connects") as (one, other):
         assert await one.relay.ping(other.instance_id, timeout_s=5)
-        hear, lost = other.link.on_message, []
+        received, lost = other.link.received, []
+        (hear,) = received._subscribers
 
         def lose_the_first(peer: str, message: bytes) -> None:
             if lost:
@@ -324,7 +333,7 @@ async def test_a_ping_that_was_lost_is_sent_again() -> None:
             else:
                 lost.append(message)
 
-        other.link.on_message = lose_the_first
+        received._subscribers = (lose_the_first,)
         assert await one.relay.ping(other.instance_id, timeout_s=5)
         assert lost
 
@@ -350,7 +359,7 @@ async def test_who_wants_more_than_is_kept_for_all_leaves_nothing_behind(monkeyp
 async def test_garbage_is_counted_and_passed_over(kind: str) -> None:
     async with two_sides(kind) as (holder, watching):
         for garbage in (b"", b"{}", b'{"type":"later"}', b"\x80\x04.", b'{"type":"watch","wanted":[{}]}'):
-            watching.link.on_message(holder.instance_id, garbage)
+            watching.link.received.emit(holder.instance_id, garbage)
         assert await holder.relay.ping(watching.instance_id, timeout_s=5)
 
 
