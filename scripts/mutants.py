@@ -321,7 +321,7 @@ MUTANTS = (
     ),
     Mutant(
         "every key gets in",
-        "keys.py",
+        "local/keys.py",
         "return public == self.public or public in self.allowed",
         "return True",
         ("tests/cli/test_keys.py",),
@@ -336,7 +336,7 @@ MUTANTS = (
     # --- roles
     Mutant(
         "what forks off keeps the lock",
-        "lockfile.py",
+        "local/lock.py",
         "os.register_at_fork(after_in_child=_close_copies)",
         "",
         ("tests/system/test_roles.py",),
@@ -436,7 +436,7 @@ MUTANTS = (
     ),
     Mutant(
         "a free session lock alone is a death",
-        "cluster/membership.py",
+        "cluster/failure_detector.py",
         "            if await ping:\n",
         "            if False:\n",
         SIMULATION,
@@ -457,17 +457,17 @@ MUTANTS = (
     ),
     Mutant(
         "the link drops peers that the database does not list",
-        "cluster/membership.py",
-        "        self._link.know(tuple(self.others.values()))",
-        "        self._link.know([r for r in self.others.values() if r.is_present])",
-        ("tests/chats/test_replicas.py",),
+        "cluster/members.py",
+        "        self._link.update_members(tuple(self.others.values()))",
+        "        self._link.update_members([r for r in self.others.values() if r.is_present])",
+        ("tests/cluster",),
     ),
     Mutant(
         "who once did not answer is not asked again",
-        "cluster/membership.py",
-        "            ping = asyncio.create_task(self._ping(instance_id, PING_S))\n",
-        "            ping = asyncio.create_task(asyncio.sleep(0, False))\n",
-        ("tests/chats/test_replicas.py",),
+        "cluster/failure_detector.py",
+        "                ping = asyncio.create_task(self._ping(instance_id, self._timing.ping_s))\n",
+        "                ping = asyncio.create_task(asyncio.sleep(0, False))\n",
+        ("tests/cluster",),
     ),
     Mutant(
         "a lost lease is no news to its worker",

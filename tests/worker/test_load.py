@@ -75,8 +75,8 @@ async def test_a_worker_whose_turns_last_counts_them_all() -> None:
         balance = instance.slots.balance = Asked()
         talks = [await ask(instance) for _ in range(3)]
         assert balance.loads == [0, 1, 2]
-        assert instance.worker.load == 3
+        assert instance.slots.load == 3
         gate.is_open.set()
         for talk in talks:
             await talk.wait_ended()
-        await wait_until(lambda: not instance.worker.load)
+        await wait_until(lambda: not instance.slots.load)
