@@ -237,23 +237,23 @@ MUTANTS = (
     Mutant(
         "the cursor forgets the position at a fact of the side",
         "watch/reader.py",
-        "            frames.append(Frame(seq, position, source.type, source.data))\n",
-        "            frames.append(Frame(seq, 0, source.type, source.data))\n",
+        "                    position=position,\n                    content=fact,\n",
+        "                    position=0,\n                    content=fact,\n",
         WATCH,
     ),
     Mutant(
         "the rest of a draft is not sent before its end",
         "watch/reader.py",
-        "                    if held is not None and position < fact.upto:\n",
-        "                    if held is not None and position < 0:\n",
+        "                    if draft is not None and position < fact.upto:\n",
+        "                    if draft is not None and position < 0:\n",
         (*WATCH, "tests/system/test_interrupts.py"),
     ),
     Mutant(
         "a position beyond the draft begins it again",
         "watch/reader.py",
-        "        return [delta_frame(seq, delta) for delta in draft.read(position, position + BATCH_BYTES)]\n",
-        "        position = position if position <= draft.position else 0\n"
-        "        return [delta_frame(seq, delta) for delta in draft.read(position, position + BATCH_BYTES)]\n",
+        "                deltas = open_draft.read(position, position + BATCH_BYTES)\n",
+        "                position = position if position <= open_draft.position else 0\n"
+        "                deltas = open_draft.read(position, position + BATCH_BYTES)\n",
         WATCH,
     ),
     Mutant(
@@ -266,14 +266,14 @@ MUTANTS = (
     Mutant(
         "a revoked token keeps its streams",
         "watch/watch.py",
-        '            if watcher.token_id in self.revoked:\n                watcher.end("revoked")\n',
+        '            if watcher.token_id in self._revoked:\n                watcher.end("revoked")\n',
         "            pass\n",
         ("tests/chats/test_watch.py",),
     ),
     Mutant(
         "until=idle leaves in the middle of an append",
         "watch/reader.py",
-        "return last is not None and last.seq == seq and not last.more and last.status in RESTS",
+        "return last is not None and last.seq == seq and not last.entry.more and last.entry.status in RESTS",
         "return last is not None",
         WATCH,
     ),
