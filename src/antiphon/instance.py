@@ -44,7 +44,7 @@ from antiphon.ports import Balance, Bus, Ids, InstanceRecord, Model, Store
 from antiphon.version import __version__
 from antiphon.watch.watch import Watch
 from antiphon.worker.agent import Agent, as_agent
-from antiphon.worker.environment import Environment, Limits
+from antiphon.worker.environment import Environment, WorkerLimits
 from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
 from antiphon.worker.slots import Slots
@@ -189,6 +189,7 @@ class Instance:
             ids=self.ids,
             secrets=SecretBox.make(options.secret_key_file, os.environ, options.secrets_dir),
             outbound=Outbound.make(options.allow_outbound),
+            timing=options.timing.config,
         )
 
     def _make_members(self, shared_store: SharedStore) -> Members:
@@ -243,12 +244,13 @@ class Instance:
             histories=Histories(work),
             agent=as_agent(agent, self.model),
             tools=tools_by_name(agent, options.tools),
-            limits=Limits(
+            limits=WorkerLimits(
                 tool_s=options.limits.tool_s,
                 action_s=options.limits.action_s,
                 answer_bytes=options.limits.answer_bytes,
                 calls=options.limits.calls,
             ),
+            timing=options.timing.worker,
             random=random.Random(self.ids.uuid()),
             config=options.config,
             default_model=self.default_model,
