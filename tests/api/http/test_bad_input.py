@@ -24,8 +24,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from antiphon.api.http import connection, server
-from antiphon.api.http.app import OPERATIONS
 from antiphon.api.http.connection import HEADERS_MAX
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.table import Operation
 from antiphon.core.depth import has_too_many_values
 from support.waiting import wait_until

@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import Request
 
 from antiphon.api.http import bodies
-from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.proxy import accepted, exchange, stream
 from antiphon.api.proxy import primary as primaries
 from antiphon.local.lock import claim_data

@@ -14,12 +14,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon.api.http import configs, handlers, inbox, instances, system
 from antiphon.api.http.answers import JsonAnswer, error_answer
 from antiphon.api.http.auth import OriginGate, authorize
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
 from antiphon.api.http.host_sign_in import Authenticate, HostSignIn
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.pages import Pages
 from antiphon.api.http.routing import Router
 from antiphon.api.http.sse import WatchStream
@@ -39,14 +39,6 @@ TARGET_HEADER = "antiphon-target-instance"
 two standbys must not forward a request to each other."""
 
 NO_WEBSOCKET = "There is no WebSocket at this address; streams are server-sent events, read with an ordinary GET."
-
-OPERATIONS: tuple[Operation, ...] = (
-    *handlers.ROUTES,
-    *inbox.ROUTES,
-    *configs.ROUTES,
-    *instances.ROUTES,
-    *system.ROUTES,
-)
 
 log = structlog.get_logger(__name__)
 

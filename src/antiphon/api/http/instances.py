@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from antiphon.api.http import shapes as s
 from antiphon.api.http.answers import JsonAnswer
+from antiphon.api.http.shapes import instances as s
 from antiphon.api.http.sse import open_stream
-from antiphon.api.http.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
+from antiphon.api.http.table import SMALL_BODY_MAX, Call, Operation, Policy, route
 from antiphon.client.local import Endpoints
 from antiphon.client.zmq import RemoteInstance
 from antiphon.errors import AntiphonError, Invalid, NotFound, Unavailable
@@ -234,28 +234,22 @@ async def _title(remote: RemoteInstance, session_id: str) -> str:
         return ""
 
 
-def _route(method: str, path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Operation:
-    return Operation(
-        method=method,
-        path=path,
-        name=handler.__name__,
-        summary=summary,
-        policy=Policy.ADMIN,
-        handler=handler,
-        answers=(Answer(status=200, type=answer),),
-        **more,
-    )
-
+_ADMIN = Policy.ADMIN
 
 ROUTES: tuple[Operation, ...] = (
-    _route("GET", "/instances", list_instances, "The instances of this machine and this store.", s.InstancesAnswer),
-    _route("GET", "/instances/{instance_id}", get_instance, "One of them, with its sessions.", s.InstanceAnswer),
-    _route("GET", "/instances/{instance_id}/events", instance_events, "What it publishes (server-sent events).", None,
-           query=s.InstanceEventsQuery, is_stream=True),
-    _route("POST", "/instances/{instance_id}/activate", activate_session, "Make a session of its the active one.",
-           s.OkAnswer, body=s.InstanceSessionBody, body_bytes_max=SMALL_BODY_MAX),
-    _route("POST", "/instances/{instance_id}/messages", send_to_session, "Send a message to a session of its.",
-           s.OkAnswer, body=s.InstanceSendBody),
-    _route("POST", "/instances/{instance_id}/interrupt", interrupt_session, "Stop the turn a session of its is in.",
-           s.OkAnswer, body=s.InstanceSessionBody, body_bytes_max=SMALL_BODY_MAX),
+    route("GET", "/instances", list_instances, _ADMIN, "The instances of this machine and this store.",
+          (200, s.InstancesAnswer)),
+    route("GET", "/instances/{instance_id}", get_instance, _ADMIN, "One instance, with its sessions.",
+          (200, s.InstanceAnswer)),
+    route("GET", "/instances/{instance_id}/events", instance_events, _ADMIN,
+          "The events that an instance publishes (server-sent events).",
+          (200, None), query=s.InstanceEventsQuery, is_stream=True),
+    route("POST", "/instances/{instance_id}/activate", activate_session, _ADMIN,
+          "Make a session of an instance its active one.",
+          (200, s.OkAnswer), body=s.InstanceSessionBody, body_bytes_max=SMALL_BODY_MAX),
+    route("POST", "/instances/{instance_id}/messages", send_to_session, _ADMIN,
+          "Send a message to a session of an instance.", (200, s.OkAnswer), body=s.InstanceSendBody),
+    route("POST", "/instances/{instance_id}/interrupt", interrupt_session, _ADMIN,
+          "Stop the turn that a session of an instance is in.",
+          (200, s.OkAnswer), body=s.InstanceSessionBody, body_bytes_max=SMALL_BODY_MAX),
 )  # fmt: skip

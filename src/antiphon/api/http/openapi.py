@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.http import shapes
 from antiphon.api.http.answers import STATUS
+from antiphon.api.http.shapes.errors import ErrorAnswer
 from antiphon.api.http.table import Answer, Operation, Policy
 from antiphon.version import __version__
+from antiphon.wire.gotime import Time
 
 TEMPLATE = "#/components/schemas/{name}"
 
@@ -48,13 +49,11 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def _types_of(operation: Operation) -> list[Any]:
-    kinds = [answer.type for answer in operation.answers] + [operation.body, shapes.ErrorAnswer]
+    kinds = [answer.type for answer in operation.answers] + [operation.body, ErrorAnswer]
     return [kind for kind in kinds if kind is not None]
 
 
 def _schema_of_other(kind: type) -> dict[str, Any]:
-    from antiphon.wire.gotime import Time
-
     if issubclass(kind, Time):
         return {"type": "string", "format": "date-time"}
     raise NotImplementedError(f"no schema for {kind}")

@@ -5,19 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
 
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound
+from antiphon.instance import Instance
 from antiphon.ports import Token
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from antiphon.instance import Instance
 
 API = "/api/v1"
 CHAT_ID_MAX = 128
@@ -76,7 +73,7 @@ class Call:
         return int(text)
 
 
-Handler = Callable[[Call], Awaitable["Response"]]
+Handler = Callable[[Call], Awaitable[Response]]
 
 
 class Answer(Value):
@@ -108,3 +105,19 @@ class Operation(Value, gc=True):
     @property
     def full_path(self) -> str:
         return self.prefix + self.path
+
+
+def route(
+    method: str, path: str, handler: Any, policy: Policy, summary: str, *answers: tuple[int, Any], **more: Any
+) -> Operation:
+    """One line of the table. `answers` are statuses with the types of their bodies; `more` are further fields."""
+    return Operation(
+        method=method,
+        path=path,
+        name=handler.__name__,
+        summary=summary,
+        policy=policy,
+        handler=handler,
+        answers=tuple(Answer(status=status, type=kind) for status, kind in answers),
+        **more,
+    )

@@ -14,7 +14,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.app import (
     ELSEWHERE_HEADER,
-    OPERATIONS,
     TARGET_HEADER,
     clear_tracebacks,
     lifespan,
@@ -24,6 +23,7 @@ from antiphon.api.http.app import (
 from antiphon.api.http.auth import OriginGate, bearer
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.routing import Router
 from antiphon.api.http.table import Operation
 from antiphon.api.proxy.accepted import AcceptedSecrets
