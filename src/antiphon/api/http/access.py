@@ -19,7 +19,7 @@ COOKIE_S = 365 * 24 * 3600
 
 
 async def open_session(call: Call) -> Response:
-    """Open a session for a token; its secret is the page's cookie."""
+    """Open a session for a token; its secret is the session cookie."""
     session = await call.instance.tokens.open_session(call.body.token)
     token = session.token
     answer = JsonAnswer({"owner_id": token.owner_id, "owner": token.owner_name, "admin": token.is_admin})

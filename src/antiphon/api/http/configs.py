@@ -1,4 +1,4 @@
-"""The routes of configuration: providers and model configurations, which an admin writes, and one's own prompt."""
+"""The routes of providers and model configurations, which an admin writes, and of the owner's system prompt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from antiphon.wire.gotime import format_time_us
 SECRET_BODY_MAX = 32 * 1024
 PARAMETERS_BODY_MAX = 128 * 1024
 PROMPT_BODY_MAX = 2 * 1024 * 1024
-"""A prompt's characters may all be escaped."""
+"""Maximum sizes of bodies, in bytes. All characters of a prompt may be escaped."""
 
 
 def _configs(call: Call) -> Configs:
@@ -59,7 +59,7 @@ async def delete_provider(call: Call) -> Response:
 
 
 def _provider_json(call: Call, provider: Provider) -> dict[str, Any]:
-    """What is told of a provider; of its secret only that there is one."""
+    """A provider as clients see it; of its secret only whether there is one."""
     shown = {
         "id": provider.provider_id,
         "name": provider.name,
@@ -123,7 +123,7 @@ def _config_json(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-# --- one's own prompt
+# --- the owner's system prompt
 
 
 async def get_prompt(call: Call) -> Response:

@@ -60,12 +60,12 @@ def _schema_of_other(kind: type) -> dict[str, Any]:
 
 
 def _open_unions(schema: Any) -> None:
-    """A union told apart by `type` takes what this version does not know, too, and gives it back as it came."""
+    """Allow unknown types in unions tagged by `type`: the server accepts them and returns them unchanged."""
     for below in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
         _open_unions(below)
-    if isinstance(schema, dict) and isinstance(told_apart := schema.get("discriminator"), dict):
-        name = told_apart["propertyName"]
-        unknown = {"type": "string", "not": {"enum": list(told_apart["mapping"])}}
+    if isinstance(schema, dict) and isinstance(discriminator := schema.get("discriminator"), dict):
+        name = discriminator["propertyName"]
+        unknown = {"type": "string", "not": {"enum": list(discriminator["mapping"])}}
         schema["anyOf"].append({"type": "object", "properties": {name: unknown}, "required": [name]})
         del schema["discriminator"]  # its mapping would have to be complete
 

@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from antiphon.api.http.limits import HttpLimits
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound
 from antiphon.instance import Instance
@@ -18,12 +19,15 @@ from antiphon.ports import Token
 
 API = "/api/v1"
 CHAT_ID_MAX = 128
+"""Maximum length of a chat's id in a path."""
 BODY_BYTES_MAX = 8 * 1024 * 1024
+"""Maximum size of a request's body unless its route or the option says otherwise, in bytes."""
 SMALL_BODY_MAX = 16 * 1024
+"""Maximum size of the body of a route that needs little, in bytes."""
 
 
 class Policy(StrEnum):
-    """Who may: anyone; whoever has a token, for what is their own; the admin only."""
+    """Who may use a route: everyone; an owner with a token; an admin with a token."""
 
     OPEN = "open"
     OWNER = "owner"
@@ -31,9 +35,9 @@ class Policy(StrEnum):
 
 
 class Call:
-    """One request on its way to a handler: who asks, and what, already checked."""
+    """A request for a handler: authorized, with decoded path, query and body."""
 
-    __slots__ = ("body", "instance", "path", "query", "request", "token")
+    __slots__ = ("body", "instance", "limits", "path", "query", "request", "token")
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Call:
         path: dict[str, Any],
         query: Any,
         body: Any,
+        limits: HttpLimits,
     ) -> None:
         self.instance = instance
         self.request = request
@@ -51,15 +56,16 @@ class Call:
         self.path = path
         self.query = query
         self.body = body
+        self.limits = limits
 
     @property
     def owner_id(self) -> str:
-        assert self.token is not None, "the route's policy asks for a token"
+        assert self.token is not None, "the policy of the route requires a token"
         return self.token.owner_id
 
     @property
     def chat_id(self) -> str:
-        """Raises `NotFound` for what is too long to be an id (what is asked for is remembered for a while)."""
+        """Raises `NotFound` for a text beyond the maximum length of an id, so that none is cached."""
         chat_id: str = self.path["chat_id"]
         if len(chat_id) > CHAT_ID_MAX:
             raise NotFound
@@ -77,7 +83,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 
 class Answer(Value):
-    """One status a route answers with, and the body's type (None: no body)."""
+    """A status of a response, and the type of its body (None: no body)."""
 
     status: int
     type: Any = None
@@ -99,7 +105,7 @@ class Operation(Value, gc=True):
     query: type[msgspec.Struct] | None = None
     is_stream: bool = False
     repeat_by: str = ""
-    """The body's field that holds the client's own id: with it a request may be sent again."""
+    """The field of the body with the client's own id. A request that has one may be sent repeatedly."""
     prefix: str = API
 
     @property

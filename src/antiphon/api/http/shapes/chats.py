@@ -88,7 +88,7 @@ class StreamQuery(Value):
 
 
 class OpenCallAnswer(Value):
-    """A tool call that waits for an answer from outside."""
+    """A tool call that waits for a client."""
 
     tool_call_id: str
     tool_name: str
@@ -98,7 +98,7 @@ class OpenCallAnswer(Value):
 
 
 class ChatAnswer(notify.Chat):
-    """The reference's Chat with where it stands."""
+    """The reference's Chat with its state."""
 
     seq: int = codec.always(0)
     draft: int = codec.always(0)

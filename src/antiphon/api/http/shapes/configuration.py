@@ -10,7 +10,7 @@ from antiphon.core.values import Value
 
 
 class CreateProviderBody(Value):
-    """`secret` is `env:NAME`, `file:PATH` or the secret itself; it is never given back."""
+    """`secret` is `env:NAME`, `file:PATH` or the secret itself; it is never returned."""
 
     name: str
     kind: str
@@ -20,7 +20,7 @@ class CreateProviderBody(Value):
 
 
 class ChangeProviderBody(Value):
-    """Another kind or base_url forgets the secret, unless a new one comes along; null takes it away."""
+    """A new kind or base_url deletes the secret unless a new one is given; null deletes it."""
 
     name: str | UnsetType = UNSET
     kind: str | UnsetType = UNSET
@@ -30,7 +30,7 @@ class ChangeProviderBody(Value):
 
 
 class ProviderAnswer(Value):
-    """`base_url` and `secret_reference` (where the secret is, if it is kept elsewhere) are told to admins only."""
+    """`base_url` and `secret_reference` (where the secret is stored, if not in the store) are for admins only."""
 
     id: str
     name: str
@@ -48,7 +48,7 @@ class ProvidersAnswer(Value):
 
 
 class CreateModelConfigBody(Value):
-    """`parameters` go into each request to the provider as they are."""
+    """`parameters` are added to each request to the provider, unchanged."""
 
     name: str
     model: str

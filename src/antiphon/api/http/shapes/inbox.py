@@ -13,7 +13,7 @@ from antiphon.wire.gotime import Time
 
 
 class InboxQuery(Value):
-    """`after` is the `next` of the page before."""
+    """`after` is the `next` of the previous page."""
 
     unread: bool = False
     limit: Limit = 50
@@ -35,7 +35,7 @@ class UnreadAnswer(Value):
 
 
 class ReadChatBody(Value):
-    """Without a `seq`: up to the chat's last."""
+    """Without `seq`: the chat's last."""
 
     seq: Count | None = None
 
@@ -45,7 +45,7 @@ DiffText = Annotated[str, msgspec.Meta(max_length=DIFF_TEXT_MAX)]
 
 
 class DiffStatusBody(Value):
-    """The reference's ChatDiffStatus of this chat; what is not given was never looked up."""
+    """The reference's ChatDiffStatus of this chat. A missing field is unknown."""
 
     url: DiffText | None = None
     pull_request_state: DiffText | None = None

@@ -9,7 +9,7 @@ from antiphon.core.values import Value
 
 class InstanceEventsQuery(Value):
     topic: str = ""
-    """Only these topics, with commas between them."""
+    """The topics, separated by commas; empty: all."""
 
 
 class InstanceSessionBody(Value):
@@ -33,8 +33,8 @@ class SessionShown(Value):
 
 
 class InstanceAnswer(Value):
-    """`is_silent`: it does not answer (of a replica: its session is gone). What only an instance that answers can say
-    is left out of a silent one. `host`, `running` turns of `capacity` and `is_draining` are said of replicas."""
+    """`is_silent`: the instance does not respond (a replica has lost its database session). It has only the fields
+    of its announcement then. `host`, `running` turns of `capacity` and `is_draining` are fields of replicas."""
 
     instance_id: str
     pid: int

@@ -14,8 +14,8 @@ class HealthAnswer(Value):
 
 
 class ReadyAnswer(Value):
-    """`warnings` name what is as it was asked for, though not safe: `bus_without_keys`, `bus_without_credentials`.
-    `slowed` names what does not work and makes all only slower: `hints`, `relay`."""
+    """`warnings` names options that are not safe: `bus_without_keys`, `bus_without_credentials`. `slowed` names parts
+    that do not work and only make everything slower: `hints`, `relay`."""
 
     status: str
     warnings: list[str] | UnsetType = UNSET
