@@ -27,7 +27,7 @@ from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.watch import owner_follower, watch
 from antiphon.wire import instance as i
-from instance.doors import Peer, log_of, shown
+from api.zmq.doors import Peer, log_of, shown
 from support.waiting import DEADLINE_S, wait_until
 from worker.running import metric, running
 
