@@ -23,7 +23,7 @@ QUICK_CORE = ("tests/core/test_decide_people.py", "tests/core/test_decide_worker
 SERVICE = ("tests/chats",)
 STORE = ("tests/store", "tests/chats")
 POSTGRES = ("tests/store/test_postgres.py",)
-WATCH = ("tests/chats/test_watch.py", "tests/edge/test_stream.py", "tests/client", "tests/system/test_hints.py")
+WATCH = ("tests/chats/test_watch.py", "tests/api/http/test_stream.py", "tests/client", "tests/system/test_hints.py")
 WORKER = ("tests/worker", "tests/system/test_interrupts.py")
 SIMULATION = ("tests/replicas/test_simulation.py",)
 
@@ -303,21 +303,21 @@ MUTANTS = (
         "client/zmq_watch.py",
         "        if delta.from_ != self.position:\n            return None, False\n",
         "",
-        ("tests/instance/test_following.py",),
+        ("tests/api/zmq/test_following.py",),
     ),
     Mutant(
         "a watch stays with the instance it knew first",
         "client/zmq_watch.py",
         "            self.subscribe(sub, envelope.instance_id, envelope.project_id)\n",
         "            return\n",
-        ("tests/instance/test_following.py", "tests/instance/test_trials_following.py"),
+        ("tests/api/zmq/test_following.py", "tests/api/zmq/test_trials_following.py"),
     ),
     Mutant(
         "silence is believed",
         "client/zmq_watch.py",
         "        envelope = None if frame is None else",
         "        if frame is None:\n            return\n        envelope =",
-        ("tests/instance",),
+        ("tests/api/zmq",),
     ),
     Mutant(
         "every key gets in",
@@ -331,7 +331,7 @@ MUTANTS = (
         "api/zmq/subscriptions.py",
         '        elif kind == b"\\0" and topic in self._topics:\n            self._topics.remove(topic)\n',
         '        elif kind == b"\\0":\n            self._topics.clear()\n',
-        ("tests/instance/test_hostile_peers.py",),
+        ("tests/api/zmq/test_hostile_peers.py",),
     ),
     # --- roles
     Mutant(
@@ -346,56 +346,56 @@ MUTANTS = (
         "api/proxy/request.py",
         "    return msgspec.json.encode(given | {name: str(uuid.uuid4())})",
         "    return body",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "every command is repeated",
         "api/proxy/exchange.py",
         "        if self._forwarded.is_repeatable:\n            return\n",
         "        return\n",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "a stream is attached again at its beginning",
         "api/proxy/stream.py",
         "forwarded = self._forwarded.after(self._blocks.cursor)\n        async with",
         "forwarded = self._forwarded\n        async with",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "half an event is sent",
         "api/proxy/stream.py",
         '        self._rest.clear()\n        self.farewell = ""\n',
         '        self.farewell = ""\n',
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "a primary's good-bye reaches the standby's reader",
         "api/proxy/stream.py",
         "                block = block[:at]\n",
         "                pass\n",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "one reader's cookie is kept for the next",
         "api/proxy/primary.py",
         "        return await self._transport.handle_async_request(request)\n",
         '        if not hasattr(self, "_kept"):\n            self._kept = httpx2.AsyncClient(transport=self._transport)\n        return await self._kept.send(self._kept.build_request(request.method, request.url, headers=request.headers, content=forwarded.body), stream=True)\n',
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "a silent primary is waited for in silence",
         "api/proxy/exchange.py",
         "            raise self._primary.silent()\n        finally:",
         "            await asking\n        finally:",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "every instance that gets a request answers it",
         "api/http/app.py",
         "        if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:\n",
         "        if False:\n",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     # --- worker
     Mutant(

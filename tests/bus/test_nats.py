@@ -135,7 +135,7 @@ async def test_what_a_user_may_not_do_is_counted_and_takes_nothing_else_along(tm
     allowed = 'permissions: { publish: ["b", "c"], subscribe: ["b", "c", "antiphon:dropped"] }'
     server = NatsServer(tmp_path, config=f"authorization {{ users: [ {{ user: me, password: it, {allowed} }} ] }}")
     server.start()
-    refused = METRICS.oddities.labels("bus_permission")
+    refused = METRICS.unexpected.labels("bus_permission")
     before = refused._value.get()
     try:
         async with two_ends(f"nats://me:it@127.0.0.1:{server.port}") as case:

@@ -44,7 +44,7 @@ def test_what_a_hint_says_is_read_and_the_rest_is_passed_over() -> None:
 
 @pytest.mark.parametrize("message", GARBAGE, ids=lambda message: repr(message[:10]))
 def test_garbage_is_counted_and_means_look(message: bytes) -> None:
-    odd = METRICS.oddities.labels("hint")
+    odd = METRICS.unexpected.labels("malformed_hint")
     before = odd._value.get()
     assert (stream_hint(message).seq, chat_hint(message).chat_id) == (None, "")
     assert odd._value.get() > before

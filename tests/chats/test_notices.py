@@ -16,7 +16,7 @@ from antiphon.core.view import View
 from antiphon.server.open_instance import open_instance
 from antiphon.wire.notices import TEXT_MAX, notices_of
 from antiphon.wire.stream import decode_event
-from edge.door import open_door
+from api.http.door import open_door
 from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio

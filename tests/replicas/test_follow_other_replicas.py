@@ -27,7 +27,7 @@ from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.watch import owner_follower, watch
 from antiphon.wire import instance as i
-from instance.doors import Peer, log_of, shown
+from api.zmq.doors import Peer, log_of, shown
 from support.waiting import DEADLINE_S, wait_until
 from worker.running import metric, running
 
@@ -460,14 +460,14 @@ async def test_a_session_with_too_many_buffered_appends_restarts_publishing(
         there,
         peer,
     ):
-        untold = metric("oddities", what="chat_skipped")
+        untold = metric("unexpected_events", event="skipped_chat")
         chat_id = (await here.chats.create(title="0")).chat_id
         for n in range(1, 10):
             await there.chats.change(chat_id, c.Rename(title=f"{n}"))
         await here.chats.change(chat_id, c.Rename(title="here"))
         await peer.until(i.TOPIC_APPEND, seq=11)
         assert len(seqs_of(peer, chat_id)) < 11
-        assert metric("oddities", what="chat_skipped") > untold
+        assert metric("unexpected_events", event="skipped_chat") > untold
         await there.chats.change(chat_id, c.Rename(title="there"))
         await peer.until(i.TOPIC_SESSION_UPDATE, title="there")
 
@@ -482,7 +482,7 @@ async def test_chats_beyond_the_limit_of_followed_drafts_are_published_from_thei
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
             assert len(door.publisher.follower) <= 1
         assert all(text_of(peer, chat_id) for chat_id in chats)
-        assert metric("oddities", what="chat_not_followed")
+        assert metric("unexpected_events", event="unfollowed_chat")
         await wait_until(lambda: nothing_is_followed(here, door))
 
 

@@ -256,9 +256,9 @@ async def test_who_was_refused_too_early_is_let_in_later(monkeypatch: pytest.Mon
     ids = sorted(str(uuid4()) for _ in range(2))
     new, old = Side(ids[0], ZmqLink(ids[0])), Side(ids[1], ZmqLink(ids[1]))
     try:
-        refused = metric("oddities", what="relay_key_refused")
+        refused = metric("unexpected_events", event="refused_relay_key")
         new.link.know([old.record])
-        await wait_until(lambda: metric("oddities", what="relay_key_refused") > refused)
+        await wait_until(lambda: metric("unexpected_events", event="refused_relay_key") > refused)
         old.link.know([new.record])
 
         async def is_answered() -> bool:
@@ -283,10 +283,10 @@ async def test_who_came_back_too_early_and_was_refused_is_let_in_later(monkeypat
         record = replace(other.record, relay_endpoint=f"tcp://127.0.0.1:{proxy.port}")
         one.link.know([record])
         assert await one.relay.ping(other.instance_id, timeout_s=5)
-        refused = metric("oddities", what="relay_key_refused")
+        refused = metric("unexpected_events", event="refused_relay_key")
         other.link.know([])
         proxy.cut()
-        await wait_until(lambda: metric("oddities", what="relay_key_refused") > refused)
+        await wait_until(lambda: metric("unexpected_events", event="refused_relay_key") > refused)
         other.link.know([one.record])
 
         async def is_answered() -> bool:
@@ -339,10 +339,10 @@ async def test_an_instance_that_is_gone_does_not_answer() -> None:
 async def test_who_wants_more_than_is_kept_for_all_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "PROGRESS_MAX", 0)
     async with two_sides("bus") as (holder, watching):
-        full = metric("oddities", what="relay_full")
+        full = metric("unexpected_events", event="send_offset_overflow")
         watching.watch()
         watching.relay.follow(CHAT, 5, holder.instance_id)
-        await wait_until(lambda: metric("oddities", what="relay_full") > full)
+        await wait_until(lambda: metric("unexpected_events", event="send_offset_overflow") > full)
         assert not holder.relay.is_wanted(CHAT)
 
 

@@ -238,7 +238,7 @@ class NatsCarrier:
             if channel is not None:
                 self._receiver.receive(channel, None)
         elif "permissions violation" in str(error).lower():
-            METRICS.oddities.labels("bus_permission").inc()
+            METRICS.unexpected.labels("bus_permission").inc()
             log.warning("bus_not_permitted", error=_sentence(error))
         else:
             log.debug("nats_error", error=_sentence(error))

@@ -161,7 +161,7 @@ class FarBus:
                 log.warning("bus_carrier_lost", bus=self.kind, reason=str(lost))
             except Exception:
                 self._is_up, self.error = False, "it failed unexpectedly; the log has the reason (bus_failed)"
-                METRICS.oddities.labels("bus").inc()
+                METRICS.unexpected.labels("bus_failure").inc()
                 log.exception("bus_failed", bus=self.kind)
             self._first_try.set()
             tries = 0 if loop.time() - began > OPEN_S + STABLE_S else tries + 1

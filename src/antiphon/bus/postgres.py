@@ -277,7 +277,7 @@ def _unwrapped(payload: str) -> bytes | None:
     try:
         return base64.b64decode(payload[3:], validate=True) if payload.startswith("~b:") else None
     except (binascii.Error, ValueError):
-        METRICS.oddities.labels("bus_payload").inc()
+        METRICS.unexpected.labels("malformed_notification").inc()
         return None
 
 

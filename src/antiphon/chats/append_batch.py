@@ -65,7 +65,7 @@ class Round:
                     self.may_claim = False
         except (Refused, AssertionError) as error:
             if isinstance(error, AssertionError):
-                METRICS.oddities.labels("broken_invariant").inc()
+                METRICS.unexpected.labels("broken_invariant").inc()
                 log.error("broken_invariant", chat_id=self._chat_id, exc_info=error)
             self.chat = chat
             del self.entries[start:]

@@ -106,7 +106,7 @@ def _read(message: bytes | None, kind: type[H]) -> H:
     try:
         return decode(message, kind)
     except PeerError:
-        METRICS.oddities.labels("hint").inc()
+        METRICS.unexpected.labels("malformed_hint").inc()
         return kind()
 
 

@@ -78,7 +78,7 @@ class Recovery:
         try:
             await self._act(due)
         except AntiphonError as error:
-            METRICS.oddities.labels("recovery_failed").inc()
+            METRICS.unexpected.labels("recovery_failure").inc()
             log.warning("recovery_failed", chat_id=due.chat_id, why=due.why, error=str(error))
 
     async def _act(self, due: Due) -> None:

@@ -96,7 +96,7 @@ class FailureDetector:
             elif self._loop.time() - absent_since > self._timing.forget_s:
                 await self._presence.deregister(instance_id)
         except AntiphonError as error:
-            METRICS.oddities.labels("liveness_check").inc()
+            METRICS.unexpected.labels("liveness_check_failure").inc()
             log.warning("liveness_check_failed", instance_id=instance_id, error=str(error))
 
     async def _expire_one(self, chat_id: str, attempt: int) -> None:
@@ -104,5 +104,5 @@ class FailureDetector:
         try:
             await self._expire(chat_id, attempt, "dead")
         except AntiphonError as error:
-            METRICS.oddities.labels("liveness_check").inc()
+            METRICS.unexpected.labels("liveness_check_failure").inc()
             log.warning("attempt_not_expired", chat_id=chat_id, attempt=attempt, error=str(error))

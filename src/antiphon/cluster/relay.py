@@ -243,7 +243,7 @@ class RelayedDrafts:
             progress = self._progress.get(wanted.chat_id, {}).get(key)
             if progress is None:
                 if self._progress_count >= PROGRESS_MAX:
-                    METRICS.oddities.labels("relay_full").inc()
+                    METRICS.unexpected.labels("send_offset_overflow").inc()
                     continue
                 progress = self._progress.setdefault(wanted.chat_id, {})[key] = Progress()
                 self._progress_count += 1
@@ -325,7 +325,7 @@ class RelayedDrafts:
         try:
             message = decode_message(data)
         except PeerError:
-            METRICS.oddities.labels("relay_garbage").inc()
+            METRICS.unexpected.labels("malformed_relay_message").inc()
             return
         match message:
             case Deltas():

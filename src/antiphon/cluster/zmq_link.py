@@ -158,7 +158,7 @@ class ZmqLink:
             socket.connect(record.relay_endpoint)
         except (zmq.ZMQError, ValueError) as error:
             socket.close()
-            METRICS.oddities.labels("relay_endpoint").inc()
+            METRICS.unexpected.labels("relay_connection_failure").inc()
             log.warning("relay_not_connected", instance_id=record.instance_id, error=str(error))
             return
         self._outgoing[record.instance_id] = socket
@@ -182,7 +182,7 @@ class ZmqLink:
             except Exception as error:
                 log.warning("relay_keys_not_read", error=str(error))
         if text not in self._keys:
-            METRICS.oddities.labels("relay_key_refused").inc()
+            METRICS.unexpected.labels("refused_relay_key").inc()
             log.warning("relay_key_refused")
         return text in self._keys
 
@@ -214,7 +214,7 @@ class ZmqLink:
             peer = frames[0].bytes.decode("ascii", "replace")
             record = self._records.get(peer)
             if len(frames) != 2 or record is None or record.relay_key != frames[1].get(USER_ID):
-                METRICS.oddities.labels("relay_garbage").inc()
+                METRICS.unexpected.labels("malformed_relay_message").inc()
                 continue
             message = frames[1].bytes
             self._heard_at[peer] = asyncio.get_running_loop().time()

@@ -34,5 +34,5 @@ class BackgroundTasks:
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            METRICS.oddities.labels("background_task").inc()
+            METRICS.unexpected.labels("background_task_failure").inc()
             log.error("background_task_failed", exc_info=error)

@@ -49,7 +49,9 @@ class Metrics:
         self.bus_lag = Gauge(
             "antiphon_bus_lag_seconds", "How long the last heartbeat took to come back.", ["bus"], registry=r
         )
-        self.oddities = Counter("antiphon_oddities", "What should not happen and did.", ["what"], registry=r)
+        self.unexpected = Counter(
+            "antiphon_unexpected_events", "Unexpected events, by `event`.", ["event"], registry=r
+        )
         self.stalls = Counter("antiphon_loop_stalls", "Event loop stalls of over a second.", registry=r)
         self.http = Histogram(
             "antiphon_http_seconds",

@@ -106,7 +106,7 @@ async def _stand_by(
             if standby.door.has_succeeded:
                 raise
             log.error("takeover_failed", error=str(error))
-            METRICS.oddities.labels("takeover_failed").inc()
+            METRICS.unexpected.labels("takeover_failure").inc()
             standby.announce()
         finally:
             lock.release()

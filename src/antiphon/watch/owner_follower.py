@@ -192,7 +192,7 @@ class OwnerFollower:
             self._opening[chat_id] = max(self._opening[chat_id], seq or 0)
         elif seq is None or seq > self._place(chat_id):
             if len(self._opening) >= PLACES_MAX:
-                METRICS.oddities.labels("chat_not_followed").inc()  # its next fact opens it
+                METRICS.unexpected.labels("unfollowed_chat").inc()  # its next fact opens it
                 return
             self._opening[chat_id] = seq or 0
             self._background.start(self._open(chat_id))
@@ -223,7 +223,7 @@ class OwnerFollower:
             return
         self._followers[chat_id] = follower
         while len(self._followers) > CHATS_MAX:
-            METRICS.oddities.labels("chat_not_followed").inc()
+            METRICS.unexpected.labels("unfollowed_chat").inc()
             _, evicted = self._followers.popitem(last=False)
             at = self._places[evicted.chat_id].at if evicted.chat_id in self._places else 0
             self._remember(evicted.chat_id, Place(seq=evicted.seq, position=evicted.position, at=at))
@@ -267,7 +267,7 @@ class OwnerFollower:
             self._remember(chat_id, place)
         place = place or Place(seq=chat.seq)
         if chat.seq - place.seq > BEHIND_MAX:
-            METRICS.oddities.labels("chat_skipped").inc()
+            METRICS.unexpected.labels("skipped_chat").inc()
             self._consumer.on_skipped(chat_id)  # its subscribers read the gap
             place = Place(seq=chat.seq - 1)
         return place
@@ -290,7 +290,7 @@ class OwnerFollower:
             elif deltas:
                 self._consumer.on_deltas(chat_id, deltas)
         except Exception:
-            METRICS.oddities.labels("not_published").inc()
+            METRICS.unexpected.labels("publishing_failure").inc()
             log.exception("publishing_failed", chat_id=chat_id)
 
     def _remember(self, chat_id: str, place: Place) -> None:

@@ -280,7 +280,7 @@ class Watch:
             except AntiphonError as error:
                 failure = error  # it is looked at again with the next poll; the others must not wait for it
             except Exception:  # a fault of ours in one chat must not end the whole instance
-                METRICS.oddities.labels("poll").inc()
+                METRICS.unexpected.labels("poll_failure").inc()
                 log.exception("poll_failed_at", chat_id=chat_id)
                 self._unseen.pop(chat_id, None)
             else:

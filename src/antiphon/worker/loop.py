@@ -94,7 +94,7 @@ class Worker:
         self._slots.running.end(task)
         self._slots.release(attempt.chat.owner_id)
         if not task.cancelled() and task.exception() is not None:
-            METRICS.oddities.labels("attempt_task").inc()
+            METRICS.unexpected.labels("attempt_task_failure").inc()
             log.error("attempt_task_failed", chat_id=attempt.chat_id, exc_info=task.exception())
 
     def _on_wanted(self, message: bytes | None) -> None:
@@ -193,7 +193,7 @@ class Worker:
         try:
             await self._claim(chat_id)
         except AntiphonError as error:
-            METRICS.oddities.labels("claim_failed").inc()
+            METRICS.unexpected.labels("claim_failure").inc()
             log.warning("claim_failed", chat_id=chat_id, error=str(error))
             if len(self._shunned) < SHUNNED_MAX:
                 self._shunned[chat_id] = asyncio.get_running_loop().time() + SHUN_S

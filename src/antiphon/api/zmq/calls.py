@@ -102,7 +102,7 @@ class Calls:
 
     async def _answer_one(self, item: jsonrpc.Request | jsonrpc.Refusal) -> bytes | None:
         if isinstance(item, jsonrpc.Refusal):
-            METRICS.oddities.labels("call_garbage").inc()
+            METRICS.unexpected.labels("malformed_call").inc()
             return jsonrpc.encode_refusal(item)
         echoed = item.id if item.id is not None else jsonrpc.NULL
         try:

@@ -39,11 +39,11 @@ class Curve:
         try:
             self._keys = read_keys(self._keys_file)
         except Exception as error:
-            METRICS.oddities.labels("keys_not_read").inc()
+            METRICS.unexpected.labels("unreadable_keys").inc()
             log.warning("keys_not_read", error=str(error))  # those that were read last still hold
         is_allowed = self._keys.allows(key.decode("latin-1"))
         if not is_allowed:
-            METRICS.oddities.labels("key_refused").inc()
+            METRICS.unexpected.labels("refused_key").inc()
             log.warning("key_refused", key=key.decode("latin-1"))
         return is_allowed
 

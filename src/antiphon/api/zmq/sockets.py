@@ -123,11 +123,11 @@ class InstanceSockets:
                 else:
                     self._publish_large(self._pub, frame)
             except zmq.Again:
-                METRICS.oddities.labels("frame_dropped").inc()
+                METRICS.unexpected.labels("dropped_frame").inc()
 
     def _publish_large(self, pub: zmq.Socket[bytes], frame: bytes) -> None:
         if not self._large_frames.has_room("all", len(frame)):
-            METRICS.oddities.labels("frame_dropped").inc()
+            METRICS.unexpected.labels("dropped_frame").inc()
             return
         tracker = pub.send(frame, NOW, copy=False, track=True)
         self._large_frames.add("all", len(frame), tracker)
@@ -163,7 +163,7 @@ class InstanceSockets:
 
     async def _bind_anew(self) -> None:
         """Forget all subscriptions. libzmq gives an address back a moment after its socket was closed."""
-        METRICS.oddities.labels("subscriptions_dropped").inc()
+        METRICS.unexpected.labels("dropped_subscriptions").inc()
         log.warning("subscriptions_dropped", count=len(self.subscriptions), bytes=self.subscriptions.bytes)
         self._close_pub(linger_ms=0)
         self.subscriptions.clear()
@@ -188,7 +188,7 @@ class InstanceSockets:
                 return identity, frames[1]
             if len(frames) == 1:
                 return identity, frames[0]
-            METRICS.oddities.labels("call_garbage").inc()
+            METRICS.unexpected.labels("malformed_call").inc()
             await self.reply(identity, jsonrpc.refuse_frames(frames))
 
     @property
@@ -205,7 +205,7 @@ class InstanceSockets:
     async def reply(self, identity: bytes, answer: bytes) -> None:
         """Answer a call; a peer that is gone or reads nothing loses its answer."""
         if len(answer) >= LARGE_BYTES and not self._large_answers.has_room(identity, len(answer)):
-            METRICS.oddities.labels("answer_dropped").inc()
+            METRICS.unexpected.labels("dropped_answer").inc()
             return
         with contextlib.suppress(zmq.ZMQError):
             self._rpc.send(identity, NOW_MORE)
@@ -273,7 +273,7 @@ class InstanceSockets:
                 ear.recv_multipart(NOW)
             except zmq.Again:
                 return
-            METRICS.oddities.labels("handshake_failed").inc()
+            METRICS.unexpected.labels("failed_handshake").inc()
 
 
 def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:

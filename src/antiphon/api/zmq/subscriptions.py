@@ -43,7 +43,7 @@ class Subscriptions:
             self._own.discard(topic)
             self.bytes -= len(topic)
         elif kind not in (b"\0", b"\1"):
-            METRICS.oddities.labels("subscription_garbage").inc()
+            METRICS.unexpected.labels("malformed_subscription").inc()
 
     def clear(self) -> None:
         self._topics.clear()

@@ -25,10 +25,9 @@ from antiphon.local.lock import INSTANCE_NAME, InstanceFile, claim_data, read_in
 from antiphon.options import Options
 from antiphon.server.announcement import local_token, tell_primary
 from antiphon.server.open_instance import open_instance
+from api.http.wire import Answer, Stream, Wire, close_wires, make_request
 from support.tcp_server import open_tcp_server
 from support.waiting import wait_until
-
-from .wire import Answer, Stream, Wire, close_wires, make_request
 
 pytestmark = pytest.mark.anyio
 

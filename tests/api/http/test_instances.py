@@ -13,7 +13,7 @@ import pytest
 from antiphon.api.http import instances
 from antiphon.client.zmq_calls import MESSAGE_BYTES_MAX
 from antiphon.local.discovery import Announcement, announce, announced, withdraw
-from instance.reference_server import ReferenceServer
+from api.zmq.reference_server import ReferenceServer
 
 from .door import Door
 from .neighbour import open_neighbour

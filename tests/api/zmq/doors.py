@@ -99,9 +99,9 @@ class Peer:
         return [event["payload"] for event in self.seen if event["topic"] == topic]
 
 
-def oddities(what: str) -> float:
-    """How often that was counted so far."""
-    return float(METRICS.oddities.labels(what)._value.get())
+def unexpected_events(event: str) -> float:
+    """How often this event was counted."""
+    return float(METRICS.unexpected.labels(event)._value.get())
 
 
 def resident_bytes(pid: int | str = "self") -> int:

@@ -16,11 +16,11 @@ from antiphon.api.proxy import accepted, exchange, stream
 from antiphon.api.proxy import primary as primaries
 from antiphon.local.lock import claim_data
 from antiphon.observe.metrics import METRICS
+from api.http.wire import Wire, make_request
 from support.tcp_server import open_tcp_server
 from support.waiting import DEADLINE_S, wait_until
 
 from .test_standby import OK, fake_primary, open_standby_door, point_to
-from .wire import Wire, make_request
 
 pytestmark = pytest.mark.anyio
 

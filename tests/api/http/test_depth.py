@@ -21,7 +21,7 @@ from antiphon.errors import Invalid
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.wire.codec import decode_content
 from antiphon.wire.log import decode_fact
-from instance.doors import Peer
+from api.zmq.doors import Peer
 
 from .door import Door, open_door
 

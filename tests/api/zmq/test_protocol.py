@@ -358,7 +358,7 @@ async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_b
         Peer(door, "instance.heartbeat") as honest,
         Peer(door, "nothing") as flood,
     ):
-        dropped = METRICS.oddities.labels("subscriptions_dropped")
+        dropped = METRICS.unexpected.labels("dropped_subscriptions")
         before = dropped._value.get()
         flood.sub.close(linger=0)
         flood.sub = flood._context.socket(zmq.SUB)

@@ -13,7 +13,7 @@ from antiphon.core.depth import VALUES_MAX
 from antiphon.errors import PeerError
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import decode
-from instance.doors import Peer
+from api.zmq.doors import Peer
 
 from .door import Door, open_door
 

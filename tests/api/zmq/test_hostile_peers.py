@@ -20,7 +20,7 @@ from antiphon.wire.instance import CALL_BYTES_MAX
 from antiphon.wire.jsonrpc import INVALID_REQUEST, PARSE_ERROR
 from support.waiting import DEADLINE_S, wait_until
 
-from .doors import Peer, RawPeer, oddities, open_doors, resident_bytes
+from .doors import Peer, RawPeer, open_doors, resident_bytes, unexpected_events
 
 pytestmark = pytest.mark.anyio
 
@@ -82,14 +82,14 @@ BAD_GREETINGS = {
 
 @pytest.mark.parametrize("over_tcp", [False, True])
 async def test_whoever_cannot_greet_is_dropped(tmp_path: Path, over_tcp: bool) -> None:
-    failed = oddities("handshake_failed")
+    failed = unexpected_events("failed_handshake")
     async with open_beside_an_honest_peer(tmp_path / "data", bus_tcp=over_tcp) as (_, door):
         for socket in SOCKETS:
             for greeting in BAD_GREETINGS.values():
                 async with RawPeer(endpoint_of(door, socket)) as peer:
                     with contextlib.suppress(ConnectionError):
                         await peer.send(greeting)
-        await wait_until(lambda: oddities("handshake_failed") >= failed + 8)
+        await wait_until(lambda: unexpected_events("failed_handshake") >= failed + 8)
 
 
 BAD_FRAMES = {
@@ -152,11 +152,11 @@ async def test_a_message_of_the_wrong_number_of_frames_is_refused_and_counted(tm
     ping = b'{"jsonrpc":"2.0","id":1,"method":"instance.ping"}'
     wrong: list[list[bytes]] = [[b"", b"", ping], [b"x", ping], [b""] * 1_000, [ping] * 1_000, [b"", ping, b""]]
     async with open_beside_an_honest_peer(tmp_path / "data") as (_, door), Peer(door) as peer:
-        before = oddities("call_garbage")
+        before = unexpected_events("malformed_call")
         for frames in wrong:
             await peer.rpc.send_multipart(frames)
             assert (await peer.answer())["error"]["code"] == INVALID_REQUEST
-        await wait_until(lambda: oddities("call_garbage") == before + len(wrong))
+        await wait_until(lambda: unexpected_events("malformed_call") == before + len(wrong))
         await peer.rpc.send_multipart([ping])
         assert (await peer.answer())["result"]["status"] == "ok", "and this is the next answer"
         await peer.rpc.send_multipart([b""])
@@ -215,10 +215,10 @@ async def test_what_waits_for_a_peer_that_reads_nothing_is_bounded_in_bytes(tmp_
         params = b'{"session_id":"%b"}' % session_id.encode()
         call = RawPeer.frame(b'{"jsonrpc":"2.0","id":1,"method":"message.list","params":%b}' % params)
         await peer.shake_hands(b"DEALER")
-        before = oddities("answer_dropped")
+        before = unexpected_events("dropped_answer")
         for _ in range(120):
             await peer.send(call)
-        await wait_until(lambda: oddities("answer_dropped") >= before + 120 - 20)
+        await wait_until(lambda: unexpected_events("dropped_answer") >= before + 120 - 20)
         async with Peer(door) as honest:
             for _ in range(20):
                 answer = await honest.ask("message.list", {"session_id": session_id})
@@ -230,11 +230,11 @@ async def test_what_waits_for_a_peer_that_reads_nothing_is_bounded_in_bytes(tmp_
 
 async def test_a_message_that_is_no_subscription_is_counted(tmp_path: Path) -> None:
     async with open_beside_an_honest_peer(tmp_path / "data") as (_, door), RawPeer(door.pub_endpoint) as peer:
-        before = oddities("subscription_garbage")
+        before = unexpected_events("malformed_subscription")
         await peer.shake_hands(b"SUB")
         garbage = [b"", b"\2x", b"subscribe", b"\xff" * 4_000]
         await peer.send(b"".join(RawPeer.frame(body) for body in garbage))
-        await wait_until(lambda: oddities("subscription_garbage") >= before + len(garbage) - 1)
+        await wait_until(lambda: unexpected_events("malformed_subscription") >= before + len(garbage) - 1)
 
 
 async def test_whoever_ends_what_it_never_subscribed_to_silences_nobody(tmp_path: Path) -> None:
@@ -266,22 +266,22 @@ async def flood(endpoint: str, topics: list[bytes] | range) -> None:
 
 
 async def test_sixty_thousand_subscriptions_are_dropped_and_honest_ones_come_back(tmp_path: Path) -> None:
-    before = oddities("subscriptions_dropped")
+    before = unexpected_events("dropped_subscriptions")
     async with open_beside_an_honest_peer(tmp_path / "data", growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (_, door):
         await flood(door.pub_endpoint, range(60_000))
-        assert oddities("subscriptions_dropped") > before
+        assert unexpected_events("dropped_subscriptions") > before
 
 
 async def subscribe_to_long_topics(data: Path, *, connections: int, each: int) -> None:
     """libzmq stores a topic byte by byte, at many times its size."""
     rnd = random.Random(connections)
-    before = oddities("subscriptions_dropped")
+    before = unexpected_events("dropped_subscriptions")
     async with open_beside_an_honest_peer(data, growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (_, door):
         async with asyncio.TaskGroup() as tasks:
             for _ in range(connections):
                 topics = [rnd.randbytes(SUBSCRIPTION_BYTES_MAX - 1) for _ in range(each)]
                 tasks.create_task(flood(door.pub_endpoint, topics))
-        assert oddities("subscriptions_dropped") > before
+        assert unexpected_events("dropped_subscriptions") > before
 
 
 async def test_few_subscriptions_of_many_bytes_are_dropped_too(
@@ -299,9 +299,9 @@ async def test_few_subscriptions_of_many_bytes_are_dropped_at_their_bound(tmp_pa
 
 @pytest.mark.slow
 async def test_a_million_subscriptions_are_dropped_and_honest_ones_come_back(tmp_path: Path) -> None:
-    before = oddities("subscriptions_dropped")
+    before = unexpected_events("dropped_subscriptions")
     async with open_beside_an_honest_peer(tmp_path / "data", growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (_, door):
-        while oddities("subscriptions_dropped") < before + 10:
+        while unexpected_events("dropped_subscriptions") < before + 10:
             async with asyncio.TaskGroup() as tasks:
                 for n in range(4):
                     tasks.create_task(flood(door.pub_endpoint, range(n * 250_000, (n + 1) * 250_000)))

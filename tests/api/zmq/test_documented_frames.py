@@ -18,7 +18,7 @@ from support.waiting import DEADLINE_S
 
 from .doors import Peer, open_doors
 
-PAGE = Path(__file__).parents[2] / "docs" / "instance-protocol.md"
+PAGE = Path(__file__).parents[3] / "docs" / "instance-protocol.md"
 SHOWN = re.search(r"<!-- made: frames -->\n(.*?)<!-- end -->", PAGE.read_text(), re.DOTALL)
 assert SHOWN is not None
 FRAMES = [line.encode().replace(rb"\0", b"\0", 1) for line in re.findall(r"^[a-z.]+\\0.*", SHOWN[1], re.MULTILINE)]
