@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.bus.postgres import PostgresCarrier
+from antiphon.bus.postgres import PostgresBusConnection
 from antiphon.ports import InstanceRecord
 from antiphon.postgres.keepalive import keep_alive
 from antiphon.store.postgres.store import open_postgres_store
@@ -49,7 +49,7 @@ async def test_connections_of_the_store_notice_within_ten_seconds_that_their_ser
 
 
 async def test_connections_of_the_bus_notice_it_as_soon(postgres_url: str) -> None:
-    carrier = PostgresCarrier(Deaf())
+    carrier = PostgresBusConnection(Deaf())
     await carrier.open(postgres_url)
     try:
         for connection in (carrier._listener, carrier._notifier):

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
-from antiphon.bus.networked import FarBus
+from antiphon.bus.networked import NetworkedBus
 from antiphon.testing.bus_suite import BusCase, Heard
 
 UUID = "0b0b0b0b-1111-4222-8333-444444444444"
@@ -15,7 +15,7 @@ QUICK = {"check_s": 0.1, "answer_s": 1.0}
 
 CHANNELS = 10_000
 
-OpenBus = Callable[..., AbstractAsyncContextManager[FarBus]]
+OpenBus = Callable[..., AbstractAsyncContextManager[NetworkedBus]]
 TwoEnds = Callable[..., AbstractAsyncContextManager[BusCase]]
 
 
@@ -30,11 +30,11 @@ def two_ends_of(open_bus: OpenBus) -> TwoEnds:
     return two_ends
 
 
-def carriers(case: BusCase) -> tuple[int, int]:
-    """How many carriers each end has had."""
-    assert isinstance(case.near, FarBus)
-    assert isinstance(case.far, FarBus)
-    return case.near.carriers, case.far.carriers
+def connection_count(case: BusCase) -> tuple[int, int]:
+    """How many connection_count each end has had."""
+    assert isinstance(case.near, NetworkedBus)
+    assert isinstance(case.far, NetworkedBus)
+    return case.near.connection_count, case.far.connection_count
 
 
 async def check_many_channels(case: BusCase) -> None:
@@ -51,7 +51,7 @@ async def check_many_channels(case: BusCase) -> None:
     case.near.publish_nowait(f"chat:stream:{CHANNELS - 1}", b"z")
     await case.settle()
     assert len(heard.messages) == 2
-    assert carriers(case) == (1, 1)
+    assert connection_count(case) == (1, 1)
 
 
 async def check_goes_on(case: BusCase, heard: Heard) -> None:

@@ -212,7 +212,7 @@ async def test_after_a_restart_everyone_is_told_to_look_and_it_goes_on(own_serve
         assert await ears[7].wait(1) == [b"again"]
         assert [heard.messages for heard in ears[:7]] == [[]] * 7
         assert isinstance(case.near, NatsBus)
-        assert case.near.carriers == 2
+        assert case.near.connection_count == 2
 
 
 async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_server: NatsServer) -> None:
@@ -247,7 +247,7 @@ async def test_what_a_lost_connection_swallowed_is_made_good_by_a_look(server: N
         await wait_until(lambda: near.error is not None)
         proxy.is_silent = False
         await heard.wait_for_drops(drops + 1)
-        assert (heard.messages, other.drops, far.carriers) == ([], other_drops, 1)
+        assert (heard.messages, other.drops, far.connection_count) == ([], other_drops, 1)
 
 
 async def test_a_message_the_server_would_not_take_becomes_a_look(own_server: NatsServer) -> None:

@@ -18,7 +18,7 @@ from support.postgres import PostgresServer
 from support.proxy import CuttingProxy
 from support.waiting import DEADLINE_S, wait_until
 
-from .ends import QUICK, UUID, carriers, check_goes_on, check_many_channels, two_ends_of
+from .ends import QUICK, UUID, connection_count, check_goes_on, check_many_channels, two_ends_of
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +105,9 @@ async def test_a_connection_that_is_ended_is_opened_anew_and_everyone_looks(post
         await killer.close()
         await heard.wait_for_drops(drops + 1)
         await other.wait_for_drops(other_drops + 1)
-        await wait_until(lambda: case.near.error is None and case.far.error is None and carriers(case) == (2, 2))
+        await wait_until(
+            lambda: case.near.error is None and case.far.error is None and connection_count(case) == (2, 2)
+        )
         await check_goes_on(case, heard)
 
 

@@ -77,7 +77,7 @@ async def test_the_contracts_handlers_hear_messages_in_order_and_what_was_droppe
     bus, callback = MemoryBus(), Callback()
     end = subscribe_events(bus, "a", handle_chat_event(callback))
     bus.publish_nowait("a", b'{"kind":"created"}')
-    bus.tell_dropped_nowait()
+    bus.notify_dropped_nowait()
     bus.publish_nowait("a", b'{"kind":"deleted"}')
     assert await callback.wait(3) == [
         ("created", ""),
@@ -85,7 +85,7 @@ async def test_the_contracts_handlers_hear_messages_in_order_and_what_was_droppe
         ("deleted", ""),
     ]
     end()
-    assert not bus.is_heard("a")
+    assert not bus.has_subscribers("a")
 
 
 async def test_a_callback_that_is_too_slow_is_told_that_it_missed_some() -> None:
@@ -140,7 +140,7 @@ async def told_by(bus: MemoryBus, instance: Instance, message: bytes | None, mon
         await elsewhere.load()
         await elsewhere.do(c.Rename(title="u"))
         if message is None:
-            bus.tell_dropped_nowait()
+            bus.notify_dropped_nowait()
         else:
             bus.publish_nowait(stream_channel(chat_id), message)
         async with asyncio.timeout(DEADLINE_S):

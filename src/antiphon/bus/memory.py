@@ -17,7 +17,7 @@ class MemoryBus:
         self._subscriptions: dict[str, list[_Subscription]] = {}
         self._loop = asyncio.get_running_loop()
 
-    def is_heard(self, channel: str) -> bool:
+    def has_subscribers(self, channel: str) -> bool:
         return channel in self._subscriptions
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
@@ -29,7 +29,7 @@ class MemoryBus:
         """Those that anybody subscribes to."""
         return tuple(self._subscriptions)
 
-    def tell_dropped_nowait(self, channel: str | None = None) -> None:
+    def notify_dropped_nowait(self, channel: str | None = None) -> None:
         """Tell the handlers of that channel (None: of all) that messages were dropped."""
         channels = self._subscriptions if channel is None else (channel,)
         for each in channels:

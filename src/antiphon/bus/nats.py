@@ -22,7 +22,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.bus.networked import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
+from antiphon.bus.networked import ANSWER_S, CHECK_S, CLOSE_S, BusConnectionLost, NetworkedBus, Receiver, let_go
 from antiphon.bus.send_queue import Message
 from antiphon.errors import Invalid
 from antiphon.observe.metrics import METRICS
@@ -120,7 +120,7 @@ def _file(path: str) -> str:
     return path
 
 
-class NatsBus(FarBus):
+class NatsBus(NetworkedBus):
     """Hints over NATS."""
 
 
@@ -132,8 +132,8 @@ async def open_nats_bus(
     at once: as long as no server can be reached, `error` says why, and it goes on trying."""
     options = connect_options(url) | {"name": name}
 
-    async def open_carrier(receiver: Receiver) -> NatsCarrier:
-        carrier = NatsCarrier(receiver)
+    async def open_carrier(receiver: Receiver) -> NatsConnection:
+        carrier = NatsConnection(receiver)
         await carrier.open(options)
         return carrier
 
@@ -145,8 +145,8 @@ async def open_nats_bus(
         await bus.aclose()
 
 
-class NatsCarrier:
-    """One connection. Keeps the promises of `far.Carrier`."""
+class NatsConnection:
+    """One connection. Keeps the promises of `far.BusConnection`."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -172,7 +172,7 @@ class NatsCarrier:
             raise
         except Exception as error:
             await self.aclose()
-            raise CarrierLost(_sentence(self._client.last_error or error)) from error
+            raise BusConnectionLost(_sentence(self._client.last_error or error)) from error
 
     async def listen(self, channels: Sequence[str]) -> None:
         for count, channel in enumerate(channels, 1):
@@ -224,7 +224,7 @@ class NatsCarrier:
         try:
             return await call
         except (nats.errors.Error, OSError, AssertionError) as error:
-            raise CarrierLost(_sentence(self._client.last_error or error)) from error
+            raise BusConnectionLost(_sentence(self._client.last_error or error)) from error
 
     async def _on_message(self, msg: Msg) -> None:
         channel = self._channels.get(msg.subject)

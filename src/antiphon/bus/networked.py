@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.bus.send_queue import DROPPED_CHANNEL, Message, Outbox
+from antiphon.bus.send_queue import DROPPED_CHANNEL, Message, SendQueue
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Handler
 
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class CarrierLost(Exception):
+class BusConnectionLost(Exception):
     """The server cannot be reached, does not answer, or has ended the connection; the text says which."""
 
 
@@ -51,12 +51,12 @@ class Receiver(Protocol):
         ...
 
     def lose(self, reason: str) -> None:
-        """The carrier has ended by itself. (What fails while it is asked for something raises CarrierLost.)"""
+        """The carrier has ended by itself. (What fails while it is asked for something raises BusConnectionLost.)"""
         ...
 
 
-class Carrier(Protocol):
-    """One connection to the server, from its opening until it is lost. Every call may raise CarrierLost."""
+class BusConnection(Protocol):
+    """One connection to the server, from its opening until it is lost. Every call may raise BusConnectionLost."""
 
     async def listen(self, channels: Sequence[str]) -> None: ...
 
@@ -75,20 +75,20 @@ class Carrier(Protocol):
         ...
 
 
-OpenCarrier = Callable[[Receiver], Coroutine[Any, Any, Carrier]]
+OpenBusConnection = Callable[[Receiver], Coroutine[Any, Any, BusConnection]]
 
 
-class FarBus:
-    """Keeps the promises of `ports.Bus` over carriers. `start` it; `error` tells why there is no carrier now."""
+class NetworkedBus:
+    """Keeps the promises of `ports.Bus` over connection_count. `start` it; `error` tells why there is no carrier now."""
 
     def __init__(
-        self, kind: str, open_carrier: OpenCarrier, *, check_s: float = CHECK_S, answer_s: float = ANSWER_S
+        self, kind: str, open_carrier: OpenBusConnection, *, check_s: float = CHECK_S, answer_s: float = ANSWER_S
     ) -> None:
         self.kind = kind
         self.error: str | None = "not connected yet"
-        self.carriers = 0
+        self.connection_count = 0
         self._near = MemoryBus()
-        self._outbox = Outbox(kind)
+        self._outbox = SendQueue(kind)
         self._open_carrier = open_carrier
         self._check_s = check_s
         self._answer_s = answer_s
@@ -105,7 +105,7 @@ class FarBus:
 
     # --- the port
 
-    def is_heard(self, channel: str) -> bool:
+    def has_subscribers(self, channel: str) -> bool:
         """Who listens elsewhere is not known."""
         return True
 
@@ -156,9 +156,9 @@ class FarBus:
             began = loop.time()
             try:
                 await self._live_with_a_carrier()
-            except CarrierLost as lost:
+            except BusConnectionLost as lost:
                 self._is_up, self.error = False, str(lost)
-                log.warning("bus_carrier_lost", bus=self.kind, reason=str(lost))
+                log.warning("bus_connection_lost", bus=self.kind, reason=str(lost))
             except Exception:
                 self._is_up, self.error = False, "it failed unexpectedly; the log has the reason (bus_failed)"
                 METRICS.unexpected.labels("bus_failure").inc()
@@ -180,14 +180,14 @@ class FarBus:
             for task in tasks:
                 if task.done():
                     task.result()
-            raise CarrierLost(ear.lost.result())
+            raise BusConnectionLost(ear.lost.result())
         finally:
             self._is_up, self._changed = False, None
             ear.is_open = False
             await _end(tasks, carrier)
             self._outbox.lose()
 
-    async def _open(self, ear: Ear) -> Carrier:
+    async def _open(self, ear: Ear) -> BusConnection:
         opening = asyncio.ensure_future(self._open_carrier(ear))
         try:
             return await within(OPEN_S, opening, "no connection")
@@ -195,23 +195,23 @@ class FarBus:
             opening.add_done_callback(_close_unwanted)
             raise
 
-    async def _come_up(self, carrier: Carrier) -> None:
+    async def _come_up(self, carrier: BusConnection) -> None:
         """Listen to all there is, prove it, and say that whatever came meanwhile was missed."""
         self._changed = {}
         channels = [*self._near.channels, DROPPED_CHANNEL]
         await within(OPEN_S, carrier.listen(channels), "no answer to what is listened to")
         self._listened = set(channels)
         await within(self._answer_s, carrier.check(), "no answer")
-        self.carriers += 1
-        if self.carriers > 1:
+        self.connection_count += 1
+        if self.connection_count > 1:
             METRICS.bus_reconnects.labels(self.kind).inc()
-            log.info("bus_carrier_again", bus=self.kind)
+            log.info("bus_reconnected", bus=self.kind)
         self._is_up, self.error = True, None
         self._outbox.resume()
-        self._near.tell_dropped_nowait()
+        self._near.notify_dropped_nowait()
         self._first_try.set()
 
-    async def _check_forever(self, carrier: Carrier) -> None:
+    async def _check_forever(self, carrier: BusConnection) -> None:
         while True:
             began = time.perf_counter()
             handed = self._outbox.begin_proof()
@@ -228,9 +228,9 @@ class FarBus:
     def _take(self, channel: str, message: bytes | None) -> None:
         self._received.inc()
         if channel == DROPPED_CHANNEL:
-            self._near.tell_dropped_nowait()
+            self._near.notify_dropped_nowait()
         elif message is None:
-            self._near.tell_dropped_nowait(channel)
+            self._near.notify_dropped_nowait(channel)
         else:
             self._near.publish_nowait(channel, message)
 
@@ -239,13 +239,13 @@ class FarBus:
             self._changed[channel] = None
             self._has_changed.set()
 
-    async def _listen_forever(self, carrier: Carrier) -> None:
+    async def _listen_forever(self, carrier: BusConnection) -> None:
         while True:
             await self._has_changed.wait()
             self._has_changed.clear()
             changed, self._changed = self._changed or {}, {}
-            wanted = [c for c in changed if self._near.is_heard(c) and c not in self._listened]
-            unwanted = [c for c in changed if not self._near.is_heard(c) and c in self._listened]
+            wanted = [c for c in changed if self._near.has_subscribers(c) and c not in self._listened]
+            unwanted = [c for c in changed if not self._near.has_subscribers(c) and c in self._listened]
             if unwanted:
                 await carrier.unlisten(unwanted)
                 self._listened.difference_update(unwanted)
@@ -253,11 +253,11 @@ class FarBus:
                 await carrier.listen(wanted)
                 self._listened.update(wanted)
                 for channel in wanted:
-                    self._near.tell_dropped_nowait(channel)
+                    self._near.notify_dropped_nowait(channel)
 
     # --- sending
 
-    async def _send_forever(self, carrier: Carrier) -> None:
+    async def _send_forever(self, carrier: BusConnection) -> None:
         while True:
             batch = await self._outbox.take()
             self._published.inc(len(batch))
@@ -291,7 +291,7 @@ async def within(seconds: float, work: Awaitable[T], what: str) -> T:
     finally:
         task.cancel()
     if not done:
-        raise CarrierLost(f"{what} within {seconds:g} s")
+        raise BusConnectionLost(f"{what} within {seconds:g} s")
     return task.result()
 
 
@@ -301,14 +301,14 @@ def let_go(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
-def _close_unwanted(opening: asyncio.Future[Carrier]) -> None:
+def _close_unwanted(opening: asyncio.Future[BusConnection]) -> None:
     """It was opened after all, when nobody waited any more."""
     if not opening.cancelled() and opening.exception() is None:
         closing = asyncio.ensure_future(opening.result().aclose())
         closing.add_done_callback(let_go)
 
 
-async def _end(tasks: set[asyncio.Task[None]], carrier: Carrier) -> None:
+async def _end(tasks: set[asyncio.Task[None]], carrier: BusConnection) -> None:
     for task in tasks:
         task.cancel()
         task.add_done_callback(let_go)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from antiphon.bus.networked import ANSWER_S, CHECK_S, CLOSE_S, CarrierLost, FarBus, Receiver, let_go
+from antiphon.bus.networked import ANSWER_S, CHECK_S, CLOSE_S, BusConnectionLost, NetworkedBus, Receiver, let_go
 from antiphon.bus.send_queue import Message
 from antiphon.errors import Invalid, Unavailable, reason_of
 from antiphon.observe.metrics import METRICS
@@ -72,7 +72,7 @@ def payload_of(message: bytes, *, is_ascii_only: bool = False) -> str | None:
     return text if len(text) <= PAYLOAD_MAX else None
 
 
-class PostgresBus(FarBus):
+class PostgresBus(NetworkedBus):
     """Hints over LISTEN and NOTIFY."""
 
 
@@ -87,8 +87,8 @@ async def open_postgres_bus(
     except Invalid as error:
         raise Invalid("bus", str(error)) from error
 
-    async def open_carrier(receiver: Receiver) -> PostgresCarrier:
-        carrier = PostgresCarrier(receiver)
+    async def open_carrier(receiver: Receiver) -> PostgresBusConnection:
+        carrier = PostgresBusConnection(receiver)
         await carrier.open(address)
         return carrier
 
@@ -114,8 +114,8 @@ class _Listener(asyncpg.Connection):  # type: ignore[misc]
             self.on_notified(pid, channel, payload)
 
 
-class PostgresCarrier:
-    """The two connections. Keeps the promises of `far.Carrier`."""
+class PostgresBusConnection:
+    """The two connections. Keeps the promises of `far.BusConnection`."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -136,7 +136,7 @@ class PostgresCarrier:
             self._listener = await self._connect(address, _Listener)
             self._notifier = await self._connect(address, asyncpg.Connection)
             if await shares_sessions(self._listener, self._notifier):
-                raise CarrierLost(f"PostgreSQL: {NEEDS_DIRECT}")
+                raise BusConnectionLost(f"PostgreSQL: {NEEDS_DIRECT}")
             encoding = await self._notifier.fetchval("SHOW server_encoding")
             self._is_ascii_only = encoding != "UTF8"
             if await self._notifier.fetchval("SELECT to_regclass('bus_messages')") is None:
@@ -146,12 +146,12 @@ class PostgresCarrier:
                     await self._notifier.execute(MAKE_TABLE)
             await check_rights(self._notifier, TABLES, ())
             self._own_pid = await self._notifier.fetchval("SELECT pg_backend_pid()")  # a pooler has pids of its own
-        except (asyncio.CancelledError, CarrierLost):
+        except (asyncio.CancelledError, BusConnectionLost):
             await self.aclose()
             raise
         except Exception as error:
             await self.aclose()
-            raise CarrierLost(_sentence(error)) from error
+            raise BusConnectionLost(_sentence(error)) from error
         self._listener.on_notified = self._on_notified
         for connection in self._connections:
             connection.add_termination_listener(self._on_terminated)
@@ -218,7 +218,7 @@ class PostgresCarrier:
         async with self._notifying:
             await self._ask(self._notifier.execute(NOTIFY, [self._beat], [str(self._beats)]))
             if await self._ask(self._notifier.fetchval(READ_ONLY)):
-                raise CarrierLost("PostgreSQL: the writable server is another one now")
+                raise BusConnectionLost("PostgreSQL: the writable server is another one now")
         await self._beat_came
         if time.monotonic() - self._swept_at > SWEEP_S:
             self._swept_at = time.monotonic()
@@ -242,7 +242,7 @@ class PostgresCarrier:
             try:
                 async with self._notifying:
                     rows = await self._ask(self._notifier.fetch(FETCH, [claim for _, claim in claims]))
-            except CarrierLost as lost:
+            except BusConnectionLost as lost:
                 self._receiver.lose(str(lost))
                 return
             bodies = {row["id"]: row["body"] for row in rows}
@@ -255,7 +255,7 @@ class PostgresCarrier:
         try:
             return await call
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-            raise CarrierLost(_sentence(error)) from error
+            raise BusConnectionLost(_sentence(error)) from error
 
     def _on_terminated(self, _: object) -> None:
         self._receiver.lose("PostgreSQL: the server ended the connection")

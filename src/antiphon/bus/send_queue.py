@@ -49,7 +49,7 @@ class Channels:
         return [(channel, None) for channel in self._names]
 
 
-class Outbox:
+class SendQueue:
     """Messages on their way: waiting, handed to the carrier, and proven by the round trip that came after them."""
 
     def __init__(self, kind: str) -> None:

@@ -70,7 +70,7 @@ class Inbox:
         if append.notification is None:
             return
         channel = inbox_channel(append.notification.owner_id)
-        if self._bus.is_heard(channel):
+        if self._bus.has_subscribers(channel):
             event = InboxNotificationEvent(
                 kind=InboxNotificationEventKind.NEW, inbox_notification=contract_form(append.notification)
             )
@@ -108,7 +108,7 @@ class Inbox:
         cursor = chat.seq if seq is None else seq
         await self._store.move_read_cursor(chat_id, cursor)
         channel = owner_channel(chat.owner_id)
-        if self._bus.is_heard(channel):  # no fact was written, so no seq says that this is news
+        if self._bus.has_subscribers(channel):  # no fact was written, so no seq says that this is news
             unread = await self._store.unread_of((chat_id,))
             event = {
                 "kind": ChatEventKind.STATUS_CHANGE,

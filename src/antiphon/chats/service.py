@@ -267,11 +267,11 @@ class Service:
         """Tell who watches the chat and who lists its owner's, if anybody may."""
         chat_id, chat = append.chat_id, append.chat
         channel = stream_channel(chat_id)
-        if self._bus.is_heard(channel):
+        if self._bus.has_subscribers(channel):
             message = stream_message(before, append.entries, chat)
             self._bus.publish_nowait(channel, codec.encode(message))
         channel = owner_channel(chat.owner_id)
-        if self._bus.is_heard(channel):
+        if self._bus.has_subscribers(channel):
             for kind in event_kinds(append.entries):
                 self._bus.publish_nowait(
                     channel, encode_chat_event(kind, chat_id, self.deleted_chats.get(chat_id, chat))

@@ -20,7 +20,7 @@ class Bus(Protocol):
         """Why nothing comes through now (readiness); None while it does."""
         ...
 
-    def is_heard(self, channel: str) -> bool:
+    def has_subscribers(self, channel: str) -> bool:
         """False only if certainly nobody subscribes to the channel: then a message need not be made."""
         ...
 
