@@ -118,10 +118,10 @@ class _Work(Value):
         elif lease != chat.attempt:
             yield f"the lease is that of attempt {lease}, but {chat.attempt or 'none'} holds it"
         is_claimable = chat_id in self.claimable
-        if is_claimable and not chat.wants_worker:
-            yield "it may be claimed, but no turn wants a worker"
-        if chat.wants_worker and max(chat.retrying_at, chat.updated_at) <= self.now and not is_claimable:
-            yield "its turn wants a worker, but it cannot be claimed"
+        if is_claimable and not chat.needs_worker:
+            yield "it may be claimed, but no turn needs a worker"
+        if chat.needs_worker and max(chat.retrying_at, chat.updated_at) <= self.now and not is_claimable:
+            yield "its turn needs a worker, but it cannot be claimed"
         if _is_due(chat, self.now) and chat_id not in self.due:
             yield "its stop or its deadline is overdue, but it is not found so"
 

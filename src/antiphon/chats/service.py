@@ -238,7 +238,7 @@ class Service:
             _answer(job, line.chat_id, append.chat, entries)
         if claimed:
             self._slots.start(line.chat_id, append.chat)
-        elif append.chat.wants_worker:
+        elif append.chat.needs_worker:
             self._bus.publish_nowait(WANTED_CHANNEL, line.chat_id.encode())
         return result
 
@@ -255,7 +255,7 @@ class Service:
     def _claim(self, taking: Round) -> bool:
         """Let a free local worker take the turn in the same append: one durable write less."""
         chat = taking.chat
-        if chat is None or not chat.wants_worker or not taking.may_claim or taking.at < chat.retrying_at:
+        if chat is None or not chat.needs_worker or not taking.may_claim or taking.at < chat.retrying_at:
             return False
         instance_id = self._slots.reserve_nowait(chat.owner_id)
         if instance_id is None:

@@ -91,7 +91,7 @@ def chat_columns(chat: Chat, fold_version: int) -> tuple[Any, ...]:
 
 def claim_at(chat: Chat) -> int | None:
     """From when on a worker may claim it (None: it wants none)."""
-    if not chat.wants_worker or chat.is_deleted:
+    if not chat.needs_worker or chat.is_deleted:
         return None
     return max(chat.retrying_at, chat.updated_at)
 
