@@ -72,7 +72,7 @@ class Inbox:
         channel = inbox_channel(append.notification.owner_id)
         if self._bus.has_subscribers(channel):
             event = InboxNotificationEvent(
-                kind=InboxNotificationEventKind.NEW, inbox_notification=contract_form(append.notification)
+                kind=InboxNotificationEventKind.NEW, inbox_notification=to_inbox_notification(append.notification)
             )
             self._bus.publish_nowait(channel, codec.encode(event))
 
@@ -118,7 +118,7 @@ class Inbox:
         return cursor
 
 
-def uuid_of(name: str) -> uuid.UUID:
+def to_uuid(name: str) -> uuid.UUID:
     """An id as a UUID. (Who embeds an instance may name chats otherwise: such a name has a UUID of its own.)"""
     try:
         return uuid.UUID(name)
@@ -165,14 +165,14 @@ def _excerpt(text: str) -> str:
 def _notification(chat_id: str, chat: Chat, entry: f.Entry, told: Told) -> Notification:
     body = {
         "template_id": told.template_id,
-        "targets": [uuid_of(chat_id)],
+        "targets": [to_uuid(chat_id)],
         "title": told.title,
         "content": told.content,
         "icon": told.icon,
         "actions": [{"label": "Open", "url": f"/#/chat/{chat_id}"}],
     }
     return Notification(
-        notification_id=str(uuid.uuid5(uuid_of(chat_id), str(entry.seq))),
+        notification_id=str(uuid.uuid5(to_uuid(chat_id), str(entry.seq))),
         owner_id=chat.owner_id,
         chat_id=chat_id,
         body=codec.encode(body),
@@ -180,12 +180,12 @@ def _notification(chat_id: str, chat: Chat, entry: f.Entry, told: Told) -> Notif
     )
 
 
-def contract_form(notification: Notification) -> InboxNotification:
+def to_inbox_notification(notification: Notification) -> InboxNotification:
     """As the contract has it."""
     body: dict[str, Any] = msgspec.json.decode(notification.body)
     return InboxNotification(
-        id=uuid_of(notification.notification_id),
-        user_id=uuid_of(notification.owner_id),
+        id=to_uuid(notification.notification_id),
+        user_id=to_uuid(notification.owner_id),
         template_id=uuid.UUID(body["template_id"]),
         targets=tuple(uuid.UUID(target) for target in body["targets"]),
         title=body["title"],

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.chats.inbox import uuid_of
+from antiphon.chats.inbox import to_uuid
 from antiphon.chats.open_calls import iter_open_calls, read_open_calls
 from antiphon.chats.service import Service
 from antiphon.core import commands as c
@@ -247,7 +247,7 @@ class OwnedChats:
 
     async def set_diff_status(self, chat_id: str, status: ChatDiffStatus) -> Done:
         """Say how the pull request of a chat stands (`chat_id` is set here)."""
-        named = msgspec.structs.replace(status, chat_id=uuid_of(chat_id))
+        named = msgspec.structs.replace(status, chat_id=to_uuid(chat_id))
         return await self.change(chat_id, c.SetDiffStatus(diff_status=decode(encode(named), Any)))
 
     # --- the turn
