@@ -186,8 +186,8 @@ MUTANTS = (
     Mutant(
         "refusals are judged on what is not durable",
         "chats/append_batch.py",
-        "            if not await self._take_one(job) and self.entries:\n",
-        "            if not await self._take_one(job) and not self.entries:\n",
+        "            if not await self._decide_one(job) and self.entries:\n",
+        "            if not await self._decide_one(job) and not self.entries:\n",
         SERVICE,
     ),
     # --- store

@@ -327,7 +327,7 @@ class Watch:
         known = self._service.chat_nowait(chat_id)
         if known is not None:
             self._note_owner(chat_id, known.owner_id)
-        self._service.forget(chat_id, seq)
+        self._service.evict(chat_id, seq)
         reader = self._readers.get(chat_id)
         if reader is not None and reader.seq < seq:
             await reader.pull()
