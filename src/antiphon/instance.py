@@ -109,9 +109,13 @@ class Instance:
         self.inbox = Inbox(
             store=store,
             bus=bus,
-            is_watched=lambda chat_id: chat_id in watched or (relay is not None and relay.is_wanted(chat_id)),
+            is_watched=lambda chat_id: (
+                chat_id in watched or (relay is not None and relay.has_remote_watcher(chat_id))
+            ),
         )
-        self.service = Service(store=store, bus=bus, ids=ids, slots=self.slots, make_notification=self.inbox.make_notification)
+        self.service = Service(
+            store=store, bus=bus, ids=ids, slots=self.slots, make_notification=self.inbox.make_notification
+        )
         self.watched_drafts: Drafts = relay or self.drafts
         """The drafts of every instance, as far as they are followed here."""
         self.watch = Watch(
