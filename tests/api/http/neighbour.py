@@ -8,7 +8,7 @@ from pathlib import Path
 
 from antiphon.api.zmq.endpoint import open_zmq_endpoint
 from antiphon.local.lock import claim_data
-from antiphon.server.announcement import tell_gone, tell_primary
+from antiphon.server.announcement import announce_primary, withdraw_announcement
 from antiphon.server.open_instance import open_instance
 
 
@@ -21,8 +21,8 @@ async def open_neighbour(data: Path) -> AsyncIterator[tuple[str, str]]:
             open_zmq_endpoint(instance, instance.asgi, data) as door,
         ):
             await instance.serve_at("http://127.0.0.1:1")
-            tell_primary(instance, lock, door, token="none")
+            announce_primary(instance, lock, door, token="none")
             try:
                 yield instance.instance_id, (await instance.chats.create(title="other instance")).chat_id
             finally:
-                tell_gone(instance.instance_id, data)
+                withdraw_announcement(instance.instance_id, data)

@@ -8,8 +8,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from antiphon.api.http.app import OPERATIONS
 from antiphon.api.http.openapi import openapi_document
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.routing import Router
 
 from .wire import Answer

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.pages import CSP
 from antiphon.api.http.table import Operation, Policy
 from antiphon.errors import AttemptFailed

@@ -23,9 +23,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from antiphon.api.http import connection, server
-from antiphon.api.http.app import OPERATIONS
 from antiphon.api.http.connection import HEADERS_MAX
+from antiphon.api.http.limits import HttpLimits
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.table import Operation
 from antiphon.core.depth import has_too_many_values
 from support.waiting import wait_until
@@ -110,17 +110,15 @@ async def test_a_body_over_the_limit_is_too_large_however_it_comes(door: Door, o
     await wire.close()
 
 
-@pytest.mark.parametrize("bound", ["BODY_S", "BODY_IDLE_S"])
-async def test_a_body_that_does_not_come_in_time_is_given_up(
-    own_door: Door, bound: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(f"antiphon.api.http.bodies.{bound}", 0.05)
-    wire = await Wire.open(own_door.port)
-    wire.send(make_request("POST", "/api/v1/session", headers={"content-length": "100"}) + b'{"token')
-    answer = await wire.read_answer()
-    assert (answer.status, answer.code) == (408, "invalid")
-    await wait_until(lambda: wire.is_hung_up, what="it is hung up on")
-    await wire.close()
+@pytest.mark.parametrize("limits", [HttpLimits(body_s=0.05), HttpLimits(body_idle_s=0.05)], ids=["whole", "piece"])
+async def test_a_request_whose_body_is_late_is_refused(limits: HttpLimits) -> None:
+    async with open_door(http_limits=limits) as door:
+        wire = await Wire.open(door.port)
+        wire.send(make_request("POST", "/api/v1/session", headers={"content-length": "100"}) + b'{"token')
+        answer = await wire.read_answer()
+        assert (answer.status, answer.code) == (408, "invalid")
+        await wait_until(lambda: wire.is_hung_up, what="the connection is closed")
+        await wire.close()
 
 
 async def test_a_message_over_four_mebibytes_is_too_large(door: Door) -> None:
@@ -354,11 +352,9 @@ async def test_a_thousand_requests_in_one_go_are_answered_in_order(door: Door) -
 
 
 @pytest.fixture
-async def own_door(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
-    """One whose connections are hung up on soon."""
-    monkeypatch.setattr(connection, "HEAD_S", 0.5)
-    monkeypatch.setattr(server, "KEEP_ALIVE_S", 0.5)
-    async with open_door() as opened:
+async def own_door() -> AsyncIterator[Door]:
+    """Of a server that closes idle connections soon."""
+    async with open_door(http_limits=HttpLimits(head_s=0.5, keep_alive_s=0.5)) as opened:
         yield opened
 
 
@@ -471,11 +467,8 @@ async def test_heads_that_drip_are_hung_up_on_and_disturb_nobody(own_door: Door)
     await _nothing_is_left(door, held, descriptors)
 
 
-async def test_a_connection_that_was_used_waits_longer_than_a_head_may_take(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(connection, "HEAD_S", 0.2)
-    async with open_door() as door:
+async def test_an_idle_connection_stays_open_longer_than_a_head_may_take() -> None:
+    async with open_door(http_limits=HttpLimits(head_s=0.2)) as door:
         wire = await Wire.open(door.port)
         for _ in range(2):
             wire.send(make_request("GET", "/healthz"))

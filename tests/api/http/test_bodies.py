@@ -1,4 +1,4 @@
-"""What is being sent has bounds: for each owner and for all together, and small requests always pass."""
+"""The maximum size of all bodies, and of one owner's; small requests are always read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from antiphon.api.http.limits import HttpLimits
 from support.waiting import wait_until
 
 from .door import Door, open_door
@@ -18,15 +19,10 @@ pytestmark = pytest.mark.anyio
 OWNER, ALL, SMALL = 300_000, 700_000, 20_000
 
 
-@pytest.fixture(autouse=True)
-def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("OWNER_BYTES_MAX", OWNER), ("BODIES_BYTES_MAX", ALL), ("SMALL_BYTES_MAX", SMALL)):
-        monkeypatch.setattr(f"antiphon.api.http.bodies.{name}", value)
-
-
 @pytest.fixture
 async def own_door() -> AsyncIterator[Door]:
-    async with open_door() as door:
+    limits = HttpLimits(owner_bytes_max=OWNER, bodies_bytes_max=ALL, small_bytes_max=SMALL)
+    async with open_door(http_limits=limits) as door:
         yield door
 
 
@@ -36,7 +32,7 @@ def held(door: Door) -> int:
 
 @asynccontextmanager
 async def sending(door: Door, size: int, *, wires: int = 1) -> AsyncIterator[None]:
-    """This owner has sent that many bytes in bodies without an end."""
+    """An owner with `size` bytes in unfinished bodies, over `wires` connections."""
     chat_id = await door.make_chat()
     before, opened = held(door), []
     for _ in range(wires):
@@ -45,17 +41,17 @@ async def sending(door: Door, size: int, *, wires: int = 1) -> AsyncIterator[Non
         head = make_request("POST", path, token=door.token, headers={"content-length": str(size // wires + 1)})
         wire.send(head + b" " * (size // wires))
         opened.append(wire)
-    await wait_until(lambda: held(door) - before == size // wires * wires, what="they are read")
+    await wait_until(lambda: held(door) - before == size // wires * wires, what="the bodies are read")
     try:
         yield
     finally:
         for wire in opened:
             await wire.close()
-        await wait_until(lambda: held(door) == before, what="they are counted no more")
+        await wait_until(lambda: held(door) == before, what="the bodies are released")
 
 
 @pytest.mark.parametrize("wires", [1, 4, 10])
-async def test_an_owner_that_uses_its_share_is_refused_and_others_are_not(own_door: Door, wires: int) -> None:
+async def test_an_owner_over_its_share_is_refused_and_others_are_not(own_door: Door, wires: int) -> None:
     greedy, other = await own_door.as_owner("greedy"), await own_door.as_owner("other")
     greedy_chat, other_chat = await greedy.make_chat(), await other.make_chat()
     async with sending(greedy, 280_000, wires=wires):
@@ -65,10 +61,10 @@ async def test_an_owner_that_uses_its_share_is_refused_and_others_are_not(own_do
         assert answer.json["error"]["retry_after_ms"]
         assert "retry-after" in answer.headers
         assert (await other.send(other_chat, "x" * 200_000)).status == 201
-    assert (await greedy.send(greedy_chat, "x" * 50_000)).status == 201, "its share is free again"
+    assert (await greedy.send(greedy_chat, "x" * 50_000)).status == 201, "its share is released"
 
 
-async def test_when_all_of_it_is_used_up_small_requests_pass_and_an_interrupt_is_done(own_door: Door) -> None:
+async def test_small_requests_are_read_when_the_memory_for_bodies_is_full(own_door: Door) -> None:
     first, second, third = [await own_door.as_owner(name) for name in ("first", "second", "third")]
     chat_id = await third.make_chat("/stall 60")
     turn_id = (await third.chat(chat_id))["turn_id"]
@@ -81,7 +77,7 @@ async def test_when_all_of_it_is_used_up_small_requests_pass_and_an_interrupt_is
         assert answer.json["interrupted"]
 
 
-async def test_the_one_that_is_refused_can_interrupt_too(own_door: Door) -> None:
+async def test_an_owner_over_its_share_can_interrupt(own_door: Door) -> None:
     owner = await own_door.as_owner("greedy")
     chat_id = await owner.make_chat("/stall 60")
     turn_id = (await owner.chat(chat_id))["turn_id"]
@@ -90,7 +86,7 @@ async def test_the_one_that_is_refused_can_interrupt_too(own_door: Door) -> None
         assert (await owner.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": turn_id})).json["interrupted"]
 
 
-async def test_many_at_once_leave_nothing_counted(own_door: Door) -> None:
+async def test_all_bodies_are_released_after_concurrent_requests(own_door: Door) -> None:
     chat_ids = [await own_door.make_chat() for _ in range(12)]
     answers = await asyncio.gather(*(own_door.send(chat_id, "x" * 90_000) for chat_id in chat_ids))
     assert {answer.status for answer in answers} <= {201, 429}

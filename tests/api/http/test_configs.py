@@ -114,7 +114,7 @@ async def test_a_prompt_is_ones_own(door: Door) -> None:
 
 async def test_configuration_is_not_to_be_had_by_another_door(door: Door) -> None:
     for path in ("/providers", "/model-configs", "/providers/x"):
-        answer = await door.instance.asgi.ask("GET", "/api/v1" + path, {}, b"")
+        answer = await door.instance.asgi.request("GET", "/api/v1" + path, {}, b"")
         assert answer.status_code == 403
 
 

@@ -13,7 +13,7 @@ from starlette.routing import Mount
 
 from antiphon import Text, Turn, open_instance
 from antiphon.api.embedded import EmbeddedChats
-from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.core.events import Bye, CaughtUp, Delta, FactEvent, Resync
 from antiphon.core.model import Status
 from antiphon.core.parts import Role

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from antiphon.api.http import instances
+from antiphon.api.http.limits import HttpLimits
 from antiphon.client.zmq_calls import MESSAGE_BYTES_MAX
 from antiphon.local.discovery import Announcement, announce, announced, withdraw
 from api.zmq.reference_server import ReferenceServer
 
-from .door import Door
+from .door import Door, open_door
 from .neighbour import open_neighbour
 
 pytestmark = pytest.mark.anyio
@@ -77,10 +78,10 @@ async def test_its_events_are_told_and_it_takes_commands(door: Door, neighbour: 
 
 
 async def test_what_is_not_there_is_not_found_and_what_does_not_answer_is_silent(
-    door: Door, neighbour: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    door: Door, neighbour: tuple[str, str]
 ) -> None:
     instance_id, _ = neighbour
-    answer = await door.ask("GET", "/instances/nobody", token=door.admin_token)
+    answer = await door.ask("GET", "/instances/unknown", token=door.admin_token)
     assert (answer.status, answer.code) == (404, "not_found")
     answer = await door.ask("GET", f"/instances/{instance_id}/events?topic=moon", token=door.admin_token)
     assert (answer.status, answer.code) == (422, "invalid")
@@ -88,7 +89,6 @@ async def test_what_is_not_there_is_not_found_and_what_does_not_answer_is_silent
         "POST", f"/instances/{instance_id}/messages", {"session_id": "none", "content": "x"}, token=door.admin_token
     )
     assert (answer.status, answer.code) == (404, "not_found")
-    monkeypatch.setattr(instances, "ASK_S", 0.05)
     (found,) = announced()
     Path(found.rpc_endpoint.removeprefix("ipc://")).unlink()
     (listed,) = (await ask(door, "GET", "/instances"))["instances"]
@@ -148,22 +148,21 @@ def announcement_of(server: ReferenceServer) -> Announcement:
     )
 
 
-async def test_a_stream_ends_when_its_instance_is_gone(
-    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_stream_ends_when_its_instance_stops_responding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    for name, value in (("LOOK_S", 0.05), ("SEND_S", 0.2)):
-        monkeypatch.setattr(instances, name, value)
-    async with open_neighbour(tmp_path / "data") as (instance_id, _):
-        stream = await door.stream(f"/instances/{instance_id}/events", token=door.admin_token)
-        assert (await stream.next()).type
-    assert (await stream.rest())[-1].type == "bye"
-    await stream.close()
+    limits = HttpLimits(instance_check_s=0.05, instance_command_s=0.2)
+    async with open_door(http_limits=limits) as door:
+        async with open_neighbour(tmp_path / "data") as (instance_id, _):
+            stream = await door.stream(f"/instances/{instance_id}/events", token=door.admin_token)
+            assert (await stream.next()).type
+        assert (await stream.rest())[-1].type == "bye"
+        await stream.close()
 
 
-async def test_a_reader_that_is_too_slow_is_told_how_much_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instances, "WAITING_MAX", 2)
-    stream = instances.InstanceEvents("admin", token_id="")
+async def test_an_event_counts_the_events_that_a_slow_client_has_missed() -> None:
+    stream = instances.InstanceEvents("admin", token_id="", limits=HttpLimits(events_max=2))
     for count in range(5):
         stream.put(instances._frame("instance.heartbeat", {"count": count}))
     first, *others = [json.loads(frame.data) for frame in await stream.next_batch()]

@@ -11,7 +11,7 @@ import jsonschema_rs
 import openapi_spec_validator
 import pytest
 
-from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.table import Policy
 from support.waiting import wait_until
 

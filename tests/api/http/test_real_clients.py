@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.api.http.app import NO_WEBSOCKET, OPERATIONS
+from antiphon.api.http.app import NO_WEBSOCKET
+from antiphon.api.http.operations import OPERATIONS
 from support.waiting import DEADLINE_S
 
 from .door import API, Door

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from antiphon import Agent, tool
-from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.core.parts import Text
 from antiphon.errors import Invalid
 from antiphon.options import Options

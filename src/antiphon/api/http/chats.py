@@ -1,4 +1,4 @@
-"""The routes of the API: each handler takes a checked call and gives an answer."""
+"""The routes of chats, their messages and streams."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from msgspec import UNSET
 from starlette.responses import Response
 
 from antiphon.api.embedded import embedded_chats
-from antiphon.api.http import shapes as s
 from antiphon.api.http.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
-from antiphon.api.http.auth import cookie_name, session_secret
 from antiphon.api.http.outcomes import last_seq, restarted, sent_entry
 from antiphon.api.http.paging import next_after, read_next
+from antiphon.api.http.shapes import chats as s
 from antiphon.api.http.sse import open_stream
-from antiphon.api.http.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
+from antiphon.api.http.table import Call, Operation, Policy, route
 from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageQueued
 from antiphon.core.model import Chat
-from antiphon.errors import Invalid, Unauthenticated
+from antiphon.errors import Invalid
 from antiphon.observe.crash_points import crash_point
-from antiphon.ports import Done, Token
+from antiphon.ports import Done
 from antiphon.wire.cursor import parse_cursor
-from antiphon.wire.gotime import format_time_us
 from antiphon.wire.stream import chat_json, message_json, new_message_json, open_calls_json, queued_message_json
 
 LIST_MAX = 500
@@ -243,135 +241,43 @@ async def feed(call: Call) -> Response:
     return await open_stream(call.instance.watch.open_feed(call.owner_id, token_id=call.token.token_id))
 
 
-# --- sessions and tokens ----------------------------------------------------------------------------
-
-
-COOKIE_S = 365 * 24 * 3600
-"""How long a browser keeps the cookie; the session in it expires by itself when it is not used."""
-
-
-async def open_session(call: Call) -> Response:
-    """Open a session for a token; its secret is the page's cookie."""
-    session = await call.instance.tokens.open_session(call.body.token)
-    token = session.token
-    answer = JsonAnswer({"owner_id": token.owner_id, "owner": token.owner_name, "admin": token.is_admin})
-    answer.set_cookie(
-        cookie_name(call.request),
-        session.secret,
-        max_age=COOKIE_S,
-        httponly=True,
-        samesite="strict",
-        secure=call.request.url.scheme == "https",
-        path="/",
-    )
-    return answer
-
-
-async def get_session(call: Call) -> Response:
-    token = call.token
-    if token is None:
-        raise Unauthenticated
-    return JsonAnswer({"owner_id": token.owner_id, "owner": token.owner_name, "admin": token.is_admin})
-
-
-async def close_session(call: Call) -> Response:
-    """Revoke the session: its streams end on every instance, and the cookie becomes invalid."""
-    secret = session_secret(call.request)
-    if secret is not None:
-        await call.instance.tokens.close_session(secret)
-    answer = no_content()
-    answer.delete_cookie(cookie_name(call.request), path="/", httponly=True, samesite="strict")
-    return answer
-
-
-async def create_token(call: Call) -> Response:
-    body: s.CreateTokenBody = call.body
-    if not body.owner.isprintable():
-        raise Invalid("owner", "a name of printable characters")
-    new = await call.instance.owners.create_token(body.owner, is_admin=body.admin)
-    return JsonAnswer(_token_json(new.token) | {"token": new.secret}, 201)
-
-
-async def list_tokens(call: Call) -> Response:
-    return JsonAnswer({"tokens": [_token_json(token) for token in await call.instance.tokens.list()]})
-
-
-async def revoke_token(call: Call) -> Response:
-    await call.instance.tokens.revoke(call.path["token_id"])
-    return no_content()
-
-
-def _token_json(token: Token) -> dict[str, Any]:
-    return {
-        "id": token.token_id,
-        "owner_id": token.owner_id,
-        "owner": token.owner_name,
-        "admin": token.is_admin,
-        "created_at": format_time_us(token.created_at),
-        "revoked_at": format_time_us(token.revoked_at) if token.revoked_at else None,
-    }
-
-
 # --- the table --------------------------------------------------------------------------------------
 
-_OWNER, _ADMIN, _OPEN = Policy.OWNER, Policy.ADMIN, Policy.OPEN
-
-
-def _route(
-    method: str, path: str, handler: Any, policy: Policy, summary: str, *answers: tuple[int, Any], **more: Any
-) -> Operation:
-    return Operation(
-        method=method,
-        path=path,
-        name=handler.__name__,
-        summary=summary,
-        policy=policy,
-        handler=handler,
-        answers=tuple(Answer(status=status, type=kind) for status, kind in answers),
-        **more,
-    )
+_OWNER = Policy.OWNER
 
 
 ROUTES: tuple[Operation, ...] = (
-    _route("POST", "/chats", create_chat, _OWNER, "Create a chat; with content its first turn starts.",
-           (201, s.ChatAnswer), body=s.CreateChatBody, repeat_by="id"),
-    _route("GET", "/chats", list_chats, _OWNER, "The owner's chats, latest change first.",
-           (200, s.ChatsAnswer), query=s.ListChatsQuery),
-    _route("GET", "/chats/{chat_id}", get_chat, _OWNER, "One chat.", (200, s.ChatAnswer)),
-    _route("PATCH", "/chats/{chat_id}", change_chat, _OWNER, "Change what is said about a chat, all at once.",
-           (200, s.ChatAnswer), body=s.ChangeChatBody),
-    _route("DELETE", "/chats/{chat_id}", delete_chat, _OWNER, "Delete a chat and its content.", (204, None)),
-    _route("GET", "/chats/{chat_id}/messages", list_messages, _OWNER, "A page of the history, and the queue.",
-           (200, s.MessagesAnswer), query=s.MessagesQuery),
-    _route("POST", "/chats/{chat_id}/messages", send_message, _OWNER, "Send a message.",
-           (201, s.SentAnswer), (202, s.QueuedAnswer), body=s.SendBody, repeat_by="client_message_id"),
-    _route("PATCH", "/chats/{chat_id}/messages/{message_id}", edit_message, _OWNER,
-           "Edit a message: the history is cut there and a turn starts.", (201, s.SentAnswer), body=s.EditBody),
-    _route("POST", "/chats/{chat_id}/retry", retry, _OWNER, "Run the last turn again.",
-           (200, s.RetryAnswer), body=s.RetryBody, is_body_optional=True),
-    _route("PATCH", "/chats/{chat_id}/queue/{queued_id}", edit_queued, _OWNER, "Edit a queued message.",
-           (200, s.SeqAnswer), body=s.EditQueuedBody),
-    _route("DELETE", "/chats/{chat_id}/queue/{queued_id}", delete_queued, _OWNER, "Take a message out of the queue.",
-           (200, s.SeqAnswer)),
-    _route("POST", "/chats/{chat_id}/queue/{queued_id}/promote", promote_queued, _OWNER,
-           "Deliver a queued message next, interrupting the turn.", (200, s.SeqAnswer)),
-    _route("POST", "/chats/{chat_id}/queue/{queued_id}/move", move_queued, _OWNER,
-           "Move a queued message before another (null: to the end).", (200, s.SeqAnswer), body=s.MoveQueuedBody),
-    _route("POST", "/chats/{chat_id}/interrupt", interrupt, _OWNER, "Stop the turn that is named.",
-           (200, s.InterruptAnswer), body=s.InterruptBody),
-    _route("POST", "/chats/{chat_id}/approvals", decide_call, _OWNER,
-           "Allow or deny a tool call that waits for it; the first answer wins.",
-           (200, s.SeqAnswer), body=s.ApprovalBody),
-    _route("GET", "/chats/{chat_id}/stream", stream, _OWNER, "Follow a chat (server-sent events).",
-           (200, None), query=s.StreamQuery, is_stream=True),
-    _route("GET", "/feed", feed, _OWNER, "Follow the changes of all chats (server-sent events).",
-           (200, None), is_stream=True),
-    _route("POST", "/session", open_session, _OPEN, "Turn a token into the page's cookie.",
-           (200, s.SessionAnswer), body=s.SessionBody, body_bytes_max=SMALL_BODY_MAX),
-    _route("GET", "/session", get_session, _OWNER, "Who is signed in.", (200, s.SessionAnswer)),
-    _route("DELETE", "/session", close_session, _OPEN, "Sign out.", (204, None)),
-    _route("POST", "/tokens", create_token, _ADMIN, "Make a token for an owner; it is shown this once.",
-           (201, s.TokenAnswer), body=s.CreateTokenBody, body_bytes_max=SMALL_BODY_MAX),
-    _route("GET", "/tokens", list_tokens, _ADMIN, "All tokens, without their secrets.", (200, s.TokensAnswer)),
-    _route("DELETE", "/tokens/{token_id}", revoke_token, _ADMIN, "Revoke a token; its streams end.", (204, None)),
+    route("POST", "/chats", create_chat, _OWNER, "Create a chat; with content its first turn starts.",
+          (201, s.ChatAnswer), body=s.CreateChatBody, repeat_by="id"),
+    route("GET", "/chats", list_chats, _OWNER, "The owner's chats, latest change first.",
+          (200, s.ChatsAnswer), query=s.ListChatsQuery),
+    route("GET", "/chats/{chat_id}", get_chat, _OWNER, "One chat.", (200, s.ChatAnswer)),
+    route("PATCH", "/chats/{chat_id}", change_chat, _OWNER, "Change the settings of a chat, all at once.",
+          (200, s.ChatAnswer), body=s.ChangeChatBody),
+    route("DELETE", "/chats/{chat_id}", delete_chat, _OWNER, "Delete a chat and its content.", (204, None)),
+    route("GET", "/chats/{chat_id}/messages", list_messages, _OWNER, "A page of the history, and the queue.",
+          (200, s.MessagesAnswer), query=s.MessagesQuery),
+    route("POST", "/chats/{chat_id}/messages", send_message, _OWNER, "Send a message.",
+          (201, s.SentAnswer), (202, s.QueuedAnswer), body=s.SendBody, repeat_by="client_message_id"),
+    route("PATCH", "/chats/{chat_id}/messages/{message_id}", edit_message, _OWNER,
+          "Edit a message: the history is cut there and a turn starts.", (201, s.SentAnswer), body=s.EditBody),
+    route("POST", "/chats/{chat_id}/retry", retry, _OWNER, "Run the last turn again.",
+          (200, s.RetryAnswer), body=s.RetryBody, is_body_optional=True),
+    route("PATCH", "/chats/{chat_id}/queue/{queued_id}", edit_queued, _OWNER, "Edit a queued message.",
+          (200, s.SeqAnswer), body=s.EditQueuedBody),
+    route("DELETE", "/chats/{chat_id}/queue/{queued_id}", delete_queued, _OWNER, "Remove a message from the queue.",
+          (200, s.SeqAnswer)),
+    route("POST", "/chats/{chat_id}/queue/{queued_id}/promote", promote_queued, _OWNER,
+          "Deliver a queued message next, interrupting the turn.", (200, s.SeqAnswer)),
+    route("POST", "/chats/{chat_id}/queue/{queued_id}/move", move_queued, _OWNER,
+          "Move a queued message before another (null: to the end).", (200, s.SeqAnswer), body=s.MoveQueuedBody),
+    route("POST", "/chats/{chat_id}/interrupt", interrupt, _OWNER, "Interrupt a turn.",
+          (200, s.InterruptAnswer), body=s.InterruptBody),
+    route("POST", "/chats/{chat_id}/approvals", decide_call, _OWNER,
+          "Allow or deny a tool call that waits for it; the first answer wins.",
+          (200, s.SeqAnswer), body=s.ApprovalBody),
+    route("GET", "/chats/{chat_id}/stream", stream, _OWNER, "Follow a chat (server-sent events).",
+          (200, None), query=s.StreamQuery, is_stream=True),
+    route("GET", "/feed", feed, _OWNER, "Follow the changes of all chats (server-sent events).",
+          (200, None), is_stream=True),
 )  # fmt: skip
