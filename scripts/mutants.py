@@ -186,8 +186,8 @@ MUTANTS = (
     Mutant(
         "refusals are judged on what is not durable",
         "chats/append_batch.py",
-        "            if not await self._take_one(job) and self.entries:\n",
-        "            if not await self._take_one(job) and not self.entries:\n",
+        "            if not await self._decide_one(job) and self.entries:\n",
+        "            if not await self._decide_one(job) and not self.entries:\n",
         SERVICE,
     ),
     # --- store
@@ -443,9 +443,9 @@ MUTANTS = (
     ),
     Mutant(
         "the relay goes on behind a gap",
-        "cluster/relay.py",
-        "            if not mirror.draft.apply(delta):\n",
-        "            from msgspec.structs import replace\n\n            if not mirror.draft.apply(replace(delta, from_=min(delta.from_, mirror.draft.position))):\n",
+        "cluster/draft_replicas.py",
+        "            if not replica.draft.apply(delta):\n",
+        "            from msgspec.structs import replace\n\n            if not replica.draft.apply(replace(delta, from_=min(delta.from_, replica.draft.position))):\n",
         SIMULATION,
     ),
     Mutant(
@@ -460,14 +460,14 @@ MUTANTS = (
         "cluster/members.py",
         "        self._link.update_members(tuple(self.others.values()))",
         "        self._link.update_members([r for r in self.others.values() if r.is_present])",
-        ("tests/cluster",),
+        ("tests/cluster/test_failure_detector.py",),
     ),
     Mutant(
-        "who once did not answer is not asked again",
+        "an instance that once did not answer is not pinged again",
         "cluster/failure_detector.py",
-        "                ping = asyncio.create_task(self._ping(instance_id, self._timing.ping_s))\n",
-        "                ping = asyncio.create_task(asyncio.sleep(0, False))\n",
-        ("tests/cluster",),
+        "ping = asyncio.create_task(self._ping(instance_id, self._timing.ping_s))\n",
+        "ping = asyncio.create_task(asyncio.sleep(0, False))\n",
+        ("tests/cluster/test_members.py", "tests/cluster/test_failure_detector.py"),
     ),
     Mutant(
         "a worker ignores a lost lease",

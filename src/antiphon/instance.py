@@ -215,9 +215,13 @@ class Instance:
         self.inbox = Inbox(
             store=store,
             bus=bus,
-            is_watched=lambda chat_id: chat_id in self.watched or (relay is not None and relay.is_wanted(chat_id)),
+            is_watched=lambda chat_id: (
+                chat_id in self.watched or (relay is not None and relay.has_remote_watcher(chat_id))
+            ),
         )
-        self.service = Service(store=store, bus=bus, ids=ids, slots=self.slots, notice=self.inbox.notice)
+        self.service = Service(
+            store=store, bus=bus, ids=ids, slots=self.slots, make_notification=self.inbox.make_notification
+        )
         self.watch = Watch(
             service=self.service,
             store=store,

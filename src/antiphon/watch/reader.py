@@ -380,7 +380,7 @@ class Reader:
         if seq is None:
             self._pull_soon()
         elif seq > self.seq and not (self.pull_nowait() and self.seq >= seq):
-            self.service.forget(self.chat_id, seq)  # another instance wrote it
+            self.service.evict(self.chat_id, seq)  # another instance wrote it
             self._pull_soon()
 
     def _pull_soon(self) -> None:
