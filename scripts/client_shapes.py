@@ -19,8 +19,8 @@ from typing import Any, Union
 
 import msgspec
 
-from antiphon.api.http import shapes
-from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.operations import OPERATIONS
+from antiphon.api.http.shapes import access, chats, configuration, inbox, instances, system
 from antiphon.core import parts
 from antiphon.core.facts import CallDropped
 from antiphon.core.model import WhenBusy
@@ -65,77 +65,78 @@ class Shape(typing.NamedTuple):
 
 SHAPES: dict[str, Shape] = {
     "OpenCall": Shape(
-        (shapes.OpenCallAnswer,), "A tool call that is waiting for a client. `needs` is result or approval."
+        (chats.OpenCallAnswer,), "A tool call that is waiting for a client. `needs` is result or approval."
     ),
     "Chat": Shape(
-        (shapes.ChatAnswer,),
+        (chats.ChatAnswer,),
         "A chat. `status` is waiting, running, interrupting, requires_action or error; `turn_id` is None while idle.",
         optional=frozenset({"open_calls"}),
     ),
     "ChatPage": Shape(
-        (shapes.ChatsAnswer,),
+        (chats.ChatsAnswer,),
         "A page of chats, latest change first. `next` is the `after` of the following page; None: this is the last.",
     ),
     "Message": Shape(
-        (shapes.MessageAnswer,),
+        (chats.MessageAnswer,),
         "A message of the history. `role` is system, user, assistant or tool; `content` its parts as JSON.",
     ),
-    "QueuedMessage": Shape((shapes.QueuedMessageAnswer,), "A message in the queue."),
+    "QueuedMessage": Shape((chats.QueuedMessageAnswer,), "A message in the queue."),
     "MessagePage": Shape(
-        (shapes.MessagesAnswer,),
+        (chats.MessagesAnswer,),
         "A page of messages, ascending, and the queue. `has_more`: further messages in the requested direction.",
         optional=frozenset({"open_calls"}),
     ),
     "Sent": Shape(
-        (shapes.SentAnswer, shapes.QueuedAnswer),
+        (chats.SentAnswer, chats.QueuedAnswer),
         "The result of a send: `message` if it is in the history, `queued_message` if it was queued.",
     ),
-    "Edited": Shape((shapes.SentAnswer,), "The message that replaced the edited one."),
-    "Seq": Shape((shapes.SeqAnswer,), "The seq of the new fact; if nothing changed, of the chat's last fact."),
-    "Retried": Shape((shapes.RetryAnswer,), "The turn that was restarted."),
+    "Edited": Shape((chats.SentAnswer,), "The message that replaced the edited one."),
+    "Seq": Shape((chats.SeqAnswer,), "The seq of the new fact; if nothing changed, of the chat's last fact."),
+    "Retried": Shape((chats.RetryAnswer,), "The turn that was restarted."),
     "Interrupted": Shape(
-        (shapes.InterruptAnswer,), "`interrupted`: the turn was interrupted, or is being interrupted."
+        (chats.InterruptAnswer,), "`interrupted`: the turn was interrupted, or is being interrupted."
     ),
-    "Token": Shape((shapes.TokenAnswer,), "A bearer token, without its secret.", omitted=frozenset({"token"})),
+    "Token": Shape((access.TokenAnswer,), "A bearer token, without its secret.", omitted=frozenset({"token"})),
     "NewToken": Shape(
-        (shapes.TokenAnswer,),
+        (access.TokenAnswer,),
         "A new token. `token` is its secret, which is returned only once.",
         required=frozenset({"token"}),
     ),
-    "TokenList": Shape((shapes.TokensAnswer,), "All tokens of the store."),
+    "TokenList": Shape((access.TokensAnswer,), "All tokens of the store."),
     "Provider": Shape(
-        (shapes.ProviderAnswer,),
+        (configuration.ProviderAnswer,),
         "A provider of models. Its secret is never returned. Only admins get `base_url` and `secret_reference`.",
     ),
-    "ProviderList": Shape((shapes.ProvidersAnswer,), "All providers."),
-    "ModelConfig": Shape((shapes.ModelConfigAnswer,), "A name for a model with its parameters."),
-    "ModelConfigList": Shape((shapes.ModelConfigsAnswer,), "All model configurations."),
+    "ProviderList": Shape((configuration.ProvidersAnswer,), "All providers."),
+    "ModelConfig": Shape((configuration.ModelConfigAnswer,), "A name for a model with its parameters."),
+    "ModelConfigList": Shape((configuration.ModelConfigsAnswer,), "All model configurations."),
     "Prompt": Shape(
-        (shapes.PromptAnswer,), "The owner's system prompt, for every model call in the owner's chats; \"\": none."
+        (configuration.PromptAnswer,),
+        "The owner's system prompt, for every model call in the owner's chats; \"\": none.",
     ),
-    "Health": Shape((shapes.HealthAnswer,), "The result of a health check.", optional=frozenset({"role"})),
-    "InstanceSession": Shape((shapes.SessionShown,), "The summary of a chat of an instance."),
+    "Health": Shape((system.HealthAnswer,), "The result of a health check.", optional=frozenset({"role"})),
+    "InstanceSession": Shape((instances.SessionShown,), "The summary of a chat of an instance."),
     "Instance": Shape(
-        (shapes.InstanceAnswer,),
+        (instances.InstanceAnswer,),
         "An instance on the server's machine, or a replica on its store. `is_silent`: it does not respond.",
     ),
-    "InstanceList": Shape((shapes.InstancesAnswer,), "The instances on the server's machine and on its store."),
+    "InstanceList": Shape((instances.InstancesAnswer,), "The instances on the server's machine and on its store."),
     "NotificationAction": Shape((notify.InboxNotificationAction,), "A link of a notification."),
     "Notification": Shape(
         (notify.InboxNotification,), "A notification. `content` is Markdown; `read_at` is None while it is unread."
     ),
     "Inbox": Shape(
-        (shapes.InboxAnswer,), "A page of notifications, newest first. `next` is the `after` of the following page."
+        (inbox.InboxAnswer,), "A page of notifications, newest first. `next` is the `after` of the following page."
     ),
-    "UnreadCount": Shape((shapes.UnreadAnswer,), "The number of unread notifications."),
+    "UnreadCount": Shape((inbox.UnreadAnswer,), "The number of unread notifications."),
     "DiffStatus": Shape((notify.ChatDiffStatus,), "The state of the pull request that a chat works on."),
 }
 
 NAMES = {source: name for name, shape in reversed(SHAPES.items()) for source in shape.sources}
-OTHERS = {parts.Usage: "dict[str, int]", CallDropped: "dict[str, str]", shapes.NotificationAnswer: "Notification"}
+OTHERS = {parts.Usage: "dict[str, int]", CallDropped: "dict[str, str]", inbox.NotificationAnswer: "Notification"}
 NEVER_NULL = {"labels", "mcp_server_ids", "targets", "actions", "usage"}
 """Fields that may be null by their type; this server omits them or sends an empty value instead."""
-NOT_IN_CLIENTS = {shapes.SessionAnswer, shapes.ReadyAnswer, shapes.OkAnswer}
+NOT_IN_CLIENTS = {access.SessionAnswer, system.ReadyAnswer, instances.OkAnswer}
 """The types of responses that no method of a client returns."""
 
 

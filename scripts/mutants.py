@@ -23,7 +23,7 @@ QUICK_CORE = ("tests/core/test_decide_people.py", "tests/core/test_decide_worker
 SERVICE = ("tests/chats",)
 STORE = ("tests/store", "tests/chats")
 POSTGRES = ("tests/store/test_postgres.py",)
-WATCH = ("tests/chats/test_watch.py", "tests/edge/test_stream.py", "tests/client", "tests/system/test_hints.py")
+WATCH = ("tests/chats/test_watch.py", "tests/api/http/test_stream.py", "tests/client", "tests/system/test_hints.py")
 WORKER = ("tests/worker", "tests/system/test_interrupts.py")
 SIMULATION = ("tests/replicas/test_simulation.py",)
 
@@ -186,8 +186,8 @@ MUTANTS = (
     Mutant(
         "refusals are judged on what is not durable",
         "chats/append_batch.py",
-        "            if not await self._take_one(job) and self.entries:\n",
-        "            if not await self._take_one(job) and not self.entries:\n",
+        "            if not await self._decide_one(job) and self.entries:\n",
+        "            if not await self._decide_one(job) and not self.entries:\n",
         SERVICE,
     ),
     # --- store
@@ -237,23 +237,23 @@ MUTANTS = (
     Mutant(
         "the cursor forgets the position at a fact of the side",
         "watch/reader.py",
-        "            frames.append(Frame(seq, position, source.type, source.data))\n",
-        "            frames.append(Frame(seq, 0, source.type, source.data))\n",
+        "                    position=position,\n                    content=fact,\n",
+        "                    position=0,\n                    content=fact,\n",
         WATCH,
     ),
     Mutant(
         "the rest of a draft is not sent before its end",
         "watch/reader.py",
-        "                    if held is not None and position < fact.upto:\n",
-        "                    if held is not None and position < 0:\n",
+        "                    if draft is not None and position < fact.upto:\n",
+        "                    if draft is not None and position < 0:\n",
         (*WATCH, "tests/system/test_interrupts.py"),
     ),
     Mutant(
         "a position beyond the draft begins it again",
         "watch/reader.py",
-        "        return [delta_frame(seq, delta) for delta in draft.read(position, position + BATCH_BYTES)]\n",
-        "        position = position if position <= draft.position else 0\n"
-        "        return [delta_frame(seq, delta) for delta in draft.read(position, position + BATCH_BYTES)]\n",
+        "                deltas = open_draft.read(position, position + BATCH_BYTES)\n",
+        "                position = position if position <= open_draft.position else 0\n"
+        "                deltas = open_draft.read(position, position + BATCH_BYTES)\n",
         WATCH,
     ),
     Mutant(
@@ -266,14 +266,14 @@ MUTANTS = (
     Mutant(
         "a revoked token keeps its streams",
         "watch/watch.py",
-        '            if watcher.token_id in self.revoked:\n                watcher.end("revoked")\n',
+        '            if watcher.token_id in self._revoked:\n                watcher.end("revoked")\n',
         "            pass\n",
         ("tests/chats/test_watch.py",),
     ),
     Mutant(
         "until=idle leaves in the middle of an append",
         "watch/reader.py",
-        "return last is not None and last.seq == seq and not last.more and last.status in RESTS",
+        "return last is not None and last.seq == seq and not last.entry.more and last.entry.status in RESTS",
         "return last is not None",
         WATCH,
     ),
@@ -303,25 +303,25 @@ MUTANTS = (
         "client/zmq_watch.py",
         "        if delta.from_ != self.position:\n            return None, False\n",
         "",
-        ("tests/instance/test_following.py",),
+        ("tests/api/zmq/test_following.py",),
     ),
     Mutant(
         "a watch stays with the instance it knew first",
         "client/zmq_watch.py",
         "            self.subscribe(sub, envelope.instance_id, envelope.project_id)\n",
         "            return\n",
-        ("tests/instance/test_following.py", "tests/instance/test_trials_following.py"),
+        ("tests/api/zmq/test_following.py", "tests/api/zmq/test_trials_following.py"),
     ),
     Mutant(
         "silence is believed",
         "client/zmq_watch.py",
         "        envelope = None if frame is None else",
         "        if frame is None:\n            return\n        envelope =",
-        ("tests/instance",),
+        ("tests/api/zmq",),
     ),
     Mutant(
         "every key gets in",
-        "keys.py",
+        "local/keys.py",
         "return public == self.public or public in self.allowed",
         "return True",
         ("tests/cli/test_keys.py",),
@@ -331,12 +331,12 @@ MUTANTS = (
         "api/zmq/subscriptions.py",
         '        elif kind == b"\\0" and topic in self._topics:\n            self._topics.remove(topic)\n',
         '        elif kind == b"\\0":\n            self._topics.clear()\n',
-        ("tests/instance/test_hostile_peers.py",),
+        ("tests/api/zmq/test_hostile_peers.py",),
     ),
     # --- roles
     Mutant(
         "what forks off keeps the lock",
-        "lockfile.py",
+        "local/lock.py",
         "os.register_at_fork(after_in_child=_close_copies)",
         "",
         ("tests/system/test_roles.py",),
@@ -346,56 +346,56 @@ MUTANTS = (
         "api/proxy/request.py",
         "    return msgspec.json.encode(given | {name: str(uuid.uuid4())})",
         "    return body",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "every command is repeated",
         "api/proxy/exchange.py",
         "        if self._forwarded.is_repeatable:\n            return\n",
         "        return\n",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "a stream is attached again at its beginning",
         "api/proxy/stream.py",
         "forwarded = self._forwarded.after(self._blocks.cursor)\n        async with",
         "forwarded = self._forwarded\n        async with",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "half an event is sent",
         "api/proxy/stream.py",
         '        self._rest.clear()\n        self.farewell = ""\n',
         '        self.farewell = ""\n',
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "a primary's good-bye reaches the standby's reader",
         "api/proxy/stream.py",
         "                block = block[:at]\n",
         "                pass\n",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "one reader's cookie is kept for the next",
         "api/proxy/primary.py",
         "        return await self._transport.handle_async_request(request)\n",
         '        if not hasattr(self, "_kept"):\n            self._kept = httpx2.AsyncClient(transport=self._transport)\n        return await self._kept.send(self._kept.build_request(request.method, request.url, headers=request.headers, content=forwarded.body), stream=True)\n',
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "a silent primary is waited for in silence",
         "api/proxy/exchange.py",
         "            raise self._primary.silent()\n        finally:",
         "            await asking\n        finally:",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
         "every instance that gets a request answers it",
         "api/http/app.py",
         "        if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:\n",
         "        if False:\n",
-        ("tests/edge/test_standby.py",),
+        ("tests/api/proxy/test_standby.py",),
     ),
     # --- worker
     Mutant(
@@ -436,16 +436,16 @@ MUTANTS = (
     ),
     Mutant(
         "a free session lock alone is a death",
-        "cluster/membership.py",
+        "cluster/failure_detector.py",
         "            if await ping:\n",
         "            if False:\n",
         SIMULATION,
     ),
     Mutant(
         "the relay goes on behind a gap",
-        "cluster/relay.py",
-        "            if not mirror.draft.apply(delta):\n",
-        "            from msgspec.structs import replace\n\n            if not mirror.draft.apply(replace(delta, from_=min(delta.from_, mirror.draft.position))):\n",
+        "cluster/draft_replicas.py",
+        "            if not replica.draft.apply(delta):\n",
+        "            from msgspec.structs import replace\n\n            if not replica.draft.apply(replace(delta, from_=min(delta.from_, replica.draft.position))):\n",
         SIMULATION,
     ),
     Mutant(
@@ -457,17 +457,17 @@ MUTANTS = (
     ),
     Mutant(
         "the link drops peers that the database does not list",
-        "cluster/membership.py",
-        "        self._link.know(tuple(self.others.values()))",
-        "        self._link.know([r for r in self.others.values() if r.is_present])",
-        ("tests/chats/test_replicas.py",),
+        "cluster/members.py",
+        "        self._link.update_members(tuple(self.others.values()))",
+        "        self._link.update_members([r for r in self.others.values() if r.is_present])",
+        ("tests/cluster/test_failure_detector.py",),
     ),
     Mutant(
-        "who once did not answer is not asked again",
-        "cluster/membership.py",
-        "            ping = asyncio.create_task(self._ping(instance_id, PING_S))\n",
-        "            ping = asyncio.create_task(asyncio.sleep(0, False))\n",
-        ("tests/chats/test_replicas.py",),
+        "an instance that once did not answer is not pinged again",
+        "cluster/failure_detector.py",
+        "ping = asyncio.create_task(self._ping(instance_id, self._timing.ping_s))\n",
+        "ping = asyncio.create_task(asyncio.sleep(0, False))\n",
+        ("tests/cluster/test_members.py", "tests/cluster/test_failure_detector.py"),
     ),
     Mutant(
         "a worker ignores a lost lease",

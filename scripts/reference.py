@@ -16,7 +16,7 @@ from frames import frames
 
 from antiphon import errors
 from antiphon.api.http.answers import STATUS
-from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.zmq.commands import COMMANDS
 from antiphon.core import facts
 from antiphon.core.transitions import TABLE

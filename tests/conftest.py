@@ -24,7 +24,7 @@ sys.dont_write_bytecode = False
 
 LONG = (
     "replicas/test_trial.py",
-    "edge/test_bad_input.py",
+    "api/http/test_bad_input.py",
     "replicas/test_fleet.py",
     "replicas/test_follow_other_replicas.py",
     "system/test_hostile_client.py",

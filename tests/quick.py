@@ -15,6 +15,8 @@ TESTS = Path(__file__).parent
 
 FOLDERS = {"bench", "examples", "how_to", "page", "postgres", "replicas", "system"}
 FILES = {
+    "api/http": {"test_authorization", "test_bad_input", "test_isolation", "test_serve", "test_upgrade"},
+    "api/zmq": {"test_following", "test_local_files", "test_reference_server", "test_trials_following"},
     "bus": {"test_nats", "test_postgres"},
     "chats": {"test_service_shared"},
     "cli": {
@@ -31,10 +33,8 @@ FILES = {
         "test_times",
         "test_verbs",
     },
-    "client": {"test_bodies", "test_http", "test_near", "test_watching"},
+    "client": {"test_bodies", "test_http", "test_local", "test_shapes", "test_watching"},
     "core": {"test_model_scenes", "test_random_histories", "test_walk"},
-    "edge": {"test_authorization", "test_bad_input", "test_isolation", "test_serve", "test_upgrade"},
-    "instance": {"test_following", "test_local_files", "test_reference_server", "test_trials_following"},
     "shape": {"test_docs", "test_missing_programs", "test_mutants"},
     "store": {"test_full_disk", "test_presence"},
     "support": {"test_postgres"},
@@ -50,9 +50,9 @@ _running: pytest.Item | None = None
 
 
 def is_heavy(item: pytest.Item) -> bool:
-    folder, *_ = item.path.relative_to(TESTS).parts
+    folder = item.path.relative_to(TESTS).parent.as_posix()
     return (
-        folder in FOLDERS
+        folder.partition("/")[0] in FOLDERS
         or item.path.stem in FILES.get(folder, ())
         or bool(FIXTURES & set(getattr(item, "fixturenames", ())))
         or item.get_closest_marker("needs_program") is not None

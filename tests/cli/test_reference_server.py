@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from instance.reference_server import STARTED_AT, ReferenceServer
+from api.zmq.reference_server import STARTED_AT, ReferenceServer
 from support.waiting import DEADLINE_S
 
 from .conftest import COMMAND, environment, run_in

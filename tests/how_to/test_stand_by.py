@@ -47,7 +47,7 @@ def test_a_second_process_takes_over_as_the_page_says(tmp_path: Path) -> None:
         )
     try:
         wait_until_sync(lambda: read_instance_file(data), what="there is a primary")
-        wait_until_sync(lambda: "standing_by" in (tmp_path / "log").read_text(), what="there is a standby")
+        wait_until_sync(lambda: "standby_started" in (tmp_path / "log").read_text(), what="there is a standby")
         listed = run(tmp_path, SHOW, path)
         assert "primary" in listed
         assert "standby" in listed

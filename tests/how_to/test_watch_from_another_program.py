@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.client import Client
+from api.zmq.doors import Peer, open_doors
 from client.servers import ServerProcess
-from instance.doors import Peer, open_doors
 from programs import needs_program
 from support.waiting import DEADLINE_S, wait_until_sync
 

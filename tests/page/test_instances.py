@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Locator, expect
 
 from antiphon.local.discovery import Announcement, announce, withdraw
-from edge.neighbour import open_neighbour
+from api.http.neighbour import open_neighbour
 from support.waiting import DEADLINE_S
 from system.server_process import ServerProcess
 

@@ -113,7 +113,7 @@ async def bodies_of(fleet: ReplicaFleet, chat_ids: list[str]) -> str:
     return "".join(f"{answer.headers} {answer.text}" for answer in told)
 
 
-@pytest.mark.slow  # tests/worker/test_configured_models.py and tests/edge/test_configs.py look in one process
+@pytest.mark.slow  # tests/worker/test_configured_models.py and tests/api/http/test_configs.py look in one process
 async def test_a_secret_is_told_to_its_model_server_and_to_nobody_else(tmp_path: Path, postgres_url: str) -> None:
     """By the command line, two replicas, their logs, and a model server that repeats it in every failure."""
     told = ""

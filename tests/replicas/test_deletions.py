@@ -13,7 +13,7 @@ from antiphon.core import commands as c
 from antiphon.server.open_instance import open_instance
 from antiphon.watch import feed as feeds
 from antiphon.watch import watch
-from instance.doors import Peer, open_doors
+from api.zmq.doors import Peer, open_doors
 from support.waiting import DEADLINE_S, wait_until
 
 from .test_follow_other_replicas import beside, replica

@@ -18,7 +18,7 @@ from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
 from antiphon.local.lock import read_instance_file, read_primary
 from antiphon.wire.stream import decode_event
-from instance.doors import Peer
+from api.zmq.doors import Peer
 from support.nats import NatsServer
 from support.waiting import DEADLINE_S, wait_until
 from system.server_process import ServerProcess, SseStream

@@ -27,7 +27,7 @@ from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.watch import owner_follower, watch
 from antiphon.wire import instance as i
-from instance.doors import Peer, log_of, shown
+from api.zmq.doors import Peer, log_of, shown
 from support.waiting import DEADLINE_S, wait_until
 from worker.running import metric, running
 
@@ -108,7 +108,7 @@ def nothing_is_followed(instance: Instance, door: ZmqEndpoint) -> bool:
 def nothing_is_heard(instance: Instance) -> bool:
     assert isinstance(instance.bus, NetworkedBus)
     is_owner_s = any(channel.startswith("chat:owner:") for channel in instance.bus._near.channels)
-    return not is_owner_s and not instance.watch._observers
+    return not is_owner_s and not instance.watch.polled._subscribers
 
 
 async def test_a_turn_of_another_replica_is_published_token_by_token_and_released(

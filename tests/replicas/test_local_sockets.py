@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.local.lock import claim_data, is_held, read_instance_file
-from antiphon.server.replica import LocalDoor
+from antiphon.server.replica import LocalSockets
 from support.waiting import wait_until
 from worker.running import running
 
@@ -18,12 +18,11 @@ async def test_a_replica_that_cannot_open_its_sockets_releases_the_lock_and_retr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr("antiphon.server.replica.CLAIM_S", 0.05)
     data = tmp_path / "data"
     async with running() as instance:
-        door = LocalDoor(instance, data)
+        sockets = LocalSockets(instance, data, claim_s=0.05)
         with claim_data(data, instance_id="another"):
-            await door.start("http://127.0.0.1:1", "token")
+            await sockets.start("http://127.0.0.1:1", "token")
             (data / "run").write_bytes(b"no folder")
         tries = Tries(monkeypatch)
         await wait_until(lambda: tries.count > 2)
@@ -33,12 +32,12 @@ async def test_a_replica_that_cannot_open_its_sockets_releases_the_lock_and_retr
         found = await wait_until(lambda: read_instance_file(data))
         assert found.instance_id == instance.instance_id
         assert is_held(data)
-        await door.aclose()
+        await sockets.aclose()
         assert not is_held(data)
 
 
 class Tries:
-    """Counts how often the lock was taken."""
+    """Counts how often the lock was claimed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from antiphon.server import replica

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from antiphon.api.http.app import OPERATIONS
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.core.facts import KINDS
 from cli.terminals import Terminal
 from programs import needs_program

@@ -26,7 +26,7 @@ SKIPPED = {
         "nginx is not installed",
     "tests/how_to/test_stand_by.py": "jq is not installed",
     "tests/postgres/test_pgbouncer.py": "pgbouncer is not installed",
-    "tests/edge/test_upgrade.py::test_curl_posts_with_http2_asked_for": "curl is not installed",
+    "tests/api/http/test_upgrade.py::test_curl_posts_with_http2_asked_for": "curl is not installed",
     "tests/bus/test_nats.py": "nats-server is not installed",
 }  # fmt: skip
 STARTS_ONE = re.compile(r"\b(PgBouncer|NatsServer|node|launch_options)\(|\bprogram\(\"|\b(curl|jq|nginx) -")

@@ -123,7 +123,7 @@ async def test_standbys_outlive_a_full_disk(small_disk: Path, tmp_path: Path) ->
 
         async def has_tried() -> bool:
             return (
-                "lock_not_tried" in standby.log()
+                "lock_claim_failed" in standby.log()
                 or "takeover_failed" in standby.log()
                 or not standby.is_running
                 or await is_primary(standby)

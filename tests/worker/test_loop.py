@@ -191,7 +191,7 @@ async def test_a_chat_that_cannot_be_claimed_delays_no_other() -> None:
             await talk.wait_ended()
             assert await talk.said() == ["hello"]
         assert instance.problems() == []
-        assert (await talks[0].chat()).wants_worker
+        assert (await talks[0].chat()).needs_worker
 
 
 async def test_a_lost_attempt_that_cannot_be_recorded_does_not_prevent_the_start() -> None:

@@ -68,7 +68,7 @@ class MessagePage(Value):
 
 
 class EmbeddedChats(OwnedChats):
-    """`OwnedChats` with typed reads, and a stream of events. Its methods mirror the routes of HTTP."""
+    """`OwnedChats` with typed reads, and a stream of events. Its methods match the routes of the HTTP API."""
 
     def __init__(
         self,

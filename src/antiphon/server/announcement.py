@@ -1,4 +1,4 @@
-"""Where an instance is reached, written down for those who look: lock file, instance file, announcement, token."""
+"""Publishes where an instance is reached: lock file, instance file, announcement and local token."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ log = structlog.get_logger(__name__)
 
 
 async def local_token(instance: Instance, data: Path) -> str:
-    """The data directory's own admin token: made once, the same after every restart. One that was revoked, or whose
-    file was lost or emptied, is replaced."""
+    """The admin token of the data directory. It is created once and stays valid after restarts. A new one replaces it
+    if it was revoked, or if its file was lost or is empty."""
     secret = read_token(data)
     if not secret or not await instance.tokens.ensure(instance.owner_id, secret):
         secret = instance.ids.secret()
@@ -38,15 +38,15 @@ async def local_token(instance: Instance, data: Path) -> str:
 
 
 def read_token(data: Path) -> str:
-    """The data directory's own token; empty where there is none yet."""
+    """The admin token of the data directory; empty if there is none yet."""
     try:
         return (data / TOKEN_NAME).read_text().strip()
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
 
 
-def tell_primary(instance: Instance, lock: LockFile, endpoint: ZmqEndpoint, *, token: str) -> None:
-    """Say that this instance has the directory's lock (as its primary, or as a replica), and where it is."""
+def announce_primary(instance: Instance, lock: LockFile, endpoint: ZmqEndpoint, *, token: str) -> None:
+    """Announce an instance that holds the lock of its data directory, as primary or as replica."""
     url = instance.http_url
     data = lock.data
     keys = str(Path(instance.options.keys).resolve()) if instance.options.keys else ""
@@ -94,8 +94,8 @@ def tell_primary(instance: Instance, lock: LockFile, endpoint: ZmqEndpoint, *, t
     )
 
 
-def tell_without_sockets(instance_id: str, data: Path, *, role: str, url: str) -> None:
-    """Say that this process stands by, or is a replica beside another one on its directory, and where."""
+def announce_without_sockets(instance_id: str, data: Path, *, role: str, url: str) -> None:
+    """Announce a standby, or a replica that shares its data directory with another one."""
     _announce(
         Announcement(
             instance_id=instance_id,
@@ -110,18 +110,18 @@ def tell_without_sockets(instance_id: str, data: Path, *, role: str, url: str) -
     )
 
 
-def tell_gone(instance_id: str, data: Path) -> None:
-    """Take back what was said."""
+def withdraw_announcement(instance_id: str, data: Path) -> None:
+    """Remove the instance file and the announcement."""
     remove_instance_file(data, instance_id)
     withdraw(instance_id)
 
 
 def _announce(announcement: Announcement) -> None:
-    """A kindness: where it cannot be done the instance runs all the same."""
+    """Announce on this machine if possible. The instance runs without, too."""
     try:
         announce(announcement)
     except (OSError, Unavailable) as error:
-        log.warning("not_announced", error=str(error))
+        log.warning("announcement_failed", error=str(error))
 
 
 def _port_of(endpoint: str) -> int:

@@ -1,4 +1,4 @@
-"""From URLs to the store, the bus and the link between instances. Their libraries are imported when wanted."""
+"""Opens the store, the bus and the link between instances by their URLs. Their libraries are imported on demand."""
 
 from __future__ import annotations
 
@@ -20,39 +20,42 @@ def scheme_of(url: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
+    """The URL without its password and query, for logs."""
     parts = urlsplit(url)
     user, _, host = parts.netloc.rpartition("@")
-    who = f"{user.partition(':')[0]}@" if user else ""
-    return urlunsplit(parts._replace(netloc=who + host, query=""))
+    user_info = f"{user.partition(':')[0]}@" if user else ""
+    return urlunsplit(parts._replace(netloc=user_info + host, query=""))
 
 
 def is_open_to_all(bus_url: str) -> bool:
-    """Whether this is a NATS server beyond this machine that asks for no credentials."""
+    """Whether the bus is a NATS server on another machine without credentials."""
     parts = urlsplit(bus_url)
     if parts.scheme.lower() not in NATS or "@" in parts.netloc:
         return False
     hosts = [urlsplit(f"nats://{place.rpartition('//')[2]}").hostname for place in parts.netloc.split(",")]
-    is_near = all(host in ("localhost", "127.0.0.1", "::1") for host in hosts)
-    return not is_near and not {"creds", "nkey", "tls_cert"} & set(parse_qs(parts.query))
+    is_local = all(host in ("localhost", "127.0.0.1", "::1") for host in hosts)
+    return not is_local and not {"creds", "nkey", "tls_cert"} & set(parse_qs(parts.query))
 
 
 def check_urls(options: Options) -> None:
-    """Raises `Invalid` for a store or a bus there is not."""
+    """Raises `Invalid` for an unknown kind of store or bus, and for options that need a store."""
     if options.store and scheme_of(options.store) not in POSTGRES:
         raise Invalid(
-            "--store", f"{scheme_of(options.store) or 'that'}: is no store; write postgresql://host/database"
+            "--store",
+            f"the scheme {scheme_of(options.store)!r} is not supported; write postgresql://host/database",
         )
     if options.bus and scheme_of(options.bus) not in (*POSTGRES, *NATS):
-        raise Invalid("--bus", f"{scheme_of(options.bus) or 'that'}: is no bus; write nats://host or postgresql://…")
+        raise Invalid(
+            "--bus", f"the scheme {scheme_of(options.bus)!r} is not supported; write nats://host or postgresql://…"
+        )
     if options.bus and not options.store:
-        raise Invalid("--bus", "goes together with --store: one process needs none")
+        raise Invalid("--bus", "requires --store: a single process needs no bus")
     if options.relay and not options.store:
-        raise Invalid("--relay", "goes together with --store")
+        raise Invalid("--relay", "requires --store")
 
 
 async def open_shared_store(url: str) -> tuple[Store, Presence]:
-    """The store at `url`, and who else is there. Raises `Unavailable`."""
+    """The store at `url`, and the membership on it. Raises `Unavailable`."""
     from antiphon.store.postgres.store import open_postgres_store
 
     store = await open_postgres_store(url)
@@ -60,7 +63,7 @@ async def open_shared_store(url: str) -> tuple[Store, Presence]:
 
 
 def open_bus(url: str) -> AbstractAsyncContextManager[Bus]:
-    """The bus at `url`: there at once, be it that its server is not reached yet. Raises `Invalid`."""
+    """The bus at `url`. It opens at once, even if its server cannot be reached yet. Raises `Invalid`."""
     if scheme_of(url) in NATS:
         from antiphon.bus.nats import open_nats_bus
 
@@ -71,8 +74,8 @@ def open_bus(url: str) -> AbstractAsyncContextManager[Bus]:
 
 
 def make_link(bus: Bus, bus_url: str, instance_id: str, relay: str, presence: Presence) -> Link:
-    """What carries drafts between instances: the bus where it is NATS, else ZeroMQ. `relay` is `HOST[:PORT]` at which
-    the others reach this instance (default: this machine only)."""
+    """The link that carries drafts between instances: the bus if it is NATS, else ZeroMQ. The other instances reach
+    this one at `relay`, `HOST[:PORT]` (default: this machine only)."""
     if scheme_of(bus_url) in NATS:
         from antiphon.cluster.bus_link import BusLink
 

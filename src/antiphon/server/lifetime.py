@@ -1,4 +1,4 @@
-"""What every serving process does between its start and its end, whatever its role."""
+"""What every serving process does between its start and its stop, in any role."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import gc
 from antiphon.core.values import Value
 
 YOUNG_MAX = 20_000
-"""So many new objects that could form cycles before the garbage collector looks at them."""
-
+"""Number of new container objects after which the garbage collector runs."""
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
-"""Of glibc's malloc.h."""
+"""Parameters of mallopt, from glibc's malloc.h."""
 LARGE_BLOCK_BYTES = 256 * 1024
+"""Size of a block that is returned to the system when it is freed, in bytes."""
 ARENAS_MAX = 2
+"""Maximum number of malloc arenas."""
 
 
 class Ready(Value):
-    """Requests are answered at `url`: as the primary, a replica, or a standby that hands them on. `token` is the
-    data directory's own (empty while a new directory's primary has not made it)."""
+    """This process serves requests at `url`, as primary, replica, or a standby that forwards them. `token` is the
+    admin token of the data directory (empty while the primary of a new directory has not created it)."""
 
     instance_id: str
     role: str
@@ -30,8 +31,9 @@ class Ready(Value):
 
 
 def collect_seldom() -> None:
-    """What there is at the start stays; values are no garbage of cycles. So the collector has little to find, and
-    looking for it at every 700th object cost a sixth of a busy server's time."""
+    """Make the garbage collector run rarely. The objects of the start are permanent, and immutable values form no
+    cycles, so there is little to collect. With the default threshold of 700 it took a sixth of a busy server's
+    time."""
     return_large_blocks()
     gc.collect()
     gc.freeze()
@@ -39,8 +41,8 @@ def collect_seldom() -> None:
 
 
 def return_large_blocks() -> None:
-    """Have glibc give freed blocks of a message's size back to the system. By default it raises its own threshold
-    when one is freed, and keeps all later ones on its heaps, where they leave holes."""
+    """Have glibc return freed blocks of a message's size to the system. By default it raises its threshold when one
+    is freed, and keeps all later ones on its heaps, which become fragmented."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
@@ -48,7 +50,7 @@ def return_large_blocks() -> None:
 
 
 async def until_stopped(stopping: asyncio.Event, *running: asyncio.Task[None] | None) -> None:
-    """Until a signal; a background task that dies takes the whole down, loudly."""
+    """Wait until `stopping` is set. Raises the error of a background task that has failed."""
     waiting = asyncio.create_task(stopping.wait())
     tasks = [task for task in running if task is not None]
     await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from antiphon.api.embedded import EmbeddedChats, embedded_chats
 from antiphon.api.http.app import HttpApp
 from antiphon.api.http.host_sign_in import Authenticate
+from antiphon.api.http.limits import HttpLimits
 from antiphon.api.http.server import start_server
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.tokens import NewToken
@@ -33,15 +34,24 @@ from antiphon.store.memory.store import MemoryStore
 from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.worker.agent import Agent, load_agent
 
+BUS_WITHOUT_CREDENTIALS = "any client of the NATS server can read and forge notifications and drafts"
+
 log = structlog.get_logger(__name__)
 
 
 class EmbeddedInstance(Instance):
     """A running instance with its in-process API: `chats` to command and read, `asgi` to serve or mount."""
 
-    def __init__(self, options: Options, *, authenticate: Authenticate | None = None, **parts: Any) -> None:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        authenticate: Authenticate | None = None,
+        http_limits: HttpLimits = HttpLimits(),
+        **parts: Any,
+    ) -> None:
         super().__init__(options, **parts)
-        self.asgi = HttpApp(self, authenticate=authenticate)
+        self.asgi = HttpApp(self, authenticate=authenticate, limits=http_limits)
 
     @property
     def chats(self) -> EmbeddedChats:
@@ -76,6 +86,7 @@ async def open_instance(
     shared_store: SharedStore | None = None,
     wrap_bus: Callable[[Bus], Bus] = lambda bus: bus,
     authenticate: Authenticate | None = None,
+    http_limits: HttpLimits = HttpLimits(),
     **options: Unpack[GivenOptions],
 ) -> AsyncIterator[EmbeddedInstance]:
     """A running instance, stopped and closed when the block ends.
@@ -90,21 +101,17 @@ async def open_instance(
         lock: A lock on `data` that the caller holds, and releases.
         instance_id: The id of this instance; by default a new UUID.
         shared_store: Membership and link, for a `store` of your own that is shared.
-        wrap_bus: Puts something around the bus (tests: faults).
+        wrap_bus: Wraps the bus; tests inject faults by it.
         authenticate: The sign-in of your own application: called with each HTTP request (a Starlette `Request`), it
             returns the name of the owner who sent it (`admin` is the admin), or None to require a token.
+        http_limits: Limits of connections and request bodies; tests pass their own.
         options: As of `antiphon serve`, see `options.Options`; None stands for the default.
 
     Raises:
         Invalid: An option, the agent or its model is not valid.
         Unavailable: Another process holds the directory, or the store cannot be reached.
     """
-    settings = Options.make(
-        dict(options)
-        | ({"store": store} if isinstance(store, str) else {})
-        | ({"bus": bus} if isinstance(bus, str) else {})
-    )
-    check_urls(settings)
+    settings = _settings(dict(options), store, bus)
     ids, clock = ids or RandomIds(), clock or SystemClock()
     bus = None if isinstance(bus, str) else bus
     if isinstance(agent, str):
@@ -123,6 +130,7 @@ async def open_instance(
             instance = EmbeddedInstance(
                 settings,
                 authenticate=authenticate,
+                http_limits=http_limits,
                 store=store,
                 bus=bus or wrap_bus(MemoryBus()),
                 ids=ids,
@@ -136,26 +144,39 @@ async def open_instance(
             raise
         stack.push_async_callback(instance.aclose)
         if shared_store is not None and is_open_to_all(settings.bus):
-            instance.health.warn(
-                "bus_without_credentials", "any client of the NATS server can read and forge notifications and drafts"
-            )
-        await instance.start()
-        background = instance.run_in_background()
-        try:
+            instance.health.warn("bus_without_credentials", BUS_WITHOUT_CREDENTIALS)
+        async with _running(instance):
             yield instance
-        finally:
-            if not instance.is_draining:
-                await instance.stop()
-            background.cancel()
-            await asyncio.wait({background})
-            if not background.cancelled() and background.exception() is not None:
-                log.error("background_failed", exc_info=background.exception())
+
+
+def _settings(options: dict[str, Any], store: Store | str | None, bus: Bus | str | None) -> Options:
+    """The options, with the URLs of store and bus. Raises `Invalid`."""
+    urls = {"store": store, "bus": bus}
+    settings = Options.make(options | {name: url for name, url in urls.items() if isinstance(url, str)})
+    check_urls(settings)
+    return settings
+
+
+@contextlib.asynccontextmanager
+async def _running(instance: EmbeddedInstance) -> AsyncIterator[None]:
+    """Start the instance, run it in the background, and stop it."""
+    await instance.start()
+    background = instance.run_in_background()
+    try:
+        yield
+    finally:
+        if not instance.is_draining:
+            await instance.stop()
+        background.cancel()
+        await asyncio.wait({background})
+        if not background.cancelled() and background.exception() is not None:
+            log.error("background_task_failed", exc_info=background.exception())
 
 
 @contextlib.asynccontextmanager
 async def open_server(instance: EmbeddedInstance) -> AsyncIterator[str]:
     """Serve the HTTP API of the instance at the address in its options; gives the URL."""
-    server = await start_server(instance.asgi, instance.options)
+    server = await start_server(instance.asgi, instance.options, limits=instance.asgi.limits)
     try:
         yield server.url
     finally:

@@ -1,7 +1,7 @@
-"""`antiphon serve`: an instance and its doors, from start to the last good-bye. Signals are handled here alone.
+"""`antiphon serve`: runs an instance and its APIs, from start to stop. Only this module handles signals.
 
-Whoever gets the data directory's lock is the primary; later ones stand by and take over. Closing order: drain,
-good-bye to the streams, the sockets, the database, the lock.
+The process that holds the lock of the data directory is the primary; the others are standbys and take over. A stop
+drains the turns, ends the streams, closes the sockets and the database, and releases the lock, in this order.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from antiphon.local.lock import LockFile, check_free, check_no_replica, claim_un
 from antiphon.observe.metrics import METRICS
 from antiphon.options import GivenOptions, Options
 from antiphon.ports import Bus
-from antiphon.server.announcement import local_token, read_token, tell_gone, tell_primary
+from antiphon.server.announcement import announce_primary, local_token, read_token, withdraw_announcement
 from antiphon.server.lifetime import Ready, collect_seldom, until_stopped
 from antiphon.server.open_instance import open_instance
 from antiphon.server.replica import serve_replica
 from antiphon.server.standby import Standby, open_standby
 from antiphon.worker.agent import load_agent
 
-TAKEOVER_AGAIN_S = 1.0
+TAKEOVER_RETRY_S = 1.0
+"""How long to wait after a failed takeover before the next attempt, in seconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,9 +49,20 @@ async def serve(
     may_stand_by: bool = True,
     **options: Unpack[GivenOptions],
 ) -> None:
-    """Run an instance and its doors until SIGINT or SIGTERM. `on_ready` is called when requests are answered, and
-    again when a standby has become the primary. Raises `Invalid` for options that are not safe, `Unavailable` if the
-    port is taken, or the data directory unless `may_stand_by`."""
+    """Run an instance and its APIs until SIGINT or SIGTERM.
+
+    Args:
+        agent: An `Agent`, an async generator function, or `file.py:name`; None is the built-in agent.
+        data: The data directory; created if it does not exist.
+        on_ready: Called when requests are served, and again when a standby has become the primary.
+        wrap_bus: Wraps the bus; tests inject faults by it.
+        may_stand_by: Become a standby if another process is the primary of `data`.
+        options: As of `antiphon serve`, see `options.Options`; None stands for the default.
+
+    Raises:
+        Invalid: An option is not valid, or not safe.
+        Unavailable: The port is in use; or the data directory is, and `may_stand_by` is false.
+    """
     settings = Options.make(options)
     _check_exposure(settings)
     place = Path(data)
@@ -64,11 +76,17 @@ async def serve(
     make_data(place)
     claim = partial(claim_unless_held, place, instance_id=instance_id)
     if settings.store:
-        tell_ready = partial(_tell, on_ready)
+        report_ready = partial(_report_ready, on_ready)
         await serve_replica(
-            agent, place, instance_id, stopping=stopping, tell=tell_ready, wrap_bus=wrap_bus, options=options
+            agent,
+            place,
+            instance_id,
+            stopping=stopping,
+            report_ready=report_ready,
+            wrap_bus=wrap_bus,
+            options=options,
         )
-        log.info("stopped")
+        log.info("server_stopped")
         return
     async with AsyncExitStack() as stack:
         primary = partial(
@@ -82,35 +100,35 @@ async def serve(
             check_free(place)
         else:
             check_no_replica(place)
-            is_port_free = options.get("port") is None
+            may_use_any_port = options.get("port") is None
             standby = await stack.enter_async_context(
-                open_standby(instance_id, place, settings, is_port_free=is_port_free)
+                open_standby(instance_id, place, settings, may_use_any_port=may_use_any_port)
             )
             url = standby.server.url
-            _tell(on_ready, Ready(instance_id=instance_id, role="standby", url=url, token=read_token(place)))
-            log.info("standing_by", url=url, instance_id=instance_id, data=str(place))
+            _report_ready(on_ready, Ready(instance_id=instance_id, role="standby", url=url, token=read_token(place)))
+            log.info("standby_started", url=url, instance_id=instance_id, data=str(place))
             await _stand_by(standby, primary, stopping)
-    log.info("stopped")
+    log.info("server_stopped")
 
 
 async def _stand_by(
     standby: Standby, primary: Callable[[LockFile, Standby], Awaitable[None]], stopping: asyncio.Event
 ) -> None:
-    """Until told to stop. A takeover that fails (a full disk, no descriptor left) is tried again, by whoever is
-    first: when there is room again, somebody answers."""
+    """Wait for the lock and become the primary, until `stopping` is set. After a failed takeover (a full disk, no
+    descriptor left) the lock is released, and this or another standby tries again."""
     while (lock := await standby.wait_lock(stopping)) is not None:
         try:
             await primary(lock, standby)
             return
         except (OSError, Unavailable) as error:
-            if standby.door.has_succeeded:
+            if standby.app.has_succeeded:
                 raise
             log.error("takeover_failed", error=str(error))
             METRICS.unexpected.labels("takeover_failure").inc()
             standby.announce()
         finally:
             lock.release()
-        await asyncio.sleep(TAKEOVER_AGAIN_S)
+        await asyncio.sleep(TAKEOVER_RETRY_S)
 
 
 async def _serve_primary(
@@ -123,7 +141,7 @@ async def _serve_primary(
     wrap_bus: Callable[[Bus], Bus],
     options: GivenOptions,
 ) -> None:
-    """Be the primary until told to stop. A standby's server goes on as this one's."""
+    """Run as the primary until `stopping` is set. The HTTP server of a standby is kept."""
     data = lock.data
     async with (
         open_instance(agent=agent, data=data, wrap_bus=wrap_bus, lock=lock, **options) as instance,
@@ -134,25 +152,27 @@ async def _serve_primary(
             server = standby.server if standby is not None else await start_server(instance.asgi, instance.options)
             token = await local_token(instance, data)
             await instance.serve_at(server.url)
-            tell_primary(instance, lock, endpoint, token=token)
+            announce_primary(instance, lock, endpoint, token=token)
             collect_seldom()
             if standby is not None:
                 METRICS.role_changes.inc()
-                standby.door.succeed(instance.asgi)
-            log.info("ready", url=server.url, instance_id=instance.instance_id, data=str(data))
-            _tell(on_ready, Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token))
+                standby.app.succeed(instance.asgi)
+            log.info("server_started", url=server.url, instance_id=instance.instance_id, data=str(data))
+            _report_ready(
+                on_ready, Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token)
+            )
             await until_stopped(stopping, instance.background, endpoint.task)
         finally:
-            if standby is None or standby.door.has_succeeded:
+            if standby is None or standby.app.has_succeeded:
                 await instance.stop()
                 endpoint.publish_shutdown("stopped")
                 if server is not None:
                     await server.aclose()
-            tell_gone(instance.instance_id, data)
+            withdraw_announcement(instance.instance_id, data)
 
 
-def _tell(on_ready: Callable[[Ready], None] | None, ready: Ready) -> None:
-    """Who started this may have stopped listening."""
+def _report_ready(on_ready: Callable[[Ready], None] | None, ready: Ready) -> None:
+    """Call `on_ready`. An error of writing is ignored: the starting process may have closed its pipe."""
     if on_ready is not None:
         with contextlib.suppress(OSError, ValueError):
             on_ready(ready)
@@ -163,14 +183,14 @@ def _check_exposure(options: Options) -> None:
         raise Invalid(
             "--host",
             f"{options.host} is reachable from other machines: give --tls-cert and --tls-key, or --behind-proxy if "
-            "a proxy in front of it speaks TLS",
+            "a proxy in front of it terminates TLS",
         )
     if bool(options.tls_cert) != bool(options.tls_key):
-        raise Invalid("--tls-cert", "goes together with --tls-key")
+        raise Invalid("--tls-cert", "requires --tls-key, and the reverse")
 
 
 def _on_signals(stopping: asyncio.Event) -> None:
-    """The first signal drains; a second one of the same ends the process at once."""
+    """The first signal drains and stops; a second one of the same kind ends the process at once."""
     loop = asyncio.get_running_loop()
 
     def stop(number: int) -> None:

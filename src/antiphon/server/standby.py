@@ -1,4 +1,4 @@
-"""Standing by on a data directory that another process holds: requests are handed on, and the lock is waited for."""
+"""A standby of a data directory that another process holds: forwards requests, and waits for the lock."""
 
 from __future__ import annotations
 
@@ -10,63 +10,63 @@ from pathlib import Path
 import structlog
 
 from antiphon.api.http.server import HttpServer, start_anywhere
-from antiphon.api.proxy.app import StandbyDoor
+from antiphon.api.proxy.app import StandbyApp
 from antiphon.api.proxy.primary import Primary
 from antiphon.local.lock import LockFile, try_claim
 from antiphon.options import Options
-from antiphon.server.announcement import tell_gone, tell_without_sockets
+from antiphon.server.announcement import announce_without_sockets, withdraw_announcement
 
 CLAIM_S = 0.02
-"""How often the lock is tried: what a primary's shutdown frame asks for is done all the time, for it costs little."""
+"""How often a standby tries to claim the lock, in seconds. It is cheap, so no shutdown event is needed."""
 
 log = structlog.get_logger(__name__)
 
 
 class Standby:
-    """`door` hands requests on, `server` is where it is; both stay when this process becomes the primary."""
+    """`app` forwards requests and `server` serves it. Both are kept when this process becomes the primary."""
 
-    def __init__(self, instance_id: str, data: Path, *, door: StandbyDoor, server: HttpServer) -> None:
-        self.door = door
+    def __init__(self, instance_id: str, data: Path, *, app: StandbyApp, server: HttpServer) -> None:
+        self.app = app
         self.server = server
         self._instance_id = instance_id
         self._data = data
 
     def announce(self) -> None:
-        """Say that this process stands by, and where."""
-        tell_without_sockets(self._instance_id, self._data, role="standby", url=self.server.url)
+        """Announce this standby and its URL."""
+        announce_without_sockets(self._instance_id, self._data, role="standby", url=self.server.url)
 
     async def wait_lock(self, stopping: asyncio.Event) -> LockFile | None:
-        """The lock, the moment it is free; None when `stopping` is set before."""
+        """Claim the lock as soon as it is free; None if `stopping` is set first."""
         failure = ""
         while not stopping.is_set():
             try:
                 lock = try_claim(self._data, instance_id=self._instance_id, may_make=False)
                 if lock is not None:
                     return lock
-            except OSError as error:  # the directory is gone, or no descriptor is left
+            except OSError as error:  # no such directory, or no descriptor left
                 if str(error) != failure:
                     failure = str(error)
-                    log.warning("lock_not_tried", error=failure)
+                    log.warning("lock_claim_failed", error=failure)
             await asyncio.sleep(CLAIM_S)
         return None
 
 
 @contextlib.asynccontextmanager
 async def open_standby(
-    instance_id: str, data: Path, options: Options, *, is_port_free: bool
+    instance_id: str, data: Path, options: Options, *, may_use_any_port: bool
 ) -> AsyncIterator[Standby]:
-    """Stand by on `data`. `is_port_free`: nobody chose the port, so where the default is taken any will do."""
+    """Run a standby of `data`. `may_use_any_port`: if the default port is in use, use any other."""
     primary = Primary(data)
-    door = StandbyDoor(instance_id=instance_id, data=data, options=options, primary=primary)
-    server = await start_anywhere(door, options, is_port_free=is_port_free, descriptors_each=2)
+    app = StandbyApp(instance_id=instance_id, data=data, options=options, primary=primary)
+    server = await start_anywhere(app, options, may_use_any_port=may_use_any_port, descriptors_each=2)
     watching = asyncio.create_task(primary.watch())
-    standby = Standby(instance_id, data, door=door, server=server)
+    standby = Standby(instance_id, data, app=app, server=server)
     standby.announce()
     try:
         yield standby
     finally:
-        tell_gone(instance_id, data)
-        door.stop()
+        withdraw_announcement(instance_id, data)
+        app.stop()
         await server.aclose()
         watching.cancel()
         await asyncio.wait({watching})

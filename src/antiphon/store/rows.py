@@ -96,7 +96,7 @@ def chat_columns(chat: Chat, fold_version: int) -> tuple[Any, ...]:
 
 def claim_at(chat: Chat) -> int | None:
     """The time from which a worker may claim the chat, in microseconds (None: it needs no worker)."""
-    if not chat.wants_worker or chat.is_deleted:
+    if not chat.needs_worker or chat.is_deleted:
         return None
     return max(chat.retrying_at, chat.updated_at)
 

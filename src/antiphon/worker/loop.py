@@ -202,7 +202,7 @@ class Worker:
         chat = await self._env.work.chat(chat_id)
         if (
             chat is None
-            or not chat.wants_worker
+            or not chat.needs_worker
             or self._slots.is_draining
             or not self._slots.has_free(chat.owner_id)
         ):

@@ -1,4 +1,4 @@
-"""Answers: JSON bytes with the headers every answer has, and errors as the contract writes them."""
+"""Responses: JSON with the headers that every response has, and errors in the format of the API."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STATUS: dict[str, int] = {
 }
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
-"""A list gives so many of its items as fit into this; the rest is on the next page."""
+"""Maximum size of a page of results, in bytes. The remaining items are on the next page."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -55,7 +55,7 @@ def no_content() -> Response:
 
 
 def fitting(items: Iterable[Any], bytes_max: int = ANSWER_BYTES_MAX) -> list[msgspec.Raw]:
-    """The first of `items`, encoded, that fit into an answer; at least one."""
+    """The first of `items` that fit into a response, encoded; at least one."""
     encoded: list[msgspec.Raw] = []
     size = 0
     for item in items:
@@ -68,7 +68,7 @@ def fitting(items: Iterable[Any], bytes_max: int = ANSWER_BYTES_MAX) -> list[msg
 
 
 def error_answer(error: Exception) -> JsonAnswer:
-    """The answer to a refused or failed request. Of an unexpected error only an id is told; it is in the log."""
+    """The response to a refused or failed request. Of an unexpected error it has only an id, which is in the log."""
     if isinstance(error, e.PeerError):
         error = e.Invalid("", str(error))
     if is_out_of_descriptors(error):
@@ -89,5 +89,5 @@ def error_answer(error: Exception) -> JsonAnswer:
 def _internal(error: Exception) -> JsonAnswer:
     error_id = uuid.uuid4().hex
     log.error("request_failed", id=error_id, exc_info=error)
-    message = "Something went wrong here; the server's log has it under this id."
+    message = "The server failed to handle the request; its log has the error under this id."
     return JsonAnswer({"error": {"code": "internal", "message": message, "id": error_id}}, 500)

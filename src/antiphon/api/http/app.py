@@ -1,4 +1,4 @@
-"""The HTTP door: one ASGI app made from the route table. Every request passes the same gate."""
+"""The HTTP API as one ASGI app, made from the route table. Every request passes the same access checks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon.api.http import configs, handlers, inbox, instances, system
 from antiphon.api.http.answers import JsonAnswer, error_answer
 from antiphon.api.http.auth import OriginGate, authorize
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
 from antiphon.api.http.host_sign_in import Authenticate, HostSignIn
+from antiphon.api.http.limits import HttpLimits
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.pages import Pages
 from antiphon.api.http.routing import Router
 from antiphon.api.http.sse import WatchStream
@@ -32,34 +33,33 @@ from antiphon.ports import Token
 from antiphon.wire import codec
 
 HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs")
-ELSEWHERE_HEADER = "antiphon-elsewhere"
-"""Marks refusals of a server that is stopping or is not the target: a standby retries with the next primary."""
+RETRY_HEADER = "antiphon-elsewhere"
+"""Marks responses of a server that is stopping or is not the target: a standby retries with the next primary."""
 TARGET_HEADER = "antiphon-target-instance"
 """Names the instance that a standby forwards a request to. Any other instance refuses it: addresses are reused, and
 two standbys must not forward a request to each other."""
 
 NO_WEBSOCKET = "There is no WebSocket at this address; streams are server-sent events, read with an ordinary GET."
 
-OPERATIONS: tuple[Operation, ...] = (
-    *handlers.ROUTES,
-    *inbox.ROUTES,
-    *configs.ROUTES,
-    *instances.ROUTES,
-    *system.ROUTES,
-)
-
 log = structlog.get_logger(__name__)
 
 
 class HttpApp:
-    """`await door(scope, receive, send)`: serve it with any ASGI server, or mount it in another app."""
+    """An ASGI app: serve it with any ASGI server, or mount it in another app."""
 
-    def __init__(self, instance: Instance, *, authenticate: Authenticate | None = None) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        *,
+        authenticate: Authenticate | None = None,
+        limits: HttpLimits = HttpLimits(),
+    ) -> None:
+        self.limits = limits
         self._instance = instance
         self._sign_in = HostSignIn(authenticate, instance.owners) if authenticate is not None else None
         self._router = Router(OPERATIONS)
         self._pages = Pages()
-        self._bodies = Bodies()
+        self._bodies = Bodies(limits)
         self._gate = OriginGate(instance.options)
         self._cross_origin = CrossOrigin(instance.options.allow_origin)
 
@@ -101,29 +101,35 @@ class HttpApp:
             _timer(request.method, route, answer.status_code).observe(time.perf_counter() - started)
         try:
             await answer(scope, receive, send)
-        except AntiphonError as error:  # the log cannot be read any more: the stream ends and its client reconnects
+        except AntiphonError as error:  # the store cannot be read: the stream ends and its client reconnects
             log.warning("stream_failed", route=route, error=str(error))
 
     async def _answer(self, operation: Operation, path: dict[str, str], request: Request) -> Response:
         instance = self._instance
         if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:
-            return refusal(Unavailable("this is not the target instance"), {ELSEWHERE_HEADER: "1"})
+            return refusal(Unavailable("this is not the target instance"), {RETRY_HEADER: "1"})
         token = await authorize(instance.tokens, request, operation.policy, self._sign_in)
         if instance.is_stopping and operation.policy is not Policy.OPEN:
-            return refusal(Unavailable("the server is stopping"), {ELSEWHERE_HEADER: "1"})
+            return refusal(Unavailable("the server is stopping"), {RETRY_HEADER: "1"})
         if instance.data_error and operation.policy is not Policy.OPEN:
             raise Unavailable(instance.data_error)
         query = _read_query(operation, dict(request.query_params))
         if operation.body is None:
-            return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=None))
+            return await operation.handler(self._call(request, token=token, path=path, query=query, body=None))
         owner = token.owner_id if token is not None else ""
         async with self._bodies.read_counted(request, self._body_bytes_max(operation), owner=owner) as data:
             body = _decoded(operation, data)
-            return await operation.handler(Call(instance, request, token=token, path=path, query=query, body=body))
+            return await operation.handler(self._call(request, token=token, path=path, query=query, body=body))
 
-    async def ask(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
-        """The answer to a request of the admin over another protocol: any route but streams, sessions, tokens and
-        configuration (which outlive a connection), and other instances (whose silence would block callers)."""
+    def _call(self, request: Request, *, token: Token | None, path: dict[str, str], query: Any, body: Any) -> Call:
+        return Call(self._instance, request, token=token, path=path, query=query, body=body, limits=self.limits)
+
+    async def request(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
+        """Handle a request of the admin that came over another protocol.
+
+        All routes are available but streams, sessions, tokens and configuration (which outlive a connection), and
+        other instances (which would block the caller while they do not respond).
+        """
         instance = self._instance
         try:
             operation, values = self._router.match(method, path)
@@ -135,8 +141,7 @@ class HttpApp:
                 raise Unavailable(instance.data_error or "the server is stopping")
             if len(body) > instance.options.limits.body_bytes:
                 raise TooLarge("request (in bytes)", instance.options.limits.body_bytes)
-            call = Call(
-                instance,
+            call = self._call(
                 Request({"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}),
                 token=Token(token_id="", owner_id=instance.owner_id, owner_name="admin", is_admin=True, created_at=0),
                 path=values,
@@ -168,7 +173,7 @@ async def without_body(answer: Response) -> Response:
 
 
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """With a sentence, or as a refused handshake if the server that runs the app supports no more."""
+    """Refuse with a message, or only the handshake if the server that runs the app does not support a message."""
     await receive()
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": NO_WEBSOCKET})
@@ -186,7 +191,7 @@ def path_of(scope: Scope) -> str:
 
 
 def refusal(error: Exception, headers: dict[str, str] | None = None) -> Response:
-    """The answer to a request that failed, whatever raised."""
+    """The response to a request that failed with `error`."""
     if isinstance(error, HTTPException):
         shown = {"error": {"code": "invalid", "message": error.detail}}
         return JsonAnswer(shown, error.status_code, dict(error.headers or {}))
@@ -235,14 +240,14 @@ def _decoded(operation: Operation, data: bytes) -> Any:
 
 
 def _invalid(error: Exception) -> Invalid:
-    """msgspec's own words, with the field they are about: `Expected `int`, got `str` - at `$.turn_id``."""
+    """The message of msgspec and the field it is about, from: `Expected `int`, got `str` - at `$.turn_id``."""
     error = error.__cause__ if isinstance(error.__cause__, msgspec.ValidationError) else error
     reason, _, place = str(error).partition(" - at `$")
     return Invalid(place.strip("`.").replace("...", ""), reason[:200])
 
 
 async def lifespan(receive: Receive, send: Send) -> None:
-    """Answer lifespan events; the server that runs the app starts and stops nothing."""
+    """Acknowledge the lifespan events. The app does nothing when its server starts or stops."""
     while True:
         message = await receive()
         await send({"type": message["type"] + ".complete"})

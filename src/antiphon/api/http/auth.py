@@ -1,4 +1,4 @@
-"""Access checks: Host and Origin first, then the bearer token or the page's cookie, then the route's policy."""
+"""Access checks: Host and Origin first, then the bearer token or the session cookie, then the route's policy."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from antiphon.ports import Token
 
 COOKIE = "antiphon_session"
 ANY_ADDRESS = "any address"
-"""Among the allowed hosts: every numeric one."""
-
+"""Among the allowed hosts: every numeric address."""
 
 SINGLE_HEADERS = ("host", "origin", "authorization", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
 """Headers that must not be repeated: access depends on them."""
@@ -68,8 +67,8 @@ def check_origin(
     is_page: bool,
     allowed_origins: frozenset[str] = frozenset(),
 ) -> None:
-    """Refuse what a foreign web page makes a browser send: a foreign Host (DNS rebinding) or Origin. Only a link to
-    the page itself may be followed from anywhere: it is the same for everyone."""
+    """Refuse what a foreign web page makes a browser send: a foreign Host (DNS rebinding) or Origin. Only
+    links to the web UI may come from any site: it is the same for every user."""
     host = headers.get("host", "")
     if not any_host and not _is_own_host(host, allowed_hosts):
         raise Forbidden("this server does not go by that Host name (`antiphon serve --allow-host NAME` adds one)")
@@ -80,13 +79,13 @@ def check_origin(
         raise Forbidden("this origin is not allowed (`antiphon serve --allow-origin ORIGIN` allows one)")
     is_link = is_page and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     if origin is None and not is_link and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        raise Forbidden("requests from other sites are not taken")
+        raise Forbidden("requests from other sites are not accepted")
 
 
 @lru_cache(1024)
 def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
-    """Whether a request for `host` may be answered here. A numeric address is what nobody's DNS can turn to this
-    server, so it is taken where the server can be reached by more than loopback (ANY_ADDRESS)."""
+    """Whether `host` is a name of this server. No DNS can point a numeric address at this server, so any is accepted
+    where the server can be reached from other machines (ANY_ADDRESS)."""
     found = HOST.fullmatch(host)
     if found is None or int(found["port"] or 0) > PORT_MAX:
         return False
@@ -102,10 +101,23 @@ def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
 async def authorize(
     tokens: Tokens, request: Request, policy: Policy, sign_in: HostSignIn | None = None
 ) -> Token | None:
-    """The one gate of every route and stream. Raises `Unauthenticated` or `Forbidden`.
+    """The access check of every route and stream.
 
-    The sign-in of the application around an embedded instance is asked first, then for a token of this instance's.
-    What a token may see is its owner's only: the handlers get at chats through `OwnedChats`.
+    The sign-in of the application around an embedded instance comes first, then the token of this instance. A token
+    gives access to its owner's chats only: the handlers reach chats through `OwnedChats`.
+
+    Args:
+        tokens: The tokens and sessions of this instance.
+        request: The request.
+        policy: Who may use the route.
+        sign_in: The sign-in of the application around the instance.
+
+    Returns:
+        The token; None if the route is open to all.
+
+    Raises:
+        Unauthenticated: There is no valid token.
+        Forbidden: The route is for admins.
     """
     if policy is Policy.OPEN:
         return None
@@ -118,7 +130,7 @@ async def authorize(
 
 
 async def _token_of(tokens: Tokens, request: Request) -> Token:
-    """By the Authorization header, else by the page's session. Raises `Unauthenticated`."""
+    """By the Authorization header, else by the session cookie. Raises `Unauthenticated`."""
     secret = bearer(request)
     if secret is not None:
         return await tokens.authenticate(secret)
@@ -137,11 +149,11 @@ def bearer(request: Request) -> str | None:
 
 
 def session_secret(request: Request) -> str | None:
-    """The secret of a session in the page's cookie; it is not a token."""
+    """The secret in the session cookie; it is not a token."""
     return request.cookies.get(cookie_name(request)) or None
 
 
 def cookie_name(request: Request) -> str:
-    """The page's cookie has the port in its name: browsers share cookies between the servers of one host."""
+    """The name of the session cookie. It has the port, because browsers share cookies between the ports of a host."""
     _, colon, port = request.headers.get("host", "").rpartition(":")
     return f"{COOKIE}_{port}" if colon and port.isdigit() else COOKIE

@@ -15,25 +15,18 @@ from collections.abc import AsyncIterator
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from antiphon.api.http.limits import HttpLimits
 from antiphon.errors import TooLarge, TooMany, Unavailable
 
-BODY_S = 120.0
-BODY_IDLE_S = 10.0
-"""Maximum time until a body is complete, and between two pieces of it, in seconds."""
-
-BODIES_BYTES_MAX = 256 * 1024 * 1024
-"""Maximum size of all bodies that are being read or handled."""
-OWNER_BYTES_MAX = 64 * 1024 * 1024
-"""Maximum size of one owner's bodies."""
-SMALL_BYTES_MAX = 64 * 1024
-"""Maximum size of a body that is not counted."""
 RETRY_MS = 1000
+"""When a client may retry a request that found the memory for bodies full, in milliseconds."""
 
 
 class Bodies:
     """Counts the bodies that are being read or handled, by owner."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: HttpLimits = HttpLimits()) -> None:
+        self.limits = limits
         self._bytes = 0
         self._owners: Counter[str] = Counter()
 
@@ -53,9 +46,11 @@ class Bodies:
 
     def count(self, owner: str, size: int) -> None:
         """Count `size` more bytes. Raises `TooMany` or `Unavailable`, and counts nothing then."""
-        if self._owners[owner] + size > OWNER_BYTES_MAX:
-            raise TooMany("bytes in requests of one owner at once", OWNER_BYTES_MAX, retry_after_ms=RETRY_MS)
-        if self._bytes + size > BODIES_BYTES_MAX:
+        if self._owners[owner] + size > self.limits.owner_bytes_max:
+            raise TooMany(
+                "bytes in requests of one owner at once", self.limits.owner_bytes_max, retry_after_ms=RETRY_MS
+            )
+        if self._bytes + size > self.limits.bodies_bytes_max:
             raise Unavailable("the memory for request bodies is full", retry_after_ms=RETRY_MS)
         self._bytes += size
         self._owners[owner] += size
@@ -79,9 +74,10 @@ class _Body:
         self._counted = 0
 
     async def read(self, request: Request) -> None:
+        limits = self._bodies.limits
         try:
-            async with asyncio.timeout(BODY_S):
-                async for piece in _pieces_in_time(request):
+            async with asyncio.timeout(limits.body_s):
+                async for piece in _pieces_in_time(request, limits.body_idle_s):
                     self._add(piece)
         except TimeoutError as error:
             late = "The request's body did not arrive in time."
@@ -91,7 +87,7 @@ class _Body:
         size = self._size + len(piece)
         if size > self._bytes_max:
             raise TooLarge("request (in bytes)", self._bytes_max)
-        if size > SMALL_BYTES_MAX:
+        if size > self._bodies.limits.small_bytes_max:
             self._bodies.count(self._owner, size - self._counted)
             self._counted = size
         self._size = size
@@ -107,10 +103,10 @@ class _Body:
         self._bodies.release(self._owner, self._counted)
 
 
-async def _pieces_in_time(request: Request) -> AsyncIterator[bytes]:
+async def _pieces_in_time(request: Request, idle_s: float) -> AsyncIterator[bytes]:
     pieces = request.stream()
     while True:
-        async with asyncio.timeout(BODY_IDLE_S):
+        async with asyncio.timeout(idle_s):
             piece = await anext(pieces, None)
         if piece is None:
             return

@@ -1,4 +1,4 @@
-"""Answers of unknown length to clients of HTTP/1.0, which do not support chunks: they end with the
+"""Responses of unknown length to clients of HTTP/1.0, which do not support chunks: they end with the
 connection.
 
 uvicorn offers no hook for this: without a Content-Length it always sends chunks, whatever headers the application

@@ -1,4 +1,4 @@
-"""The routes of configuration: providers and model configurations, which an admin writes, and one's own prompt."""
+"""The routes of providers and model configurations, which an admin writes, and of the owner's system prompt."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from msgspec.structs import asdict
 from starlette.responses import Response
 
-from antiphon.api.http import shapes as s
 from antiphon.api.http.answers import JsonAnswer, no_content
-from antiphon.api.http.table import Answer, Call, Operation, Policy
+from antiphon.api.http.shapes import configuration as s
+from antiphon.api.http.table import Call, Operation, Policy, route
 from antiphon.models.configs import Configs
 from antiphon.models.model_configs import ModelConfig
 from antiphon.models.prompts import Prompt
@@ -20,7 +20,7 @@ from antiphon.wire.gotime import format_time_us
 SECRET_BODY_MAX = 32 * 1024
 PARAMETERS_BODY_MAX = 128 * 1024
 PROMPT_BODY_MAX = 2 * 1024 * 1024
-"""A prompt's characters may all be escaped."""
+"""Maximum sizes of bodies, in bytes. All characters of a prompt may be escaped."""
 
 
 def _configs(call: Call) -> Configs:
@@ -60,7 +60,7 @@ async def delete_provider(call: Call) -> Response:
 
 
 def _provider_json(call: Call, provider: Provider) -> dict[str, Any]:
-    """What is told of a provider; of its secret only that there is one."""
+    """A provider as clients see it; of its secret only whether there is one."""
     shown = {
         "id": provider.provider_id,
         "name": provider.name,
@@ -124,7 +124,7 @@ def _config_json(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-# --- one's own prompt
+# --- the owner's system prompt
 
 
 async def get_prompt(call: Call) -> Response:
@@ -151,43 +151,29 @@ _SECRET: dict[str, Any] = {"body_bytes_max": SECRET_BODY_MAX}
 _PARAMETERS: dict[str, Any] = {"body_bytes_max": PARAMETERS_BODY_MAX}
 
 
-def _route(
-    method: str, path: str, handler: Any, policy: Policy, summary: str, status: int, answer: Any, **more: Any
-) -> Operation:
-    return Operation(
-        method=method,
-        path=path,
-        name=handler.__name__,
-        summary=summary,
-        policy=policy,
-        handler=handler,
-        answers=(Answer(status=status, type=answer),),
-        **more,
-    )
-
-
 ROUTES: tuple[Operation, ...] = (
-    _route("GET", "/providers", list_providers, _OWNER, "Where models are called.", 200, s.ProvidersAnswer),
-    _route("POST", "/providers", create_provider, _ADMIN, "Add a provider; its models are `<name>:<model>`.",
-           201, s.ProviderAnswer, body=s.CreateProviderBody, **_SECRET),
-    _route("GET", "/providers/{provider_id}", get_provider, _OWNER, "One provider.", 200, s.ProviderAnswer),
-    _route("PATCH", "/providers/{provider_id}", change_provider, _ADMIN,
-           "Change a provider; another kind or base_url forgets its secret.",
-           200, s.ProviderAnswer, body=s.ChangeProviderBody, **_SECRET),
-    _route("DELETE", "/providers/{provider_id}", delete_provider, _ADMIN, "Remove a provider.", 204, None),
-    _route("GET", "/model-configs", list_model_configs, _OWNER, "The names a model may be chosen by.",
-           200, s.ModelConfigsAnswer),
-    _route("POST", "/model-configs", create_model_config, _ADMIN, "Name a model with its parameters.",
-           201, s.ModelConfigAnswer, body=s.CreateModelConfigBody, **_PARAMETERS),
-    _route("GET", "/model-configs/{config_id}", get_model_config, _OWNER, "One model configuration.",
-           200, s.ModelConfigAnswer),
-    _route("PATCH", "/model-configs/{config_id}", change_model_config, _ADMIN, "Change a model configuration.",
-           200, s.ModelConfigAnswer, body=s.ChangeModelConfigBody, **_PARAMETERS),
-    _route("DELETE", "/model-configs/{config_id}", delete_model_config, _ADMIN, "Remove a model configuration.",
-           204, None),
-    _route("GET", "/me/prompt", get_prompt, _OWNER, "What every model is told first, in one's own chats.",
-           200, s.PromptAnswer),
-    _route("PUT", "/me/prompt", set_prompt, _OWNER, "Say what every model is told first.",
-           200, s.PromptAnswer, body=s.PromptBody, body_bytes_max=PROMPT_BODY_MAX),
-    _route("DELETE", "/me/prompt", delete_prompt, _OWNER, "Say nothing first any more.", 204, None),
+    route("GET", "/providers", list_providers, _OWNER, "All providers.", (200, s.ProvidersAnswer)),
+    route("POST", "/providers", create_provider, _ADMIN, "Add a provider; its models are `<name>:<model>`.",
+          (201, s.ProviderAnswer), body=s.CreateProviderBody, **_SECRET),
+    route("GET", "/providers/{provider_id}", get_provider, _OWNER, "One provider.", (200, s.ProviderAnswer)),
+    route("PATCH", "/providers/{provider_id}", change_provider, _ADMIN,
+          "Change a provider; another kind or base_url forgets its secret.",
+          (200, s.ProviderAnswer), body=s.ChangeProviderBody, **_SECRET),
+    route("DELETE", "/providers/{provider_id}", delete_provider, _ADMIN, "Remove a provider.", (204, None)),
+    route("GET", "/model-configs", list_model_configs, _OWNER, "All model configurations.",
+          (200, s.ModelConfigsAnswer)),
+    route("POST", "/model-configs", create_model_config, _ADMIN, "Name a model with its parameters.",
+          (201, s.ModelConfigAnswer), body=s.CreateModelConfigBody, **_PARAMETERS),
+    route("GET", "/model-configs/{config_id}", get_model_config, _OWNER, "One model configuration.",
+          (200, s.ModelConfigAnswer)),
+    route("PATCH", "/model-configs/{config_id}", change_model_config, _ADMIN, "Change a model configuration.",
+          (200, s.ModelConfigAnswer), body=s.ChangeModelConfigBody, **_PARAMETERS),
+    route("DELETE", "/model-configs/{config_id}", delete_model_config, _ADMIN, "Remove a model configuration.",
+          (204, None)),
+    route("GET", "/me/prompt", get_prompt, _OWNER,
+          "The owner's system prompt, sent to every model in the owner's chats.",
+          (200, s.PromptAnswer)),
+    route("PUT", "/me/prompt", set_prompt, _OWNER, "Set the owner's system prompt.",
+          (200, s.PromptAnswer), body=s.PromptBody, body_bytes_max=PROMPT_BODY_MAX),
+    route("DELETE", "/me/prompt", delete_prompt, _OWNER, "Remove the owner's system prompt.", (204, None)),
 )  # fmt: skip

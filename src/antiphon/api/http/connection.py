@@ -2,7 +2,7 @@
 connections whose requests are too slow or too large.
 
 A stream that writes for itself costs the socket's write and little else: no task is woken and nothing is encoded
-for each watcher. Under any other ASGI server streams go the ordinary way (`edge.sse`).
+for each watcher. Under any other ASGI server a stream is an ordinary ASGI response (`api.http.sse`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ from antiphon.api.http.connection_limit import ConnectionLimit
 from antiphon.observe.metrics import METRICS
 
 EXTENSION = "antiphon.connection"
-HEAD_S = 10.0
-"""Maximum time until the head of a request is complete, in seconds; then the connection is closed."""
 HEAD_BYTES_MAX = 64 * 1024
 """Maximum number of bytes without a complete head or a byte of a body (uvicorn's parser has no maximum)."""
 
 
 HEADERS_MAX = 256
-"""Maximum number of headers of a request, trailers included: each calls Python."""
+"""Maximum number of headers of a request, trailers included: each one calls Python."""
 
 
 class Sink(Protocol):
@@ -83,9 +81,10 @@ class Connection(HttpToolsProtocol):
     _left_bytes = 0
     _declined: DeclinedUpgrade | None = None
 
-    def __init__(self, *given: Any, limit: ConnectionLimit, **options: Any) -> None:
+    def __init__(self, *given: Any, limit: ConnectionLimit, head_s: float, **options: Any) -> None:
         super().__init__(*given, **options)
         self._limit = limit
+        self._head_s = head_s
         self._unanswered: deque[RequestResponseCycle] = deque()
 
     def connection_made(self, transport: Any) -> None:
@@ -252,7 +251,7 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_S, self._on_head_late)
+        self._head_timer = self.loop.call_later(self._head_s, self._on_head_late)
 
     def _on_head_late(self) -> None:
         self._head_timer = None

@@ -41,7 +41,7 @@ class CrossOrigin:
         return Response(status_code=204, headers=headers)
 
     def sending(self, request: Request, send: Send) -> Send:
-        """`send`, with the headers that let a page of the request's origin read the answer, if it is listed."""
+        """A `send` that adds the CORS headers if the origin of the request is listed."""
         origin = request.headers.get("origin")
         if not self.allowed:
             return send

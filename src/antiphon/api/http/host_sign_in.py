@@ -1,4 +1,4 @@
-"""The sign-in of the application that an instance is embedded in: its hook says which owner a request is from."""
+"""The sign-in of the application that an instance is embedded in: a hook returns the owner of each request."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ Authenticate = Callable[[Request], Awaitable[str | None]]
 """Called with each request: the name of the owner it is from, or None."""
 
 OWNER_NAME_MAX = 128
+"""Maximum length of an owner's name, in characters."""
 CACHED_MAX = 10_000
+"""Maximum number of cached owner ids."""
 
 
 class HostSignIn:
-    """Runs the hook, and remembers the ids of the owners it named."""
+    """Runs the hook, and caches the ids of the owners it returned."""
 
     def __init__(self, authenticate: Authenticate, owners: Owners) -> None:
         self._authenticate = authenticate
@@ -32,9 +34,9 @@ class HostSignIn:
         if name is None:
             return None
         if not isinstance(name, str):
-            raise TypeError(f"authenticate gives the owner's name or None, not {type(name).__name__}")
+            raise TypeError(f"authenticate must return the owner's name or None, not {type(name).__name__}")
         if not 1 <= len(name) <= OWNER_NAME_MAX or not name.isprintable():
-            raise ValueError(f"an owner's name has 1 to {OWNER_NAME_MAX} printable characters")
+            raise ValueError(f"an owner's name must have 1 to {OWNER_NAME_MAX} printable characters")
         owner_id = await self._owner_id(name)
         is_admin = owner_id == self._owners.admin_id
         return Token(token_id="", owner_id=owner_id, owner_name=name, is_admin=is_admin, created_at=0)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.responses import Response
 
 from antiphon.api.embedded import EmbeddedChats, embedded_chats
-from antiphon.api.http import shapes as s
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.outcomes import last_seq
 from antiphon.api.http.paging import next_after, read_next
-from antiphon.api.http.table import SMALL_BODY_MAX, Answer, Call, Operation, Policy
-from antiphon.chats.inbox import LIST_MAX, contract_form, uuid_of
+from antiphon.api.http.shapes import inbox as s
+from antiphon.api.http.shapes.chats import SeqAnswer
+from antiphon.api.http.table import SMALL_BODY_MAX, Call, Operation, Policy, route
+from antiphon.chats.inbox import LIST_MAX, to_inbox_notification, to_uuid
 from antiphon.wire import codec
 from antiphon.wire.notify import ChatDiffStatus
 
@@ -30,7 +29,7 @@ async def list_inbox(call: Call) -> Response:
     return JsonAnswer(
         codec.encode(
             {
-                "notifications": [contract_form(item) for item in found[:limit]],
+                "notifications": [to_inbox_notification(item) for item in found[:limit]],
                 "unread_count": await inbox.count_unread(call.owner_id),
                 "next": next_after(last.created_at, last.notification_id) if last else None,
             }
@@ -40,7 +39,7 @@ async def list_inbox(call: Call) -> Response:
 
 async def read_notification(call: Call) -> Response:
     found = await call.instance.inbox.read(call.owner_id, call.path["notification_id"])
-    return JsonAnswer(codec.encode(contract_form(found)))
+    return JsonAnswer(codec.encode(to_inbox_notification(found)))
 
 
 async def read_whole_inbox(call: Call) -> Response:
@@ -55,31 +54,22 @@ async def read_chat(call: Call) -> Response:
 
 async def set_diff_status(call: Call) -> Response:
     given = {name: getattr(call.body, name) for name in s.DiffStatusBody.__struct_fields__}
-    status = ChatDiffStatus(chat_id=uuid_of(call.chat_id), **given)
+    status = ChatDiffStatus(chat_id=to_uuid(call.chat_id), **given)
     return JsonAnswer(last_seq(await _chats(call).set_diff_status(call.chat_id, status)))
 
 
-def _route(method: str, path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Operation:
-    return Operation(
-        method=method,
-        path=path,
-        name=handler.__name__,
-        summary=summary,
-        policy=Policy.OWNER,
-        handler=handler,
-        answers=(Answer(status=200, type=answer),),
-        **more,
-    )
-
+_OWNER = Policy.OWNER
 
 ROUTES: tuple[Operation, ...] = (
-    _route("GET", "/inbox", list_inbox, "What happened while nobody watched, the newest first.", s.InboxAnswer,
-           query=s.InboxQuery),
-    _route("PUT", "/inbox/read-all", read_whole_inbox, "Mark all notifications as read.", s.UnreadAnswer),
-    _route("PUT", "/inbox/{notification_id}/read", read_notification, "Mark a notification as read.",
-           s.NotificationAnswer),
-    _route("PUT", "/chats/{chat_id}/read", read_chat, "Move the read cursor: to a seq, or to the chat's last.",
-           s.SeqAnswer, body=s.ReadChatBody, is_body_optional=True, body_bytes_max=SMALL_BODY_MAX),
-    _route("PUT", "/chats/{chat_id}/diff-status", set_diff_status, "Say how the pull request of a chat stands.",
-           s.SeqAnswer, body=s.DiffStatusBody, body_bytes_max=SMALL_BODY_MAX),
+    route("GET", "/inbox", list_inbox, _OWNER, "The notifications of events that no client watched, newest first.",
+          (200, s.InboxAnswer), query=s.InboxQuery),
+    route("PUT", "/inbox/read-all", read_whole_inbox, _OWNER, "Mark all notifications as read.",
+          (200, s.UnreadAnswer)),
+    route("PUT", "/inbox/{notification_id}/read", read_notification, _OWNER, "Mark a notification as read.",
+          (200, s.NotificationAnswer)),
+    route("PUT", "/chats/{chat_id}/read", read_chat, _OWNER, "Move the read cursor: to a seq, or to the chat's last.",
+          (200, SeqAnswer), body=s.ReadChatBody, is_body_optional=True, body_bytes_max=SMALL_BODY_MAX),
+    route("PUT", "/chats/{chat_id}/diff-status", set_diff_status, _OWNER,
+          "Set the status of the chat's pull request.",
+          (200, SeqAnswer), body=s.DiffStatusBody, body_bytes_max=SMALL_BODY_MAX),
 )  # fmt: skip

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.http import shapes
 from antiphon.api.http.answers import STATUS
+from antiphon.api.http.shapes.errors import ErrorAnswer
 from antiphon.api.http.table import Answer, Operation, Policy
 from antiphon.version import __version__
+from antiphon.wire.gotime import Time
 
 TEMPLATE = "#/components/schemas/{name}"
 
@@ -48,25 +49,23 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def _types_of(operation: Operation) -> list[Any]:
-    kinds = [answer.type for answer in operation.answers] + [operation.body, shapes.ErrorAnswer]
+    kinds = [answer.type for answer in operation.answers] + [operation.body, ErrorAnswer]
     return [kind for kind in kinds if kind is not None]
 
 
 def _schema_of_other(kind: type) -> dict[str, Any]:
-    from antiphon.wire.gotime import Time
-
     if issubclass(kind, Time):
         return {"type": "string", "format": "date-time"}
     raise NotImplementedError(f"no schema for {kind}")
 
 
 def _open_unions(schema: Any) -> None:
-    """A union told apart by `type` takes what this version does not know, too, and gives it back as it came."""
+    """Allow unknown types in unions tagged by `type`: the server accepts them and returns them unchanged."""
     for below in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
         _open_unions(below)
-    if isinstance(schema, dict) and isinstance(told_apart := schema.get("discriminator"), dict):
-        name = told_apart["propertyName"]
-        unknown = {"type": "string", "not": {"enum": list(told_apart["mapping"])}}
+    if isinstance(schema, dict) and isinstance(discriminator := schema.get("discriminator"), dict):
+        name = discriminator["propertyName"]
+        unknown = {"type": "string", "not": {"enum": list(discriminator["mapping"])}}
         schema["anyOf"].append({"type": "object", "properties": {name: unknown}, "required": [name]})
         del schema["discriminator"]  # its mapping would have to be complete
 

@@ -1,4 +1,4 @@
-"""What a command is answered with, by whichever door it came."""
+"""The results of commands, the same over every protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from antiphon.ports import Done
 
 
 def sent_entry(done: Done) -> Entry:
-    """The message that a send or an edit appended or queued."""
+    """The fact of the message that a send or an edit appended or queued."""
     for entry in done.entries:
         if isinstance(entry.fact, MessageQueued) or getattr(entry.fact, "role", None) == "user":
             return entry
@@ -17,7 +17,7 @@ def sent_entry(done: Done) -> Entry:
 
 
 def restarted(done: Done) -> dict[str, Any]:
-    """The turn that a retry runs again."""
+    """The turn that a retry restarts."""
     entry: Any = next(entry for entry in done.entries if hasattr(entry.fact, "turn_id"))
     return {"turn_id": entry.fact.turn_id, "seq": entry.seq}
 

@@ -1,4 +1,4 @@
-"""The page: plain files with ETags and a strict Content-Security-Policy."""
+"""The web UI: static files with ETags and a strict Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ASSETS = "/assets/"
 
 
 class Pages:
-    """`/` and `/assets/…`: the files are read once, and only those that are there can be asked for."""
+    """Serves `/` and `/assets/…`. The files are read once, at the start; no path of a request reaches the disk."""
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[bytes, str, str]] = {}

@@ -1,4 +1,4 @@
-"""Where a page of a list ends, as an opaque text that the next request gives back."""
+"""The cursor of a page of results, as an opaque text that the next request sends back."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from antiphon.errors import Invalid
 
 
 def next_after(at: int, name: str) -> str:
-    """What the next request gives back, after the item of that time and name."""
+    """The cursor after the item with this time and name."""
     return base64.urlsafe_b64encode(f"{at}:{name}".encode()).decode().rstrip("=")
 
 
 def read_next(text: str) -> tuple[int, str]:
-    """Raises `Invalid` for what is none."""
+    """The time and name in a cursor. Raises `Invalid` for any other text."""
     try:
         decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
         at, _, name = decoded.partition(":")

@@ -15,7 +15,7 @@ _NODE = dict[str, "Node"]
 
 
 class Node:
-    """One segment's place in the tree; `name` is what a variable segment below it is called."""
+    """A segment of the tree; `name` is the name of the variable segment below it."""
 
     __slots__ = ("fixed", "name", "operations", "variable")
 
@@ -27,7 +27,7 @@ class Node:
 
 
 class Router:
-    """A tree of path segments. Unknown API paths are `NotFound`; other unknown paths are the page's to answer."""
+    """A tree of path segments. Unknown API paths are `NotFound`; other unknown paths are left to the web UI."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._root = Node()
@@ -47,7 +47,7 @@ class Router:
         node.operations[operation.method] = operation
 
     def match(self, method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
-        """The route and its path's values; (None, {}) for what is outside the API. HEAD is answered by GET's."""
+        """The route and the values in its path; (None, {}) outside the API. HEAD is handled by the route of GET."""
         node = self._root
         values: dict[str, str] = {}
         for segment in path.strip("/").split("/"):

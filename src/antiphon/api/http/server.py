@@ -1,4 +1,4 @@
-"""An instance's door on a socket of its own: uvicorn, started from code."""
+"""Serves an ASGI app on its own socket: uvicorn, started from code."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from starlette.types import ASGIApp
 
 from antiphon.api.http.connection import Connection
 from antiphon.api.http.connection_limit import ConnectionLimit
+from antiphon.api.http.limits import HttpLimits
 from antiphon.errors import AntiphonError, Invalid, Unavailable
 from antiphon.local.descriptors import connections_max
 from antiphon.options import Options
 
-KEEP_ALIVE_S = 75
 GRACE_S = 0.4
+"""How long uvicorn waits for open requests when it stops, in seconds."""
 CLOSE_S = 1.5
-"""After the good-byes open connections have so long to end."""
+"""How long the server may take to stop before its connections are closed, in seconds."""
+BACKLOG = 2048
+"""Maximum number of connections that wait to be accepted."""
 
 
 class Server(uvicorn.Server):
@@ -42,7 +45,7 @@ class HttpServer:
         self._listener = listener
 
     async def aclose(self) -> None:
-        """Take no more requests, let those on their way end, and hang up. A second time nothing happens."""
+        """Accept no more requests, wait for the open ones, and close the connections. A second call does nothing."""
         self._server.should_exit = True
         done, _ = await asyncio.wait({self.task}, timeout=CLOSE_S)
         if not done:
@@ -52,25 +55,41 @@ class HttpServer:
 
 
 async def start_anywhere(
-    app: ASGIApp, options: Options, *, is_port_free: bool, descriptors_each: int = 1
+    app: ASGIApp, options: Options, *, may_use_any_port: bool, descriptors_each: int = 1
 ) -> HttpServer:
-    """As `start_server`. `is_port_free`: nobody chose the port, so where the default is taken any will do."""
+    """As `start_server`. `may_use_any_port`: if the default port is in use, use any other."""
     try:
         return await start_server(app, options, descriptors_each=descriptors_each)
     except Unavailable:
-        if not is_port_free:
+        if not may_use_any_port:
             raise
         return await start_server(app, options.with_port(0), descriptors_each=descriptors_each)
 
 
-async def start_server(app: ASGIApp, options: Options, *, descriptors_each: int = 1) -> HttpServer:
-    """Serve `app` at the options' address; port 0 picks a free one. Raises `Unavailable` where it is taken. Each
-    connection needs `descriptors_each` descriptors: a standby opens one to the primary for it."""
+async def start_server(
+    app: ASGIApp,
+    options: Options,
+    *,
+    descriptors_each: int = 1,
+    limits: HttpLimits = HttpLimits(),
+) -> HttpServer:
+    """Serve `app` at the address in `options`; port 0 is any free port.
+
+    Args:
+        app: The ASGI app.
+        options: Host, port, TLS files, and the maximum number of streams.
+        descriptors_each: How many descriptors a connection needs; a standby opens one to the primary for each.
+        limits: How long connections may be idle.
+
+    Raises:
+        Unavailable: The port is in use.
+        Invalid: The certificate or its key cannot be used.
+    """
     listener = _listen(options)
     limit = ConnectionLimit(connections_max(descriptors_each=descriptors_each, watchers_max=options.watchers_max))
     config = uvicorn.Config(
         app,
-        http=cast(type[asyncio.Protocol], partial(Connection, limit=limit)),
+        http=cast(type[asyncio.Protocol], partial(Connection, limit=limit, head_s=limits.head_s)),
         loop="none",
         ws="none",
         lifespan="off",
@@ -78,12 +97,12 @@ async def start_server(app: ASGIApp, options: Options, *, descriptors_each: int 
         log_config=None,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=cast(int, GRACE_S),  # seconds, of any kind
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=cast(int, GRACE_S),  # an int by its type, but any number of seconds
+        timeout_keep_alive=cast(int, limits.keep_alive_s),
         ssl_certfile=options.tls_cert or None,
         ssl_keyfile=options.tls_key or None,
         proxy_headers=options.behind_proxy,
-        backlog=2048,
+        backlog=BACKLOG,
     )
     server = Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -101,7 +120,7 @@ async def start_server(app: ASGIApp, options: Options, *, descriptors_each: int 
 def _not_started(error: BaseException | None) -> AntiphonError:
     if isinstance(error, OSError):  # an ssl.SSLError is one
         return Invalid("--tls-cert", f"the certificate and its key cannot be used ({error.strerror or error})")
-    return Unavailable(f"the door could not be opened ({error})")
+    return Unavailable(f"the HTTP server could not be started ({error})")
 
 
 def _listen(options: Options) -> socket.socket:
@@ -116,6 +135,6 @@ def _listen(options: Options) -> socket.socket:
             f"port {options.port} on {options.host} cannot be used ({error.strerror}); choose another with --port, "
             "or --port 0 for any"
         ) from error
-    listener.listen(2048)
+    listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener

@@ -1,4 +1,4 @@
-"""Server-sent events: a watcher's batches, or a feed's frames, written to the connection as they come."""
+"""Server-sent events: writes the batches of a watcher, or the frames of a feed, to the connection."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ HEADERS = [
     (b"x-content-type-options", b"nosniff"),
 ]
 PIECE_BYTES = 64 * 1024
-"""So much is written at once: with the socket's high-water mark this bounds what waits for a reader that stands
-still, however large one event is."""
+"""Maximum size of one write. With the socket's high-water mark it bounds the memory for a client that does not read,
+however large one event is."""
 
 Stream = Watcher | PlainStream
 
@@ -30,7 +30,7 @@ LAST: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class WatchStream(Response):
-    """The stream of one chat, or of an owner's feed. Opened watchers are closed here, however it ends."""
+    """The stream of one chat, or of an owner's feed. It closes the watcher in any case."""
 
     def __init__(self, opened: AbstractAsyncContextManager[Stream], watcher: Stream) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class WatchStream(Response):
             await self._opened.__aexit__(None, None, None)
 
     async def head(self) -> Response:
-        """Its head alone; the watcher is closed."""
+        """The response to HEAD: closes the watcher."""
         await self._opened.__aexit__(None, None, None)
         answer = Response()
         answer.raw_headers = list(HEADERS)
@@ -85,7 +85,7 @@ class WatchStream(Response):
 
 
 class _Direct:
-    """Writes a watcher's batches to its socket in the very moment the watcher is woken."""
+    """Writes the batches of a watcher to its socket at once when the watcher is woken, without a task switch."""
 
     def __init__(self, connection: Connection, watcher: Watcher) -> None:
         self._connection = connection
@@ -97,7 +97,7 @@ class _Direct:
         self._turn: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
-        """Until the watcher's good-bye is written or the peer is gone."""
+        """Run until the last event of the watcher is written or the connection is lost."""
         watcher, connection = self._watcher, self._connection
         connection.sink = self
         watcher.stop_sending = connection.abort
@@ -116,7 +116,7 @@ class _Direct:
             connection.sink = None
 
     def pump(self) -> None:
-        """Write what there is for as long as the socket takes it. (A call from inside changes nothing.)"""
+        """Write batches until there are none, or the socket is full. A reentrant call does nothing."""
         if self._is_pumping:
             return
         self._is_pumping = True
@@ -144,7 +144,7 @@ class _Direct:
             watcher.sending_since = self._loop.time()
 
     def _hold(self, batch: Batch | None) -> None:
-        """Have `batch` written, in pieces where it is large."""
+        """Write `batch`; if it is large, in pieces."""
         if batch is None:
             return
         if len(batch.chunked) <= PIECE_BYTES:
@@ -158,17 +158,17 @@ class _Direct:
         self._give_turn()
 
     def _give_turn(self) -> None:
-        """Let `run` go on: the stream is over, or the store has to be read."""
+        """Resume `run`: the stream has ended, or the store must be read."""
         self._watcher.on_wake = None
         if self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
 
 
 async def _next_bytes(watcher: Stream) -> bytes:
-    """What comes next, waiting for it."""
+    """Wait for the next batch."""
     if isinstance(watcher, PlainStream):
         return b"".join(frame.sse for frame in await watcher.next_batch())
-    while watcher.is_behind:  # `take` would wait for a wake-up although the reader has just reached back to it
+    while watcher.is_behind:  # `next_batch` would wait for a wake-up, though the reader may have caught up already
         batch = await watcher.next_old_batch()
         if batch is not None:
             return batch.data

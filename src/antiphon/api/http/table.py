@@ -5,28 +5,29 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
 
+from antiphon.api.http.limits import HttpLimits
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound
+from antiphon.instance import Instance
 from antiphon.ports import Token
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from antiphon.instance import Instance
 
 API = "/api/v1"
 CHAT_ID_MAX = 128
+"""Maximum length of a chat's id in a path."""
 BODY_BYTES_MAX = 8 * 1024 * 1024
+"""Maximum size of a request's body unless its route or the option says otherwise, in bytes."""
 SMALL_BODY_MAX = 16 * 1024
+"""Maximum size of the body of a route that needs little, in bytes."""
 
 
 class Policy(StrEnum):
-    """Who may: anyone; whoever has a token, for what is their own; the admin only."""
+    """Who may use a route: everyone; an owner with a token; an admin with a token."""
 
     OPEN = "open"
     OWNER = "owner"
@@ -34,9 +35,9 @@ class Policy(StrEnum):
 
 
 class Call:
-    """One request on its way to a handler: who asks, and what, already checked."""
+    """A request for a handler: authorized, with decoded path, query and body."""
 
-    __slots__ = ("body", "instance", "path", "query", "request", "token")
+    __slots__ = ("body", "instance", "limits", "path", "query", "request", "token")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Call:
         path: dict[str, Any],
         query: Any,
         body: Any,
+        limits: HttpLimits,
     ) -> None:
         self.instance = instance
         self.request = request
@@ -54,15 +56,16 @@ class Call:
         self.path = path
         self.query = query
         self.body = body
+        self.limits = limits
 
     @property
     def owner_id(self) -> str:
-        assert self.token is not None, "the route's policy asks for a token"
+        assert self.token is not None, "the policy of the route requires a token"
         return self.token.owner_id
 
     @property
     def chat_id(self) -> str:
-        """Raises `NotFound` for what is too long to be an id (what is asked for is remembered for a while)."""
+        """Raises `NotFound` for a text beyond the maximum length of an id, so that none is cached."""
         chat_id: str = self.path["chat_id"]
         if len(chat_id) > CHAT_ID_MAX:
             raise NotFound
@@ -76,11 +79,11 @@ class Call:
         return int(text)
 
 
-Handler = Callable[[Call], Awaitable["Response"]]
+Handler = Callable[[Call], Awaitable[Response]]
 
 
 class Answer(Value):
-    """One status a route answers with, and the body's type (None: no body)."""
+    """A status of a response, and the type of its body (None: no body)."""
 
     status: int
     type: Any = None
@@ -102,9 +105,25 @@ class Operation(Value, gc=True):
     query: type[msgspec.Struct] | None = None
     is_stream: bool = False
     repeat_by: str = ""
-    """The body's field that holds the client's own id: with it a request may be sent again."""
+    """The field of the body with the client's own id. A request that has one may be sent repeatedly."""
     prefix: str = API
 
     @property
     def full_path(self) -> str:
         return self.prefix + self.path
+
+
+def route(
+    method: str, path: str, handler: Any, policy: Policy, summary: str, *answers: tuple[int, Any], **more: Any
+) -> Operation:
+    """One line of the table. `answers` are statuses with the types of their bodies; `more` are further fields."""
+    return Operation(
+        method=method,
+        path=path,
+        name=handler.__name__,
+        summary=summary,
+        policy=policy,
+        handler=handler,
+        answers=tuple(Answer(status=status, type=kind) for status, kind in answers),
+        **more,
+    )

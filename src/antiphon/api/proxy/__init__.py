@@ -1,1 +1,1 @@
-"""A standby's door: it hands requests on to the primary of its data directory, until it is that itself."""
+"""The HTTP API of a standby: forwards requests to the primary of its data directory until it is the primary."""

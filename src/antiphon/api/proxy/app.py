@@ -1,4 +1,4 @@
-"""The HTTP door of a standby."""
+"""The HTTP API of a standby, as one ASGI app."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.app import (
-    ELSEWHERE_HEADER,
-    OPERATIONS,
+    RETRY_HEADER,
     TARGET_HEADER,
     clear_tracebacks,
     lifespan,
@@ -24,10 +23,12 @@ from antiphon.api.http.app import (
 from antiphon.api.http.auth import OriginGate, bearer
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
+from antiphon.api.http.limits import HttpLimits
+from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.routing import Router
 from antiphon.api.http.table import Operation
 from antiphon.api.proxy.accepted import AcceptedSecrets
-from antiphon.api.proxy.exchange import Exchange, Handed
+from antiphon.api.proxy.exchange import Exchange, LocalRequest
 from antiphon.api.proxy.primary import Primary
 from antiphon.api.proxy.request import Forwarded
 from antiphon.api.proxy.stream import StreamRelay
@@ -36,22 +37,21 @@ from antiphon.local.lock import TOKEN_NAME
 from antiphon.observe.metrics import METRICS
 from antiphon.options import Options
 
-EXCHANGES_MAX = 1_000
-"""Maximum number of requests being forwarded, streams not counted."""
 
+class StandbyApp:
+    """Forwards requests to the primary until `succeed` replaces it by the app of this process's own instance."""
 
-class StandbyDoor:
-    """Hands on what comes, until `succeed` makes `successor` the door."""
-
-    def __init__(self, *, instance_id: str, data: Path, options: Options, primary: Primary) -> None:
+    def __init__(
+        self, *, instance_id: str, data: Path, options: Options, primary: Primary, http: HttpLimits = HttpLimits()
+    ) -> None:
         self._instance_id = instance_id
         self._data = data
         self._options = options
         self._primary = primary
         self._gate = OriginGate(options)
         self._cross_origin = CrossOrigin(options.allow_origin)
-        self._bodies = Bodies()
-        self._accepted = AcceptedSecrets()
+        self._bodies = Bodies(http)
+        self._accepted = AcceptedSecrets(primary.limits.accepted_max)
         self._router = Router(OPERATIONS)
         self._relays: set[StreamRelay] = set()
         self._exchanges: set[Exchange] = set()
@@ -63,12 +63,12 @@ class StandbyDoor:
         return self._successor is not None
 
     def succeed(self, successor: ASGIApp) -> None:
-        """From now on this process answers for itself, also those who wait."""
+        """This process is the primary now: `successor` handles all requests, those that are waiting, too."""
         self._successor = successor
         self._primary.succeed()
 
     def stop(self) -> None:
-        """Send everybody away: they find another instance, or this one when it is back."""
+        """End all requests and streams. Their clients retry with another instance, or later with this one."""
         self.is_stopping = True
         for relay in tuple(self._relays):
             relay.end()
@@ -94,7 +94,7 @@ class StandbyDoor:
         except ClientDisconnect:
             return
         except Exception as error:
-            answer = refusal(error, {ELSEWHERE_HEADER: "1"} if isinstance(error, Unavailable) else None)
+            answer = refusal(error, {RETRY_HEADER: "1"} if isinstance(error, Unavailable) else None)
             clear_tracebacks(error)
         if isinstance(answer, StreamRelay):
             await self._relay(answer, scope, receive, send)
@@ -137,16 +137,16 @@ class StandbyDoor:
             return None
 
     async def _exchange(self, forwarded: Forwarded, receive: Receive) -> ASGIApp:
-        if len(self._exchanges) >= EXCHANGES_MAX:
-            raise Unavailable("too much waits for the primary")
+        if len(self._exchanges) >= self._primary.limits.requests_max:
+            raise Unavailable("too many requests are waiting for the primary")
         exchange = Exchange(forwarded, self._primary)
         self._exchanges.add(exchange)
         try:
-            return await exchange.run(receive) or Handed(self, forwarded)
+            return await exchange.run(receive) or LocalRequest(self, forwarded)
         finally:
             self._exchanges.discard(exchange)
 
-    # --- what a standby says for itself
+    # --- routes that a standby handles itself
 
     def _own_answer(self, request: Request, place: str) -> Response:
         if place == "/healthz":
@@ -160,13 +160,13 @@ class StandbyDoor:
         return Response(generate_latest(METRICS.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     def _check_local_token(self, request: Request) -> None:
-        """A standby has no store to look tokens up in; the data directory's own it knows."""
+        """A standby has no store of tokens; it can only read the token file of the data directory."""
         secret = bearer(request)
         if secret is None:
             raise Unauthenticated
         try:
-            known = (self._data / TOKEN_NAME).read_text().strip()
+            secret_of_directory = (self._data / TOKEN_NAME).read_text().strip()
         except OSError:
-            known = ""
-        if not known or not hmac.compare_digest(secret.encode(), known.encode()):
-            raise Forbidden("a standby's metrics are for the data directory's own token")
+            secret_of_directory = ""
+        if not secret_of_directory or not hmac.compare_digest(secret.encode(), secret_of_directory.encode()):
+            raise Forbidden("a standby's metrics require the token of the data directory")

@@ -1,4 +1,4 @@
-"""One request that is handed on: until it is answered, its asker has left, or nobody can be asked."""
+"""Forwards one request, until it is answered, its client has disconnected, or no primary can be reached."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from antiphon.api.http.app import ELSEWHERE_HEADER
-from antiphon.api.proxy.primary import ANSWER_S, RETRY_S, Primary
+from antiphon.api.http.app import RETRY_HEADER
+from antiphon.api.proxy.limits import ProxyLimits
+from antiphon.api.proxy.primary import Primary
 from antiphon.api.proxy.request import HOP_BY_HOP, Forwarded, names_in
-from antiphon.client.bodies import ANSWER_BYTES_MAX, ERROR_BYTES_MAX
 from antiphon.errors import Unavailable
-
-WAIT_S = 10.0
-"""So long who asks waits for the next primary."""
 
 
 class Exchange:
-    """Reads and sends wait for the next primary when theirs goes, and are asked again; any other command is refused
-    then, for whether it took effect is not known. `end` it when this process stops."""
+    """Forwards one request. When the primary is lost, reads and sends are repeated at the next primary. Any other
+    command is refused, because it is unknown whether it took effect. Call `end` when this process stops."""
 
     def __init__(self, forwarded: Forwarded, primary: Primary) -> None:
         self._forwarded = forwarded
@@ -29,54 +26,54 @@ class Exchange:
         self._asking: asyncio.Task[Response | None] | None = None
 
     def end(self) -> None:
-        """Send whoever asks elsewhere."""
+        """Refuse the request; its client retries with another instance."""
         if self._asking is not None:
             self._asking.cancel()
 
     async def run(self, receive: Receive) -> Response | None:
-        """The answer; None: this process is the primary now, and answers itself. Raises `Unavailable`."""
+        """The response; None: this process is the primary now, and handles the request. Raises `Unavailable`."""
         self._asking = asking = asyncio.create_task(self._ask())
-        leaving = asyncio.create_task(until_left(receive))
+        disconnecting = asyncio.create_task(until_left(receive))
         silence = asyncio.create_task(self._primary.silence.wait())
         try:
-            await asyncio.wait({asking, leaving, silence}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({asking, disconnecting, silence}, return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
                 if asking.cancelled():
                     raise Unavailable("the server is stopping")
                 return asking.result()
-            if leaving.done():
+            if disconnecting.done():
                 raise ClientDisconnect
-            raise self._primary.silent()
+            raise self._primary.not_responding()
         finally:
-            for task in (asking, leaving, silence):
+            for task in (asking, disconnecting, silence):
                 task.cancel()
-            await asyncio.wait({asking, leaving, silence})
+            await asyncio.wait({asking, disconnecting, silence})
 
     async def _ask(self) -> Response | None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + WAIT_S
+        loop, limits = asyncio.get_running_loop(), self._primary.limits
+        deadline = loop.time() + limits.takeover_s
         while (primary := await self._primary.wait(deadline)) is not None:
             try:
-                response = await self._primary.open(primary, self._forwarded, read_s=ANSWER_S)
+                response = await self._primary.open(primary, self._forwarded, read_s=limits.answer_s)
                 try:
-                    body = await body_of(response)
+                    body = await body_of(response, limits)
                 finally:
                     await response.aclose()
             except httpx2.TransportError as error:
                 self._check_repeatable(error)
             else:
-                if ELSEWHERE_HEADER not in response.headers or not self._forwarded.is_repeatable:
+                if RETRY_HEADER not in response.headers or not self._forwarded.is_repeatable:
                     return self._answer_of(response, body)
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(limits.retry_s)
         return None
 
     def _check_repeatable(self, error: httpx2.TransportError) -> None:
         if self._forwarded.is_repeatable:
             return
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-            raise Unavailable("the primary is gone; another instance takes over") from error
+            raise Unavailable("the primary is lost; another instance takes over") from error
         raise Unavailable(
-            "the primary went away meanwhile: look whether this was done before you ask again"
+            "the primary was lost during the request: check whether the command took effect before you repeat it"
         ) from error
 
     def _answer_of(self, response: httpx2.Response, body: bytes) -> Response:
@@ -90,9 +87,9 @@ class Exchange:
         return answer
 
 
-async def body_of(response: httpx2.Response) -> bytes:
-    """The whole body of an answer. Raises `Unavailable` if it is longer than an answer of a primary may be."""
-    bytes_max = ERROR_BYTES_MAX if response.status_code >= 400 else ANSWER_BYTES_MAX
+async def body_of(response: httpx2.Response, limits: ProxyLimits) -> bytes:
+    """The whole body of a response. Raises `Unavailable` if it exceeds its maximum size."""
+    bytes_max = limits.error_bytes_max if response.status_code >= 400 else limits.answer_bytes_max
     body = bytearray()
     async for piece in response.aiter_raw():
         body += piece
@@ -102,24 +99,24 @@ async def body_of(response: httpx2.Response) -> bytes:
 
 
 def start_of(response: httpx2.Response) -> Message:
-    """The beginning of an answer that is handed on."""
+    """The ASGI message with the status and headers of a forwarded response."""
     left_out = HOP_BY_HOP | names_in(response.headers.get("connection", "").encode())
     headers = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in left_out]
     return {"type": "http.response.start", "status": response.status_code, "headers": headers}
 
 
 async def until_left(receive: Receive) -> None:
-    """Until the asker has hung up."""
+    """Wait until the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-class Handed:
-    """A request that this process's own door answers after all."""
+class LocalRequest:
+    """A forwarded request that this process handles itself, because it has become the primary."""
 
-    def __init__(self, door: ASGIApp, forwarded: Forwarded) -> None:
-        self._door = door
+    def __init__(self, app: ASGIApp, forwarded: Forwarded) -> None:
+        self._app = app
         self._forwarded = forwarded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._door(self._forwarded.scope(scope), self._forwarded.receive(receive), send)
+        await self._app(self._forwarded.scope(scope), self._forwarded.receive(receive), send)

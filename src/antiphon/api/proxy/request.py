@@ -1,4 +1,4 @@
-"""A request as it is handed on: its bytes as they came, with an id of its own where that makes it repeatable."""
+"""A request that a standby forwards: unchanged, except for an id that makes it repeatable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
      b"transfer-encoding", b"upgrade", b"content-length", TARGET_HEADER.encode()}
 )  # fmt: skip
-"""Said for one connection, not for the next."""
+"""Headers that belong to one connection and are not forwarded."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -35,11 +35,11 @@ class Forwarded(Value):
 
     @staticmethod
     def of(request: Request, body: bytes, operation: Operation | None) -> Forwarded:
-        """Raises `HTTPException` for a head that says two things at once."""
+        """Raises `HTTPException` for a request with several Host headers."""
         scope = request.scope
         if sum(name == b"host" for name, _ in scope["headers"]) > 1:
-            raise HTTPException(400, "A request says its Host once.")
-        left_out = HOP_BY_HOP | names_in(request.headers.get("connection", "").encode("latin-1"))
+            raise HTTPException(400, "A request must have one Host header.")
+        dropped = HOP_BY_HOP | names_in(request.headers.get("connection", "").encode("latin-1"))
         path = scope.get("raw_path") or scope["path"].encode()
         query = scope.get("query_string", b"")
         is_read = request.method in ("GET", "HEAD")
@@ -47,53 +47,61 @@ class Forwarded(Value):
         return Forwarded(
             method=request.method,
             target=path + (b"?" + query if query else b""),
-            headers=[(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in left_out],
+            headers=[(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in dropped],
             body=body if given is None else given,
             is_repeatable=is_read or given is not None,
         )
 
     @staticmethod
-    def look() -> Forwarded:
-        """The question whether an instance is there."""
+    def liveness_check() -> Forwarded:
+        """A request for the health of an instance."""
         return Forwarded(method="GET", target=b"/healthz", headers=[(b"host", b"localhost")])
 
     def after(self, cursor: str | None) -> Forwarded:
-        """The same stream from a cursor on."""
+        """The same stream, resumed at a cursor."""
         if cursor is None:
             return self
-        kept = [(name, value) for name, value in self.headers if name != b"last-event-id"]
-        return msgspec.structs.replace(self, headers=[*kept, (b"last-event-id", cursor.encode())])
+        headers = [(name, value) for name, value in self.headers if name != b"last-event-id"]
+        return msgspec.structs.replace(self, headers=[*headers, (b"last-event-id", cursor.encode())])
 
     def headers_for(self, instance_id: str) -> Headers:
         length = [(b"content-length", str(len(self.body)).encode())] if self.body or self.method != "GET" else []
         return [*self.headers, *length, (TARGET_HEADER.encode(), instance_id.encode())]
 
     def scope(self, scope: Scope) -> Scope:
-        """The scope for a door in this process."""
+        """The scope for an app in this process."""
         return {**scope, "headers": self.headers}
 
     def receive(self, receive: Receive) -> Receive:
-        """The body, already read, and then whatever else comes."""
-        is_told = False
+        """A `receive` that gives the body, which was read already, and then the messages of the connection."""
+        is_received = False
 
-        async def told() -> Message:
-            nonlocal is_told
-            if is_told:
+        async def receive_again() -> Message:
+            nonlocal is_received
+            if is_received:
                 return await receive()
-            is_told = True
+            is_received = True
             return {"type": "http.request", "body": self.body, "more_body": False}
 
-        return told
+        return receive_again
 
 
 def names_in(connection: bytes) -> frozenset[bytes]:
-    """The headers that a Connection header lists: they are for one connection, too."""
+    """The header names in a Connection header. They belong to one connection, too."""
     return frozenset(name.strip().lower() for name in connection.split(b",") if name.strip())
 
 
 def with_id(body: bytes, name: str) -> bytes | None:
-    """The body with an id in its field `name`, one of ours where it has none; None for what is not a JSON object, or
-    has too many values: the primary refuses it."""
+    """Ensure that a JSON body has an id, so that it can be sent repeatedly.
+
+    Args:
+        body: The body of a request.
+        name: The field with the client's own id.
+
+    Returns:
+        The body with an id in that field, a new one if it had none. None if the body is not a JSON object or has too
+        many values; the primary refuses such a body.
+    """
     if has_too_many_values(body):
         return None
     try:

@@ -260,7 +260,7 @@ class Calls:
     async def _request(self, params: i.RequestParams) -> Any:
         """The HTTP API by another way: what the admin would be answered there."""
         body = encode(params.body) if params.body is not None else b""
-        answer = await self._http.ask(params.method, params.path, params.query or {}, body)
+        answer = await self._http.request(params.method, params.path, params.query or {}, body)
         return i.RequestResult(
             status=answer.status_code, body=msgspec.Raw(bytes(answer.body)) if answer.body else None
         )

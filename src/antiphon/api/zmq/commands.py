@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from antiphon.api.http import shapes as s
 from antiphon.api.http.outcomes import last_seq, restarted, sent_entry
+from antiphon.api.http.shapes import chats as s
+from antiphon.api.http.shapes.values import PinOrder
 from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title
 from antiphon.core import commands as c
 from antiphon.core.parts import Part
@@ -54,7 +55,7 @@ class SetLabels(Value):
 
 
 class SetPin(Value):
-    pin_order: s.PinOrder
+    pin_order: PinOrder
 
 
 class SetModel(Value):

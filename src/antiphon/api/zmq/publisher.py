@@ -67,7 +67,7 @@ class Publisher:
         )
         self._unsubscribe = (
             self._service.appended.subscribe(self._on_own_append),
-            self._active_chat.activated_elsewhere.subscribe(self._on_activated),
+            self._active_chat.changed_by_other.subscribe(self._on_activated),
             sockets.subscribed.subscribe(self._on_subscribed),
         )
 

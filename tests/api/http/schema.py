@@ -1,0 +1,62 @@
+"""Whether an answer is what /openapi.json says of it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import jsonschema_rs
+
+from antiphon.api.http.openapi import openapi_document
+from antiphon.api.http.operations import OPERATIONS
+from antiphon.api.http.routing import Router
+
+from .wire import Answer
+
+DOCUMENT = openapi_document(OPERATIONS)
+_ROUTER = Router(OPERATIONS)
+
+seen: set[tuple[str, str, int]] = set()
+"""What was checked so far: (method, path of the table, status)."""
+
+
+def check_answer(method: str, path: str, answer: Answer) -> None:
+    """Fails where the answer does not fit the document (405 and 400 are HTTP's own: only their form is checked)."""
+    assert answer.status < 500 or answer.status == 503, answer.body
+    if answer.status in (400, 405, 431):
+        _validator("ErrorAnswer").validate(answer.json)
+        return
+    bare = path.partition("?")[0]
+    try:
+        operation, _ = _ROUTER.match(method, bare)
+    except Exception:  # no route at all
+        operation = None
+    if operation is None:
+        if answer.status >= 400:
+            _validator("ErrorAnswer").validate(answer.json)
+        return
+    responses = DOCUMENT["paths"][operation.full_path][method.lower()]["responses"]
+    assert str(answer.status) in responses, f"{method} {operation.full_path} says nothing of {answer.status}"
+    seen.add((method, operation.full_path, answer.status))
+    described = responses[str(answer.status)]
+    if "content" not in described:
+        assert not answer.body or operation.name == "metrics", answer.body
+        return
+    kind = next(iter(described["content"]))
+    assert answer.headers["content-type"].partition(";")[0] == kind
+    if kind == "application/json":
+        _validator(_name(described["content"][kind]["schema"])).validate(answer.json)
+
+
+def _name(schema: dict[str, Any]) -> str:
+    return re.sub(r".*/", "", schema["$ref"]) if "$ref" in schema else ""
+
+
+@cache
+def _validator(name: str) -> Any:
+    """For a component of the document (without a name: for anything)."""
+    if not name:
+        return jsonschema_rs.Draft202012Validator({})
+    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)

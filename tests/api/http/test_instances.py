@@ -1,0 +1,170 @@
+"""The admin of one instance observes and controls another on the same machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.api.http import instances
+from antiphon.api.http.limits import HttpLimits
+from antiphon.client.zmq_calls import MESSAGE_BYTES_MAX
+from antiphon.local.discovery import Announcement, announce, announced, withdraw
+from api.zmq.reference_server import ReferenceServer
+
+from .door import Door, open_door
+from .neighbour import open_neighbour
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def neighbour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, str]]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with open_neighbour(tmp_path / "data") as told:
+        yield told
+
+
+async def ask(door: Door, method: str, path: str, body: Any = None) -> Any:
+    answer = await door.ask(method, path, body, token=door.admin_token)
+    assert answer.status == 200, answer
+    return answer.json
+
+
+async def test_it_is_listed_with_what_it_says_of_itself(door: Door, neighbour: tuple[str, str]) -> None:
+    instance_id, session_id = neighbour
+    (listed,) = (await ask(door, "GET", "/instances"))["instances"]
+    assert (listed["instance_id"], listed["role"], listed["is_self"], listed["is_silent"]) == (
+        instance_id,
+        "primary",
+        False,
+        False,
+    )
+    assert (listed["session_count"], listed["active_session_id"]) == (1, None)
+    assert "token" not in json.dumps(listed)
+    one = await ask(door, "GET", f"/instances/{instance_id}")
+    assert [session["id"] for session in one["sessions"]] == [session_id]
+
+
+async def test_its_events_are_told_and_it_takes_commands(door: Door, neighbour: tuple[str, str]) -> None:
+    instance_id, session_id = neighbour
+    topics = "message.append,session.activated,llm.token,llm.end,instance.heartbeat"
+    stream = await door.stream(f"/instances/{instance_id}/events?topic={topics}", token=door.admin_token)
+    while (await stream.next()).type != "instance.heartbeat":
+        pass  # it is heard
+    await ask(door, "POST", f"/instances/{instance_id}/activate", {"session_id": session_id})
+    sent = {"session_id": session_id, "content": "/say one \n/stall 600"}
+    await ask(door, "POST", f"/instances/{instance_id}/messages", sent)
+    seen: list[tuple[str, Any]] = []
+    while not seen or seen[-1][1]["payload"].get("token") != "one ":
+        event = await stream.next()
+        seen.append((event.type, event.json))
+    await ask(door, "POST", f"/instances/{instance_id}/interrupt", {"session_id": session_id})
+    while seen[-1][0] != "llm.end":
+        event = await stream.next()
+        seen.append((event.type, event.json))
+    await stream.close()
+    told = [kind for kind, _ in seen]
+    assert "session.activated" in told
+    assert "message.append" in told
+    assert all(data["type"] == kind == data["topic"] for kind, data in seen)
+    assert all(data["instanceId"] == instance_id for _, data in seen)
+    (listed,) = (await ask(door, "GET", "/instances"))["instances"]
+    assert (listed["active_session_id"], listed["active_title"]) == (session_id, "other instance")
+
+
+async def test_what_is_not_there_is_not_found_and_what_does_not_answer_is_silent(
+    door: Door, neighbour: tuple[str, str]
+) -> None:
+    instance_id, _ = neighbour
+    answer = await door.ask("GET", "/instances/unknown", token=door.admin_token)
+    assert (answer.status, answer.code) == (404, "not_found")
+    answer = await door.ask("GET", f"/instances/{instance_id}/events?topic=moon", token=door.admin_token)
+    assert (answer.status, answer.code) == (422, "invalid")
+    answer = await door.ask(
+        "POST", f"/instances/{instance_id}/messages", {"session_id": "none", "content": "x"}, token=door.admin_token
+    )
+    assert (answer.status, answer.code) == (404, "not_found")
+    (found,) = announced()
+    Path(found.rpc_endpoint.removeprefix("ipc://")).unlink()
+    (listed,) = (await ask(door, "GET", "/instances"))["instances"]
+    assert listed["is_silent"] is True
+
+
+LIMIT_BYTES = 1024 * 1024
+
+
+@pytest.mark.parametrize("method", ["instance.ping", "instance.info", "state.sync"])
+@pytest.mark.parametrize(("size", "is_silent"), [(LIMIT_BYTES // 2, False), (LIMIT_BYTES + 1, True)])
+async def test_an_instance_that_answers_with_more_than_the_limit_counts_as_silent(
+    door: Door, neighbour: tuple[str, str], monkeypatch: pytest.MonkeyPatch, method: str, size: int, is_silent: bool
+) -> None:
+    monkeypatch.setattr("antiphon.client.zmq_calls.MESSAGE_BYTES_MAX", LIMIT_BYTES)
+    with ReferenceServer() as server:
+        answer = server.methods[method]
+        server.methods[method] = lambda params: answer(params) | {"padding": "x" * size}
+        other = announcement_of(server)
+        announce(other)
+        try:
+            shown = {item["instance_id"]: item for item in (await ask(door, "GET", "/instances"))["instances"]}
+        finally:
+            withdraw(other.instance_id)
+        assert method in {request["method"] for request in server.requests}
+    assert shown[other.instance_id]["is_silent"] is is_silent
+    assert shown[neighbour[0]]["is_silent"] is False, "the others are listed as they are"
+
+
+async def test_no_more_than_the_limit_is_read_of_one_answer(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with ReferenceServer() as server:
+        server.methods["instance.ping"] = lambda params: {"status": "ok", "uptime": "x" * (2 * MESSAGE_BYTES_MAX)}
+        other = announcement_of(server)
+        announce(other)
+        try:
+            (listed,) = (await ask(door, "GET", "/instances"))["instances"]
+        finally:
+            withdraw(other.instance_id)
+    assert listed["is_silent"] is True
+    assert len(json.dumps(listed)) < 10_000
+
+
+def announcement_of(server: ReferenceServer) -> Announcement:
+    return Announcement(
+        instance_id=server.instance_id,
+        pid=os.getpid(),
+        role="primary",
+        version="0.0.0",
+        project_id=server.project_id,
+        data=f"{server.project_id}/data",
+        started_at="2026-01-01T00:00:00Z",
+        pub_endpoint=server.pub_endpoint,
+        rpc_endpoint=server.rpc_endpoint,
+    )
+
+
+async def test_a_stream_ends_when_its_instance_stops_responding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    limits = HttpLimits(instance_check_s=0.05, instance_command_s=0.2)
+    async with open_door(http_limits=limits) as door:
+        async with open_neighbour(tmp_path / "data") as (instance_id, _):
+            stream = await door.stream(f"/instances/{instance_id}/events", token=door.admin_token)
+            assert (await stream.next()).type
+        assert (await stream.rest())[-1].type == "bye"
+        await stream.close()
+
+
+async def test_an_event_counts_the_events_that_a_slow_client_has_missed() -> None:
+    stream = instances.InstanceEvents("admin", token_id="", limits=HttpLimits(events_max=2))
+    for count in range(5):
+        stream.put(instances._frame("instance.heartbeat", {"count": count}))
+    first, *others = [json.loads(frame.data) for frame in await stream.next_batch()]
+    assert first == {"type": "left_out", "count": 3}
+    assert [other["count"] for other in others] == [3, 4]

@@ -1,0 +1,176 @@
+"""The document: valid, whole, and true."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import openapi_spec_validator
+import pytest
+
+from antiphon.api.http.operations import OPERATIONS
+from antiphon.api.http.table import Policy
+from support.waiting import wait_until
+
+from .door import Door, random_chat_id
+from .neighbour import open_neighbour
+from .schema import DOCUMENT, check_answer, seen
+from .wire import Answer
+
+pytestmark = pytest.mark.anyio
+
+MADE = [(path, method, described) for path, item in DOCUMENT["paths"].items() for method, described in item.items()]
+
+
+def _iter_schemas(value: Any) -> Any:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        for below in value.values():
+            yield from _iter_schemas(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from _iter_schemas(below)
+
+
+def test_it_has_every_route_and_no_other() -> None:
+    assert {(method.upper(), path) for path, method, _ in MADE} == {(o.method, o.full_path) for o in OPERATIONS}
+
+
+def test_it_is_openapi_3_1() -> None:
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    assert {"title", "version"} <= DOCUMENT["info"].keys()
+    assert set(DOCUMENT) <= {"openapi", "info", "paths", "components", "servers", "tags", "security"}
+    assert json.loads(json.dumps(DOCUMENT)) == DOCUMENT
+    names = [described["operationId"] for _, _, described in MADE]
+    assert len(set(names)) == len(names)
+    for path, method, described in MADE:
+        assert path.startswith("/")
+        assert method in ("get", "post", "put", "patch", "delete")
+        assert set(described) <= {
+            "operationId",
+            "summary",
+            "x-policy",
+            "parameters",
+            "responses",
+            "security",
+            "requestBody",
+        }
+        assert described["responses"]
+        for status, answer in described["responses"].items():
+            assert re.fullmatch("[1-5][0-9][0-9]", status)
+            assert answer["description"]
+        for parameter in described["parameters"]:
+            assert {"name", "in", "required", "schema"} <= parameter.keys()
+            assert parameter["in"] in ("path", "query", "header")
+            assert parameter["required"] or parameter["in"] != "path"
+        in_path = [parameter["name"] for parameter in described["parameters"] if parameter["in"] == "path"]
+        assert in_path == re.findall(r"\{(\w+)\}", path)
+
+
+def test_it_is_valid_by_the_official_validator() -> None:
+    openapi_spec_validator.validate(DOCUMENT)
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    referred = {reference.removeprefix("#/components/schemas/") for reference in _iter_schemas(DOCUMENT)}
+    assert referred <= schemas.keys()
+    assert schemas.keys() <= referred, "nothing is described in vain"
+    for name, schema in schemas.items():
+        assert re.fullmatch(r"[a-zA-Z0-9._-]+", name)
+        jsonschema_rs.meta.validate(schema)
+
+
+def test_it_says_who_may() -> None:
+    policies = {(o.method, o.full_path): o.policy for o in OPERATIONS}
+    for path, method, described in MADE:
+        policy = policies[method.upper(), path]
+        assert described["x-policy"] == policy
+        assert ("security" in described) == (policy is not Policy.OPEN)
+        if policy is not Policy.OPEN:
+            assert described["security"] == [{"bearer": []}, {"cookie": []}]
+            assert {"401", "403", "404", "422"} <= described["responses"].keys()
+    assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "cookie"}
+
+
+def test_what_does_not_fit_is_noticed() -> None:
+    """The other tests hold every answer they see against the document by `check_answer`."""
+    whole = {"interrupted": True, "seq": 3}
+    path = f"/api/v1/chats/{random_chat_id()}/interrupt"
+    headers = {"content-type": "application/json"}
+    check_answer("POST", path, Answer(200, headers, json.dumps(whole).encode()))
+    for wrong in ({"interrupted": True}, whole | {"seq": "3"}, [], None):
+        with pytest.raises(jsonschema_rs.ValidationError):
+            check_answer("POST", path, Answer(200, headers, json.dumps(wrong).encode()))
+    with pytest.raises(AssertionError):
+        check_answer("POST", path, Answer(299, headers, b"{}"))
+
+
+async def test_every_good_answer_of_every_route_fits(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One scene that gets each status the table promises (but the streams' and readiness's 503)."""
+    seen.clear()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with open_neighbour(tmp_path / "neighbour") as (instance_id, session_id):
+        await door.ask("GET", "/instances", token=door.admin_token)
+        await door.ask("GET", f"/instances/{instance_id}", token=door.admin_token)
+        for verb, body in (("activate", {}), ("messages", {"content": "/stall 600"}), ("interrupt", {})):
+            path = f"/instances/{instance_id}/{verb}"
+            await door.ask("POST", path, {"session_id": session_id, **body}, token=door.admin_token)
+    chat_id = await door.make_chat("/think hm\n/call nothing {}\n/say done\n/fail auth", labels={"a": "b"})
+    failed = await door.rested(chat_id)
+    assert failed["last_error"]
+    await door.ask("POST", f"/chats/{chat_id}/retry", {"turn_id": 2})
+    await door.rested(chat_id)
+    await door.send(chat_id, "/stall 600")
+    turn_id = (await door.chat(chat_id))["turn_id"]
+    queued = [(await door.send(chat_id, f"/stall 600\n{n}", client_message_id=str(n))).json["seq"] for n in range(4)]
+    await door.ask("PATCH", f"/chats/{chat_id}/queue/{queued[0]}", {"content": "x"})
+    await door.ask("POST", f"/chats/{chat_id}/queue/{queued[1]}/move", {"before": queued[0]})
+    await door.ask("DELETE", f"/chats/{chat_id}/queue/{queued[2]}")
+    await door.ask("POST", f"/chats/{chat_id}/queue/{queued[3]}/promote")
+    await door.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": turn_id})
+    asking = await door.make_chat("/call pay {}")
+    await wait_until(lambda: _asks(door, asking))
+    await door.ask("POST", f"/chats/{asking}/approvals", {"tool_call_id": "call-2-1", "approved": False})
+    await door.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/stall 600"})
+    await door.ask("GET", f"/chats/{chat_id}/messages")
+    await door.ask("PUT", f"/chats/{chat_id}/read")
+    await door.ask("PUT", f"/chats/{chat_id}/diff-status", {"url": "https://example.org/1", "additions": 3})
+    inbox = (await door.ask("GET", "/inbox?unread=true")).json
+    await door.ask("PUT", f"/inbox/{inbox['notifications'][0]['id']}/read")
+    await door.ask("PUT", "/inbox/read-all")
+    await door.ask("PATCH", f"/chats/{chat_id}", {"title": "t", "pin_order": 2})
+    await door.ask("GET", "/chats?limit=2")
+    await door.ask("DELETE", f"/chats/{chat_id}")
+    await door.ask("POST", "/session", {"token": door.token})
+    await door.ask("GET", "/session")
+    await door.ask("DELETE", "/session")
+    for path, first, then in (
+        ("providers", {"name": "acme", "kind": "rehearsal"}, {"name": "b"}),
+        ("model-configs", {"name": "m", "model": "rehearsal"}, {"parameters": {"a": 1}}),
+    ):
+        made = (await door.ask("POST", f"/{path}", first, token=door.admin_token)).json
+        await door.ask("GET", f"/{path}")
+        await door.ask("GET", f"/{path}/{made['id']}")
+        await door.ask("PATCH", f"/{path}/{made['id']}", then, token=door.admin_token)
+        await door.ask("DELETE", f"/{path}/{made['id']}", token=door.admin_token)
+    await door.ask("PUT", "/me/prompt", {"prompt": "x"})
+    await door.ask("GET", "/me/prompt")
+    await door.ask("DELETE", "/me/prompt")
+    made = (await door.ask("POST", "/tokens", {"owner": "x"}, token=door.admin_token)).json
+    await door.ask("GET", "/tokens", token=door.admin_token)
+    await door.ask("DELETE", f"/tokens/{made['id']}", token=door.admin_token)
+    for path in ("healthz", "readyz", "metrics", "openapi.json"):
+        await door.ask("GET", f"//{path}", token=door.admin_token)
+    promised = {(o.method, o.full_path, answer.status) for o in OPERATIONS for answer in o.answers if not o.is_stream}
+    assert promised - seen == {("GET", "/readyz", 503)}
+
+
+async def _asks(door: Door, chat_id: str) -> bool:
+    return bool((await door.chat(chat_id))["status"] == "requires_action")
