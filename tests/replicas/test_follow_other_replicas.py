@@ -102,7 +102,7 @@ async def is_seen(instance: Instance, chat_id: str, position: int) -> None:
 def nothing_is_followed(instance: Instance, door: ZmqEndpoint) -> bool:
     assert instance.cluster is not None
     relay = instance.cluster.relay
-    return not (len(door.publisher.follower) or door.publisher._sessions or relay.followed_count or relay._listeners)
+    return not (len(door.publisher.follower) or door.publisher._sessions or relay.followed_count or relay._replicas._listeners)
 
 
 def nothing_is_heard(instance: Instance) -> bool:
