@@ -1,4 +1,4 @@
-"""The stores that one process can have, on a clock that goes on by a microsecond at every look."""
+"""The stores of a single process, on a clock that advances by a microsecond at every read."""
 
 from __future__ import annotations
 

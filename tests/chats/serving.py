@@ -1,4 +1,5 @@
-"""What the tests of the service share: a service over a store, sends with a client id, stores that count or fail."""
+"""Parts shared by the tests of the service: a service over a store, sends with a client id, stores that count or
+fail."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ CHAT = "c"
 
 
 def serve(store: Store, seed: int = 0, *, slots: TurnSlots | None = None) -> Service:
-    """A service of its own, as in another process: its bus is heard by nobody else."""
+    """A service as in a process of its own: its bus has no other subscribers."""
     return Service(store=store, bus=MemoryBus(), ids=SeededIds(seed), slots=slots)
 
 
@@ -41,7 +42,7 @@ async def start(service: Service, instance_id: str = "i1") -> Done:
 
 
 async def answer(service: Service, text: str = "answer") -> Done:
-    """Commit the last answer of the attempt that holds the chat by the store."""
+    """Commit the last answer of the attempt that holds the chat, as stored."""
     chat = await service._store.load(CHAT)
     assert chat is not None
     fence = {"attempt": chat.attempt, "draft": chat.draft}
@@ -49,14 +50,14 @@ async def answer(service: Service, text: str = "answer") -> Done:
 
 
 async def entries_of(store: Store) -> tuple[Entry, ...]:
-    """All facts, after a look whether they fold to the state."""
+    """All facts, checked to fold to the state."""
     chat = StoredChat(store, CHAT)
     await chat.check_sound()
     return await chat.entries()
 
 
 async def said_by_people(store: Store) -> list[bytes]:
-    """The content of every message that was sent, as often as it was taken."""
+    """The content of every message of a person, as often as it was accepted."""
     return [
         entry.content or b""
         for entry in await store.read_entries(CHAT, 0, limit=ALL, bytes_max=ALL)
@@ -66,7 +67,7 @@ async def said_by_people(store: Store) -> list[bytes]:
 
 
 async def insist(service: Service, text: str, client_id: str) -> Done:
-    """A client that asks again until it is answered."""
+    """Repeat a send until it is answered."""
     while True:
         try:
             return await send(service, text, client_id)

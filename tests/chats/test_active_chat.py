@@ -1,4 +1,4 @@
-"""The active chat, as each of several instances on a store knows it."""
+"""The active chat of several instances on one store."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from antiphon.testing.stored_chat import StoredChat
 pytestmark = pytest.mark.anyio
 
 
-class SlowToAnswer(MemoryStore):
-    """What was written can be read before its writer hears of it."""
+class SlowWriteStore(MemoryStore):
+    """A written value can be read before the write returns."""
 
     def __init__(self) -> None:
         super().__init__(clock=FakeClock(), is_shared=True)
-        self.may_answer = asyncio.Event()
+        self.may_return = asyncio.Event()
 
     async def write_setting(self, name: str, value: str) -> None:
         await super().write_setting(name, value)
-        await self.may_answer.wait()
+        await self.may_return.wait()
 
 
-async def test_what_is_made_active_here_is_not_told_as_made_elsewhere() -> None:
-    store = SlowToAnswer()
+async def test_an_own_change_is_not_reported_as_one_of_another_instance() -> None:
+    store = SlowWriteStore()
     chat = await StoredChat(store, "c").create()
     active = ActiveChat(store=store, bus=MemoryBus())
-    told: list[str] = []
-    active.activated_elsewhere.subscribe(told.append)
+    reported: list[str] = []
+    active.changed_by_other.subscribe(reported.append)
     activating = asyncio.ensure_future(active.activate(chat.chat_id))
     await asyncio.sleep(0)
-    await active._look()
-    store.may_answer.set()
+    await active._refresh()
+    store.may_return.set()
     await activating
-    await active._look()
-    assert (active.chat_id, told) == ("c", [])
+    await active._refresh()
+    assert (active.chat_id, reported) == ("c", [])
     await MemoryStore.write_setting(store, "active_session", "")
-    await active._look()
+    await active._refresh()
     await MemoryStore.write_setting(store, "active_session", "c")
-    await active._look()
-    assert told == ["c"], "as another instance does it"
+    await active._refresh()
+    assert reported == ["c"], "as if another instance wrote it"
     active.close()

@@ -1,4 +1,4 @@
-"""The doctor: silent about every sound store, and it names what is wrong with a damaged one."""
+"""The doctor has no findings for a sound store, and reports what is wrong with a damaged one."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ async def opened(path: Path) -> AsyncIterator[SqliteStore]:
 
 
 async def fill(path: Path) -> None:
-    """A held chat with an edited history and a queue, one that wants a worker, one that waits for a result, one
-    that is deleted."""
+    """Create a held chat with an edited history and a queue, one that needs a worker, one that waits for a result,
+    and a deleted one."""
     async with opened(path) as store:
         held = await StoredChat(store, "held").create(said="never mind", title="A title", labels={"a": "b"})  # 1, 2
         await held.do(c.EditMessage(message_id=2, content=content("hello"), target=Role.USER))  # 3 to 5
@@ -61,7 +61,7 @@ async def fill(path: Path) -> None:
 
 
 async def examined(path: Path, *damage: str) -> Report:
-    """What the doctor says after these statements were run on the file."""
+    """The report of the doctor after these statements were executed on the file."""
     connection = apsw.Connection(str(path))
     for sql in damage:
         connection.execute(sql)
@@ -190,7 +190,7 @@ DAMAGES: dict[str, tuple[str, str, str, int]] = {
         "the lease is that of attempt 7, but none",
         2,
     ),
-    "a lease of nobody": ("INSERT INTO leases VALUES ('who', 7, 'x', 1)", "who", "a lease but no state", 0),
+    "a lease without a chat": ("INSERT INTO leases VALUES ('lost', 7, 'x', 1)", "lost", "a lease but no state", 0),
     "it is not claimed": (
         "UPDATE chats SET claim_at = NULL WHERE chat_id = 'wants'",
         "wants",
@@ -238,7 +238,7 @@ async def test_damage_is_found_and_named(name: str, path: Path) -> None:
     sql, chat_id, what, seq = DAMAGES[name]
     report = await examined(path, sql)
     assert not report.is_sound
-    assert {finding.chat_id for finding in report.findings} == {chat_id}, "the other chats are well"
+    assert {finding.chat_id for finding in report.findings} == {chat_id}, "the other chats are sound"
     assert any(what in finding.what and finding.seq == seq for finding in report.findings), report.findings
 
 
@@ -259,7 +259,7 @@ async def test_a_state_that_cannot_be_read_does_not_hide_the_rest(path: Path) ->
     assert {finding.chat_id for finding in report.findings} == {"asks", "held", "*"}
 
 
-async def test_it_changes_nothing(path: Path) -> None:
+async def test_the_doctor_changes_nothing(path: Path) -> None:
     await fill(path)
     async with opened(path) as store:
         before = store._connection.total_changes()
@@ -298,6 +298,6 @@ async def test_a_store_in_use_is_examined_without_false_findings(path: Path) -> 
         assert (report.is_sound, report.moving) == (True, ())
 
 
-def test_a_finding_says_where_and_what() -> None:
+def test_the_text_of_a_finding_has_its_place_and_problem() -> None:
     assert str(Finding(chat_id="c", what="its content is missing", seq=7)) == "c at 7: its content is missing"
     assert str(Finding(chat_id="c", what="it has no state")) == "c: it has no state"

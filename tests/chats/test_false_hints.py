@@ -1,4 +1,4 @@
-"""A hint only wakes: whatever a foreign message says, what is shown and done follows from the store."""
+"""A hint only triggers a read: whatever a foreign message says, the store decides what is shown and done."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ async def test_a_feed_reports_what_the_store_says_of_a_chat(kind: str) -> None:
             shown = await next_of(feed, "chat")
             assert (shown["kind"], shown["chat"]["title"]) == ("status_change", "t")
             await instance.chats.change(chat_id, c.Rename(title="u"))
-            assert (await next_of(feed, "chat"))["chat"]["title"] == "u", "it is still followed"
+            assert (await next_of(feed, "chat"))["chat"]["title"] == "u", "the chat is still followed"
 
 
-async def test_true_creations_and_deletions_keep_their_kind() -> None:
+async def test_real_creations_and_deletions_keep_their_kind() -> None:
     bus = MemoryBus()
     async with open_instance(bus=bus, drain_s=0) as instance:
         owner = instance.chats.owner_id
@@ -76,7 +76,7 @@ async def test_true_creations_and_deletions_keep_their_kind() -> None:
     [
         {"status": "error", "error": "forged"},
         {"full_refresh": True, "after_message_id": 1},
-        {"queue_update": True, "worker_id": "nobody", "seq": 2**62},
+        {"queue_update": True, "worker_id": "none", "seq": 2**62},
         {"status": "deleted", "seq": -5},
     ],
 )
@@ -114,10 +114,10 @@ async def test_a_notification_that_is_not_stored_is_not_shown() -> None:
             assert shown["inbox_notification"]["title"] == "t has an answer"
 
 
-async def test_a_token_is_revoked_by_the_store_and_not_by_a_message() -> None:
+async def test_only_the_store_revokes_a_token() -> None:
     bus = MemoryBus()
     async with open_instance(bus=bus, drain_s=0) as instance:
-        made = await instance.tokens.create("somebody")
+        made = await instance.tokens.create("another")
         async with instance.watch.open_feed(made.token.owner_id, token_id=made.token.token_id) as feed:
             await next_frames(feed)
             for name in (made.token.token_id, "", "x" * 50):
@@ -128,8 +128,8 @@ async def test_a_token_is_revoked_by_the_store_and_not_by_a_message() -> None:
             assert await next_frames(feed) == [("bye", {"type": "bye", "reason": "revoked"})]
 
 
-async def revoked_elsewhere(one: Instance, other: Instance, bus: MemoryBus) -> None:
-    made = await one.tokens.create("somebody")
+async def check_revocation_by_another_instance(one: Instance, other: Instance, bus: MemoryBus) -> None:
+    made = await one.tokens.create("another")
     async with one.watch.open_feed(made.token.owner_id, token_id=made.token.token_id) as feed:
         await next_frames(feed)
         await one.tokens.authenticate(made.secret)
@@ -151,10 +151,10 @@ async def test_a_token_that_another_instance_revokes_ends_its_streams_at_once() 
         open_instance(store=SharedStore(inner), bus=bus, drain_s=0) as one,
         open_instance(store=SharedStore(inner), bus=bus, drain_s=0) as other,
     ):
-        await revoked_elsewhere(one, other, bus)
+        await check_revocation_by_another_instance(one, other, bus)
 
 
-async def test_a_config_message_changes_nothing_that_is_stored() -> None:
+async def test_a_configuration_hint_does_not_change_the_configuration() -> None:
     bus = MemoryBus()
     async with open_instance(bus=bus, drain_s=0) as instance:
         before = (await instance.configs.fresh()).version
@@ -164,7 +164,7 @@ async def test_a_config_message_changes_nothing_that_is_stored() -> None:
         assert (await instance.configs.fresh()).version == before
 
 
-async def test_a_wanted_message_starts_no_turn_that_does_not_wait() -> None:
+async def test_a_claim_hint_does_not_start_a_turn() -> None:
     bus = MemoryBus()
     async with open_instance(bus=bus, drain_s=0) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id

@@ -1,4 +1,4 @@
-"""Whatever comes over the bus is a hint: from older or foreign peers, doubled, late, or no message at all."""
+"""Every message on the bus is a hint: from older or foreign peers, duplicated, late, or lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from antiphon.bus.memory import MemoryBus
 from antiphon.chats.hints import (
-    EVENTS_WAITING_MAX,
+    EVENTS_QUEUED_MAX,
     chat_hint,
     owner_channel,
     stream_channel,
@@ -34,7 +34,7 @@ CHAT = "0b0b0b0b-1111-4222-8333-444444444444"
 GARBAGE = (b"", b"{", b"[]", b"\xff", b"null", b'{"seq":"x"}', b'{"chat":5,"seq":[]}', b"[" * 100_000)
 
 
-def test_what_a_hint_says_is_read_and_the_rest_is_passed_over() -> None:
+def test_only_the_needed_fields_of_a_hint_are_decoded() -> None:
     assert stream_hint(b'{"after_message_id":4,"status":"paused","seq":7,"retry":5}').seq == 7
     assert stream_hint(b'{"after_message_id":4,"status":"pending"}').seq is None
     hint = chat_hint(b'{"kind":"moved","chat":{"id":"%s","status":"completed"}}' % CHAT.upper().encode())
@@ -43,14 +43,14 @@ def test_what_a_hint_says_is_read_and_the_rest_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("message", GARBAGE, ids=lambda message: repr(message[:10]))
-def test_garbage_is_counted_and_means_look(message: bytes) -> None:
-    odd = METRICS.unexpected.labels("malformed_hint")
-    before = odd._value.get()
+def test_a_malformed_hint_is_counted_and_handled_as_dropped(message: bytes) -> None:
+    counter = METRICS.unexpected.labels("malformed_hint")
+    before = counter._value.get()
     assert (stream_hint(message).seq, chat_hint(message).chat_id) == (None, "")
-    assert odd._value.get() > before
+    assert counter._value.get() > before
 
 
-def test_what_cannot_be_a_name_is_none() -> None:
+def test_a_malformed_id_in_a_hint_is_ignored() -> None:
     assert [text_hint(text) for text in (b"a\0b", b"\xff" * 200, b"x" * 1_000)] == [""] * 3
     assert chat_hint(b'{"chat":{"id":"a\\u0000b"}}').chat_id == ""
 
@@ -73,32 +73,32 @@ class Callback:
         return self.calls
 
 
-async def test_the_contracts_handlers_hear_messages_in_order_and_what_was_dropped() -> None:
+async def test_a_handler_receives_messages_in_order_and_dropped_ones_as_an_error() -> None:
     bus, callback = MemoryBus(), Callback()
-    end = subscribe_events(bus, "a", handle_chat_event(callback))
+    unsubscribe = subscribe_events(bus, "a", handle_chat_event(callback))
     bus.publish_nowait("a", b'{"kind":"created"}')
-    bus.tell_dropped_nowait()
+    bus.notify_dropped_nowait()
     bus.publish_nowait("a", b'{"kind":"deleted"}')
     assert await callback.wait(3) == [
         ("created", ""),
         ("", "chat event pubsub: messages were dropped"),
         ("deleted", ""),
     ]
-    end()
-    assert not bus.is_heard("a")
+    unsubscribe()
+    assert not bus.has_subscribers("a")
 
 
-async def test_a_callback_that_is_too_slow_is_told_that_it_missed_some() -> None:
+async def test_a_slow_handler_is_notified_of_dropped_messages() -> None:
     bus, callback = MemoryBus(), Callback()
-    end = subscribe_events(bus, "a", handle_chat_event(callback))
-    for _ in range(EVENTS_WAITING_MAX + 10):
+    unsubscribe = subscribe_events(bus, "a", handle_chat_event(callback))
+    for _ in range(EVENTS_QUEUED_MAX + 10):
         bus.publish_nowait("a", b'{"kind":"created"}')
     for _ in range(3):
         await asyncio.sleep(0)
     calls = await callback.wait(5)
     assert ("", "chat event pubsub: messages were dropped") in calls
     assert len(calls) < 20
-    end()
+    unsubscribe()
 
 
 # --- feeds and readers
@@ -109,7 +109,7 @@ async def next_frames(feed: Any) -> list[tuple[str, Any]]:
         return [(frame.type, json.loads(frame.data)) for frame in await feed.next_batch()]
 
 
-async def test_a_feed_shows_the_chat_that_a_foreign_peer_names_and_looks_at_all_where_it_names_none() -> None:
+async def test_a_feed_reads_the_chat_in_a_foreign_hint_or_all_chats_without_one() -> None:
     bus = MemoryBus()
     async with open_instance(bus=bus, drain_s=0) as instance:
         owner = instance.chats.owner_id
@@ -117,10 +117,10 @@ async def test_a_feed_shows_the_chat_that_a_foreign_peer_names_and_looks_at_all_
         async with instance.watch.open_feed(owner) as feed:
             assert await next_frames(feed) == [("resync", {"type": "resync"})]
             for kind in ("status_change", "moved"):
-                peer = {"kind": kind, "chat": {"id": chat_id.upper(), "title": "as the peer knows it"}}
+                peer = {"kind": kind, "chat": {"id": chat_id.upper(), "title": "from the peer"}}
                 bus.publish_nowait(owner_channel(owner), json.dumps(peer).encode())
-                [(kind_told, shown)] = await next_frames(feed)
-                assert (kind_told, shown["kind"], shown["chat"]["title"]) == ("chat", "status_change", "t")
+                [(type_, shown)] = await next_frames(feed)
+                assert (type_, shown["kind"], shown["chat"]["title"]) == ("chat", "status_change", "t")
             bus.publish_nowait(owner_channel(owner), b"garbage")
             assert await next_frames(feed) == [("resync", {"type": "resync"})]
             unknown = {"kind": "created", "chat": {"id": CHAT}}
@@ -130,17 +130,17 @@ async def test_a_feed_shows_the_chat_that_a_foreign_peer_names_and_looks_at_all_
             assert (shown["kind"], shown["chat"]["title"]) == ("title_change", "u")
 
 
-async def told_by(bus: MemoryBus, instance: Instance, message: bytes | None, monkeypatch: Any) -> int:
-    """Which fact a watcher is given when another process wrote it and only this message tells of it."""
+async def seq_shown_after(bus: MemoryBus, instance: Instance, message: bytes | None, monkeypatch: Any) -> int:
+    """The seq of the fact that a watcher receives after another process wrote it and published only this message."""
     monkeypatch.setattr(watch, "POLL_S", 3600)
     chat_id = (await instance.chats.create(title="t")).chat_id
     async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
         await watcher.next_batch()
-        elsewhere = StoredChat(instance.store, chat_id)
-        await elsewhere.load()
-        await elsewhere.do(c.Rename(title="u"))
+        written = StoredChat(instance.store, chat_id)
+        await written.load()
+        await written.do(c.Rename(title="u"))
         if message is None:
-            bus.tell_dropped_nowait()
+            bus.notify_dropped_nowait()
         else:
             bus.publish_nowait(stream_channel(chat_id), message)
         async with asyncio.timeout(DEADLINE_S):
@@ -152,13 +152,15 @@ async def told_by(bus: MemoryBus, instance: Instance, message: bytes | None, mon
 
 
 @pytest.mark.parametrize("message", [None, b'{"status":"paused"}', b"\xff", b'{"seq":2}', b'{"seq":900}'])
-async def test_a_watcher_looks_whoever_tells_of_it(message: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watcher_reads_the_store_after_any_hint(
+    message: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bus = MemoryBus()
     async with open_instance(bus=bus, drain_s=0) as instance:
-        assert await told_by(bus, instance, message, monkeypatch) == 2
+        assert await seq_shown_after(bus, instance, message, monkeypatch) == 2
 
 
-async def test_a_hint_of_what_is_known_costs_no_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hint_of_an_old_seq_costs_no_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "POLL_S", 3600)
     bus = MemoryBus()
     async with open_instance(bus=bus, drain_s=0) as instance:
@@ -175,4 +177,4 @@ async def test_a_hint_of_what_is_known_costs_no_read(monkeypatch: pytest.MonkeyP
                 bus.publish_nowait(stream_channel(chat_id), b"garbage")
             await asyncio.sleep(0)
             await wait_until(lambda: METRICS.log_reads._value.get() != before)
-            assert METRICS.log_reads._value.get() <= before + 2, "one look for all that wait"
+            assert METRICS.log_reads._value.get() <= before + 2, "one read for all queued hints"

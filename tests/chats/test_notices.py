@@ -1,4 +1,4 @@
-"""What a foreign peer reports inline on a chat's channel reaches the watchers, as a notice that is never stored."""
+"""Notices of a foreign peer on a chat's channel reach the watchers, and are never stored."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def shown_of(message: dict[str, Any]) -> list[dict[str, Any]]:
         ),
         ({"error": ""}, []),
         ({"error": 5, "retry": [], "error_payload": "x"}, []),
-        ({"retry": {"attempt": "x"}, "error": "still told"}, None),
+        ({"retry": {"attempt": "x"}, "error": "still shown"}, None),
     ],
 )
 def test_inline_fields_become_notices(message: dict[str, Any], expected: Any) -> None:
@@ -74,13 +74,13 @@ def publish(bus: MemoryBus, chat_id: str, **message: Any) -> None:
     bus.publish_nowait(stream_channel(chat_id), json.dumps(message).encode())
 
 
-async def test_a_watcher_is_given_foreign_notices_once_and_none_of_ours() -> None:
+async def test_a_watcher_receives_each_foreign_notice_once_and_none_of_this_project() -> None:
     bus = MemoryBus()
     async with open_instance(bus=bus, drain_s=0) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
         async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
             assert (await watcher.next_batch()).frames[-1].type == "caught_up"
-            publish(bus, chat_id, seq=1, retry=RETRY, error="ours: a fact says it")
+            publish(bus, chat_id, seq=1, retry=RETRY, error="own message: a fact has it")
             for number in range(500):
                 publish(bus, chat_id, retry=RETRY | {"attempt": number})
             publish(bus, chat_id, error_payload=ERROR)
@@ -98,7 +98,7 @@ async def test_a_watcher_is_given_foreign_notices_once_and_none_of_ours() -> Non
         assert (await instance.chats.get(chat_id)).seq == 2
 
 
-async def test_each_watcher_is_given_a_notice_and_later_ones_none() -> None:
+async def test_a_notice_reaches_the_present_watchers_but_no_later_one() -> None:
     bus = MemoryBus()
     async with open_instance(bus=bus, drain_s=0) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id

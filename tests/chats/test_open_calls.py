@@ -1,4 +1,4 @@
-"""The question of a turn is found whatever the turn has stored before it, and without reading contents."""
+"""The open calls of a turn are found whatever the turn has stored before, and without reading contents."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CountingStore(WrappedStore):
         return await super().newest_entry(chat_id, kind, after_seq=after_seq)
 
     async def read_entries(self, *given: Any, **options: Any) -> tuple[Entry, ...]:
-        raise AssertionError("contents are read")
+        raise AssertionError("contents were read")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ async def started(store: CountingStore, chat_id: str) -> StoredChat:
 
 
 @pytest.mark.parametrize("sizes", [(16 * MIB, 16 * MIB), (40 * MIB,), (1,) * 200], ids=["two", "one", "many small"])
-async def test_large_and_many_answers_before_a_question_do_not_hide_it(
+async def test_an_open_call_is_found_after_large_and_many_answers(
     store: CountingStore, sizes: tuple[int, ...]
 ) -> None:
     chat = await started(store, "c")
@@ -82,7 +82,7 @@ async def test_large_and_many_answers_before_a_question_do_not_hide_it(
     assert (call.tool_call_id, call.args) == ("wanted", {"of": "wanted"})
 
 
-async def test_the_question_of_an_earlier_turn_is_not_taken_for_this_one(store: CountingStore) -> None:
+async def test_an_open_call_of_an_earlier_turn_is_not_returned(store: CountingStore) -> None:
     chat = await started(store, "c")
     await ask(chat, "former")
     assert len(await read_open_calls(store, "c", chat.chat)) == 1
@@ -90,7 +90,7 @@ async def test_the_question_of_an_earlier_turn_is_not_taken_for_this_one(store: 
     assert await read_open_calls(store, "c", chat.chat) == ()
 
 
-async def test_only_chats_that_require_action_are_read_and_no_more_than_a_batch_in_vain(store: CountingStore) -> None:
+async def test_only_chats_that_require_action_are_read_in_batches(store: CountingStore) -> None:
     chats = [await started(store, f"c{number}") for number in range(3 * READS_MAX)]
     states = [(chat.chat_id, chat.chat) for chat in chats]
     assert [item async for item in iter_open_calls(store, states)] == []

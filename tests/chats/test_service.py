@@ -1,4 +1,4 @@
-"""The loop, by one service over a store: receipts first, and commands that need evidence from the log."""
+"""The command loop of one service: receipts are checked first, and some commands need evidence from the log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 # --- receipts first
 
 
-async def test_a_repeat_is_given_the_first_answer(service: Service) -> None:
+async def test_a_repeat_gets_the_first_answer(service: Service) -> None:
     await create(service)
     first = await send(service, "hi", "id")
     again = await send(service, "hi", "id")
@@ -44,7 +44,7 @@ async def test_a_repeat_is_given_the_first_answer(service: Service) -> None:
     assert await said_by_people(service._store) == [content("hi")]
 
 
-async def test_a_repeat_is_answered_though_the_chat_is_busy_and_would_refuse(service: Service) -> None:
+async def test_a_repeat_is_answered_although_a_new_send_is_refused(service: Service) -> None:
     await create(service)
     first = await send(service, "hi", "id", when_busy=WhenBusy.REJECT)
     with pytest.raises(Busy):
@@ -53,7 +53,7 @@ async def test_a_repeat_is_answered_though_the_chat_is_busy_and_would_refuse(ser
     assert again.entries[0].seq == first.entries[0].seq
 
 
-async def test_a_repeat_is_answered_after_a_truncation_and_after_the_end(service: Service) -> None:
+async def test_a_repeat_is_answered_after_a_truncation_and_after_a_deletion(service: Service) -> None:
     await create(service)
     first = (await send(service, "hi", "id")).entries[0].seq
     await service.execute(CHAT, c.EditMessage(message_id=first, content=content("other"), target=None))
@@ -74,14 +74,14 @@ async def test_a_repeat_with_another_body_is_a_conflict(service: Service) -> Non
     assert await said_by_people(service._store) == [content("hi")]
 
 
-async def test_a_repeat_is_answered_by_a_service_that_has_just_started(service: Service) -> None:
+async def test_a_repeat_is_answered_after_a_restart(service: Service) -> None:
     await create(service)
     first = await send(service, "hi", "id")
     restarted = serve(service._store, seed=1)
     assert (await send(restarted, "hi", "id")).entries[0].seq == first.entries[0].seq
 
 
-async def test_the_same_request_at_once_is_done_once(service: Service) -> None:
+async def test_concurrent_repeats_are_executed_once(service: Service) -> None:
     await create(service)
     answers = await asyncio.gather(*(send(service, "hi", "id") for _ in range(10)))
     assert len({done.entries[0].seq for done in answers}) == 1
@@ -92,11 +92,11 @@ async def test_the_same_request_at_once_is_done_once(service: Service) -> None:
 
 
 async def test_a_chat_is_created_once(service: Service) -> None:
-    def ask(body: bytes) -> object:
+    def create_with(body: bytes) -> object:
         request = Request(client_id="", body_hash=body)
         return outcome(service.execute(CHAT, c.CreateChat(owner_id="o"), request=request))
 
-    first, again, other = [await ask(body) for body in (b"1", b"1", b"2")]  # type: ignore[misc]
+    first, again, other = [await create_with(body) for body in (b"1", b"1", b"2")]  # type: ignore[misc]
     assert (first.is_repeat, again.is_repeat) == (False, True)
     assert isinstance(other, Conflict)
     with pytest.raises(Conflict):
@@ -107,7 +107,7 @@ async def test_a_chat_is_created_once(service: Service) -> None:
 # --- evidence
 
 
-async def test_an_edit_looks_for_its_message_in_the_history(service: Service) -> None:
+async def test_an_edit_finds_its_message_in_the_history(service: Service) -> None:
     await create(service, "one")
     await start(service)
     answered = (await answer(service)).entries[0].seq
@@ -129,7 +129,7 @@ async def test_two_edits_of_one_message_at_once(service: Service) -> None:
     assert [isinstance(answer, NotFound) for answer in answers] == [False, True]
 
 
-async def test_a_queued_message_that_was_delivered_is_said_so(service: Service) -> None:
+async def test_a_command_on_a_delivered_message_is_refused_as_already_delivered(service: Service) -> None:
     await create(service, "one")
     await start(service)
     delivered = (await send(service, "two")).entries[0].seq
@@ -144,7 +144,7 @@ async def test_a_queued_message_that_was_delivered_is_said_so(service: Service) 
     ):
         with pytest.raises(AlreadyDelivered):
             await service.execute(CHAT, late)
-    assert (await service.execute(CHAT, c.DeleteQueued(queued_id=deleted))).entries == (), "asked twice, answered"
+    assert (await service.execute(CHAT, c.DeleteQueued(queued_id=deleted))).entries == (), "a repeat is answered"
     for missing in (0, 2, 99):
         with pytest.raises(NotFound):
             await service.execute(CHAT, c.DeleteQueued(queued_id=missing))
@@ -152,8 +152,8 @@ async def test_a_queued_message_that_was_delivered_is_said_so(service: Service) 
         await service.execute(CHAT, c.EditQueued(queued_id=deleted, content=b"[]"))
 
 
-async def test_evidence_is_looked_up_after_what_stood_before_it_in_line(service: Service) -> None:
-    """The delivery and the delete stand in line together: the delete sees the delivery."""
+async def test_evidence_is_read_after_the_commands_queued_before(service: Service) -> None:
+    """The delivery and the delete are queued together: the delete sees the delivery."""
     await create(service, "one")
     await start(service)
     queued = (await send(service, "two")).entries[0].seq

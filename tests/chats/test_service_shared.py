@@ -1,4 +1,4 @@
-"""The loop where answers are lost, and where several services write one store, as in several processes."""
+"""The command loop with lost answers of the store, and several services on one store, as in several processes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def lose_answers(seed: int, *, lost_max: int) -> UncertainStore:
-    """Sends with a client id, some twice at once, until each is answered; looked at afterwards."""
+    """Send with client ids, some twice at once, until each is answered; then check the log."""
     inner = MemoryStore(clock=FakeClock(tick_us=1))
     random = Random(seed)
     store = UncertainStore(inner, random, lost_after=0.3, lost_before=0.3, lost_max=lost_max)
@@ -69,7 +69,7 @@ async def lose_answers(seed: int, *, lost_max: int) -> UncertainStore:
     return store
 
 
-async def test_lost_answers_are_found_by_looking() -> None:
+async def test_the_store_finds_an_append_whose_answer_was_lost() -> None:
     stores = await asyncio.gather(*(lose_answers(seed, lost_max=3) for seed in range(200)))
     assert sum(store.committed_unknown for store in stores) > 100
     assert sum(store.not_committed_unknown for store in stores) > 100
@@ -80,7 +80,7 @@ async def test_an_outcome_that_stays_unknown_is_unavailable_and_the_client_id_ma
 
 
 class SilentStore(WrappedStore):
-    """Says nothing about any append from now on, though it is written."""
+    """Writes each append, but does not answer while `is_silent`."""
 
     is_silent = False
 
@@ -116,15 +116,15 @@ async def test_services_that_write_one_chat_keep_one_log(kind: str, seeds: int, 
 
 
 async def write_together(kind: str, seed: int, path: Path) -> None:
-    """Everything by everybody at once, some answers lost: facts without a hole, the state their fold, no send of
-    an acknowledged id twice."""
+    """Random commands of all services at once, some answers lost: facts without a gap, the state their fold, and no
+    acknowledged send twice."""
     inner = CountingStore(await open_store(kind, path))
     random = Random(seed)
     services = [
         serve(UncertainStore(inner, Random(seed + i), lost_after=0.02, lost_before=0.02), seed=i) for i in range(3)
     ]
     await create(services[0])
-    taken: dict[str, int] = {}
+    accepted: dict[str, int] = {}
 
     async def person(i: int) -> None:
         for n in range(12):
@@ -132,16 +132,16 @@ async def write_together(kind: str, seed: int, path: Path) -> None:
             done = await outcome(send(random.choice(services), name, name, when_busy=random.choice(list(WhenBusy))))
             if not isinstance(done, AntiphonError):
                 first, *others = done.entries  # an archived chat is unarchived first
-                taken[name] = others[0].seq if isinstance(first.fact, Unarchived) else first.seq
+                accepted[name] = others[0].seq if isinstance(first.fact, Unarchived) else first.seq
 
-    async def anybody(service: Service) -> None:
+    async def random_caller(service: Service) -> None:
         for _ in range(40):
             chat = await service._store.load(CHAT)
             assert chat is not None
             at = service._store.clock.now_us()
             await outcome(service.execute(CHAT, random_command(chat, random, at=at)))
 
-    await asyncio.gather(*(person(i) for i in range(4)), *(anybody(service) for service in services))
+    await asyncio.gather(*(person(i) for i in range(4)), *(random_caller(service) for service in services))
     entries = await entries_of(inner)
     named = [
         (entry.fact.client_message_id, entry.seq)
@@ -150,11 +150,11 @@ async def write_together(kind: str, seed: int, path: Path) -> None:
         or (isinstance(entry.fact, MessageAppended) and not entry.fact.queued_id)
         if entry.fact.client_message_id
     ]
-    assert dict(named) == taken, "exactly what was acknowledged, under the seq that was told"
-    assert len(named) == len(taken), "each once"
+    assert dict(named) == accepted, "exactly the acknowledged sends, with their seqs"
+    assert len(named) == len(accepted), "each once"
     report = await examine(inner)
     assert report.is_sound, report.findings
-    assert inner.results.count(Appended.CONFLICT) > 5, "they did get into each other's way"
+    assert inner.results.count(Appended.CONFLICT) > 5, "the services did conflict"
     await inner.aclose()
 
 
@@ -168,7 +168,7 @@ async def test_of_two_workers_that_claim_one_turn_one_holds_it() -> None:
     assert sum(isinstance(entry.fact, AttemptStarted) for entry in await entries_of(store)) == 1
 
 
-async def test_a_conflict_is_decided_again_on_what_the_other_wrote() -> None:
+async def test_a_conflict_is_decided_again_on_the_new_state() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     one, two = serve(store, 1), serve(store, 2)
     await create(one)
@@ -180,7 +180,7 @@ async def test_a_conflict_is_decided_again_on_what_the_other_wrote() -> None:
     assert (await send(one, "third")).entries[0].seq == done.chat.seq + 1
 
 
-async def test_the_same_request_at_two_services_at_once_is_done_once() -> None:
+async def test_concurrent_repeats_at_two_services_are_executed_once() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     one, two = serve(store, 1), serve(store, 2)
     await create(one)
@@ -189,10 +189,10 @@ async def test_the_same_request_at_two_services_at_once_is_done_once() -> None:
     assert await said_by_people(store) == [content("hi")]
 
 
-# --- what another process did is not known here yet: no refusal and no "nothing to do" may rest on that
+# --- a cached state may be old: no refusal and no "nothing to do" may rest on it
 
 
-async def test_a_send_is_not_refused_as_busy_when_the_turn_has_ended_elsewhere() -> None:
+async def test_a_send_is_not_refused_as_busy_after_another_service_ended_the_turn() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     one, two = serve(store, 1), serve(store, 2)
     await create(one, "hi")
@@ -205,7 +205,7 @@ async def test_a_send_is_not_refused_as_busy_when_the_turn_has_ended_elsewhere()
     assert isinstance(done.entries[0].fact, MessageAppended)
 
 
-async def test_a_chat_that_was_created_elsewhere_is_found() -> None:
+async def test_a_chat_created_by_another_service_is_found() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     one, two = serve(store, 1), serve(store, 2)
     assert await one.chat(CHAT) is None
@@ -213,7 +213,7 @@ async def test_a_chat_that_was_created_elsewhere_is_found() -> None:
     assert (await send(one, "hi")).chat.seq == 2
 
 
-async def test_an_interrupt_stops_a_turn_that_began_elsewhere() -> None:
+async def test_an_interrupt_stops_a_turn_that_another_service_started() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     one, two = serve(store, 1), serve(store, 2)
     await create(one)
@@ -223,8 +223,8 @@ async def test_an_interrupt_stops_a_turn_that_began_elsewhere() -> None:
     assert done.chat.status is Status.INTERRUPTING
 
 
-async def test_a_refusal_beside_a_conflict_is_judged_anew() -> None:
-    """Both stand in line together; only the second makes an append, which shows that the state was old."""
+async def test_a_refusal_in_a_conflicting_append_is_decided_again() -> None:
+    """Both are queued together; only the second makes an append, which shows that the state was old."""
     store = MemoryStore(clock=FakeClock(tick_us=1))
     one, two = serve(store, 1), serve(store, 2)
     await create(one, "hi")
@@ -238,10 +238,10 @@ async def test_a_refusal_beside_a_conflict_is_judged_anew() -> None:
     assert not isinstance(renaming, AntiphonError)
 
 
-# --- who shares an append must not share its refusal
+# --- commands that share an append do not share its refusal
 
 
-async def test_a_live_lease_refuses_the_expiry_only() -> None:
+async def test_a_live_lease_refuses_only_the_expiry() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     service = serve(store)
     await create(service, "hi")
@@ -254,7 +254,7 @@ async def test_a_live_lease_refuses_the_expiry_only() -> None:
     assert not isinstance(sent, AntiphonError)
 
 
-async def test_an_expiry_that_comes_too_late_does_not_hinder_the_next_attempt() -> None:
+async def test_a_late_expiry_does_not_affect_the_next_attempt() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     service = serve(store)
     await create(service, "hi")
@@ -264,11 +264,11 @@ async def test_an_expiry_that_comes_too_late_does_not_hinder_the_next_attempt() 
     expired, committed = await asyncio.gather(
         outcome(service.execute(CHAT, c.ExpireAttempt(attempt=old, reason="lease"))), outcome(answer(service))
     )
-    assert not isinstance(expired, AntiphonError), "that attempt is over: answered, not punished"
+    assert not isinstance(expired, AntiphonError), "that attempt has ended: the command is answered"
     assert not isinstance(committed, AntiphonError)
 
 
-async def test_a_broken_invariant_of_one_command_takes_no_other_down() -> None:
+async def test_a_broken_invariant_in_one_command_does_not_affect_others() -> None:
     store = MemoryStore(clock=FakeClock(tick_us=1))
     service = serve(store)
     await create(service)
@@ -285,8 +285,8 @@ async def test_a_broken_invariant_of_one_command_takes_no_other_down() -> None:
     assert not isinstance(sent, BaseException)
 
 
-class OnceSilentStore(WrappedStore):
-    """Loses the answer to its first append, which is written."""
+class SilentOnceStore(WrappedStore):
+    """Writes its first append, but does not answer it."""
 
     appends = 0
 
@@ -298,12 +298,12 @@ class OnceSilentStore(WrappedStore):
         return result
 
 
-async def test_a_command_without_an_id_whose_answer_is_lost_is_done_once() -> None:
-    """It is found by its append_id: deciding again would do it twice."""
+async def test_a_command_without_an_id_whose_answer_is_lost_is_executed_once() -> None:
+    """The store finds it by its append_id: deciding again would execute it twice."""
     inner = MemoryStore(clock=FakeClock(tick_us=1))
     await create(serve(inner))
-    store = OnceSilentStore(inner)
+    store = SilentOnceStore(inner)
     done = await serve(store).execute(CHAT, c.SendMessage(content=content("once"), by="o"))
-    assert store.appends == 2, "it was asked for again"
+    assert store.appends == 2, "the append was repeated"
     assert done.entries[0].seq == 2
     assert await said_by_people(inner) == [content("once")]

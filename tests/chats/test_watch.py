@@ -1,4 +1,4 @@
-"""Watchers in the corners: facts that come while older ones are fetched, reads that fail, places, what is hidden."""
+"""Watchers in special cases: facts appended while older ones are read, failing reads, limits, hidden messages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import msgspec
 import pytest
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.chats.command_queue import Lines
 from antiphon.core import commands as c
-from antiphon.core.facts import Entry, MessageAppended, Recorded
+from antiphon.core.facts import Entry
 from antiphon.core.model import Status
-from antiphon.core.parts import Role
 from antiphon.errors import TooMany, Unavailable
 from antiphon.ports import Append
 from antiphon.server.open_instance import EmbeddedInstance as Instance
@@ -32,30 +30,30 @@ OWN = ("caught_up", "delta", "ping")
 
 
 class HeldStore(WrappedStore):
-    """Its reads of facts can be held back, or fail for some chats."""
+    """Its reads of facts can be delayed, or fail for some chats."""
 
     def __init__(self) -> None:
         super().__init__(MemoryStore(clock=FakeClock(tick_us=1)))
         self.gate: asyncio.Event | None = None
-        self.is_waited_for = asyncio.Event()
+        self.has_delayed_read = asyncio.Event()
         self.failing: dict[str, int] = {}
 
     async def read_entries(self, chat_id: str, after_seq: int, **how: Any) -> tuple[Entry, ...]:
         if self.failing.get(chat_id):
             self.failing[chat_id] -= 1
-            raise Unavailable("the disk has a hiccup")
+            raise Unavailable("the disk failed once")
         entries = await super().read_entries(chat_id, after_seq, **how)
         if self.gate is not None and how["limit"] < 1000:
-            self.is_waited_for.set()
+            self.has_delayed_read.set()
             await self.gate.wait()
         return entries
 
 
-class DeafBus(MemoryBus):
-    """Every hint is lost."""
+class LossyBus(MemoryBus):
+    """Loses every hint."""
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
-        """Nobody hears it."""
+        """Drop the message."""
 
 
 @asynccontextmanager
@@ -65,7 +63,7 @@ async def instance_on(store: HeldStore, **how: Any) -> AsyncIterator[Instance]:
 
 
 async def seen_by(watcher: Watcher, upto: int) -> list[int]:
-    """The seqs of the facts that it is given until it has `upto`."""
+    """The seqs of the facts that a watcher receives, up to `upto`."""
     seen: list[int] = []
     async with asyncio.timeout(DEADLINE_S):
         while not seen or seen[-1] < upto:
@@ -73,8 +71,8 @@ async def seen_by(watcher: Watcher, upto: int) -> list[int]:
     return seen
 
 
-async def test_facts_that_come_while_older_ones_are_fetched_leave_no_hole() -> None:
-    """The newer ones are so large that they push out those which the fetched ones would stand before."""
+async def test_facts_appended_while_older_ones_are_read_leave_no_gap() -> None:
+    """The newer facts are so large that they evict those that follow the read ones."""
     store = HeldStore()
     async with instance_on(store) as instance:
         chats = instance.chats
@@ -88,20 +86,20 @@ async def test_facts_that_come_while_older_ones_are_fetched_leave_no_hole() -> N
             await seen_by(first, seq + 10)
             store.gate = asyncio.Event()
             async with instance.watch.open_watcher(chat_id, (5, 0)) as late:
-                taking = asyncio.create_task(seen_by(late, seq + 12))
-                await store.is_waited_for.wait()
+                reading = asyncio.create_task(seen_by(late, seq + 12))
+                await store.has_delayed_read.wait()
                 for word in ("x ", "y "):
                     sent = await chats.send(chat_id, word * 300_000)
                     while first.reader.seq < sent.entries[0].seq:
                         await asyncio.sleep(0)
                 store.gate.set()
-                seen = await taking
+                seen = await reading
         assert seen == list(range(6, 6 + len(seen)))
 
 
-async def test_a_poll_that_fails_for_one_chat_still_looks_at_the_others_and_at_it_again() -> None:
+async def test_a_poll_that_fails_for_one_chat_refreshes_the_others_and_is_repeated() -> None:
     store = HeldStore()
-    async with instance_on(store, bus=DeafBus()) as instance:
+    async with instance_on(store, bus=LossyBus()) as instance:
         chats, watch = instance.chats, instance.watch
         ids = [(await chats.create(title=name)).chat_id for name in "ab"]
         await watch._poll()
@@ -116,14 +114,14 @@ async def test_a_poll_that_fails_for_one_chat_still_looks_at_the_others_and_at_i
             assert await seen_by(first, 2) == [2]
 
 
-async def test_a_revoked_tokens_streams_end_without_waiting_for_the_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_of_a_revoked_token_end_without_waiting_for_the_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("antiphon.watch.watch.POLL_S", 3600.0)
     async with instance_on(HeldStore()) as instance:
         chat_id = (await instance.chats.create()).chat_id
-        token_id = (await instance.tokens.create("somebody")).token.token_id
+        token_id = (await instance.tokens.create("another")).token.token_id
         async with (
             instance.watch.open_watcher(chat_id, (1, 0), token_id=token_id) as watcher,
-            instance.watch.open_watcher(chat_id, (1, 0), token_id="another") as other,
+            instance.watch.open_watcher(chat_id, (1, 0), token_id="unrelated") as other,
             asyncio.timeout(DEADLINE_S),
         ):
             await watcher.next_batch()
@@ -133,23 +131,23 @@ async def test_a_revoked_tokens_streams_end_without_waiting_for_the_poll(monkeyp
             assert not other.is_closed
 
 
-async def test_an_observer_that_fails_takes_nothing_from_anybody() -> None:
+async def test_a_subscriber_that_fails_does_not_affect_others() -> None:
     async with instance_on(HeldStore()) as instance:
         seen: list[int] = []
 
         def fail(append: Append) -> None:
-            raise ValueError("no words for it")
+            raise ValueError("failed")
 
         instance.service.appended.subscribe(fail)
-        end = instance.service.appended.subscribe(lambda append: seen.append(append.chat.seq))
+        unsubscribe = instance.service.appended.subscribe(lambda append: seen.append(append.chat.seq))
         chat_id = (await instance.chats.create(title="t")).chat_id
         assert (await instance.chats.change(chat_id, c.Rename(title="u"))).chat.title == "u"
-        end()
+        unsubscribe()
         await instance.chats.change(chat_id, c.Rename(title="v"))
         assert seen == [1, 2]
 
 
-async def test_places_are_held_while_watchers_are_being_opened() -> None:
+async def test_the_limit_of_watchers_counts_those_being_opened() -> None:
     async with instance_on(HeldStore(), watchers_max=5) as instance:
         chat_id = (await instance.chats.create()).chat_id
         done = asyncio.Event()
@@ -170,7 +168,7 @@ async def test_places_are_held_while_watchers_are_being_opened() -> None:
 
 
 @pytest.mark.parametrize("is_watched", [True, False])
-async def test_what_an_edit_removed_is_told_without_its_content(is_watched: bool) -> None:
+async def test_a_message_hidden_by_an_edit_is_streamed_without_its_content(is_watched: bool) -> None:
     async with instance_on(HeldStore()) as instance:
         chats = instance.chats
         chat_id = (await chats.create(content="my secret is 12345")).chat_id
@@ -184,43 +182,26 @@ async def test_what_an_edit_removed_is_told_without_its_content(is_watched: bool
             await chats.edit(chat_id, 2, "/say edited")
             async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
                 batch = await watcher.next_batch()
-                (told,) = [msgspec.json.decode(frame.data) for frame in batch.frames if frame.seq == 2]
-        assert told["hidden_by"] == seq + 1
-        assert "content" not in told["message"]
+                (hidden,) = [msgspec.json.decode(frame.data) for frame in batch.frames if frame.seq == 2]
+        assert hidden["hidden_by"] == seq + 1
+        assert "content" not in hidden["message"]
         assert b"12345" not in batch.data
 
 
-def test_what_all_lines_remember_has_a_bound() -> None:
-    lines = Lines(recent_bytes_max=10_000)
-    for i in range(40):
-        line = lines.get(f"c{i}")
-        line.know(None)
-        lines.remember(line, [_message(1, 900), _message(2, 100)])
-        assert lines.recent_bytes == sum(other.recent_bytes for other in lines._lines.values())
-        assert lines.recent_bytes <= 10_000
-    assert lines.get("c39").entries_after(0) is not None, "the newest are kept"
-    assert lines.get("c0").entries_after(0) is None
-
-
-def _message(seq: int, size: int) -> Entry:
-    fact = MessageAppended(role=Role.USER, turn_id=seq, content_size=size)
-    return Entry(recorded=Recorded(seq, 0, fact), status=Status.RUNNING, draft=seq, content=b"x" * size)
-
-
-@pytest.mark.parametrize("asks_for_all", [True, False])
-async def test_who_asks_for_the_beginning_is_given_the_whole_log_and_who_is_far_behind_the_state(
-    asks_for_all: bool,
+@pytest.mark.parametrize("reads_all", [True, False])
+async def test_a_watcher_from_the_beginning_gets_every_fact_and_one_behind_a_resync(
+    reads_all: bool,
 ) -> None:
     async with open_instance() as instance:
         done = await instance.chats.create(title="long")
         for n in range(2_100):
             await instance.chats.change(done.chat_id, c.SetLabels(labels={"n": str(n)}))
-        told: list[str] = []
-        cursor = (0, 0) if asks_for_all else (1, 0)
+        types: list[str] = []
+        cursor = (0, 0) if reads_all else (1, 0)
         async with instance.watch.open_watcher(
             done.chat_id, cursor, owner_id=instance.owner_id, until_idle=True
         ) as watcher:
             while not watcher.is_closed:
-                told += [frame.type for frame in (await watcher.next_batch()).frames]
-        assert told.count("labels_changed") == (2_100 if asks_for_all else 0)
-        assert ("resync" in told) is not asks_for_all
+                types += [frame.type for frame in (await watcher.next_batch()).frames]
+        assert types.count("labels_changed") == (2_100 if reads_all else 0)
+        assert ("resync" in types) is not reads_all

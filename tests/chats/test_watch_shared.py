@@ -1,4 +1,4 @@
-"""Watchers of a chat that another instance writes, on one store: what this one has not seen is gone when it looks."""
+"""Watchers of chats that another instance on the store writes, without hints between the instances."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ async def two_instances(clock: FakeClock | None = None) -> AsyncIterator[tuple[I
         yield one, other
 
 
-async def test_a_chat_that_was_changed_and_deleted_elsewhere_ends_its_watchers_here(
+async def test_a_deletion_by_another_instance_closes_the_watchers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A deleted chat leaves no fact but its last, so the reader finds a hole before it."""
+    """Only the last fact of a deleted chat is stored, so the reader finds a gap before it."""
     monkeypatch.setattr(watch, "POLL_S", 0.05)
     async with two_instances() as (one, other):
         chat_id = (await one.chats.create(title="t")).chat_id
@@ -75,10 +75,10 @@ async def test_a_chat_that_was_changed_and_deleted_elsewhere_ends_its_watchers_h
         assert not one.background.done()
 
 
-async def test_a_poll_goes_on_until_it_has_looked_at_every_chat_that_changed(
+async def test_a_poll_continues_until_it_has_read_every_changed_chat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """More than are looked at together: they need not wait for one poll each."""
+    """More chats than one query returns: they need not wait for the next poll."""
     monkeypatch.setattr(watch, "POLL_S", 3600)
     monkeypatch.setattr(watch, "CHANGED_MAX", 2)
     async with two_instances() as (one, other), contextlib.AsyncExitStack() as watching:
@@ -94,7 +94,7 @@ async def test_a_poll_goes_on_until_it_has_looked_at_every_chat_that_changed(
                 assert (await watcher.next_batch()).frames[-1].type == "archived"
 
 
-async def test_a_watcher_that_is_far_behind_when_its_chat_is_deleted_is_told_so_and_ended() -> None:
+async def test_a_watcher_that_is_behind_receives_the_deletion_and_is_closed() -> None:
     async with two_instances() as (one, _):
         chat_id = (await one.chats.create(title="t")).chat_id
         for _ in range(3):
@@ -108,7 +108,7 @@ async def test_a_watcher_that_is_far_behind_when_its_chat_is_deleted_is_told_so_
             assert watcher.is_closed
 
 
-async def test_a_notification_that_came_in_a_long_outage_is_told_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_notification_made_during_a_long_outage_is_streamed_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "POLL_S", 0.05)
     clock = FakeClock(tick_us=1)
     async with two_instances(clock) as (one, other), one.watch.open_feed(one.owner_id) as feed:
@@ -123,7 +123,7 @@ async def test_a_notification_that_came_in_a_long_outage_is_told_after_it(monkey
                 pass
 
 
-async def test_an_owner_that_another_instance_made_brings_the_bounds_of_several(
+async def test_an_owner_created_by_another_instance_enables_the_limits_of_each_owner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(app, "CHECK_S", 0.05)
@@ -134,14 +134,14 @@ async def test_an_owner_that_another_instance_made_brings_the_bounds_of_several(
         assert one.slots.owner_max == one.options.concurrency // 2
 
 
-async def test_a_watcher_sees_what_was_kept_of_a_draft_whose_holder_is_silent() -> None:
+async def test_a_watcher_sees_the_flushed_draft_of_an_instance_that_does_not_respond() -> None:
     store, bus = MemoryStore(clock=FakeClock(tick_us=1), is_shared=True), MemoryBus()
     async with open_instance(store=SharedStore(store), bus=bus, drain_s=0) as one:
         chat = StoredChat(store, "c")
         await chat.create(owner_id=one.owner_id, said="hi")
         await chat.start("a frozen instance")
         written = Draft(chat.chat.draft)
-        delta = written.write(Text("as far as it came"))
+        delta = written.write(Text("as far as written"))
         assert delta is not None
         await store.flush(
             [FlushedDelta(chat_id="c", draft=delta.draft, from_=0, to=delta.to, body=codec.encode(delta))]
@@ -149,6 +149,6 @@ async def test_a_watcher_sees_what_was_kept_of_a_draft_whose_holder_is_silent() 
         drafts = RelayedDrafts(LiveDrafts(), BusLink(bus, one.instance_id), instance_id=one.instance_id)
         watching = watch.Watch(service=one.service, store=store, bus=bus, drafts=drafts)
         async with watching.open_watcher("c", (chat.chat.seq, 0)) as watcher, asyncio.timeout(DEADLINE_S):
-            assert b"as far as it came" in (await watcher.next_batch()).data
+            assert b"as far as written" in (await watcher.next_batch()).data
         watching.close()
         drafts.close()

@@ -1,4 +1,4 @@
-"""Failure detection as one instance sees it; in virtual time."""
+"""Failure detection of one instance, in virtual time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.virtual_loop import VirtualLoop
 
 
 class RecordingLink:
-    """A link that remembers its members and delivers nothing."""
+    """A link that records its members and delivers nothing."""
 
     endpoint = key = ""
     error: str | None = None

@@ -1,4 +1,4 @@
-"""How an instance uses the membership list: which turns it leaves to others, and whose attempts it expires."""
+"""How an instance uses the membership list: it leaves turns to others, and expires the attempts of dead instances."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ME, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222
 
 
 class Here:
-    """One instance and its view of another, whose row says what a test wants."""
+    """One instance and its membership list with another instance, whose row a test sets."""
 
     def __init__(self, timing: ClusterTiming) -> None:
         self.clock = FakeClock()
@@ -55,7 +55,7 @@ class Here:
         self.expired.append(chat_id)
         self.attempts.remove((chat_id, attempt))
 
-    async def see(self, **other: Any) -> None:
+    async def refresh_with(self, **other: Any) -> None:
         await self.presence.register(InstanceRecord(instance_id=OTHER, **other))
         await self.members.refresh()
 
@@ -77,28 +77,28 @@ async def here() -> AsyncIterator[Here]:
 
 
 async def test_turns_are_left_to_a_less_busy_instance(here: Here) -> None:
-    await here.see(running=1, capacity=8)
+    await here.refresh_with(running=1, capacity=8)
     assert not here.members.may_claim(3)
     assert here.members.delay_s("c", 3) > 0
 
 
 @pytest.mark.parametrize("other", [{"running": 1, "capacity": 1}, {"is_draining": True}])
 async def test_no_turn_is_left_to_a_full_or_draining_instance(here: Here, other: dict[str, Any]) -> None:
-    await here.see(**other)
+    await here.refresh_with(**other)
     assert here.members.may_claim(3)
     assert here.members.delay_s("c", 3) == 0
 
 
 async def test_no_turn_is_left_to_an_instance_without_heartbeats(here: Here) -> None:
-    await here.see(capacity=8)
+    await here.refresh_with(capacity=8)
     here.clock.advance(6)
     await here.presence.heartbeat(ME, running=0)
     await here.members.refresh()
     assert here.members.may_claim(3)
 
 
-async def test_a_published_load_counts_until_the_row_has_it(here: Here) -> None:
-    await here.see(running=0)
+async def test_a_published_load_counts_before_the_row_has_it(here: Here) -> None:
+    await here.refresh_with(running=0)
     assert not here.members.may_claim(9)
     here.bus.publish_nowait(LOAD_CHANNEL, f"{OTHER} 9".encode())
     await wait_until(lambda: here.members.may_claim(9))
@@ -108,14 +108,14 @@ async def test_a_published_load_counts_until_the_row_has_it(here: Here) -> None:
 
 async def test_an_old_published_load_does_not_count() -> None:
     async with open_here(heartbeat_s=-1.0, refresh_s=0.0) as here:
-        await here.see(running=0)
+        await here.refresh_with(running=0)
         here.bus.publish_nowait(LOAD_CHANNEL, f"{OTHER} 9".encode())
         await asyncio.sleep(0.01)
         assert not here.members.may_claim(9)
 
 
-async def test_an_instance_that_came_back_is_pinged_again_when_it_is_absent_again(here: Here) -> None:
-    await here.see()
+async def test_an_instance_that_returned_is_pinged_again_when_it_is_absent_again(here: Here) -> None:
+    await here.refresh_with()
     here.presence.kill(OTHER)
     await here.members.refresh()
     here.attempts = [("before", 3)]
@@ -130,7 +130,7 @@ async def test_an_instance_that_came_back_is_pinged_again_when_it_is_absent_agai
 
 
 async def test_an_attempt_that_cannot_be_expired_does_not_block_the_others(here: Here) -> None:
-    await here.see()
+    await here.refresh_with()
     here.presence.kill(OTHER)
     await here.members.refresh()
     here.attempts, here.failing = [("newer", 3), ("b", 4)], {"newer"}

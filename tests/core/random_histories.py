@@ -72,7 +72,7 @@ def _sensible(history: History) -> Named | None:
     """What a worker would do next."""
     chat = history.chat
     fence = {"attempt": chat.attempt, "draft": chat.draft}
-    if chat.wants_worker:
+    if chat.needs_worker:
         return "start", c.StartAttempt(instance_id="i1"), max(chat.retrying_at - history.at, 0)
     if chat.status is Status.INTERRUPTING:
         return "finish", c.FinishInterrupt(**fence, content=words("part"), upto=4), 0

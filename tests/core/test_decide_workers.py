@@ -498,7 +498,7 @@ def test_a_turn_that_is_not_being_interrupted_cannot_be_finished() -> None:
 def test_a_released_turn_needs_a_worker_again() -> None:
     history = held()
     assert release(history) == ("attempt_released",)
-    assert history.chat.wants_worker
+    assert history.chat.needs_worker
     assert history.start() == ("attempt_started",)
 
 
@@ -538,7 +538,7 @@ def test_a_lost_attempt_is_recorded_and_the_turn_needs_a_worker_again(reason: st
     fact = last_fact(history, f.AttemptLost)
     assert isinstance(fact, f.AttemptLost)
     assert fact.reason == reason
-    assert history.chat.wants_worker
+    assert history.chat.needs_worker
     assert history.chat.queue_length == 1
 
 

@@ -272,7 +272,7 @@ class World:
 
     def _claims(self, state: State, i: int) -> Iterator[Step]:
         log = state.log
-        if not log.chat.wants_worker or log.attempts >= self.scene.attempts:
+        if not log.chat.needs_worker or log.attempts >= self.scene.attempts:
             return
         if not self.rules.lease_in_append and state.lease[1]:
             return

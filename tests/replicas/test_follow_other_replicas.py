@@ -15,7 +15,7 @@ import pytest
 from antiphon.api.zmq import publisher
 from antiphon.api.zmq.endpoint import ZmqEndpoint, open_zmq_endpoint
 from antiphon.bus.memory import MemoryBus
-from antiphon.bus.networked import FarBus
+from antiphon.bus.networked import NetworkedBus
 from antiphon.chats import active_chat
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
@@ -108,9 +108,9 @@ def nothing_is_followed(instance: Instance, endpoint: ZmqEndpoint) -> bool:
 
 
 def nothing_is_heard(instance: Instance) -> bool:
-    assert isinstance(instance.bus, FarBus)
+    assert isinstance(instance.bus, NetworkedBus)
     is_owner_s = any(channel.startswith("chat:owner:") for channel in instance.bus._near.channels)
-    return not is_owner_s and not instance.watch._observers
+    return not is_owner_s and not instance.watch.polled._subscribers
 
 
 async def test_a_turn_of_another_replica_is_published_token_by_token_and_released(

@@ -1,99 +1,36 @@
-"""Drafts that another instance writes, over real ZeroMQ connections between two instances."""
+"""Drafts that another instance writes, over real ZeroMQ connections between two instances and over a bus."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
 
-from antiphon.bus.memory import MemoryBus
-from antiphon.chats.live_drafts import LiveDrafts
-from antiphon.cluster import relay, zmq_link
-from antiphon.cluster.bus_link import BusLink
-from antiphon.cluster.relay import RelayedDrafts
-from antiphon.cluster.zmq_link import ZmqLink
-from antiphon.core.draft import Draft
+from antiphon.cluster.relay_timing import RelayLimits, RelayTiming
+from antiphon.cluster.zmq_link import LinkTiming, LoadMembers, ZmqLink
 from antiphon.core.parts import Text, ToolCallArgs, ToolCallOpened
-from antiphon.ports import InstanceRecord, Link
+from antiphon.ports import InstanceRecord
 from support.proxy import CuttingProxy
 from support.waiting import wait_until
 from worker.running import metric
 
+from .relay_sides import CHAT, Side, two_sides
+
 pytestmark = pytest.mark.anyio
-
-CHAT = "11111111-1111-4111-8111-111111111111"
-
-
-class Side:
-    """One instance, as far as drafts go."""
-
-    def __init__(self, instance_id: str, link: Link) -> None:
-        self.instance_id = instance_id
-        self.live = LiveDrafts()
-        self.link = link
-        self.relay = RelayedDrafts(self.live, link, instance_id=instance_id)
-        self.changes = 0
-        self.running = asyncio.create_task(self.relay.run())
-
-    def watch(self, chat_id: str = CHAT) -> Callable[[], None]:
-        return self.relay.listen(chat_id, self._count)
-
-    def _count(self) -> None:
-        self.changes += 1
-
-    def write(self, draft: Draft, text: str, chat_id: str = CHAT) -> None:
-        draft.write(Text(text))
-        self.live.touch(chat_id)
-
-    def text(self, chat_id: str = CHAT) -> str:
-        draft = self.relay.get(chat_id)
-        return draft.text() if draft else ""
-
-    @property
-    def record(self) -> InstanceRecord:
-        return InstanceRecord(
-            instance_id=self.instance_id,
-            relay_endpoint=self.link.endpoint,
-            relay_key=self.link.key,
-            is_present=True,
-        )
-
-    async def aclose(self) -> None:
-        self.running.cancel()
-        self.relay.close()
-        await self.link.aclose()
-
-
-@asynccontextmanager
-async def two_sides(kind: str) -> AsyncIterator[tuple[Side, Side]]:
-    """The holder and the watching side. `kind`: who of a pair connects over ZeroMQ, or the bus."""
-    ids = sorted(str(uuid4()) for _ in range(2))
-    bus = MemoryBus()
-    links: list[Link] = [BusLink(bus, i) if kind == "bus" else ZmqLink(i) for i in ids]
-    sides = [Side(instance_id, link) for instance_id, link in zip(ids, links, strict=True)]
-    for side in sides:
-        side.link.know([other.record for other in sides if other is not side])
-    holder, watching = sides if kind != "watcher connects" else reversed(sides)
-    try:
-        yield holder, watching
-    finally:
-        for side in sides:
-            await side.aclose()
-
 
 kinds = pytest.mark.parametrize("kind", ["holder connects", "watcher connects", "bus"])
 
 
 @kinds
-async def test_a_watcher_gets_what_was_written_before_and_what_is_written_then(kind: str) -> None:
+async def test_a_draft_is_followed_from_its_beginning(kind: str) -> None:
     async with two_sides(kind) as (holder, watching):
         draft = holder.live.open(CHAT, 5)
         holder.write(draft, "before ")
-        watching.watch()
+        watching.listen()
         watching.relay.follow(CHAT, 5, holder.instance_id)
         await wait_until(lambda: watching.text() == "before ")
         holder.write(draft, "and then")
@@ -102,12 +39,12 @@ async def test_a_watcher_gets_what_was_written_before_and_what_is_written_then(k
 
 
 @kinds
-async def test_tool_calls_come_over_whole(kind: str) -> None:
+async def test_tool_calls_are_relayed_completely(kind: str) -> None:
     async with two_sides(kind) as (holder, watching):
         draft = holder.live.open(CHAT, 5)
-        watching.watch()
+        watching.listen()
         watching.relay.follow(CHAT, 5, holder.instance_id)
-        for piece in (Text("I look. "), ToolCallOpened("c1", "look"), ToolCallArgs('{"a":'), ToolCallArgs("1}")):
+        for piece in (Text("I search. "), ToolCallOpened("c1", "search"), ToolCallArgs('{"a":'), ToolCallArgs("1}")):
             draft.write(piece)
             holder.live.touch(CHAT)
             await asyncio.sleep(0)
@@ -118,18 +55,18 @@ async def test_tool_calls_come_over_whole(kind: str) -> None:
 
 
 @kinds
-async def test_the_end_of_a_draft_comes_before_the_next_one(kind: str) -> None:
+async def test_the_end_of_a_draft_is_relayed_before_the_next_draft(kind: str) -> None:
     async with two_sides(kind) as (holder, watching):
         seen: list[tuple[int, int]] = []
         first = holder.live.open(CHAT, 5)
         holder.write(first, "a" * 40_000)
 
-        def note() -> None:
+        def record() -> None:
             draft = watching.relay.get(CHAT)
             if draft is not None:
                 seen.append((draft.name, draft.position))
 
-        watching.relay.listen(CHAT, note)
+        watching.relay.listen(CHAT, record)
         watching.relay.follow(CHAT, 5, holder.instance_id)
         await wait_until(lambda: (5, 40_000) in seen)
         holder.write(first, "b" * 40_000)
@@ -140,57 +77,62 @@ async def test_the_end_of_a_draft_comes_before_the_next_one(kind: str) -> None:
 
 
 @kinds
-async def test_what_a_link_loses_is_asked_for_again(kind: str) -> None:
+async def test_lost_deltas_are_sent_again(kind: str) -> None:
     async with two_sides(kind) as (holder, watching):
         draft = holder.live.open(CHAT, 5)
-        watching.watch()
+        watching.listen()
         watching.relay.follow(CHAT, 5, holder.instance_id)
         holder.write(draft, "one ")
         await wait_until(lambda: watching.text() == "one ")
-        deliver, lost = watching.link.on_message, []
-        watching.link.on_message = lambda peer, message: lost.append(message)
+        lost: list[bytes] = []
+
+        def lose(message: bytes) -> bool:
+            lost.append(message)
+            return False
+
+        watching.link.delivers = lose
         holder.write(draft, "two ")
         await wait_until(lambda: lost)
-        watching.link.on_message = deliver
+        watching.link.delivers = lambda message: True
         holder.write(draft, "three")  # shows the gap
         await wait_until(lambda: watching.text() == "one two three")
-        watching.link.on_message = lambda peer, message: lost.append(message)
-        seen = len(lost)
+        watching.link.delivers = lose
+        count = len(lost)
         holder.write(draft, " four")
-        await wait_until(lambda: len(lost) > seen)
-        watching.link.on_message = deliver  # nothing more is written: the repeated wish shows what is missing
+        await wait_until(lambda: len(lost) > count)
+        watching.link.delivers = lambda message: True  # no more deltas: the renewed subscription shows the loss
         await wait_until(lambda: watching.text() == "one two three four")
 
 
 @pytest.mark.parametrize("kind", ["holder connects", "watcher connects"])
-async def test_who_watches_no_more_is_sent_no_more(kind: str) -> None:
+async def test_a_draft_without_listeners_is_no_longer_sent(kind: str) -> None:
     async with two_sides(kind) as (holder, watching):
         draft = holder.live.open(CHAT, 5)
-        end = watching.watch()
+        stop = watching.listen()
         watching.relay.follow(CHAT, 5, holder.instance_id)
         holder.write(draft, "one")
         await wait_until(lambda: watching.text() == "one")
-        end()
-        await wait_until(lambda: not holder.relay._progress)
+        stop()
+        await wait_until(lambda: not holder.relay.subscribed_chats)
         assert not watching.relay.followed_count
 
 
-async def test_a_turn_that_moves_is_followed_to_its_new_holder() -> None:
+async def test_a_turn_is_followed_to_its_new_holder() -> None:
     async with two_sides("holder connects") as (first, second):
         first.write(first.live.open(CHAT, 5), "lost")
-        second.watch()
+        second.listen()
         second.relay.follow(CHAT, 5, first.instance_id)
         await wait_until(lambda: second.text() == "lost")
         second.relay.follow(CHAT, 6, "")
-        second.write(second.live.open(CHAT, 7), "own")  # it goes on here
+        second.write(second.live.open(CHAT, 7), "own")  # the turn continues on this instance
         second.relay.follow(CHAT, 7, second.instance_id)
         assert second.text() == "own"
-        await wait_until(lambda: not first.relay._progress)
+        await wait_until(lambda: not first.relay.subscribed_chats)
 
 
-async def test_a_listener_that_is_behind_takes_no_draft_from_its_new_holder() -> None:
+async def test_a_listener_that_is_behind_does_not_end_the_subscription() -> None:
     async with two_sides("holder connects") as (holder, watching):
-        watching.watch()
+        watching.listen()
         holder.write(holder.live.open(CHAT, 9), "new")
         watching.relay.follow(CHAT, 9, holder.instance_id)
         await wait_until(lambda: watching.text() == "new")
@@ -198,198 +140,199 @@ async def test_a_listener_that_is_behind_takes_no_draft_from_its_new_holder() ->
         watching.relay.follow(CHAT, 8, "")
         holder.write(holder.live.open(CHAT, 12), "and newer")
         await wait_until(lambda: watching.text() == "and newer")
-        assert list(holder.relay._progress) == [CHAT]
+        assert holder.relay.subscribed_chats == (CHAT,)
 
 
-async def test_only_who_watches_is_told_as_watching() -> None:
+async def test_only_a_watched_chat_counts_as_watched_at_the_holder() -> None:
     async with two_sides("holder connects") as (holder, watching):
         draft = holder.live.open(CHAT, 5)
         holder.write(draft, "one")
         watching.relay.listen(CHAT, lambda: None)
         watching.relay.follow(CHAT, 5, holder.instance_id)
         await wait_until(lambda: watching.text() == "one")
-        assert not holder.relay.is_wanted(CHAT)
-        end = watching.watch()
-        await wait_until(lambda: holder.relay.is_wanted(CHAT))
-        end()
-        await wait_until(lambda: not holder.relay.is_wanted(CHAT))
+        assert not holder.relay.has_remote_watcher(CHAT)
+        watching.watched.add(CHAT)
+        await wait_until(lambda: holder.relay.has_remote_watcher(CHAT))
+        watching.watched.remove(CHAT)
+        await wait_until(lambda: not holder.relay.has_remote_watcher(CHAT))
         holder.write(draft, " two")
         await wait_until(lambda: watching.text() == "one two")
 
 
-async def test_only_instances_that_are_known_get_in(caplog: pytest.LogCaptureFixture) -> None:
+async def test_only_members_can_connect() -> None:
     async with two_sides("holder connects") as (one, _):
         stranger = ZmqLink(min(str(uuid4()), "0" * 36))
-        heard: list[bytes] = []
-        one.link.on_message = lambda peer, message: heard.append(message)
-        stranger.know([one.record])
+        received: list[bytes] = []
+        one.link.received.subscribe(lambda peer, message: received.append(message))
+        stranger.update_members([one.record])
         deadline = asyncio.get_running_loop().time() + 1.0
         sent = False
         while asyncio.get_running_loop().time() < deadline and not sent:
             sent = stranger.send_nowait(one.instance_id, b"let me in")
             await asyncio.sleep(0.02)
         assert not sent
-        assert not heard
+        assert not received
         await stranger.aclose()
 
 
-async def test_a_new_instance_is_looked_for_when_it_knocks() -> None:
+@asynccontextmanager
+async def new_and_old(load: LoadMembers | None = None, **timing: float) -> AsyncIterator[tuple[Side, Side]]:
+    """An instance that connects, and one that does not have its row yet and reads the rows with `load`."""
     ids = sorted(str(uuid4()) for _ in range(2))
-    new, old = Side(ids[0], ZmqLink(ids[0])), Side(ids[1], ZmqLink(ids[1]))
+    links = ZmqLink(ids[0], timing=LinkTiming(**timing)), ZmqLink(ids[1], load_members=load)
+    new, old = Side(ids[0], links[0]), Side(ids[1], links[1])
     try:
-
-        async def look() -> None:
-            old.link.know([new.record])
-
-        assert isinstance(old.link, ZmqLink)
-        old.link.look = look
-        new.link.know([old.record])
-        assert await new.relay.ping(old.instance_id, timeout_s=5)
-        assert await old.relay.ping(new.instance_id, timeout_s=5)
+        yield new, old
     finally:
         await new.aclose()
         await old.aclose()
 
 
-async def test_who_was_refused_too_early_is_let_in_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zmq_link, "ANSWER_S", 0.2)
-    ids = sorted(str(uuid4()) for _ in range(2))
-    new, old = Side(ids[0], ZmqLink(ids[0])), Side(ids[1], ZmqLink(ids[1]))
-    try:
+async def test_a_connection_from_an_unknown_instance_triggers_a_membership_refresh() -> None:
+    rows: list[InstanceRecord] = []
+
+    async def load() -> tuple[Sequence[InstanceRecord], float]:
+        return rows, 60.0
+
+    async with new_and_old(load) as (new, old):
+        rows.append(new.record)
+        new.link.update_members([old.record])
+        assert await new.relay.ping(old.instance_id, timeout_s=5)
+        assert await old.relay.ping(new.instance_id, timeout_s=5)
+
+
+async def test_an_instance_that_was_refused_is_accepted_once_it_is_a_member() -> None:
+    async with new_and_old(answer_s=0.2) as (new, old):
         refused = metric("unexpected_events", event="refused_relay_key")
-        new.link.know([old.record])
+        new.link.update_members([old.record])
         await wait_until(lambda: metric("unexpected_events", event="refused_relay_key") > refused)
-        old.link.know([new.record])
+        old.link.update_members([new.record])
 
         async def is_answered() -> bool:
-            new.link.know([old.record])
+            new.link.update_members([old.record])
             return await new.relay.ping(old.instance_id, timeout_s=0.1)
 
         await wait_until(is_answered)
-    finally:
-        await new.aclose()
-        await old.aclose()
 
 
-async def test_who_came_back_too_early_and_was_refused_is_let_in_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its row was taken away while it was cut off, and it is back sooner than the row."""
-    monkeypatch.setattr(zmq_link, "SILENT_S", 0.4)
-    monkeypatch.setattr(zmq_link, "GREET_S", 0.05)
+async def test_an_instance_that_was_refused_when_it_reconnected_is_accepted_later() -> None:
+    """Its row was removed while it was disconnected, and it reconnects before the row is written again."""
     async with (
-        two_sides("holder connects") as (one, other),
+        two_sides("holder connects", link_timing=LinkTiming(silent_s=0.4, greeting_s=0.05)) as (one, other),
         CuttingProxy(int(other.link.endpoint.rpartition(":")[2])) as proxy,
     ):
-        one.link.know([])
+        one.link.update_members([])
         record = replace(other.record, relay_endpoint=f"tcp://127.0.0.1:{proxy.port}")
-        one.link.know([record])
+        one.link.update_members([record])
         assert await one.relay.ping(other.instance_id, timeout_s=5)
         refused = metric("unexpected_events", event="refused_relay_key")
-        other.link.know([])
+        other.link.update_members([])
         proxy.cut()
         await wait_until(lambda: metric("unexpected_events", event="refused_relay_key") > refused)
-        other.link.know([one.record])
+        other.link.update_members([one.record])
 
         async def is_answered() -> bool:
-            one.link.know([record])
+            one.link.update_members([record])
             return await one.relay.ping(other.instance_id, timeout_s=0.1)
 
         await wait_until(is_answered)
 
 
-async def test_an_instance_that_cannot_be_talked_to_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zmq_link, "SILENT_S", 0.3)
-    monkeypatch.setattr(zmq_link, "GREET_S", 0.05)
-    async with two_sides("holder connects") as (one, other):
+async def test_a_link_reports_an_instance_that_does_not_answer() -> None:
+    timing = LinkTiming(silent_s=0.3, greeting_s=0.05)
+    async with two_sides("holder connects", link_timing=timing) as (one, other):
         await wait_until(lambda: one.link.error is None and other.link.error is None)
         record = other.record
         await other.link.aclose()
 
-        def is_told() -> bool:
-            one.link.know([record])
+        def is_reported() -> bool:
+            one.link.update_members([record])
             return one.link.error == f"no connection to {other.instance_id[:8]}"
 
-        await wait_until(is_told)
-        one.link.know([])
+        await wait_until(is_reported)
+        one.link.update_members([])
         assert one.link.error is None
 
 
-async def test_a_ping_that_was_lost_is_sent_again() -> None:
+async def test_a_lost_ping_is_sent_again() -> None:
     async with two_sides("holder connects") as (one, other):
         assert await one.relay.ping(other.instance_id, timeout_s=5)
-        hear, lost = other.link.on_message, []
+        lost: list[bytes] = []
 
-        def lose_the_first(peer: str, message: bytes) -> None:
+        def lose_first(message: bytes) -> bool:
             if lost:
-                hear(peer, message)
-            else:
-                lost.append(message)
+                return True
+            lost.append(message)
+            return False
 
-        other.link.on_message = lose_the_first
+        other.link.delivers = lose_first
         assert await one.relay.ping(other.instance_id, timeout_s=5)
         assert lost
 
 
-async def test_an_instance_that_is_gone_does_not_answer() -> None:
+async def test_a_closed_instance_does_not_answer() -> None:
     async with two_sides("holder connects") as (one, other):
         assert await one.relay.ping(other.instance_id, timeout_s=5)
         await other.link.aclose()
         assert not await one.relay.ping(other.instance_id, timeout_s=0.3)
 
 
-async def test_who_wants_more_than_is_kept_for_all_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "PROGRESS_MAX", 0)
-    async with two_sides("bus") as (holder, watching):
+async def test_a_subscription_beyond_the_limit_is_refused_and_counted() -> None:
+    async with two_sides("bus", limits=RelayLimits(send_offsets_max=0)) as (holder, watching):
         full = metric("unexpected_events", event="send_offset_overflow")
-        watching.watch()
+        watching.listen()
         watching.relay.follow(CHAT, 5, holder.instance_id)
         await wait_until(lambda: metric("unexpected_events", event="send_offset_overflow") > full)
-        assert not holder.relay.is_wanted(CHAT)
+        assert not holder.relay.has_remote_watcher(CHAT)
+        assert not holder.relay.subscribed_chats
 
 
 @kinds
-async def test_garbage_is_counted_and_passed_over(kind: str) -> None:
+async def test_a_malformed_message_is_counted_and_skipped(kind: str) -> None:
     async with two_sides(kind) as (holder, watching):
-        for garbage in (b"", b"{}", b'{"type":"later"}', b"\x80\x04.", b'{"type":"watch","wanted":[{}]}'):
-            watching.link.on_message(holder.instance_id, garbage)
+        malformed = metric("unexpected_events", event="malformed_relay_message")
+        for message in (b"", b"{}", b"\x80\x04.", b'{"type":"watch","wanted":[{}]}'):
+            watching.link.received.emit(holder.instance_id, message)
+        watching.link.received.emit(holder.instance_id, b'{"type":"of a newer version"}')
+        assert metric("unexpected_events", event="malformed_relay_message") == malformed + 4
         assert await holder.relay.ping(watching.instance_id, timeout_s=5)
 
 
-async def test_a_slow_link_gets_fewer_and_larger_messages_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "FULL_S", 0.001)
-    async with two_sides("holder connects") as (holder, watching):
+async def test_a_slow_link_gets_fewer_and_larger_messages_and_loses_nothing() -> None:
+    async with two_sides("holder connects", timing=RelayTiming(back_pressure_s=0.001)) as (holder, watching):
         draft = holder.live.open(CHAT, 5)
-        watching.watch()
+        watching.listen()
         watching.relay.follow(CHAT, 5, holder.instance_id)
         holder.write(draft, "x")
         await wait_until(lambda: watching.text() == "x")
-        take, sent = holder.link.send_nowait, []
+        sent: list[bytes] = []
 
-        def is_taken(instance_id: str, message: bytes) -> bool:
+        def accept_few(message: bytes) -> bool:
             sent.append(message)
-            return len(sent) % 7 == 0 and take(instance_id, message)
+            return len(sent) % 7 == 0
 
-        holder.link.send_nowait = is_taken  # type: ignore[method-assign]
+        holder.link.accepts = accept_few
         for i in range(300):
             holder.write(draft, f"{i} ")
             await asyncio.sleep(0)
         await wait_until(lambda: watching.text() == draft.text())
 
 
-async def test_a_message_holds_what_fits_and_the_rest_follows() -> None:
+async def test_a_large_draft_is_sent_in_several_messages() -> None:
     async with two_sides("holder connects") as (holder, watching):
         draft = holder.live.open(CHAT, 5)
+        size_max = RelayLimits().message_bytes_max
         for number in range(200):
-            draft.write(ToolCallOpened(f"call {number}", "n" * relay.MESSAGE_BYTES if number == 7 else "n" * 16_000))
+            draft.write(ToolCallOpened(f"call {number}", "n" * size_max if number == 7 else "n" * 16_000))
         sizes: list[int] = []
-        send = holder.link.send_nowait
 
-        def note(instance_id: str, message: bytes) -> bool:
+        def record_size(message: bytes) -> bool:
             sizes.append(len(message))
-            return send(instance_id, message)
+            return True
 
-        holder.link.send_nowait = note  # type: ignore[method-assign]
-        watching.watch()
+        holder.link.accepts = record_size
+        watching.listen()
         watching.relay.follow(CHAT, 5, holder.instance_id)
         await wait_until(lambda: (got := watching.relay.get(CHAT)) is not None and got.position == draft.position)
-        assert max(sizes) < 2 * relay.MESSAGE_BYTES
+        assert max(sizes) < 2 * size_max
         assert len([size for size in sizes if size > 1_000]) > 4

@@ -55,7 +55,7 @@ def test_a_life_that_has_no_end_is_ended_and_says_what_it_waited_for(monkeypatch
 
 def test_a_chat_that_stays_stuck_ends_the_life_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: an attempt has no lease, so nobody sees that its holder is dead."""
-    monkeypatch.setattr("antiphon.chats.append_batch.Round._lease", lambda self: None)
+    monkeypatch.setattr("antiphon.chats.append_batch.AppendBatch._lease", lambda self: None)
     outcome = simulate(0, busy_s=12.0)
     assert "NO-STUCK" in {violation.invariant for violation in outcome.violations}
     assert "running, attempt" in outcome.report()

@@ -160,4 +160,4 @@ class Faults:
         """A bus that was away says so."""
         process = self._one()
         if process is not None:
-            self.world.loop.call_soon(process.bus.tell_dropped, context=process.host.context)
+            self.world.loop.call_soon(process.bus.notify_dropped, context=process.host.context)

@@ -37,7 +37,7 @@ class HostBus:
         self._random = world.random(f"bus {process.host.name}")
         self._subscriptions: dict[str, list[_Subscription]] = {}
 
-    def is_heard(self, channel: str) -> bool:
+    def has_subscribers(self, channel: str) -> bool:
         return True
 
     def is_subscribed(self, channel: str) -> bool:
@@ -88,7 +88,7 @@ class HostBus:
         if subscription.is_open:
             subscription.handler(None)
 
-    def tell_dropped(self) -> None:
+    def notify_dropped(self) -> None:
         """The connection was lost and is back."""
         for channel in tuple(self._subscriptions):
             self._arrive(channel, None, False)

@@ -1,4 +1,4 @@
-"""The active chat: one of the admin's, the same for every instance on a store."""
+"""The active chat: one chat of the admin, the same for every instance on a store."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from antiphon.ports import Append, Bus, Store
 from antiphon.signal import Signal
 
 SETTING = "active_session"
-"""Holds the chat's id."""
+"""The name of the stored setting; its value is the chat's id."""
 CHANNEL = "antiphon:active"
+"""The channel on which an instance publishes that it changed the setting."""
 POLL_S = 2.0
-"""On a shared store it is looked at so often, and when another instance says that it has changed it."""
+"""How often the setting is read from a shared store where no hint arrives, in seconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -23,15 +24,17 @@ log = structlog.get_logger(__name__)
 class ActiveChat:
     """`chat_id` is empty where no chat is active. `run` it as a task."""
 
-    def __init__(self, *, store: Store, bus: Bus) -> None:
+    def __init__(self, *, store: Store, bus: Bus, poll_s: float = POLL_S) -> None:
+        """`poll_s` is how often the setting is read without a hint, in seconds."""
         self.chat_id = ""
         self._store = store
         self._bus = bus
+        self._poll_s = poll_s
         self._changes = 0
-        """How often it was changed here: a look that such a change has overtaken says nothing."""
+        """The number of changes made by this instance. A read during such a change is out of date."""
         self._activating = 0
-        """So many changes are being written: what a look finds may be one of them, and was not made elsewhere."""
-        self.activated_elsewhere: Signal[str] = Signal("active_chat_changed")
+        """The number of changes being written. A read may return one of them, which no other instance made."""
+        self.changed_by_other: Signal[str] = Signal("active_chat_changed")
         """Emitted with the chat that another instance made the active one."""
         self._wake = asyncio.Event()
         self._unsubscribe = bus.subscribe(CHANNEL, lambda message: self._wake.set()) if store.is_shared else None
@@ -44,26 +47,26 @@ class ActiveChat:
         self.chat_id = await self._read()
 
     async def activate(self, chat_id: str) -> None:
-        """Make it the active one, across restarts."""
+        """Store `chat_id` as the active chat, and publish the change."""
         self._activating += 1
         try:
             await self._store.write_setting(SETTING, chat_id)
             self._set(chat_id)
         finally:
             self._activating -= 1
-        self._tell(chat_id)
+        self._publish(chat_id)
 
     def on_append(self, append: Append) -> None:
-        """A deleted chat is not the active one any more."""
+        """No chat is active once the active one is deleted."""
         if append.chat.is_deleted and append.chat_id == self.chat_id:
             self._set("")
-            self._tell("")
+            self._publish("")
 
     def _set(self, chat_id: str) -> None:
         self.chat_id = chat_id
         self._changes += 1
 
-    def _tell(self, chat_id: str) -> None:
+    def _publish(self, chat_id: str) -> None:
         if self._store.is_shared:
             self._bus.publish_nowait(CHANNEL, chat_id.encode())
 
@@ -73,22 +76,22 @@ class ActiveChat:
         return named if chat is not None and not chat.is_deleted else ""
 
     async def run(self) -> None:
-        """Follow what other instances make of it, until cancelled."""
+        """Follow the changes of other instances until cancelled."""
         while self._store.is_shared:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(self._poll_s):
                     await self._wake.wait()
             self._wake.clear()
             try:
-                await self._look()
-            except AntiphonError as error:  # which readiness tells of the store
-                log.debug("active_chat_unread", error=str(error))
+                await self._refresh()
+            except AntiphonError as error:  # readiness reports the error of the store
+                log.debug("active_chat_read_failed", error=str(error))
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         changes = self._changes
         found = await self._read()
         if found == self.chat_id or changes != self._changes or self._activating:
             return
         self.chat_id = found
         if found:
-            self.activated_elsewhere.emit(found)
+            self.changed_by_other.emit(found)

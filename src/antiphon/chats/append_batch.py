@@ -1,4 +1,4 @@
-"""One round of the loop: the jobs taken on one state, and the append they make together."""
+"""One round of the command loop: the jobs that are decided on one state, and the append that they share."""
 
 from __future__ import annotations
 
@@ -20,41 +20,46 @@ from antiphon.wire.log import decode_fact, encode_fact
 log = structlog.get_logger(__name__)
 
 
-class Round:
-    """One round of the loop: the jobs taken on one state, and the facts they made."""
+class AppendBatch:
+    """Decides jobs one after another on the same state and collects their facts.
+
+    `accepted` jobs are answered by the append (each with the range of its entries), `refused` ones with their error,
+    and `deferred` ones go back to the head of the queue: they cannot share this append.
+    """
 
     def __init__(self, chat: Chat | None, store: Store, chat_id: str) -> None:
         self.chat = chat
         self.at = store.clock.now_us()
         self.entries: list[f.Entry] = []
-        self.taken: list[tuple[Job, tuple[int, int]]] = []
+        self.accepted: list[tuple[Job, tuple[int, int]]] = []
         self.refused: list[tuple[Job, Refused | AssertionError]] = []
-        self.left: list[Job] = []
+        self.deferred: list[Job] = []
         self.may_claim = True
+        """Whether a worker of this process may claim the turn in the same append."""
         self._before = chat
         self._store = store
         self._chat_id = chat_id
 
-    async def take(self, group: list[Job]) -> None:
-        """Advance the jobs one after another, up to one that must stand alone or changes the lease."""
+    async def decide(self, group: list[Job]) -> None:
+        """Decide the jobs in order, up to one that needs an append of its own or changes the lease."""
         client_ids: set[str] = set()
         for i, job in enumerate(group):
             if job.future.cancelled():
                 continue
             repeats = job.request is not None and job.request.client_id in client_ids
-            if self.entries and (repeats or any(isinstance(command, _STANDS_FIRST) for command in job.commands)):
-                self.left = group[i:]
+            if self.entries and (repeats or any(isinstance(command, _MUST_BE_FIRST) for command in job.commands)):
+                self.deferred = group[i:]
                 return
-            if not await self._take_one(job) and self.entries:
-                self.left = group[i:]  # it may be refused only for what is durable
+            if not await self._decide_one(job) and self.entries:
+                self.deferred = group[i:]  # only a durable state may be the reason of a refusal
                 return
             if job.request is not None:
                 client_ids.add(job.request.client_id)
             if self._lease_changed():
-                self.left = group[i + 1 :]
+                self.deferred = group[i + 1 :]
                 return
 
-    async def _take_one(self, job: Job) -> bool:
+    async def _decide_one(self, job: Job) -> bool:
         chat, start = self.chat, len(self.entries)
         try:
             for command in job.commands:
@@ -72,19 +77,21 @@ class Round:
             if not start:
                 self.refused.append((job, error))
             return False
-        self.taken.append((job, (start, len(self.entries))))
+        self.accepted.append((job, (start, len(self.entries))))
         return True
 
     @property
     def has_answers_without_append(self) -> bool:
-        return bool(self.refused) or (bool(self.taken) and not self.entries)
+        """Whether a job is refused, or is accepted without a fact."""
+        return bool(self.refused) or (bool(self.accepted) and not self.entries)
 
     def advance(self, command: c.Command) -> None:
+        """Decide one command on the state so far, and add its facts."""
         self.chat, entries = advance(self.chat, command, at=self.at)
         self.entries.extend(entries)
 
     async def _with_evidence(self, command: c.Command) -> c.Command:
-        """What a rule needs to know of the log beyond the state, looked up at the state it is decided on."""
+        """Add what a rule needs from the log beyond the state, read from the store."""
         if isinstance(command, c.EditMessage):
             role = await self._store.message_role(self._chat_id, command.message_id)
             return msgspec.structs.replace(command, target=role)
@@ -102,8 +109,9 @@ class Round:
     # --- the append
 
     def make_append(
-        self, append_id: str, notice: Callable[[str, Chat, Sequence[f.Entry]], Notification | None]
+        self, append_id: str, make_notification: Callable[[str, Chat, Sequence[f.Entry]], Notification | None]
     ) -> Append:
+        """The append of all accepted jobs, with their receipts and the change of the lease."""
         assert self.chat is not None
         assert self.entries
         contents = {entry.seq: entry.content for entry in self.entries if entry.content is not None}
@@ -116,7 +124,7 @@ class Round:
             chat=self.chat,
             receipts=self._receipts(),
             lease=self._lease(),
-            notification=notice(self._chat_id, self.chat, self.entries),
+            notification=make_notification(self._chat_id, self.chat, self.entries),
         )
 
     def _entries(self) -> tuple[f.Entry, ...]:
@@ -125,7 +133,7 @@ class Round:
 
     def _receipts(self) -> tuple[Receipt, ...]:
         receipts = []
-        for job, (start, end) in self.taken:
+        for job, (start, end) in self.accepted:
             answer = _answering(self.entries[start:end])
             if job.request is not None and answer is not None:
                 body = b'{"seq":%d,"at":%d,"fact":%b}' % (answer.seq, answer.recorded.at, encode_fact(answer.fact))
@@ -140,16 +148,17 @@ class Round:
             return None
         if self.chat.attempt:
             return Grant(attempt=self.chat.attempt, instance_id=self.chat.holder)
-        if any(_is_lease_expiry(command, before) for job, _ in self.taken for command in job.commands):
+        if any(_is_lease_expiry(command, before) for job, _ in self.accepted for command in job.commands):
             return Ended(attempt=before)
         return Drop()
 
     def answers(self, entries: Sequence[f.Entry]) -> list[tuple[Job, tuple[f.Entry, ...]]]:
-        return [(job, tuple(entries[start:end])) for job, (start, end) in self.taken]
+        """Each accepted job with its own entries."""
+        return [(job, tuple(entries[start:end])) for job, (start, end) in self.accepted]
 
 
-_STANDS_FIRST = (c.EditMessage, c.QueueCommand, c.ExpireAttempt)
-"""Commands that are decided on a stored state: by what the log says beyond it, or by its lease."""
+_MUST_BE_FIRST = (c.EditMessage, c.QueueCommand, c.ExpireAttempt)
+"""Commands that need the stored state: they depend on the log beyond it, or on its lease."""
 
 
 def _is_lease_expiry(command: c.Command, attempt: int) -> bool:
@@ -157,7 +166,7 @@ def _is_lease_expiry(command: c.Command, attempt: int) -> bool:
 
 
 def _answering(entries: Sequence[f.Entry]) -> f.Entry | None:
-    """The fact a send is answered with: the message it appended or queued (a created chat: its creation)."""
+    """The fact that answers a send: its appended or queued message (of a new chat: the creation)."""
     for entry in entries:
         fact = entry.fact
         if isinstance(fact, f.ChatCreated | f.MessageQueued):
@@ -168,7 +177,7 @@ def _answering(entries: Sequence[f.Entry]) -> f.Entry | None:
 
 
 def first_answer(receipt: Receipt, job: Job) -> f.Entry:
-    """The entry of the first answer; its content is the repeat's own, which has the same hash."""
+    """The entry of the first answer. Its content is taken from the repeat, which has the same hash."""
     stored = msgspec.json.decode(receipt.answer, type=dict[str, msgspec.Raw])
     fact = decode_fact(bytes(stored["fact"]))
     recorded = f.Recorded(int(bytes(stored["seq"])), int(bytes(stored["at"])), fact)

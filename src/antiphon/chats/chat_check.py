@@ -1,4 +1,4 @@
-"""One chat under the doctor's eyes: its log folded with the assertions on, and what lies beside it."""
+"""Examines one chat for the doctor: folds its log with the assertions on, and checks what is stored beside it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from antiphon.ports import Store
 from antiphon.wire.codec import decode, decode_content
 from antiphon.wire.stream import fact_frame
 
-PAGE = 500
+PAGE_MAX = 500
+"""Maximum number of facts or messages in one read."""
+PAGE_BYTES_MAX = 8 * 1024 * 1024
+"""Maximum content in one read, in bytes."""
 RESTORE = "its checksum differs; restore this chat from a backup"
-PAGE_BYTES = 8 * 1024 * 1024
 
 
 class Finding(Value):
-    """Something that is not as it must be; `seq` is where, 0 for the chat as a whole."""
+    """Something that is wrong, at `seq`; 0 stands for the chat as a whole."""
 
     chat_id: str
     what: str
@@ -31,7 +33,7 @@ class Finding(Value):
 
 
 class Examined:
-    """One chat: its log folded with the assertions on, and what was found beside it."""
+    """One chat, with the findings. `is_moving`: it changed during every try, so there are none."""
 
     def __init__(self, chat_id: str) -> None:
         self.chat_id = chat_id
@@ -45,13 +47,15 @@ class Examined:
         self._messages: dict[int, f.Entry] = {}
         self._hidden_by: dict[int, int] = {}
 
-    def find(self, what: str, seq: int = 0) -> None:
+    def report(self, what: str, seq: int = 0) -> None:
+        """Add a finding."""
         self.findings.append(Finding(chat_id=self.chat_id, what=what, seq=seq))
 
     async def examine(self, store: Store) -> None:
+        """Read the chat and all that is stored with it, and report what is wrong."""
         self.chat = await store.load(self.chat_id)
         if self.chat is None:
-            self.find("it has no state")
+            self.report("it has no state")
             return
         if not await self._read_log(store):
             return
@@ -67,47 +71,47 @@ class Examined:
     # --- the log
 
     async def _read_log(self, store: Store) -> bool:
-        """Fold it; False: it cannot be folded to its end."""
+        """Fold the log; False if it cannot be folded to its end."""
         assert self.chat is not None
-        after, limit = 0, PAGE
+        after, limit = 0, PAGE_MAX
         while True:
             try:
-                page = await store.read_entries(self.chat_id, after, limit=limit, bytes_max=PAGE_BYTES)
+                page = await store.read_entries(self.chat_id, after, limit=limit, bytes_max=PAGE_BYTES_MAX)
             except Unavailable as error:
                 if limit == 1:
-                    self.find(f"this fact cannot be read: {error}", after + 1)
+                    self.report(f"this fact cannot be read: {error}", after + 1)
                     return False
-                limit = 1  # one by one, to name the one that cannot be read
+                limit = 1  # one by one, to report which fact it is
                 continue
             if not page:
                 return True
             for entry in page:
-                if not self._take(entry, self.chat):
+                if not self._fold(entry, self.chat):
                     return False
             await self._check_contents(store, page[0].seq, page[-1].seq)
             after = page[-1].seq
 
-    def _take(self, entry: f.Entry, chat: Chat) -> bool:
+    def _fold(self, entry: f.Entry, chat: Chat) -> bool:
         self.facts += 1
         self._last = entry
         if chat.is_deleted:
             return True
         expected = self._folded.seq + 1 if self._folded else 1
         if entry.seq != expected:
-            self.find(f"fact {expected} is missing: after {expected - 1} comes {entry.seq}", expected)
+            self.report(f"fact {expected} is missing: after {expected - 1} comes {entry.seq}", expected)
             return False
         try:
             self._folded = folded = evolve(self._folded, entry.recorded)
         except Exception as error:  # a damaged fact may break the fold in any way
-            self.find(f"{f.kind_of(entry.fact)} cannot follow: {error or type(error).__name__}", entry.seq)
+            self.report(f"{f.kind_of(entry.fact)} cannot follow: {error or type(error).__name__}", entry.seq)
             return False
         if (entry.status, entry.draft) != (folded.status, folded.draft):
-            told = f"{entry.status}, draft {entry.draft}"
-            self.find(f"it is marked {told}, the fold says {folded.status}, draft {folded.draft}", entry.seq)
-        self._note(entry)
+            marked = f"{entry.status}, draft {entry.draft}"
+            self.report(f"it is marked {marked}, the fold says {folded.status}, draft {folded.draft}", entry.seq)
+        self._track_message(entry)
         return True
 
-    def _note(self, entry: f.Entry) -> None:
+    def _track_message(self, entry: f.Entry) -> None:
         if isinstance(entry.fact, f.MessageAppended):
             self._messages[entry.seq] = entry
             self._hidden_by[entry.seq] = 0
@@ -120,67 +124,67 @@ class Examined:
 
     def _check_state(self, chat: Chat) -> None:
         if self._folded is None or self._last is None:
-            self.find("it has a state but no facts")
+            self.report("it has a state but no facts")
             return
         if self._last.more:
-            self.find("its last append is not whole", self._last.seq)
+            self.report("its last append is not whole", self._last.seq)
         if self._folded.seq != chat.seq:
-            self.find(f"the state is that of {chat.seq}, the log ends at {self._folded.seq}", self._folded.seq)
+            self.report(f"the state is that of {chat.seq}, the log ends at {self._folded.seq}", self._folded.seq)
         elif self._folded != chat:
             names = ", ".join(_differences(self._folded, chat))
-            self.find(f"the state differs from the fold of the log in: {names}", chat.seq)
+            self.report(f"the state differs from the fold of the log in: {names}", chat.seq)
 
     async def _check_tombstone(self, store: Store, chat: Chat) -> None:
         if self.facts != 1 or self._last is None or self._last.seq != chat.seq:
-            self.find(f"a deleted chat keeps its last fact only, this one has {self.facts}", chat.seq)
+            self.report(f"a deleted chat keeps its last fact only, this one has {self.facts}", chat.seq)
         elif not isinstance(self._last.fact, f.ChatDeleted):
-            self.find("the last fact of a deleted chat says so, this one does not", chat.seq)
+            self.report("the last fact of a deleted chat says so, this one does not", chat.seq)
         messages, _ = await store.read_messages(self.chat_id, limit=1)
-        if messages or await store.read_contents(self.chat_id, range(1, min(chat.seq, PAGE) + 1)):
-            self.find("it is deleted but its contents are not", chat.seq)
+        if messages or await store.read_contents(self.chat_id, range(1, min(chat.seq, PAGE_MAX) + 1)):
+            self.report("it is deleted but its contents are not", chat.seq)
 
-    # --- what lies beside the log
+    # --- beside the log
 
     async def _check_contents(self, store: Store, first_seq: int, last_seq: int) -> None:
-        """Including hidden contents: every changed byte is found."""
+        """Check the bytes of every content, hidden ones included."""
         for seq in await store.damaged_contents(self.chat_id, first_seq, last_seq):
-            self.find(f"its content is not what was written: {RESTORE}", seq)
+            self.report(f"its content is not what was written: {RESTORE}", seq)
 
     async def _check_receipts(self, store: Store) -> None:
         for client_id in await store.damaged_receipts(self.chat_id):
-            self.find(f"the receipt of {client_id!r} is not what was written: {RESTORE}")
+            self.report(f"the receipt of {client_id!r} is not what was written: {RESTORE}")
 
     async def _check_history(self, store: Store) -> None:
         for seq, entry in self._messages.items():
             by = self._hidden_by[seq]
             if entry.hidden_by != by:
-                told = f"hidden by {entry.hidden_by}" if entry.hidden_by else "visible"
-                self.find(f"it is {told}, by the log it is {f'hidden by {by}' if by else 'visible'}", seq)
+                marked = f"hidden by {entry.hidden_by}" if entry.hidden_by else "visible"
+                self.report(f"it is {marked}, by the log it is {f'hidden by {by}' if by else 'visible'}", seq)
             elif not by:
                 self._check_content(entry)
         self.visible = [seq for seq, by in self._hidden_by.items() if not by]
         read = await _visible_ids(store, self.chat_id)
         for seq in sorted(set(read) ^ set(self.visible)):
             where = "missing from" if seq in self.visible else "shown in"
-            self.find(f"this message is {where} the history", seq)
+            self.report(f"this message is {where} the history", seq)
 
     def _check_content(self, entry: f.Entry) -> None:
         assert isinstance(entry.fact, f.MessageAppended)
         self._check_size(entry.content, entry.fact.content_size, entry.seq)
-        self._check_shown(entry)
+        self._check_readers(entry)
 
-    def _check_shown(self, entry: f.Entry) -> None:
-        """Whether every reader can show it: a worker reads the content, a client the event with it."""
+    def _check_readers(self, entry: f.Entry) -> None:
+        """Check that every reader can show a message: a worker reads its content, a client the event with it."""
         try:
             decode_content(entry.content or b"[]")
             decode(fact_frame(self.chat_id, entry, position=0).data, dict[str, Any])
         except (AntiphonError, ValueError) as error:
-            self.find(f"it cannot be shown: {error}", entry.seq)
+            self.report(f"it cannot be shown: {error}", entry.seq)
 
     async def _check_queue(self, store: Store, chat: Chat) -> None:
-        waiting = (*chat.steering, *chat.queue)
-        contents = await store.read_contents(self.chat_id, [item.content_seq for item in waiting])
-        for item in waiting:
+        queue = (*chat.steering, *chat.queue)
+        contents = await store.read_contents(self.chat_id, [item.content_seq for item in queue])
+        for item in queue:
             self._check_readable(contents.get(item.content_seq), item.id)
             self._check_size(contents.get(item.content_seq), item.content_size, item.id)
 
@@ -188,16 +192,16 @@ class Examined:
         try:
             decode_content(content or b"[]")
         except AntiphonError as error:
-            self.find(f"it cannot be shown: {error}", seq)
+            self.report(f"it cannot be shown: {error}", seq)
 
     def _check_size(self, content: bytes | None, size: int, seq: int) -> None:
         if content is None and size:
-            self.find("its content is missing", seq)
+            self.report("its content is missing", seq)
         elif len(content or b"") != size:
-            self.find(f"its content has {len(content or b'')} bytes instead of {size}", seq)
+            self.report(f"its content has {len(content or b'')} bytes instead of {size}", seq)
 
     async def _check_listing(self, store: Store, chat: Chat) -> None:
-        """The first chat at or after this one's place, by all that it may be found by, is this one."""
+        """Check that the listing finds this chat first at or after its place, by everything it can be listed by."""
         try:
             found = await store.list_chats(
                 chat.owner_id,
@@ -208,19 +212,19 @@ class Examined:
                 after=(chat.updated_at, self.chat_id + "\x01"),
             )
         except Unavailable:
-            return  # its neighbour in the listing cannot be read, which is that one's finding
+            return  # the next chat in the listing cannot be read, which is a finding of that chat
         is_listed = bool(found) and found[0].chat_id == self.chat_id
         if chat.is_deleted and is_listed:
-            self.find("it is deleted but listed", chat.seq)
+            self.report("it is deleted but listed", chat.seq)
         elif not chat.is_deleted and not is_listed:
-            self.find("it is not listed where its owner, title, labels, archived and updated_at say", chat.seq)
+            self.report("it is not listed where its owner, title, labels, archived and updated_at say", chat.seq)
 
 
 async def _visible_ids(store: Store, chat_id: str) -> list[int]:
     ids: list[int] = []
     before, has_more = 0, True
     while has_more:
-        page, has_more = await store.read_messages(chat_id, before_id=before, limit=PAGE)
+        page, has_more = await store.read_messages(chat_id, before_id=before, limit=PAGE_MAX)
         ids = [entry.seq for entry in page] + ids
         before = ids[0] if ids else 0
     return ids

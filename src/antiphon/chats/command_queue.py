@@ -1,4 +1,4 @@
-"""A chat's line: the commands that wait for it in this process, and its state as last known."""
+"""The command queue of a chat: the commands that wait for it in this process, and its cached state."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from antiphon.core.facts import Entry, HistoryTruncated
 from antiphon.core.model import Chat
 from antiphon.ports import Done, Request
 
-LINES_MAX = 10_000
-RECENT_ENTRIES = 64
-RECENT_BYTES = 1024 * 1024
-ALL_RECENT_BYTES = 64 * 1024 * 1024
-"""So much content of new facts is remembered in all."""
+QUEUES_MAX = 10_000
+"""Maximum number of chats in the cache."""
+RECENT_ENTRIES_MAX = 64
+"""Maximum number of recent facts cached for one chat."""
+RECENT_BYTES_MAX = 1024 * 1024
+"""Maximum content of the recent facts cached for one chat, in bytes."""
+ALL_RECENT_BYTES_MAX = 64 * 1024 * 1024
+"""Maximum content of the recent facts cached for all chats together, in bytes."""
 
 
 class Job:
@@ -30,8 +33,9 @@ class Job:
         self.future = future
 
 
-class Line:
-    """`chat` is None until loaded (or while the chat does not exist); `recent` are the newest facts, with content."""
+class CommandQueue:
+    """The queued jobs of one chat. `chat` is None until loaded (or while the chat does not exist); `recent` are the
+    newest facts, with content."""
 
     __slots__ = ("chat", "chat_id", "is_loaded", "jobs", "recent", "recent_bytes", "task")
 
@@ -44,87 +48,94 @@ class Line:
         self.recent: deque[Entry] = deque()
         self.recent_bytes = 0
 
-    def forget(self) -> None:
-        """Drop what is known: the next command loads it anew."""
-        self.chat, self.is_loaded = None, False
-        self.forget_recent()
-
-    def know(self, chat: Chat | None) -> None:
+    def cache_chat(self, chat: Chat | None) -> None:
+        """Cache the chat's state; None if there is no such chat."""
         self.chat, self.is_loaded = chat, True
 
-    def remember(self, entries: Sequence[Entry]) -> None:
+    def cache_entries(self, entries: Sequence[Entry]) -> None:
+        """Cache facts that were just appended, and evict the oldest beyond the limits."""
         if self.recent and entries and entries[0].seq != self.recent[-1].seq + 1:
-            self.forget_recent()
+            self.evict_entries()
         for entry in entries:
             if isinstance(entry.fact, HistoryTruncated):
-                self.forget_recent()  # the store knows what is hidden now
+                self.evict_entries()  # only the store has the marks of hidden messages
             self.recent.append(entry)
             self.recent_bytes += len(entry.content or b"")
-        while self.recent and (len(self.recent) > RECENT_ENTRIES or self.recent_bytes > RECENT_BYTES):
+        while self.recent and (len(self.recent) > RECENT_ENTRIES_MAX or self.recent_bytes > RECENT_BYTES_MAX):
             self.recent_bytes -= len(self.recent.popleft().content or b"")
 
-    def forget_recent(self) -> None:
+    def evict(self) -> None:
+        """Drop the cached state and facts: the next command loads the state from the store."""
+        self.chat, self.is_loaded = None, False
+        self.evict_entries()
+
+    def evict_entries(self) -> None:
+        """Drop the cached facts."""
         self.recent.clear()
         self.recent_bytes = 0
 
     def entries_after(self, seq: int) -> list[Entry] | None:
-        """The facts after `seq` without a hole, if they are all still here."""
+        """The facts after `seq` without a gap; None if not all of them are cached."""
         if not self.recent or self.recent[0].seq > seq + 1:
             return None
         return list(islice(self.recent, seq + 1 - self.recent[0].seq, None))
 
 
-class Lines:
-    """The lines of the chats lately used; the longest unused that nobody waits in are forgotten. What they remember
-    has a bound for all together."""
+class CommandQueues:
+    """The command queues of the chats used last. The least recently used queue that is empty is evicted; all of them
+    share one limit for cached content."""
 
-    def __init__(self, lines_max: int = LINES_MAX, recent_bytes_max: int = ALL_RECENT_BYTES) -> None:
-        self._lines: OrderedDict[str, Line] = OrderedDict()
-        self._lines_max = lines_max
+    def __init__(self, *, queues_max: int = QUEUES_MAX, recent_bytes_max: int = ALL_RECENT_BYTES_MAX) -> None:
+        self._queues: OrderedDict[str, CommandQueue] = OrderedDict()
+        self._queues_max = queues_max
         self._recent_bytes_max = recent_bytes_max
         self._with_recent: OrderedDict[str, int] = OrderedDict()
+        """The size of each queue's cached content, the least recently appended to first."""
         self.recent_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._queues)
 
-    def get(self, chat_id: str) -> Line:
-        line = self._lines.get(chat_id)
-        if line is None:
-            line = self._lines[chat_id] = Line(chat_id)
+    def get(self, chat_id: str) -> CommandQueue:
+        """The queue of a chat, created if there is none."""
+        queue = self._queues.get(chat_id)
+        if queue is None:
+            queue = self._queues[chat_id] = CommandQueue(chat_id)
             self._shrink()
         else:
-            self._lines.move_to_end(chat_id)
-        return line
+            self._queues.move_to_end(chat_id)
+        return queue
 
-    def known(self, chat_id: str) -> Line | None:
-        return self._lines.get(chat_id)
+    def find(self, chat_id: str) -> CommandQueue | None:
+        """The queue of a chat if there is one."""
+        return self._queues.get(chat_id)
 
-    def remember(self, line: Line, entries: Sequence[Entry]) -> None:
-        """Keep the newest facts of `line`; those of the lines that longest had none make room."""
-        line.remember(entries)
-        self._count(line)
+    def cache_entries(self, queue: CommandQueue, entries: Sequence[Entry]) -> None:
+        """Cache facts that were just appended to the chat; the least recently appended to lose theirs beyond the
+        limit."""
+        queue.cache_entries(entries)
+        self._count(queue)
         while self.recent_bytes > self._recent_bytes_max:
-            oldest = self._lines.get(next(iter(self._with_recent)))
-            assert oldest is not None, "only lines that are here are counted"
-            oldest.forget_recent()
+            oldest = self._queues.get(next(iter(self._with_recent)))
+            assert oldest is not None, "only queues in the cache are counted"
+            oldest.evict_entries()
             self._count(oldest)
 
-    def forget(self, line: Line) -> None:
-        """Drop what is known of the chat: the next command loads it anew."""
-        line.forget()
-        self._count(line)
+    def evict(self, queue: CommandQueue) -> None:
+        """Drop what is cached of the chat: the next command loads its state from the store."""
+        queue.evict()
+        self._count(queue)
 
-    def _count(self, line: Line) -> None:
-        self.recent_bytes -= self._with_recent.pop(line.chat_id, 0)
-        if line.recent_bytes and self._lines.get(line.chat_id) is line:
-            self._with_recent[line.chat_id] = line.recent_bytes
-            self.recent_bytes += line.recent_bytes
+    def _count(self, queue: CommandQueue) -> None:
+        self.recent_bytes -= self._with_recent.pop(queue.chat_id, 0)
+        if queue.recent_bytes and self._queues.get(queue.chat_id) is queue:
+            self._with_recent[queue.chat_id] = queue.recent_bytes
+            self.recent_bytes += queue.recent_bytes
 
     def _shrink(self) -> None:
-        while len(self._lines) > self._lines_max:
-            chat_id = next((key for key, line in self._lines.items() if line.task is None), None)
+        while len(self._queues) > self._queues_max:
+            chat_id = next((key for key, queue in self._queues.items() if queue.task is None), None)
             if chat_id is None:
                 return
-            self.forget(self._lines[chat_id])
-            del self._lines[chat_id]
+            self.evict(self._queues[chat_id])
+            del self._queues[chat_id]

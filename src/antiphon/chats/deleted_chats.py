@@ -10,16 +10,16 @@ from msgspec.structs import replace
 from antiphon.core.model import Chat
 from antiphon.wire import notify
 
-FORMER_MAX = 500
+CACHED_MAX = 500
 """Maximum number of deleted chats in the cache."""
 TITLE_MAX = 256
 LABELS_MAX = 64
 LABEL_MAX = 256
-"""Maximum sizes in a received message; the rest is cut off."""
+"""Maximum number and sizes, in characters, in a received message; the rest is cut off."""
 
 
 class Source(StrEnum):
-    """Where a state comes from; a better one is not replaced by a worse one."""
+    """Where a state comes from, the least reliable first; a state does not replace a more reliable one."""
 
     OLD = "old"
     CLAIMED = "claimed"
@@ -37,27 +37,27 @@ class DeletedChatCache:
 
     def record(self, chat_id: str, before: Chat, deleted: Chat) -> None:
         """Add a chat that this process last read as `before`, and that is `deleted` now."""
-        self._keep(chat_id, before, Source.EXACT if before.seq == deleted.seq - 1 else Source.OLD)
+        self._add(chat_id, before, Source.EXACT if before.seq == deleted.seq - 1 else Source.OLD)
 
     def record_claimed(self, chat_id: str, claimed: notify.Chat) -> None:
         """Add a chat that a message reports as deleted; `get` uses it only if the store agrees."""
-        self._keep(chat_id, _chat_of(claimed), Source.CLAIMED)
+        self._add(chat_id, _chat_of(claimed), Source.CLAIMED)
 
     def get(self, chat_id: str, chat: Chat) -> Chat:
         """The last state of a deleted chat if it is in the cache; otherwise `chat`."""
-        known = self._chats.get(chat_id) if chat.is_deleted else None
-        if known is None:
+        cached = self._chats.get(chat_id) if chat.is_deleted else None
+        if cached is None:
             return chat
-        return replace(known[0], owner_id=chat.owner_id, seq=chat.seq, draft=chat.draft, is_deleted=True)
+        return replace(cached[0], owner_id=chat.owner_id, seq=chat.seq, draft=chat.draft, is_deleted=True)
 
-    def _keep(self, chat_id: str, chat: Chat, source: Source) -> None:
-        known = self._chats.get(chat_id)
-        if known is not None and _RANKS[known[1]] > _RANKS[source]:
+    def _add(self, chat_id: str, chat: Chat, source: Source) -> None:
+        cached = self._chats.get(chat_id)
+        if cached is not None and _RANKS[cached[1]] > _RANKS[source]:
             return
-        gone = {"system": "", "tools": None, "calls": (), "steering": (), "queue": (), "turn_id": 0}
-        self._chats[chat_id] = replace(chat, **gone), source
+        cleared = {"system": "", "tools": None, "calls": (), "steering": (), "queue": (), "turn_id": 0}
+        self._chats[chat_id] = replace(chat, **cleared), source
         self._chats.move_to_end(chat_id)
-        if len(self._chats) > FORMER_MAX:
+        if len(self._chats) > CACHED_MAX:
             self._chats.popitem(last=False)
 
 

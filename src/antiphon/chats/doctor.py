@@ -1,5 +1,5 @@
-"""What `antiphon doctor` examines: that the stored state of every chat is the fold of its log, and that all that
-is kept beside the log (hidden marks, contents, leases, listings) agrees with it. Nothing is changed.
+"""The checks of `antiphon doctor`: the stored state of every chat is the fold of its log, and everything stored
+beside the log (hidden marks, contents, leases, listings) agrees with it. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from antiphon.ports import Store
 __all__ = ["Finding", "Report", "examine"]
 
 ALL = 1 << 30
-TRIES = 5
-"""A chat that is written while it is examined is read again, at most so often."""
+TRIES_MAX = 5
+"""Maximum number of times that a chat is examined because it was written meanwhile."""
 
 
 class Report(Value):
-    """What was examined, and what was found; `moving` are the chats that changed all the while."""
+    """The number of examined things, and the findings. `moving` are the chats that changed during every try."""
 
     chats: int = 0
     deleted: int = 0
@@ -33,13 +33,14 @@ class Report(Value):
 
     @property
     def is_sound(self) -> bool:
+        """Whether there are no findings."""
         return not self.findings
 
 
 async def examine(store: Store) -> Report:
     """Examine every chat. It may be in use: a chat that changes meanwhile is examined again."""
     chat_ids = await store.iter_chat_ids()
-    examined = [await _examine_quiet(store, chat_id) for chat_id in chat_ids]
+    examined = [await _examine_unchanged(store, chat_id) for chat_id in chat_ids]
     findings = [finding for one in examined for finding in one.findings]
     try:
         findings += await _check_work(store, examined)
@@ -56,15 +57,15 @@ async def examine(store: Store) -> Report:
     )
 
 
-async def _examine_quiet(store: Store, chat_id: str) -> Examined:
-    """Examined while nobody wrote it: its seq was the same before and after."""
-    for _ in range(TRIES):
+async def _examine_unchanged(store: Store, chat_id: str) -> Examined:
+    """Examine a chat while it is not written: its state is the same before and after."""
+    for _ in range(TRIES_MAX):
         one = Examined(chat_id)
         try:
             await one.examine(store)
             after = await store.load(chat_id)
         except Unavailable as error:
-            one.find(str(error))
+            one.report(str(error))
             return one
         if after == one.chat:
             return one
@@ -77,15 +78,15 @@ async def _examine_quiet(store: Store, chat_id: str) -> Examined:
 
 
 async def _check_work(store: Store, examined: list[Examined]) -> list[Finding]:
-    """Leases and claims. What is suspected is looked at again, by itself, before it is said."""
-    work = await _Work.ask(store)
+    """Check leases and claims. A suspicious chat is read again by itself before it is reported."""
+    work = await _Work.read(store)
     states = {one.chat_id: one.chat for one in examined if not one.is_moving}
     suspects = [chat_id for chat_id, chat in states.items() if chat and any(work.faults(chat_id, chat))]
     suspects += sorted(work.leases.keys() - states.keys())
     findings = []
     for chat_id in suspects:
         before = await store.load(chat_id)
-        work = await _Work.ask(store)
+        work = await _Work.read(store)
         if before is None and chat_id in work.leases:
             findings.append(Finding(chat_id=chat_id, what="it has a lease but no state"))
         elif before is not None and before == await store.load(chat_id):
@@ -94,7 +95,7 @@ async def _check_work(store: Store, examined: list[Examined]) -> list[Finding]:
 
 
 class _Work(Value):
-    """Which attempts have a lease, what may be claimed and what is due, at the time `now`."""
+    """The attempts with a lease, the claimable and the due chats, at the time `now`."""
 
     now: int
     leases: dict[str, int]
@@ -102,7 +103,7 @@ class _Work(Value):
     due: frozenset[str]
 
     @classmethod
-    async def ask(cls, store: Store) -> _Work:
+    async def read(cls, store: Store) -> _Work:
         now = store.clock.now_us()
         return cls(
             now=now,
@@ -112,18 +113,19 @@ class _Work(Value):
         )
 
     def faults(self, chat_id: str, chat: Chat) -> Iterator[str]:
+        """What disagrees with the state of a chat, in words."""
         lease = self.leases.get(chat_id, 0)
         if chat.attempt and not lease:
             yield f"attempt {chat.attempt} holds it without a lease: its loss would not be noticed"
         elif lease != chat.attempt:
             yield f"the lease is that of attempt {lease}, but {chat.attempt or 'none'} holds it"
         is_claimable = chat_id in self.claimable
-        if is_claimable and not chat.wants_worker:
-            yield "it may be claimed, but no turn wants a worker"
-        if chat.wants_worker and max(chat.retrying_at, chat.updated_at) <= self.now and not is_claimable:
-            yield "its turn wants a worker, but it cannot be claimed"
+        if is_claimable and not chat.needs_worker:
+            yield "it may be claimed, but no turn needs a worker"
+        if chat.needs_worker and max(chat.retrying_at, chat.updated_at) <= self.now and not is_claimable:
+            yield "its turn needs a worker, but it cannot be claimed"
         if _is_due(chat, self.now) and chat_id not in self.due:
-            yield "its stop or its deadline is overdue, but it is not found so"
+            yield "its interrupt or its deadline is overdue, but the store does not list it as due"
 
 
 def _is_due(chat: Chat, now: int) -> bool:

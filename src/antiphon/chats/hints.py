@@ -1,7 +1,7 @@
-"""What comes over the bus, read with care: any replica, also an older or a foreign one, may have sent it.
+"""Hints received over the bus, decoded defensively: any replica, also an older or a foreign one, may have sent them.
 
-Only what a receiver relies on is read: which chat, what kind, up to which seq. A message that cannot be read is
-counted, and means what None means: look.
+A receiver decodes only what it relies on: the chat, the kind and the seq. A message that cannot be decoded is counted
+and handled like None, which stands for dropped messages: the receiver reads the store.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ WANTED_CHANNEL = "antiphon:wanted"
 REVOKED_CHANNEL = "antiphon:revoked"
 """Carries the id of a token or session that was revoked."""
 
-EVENTS_WAITING_MAX = 1_000
+EVENTS_QUEUED_MAX = 1_000
+"""Maximum number of messages queued for one handler. Beyond it they are dropped, and the handler is notified."""
 NAME_MAX = 100
+"""Maximum length of an id in a hint, in characters."""
 
 H = TypeVar("H", bound=Value)
 
@@ -42,8 +44,8 @@ def owner_channel(owner_id: str) -> str:
 
 
 class StreamHint(Value):
-    """Of a ChatStreamNotifyMessage: the chat has come to `seq`; a foreign peer does not say. Its other fields count
-    only then: they are transient, and no store has them."""
+    """From a ChatStreamNotifyMessage: the chat has reached `seq`. A foreign peer sends no seq; only then the other
+    fields are used. They are transient, no store has them."""
 
     seq: Int64 | None = None
     retry: Any = None
@@ -51,7 +53,7 @@ class StreamHint(Value):
     error: Any = None
 
     def notices(self) -> dict[str, Frame]:
-        """What a foreign peer reports inline, by kind (`wire.notices`)."""
+        """The notices that a foreign peer sends inline, by kind (`wire.notices`)."""
         if self.seq is not None:
             return {}
         return notices_of(retry=self.retry, error_payload=self.error_payload, error=self.error)
@@ -62,7 +64,7 @@ class _Named(Value):
 
 
 class ChatHint(Value):
-    """Of a ChatEvent: what changed in which chat, which has come to `seq`."""
+    """From a ChatEvent: what changed in a chat, which has reached `seq`."""
 
     kind: str = ""
     chat: _Named = _Named()
@@ -74,7 +76,7 @@ class ChatHint(Value):
 
 
 def claimed_chat(message: bytes | None) -> Chat | None:
-    """The chat that a ChatEvent claims to be of; None where it cannot be read."""
+    """The chat in a ChatEvent, as its sender claims it; None if it cannot be decoded."""
     try:
         return decode(message or b"", ChatEvent).chat
     except PeerError:
@@ -82,17 +84,17 @@ def claimed_chat(message: bytes | None) -> Chat | None:
 
 
 def stream_hint(message: bytes | None) -> StreamHint:
-    """A hint of a chat's channel; without a seq: look."""
+    """Decode a hint of a chat's channel. Without a seq, the receiver reads the store."""
     return _read(message, StreamHint)
 
 
 def chat_hint(message: bytes | None) -> ChatHint:
-    """A hint of an owner's channel; without a chat: look at all."""
+    """Decode a hint of an owner's channel. Without a chat, the receiver reads all chats of the owner."""
     return _read(message, ChatHint)
 
 
 def text_hint(message: bytes) -> str:
-    """A hint that is only a name; empty if it cannot be one."""
+    """Decode a hint that consists of an id; empty if it cannot be one."""
     return _name(message[: NAME_MAX + 1].decode("utf-8", "replace"))
 
 
@@ -114,7 +116,7 @@ def _read(message: bytes | None, kind: type[H]) -> H:
 
 
 class MessagesDropped(AntiphonError):
-    """Some messages of a channel were dropped on their way: look at everything."""
+    """Messages of a channel were dropped: a receiver reads everything that it follows."""
 
     code = "messages_dropped"
 
@@ -123,40 +125,48 @@ class MessagesDropped(AntiphonError):
 
 
 def subscribe_events(bus: Bus, channel: str, handler: Handler) -> Callable[[], None]:
-    """Have one of the contract's handlers (`notify.handle_…`) called with each message of the channel, one after the
-    other, and with `MessagesDropped` where some were dropped, be it that it is too slow. Returns the call that ends
-    it."""
-    subscription = _EventSubscription(handler)
-    end = bus.subscribe(channel, subscription.put)
+    """Call one of the contract's handlers (`notify.handle_…`) with each message of a channel, one after the other.
 
-    def end_all() -> None:
-        end()
+    Args:
+        bus: The bus that carries the channel.
+        channel: The name of the channel.
+        handler: Called with the message, or with `MessagesDropped` where some were dropped, also because the handler
+            is too slow.
+
+    Returns:
+        A function that ends the subscription.
+    """
+    subscription = _EventSubscription(handler)
+    unsubscribe = bus.subscribe(channel, subscription.put)
+
+    def unsubscribe_handler() -> None:
+        unsubscribe()
         subscription.task.cancel()
 
-    return end_all
+    return unsubscribe_handler
 
 
 class _EventSubscription:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        self._waiting: deque[bytes | None] = deque()
-        self._has_come = asyncio.Event()
+        self._queued: deque[bytes | None] = deque()
+        self._has_messages = asyncio.Event()
         self.task = asyncio.create_task(self._run())
 
     def put(self, message: bytes | None) -> None:
-        if len(self._waiting) >= EVENTS_WAITING_MAX:
-            self._waiting.clear()
+        if len(self._queued) >= EVENTS_QUEUED_MAX:
+            self._queued.clear()
             message = None
-        self._waiting.append(message)
-        self._has_come.set()
+        self._queued.append(message)
+        self._has_messages.set()
 
     async def _run(self) -> None:
         while True:
-            while self._waiting:
-                message = self._waiting.popleft()
+            while self._queued:
+                message = self._queued.popleft()
                 if message is None:
                     await self._handler(b"", MessagesDropped())
                 else:
                     await self._handler(message, None)
-            self._has_come.clear()
-            await self._has_come.wait()
+            self._has_messages.clear()
+            await self._has_messages.wait()

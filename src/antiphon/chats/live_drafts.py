@@ -1,4 +1,4 @@
-"""The drafts that are being written in this process, and their listeners."""
+"""The drafts that workers of this process write, and their listeners."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from antiphon.signal import Signal
 
 
 class LiveDrafts:
-    """At most one open draft per chat, written by the holder. Implements `ports.Drafts`."""
+    """At most one open draft per chat, written by the attempt that holds it. Implements `ports.Drafts`."""
 
     def __init__(self) -> None:
         self._drafts: dict[str, Draft] = {}
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self.grown: Signal[str] = Signal("draft_grown")
-        """Emitted with the chat of each draft that grows here."""
+        """Emitted with the chat of each draft that grows."""
 
     def __len__(self) -> int:
         return len(self._drafts)
@@ -24,30 +24,31 @@ class LiveDrafts:
         return self._drafts.get(chat_id)
 
     def open(self, chat_id: str, name: int) -> Draft:
-        """Begin the draft `name`, whose fact is durable; the one before it is dropped."""
+        """Open the draft `name`, whose fact is durable; it replaces the one before it."""
         draft = self._drafts[chat_id] = Draft(name)
         return draft
 
     def close(self, chat_id: str, draft: Draft) -> None:
-        """Drop `draft`, unless another has taken its place."""
+        """Drop `draft`, unless another one has replaced it."""
         if self._drafts.get(chat_id) is draft:
             del self._drafts[chat_id]
 
     def items(self) -> list[tuple[str, Draft]]:
+        """The open drafts with their chats."""
         return list(self._drafts.items())
 
     def touch(self, chat_id: str) -> None:
-        """The draft has grown: notify its listeners and the subscribers of `grown`."""
+        """Notify the listeners of a draft that has grown, and the subscribers of `grown`."""
         self.notify_listeners(chat_id)
         self.grown.emit(chat_id)
 
     def notify_listeners(self, chat_id: str) -> None:
-        """Notify the listeners alone (of a draft that another instance writes)."""
+        """Notify only the listeners (of a draft that another instance writes)."""
         for listener in tuple(self._listeners.get(chat_id, ())):
             listener()
 
     def follow(self, chat_id: str, draft: int, holder: str) -> None:
-        """Drafts of other instances are not available here."""
+        """Does nothing: drafts of other instances come through the relay (`cluster.relay`)."""
 
     def listen(self, chat_id: str, on_change: Callable[[], None]) -> Callable[[], None]:
         self._listeners.setdefault(chat_id, []).append(on_change)

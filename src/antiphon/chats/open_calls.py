@@ -1,4 +1,4 @@
-"""The tool calls of a chat that wait for an answer from outside, so that late subscribers can answer.
+"""The tool calls of a chat that wait for an approval or a result from a client, so that late subscribers can answer.
 
 The state has only their ids; their arguments are in the `action_required` fact of the turn.
 """
@@ -43,8 +43,8 @@ async def read_open_calls(store: ChatStore, chat_id: str, chat: Chat) -> tuple[O
 async def iter_open_calls(
     store: ChatStore, chats: Iterable[tuple[str, Chat]]
 ) -> AsyncIterator[tuple[str, tuple[OpenCall, ...]]]:
-    """The open calls of those of `chats` that have any, in their order. READS_MAX chats are read at once, so a caller
-    that stops early has read few in vain."""
+    """The open calls of those of `chats` that have any, in their order. READS_MAX chats are read at once, so a
+    caller that stops early wastes few reads."""
     waiting = [(chat_id, chat) for chat_id, chat in chats if chat.status is Status.REQUIRES_ACTION]
     for start in range(0, len(waiting), READS_MAX):
         batch = waiting[start : start + READS_MAX]

@@ -1,6 +1,6 @@
-"""An owner's chats: every people's command and read, authorised in one place.
+"""An owner's chats: every command and read of a person, authorised in one place.
 
-A chat of another owner is `NotFound`, just like one that does not exist.
+A chat of another owner is `NotFound`, like one that does not exist.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.chats.inbox import uuid_of
+from antiphon.chats.inbox import to_uuid
 from antiphon.chats.open_calls import iter_open_calls, read_open_calls
 from antiphon.chats.service import Service
 from antiphon.core import commands as c
@@ -31,15 +31,23 @@ from antiphon.wire.stream import OpenCall, open_calls_json
 from antiphon.wire.user_content import user_parts
 
 TITLE_MAX = 256
-TITLE_LOOKS_AT_MAX = 10_000
-"""A title is made from the first characters of a message."""
+"""Maximum length of a title, in characters."""
+TITLE_SOURCE_MAX = 10_000
+"""Maximum number of characters of a message that are searched for a title."""
 MADE_TITLE_MAX = 60
+"""Maximum length of a title that is made from a message, in characters."""
 LABELS_MAX = 64
+"""Maximum number of labels of a chat."""
 LABEL_MAX = 256
+"""Maximum length of a label's name and of its value, in characters."""
 SYSTEM_MAX = 256 * 1024
+"""Maximum length of a system prompt, in characters."""
 MODEL_MAX = 256
+"""Maximum length of a model's name, in characters."""
 PAGE = 50
+"""Number of items in a page of results if the caller names none."""
 PAGE_MAX = 1_000
+"""Maximum number of messages in a page of results."""
 
 Content = str | Sequence[Part]
 CheckModel = Callable[[str], Awaitable[None]]
@@ -47,7 +55,7 @@ CheckModel = Callable[[str], Awaitable[None]]
 
 
 class Page(Value):
-    """A page of history with what waits: `queued` are the queued messages with their content."""
+    """A page of the history; `queued` are all queued messages with their content."""
 
     messages: tuple[Entry, ...]
     queued: tuple[tuple[Queued, bytes | None], ...]
@@ -85,8 +93,21 @@ class OwnedChats:
         system: str = "",
         labels: dict[str, str] | None = None,
     ) -> Done:
-        """Create a chat; with content its first turn starts. With a `chat_id` (a UUID of the caller's) a repeat is
-        given the chat as it is now, and another body is a conflict."""
+        """Create a chat; with content its first turn starts.
+
+        Args:
+            chat_id: A UUID of the caller, which makes the call idempotent: a repeat returns the chat as it is now.
+            content: The first message.
+            title: Empty: made from the first message.
+            model: Empty: the default model.
+            system: The system prompt.
+            labels: Names and values by which the chat can be listed.
+
+        Raises:
+            Invalid: The content or the model is not valid.
+            TooLarge: The content, a label or a text is too large.
+            Conflict: A chat of that id was created with another body.
+        """
         title, model, labels = clean_title(title), clean_model(model), clean_labels(labels or {})
         body = self.make_content(content) if content is not None else b""
         command = c.CreateChat(
@@ -104,6 +125,7 @@ class OwnedChats:
         return await self._service.execute(chat_id or str(uuid.uuid4()), command, request=request)
 
     async def get(self, chat_id: str) -> Chat:
+        """The state of a chat. Raises `NotFound`, also for a deleted one."""
         chat = await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id or chat.is_deleted:
             raise NotFound
@@ -118,13 +140,14 @@ class OwnedChats:
         limit: int = PAGE,
         after: tuple[int, str] | None = None,
     ) -> tuple[Listed, ...]:
+        """A page of the chats, latest `updated_at` first. See `ports.ChatStore.list_chats`."""
         return await self._store.list_chats(
             self.owner_id, archived=archived, label=label, title=title, limit=limit, after=after
         )
 
     async def change(self, chat_id: str, *commands: c.Command) -> Done:
-        """Any people's commands, all in one append."""
-        await self._own(chat_id)
+        """Execute any commands of a person in one append."""
+        await self._check_owner(chat_id)
         for command in commands:
             if isinstance(command, c.SetModel):
                 await self._check_named(command.model, chat_id, None)
@@ -141,8 +164,21 @@ class OwnedChats:
         client_message_id: str = "",
         model: str = "",
     ) -> Done:
-        """Append or queue a message. With a client_message_id a repeat is given the first answer."""
-        await self._own(chat_id)
+        """Append or queue a message.
+
+        Args:
+            chat_id: The chat.
+            content: A string or parts.
+            when_busy: What to do while a turn is in progress.
+            client_message_id: Makes the call idempotent: a repeat gets the first answer.
+            model: The chat's model from now on; empty: unchanged.
+
+        Raises:
+            NotFound: The owner has no such chat.
+            Refused: See `core.commands.SendMessage`; `Invalid` and `TooLarge` for the content.
+            Conflict: The client_message_id was sent with another body.
+        """
+        await self._check_owner(chat_id)
         body, model = self.make_content(content), clean_model(model)
         request = None
         if client_message_id:
@@ -177,7 +213,7 @@ class OwnedChats:
         return await self.change(chat_id, command)
 
     async def retry(self, chat_id: str, turn_id: int = 0) -> Done:
-        """Run the last turn again; 0 names no turn, another turn than the last is refused."""
+        """Run the last turn again. A `turn_id` that is not the last turn is refused; 0 stands for the last one."""
         return await self.change(chat_id, c.Retry(turn_id=turn_id))
 
     # --- the queue
@@ -196,22 +232,22 @@ class OwnedChats:
     # --- calls that wait for a person
 
     async def approve(self, chat_id: str, tool_call_id: str) -> Done:
-        """Let a tool call run; the first answer wins."""
+        """Approve a tool call; the first answer wins."""
         return await self.change(chat_id, c.Approve(tool_call_id=tool_call_id, by=self.owner_id))
 
     async def deny(self, chat_id: str, tool_call_id: str, reason: str = "") -> Done:
-        """Deny a tool call; the model is given the reason."""
+        """Deny a tool call; the model receives the reason."""
         command = c.Deny(tool_call_id=tool_call_id, reason=clean_title(reason), by=self.owner_id)
         return await self.change(chat_id, command)
 
     async def open_calls(self, chat_id: str, chat: Chat | None = None) -> tuple[OpenCall, ...]:
-        """The calls that wait for an approval or a client's result, with arguments and deadline; none unless the chat
-        requires action. `chat` is its state if the caller has it."""
+        """The tool calls that wait for an approval or a client's result, with arguments and deadline; none unless the
+        chat requires action. `chat` is its state if the caller has it."""
         return await read_open_calls(self._store, chat_id, chat or await self.get(chat_id))
 
     async def open_calls_of(self, listed: Iterable[Listed], bytes_max: int) -> dict[str, tuple[OpenCall, ...]]:
-        """The open calls of listed chats by chat id: of the first that need no more than `bytes_max` of JSON, and of
-        at least one."""
+        """The open calls of listed chats by chat id, as far as they need at most `bytes_max` of JSON; at least those
+        of one chat."""
         found: dict[str, tuple[OpenCall, ...]] = {}
         size = 0
         chats = ((item.chat_id, item.chat) for item in listed)
@@ -246,14 +282,19 @@ class OwnedChats:
         return await self.change(chat_id, c.Unarchive())
 
     async def set_diff_status(self, chat_id: str, status: ChatDiffStatus) -> Done:
-        """Say how the pull request of a chat stands (`chat_id` is set here)."""
-        named = msgspec.structs.replace(status, chat_id=uuid_of(chat_id))
+        """Set the status of the pull request of a chat (`chat_id` is filled in)."""
+        named = msgspec.structs.replace(status, chat_id=to_uuid(chat_id))
         return await self.change(chat_id, c.SetDiffStatus(diff_status=decode(encode(named), Any)))
 
     # --- the turn
 
     async def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> tuple[bool, int]:
-        """(whether that turn is being or was just stopped, seq of the fact that says so else the chat's last)."""
+        """Interrupt a turn.
+
+        Returns:
+            Whether that turn is being interrupted or was just interrupted, and the seq of the fact that says so, or
+            else the chat's last seq.
+        """
         done = await self.change(chat_id, c.Interrupt(turn_id=turn_id, clear_queue=clear_queue, by=self.owner_id))
         chat = done.chat
         is_stopping = chat.status is Status.INTERRUPTING and chat.turn_id == turn_id
@@ -262,7 +303,7 @@ class OwnedChats:
         return interrupted, (chat.interrupt_seq if interrupted and chat.interrupt_seq else chat.seq)
 
     async def delete(self, chat_id: str) -> None:
-        """Delete a chat and its content; a second time nothing happens."""
+        """Delete a chat and its content; a second call does nothing."""
         try:
             await self.change(chat_id, c.Delete())
         except NotFound:
@@ -273,21 +314,31 @@ class OwnedChats:
     async def page(
         self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = PAGE
     ) -> Page:
-        """A page of the history, with the queue: that after `after_id` (0: from the beginning), that before
-        `before_id`, or the newest."""
+        """A page of the history, with the queued messages.
+
+        Args:
+            chat_id: The chat.
+            after_id: The page after this message; 0: from the beginning.
+            before_id: The page before this message. With neither, the newest page.
+            limit: Maximum number of messages.
+        """
         chat = await self.get(chat_id)
         store = self._store
         limit = min(limit, PAGE_MAX)
         messages, has_more = await store.read_messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
-        waiting = (*chat.steering, *chat.queue)
-        contents = await store.read_contents(chat_id, [item.content_seq for item in waiting]) if waiting else {}
-        queued = tuple((item, contents.get(item.content_seq)) for item in waiting)
+        queue = (*chat.steering, *chat.queue)
+        contents = await store.read_contents(chat_id, [item.content_seq for item in queue]) if queue else {}
+        queued = tuple((item, contents.get(item.content_seq)) for item in queue)
         open_calls = await self.open_calls(chat_id, chat)
         return Page(messages=messages, queued=queued, has_more=has_more, open_calls=open_calls)
 
     def make_content(self, content: Content) -> bytes:
-        """Canonical bytes of a message's content. Raises `Invalid` for an empty one and for parts that a message
-        cannot have, `TooLarge`."""
+        """The canonical bytes of a message's content.
+
+        Raises:
+            Invalid: It is empty, nested too deeply, or has parts that a message cannot have.
+            TooLarge: It has more than `Limits.message_bytes`.
+        """
         parts = user_parts(content)
         if all(isinstance(part, Text) and not part.text for part in parts):
             raise Invalid("content", "a message needs some content")
@@ -299,8 +350,8 @@ class OwnedChats:
         return body
 
     async def _check_named(self, model: str, chat_id: str, request: Request | None) -> None:
-        """Raises `Invalid` for a model that cannot exist. A repeat passes: it is given the first answer, whatever has
-        become of the model."""
+        """Raises `Invalid` for a model that cannot exist. A repeat passes: it gets the first answer, even if the
+        model was removed meanwhile."""
         if not model or self._check_model is None:
             return
         try:
@@ -310,33 +361,35 @@ class OwnedChats:
             if client_id is None or not await self._store.read_receipts(chat_id, [client_id]):
                 raise
 
-    async def _own(self, chat_id: str) -> None:
-        """Deleted chats pass: their receipts still answer repeats. Whose a chat is never changes, so what is
-        remembered of it will do, however old."""
+    async def _check_owner(self, chat_id: str) -> None:
+        """Raises `NotFound` for a chat of another owner. Deleted chats pass: their receipts still answer repeats. The
+        owner of a chat never changes, so an old cached state is good enough."""
         chat = self._service.chat_nowait(chat_id) or await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id:
             raise NotFound
 
 
-# --- what comes through the door --------------------------------------------------------------------
+# --- checks of input --------------------------------------------------------------------
 
 
 def make_title(content: str | Sequence[Part]) -> str:
-    """A title from the first words of the first message, until someone gives a better one."""
+    """A title from the first words of a message, until a person or a model sets a better one."""
     text = content if isinstance(content, str) else text_of(tuple(content))
-    text = text[:TITLE_LOOKS_AT_MAX]
+    text = text[:TITLE_SOURCE_MAX]
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     short = line if len(line) <= MADE_TITLE_MAX else line[:MADE_TITLE_MAX].rsplit(" ", 1)[0] + "…"
     return clean_title(short)
 
 
 def check_client_id(client_id: str) -> None:
+    """Raises `Invalid` for a client_message_id that is not allowed."""
     if not 1 <= len(client_id) <= 128 or not (client_id.isascii() and client_id.isprintable()):
         raise Invalid("client_message_id", "1 to 128 printable ASCII characters")
 
 
 def clean_name(field: str, text: str, length_max: int) -> str:
-    """A name without NUL, line breaks and other control characters."""
+    """The text without NUL, line breaks and other control characters. Raises `TooLarge`, with the name of the field,
+    beyond `length_max` characters."""
     if len(text) > length_max:
         raise TooLarge(field, length_max)
     if text.isprintable():

@@ -1,4 +1,4 @@
-"""The owners of chats, and the tokens that are made for them."""
+"""The owners of chats, and the tokens that are created for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ ADMIN = "admin"
 
 
 class Owners:
-    """`became_several` is emitted once, when there is more than one owner: each then gets limits of its own."""
+    """Creates owners and counts them. `became_several` is emitted once, when there is more than one owner: each owner
+    has limits of its own from then on."""
 
     def __init__(self, *, store: Store, tokens: Tokens) -> None:
         self.admin_id = ""
@@ -25,6 +26,7 @@ class Owners:
         self._closed_reason = ""
 
     async def start(self) -> None:
+        """Create the admin if there is none."""
         self.admin_id = await self._store.create_owner(ADMIN, is_admin=True)
         await self.refresh_count()
 
@@ -33,14 +35,15 @@ class Owners:
         self._closed_reason = reason
 
     async def id_of(self, name: str) -> str:
-        """The id of the owner of that name, created if there is none. Raises `Forbidden`, see `create_token`."""
+        """The id of the owner of that name, created if there is none. Raises `Forbidden` where only the admin is
+        allowed."""
         self._check(name)
         owner_id = await self._store.create_owner(name)
         await self.refresh_count()
         return owner_id
 
     async def create_token(self, name: str, *, is_admin: bool = False) -> NewToken:
-        """Make a bearer token for an owner, created if there is none. Raises `Forbidden` where only the admin is
+        """Create a bearer token for an owner, created if there is none. Raises `Forbidden` where only the admin is
         allowed."""
         self._check(name)
         new = await self._tokens.create(name, is_admin=is_admin)
@@ -48,7 +51,7 @@ class Owners:
         return new
 
     async def refresh(self) -> None:
-        """Notice an owner that another instance created."""
+        """Count the owners that other instances created."""
         if self._store.is_shared:
             with contextlib.suppress(Unavailable):
                 await self.refresh_count()

@@ -1,4 +1,4 @@
-"""What must happen though nobody asks: lost attempts are recorded, overdue stops end, deadlines pass."""
+"""Changes that no client asks for: lost attempts are recorded, overdue interrupts end, deadlines expire."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from antiphon.ports import Due, LeaseStore
 from antiphon.wire import codec
 
 DUE_POLL_S = 1.0
+"""How often the store is polled for what is due, in seconds."""
 DUE_MAX = 100
+"""Maximum number of expired leases, and of other due changes, in one poll."""
 STALL_S = 1.0
-PATIENCE_S = 3.0
-"""Longer than it takes every worker to renew."""
+"""A poll that is late by more than this, in seconds, shows that this process stalled."""
+GRACE_S = 3.0
+"""How long nothing is expired after a stall, in seconds: longer than every worker needs to renew its leases."""
 
 log = structlog.get_logger(__name__)
 
 
 class Recovery:
-    """`take_over` once at the start, then `run`. `is_own` tells whether this process runs that attempt itself."""
+    """`take_over` once at the start, then `run` as a task."""
 
     def __init__(
         self,
@@ -38,6 +41,14 @@ class Recovery:
         is_own: Callable[[str, int], bool],
         keep_lost: bool = False,
     ) -> None:
+        """
+        Args:
+            service: Executes the commands that record what is due.
+            store: Polled for what is due.
+            instance_id: This instance.
+            is_own: Whether this process runs an attempt (chat id, number) itself.
+            keep_lost: Whether the partial answer of a lost attempt is kept as an interrupted message.
+        """
         self._service = service
         self._store = store
         self._instance_id = instance_id
@@ -46,23 +57,23 @@ class Recovery:
         self.error: str | None = None
 
     async def take_over(self) -> int:
-        """Record as lost every attempt of an earlier process on this store; how many there were."""
+        """Record every attempt of an earlier process on this store as lost; returns their number."""
         lost = await self._store.take_over(self._instance_id)
         for chat_id, attempt in lost:
             await self._settle(Due(chat_id=chat_id, attempt=attempt, why="dead"))
         return len(lost)
 
     async def run(self) -> None:
-        """Look for what is due, until cancelled. After a stall the holders of leases (this instance among them) first
-        have the time to renew: then nothing is expired."""
+        """Poll for what is due until cancelled. After a stall, every instance first has time to renew its leases
+        before any of them is expired."""
         loop = asyncio.get_running_loop()
-        patient_until = 0.0
+        expires_nothing_until = 0.0
         while True:
             slept_at = loop.time()
             await asyncio.sleep(DUE_POLL_S)
             if loop.time() - slept_at > DUE_POLL_S + STALL_S:
-                patient_until = loop.time() + PATIENCE_S
-            if loop.time() < patient_until:
+                expires_nothing_until = loop.time() + GRACE_S
+            if loop.time() < expires_nothing_until:
                 continue
             try:
                 for due in await self._store.due(limit=DUE_MAX):
@@ -73,15 +84,15 @@ class Recovery:
                 log.warning("recovery_failed", error=str(error))
 
     async def _settle(self, due: Due) -> None:
-        """Do what is due. A chat of which nothing can be written (it is of a newer version, say) must not hold up the
-        others, nor the start."""
+        """Record what is due. A chat that cannot be written (of a newer version, say) must not block the others, nor
+        the start."""
         try:
-            await self._act(due)
+            await self._record(due)
         except AntiphonError as error:
             METRICS.unexpected.labels("recovery_failure").inc()
             log.warning("recovery_failed", chat_id=due.chat_id, why=due.why, error=str(error))
 
-    async def _act(self, due: Due) -> None:
+    async def _record(self, due: Due) -> None:
         if due.why == "action":
             try:
                 await self._service.execute(due.chat_id, c.ExpireAction())
@@ -91,7 +102,7 @@ class Recovery:
             await self.expire(due.chat_id, due.attempt, due.why)
 
     async def expire(self, chat_id: str, attempt: int, reason: str) -> None:
-        """End an attempt whose worker is gone, keeping what was flushed if its turn was being stopped."""
+        """End an attempt whose worker is lost. Its flushed deltas are kept if its turn was being interrupted."""
         chat = await self._service.chat(chat_id)
         if chat is None or chat.attempt != attempt:
             return

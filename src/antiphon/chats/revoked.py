@@ -1,15 +1,15 @@
-"""The tokens and sessions that are known to be revoked."""
+"""The ids of tokens and sessions that were revoked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 REVOKED_MAX = 10_000
-"""Maximum number of cached ids; the store has them all."""
+"""Maximum number of cached ids. Beyond it the cache is cleared: the store has all of them."""
 
 
 class RevokedIds:
-    """A bounded set. `Tokens` adds to it, `Watch` closes the streams of its members."""
+    """A bounded set. `Tokens` adds ids, `Watch` closes the streams of these tokens and sessions."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
@@ -18,6 +18,7 @@ class RevokedIds:
         return token_id in self._ids
 
     def update(self, token_ids: Iterable[str]) -> None:
+        """Add ids."""
         new = set(token_ids)
         if len(self._ids) + len(new) > REVOKED_MAX:
             self._ids.clear()

@@ -1,8 +1,8 @@
-"""THE loop: load -> advance -> append -> publish hints. Every command goes through it, by a person or a worker.
+"""THE loop: load -> decide -> append -> publish hints. Every command of a person or a worker goes through it.
 
-Within the process the commands of a chat stand in line: the head takes all that wait, advances them in turn
-on one state and appends their facts together. Between processes the store's check of `after_seq` serialises:
-on a conflict the loop loads and decides again.
+Within a process each chat has a command queue. Its task dequeues the waiting commands, decides them in order on one
+state and appends their facts together. Between processes the store's check of `after_seq` serialises the appends: on
+a conflict the loop loads the state and decides again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from antiphon.chats.append_batch import Round, first_answer
-from antiphon.chats.command_queue import Job, Line, Lines
+from antiphon.chats.append_batch import AppendBatch, first_answer
+from antiphon.chats.command_queue import CommandQueue, CommandQueues, Job
 from antiphon.chats.deleted_chats import DeletedChatCache
 from antiphon.chats.hints import WANTED_CHANNEL, owner_channel, stream_channel
 from antiphon.core import commands as c
@@ -41,182 +41,191 @@ from antiphon.wire import codec
 from antiphon.wire.notify_facts import encode_chat_event, event_kinds, stream_message
 
 GROUP_MAX = 256
-"""At most so many commands of one chat share an append."""
-
-LINE_MAX = 1_000
-"""At most so many commands wait in one chat's line; more are refused as unavailable."""
-
+"""Maximum number of jobs of one chat that share an append."""
+QUEUED_MAX = 1_000
+"""Maximum number of jobs in a chat's command queue. Beyond it, commands are refused as unavailable."""
 CONFLICTS_MAX = 64
-UNKNOWN_TRIES = 5
+"""Maximum number of times that jobs are decided again because the chat changed."""
+UNKNOWN_TRIES_MAX = 5
+"""Maximum number of tries of an append whose outcome is unknown."""
 UNKNOWN_PAUSE_S = 0.2
+"""How long to wait between two such tries, in seconds."""
 
 log = structlog.get_logger(__name__)
 
-
-Notice = Callable[[str, Chat, Sequence[f.Entry]], Notification | None]
+MakeNotification = Callable[[str, Chat, Sequence[f.Entry]], Notification | None]
+"""Makes the notification of an append, of a chat id, the state after it and its facts; None for none."""
 
 
 class Service:
     """Commands in, facts out. `execute` is the only way by which a chat changes."""
 
     def __init__(
-        self, *, store: Store, bus: Bus, ids: Ids, slots: TurnSlots | None = None, notice: Notice | None = None
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        ids: Ids,
+        slots: TurnSlots | None = None,
+        make_notification: MakeNotification | None = None,
     ) -> None:
-        """`slots` lets a worker of this process claim a turn in the append that starts it. `notice` makes the
-        notification that is stored with an append."""
+        """
+        Args:
+            store: Where the facts are appended.
+            bus: Where the hints of appends are published.
+            ids: Makes the name of this process in append ids.
+            slots: Lets a worker of this process claim a turn in the append that starts it.
+            make_notification: Makes the notification that is stored with an append.
+        """
         self._store = store
         self._bus = bus
         self._name = ids.uuid()
         self._append_count = itertools.count(1)
-        self._lines = Lines()
+        self._queues = CommandQueues()
         self._tasks: set[asyncio.Task[None]] = set()
         self.appended: Signal[Append] = Signal("appended")
         """Emitted with every append that was written here, in order."""
         self.deleted_chats = DeletedChatCache()
         self._slots = slots or NoSlots()
-        self._notice = notice or (lambda chat_id, chat, entries: None)
+        self._make_notification = make_notification or (lambda chat_id, chat, entries: None)
 
     # --- commands
 
     async def execute(self, chat_id: str, *commands: c.Command, request: Request | None = None) -> Done:
-        """Apply the commands, in one append. Raises `Refused` (nothing changed) or `Unavailable`.
-
-        With a `request`, a repeat of the same is given the first answer, and `Conflict` if its body differs.
-        """
+        """Apply the commands in one append (`ports.Chats`)."""
         return await self.submit_nowait(chat_id, *commands, request=request)
 
     def submit_nowait(
         self, chat_id: str, *commands: c.Command, request: Request | None = None
     ) -> asyncio.Future[Done]:
-        """Put the commands in the chat's line; the answer comes in the future. Cancelling it takes them out of the
-        line, unless they are under way."""
-        line = self._lines.get(chat_id)
-        if len(line.jobs) >= LINE_MAX:
-            raise Unavailable("too many commands wait for this chat")
+        """Queue the commands; the future has the answer. Cancelling it removes them, unless they run."""
+        queue = self._queues.get(chat_id)
+        if len(queue.jobs) >= QUEUED_MAX:
+            raise Unavailable("too many commands are queued for this chat")
         job = Job(commands, request, asyncio.get_running_loop().create_future())
-        line.jobs.append(job)
-        if line.task is None:
-            line.task = asyncio.create_task(self._run(line))
-            self._tasks.add(line.task)
-            line.task.add_done_callback(self._tasks.discard)
+        queue.jobs.append(job)
+        if queue.task is None:
+            queue.task = asyncio.create_task(self._run(queue))
+            self._tasks.add(queue.task)
+            queue.task.add_done_callback(self._tasks.discard)
         return job.future
 
     async def aclose(self) -> None:
-        """Wait until what stands in line is answered."""
+        """Wait until all queued commands are answered."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     # --- the state of a chat
 
     async def chat(self, chat_id: str) -> Chat | None:
-        """The state: as this process last knew it, loaded if it does not. Of a shared store as it is now."""
+        """The current state: of a shared store as it is stored now, otherwise from the cache if it is there."""
         if self._store.is_shared:
             return await self._chat_now(chat_id)
-        line = self._lines.get(chat_id)
-        if not line.is_loaded:
+        queue = self._queues.get(chat_id)
+        if not queue.is_loaded:
             chat = await self._store.load(chat_id)
             if chat is None:
                 return None  # another process may create it at any time
-            if not line.is_loaded:
-                line.know(chat)
-        return line.chat
+            if not queue.is_loaded:
+                queue.cache_chat(chat)
+        return queue.chat
 
     async def _chat_now(self, chat_id: str) -> Chat | None:
-        """The state as stored; what this process itself has just written may be newer than what was read."""
+        """The stored state, or the cached one if this process has written a newer one meanwhile."""
         stored = await self._store.load(chat_id)
-        line = self._lines.known(chat_id)
-        known = line.chat if line else None
-        if known is not None and (stored is None or stored.seq <= known.seq):
-            return known
-        if stored is not None and stored.is_deleted and known is not None:
-            self.deleted_chats.record(chat_id, known, stored)
-        if stored is not None and (line is None or line.task is None):
-            self._lines.get(chat_id).know(stored)
+        queue = self._queues.find(chat_id)
+        cached = queue.chat if queue else None
+        if cached is not None and (stored is None or stored.seq <= cached.seq):
+            return cached
+        if stored is not None and stored.is_deleted and cached is not None:
+            self.deleted_chats.record(chat_id, cached, stored)
+        if stored is not None and (queue is None or queue.task is None):
+            self._queues.get(chat_id).cache_chat(stored)
         return stored
 
     def chat_nowait(self, chat_id: str) -> Chat | None:
-        """The same without looking into the store."""
-        line = self._lines.known(chat_id)
-        return line.chat if line else None
+        """The cached state, which may be old on a shared store; None if it is not cached."""
+        queue = self._queues.find(chat_id)
+        return queue.chat if queue else None
 
     def entries_after(self, chat_id: str, seq: int) -> list[f.Entry] | None:
-        """The newest facts from memory, if `seq` is not further back than they reach."""
-        line = self._lines.known(chat_id)
-        return line.entries_after(seq) if line else None
+        """The facts after `seq` from memory; None if not all of them are cached."""
+        queue = self._queues.find(chat_id)
+        return queue.entries_after(seq) if queue else None
 
-    def forget(self, chat_id: str, seq: int) -> None:
-        """Another process has taken the chat to `seq`: what is known is old."""
-        line = self._lines.known(chat_id)
-        if line and line.task is None and (line.chat is None or line.chat.seq < seq):
-            self._lines.forget(line)
+    def evict(self, chat_id: str, seq: int) -> None:
+        """Drop a cached state that is older than `seq`, which another process has written."""
+        queue = self._queues.find(chat_id)
+        if queue and queue.task is None and (queue.chat is None or queue.chat.seq < seq):
+            self._queues.evict(queue)
 
     # --- the loop
 
-    async def _run(self, line: Line) -> None:
+    async def _run(self, queue: CommandQueue) -> None:
         try:
-            while line.jobs:
-                group = [line.jobs.popleft() for _ in range(min(len(line.jobs), GROUP_MAX))]
+            while queue.jobs:
+                group = [queue.jobs.popleft() for _ in range(min(len(queue.jobs), GROUP_MAX))]
                 try:
-                    await self._process(line, group)
+                    await self._process(queue, group)
                 except Exception as error:
                     if not isinstance(error, AntiphonError):
-                        log.exception("line_failed", chat_id=line.chat_id)
-                    self._lines.forget(line)
-                    _fail([job for job in group if job not in line.jobs], error)
+                        log.exception("command_queue_failed", chat_id=queue.chat_id)
+                    self._queues.evict(queue)
+                    _fail([job for job in group if job not in queue.jobs], error)
         finally:
-            line.task = None
+            queue.task = None
 
-    async def _process(self, line: Line, group: list[Job]) -> None:
-        """Answer the jobs of `group`; those that cannot share this append go back to the head of the line."""
+    async def _process(self, queue: CommandQueue, group: list[Job]) -> None:
+        """Answer the jobs of `group`; those that cannot share this append go back to the head of the queue."""
         for _ in range(CONFLICTS_MAX):
-            is_cached = line.is_loaded
+            is_cached = queue.is_loaded
             if not is_cached:
-                line.know(await self._store.load(line.chat_id))
-            taking = Round(line.chat, self._store, line.chat_id)
-            await taking.take(group)
-            if is_cached and taking.has_answers_without_append and not await self._is_current(line):
+                queue.cache_chat(await self._store.load(queue.chat_id))
+            batch = AppendBatch(queue.chat, self._store, queue.chat_id)
+            await batch.decide(group)
+            if is_cached and batch.has_answers_without_append and not await self._is_current(queue):
                 continue
-            if taking.left:
-                line.jobs.extendleft(reversed(taking.left))
-                group = [job for job in group if job not in taking.left]
-            await self._refuse(line, taking.refused)
-            group = [job for job, _ in taking.taken]
-            if not taking.entries:
-                for job, _ in taking.taken:
-                    _answer(job, line.chat_id, taking.chat, ())
+            if batch.deferred:
+                queue.jobs.extendleft(reversed(batch.deferred))
+                group = [job for job in group if job not in batch.deferred]
+            await self._refuse(queue, batch.refused)
+            group = [job for job, _ in batch.accepted]
+            if not batch.entries:
+                for job, _ in batch.accepted:
+                    _answer(job, queue.chat_id, batch.chat, ())
                 return
-            result = await self._append(line, taking)
+            result = await self._append(queue, batch)
             if result is Appended.DONE:
                 return
             if result is Appended.ANSWERED:
-                group = await self._answer_repeats(line, group)
+                group = await self._answer_repeats(queue, group)
             elif result is Appended.LEASE_LIVE:
-                assert taking.chat is not None
-                _fail(group, NotAllowedNow(taking.chat.status, "the attempt's lease has not ended"))
+                assert batch.chat is not None
+                _fail(group, NotAllowedNow(batch.chat.status, "the attempt's lease has not ended"))
                 return
             else:
                 METRICS.conflicts.inc()
-                self._lines.forget(line)
+                self._queues.evict(queue)
             if not group:
                 return
         raise Unavailable("the chat changes too fast")
 
-    async def _is_current(self, line: Line) -> bool:
-        """Whether the cached state is the stored one (another process may have written); else it is forgotten. An
-        append would find out by itself; a refusal or a `nothing to do` has to ask."""
-        stored = await self._store.load(line.chat_id)
-        if (stored.seq if stored else 0) == (line.chat.seq if line.chat else 0):
+    async def _is_current(self, queue: CommandQueue) -> bool:
+        """Whether the cached state is the stored one; otherwise it is evicted. The check of an append does this by
+        itself, but a refusal or a command without facts has no append."""
+        stored = await self._store.load(queue.chat_id)
+        if (stored.seq if stored else 0) == (queue.chat.seq if queue.chat else 0):
             return True
-        self._lines.forget(line)
+        self._queues.evict(queue)
         return False
 
-    async def _append(self, line: Line, taking: Round) -> Appended:
-        claimed = self._claim(taking)
-        owner_id = taking.chat.owner_id if taking.chat else ""
-        append = taking.make_append(f"{self._name}:{next(self._append_count)}", self._notice)
+    async def _append(self, queue: CommandQueue, batch: AppendBatch) -> Appended:
+        claimed = self._claim(batch)
+        owner_id = batch.chat.owner_id if batch.chat else ""
+        append = batch.make_append(f"{self._name}:{next(self._append_count)}", self._make_notification)
         crash_point("before-append")
         try:
-            result = await self._append_known(append)
+            result = await self._append_surely(append)
         except BaseException:
             if claimed:
                 self._slots.release(owner_id)
@@ -227,24 +236,24 @@ class Service:
                 self._slots.release(owner_id)
             return result
         METRICS.appends.inc()
-        before = line.chat
+        before = queue.chat
         if append.chat.is_deleted and before is not None:
-            self.deleted_chats.record(line.chat_id, before, append.chat)
-        line.know(append.chat)
-        self._lines.remember(line, append.entries)
+            self.deleted_chats.record(queue.chat_id, before, append.chat)
+        queue.cache_chat(append.chat)
+        self._queues.cache_entries(queue, append.entries)
         self._publish(append, before)
         self.appended.emit(append)
-        for job, entries in taking.answers(append.entries):
-            _answer(job, line.chat_id, append.chat, entries)
+        for job, entries in batch.answers(append.entries):
+            _answer(job, queue.chat_id, append.chat, entries)
         if claimed:
-            self._slots.start(line.chat_id, append.chat)
-        elif append.chat.wants_worker:
-            self._bus.publish_nowait(WANTED_CHANNEL, line.chat_id.encode())
+            self._slots.start(queue.chat_id, append.chat)
+        elif append.chat.needs_worker:
+            self._bus.publish_nowait(WANTED_CHANNEL, queue.chat_id.encode())
         return result
 
-    async def _append_known(self, append: Append) -> Appended:
-        """Append; when the answer was lost, ask again: the store looks whether it was written."""
-        for _ in range(UNKNOWN_TRIES):
+    async def _append_surely(self, append: Append) -> Appended:
+        """Append, and repeat it while its outcome is unknown: the store finds out whether it was written."""
+        for _ in range(UNKNOWN_TRIES_MAX):
             try:
                 return await self._store.append(append)
             except OutcomeUnknown:
@@ -252,26 +261,26 @@ class Service:
                 await asyncio.sleep(UNKNOWN_PAUSE_S)
         raise Unavailable("the database did not say whether the change was written")
 
-    def _claim(self, taking: Round) -> bool:
-        """Let a free local worker take the turn in the same append: one durable write less."""
-        chat = taking.chat
-        if chat is None or not chat.wants_worker or not taking.may_claim or taking.at < chat.retrying_at:
+    def _claim(self, batch: AppendBatch) -> bool:
+        """Claim the turn for a free worker of this process in the same append, which saves one durable write."""
+        chat = batch.chat
+        if chat is None or not chat.needs_worker or not batch.may_claim or batch.at < chat.retrying_at:
             return False
         instance_id = self._slots.reserve_nowait(chat.owner_id)
         if instance_id is None:
             return False
-        taking.advance(c.StartAttempt(instance_id=instance_id))
+        batch.advance(c.StartAttempt(instance_id=instance_id))
         return True
 
     def _publish(self, append: Append, before: Chat | None) -> None:
-        """Tell who watches the chat and who lists its owner's, if anybody may."""
+        """Publish hints of an append on the channels of the chat and its owner that have subscribers."""
         chat_id, chat = append.chat_id, append.chat
         channel = stream_channel(chat_id)
-        if self._bus.is_heard(channel):
+        if self._bus.has_subscribers(channel):
             message = stream_message(before, append.entries, chat)
             self._bus.publish_nowait(channel, codec.encode(message))
         channel = owner_channel(chat.owner_id)
-        if self._bus.is_heard(channel):
+        if self._bus.has_subscribers(channel):
             for kind in event_kinds(append.entries):
                 self._bus.publish_nowait(
                     channel, encode_chat_event(kind, chat_id, self.deleted_chats.get(chat_id, chat))
@@ -279,18 +288,18 @@ class Service:
 
     # --- repeats
 
-    async def _refuse(self, line: Line, refused: Sequence[tuple[Job, Exception]]) -> None:
-        """A repeat is answered before any rule may refuse it."""
-        new = await self._answer_repeats(line, [job for job, _ in refused])
+    async def _refuse(self, queue: CommandQueue, refused: Sequence[tuple[Job, Exception]]) -> None:
+        """Refuse the jobs that are not repeats: a repeat gets the first answer, whatever a rule says now."""
+        new = await self._answer_repeats(queue, [job for job, _ in refused])
         for job, error in refused:
             if job in new:
                 _fail([job], error)
 
-    async def _answer_repeats(self, line: Line, jobs: Sequence[Job]) -> list[Job]:
-        """Answer those of `jobs` that are repeats; the others."""
+    async def _answer_repeats(self, queue: CommandQueue, jobs: Sequence[Job]) -> list[Job]:
+        """Answer those of `jobs` that are repeats; returns the others."""
         client_ids = [job.request.client_id for job in jobs if job.request is not None]
-        receipts = await self._store.read_receipts(line.chat_id, client_ids) if client_ids else {}
-        chat = line.chat or (await self._store.load(line.chat_id) if receipts else None)
+        receipts = await self._store.read_receipts(queue.chat_id, client_ids) if client_ids else {}
+        chat = queue.chat or (await self._store.load(queue.chat_id) if receipts else None)
         new = []
         for job in jobs:
             receipt = receipts.get(job.request.client_id) if job.request is not None else None
@@ -299,7 +308,7 @@ class Service:
             elif receipt.body_hash != job.request.body_hash:
                 _fail([job], Conflict("chat id" if not job.request.client_id else "client_message_id"))
             else:
-                _answer(job, line.chat_id, chat, (first_answer(receipt, job),), is_repeat=True)
+                _answer(job, queue.chat_id, chat, (first_answer(receipt, job),), is_repeat=True)
         return new
 
 

@@ -1,4 +1,4 @@
-"""Bearer tokens, and the page's sessions: made once, shown once, stored as hashes; a revoked one ends its streams."""
+"""Bearer tokens, and sessions of the web UI: created once, shown once, stored as hashes, revocable at any time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from antiphon.errors import NotFound, Unauthenticated, Unavailable
 from antiphon.ports import Bus, Ids, Store, Token
 
 CACHE_S = 2.0
+"""How long the result of a check is cached, in seconds."""
 CACHE_MAX = 10_000
+"""Maximum number of cached tokens, and of cached sessions. Beyond it the cache is cleared."""
 SESSIONS_MAX = 100
 """Maximum sessions of one token; with one more, the least recently used is revoked."""
 SESSION_TOUCH_US = 3600 * 1_000_000
@@ -23,23 +25,23 @@ SESSION_TOUCH_US = 3600 * 1_000_000
 
 
 class NewToken(Value):
-    """A token that was just made; `secret` is shown this once."""
+    """A token that was just created; `secret` is shown only now."""
 
     token: Token
     secret: str
 
 
 class NewSession(Value):
-    """A session that was just opened; `secret` is shown this once. `token` speaks for the token's owner, and its
-    `token_id` is the session's id."""
+    """A session that was just opened; `secret` is shown only now. `token` has the token's owner, and the session's id
+    as its `token_id`."""
 
     token: Token
     secret: str
 
 
 class Tokens:
-    """Makes, checks and revokes tokens and sessions. A check is remembered for 2 s; a revocation takes effect here at
-    once, in other instances when the hint arrives. A session that is not used for `session_idle_s` expires."""
+    """Creates, checks and revokes tokens and sessions. A check is cached for CACHE_S; a revocation takes effect at
+    once in this process, in other instances when its hint arrives."""
 
     def __init__(
         self,
@@ -50,6 +52,14 @@ class Tokens:
         revoked: RevokedIds | None = None,
         session_idle_s: float = 30 * 86_400.0,
     ) -> None:
+        """
+        Args:
+            store: Where tokens and sessions are stored.
+            bus: Where hints of revocations are published.
+            ids: Makes ids and secrets.
+            revoked: Where revoked ids are added, so that their streams are closed.
+            session_idle_s: How long a session may stay unused before it expires, in seconds.
+        """
         self._store = store
         self._session_idle_us = int(session_idle_s * 1_000_000)
         self._bus = bus
@@ -63,7 +73,7 @@ class Tokens:
         self._unsubscribe()
 
     def _on_revoked(self, message: bytes | None) -> None:
-        """A hint that another instance revoked a token or a session: the next use checks the store."""
+        """Drop the cached checks of a token or session that another instance revoked."""
         token_id = text_hint(message or b"")
         if token_id:
             self._checked = _without(self._checked, token_id)
@@ -72,27 +82,27 @@ class Tokens:
             self._checked.clear()
             self._checked_sessions.clear()
 
-    def _forget(self, token_id: str) -> None:
+    def _evict(self, token_id: str) -> None:
         self._revoked.update((token_id,))
         self._checked = _without(self._checked, token_id)
         self._checked_sessions = _without(self._checked_sessions, token_id)
 
     def _publish_revoked(self, token_id: str) -> None:
-        self._forget(token_id)
+        self._evict(token_id)
         self._bus.publish_nowait(REVOKED_CHANNEL, token_id.encode())
 
     async def authenticate(self, secret: str) -> Token:
-        """Whose token it is. Raises `Unauthenticated`."""
+        """The token of that secret. Raises `Unauthenticated`."""
         if not secret:
             raise Unauthenticated
-        known = self._checked.get(secret)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
+        cached = self._checked.get(secret)
+        if cached is not None and cached[0] > time.monotonic():
+            return cached[1]
         token = await self._store.find_token(hash_secret(secret))
         if token is None or token.revoked_at or token.token_id in self._revoked:
             self._checked.pop(secret, None)
             raise Unauthenticated("the token is not known here" if token is None else "the token was revoked")
-        _remember(self._checked, secret, token)
+        _cache(self._checked, secret, token)
         return token
 
     # --- sessions
@@ -109,9 +119,9 @@ class Tokens:
 
     async def authenticate_session(self, secret: str) -> Token:
         """Authenticate a session: a token whose `token_id` is the session's id. Raises `Unauthenticated`."""
-        known = self._checked_sessions.get(secret)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
+        cached = self._checked_sessions.get(secret)
+        if cached is not None and cached[0] > time.monotonic():
+            return cached[1]
         session = await self._store.find_session(hash_secret(secret))
         if session is None or session.revoked_at or session.token.revoked_at or session.session_id in self._revoked:
             self._checked_sessions.pop(secret, None)
@@ -124,11 +134,11 @@ class Tokens:
             with contextlib.suppress(Unavailable):  # reads continue while the store cannot be written
                 await self._store.touch_session(session.session_id)
         token = replace(session.token, token_id=session.session_id)
-        _remember(self._checked_sessions, secret, token)
+        _cache(self._checked_sessions, secret, token)
         return token
 
     async def close_session(self, secret: str) -> None:
-        """Revoke it and end its streams on every instance; a second time nothing happens."""
+        """Revoke a session and close its streams on every instance; a second call does nothing."""
         session = await self._store.find_session(hash_secret(secret))
         if session is not None:
             await self._revoke_session(session.session_id)
@@ -140,7 +150,7 @@ class Tokens:
     # --- tokens
 
     async def create(self, owner_name: str, *, is_admin: bool = False) -> NewToken:
-        """A new token for that owner, who is made if need be."""
+        """Create a token for the owner of that name, created if there is none."""
         owner_id = await self._store.create_owner(owner_name, is_admin=is_admin)
         secret = self._ids.secret()
         await self.add(owner_id, secret)
@@ -149,20 +159,24 @@ class Tokens:
         return NewToken(token=token, secret=secret)
 
     async def add(self, owner_id: str, secret: str) -> None:
+        """Store a token with a given secret."""
         await self._store.add_token(owner_id, self._ids.uuid(), hash_secret(secret))
 
     async def ensure(self, owner_id: str, secret: str) -> bool:
-        """Have this very token (the data directory's own). False: it was revoked, and stays so."""
+        """Store a token with a given secret (that of the data directory) unless it is stored. False: it was revoked,
+        and stays so."""
         token = await self._store.find_token(hash_secret(secret))
         if token is None:
             await self.add(owner_id, secret)
         return token is None or not token.revoked_at
 
     async def list(self) -> tuple[Token, ...]:
+        """All tokens, without their secrets."""
         return await self._store.list_tokens()
 
     async def revoke(self, token_id: str) -> None:
-        """With all of its sessions. Raises `NotFound` if there is no such token; a second time nothing happens."""
+        """Revoke a token and all of its sessions; a second call does nothing. Raises `NotFound` if there is no such
+        token."""
         if not any(token.token_id == token_id for token in await self._store.list_tokens()):
             raise NotFound("token")
         await self._store.revoke_token(token_id)
@@ -172,15 +186,15 @@ class Tokens:
 
 
 def _without(checked: dict[str, tuple[float, Token]], token_id: str) -> dict[str, tuple[float, Token]]:
-    return {secret: known for secret, known in checked.items() if known[1].token_id != token_id}
+    return {secret: entry for secret, entry in checked.items() if entry[1].token_id != token_id}
 
 
-def _remember(checked: dict[str, tuple[float, Token]], secret: str, token: Token) -> None:
+def _cache(checked: dict[str, tuple[float, Token]], secret: str, token: Token) -> None:
     if len(checked) >= CACHE_MAX:
         checked.clear()
     checked[secret] = (time.monotonic() + CACHE_S, token)
 
 
 def hash_secret(secret: str) -> bytes:
-    """Tokens are 256 random bits: a plain hash is enough."""
+    """The hash that is stored. A secret is 256 random bits, so a plain hash is enough."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()

@@ -1,4 +1,4 @@
-"""The chats as a worker sees them: the command loop, and of the store only what a worker needs."""
+"""What a worker uses of the chats: the command loop, and the part of the store that a worker needs."""
 
 from __future__ import annotations
 

@@ -18,8 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class Cluster:
-    """`start`, then `run` it as a task. `load` gives this instance's present load, `expire` records a lost
-    attempt."""
+    """`start`, then `run` it as a task."""
 
     def __init__(
         self,
@@ -31,6 +30,15 @@ class Cluster:
         expire: Expire,
         load: Callable[[], Load],
     ) -> None:
+        """
+        Args:
+            members: The membership list.
+            presence: The membership rows of the store.
+            bus: Carries the load of each instance.
+            relay: The drafts of other instances; also sends the pings.
+            expire: Records a lost attempt.
+            load: Returns this instance's current load.
+        """
         self.members = members
         self.relay = relay
         self._load = load
@@ -66,5 +74,5 @@ class Cluster:
             async with asyncio.timeout(self.members.timing.ping_s):
                 await self.members.deregister()
         except (AntiphonError, TimeoutError) as error:
-            log.warning("deregistration_failed", error=str(error))  # the lock goes with the session
+            log.warning("deregistration_failed", error=str(error))  # the database frees the lock with the session
         self.relay.close()

@@ -1,4 +1,4 @@
-"""Failure detection: declares an instance dead and expires its attempts, sooner than its leases end.
+"""Failure detection: declares an instance dead and expires its attempts before its leases expire.
 
 How it works
 ------------
@@ -7,7 +7,7 @@ How it works
 2. A free lock alone proves little: a restarted database frees all of them, and a session can be lost on a living
    process. So the lock must stay free for `absent_s` while the database has been up for `database_up_s`, and the
    instance must not answer a ping over the relay, which is sent when its absence begins and once more at its end.
-3. If a refresh fails, or came much too late because this process stood still, what was seen before is out of date:
+3. If a refresh fails, or is much too late because this process stalled, everything seen before is out of date:
    every absence starts again.
 4. Then each attempt whose lease the dead instance holds is expired. Any instance may do it; the store's check of the
    attempt makes the second one a no-op. A row without attempts is removed after `forget_s`.
@@ -28,7 +28,7 @@ from antiphon.ports import Presence
 Expire = Callable[[str, int, str], Awaitable[None]]
 """Records an attempt (chat id, number, reason) as lost."""
 SendPing = Callable[[str, float], Coroutine[None, None, bool]]
-"""Whether an instance answers within that many seconds."""
+"""Whether an instance (id) answers within a time in seconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -81,14 +81,14 @@ class FailureDetector:
         try:
             attempts = await self._presence.attempts_of(instance_id)
             ping = self._pings.pop(instance_id, None)
-            if ping is None:  # the one of an earlier check proves nothing for this one
+            if ping is None:  # the ping of an earlier check proves nothing for this one
                 ping = asyncio.create_task(self._ping(instance_id, self._timing.ping_s))
             if await ping:
                 log.warning("absent_instance_answered", instance_id=instance_id)
                 self._absent_since.pop(instance_id, None)  # if it is still absent at the next refresh, check again
                 return
             if absent_since is None or self._absent_since.get(instance_id) != absent_since:
-                return  # it came back meanwhile
+                return  # it responded meanwhile
             for chat_id, attempt in attempts:
                 await self._expire_one(chat_id, attempt)
             if attempts:

@@ -1,4 +1,4 @@
-"""Publishes that this instance lives and how many turns it runs: to its membership row and to the other instances."""
+"""Heartbeats and load of this instance: written to its membership row, and published to the other instances."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from antiphon.ports import Bus, Presence
 
 
 class Load(Value):
-    """`running` turns, of which `counted` count when work is spread; `is_draining`: no new ones are accepted."""
+    """How busy this instance is: `running` turns, of which `counted` count when turns are distributed. `is_draining`:
+    it accepts no new ones."""
 
     running: int
     counted: int
@@ -20,7 +21,7 @@ class Load(Value):
 
 
 class Heartbeat:
-    """`run` it as a task. `load` gives the present load."""
+    """`run` it as a task. `load` returns the current load; `error` is why the last heartbeat failed."""
 
     def __init__(
         self, instance_id: str, *, presence: Presence, bus: Bus, load: Callable[[], Load], timing: ClusterTiming
@@ -33,7 +34,7 @@ class Heartbeat:
         self._timing = timing
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Send heartbeats and publish the load until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._beat_forever())
             tasks.create_task(self._publish_load_forever())

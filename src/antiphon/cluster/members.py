@@ -1,7 +1,7 @@
-"""The other instances on a shared store, and how many turns each of them runs.
+"""The membership list: the other instances on a shared store, and how many turns each of them runs.
 
-Every instance has a row in the store and a lock of its database session. `Members` reads the rows four times a second
-and decides from the loads whether a turn should start here or be left to a less busy instance.
+Every instance has a row in the store and a lock of its database session. `Members` reads the rows four times a
+second, and decides from the loads whether this instance claims a turn or leaves it to a less busy one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from antiphon.ports import Balance, Bus, InstanceRecord, Link, Presence
 from antiphon.signal import Signal
 
 LOAD_CHANNEL = "antiphon:load"
+"""The channel of the loads. A message is an instance id and a number of turns."""
 STEP_S = 0.02
+"""How long an instance leaves a turn to others, for each turn it runs more than the least busy one, in seconds."""
 DELAY_S_MAX = 0.5
-"""An instance waits one step for each turn it runs more than the least busy one before it claims a turn that any
-instance may claim. Both in seconds."""
+"""Maximum time that an instance leaves a turn to others, in seconds."""
 
 
 class ClusterTiming(Value):
@@ -40,7 +41,7 @@ class ClusterTiming(Value):
     database_up_s: float = 5.0
     """How long the database must be up before a free lock counts: a restart frees all locks."""
     stall_s: float = 1.0
-    """A refresh that comes this much too late: this process stood still, so what it saw before is out of date."""
+    """A refresh that is late by this much shows that this process stalled: what it read before is out of date."""
     ping_s: float = 1.0
     """How long a ping may take."""
     forget_s: float = 30.0
@@ -48,8 +49,7 @@ class ClusterTiming(Value):
 
 
 class Members(Balance):
-    """The membership list; `refreshed` is emitted after each read, with the seconds the database has been up (0:
-    nothing is known of any instance)."""
+    """The membership list. `run` it as a task after `register` and `refresh`."""
 
     def __init__(
         self,
@@ -64,6 +64,7 @@ class Members(Balance):
         self.others: dict[str, InstanceRecord] = {}
         self.error: str | None = None
         self.refreshed: Signal[float] = Signal("members_refreshed")
+        """Emitted after each read, with how long the database has been up, in seconds; with 0 if the read failed."""
         self.timing = timing
         self._presence = presence
         self._link = link
@@ -79,7 +80,7 @@ class Members(Balance):
         return self.record.instance_id
 
     async def register(self, http_url: str | None = None) -> None:
-        """Write this instance's row, with the URL at which it is reached once there is one."""
+        """Write this instance's row, with the URL of its HTTP API once there is one."""
         if http_url is not None:
             self.record = replace(self.record, http_url=http_url)
         await self._presence.register(self.record)
@@ -91,7 +92,7 @@ class Members(Balance):
         self._newest_heartbeat_at = max((record.seen_at for record in records), default=0)
         self.others = {r.instance_id: r for r in records if r.instance_id != self.instance_id}
         self._loads = {instance_id: load for instance_id, load in self._loads.items() if instance_id in self.others}
-        self._link.update_members(tuple(self.others.values()))  # absent ones too: they are asked whether they live
+        self._link.update_members(tuple(self.others.values()))  # absent ones too: they are pinged
         self.refreshed.emit(up_s)
 
     async def deregister(self) -> None:
@@ -107,15 +108,15 @@ class Members(Balance):
             self._loads[instance_id] = int(load), self._loop.time()
 
     def _load_of(self, record: InstanceRecord) -> int:
-        """The load that an instance published; where hints are lost, the running turns in its row."""
+        """The load that an instance published last; if hints are lost, the running turns in its row."""
         load, received_at = self._loads.get(record.instance_id, (0, float("-inf")))
         is_recent = self._loop.time() - received_at < self.timing.heartbeat_s + 2 * self.timing.refresh_s
         return load if is_recent else record.running
 
     def _accepts_work(self, record: InstanceRecord) -> bool:
-        is_well = record.is_present and not record.is_draining
+        is_available = record.is_present and not record.is_draining
         is_silent = self._newest_heartbeat_at - record.seen_at >= self.timing.silent_s * 1e6
-        return is_well and not is_silent and (not record.capacity or self._load_of(record) < record.capacity)
+        return is_available and not is_silent and (not record.capacity or self._load_of(record) < record.capacity)
 
     def _lowest_load(self) -> int | None:
         """The load of the least busy other instance that accepts work; None if there is none."""
@@ -123,12 +124,12 @@ class Members(Balance):
         return min(loads, default=None)
 
     def may_claim(self, load: int) -> bool:
-        """Not while another instance runs far fewer turns."""
+        """Whether no other instance runs much fewer turns."""
         lowest = self._lowest_load()
         return lowest is None or load <= lowest + lowest // 2
 
     def delay_s(self, chat_id: str, load: int) -> float:
-        """Longer the busier this instance is; instances of equal load have a different order for each chat."""
+        """The busier this instance, the longer; instances of equal load have another order for each chat."""
         lowest = self._lowest_load()
         if lowest is None:
             return 0.0
@@ -141,7 +142,7 @@ class Members(Balance):
         own = _weight(chat_id, self.instance_id)
         return sum(_weight(chat_id, other) < own for other in equals)
 
-    # --- keeping it current
+    # --- refreshing
 
     async def run(self) -> None:
         """Refresh until cancelled."""
@@ -149,13 +150,13 @@ class Members(Balance):
             slept_at = self._loop.time()
             await asyncio.sleep(self.timing.refresh_s)
             if self._loop.time() - slept_at > self.timing.refresh_s + self.timing.stall_s:
-                self.refreshed.emit(0.0)  # this process stood still: what it saw before is out of date
+                self.refreshed.emit(0.0)  # this process stalled: what it read before is out of date
             try:
                 await self.refresh()
                 self.error = None
             except AntiphonError as error:
                 self.error = str(error)
-                self.refreshed.emit(0.0)  # nothing is known of any instance
+                self.refreshed.emit(0.0)  # what it read before is out of date
 
     def shown(self, *, running: int, is_draining: bool) -> Sequence[InstanceRecord]:
         """All instances, this one first."""

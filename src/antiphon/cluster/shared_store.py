@@ -1,4 +1,4 @@
-"""What an instance has beside a store that it shares with others."""
+"""The parts that come with a store that several instances share."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Messages between instances over ZeroMQ: one connection for each pair of them, CURVE on both ends.
+"""Messages between instances over ZeroMQ: one connection for each pair of instances, authenticated with CURVE.
 
 Of two instances the one with the smaller id connects. Each makes a new key pair at every start; the public key is in
-its membership row, and only the keys of those rows are accepted. A connection from an unknown instance triggers a
-membership refresh, so that a new instance need not wait for the next one.
+its membership row, and only the keys in these rows are accepted. A connection from an unknown instance triggers a
+membership refresh, so that a new instance need not wait for the next regular one.
 """
 
 from __future__ import annotations
@@ -16,36 +16,49 @@ import zmq
 import zmq.asyncio
 from zmq.auth.asyncio import AsyncioAuthenticator
 
+from antiphon.core.values import Value
 from antiphon.errors import Unavailable
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import InstanceRecord
 from antiphon.signal import Signal
 
 DOMAIN = "antiphon-relay"
+"""The ZAP domain, in which the keys are checked."""
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+"""Maximum size of a message in bytes; a peer that sends a larger one is disconnected."""
 QUEUED_MAX = 256
-"""So many messages wait for one peer; more are not taken, and what they hold is sent later, merged."""
+"""Maximum number of messages queued for one peer, and received from it. Beyond it a message is refused."""
 HEARTBEAT_MS = 2_000
-LOST_MS = 6_000
+"""Between two heartbeats of ZeroMQ, in milliseconds."""
+HEARTBEAT_TIMEOUT_MS = 6_000
+"""How long a heartbeat may stay unanswered before the connection is closed, in milliseconds."""
 RECONNECT_MS = 50
+"""Initial delay before a lost connection is opened again, in milliseconds; it doubles up to RECONNECT_MAX_MS."""
 RECONNECT_MAX_MS = 1_000
+"""Maximum delay before a lost connection is opened again, in milliseconds."""
 USER_ID = "User-Id"
+"""The property of a received frame that has the public key of its sender."""
 HELLO = b""
-"""The first word on a connection, and its answer."""
-REFRESH_S_MIN = 0.2
-"""Minimum time between two membership refreshes because of unknown keys, in seconds. A refused peer reconnects."""
-GREET_S = 2.0
-"""It is said again so often, for either end to know that the other is there."""
-SILENT_S = 6.0
-"""Who has not been heard for so long cannot be talked to."""
-ANSWER_S = 3.0
-"""A connection on which nothing was answered so long is made anew: who was refused once is not tried again by ZeroMQ
-itself."""
+"""The first message on a connection, and the answer to it."""
 
 log = structlog.get_logger(__name__)
 
 LoadMembers = Callable[[], Awaitable[tuple[Sequence[InstanceRecord], float]]]
 """As `ports.Presence.instances`."""
+
+
+class LinkTiming(Value):
+    """How long the link waits. All in seconds."""
+
+    greeting_s: float = 2.0
+    """Between two greetings on a connection, by which both ends know that it works."""
+    silent_s: float = 6.0
+    """How long a peer may stay silent before it counts as not connected."""
+    answer_s: float = 3.0
+    """How long the first greeting may stay unanswered before the connection is replaced: ZeroMQ itself does not retry
+    after a peer refused the key."""
+    refresh_s: float = 0.2
+    """Minimum time between two membership refreshes because of unknown keys. A refused peer reconnects."""
 
 
 class ZmqLink:
@@ -61,11 +74,23 @@ class ZmqLink:
         host: str = "127.0.0.1",
         port: int = 0,
         advertised: str = "",
+        timing: LinkTiming = LinkTiming(),  # noqa: B008 - a value
     ) -> None:
-        """Bind to `host` and `port` (0: any); other instances connect to `advertised`. A connection from an unknown
-        instance triggers `load_members`. Raises `Unavailable` where the endpoint cannot be bound."""
+        """
+        Args:
+            instance_id: This instance.
+            load_members: Reads the membership rows; called when an unknown instance connects.
+            host: The address to bind to.
+            port: The port to bind to; 0 for any.
+            advertised: The host to which other instances connect; empty: `host`.
+            timing: How long the link waits.
+
+        Raises:
+            Unavailable: The endpoint cannot be bound.
+        """
         self.received: Signal[str, bytes] = Signal("relay_message_received")
         self._load_members = load_members
+        self._timing = timing
         self._instance_id = instance_id
         public, self._secret = zmq.curve_keypair()
         self._public = public
@@ -74,16 +99,17 @@ class ZmqLink:
         self._keys: dict[str, str] = {}
         self._context = zmq.asyncio.Context()
         self._outgoing: dict[str, zmq.asyncio.Socket] = {}
-        self._unanswered: dict[str, float] = {}
-        self._known_since: dict[str, float] = {}
-        self._heard_at: dict[str, float] = {}
+        self._connecting_since: dict[str, float] = {}
+        """When each outgoing connection was opened that has not answered yet."""
+        self._present_since: dict[str, float] = {}
+        self._received_at: dict[str, float] = {}
         self._greeted_at = 0.0
-        self._loaded_at = float("-inf")
+        self._refreshed_at = float("-inf")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._authenticator = AsyncioAuthenticator(self._context)
         self._authenticator.configure_curve_callback(DOMAIN, self)
         self._authenticator.start()
-        self._router = self._make(zmq.ROUTER)
+        self._router = self._make_socket(zmq.ROUTER)
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._router.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._router.setsockopt(zmq.CURVE_SERVER, 1)
@@ -99,7 +125,7 @@ class ZmqLink:
         self.endpoint = f"tcp://{advertised or host}:{bound}"
         self._tasks[""] = asyncio.create_task(self._receive_routed())
 
-    def _make(self, kind: int) -> zmq.asyncio.Socket:
+    def _make_socket(self, kind: int) -> zmq.asyncio.Socket:
         socket = self._context.socket(kind)
         for option, value in (
             (zmq.LINGER, 0),
@@ -107,7 +133,7 @@ class ZmqLink:
             (zmq.SNDHWM, QUEUED_MAX),
             (zmq.RCVHWM, QUEUED_MAX),
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.HEARTBEAT_TIMEOUT, LOST_MS),
+            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
             (zmq.RECONNECT_IVL, RECONNECT_MS),
             (zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS),
         ):
@@ -120,77 +146,93 @@ class ZmqLink:
     def update_members(self, records: Sequence[InstanceRecord]) -> None:
         self._records = {record.instance_id: record for record in records if record.relay_endpoint}
         self._keys = {record.relay_key: record.instance_id for record in self._records.values()}
-        for instance_id in [known for known in self._outgoing if known not in self._records]:
+        for instance_id in [peer for peer in self._outgoing if peer not in self._records]:
             self._disconnect(instance_id)
         now = asyncio.get_running_loop().time()
-        for instance_id in self._outgoing.keys() - self._unanswered.keys():
-            if now - self._heard_at.get(instance_id, 0.0) > SILENT_S:
-                self._disconnect(instance_id)  # it may have been refused when it came back
-        for instance_id in [known for known, since in self._unanswered.items() if now - since > ANSWER_S]:
+        for instance_id in self._silent(now):
             self._disconnect(instance_id)
         for record in self._records.values():
             if record.instance_id > self._instance_id and record.instance_id not in self._outgoing:
                 self._connect(record)
-        present = [known for known, record in self._records.items() if record.is_present]
-        self._known_since = {known: self._known_since.get(known, now) for known in present}
-        self._heard_at = {known: at for known, at in self._heard_at.items() if known in self._records}
+        present = [peer for peer, record in self._records.items() if record.is_present]
+        self._present_since = {peer: self._present_since.get(peer, now) for peer in present}
+        self._received_at = {peer: at for peer, at in self._received_at.items() if peer in self._records}
+        self._greet(now)
+
+    def _silent(self, now: float) -> list[str]:
+        """The peers whose connection must be replaced: they may have refused it, or a reconnection."""
+        silent = [
+            peer
+            for peer in self._outgoing.keys() - self._connecting_since.keys()
+            if now - self._received_at.get(peer, 0.0) > self._timing.silent_s
+        ]
+        return silent + [p for p, since in self._connecting_since.items() if now - since > self._timing.answer_s]
+
+    def _greet(self, now: float) -> None:
+        """Greet the new connections, and all of them once in `greeting_s`."""
+        is_due = now - self._greeted_at > self._timing.greeting_s
         for instance_id in self._outgoing:
-            if instance_id in self._unanswered or now - self._greeted_at > GREET_S:
+            if is_due or instance_id in self._connecting_since:
                 self.send_nowait(instance_id, HELLO)
-        if now - self._greeted_at > GREET_S:
+        if is_due:
             self._greeted_at = now
 
     @property
     def error(self) -> str | None:
-        """Which instances are there and cannot be talked to."""
-        since = asyncio.get_running_loop().time() - SILENT_S
-        known = [i for i, known_since in self._known_since.items() if known_since < since]
-        silent = [i[:8] for i in known if self._heard_at.get(i, 0.0) < since]
+        """Which present instances do not answer; None if all do."""
+        silent_since = asyncio.get_running_loop().time() - self._timing.silent_s
+        peers = [peer for peer, since in self._present_since.items() if since < silent_since]
+        silent = [peer[:8] for peer in peers if self._received_at.get(peer, 0.0) < silent_since]
         return f"no connection to {', '.join(sorted(silent)[:10])}" if silent else None
 
     def _connect(self, record: InstanceRecord) -> None:
-        socket = self._make(zmq.DEALER)
+        socket = self._make_socket(zmq.DEALER)
         try:
             socket.setsockopt(zmq.IDENTITY, self._instance_id.encode())
             socket.setsockopt(zmq.CURVE_PUBLICKEY, self._public)
             socket.setsockopt(zmq.CURVE_SERVERKEY, record.relay_key.encode())
-            socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing waits for a connection that is not there
+            socket.setsockopt(zmq.IMMEDIATE, 1)  # do not queue messages while it is not connected
             socket.connect(record.relay_endpoint)
         except (zmq.ZMQError, ValueError) as error:
             socket.close()
             METRICS.unexpected.labels("relay_connection_failure").inc()
-            log.warning("relay_not_connected", instance_id=record.instance_id, error=str(error))
+            log.warning("relay_connection_failed", instance_id=record.instance_id, error=str(error))
             return
         self._outgoing[record.instance_id] = socket
-        self._unanswered[record.instance_id] = asyncio.get_running_loop().time()
+        self._connecting_since[record.instance_id] = asyncio.get_running_loop().time()
         self._tasks[record.instance_id] = asyncio.create_task(self._receive_from(record.instance_id, socket))
 
     def _disconnect(self, instance_id: str) -> None:
         self._tasks.pop(instance_id).cancel()
-        self._unanswered.pop(instance_id, None)
+        self._connecting_since.pop(instance_id, None)
         self._outgoing.pop(instance_id).close()
 
     async def callback(self, domain: str, key: bytes) -> bool:
-        """Whether this key may connect now (pyzmq's name)."""
+        """Whether a key may connect. pyzmq prescribes the name of this method."""
         text = key.decode("latin-1")
-        now = asyncio.get_running_loop().time()
-        if text not in self._keys and self._load_members is not None and now - self._loaded_at > REFRESH_S_MIN:
-            self._loaded_at = now
-            try:
-                records, _ = await self._load_members()
-                self.update_members([record for record in records if record.instance_id != self._instance_id])
-            except Exception as error:
-                log.warning("relay_keys_not_read", error=str(error))
+        if text not in self._keys:
+            await self._refresh_members()
         if text not in self._keys:
             METRICS.unexpected.labels("refused_relay_key").inc()
             log.warning("relay_key_refused")
         return text in self._keys
 
+    async def _refresh_members(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._load_members is None or now - self._refreshed_at <= self._timing.refresh_s:
+            return
+        self._refreshed_at = now
+        try:
+            records, _ = await self._load_members()
+            self.update_members([record for record in records if record.instance_id != self._instance_id])
+        except Exception as error:
+            log.warning("membership_refresh_failed", error=str(error))
+
     # --- messages
 
     def send_nowait(self, instance_id: str, message: bytes) -> bool:
         socket = self._outgoing.get(instance_id)
-        sent: Any  # a future that is done: nothing is waited for
+        sent: Any  # a future that is done, since DONTWAIT does not wait
         if socket is not None:
             sent = socket.send(message, flags=zmq.DONTWAIT, copy=True)
         elif instance_id in self._records:
@@ -203,10 +245,10 @@ class ZmqLink:
         return self.send_nowait(instance_id, message)
 
     def join(self, chat_id: str) -> None:
-        """Each peer is asked by itself."""
+        """Does nothing: each peer is sent its own messages."""
 
     def quit(self, chat_id: str) -> None:
-        """As `join`."""
+        """Does nothing, as `join`."""
 
     async def _receive_routed(self) -> None:
         while True:
@@ -217,7 +259,7 @@ class ZmqLink:
                 METRICS.unexpected.labels("malformed_relay_message").inc()
                 continue
             message = frames[1].bytes
-            self._heard_at[peer] = asyncio.get_running_loop().time()
+            self._received_at[peer] = asyncio.get_running_loop().time()
             if message == HELLO:
                 self.send_nowait(peer, HELLO)
             else:
@@ -226,8 +268,8 @@ class ZmqLink:
     async def _receive_from(self, instance_id: str, socket: zmq.asyncio.Socket) -> None:
         while True:
             message = await socket.recv()
-            self._heard_at[instance_id] = asyncio.get_running_loop().time()
-            self._unanswered.pop(instance_id, None)
+            self._received_at[instance_id] = asyncio.get_running_loop().time()
+            self._connecting_since.pop(instance_id, None)
             if message != HELLO:
                 self.received.emit(instance_id, message)
 

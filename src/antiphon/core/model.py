@@ -159,7 +159,7 @@ class Chat(Value):
         return len(self.queue) + len(self.steering)
 
     @property
-    def wants_worker(self) -> bool:
+    def needs_worker(self) -> bool:
         """Whether a turn is in progress that no attempt holds. It may still have to wait until `retrying_at`."""
         return self.status is Status.RUNNING and not self.attempt
 

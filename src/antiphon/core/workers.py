@@ -24,7 +24,7 @@ may end it."""
 
 def start_attempt(decision: Decision, command: c.StartAttempt) -> None:
     chat = decision.chat
-    if not chat.wants_worker:
+    if not chat.needs_worker:
         raise NotAllowedNow(chat.status, "no turn is waiting for a worker")
     if decision.at < chat.retrying_at:
         raise NotAllowedNow(chat.status, "the next try is not due yet")

@@ -1,7 +1,7 @@
-"""What the server needs from outside, and what its parts promise each other, as Protocols.
+"""The interfaces of the server, as Protocols: to outside services, and between its own parts.
 
-One module per noun. Adapters inherit these docstrings: `store/`, `bus/`, `models/`, `cluster/` and `testing/`
-implement the outer ports, `chats/`, `watch/` and `worker/` the inner ones.
+One module per noun. `store/`, `bus/`, `models/`, `cluster/` and `testing/` implement the outer interfaces, `chats/`,
+`watch/` and `worker/` the inner ones. Adapters inherit these docstrings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a store promises about access: owners, their tokens, and the page's sessions."""
+"""Access to the server, as a store has it: owners, their tokens, and the sessions of the web UI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from antiphon.core.values import Value
 
 
 class Token(Value):
-    """A bearer token, without its secret. `token_id` is public; `is_admin` is its owner's."""
+    """A bearer token without its secret. `token_id` is public; `is_admin` is a property of its owner. Times are in
+    microseconds, store time; `revoked_at` is 0 unless it was revoked."""
 
     token_id: str
     owner_id: str
@@ -20,7 +21,8 @@ class Token(Value):
 
 
 class Session(Value):
-    """A session of the page, without its secret: what a browser got for `token`. Times are the store's."""
+    """A session of the web UI without its secret, which a browser opened with `token`. Times are in microseconds,
+    store time; `revoked_at` is 0 unless it was revoked."""
 
     session_id: str
     token: Token
@@ -30,50 +32,83 @@ class Session(Value):
 
 
 class AccessStore(Protocol):
-    """Who may ask. Secrets are stored as hashes."""
+    """Owners, tokens and sessions; secrets are stored as hashes. Every method raises `Unavailable` if the store
+    cannot be read or written."""
 
     async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
-        """The owner of that name, made if need be: their id."""
+        """Create an owner unless there is one of that name.
+
+        Args:
+            name: The name of the owner, which is unique.
+            is_admin: Whether a new owner is an admin; an existing one is not changed.
+
+        Returns:
+            The owner's id.
+        """
         ...
 
-    async def owner_count(self) -> int: ...
+    async def owner_count(self) -> int:
+        """The number of owners."""
+        ...
 
     async def add_token(self, owner_id: str, token_id: str, secret_hash: bytes) -> None:
-        """Raises `NotFound` where there is no such owner."""
+        """Store a new token.
+
+        Args:
+            owner_id: The owner that the token authenticates.
+            token_id: The public id of the token.
+            secret_hash: The hash of its secret.
+
+        Raises:
+            NotFound: There is no such owner.
+        """
         ...
 
-    async def find_token(self, secret_hash: bytes) -> Token | None: ...
+    async def find_token(self, secret_hash: bytes) -> Token | None:
+        """The token with this hash, also if it is revoked; None if there is none."""
+        ...
 
-    async def list_tokens(self) -> tuple[Token, ...]: ...
+    async def list_tokens(self) -> tuple[Token, ...]:
+        """All tokens, the oldest first, revoked ones included."""
+        ...
 
     async def revoke_token(self, token_id: str) -> bool:
-        """Whether there was such a token that is not revoked yet."""
+        """Revoke a token; returns whether there is such a token that was not revoked."""
         ...
 
     async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
-        """Those of these tokens and sessions that are revoked; with a token, its sessions are."""
+        """The ids among these tokens and sessions that are revoked. A session is revoked with its token."""
         ...
 
     async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
-        """Raises `NotFound` where there is no such token."""
+        """Store a new session.
+
+        Args:
+            session_id: The public id of the session.
+            token_id: The token with which it was opened.
+            secret_hash: The hash of its secret.
+
+        Raises:
+            NotFound: There is no such token.
+        """
         ...
 
     async def find_session(self, secret_hash: bytes) -> Session | None:
-        """Also one that is revoked, or whose token is."""
+        """The session with this hash, also if it or its token is revoked; None if there is none."""
         ...
 
     async def sessions_of(self, token_id: str) -> tuple[str, ...]:
-        """The sessions of a token that are not revoked, the longest unused first."""
+        """The ids of a token's sessions that are not revoked, the least recently used first."""
         ...
 
     async def touch_session(self, session_id: str) -> None:
-        """It was used now."""
+        """Record that a session is used now."""
         ...
 
     async def revoke_session(self, session_id: str) -> bool:
-        """Whether there was such a session that is not revoked yet."""
+        """Revoke a session; returns whether there is such a session that was not revoked."""
         ...
 
     async def delete_sessions(self, used_before: int) -> None:
-        """Remove those that were last used before that time."""
+        """Delete the sessions that were last used before a time, in microseconds, store time."""
         ...

@@ -14,7 +14,8 @@ from antiphon.ports.inbox import Notification
 
 
 class Receipt(Value):
-    """What a client id was answered: `answer` is opaque JSON, `body_hash` that of the request it answered."""
+    """The answer to a request with a client id, for its repeats: `answer` is opaque JSON, `body_hash` the hash of the
+    request's body."""
 
     client_id: str
     body_hash: bytes
@@ -22,7 +23,7 @@ class Receipt(Value):
 
 
 class Grant(Value):
-    """Begin the lease with the attempt."""
+    """Grant the lease to an attempt of an instance."""
 
     attempt: int
     instance_id: str
@@ -33,14 +34,15 @@ class Drop(Value):
 
 
 class Ended(Value):
-    """Remove the lease, which must have ended by the store's clock: else the append is refused."""
+    """Remove the lease of an attempt, which must have expired by the store's clock; else the append is refused."""
 
     attempt: int
 
 
 class Append(Value):
-    """Facts to be written after `after_seq`, all or none. `contents` lie by the seq of the fact that brought
-    them; `chat` is the state after the last fact."""
+    """Facts to be written after `after_seq`, all or none. `contents` are stored by the seq of their fact; `chat` is
+    the state after the last fact. `receipts`, the change of the `lease` and the `notification` are written with
+    them."""
 
     chat_id: str
     after_seq: int
@@ -54,19 +56,19 @@ class Append(Value):
 
 
 class Appended(StrEnum):
-    """What became of an append."""
+    """The result of an append."""
 
     DONE = "done"
     CONFLICT = "conflict"
-    """`after_seq` is not the chat's last seq: load and decide again."""
+    """`after_seq` is not the chat's last seq: load the state and decide again."""
     ANSWERED = "answered"
-    """One of the client ids already has a receipt: read it."""
+    """One of the client ids has a receipt already: read it."""
     LEASE_LIVE = "lease_live"
-    """`Ended` was asked of a lease that has not ended."""
+    """The lease to be removed as `Ended` has not expired."""
 
 
 class OutcomeUnknown(Exception):
-    """The answer to a commit was lost: ask for the same append again, which looks at the row after `after_seq`."""
+    """The answer to a commit was lost. Repeat the same append: the store finds out whether it was written."""
 
 
 class Listed(Value):
@@ -77,40 +79,54 @@ class Listed(Value):
 
 
 class Mark(Value):
-    """Up to where a poll has been told what changed: a store's own counting. `after` is the place, within one look
-    from mark to mark, at which its last page ended."""
+    """The position of a poll for changes, in a counter of the store. `after` is where the last page ended within one
+    poll."""
 
     since: int
     after: tuple[int, str] | None = None
 
 
 PAGE_BYTES_MAX = 16 * 1024 * 1024
-"""A page of messages ends with the one that takes it to so many bytes."""
+"""Maximum content of a page of messages, in bytes. The message that reaches it is the last one."""
 
 
 class ChatStore(Protocol):
-    """Durable chats.
+    """Durable chats. A read sees every append that was `DONE` before it began. Every method raises `Unavailable` if
+    the store cannot be read or written."""
 
-    `append` is one transaction: the facts, their contents, the state, the listing columns, receipts and
-    the lease together, or nothing. When it says DONE it is durable. It raises `errors.Unavailable` when
-    nothing was written, and `OutcomeUnknown` when that cannot be known; the same append (by its append_id, which
-    is stored with its first fact) may then be asked for again: it is DONE if it was written, and written if not.
-    Chats of a newer `fold_version` are read-only: `Unavailable`. Reads see every append that was DONE before
-    they began.
-    """
+    async def append(self, append: Append) -> Appended:
+        """Write facts, contents, state, listing, receipts, lease and notification in one transaction.
 
-    async def append(self, append: Append) -> Appended: ...
+        Args:
+            append: What to write. Its `append_id` is stored with the first fact, so the same append can be repeated:
+                it is not written twice.
+
+        Returns:
+            `DONE` once it is durable; otherwise why nothing was written.
+
+        Raises:
+            Unavailable: Nothing was written; also for a chat of a newer `fold_version`, which is read-only.
+            OutcomeUnknown: It may have been written: repeat it.
+        """
+        ...
 
     async def load(self, chat_id: str) -> Chat | None:
-        """The stored state (of a deleted chat, its tombstone)."""
+        """The stored state, of a deleted chat its tombstone; None if there is no such chat."""
         ...
 
     async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
-        """The facts after `after_seq`, in order: at most `limit`, and no more after `bytes_max` of content."""
+        """Facts with their content, in order.
+
+        Args:
+            chat_id: The chat.
+            after_seq: The seq before the first fact.
+            limit: Maximum number of facts.
+            bytes_max: Maximum content in bytes; the fact that reaches it is the last one.
+        """
         ...
 
     async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
-        """The newest fact of a kind (`facts.kind_of`) after `after_seq`, without its content."""
+        """The newest fact of a kind (`facts.kind_of`) after `after_seq`, without its content, or None."""
         ...
 
     async def read_messages(
@@ -122,39 +138,51 @@ class ChatStore(Protocol):
         limit: int,
         bytes_max: int = PAGE_BYTES_MAX,
     ) -> tuple[tuple[Entry, ...], bool]:
-        """Visible messages, ascending: the newest page, that before `before_id`, or that after `after_id`; no more
-        once the page has `bytes_max` of content; and whether there are more in that direction."""
+        """A page of visible messages in ascending order.
+
+        Args:
+            chat_id: The chat.
+            after_id: The page after this message.
+            before_id: The page before this message. With neither, the newest page.
+            limit: Maximum number of messages.
+            bytes_max: Maximum content in bytes; the message that reaches it is the last one.
+
+        Returns:
+            The messages, and whether there are more in that direction.
+        """
         ...
 
-    async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]: ...
+    async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
+        """The stored contents of these facts, by their seq."""
+        ...
 
     async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
-        """The contents of these facts, hidden ones included, whose bytes are not those that were written (doctor).
-        What an earlier version wrote without a checksum is not checked."""
+        """The seqs of the contents whose bytes have changed since they were written, hidden ones included (for the
+        doctor). Contents that an earlier version wrote without a checksum are not checked."""
         ...
 
     async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
-        """As `damaged_contents`: the client ids of a chat's receipts."""
+        """The client ids of the receipts whose bytes have changed, as in `damaged_contents`."""
         ...
 
     async def count_chats(self, owner_id: str) -> int:
-        """How many chats an owner has, without archived and deleted ones."""
+        """The number of an owner's chats, without archived and deleted ones."""
         ...
 
     async def count_messages(self, chat_id: str) -> int:
-        """How many visible messages of people and models a chat has."""
+        """The number of visible messages of people and models in a chat."""
         ...
 
     async def message_role(self, chat_id: str, message_id: int) -> Role | None:
-        """The role of a visible message, None if there is none of that id."""
+        """The role of a visible message; None if there is no such message."""
         ...
 
     async def queued_fate(self, chat_id: str, queued_id: int) -> str | None:
-        """`delivered` or `queued` (it once was, here), None if no such message was ever queued."""
+        """`delivered` if the queued message was delivered, `queued` if it ever was queued; None if it never was."""
         ...
 
     async def read_receipts(self, chat_id: str, client_ids: Sequence[str]) -> dict[str, Receipt]:
-        """Those that there are, by their client ids."""
+        """The stored receipts among these client ids, by client id."""
         ...
 
     async def list_chats(
@@ -167,14 +195,30 @@ class ChatStore(Protocol):
         limit: int,
         after: tuple[int, str] | None,
     ) -> tuple[Listed, ...]:
-        """An owner's chats, latest `updated_at` first; `after` is the last one's (updated_at, chat_id)."""
+        """A page of an owner's chats, latest `updated_at` first.
+
+        Args:
+            owner_id: The owner.
+            archived: Only archived chats, or only others; None for both.
+            label: Only chats with this label (name, value).
+            title: Only chats with this text in their title; the case of ASCII letters is ignored.
+            limit: Maximum number of chats.
+            after: The (updated_at, chat_id) of the last chat of the page before.
+        """
         ...
 
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
-        """The chats (chat_id, seq) that changed since `mark` (None: only the mark is wanted), and the next mark.
-        Where there are `limit` of them, that leads to the others. A shared store may tell of a chat again."""
+        """The chats that changed since the last poll.
+
+        Args:
+            mark: The mark of the last poll; None returns the current mark only.
+            limit: Maximum number of chats. If it is reached, the next mark leads to the others.
+
+        Returns:
+            The (chat_id, seq) of the changed chats, and the next mark. A shared store may return a chat again.
+        """
         ...
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
-        """Every chat, deleted ones included (doctor)."""
+        """The ids of all chats, deleted ones included (for the doctor)."""
         ...

@@ -13,14 +13,14 @@ from antiphon.core.values import Value
 
 
 class Request(Value):
-    """What makes a command idempotent: the client's id and the hash of the body it came with."""
+    """Makes a command idempotent: the client's id, and the hash of the request's body."""
 
     client_id: str
     body_hash: bytes
 
 
 class Done(Value):
-    """A command's answer: the chat after it and the entries it made. A repeat has those of the first answer."""
+    """The answer to commands: the chat after them and their entries. A repeat has the entries of the first answer."""
 
     chat_id: str
     chat: Chat

@@ -1,4 +1,4 @@
-"""Time and random names."""
+"""Time and random ids."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time. `now_us` is the store's clock (steps of the wall clock do not move it), `monotonic` measures waits."""
+    """Time. `now_us` is the store's clock, which steps of the wall clock do not move. `monotonic` measures
+    durations."""
 
     def now_us(self) -> int:
-        """Microseconds since the Unix epoch."""
+        """The current time in microseconds since the Unix epoch."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary start."""
+        """Seconds since an arbitrary start."""
         ...
 
 
 class Ids(Protocol):
-    """Random names."""
+    """Random ids and secrets."""
 
     def uuid(self) -> str:
         """A new UUID, lower case with hyphens."""

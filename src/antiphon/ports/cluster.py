@@ -1,4 +1,4 @@
-"""What an instance needs of the other instances on its store: their membership, and a link to each."""
+"""The other instances on a shared store: the membership list, and a link to each instance."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from antiphon.signal import Signal
 
 
 class InstanceRecord(Value):
-    """A member: an instance on a shared store. Times in microseconds, store time.
+    """A member: an instance on a shared store. Times are in microseconds, store time.
 
-    `relay_endpoint` is the address of its relay (empty: the bus carries it), `relay_key` the public CURVE key.
-    `running` of `capacity` turns is its load at its last heartbeat. `is_present`: its session still holds its lock.
-    That is False while it is dead, but also after the database has restarted.
+    `relay_endpoint` is the address of its relay (empty: the bus carries the messages), `relay_key` its public CURVE
+    key. `running` of `capacity` turns was its load at its last heartbeat, at `seen_at`. `is_present`: its database
+    session holds its lock; False if the instance is dead, but also after the database has restarted.
     """
 
     instance_id: str
@@ -33,19 +33,26 @@ class InstanceRecord(Value):
 
 
 class Presence(Protocol):
-    """The membership list of a shared store. An instance's row says where it is reached; a lock of its database
-    session shows that it lives, and is freed the moment its process dies."""
+    """The membership list of a shared store. The row of an instance has its addresses. A lock of its database session
+    shows that it is alive: the database frees the lock the moment the process dies. Every method raises `Unavailable`
+    if the store cannot be read or written."""
 
     async def register(self, record: InstanceRecord) -> None:
-        """Write the row, and hold the lock from now on, also after a lost connection."""
+        """Write the row and hold the lock from now on, also after a lost connection."""
         ...
 
     async def heartbeat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
-        """Record that the instance lives, and its load."""
+        """Record that the instance is alive, and its load.
+
+        Args:
+            instance_id: The instance.
+            running: The number of its running turns.
+            is_draining: Whether it claims no new turns.
+        """
         ...
 
     async def instances(self) -> tuple[tuple[InstanceRecord, ...], float]:
-        """All rows, and how long the database has been up, in seconds."""
+        """All rows, and how long the database has been up in seconds."""
         ...
 
     async def attempts_of(self, instance_id: str) -> tuple[tuple[str, int], ...]:
@@ -53,23 +60,25 @@ class Presence(Protocol):
         ...
 
     async def deregister(self, instance_id: str) -> None:
-        """Remove the row (its own, or that of a dead instance); with its own, release the lock."""
+        """Remove the row of this instance or of a dead one. With the own row, the lock is released."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Close the database session."""
+        ...
 
 
 class Link(Protocol):
-    """Messages from one instance to another: in order, each at most once, and bounded."""
+    """Messages between instances: in order, each at most once, in bounded memory."""
 
     @property
     def received(self) -> Signal[str, bytes]:
-        """Emitted in the loop's thread for each message, with the sender's instance id (empty on a broadcast)."""
+        """Emitted in the event loop's thread for each message, with the sender's id (empty on a broadcast link)."""
         ...
 
     @property
     def endpoint(self) -> str:
-        """Where other instances reach this one; empty where the bus carries the messages."""
+        """The address to which other instances connect; empty if the bus carries the messages."""
         ...
 
     @property
@@ -79,33 +88,44 @@ class Link(Protocol):
 
     @property
     def error(self) -> str | None:
-        """Which present instances do not answer (readiness); None if all do."""
+        """Which present instances do not answer, for readiness; None if all do."""
         ...
 
     @property
     def is_broadcast(self) -> bool:
-        """Whether one message on a chat's channel reaches every instance that joined it."""
+        """Whether one message on a chat's channel reaches all instances that joined it."""
         ...
 
     def update_members(self, records: Sequence[InstanceRecord]) -> None:
-        """Accept connections from exactly these instances, and connect to them. An instance whose session is lost is
-        among them: it is asked whether it lives."""
+        """Accept connections from exactly these instances, and connect to them. They include instances whose session
+        is lost: the failure detector pings them."""
         ...
 
     def send_nowait(self, instance_id: str, message: bytes) -> bool:
-        """Send to one instance. False under back-pressure, or while it is not connected."""
+        """Send a message to one instance; returns False under back-pressure, or while it is not connected."""
         ...
 
     def send_of_chat_nowait(self, chat_id: str, instance_id: str, message: bytes) -> bool:
-        """Send to one instance or, where `is_broadcast`, to all that joined the chat's channel."""
+        """Send a message to one instance or, if `is_broadcast`, to all that joined the chat's channel.
+
+        Args:
+            chat_id: The chat whose draft the message is about.
+            instance_id: The instance; empty if `is_broadcast`.
+            message: The message.
+
+        Returns:
+            False under back-pressure, or while the instance is not connected.
+        """
         ...
 
     def join(self, chat_id: str) -> None:
-        """Receive what is broadcast on the chat's channel."""
+        """Receive the messages that are broadcast on the chat's channel."""
         ...
 
     def quit(self, chat_id: str) -> None:
-        """End `join`."""
+        """Stop receiving the messages of the chat's channel."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Close all connections; queued messages may be dropped."""
+        ...

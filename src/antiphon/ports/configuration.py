@@ -1,4 +1,4 @@
-"""Configuration: rows that all instances on a store share."""
+"""Configuration that all instances on a store share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from antiphon.core.values import Value
 
 
 class ConfigRow(Value):
-    """A piece of configuration, by its kind and its id there: `body` is opaque to the store (None: there is none)."""
+    """A row of configuration with its kind and its id in that kind. `body` is opaque to the store; None deletes the
+    row."""
 
     kind: str
     config_id: str
@@ -17,24 +18,45 @@ class ConfigRow(Value):
 
 
 class ConfigurationStore(Protocol):
-    """Configuration rows with a version, and single settings."""
+    """Configuration rows under one version, and single settings. Every method raises `Unavailable` if the store
+    cannot be read or written."""
 
     async def config_version(self) -> int:
-        """How often configuration was written: as long as it stays the same, so does all of it."""
+        """The version of all configuration rows, which every write increments."""
         ...
 
     async def read_config(self, kind: str, config_id: str = "") -> tuple[tuple[ConfigRow, ...], int]:
-        """All rows of a kind by their ids, or the one, and the version at which they are so."""
+        """Read configuration rows.
+
+        Args:
+            kind: The kind of the rows.
+            config_id: The id of one row; empty: all rows of the kind.
+
+        Returns:
+            The rows in the order of their ids, and their version.
+        """
         ...
 
     async def write_config(self, rows: Sequence[ConfigRow], *, after_version: int | None = None) -> int | None:
-        """Make, replace or (where they have no body) remove these rows, all or none: the version they are of.
-        None, and nothing is written: `after_version` was given and is not the version any more. Read and decide
-        again. Fails as `append` does; the same rows may be asked for again."""
+        """Create, replace or (without a body) delete rows, all or none.
+
+        Args:
+            rows: The rows; the same write can be repeated.
+            after_version: The version on which the write is based; None: any.
+
+        Returns:
+            The new version. None if `after_version` is out of date: nothing was written, read and decide again.
+
+        Raises:
+            Unavailable: Nothing was written.
+            OutcomeUnknown: It may have been written: repeat it.
+        """
         ...
 
     async def read_setting(self, name: str) -> str:
-        """What was written under that name, empty if nothing was."""
+        """The value of a setting; empty if it was never written."""
         ...
 
-    async def write_setting(self, name: str, value: str) -> None: ...
+    async def write_setting(self, name: str, value: str) -> None:
+        """Write the value of a setting."""
+        ...

@@ -9,7 +9,8 @@ from antiphon.core.values import Value
 
 
 class Notification(Value):
-    """Something an owner should see, about a chat: `body` is opaque JSON. `read_at` 0: it was not read yet."""
+    """A message to an owner about a chat. `body` is opaque JSON. Times are in microseconds, store time; `read_at` is
+    0 while it is unread."""
 
     notification_id: str
     owner_id: str
@@ -20,37 +21,53 @@ class Notification(Value):
 
 
 NOTIFICATIONS_KEPT = 1_000
-"""An owner's newest ones are kept."""
+"""Maximum number of notifications of an owner; the oldest are deleted."""
 
 
 class InboxStore(Protocol):
-    """Notifications and read cursors."""
+    """Notifications and read cursors. Every method raises `Unavailable` if the store cannot be read or written."""
 
     async def list_notifications(
         self, owner_id: str, *, is_unread: bool, limit: int, after: tuple[int, str] | None
     ) -> tuple[Notification, ...]:
-        """An owner's, the newest first (NOTIFICATIONS_KEPT of them are kept); `after` is the last one's (created_at,
-        id)."""
+        """A page of an owner's notifications, the newest first.
+
+        Args:
+            owner_id: The owner.
+            is_unread: Only unread ones.
+            limit: Maximum number of notifications.
+            after: The (created_at, id) of the last one of the page before.
+        """
         ...
 
     async def new_notifications(self, owner_ids: Sequence[str], since: int) -> tuple[Notification, ...]:
-        """Those of these owners made since then (by their `created_at`), the oldest first; at most 1,000."""
+        """Notifications that were created since a time, for a poll.
+
+        Args:
+            owner_ids: The owners.
+            since: The smallest `created_at`, in microseconds, store time.
+
+        Returns:
+            At most 1,000 notifications, the oldest first.
+        """
         ...
 
     async def count_unread(self, owner_id: str) -> int:
-        """How many of an owner's notifications were not read."""
+        """The number of an owner's unread notifications."""
         ...
 
     async def read_notification(self, owner_id: str, notification_id: str) -> Notification | None:
-        """Mark it as read, if it is that owner's and was not: as it then is, None if there is none."""
+        """Mark a notification of the owner as read; returns it, or None if the owner has no such notification."""
         ...
 
-    async def read_all_notifications(self, owner_id: str) -> None: ...
+    async def read_all_notifications(self, owner_id: str) -> None:
+        """Mark all notifications of the owner as read."""
+        ...
 
     async def move_read_cursor(self, chat_id: str, seq: int) -> None:
-        """The owner has read the chat up to `seq`; it never goes back."""
+        """Record that the owner has read a chat up to `seq`. The cursor never moves back."""
         ...
 
     async def unread_of(self, chat_ids: Sequence[str]) -> frozenset[str]:
-        """Those of these chats that have a visible message of a model after their read cursor."""
+        """The chats among `chat_ids` that have a visible message of a model after their read cursor."""
         ...

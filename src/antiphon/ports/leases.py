@@ -1,4 +1,4 @@
-"""Which attempts hold a chat, what is due, and the stored pieces of open drafts."""
+"""The leases of attempts, what is due, and the flushed deltas of open drafts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from antiphon.core.values import Value
 
 
 class FlushedDelta(Value):
-    """A piece of an open draft, kept against the death of the process: `body` is the JSON of the delta."""
+    """A delta of an open draft, stored in case the process dies. It has the text from position `from_` to `to`;
+    `body` is its JSON."""
 
     chat_id: str
     draft: int
@@ -20,10 +21,8 @@ class FlushedDelta(Value):
 
 
 class Due(Value):
-    """Something whose time has come: a lease that ended, a stop that is overdue, a deadline that passed.
-
-    `why` is lease, interrupt or action.
-    """
+    """Something that is due in a chat: an expired lease, an overdue interrupt, or an expired deadline. `why` is
+    lease, interrupt or action."""
 
     chat_id: str
     attempt: int
@@ -31,30 +30,50 @@ class Due(Value):
 
 
 class LeaseStore(Protocol):
-    """The leases of running turns, and the pieces of their drafts."""
+    """The leases of running turns, and the flushed deltas of their drafts. Every method raises `Unavailable` if the
+    store cannot be read or written."""
 
     async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]:
-        """Running chats that nobody holds and whose `retrying_at` has come, the longest waiting first; without those
-        of the owners and the chats (ids of either) that are `passing_over`."""
+        """Chats with a turn that no attempt holds and whose `retrying_at` has passed, the longest waiting first.
+
+        Args:
+            limit: Maximum number of chats.
+            passing_over: Ids of owners and chats to leave out.
+        """
         ...
 
     async def due(self, *, limit: int) -> tuple[Due, ...]:
-        """What is due now: at most `limit` leases that have ended, and as many chats with a stop or a deadline."""
+        """What is due now: at most `limit` expired leases, and at most `limit` overdue interrupts and deadlines."""
         ...
 
     async def renew(self, instance_id: str, attempts: Sequence[tuple[str, int]]) -> dict[str, Status]:
-        """Extend the leases of these (chat_id, attempt) that still hold; the status of each that does."""
+        """Renew leases.
+
+        Args:
+            instance_id: The instance that holds them.
+            attempts: Their (chat_id, attempt).
+
+        Returns:
+            The status of each chat whose lease was renewed. The others lost theirs.
+        """
         ...
 
     async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
-        """Attempts (chat_id, attempt) that hold a lease of any other instance. For a store that one process
-        owns: they are lost, their holder is proven dead. A shared one answers with none, unless nobody (``) asks."""
+        """The attempts of other instances that hold a lease, for a store that one process owns: they are lost, since
+        their process is dead.
+
+        Args:
+            instance_id: This instance; empty: return all leases, also of a shared store.
+
+        Returns:
+            Their (chat_id, attempt); none for a shared store.
+        """
         ...
 
     async def flush(self, deltas: Sequence[FlushedDelta]) -> None:
-        """Keep pieces of open drafts; those of drafts that are not open are passed over."""
+        """Store deltas of open drafts. Deltas of drafts that are not open are ignored."""
         ...
 
     async def read_flushed(self, chat_id: str, draft: int) -> tuple[FlushedDelta, ...]:
-        """The kept pieces, by position."""
+        """The stored deltas of a draft, in the order of their positions."""
         ...

@@ -1,4 +1,4 @@
-"""What the server needs from a chat model."""
+"""The interface of a chat model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from antiphon.core.parts import Part, PartMetadata, Reasoning, Role, Text, ToolC
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One message of the history, as an agent or a model is given it."""
+    """One message of the history, as an agent or a model receives it."""
 
     id: int
     role: Role
@@ -20,7 +20,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as a model is told of it. `parameters` is a JSON Schema object."""
+    """A tool as it is described to a model. `parameters` is a JSON Schema object."""
 
     name: str
     description: str
@@ -28,7 +28,8 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One model call. `try_` counts the tries of this step from 1; `turn_failures` those of the whole turn."""
+    """One model call. `try_` is the number of this try in its step, from 1; `turn_failures` is the number of failures
+    in the whole turn."""
 
     chat_id: str
     turn_id: int
@@ -37,14 +38,14 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     parameters: dict[str, Any] = {}
-    """The provider's own: they go into the request as they are."""
+    """Parameters of the provider, sent unchanged."""
     try_: int = 1
     turn_failures: int = 0
 
 
 class AnswerEnded(msgspec.Struct, frozen=True):
-    """How the model says its answer ended, where that is worth showing: `length` (cut off at its limit of tokens),
-    `refusal`, `content_filter`, `empty` (nothing to show was in it)."""
+    """Why the model ended its answer, unless it is simply complete: `length` (cut off at its limit of tokens),
+    `refusal`, `content_filter`, or `empty` (it has nothing to show)."""
 
     outcome: str
 
@@ -53,22 +54,35 @@ ModelEvent = Text | Reasoning | ToolCallOpened | ToolCallArgs | PartMetadata | U
 
 
 class Model(Protocol):
-    """A chat model: answers a request as a stream of pieces.
-
-    `stream` yields `Text` and `Reasoning` pieces, for each tool call a `ToolCallOpened` and then the
-    `ToolCallArgs` that belong to it, and at any time a `Usage` (the newest one counts as the whole call's).
-    `PartMetadata` belongs to the piece before it, `AnswerEnded` comes last, if at all.
-    The stream ends normally when the answer is complete. Whatever goes wrong is raised as
-    `errors.AttemptFailed` with its kind; nothing is retried inside. Closing the iterator (aclose)
-    ends the call and frees its connection.
-    """
+    """A chat model: answers a request with a stream of events."""
 
     @property
-    def provider(self) -> str: ...
+    def provider(self) -> str:
+        """The name of the provider."""
+        ...
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the model at the provider."""
+        ...
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]: ...
+    def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """Call the model once, without retries. Closing the iterator (`aclose`) ends the call and releases its
+        connection.
 
-    async def aclose(self) -> None: ...
+        Args:
+            request: The history, the tools and the parameters.
+
+        Returns:
+            `Text` and `Reasoning` events; for each tool call a `ToolCallOpened` and then its `ToolCallArgs`; at any
+            time a `Usage`, of which the last one counts for the whole call. `PartMetadata` belongs to the event
+            before it; `AnswerEnded`, if any, is the last event. The iterator ends when the answer is complete.
+
+        Raises:
+            AttemptFailed: The call failed, with the kind of the failure.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections to the provider."""
+        ...

@@ -1,4 +1,4 @@
-"""All that a store keeps, in one object."""
+"""A store with all of its parts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from antiphon.ports.leases import LeaseStore
 
 
 class Store(ChatStore, LeaseStore, AccessStore, InboxStore, ConfigurationStore, Protocol):
-    """Every adapter keeps the promises of these ports; one conformance suite tests them all."""
+    """A store. `antiphon.testing.store_suite` tests every implementation."""
 
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> Clock:
+        """The clock of all times in the store."""
+        ...
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes write it, too: what one remembers of a chat may then be old."""
+        """Whether other processes write it, too, so that a cached state may be old."""
         ...
 
     @property
     def last_error(self) -> str | None:
-        """The kind of the last write's failure, None when it went well (readiness)."""
+        """The kind of failure of the last write, for readiness; None if it succeeded."""
         ...
 
     async def check(self) -> None:
-        """Raises `Unavailable` unless a write would succeed now."""
+        """Check that a write would succeed now. Raises `Unavailable`."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Close the store and its connections."""
+        ...

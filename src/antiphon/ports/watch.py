@@ -1,4 +1,4 @@
-"""Following chats: what the protocols by which an instance is reached use to stream."""
+"""Following chats: the interface by which the APIs stream events."""
 
 from __future__ import annotations
 
@@ -10,31 +10,38 @@ from antiphon.wire.stream import Frame
 
 
 class FrameBatch(Protocol):
-    """The next events of a stream. `data` is them as server-sent events, `chunked` as one chunk of HTTP's coding."""
+    """The next events of a stream."""
 
     @property
-    def frames(self) -> Sequence[Frame]: ...
+    def frames(self) -> Sequence[Frame]:
+        """The events."""
+        ...
 
     @property
-    def data(self) -> bytes: ...
+    def data(self) -> bytes:
+        """The events as server-sent events."""
+        ...
 
     @property
-    def chunked(self) -> bytes: ...
+    def chunked(self) -> bytes:
+        """`data` as one chunk of HTTP's chunked transfer coding."""
+        ...
 
 
 class ChatWatcher(Protocol):
     """A cursor in one chat's stream."""
 
     sending_since: float
-    """When the peer stopped accepting data (loop time); 0 while it accepts. A peer that stays slow is closed."""
+    """When the client stopped accepting data, in seconds of the event loop's time; 0 while it accepts. A client that
+    stays slow is closed."""
     stop_sending: Callable[[], object] | None
-    """Called to abort a peer that was closed as slow."""
+    """Called to abort the connection of a client that was closed as slow."""
     on_wake: Callable[[], None] | None
-    """Called instead of waking `next_batch` when there may be more."""
+    """Called when there may be new events, instead of waking `next_batch`."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether the last event (`bye`) was handed out."""
+        """Whether the last event (`bye`) was returned."""
         ...
 
     @property
@@ -43,11 +50,11 @@ class ChatWatcher(Protocol):
         ...
 
     def next_batch_nowait(self) -> FrameBatch | None:
-        """The next events, None if there are none yet. Not while `is_behind`."""
+        """The next events; None if there are none yet. Must not be called while `is_behind`."""
         ...
 
     async def next_batch(self) -> FrameBatch:
-        """The next events, waiting for them, from the store where needed."""
+        """Wait for the next events; they are read from the store if necessary."""
         ...
 
     async def next_old_batch(self) -> FrameBatch | None:
@@ -56,7 +63,8 @@ class ChatWatcher(Protocol):
 
 
 class EventStream(Protocol):
-    """A stream without cursors: each event is sent once, to the streams that are open then."""
+    """A stream without cursors: each event is sent once, to the streams that are open at that time. `sending_since`
+    and `stop_sending` are as in `ChatWatcher`."""
 
     owner_id: str
     token_id: str
@@ -65,11 +73,16 @@ class EventStream(Protocol):
     is_closed: bool
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """Close it with a `bye`."""
+        """Close the stream with a `bye`.
+
+        Args:
+            reason: Why it is closed.
+            retry_ms: After how many milliseconds the client should reconnect.
+        """
         ...
 
     async def next_batch(self) -> list[Frame]:
-        """The next events, waiting for them; a `bye` is the last."""
+        """Wait for the next events; a `bye` is the last one."""
         ...
 
 
@@ -90,10 +103,13 @@ class Watch(Protocol):
         """Follow a chat.
 
         Args:
+            chat_id: The chat.
             cursor: (seq, position) after which to continue; None starts now, with a `resync`.
+            token_id: The token or session of the client; the stream is closed when it is revoked.
+            owner_id: The owner of the client, whose number of watchers is limited.
             until_idle: Close it once the chat is idle.
             by_ref: Omit the content of a message whose whole draft was streamed.
-            reads_all: Send every fact, however far behind the cursor is, never a `resync`.
+            reads_all: Send every fact, however old the cursor is, and never a `resync`.
 
         Raises:
             NotFound: There is no such chat.
@@ -103,9 +119,22 @@ class Watch(Protocol):
         ...
 
     def open_feed(self, owner_id: str, *, token_id: str = "") -> AbstractAsyncContextManager[EventStream]:
-        """Follow the changes of all chats of an owner, from now on."""
+        """Follow the changes of all chats of an owner from now on.
+
+        Args:
+            owner_id: The owner.
+            token_id: The token or session of the client; the stream is closed when it is revoked.
+
+        Raises:
+            TooMany: The maximum number of watchers is reached.
+        """
         ...
 
     def end_all(self, reason: str, retry_ms: int | None = None) -> None:
-        """Close every stream, and those that are opened later."""
+        """Close every stream, and those that are opened later.
+
+        Args:
+            reason: Why they are closed.
+            retry_ms: After how many milliseconds the clients should reconnect.
+        """
         ...

@@ -1,4 +1,4 @@
-"""What a worker is given: the turns to run, and the rules by which instances share them."""
+"""The interface of a worker: the turns to run, and how instances distribute them."""
 
 from __future__ import annotations
 
@@ -14,53 +14,60 @@ from antiphon.ports.leases import FlushedDelta
 
 
 class TurnSlots(Protocol):
-    """The free places of this process's worker. A turn that starts here can be claimed in the very append that starts
-    it, which saves one durable write."""
+    """The free slots of this process's worker. A turn can be claimed in the append that starts it, which saves one
+    durable write."""
 
     def reserve_nowait(self, owner_id: str) -> str | None:
-        """Reserve a place for a chat of that owner; the instance's id, or None if there is no free place."""
+        """Reserve a slot for a chat of that owner; returns the instance's id, or None if there is no free slot."""
         ...
 
     def release(self, owner_id: str) -> None:
-        """Give the place back: the append was not written, or the attempt has ended."""
+        """Release a slot: the append was not written, or the attempt has ended."""
         ...
 
     def start(self, chat_id: str, chat: Chat) -> None:
-        """The append is durable: run the attempt that holds `chat` in the reserved place."""
+        """Run the attempt that holds `chat` in the reserved slot. Its append is durable."""
         ...
 
 
 class NoSlots:
-    """A process without a worker: every turn is left to others."""
+    """A process without a worker: other instances run every turn."""
 
     def reserve_nowait(self, owner_id: str) -> str | None:
         return None
 
     def release(self, owner_id: str) -> None:
-        """Nothing was reserved."""
+        """Does nothing: no slot was reserved."""
 
     def start(self, chat_id: str, chat: Chat) -> None:
-        raise AssertionError("nothing was reserved")
+        raise AssertionError("no slot was reserved")
 
 
 class Balance:
-    """How turns are spread over instances. This one is that of a single instance: it claims everything at once."""
+    """How turns are distributed over instances. This class is for a single instance: it claims every turn at once."""
 
     def may_claim(self, load: int) -> bool:
-        """Whether a turn should start here, where `load` of them run."""
+        """Whether this instance, which runs `load` turns, should claim another one."""
         return True
 
     def delay_s(self, chat_id: str, load: int) -> float:
-        """How long to leave a chat that any instance may claim to less busy ones, in seconds."""
+        """How long to leave a chat to less busy instances before it is claimed, in seconds.
+
+        Args:
+            chat_id: The chat.
+            load: How many turns this instance runs.
+        """
         return 0.0
 
 
 class Work(Chats, Protocol):
-    """All that a worker sees of the chats: commands and state, the turns to claim, their leases, and the contents
-    that a model needs. The lease methods are those of `LeaseStore`, the reads those of `ChatStore`."""
+    """Everything that a worker uses of the chats: commands and state, the turns to claim, their leases, and the
+    contents that a model needs. The lease methods are those of `LeaseStore`, the reads those of `ChatStore`."""
 
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> Clock:
+        """The clock of the store."""
+        ...
 
     @property
     def is_shared(self) -> bool:

@@ -55,8 +55,8 @@ class FaultyBus:
     def error(self) -> str | None:
         return self._inner.error
 
-    def is_heard(self, channel: str) -> bool:
-        return self._inner.is_heard(channel)
+    def has_subscribers(self, channel: str) -> bool:
+        return self._inner.has_subscribers(channel)
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
         if self._chance(self._drop):

@@ -131,7 +131,7 @@ async def check_a_chat_is_not_claimable_before_its_next_try(case: Case) -> None:
     error = ErrorInfo(message="busy", kind="overloaded", retryable=True)
     failed = c.FailAttempt(attempt=attempt, draft=chat.chat.draft, error=error, delay_ms=30_000)
     await chat.do(failed)
-    assert chat.chat.wants_worker
+    assert chat.chat.needs_worker
     assert await case.store.claimable(limit=ALL) == ()
     case.clock.advance(29.9)
     assert await case.store.claimable(limit=ALL) == ()

@@ -9,7 +9,7 @@ from collections import OrderedDict
 import msgspec
 
 from antiphon.chats.hints import chat_hint, claimed_chat, owner_channel, subscribe_events
-from antiphon.chats.inbox import OVERLAP_US, contract_form, inbox_channel
+from antiphon.chats.inbox import OVERLAP_US, inbox_channel, to_inbox_notification
 from antiphon.chats.open_calls import read_open_calls
 from antiphon.chats.service import Service
 from antiphon.core.model import Chat
@@ -149,7 +149,7 @@ class Feed(PlainStream):
             for notification in await self._store.new_notifications([self.owner_id], since):
                 self._inbox_since = max(self._inbox_since, notification.created_at)
                 if notification.created_at >= self.opened_at:
-                    self.notify(contract_form(notification))
+                    self.notify(to_inbox_notification(notification))
 
     async def _chat_event(self, chat_id: str, kind: str) -> list[Frame]:
         chat = await self._service.chat(chat_id)

@@ -156,7 +156,7 @@ class Reader:
 
     def has(self, seq: int) -> bool:
         """Whether every fact after `seq` is in memory."""
-        return seq >= self.seq or self._is_deleted or bool(self.facts and self.facts[0].seq <= seq)
+        return seq >= self.seq or self._is_deleted or bool(self.facts and self.facts[0].seq <= max(seq, 1))
 
     def batch(self, seq: int, position: int, *, by_ref: bool) -> Batch | None:
         """The events after that place, None if there are none yet. Needs `has(seq)`."""
@@ -380,7 +380,7 @@ class Reader:
         if seq is None:
             self._pull_soon()
         elif seq > self.seq and not (self.pull_nowait() and self.seq >= seq):
-            self.service.forget(self.chat_id, seq)  # another instance wrote it
+            self.service.evict(self.chat_id, seq)  # another instance wrote it
             self._pull_soon()
 
     def _pull_soon(self) -> None:

@@ -16,7 +16,7 @@ from itertools import count
 import structlog
 
 from antiphon.chats.hints import text_hint
-from antiphon.chats.inbox import OVERLAP_US, contract_form
+from antiphon.chats.inbox import OVERLAP_US, to_inbox_notification
 from antiphon.chats.revoked import RevokedIds
 from antiphon.chats.service import Service
 from antiphon.chats.watched import WatchedChats
@@ -318,7 +318,7 @@ class Watch:
         for notification in found:
             for feed in feeds:
                 if feed.owner_id == notification.owner_id and notification.created_at >= feed.opened_at:
-                    feed.notify(contract_form(notification))
+                    feed.notify(to_inbox_notification(notification))
         is_all = len(found) < NEW_NOTIFICATIONS_MAX
         self._notified_until = now if is_all else found[-1].created_at + OVERLAP_US
 
@@ -327,7 +327,7 @@ class Watch:
         known = self._service.chat_nowait(chat_id)
         if known is not None:
             self._note_owner(chat_id, known.owner_id)
-        self._service.forget(chat_id, seq)
+        self._service.evict(chat_id, seq)
         reader = self._readers.get(chat_id)
         if reader is not None and reader.seq < seq:
             await reader.pull()

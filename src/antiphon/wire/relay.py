@@ -1,12 +1,13 @@
 """The messages between instances about drafts: subscriptions, deltas and heartbeats.
 
-Each message is one JSON object. Older and newer instances run side by side: `decode_message` raises an error for a
-message of an unknown type, and the receiver counts and skips it.
+Each message is one JSON object. Older and newer instances run side by side: a message of an unknown type is decoded
+as `Unknown`, which the receiver skips.
 """
 
 from __future__ import annotations
 
 from antiphon.core.events import Delta
+from antiphon.core.parts import Unknown
 from antiphon.core.values import Value
 from antiphon.wire import codec
 
@@ -56,7 +57,7 @@ def encode_message(message: Message) -> bytes:
     return codec.encode(message)
 
 
-def decode_message(data: bytes) -> Message:
-    """Raises `PeerError` for bytes that are not a message, or a message of an unknown type."""
-    message: Message = codec.decode(data, Message)
+def decode_message(data: bytes) -> Message | Unknown:
+    """Raises `PeerError` for bytes that are not a message."""
+    message: Message | Unknown = codec.decode(data, Message)
     return message

@@ -96,6 +96,7 @@ async def test_a_message_count_older_than_an_append_is_discarded(tmp_path: Path)
         await wait_until(lambda: not endpoint.publisher._is_list_changed)
         instance.worker.pause()
         done = await instance.chats.create(title="counted")
+        await peer.until("session.update", id=done.chat_id)
         endpoint.publisher._counts.clear()  # as after a restart
         store, read, goes_on = instance.store, asyncio.Event(), asyncio.Event()
         real = store.count_messages

@@ -11,7 +11,7 @@ from antiphon.api.http.paging import next_after, read_next
 from antiphon.api.http.shapes import inbox as s
 from antiphon.api.http.shapes.chats import SeqAnswer
 from antiphon.api.http.table import SMALL_BODY_MAX, Call, Operation, Policy, route
-from antiphon.chats.inbox import LIST_MAX, contract_form, uuid_of
+from antiphon.chats.inbox import LIST_MAX, to_inbox_notification, to_uuid
 from antiphon.wire import codec
 from antiphon.wire.notify import ChatDiffStatus
 
@@ -29,7 +29,7 @@ async def list_inbox(call: Call) -> Response:
     return JsonAnswer(
         codec.encode(
             {
-                "notifications": [contract_form(item) for item in found[:limit]],
+                "notifications": [to_inbox_notification(item) for item in found[:limit]],
                 "unread_count": await inbox.count_unread(call.owner_id),
                 "next": next_after(last.created_at, last.notification_id) if last else None,
             }
@@ -39,7 +39,7 @@ async def list_inbox(call: Call) -> Response:
 
 async def read_notification(call: Call) -> Response:
     found = await call.instance.inbox.read(call.owner_id, call.path["notification_id"])
-    return JsonAnswer(codec.encode(contract_form(found)))
+    return JsonAnswer(codec.encode(to_inbox_notification(found)))
 
 
 async def read_whole_inbox(call: Call) -> Response:
@@ -54,7 +54,7 @@ async def read_chat(call: Call) -> Response:
 
 async def set_diff_status(call: Call) -> Response:
     given = {name: getattr(call.body, name) for name in s.DiffStatusBody.__struct_fields__}
-    status = ChatDiffStatus(chat_id=uuid_of(call.chat_id), **given)
+    status = ChatDiffStatus(chat_id=to_uuid(call.chat_id), **given)
     return JsonAnswer(last_seq(await _chats(call).set_diff_status(call.chat_id, status)))
 
 

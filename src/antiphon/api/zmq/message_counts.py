@@ -22,9 +22,9 @@ class MessageCounts:
         self._counting: dict[str, object] = {}
 
     def known(self, chat_id: str, chat: Chat) -> int | None:
-        """The count as of `chat`; None if it has to be queried."""
+        """The count as of `chat` or later; None if it has to be queried."""
         counted = self._counts.get(chat_id)
-        return counted[1] if counted is not None and counted[0] == chat.seq else None
+        return counted[1] if counted is not None and counted[0] >= chat.seq else None
 
     async def count(self, chat_id: str, chat: Chat) -> int:
         count = self.known(chat_id, chat)
@@ -40,16 +40,21 @@ class MessageCounts:
         return count
 
     def apply(self, append: Append) -> None:
-        """Update the count, where it is cached."""
+        """Update the count, where it is cached; a second time nothing happens. A deleted chat keeps its last
+        count."""
         chat_id = append.chat_id
         self._counting.pop(chat_id, None)
         counted = self._counts.get(chat_id)
+        if counted is not None and counted[0] >= append.entries[-1].seq:
+            return
         count = counted[1] if counted is not None and counted[0] == append.entries[0].seq - 1 else None
         for entry in append.entries:
             fact = entry.fact
             if isinstance(fact, f.ChatCreated):
                 count = 0
-            elif isinstance(fact, f.HistoryTruncated | f.ChatDeleted):
+            elif isinstance(fact, f.ChatDeleted):
+                count = counted[1] if counted is not None else None
+            elif isinstance(fact, f.HistoryTruncated):
                 count = None
             elif isinstance(fact, f.MessageAppended) and fact.role is not Role.TOOL and count is not None:
                 count += 1

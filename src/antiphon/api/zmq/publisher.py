@@ -67,7 +67,7 @@ class Publisher:
         )
         self._unsubscribe = (
             self._service.appended.subscribe(self._on_own_append),
-            self._active_chat.activated_elsewhere.subscribe(self._on_activated),
+            self._active_chat.changed_by_other.subscribe(self._on_activated),
             sockets.subscribed.subscribe(self._on_subscribed),
         )
 
@@ -91,8 +91,7 @@ class Publisher:
         if append.chat.owner_id != self._owner_id:
             return
         self._note_list_change(append)
-        if not self.follower.is_started:
-            self._counts.apply(append)
+        self._counts.apply(append)
 
     def _note_list_change(self, append: Append) -> None:
         if any(isinstance(entry.fact, CHANGES_LIST) for entry in append.entries):
@@ -103,10 +102,9 @@ class Publisher:
         for entry in append.entries:
             for topic, payload in session.events.translate_fact(entry):
                 self._publish_of(session, topic, payload)
-        count = self._counts.get(append.chat_id) or 0
         self._counts.apply(append)
         self._note_list_change(append)
-        self._publish_state(append, count)
+        self._publish_state(append)
         if self._sockets.subscriptions.is_followed:
             seq = append.entries[-1].seq
             self._publish_of(session, i.TOPIC_APPEND, i.AppendPayload(session_id=append.chat_id, seq=seq))
@@ -132,13 +130,15 @@ class Publisher:
 
     # --- the state of a session
 
-    def _publish_state(self, append: Append, count_before: int) -> None:
+    def _publish_state(self, append: Append) -> None:
         chat, facts = append.chat, [entry.fact for entry in append.entries]
         uncounted = self._uncounted.get(append.chat_id)
         if chat.is_deleted:
             self._uncounted.pop(append.chat_id, None)
             former = self._service.deleted_chats.get(append.chat_id, chat)
-            self._publish_session(i.TOPIC_SESSION_DELETED, append.chat_id, former, count_before)
+            self._publish_session(
+                i.TOPIC_SESSION_DELETED, append.chat_id, former, self._counts.get(append.chat_id) or 0
+            )
         elif any(isinstance(fact, CHANGES_LIST) for fact in facts):
             count = self._counts.known(append.chat_id, chat)
             if uncounted is not None:
