@@ -102,12 +102,17 @@ async def is_seen(instance: Instance, chat_id: str, position: int) -> None:
 def nothing_is_followed(instance: Instance, endpoint: ZmqEndpoint) -> bool:
     assert instance.cluster is not None
     relay = instance.cluster.relay
-    return not (len(door.publisher.follower) or door.publisher._sessions or relay.followed_count or relay._replicas._listeners)
+    return not (
+        len(endpoint.publisher.follower)
+        or endpoint.publisher._sessions
+        or relay.followed_count
+        or relay._replicas._listeners
+    )
 
 
 def nothing_is_heard(instance: Instance) -> bool:
     assert isinstance(instance.bus, NetworkedBus)
-    is_owner_s = any(channel.startswith("chat:owner:") for channel in instance.bus._near.channels)
+    is_owner_s = any(channel.startswith("chat:owner:") for channel in instance.bus._local.channels)
     return not is_owner_s and not instance.watch.polled._subscribers
 
 

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("wire", "backoff"),
     ("ports",),
-    ("backoff", "clock", "options", "observe", "local", "postgres"),
+    ("clock", "options", "observe", "local", "postgres"),
     ("chats", "store", "bus", "models", "client"),
     ("watch", "cluster", "worker"),
     ("instance",),
