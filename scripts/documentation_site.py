@@ -43,8 +43,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages of the root and every project file that a page links to."""
     for name, page in ROOT_PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / name).read_text()))
-    for written in list(files.documentation_pages()):
-        for target in _project_files(written):
+    for documentation_page in list(files.documentation_pages()):
+        for target in _project_files(documentation_page):
             if files.get_file_from_path(f"source/{target}") is None:
                 files.append(File.generated(config, f"source/{target}", abs_src_path=str(ROOT / target)))
     return files

@@ -40,11 +40,11 @@ from antiphon.observe.health import Health
 from antiphon.observe.metrics import METRICS
 from antiphon.observe.stall_watch import BEAT_S, StallWatch
 from antiphon.options import Options
-from antiphon.ports import Balance, Bus, Drafts, Ids, InstanceRecord, Model, Store
+from antiphon.ports import Balance, Bus, Ids, InstanceRecord, Model, Store
 from antiphon.version import __version__
 from antiphon.watch.watch import Watch
 from antiphon.worker.agent import Agent, as_agent
-from antiphon.worker.environment import Environment, Limits
+from antiphon.worker.environment import Environment, WorkerLimits
 from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
 from antiphon.worker.slots import Slots
@@ -87,52 +87,15 @@ class Instance:
 
         self._named_model = _named_model(agent, options)
         self._asks_models = isinstance(agent, Agent) and isinstance(agent.model, str)
-        self.configs = Configs(
-            store=store,
-            bus=bus,
-            ids=ids,
-            secrets=SecretBox.make(options.secret_key_file, os.environ, options.secrets_dir),
-            outbound=Outbound.make(options.allow_outbound),
-        )
+        self.configs = self._make_configs()
         self._models = Models(os.environ, options.limits, configs=self.configs)
-
-        revoked, self.watched = RevokedIds(), WatchedChats()
-        watched = self.watched
+        self.watched = WatchedChats()
         self.drafts = LiveDrafts()
-        members = self._members(shared_store) if shared_store else None
-        relay = (
-            RelayedDrafts(self.drafts, shared_store.link, instance_id=self.instance_id, watched=watched)
-            if shared_store
-            else None
-        )
+        members = self._make_members(shared_store) if shared_store else None
+        relay = self._make_relay(shared_store) if shared_store else None
         self.slots = Slots(self.instance_id, concurrency=options.concurrency, balance=members or Balance())
-        self.inbox = Inbox(
-            store=store,
-            bus=bus,
-            is_watched=lambda chat_id: (
-                chat_id in watched or (relay is not None and relay.has_remote_watcher(chat_id))
-            ),
-        )
-        self.service = Service(
-            store=store, bus=bus, ids=ids, slots=self.slots, make_notification=self.inbox.make_notification
-        )
-        self.watched_drafts: Drafts = relay or self.drafts
-        """The drafts of every instance, as far as they are followed here."""
-        self.watch = Watch(
-            service=self.service,
-            store=store,
-            bus=bus,
-            drafts=self.watched_drafts,
-            revoked=revoked,
-            watched=watched,
-            watchers_max=options.watchers_max,
-        )
-        self.tokens = Tokens(
-            store=store, bus=bus, ids=ids, revoked=revoked, session_idle_s=options.limits.session_idle_s
-        )
-        self.owners = Owners(store=store, tokens=self.tokens)
-        self.owners.became_several.subscribe(self._limit_each_owner)
-        self.worker = Worker(self._environment(agent), self.slots)
+        self._make_chats(relay)
+        self.worker = Worker(self._make_environment(agent), self.slots)
         self.recovery = Recovery(
             service=self.service,
             store=store,
@@ -140,7 +103,6 @@ class Instance:
             is_own=self.worker.runs,
             keep_lost=options.on_worker_lost == "keep",
         )
-        self.active_chat = ActiveChat(store=store, bus=bus)
         self.cluster: Cluster | None = None
         if shared_store and members and relay:
             self.cluster = Cluster(
@@ -219,7 +181,18 @@ class Instance:
 
     # --- its parts
 
-    def _members(self, shared_store: SharedStore) -> Members:
+    def _make_configs(self) -> Configs:
+        options = self.options
+        return Configs(
+            store=self.store,
+            bus=self.bus,
+            ids=self.ids,
+            secrets=SecretBox.make(options.secret_key_file, os.environ, options.secrets_dir),
+            outbound=Outbound.make(options.allow_outbound),
+            timing=options.timing.config,
+        )
+
+    def _make_members(self, shared_store: SharedStore) -> Members:
         record = InstanceRecord(
             instance_id=self.instance_id,
             host=socket.gethostname(),
@@ -232,7 +205,40 @@ class Instance:
         )
         return Members(record, presence=shared_store.presence, link=shared_store.link, bus=self.bus)
 
-    def _environment(self, agent: Any) -> Environment:
+    def _make_relay(self, shared_store: SharedStore) -> RelayedDrafts:
+        return RelayedDrafts(self.drafts, shared_store.link, instance_id=self.instance_id, watched=self.watched)
+
+    def _make_chats(self, relay: RelayedDrafts | None) -> None:
+        """The parts that write and read chats."""
+        options, store, bus, ids = self.options, self.store, self.bus, self.ids
+        revoked = RevokedIds()
+        self.inbox = Inbox(
+            store=store,
+            bus=bus,
+            is_watched=lambda chat_id: (
+                chat_id in self.watched or (relay is not None and relay.has_remote_watcher(chat_id))
+            ),
+        )
+        self.service = Service(
+            store=store, bus=bus, ids=ids, slots=self.slots, make_notification=self.inbox.make_notification
+        )
+        self.watch = Watch(
+            service=self.service,
+            store=store,
+            bus=bus,
+            drafts=relay or self.drafts,
+            revoked=revoked,
+            watched=self.watched,
+            watchers_max=options.watchers_max,
+        )
+        self.tokens = Tokens(
+            store=store, bus=bus, ids=ids, revoked=revoked, session_idle_s=options.limits.session_idle_s
+        )
+        self.owners = Owners(store=store, tokens=self.tokens)
+        self.owners.became_several.subscribe(self._limit_each_owner)
+        self.active_chat = ActiveChat(store=store, bus=bus)
+
+    def _make_environment(self, agent: Any) -> Environment:
         options = self.options
         work = WorkQueue(self.service, self.store)
         return Environment(
@@ -242,12 +248,13 @@ class Instance:
             histories=Histories(work),
             agent=as_agent(agent, self.model),
             tools=tools_by_name(agent, options.tools),
-            limits=Limits(
+            limits=WorkerLimits(
                 tool_s=options.limits.tool_s,
                 action_s=options.limits.action_s,
                 answer_bytes=options.limits.answer_bytes,
                 calls=options.limits.calls,
             ),
+            timing=options.timing.worker,
             random=random.Random(self.ids.uuid()),
             config=options.config,
             default_model=self.default_model,

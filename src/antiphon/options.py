@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from msgspec.structs import replace
 
+from antiphon.backoff import Backoff
 from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
@@ -54,8 +55,57 @@ class Limits(Value):
         return Limits(**values)
 
 
+class WorkerTiming(Value):
+    """How often a worker claims, renews and flushes, and how long it waits. All in seconds."""
+
+    claim_poll_s: float = 1.0
+    """Between two polls for chats that need a worker. Hints make it claim at once."""
+    defer_s_min: float = 0.05
+    """Minimum time for which a chat is left to less busy instances."""
+    failed_claim_s: float = 10.0
+    """How long a chat that could not be claimed is skipped."""
+    renew_s: float = 2.0
+    """Between two renewals of the leases."""
+    renew_failed_s: float = 8.0
+    """A worker whose renewals have failed for this long stops its attempts: their leases are about to expire."""
+    renew_timeout_s: float = 10.0
+    """How long after the last renewal the response to the next one is awaited: then the leases have expired."""
+    flush_s: float = 0.25
+    """Between two writes of the open drafts to the store."""
+    stop_s: float = 0.9
+    """How long a drain waits for stopped attempts before it cancels them."""
+    abandon_s: float = 0.5
+    """How long the end of an attempt waits for the agent's task. Beyond it the task is abandoned."""
+    interrupt_s: float = 0.25
+    """How long an agent that waits to be interrupted may finish by itself before it is cancelled."""
+    pending_s: float = 5.0
+    """How long the end of an attempt waits for commands under way."""
+    store_retry_s: float = 0.5
+    """Between two tries of a command while the store is unavailable."""
+    store_tries_max: int = 20
+    """Maximum number of these tries (a count): together about as long as a lease lasts."""
+    retry: Backoff = Backoff(first_s=1.0, max_s=30.0, jitter=0.9)
+    """Between two attempts of a turn after a failure that may be retried."""
+
+
+class ConfigTiming(Value):
+    """How often the configuration is read. All in seconds."""
+
+    poll_s: float = 1.0
+    """Between two polls of the version."""
+    fresh_s: float = 1.5
+    """A configuration whose version was read this recently is used without another poll."""
+
+
+class Timing(Value):
+    """How long the parts of an instance wait. The defaults are right; tests shorten them."""
+
+    worker: WorkerTiming = WorkerTiming()
+    config: ConfigTiming = ConfigTiming()
+
+
 class Options(Value, gc=True):
-    """What `antiphon serve` and `open_instance` can be told. Names are those of the command line."""
+    """The options of `antiphon serve` and `open_instance`. Names are those of the command line."""
 
     model: str = ""
     """The model of chats that name none; empty: the default model configuration's, else the rehearsal."""
@@ -93,6 +143,7 @@ class Options(Value, gc=True):
     tools: tuple[Any, ...] = ()
     """Tools for the agent, beside its own: functions made by `@tool`, or plain ones."""
     limits: Limits = Limits()
+    timing: Timing = Timing()
     config: dict[str, Any] = {}
     """Handed to agents as `turn.config`."""
 
@@ -160,4 +211,5 @@ class GivenOptions(TypedDict, total=False):
     owner_watchers_max: int | None
     tools: Sequence[Any] | None
     limits: Limits | Mapping[str, Any] | None
+    timing: Timing | None
     config: dict[str, Any] | None

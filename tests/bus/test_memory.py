@@ -1,4 +1,4 @@
-"""The bus in memory keeps the promises of its port; a handler that fails fails alone."""
+"""The bus in memory keeps the promises of its port; a failing handler does not affect the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def test_bus(check: BusCheck) -> None:
     await check(BusCase(bus, bus))
 
 
-async def test_a_handler_that_fails_fails_alone() -> None:
+async def test_a_failing_handler_does_not_affect_the_others() -> None:
     bus, heard, failures = MemoryBus(), Heard(), []
 
     def fail(message: bytes | None) -> None:
@@ -37,9 +37,9 @@ async def test_a_handler_that_fails_fails_alone() -> None:
     assert [type(error) for error in failures] == [ZeroDivisionError]
 
 
-async def test_a_bus_without_subscribers_holds_nothing() -> None:
+async def test_a_bus_without_subscribers_stores_nothing() -> None:
     bus = MemoryBus()
-    ends = [bus.subscribe(f"channel {i}", Heard()) for i in range(100)]
-    for end in ends:
-        end()
+    subscriptions = [bus.subscribe(f"channel {i}", Heard()) for i in range(100)]
+    for unsubscribe in subscriptions:
+        unsubscribe()
     assert not bus._subscriptions

@@ -1,4 +1,4 @@
-"""Whatever a channel is called, its subject and its notification's name are valid, and no other channel's."""
+"""Every channel has a valid subject in NATS and a valid name in PostgreSQL that no other channel has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_different_channels_have_different_subjects_and_names(one: str, other: s
 
 
 @given(st.binary() | st.text().map(str.encode) | st.sampled_from([b"~b:", b"~d:", b"~r:x", b"a\0"]))
-def test_a_payload_is_a_text_that_notify_takes_and_no_message_looks_like_a_mark(message: bytes) -> None:
+def test_a_payload_is_a_valid_text_and_no_message_looks_like_a_marker(message: bytes) -> None:
     payload = payload_of(message)
     assert payload is not None
     assert "\0" not in payload

@@ -10,6 +10,8 @@ import pytest
 import trustme
 
 from antiphon.bus.nats import NatsBus, connect_options, open_nats_bus, subject_of
+from antiphon.bus.networked import BusTiming
+from antiphon.bus.send_queue import QueueLimits
 from antiphon.errors import Invalid
 from antiphon.observe.metrics import METRICS
 from antiphon.testing.bus import FaultyBus
@@ -20,12 +22,16 @@ from support.nats import NatsServer
 from support.proxy import CuttingProxy
 from support.waiting import DEADLINE_S, wait_until
 
-from .ends import QUICK, UUID, check_goes_on, check_many_channels, two_ends_of
+from .ends import QUICK as QUICK_FIELDS
+from .ends import UUID, check_many_channels, check_messages_arrive, two_ends_of
 
 pytestmark = [
     pytest.mark.anyio,
     needs_program("nats-server"),
 ]
+
+
+QUICK = BusTiming(**QUICK_FIELDS)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +60,7 @@ async def test_bus(check: BusCheck, server: NatsServer) -> None:
 
 
 @pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
-async def test_bus_within_the_faulty_one(check: BusCheck, server: NatsServer) -> None:
+async def test_a_bus_with_faults_keeps_the_promises(check: BusCheck, server: NatsServer) -> None:
     async with two_ends(server.url) as case:
         await check(BusCase(FaultyBus(case.near, Random(0)), FaultyBus(case.far, Random(1))))
 
@@ -62,7 +68,7 @@ async def test_bus_within_the_faulty_one(check: BusCheck, server: NatsServer) ->
 # --- names and options
 
 
-def test_names_of_the_contract_are_subjects_as_they_are() -> None:
+def test_channels_of_the_contract_are_subjects_unchanged() -> None:
     for channel in (
         "chat:config_change",
         f"chat:owner:{UUID}",
@@ -81,7 +87,7 @@ def test_other_names_are_escaped() -> None:
     assert len(subject_of("ü" * 10_000)) < 100
 
 
-def test_options_come_with_the_url(tmp_path: Path) -> None:
+def test_options_are_read_from_the_url(tmp_path: Path) -> None:
     creds = tmp_path / "a.creds"
     creds.write_text("")
     options = connect_options(f"nats://me:s%40crET@one:4222,two:4223?creds={creds}")
@@ -109,15 +115,15 @@ def test_options_come_with_the_url(tmp_path: Path) -> None:
         "nats://me:1/2@x",
     ],
 )
-def test_a_url_that_cannot_be_used_is_invalid(url: str) -> None:
+def test_a_url_that_is_not_one_of_nats_is_invalid(url: str) -> None:
     with pytest.raises(Invalid):
         connect_options(url)
 
 
-# --- who may connect
+# --- authentication
 
 
-async def test_user_and_password_are_needed_and_given(tmp_path: Path) -> None:
+async def test_user_and_password_are_sent_and_required(tmp_path: Path) -> None:
     server = NatsServer(tmp_path, config='authorization { user: "me", password: "s@cret" }')
     server.start()
     try:
@@ -131,7 +137,7 @@ async def test_user_and_password_are_needed_and_given(tmp_path: Path) -> None:
         server.stop()
 
 
-async def test_what_a_user_may_not_do_is_counted_and_takes_nothing_else_along(tmp_path: Path) -> None:
+async def test_a_missing_permission_is_counted_and_affects_no_other_channel(tmp_path: Path) -> None:
     allowed = 'permissions: { publish: ["b", "c"], subscribe: ["b", "c", "antiphon:dropped"] }'
     server = NatsServer(tmp_path, config=f"authorization {{ users: [ {{ user: me, password: it, {allowed} }} ] }}")
     server.start()
@@ -152,7 +158,7 @@ async def test_what_a_user_may_not_do_is_counted_and_takes_nothing_else_along(tm
         server.stop()
 
 
-async def test_both_sides_show_their_certificates(tmp_path: Path) -> None:
+async def test_client_and_server_verify_their_certificates(tmp_path: Path) -> None:
     authority = trustme.CA()
     ca, pem, key = tmp_path / "ca.pem", tmp_path / "cert.pem", tmp_path / "key.pem"
     authority.cert_pem.write_to_path(ca)
@@ -173,10 +179,10 @@ async def test_both_sides_show_their_certificates(tmp_path: Path) -> None:
         server.stop()
 
 
-# --- trouble
+# --- failures
 
 
-async def test_it_is_there_before_its_server_and_says_what_is_missing(tmp_path: Path) -> None:
+async def test_the_bus_works_before_its_server_starts_and_reports_the_error(tmp_path: Path) -> None:
     server = NatsServer(tmp_path)
     async with open_nats_bus(server.url) as bus:
         assert bus.error is not None
@@ -192,31 +198,31 @@ async def test_it_is_there_before_its_server_and_says_what_is_missing(tmp_path: 
             server.stop()
 
 
-async def test_after_a_restart_everyone_is_told_to_look_and_it_goes_on(own_server: NatsServer) -> None:
-    async with two_ends(own_server.url, **QUICK) as case:
-        ears = [Heard() for _ in range(20)]
-        for i, heard in enumerate(ears):
+async def test_after_a_restart_every_subscriber_is_notified_and_messages_arrive(own_server: NatsServer) -> None:
+    async with two_ends(own_server.url, timing=QUICK) as case:
+        subscribers = [Heard() for _ in range(20)]
+        for i, heard in enumerate(subscribers):
             case.far.subscribe(f"channel {i}", heard)
         await case.settle()
-        before = [heard.drops for heard in ears]
+        before = [heard.drops for heard in subscribers]
         own_server.kill()
         await wait_until(lambda: case.near.error is not None and case.far.error is not None)
         dropped = METRICS.bus_dropped.labels("nats", "not connected")._value.get()
         case.near.publish_nowait("channel 0", b"lost")
         assert METRICS.bus_dropped.labels("nats", "not connected")._value.get() == dropped + 1
         own_server.start()
-        for heard, drops in zip(ears, before, strict=True):
+        for heard, drops in zip(subscribers, before, strict=True):
             await heard.wait_for_drops(drops + 1)
         await case.settle()
         case.near.publish_nowait("channel 7", b"again")
-        assert await ears[7].wait(1) == [b"again"]
-        assert [heard.messages for heard in ears[:7]] == [[]] * 7
+        assert await subscribers[7].wait(1) == [b"again"]
+        assert [heard.messages for heard in subscribers[:7]] == [[]] * 7
         assert isinstance(case.near, NatsBus)
         assert case.near.connection_count == 2
 
 
-async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_server: NatsServer) -> None:
-    async with two_ends(own_server.url, **QUICK) as case:
+async def test_a_frozen_server_is_detected_and_the_connection_replaced(own_server: NatsServer) -> None:
+    async with two_ends(own_server.url, timing=QUICK) as case:
         heard = Heard()
         case.far.subscribe("a", heard)
         await case.settle()
@@ -228,14 +234,14 @@ async def test_a_frozen_server_is_noticed_and_replaced_by_a_new_connection(own_s
         finally:
             own_server.thaw()
         await heard.wait_for_drops(drops + 1)
-        await check_goes_on(case, heard)
+        await check_messages_arrive(case, heard)
 
 
-async def test_what_a_lost_connection_swallowed_is_made_good_by_a_look(server: NatsServer) -> None:
+async def test_messages_sent_on_a_lost_connection_count_as_dropped(server: NatsServer) -> None:
     async with (
         CuttingProxy(server.port) as proxy,
-        open_nats_bus(f"nats://127.0.0.1:{proxy.port}", **QUICK) as near,
-        open_nats_bus(server.url, **QUICK) as far,
+        open_nats_bus(f"nats://127.0.0.1:{proxy.port}", timing=QUICK) as near,
+        open_nats_bus(server.url, timing=QUICK) as far,
     ):
         case, heard, other = BusCase(near, far), Heard(), Heard()
         far.subscribe("a", heard)
@@ -243,15 +249,15 @@ async def test_what_a_lost_connection_swallowed_is_made_good_by_a_look(server: N
         await case.settle()
         drops, other_drops = heard.drops, other.drops
         proxy.is_silent = True
-        near.publish_nowait("a", b"swallowed")
+        near.publish_nowait("a", b"lost")
         await wait_until(lambda: near.error is not None)
         proxy.is_silent = False
         await heard.wait_for_drops(drops + 1)
         assert (heard.messages, other.drops, far.connection_count) == ([], other_drops, 1)
 
 
-async def test_a_message_the_server_would_not_take_becomes_a_look(own_server: NatsServer) -> None:
-    async with two_ends(own_server.url, **QUICK) as case:
+async def test_a_message_that_the_server_refuses_counts_as_dropped(own_server: NatsServer) -> None:
+    async with two_ends(own_server.url, timing=QUICK) as case:
         heard, own = Heard(), Heard()
         case.far.subscribe("a", heard)
         case.near.subscribe("a", own)
@@ -261,31 +267,28 @@ async def test_a_message_the_server_would_not_take_becomes_a_look(own_server: Na
         case.near.publish_nowait("a", b"x" * 1_000)
         await heard.wait_for_drops(drops + 1)
         assert await heard.wait(1) == [b"x" * 1_000]
-        assert [len(message or b"") for message in await own.wait(2)] == [1_001, 1_000], "here it needs no server"
+        assert [len(message or b"") for message in await own.wait(2)] == [1_001, 1_000], "sent without the server"
 
 
-async def test_more_than_may_wait_is_dropped_and_its_readers_look(
-    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("antiphon.bus.send_queue.WAITING_MAX", 100)
-    monkeypatch.setattr("antiphon.bus.send_queue.MISSED_MAX", 5)
-    async with two_ends(own_server.url, **QUICK) as case:
-        ears = [Heard() for _ in range(10)]
-        for i, heard in enumerate(ears):
+async def test_messages_beyond_the_queues_bound_are_dropped_and_subscribers_notified(own_server: NatsServer) -> None:
+    limits = QueueLimits(messages_max=100, dropped_max=5)
+    async with two_ends(own_server.url, timing=QUICK, limits=limits) as case:
+        subscribers = [Heard() for _ in range(10)]
+        for i, heard in enumerate(subscribers):
             case.far.subscribe(f"c{i}", heard)
         await case.settle()
-        before = [heard.drops for heard in ears]
+        before = [heard.drops for heard in subscribers]
         for i in range(300):
             case.near.publish_nowait(f"c{i % 10}", b"%d" % i)
-        for heard, drops in zip(ears, before, strict=True):
+        for heard, drops in zip(subscribers, before, strict=True):
             await heard.wait_for_drops(drops + 1)
             assert await heard.wait(10)
         await case.settle()
         case.near.publish_nowait("c0", b"end")
-        assert (await ears[0].wait(11))[-1] == b"end"
+        assert (await subscribers[0].wait(11))[-1] == b"end"
 
 
-async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(server: NatsServer) -> None:
+async def test_a_message_that_grew_too_large_counts_as_dropped(server: NatsServer) -> None:
     async with two_ends(server.url) as case:
         bus, heard = FaultyBus(case.near, Random(3), oversize=0.3), Heard()
         case.far.subscribe("a", heard)
@@ -298,6 +301,6 @@ async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(server: 
         assert len(await heard.wait(20 - bus.oversized)) == 20 - bus.oversized
 
 
-async def test_ten_thousand_channels_are_listened_to_and_let_go(server: NatsServer) -> None:
-    async with two_ends(server.url, answer_s=DEADLINE_S) as case:
+async def test_ten_thousand_channels_are_subscribed_and_unsubscribed(server: NatsServer) -> None:
+    async with two_ends(server.url, timing=BusTiming(answer_s=DEADLINE_S)) as case:
         await check_many_channels(case)

@@ -1,5 +1,4 @@
-"""The bus over LISTEN and NOTIFY keeps the promises of its port on a real server, through what happens to both of its
-connections."""
+"""The bus over LISTEN and NOTIFY keeps the promises of its port on a real server, also when its connections fail."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from random import Random
 import asyncpg
 import pytest
 
-from antiphon.bus.postgres import PAYLOAD_MAX, name_of, open_postgres_bus, payload_of
+from antiphon.bus.postgres import PAYLOAD_MAX, PostgresBusTiming, name_of, open_postgres_bus, payload_of
 from antiphon.errors import Invalid
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
@@ -18,10 +17,12 @@ from support.postgres import PostgresServer
 from support.proxy import CuttingProxy
 from support.waiting import DEADLINE_S, wait_until
 
-from .ends import QUICK, UUID, connection_count, check_goes_on, check_many_channels, two_ends_of
+from .ends import QUICK as QUICK_FIELDS
+from .ends import UUID, check_many_channels, check_messages_arrive, connection_counts, two_ends_of
 
 pytestmark = pytest.mark.anyio
 
+QUICK = PostgresBusTiming(**QUICK_FIELDS)
 STREAM = f"chat:stream:{UUID}"
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'antiphon bus'"
 
@@ -35,7 +36,7 @@ async def test_bus(check: BusCheck, postgres_server: PostgresServer) -> None:
 
 
 @pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
-async def test_bus_within_the_faulty_one(check: BusCheck, postgres_server: PostgresServer) -> None:
+async def test_a_bus_with_faults_keeps_the_promises(check: BusCheck, postgres_server: PostgresServer) -> None:
     async with two_ends(postgres_server.url) as case:
         await check(BusCase(FaultyBus(case.near, Random(0)), FaultyBus(case.far, Random(1))))
 
@@ -43,12 +44,12 @@ async def test_bus_within_the_faulty_one(check: BusCheck, postgres_server: Postg
 # --- names and payloads
 
 
-def test_names_of_the_contract_are_listened_to_as_they_are() -> None:
+def test_channels_of_the_contract_keep_their_own_names() -> None:
     for channel in ("chat:config_change", f"chat:owner:{UUID}", STREAM, f"inbox_notification:owner:{UUID}"):
         assert name_of(channel) == channel
 
 
-def test_a_json_text_is_sent_as_it_is_and_everything_else_is_wrapped() -> None:
+def test_a_json_text_is_sent_unchanged_and_everything_else_is_wrapped() -> None:
     assert payload_of(b'{"status":"\xc3\xa9"}') == '{"status":"é"}'
     assert payload_of('"é"'.encode(), is_ascii_only=True) == "~b:IsOpIg=="
     assert payload_of(b"") == ""
@@ -60,7 +61,7 @@ def test_a_json_text_is_sent_as_it_is_and_everything_else_is_wrapped() -> None:
     assert payload_of(b"\xff" * PAYLOAD_MAX) is None
 
 
-async def test_a_url_that_cannot_be_used_is_invalid() -> None:
+async def test_a_url_of_another_server_is_invalid() -> None:
     with pytest.raises(Invalid):
         async with open_postgres_bus("mysql://x"):
             pass
@@ -69,7 +70,7 @@ async def test_a_url_that_cannot_be_used_is_invalid() -> None:
 # --- a foreign peer
 
 
-async def test_a_foreign_peer_listens_and_notifies_under_the_channels_own_name(postgres_url: str) -> None:
+async def test_a_foreign_peer_exchanges_messages_under_the_channels_own_name(postgres_url: str) -> None:
     async with two_ends(postgres_url) as case:
         foreign = await asyncpg.connect(postgres_url)
         arrived: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
@@ -90,11 +91,11 @@ async def test_a_foreign_peer_listens_and_notifies_under_the_channels_own_name(p
         await foreign.close()
 
 
-# --- trouble
+# --- failures
 
 
-async def test_a_connection_that_is_ended_is_opened_anew_and_everyone_looks(postgres_url: str) -> None:
-    async with two_ends(postgres_url, **QUICK) as case:
+async def test_a_terminated_connection_is_replaced_and_every_subscriber_notified(postgres_url: str) -> None:
+    async with two_ends(postgres_url, timing=QUICK) as case:
         heard, other = Heard(), Heard()
         case.far.subscribe("a", heard)
         case.far.subscribe("b", other)
@@ -106,16 +107,16 @@ async def test_a_connection_that_is_ended_is_opened_anew_and_everyone_looks(post
         await heard.wait_for_drops(drops + 1)
         await other.wait_for_drops(other_drops + 1)
         await wait_until(
-            lambda: case.near.error is None and case.far.error is None and connection_count(case) == (2, 2)
+            lambda: case.near.error is None and case.far.error is None and connection_counts(case) == (2, 2)
         )
-        await check_goes_on(case, heard)
+        await check_messages_arrive(case, heard)
 
 
-async def test_a_half_open_connection_is_noticed_and_replaced(postgres_url: str) -> None:
+async def test_a_half_open_connection_is_detected_and_replaced(postgres_url: str) -> None:
     address = postgres_url.split("@")[1].split("/")[0]
     async with CuttingProxy(int(address.split(":")[1])) as proxy:
         url = postgres_url.replace(address, f"127.0.0.1:{proxy.port}")
-        async with two_ends(url, **QUICK) as case:
+        async with two_ends(url, timing=QUICK) as case:
             heard = Heard()
             case.far.subscribe("a", heard)
             await case.settle()
@@ -125,16 +126,18 @@ async def test_a_half_open_connection_is_noticed_and_replaced(postgres_url: str)
             assert "no answer within 1 s" in str(case.far.error)
             proxy.is_silent = False
             await heard.wait_for_drops(drops + 1)
-            await check_goes_on(case, heard)
+            await check_messages_arrive(case, heard)
 
 
-async def test_it_is_there_before_its_server_and_after_its_restart(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_it_works_before_its_server_starts_and_after_a_restart(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     folder = tmp_path_factory.mktemp("postgres")
     for each in (folder, folder.parent, folder.parent.parent):
         each.chmod(0o755)
     with PostgresServer(folder / "server") as server:
         server.stop("immediate")
-        async with open_postgres_bus(server.url, **QUICK) as bus:
+        async with open_postgres_bus(server.url, timing=QUICK) as bus:
             assert bus.error is not None
             heard = Heard()
             bus.subscribe("a", heard)
@@ -150,11 +153,9 @@ async def test_it_is_there_before_its_server_and_after_its_restart(tmp_path_fact
             await wait_until(lambda: bus.error is None)
 
 
-async def test_large_messages_lie_in_a_table_and_are_swept(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("antiphon.bus.postgres.SWEEP_S", 0.0)
-    async with two_ends(postgres_url, **QUICK) as case:
+async def test_large_messages_are_stored_in_a_table_and_deleted_when_old(postgres_url: str) -> None:
+    timing = PostgresBusTiming(**QUICK_FIELDS, sweep_s=0.0)
+    async with two_ends(postgres_url, timing=timing) as case:
         heard = Heard()
         case.far.subscribe("a", heard)
         await case.settle()
@@ -168,7 +169,7 @@ async def test_large_messages_lie_in_a_table_and_are_swept(
         await peer.close()
 
 
-async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(postgres_server: PostgresServer) -> None:
+async def test_a_message_of_any_size_arrives_whole(postgres_server: PostgresServer) -> None:
     async with two_ends(postgres_server.url) as case:
         bus, heard = FaultyBus(case.near, Random(3), oversize=0.3), Heard()
         case.far.subscribe("a", heard)
@@ -182,6 +183,6 @@ async def test_what_grows_too_large_on_its_way_is_a_look_or_comes_whole(postgres
         assert heard.drops == drops
 
 
-async def test_ten_thousand_channels_are_listened_to_and_let_go(postgres_url: str) -> None:
-    async with two_ends(postgres_url, answer_s=DEADLINE_S) as case:
+async def test_ten_thousand_channels_are_subscribed_and_unsubscribed(postgres_url: str) -> None:
+    async with two_ends(postgres_url, timing=PostgresBusTiming(answer_s=DEADLINE_S)) as case:
         await check_many_channels(case)

@@ -13,11 +13,11 @@ import pytest
 
 from antiphon.bus.memory import MemoryBus
 from antiphon.errors import AntiphonError, Invalid, NotFound, TooLarge, TooMany, Unavailable
-from antiphon.models import configs as c
-from antiphon.models.configs import Configs
+from antiphon.models.configs import ConfigLimits, Configs
 from antiphon.models.configuration import Configuration
 from antiphon.models.outbound import Outbound
 from antiphon.models.secret_box import SecretBox, SecretMissing, make_key
+from antiphon.options import ConfigTiming
 from antiphon.ports import ConfigRow, OutcomeUnknown, Store
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.store import WrappedStore
@@ -38,9 +38,9 @@ def box(key: str = "", **env: str) -> SecretBox:
 KEY = make_key()
 
 
-def replica(store: Store, bus: MemoryBus | None = None, *, seed: int = 0) -> Configs:
-    """One that hears nothing of the others, unless it is given their bus."""
-    return Configs(store=store, bus=bus or MemoryBus(), ids=SeededIds(seed), secrets=box())
+def replica(store: Store, bus: MemoryBus | None = None, *, seed: int = 0, **options: Any) -> Configs:
+    """A replica without events of the others, unless it is given their bus."""
+    return Configs(store=store, bus=bus or MemoryBus(), ids=SeededIds(seed), secrets=box(), **options)
 
 
 @asynccontextmanager
@@ -106,8 +106,8 @@ async def test_a_provider_that_cannot_be_is_refused_without_its_secret(
     assert await store.config_version() == 0
 
 
-async def test_names_are_taken_once_and_counts_have_an_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    configs = replica(store)
+async def test_names_are_unique_and_the_number_of_entries_is_limited(store: Store) -> None:
+    configs = replica(store, limits=ConfigLimits(providers_max=2, model_configs_max=0))
     made = await configs.create_provider(name="a", kind="rehearsal")
     await configs.change_provider(made.provider_id, name="a")
     other = await configs.create_provider(name="b", kind="rehearsal")
@@ -117,8 +117,6 @@ async def test_names_are_taken_once_and_counts_have_an_end(store: Store, monkeyp
     ):
         with pytest.raises(Invalid, match="another provider has this name"):
             await refused
-    monkeypatch.setattr(c, "PROVIDERS_MAX", 2)
-    monkeypatch.setattr(c, "MODEL_CONFIGS_MAX", 0)
     with pytest.raises(TooMany):
         await configs.create_provider(name="c", kind="rehearsal")
     with pytest.raises(TooMany):
@@ -138,7 +136,7 @@ async def test_a_secret_is_sealed_and_opens_only_for_what_it_was_given(store: St
         (made.secret, elsewhere.bound_to, "made for another address"),
         (made.secret[:-8] + "AAAAAAA=", made.bound_to, "damaged"),
         ("sealed:00000000:AAAA", made.bound_to, "key 00000000, which this instance was not given"),
-        ("later:what", made.bound_to, "a way this version does not know"),
+        ("later:what", made.bound_to, "a form that this version cannot read"),
     ):
         with pytest.raises(SecretMissing, match=told) as missing:
             configs.secrets.open(kept, bound_to)
@@ -179,7 +177,7 @@ def test_references_are_followed_within_the_directory_of_secrets(tmp_path: Path)
     keeper = SecretBox.make("", {"ACME": f" {CANARY} "}, str(folder))
     assert keeper.open("env:ACME", "") == CANARY
     for name in ("acme", "inner"):
-        assert keeper.open(keeper.keep(f"file:{folder / name}", ""), "") == CANARY
+        assert keeper.open(keeper.protect(f"file:{folder / name}", ""), "") == CANARY
     for kept in ("env:NOBODY", f"file:{folder}/link", f"file:{folder}/nothing", "file:/etc/passwd", f"file:{folder}"):
         with pytest.raises(SecretMissing) as missing:
             keeper.open(kept, "")
@@ -187,7 +185,7 @@ def test_references_are_followed_within_the_directory_of_secrets(tmp_path: Path)
     with pytest.raises(SecretMissing, match="one line"):
         keeper.open(f"file:{folder}/words", "")
     with pytest.raises(Invalid):
-        keeper.keep(f"file:{folder}/link", "")
+        keeper.protect(f"file:{folder}/link", "")
 
 
 def test_keys_are_read_from_a_file_or_the_environment_and_the_newest_seals(tmp_path: Path) -> None:
@@ -198,10 +196,10 @@ def test_keys_are_read_from_a_file_or_the_environment_and_the_newest_seals(tmp_p
     with pytest.raises(Invalid, match="chmod o= "):
         SecretBox.make(str(file), {})
     file.chmod(0o640)
-    sealed = SecretBox.make("", {"ANTIPHON_SECRET_KEY": old}).keep(CANARY, "x")
+    sealed = SecretBox.make("", {"ANTIPHON_SECRET_KEY": old}).protect(CANARY, "x")
     both = SecretBox.make(str(file), {})
     assert both.open(sealed, "x") == CANARY
-    assert SecretBox.make("", {"ANTIPHON_SECRET_KEY": new}).open(both.keep(CANARY, "x"), "x") == CANARY
+    assert SecretBox.make("", {"ANTIPHON_SECRET_KEY": new}).open(both.protect(CANARY, "x"), "x") == CANARY
     for text in ("", "short", "not base64 at all!"):
         file.write_text(text)
         with pytest.raises(Invalid, match="keygen"):
@@ -321,13 +319,11 @@ async def test_a_replica_that_was_told_uses_a_change_at_once(store: Store) -> No
         assert (await reader.prompt(OWNER)).text == "two"
 
 
-async def test_a_replica_that_was_told_nothing_finds_a_change_by_looking(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert c.POLL_S + c.FRESH_S / 2 < 2.0 > c.FRESH_S
-    monkeypatch.setattr(c, "POLL_S", 0.05)
+async def test_a_replica_without_events_finds_a_change_by_polling(store: Store) -> None:
+    default = ConfigTiming()
+    assert default.poll_s + default.fresh_s / 2 < 2.0 > default.fresh_s
     writer = replica(store)
-    async with running(replica(store, seed=1)) as reader:
+    async with running(replica(store, seed=1, timing=ConfigTiming(poll_s=0.05))) as reader:
         assert (await reader.prompt(OWNER)).text == ""
         await writer.create_provider(name="acme", kind="rehearsal")
         await writer.set_prompt(OWNER, "Be brief.")
@@ -336,16 +332,15 @@ async def test_a_replica_that_was_told_nothing_finds_a_change_by_looking(
         assert (await reader.prompt(OWNER)).text == "Be brief."
 
 
-async def test_what_was_not_looked_at_lately_is_looked_at_before_it_is_used(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also by one whose polling stands still."""
+async def test_a_configuration_that_was_not_read_recently_is_read_before_its_use(store: Store) -> None:
+    """Also without the polling task."""
     writer, reader = replica(store), replica(store, seed=1)
+    stale = replica(store, seed=2, timing=ConfigTiming(fresh_s=0.0))
+    assert (await stale.fresh()).providers == ()
     assert (await reader.fresh()).providers == ()
     await writer.create_provider(name="acme", kind="rehearsal")
     assert (await reader.fresh()).providers == ()
-    monkeypatch.setattr(c, "FRESH_S", 0.0)
-    assert len((await reader.fresh()).providers) == 1
+    assert len((await stale.fresh()).providers) == 1
 
 
 @pytest.mark.parametrize("message", [None, b"garbage", b"{}", b'{"kind":"later","entity_id":"x"}'])
@@ -357,10 +352,9 @@ async def test_dropped_and_unreadable_messages_make_it_look(store: Store, messag
     assert (await reader.prompt(OWNER)).text == "Be brief."
 
 
-async def test_a_failing_store_is_told_and_healed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c, "POLL_S", 0.01)
+async def test_a_failing_store_is_reported_until_it_works(store: Store) -> None:
     failing = FailingStore(store)
-    async with running(replica(failing)) as configs:
+    async with running(replica(failing, timing=ConfigTiming(poll_s=0.01))) as configs:
         await wait_until(lambda: configs.current.version == 0)
         failing.is_failing = True
         await wait_until(lambda: configs.error)
@@ -394,15 +388,14 @@ async def test_a_prompt_is_kept_bounded_and_removed(store: Store) -> None:
     assert (await store.read_config("prompt"))[0] == ()
 
 
-async def test_remembered_prompts_have_an_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c, "PROMPTS_BYTES_MAX", 5_000)
-    configs = replica(store)
+async def test_the_cache_of_prompts_is_bounded(store: Store) -> None:
+    configs = replica(store, limits=ConfigLimits(prompts_bytes_max=5_000))
     for number in range(20):
         await configs.prompt(f"owner {number}")
-        assert configs._prompts_bytes <= 5_000
+        assert configs._prompts.size <= 5_000
     assert 0 < len(configs._prompts) < 20
-    configs._forget_prompts()
-    assert configs._prompts_bytes == 0
+    configs._prompts.clear()
+    assert configs._prompts.size == 0
 
 
 def test_the_operator_may_name_hosts_beyond_the_public_ones() -> None:

@@ -82,7 +82,7 @@ def test_bench_lists_its_scenes_for_an_unknown_name(run_alone: Run) -> None:
 def test_bench_without_a_checkout_says_where_the_benchmarks_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.__file__", str(tmp_path / "site-packages" / "antiphon" / "__init__.py"))
+    monkeypatch.setattr("antiphon.version.__file__", str(tmp_path / "site-packages" / "antiphon" / "__init__.py"))
     done = CliRunner().invoke(antiphon, ["bench"])
     assert done.exit_code == 1
     assert "run `./dev bench` in a checkout" in done.stderr

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from antiphon.client.backoff import DELAY_S_MAX, DELAY_S_MIN, FIRST_S, backoff_s
 from antiphon.client.follow import FollowChat, FollowFeed
+from antiphon.client.timing import BACKOFF, retry_delay_s
 from antiphon.core.events import Bye, CaughtUp
 from antiphon.errors import CursorInvalid, InstanceMissing, PeerError, Unavailable
 from antiphon.wire.sse import SseEvent
@@ -57,7 +57,7 @@ def test_other_byes_mean_reconnect(reason: str) -> None:
     following = follow()
     assert following.handle(bye(reason, 500)) is None
     assert (following.is_connection_done, following.is_closed) == (True, False)
-    assert 0.5 <= following.wait_s(None) <= 0.5 + FIRST_S
+    assert 0.5 <= following.wait_s(None) <= 0.5 + BACKOFF.first_s
     following.request()
     assert not following.is_connection_done
 
@@ -65,21 +65,21 @@ def test_other_byes_mean_reconnect(reason: str) -> None:
 def test_the_delay_grows_with_failed_tries_and_is_reset_by_an_event() -> None:
     following = follow()
     waits = [following.wait_s(InstanceMissing("gone")) for _ in range(40)]
-    assert max(waits) <= DELAY_S_MIN + DELAY_S_MAX
-    assert max(waits) > DELAY_S_MAX / 2
+    assert max(waits) <= BACKOFF.min_s + BACKOFF.max_s
+    assert max(waits) > BACKOFF.max_s / 2
     following.handle(CAUGHT_UP)
-    assert following.wait_s(None) <= DELAY_S_MIN + FIRST_S
+    assert following.wait_s(None) <= BACKOFF.min_s + BACKOFF.first_s
 
 
 def test_the_servers_retry_delay_is_honoured() -> None:
-    assert 3.0 <= follow().wait_s(Unavailable("stopping", 3000)) <= 3.0 + FIRST_S
+    assert 3.0 <= follow().wait_s(Unavailable("stopping", 3000)) <= 3.0 + BACKOFF.first_s
 
 
 def test_backoff_is_jittered_over_its_whole_range() -> None:
     random = Random(7)
-    waits = [backoff_s(3, random=random) for _ in range(400)]
-    assert min(waits) < DELAY_S_MIN + 0.05 * FIRST_S * 4
-    assert DELAY_S_MIN + 0.95 * FIRST_S * 4 < max(waits) <= DELAY_S_MIN + FIRST_S * 4
+    waits = [retry_delay_s(3, random=random) for _ in range(400)]
+    assert min(waits) < BACKOFF.min_s + 0.05 * BACKOFF.first_s * 4
+    assert BACKOFF.min_s + 0.95 * BACKOFF.first_s * 4 < max(waits) <= BACKOFF.min_s + BACKOFF.first_s * 4
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"type":"delta"}', b"\xff"])

@@ -1,4 +1,4 @@
-"""A failover pair in one URL: the server that can be written to is found, and found again after a switch."""
+"""A failover pair in one URL: the server that accepts writes is found, also after a failover."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pair() -> Iterator[tuple[PostgresServer, PostgresServer]]:
 
 
 def make_standby(primary: PostgresServer, folder: Path, settings: dict[str, str]) -> PostgresServer:
-    """A copy of the primary, taken while it runs, that goes on with what the primary writes."""
+    """A copy of the running primary that replicates it."""
     folder.mkdir()
     program = [str(find_postgres() / "pg_basebackup"), "-D", str(folder / "data"), "-R", "-d", primary.url]
     subprocess.run(program, check=True, capture_output=True)
@@ -42,15 +42,15 @@ def make_standby(primary: PostgresServer, folder: Path, settings: dict[str, str]
     return standby
 
 
-def both(one: PostgresServer, two: PostgresServer, query: str = "") -> str:
+def url_of_both(one: PostgresServer, two: PostgresServer, query: str = "") -> str:
     return f"postgresql://antiphon@127.0.0.1:{one.port},127.0.0.1:{two.port}/postgres{query}"
 
 
-async def test_the_writable_one_is_found_again_after_a_promotion(pair: tuple[PostgresServer, PostgresServer]) -> None:
+async def test_the_writable_server_is_found_after_a_promotion(pair: tuple[PostgresServer, PostgresServer]) -> None:
     one, two = pair
-    async with open_instance(store=both(one, two), drain_s=0) as instance:
+    async with open_instance(store=url_of_both(one, two), drain_s=0) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
-        await caught_up(one, two)
+        await wait_caught_up(one, two)
         one.stop("immediate")
         two.execute("SELECT pg_promote()")
         done = None
@@ -70,27 +70,29 @@ async def test_the_writable_one_is_found_again_after_a_promotion(pair: tuple[Pos
 LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
 
 
-async def caught_up(one: PostgresServer, two: PostgresServer) -> None:
-    """The standby has everything."""
+async def wait_caught_up(one: PostgresServer, two: PostgresServer) -> None:
+    """Wait until the standby has everything."""
     at = one.execute("SELECT pg_current_wal_flush_lsn()")
     await wait_until(lambda: two.execute(f"SELECT pg_last_wal_replay_lsn() >= '{at}'") == "t")
 
 
-async def test_whatever_stands_first_the_writable_one_is_used(pair: tuple[PostgresServer, PostgresServer]) -> None:
+async def test_the_writable_server_is_used_in_any_order_of_the_url(
+    pair: tuple[PostgresServer, PostgresServer],
+) -> None:
     one, two = pair
     chosen = "?target_session_attrs=primary&load_balance_hosts=random"
-    for url in (both(one, two), both(two, one), both(two, one, chosen)):
+    for url in (url_of_both(one, two), url_of_both(two, one), url_of_both(two, one, chosen)):
         connection = await connect(url)
         assert await connection.fetchval("SELECT pg_is_in_recovery()") is False
         await connection.close()
 
 
-async def test_a_server_that_turns_read_only_is_left(pair: tuple[PostgresServer, PostgresServer]) -> None:
-    """Without losing a connection: the pool, the lock's session and the bus each notice."""
+async def test_a_server_that_becomes_read_only_is_replaced(pair: tuple[PostgresServer, PostgresServer]) -> None:
+    """No connection is lost: the pool, the lock's session and the bus each detect it."""
     one, two = pair
-    async with open_instance(store=both(one, two), drain_s=0) as instance:
+    async with open_instance(store=url_of_both(one, two), drain_s=0) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
-        await caught_up(one, two)
+        await wait_caught_up(one, two)
         one.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         one.execute("SELECT pg_reload_conf()")
         two.execute("SELECT pg_promote()")
@@ -100,7 +102,7 @@ async def test_a_server_that_turns_read_only_is_left(pair: tuple[PostgresServer,
         assert two.execute(f"SELECT count(*) > 0 FROM messages WHERE chat_id = '{chat_id}'") == "t"
 
 
-async def test_a_host_that_does_not_answer_is_passed_over_and_named_when_none_does(
+async def test_a_host_that_does_not_answer_is_skipped_and_named_when_none_does(
     postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     database = postgres_url.rpartition("/")[2]

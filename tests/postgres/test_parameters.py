@@ -1,4 +1,4 @@
-"""libpq's parameters in a URL: each is honoured, or refused at once by its name."""
+"""libpq's parameters in a URL: each is supported, or refused at once by its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from antiphon.postgres.connection import connect
 from antiphon.postgres.parameters import REFUSED
 from antiphon.server.backends import without_password
 from antiphon.store.postgres.store import open_postgres_store
-from antiphon.store.url import shown_place
+from antiphon.store.url import displayed_url
 from support.postgres import PostgresServer
 from support.stopwatch import Stopwatch
 
@@ -51,7 +51,7 @@ def test_hosts_are_read(url: str, hosts: tuple[tuple[str, int], ...]) -> None:
         "",
     ],
 )
-def test_what_is_no_url_of_a_database_is_invalid(url: str) -> None:
+def test_a_text_that_is_not_the_url_of_a_database_is_invalid(url: str) -> None:
     with pytest.raises(Invalid):
         read_address(url)
 
@@ -86,7 +86,7 @@ def test_a_parameter_that_is_not_supported_is_refused_by_name(name: str) -> None
         ("direct=postgresql%3A%2F%2Fh%2Fdb%3Fdirect%3Dh%3A1", "direct"),
     ],
 )
-def test_a_value_that_cannot_be_honoured_is_refused_by_name(
+def test_a_value_that_is_not_supported_is_refused_by_name(
     query: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
@@ -94,7 +94,9 @@ def test_a_value_that_cannot_be_honoured_is_refused_by_name(
         read_address(f"{URL}?{query}")
 
 
-def test_a_service_gives_what_the_url_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_supplies_the_parameters_that_the_url_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     services = tmp_path / "services"
     services.write_text("[chats]\nhost=h\nport=7\nuser=u\npassword=50%\nconnect_timeout=4\n[bad]\nrequirepeer=x\n")
     monkeypatch.setenv("PGSERVICEFILE", str(services))
@@ -105,7 +107,7 @@ def test_a_service_gives_what_the_url_does_not(tmp_path: Path, monkeypatch: pyte
         read_address("postgresql:///db?service=bad")
 
 
-async def test_settings_of_options_and_of_the_servers_own_names_hold(postgres_url: str) -> None:
+async def test_settings_in_options_and_by_the_servers_own_names_are_applied(postgres_url: str) -> None:
     query = "options=-c%20work_mem%3D7MB%20--lock-timeout%3D5s&application_name=mine&timezone=Asia/Tokyo"
     connection = await connect(f"{postgres_url}?{query}")
     try:
@@ -116,7 +118,7 @@ async def test_settings_of_options_and_of_the_servers_own_names_hold(postgres_ur
         await connection.close()
 
 
-async def test_a_setting_cannot_break_out_of_its_text(postgres_url: str) -> None:
+async def test_a_setting_is_quoted(postgres_url: str) -> None:
     connection = await connect(f"{postgres_url}?application_name=a'%3B%20DROP%20TABLE%20x%3B%20--%5C'")
     try:
         assert await connection.fetchval("SHOW application_name") == "a'; DROP TABLE x; --\\'"
@@ -124,7 +126,7 @@ async def test_a_setting_cannot_break_out_of_its_text(postgres_url: str) -> None
         await connection.close()
 
 
-async def test_a_name_that_nobody_knows_is_refused_at_once_by_the_server(postgres_url: str) -> None:
+async def test_an_unknown_setting_is_refused_at_once_by_the_server(postgres_url: str) -> None:
     stopwatch = Stopwatch()
     with pytest.raises(Unavailable, match=r'unrecognized configuration parameter "sslmod" \(42704\)'):
         await open_postgres_store(f"{postgres_url}?sslmod=require")
@@ -137,7 +139,7 @@ async def test_connect_timeout_is_honoured(postgres_url: str) -> None:
     await store.aclose()
 
 
-async def test_connect_timeout_bounds_a_start_without_an_answer() -> None:
+async def test_connect_timeout_limits_a_start_without_an_answer() -> None:
     stopwatch = Stopwatch()
     with pytest.raises(Unavailable, match="does not answer: Connect call failed"):
         await open_postgres_store(f"{URL}?connect_timeout=1")
@@ -145,7 +147,7 @@ async def test_connect_timeout_bounds_a_start_without_an_answer() -> None:
 
 
 @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-async def test_tls_that_the_server_does_not_have_is_refused_at_once(
+async def test_required_tls_is_refused_at_once_by_a_server_without_it(
     mode: str, postgres_server: PostgresServer, postgres_url: str, tmp_path: Path
 ) -> None:
     import trustme
@@ -158,7 +160,7 @@ async def test_tls_that_the_server_does_not_have_is_refused_at_once(
     assert stopwatch.elapsed_s() < 5
 
 
-def test_what_is_shown_of_a_url_has_no_secrets() -> None:
+def test_a_displayed_url_contains_no_secrets() -> None:
     url = "postgresql://h/db?password=sesame&direct=postgresql%3A%2F%2Fu%3Asesame%40h%2Fdb"
     assert "sesame" not in without_password(url)
-    assert "sesame" not in shown_place(url)
+    assert "sesame" not in displayed_url(url)

@@ -55,8 +55,8 @@ async def next_type(watcher: Any, kind: str) -> None:
                 return
 
 
-async def work_together(url: str) -> None:
-    """Turns, hints and presence, and nothing is slow or wrong."""
+async def check_two_replicas(url: str) -> None:
+    """Turns, hints and presence work, and nothing is degraded."""
     async with two_replicas(url) as (one, other):
         assert other.bus.error is None
         chat_id = (await one.chats.create(title="t")).chat_id
@@ -71,24 +71,24 @@ async def work_together(url: str) -> None:
 
 
 async def test_session_mode_works(session: PgBouncer, postgres_url: str) -> None:
-    await work_together(session.url_of(postgres_url))
+    await check_two_replicas(session.url_of(postgres_url))
 
 
 async def test_transaction_mode_with_a_direct_address_works(
     transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    await work_together(f"{transaction.url_of(postgres_url)}?direct=127.0.0.1:{postgres_server.port}")
+    await check_two_replicas(f"{transaction.url_of(postgres_url)}?direct=127.0.0.1:{postgres_server.port}")
 
 
 async def test_the_direct_address_may_be_a_url(transaction: PgBouncer, postgres_url: str) -> None:
     url = f"{transaction.url_of(postgres_url)}?direct={quote(postgres_url, safe='')}"
     store = await open_postgres_store(url)
-    owner_id = await store.create_owner("somebody")
+    owner_id = await store.create_owner("ann")
     assert owner_id
     await store.aclose()
 
 
-async def test_transaction_mode_leaves_no_settings_in_sessions_that_others_get(
+async def test_in_transaction_mode_no_settings_remain_in_shared_sessions(
     transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     store = await open_postgres_store(f"{transaction.url_of(postgres_url)}?direct=127.0.0.1:{postgres_server.port}")
@@ -104,7 +104,7 @@ async def test_transaction_mode_leaves_no_settings_in_sessions_that_others_get(
 
 
 @pytest.mark.parametrize("level", ["serializable", "repeatable read", "read uncommitted"])
-async def test_each_transaction_is_read_committed_whatever_the_databases_default_is(
+async def test_each_transaction_is_read_committed_with_any_default_of_the_database(
     transaction: PgBouncer, postgres_server: PostgresServer, postgres_url: str, level: str
 ) -> None:
     name = postgres_url.rpartition("/")[2]
@@ -138,7 +138,7 @@ async def test_a_failed_transaction_leaves_no_open_transaction_in_the_pool(
     for _ in range(3):
         with pytest.raises((Unavailable, *MISTAKES), match=r"nonsense|unrecognized|such|zero|foreign key"):
             await pool.rows(sql)
-        assert not any(each.is_in_transaction() for each in pool._free)
+        assert not any(each.is_in_transaction() for each in pool._idle)
     await pool.aclose()
 
 
@@ -155,7 +155,7 @@ async def _plain(url: str) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def load(url: str, clients: int) -> AsyncIterator[None]:
-    """Short transactions of that many clients through the pooler."""
+    """Run short transactions of `clients` clients through the pooler."""
 
     async def work() -> None:
         async with _plain(url) as connection:
@@ -204,7 +204,7 @@ async def test_a_pooler_that_changes_to_transaction_mode_is_reported_until_it_ch
 
 
 @pytest.mark.parametrize("pool_size", [1, 2, 20])
-async def test_transaction_mode_without_one_is_refused_at_once_in_one_sentence(
+async def test_transaction_mode_without_a_direct_address_is_refused_at_once(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str, pool_size: int
 ) -> None:
     with PgBouncer(tmp_path / "bouncer", postgres_server, mode="transaction", pool_size=pool_size) as pooler:
@@ -216,13 +216,13 @@ async def test_transaction_mode_without_one_is_refused_at_once_in_one_sentence(
             assert stopwatch.elapsed_s() < 5
 
 
-async def test_a_bus_through_transaction_mode_says_so(transaction: PgBouncer, postgres_url: str) -> None:
+async def test_a_bus_reports_a_pooler_in_transaction_mode(transaction: PgBouncer, postgres_url: str) -> None:
     async with open_postgres_bus(transaction.url_of(postgres_url)) as bus:
         assert bus.error is not None
         assert "transaction mode" in bus.error
 
 
-async def test_statement_mode_is_refused_with_the_poolers_words(
+async def test_statement_mode_is_refused_with_the_poolers_message(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     with (
@@ -241,7 +241,7 @@ async def test_a_direct_address_of_another_database_is_refused(
     postgres_server.drop_database(other)
 
 
-async def test_a_database_that_the_pooler_does_not_know_is_refused_with_its_words(
+async def test_a_database_unknown_to_the_pooler_is_refused_with_its_message(
     tmp_path: Path, postgres_server: PostgresServer
 ) -> None:
     with PgBouncer(tmp_path / "bouncer", postgres_server, mode="session", database="postgres") as pooler:
@@ -251,7 +251,7 @@ async def test_a_database_that_the_pooler_does_not_know_is_refused_with_its_word
         assert stopwatch.elapsed_s() < 5
 
 
-async def test_chats_move_through_a_pooler(
+async def test_a_store_is_copied_through_a_pooler(
     session: PgBouncer, postgres_server: PostgresServer, postgres_url: str, tmp_path: Path
 ) -> None:
     async with open_instance(data=tmp_path / "data", drain_s=0) as instance:

@@ -1,4 +1,4 @@
-"""What a database lacks is said at the start, with the SQL that mends it; running that SQL mends it."""
+"""A missing requirement of the database is reported at the start, with the SQL that fixes it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def guest(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture
 def bare_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """A database without tables, in which nobody but its owner may make any."""
+    """A database without tables, in which only its owner may create one."""
     url = postgres_server.create_database()
     postgres_server.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC", url)
     yield url
@@ -43,14 +43,14 @@ async def refusal(url: str) -> str:
     return str(raised.value)
 
 
-async def opens(url: str) -> None:
+async def check_opens(url: str) -> None:
     store = await open_postgres_store(url)
     await store.check()
     await store.aclose()
 
 
 def fix_in(message: str) -> str:
-    """The SQL that the message says to run."""
+    """The SQL in the message."""
     return message[message.index("run: ") + 5 :].rstrip(".")
 
 
@@ -84,7 +84,7 @@ async def test_the_suggested_grant_fixes_a_schema_without_the_right_to_use_it(
     message = await refusal(as_guest(bare_url))
     assert "may not make tables in the schema public" in message
     postgres_server.execute(fix_in(message), bare_url)
-    await opens(as_guest(bare_url))
+    await check_opens(as_guest(bare_url))
 
 
 async def test_the_suggested_grant_fixes_tables_of_another_role(
@@ -93,7 +93,7 @@ async def test_the_suggested_grant_fixes_tables_of_another_role(
     message = await refusal(as_guest(postgres_url))
     assert "lacks the right SELECT of the table schema_migrations" in message
     postgres_server.execute(fix_in(message), postgres_url)
-    await opens(as_guest(postgres_url))
+    await check_opens(as_guest(postgres_url))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ async def test_each_missing_right_is_named_and_fixed_by_the_suggested_grant(
     message = await refusal(as_guest(postgres_url))
     assert named in message
     postgres_server.execute(fix_in(message), postgres_url)
-    await opens(as_guest(postgres_url))
+    await check_opens(as_guest(postgres_url))
 
 
 async def test_an_old_schema_of_another_role_asks_for_its_owner(
@@ -129,7 +129,7 @@ async def test_an_old_schema_of_another_role_asks_for_its_owner(
     assert "run `antiphon migrate` as antiphon" in message
 
 
-async def test_a_bus_without_rights_says_what_to_run(
+async def test_a_bus_without_rights_reports_the_sql_to_run(
     postgres_server: PostgresServer, bare_url: str, guest: str
 ) -> None:
     postgres_server.execute(f"GRANT USAGE ON SCHEMA public TO {guest}", bare_url)
@@ -147,9 +147,11 @@ async def test_a_bus_without_rights_says_what_to_run(
         assert bus.error is None
 
 
-async def test_a_missing_database_and_role_are_told_in_the_servers_words(postgres_server: PostgresServer) -> None:
+async def test_a_missing_database_and_role_are_reported_with_the_servers_message(
+    postgres_server: PostgresServer,
+) -> None:
     message = await refusal(postgres_server.url_of("nothing"))
     assert 'database "nothing" does not exist (3D000)' in message
-    message = await refusal(postgres_server.url.replace("antiphon@", "nobody:sesame@"))
-    assert 'role "nobody" does not exist (28000)' in message
+    message = await refusal(postgres_server.url.replace("antiphon@", "stranger:sesame@"))
+    assert 'role "stranger" does not exist (28000)' in message
     assert "sesame" not in message

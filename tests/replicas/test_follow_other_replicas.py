@@ -108,7 +108,7 @@ def nothing_is_followed(instance: Instance, door: ZmqEndpoint) -> bool:
 def nothing_is_heard(instance: Instance) -> bool:
     assert isinstance(instance.bus, NetworkedBus)
     is_owner_s = any(channel.startswith("chat:owner:") for channel in instance.bus._near.channels)
-    return not is_owner_s and not instance.watch._observers
+    return not is_owner_s and not instance.watch.polled._subscribers
 
 
 async def test_a_turn_of_another_replica_is_published_token_by_token_and_released(

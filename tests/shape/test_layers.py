@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Set
+from pathlib import Path
 
 from .modules import Import, Module, all_modules, imports_of, place
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "version", "signal"),
     ("core",),
     ("wire",),
     ("ports",),
-    ("lockfile", "keepalive", "descriptors"),
-    ("keys",),
-    ("outbound",),
-    ("postgres",),
-    ("chats", "store", "bus", "client", "discovery", "stalls"),
-    ("edge", "worker", "backends"),
-    ("sharing",),
-    ("app",),
-    ("whereabouts",),
-    ("standby", "lifetime"),
-    ("replica",),
-    ("serve",),
+    ("clock", "options", "observe", "local", "postgres"),
+    ("chats", "store", "bus", "models", "client"),
+    ("watch", "cluster", "worker"),
+    ("instance",),
+    ("api",),
+    ("server",),
     ("testing",),
     ("cli",),
 )
-"""Lowest first; neighbours in one tuple do not know each other. A new part of the package gets its place here."""
+"""Lowest first. The rooms of one rank do not import each other. A new room gets its place here."""
 
-LEAVES = ("config", "observe", "clock")
-"""May be imported from anywhere above `ports`, and import nothing above `core` themselves."""
-
-NAMED_ONLY = {("edge", "app")}
-"""What is passed in by the layer above, and only named in annotations here."""
+RANKS_MAX = 12
 
 PURE = {
     "__future__",
@@ -78,14 +68,13 @@ def pure_modules() -> list[Module]:
 
 
 def layer_of(target: str) -> str | None:
-    """The part of the package that an import leads to; None: outside. The package itself is ``."""
+    """The room that an import leads to; None: outside. The package itself is ``."""
     parts = target.split(".")
     if parts[0] != "antiphon":
         return None
-    return parts[1] if len(parts) > 1 and (parts[1] in RANKS or parts[1] in LEAVES) else ""
+    return parts[1] if len(parts) > 1 and parts[1] in RANKS else ""
 
 
-@cache
 def inner_imports() -> list[Import]:
     return [
         one
@@ -96,53 +85,82 @@ def inner_imports() -> list[Import]:
     ]
 
 
-def test_every_part_of_the_package_has_its_place() -> None:
+def test_every_room_has_its_rank() -> None:
     parts = {module.layer for module in all_modules() if module.layer}
-    assert parts <= {*RANKS, *LEAVES}
+    assert parts == RANKS.keys()
+    assert len(LAYERS) <= RANKS_MAX
+
+
+def wrong_directions(imports: Iterable[Import]) -> list[Import]:
+    """The imports that do not lead to a lower rank."""
+    return [
+        one
+        for one in imports
+        if (there := layer_of(one.target)) and one.module.layer != there
+        if RANKS[there] >= RANKS[one.module.layer]
+    ]
 
 
 def test_imports_point_one_way() -> None:
-    wrong = []
-    for one in inner_imports():
-        here, there = one.module.layer, layer_of(one.target)
-        if here in LEAVES or there in LEAVES or not there or here == there:
-            continue
-        if one.is_type_only and (here, there) in NAMED_ONLY:
-            continue
-        if RANKS[there] >= RANKS[here]:
-            wrong.append(str(one))
+    """Also those for type checkers only, and those inside functions."""
+    assert [str(one) for one in wrong_directions(inner_imports())] == []
+
+
+def test_no_room_imports_the_package_itself() -> None:
+    """Its names are those of upper rooms: a lower one that imported them would close a circle."""
+    wrong = [str(one) for one in inner_imports() if layer_of(one.target) == "" and one.module.layer != ""]
     assert wrong == []
 
 
-def test_leaves_are_not_imported_by_the_rules() -> None:
-    below = {name for names in LAYERS[:4] for name in names}
-    wrong = [str(one) for one in inner_imports() if one.module.layer in below and layer_of(one.target) in LEAVES]
-    assert wrong == []
+def circles(imports: Mapping[str, Set[str]]) -> list[list[str]]:
+    """The groups of modules that import each other in a circle: what is left when modules without imports are removed
+    again and again, and so are modules that no other one imports."""
+    left = {name: set(targets) & imports.keys() for name, targets in imports.items()}
+    while ends := [
+        name for name, targets in left.items() if not targets or not any(name in others for others in left.values())
+    ]:
+        for name in ends:
+            del left[name]
+        for targets in left.values():
+            targets -= set(ends)
+    return [sorted(left)] if left else []
 
 
-def test_leaves_import_values_and_errors_at_most() -> None:
-    allowed = {"errors", "core", *LEAVES}
-    wrong = [
-        str(one) for one in inner_imports() if one.module.layer in LEAVES and layer_of(one.target) not in allowed
-    ]
-    assert wrong == []
+def imported_modules() -> dict[str, set[str]]:
+    names = {module.name: module for module in all_modules() if module.name}
+    found: dict[str, set[str]] = {}
+    for name, module in names.items():
+        found[name] = set()
+        for one in imports_of(module):
+            target = one.target.removeprefix("antiphon.")
+            while target and target not in names:
+                target = target.rpartition(".")[0]
+            if one.target.startswith("antiphon.") and target and target != name:
+                found[name].add(target)
+    return found
 
 
-def test_only_the_upper_layers_ask_the_package_itself() -> None:
-    """Its names are those of the layers below `cli`: a lower one that took them would go in a circle."""
-    wrong = [
-        str(one)
-        for one in inner_imports()
-        if not layer_of(one.target) and RANKS.get(one.module.layer, 0) < RANKS["edge"]
-    ]
-    assert wrong == []
+def test_modules_import_each_other_in_no_circle() -> None:
+    """Inside rooms too; imports for type checkers and inside functions included."""
+    assert circles(imported_modules()) == []
 
 
-def test_nothing_but_the_suites_themselves_needs_the_fakes() -> None:
-    wrong = [
-        str(one) for one in inner_imports() if layer_of(one.target) == "testing" and one.module.layer != "testing"
-    ]
-    assert wrong == []
+def test_a_planted_circle_is_found() -> None:
+    imports = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a"}}
+    assert circles(imports) == [["b", "c"]]
+
+
+def test_a_planted_import_of_an_upper_room_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "planted.py"
+    path.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "from antiphon.wire import codec\n"
+        "if TYPE_CHECKING:\n    from antiphon.instance import Instance\n"
+        "def late():\n    from antiphon.worker.loop import Worker\n"
+    )
+    planted = Module("watch.planted", path, ast.parse(path.read_text()))
+    wrong = wrong_directions(imports_of(planted))
+    assert [one.target for one in wrong] == ["antiphon.instance.Instance", "antiphon.worker.loop.Worker"]
 
 
 def test_the_rules_and_the_wire_import_nothing_impure() -> None:
@@ -187,22 +205,3 @@ def is_pure(target: str) -> bool:
 def test_the_allow_list_tells_pure_from_impure() -> None:
     assert all(is_pure(name) for name in ("msgspec.structs.replace", "io.StringIO", "datetime.UTC", "re.compile"))
     assert not any(is_pure(name) for name in ("os", "io.open", "time.time", "asyncio", "random.Random", "structlog"))
-
-
-def test_the_clients_modules_import_each_other_in_no_circle() -> None:
-    """`TYPE_CHECKING` included."""
-    prefix = "antiphon."
-    modules = {module.name: module for module in all_modules() if module.name.startswith("client.")}
-    imported = {
-        name: {
-            target
-            for found in imports_of(module)
-            for target in modules
-            if found.target == prefix + target or found.target.startswith(prefix + target + ".")
-        }
-        for name, module in modules.items()
-    }
-    while leaves := [name for name, targets in imported.items() if not targets & imported.keys()]:
-        for name in leaves:
-            del imported[name]
-    assert not imported

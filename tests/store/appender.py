@@ -1,4 +1,4 @@
-"""A process that appends to several chats at once and says so after each append, until it is killed.
+"""A process that appends to several chats concurrently and prints each append, until it is killed.
 
 python appender.py PATH CHATS
 """
@@ -16,7 +16,7 @@ from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.stored_chat import StoredChat
 
 
-async def append_for_ever(chat: StoredChat) -> None:
+async def append_forever(chat: StoredChat) -> None:
     await chat.load()
     if chat.state is None:
         await chat.create()
@@ -33,7 +33,7 @@ async def main(path: Path, chats: int) -> None:
     store = await open_sqlite_store(path, clock=SystemClock())
     async with asyncio.TaskGroup() as tasks:
         for i in range(chats):
-            tasks.create_task(append_for_ever(StoredChat(store, f"c{i}")))
+            tasks.create_task(append_forever(StoredChat(store, f"c{i}")))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every store, on a clock that a test moves."""
+"""Every store, on a fake clock."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(scope="session")
-def told_url(postgres_server: PostgresServer, postgres_template: str) -> str:
-    """One database for all tests on a clock; each begins by emptying it."""
+def cleared_url(postgres_server: PostgresServer, postgres_template: str) -> str:
+    """One database for all tests on a clock; each clears it first."""
     return postgres_server.create_database(postgres_template)
 
 
@@ -31,7 +31,7 @@ async def store(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path
     if request.param.endswith("memory"):
         store: Store = MemoryStore(clock=clock, is_shared=request.param != "memory")
     elif request.param == "postgres":
-        store = await open_fixed_time_store(request.getfixturevalue("told_url"), clock=clock)
+        store = await open_fixed_time_store(request.getfixturevalue("cleared_url"), clock=clock)
     else:
         store = await open_sqlite_store(tmp_path / "data" / "antiphon.db", clock=clock)
     yield store

@@ -1,4 +1,4 @@
-"""A process that is present on a database, says so, and stays until it is killed.
+"""A process that registers an instance on a database, prints that, and runs until it is killed.
 
 python postgres_child.py URL INSTANCE_ID
 """

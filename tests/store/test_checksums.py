@@ -1,4 +1,4 @@
-"""What a chat keeps beside its facts has a checksum: one changed bit is found in every store."""
+"""Contents and receipts have a checksum: one changed bit is found in every store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def fill(store: Store) -> StoredChat:
 
 
 async def read(store: Store, table: str, column: str) -> list[tuple[Any, bytes]]:
-    """Every value of a column with the key of its row, behind the store's back."""
+    """Every value of a column with the key of its row, without the store."""
     key = "client_id" if table == "receipts" else "seq"
     if isinstance(store, MemoryStore):
         return list(store._chats["c"].contents.items())
@@ -55,7 +55,7 @@ Change = Callable[[Any, bytes | None], Awaitable[None]]
 
 @asynccontextmanager
 async def changing(store: Store, table: str, column: str) -> AsyncIterator[Change]:
-    """`change(key, value)` writes the column of one row behind the store's back."""
+    """`change(key, value)` writes the column of one row without the store."""
     name = "client_id" if table == "receipts" else "seq"
     if isinstance(store, MemoryStore):
         contents = store._chats["c"].contents
@@ -109,7 +109,7 @@ on_databases = pytest.mark.parametrize("store", DATABASES, indirect=True)
     ],
     indirect=["store"],
 )
-async def test_every_one_of_a_hundred_flipped_bits_is_found(store: Store, column: str) -> None:
+async def test_each_of_a_hundred_flipped_bits_is_found(store: Store, column: str) -> None:
     table, name = column.split(".")
     await fill(store)
     values = await read(store, table, name)
@@ -141,7 +141,7 @@ async def test_a_finding_names_the_message_or_the_receipt(store: Store) -> None:
 
 
 @on_databases
-async def test_what_an_earlier_version_wrote_without_a_checksum_is_read_and_not_blamed(store: Store) -> None:
+async def test_rows_of_an_earlier_version_without_a_checksum_are_read_and_not_reported(store: Store) -> None:
     chat = await fill(store)
     before = await chat.entries()
     for table in ("contents", "receipts"):

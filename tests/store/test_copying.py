@@ -1,4 +1,4 @@
-"""A store is copied into another whole: what was said, by whom, under which numbers, and what was answered."""
+"""A copy of a store has everything: facts, contents, receipts, owners, tokens, sessions, settings, configuration."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ async def fill(path: Path) -> None:
     await running.start("i1")
     piece = FlushedDelta(chat_id="running", draft=running.chat.draft, from_=0, to=3, body=b"\x00raw\xff")
     await store.flush([piece])
-    gone = await StoredChat(store, "gone").create(said="secret")
-    await gone.do(c.Delete(), receipts=(receipt("last"),))
-    told = Notification(notification_id="n1", owner_id="o", chat_id="running", body=b"\x00raw", created_at=7)
-    await running.offer(replace(running.make(c.Rename(title="told")), notification=told))
+    deleted = await StoredChat(store, "gone").create(said="secret")
+    await deleted.do(c.Delete(), receipts=(receipt("last"),))
+    notification = Notification(notification_id="n1", owner_id="o", chat_id="running", body=b"\x00raw", created_at=7)
+    await running.offer(replace(running.make(c.Rename(title="renamed")), notification=notification))
     await store.move_read_cursor("running", 2)
     await store.add_token(await store.create_owner("admin", is_admin=True), "t1", b"hash")
     await store.add_session("s1", "t1", b"session hash")
@@ -52,8 +52,8 @@ async def fill(path: Path) -> None:
     await store.aclose()
 
 
-async def known(store: Store) -> list[object]:
-    """All that a client could have seen."""
+async def contents_of(store: Store) -> list[object]:
+    """Everything that a client can read."""
     found: list[object] = [await store.list_tokens(), await store.read_setting("name"), await store.iter_chat_ids()]
     found += (await store.read_config("prompt"))[0]
     for owner in ("o", "p"):
@@ -76,8 +76,8 @@ async def known(store: Store) -> list[object]:
     return found
 
 
-async def test_a_copy_says_what_the_original_said(tmp_path: Path, postgres_url: str) -> None:
-    """From SQLite to PostgreSQL and back: both copies answer alike, and the doctor finds nothing."""
+async def test_a_copy_returns_what_the_original_returned(tmp_path: Path, postgres_url: str) -> None:
+    """From SQLite to PostgreSQL and back: both copies are equal, and the doctor finds nothing."""
     first, last = tmp_path / "first" / "antiphon.db", tmp_path / "last" / "antiphon.db"
     await fill(first)
     shown: list[tuple[str, int]] = []
@@ -89,11 +89,11 @@ async def test_a_copy_says_what_the_original_said(tmp_path: Path, postgres_url: 
     answers = []
     for place in (first, last):
         store = await open_sqlite_store(place, clock=SystemClock())
-        answers.append(await known(store))
+        answers.append(await contents_of(store))
         assert (await examine(store)).findings == ()
         await store.aclose()
     shared = await open_postgres_store(postgres_url)
-    answers.append(await known(shared))
+    answers.append(await contents_of(shared))
     assert (await examine(shared)).findings == ()
     assert answers[1] == answers[0]
     assert answers[2] == answers[0]
@@ -101,7 +101,7 @@ async def test_a_copy_says_what_the_original_said(tmp_path: Path, postgres_url: 
 
 
 NOT_COPIED = {"probe", "instances", "schema_migrations", "config_version"}
-"""What is about the database itself, and about who runs on it."""
+"""Tables about the database itself, and about the instances on it."""
 
 
 async def test_every_table_is_copied(tmp_path: Path, postgres_server: PostgresServer, postgres_url: str) -> None:
@@ -116,7 +116,7 @@ async def test_every_table_is_copied(tmp_path: Path, postgres_server: PostgresSe
     assert set(there.split()) - NOT_COPIED == copied
 
 
-async def test_a_turn_that_was_running_is_taken_up_on_the_copy(
+async def test_a_running_turn_is_lost_and_restarted_on_the_copy(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     path = tmp_path / "data" / "antiphon.db"

@@ -1,4 +1,4 @@
-"""A random history leaves memory, SQLite and PostgreSQL with the same answers to every question."""
+"""After a random history, memory, SQLite and PostgreSQL return the same results for every query."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ async def run(seed: int, path: Path, url: str = "", steps: int = STEPS) -> Count
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_the_same_history_gives_the_same_answers(seed: int, tmp_path: Path) -> None:
+async def test_the_same_history_gives_the_same_results(seed: int, tmp_path: Path) -> None:
     results = await run(seed, tmp_path)
-    assert set(results) == set(Appended), "every answer to an append was given"
+    assert set(results) == set(Appended), "every outcome of an append occurred"
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_postgres_gives_the_same_answers(seed: int, told_url: str, tmp_path: Path) -> None:
-    results = await run(seed, tmp_path, told_url, 100)
+async def test_postgres_gives_the_same_results(seed: int, cleared_url: str, tmp_path: Path) -> None:
+    results = await run(seed, tmp_path, cleared_url, 100)
     assert {Appended.DONE, Appended.CONFLICT, Appended.ANSWERED} <= set(results)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_postgres_gives_the_same_answers_for_long(seed: int, told_url: str, tmp_path: Path) -> None:
-    assert set(await run(seed, tmp_path, told_url)) == set(Appended)
+async def test_postgres_gives_the_same_results_for_long(seed: int, cleared_url: str, tmp_path: Path) -> None:
+    assert set(await run(seed, tmp_path, cleared_url)) == set(Appended)

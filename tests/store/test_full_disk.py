@@ -1,4 +1,4 @@
-"""A disk that is full, and free again: on a real file system of its own."""
+"""A full disk, and one that has room again, on a small real file system."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def fill(chats: list[StoredChat]) -> None:
-    """Write to all the chats at once until each was refused once."""
+    """Write to all chats concurrently until each was refused once."""
 
     async def write(chat: StoredChat) -> None:
         while True:
@@ -50,7 +50,7 @@ async def fill(chats: list[StoredChat]) -> None:
         await asyncio.gather(*(write(chat) for chat in chats))
 
 
-async def test_a_full_disk_is_unavailable_and_recovers_when_freed(disk: Path) -> None:
+async def test_a_full_disk_is_unavailable_and_recovers_when_it_has_room(disk: Path) -> None:
     ballast = disk / "ballast"
     ballast.write_bytes(b"\0" * BALLAST_BYTES)
     store = await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
@@ -60,13 +60,13 @@ async def test_a_full_disk_is_unavailable_and_recovers_when_freed(disk: Path) ->
     with pytest.raises(Unavailable, match="the disk is full"):
         await chats[0].send("x" * 2000)
     for chat in chats:
-        assert await store.load(chat.chat_id) == chat.chat, "what was acknowledged is there, and nothing else"
+        assert await store.load(chat.chat_id) == chat.chat, "the acknowledged writes are stored, and no others"
     assert (await examine(store)).is_sound
     ballast.unlink()
     await store.check()
     assert store.last_error is None
     for chat in chats:
-        await chat.send("goes on without a restart")
+        await chat.send("written without a restart")
     assert (await examine(store)).is_sound
     await store.aclose()
     store = await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
@@ -76,7 +76,7 @@ async def test_a_full_disk_is_unavailable_and_recovers_when_freed(disk: Path) ->
     await store.aclose()
 
 
-async def test_a_store_closed_on_a_full_disk_opens_as_it_was(disk: Path) -> None:
+async def test_a_store_closed_on_a_full_disk_opens_unchanged(disk: Path) -> None:
     ballast = disk / "ballast"
     ballast.write_bytes(b"\0" * BALLAST_BYTES)
     store = await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())

@@ -1,4 +1,4 @@
-"""Files of the database that are moved, removed or replaced while it is open: nothing is acknowledged any more."""
+"""Once a file of the open database is moved, removed or replaced, no write is acknowledged."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def _replace_by_a_copy(data: Path) -> None:
 
 
 def _replace_directory(data: Path) -> None:
-    data.rename(data.with_name("elsewhere"))
-    shutil.copytree(data.with_name("elsewhere"), data)
+    data.rename(data.with_name("moved"))
+    shutil.copytree(data.with_name("moved"), data)
 
 
 LOSSES: dict[str, Callable[[Path], None]] = {
@@ -38,7 +38,7 @@ LOSSES: dict[str, Callable[[Path], None]] = {
     "the log removed": lambda data: (data / "antiphon.db-wal").unlink(),
     "the shared memory removed": lambda data: (data / "antiphon.db-shm").unlink(),
     "the database replaced by a copy": _replace_by_a_copy,
-    "the directory moved": lambda data: data.rename(data.with_name("elsewhere")) and None,
+    "the directory moved": lambda data: data.rename(data.with_name("moved")) and None,
     "the directory removed": lambda data: shutil.rmtree(data),
     "the directory replaced by a copy": _replace_directory,
 }
@@ -64,7 +64,7 @@ async def test_no_write_is_acknowledged_once_a_file_is_lost(tmp_path: Path, loss
         await store.aclose()
 
 
-async def test_readiness_sees_the_loss_without_any_write(tmp_path: Path) -> None:
+async def test_readiness_detects_the_loss_without_a_write(tmp_path: Path) -> None:
     store = await open_sqlite_store(tmp_path / "antiphon.db", clock=SystemClock())
     try:
         (tmp_path / "antiphon.db").unlink()
@@ -73,15 +73,15 @@ async def test_readiness_sees_the_loss_without_any_write(tmp_path: Path) -> None
         await store.aclose()
 
 
-async def test_what_was_acknowledged_is_there_when_the_moved_files_are_put_back(tmp_path: Path) -> None:
+async def test_acknowledged_writes_are_stored_when_the_moved_files_are_put_back(tmp_path: Path) -> None:
     data = tmp_path / "data"
     store = await open_sqlite_store(data / "antiphon.db", clock=SystemClock())
     chat = await StoredChat(store, "c").create(said="kept")
-    kept = chat.chat.seq
-    data.rename(tmp_path / "elsewhere")
+    stored_seq = chat.chat.seq
+    data.rename(tmp_path / "moved")
     with pytest.raises(Unavailable):
         await chat.send("lost")
-    (tmp_path / "elsewhere").rename(data)
+    (tmp_path / "moved").rename(data)
     with pytest.raises(Unavailable):
         await chat.send("the error stays until the restart")
     await store.aclose()
@@ -89,12 +89,12 @@ async def test_what_was_acknowledged_is_there_when_the_moved_files_are_put_back(
     try:
         found = await store.load("c")
         assert found is not None
-        assert found.seq == kept
+        assert found.seq == stored_seq
     finally:
         await store.aclose()
 
 
-async def test_ordinary_writing_and_checkpoints_lose_no_file(tmp_path: Path) -> None:
+async def test_writes_and_checkpoints_lose_no_file(tmp_path: Path) -> None:
     """The log is restarted and truncated in place: it stays the same file."""
     store = await open_sqlite_store(tmp_path / "antiphon.db", clock=SystemClock())
     try:

@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: lost connections, other replicas, the database's time, versions, plans."""
+"""The PostgreSQL store: lost connections, several replicas, the database's clock, versions, query plans."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from antiphon.core.facts import Entry
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Invalid, Unavailable
 from antiphon.ports import Append, Appended, Due, FlushedDelta, Mark, OutcomeUnknown
-from antiphon.store.postgres import append as postgres_append
-from antiphon.store.postgres.append import append_json, document_of
+from antiphon.store.postgres.append_document import append_json, document_of
 from antiphon.store.postgres.schema import SCHEMA_VERSION
 from antiphon.store.postgres.store import PostgresStore, open_postgres_store, prepare_database
+from antiphon.store.postgres.timing import AppendLimits, StoreTiming
 from antiphon.store.statements import load_statements
 from antiphon.testing.ids import SeededIds
 from antiphon.testing.stored_chat import ALL, StoredChat, content, receipt
@@ -38,8 +38,8 @@ SQL = load_statements("postgres")
 
 
 @asynccontextmanager
-async def opened(url: str, pool_max: int = 4) -> AsyncIterator[PostgresStore]:
-    store = await open_postgres_store(url, pool_max=pool_max)
+async def opened(url: str, pool_max: int = 4, **options: Any) -> AsyncIterator[PostgresStore]:
+    store = await open_postgres_store(url, pool_max=pool_max, **options)
     try:
         yield store
     finally:
@@ -56,13 +56,13 @@ async def connected(url: str) -> AsyncIterator[Any]:
 
 
 async def change(url: str, sql: str) -> None:
-    """Change the database behind the store's back."""
+    """Change the database without the store."""
     async with connected(url) as connection:
         await connection.execute(sql)
 
 
-async def ask_until_known(store: PostgresStore, append: Append) -> Appended:
-    """As the service does it: an append whose outcome is unknown, or that was not written, is asked for again."""
+async def append_until_done(store: PostgresStore, append: Append) -> Appended:
+    """Repeat an append whose outcome is unknown or that was not written, as the service does."""
     async with asyncio.timeout(DEADLINE_S):
         while True:
             try:
@@ -71,11 +71,11 @@ async def ask_until_known(store: PostgresStore, append: Append) -> Appended:
                 await asyncio.sleep(0.02)
 
 
-# --- lost answers
+# --- lost connections
 
 
 @pytest.mark.parametrize("lost", ["loses_question", "loses_answer"])
-async def test_an_append_whose_answer_was_lost_is_asked_again_and_done_once(lost: str, postgres_url: str) -> None:
+async def test_an_append_whose_answer_was_lost_is_repeated_and_written_once(lost: str, postgres_url: str) -> None:
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
     async with CuttingProxy(port) as proxy, opened(postgres_url.replace(str(port), str(proxy.port)), 1) as store:
         chat = await StoredChat(store, "c").create(said="hi")
@@ -92,40 +92,43 @@ async def test_an_append_whose_answer_was_lost_is_asked_again_and_done_once(lost
         chat.state = append.chat
         await chat.check_sound()
         setattr(proxy, lost, True)
-        assert await store.load("c") == chat.chat, "a question is asked again by the store itself"
+        assert await store.load("c") == chat.chat, "the store itself repeats a query"
         setattr(proxy, lost, True)
         await store.flush([FlushedDelta(chat_id="c", draft=chat.chat.draft, from_=0, to=1, body=b"x")])
         assert len(await store.read_flushed("c", chat.chat.draft)) == 1
         assert proxy.cuts == 3
 
 
-@pytest.mark.parametrize("kept", ["keeps_question", "keeps_answer"])
-async def test_a_half_open_connection_holds_nobody_longer_than_a_statement_may_take(
-    kept: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("held", ["keeps_question", "keeps_answer"])
+async def test_a_half_open_connection_delays_a_caller_no_longer_than_the_statement_timeout(
+    held: str, postgres_url: str
 ) -> None:
-    """Nothing comes on it, not even its end. What became of a write is then looked up, and it is written once."""
-    monkeypatch.setattr("antiphon.store.postgres.pool.STATEMENT_S", 0.2)
+    """Nothing arrives on it, not even its end. The outcome of a write is then looked up, and it is written once."""
+    timing = StoreTiming(statement_s=0.2)
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
-    async with CuttingProxy(port) as proxy, opened(postgres_url.replace(str(port), str(proxy.port)), 1) as store:
+    async with (
+        CuttingProxy(port) as proxy,
+        opened(postgres_url.replace(str(port), str(proxy.port)), 1, timing=timing) as store,
+    ):
         chat = await StoredChat(store, "c").create(said="hi")
         append = chat.make(c.Rename(title="new"), receipts=(receipt("r"),))
         async with asyncio.timeout(DEADLINE_S):
-            setattr(proxy, kept, True)
+            setattr(proxy, held, True)
             with pytest.raises(OutcomeUnknown):
                 await store.append(append)
-            assert (await store.load("c") == append.chat) is (kept == "keeps_answer")
+            assert (await store.load("c") == append.chat) is (held == "keeps_answer")
             assert await store.append(append) is Appended.DONE
-            setattr(proxy, kept, True)
-            assert await store.load("c") == append.chat, "a question is asked again by the store itself"
+            setattr(proxy, held, True)
+            assert await store.load("c") == append.chat, "the store itself repeats a query"
             service = Service(store=store, bus=MemoryBus(), ids=SeededIds(0))
-            setattr(proxy, kept, True)
+            setattr(proxy, held, True)
             done = await service.execute("c", c.SendMessage(content=content("once"), client_message_id="m"))
         chat.state = done.chat
         await chat.check_sound()
         assert [entry.content for entry in await chat.entries()].count(content("once")) == 1
 
 
-async def test_an_append_whose_session_is_ended_in_its_middle_is_written_whole_or_not(postgres_url: str) -> None:
+async def test_an_append_whose_session_is_terminated_before_the_commit_is_not_written(postgres_url: str) -> None:
     async with opened(postgres_url) as store, connected(postgres_url) as other:
         chat = await StoredChat(store, "c").create(said="hi")
         append = chat.make(c.Rename(title="new"))
@@ -141,12 +144,12 @@ async def test_an_append_whose_session_is_ended_in_its_middle_is_written_whole_o
             await other.execute(f"SELECT pg_terminate_backend(pid) FROM ({blocked}) AS b")
             with pytest.raises(OutcomeUnknown):
                 await waiting
-        assert await store.load("c") == chat.chat, "the session ended before the commit"
-        assert await ask_until_known(store, append) is Appended.DONE
+        assert await store.load("c") == chat.chat, "the session was terminated before the commit"
+        assert await append_until_done(store, append) is Appended.DONE
 
 
-async def test_an_append_that_was_committed_when_its_session_ended_is_found_done(postgres_url: str) -> None:
-    """The commit waits for a trigger that is deferred to it: the session is ended there, again and again."""
+async def test_an_append_that_was_committed_when_its_session_was_terminated_is_recognized(postgres_url: str) -> None:
+    """A deferred trigger delays the commits, and the sessions are terminated there."""
     slow = """
         CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
           $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$;
@@ -162,7 +165,7 @@ async def test_an_append_that_was_committed_when_its_session_ended_is_found_done
             for i in range(5):
                 command = c.Rename(title=str(i)) if chat.state else c.CreateChat(owner_id="o")
                 append = chat.make(command)
-                assert await ask_until_known(store, append) is Appended.DONE
+                assert await append_until_done(store, append) is Appended.DONE
                 chat.state = append.chat
 
         writing = asyncio.gather(*(write(chat) for chat in chats))
@@ -176,18 +179,18 @@ async def test_an_append_that_was_committed_when_its_session_ended_is_found_done
             await chat.check_sound()
 
 
-async def test_a_restarted_database_is_a_pause(postgres_server: PostgresServer) -> None:
-    """Ended gently, at once, and killed, while many write: nothing is lost, nothing is done twice."""
+async def test_a_restart_of_the_database_delays_writes_and_loses_none(postgres_server: PostgresServer) -> None:
+    """The server is stopped, stopped at once and killed, under writes: every append is written exactly once."""
     with PostgresServer(postgres_server.folder.parent / "restarted") as server:
         async with opened(server.url) as store:
             chats = [await StoredChat(store, f"c{i}").create() for i in range(6)]
-            is_over = False
+            is_stopping = False
 
             async def write(chat: StoredChat) -> int:
                 count = 0
-                while not is_over:
+                while not is_stopping:
                     append = chat.make(c.Rename(title=f"{count}"), receipts=(receipt(f"r{count}"),))
-                    assert await ask_until_known(store, append) is Appended.DONE
+                    assert await append_until_done(store, append) is Appended.DONE
                     chat.state = append.chat
                     count += 1
                 return count
@@ -198,7 +201,7 @@ async def test_a_restarted_database_is_a_pause(postgres_server: PostgresServer) 
                 await wait_until(lambda before=before: _is(chats[0].chat.seq > before + 3))  # type: ignore[misc]
                 await asyncio.to_thread(end)
                 await asyncio.to_thread(server.start)
-            is_over = True
+            is_stopping = True
             counts = await asyncio.gather(*writing)
             assert [chat.chat.seq for chat in chats] == [1 + count for count in counts]
             report = await examine(store)
@@ -209,13 +212,11 @@ async def _is(value: bool) -> bool:
     return value
 
 
-async def test_a_database_that_stays_away_is_unavailable_after_a_while(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("antiphon.store.postgres.pool.WAIT_S", 0.3)
+async def test_a_database_that_remains_down_is_unavailable_after_a_timeout(postgres_url: str) -> None:
+    timing = StoreTiming(wait_s=0.3)
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
     async with CuttingProxy(port) as proxy:
-        store = await open_postgres_store(postgres_url.replace(str(port), str(proxy.port)))
+        store = await open_postgres_store(postgres_url.replace(str(port), str(proxy.port)), timing=timing)
     for question in (store.load("c"), store.check(), store.read_messages("c", limit=1)):
         with pytest.raises(Unavailable, match="does not answer"):
             await question
@@ -225,24 +226,22 @@ async def test_a_database_that_stays_away_is_unavailable_after_a_while(
         await store.load("c")
 
 
-async def test_who_waits_for_a_database_that_stays_away_does_not_wait_for_the_tries_of_all_others(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("antiphon.store.postgres.pool.WAIT_S", 0.6)
-    monkeypatch.setattr(postgres_append, "WAIT_S", 0.6)
-    monkeypatch.setattr(postgres_append, "SHARED_MAX", 1)
+async def test_queued_appends_fail_together_while_the_database_is_down(postgres_url: str) -> None:
+    timing, limits = StoreTiming(wait_s=0.6), AppendLimits(shared_max=1)
     port = int(re.findall(r":(\d+)/", postgres_url)[0])
     async with CuttingProxy(port) as proxy:
-        store = await open_postgres_store(postgres_url.replace(str(port), str(proxy.port)))
+        store = await open_postgres_store(
+            postgres_url.replace(str(port), str(proxy.port)), timing=timing, limits=limits
+        )
         chats = [await StoredChat(store, f"c{i}").create() for i in range(80)]
-    async with asyncio.timeout(DEADLINE_S / 6):  # two at a time they would take longer
+    async with asyncio.timeout(DEADLINE_S / 6):  # two after two they would take longer
         appends = [chat.make(c.Rename(title="new")) for chat in chats]
-        fates = await asyncio.gather(*map(store.append, appends), return_exceptions=True)
-    assert all(isinstance(fate, Unavailable | OutcomeUnknown) for fate in fates)
+        outcomes = await asyncio.gather(*map(store.append, appends), return_exceptions=True)
+    assert all(isinstance(outcome, Unavailable | OutcomeUnknown) for outcome in outcomes)
     await store.aclose()
 
 
-async def test_one_connection_is_enough(postgres_url: str) -> None:
+async def test_a_store_works_with_one_connection(postgres_url: str) -> None:
     async with opened(postgres_url, 1) as store:
         chats = [StoredChat(store, f"c{i}") for i in range(5)]
 
@@ -257,7 +256,7 @@ async def test_one_connection_is_enough(postgres_url: str) -> None:
             await asyncio.gather(*(use(chat) for chat in chats))
 
 
-async def test_an_append_whose_caller_is_cancelled_is_whole_or_absent(postgres_url: str) -> None:
+async def test_an_append_whose_caller_is_cancelled_is_written_whole_or_not_at_all(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         chats = [await StoredChat(store, f"c{i}").create() for i in range(10)]
         for pause_s in (0, 0.001, 0.003):
@@ -269,34 +268,33 @@ async def test_an_append_whose_caller_is_cancelled_is_whole_or_absent(postgres_u
             for chat in chats:
                 await chat.load()
         for chat in chats:
-            assert await ask_until_known(store, chat.make(c.Rename(title="y"))) in (Appended.DONE, Appended.CONFLICT)
+            assert await append_until_done(store, chat.make(c.Rename(title="y"))) in (
+                Appended.DONE,
+                Appended.CONFLICT,
+            )
         assert (await examine(store)).is_sound
 
 
-async def test_a_database_that_is_not_ours_any_more_is_unavailable(postgres_url: str) -> None:
+async def test_a_database_without_a_table_is_unavailable(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         chat = await StoredChat(store, "c").create()
-        await change(postgres_url, "ALTER TABLE facts RENAME TO elsewhere")
+        await change(postgres_url, "ALTER TABLE facts RENAME TO renamed")
         with pytest.raises(Unavailable, match=r'relation "facts" does not exist \(42P01\)'):
             await chat.send("x")
         assert store.last_error is not None
         assert "does not exist" in store.last_error
         with pytest.raises(Unavailable):
             await chat.entries()
-        await change(postgres_url, "ALTER TABLE elsewhere RENAME TO facts")
+        await change(postgres_url, "ALTER TABLE renamed RENAME TO facts")
         await chat.send("x")
         assert store.last_error is None
 
 
-async def test_a_database_that_may_only_be_read_is_unavailable(
-    postgres_server: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_read_only_database_is_unavailable(postgres_server: PostgresServer, postgres_url: str) -> None:
     async with opened(postgres_url, 1) as store:
         await store._pool.rows("SET default_transaction_read_only = on")  # as on a server that became a standby
         assert await store.iter_chat_ids() == ()
         await store.check()  # over another connection
-        monkeypatch.setattr("antiphon.postgres.connection.WAIT_S", 0.3)
-        monkeypatch.setattr("antiphon.store.postgres.store.CHECK_S", 0.3)
         name = postgres_url.rpartition("/")[2]
         postgres_server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         await store._pool.rows("SET default_transaction_read_only = on")
@@ -305,14 +303,14 @@ async def test_a_database_that_may_only_be_read_is_unavailable(
         assert store.last_error is not None
         assert "read-only" in store.last_error
     with pytest.raises(Unavailable, match="the server is read-only"):
-        await open_postgres_store(postgres_url)
+        await open_postgres_store(postgres_url, timing=StoreTiming(open_s=0.3))
 
 
 # --- several replicas
 
 
-async def test_replicas_race_and_each_thing_is_done_once(postgres_url: str) -> None:
-    """Two stores write the same chats: every fact has its place, every claim one winner."""
+async def test_of_concurrent_writes_by_replicas_each_is_done_once(postgres_url: str) -> None:
+    """Two stores write the same chats: every fact has its own seq, every claim one winner."""
     async with opened(postgres_url) as one, opened(postgres_url) as two:
         seed = [await StoredChat(one, f"c{i}").create(said="hi") for i in range(4)]
 
@@ -352,9 +350,7 @@ async def test_replicas_race_and_each_thing_is_done_once(postgres_url: str) -> N
 
 
 @pytest.mark.parametrize("skew_us", [HOUR_US, -HOUR_US])
-async def test_leases_end_by_the_clock_of_the_database_whatever_a_replicas_says(
-    skew_us: int, postgres_url: str
-) -> None:
+async def test_leases_expire_by_the_clock_of_the_database_alone(skew_us: int, postgres_url: str) -> None:
     async with opened(postgres_url) as right, opened(postgres_url) as wrong:
         await change(postgres_url, uptime(5_000_000))
         chat = await StoredChat(right, "c").create(said="hi")
@@ -366,7 +362,7 @@ async def test_leases_end_by_the_clock_of_the_database_whatever_a_replicas_says(
         assert await wrong.renew("i1", [("c", attempt)])
         async with connected(postgres_url) as connection:
             left_us = await connection.fetchval("SELECT ends_at - store_now_us() FROM leases")
-            assert 0 < left_us <= 10_000_000, "it was renewed from the time of the database on"
+            assert 0 < left_us <= 10_000_000, "renewed by the database's clock"
             await connection.execute("UPDATE leases SET ends_at = store_now_us()")
         assert await wrong.due(limit=ALL) == (Due(chat_id="c", attempt=attempt, why="lease"),)
         assert await wrong.append(expiry) is Appended.DONE
@@ -376,7 +372,7 @@ def uptime(us: int) -> str:
     return f"CREATE OR REPLACE FUNCTION store_uptime_us() RETURNS BIGINT LANGUAGE sql AS $$ SELECT {us}::BIGINT $$"
 
 
-async def test_a_restart_of_the_database_ends_nobodys_lease(postgres_url: str) -> None:
+async def test_a_restart_of_the_database_expires_no_lease(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         chat = await StoredChat(store, "c").create(said="hi")
         attempt = await chat.start("i1")
@@ -389,7 +385,7 @@ async def test_a_restart_of_the_database_ends_nobodys_lease(postgres_url: str) -
         assert await store.append(expiry) is Appended.DONE
 
 
-async def test_a_store_goes_by_the_time_of_the_database(postgres_url: str) -> None:
+async def test_a_store_uses_the_clock_of_the_database(postgres_url: str) -> None:
     later = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT + 3600000000"
     await change(
         postgres_url, f"CREATE OR REPLACE FUNCTION store_now_us() RETURNS BIGINT LANGUAGE sql AS $${later}$$"
@@ -401,7 +397,7 @@ async def test_a_store_goes_by_the_time_of_the_database(postgres_url: str) -> No
         assert abs(chat.chat.updated_at - await store.read_time()) < 5_000_000
 
 
-async def test_appends_that_wait_together_share_a_statement_and_a_commit(postgres_url: str) -> None:
+async def test_queued_appends_share_a_statement_and_a_commit(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         chats = [StoredChat(store, f"c{number}") for number in range(60)]
         await asyncio.gather(*(chat.create(said="hi") for chat in chats))
@@ -411,18 +407,15 @@ async def test_appends_that_wait_together_share_a_statement_and_a_commit(postgre
         assert [await store.load(chat.chat_id) for chat in chats] == [chat.chat for chat in chats]
 
 
-async def test_who_comes_as_a_statement_ends_is_not_forgotten(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An answer is followed by the next append at once, before it is known that no statement is under way."""
-    monkeypatch.setattr(postgres_append, "STATEMENTS_MAX", 1)
-    async with opened(postgres_url) as store, asyncio.timeout(DEADLINE_S):
+async def test_an_append_queued_as_a_statement_ends_is_written(postgres_url: str) -> None:
+    """The next append follows an outcome at once, before the writer task has ended."""
+    async with opened(postgres_url, limits=AppendLimits(statements_max=1)) as store, asyncio.timeout(DEADLINE_S):
         chat = await StoredChat(store, "c").create()
         for number in range(3):
             await chat.do(c.Rename(title=f"title {number}"))
 
 
-async def test_each_of_those_that_share_a_statement_has_a_fate_of_its_own(postgres_url: str) -> None:
+async def test_appends_that_share_a_statement_have_their_own_outcomes(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         good, stale, broken, alone = [await StoredChat(store, name).create() for name in "dcba"]
         rename = c.Rename(title="new")
@@ -431,24 +424,22 @@ async def test_each_of_those_that_share_a_statement_has_a_fate_of_its_own(postgr
         twice = broken.make(rename)
         twice = replace(twice, entries=(*twice.entries, *twice.entries))
         waiting = [good.make(rename), old, twice, alone.make(rename)]
-        fates = await asyncio.gather(*map(store.append, waiting * 2), return_exceptions=True)
-        assert [fate for fate in fates if isinstance(fate, Exception)] != []
-        assert all(isinstance(fates[n], asyncpg.UniqueViolationError) for n in (2, 6))
-        assert [fates[n] for n in (0, 1, 3, 4, 5, 7)] == [Appended.DONE, Appended.CONFLICT, Appended.DONE] * 2
+        outcomes = await asyncio.gather(*map(store.append, waiting * 2), return_exceptions=True)
+        assert [outcome for outcome in outcomes if isinstance(outcome, Exception)] != []
+        assert all(isinstance(outcomes[n], asyncpg.UniqueViolationError) for n in (2, 6))
+        assert [outcomes[n] for n in (0, 1, 3, 4, 5, 7)] == [Appended.DONE, Appended.CONFLICT, Appended.DONE] * 2
         assert [(await store.load(name)).seq for name in "dcba"] == [2, 2, 1, 2]
 
 
-async def test_chats_whose_rows_somebody_holds_hold_up_no_others(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgres_append, "LOCKS", ("50ms", "20ms", "10s"))
-    async with opened(postgres_url, pool_max=8) as store, connected(postgres_url) as other:
+async def test_chats_with_locked_rows_do_not_delay_others(postgres_url: str) -> None:
+    limits = AppendLimits(lock_timeouts=("50ms", "20ms", "10s"))
+    async with opened(postgres_url, pool_max=8, limits=limits) as store, connected(postgres_url) as other:
         chats = [await StoredChat(store, f"c{number}").create() for number in range(12)]
-        held, free = chats[:6], chats[6:]
+        locked, free = chats[:6], chats[6:]
         rename = c.Rename(title="new")
         async with other.transaction():
-            await other.fetch("SELECT FROM chats WHERE chat_id = ANY ($1) FOR UPDATE", [x.chat_id for x in held])
-            waiting = [asyncio.create_task(chat.do(rename)) for chat in held]
+            await other.fetch("SELECT FROM chats WHERE chat_id = ANY ($1) FOR UPDATE", [x.chat_id for x in locked])
+            waiting = [asyncio.create_task(chat.do(rename)) for chat in locked]
             async with asyncio.timeout(DEADLINE_S):
                 await asyncio.gather(*(chat.do(rename) for chat in free))
             assert not any(task.done() for task in waiting)
@@ -458,37 +449,35 @@ async def test_chats_whose_rows_somebody_holds_hold_up_no_others(
         assert [(await store.load(chat.chat_id)).seq for chat in chats] == [2] * len(chats)
 
 
-async def test_a_row_that_is_held_for_too_long_is_told_and_nothing_is_written(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgres_append, "LOCKS", ("10ms", "10ms", "20ms"))
-    async with opened(postgres_url) as store, connected(postgres_url) as other:
+async def test_an_append_to_a_row_that_remains_locked_fails_and_writes_nothing(postgres_url: str) -> None:
+    limits = AppendLimits(lock_timeouts=("10ms", "10ms", "20ms"))
+    async with opened(postgres_url, limits=limits) as store, connected(postgres_url) as other:
         chat = await StoredChat(store, "c").create()
         async with other.transaction():
             await other.fetch("SELECT FROM chats FOR UPDATE")
-            with pytest.raises(Unavailable, match="holds a row"):
+            with pytest.raises(Unavailable, match="another session locks a row"):
                 await store.append(chat.make(c.Rename(title="new")))
         await chat.do(c.Rename(title="newer"))
         assert await store.load("c") == chat.chat
 
 
-async def test_an_append_that_is_no_json_is_its_callers_mistake_alone(postgres_url: str) -> None:
+async def test_an_append_that_cannot_be_encoded_fails_alone(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         good, broken = [await StoredChat(store, name).create() for name in "ab"]
-        odd = broken.make(c.SetDiffStatus(diff_status=1))
-        odd = replace(odd, entries=tuple(_oddly(entry) for entry in odd.entries))
-        fates = await asyncio.gather(
-            store.append(odd), store.append(good.make(c.Rename(title="new"))), return_exceptions=True
+        invalid = broken.make(c.SetDiffStatus(diff_status=1))
+        invalid = replace(invalid, entries=tuple(_with_object(entry) for entry in invalid.entries))
+        outcomes = await asyncio.gather(
+            store.append(invalid), store.append(good.make(c.Rename(title="new"))), return_exceptions=True
         )
-        assert isinstance(fates[0], TypeError)
-        assert fates[1] is Appended.DONE
+        assert isinstance(outcomes[0], TypeError)
+        assert outcomes[1] is Appended.DONE
 
 
-def _oddly(entry: Entry) -> Entry:
+def _with_object(entry: Entry) -> Entry:
     return replace(entry, recorded=replace(entry.recorded, fact=replace(entry.fact, diff_status=object())))
 
 
-async def test_a_transaction_that_commits_late_is_still_told(postgres_url: str) -> None:
+async def test_a_transaction_that_commits_late_is_still_listed(postgres_url: str) -> None:
     async with opened(postgres_url) as store, connected(postgres_url) as other:
         early, late = StoredChat(store, "early"), await StoredChat(store, "late").create()
         _, mark = await store.changed(None, limit=ALL)
@@ -507,35 +496,35 @@ async def test_a_transaction_that_commits_late_is_still_told(postgres_url: str) 
 
 
 async def _is_quiet(store: PostgresStore) -> bool:
-    """Whether nothing of what has been told is told again: other databases of the server write, too."""
+    """Whether no listed change is listed again: other databases of the server write, too."""
     return (await store.changed((await store.changed(None, limit=ALL))[1], limit=ALL))[0] == ()
 
 
-async def look_by_page(store: PostgresStore, mark: Mark, limit: int) -> tuple[list[str], Mark]:
-    """One look from mark to mark: the chats of all its pages."""
-    told: list[str] = []
+async def poll_by_page(store: PostgresStore, mark: Mark, limit: int) -> tuple[list[str], Mark]:
+    """One poll from mark to mark: the chats of all its pages."""
+    listed: list[str] = []
     for _ in range(10):
         page, mark = await store.changed(mark, limit=limit)
-        told += [chat_id for chat_id, _ in page]
+        listed += [chat_id for chat_id, _ in page]
         if len(page) < limit:
-            return told, mark
-    raise AssertionError(f"the pages do not end: {told}")
+            return listed, mark
+    raise AssertionError(f"the pages do not end: {listed}")
 
 
-async def test_chats_that_one_transaction_changed_are_told_page_by_page(postgres_url: str) -> None:
+async def test_chats_changed_by_one_transaction_are_listed_page_by_page(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         expected = [(await StoredChat(store, f"c{i}").create()).chat_id for i in range(7)]
         await wait_until(lambda: _is_quiet(store))
         _, mark = await store.changed(None, limit=ALL)
         await change(postgres_url, "UPDATE chats SET changed = pg_current_xact_id()::text::bigint")
-        told, mark = await look_by_page(store, mark, 3)
-        assert sorted(told) == expected
+        listed, mark = await poll_by_page(store, mark, 3)
+        assert sorted(listed) == expected
         await StoredChat(store, "later").create()
-        assert "later" in (await look_by_page(store, mark, 3))[0]
+        assert "later" in (await poll_by_page(store, mark, 3))[0]
 
 
-async def test_a_transaction_that_stays_open_holds_up_no_page(postgres_url: str) -> None:
-    """Nor is it forgotten when it commits between two pages, behind the place that was come to."""
+async def test_an_open_transaction_delays_no_page(postgres_url: str) -> None:
+    """It is also listed if it commits between two pages, behind the current page."""
     async with opened(postgres_url) as store, connected(postgres_url) as other:
         late = await StoredChat(store, "late").create()
         await wait_until(lambda: _is_quiet(store))
@@ -547,17 +536,17 @@ async def test_a_transaction_that_stays_open_holds_up_no_page(postgres_url: str)
         )
         expected = [(await StoredChat(store, f"c{i}").create()).chat_id for i in range(7)]
         for _ in range(2):
-            told, mark = await look_by_page(store, mark, 3)
-            assert sorted(told) == expected
+            listed, mark = await poll_by_page(store, mark, 3)
+            assert sorted(listed) == expected
         page, mark = await store.changed(mark, limit=3)
         assert len(page) == 3
         await slow.commit()
-        told, mark = await look_by_page(store, mark, 3)
-        again, _ = await look_by_page(store, mark, 3)
-        assert sorted({*(chat_id for chat_id, _ in page), *told, *again}) == [*expected, "late"]
+        listed, mark = await poll_by_page(store, mark, 3)
+        again, _ = await poll_by_page(store, mark, 3)
+        assert sorted({*(chat_id for chat_id, _ in page), *listed, *again}) == [*expected, "late"]
 
 
-async def test_changes_are_told_after_a_dump_was_restored_to_a_younger_server(postgres_url: str) -> None:
+async def test_changes_are_listed_after_a_dump_was_restored_to_a_newer_server(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         old = await StoredChat(store, "old").create()
         _, mark = await store.changed(None, limit=ALL)
@@ -569,15 +558,15 @@ async def test_changes_are_told_after_a_dump_was_restored_to_a_younger_server(po
         assert dict((await store.changed(mark, limit=ALL))[0]) == {"new": 1}
         await old.do(c.Rename(title="goes on"))
         assert dict((await store.changed(mark, limit=ALL))[0]) == {"new": 1, "old": 2}
-        changed, mark = await store.changed(Mark(since=1 << 41), limit=ALL)  # a mark that the older server gave
+        changed, mark = await store.changed(Mark(since=1 << 41), limit=ALL)  # a mark of the older server
         assert dict(changed) == {"new": 1, "old": 2}
         assert mark.since < 1 << 40
 
 
-# --- versions, odd values, passwords
+# --- versions, unusual values, passwords
 
 
-async def test_of_two_that_migrate_at_once_one_does(postgres_server: PostgresServer) -> None:
+async def test_of_concurrent_migrations_one_runs(postgres_server: PostgresServer) -> None:
     url = postgres_server.create_database()
     applied = await asyncio.gather(*(prepare_database(url) for _ in range(4)))
     assert sorted(map(len, applied)) == [0, 0, 0, SCHEMA_VERSION]
@@ -607,7 +596,7 @@ async def test_a_chat_of_a_newer_version_is_read_only(postgres_url: str) -> None
         assert await store.load("c") == chat.chat
 
 
-async def test_what_no_text_may_hold_is_replaced(postgres_url: str) -> None:
+async def test_characters_that_postgresql_cannot_store_are_replaced(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         chat = await StoredChat(store, "a\0b").create(
             title="t\0", labels={"k\0": "v\0"}, said="\0 stays in a message"
@@ -630,10 +619,9 @@ async def test_what_no_text_may_hold_is_replaced(postgres_url: str) -> None:
         "postgresql://me:sesame@127.0.0.1:1/db?sslmode=sesame",
     ],
 )
-async def test_no_error_repeats_a_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.postgres.connection.WAIT_S", 0.2)
+async def test_no_error_contains_a_password(url: str) -> None:
     with pytest.raises((Unavailable, Invalid)) as raised:
-        await open_postgres_store(url)
+        await open_postgres_store(url, timing=StoreTiming(open_s=0.2))
     error: BaseException | None = raised.value
     while error is not None:
         assert "sesame" not in repr(error)
@@ -644,7 +632,7 @@ async def test_no_error_repeats_a_password(url: str, monkeypatch: pytest.MonkeyP
 
 
 async def test_every_statement_uses_an_index(postgres_url: str) -> None:
-    """Where the planner has the choice; the few tables that are small are read as a whole."""
+    """If the planner has the choice. Small tables are read as a whole."""
     small = {"leases", "instances", "owners", "tokens", "settings", "probe", "config", "config_version"}
     reads_all = {"forget_foreign_changes", "chat_ids"}
     async with connected(postgres_url) as connection:
@@ -652,17 +640,17 @@ async def test_every_statement_uses_an_index(postgres_url: str) -> None:
         for name, sql in SQL.items():
             statement = await connection.prepare(sql)
             values = ", ".join(["NULL"] * len(statement.get_parameters()))
-            await connection.execute(f"PREPARE asked AS {sql}")
-            asked = f"asked ({values})" if values else "asked"
-            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE {asked}"))
-            await connection.execute("DEALLOCATE asked")
+            await connection.execute(f"PREPARE checked AS {sql}")
+            call = f"checked ({values})" if values else "checked"
+            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE {call}"))
+            await connection.execute("DEALLOCATE checked")
             scans = set(re.findall(r"Seq Scan on (\w+)", plan)) - small - {"pg_database"}
             assert not scans or name in reads_all, f"{name}: {plan}"
             assert "Sort" not in plan or name not in ("claimable", "list_chats"), plan
 
 
-async def test_a_long_chat_costs_what_is_asked_and_not_its_history(postgres_url: str) -> None:
-    """By the database's own counters: rows that were read, of tables that nobody has analysed yet."""
+async def test_a_query_of_a_long_chat_reads_only_the_requested_range(postgres_url: str) -> None:
+    """Counts the rows that the database read, of tables that were not analysed."""
     long = 3_000
     async with opened(postgres_url, pool_max=1) as store:
         chat = await StoredChat(store, "c").create(said="hi")
@@ -676,7 +664,7 @@ async def test_a_long_chat_costs_what_is_asked_and_not_its_history(postgres_url:
             await chat.send("next")
             await chat.start()
         seq, draft = chat.chat.seq, chat.chat.draft
-        questions: dict[str, Callable[[], Awaitable[Any]]] = {
+        queries: dict[str, Callable[[], Awaitable[Any]]] = {
             "append": lambda: chat.do(c.SendMessage(content=content("new")), receipts=(receipt("new"),)),
             "a repeat": lambda: store.append(chat.make(c.Rename(title="x"), receipts=(receipt("r7"),))),
             "a conflict": lambda: store.append(replace(chat.make(c.Rename(title="x")), after_seq=7)),
@@ -693,9 +681,9 @@ async def test_a_long_chat_costs_what_is_asked_and_not_its_history(postgres_url:
             "claimable": lambda: store.claimable(limit=5),
         }
         async with connected(postgres_url) as other:
-            for name, ask in questions.items():
+            for name, query in queries.items():
                 before = await _rows_read(store, other)
-                await ask()
+                await query()
                 assert await _rows_read(store, other) - before < 100, name
 
 
@@ -706,7 +694,7 @@ async def _rows_read(store: PostgresStore, other: Any) -> int:
     return int(await other.fetchval(counted))
 
 
-async def test_replicas_on_one_directory_may_bring_its_token_at_once(postgres_url: str) -> None:
+async def test_replicas_on_one_directory_may_insert_its_token_at_once(postgres_url: str) -> None:
     async with opened(postgres_url) as store:
         owner_id = await store.create_owner("admin", is_admin=True)
         await asyncio.gather(*(store.add_token(owner_id, f"t{i}", b"hash of the same secret") for i in range(3)))

@@ -1,4 +1,4 @@
-"""Who runs on a shared store: rows that say where, and a lock that says whether."""
+"""The instances on a shared store: a row says where each is, and a lock whether it runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def present(presence: Presence) -> dict[str, bool]:
     return {record.instance_id: record.is_present for record in records}
 
 
-async def test_an_instance_is_found_as_it_entered_and_as_it_said_last(postgres_url: str) -> None:
+async def test_an_instance_is_listed_with_its_record_and_last_heartbeat(postgres_url: str) -> None:
     one, two = (
         await open_postgres_store(postgres_url, pool_max=1),
         await open_postgres_store(postgres_url, pool_max=1),
@@ -59,18 +59,18 @@ async def test_an_instance_is_found_as_it_entered_and_as_it_said_last(postgres_u
     attempt = await chat.start("i1")
     assert await two.presence.attempts_of("i1") == (("c", attempt),)
     assert await two.presence.attempts_of("i2") == ()
-    await two.presence.deregister("i1")  # taken for dead
+    await two.presence.deregister("i1")  # declared dead
     assert await present(two.presence) == {"i2": True}
     await one.presence.heartbeat("i1", running=0)
     assert await present(two.presence) == {"i2": True, "i1": True} or await present(two.presence) == {
         "i1": True,
         "i2": True,
-    }, "it lives, and comes back by itself"
+    }, "it runs, and registers again by itself"
     await one.presence.deregister("i1")
     assert await present(two.presence) == {"i2": True}
     await one.aclose()
     await two.presence.aclose()
-    assert await present(two.presence) == {"i2": False}, "whoever closes without leaving is known, but not there"
+    assert await present(two.presence) == {"i2": False}, "listed, but not present, until it is deregistered"
     await two.aclose()
 
 
@@ -78,7 +78,7 @@ def _fields(record: InstanceRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__struct_fields__}
 
 
-async def test_the_lock_is_free_the_moment_its_process_is_killed(postgres_url: str) -> None:
+async def test_the_lock_is_released_when_its_process_is_killed(postgres_url: str) -> None:
     store = await open_postgres_store(postgres_url)
     child = await asyncio.create_subprocess_exec(
         sys.executable, CHILD, postgres_url, "child", stdout=asyncio.subprocess.PIPE
@@ -98,7 +98,7 @@ async def _is_gone(presence: Presence) -> bool:
     return await present(presence) == {"child": False}
 
 
-async def test_the_lock_is_taken_again_when_its_session_was_lost(
+async def test_the_lock_is_reacquired_when_its_session_is_lost(
     postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     one, two = await open_postgres_store(postgres_url), await open_postgres_store(postgres_url)
@@ -107,16 +107,16 @@ async def test_the_lock_is_taken_again_when_its_session_was_lost(
         killed = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
         lost = one.presence._lock_key
         postgres_server.execute(killed)
-        await wait_until(lambda lost=lost: _is_held_anew(two.presence, one.presence, lost))  # type: ignore[misc]
+        await wait_until(lambda lost=lost: _is_reacquired(two.presence, one.presence, lost))  # type: ignore[misc]
     await one.aclose()
     await two.aclose()
 
 
-async def _is_held_anew(presence: Presence, own: Any, lost: int) -> bool:
+async def _is_reacquired(presence: Presence, own: Any, lost: int) -> bool:
     return own._lock_key != lost and await present(presence) == {"i1": True}
 
 
-async def test_the_lock_is_taken_again_after_a_restart(postgres_server: PostgresServer) -> None:
+async def test_the_lock_is_reacquired_after_a_restart_of_the_database(postgres_server: PostgresServer) -> None:
     with PostgresServer(postgres_server.folder.parent / "presence") as server:
         one, two = await open_postgres_store(server.url), await open_postgres_store(server.url)
         await one.presence.register(RECORD)
@@ -124,12 +124,12 @@ async def test_the_lock_is_taken_again_after_a_restart(postgres_server: Postgres
         await asyncio.to_thread(server.start)
         _, up_s = await two.presence.instances()
         assert up_s < DEADLINE_S
-        await wait_until(lambda: _is_held_anew(two.presence, one.presence, 0))
+        await wait_until(lambda: _is_reacquired(two.presence, one.presence, 0))
         await one.aclose()
         await two.aclose()
 
 
-async def test_in_memory_the_simulation_says_who_dies() -> None:
+async def test_in_memory_the_simulation_kills_instances() -> None:
     clock = FakeClock()
     store = MemoryStore(clock=clock, is_shared=True)
     presence: Presence = store.presence

@@ -1,4 +1,4 @@
-"""What is SQLite's own: durability, group commit, reopening, versions, damage, plans."""
+"""The SQLite store: durability, group commit, reopening, versions, damage, query plans."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def opened(path: Path) -> AsyncIterator[SqliteStore]:
 
 
 def change(path: Path, sql: str, *values: object) -> None:
-    """Change the file behind the store's back."""
+    """Change the file without the store."""
     connection = apsw.Connection(str(path))
     connection.execute(sql, values)
     connection.close()
@@ -65,7 +65,7 @@ async def test_a_commit_is_on_the_disk_before_it_is_acknowledged(path: Path) -> 
         assert connection.pragma("user_version") == SCHEMA_VERSION
 
 
-async def test_nobody_else_may_read_the_files(path: Path) -> None:
+async def test_only_their_owner_may_read_the_files(path: Path) -> None:
     async with opened(path) as store:
         await StoredChat(store, "c").create(said="secret")
         modes = {file.name: oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()}
@@ -73,7 +73,7 @@ async def test_nobody_else_may_read_the_files(path: Path) -> None:
         assert oct(path.parent.stat().st_mode & 0o777) == "0o700"
 
 
-async def test_a_reopened_store_says_what_it_said(path: Path) -> None:
+async def test_a_reopened_store_has_everything(path: Path) -> None:
     async with opened(path) as store:
         chat = await StoredChat(store, "c").create(said="hi")
         attempt = await chat.start()
@@ -94,7 +94,7 @@ async def test_a_reopened_store_says_what_it_said(path: Path) -> None:
 
 
 async def test_many_appends_share_a_commit(path: Path) -> None:
-    """What waits while one commit goes on shares the next: at most 256."""
+    """Jobs queued during a commit share the next one, 256 at most."""
     async with opened(path) as store:
         commits, gate = 0, threading.Event()
 
@@ -116,7 +116,7 @@ async def test_many_appends_share_a_commit(path: Path) -> None:
         assert 2 <= commits <= 3
 
 
-async def test_a_job_that_raises_takes_no_other_job_down(path: Path) -> None:
+async def test_a_job_that_raises_fails_alone(path: Path) -> None:
     connection = apsw.Connection(str(path.parent.parent / "other.db"))
     connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")
     writer = Writer(connection)
@@ -140,7 +140,7 @@ async def test_a_job_that_raises_takes_no_other_job_down(path: Path) -> None:
     connection.close()
 
 
-async def test_what_waits_is_written_before_the_close_and_what_comes_later_is_refused(path: Path) -> None:
+async def test_queued_jobs_are_written_before_the_close_and_later_ones_refused(path: Path) -> None:
     store = await open_sqlite_store(path, clock=SystemClock())
     chats = [StoredChat(store, f"c{i}") for i in range(100)]
     early = [asyncio.ensure_future(chat.create()) for chat in chats[:50]]
@@ -159,7 +159,7 @@ async def test_what_waits_is_written_before_the_close_and_what_comes_later_is_re
         assert len(await store.iter_chat_ids()) == 50
 
 
-async def test_an_append_whose_caller_is_cancelled_is_whole_or_absent(path: Path) -> None:
+async def test_an_append_whose_caller_is_cancelled_is_written_whole_or_not_at_all(path: Path) -> None:
     async with opened(path) as store:
         chats = [await StoredChat(store, f"c{i}").create() for i in range(20)]
         tasks = [asyncio.ensure_future(chat.send("x")) for chat in chats]
@@ -211,7 +211,7 @@ async def test_a_killed_process_loses_no_acknowledged_append(path: Path, after_l
 # --- versions and damage
 
 
-async def test_a_newer_schema_is_refused_with_a_clear_sentence(path: Path) -> None:
+async def test_a_newer_schema_is_refused_with_its_version(path: Path) -> None:
     async with opened(path):
         pass
     change(path, f"PRAGMA user_version = {SCHEMA_VERSION + 7}")
@@ -233,7 +233,7 @@ async def test_a_chat_of_a_newer_version_is_read_only(path: Path) -> None:
         await other.send("the others are written")
 
 
-async def test_what_this_version_cannot_read_is_unavailable(path: Path) -> None:
+async def test_data_that_this_version_cannot_read_is_unavailable(path: Path) -> None:
     async with opened(path) as store:
         chat = await StoredChat(store, "c").create(said="hi")
     change(path, "UPDATE facts SET body = ? WHERE seq = 2", b'{"type":"invented_later"}')
@@ -245,7 +245,7 @@ async def test_what_this_version_cannot_read_is_unavailable(path: Path) -> None:
                 await read
 
 
-async def test_a_file_that_is_no_database_is_said_so(path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_reported(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_bytes(b"not a database " * 1000)
     with pytest.raises(Unavailable, match="not a sound database"):
@@ -279,7 +279,7 @@ async def test_damaged_pages_are_unavailable(path: Path) -> None:
 # --- plans
 
 READS_ALL = {"other_leases"}
-"""Once, at the start of an instance."""
+"""Used once, at the start of an instance."""
 
 BIG = re.compile(r"SCAN (f|m|c|facts|contents|messages|leases|flushed|receipts)\b")
 

@@ -33,9 +33,9 @@ class FixedTimePool(Pool):
         super().__init__(address, size=size)
         self._clock = clock
 
-    async def _ask(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
+    async def _fetch(self, connection: Connection, sql: str, values: Sequence[Any]) -> list[Any]:
         await connection.execute("SELECT set_config('antiphon.now_us', $1, false)", str(self._clock.now_us()))
-        return await super()._ask(connection, sql, values)
+        return await super()._fetch(connection, sql, values)
 
 
 async def open_fixed_time_store(url: str, *, clock: Clock, pool_max: int = 2) -> PostgresStore:

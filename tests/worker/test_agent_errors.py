@@ -212,10 +212,7 @@ async def test_progress_is_bounded_in_one_piece_and_in_all() -> None:
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
-async def test_a_tool_that_ignores_its_cancellation_does_not_block_its_attempt(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("antiphon.worker.tools.call.LET_GO_S", 0.05)
+async def test_a_tool_that_ignores_its_cancellation_does_not_block_its_attempt() -> None:
     go_on = asyncio.Event()
 
     @tool
@@ -229,7 +226,7 @@ async def test_a_tool_that_ignores_its_cancellation_does_not_block_its_attempt(
 
     part = ToolCallPart("id", "deaf", {})
     context = ToolContext(chat_id="c", turn_id=2, tool_call_id="id", progress=lambda _: None)
-    running = asyncio.create_task(result_of(part, {"deaf": deaf}, context, tool_s=60))
+    running = asyncio.create_task(result_of(part, {"deaf": deaf}, context, tool_s=60, cancel_s=0.05))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     running.cancel()

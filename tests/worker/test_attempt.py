@@ -29,7 +29,7 @@ from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import FakeModelServer
 from antiphon.testing.store import WrappedStore
-from antiphon.worker.attempt import RETRY_AFTER_MAX_S
+from antiphon.worker.attempt import RETRY_AFTER_S_MAX
 from antiphon.worker.draft_writer import ANSWER_BYTES_MAX
 from antiphon.worker.tools import ToolContext
 from support.waiting import wait_until
@@ -376,7 +376,7 @@ async def test_a_delay_is_never_longer_than_an_hour() -> None:
     async with running(agent) as instance:
         talk = await ask(instance)
         await talk.wait_kind("retry_scheduled")
-        assert [fact.delay_ms for fact in await talk.retries()] == [RETRY_AFTER_MAX_S * 1000]
+        assert [fact.delay_ms for fact in await talk.retries()] == [RETRY_AFTER_S_MAX * 1000]
 
 
 async def test_after_the_last_try_the_turn_fails_and_a_persons_retry_begins_again() -> None:

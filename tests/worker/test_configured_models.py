@@ -15,8 +15,8 @@ from antiphon import Agent, tool
 from antiphon.core.facts import TurnEnded
 from antiphon.core.model import Outcome
 from antiphon.errors import Invalid
-from antiphon.models import configs
 from antiphon.models.secret_box import make_key
+from antiphon.options import ConfigTiming, Timing
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.testing.model_server import Answer, FakeCall, FakeModelServer, Fault
 from support.waiting import wait_until
@@ -294,17 +294,17 @@ async def test_an_owners_prompt_is_told_in_their_chats_only(server: FakeModelSer
 
 
 async def test_a_change_on_one_instance_is_used_by_the_next_call_of_another_without_hints(
-    server: FakeModelServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server: FakeModelServer, tmp_path: Path
 ) -> None:
-    """Two instances on one store that hear nothing of each other."""
+    """Two instances on one store without a common bus."""
     from antiphon.clock import SystemClock
     from antiphon.store.memory.store import MemoryStore
 
-    monkeypatch.setattr(configs, "POLL_S", 0.05)
+    timing = Timing(config=ConfigTiming(poll_s=0.05))
     store = MemoryStore(clock=SystemClock())
     async with (
-        configured(server, store=store) as writer,
-        running(store=store, allow_outbound=("127.0.0.1",)) as reader,
+        configured(server, store=store, timing=timing) as writer,
+        running(store=store, allow_outbound=("127.0.0.1",), timing=timing) as reader,
     ):
         version = writer.configs.current.version
         await wait_until(lambda: reader.configs.current.version == version)

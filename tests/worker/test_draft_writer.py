@@ -1,4 +1,4 @@
-"""The draft writer: what it writes, and that a closed one writes nothing."""
+"""The draft writer: its limits, and that a closed one writes nothing."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ import pytest
 from antiphon.chats.live_drafts import LiveDrafts
 from antiphon.core.parts import Text, ToolCallOpened, ToolProgress
 from antiphon.errors import AttemptFailed
-from antiphon.worker.draft_writer import NAME_MAX, Pen
+from antiphon.worker.draft_writer import NAME_MAX, DraftWriter
 
 pytestmark = pytest.mark.anyio
 
 
-def pen_on(drafts: LiveDrafts) -> Pen:
-    return Pen(drafts, "c", 3, attempt=3, call_ids=lambda: {"a"})
+def writer_of(drafts: LiveDrafts) -> DraftWriter:
+    return DraftWriter(drafts, "c", 3, attempt=3, call_ids=lambda: {"a"})
 
 
 @pytest.mark.parametrize("piece", ["more", Text("more"), ToolCallOpened("b", "t"), ToolProgress("a", "late")])
 async def test_a_closed_draft_writer_writes_nothing(piece: Any) -> None:
-    """A stopped turn keeps what its watchers saw: nothing is added while it is being ended."""
-    pen = pen_on(LiveDrafts())
-    pen.write("so far")
-    pen.lift()
-    pen.write(piece)
-    assert (pen.draft.position, pen.draft.text()) == (6, "so far")
+    """The draft of a stopped turn remains what its watchers saw."""
+    writer = writer_of(LiveDrafts())
+    writer.write("so far")
+    writer.close()
+    writer.write(piece)
+    assert (writer.draft.position, writer.draft.text()) == (6, "so far")
 
 
 async def test_watchers_are_woken_once_for_all_writes_of_one_loop_iteration() -> None:
     drafts = LiveDrafts()
     woken: list[int] = []
     drafts.listen("c", lambda: woken.append(1))
-    pen = pen_on(drafts)
+    writer = writer_of(drafts)
     for _ in range(5):
-        pen.write("x")
+        writer.write("x")
     await asyncio.sleep(0)
     assert len(woken) == 1
 
 
 async def test_the_length_of_a_tool_call_name_is_limited() -> None:
-    pen = pen_on(LiveDrafts())
+    writer = writer_of(LiveDrafts())
     for opened in (ToolCallOpened("x" * (NAME_MAX + 1), "t"), ToolCallOpened("b", "x" * (NAME_MAX + 1))):
         with pytest.raises(AttemptFailed, match="longer"):
-            pen.write(opened)
-    pen.write(ToolCallOpened("b", "x" * NAME_MAX))
-    assert pen.draft.position == 1
+            writer.write(opened)
+    writer.write(ToolCallOpened("b", "x" * NAME_MAX))
+    assert writer.draft.position == 1
 
 
 async def test_a_repeated_call_id_is_renamed() -> None:
-    pen = pen_on(LiveDrafts())
+    writer = writer_of(LiveDrafts())
     for _ in range(2):
-        pen.write(ToolCallOpened("a", "t"))
-    opened = [delta.part.tool_call_id for delta in pen.draft.read(0) if isinstance(delta.part, ToolCallOpened)]
+        writer.write(ToolCallOpened("a", "t"))
+    opened = [delta.part.tool_call_id for delta in writer.draft.read(0) if isinstance(delta.part, ToolCallOpened)]
     assert opened == ["a#2", "a#3"]

@@ -14,7 +14,7 @@ from antiphon.errors import Unavailable
 from antiphon.ports import FlushedDelta
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.store import WrappedStore
-from antiphon.worker.loop import FLUSH_BYTES_MAX, FLUSH_DELTAS_MAX
+from antiphon.worker.flusher import WRITE_BYTES_MAX, WRITE_DELTAS_MAX
 from antiphon.worker.turn import Turn
 from support.waiting import wait_until
 
@@ -45,21 +45,21 @@ async def test_a_draft_of_many_parts_is_flushed_in_bounded_batches_and_whole() -
     async def agent(turn: Turn) -> AsyncIterator[object]:
         for number in range(2_000):
             yield Reasoning(f"r{number}") if number % 2 else Text(f"t{number}")
-        yield "x" * (3 * FLUSH_BYTES_MAX)
+        yield "x" * (3 * WRITE_BYTES_MAX)
         await release.wait()
 
     store = Flushes(MemoryStore(clock=SystemClock()))
     async with running(agent, store=store) as instance:
         talk = await ask(instance)
         draft = await wait_until(lambda: instance.drafts.get(talk.chat_id))
-        await wait_until(lambda: store.batches and store.batches[-1][-1].to == draft.position > 3 * FLUSH_BYTES_MAX)
+        await wait_until(lambda: store.batches and store.batches[-1][-1].to == draft.position > 3 * WRITE_BYTES_MAX)
         chat = await talk.chat()
         flushed = await store.read_flushed(talk.chat_id, chat.draft)
         assert [delta.from_ for delta in flushed] == [0, *(delta.to for delta in flushed[:-1])]
         assert flushed[-1].to == draft.position
-        assert max(map(len, store.batches)) <= FLUSH_DELTAS_MAX
+        assert max(map(len, store.batches)) <= WRITE_DELTAS_MAX
         sizes = [sum(len(delta.body) for delta in batch) for batch in store.batches]
-        assert max(sizes) < 2 * FLUSH_BYTES_MAX
+        assert max(sizes) < 2 * WRITE_BYTES_MAX
         release.set()
         await talk.wait_ended()
 

@@ -19,6 +19,7 @@ from antiphon.core.events import Delta
 from antiphon.core.facts import AttemptLost, AttemptStarted, MessageAppended
 from antiphon.core.model import Outcome, Status
 from antiphon.errors import Unavailable
+from antiphon.options import Timing, WorkerTiming
 from antiphon.ports import Append, Appended, Balance
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.store.memory.store import MemoryStore
@@ -26,7 +27,7 @@ from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import UncertainStore, WrappedStore
 from antiphon.wire import codec
-from antiphon.worker.loop import PUT_OFF_MAX
+from antiphon.worker.loop import DEFERRED_MAX
 from support.waiting import wait_until
 
 from .agents import Gate, says_hello
@@ -36,6 +37,7 @@ from .stores import Renewals
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parent.parent.parent
+NO_POLL = Timing(worker=WorkerTiming(claim_poll_s=3600.0))
 
 
 # --- claiming
@@ -53,19 +55,17 @@ async def test_no_more_turns_run_at_once_than_allowed_and_each_gets_its_turn() -
         assert gate.most == 3
 
 
-async def test_a_chat_that_waits_for_a_place_is_claimed_when_one_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No wake-up is lost: the poll, which would find it too, never comes."""
-    monkeypatch.setattr("antiphon.worker.loop.CLAIM_POLL_S", 3600.0)
-    async with running(says_hello, concurrency=1) as instance:
+async def test_a_chat_that_waits_for_a_slot_is_claimed_when_one_is_free() -> None:
+    """No wake-up is lost: there is no poll, which would find it as well."""
+    async with running(says_hello, concurrency=1, timing=NO_POLL) as instance:
         talks = [await ask(instance) for _ in range(30)]
         for talk in talks:
             await talk.wait_ended()
 
 
-async def test_a_chat_of_another_process_is_claimed_by_its_hint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.worker.loop.CLAIM_POLL_S", 3600.0)
+async def test_a_chat_of_another_process_is_claimed_by_its_hint() -> None:
     bus = MemoryBus()
-    async with running(says_hello, bus=bus) as instance:
+    async with running(says_hello, bus=bus, timing=NO_POLL) as instance:
         talk = await foreign_chat(instance)
         bus.publish_nowait(WANTED_CHANNEL, b"c")
         await talk.wait_ended()
@@ -115,14 +115,14 @@ async def test_hints_are_put_off_up_to_a_bound_and_the_poll_finds_the_others() -
     async with running(says_hello, bus=bus) as instance:
         instance.slots.balance = Patient()
         before = timers()
-        for i in range(3 * PUT_OFF_MAX):
+        for i in range(3 * DEFERRED_MAX):
             bus.publish_nowait(WANTED_CHANNEL, b"chat %d" % i)
             bus.publish_nowait(WANTED_CHANNEL, b"chat %d" % i)
-        await wait_until(lambda: timers() >= before + PUT_OFF_MAX)
+        await wait_until(lambda: timers() >= before + DEFERRED_MAX)
         talk = await foreign_chat(instance)
         bus.publish_nowait(WANTED_CHANNEL, b"c")
         await talk.wait_ended()
-        assert timers() < before + PUT_OFF_MAX + 100
+        assert timers() < before + DEFERRED_MAX + 100
 
 
 @pytest.mark.parametrize("hint", [b"no such chat", b"", "ünï".encode()])
@@ -233,11 +233,11 @@ async def test_one_of_several_owners_has_at_most_half_of_the_places() -> None:
 # --- leases
 
 
-async def test_a_lease_is_renewed_as_long_as_its_turn_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.worker.loop.RENEW_S", 0.01)
+async def test_a_lease_is_renewed_while_its_turn_runs() -> None:
+    timing = Timing(worker=WorkerTiming(renew_s=0.01))
     clock, gate = FakeClock(tick_us=1), Gate()
     store = Renewals(MemoryStore(clock=clock))
-    async with running(gate.agent, store=store) as instance:
+    async with running(gate.agent, store=store, timing=timing) as instance:
         talk = await ask(instance)
         for _ in range(5):
             before = store.renewed
@@ -250,14 +250,11 @@ async def test_a_lease_is_renewed_as_long_as_its_turn_runs(monkeypatch: pytest.M
         assert await talk.said() == ["words and more"]
 
 
-async def test_a_worker_that_cannot_renew_stops_says_so_and_another_attempt_follows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("antiphon.worker.loop.RENEW_S", 0.01)
-    monkeypatch.setattr("antiphon.worker.loop.RENEW_FAILS_S", 0.05)
+async def test_a_worker_that_cannot_renew_reports_it_and_stops_and_another_attempt_follows() -> None:
+    timing = Timing(worker=WorkerTiming(renew_s=0.01, renew_failed_s=0.05))
     clock, gate = FakeClock(tick_us=1), Gate()
     store = Renewals(MemoryStore(clock=clock))
-    async with running(gate.agent, store=store) as instance:
+    async with running(gate.agent, store=store, timing=timing) as instance:
         talk = await ask(instance)
         await talk.wait_preview("words")
         async with problems_of(instance) as seen:
@@ -293,15 +290,11 @@ async def problems_of(instance: Instance) -> AsyncIterator[set[str]]:
         await asyncio.wait({collecting})
 
 
-async def test_a_worker_whose_renewal_gets_no_answer_stops_when_its_lease_ends(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("antiphon.worker.loop.RENEW_S", 0.01)
-    monkeypatch.setattr("antiphon.worker.loop.RENEW_FAILS_S", 0.05)
-    monkeypatch.setattr("antiphon.worker.loop.RENEW_HANGS_S", 0.05)
+async def test_a_worker_whose_renewal_gets_no_response_stops_when_its_lease_expires() -> None:
+    timing = Timing(worker=WorkerTiming(renew_s=0.01, renew_failed_s=0.05, renew_timeout_s=0.05))
     gate = Gate()
     store = Renewals(MemoryStore(clock=FakeClock(tick_us=1)))
-    async with running(gate.agent, store=store) as instance:
+    async with running(gate.agent, store=store, timing=timing) as instance:
         talk = await ask(instance)
         await talk.wait_preview("words")
         async with problems_of(instance) as seen:
@@ -312,14 +305,11 @@ async def test_a_worker_whose_renewal_gets_no_answer_stops_when_its_lease_ends(
         await wait_until(lambda: not any(problem.startswith("leases: ") for problem in instance.problems()))
 
 
-async def test_a_store_that_takes_nothing_for_long_costs_the_attempt_but_not_the_turn(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("antiphon.worker.attempt.STORE_TRIES_MAX", 3)
-    monkeypatch.setattr("antiphon.worker.attempt.STORE_PAUSE_S", 0.001)
+async def test_a_store_that_remains_unavailable_ends_the_attempt_but_not_the_turn() -> None:
+    timing = Timing(worker=WorkerTiming(store_tries_max=3, store_retry_s=0.001))
     clock = FakeClock(tick_us=1)
-    store = TakesNoAnswers(MemoryStore(clock=clock))
-    async with running(says_hello, store=store) as instance:
+    store = RefusesAnswers(MemoryStore(clock=clock))
+    async with running(says_hello, store=store, timing=timing) as instance:
         talk = await ask(instance)
         await wait_until(lambda: store.refused == 3 and not len(instance.worker))
         assert (await talk.chat()).status is Status.RUNNING
@@ -330,7 +320,7 @@ async def test_a_store_that_takes_nothing_for_long_costs_the_attempt_but_not_the
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
-class TakesNoAnswers(WrappedStore):
+class RefusesAnswers(WrappedStore):
     refuses = True
     refused = 0
 

@@ -12,15 +12,16 @@ import msgspec
 import pytest
 
 from antiphon import Agent, tool
+from antiphon.backoff import Backoff
 from antiphon.core import commands as c
 from antiphon.core.facts import AttemptStarted, MessageAppended, RetryScheduled, TurnEnded
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import Reasoning, Role, Text, ToolCall
 from antiphon.core.view import View
 from antiphon.models.openai import OpenAIModel
+from antiphon.options import Timing, WorkerTiming
 from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelServer, Fault, Reply
 from antiphon.wire.stream import decode_event
-from antiphon.worker.environment import Limits
 from support.waiting import wait_until
 
 from .running import Talk, answers_of, ask, facts_of, messages_of, results_of, running
@@ -28,6 +29,8 @@ from .running import Talk, answers_of, ask, facts_of, messages_of, results_of, r
 pytestmark = pytest.mark.anyio
 
 KEY = "sk-canary-0123456789"
+NO_DELAY = Timing(worker=WorkerTiming(retry=Backoff(first_s=0.0, max_s=0.0)))
+"""Tries follow each other at once, unless the server asks for a delay."""
 SHORT_S = {"model_first_byte_s": 1.5, "model_idle_s": 1.5}
 """For servers that fall silent; long enough for one that answers on a busy machine."""
 
@@ -36,12 +39,6 @@ SHORT_S = {"model_first_byte_s": 1.5, "model_idle_s": 1.5}
 async def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
-
-
-@pytest.fixture(autouse=True)
-def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries follow each other at once, where the server does not say otherwise."""
-    monkeypatch.setattr("antiphon.instance.Limits", lambda **given: Limits(backoff_s=0.0, **given))
 
 
 @asynccontextmanager
@@ -53,7 +50,7 @@ async def talking(
         server.plan(*replies)
         model = OpenAIModel("test-model", api_key=KEY, base_url=server.base_url, **limits)
         try:
-            async with running(Agent(model=model, tools=[add])) as instance:
+            async with running(Agent(model=model, tools=[add]), timing=NO_DELAY) as instance:
                 yield await ask(instance, text), server
         finally:
             await model.aclose()
@@ -224,7 +221,7 @@ async def test_a_server_that_is_not_there_is_a_network_error() -> None:
     async with FakeModelServer() as server:
         gone = server.base_url
     model = OpenAIModel("test-model", api_key=KEY, base_url=gone)
-    async with running(Agent(model=model)) as instance:
+    async with running(Agent(model=model), timing=NO_DELAY) as instance:
         talk = await ask(instance)
         chat = await talk.wait_ended()
         assert chat.last_error is not None

@@ -14,7 +14,7 @@ from antiphon import AgentError, Reasoning, ToolCall, ToolContext, Turn, Usage, 
 from antiphon.core.facts import RetryScheduled, TurnEnded
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import CallStarted, Text
-from antiphon.worker.agent import YIELDS_WAITING_MAX
+from antiphon.worker.agent import QUEUED_PIECES_MAX
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.turn import BlockingTurn
 from support.waiting import wait_until
@@ -173,7 +173,7 @@ async def test_a_slow_reader_holds_up_the_agent_at_a_fixed_number_of_pieces() ->
         await wait_until(has_begun.is_set)
         before = yielded
         threading.Event().wait(0.1)  # the loop's thread is ours: nothing is taken meanwhile
-        assert yielded - before <= YIELDS_WAITING_MAX + 2
+        assert yielded - before <= QUEUED_PIECES_MAX + 2
         await talk.wait_ended()
         assert await talk.said() == ["x" * 1000]
 

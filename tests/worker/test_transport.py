@@ -223,11 +223,7 @@ async def test_the_rest_behind_done_is_awaited_for_the_connections_sake_and_not_
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["done", "finish reason only"])
-async def test_an_answer_whose_connection_stays_open_is_whole_and_leaves_no_connection(
-    done: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("antiphon.models.openai.FINISHED_S", 0.2)
-
+async def test_an_answer_whose_connection_stays_open_is_complete_and_leaves_no_connection(done: bool) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         body = sse(said("Hi"), STOP, done=done)
@@ -235,7 +231,7 @@ async def test_an_answer_whose_connection_stays_open_is_whole_and_leaves_no_conn
         await reader.read()
 
     async with open_tcp_server(handle) as port:
-        model = OpenAIModel("m", base_url=f"http://127.0.0.1:{port}")
+        model = OpenAIModel("m", base_url=f"http://127.0.0.1:{port}", finished_s=0.2)
         for _ in range(5):
             assert text([event async for event in model.stream(request())]) == "Hi"
         await wait_until(lambda: model._transport.open_count == 0)

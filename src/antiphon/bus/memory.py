@@ -9,7 +9,7 @@ from antiphon.ports import Handler
 
 
 class MemoryBus:
-    """Keeps the promises of `ports.Bus`. A handler's failure is its own: the others are still called."""
+    """Keeps the promises of `ports.Bus`. When a handler fails, the others are still called."""
 
     error: str | None = None
 
@@ -26,11 +26,11 @@ class MemoryBus:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Those that anybody subscribes to."""
+        """The channels that have subscribers."""
         return tuple(self._subscriptions)
 
     def notify_dropped_nowait(self, channel: str | None = None) -> None:
-        """Tell the handlers of that channel (None: of all) that messages were dropped."""
+        """Call the handlers of the channel (None: of all channels) with None: messages were dropped."""
         channels = self._subscriptions if channel is None else (channel,)
         for each in channels:
             for subscription in self._subscriptions.get(each, ()):
@@ -54,11 +54,11 @@ class MemoryBus:
         return True
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 class _Subscription:
-    """A handler until it is ended: what was published before then, but not yet delivered, is not delivered either."""
+    """A handler until it is unsubscribed. Messages that were published but not yet delivered are then dropped."""
 
     __slots__ = ("handler", "is_open")
 

@@ -1,7 +1,7 @@
 """Hints over NATS: core publish and subscribe, at most once.
 
-The client library's own reconnecting is off: it ends for good on some of the server's errors, waits without end on a
-frozen one, and does not say what was missed. `bus/networked.py` opens a new connection in its place.
+The client library does not reconnect by itself here: it stops for good after some errors of the server, waits forever
+for a frozen server, and does not report missed messages. `bus/networked.py` opens a new connection instead.
 """
 
 from __future__ import annotations
@@ -22,26 +22,29 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.bus.networked import ANSWER_S, CHECK_S, CLOSE_S, BusConnectionLost, NetworkedBus, Receiver, let_go
-from antiphon.bus.send_queue import Message
+from antiphon.bus.networked import BusConnectionLost, BusTiming, NetworkedBus, Receiver, ignore_outcome
+from antiphon.bus.send_queue import Message, QueueLimits
 from antiphon.errors import Invalid
 from antiphon.observe.metrics import METRICS
 
 CONNECT_S = 2
+"""How long the library may take to connect, in seconds."""
 SUBJECT_MAX = 1_000
-"""Longer ones are hashed (a server takes lines of 4,096 bytes)."""
+"""Maximum length of a subject, in characters; a longer one is hashed (a server accepts lines of 4,096 bytes)."""
 
 PENDING_MESSAGES_MAX = 4_096
 PENDING_BYTES_MAX = 4 * 1024 * 1024
-"""So much of one channel may wait for its handlers; what is more is dropped, and they are told."""
+"""Maximum number and size (in bytes) of the messages of one channel that wait for their handlers. More are dropped,
+and the handlers are called with None."""
 
 CALLS_PER_TURN_OF_THE_LOOP = 50
+"""Calls of the library between two yields to the event loop."""
 
 DROPPED_HEADER = "Antiphon-Dropped"
-"""Marks an empty message in place of some that were dropped."""
+"""Header of an empty message that is sent in place of dropped ones."""
 
 _VALID_SUBJECT = re.compile(r"[!-)+\-/-<?-~]+(\.[!-)+\-/-<?-~]+)*")
-"""Visible ASCII without `*` and `>`, in tokens between single dots; `=` is left to names that are escaped."""
+"""Visible ASCII without `*` and `>`, in tokens between single dots; `=` is reserved for escaped names."""
 _PLAIN = re.compile(rb"[^A-Za-z0-9:_-]")
 
 SCHEMES = ("nats", "tls", "ws", "wss")
@@ -51,8 +54,8 @@ log = structlog.get_logger(__name__)
 
 
 def subject_of(channel: str) -> str:
-    """The channel's own name where NATS can carry it, so that a foreign peer finds it; else an escaped one. Different
-    channels have different subjects."""
+    """The channel's own name if it is a valid subject, so that a foreign peer finds it; else an escaped one.
+    Different channels have different subjects."""
     if len(channel) <= SUBJECT_MAX and _VALID_SUBJECT.fullmatch(channel) and channel[0] not in "$_":
         return channel
     raw = channel.encode("utf-8", "surrogatepass")
@@ -61,16 +64,16 @@ def subject_of(channel: str) -> str:
 
 
 def connect_options(url: str) -> dict[str, Any]:
-    """What the client is connected with, from `nats://[user:password@|token@]host[:port][,host…][?option=…]`.
+    """The client's options, from `nats://[user:password@|token@]host[:port][,host…][?option=…]`.
 
     Options: `creds` (a credentials file), `nkey` (a seed file), `tls_ca`, `tls_cert`, `tls_key` (PEM files),
     `tls_hostname`, `tls_first=1`. Raises `Invalid`.
     """
     parts = urlsplit(url)
-    login, _, places = parts.netloc.rpartition("@")
-    hosts = [host for host in places.split(",") if host]
-    is_whole = bool(hosts) and parts.path in ("", "/")  # a password with a slash would be taken for a path
-    if parts.scheme not in SCHEMES or not is_whole or not all(map(_is_place, hosts)):
+    login, _, host_list = parts.netloc.rpartition("@")
+    hosts = [host for host in host_list.split(",") if host]
+    is_whole = bool(hosts) and parts.path in ("", "/")  # the slash of an unescaped password would begin a path
+    if parts.scheme not in SCHEMES or not is_whole or not all(map(_is_host, hosts)):
         raise Invalid("bus", "a NATS server is nats://host:port or tls://host:port")
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in given:
@@ -94,8 +97,8 @@ def connect_options(url: str) -> dict[str, Any]:
     return options
 
 
-def _is_place(host: str) -> bool:
-    """Whether the client can make something of it; it would try one that cannot be reached for ever."""
+def _is_host(host: str) -> bool:
+    """Whether it is HOST or HOST:PORT. The client would retry an invalid one forever."""
     try:
         parts = urlsplit(f"//{host}")
         return bool(parts.hostname) and parts.port != 0
@@ -126,18 +129,31 @@ class NatsBus(NetworkedBus):
 
 @contextlib.asynccontextmanager
 async def open_nats_bus(
-    url: str, *, name: str = "antiphon", check_s: float = CHECK_S, answer_s: float = ANSWER_S
+    url: str,
+    *,
+    name: str = "antiphon",
+    timing: BusTiming = BusTiming(),  # noqa: B008 - a value
+    limits: QueueLimits = QueueLimits(),  # noqa: B008 - a value
 ) -> AsyncIterator[NatsBus]:
-    """The bus on the server (or one of the servers) of `url` (see `connect_options`; raises `Invalid`). It is there
-    at once: as long as no server can be reached, `error` says why, and it goes on trying."""
+    """A bus on a NATS server, usable at once: while no server can be reached it retries, and `error` says why.
+
+    Args:
+        url: The servers and how to log in, see `connect_options`.
+        name: The connection's name in the server's monitoring.
+        timing: How often the connection is checked, and how long it may take.
+        limits: Bounds of the send queue.
+
+    Raises:
+        Invalid: The URL is not one of NATS, or a file in it does not exist.
+    """
     options = connect_options(url) | {"name": name}
 
-    async def open_carrier(receiver: Receiver) -> NatsConnection:
-        carrier = NatsConnection(receiver)
-        await carrier.open(options)
-        return carrier
+    async def open_connection(receiver: Receiver) -> NatsConnection:
+        connection = NatsConnection(receiver, close_s=timing.close_s / 2)
+        await connection.open(options)
+        return connection
 
-    bus = NatsBus("nats", open_carrier, check_s=check_s, answer_s=answer_s)
+    bus = NatsBus("nats", open_connection, timing=timing, limits=limits)
     await bus.start()
     try:
         yield bus
@@ -146,14 +162,15 @@ async def open_nats_bus(
 
 
 class NatsConnection:
-    """One connection. Keeps the promises of `far.BusConnection`."""
+    """Keeps the promises of `networked.BusConnection`. `close_s` limits the library's own closing, in seconds."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, *, close_s: float) -> None:
         self._receiver = receiver
+        self._close_s = close_s
         self._client = Client()
         self._subscriptions: dict[str, Subscription] = {}
         self._channels: dict[str, str] = {}
-        """By subject: the channel it stands for."""
+        """Channels by their subject."""
 
     async def open(self, options: dict[str, Any]) -> None:
         try:
@@ -163,7 +180,7 @@ class NatsConnection:
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 connect_timeout=CONNECT_S,
-                no_echo=True,  # what is published here is delivered here without the server
+                no_echo=True,  # messages of this process are delivered without the server
                 error_cb=self._on_error,
                 closed_cb=self._on_closed,
             )
@@ -176,10 +193,10 @@ class NatsConnection:
 
     async def listen(self, channels: Sequence[str]) -> None:
         for count, channel in enumerate(channels, 1):
-            await _let_others_run(count)
+            await _yield_to_loop(count)
             subject = subject_of(channel)
             self._channels[subject] = channel
-            self._subscriptions[channel] = await self._ask(
+            self._subscriptions[channel] = await self._request(
                 self._client.subscribe(
                     subject,
                     cb=self._on_message,
@@ -190,37 +207,37 @@ class NatsConnection:
 
     async def unlisten(self, channels: Sequence[str]) -> None:
         for count, channel in enumerate(channels, 1):
-            await _let_others_run(count)
+            await _yield_to_loop(count)
             self._channels.pop(subject_of(channel), None)
-            await self._ask(self._subscriptions.pop(channel).unsubscribe())
+            await self._request(self._subscriptions.pop(channel).unsubscribe())
 
     async def send(self, messages: Sequence[Message]) -> Sequence[str]:
         refused = []
         for count, (channel, message) in enumerate(messages, 1):
-            await _let_others_run(count)
+            await _yield_to_loop(count)
             subject = subject_of(channel)
             if message is None:
-                await self._ask(self._client.publish(subject, b"", headers={DROPPED_HEADER: "1"}))
+                await self._request(self._client.publish(subject, b"", headers={DROPPED_HEADER: "1"}))
             elif len(message) > self._client.max_payload:
                 refused.append(channel)
             else:
-                await self._ask(self._client.publish(subject, message))
+                await self._request(self._client.publish(subject, message))
         return refused
 
     async def check(self) -> None:
-        await self._ask(self._client.flush(timeout=3600))  # who asks for it waits as long as they like
+        await self._request(self._client.flush(timeout=3600))  # the caller has its own timeout
 
     async def aclose(self) -> None:
-        """A frozen server takes nothing more, so the library's farewell may wait for ever: then without."""
+        """Close, and abort the socket after `close_s`: the library waits forever for a frozen server."""
         closing = asyncio.ensure_future(self._client.close())
-        closing.add_done_callback(let_go)
-        await asyncio.wait({closing}, timeout=CLOSE_S / 2)
+        closing.add_done_callback(ignore_outcome)
+        await asyncio.wait({closing}, timeout=self._close_s)
         writer = getattr(self._client._transport, "_bare_io_writer", None)
         if writer is not None:
             writer.transport.abort()
         closing.cancel()
 
-    async def _ask(self, call: Any) -> Any:
+    async def _request(self, call: Any) -> Any:
         try:
             return await call
         except (nats.errors.Error, OSError, AssertionError) as error:
@@ -239,16 +256,16 @@ class NatsConnection:
                 self._receiver.receive(channel, None)
         elif "permissions violation" in str(error).lower():
             METRICS.unexpected.labels("bus_permission").inc()
-            log.warning("bus_not_permitted", error=_sentence(error))
+            log.warning("bus_permission_refused", error=_sentence(error))
         else:
             log.debug("nats_error", error=_sentence(error))
 
     async def _on_closed(self) -> None:
-        self._receiver.lose(_sentence(self._client.last_error or ConnectionError("the server ended the connection")))
+        self._receiver.lose(_sentence(self._client.last_error or ConnectionError("the server closed the connection")))
 
 
-async def _let_others_run(count: int) -> None:
-    """The client's calls seldom wait, so that many of them would keep the loop."""
+async def _yield_to_loop(count: int) -> None:
+    """Let other tasks run now and then: the client's calls seldom wait, so a long series would block the loop."""
     if count % CALLS_PER_TURN_OF_THE_LOOP == 0:
         await asyncio.sleep(0)
 

@@ -1,9 +1,13 @@
-"""A bus with far ends: what is the same for every server that carries hints between processes.
+"""What every bus between processes has in common, whatever server carries its hints.
 
-A process's own hints never depend on the server: they are delivered within it at once, and sent as well. The
-server is reached by a *carrier*, which one task opens, proves alive by a round trip every CHECK_S, and replaces when
-it is lost. Wherever messages may have been missed (a new carrier, a queue that was full, a message too large) the
-handlers are told so with None.
+How it works
+------------
+- A process's own hints do not depend on the server: `publish_nowait` delivers them in the process at once and queues
+  them for the server (`SendQueue`, bounded).
+- One task (`_run`) opens a `BusConnection`, subscribes to every channel, and proves by a round trip that messages
+  arrive. It checks the connection by another round trip every `check_s` and replaces it when it is lost.
+- Wherever messages may have been missed (a new connection, a full queue, a message that is too large) the handlers of
+  the channel are called with None. A handler then reads the store.
 """
 
 from __future__ import annotations
@@ -17,41 +21,48 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from antiphon.backoff import Backoff
 from antiphon.bus.memory import MemoryBus
-from antiphon.bus.send_queue import DROPPED_CHANNEL, Message, SendQueue
+from antiphon.bus.send_queue import DROPPED_CHANNEL, Message, QueueLimits, SendQueue
+from antiphon.core.values import Value
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Handler
-
-CHECK_S = 2.0
-ANSWER_S = 2.5
-"""A carrier that has not answered for so long is lost: a frozen server is noticed within CHECK_S + ANSWER_S."""
-
-OPEN_S = 5.0
-CLOSE_S = 1.0
-BACKOFF_S = 0.1
-BACKOFF_MAX_S = 2.0
-
-STABLE_S = 5.0
-"""A carrier that held so long is replaced at once; one that did not, after ever longer pauses."""
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 
+class BusTiming(Value):
+    """How a networked bus opens, checks and replaces its connection. All in seconds."""
+
+    check_s: float = 2.0
+    """Between two checks of the connection."""
+    answer_s: float = 2.5
+    """How long a check may take. A frozen server is detected within `check_s + answer_s`."""
+    open_s: float = 5.0
+    """How long opening a connection may take."""
+    close_s: float = 1.0
+    """How long closing may take: first sending what is queued, then closing the connection."""
+    stable_s: float = 5.0
+    """A connection that lasted this long is replaced at once, another one after the backoff."""
+    backoff: Backoff = Backoff(first_s=0.1, max_s=2.0, jitter=0.5)
+    """Between two tries to connect."""
+
+
 class BusConnectionLost(Exception):
-    """The server cannot be reached, does not answer, or has ended the connection; the text says which."""
+    """The server cannot be reached, does not answer, or has closed the connection; the text gives the reason."""
 
 
 class Receiver(Protocol):
-    """Where a carrier hands over what comes in."""
+    """What a connection delivers to."""
 
     def receive(self, channel: str, message: bytes | None) -> None:
-        """A message, or None: some of this channel were dropped on their way."""
+        """A message arrived. None: messages of this channel were dropped on their way."""
         ...
 
     def lose(self, reason: str) -> None:
-        """The carrier has ended by itself. (What fails while it is asked for something raises BusConnectionLost.)"""
+        """The server closed the connection. (A failed call raises BusConnectionLost instead.)"""
         ...
 
 
@@ -63,15 +74,19 @@ class BusConnection(Protocol):
     async def unlisten(self, channels: Sequence[str]) -> None: ...
 
     async def send(self, messages: Sequence[Message]) -> Sequence[str]:
-        """Hand these to the server, in order; returns the channels of those it would not take."""
+        """Send messages to the server, in order.
+
+        Returns:
+            The channels of those messages that the server refuses.
+        """
         ...
 
     async def check(self) -> None:
-        """One round trip, by the way messages take."""
+        """Make one round trip on the path of the messages."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of it, whatever state it is in."""
+        """Release the connection, whatever its state."""
         ...
 
 
@@ -79,25 +94,31 @@ OpenBusConnection = Callable[[Receiver], Coroutine[Any, Any, BusConnection]]
 
 
 class NetworkedBus:
-    """Keeps the promises of `ports.Bus` over connection_count. `start` it; `error` tells why there is no carrier now."""
+    """Keeps the promises of `ports.Bus` over a server. `error` says why there is no connection now."""
 
     def __init__(
-        self, kind: str, open_carrier: OpenBusConnection, *, check_s: float = CHECK_S, answer_s: float = ANSWER_S
+        self,
+        kind: str,
+        open_connection: OpenBusConnection,
+        *,
+        timing: BusTiming = BusTiming(),  # noqa: B008 - a value
+        limits: QueueLimits = QueueLimits(),  # noqa: B008 - a value
     ) -> None:
         self.kind = kind
         self.error: str | None = "not connected yet"
         self.connection_count = 0
-        self._near = MemoryBus()
-        self._outbox = SendQueue(kind)
-        self._open_carrier = open_carrier
-        self._check_s = check_s
-        self._answer_s = answer_s
+        """How many connections it has had."""
+        self._local = MemoryBus()
+        self._queue = SendQueue(kind, limits)
+        self._open_connection = open_connection
+        self._timing = timing
+        self._random = random.Random()
         self._is_up = False
-        self._is_ending = False
-        self._first_try = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self._has_tried = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
         self._changed: dict[str, None] | None = None
-        """The channels to be looked at by `_listen_forever`; None: the next carrier listens to all there are."""
+        """Channels whose subscription may have changed. None: the next connection subscribes to all of them."""
         self._has_changed = asyncio.Event()
         self._listened: set[str] = set()
         self._published = METRICS.bus_published.labels(kind)
@@ -106,27 +127,27 @@ class NetworkedBus:
     # --- the port
 
     def has_subscribers(self, channel: str) -> bool:
-        """Who listens elsewhere is not known."""
+        """True: the subscribers of other processes are not known here."""
         return True
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
-        self._near.publish_nowait(channel, message)
+        self._local.publish_nowait(channel, message)
         if self._is_up:
-            self._outbox.put_nowait(channel, message)
+            self._queue.put_nowait(channel, message)
         else:
-            self._outbox.miss(channel, "not connected")
+            self._queue.drop(channel, "not connected")
 
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
-        """From now on, for what is published here; for the rest once the server knows of it, which the handler is
-        told with None: what was published there meanwhile it may have missed."""
-        end_near = self._near.subscribe(channel, handler)
-        self._change(channel)
+        """Messages of this process are delivered from now on, those of others once the server has the subscription.
+        The handler is then called with None: it may have missed messages of others until then."""
+        unsubscribe_local = self._local.subscribe(channel, handler)
+        self._note_change(channel)
 
-        def end() -> None:
-            end_near()
-            self._change(channel)
+        def unsubscribe() -> None:
+            unsubscribe_local()
+            self._note_change(channel)
 
-        return end
+        return unsubscribe
 
     def is_subscribed(self, channel: str) -> bool:
         return self._is_up and channel in self._listened
@@ -134,28 +155,28 @@ class NetworkedBus:
     async def aclose(self) -> None:
         if self._is_up:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_S):
-                    await self._outbox.wait_idle()
-        self._is_ending = True
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait({self._keeper})
+                async with asyncio.timeout(self._timing.close_s):
+                    await self._queue.wait_idle()
+        self._is_closing = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
         self._is_up, self.error = False, "closed"
 
     async def start(self) -> None:
-        """Try to connect, and go on trying. Returns after the first try; `error` says how it went."""
-        self._keeper = asyncio.create_task(self._keep(), name=f"{self.kind} bus")
-        await self._first_try.wait()
+        """Connect, with retries in the background. Returns after the first try; `error` says how it ended."""
+        self._task = asyncio.create_task(self._run(), name=f"{self.kind} bus")
+        await self._has_tried.wait()
 
-    # --- the carrier
+    # --- the connection
 
-    async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _run(self) -> None:
+        loop, timing = asyncio.get_running_loop(), self._timing
         tries = 0
-        while not self._is_ending:
-            began = loop.time()
+        while not self._is_closing:
+            started_at = loop.time()
             try:
-                await self._live_with_a_carrier()
+                await self._run_connection()
             except BusConnectionLost as lost:
                 self._is_up, self.error = False, str(lost)
                 log.warning("bus_connection_lost", bus=self.kind, reason=str(lost))
@@ -163,155 +184,159 @@ class NetworkedBus:
                 self._is_up, self.error = False, "it failed unexpectedly; the log has the reason (bus_failed)"
                 METRICS.unexpected.labels("bus_failure").inc()
                 log.exception("bus_failed", bus=self.kind)
-            self._first_try.set()
-            tries = 0 if loop.time() - began > OPEN_S + STABLE_S else tries + 1
-            await asyncio.sleep(random.uniform(0.5, 1.0) * min(BACKOFF_MAX_S, BACKOFF_S * 2**tries))
+            self._has_tried.set()
+            was_stable = loop.time() - started_at > timing.open_s + timing.stable_s
+            tries = 1 if was_stable else tries + 1
+            await asyncio.sleep(timing.backoff.delay_s(tries, self._random))
 
-    async def _live_with_a_carrier(self) -> None:
-        ear = Ear(self._take)
-        carrier = await self._open(ear)
+    async def _run_connection(self) -> None:
+        """Open a connection and use it until it is lost. Raises BusConnectionLost."""
+        inbound = Inbound(self._deliver)
+        connection = await self._open(inbound)
         tasks: set[asyncio.Task[None]] = set()
         try:
-            await self._come_up(carrier)
-            works = (self._send_forever, self._listen_forever, self._check_forever)
-            tasks = {asyncio.create_task(work(carrier)) for work in works}
-            ends: set[asyncio.Future[Any]] = {ear.lost, *tasks}
+            await self._set_up(connection)
+            loops = (self._send_forever, self._listen_forever, self._check_forever)
+            tasks = {asyncio.create_task(loop(connection)) for loop in loops}
+            ends: set[asyncio.Future[Any]] = {inbound.lost, *tasks}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()
-            raise BusConnectionLost(ear.lost.result())
+            raise BusConnectionLost(inbound.lost.result())
         finally:
             self._is_up, self._changed = False, None
-            ear.is_open = False
-            await _end(tasks, carrier)
-            self._outbox.lose()
+            inbound.is_open = False
+            await _close(tasks, connection, timeout_s=self._timing.close_s)
+            self._queue.fail()
 
-    async def _open(self, ear: Ear) -> BusConnection:
-        opening = asyncio.ensure_future(self._open_carrier(ear))
+    async def _open(self, inbound: Inbound) -> BusConnection:
+        opening = asyncio.ensure_future(self._open_connection(inbound))
         try:
-            return await within(OPEN_S, opening, "no connection")
+            return await within(self._timing.open_s, opening, "no connection")
         except BaseException:
-            opening.add_done_callback(_close_unwanted)
+            opening.add_done_callback(_close_late)
             raise
 
-    async def _come_up(self, carrier: BusConnection) -> None:
-        """Listen to all there is, prove it, and say that whatever came meanwhile was missed."""
+    async def _set_up(self, connection: BusConnection) -> None:
+        """Subscribe to every channel, check that messages arrive, and report that earlier ones were missed."""
         self._changed = {}
-        channels = [*self._near.channels, DROPPED_CHANNEL]
-        await within(OPEN_S, carrier.listen(channels), "no answer to what is listened to")
+        channels = [*self._local.channels, DROPPED_CHANNEL]
+        await within(self._timing.open_s, connection.listen(channels), "no answer to the subscriptions")
         self._listened = set(channels)
-        await within(self._answer_s, carrier.check(), "no answer")
+        await within(self._timing.answer_s, connection.check(), "no answer")
         self.connection_count += 1
         if self.connection_count > 1:
             METRICS.bus_reconnects.labels(self.kind).inc()
             log.info("bus_reconnected", bus=self.kind)
         self._is_up, self.error = True, None
-        self._outbox.resume()
-        self._near.notify_dropped_nowait()
-        self._first_try.set()
+        self._queue.resume()
+        self._local.notify_dropped_nowait()
+        self._has_tried.set()
 
-    async def _check_forever(self, carrier: BusConnection) -> None:
+    async def _check_forever(self, connection: BusConnection) -> None:
         while True:
-            began = time.perf_counter()
-            handed = self._outbox.begin_proof()
+            started_at = time.perf_counter()
+            unconfirmed = self._queue.begin_check()
             try:
-                await within(self._answer_s, carrier.check(), "no answer")
+                await within(self._timing.answer_s, connection.check(), "no answer")
             except BaseException:
-                self._outbox.fail_proof(handed)
+                self._queue.fail_check(unconfirmed)
                 raise
-            METRICS.bus_lag.labels(self.kind).set(time.perf_counter() - began)
-            await asyncio.sleep(self._check_s)
+            METRICS.bus_lag.labels(self.kind).set(time.perf_counter() - started_at)
+            await asyncio.sleep(self._timing.check_s)
 
-    # --- listening
+    # --- receiving
 
-    def _take(self, channel: str, message: bytes | None) -> None:
+    def _deliver(self, channel: str, message: bytes | None) -> None:
         self._received.inc()
         if channel == DROPPED_CHANNEL:
-            self._near.notify_dropped_nowait()
+            self._local.notify_dropped_nowait()
         elif message is None:
-            self._near.notify_dropped_nowait(channel)
+            self._local.notify_dropped_nowait(channel)
         else:
-            self._near.publish_nowait(channel, message)
+            self._local.publish_nowait(channel, message)
 
-    def _change(self, channel: str) -> None:
+    def _note_change(self, channel: str) -> None:
         if self._changed is not None:
             self._changed[channel] = None
             self._has_changed.set()
 
-    async def _listen_forever(self, carrier: BusConnection) -> None:
+    async def _listen_forever(self, connection: BusConnection) -> None:
+        """Keep the server's subscriptions equal to those of this process."""
         while True:
             await self._has_changed.wait()
             self._has_changed.clear()
             changed, self._changed = self._changed or {}, {}
-            wanted = [c for c in changed if self._near.has_subscribers(c) and c not in self._listened]
-            unwanted = [c for c in changed if not self._near.has_subscribers(c) and c in self._listened]
+            wanted = [c for c in changed if self._local.has_subscribers(c) and c not in self._listened]
+            unwanted = [c for c in changed if not self._local.has_subscribers(c) and c in self._listened]
             if unwanted:
-                await carrier.unlisten(unwanted)
+                await connection.unlisten(unwanted)
                 self._listened.difference_update(unwanted)
             if wanted:
-                await carrier.listen(wanted)
+                await connection.listen(wanted)
                 self._listened.update(wanted)
                 for channel in wanted:
-                    self._near.notify_dropped_nowait(channel)
+                    self._local.notify_dropped_nowait(channel)
 
     # --- sending
 
-    async def _send_forever(self, carrier: BusConnection) -> None:
+    async def _send_forever(self, connection: BusConnection) -> None:
         while True:
-            batch = await self._outbox.take()
+            batch = await self._queue.next_batch()
             self._published.inc(len(batch))
-            for channel in await carrier.send(batch):
-                self._outbox.miss(channel, "refused")
+            for channel in await connection.send(batch):
+                self._queue.drop(channel, "refused")
 
 
-class Ear:
-    """Where one carrier hands over what comes in, until it is replaced: its last words do not concern the next."""
+class Inbound:
+    """The receiver of one connection. Once that is replaced, its late messages and its loss are ignored."""
 
-    def __init__(self, take: Callable[[str, bytes | None], None]) -> None:
+    def __init__(self, deliver: Callable[[str, bytes | None], None]) -> None:
         self.is_open = True
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._take = take
+        self._deliver = deliver
 
     def receive(self, channel: str, message: bytes | None) -> None:
         if self.is_open:
-            self._take(channel, message)
+            self._deliver(channel, message)
 
     def lose(self, reason: str) -> None:
         if not self.lost.done():
             self.lost.set_result(reason)
 
 
-async def within(seconds: float, work: Awaitable[T], what: str) -> T:
-    """Wait for it so long, then leave it to end by itself: a library's wait may not hear its cancellation."""
+async def within(timeout_s: float, work: Awaitable[T], what: str) -> T:
+    """The result of `work`. Raises BusConnectionLost with `what` after `timeout_s` seconds; `work` is then cancelled
+    and not awaited, because a client library may ignore a cancellation."""
     task = asyncio.ensure_future(work)
-    task.add_done_callback(let_go)
+    task.add_done_callback(ignore_outcome)
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
+        done, _ = await asyncio.wait({task}, timeout=timeout_s)
     finally:
         task.cancel()
     if not done:
-        raise BusConnectionLost(f"{what} within {seconds:g} s")
+        raise BusConnectionLost(f"{what} within {timeout_s:g} s")
     return task.result()
 
 
-def let_go(task: asyncio.Future[Any]) -> None:
-    """Nobody waits for it any more: its outcome is no news."""
+def ignore_outcome(task: asyncio.Future[Any]) -> None:
+    """A done callback of a task that no caller awaits: asyncio does not report its exception."""
     if not task.cancelled():
         task.exception()
 
 
-def _close_unwanted(opening: asyncio.Future[BusConnection]) -> None:
-    """It was opened after all, when nobody waited any more."""
+def _close_late(opening: asyncio.Future[BusConnection]) -> None:
+    """A done callback: close a connection that was opened after its timeout."""
     if not opening.cancelled() and opening.exception() is None:
         closing = asyncio.ensure_future(opening.result().aclose())
-        closing.add_done_callback(let_go)
+        closing.add_done_callback(ignore_outcome)
 
 
-async def _end(tasks: set[asyncio.Task[None]], carrier: BusConnection) -> None:
+async def _close(tasks: set[asyncio.Task[None]], connection: BusConnection, *, timeout_s: float) -> None:
     for task in tasks:
         task.cancel()
-        task.add_done_callback(let_go)
-    closing = asyncio.ensure_future(carrier.aclose())
-    closing.add_done_callback(let_go)
-    await asyncio.wait({closing, *tasks}, timeout=CLOSE_S)
+        task.add_done_callback(ignore_outcome)
+    closing = asyncio.ensure_future(connection.aclose())
+    closing.add_done_callback(ignore_outcome)
+    await asyncio.wait({closing, *tasks}, timeout=timeout_s)

@@ -1,9 +1,9 @@
 """Hints over PostgreSQL's LISTEN and NOTIFY, on two connections of its own: one listens, one notifies.
 
-A channel is listened to under its own name and a JSON text is sent as it is, so that a foreign peer on the same
-database finds both (docs/decisions/0008). What NOTIFY cannot carry is wrapped: other bytes as `~b:` and base64, more
-than PAYLOAD_MAX as `~r:` and the id of a row that is kept for KEPT_S, and `~d:` says that messages were dropped.
-PostgreSQL may send one of equal messages that go to one channel together.
+LISTEN uses the channel's own name and NOTIFY sends a JSON text unchanged, so that a foreign peer on the same database
+finds both (docs/decisions/0008). A payload that NOTIFY cannot carry is wrapped: `~b:` and base64 for other bytes,
+`~r:` and the id of a row in `bus_messages` (stored for STORED_S) for more than PAYLOAD_MAX, `~d:` for dropped
+messages. PostgreSQL may deliver equal messages of one channel and transaction once.
 """
 
 from __future__ import annotations
@@ -20,27 +20,30 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from antiphon.bus.networked import ANSWER_S, CHECK_S, CLOSE_S, BusConnectionLost, NetworkedBus, Receiver, let_go
-from antiphon.bus.send_queue import Message
+from antiphon.bus.networked import BusConnectionLost, BusTiming, NetworkedBus, Receiver, ignore_outcome
+from antiphon.bus.send_queue import Message, QueueLimits
 from antiphon.errors import Invalid, Unavailable, reason_of
 from antiphon.observe.metrics import METRICS
 from antiphon.postgres.address import Address, read_address
-from antiphon.postgres.connection import READ_ONLY, NotNow, connect
-from antiphon.postgres.failures import words_of
+from antiphon.postgres.connection import READ_ONLY, CannotConnect, connect
+from antiphon.postgres.failures import failure_text
 from antiphon.postgres.pooling import NEEDS_DIRECT, shares_sessions
 from antiphon.postgres.requirements import check_may_create, check_rights
 
 PAYLOAD_MAX = 7_900
-"""PostgreSQL takes less than 8,000 bytes."""
+"""Maximum payload of a notification, in bytes; PostgreSQL's own limit is 7,999."""
 NAME_MAX = 63
+"""Maximum length of a channel's name in PostgreSQL, in bytes."""
 LISTEN_BATCH = 500
+"""Maximum LISTEN commands in one query."""
 
-KEPT_S = 60
-SWEEP_S = 30.0
+STORED_S = 60
+"""How long a message remains in `bus_messages`, in seconds."""
 FETCH_MAX = 1_000
-"""So many messages that lie in the table may wait to be read; for more, their handlers look."""
+"""Maximum number of received messages that wait to be read from `bus_messages`. More count as dropped."""
 
-SCHEMA_LOCK = 0x616E7469  # "anti"
+SCHEMA_LOCK = 0x616E7469
+"""The advisory lock under which the table is created: `anti`."""
 
 TABLES = ("bus_messages",)
 NOTIFY = "SELECT pg_notify(c, p) FROM unnest($1::text[], $2::text[]) AS batch(c, p)"
@@ -49,27 +52,34 @@ CREATE UNLOGGED TABLE IF NOT EXISTS bus_messages (
     id uuid PRIMARY KEY, body bytea NOT NULL, created_at timestamptz NOT NULL DEFAULT now());
 CREATE INDEX IF NOT EXISTS bus_messages_by_age ON bus_messages (created_at)
 """
-KEEP = "INSERT INTO bus_messages (id, body) SELECT * FROM unnest($1::uuid[], $2::bytea[])"
+STORE = "INSERT INTO bus_messages (id, body) SELECT * FROM unnest($1::uuid[], $2::bytea[])"
 FETCH = "SELECT id, body FROM bus_messages WHERE id = ANY($1::uuid[])"
-SWEEP = f"DELETE FROM bus_messages WHERE created_at < now() - interval '{KEPT_S} seconds'"
+SWEEP = f"DELETE FROM bus_messages WHERE created_at < now() - interval '{STORED_S} seconds'"
 
 T = TypeVar("T")
 
 
 def name_of(channel: str) -> str:
-    """The channel's own name where PostgreSQL can carry it; else, after a `=`, its hash."""
+    """The channel's own name if it is a valid one in PostgreSQL; else `=` and its hash."""
     if 0 < len(channel) <= NAME_MAX and channel.isascii() and channel.isprintable() and channel[0] != "=":
         return channel
     return "=" + hashlib.sha256(channel.encode("utf-8", "surrogatepass")).hexdigest()[: NAME_MAX - 1]
 
 
 def payload_of(message: bytes, *, is_ascii_only: bool = False) -> str | None:
-    """The text that NOTIFY carries; None: it is too long for that."""
+    """The payload of a notification; None: the message is too long for one."""
     if len(message) <= PAYLOAD_MAX and not message.startswith(b"~") and b"\0" not in message:
         with contextlib.suppress(UnicodeDecodeError):
             return message.decode("ascii" if is_ascii_only else "utf-8")
     text = "~b:" + base64.b64encode(message).decode()
     return text if len(text) <= PAYLOAD_MAX else None
+
+
+class PostgresBusTiming(BusTiming):
+    """The timing of a bus on PostgreSQL. All in seconds."""
+
+    sweep_s: float = 30.0
+    """Minimum time between two deletions of old rows in `bus_messages`."""
 
 
 class PostgresBus(NetworkedBus):
@@ -78,21 +88,33 @@ class PostgresBus(NetworkedBus):
 
 @contextlib.asynccontextmanager
 async def open_postgres_bus(
-    url: str, *, check_s: float = CHECK_S, answer_s: float = ANSWER_S
+    url: str,
+    *,
+    timing: PostgresBusTiming = PostgresBusTiming(),  # noqa: B008 - a value
+    limits: QueueLimits = QueueLimits(),  # noqa: B008 - a value
 ) -> AsyncIterator[PostgresBus]:
-    """The bus on that database; the URL's parameters are libpq's (sslmode, sslrootcert, …). Raises `Invalid`. It is
-    there at once: as long as the server cannot be reached, `error` says why, and it goes on trying."""
+    """A bus on a PostgreSQL database, usable at once: while the server cannot be reached it retries, and `error` says
+    why.
+
+    Args:
+        url: The database; the parameters are those of libpq (sslmode, sslrootcert, …) and `direct`.
+        timing: How often the connection is checked, and how long it may take.
+        limits: Bounds of the send queue.
+
+    Raises:
+        Invalid: The URL is not one of PostgreSQL.
+    """
     try:
         address = read_address(url).for_sessions
     except Invalid as error:
         raise Invalid("bus", str(error)) from error
 
-    async def open_carrier(receiver: Receiver) -> PostgresBusConnection:
-        carrier = PostgresBusConnection(receiver)
-        await carrier.open(address)
-        return carrier
+    async def open_connection(receiver: Receiver) -> PostgresBusConnection:
+        connection = PostgresBusConnection(receiver, timing=timing)
+        await connection.open(address)
+        return connection
 
-    bus = PostgresBus("postgres", open_carrier, check_s=check_s, answer_s=answer_s)
+    bus = PostgresBus("postgres", open_connection, timing=timing, limits=limits)
     await bus.start()
     try:
         yield bus
@@ -101,11 +123,11 @@ async def open_postgres_bus(
 
 
 Notified = Callable[[int, str, str], None]
-"""Is called with the sender's process id, the channel's name and the payload."""
+"""A callback with the sender's process id, the channel's name and the payload."""
 
 
 class _Listener(asyncpg.Connection):  # type: ignore[misc]
-    """Hands every notification to one place. (asyncpg's own registry asks the server for one channel at a time.)"""
+    """Calls one handler for every notification. (asyncpg's own registry subscribes to one channel per round trip.)"""
 
     on_notified: Notified | None = None
 
@@ -115,19 +137,26 @@ class _Listener(asyncpg.Connection):  # type: ignore[misc]
 
 
 class PostgresBusConnection:
-    """The two connections. Keeps the promises of `far.BusConnection`."""
+    """The two connections as one. Keeps the promises of `networked.BusConnection`."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        *,
+        timing: PostgresBusTiming = PostgresBusTiming(),  # noqa: B008 - a value
+    ) -> None:
         self._receiver = receiver
+        self._timing = timing
         self._connections: list[Any] = []
         self._channels: dict[str, str] = {}
-        """By name: the channel it stands for."""
+        """Channels by their name in PostgreSQL."""
         self._notifying = asyncio.Lock()
-        self._beat = f"antiphon:beat:{uuid.uuid4()}"
-        self._beats = 0
-        self._beat_came: asyncio.Future[None] | None = None
+        self._heartbeat = f"antiphon:beat:{uuid.uuid4()}"
+        self._heartbeats = 0
+        self._heartbeat_received: asyncio.Future[None] | None = None
         self._swept_at = time.monotonic()
-        self._claims: list[tuple[str, uuid.UUID]] = []
+        self._stored: list[tuple[str, uuid.UUID]] = []
+        """Received messages that are still to be read from the table: channel and row id."""
         self._fetching: asyncio.Task[None] | None = None
         self._is_ascii_only = False
 
@@ -145,7 +174,7 @@ class PostgresBusConnection:
                     await self._notifier.execute("SELECT pg_advisory_xact_lock($1)", SCHEMA_LOCK)
                     await self._notifier.execute(MAKE_TABLE)
             await check_rights(self._notifier, TABLES, ())
-            self._own_pid = await self._notifier.fetchval("SELECT pg_backend_pid()")  # a pooler has pids of its own
+            self._own_pid = await self._notifier.fetchval("SELECT pg_backend_pid()")  # a pooler has other pids
         except (asyncio.CancelledError, BusConnectionLost):
             await self.aclose()
             raise
@@ -165,7 +194,7 @@ class PostgresBusConnection:
 
     async def listen(self, channels: Sequence[str]) -> None:
         self._channels |= {name_of(channel): channel for channel in channels}
-        await self._listen("LISTEN", [*map(name_of, channels), self._beat])
+        await self._listen("LISTEN", [*map(name_of, channels), self._heartbeat])
 
     async def unlisten(self, channels: Sequence[str]) -> None:
         names = [name_of(channel) for channel in channels]
@@ -176,60 +205,61 @@ class PostgresBusConnection:
     async def _listen(self, verb: str, names: Sequence[str]) -> None:
         for start in range(0, len(names), LISTEN_BATCH):
             quoted = (name.replace('"', '""') for name in names[start : start + LISTEN_BATCH])
-            await self._ask(self._listener.execute(";".join(f'{verb} "{name}"' for name in quoted)))
+            await self._request(self._listener.execute(";".join(f'{verb} "{name}"' for name in quoted)))
 
     def _on_notified(self, pid: int, name: str, payload: str) -> None:
-        if name == self._beat:
-            if self._beat_came is not None and not self._beat_came.done() and payload == str(self._beats):
-                self._beat_came.set_result(None)
+        if name == self._heartbeat:
+            received = self._heartbeat_received
+            if received is not None and not received.done() and payload == str(self._heartbeats):
+                received.set_result(None)
             return
         channel = self._channels.get(name)
         if channel is None or pid == self._own_pid:
-            return  # what is published here is delivered here without the server
+            return  # messages of this process are delivered without the server
         if not payload.startswith("~"):
             self._receiver.receive(channel, payload.encode())
-        elif payload.startswith("~r:") and len(self._claims) < FETCH_MAX:
-            self._claim(channel, payload[3:])
+        elif payload.startswith("~r:") and len(self._stored) < FETCH_MAX:
+            self._fetch_soon(channel, payload[3:])
         else:
             self._receiver.receive(channel, _unwrapped(payload))
 
     # --- sending
 
     async def send(self, messages: Sequence[Message]) -> Sequence[str]:
-        names, payloads, kept = [], [], {}
+        names, payloads, stored = [], [], {}
         for channel, message in messages:
             payload = "~d:" if message is None else payload_of(message, is_ascii_only=self._is_ascii_only)
             if payload is None:
-                claim = uuid.uuid4()
-                kept[claim] = message
-                payload = f"~r:{claim}"
+                row_id = uuid.uuid4()
+                stored[row_id] = message
+                payload = f"~r:{row_id}"
             names.append(name_of(channel))
             payloads.append(payload)
         async with self._notifying:
-            if kept:
-                await self._ask(self._notifier.execute(KEEP, list(kept), list(kept.values())))
-            await self._ask(self._notifier.execute(NOTIFY, names, payloads))
+            if stored:
+                await self._request(self._notifier.execute(STORE, list(stored), list(stored.values())))
+            await self._request(self._notifier.execute(NOTIFY, names, payloads))
         return ()
 
     async def check(self) -> None:
-        """A heartbeat goes out by one connection and comes back by the other."""
-        self._beats += 1
-        self._beat_came = asyncio.get_running_loop().create_future()
+        """Send a heartbeat by one connection and receive it by the other. Deletes old rows now and then."""
+        self._heartbeats += 1
+        self._heartbeat_received = received = asyncio.get_running_loop().create_future()
         async with self._notifying:
-            await self._ask(self._notifier.execute(NOTIFY, [self._beat], [str(self._beats)]))
-            if await self._ask(self._notifier.fetchval(READ_ONLY)):
-                raise BusConnectionLost("PostgreSQL: the writable server is another one now")
-        await self._beat_came
-        if time.monotonic() - self._swept_at > SWEEP_S:
+            await self._request(self._notifier.execute(NOTIFY, [self._heartbeat], [str(self._heartbeats)]))
+            if await self._request(self._notifier.fetchval(READ_ONLY)):
+                raise BusConnectionLost("PostgreSQL: another server is the writable one now")
+        await received
+        if time.monotonic() - self._swept_at > self._timing.sweep_s:
             self._swept_at = time.monotonic()
             async with self._notifying:
-                await self._ask(self._notifier.execute(SWEEP))
+                await self._request(self._notifier.execute(SWEEP))
 
-    # --- what lies in the table
+    # --- messages in the table
 
-    def _claim(self, channel: str, claim: str) -> None:
+    def _fetch_soon(self, channel: str, row_id: str) -> None:
         try:
-            self._claims.append((channel, uuid.UUID(claim)))
+            self._stored.append((channel, uuid.UUID(row_id)))
         except ValueError:
             self._receiver.receive(channel, None)
             return
@@ -237,43 +267,44 @@ class PostgresBusConnection:
             self._fetching = asyncio.create_task(self._fetch())
 
     async def _fetch(self) -> None:
-        while self._claims:
-            claims, self._claims = self._claims, []
+        while self._stored:
+            stored, self._stored = self._stored, []
             try:
                 async with self._notifying:
-                    rows = await self._ask(self._notifier.fetch(FETCH, [claim for _, claim in claims]))
+                    rows = await self._request(self._notifier.fetch(FETCH, [row_id for _, row_id in stored]))
             except BusConnectionLost as lost:
                 self._receiver.lose(str(lost))
                 return
             bodies = {row["id"]: row["body"] for row in rows}
-            for channel, claim in claims:
-                self._receiver.receive(channel, bodies.get(claim))
+            for channel, row_id in stored:
+                self._receiver.receive(channel, bodies.get(row_id))
 
     # --- the connections
 
-    async def _ask(self, call: Awaitable[T]) -> T:
+    async def _request(self, call: Awaitable[T]) -> T:
         try:
             return await call
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             raise BusConnectionLost(_sentence(error)) from error
 
     def _on_terminated(self, _: object) -> None:
-        self._receiver.lose("PostgreSQL: the server ended the connection")
+        self._receiver.lose("PostgreSQL: the server closed the connection")
 
     async def aclose(self) -> None:
         if self._fetching is not None:
             self._fetching.cancel()
-        closing = {asyncio.ensure_future(each.close(timeout=CLOSE_S / 2)) for each in self._connections}
+        close_s = self._timing.close_s / 2
+        closing = {asyncio.ensure_future(each.close(timeout=close_s)) for each in self._connections}
         for close in closing:
-            close.add_done_callback(let_go)
+            close.add_done_callback(ignore_outcome)
         if closing:
-            await asyncio.wait(closing, timeout=CLOSE_S / 2)
+            await asyncio.wait(closing, timeout=close_s)
         for each in self._connections:
             each.terminate()
 
 
 def _unwrapped(payload: str) -> bytes | None:
-    """The message in a payload that is no text, None if it says or is nothing."""
+    """The message in a wrapped payload; None: messages were dropped, or the payload is invalid."""
     try:
         return base64.b64decode(payload[3:], validate=True) if payload.startswith("~b:") else None
     except (binascii.Error, ValueError):
@@ -282,5 +313,5 @@ def _unwrapped(payload: str) -> bytes | None:
 
 
 def _sentence(error: BaseException) -> str:
-    words = reason_of(error) if isinstance(error, NotNow | Unavailable) else words_of(error)
+    words = reason_of(error) if isinstance(error, CannotConnect | Unavailable) else failure_text(error)
     return f"PostgreSQL: {words}"

@@ -1,120 +1,139 @@
-"""What a far bus still has to send, and whom it owes a word that messages were dropped. Everything has a bound."""
+"""Bounded send queue of a networked bus, plus the channels whose subscribers must be notified of dropped messages."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
+from antiphon.core.values import Value
 from antiphon.observe.metrics import METRICS
 
-WAITING_MAX = 10_000
-WAITING_BYTES_MAX = 16 * 1024 * 1024
-"""So much may wait to be sent; what is more is dropped, and its channels' handlers are told once there is room."""
 BATCH_MAX = 1_000
-MISSED_MAX = 1_000
-"""So many channels are told one by one that messages of theirs were dropped; if there are more, everybody is."""
+"""Maximum number of messages in one batch."""
 
 DROPPED_CHANNEL = "antiphon:dropped"
-"""Every far bus listens here: somebody dropped messages of many channels."""
+"""Every networked bus subscribes to it. A message here means: messages of many channels were dropped."""
 
 Message = tuple[str, bytes | None]
-"""A channel and what is sent there; None says that messages were dropped."""
+"""A channel and the message; None: messages of this channel were dropped."""
 
 
-class Channels:
-    """A set of channels, or so many that all are meant."""
+class QueueLimits(Value):
+    """Bounds of a send queue. A message beyond them is dropped, and its channel is notified once there is room."""
 
-    def __init__(self) -> None:
+    messages_max: int = 10_000
+    """Maximum number of queued messages."""
+    bytes_max: int = 16 * 1024 * 1024
+    """Maximum size of the queued messages, in bytes."""
+    dropped_max: int = 1_000
+    """Maximum number of channels that are notified one by one of dropped messages. Beyond it all channels are."""
+
+
+class ChannelSet:
+    """A set of channels. Beyond its maximum size it stands for all channels."""
+
+    def __init__(self, size_max: int) -> None:
+        self._size_max = size_max
         self._names: dict[str, None] = {}
-        self._are_all = False
+        self._is_all = False
 
     def __bool__(self) -> bool:
-        return self._are_all or bool(self._names)
+        return self._is_all or bool(self._names)
 
     def add(self, channel: str) -> None:
-        if len(self._names) < MISSED_MAX:
+        if len(self._names) < self._size_max:
             self._names[channel] = None
         elif channel not in self._names:
-            self._are_all = True
+            self._is_all = True
 
-    def merge(self, other: Channels) -> None:
-        self._are_all = self._are_all or other._are_all
+    def merge(self, other: ChannelSet) -> None:
+        self._is_all = self._is_all or other._is_all
         for channel in other._names:
             self.add(channel)
 
     def markers(self) -> list[Message]:
-        """What tells their handlers to look."""
-        if self._are_all:
+        """The messages that notify the subscribers of these channels."""
+        if self._is_all:
             return [(DROPPED_CHANNEL, None)]
         return [(channel, None) for channel in self._names]
 
 
 class SendQueue:
-    """Messages on their way: waiting, handed to the carrier, and proven by the round trip that came after them."""
+    """Messages on their way to the server: queued, then sent, then confirmed by a round trip that came after them.
 
-    def __init__(self, kind: str) -> None:
+    When a connection is lost, the channels of queued and of unconfirmed messages count as dropped.
+    """
+
+    def __init__(self, kind: str, limits: QueueLimits) -> None:
         self._kind = kind
-        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._limits = limits
+        self._queued: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
-        self._missed = Channels()
-        self._handed = Channels()
+        self._dropped = self._channels()
+        self._unconfirmed = self._channels()
         self._has_some = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
+    def _channels(self) -> ChannelSet:
+        return ChannelSet(self._limits.dropped_max)
+
     def put_nowait(self, channel: str, message: bytes) -> None:
-        if len(self._waiting) >= WAITING_MAX or self._bytes + len(message) > WAITING_BYTES_MAX:
-            self.miss(channel, "overflow")
+        limits = self._limits
+        if len(self._queued) >= limits.messages_max or self._bytes + len(message) > limits.bytes_max:
+            self.drop(channel, "overflow")
         else:
-            self._waiting.append((channel, message))
+            self._queued.append((channel, message))
             self._bytes += len(message)
             self._is_idle.clear()
             self._has_some.set()
 
-    def miss(self, channel: str, why: str) -> None:
-        """A message of that channel was dropped."""
-        METRICS.bus_dropped.labels(self._kind, why).inc()
-        self._missed.add(channel)
+    def drop(self, channel: str, reason: str) -> None:
+        """Count a message of the channel as dropped; its subscribers are notified once there is room."""
+        METRICS.bus_dropped.labels(self._kind, reason).inc()
+        self._dropped.add(channel)
 
-    async def take(self) -> list[Message]:
-        """The next batch, waiting for it. With it go the marks for those who missed messages, once there is room."""
-        if not (self._waiting or self._missed):
+    async def next_batch(self) -> list[Message]:
+        """Wait for messages; then the next ones. If the queue is less than half full, the notifications of dropped
+        messages are appended."""
+        if not (self._queued or self._dropped):
             self._has_some.clear()
             self._is_idle.set()
             await self._has_some.wait()
-        batch: list[Message] = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_MAX))]
+        batch: list[Message] = [self._queued.popleft() for _ in range(min(len(self._queued), BATCH_MAX))]
         self._bytes -= sum(len(message or b"") for _, message in batch)
-        if len(self._waiting) <= WAITING_MAX // 2:
-            missed, self._missed = self._missed, Channels()
-            batch += missed.markers()
+        if len(self._queued) <= self._limits.messages_max // 2:
+            dropped, self._dropped = self._dropped, self._channels()
+            batch += dropped.markers()
         for channel, _ in batch:
-            self._handed.add(channel)
+            self._unconfirmed.add(channel)
         return batch
 
     async def wait_idle(self) -> None:
-        """Until everything has been handed on."""
+        """Wait until every queued message has been handed to the connection."""
         await self._is_idle.wait()
 
-    # --- proof
+    # --- confirmation
 
-    def begin_proof(self) -> Channels:
-        """What has been handed on by now; a round trip that comes back proves that it arrived."""
-        handed, self._handed = self._handed, Channels()
-        return handed
+    def begin_check(self) -> ChannelSet:
+        """The channels of the messages sent since the last check. A completed round trip confirms them."""
+        sent, self._unconfirmed = self._unconfirmed, self._channels()
+        return sent
 
-    def fail_proof(self, handed: Channels) -> None:
-        self._handed.merge(handed)
+    def fail_check(self, sent: ChannelSet) -> None:
+        """The round trip failed: these messages remain unconfirmed."""
+        self._unconfirmed.merge(sent)
 
-    def lose(self) -> None:
-        """The carrier is lost, with what waited and what it had not proven."""
-        for channel, _ in self._waiting:
-            self.miss(channel, "carrier lost")
-        self._waiting.clear()
+    def fail(self) -> None:
+        """The connection is lost: queued and unconfirmed messages are dropped."""
+        for channel, _ in self._queued:
+            self.drop(channel, "connection lost")
+        self._queued.clear()
         self._bytes = 0
-        self._missed.merge(self._handed)
-        self._handed = Channels()
+        self._dropped.merge(self._unconfirmed)
+        self._unconfirmed = self._channels()
         self._is_idle.set()
 
     def resume(self) -> None:
-        """There is a carrier again: those who missed messages are told."""
+        """There is a new connection: send the notifications of dropped messages."""
         self._has_some.set()

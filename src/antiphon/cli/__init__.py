@@ -10,7 +10,7 @@ from importlib import import_module
 
 import click
 
-from antiphon import __version__
+from antiphon.version import __version__
 
 VERBS = {
     "serve": "Start an instance: the server, the web UI and the workers.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-import antiphon
+from antiphon import version
 from antiphon.cli.verb import Verb, json_option, print_json
 from antiphon.errors import Unavailable
 
@@ -54,7 +54,7 @@ def add_checkout_to_path() -> None:
     Only the checkout that this package runs from counts: another `benchmarks` on the path is not ours.
     Raises `Unavailable` where the package runs from a wheel.
     """
-    checkout = Path(antiphon.__file__).parents[2]
+    checkout = Path(version.__file__).parents[2]
     if not (checkout / "benchmarks" / "runner.py").is_file():
         raise Unavailable(MISSING)
     sys.path[:0] = [str(checkout), str(checkout / "tests")]

@@ -55,7 +55,7 @@ def command(
 
 async def _copy(source: str, target: str, as_json: bool) -> None:
     from antiphon.store.copying import copy_store
-    from antiphon.store.url import shown_place
+    from antiphon.store.url import displayed_url
 
     def show(table: str, rows: int) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"
@@ -65,7 +65,9 @@ async def _copy(source: str, target: str, as_json: bool) -> None:
     if as_json:
         print_json({"copied": copied.rows})
     else:
-        click.echo(f"Copied {copied.rows['chats']} chats with {copied.rows['facts']} facts to {shown_place(target)}.")
+        click.echo(
+            f"Copied {copied.rows['chats']} chats with {copied.rows['facts']} facts to {displayed_url(target)}."
+        )
 
 
 async def _migrate(data: Path | None, store: str | None) -> tuple[int, list[str]]:

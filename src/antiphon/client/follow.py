@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from antiphon.client import api_requests
-from antiphon.client.backoff import backoff_s, retry_after_ms_of
+from antiphon.client.timing import retry_after_ms_of, retry_delay_s
 from antiphon.core.events import Bye, Event
 from antiphon.core.values import Value
 from antiphon.errors import PeerError, TooMany, Unavailable
@@ -91,7 +91,7 @@ class Follow(Generic[E]):
         self._tries += 1
         retry_after_ms = self._retry_after_ms if error is None else retry_after_ms_of(error)
         self._retry_after_ms = None
-        return backoff_s(self._tries, random=self._random, retry_after_ms=retry_after_ms)
+        return retry_delay_s(self._tries, random=self._random, retry_after_ms=retry_after_ms)
 
     def _decode(self, raw: SseEvent) -> E:
         raise NotImplementedError

@@ -16,10 +16,10 @@ import msgspec
 
 from antiphon.client.api_requests import ApiRequest
 from antiphon.client.asynchronous.retrying import retry_unavailable
-from antiphon.client.backoff import RETRY_S, TIMEOUT_S
 from antiphon.client.errors import MethodMissing, error_of
 from antiphon.client.follow import Follow, FollowChat
 from antiphon.client.plain_requests import answer_by_reference_methods
+from antiphon.client.timing import RETRY_S, TIMEOUT_S
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent, Resync
 from antiphon.core.values import Value

@@ -1,1 +1,1 @@
-"""The chat models behind the `Model` port. `registry.make_model` makes one by its name."""
+"""Everything about calling a model: adapters, providers, configurations, secrets and outbound checks."""

@@ -1,4 +1,4 @@
-"""The bytes of an answer's body as events, whatever its content type says. No I/O.
+"""Splits an answer's body into events, whatever its content type is. No I/O.
 
 The first byte decides: `{` or `[` begins one JSON text (or one a line), anything else server-sent events. Providers
 and the proxies before them send either under any content type.
@@ -14,17 +14,17 @@ from antiphon.wire.sse import SseEvent, SseReader
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 """Maximum size of one event, or of an answer that is one JSON text."""
 SAMPLE_BYTES = 2 * 1024
-"""How much of the body is kept for the error sentence, should nothing in it be understood."""
+"""Maximum bytes of the body that are stored for the error text of an answer that cannot be decoded."""
 
 LINES_MAX = 10_000
-"""Maximum number of JSON texts in an answer that has one a line."""
+"""Maximum number of JSON texts in an answer with one per line."""
 
 _BOM = b"\xef\xbb\xbf"
 
 
 class AnswerBody:
-    """Takes the body by `feed`, then `end`; each gives the events that are complete. Raises `PeerError` for one that
-    is longer than EVENT_BYTES_MAX. `sample` is the beginning of the body."""
+    """`feed` it the body, then call `end`; both return the complete events. Raises `PeerError` for an event that is
+    longer than EVENT_BYTES_MAX. `sample` is the beginning of the body."""
 
     def __init__(self) -> None:
         self.sample = b""
@@ -38,7 +38,7 @@ class AnswerBody:
         if self._begin is not None:
             begin = (self._begin + chunk).removeprefix(_BOM).lstrip()
             if not begin or _BOM.startswith(begin):
-                self._begin = begin  # white space so far, which both readers pass over
+                self._begin = begin  # only white space so far, which both readers skip
                 return self._sse.feed(chunk)
             self._begin = None
             self._is_json = begin[:1] in (b"{", b"[")
@@ -51,8 +51,8 @@ class AnswerBody:
         return []
 
     def end(self) -> list[SseEvent]:
-        """What the end of the body completes: a last event without its empty line, the whole JSON text, or one
-        for each line of it. Raises `PeerError` for more than LINES_MAX lines."""
+        """The events that the end of the body completes: a last one without its empty line, the whole JSON text, or
+        one for each line. Raises `PeerError` for more than LINES_MAX lines."""
         if not self._is_json:
             return self._sse.end()
         body = bytes(self._json).strip()
@@ -64,12 +64,12 @@ class AnswerBody:
 
 
 def _is_one_json(body: bytes) -> bool:
-    """Whether it is not several JSON texts, one a line."""
+    """Whether the body is one JSON text, and not one per line."""
     first, _, rest = body.partition(b"\n")
     if not rest.strip():
         return True
     try:
         msgspec.json.decode(first)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return True  # an indented text begins with a line that is none by itself
+        return True  # the first line of an indented text is not JSON by itself
     return False

@@ -1,4 +1,4 @@
-"""Reading values of any shape out of a provider's JSON: what has an unexpected shape counts as not said. Pure."""
+"""Reads values from a provider's JSON, in which every value may have an unexpected shape. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from antiphon.core.draft import replace_surrogates
 
 
 def decode_json(data: bytes) -> Any:
-    """The value, however its text is damaged within strings (lone surrogates, torn UTF-8, raw control characters).
-    Raises ValueError for what is no JSON."""
+    """The decoded value. Damaged strings (lone surrogates, truncated UTF-8, raw control characters) are accepted.
+    Raises ValueError for invalid JSON."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -25,7 +25,7 @@ def decode_json(data: bytes) -> Any:
 
 
 def encode_json(value: Any) -> str:
-    """A decoded value as JSON text again; lone surrogates become U+FFFD."""
+    """A decoded value as JSON text; lone surrogates become U+FFFD."""
     try:
         return msgspec.json.encode(value).decode()
     except UnicodeEncodeError:
@@ -33,7 +33,7 @@ def encode_json(value: Any) -> str:
 
 
 def dicts_in(value: Any) -> Iterator[dict[str, Any]]:
-    """The objects in a list, or the one that stands where a list should."""
+    """The objects in a list, or the one object in place of a list."""
     if isinstance(value, dict):
         yield value
     elif isinstance(value, list):
@@ -41,14 +41,14 @@ def dicts_in(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def string_in(value: Any) -> str:
-    """A name or an id; empty for anything else."""
+    """A name or an id; empty for a value that is not a string."""
     if not isinstance(value, str):
         return ""
     return value if value.isascii() else replace_surrogates(value)
 
 
 def whole_number_in(value: Any, maximum: int) -> int | None:
-    """A count or an index: whole, not negative, at most `maximum`; None for anything else."""
+    """A count or an index from 0 to `maximum`; None for any other value."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     is_number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= maximum
@@ -56,25 +56,25 @@ def whole_number_in(value: Any, maximum: int) -> int | None:
 
 
 def text_in(value: Any) -> str:
-    """A text, or those in a list of pieces."""
+    """A text, or the texts in a list of pieces."""
     if isinstance(value, str):
         return value
     return "".join(piece["text"] for piece in dicts_in(value) if isinstance(piece.get("text"), str))
 
 
 class SurrogateHalves:
-    """Joins characters beyond U+FFFF whose two escaped halves arrive in two pieces; `key` names the kind of piece."""
+    """Joins the two surrogate halves of a character that arrive in two pieces. `key` is the kind of the piece."""
 
     def __init__(self) -> None:
-        self._held: dict[Any, str] = {}
+        self._pending: dict[Any, str] = {}
 
     def join(self, key: Any, text: str) -> str:
-        """The text with the half before it, and without a half at its end, which is held."""
-        if not text or (not self._held and text.isascii()):
+        """The text with the pending half before it, and without a half at its end, which becomes pending."""
+        if not text or (not self._pending and text.isascii()):
             return text
-        text = self._held.pop(key, "") + text
+        text = self._pending.pop(key, "") + text
         if "\ud800" <= text[-1] <= "\udbff":
-            self._held[key] = text[-1]
+            self._pending[key] = text[-1]
             text = text[:-1]
         try:
             text.encode()
@@ -83,12 +83,12 @@ class SurrogateHalves:
         return text
 
     def pending_keys(self, but: Any) -> tuple[Any, ...]:
-        return tuple(key for key in self._held if key != but) if self._held else ()
+        return tuple(key for key in self._pending if key != but) if self._pending else ()
 
     def discard(self, key: Any) -> None:
-        del self._held[key]
+        del self._pending[key]
 
 
 def _parse_int(digits: str) -> int | None:
-    """A number that no field needs may have any length; Python refuses to read the longest ones."""
+    """None for a very long number, which no field needs and Python refuses to read."""
     return int(digits) if len(digits) <= 20 else None

@@ -1,14 +1,14 @@
 """Configuration: providers, model configurations and each owner's prompt, the same on every replica.
 
-It is written by whoever finds it unchanged since it was read (the store's one version), told to the others on the
-bus, and looked at by each of them every second: a change is in use within two, also when every hint is lost.
+The store has one version of it, and a write succeeds only if the version is still the one that was read (optimistic
+concurrency). Every change is published on the bus, and every replica polls the version each second: a change is in
+use within two seconds, even if every hint is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID
@@ -24,25 +24,17 @@ from antiphon.errors import AntiphonError, Invalid, NotFound, PeerError, TooLarg
 from antiphon.models.configuration import MODEL_CONFIG, PROMPT, PROVIDER, Configuration, decoded, row_of
 from antiphon.models.model_configs import ModelConfig, check_config_name, check_model, check_parameters
 from antiphon.models.outbound import Outbound
+from antiphon.models.prompts import CACHE_BYTES_MAX, PROMPT_BYTES_MAX, Prompt, PromptCache
 from antiphon.models.providers import Provider, ProviderKind, check_name, read_kind
 from antiphon.models.secret_box import SecretBox
+from antiphon.options import ConfigTiming
 from antiphon.ports import Bus, ConfigRow, Ids, OutcomeUnknown, Store
 from antiphon.signal import Signal
 from antiphon.wire.codec import NIL_UUID, decode, encode
 from antiphon.wire.notify import CHAT_CONFIG_EVENT_CHANNEL, ChatConfigEvent, ChatConfigEventKind
 
-POLL_S = 1.0
-FRESH_S = 1.5
-"""What was looked at so lately needs no look before it is used."""
-
 WRITES_MAX = 20
-"""So often a change is decided anew because another one came first."""
-
-PROVIDERS_MAX = 100
-MODEL_CONFIGS_MAX = 500
-PROMPT_BYTES_MAX = 256 * 1024
-PROMPTS_BYTES_MAX = 16 * 1024 * 1024
-"""So much of prompts is remembered."""
+"""Maximum number of tries of a change while concurrent changes come first."""
 
 
 log = structlog.get_logger(__name__)
@@ -50,82 +42,95 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class Prompt(Value):
-    """What an owner wants every model to be told first."""
+class ConfigLimits(Value):
+    """Limits of the configuration."""
 
-    text: str = ""
-    updated_at: int = 0
+    providers_max: int = 100
+    """Maximum number of providers."""
+    model_configs_max: int = 500
+    """Maximum number of model configurations."""
+    prompts_bytes_max: int = CACHE_BYTES_MAX
+    """Approximate maximum size of all cached prompts, in bytes."""
 
 
 Decide = Callable[[Configuration], tuple[list[ConfigRow], T]]
-"""Gives the rows to be written, and what the caller is answered; or refuses."""
+"""Returns the rows to write and the caller's result, or raises an error."""
 
 
 class Configs:
-    """`run` it as a task. `current` is what was known at the last look; `fresh` looks, if that was a while ago."""
+    """`run` it as a task. `current` is the configuration as it was last read; `fresh` polls first if that was too
+    long ago."""
 
     def __init__(
-        self, *, store: Store, bus: Bus, ids: Ids, secrets: SecretBox | None = None, outbound: Outbound | None = None
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        ids: Ids,
+        secrets: SecretBox | None = None,
+        outbound: Outbound | None = None,
+        timing: ConfigTiming = ConfigTiming(),  # noqa: B008 - a value
+        limits: ConfigLimits = ConfigLimits(),  # noqa: B008 - a value
     ) -> None:
         self._store = store
         self._bus = bus
         self._ids = ids
+        self._timing = timing
+        self._limits = limits
         self.secrets = secrets or SecretBox()
         self.outbound = outbound or Outbound()
         self.current = Configuration()
         self.changed: Signal[Configuration] = Signal("configuration_changed")
         """Emitted when providers or model configurations changed."""
         self.error: str | None = None
-        self._looked_at = float("-inf")
-        self._told = 0
-        self._prompts: OrderedDict[str, Prompt] = OrderedDict()
-        self._prompts_bytes = 0
-        self._prompts_version = 0
+        self._polled_at = float("-inf")
+        self._event_count = 0
+        self._prompts = PromptCache(limits.prompts_bytes_max)
         self._wake = asyncio.Event()
         self._unsubscribe = bus.subscribe(CHAT_CONFIG_EVENT_CHANNEL, self._on_event)
 
     def close(self) -> None:
         self._unsubscribe()
 
-    # --- keeping up
+    # --- reading
 
     async def run(self) -> None:
-        """Look every second, and at once when told."""
-        told = self.current
+        """Poll the version regularly, and at once after an event."""
+        emitted = self.current
         while True:
             try:
-                await self._look()
+                await self._poll()
                 self.error = None
             except AntiphonError as error:
                 self._fail(error)
-            if told is not self.current:
-                told = self.current
-                self.changed.emit(told)
+            if emitted is not self.current:
+                emitted = self.current
+                self.changed.emit(emitted)
             try:
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(self._timing.poll_s):
                     await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
 
     async def fresh(self) -> Configuration:
-        """The configuration, looked at just now or a moment ago. Raises `Unavailable`."""
-        if asyncio.get_running_loop().time() - self._looked_at > FRESH_S:
-            await self._look()
+        """The configuration, whose version is read now unless it was read recently. Raises `Unavailable`."""
+        if asyncio.get_running_loop().time() - self._polled_at > self._timing.fresh_s:
+            await self._poll()
         return self.current
 
-    async def _look(self) -> None:
-        began, told = asyncio.get_running_loop().time(), self._told
+    async def _poll(self) -> None:
+        started_at, event_count = asyncio.get_running_loop().time(), self._event_count
         if await self._store.config_version() != self.current.version:
             await self._load()
-        if told == self._told:  # else this look may have been before what was told
-            self._looked_at = began
+        if event_count == self._event_count:  # else the change of an event may be later than this poll
+            self._polled_at = started_at
 
     async def _load(self) -> Configuration:
-        """Read it all. What was read later is not replaced by what was read before."""
+        """Read everything. A newer configuration is never replaced by an older one."""
         configuration = await self._read()
         if configuration.version > self.current.version:
-            self._forget_prompts()
+            self._prompts.clear()
             self.current = configuration
         return configuration
 
@@ -141,37 +146,37 @@ class Configs:
                 )
 
     def _on_event(self, message: bytes | None) -> None:
-        """Whatever it says, look before the next use; a message that cannot be read says so, too."""
-        self._looked_at = float("-inf")
-        self._told += 1
+        """Poll before the next use, whatever the event is, even if it cannot be decoded."""
+        self._polled_at = float("-inf")
+        self._event_count += 1
         self._wake.set()
         try:
             event = decode(message, ChatConfigEvent) if message is not None else None
         except PeerError:
             event = None
         if event is not None and event.kind is ChatConfigEventKind.USER_PROMPT:
-            self._forget_prompt(str(event.entity_id))
+            self._prompts.remove(str(event.entity_id))
         else:
-            self._forget_prompts()
+            self._prompts.clear()
 
     def _fail(self, error: AntiphonError) -> None:
         if self.error is None:
-            log.warning("config_unread", error=str(error))
+            log.warning("config_read_failed", error=str(error))
         self.error = str(error)
 
     # --- changing
 
     async def _change(self, decide: Decide[T], event: ChatConfigEvent) -> T:
-        """Decide on what is there now, write it if it still is, and tell everybody."""
+        """Decide on the current configuration, write if it has not changed meanwhile, and publish the change."""
         for _ in range(WRITES_MAX):
             before = await self._read()
             rows, result = decide(before)
             if await self._write(rows, before.version):
-                self._tell(event)
-                with contextlib.suppress(Unavailable):  # it is kept; who uses it next looks
+                self._publish(event)
+                with contextlib.suppress(Unavailable):  # it is stored, and the next use polls
                     await self._load()
                 return result
-        raise Unavailable("the configuration is being changed by others all the time")
+        raise Unavailable("the configuration is being changed concurrently; try again")
 
     async def _write(self, rows: list[ConfigRow], after_version: int) -> bool:
         try:
@@ -182,11 +187,13 @@ class Configs:
                 if version == after_version:
                     return False
                 if (found[0].body if found else None) != row.body:
-                    raise Unavailable("it is not known whether the change was kept; look, then try again") from error
+                    raise Unavailable(
+                        "it is not known whether the change was stored; read it, then try again"
+                    ) from error
             return True
 
-    def _tell(self, event: ChatConfigEvent) -> None:
-        self._looked_at = float("-inf")
+    def _publish(self, event: ChatConfigEvent) -> None:
+        self._polled_at = float("-inf")
         self._bus.publish_nowait(CHAT_CONFIG_EVENT_CHANNEL, encode(event))
 
     # --- providers
@@ -212,18 +219,27 @@ class Configs:
     async def change_provider(
         self, provider_id: str, *, secret: str | UnsetType | None = UNSET, **changes: Any
     ) -> Provider:
-        """Change what is given (`name, kind, base_url, is_enabled`); UNSET is not given. The secret goes with the
-        kind and the address it was given for: with another one it is forgotten, unless a new one comes along."""
+        """Change a provider.
+
+        Args:
+            provider_id: The provider.
+            secret: The new secret; None or empty removes it. UNSET: it is unchanged, unless the kind or the address
+                changes: a secret is bound to both, and is removed with them.
+            changes: The new `name`, `kind`, `base_url` and `is_enabled`; UNSET: unchanged.
+
+        Raises:
+            NotFound, Invalid, Unavailable.
+        """
         changes = {name: value for name, value in changes.items() if value is not UNSET}
         if "kind" in changes:
             changes["kind"] = read_kind(changes["kind"])
 
         def change(before: Configuration) -> Provider:
-            known = before.provider(provider_id)
-            changed = replace(known, **changes, updated_at=self._store.clock.now_us())
+            stored = before.provider(provider_id)
+            changed = replace(stored, **changes, updated_at=self._store.clock.now_us())
             provider = self._checked(changed, secret if isinstance(secret, str) else "")
-            is_kept = secret is UNSET and provider.bound_to == known.bound_to
-            return replace(provider, secret=known.secret) if is_kept else provider
+            is_unchanged = secret is UNSET and provider.bound_to == stored.bound_to
+            return replace(provider, secret=stored.secret) if is_unchanged else provider
 
         return await self._put_provider(change)
 
@@ -240,14 +256,14 @@ class Configs:
             others = [item for item in before.providers if item.provider_id != provider.provider_id]
             if any(item.name == provider.name for item in others):
                 raise Invalid("name", "another provider has this name")
-            if len(others) >= PROVIDERS_MAX:
-                raise TooMany("providers", PROVIDERS_MAX)
+            if len(others) >= self._limits.providers_max:
+                raise TooMany("providers", self._limits.providers_max)
             return [row_of(PROVIDER, provider.provider_id, provider)], provider
 
         return await self._change(decide, _PROVIDERS_CHANGED)
 
     def _checked(self, provider: Provider, secret: str) -> Provider:
-        """The provider with its new secret, if that is one. Raises `Invalid`."""
+        """The provider with its new secret, if there is one. Raises `Invalid`."""
         check_name(provider.name)
         base_url = provider.base_url.rstrip("/")
         if provider.kind is ProviderKind.REHEARSAL and (base_url or secret):
@@ -255,7 +271,7 @@ class Configs:
         if base_url:
             self.outbound.check_url(base_url)
         provider = replace(provider, base_url=base_url, secret="")
-        return replace(provider, secret=self.secrets.keep(secret, provider.bound_to)) if secret else provider
+        return replace(provider, secret=self.secrets.protect(secret, provider.bound_to)) if secret else provider
 
     # --- model configurations
 
@@ -284,7 +300,7 @@ class Configs:
         return await self._put_config(config.config_id, lambda _: config)
 
     async def change_model_config(self, config_id: str, **changes: Any) -> ModelConfig:
-        """Change what is given (`name, model, parameters, is_default, is_enabled`); UNSET is not given."""
+        """Change `name`, `model`, `parameters`, `is_default` and `is_enabled`; UNSET: unchanged."""
         changes = {name: value for name, value in changes.items() if value is not UNSET}
 
         def change(before: Configuration) -> ModelConfig:
@@ -301,15 +317,15 @@ class Configs:
         await self._change(decide, _config_changed(config_id))
 
     async def _put_config(self, config_id: str, make: Callable[[Configuration], ModelConfig]) -> ModelConfig:
-        """Where it becomes the default, the one before it is none any more, in the same write."""
+        """Write a model configuration. If it is the default, the previous default is changed in the same write."""
 
         def decide(before: Configuration) -> tuple[list[ConfigRow], ModelConfig]:
             config = make(before)
             others = [item for item in before.model_configs if item.config_id != config_id]
             if any(item.name == config.name for item in others):
                 raise Invalid("name", "another model configuration has this name")
-            if len(others) >= MODEL_CONFIGS_MAX:
-                raise TooMany("model configurations", MODEL_CONFIGS_MAX)
+            if len(others) >= self._limits.model_configs_max:
+                raise TooMany("model configurations", self._limits.model_configs_max)
             replaced = [replace(item, is_default=False) for item in others if item.is_default and config.is_default]
             return [row_of(MODEL_CONFIG, item.config_id, item) for item in (*replaced, config)], config
 
@@ -318,64 +334,46 @@ class Configs:
     # --- prompts
 
     async def prompt(self, owner_id: str) -> Prompt:
-        """The owner's prompt; an empty one where there is none."""
+        """The owner's prompt; an empty one if there is none."""
         await self.fresh()
-        known = self._prompts.get(owner_id)
-        if known is not None:
-            self._prompts.move_to_end(owner_id)
-            return known
-        version = self._prompts_version
+        cached = self._prompts.get(owner_id)
+        if cached is not None:
+            return cached
+        version = self._prompts.version
         rows, _ = await self._store.read_config(PROMPT, owner_id)
         prompt = msgspec.json.decode(rows[0].body or b"{}", type=Prompt) if rows else Prompt()
-        if version == self._prompts_version:  # else it may be what was read before a change
-            self._remember_prompt(owner_id, prompt)
+        if version == self._prompts.version:  # else it may have been read before a change
+            self._prompts.put(owner_id, prompt)
         return prompt
 
     async def set_prompt(self, owner_id: str, text: str) -> Prompt:
-        """An empty text is none."""
+        """Set the owner's prompt; an empty text removes it. Raises `TooLarge`."""
         text = replace_surrogates(text)
         if len(text.encode()) > PROMPT_BYTES_MAX:
             raise TooLarge("prompt (in bytes)", PROMPT_BYTES_MAX)
         prompt = Prompt(text=text, updated_at=self._store.clock.now_us()) if text else Prompt()
         row = ConfigRow(kind=PROMPT, config_id=owner_id, body=encode(prompt) if text else None)
         await self._put(row)
-        self._forget_prompt(owner_id)
-        self._tell(ChatConfigEvent(kind=ChatConfigEventKind.USER_PROMPT, entity_id=UUID(owner_id)))
+        self._prompts.remove(owner_id)
+        self._publish(ChatConfigEvent(kind=ChatConfigEventKind.USER_PROMPT, entity_id=UUID(owner_id)))
         return prompt
 
     async def _put(self, row: ConfigRow) -> None:
-        """Written whatever came before; the same once more says the same."""
+        """Write a row, whatever was stored before. A repeated write has the same effect."""
         for _ in range(WRITES_MAX):
             try:
                 await self._store.write_config((row,))
                 return
             except OutcomeUnknown:
                 continue
-        raise Unavailable("it is not known whether the change was kept")
-
-    def _remember_prompt(self, owner_id: str, prompt: Prompt) -> None:
-        self._forget_prompt(owner_id)
-        self._prompts[owner_id] = prompt
-        self._prompts_bytes += _size(prompt)
-        while self._prompts_bytes > PROMPTS_BYTES_MAX:
-            self._prompts_bytes -= _size(self._prompts.popitem(last=False)[1])
-
-    def _forget_prompt(self, owner_id: str) -> None:
-        self._prompts_version += 1
-        known = self._prompts.pop(owner_id, None)
-        self._prompts_bytes -= _size(known) if known is not None else 0
-
-    def _forget_prompts(self) -> None:
-        self._prompts_version += 1
-        self._prompts.clear()
-        self._prompts_bytes = 0
+        raise Unavailable("it is not known whether the change was stored")
 
 
 _PROVIDERS_CHANGED = ChatConfigEvent(kind=ChatConfigEventKind.PROVIDERS, entity_id=NIL_UUID)
 
 
 def _config_changed(config_id: str) -> ChatConfigEvent:
-    """Raises `NotFound` for what is no id."""
+    """The event of a change. Raises `NotFound` if the id is not a UUID."""
     try:
         return ChatConfigEvent(kind=ChatConfigEventKind.MODEL_CONFIG, entity_id=UUID(config_id))
     except ValueError:
@@ -389,8 +387,3 @@ def _checked_config(config: ModelConfig) -> ModelConfig:
         model=check_model(config.model),
         parameters=check_parameters(config.parameters),
     )
-
-
-def _size(prompt: Prompt) -> int:
-    """About what it takes to remember one."""
-    return 4 * len(prompt.text) + 500

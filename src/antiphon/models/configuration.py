@@ -1,4 +1,4 @@
-"""All providers and model configurations at one moment, and how they lie in the store."""
+"""All providers and model configurations at one version, and their rows in the store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Configuration(Value):
-    """All providers and model configurations, as they were at a version."""
+    """All providers and model configurations at one version."""
 
     version: int = -1
     providers: tuple[Provider, ...] = ()
@@ -39,12 +39,12 @@ class Configuration(Value):
         return next((item for item in self.providers if item.name == name), None)
 
     def named_config(self, name: str) -> ModelConfig | None:
-        """By its name or its id."""
+        """The model configuration with this name or id."""
         return next((item for item in self.model_configs if name in (item.name, item.config_id)), None)
 
     @property
     def default_model(self) -> str:
-        """The name of the default model configuration, empty where there is none in use."""
+        """The name of the default model configuration; empty if there is none or it is disabled."""
         return next((item.name for item in self.model_configs if item.is_default and item.is_enabled), "")
 
 
@@ -53,7 +53,7 @@ def row_of(kind: str, config_id: str, value: Value) -> ConfigRow:
 
 
 def decoded(rows: tuple[ConfigRow, ...], kind: type[T]) -> tuple[T, ...]:
-    """The rows this version understands, in the order they were made."""
+    """The rows that this version can decode, in the order of their creation."""
     found = []
     for row in rows:
         try:

@@ -1,4 +1,4 @@
-"""Models of configured providers: one transport for each provider, as long as its configuration stays the same."""
+"""Models of configured providers. Each provider has one transport until its configuration changes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from antiphon.options import Limits
 from antiphon.ports import Model, ModelEvent, ModelRequest
 
 MODELS_MAX = 64
-"""Maximum models of a provider that are kept by name."""
+"""Maximum number of cached models of a provider."""
 
 
 class ProviderClient:
-    """A provider's connections. Opened when first used, closed when it is retired and no call is open."""
+    """A provider's connections. They are opened at the first use, and closed once it is retired and no call is under
+    way."""
 
     def __init__(self, provider: Provider, secret: str, *, outbound: Outbound, limits: Limits) -> None:
         self.provider = provider
@@ -40,12 +41,12 @@ class ProviderClient:
         return self._transport is not None
 
     def is_for(self, provider: Provider, secret: str) -> bool:
-        """Whether it still goes to the right address with the right key."""
+        """Whether its address and key are those of `provider` and `secret`."""
         return (self.provider.name, self.provider.bound_to, self.secret) == (provider.name, provider.bound_to, secret)
 
     @contextlib.asynccontextmanager
     async def model(self, name: str) -> AsyncIterator[Model]:
-        """A model of the provider for one call, which keeps the connections open."""
+        """A model of the provider for one call. The connections remain open during the call."""
         self._calls += 1
         try:
             yield self._model(name)
@@ -54,7 +55,7 @@ class ProviderClient:
             await self._close_if_unused()
 
     async def retire(self) -> None:
-        """Close once the calls that are under way have ended."""
+        """Close once the calls under way have ended."""
         self.is_retired = True
         await self._close_if_unused()
 
@@ -63,7 +64,7 @@ class ProviderClient:
             await self.close()
 
     async def close(self) -> None:
-        """Close the connections; calls under way are cut off."""
+        """Close the connections. Calls under way fail."""
         transport, self._transport = self._transport, None
         self._models.clear()
         if transport is not None:
@@ -104,11 +105,11 @@ class ConfiguredModel:
                 yield event
 
     async def aclose(self) -> None:
-        """The connections are the provider's."""
+        """Nothing: the connections belong to the provider."""
 
 
 class AliasedModel:
-    """A model under another provider's name, or with parameters that go into each call."""
+    """A model under another name, or with parameters that are sent with each call."""
 
     def __init__(self, inner: Model, *, provider: str = "", name: str = "", parameters: dict[str, Any]) -> None:
         self._inner = inner
@@ -127,5 +128,5 @@ class AliasedModel:
 
 
 def _events(model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-    """A port's stream can be closed."""
+    """The events of a call as a generator, which can be closed."""
     return cast("AsyncGenerator[ModelEvent, None]", model.stream(request))

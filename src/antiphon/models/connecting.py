@@ -1,4 +1,4 @@
-"""Connections to one provider: addresses resolved and checked, an HTTP proxy where the environment names one, TLS."""
+"""Opens connections to one provider: resolves and checks addresses, uses the environment's HTTP proxy, and TLS."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from antiphon.errors import Invalid
 from antiphon.models.outbound import DEFAULT_PORTS, AddressRefused, Outbound, Resolve, resolve_host
 
 PROXY_HEAD_BYTES_MAX = 16 * 1024
-"""Maximum size of a proxy's answer to CONNECT."""
+"""Maximum size of a proxy's response to CONNECT, in bytes."""
 NOT_A_URL = "a URL like https://api.example.com/v1"
 ADDRESS_SHARE_S_MIN = 2.0
-"""How long one address is tried at least before the next one, when a host has several."""
+"""Minimum time for one address of a host that has several, in seconds."""
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
 class ConnectFailed(Exception):
-    """No connection: the sentence says at which step. `is_refused`: policy forbids the address, so do not retry."""
+    """Connecting failed; the text says at which step. `is_refused`: the address is forbidden, so a retry is
+    useless."""
 
     def __init__(self, reason: str, *, is_refused: bool = False) -> None:
         super().__init__(reason)
@@ -31,7 +32,7 @@ class ConnectFailed(Exception):
 
 
 class Origin(Value):
-    """Where requests go: `path` is the prefix of every request's path, without a trailing slash."""
+    """The target of requests. `path` is the prefix of every request's path, without a trailing slash."""
 
     is_tls: bool
     host: str
@@ -41,7 +42,7 @@ class Origin(Value):
 
     @staticmethod
     def parse(url: str) -> Origin:
-        """Raises `Invalid` for what is no http(s) URL, has credentials in it, or is not printable ASCII."""
+        """Raises `Invalid` for a URL that is not http(s), contains credentials or is not printable ASCII."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
@@ -73,10 +74,10 @@ class Proxy(Value):
 
 def proxy_of(origin: Origin, env: Mapping[str, str]) -> Proxy | None:
     """The proxy that `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy` (either case) name for this origin.
-    Raises `Invalid` for one that is not spoken here (SOCKS, or TLS to the proxy itself)."""
-    known = {name.lower(): value for name, value in env.items() if value and name.lower().endswith("_proxy")}
-    found = known.get("https_proxy" if origin.is_tls else "http_proxy") or known.get("all_proxy")
-    if not found or _is_excluded(origin, known.get("no_proxy", "")):
+    Raises `Invalid` for one that is not supported (SOCKS, or TLS to the proxy itself)."""
+    proxies = {name.lower(): value for name, value in env.items() if value and name.lower().endswith("_proxy")}
+    found = proxies.get("https_proxy" if origin.is_tls else "http_proxy") or proxies.get("all_proxy")
+    if not found or _is_excluded(origin, proxies.get("no_proxy", "")):
         return None
     try:
         parts = urlsplit(found if "://" in found else f"http://{found}")
@@ -111,8 +112,8 @@ def make_tls_context() -> ssl.SSLContext:
 
 
 class Connector:
-    """Opens connections to one origin. With `outbound` every address is checked before it is connected to, and no
-    proxy is used, for it would do the resolving."""
+    """Opens connections to one origin. With `outbound` every address is checked first, and no proxy is used, because
+    a proxy would resolve the name itself."""
 
     def __init__(
         self,
@@ -131,7 +132,7 @@ class Connector:
         self._tls_context = tls_context
 
     async def connect(self, make_protocol: Callable[[], P], *, timeout_s: float) -> P:
-        """A protocol whose connection is ready for a request. Raises `ConnectFailed`, and TimeoutError."""
+        """A protocol whose connection is ready for a request. Raises `ConnectFailed` and TimeoutError."""
         tls = await self._tls() if self.origin.is_tls else None
         async with asyncio.timeout(timeout_s):
             try:
@@ -175,7 +176,7 @@ class Connector:
         *,
         timeout_s: float,
     ) -> P:
-        """The first address that answers. Each has its share of the time, so that a dead one costs no more."""
+        """Connect to the first address that answers. Each has its share of the time, so a dead one takes no more."""
         loop = asyncio.get_running_loop()
         share_s = max(timeout_s / len(addresses), ADDRESS_SHARE_S_MIN)
         failure: OSError | None = None
@@ -194,7 +195,7 @@ class Connector:
         raise failure
 
     async def _connect_by_proxy(self, proxy: Proxy, make_protocol: Callable[[], P], tls: ssl.SSLContext | None) -> P:
-        """Plain requests go to the proxy as they are; TLS goes through a tunnel (CONNECT)."""
+        """Plain requests are sent to the proxy itself, TLS through a tunnel (CONNECT)."""
         loop = asyncio.get_running_loop()
         if tls is None:
             _, direct = await loop.create_connection(make_protocol, proxy.host, proxy.port)
@@ -214,7 +215,7 @@ class Connector:
 
 
 class _Tunnel(asyncio.Protocol):
-    """Asks a proxy for a tunnel and reads the head of its answer."""
+    """Requests a tunnel from a proxy and reads the head of its response."""
 
     def __init__(self) -> None:
         self._head = bytearray()
@@ -237,8 +238,8 @@ class _Tunnel(asyncio.Protocol):
             if status and len(status[0]) == 3 and status[0].startswith(b"2"):
                 self._opened.set_result(None)
             else:
-                said = b"".join(status).decode("ascii", "replace")[:3]
-                self._opened.set_exception(ConnectFailed(f"the proxy refused the tunnel (status {said})"))
+                code = b"".join(status).decode("ascii", "replace")[:3]
+                self._opened.set_exception(ConnectFailed(f"the proxy refused the tunnel (status {code})"))
         elif len(self._head) > PROXY_HEAD_BYTES_MAX:
             self._opened.set_exception(ConnectFailed("the proxy's answer is too long"))
 

@@ -1,8 +1,9 @@
-"""A provider's failures as `AttemptFailed`: kinds by status, code and type, with the provider's own words.
+"""Translates a provider's failures to `AttemptFailed`: the kind by status, code and type, with the provider's
+message.
 
-A provider's message may repeat the prompt or a piece of the key, and a failure's sentence reaches streams, inboxes
-and other programs. So its words are cut to one short line, and what looks like a key, is the key, or stands in the
-chat is replaced by "…" before they enter the sentence.
+A provider's message may contain the prompt or a part of the key, and the text of a failure reaches streams, inboxes
+and other programs. So the message is truncated to one short line, and everything in it that looks like a key, is the
+key or occurs in the chat is replaced by "…".
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ _KIND_OF_CODE = {
     "api_error": "server",
 }
 
-_NO_MONEY = frozenset(
+_QUOTA_EXHAUSTED = frozenset(
     {
         "insufficient_quota",
         "exceeded_current_quota_error",
@@ -85,19 +86,19 @@ _FILTER_WORDS = re.compile(r"content (filter|management|policy)|responsible ai|m
 _CODE = re.compile(r"[a-z][a-z_]{0,63}")
 CODE_MAX = 64
 MESSAGE_MAX = 8 * 1024
-"""Maximum characters of a provider's message that are looked at."""
+"""Maximum length of a provider's message that is examined, in characters."""
 SECRET_MAX = 512
-"""How much of a key is searched for in a message."""
+"""Minimum length of a part of a key that is redacted in a message, in characters."""
 
 WORDS_MAX = 300
-"""Maximum characters of a provider's message that are shown."""
+"""Maximum length of a provider's message that is shown, in characters."""
 OVERLAP = 16
-"""Minimum length of a stretch that is redacted because the chat has it, too."""
+"""Minimum length of a passage that is redacted because it occurs in the chat, in characters."""
 SHORT_MIN = 4
-"""Minimum length of a message shorter than OVERLAP that is redacted where it is repeated whole."""
+"""Minimum length of a chat message shorter than OVERLAP that is redacted if it is repeated whole, in characters."""
 TEXT_MAX = 32 * 1024
 HISTORY_MAX = 256 * 1024
-"""Maximum characters of one text of the chat, and of all, that are compared with a provider's message."""
+"""Maximum length of one text of the chat, and of all texts, that is compared with a provider's message."""
 
 _KEY = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][^\s,;'\"]{3,}"  # by its prefix
@@ -108,7 +109,8 @@ _MARKUP = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]{0,500}>"
 
 
 class Failures:
-    """Makes the failures of one call to `provider`, without `secrets` and `texts` (what the chat holds)."""
+    """Creates the failures of one call to `provider`. Their texts contain neither `secrets` nor `texts` (of the
+    chat)."""
 
     def __init__(self, provider: str, *, secrets: Iterable[str] = (), texts: Iterable[str] = ()) -> None:
         self._provider = provider
@@ -125,7 +127,7 @@ class Failures:
         retryable: bool | None = None,
         retry_after_s: float | None = None,
     ) -> AttemptFailed:
-        """The failure with its sentence. `detail` is ours, or an error code; `words` are the provider's."""
+        """A failure. `detail` is our own text or an error code; `words` is the provider's message."""
         shown = ", ".join(part for part in (f"status {status_code}" if status_code else "", detail) if part)
         shown = self._without_secrets(shown)
         said = self._redact(words)
@@ -140,7 +142,7 @@ class Failures:
         )
 
     def of_status(self, status_code: int, error: Any, headers: Mapping[str, str], *, now_s: float) -> AttemptFailed:
-        """What an HTTP error means. `error` is the decoded body, or its text."""
+        """The failure of an HTTP error. `error` is the decoded body, or its text."""
         codes, message = _read_error(error)
         kind = _KIND_OF_STATUS.get(status_code) or ("server" if status_code >= 500 else "invalid_request")
         if status_code in (400, 403, 413, 422):
@@ -152,12 +154,12 @@ class Failures:
             _shown_code(codes),
             words=message,
             status_code=status_code,
-            retryable=False if status_code == 402 or _NO_MONEY & codes.keys() else None,
+            retryable=False if status_code == 402 or _QUOTA_EXHAUSTED & codes.keys() else None,
             retry_after_s=parse_retry_after(headers, now_s=now_s),
         )
 
     def in_stream(self, error: Any) -> AttemptFailed:
-        """What an error object in an answer means; one that says nothing we know is the server's."""
+        """The failure of an error object in an answer; an unknown one is a failure of the server."""
         codes, message = _read_error(error)
         status_code = next(
             (int(code) for code in codes if code.isdecimal() and len(code) == 3 and 400 <= int(code) < 600), None
@@ -166,15 +168,16 @@ class Failures:
             return self.of_status(status_code, error, {}, now_s=0.0)
         known = next((_KIND_OF_CODE[code] for code in codes if code in _KIND_OF_CODE), None)
         if known is None and _REQUEST_WORDS.search(" ".join((*codes, message[:WORDS_MAX]))):
-            known = "invalid_request"  # asking again would not help
-        no_money = bool(_NO_MONEY & codes.keys())
+            known = "invalid_request"  # a retry would not help
+        no_money = bool(_QUOTA_EXHAUSTED & codes.keys())
         kind = "rate_limit" if no_money else _kind_of_words(codes, message) or known or "server"
         return self.make(kind, _shown_code(codes), words=message, retryable=False if no_money else None)
 
     def _redact(self, words: str) -> str:
-        """One short line without keys and without what the chat holds. Keys go first: a cut could leave half."""
+        """The message as one short line without keys and texts of the chat. Keys are removed first, before truncation
+        could leave a part of one."""
         words = _KEY.sub("…", self._without_secrets(words[:MESSAGE_MAX]))
-        words = words_of(words)
+        words = failure_text(words)
         if not words:
             return ""
         texts: list[str] = []
@@ -190,13 +193,13 @@ class Failures:
         return _without_overlap(words, "\n".join(texts))
 
     def _without_secrets(self, text: str) -> str:
-        """Also where a key was broken by white space."""
+        """Redact the key, also if it is broken by white space."""
         for secret in self._secrets:
             text = re.sub(r"\s*".join(map(re.escape, secret[:SECRET_MAX])), "…", text)
         return text
 
 
-def words_of(text: str) -> str:
+def failure_text(text: str) -> str:
     """A provider's message as one short line: no markup, no control characters, at most WORDS_MAX characters."""
     line = " ".join(_MARKUP.sub(" ", text[: 8 * WORDS_MAX]).split())
     line = "".join(char for char in line if char.isprintable())
@@ -204,7 +207,7 @@ def words_of(text: str) -> str:
 
 
 def _without_overlap(words: str, history: str) -> str:
-    """`words` with each stretch of OVERLAP characters and more that stands in `history` replaced."""
+    """`words` with each passage of at least OVERLAP characters that occurs in `history` replaced."""
     kept, position = [], 0
     while position < len(words):
         end = position + OVERLAP
@@ -220,7 +223,7 @@ def _without_overlap(words: str, history: str) -> str:
 
 
 def parse_retry_after(headers: Mapping[str, str], *, now_s: float) -> float | None:
-    """Seconds to wait, by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None where it is not said,
+    """Seconds to wait, by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None if it is not given,
     is 0 or has passed: then the usual back-off holds.
 
     `headers` is asked in lower case.
@@ -241,7 +244,7 @@ def parse_retry_after(headers: Mapping[str, str], *, now_s: float) -> float | No
 
 
 def _read_error(error: Any) -> tuple[dict[str, None], str]:
-    """The codes an error object names (an ordered set, the most exact first) and its message."""
+    """The codes of an error object (an ordered set, the most specific first) and its message."""
     if isinstance(error, list) and error:
         return _read_error(error[0])
     if not isinstance(error, Mapping):
@@ -269,7 +272,7 @@ def _message_in(error: Mapping[str, Any]) -> str:
 
 
 def _kind_of_words(codes: Mapping[str, None], message: str) -> str | None:
-    """context_length, content_filter or auth, by the code or else by the message."""
+    """context_length, content_filter or auth, by the code or by the message."""
     for code in codes:
         if _KIND_OF_CODE.get(code) in ("context_length", "content_filter", "auth"):
             return _KIND_OF_CODE[code]

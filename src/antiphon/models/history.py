@@ -1,4 +1,4 @@
-"""What a model call must know of the history it continues."""
+"""Queries of the history that a model call continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def iter_calls(messages: Sequence[Message]) -> Iterator[ToolCall]:
 
 
 def since_last_user(messages: Sequence[Message]) -> Sequence[Message]:
-    """The last user message and all that followed it; empty when nobody has spoken."""
+    """The last user message and everything after it; empty if there is no user message."""
     for i in range(len(messages) - 1, -1, -1):
         if messages[i].role is Role.USER:
             return messages[i:]
@@ -24,7 +24,7 @@ def since_last_user(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 def turn_messages(request: ModelRequest) -> Sequence[Message]:
-    """The messages of the turn. Its id is its first message's, and ids only grow: found from the end."""
+    """The messages of the turn. Its id is that of its first message, and ids grow, so they are found from the end."""
     start = len(request.messages)
     while start and request.messages[start - 1].id >= request.turn_id:
         start -= 1
@@ -32,11 +32,11 @@ def turn_messages(request: ModelRequest) -> Sequence[Message]:
 
 
 def turn_call_count(request: ModelRequest) -> int:
-    """How many tool calls the turn has made."""
+    """The number of tool calls in the turn."""
     return sum(1 for _ in iter_calls(turn_messages(request)))
 
 
 def word_count(request: ModelRequest) -> int:
-    """A rough measure of what the turn asks, for a model without a tokenizer."""
+    """An approximate size of the turn's input, for a model without a tokenizer."""
     words = sum(len(text_of(message.content).split()) for message in turn_messages(request))
     return len(request.system.split()) + words

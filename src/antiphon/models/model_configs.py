@@ -1,4 +1,4 @@
-"""A model configuration: a name for a model with its parameters, to be chosen where a model is named."""
+"""A model configuration: a name for a model with parameters, which can be used wherever a model is named."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from antiphon.core.values import Value
 from antiphon.errors import Invalid, TooLarge
 
 NAME_MAX = 128
+"""Maximum length of a name, in characters."""
 MODEL_MAX = 256
+"""Maximum length of a model's name, in characters."""
 PARAMETERS_BYTES_MAX = 16 * 1024
+"""Maximum size of the parameters as JSON, in bytes."""
 PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 RESERVED = frozenset(
     {"model", "messages", "stream", "stream_options", "tools", "functions", "n", "user", "store", "metadata"}
 )
-"""What a request says by itself, or what would make the provider keep or answer otherwise than is understood."""
+"""Parameters that a request sets itself, or that change what the provider stores or returns in an unsupported way."""
 
 
 class ModelConfig(Value):
-    """`model` is what it stands for, `<provider>:<model>` or `rehearsal`; `parameters` go into each call of it."""
+    """`model` is the model, `<provider>:<model>` or `rehearsal`; `parameters` are sent with each call of it."""
 
     config_id: str
     name: str
@@ -35,7 +38,7 @@ class ModelConfig(Value):
 
 
 def check_config_name(name: str) -> str:
-    """A name that is no model's: those have a colon, or are `rehearsal`."""
+    """The name, stripped. Raises `Invalid` for one that a model can have: with a colon, or `rehearsal`."""
     name = name.strip()
     if not 0 < len(name) <= NAME_MAX or not name.isprintable() or ":" in name or name == "rehearsal":
         raise Invalid("name", f"1 to {NAME_MAX} printable characters without a colon; not `rehearsal`")

@@ -1,4 +1,4 @@
-"""Chat completions of OpenAI and of every server that speaks like it, streamed. Nothing is retried inside."""
+"""Streamed chat completions of OpenAI and of every compatible server. Nothing is retried here."""
 
 from __future__ import annotations
 
@@ -21,28 +21,37 @@ from antiphon.ports import ModelEvent, ModelRequest
 from antiphon.version import __version__
 
 USAGE_NAMES = ("stream_options", "include_usage", "streamOptions")
-"""What a refusal of our wish for usage mentions."""
+"""Names that an error mentions if the server refuses the option for usage."""
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 ERROR_BYTES_MAX = 64 * 1024
 """Maximum size of an error's body that is read; then the connection is closed."""
 ERROR_S = 5.0
-"""How long an error's body is waited for, in seconds."""
+"""How long an error's body is awaited, in seconds."""
 SLICE_BYTES = 32 * 1024
-"""How much of an answer is read in one turn of the event loop."""
+"""Maximum bytes of an answer that are read in one turn of the event loop."""
 NOISE_BYTES_MAX = 16 * 1024 * 1024
 """Maximum bytes in a row without any content."""
 EVENTS_PER_TURN = 256
-"""How many events are read in one turn of the event loop."""
+"""Maximum number of events that are read in one turn of the event loop."""
 FINISHED_S = 5.0
-"""How long to wait for more (the usage, `[DONE]`) once the provider has said how its answer ended, in seconds."""
+"""How long the usage and `[DONE]` are awaited after the provider reported how its answer ended, in seconds."""
 
 
 class OpenAIModel:
-    """A model behind `base_url`, or behind a `transport`, which the caller closes unless
-    `is_own_transport`.
+    """A model of an OpenAI-compatible server.
 
-    `model_first_byte_s` bounds the wait for the first byte of an answer, connecting included, `model_idle_s` the
-    silence after it, in seconds; a server's comments (`: keep-alive`) are no silence. `headers` go with each request.
+    Args:
+        name: The model's name at the server.
+        api_key: The key, if the server needs one.
+        base_url: The server's address, where no `transport` is given.
+        transport: The connections to use. The caller closes them unless `is_own_transport`.
+        is_own_transport: Whether the model closes `transport`.
+        headers: Sent with each request.
+        provider: The provider's name, for errors and metadata.
+        model_first_byte_s: How long the first byte of an answer is awaited, connecting included, in seconds.
+        model_idle_s: How long an answer may pause after it, in seconds. Comments (`: keep-alive`) end a pause.
+        finished_s: How long usage is awaited after the answer has ended, in seconds.
+        calls_max: Maximum number of tool calls in an answer.
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class OpenAIModel:
         provider: str = "openai",
         model_first_byte_s: float = 120.0,
         model_idle_s: float = 60.0,
+        finished_s: float = FINISHED_S,
         calls_max: int = CALLS_MAX,
     ) -> None:
         self.name = name
@@ -64,6 +74,7 @@ class OpenAIModel:
         self._api_key = api_key or ""
         self._first_byte_s = model_first_byte_s
         self._idle_s = model_idle_s
+        self._finished_s = finished_s
         self._calls_max = calls_max
         self._asks_usage = True
         self._is_own_transport = is_own_transport or transport is None
@@ -88,7 +99,8 @@ class OpenAIModel:
                         if number % EVENTS_PER_TURN == 0:
                             await asyncio.sleep(0)
                     if answer.is_finished:
-                        response.deadline = min(response.deadline, asyncio.get_running_loop().time() + FINISHED_S)
+                        now = asyncio.get_running_loop().time()
+                        response.deadline = min(response.deadline, now + self._finished_s)
                     if noise > NOISE_BYTES_MAX:
                         raise failures.make(
                             "server", f"{NOISE_BYTES_MAX:,} bytes without any content", retryable=False
@@ -117,7 +129,8 @@ class OpenAIModel:
                 raise failures.make("auth", detail, retryable=False)
 
     async def _open(self, request: ModelRequest, failures: Failures) -> Response:
-        """Send the request, and the response's head back. Asks for no usage where that is refused."""
+        """Send the request and read the response's head. If the server refuses the option for usage, retry without
+        it."""
         deadline = asyncio.get_running_loop().time() + self._first_byte_s
         response = await self._post(request, failures, deadline)
         if response.status in (400, 422) and self._asks_usage:
@@ -126,7 +139,7 @@ class OpenAIModel:
                 raise self._refusal(response, text, failures)
             self._asks_usage = False
             response = await self._post(request, failures, deadline)
-            self._asks_usage = response.status in (400, 422)  # then it was refused for something else
+            self._asks_usage = response.status in (400, 422)  # then the refusal has another reason
         if not 200 <= response.status < 300:
             raise self._refusal(response, await self._read_error(response), failures)
         if coding := _coding_of(response):
@@ -147,13 +160,13 @@ class OpenAIModel:
             raise failures.make("network", str(error)) from error
 
     async def _read(self, response: Response, answer: AnswerReader, failures: Failures) -> bytes:
-        """The next bytes; none at the end, and when no more come behind a whole answer."""
+        """The next bytes; empty at the end, and if nothing more arrives after a complete answer."""
         try:
             chunk = await response.read()
         except TimeoutError as error:
             if answer.is_finished:
                 return b""
-            raise failures.make("timeout", "the stream fell silent") from error
+            raise failures.make("timeout", "the stream stopped") from error
         except ResponseBroken as error:
             if answer.is_finished:
                 return b""
@@ -162,7 +175,7 @@ class OpenAIModel:
         return chunk
 
     async def _read_error(self, response: Response) -> str:
-        """The beginning of an error's body, as far as it comes in time."""
+        """The beginning of an error's body, as much as arrives in time."""
         body = bytearray()
         response.deadline = min(response.deadline, asyncio.get_running_loop().time() + ERROR_S)
         try:
@@ -183,7 +196,7 @@ class OpenAIModel:
 
 
 def request_headers(api_key: str) -> dict[str, str]:
-    """Headers sent with every request; a server that needs no key gets none."""
+    """The headers of every request."""
     headers = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream, application/json",
@@ -194,13 +207,13 @@ def request_headers(api_key: str) -> dict[str, str]:
 
 
 def _coding_of(response: Response) -> str:
-    """The body's compression, empty for none. (Some servers name the character set here.)"""
+    """The body's compression; empty for none. (Some servers send the character set in this header.)"""
     coding = response.headers.get("content-encoding", "").strip().lower()
     return "" if coding in ("identity", "none", "utf-8", "utf8") else coding
 
 
 def _slices(chunk: bytes) -> Iterator[bytes]:
-    """The chunk in pieces of SLICE_BYTES; itself, once, where it is short or empty."""
+    """The chunk in pieces of SLICE_BYTES; a short or empty chunk as it is."""
     if len(chunk) <= SLICE_BYTES:
         yield chunk
         return
@@ -209,7 +222,7 @@ def _slices(chunk: bytes) -> Iterator[bytes]:
 
 
 def _texts(request: ModelRequest) -> Iterator[str]:
-    """What the chat holds: the system prompt, then the messages, newest first."""
+    """The texts of the chat: the system prompt, then the messages, newest first."""
     yield request.system
     for message in reversed(request.messages):
         for part in message.content:

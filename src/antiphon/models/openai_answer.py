@@ -1,7 +1,7 @@
 """The events of a chat completion as model events. No I/O.
 
-Every field is optional and may be anything: what has an unexpected shape counts as not said. Only three things decide
-over an answer: an error object, the text and tool calls themselves, and whether it ended.
+Every field is optional and may have any value: a field of an unexpected shape is ignored. Only three things decide
+about an answer: an error object, the text and tool calls themselves, and whether it ended.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from antiphon.ports import AnswerEnded, ModelEvent, ModelRequest
 from antiphon.wire.sse import SseEvent
 
 INDEX_MAX = 1_000_000
-"""Maximum index of a tool call or an answer that is accepted."""
+"""Maximum index of a tool call or of a choice."""
 PIECES_MAX = 2_000
-"""Maximum pieces (choices, parts of content, pieces of calls) in one event: they are read in one go."""
+"""Maximum number of pieces (choices, content parts, pieces of calls) in one event, which is read without a pause."""
 
 
 class AnswerReader:
-    """Reads one answer, event by event. Raises `AttemptFailed` for what the provider says went wrong."""
+    """Reads one answer, event by event. Raises `AttemptFailed` for an error of the provider."""
 
     def __init__(
         self, provider: str, request: ModelRequest, failures: Failures, *, calls_max: int = CALLS_MAX
@@ -59,9 +59,9 @@ class AnswerReader:
         self._unreadable = b""
         self._pieces = 0
         self.is_finished = False
-        """The provider has said how the answer ends: it is whole."""
+        """The provider has sent a finish reason: the answer is complete."""
         self.is_done = False
-        """Nothing more will come."""
+        """The provider has sent `[DONE]`."""
         self.has_text = False
 
     @property
@@ -69,8 +69,8 @@ class AnswerReader:
         return self.has_text or self._calls.has_calls
 
     def read(self, event: SseEvent, *, is_last: bool = False) -> list[ModelEvent]:
-        """The model events of one event, as far as they may go out now. `is_last`: the body ends with it, so that one
-        that is no JSON was cut off."""
+        """The model events of one event that can be sent now. `is_last`: the body ends with it, so invalid JSON was
+        truncated."""
         data = event.data.strip()
         if not data or self.is_done:
             return []
@@ -94,8 +94,8 @@ class AnswerReader:
         return events
 
     def finish(self, sample: bytes = b"") -> list[ModelEvent]:
-        """The body has ended: what was held back, and how the answer ended. `sample` is the beginning of the body.
-        Raises `AttemptFailed` for an answer that is not whole."""
+        """The remaining events at the end of the body, and how the answer ended. `sample` is the beginning of the
+        body. Raises `AttemptFailed` for an incomplete answer."""
         if not self.is_finished and not (self.is_done and self.has_content):
             raise self._unfinished(sample)
         if self._outcome == "content_filter" and not self.has_content:
@@ -115,11 +115,11 @@ class AnswerReader:
             return self._failures.make("network", "the answer was cut off")
         words = self._unreadable or (b"" if self.is_done else sample)
         detail = "its answer is not understood" if words.strip() else "its answer is empty"
-        # The same request would be paid for again: a person decides.
+        # A retry would be paid for again: a person decides.
         return self._failures.make("server", detail, words=words.decode("utf-8", "replace"), retryable=False)
 
     def _torn_call(self) -> Exception:
-        """A tool must not run with arguments that are not all there."""
+        """The failure of an answer that ended in a tool call: a tool must not run with incomplete arguments."""
         if self._outcome == "content_filter":
             return self._failures.make("content_filter", "in the middle of a tool call")
         if self._outcome == "length":
@@ -130,8 +130,8 @@ class AnswerReader:
     # --- one event
 
     def _decode(self, data: bytes, *, is_cut: bool) -> Any:
-        """The JSON of an event; None for what is none and may be passed over: a word that keeps the connection alive,
-        what follows a finished answer, a last event that was cut off."""
+        """The JSON of an event. None for data that is not JSON and can be skipped: a word that keeps the connection
+        alive, data after a finished answer, a last event that was truncated."""
         if has_too_many_values(data):
             detail = f"an event of its answer has more than {VALUES_MAX:,} values"
             raise self._failures.make("server", detail, retryable=False)
@@ -161,7 +161,7 @@ class AnswerReader:
         for choice in dicts_in(chunk.get("choices")):
             self._count_piece()
             if (whole_number_in(choice.get("index"), INDEX_MAX) or 0) > 0:
-                continue  # `n` answers were asked for: the first one is the answer
+                continue  # of several choices the first one is the answer
             delta, message = choice.get("delta"), choice.get("message")
             if isinstance(delta, dict):
                 self._read_delta(delta, events, is_whole=False)
@@ -220,8 +220,8 @@ class AnswerReader:
         self._reasoning_field = ""
 
     def _metadata_of(self, call: dict[str, Any]) -> dict[str, Any] | None:
-        """What came with a call and is wanted back with it: Gemini's signature of its thought, and that there was a
-        field for reasoning although it was empty."""
+        """Metadata of a call that must be sent back with it: Gemini's thought signature, and that there was a
+        reasoning field although it was empty."""
         own: dict[str, Any] = {}
         if isinstance(extra := call.get(EXTRA_CONTENT), dict) and extra:
             own[EXTRA_CONTENT] = extra
@@ -250,7 +250,7 @@ class AnswerReader:
                 self._add(PartMetadata({self._provider: {REASONING_FIELD: field}}), events)
 
     def _flush_halves(self, *, but: Any = None) -> list[ModelEvent]:
-        """A half character whose other half did not come next is none; it is shown as U+FFFD."""
+        """A surrogate half that is not followed by its other half is replaced by U+FFFD."""
         events: list[ModelEvent] = []
         for key in self._halves.pending_keys(but):
             self._halves.discard(key)
@@ -275,7 +275,7 @@ class AnswerReader:
         self._outcome = outcome_of(reason) or self._outcome
 
     def _read_usage(self, usage: Any) -> None:
-        """The newest count of each kind; what is no count says nothing."""
+        """Update the usage with each valid count; other values are ignored."""
         if not isinstance(usage, dict):
             return
         cached, thought = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
@@ -286,14 +286,14 @@ class AnswerReader:
             "cache_read_tokens": cached.get("cached_tokens") if isinstance(cached, dict) else None,
             "reasoning_tokens": thought.get("reasoning_tokens") if isinstance(thought, dict) else None,
         }
-        known = {
+        valid = {
             name: count for name, value in counts.items() if (count := whole_number_in(value, TOKENS_MAX)) is not None
         }
-        self._usage = msgspec.structs.replace(self._usage, **known)
+        self._usage = msgspec.structs.replace(self._usage, **valid)
 
 
 def _args(arguments: Any) -> str:
-    """A piece of JSON text; some servers send the object itself, whole."""
+    """The arguments as a piece of JSON text; some servers send the whole object instead."""
     if arguments is None or isinstance(arguments, str):
         return arguments or ""
     return encode_json(arguments)

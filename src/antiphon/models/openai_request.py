@@ -1,4 +1,4 @@
-"""Our messages and tools as the body of a chat-completions request."""
+"""Messages and tools as the body of a chat-completions request."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from antiphon.core.parts import (
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
 REASONING_FIELD = "reasoning_field"
-"""The key of a provider's metadata that names the field a reasoning text came in."""
+"""The key of the metadata that has the name of the field in which a reasoning text arrived."""
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 EXTRA_CONTENT = "extra_content"
-"""The field in which Gemini sends a tool call's signature, and refuses the next request without it."""
+"""The field with a tool call's thought signature; Gemini refuses the next request without it."""
 
 NAME_MAX = 64
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -38,7 +38,7 @@ _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3",
 
 
 def request_body(name: str, request: ModelRequest, *, provider: str, asks_usage: bool) -> bytes:
-    """The JSON of the request for the model `name` of `provider`."""
+    """The JSON of a request for the model `name` of `provider`."""
     messages = chat_messages(request, provider)
     body: dict[str, Any] = request.parameters | {"model": name, "stream": True, "messages": messages}
     if asks_usage:
@@ -49,8 +49,9 @@ def request_body(name: str, request: ModelRequest, *, provider: str, asks_usage:
 
 
 def chat_messages(request: ModelRequest, provider: str) -> list[dict[str, Any]]:
-    """The history as this protocol has it. Reasoning goes back only in turns that call tools, and to the provider it
-    came from, in the field it came in: some refuse the next request without it, others refuse it elsewhere."""
+    """The history in this protocol's form. Reasoning is sent back only in turns with tool calls, only to the provider
+    that sent it, and in the same field: some providers refuse the next request without it, others refuse it in any
+    other place."""
     messages = [{"role": "system", "content": request.system}] if request.system else []
     for turn in _turns(request.messages):
         has_calls = any(isinstance(part, ToolCall) for message in turn for part in message.content)
@@ -60,7 +61,7 @@ def chat_messages(request: ModelRequest, provider: str) -> list[dict[str, Any]]:
 
 
 def _turns(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """The messages from one of a person's to the next."""
+    """The messages from one user message to the next."""
     turn: list[Message] = []
     for message in messages:
         if message.role is Role.USER and turn:
@@ -84,7 +85,7 @@ def _chat_message(message: Message, provider: str) -> list[dict[str, Any]]:
 
 
 def _assistant_message(message: Message, provider: str) -> list[dict[str, Any]]:
-    """None for a partial that kept no words: servers refuse an assistant's message without content."""
+    """Empty for a partial answer without text and calls: servers refuse an assistant message without content."""
     text = text_of(message.content)
     calls = [_tool_call(part, provider) for part in message.content if isinstance(part, ToolCall)]
     if not text and not calls:
@@ -97,19 +98,19 @@ def _reasoning_fields(message: Message, provider: str) -> dict[str, str]:
     fields: dict[str, str] = {}
     for part in message.content:
         if isinstance(part, Reasoning | ToolCall) and (field := reasoning_field_of(part.provider_metadata, provider)):
-            text = part.text if isinstance(part, Reasoning) else ""  # there was a field, and nothing in it
+            text = part.text if isinstance(part, Reasoning) else ""  # the field was empty
             fields[field] = fields.get(field, "") + text
     return fields
 
 
 def reasoning_field_of(metadata: Any, provider: str) -> str:
-    """The field that reasoning of this provider came in; empty where it is another's, or not known."""
+    """The field in which this provider sent its reasoning; empty if another provider sent it."""
     field = _own_metadata(metadata, provider).get(REASONING_FIELD)
     return field if field in REASONING_FIELDS else ""
 
 
 def _own_metadata(metadata: Any, provider: str) -> dict[str, Any]:
-    """What this provider sent with a part; nothing of another's."""
+    """The metadata that this provider sent with a part."""
     own = metadata.get(provider) if isinstance(metadata, dict) else None
     return own if isinstance(own, dict) else {}
 
@@ -172,7 +173,7 @@ def _file(file: File) -> dict[str, Any]:
     data = "".join(file.data.rpartition("base64,")[2].split())
     try:
         content = base64.b64decode(data, validate=True)
-    except ValueError:  # no base64, or not even ASCII
+    except ValueError:  # invalid base64
         content = b""
     if not content:
         return _text(f"[a file of type {media_type or 'unknown'} that cannot be shown here]")

@@ -1,9 +1,9 @@
-"""Where this server may be sent by an address that a user chose (a provider's base URL).
+"""Checks the addresses that users choose (a provider's base URL) before this server connects to them.
 
-Whoever may name an address could name this machine's own services, its neighbours' or the cloud's metadata. So a
-name is resolved once, each of its addresses is checked, and the connection goes to the very address that was
-checked: a name that means something else a moment later (DNS rebinding) leads nowhere. Only public addresses are
-taken, and only over TLS, unless the operator has named the host (`--allow-outbound`).
+A user could name services of this machine, of its network or of the cloud (server-side request forgery). So a name is
+resolved once, each of its addresses is checked, and the connection goes to an address that was checked: a name that
+resolves to another address later (DNS rebinding) has no effect. Only public addresses are allowed, and only over TLS,
+unless the operator allows the host (`--allow-outbound`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from antiphon.core.values import Value
 from antiphon.errors import Invalid
 
 URL_MAX = 2_048
+"""Maximum length of a URL, in characters."""
 ADDRESSES_MAX = 16
+"""Maximum number of addresses of a host that are used."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 NAT64 = IPv6Network("64:ff9b::/96")
 PUBLIC_BUT_INSIDE = frozenset({IPv4Address("168.63.129.16")})
-"""A cloud's own service to its machines, at an address that looks like any other."""
+"""Services of a cloud for its own machines, at addresses in the public range."""
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -38,7 +40,8 @@ class AddressRefused(OSError):
 
 
 class Outbound(Value):
-    """What may be reached. `allowed` are hosts of the operator's, with a port (0: any); `*` is every host."""
+    """The addresses that may be reached. `allowed` are the operator's hosts, each with a port (0: any); `*` is every
+    host."""
 
     allowed: tuple[tuple[str, int], ...] = ()
 
@@ -48,12 +51,12 @@ class Outbound(Value):
         return Outbound(allowed=tuple(_read_host(text) for text in texts))
 
     def allows(self, host: str, port: int) -> bool:
-        """Whether the operator has named it."""
+        """Whether the operator allows the host."""
         name = host.strip("[]").rstrip(".").lower()
-        return any(known in ("*", name) and known_port in (0, port) for known, known_port in self.allowed)
+        return any(allowed in ("*", name) and allowed_port in (0, port) for allowed, allowed_port in self.allowed)
 
     def check_url(self, url: str, *, field: str = "base_url") -> None:
-        """What can be said before anything is resolved. Raises `Invalid`."""
+        """Check a URL without resolving its host. Raises `Invalid`."""
         parts = _split(url, field)
         host = parts.hostname or ""
         is_allowed = self.allows(host, parts.port or DEFAULT_PORTS[parts.scheme])
@@ -64,7 +67,7 @@ class Outbound(Value):
             raise Invalid(field, "not a public address; the operator may name it by --allow-outbound")
 
     async def addresses(self, host: str, port: int, resolve: Resolve | None = None) -> tuple[str, ...]:
-        """Where the host is, each address checked. Raises `AddressRefused`, and OSError where it has none."""
+        """The addresses of a host, all of them checked. Raises `AddressRefused`, and OSError if it has none."""
         found = tuple(await (resolve or resolve_host)(host, port))[:ADDRESSES_MAX]
         if not found:
             raise OSError(f"{host[:255]} has no address")
@@ -74,7 +77,7 @@ class Outbound(Value):
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is one of the whole Internet's, also where it only wraps another one."""
+    """Whether an address is public. Of an address that embeds another one, the embedded one counts."""
     address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or _nat64(address)
@@ -87,7 +90,7 @@ def is_public(text: str) -> bool:
 
 
 def numeric_address(host: str) -> str | None:
-    """The address a host spells in numbers, as a resolver reads it (`2130706433` and `0177.1` are 127.0.0.1)."""
+    """The address of a host in numeric form, as a resolver reads it (`2130706433` and `0177.1` are 127.0.0.1)."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
@@ -96,7 +99,7 @@ def numeric_address(host: str) -> str | None:
 
 
 async def resolve_host(host: str, port: int) -> tuple[str, ...]:
-    """Its addresses by the system's resolver."""
+    """The addresses of a host from the system's resolver."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:

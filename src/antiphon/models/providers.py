@@ -1,4 +1,4 @@
-"""A provider: where models are called, and by which secret."""
+"""A provider: the address at which its models are called, and the secret."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ BUILT_IN = "rehearsal"
 
 
 class ProviderKind(StrEnum):
-    """Which protocol it speaks. `openai` is chat completions, as many servers speak them."""
+    """The provider's protocol. `openai` is chat completions, which many servers support."""
 
     OPENAI = "openai"
     REHEARSAL = "rehearsal"
 
 
 class Provider(Value):
-    """Its models are called `<name>:<model>`. `secret` is as `SecretBox` keeps it; times in microseconds.
-
-    `base_url` is empty for the kind's own server.
-    """
+    """A provider; its models are named `<name>:<model>`. `secret` is protected by `SecretBox`. `base_url` is empty
+    for the default server of its kind. Times are in microseconds."""
 
     provider_id: str
     name: str
@@ -36,7 +34,7 @@ class Provider(Value):
 
     @property
     def bound_to(self) -> str:
-        """What its secret is for: elsewhere it does not open."""
+        """What its secret is bound to: with another kind or address it cannot be opened."""
         return f"{self.provider_id}\n{self.kind}\n{self.base_url}"
 
 

@@ -22,18 +22,19 @@ from antiphon.ports import Model
 DEFAULT_LIMITS = Limits()
 REHEARSAL = "rehearsal"
 WITHOUT_CONFIGURATION = frozenset({"openai"})
-"""Providers whose models are there without any configuration."""
+"""Providers whose models need no configuration."""
 EXISTING = "`rehearsal`, `openai:<model>`, and what is configured (`antiphon config`)"
 
-KEPT_MAX = 256
-"""Maximum models kept by name (users choose the names); what costs memory, a provider's transport, is made once."""
+CACHED_MAX = 256
+"""Maximum number of cached models (users choose the names). A provider's transport, which costs memory, exists
+once."""
 
 OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
-"""Headers of OpenAI's own, and the variables they come from."""
+"""Headers of OpenAI, and the environment variables of their values."""
 
 
 class Models:
-    """The models of an instance, made when asked for. Close it: `await aclose()`."""
+    """The models of an instance, created at their first use. Close it: `await aclose()`."""
 
     def __init__(
         self, env: Mapping[str, str], limits: Limits = DEFAULT_LIMITS, *, configs: Configs | None = None
@@ -41,7 +42,7 @@ class Models:
         self._env = env
         self._limits = limits
         self._configs = configs
-        self._kept: OrderedDict[str, Model] = OrderedDict()
+        self._cached: OrderedDict[str, Model] = OrderedDict()
         self._clients: dict[str, ProviderClient] = {}
         self._retired: set[ProviderClient] = set()
         self._openai: Transport | None = None
@@ -50,8 +51,8 @@ class Models:
             configs.changed.subscribe(self._on_changed)
 
     async def get(self, name: str) -> Model:
-        """The model of that name: a model configuration's, a configured provider's, or one that is there without
-        any. Raises `Invalid` for an unknown name, what is switched off, and a missing key, secret or package."""
+        """A model by its name: that of a model configuration, of a configured provider, or one that needs no
+        configuration. Raises `Invalid` for an unknown or disabled one, and for a missing key, secret or package."""
         configuration = await self._configs.fresh() if self._configs is not None else Configuration()
         config = configuration.named_config(name)
         if config is None:
@@ -62,8 +63,8 @@ class Models:
         return AliasedModel(model, parameters=config.parameters) if config.parameters else model
 
     async def check_name(self, name: str) -> None:
-        """Raises `Invalid` for a name that no model can have. What may change by itself (a switch, a secret, a key)
-        is not checked, and no client is made."""
+        """Raises `Invalid` for a name that no model has. Whether it is enabled and has its secret or key can change,
+        and is not checked here; no client is created."""
         configuration = await self._configs.fresh() if self._configs is not None else Configuration()
         config = configuration.named_config(name)
         provider, _, model = (config.model if config is not None else name).partition(":")
@@ -88,16 +89,16 @@ class Models:
         try:
             secret = self._configs.secrets.open(provider.secret, provider.bound_to) if provider.secret else ""
         except SecretMissing as error:
-            raise Invalid("model", f"the provider {provider.name!r} cannot be asked: {error}.") from error
+            raise Invalid("model", f"the provider {provider.name!r} cannot be called: {error}.") from error
         if not secret and not provider.base_url:
             raise Invalid("model", f"the provider {provider.name!r} has no secret; give it one.")
         client = self._clients.get(provider.provider_id)
         if client is None or not client.is_for(provider, secret):
-            made = ProviderClient(provider, secret, outbound=self._configs.outbound, limits=self._limits)
-            self._clients[provider.provider_id] = made
+            new_client = ProviderClient(provider, secret, outbound=self._configs.outbound, limits=self._limits)
+            self._clients[provider.provider_id] = new_client
             if client is not None:
                 await self._retire(client)
-            return made
+            return new_client
         return client
 
     def _on_changed(self, configuration: Configuration) -> None:
@@ -114,18 +115,18 @@ class Models:
         self._retired = {item for item in {*self._retired, client} if item.is_open}
 
     def _without_configuration(self, name: str) -> Model:
-        model = self._kept.get(name)
+        model = self._cached.get(name)
         if model is None:
-            model = self._kept[name] = make_model(
+            model = self._cached[name] = make_model(
                 name, env=self._env, transport=self._shared_transport, limits=self._limits
             )
-            if len(self._kept) > KEPT_MAX:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(name)
+            if len(self._cached) > CACHED_MAX:
+                self._cached.popitem(last=False)
+        self._cached.move_to_end(name)
         return model
 
     async def aclose(self) -> None:
-        self._kept.clear()
+        self._cached.clear()
         for client in (*self._clients.values(), *self._retired):
             await client.close()
         self._clients.clear()
@@ -152,11 +153,16 @@ def make_model(
     transport: Callable[[], Transport] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Model:
-    """The model of that name, which its caller closes.
+    """Create a model, which its caller closes.
 
-    `openai:<model>` takes OPENAI_API_KEY and OPENAI_BASE_URL from `env`; a server named by a base URL may need no
-    key. `transport` gives the connections that several models share. Raises `Invalid` for an unknown name, a missing
-    key, and an address or a proxy that is not understood.
+    Args:
+        name: `rehearsal` or `openai:<model>`.
+        env: OPENAI_API_KEY and OPENAI_BASE_URL are read from it. A server with a base URL may need no key.
+        transport: Returns the connections that several models share. Default: the model has its own.
+        limits: Timeouts and sizes.
+
+    Raises:
+        Invalid: An unknown name, a missing key, or an address or proxy that is not supported.
     """
     provider, _, model_name = name.partition(":")
     match provider, model_name:

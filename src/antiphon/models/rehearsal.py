@@ -1,8 +1,8 @@
 """The rehearsal model: built in, no network, deterministic, scripted by the message itself.
 
-Lines of the last user message that begin with `/` say what it does, in order (`rehearsal_script`); without
-any it answers with a short Markdown reply. After a `/call` the next model call goes on behind it: how far the
-script has come is counted in the history, so that a retry, a takeover or a restart goes on just the same.
+Lines of the last user message that begin with `/` are its script (`rehearsal_script`); without any it answers with a
+short Markdown reply. After a `/call` the next model call continues behind it. The position in the script is counted
+in the history, so a retry, a takeover or a restart continues at the same place.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from antiphon.models.rehearsal_script import (
 from antiphon.ports import ModelEvent, ModelRequest
 
 TICK_S = 0.002
-"""The shortest sleep: at high rates several pieces go out at each wake-up."""
+"""Minimum sleep, in seconds: at high rates several pieces are sent at each wake-up."""
 
 RUN_MAX = 256
-"""So many pieces at most between two turns of the event loop."""
+"""Maximum number of pieces between two turns of the event loop."""
 
 QUOTE_MAX = 200
+"""Maximum length of the quoted message in a reply, in characters."""
 
 
 class RehearsalModel:
-    """The built-in model. It needs no key; `monotonic` and `sleep` are there to be replaced in tests."""
+    """The built-in model. It needs no key. Tests replace `monotonic` and `sleep`."""
 
     provider = "rehearsal"
     name = "rehearsal"
@@ -55,7 +56,7 @@ class RehearsalModel:
         self._sleep = sleep
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """The port's promise; a `Usage` also goes ahead of each wait, so that an interrupt finds it exact."""
+        """As the port says. A `Usage` also precedes each wait, so that an interrupted turn has the exact one."""
         rate, step = _plan(request)
         pace = Pace(rate, self._monotonic, self._sleep)
         call_number = turn_call_count(request)
@@ -80,13 +81,13 @@ class RehearsalModel:
         yield _usage(input_tokens, written)
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
 
 class Pace:
     """A schedule of deadlines: piece n is due n/rate seconds after the start, however late a wake-up was.
 
-    `run` pieces may go out now; at 0, `wait`.
+    `run` pieces may be sent now; at 0, `wait`.
     """
 
     def __init__(
@@ -98,13 +99,13 @@ class Pace:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew: what was silent is not made up for."""
+        """Restart the schedule: a silence is not made up for."""
         self._start = self._monotonic()
         self._allowed = 0
         self.run = 0 if self._rate else RUN_MAX
 
     async def wait(self) -> None:
-        """Until the next piece is due; at least one turn of the event loop."""
+        """Wait until the next piece is due, and for at least one turn of the event loop."""
         if not self._rate:
             await self._sleep(0)
             self.run = RUN_MAX
@@ -155,18 +156,18 @@ def _usage(input_tokens: int, written: int) -> Usage:
 
 
 def _reply(script: Script, request: ModelRequest) -> str:
-    """A reply about the message; the first one of a chat also shows a newcomer around."""
+    """A reply about the message; the first one of a chat also explains the script."""
     words = len(script.prose.split())
-    heard = (
+    intro = (
         f"You sent **{words} word{'' if words == 1 else 's'}**:\n\n{_block_quote(script.prose)}"
         if words
         else ("You sent a message **without words**.")
     )
     if any(message.role is Role.ASSISTANT for message in request.messages):
         turns = sum(message.role is Role.USER for message in request.messages)
-        return f"{heard}\n\nThat makes {turns} messages from you here. `/tokens 300` gives you more to read."
+        return f"{intro}\n\nThat makes {turns} messages from you here. `/tokens 300` gives you more to read."
     tools = ", ".join(f"`{tool.name}`" for tool in request.tools)
-    return GREETING.format(heard=heard, tools=f" (here: {tools})" if tools else "")
+    return GREETING.format(intro=intro, tools=f" (here: {tools})" if tools else "")
 
 
 def _block_quote(prose: str) -> str:
@@ -175,7 +176,7 @@ def _block_quote(prose: str) -> str:
 
 
 GREETING = """\
-{heard}
+{intro}
 
 I am the *rehearsal model*: built in, always the same, no key and no network. All around me is real: \
 this answer is stored, streams to everyone who watches, and can be stopped, edited and retried.

@@ -1,6 +1,6 @@
-"""The rehearsal model's scripts: lines of a user's message that begin with `/`, and what they mean.
+"""The rehearsal model's scripts: the lines of a user's message that begin with `/`.
 
-A line that is not understood becomes a `Say` with a friendly answer: a script never fails by accident.
+An invalid line becomes a `Say` with an explanation: a script never fails by accident.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ Item = Say | Think | Tokens | Call | Stall | Fail
 
 
 class Script(Value):
-    """What to do, in order, at `rate` deltas per second (0: as fast as possible)."""
+    """The items in order, sent at `rate` deltas per second (0: as fast as possible). `prose` is the message without
+    the script's lines."""
 
     items: tuple[Item, ...]
     rate: float
@@ -73,20 +74,20 @@ class Script(Value):
 
     @property
     def speaks(self) -> bool:
-        """Whether it says or calls anything itself; `prose` is the message without the script's lines."""
+        """Whether the script itself has text or calls."""
         return any(isinstance(item, Say | Tokens | Call) for item in self.items)
 
 
-# Not `//`: pasted code is no script.
+# Not `//`: pasted code is not a script.
 _COMMAND = re.compile(r"/[A-Za-z]")
 
 
 class _BadLine(Exception):
-    """Its text is the friendly answer."""
+    """Its text is the explanation."""
 
 
 def parse_script(text: str) -> Script:
-    """Read a message. Only newlines end a line: U+2028 and its like belong to the text."""
+    """Read a message. Only newlines end a line; U+2028 and the like are part of the text."""
     items: list[Item] = []
     prose: list[str] = []
     rate = DEFAULT_RATE
@@ -114,8 +115,7 @@ def parse_script(text: str) -> Script:
 
 
 def step_after(items: Sequence[Item], calls_made: int) -> tuple[Item, ...]:
-    """What one model call does: all up to the first run of adjacent calls that have not been made yet, that run
-    included."""
+    """The items of one model call: all up to and including the first run of adjacent calls that were not made yet."""
     step: list[Item] = []
     for item in items:
         if calls_made:
@@ -163,7 +163,7 @@ def _parse_call(rest: str) -> Call:
 def _parse_fail(rest: str, failures: int) -> Fail:
     kind, _, times = rest.strip().partition(" ")
     if kind not in ERROR_KINDS:
-        kinds = ", ".join(f"`{known}`" for known in sorted(ERROR_KINDS))
+        kinds = ", ".join(f"`{name}`" for name in sorted(ERROR_KINDS))
         raise _BadLine(f"`/fail` wants a kind of error: {kinds}.")
     return Fail(kind=kind, until=failures + (_parse_whole("/fail KIND", times, FAIL_TIMES_MAX) if times else 1))
 
@@ -193,6 +193,6 @@ def _parse_number(command: str, text: str, smallest: float, largest: float) -> f
 
 
 def _quote(text: str) -> str:
-    """A piece of somebody's words that can stand between backticks."""
+    """A piece of the user's text that can be quoted between backticks."""
     clean = text.replace("`", "'")
     return clean if len(clean) <= QUOTED_MAX else clean[: QUOTED_MAX - 1] + "…"

@@ -8,18 +8,19 @@ from typing import Protocol
 import httptools
 
 READ_AHEAD_BYTES = 256 * 1024
-"""How much of a body is buffered before its socket is paused."""
+"""Maximum bytes of a body that are buffered before its socket is paused."""
 OVERHEAD_BYTES_MAX = 512 * 1024
-"""Maximum bytes in a row that are no body: headers, chunks' extensions, trailers. More than one read of a socket."""
+"""Maximum consecutive bytes that are not body: headers, chunk extensions, trailers. Larger than one read of a
+socket."""
 RELEASE_S = 1.0
 RELEASE_BYTES_MAX = 64 * 1024
 """Maximum time in seconds, and bytes, spent draining a released response."""
 INTERIM_MAX = 16
-"""Maximum 1xx responses before the real one."""
+"""Maximum number of 1xx responses before the final one."""
 
 
 class ResponseBroken(Exception):
-    """The response did not arrive whole; the sentence says why. `is_untouched`: not a byte of it came."""
+    """The response is incomplete; the text says why. `is_untouched`: not one byte of it arrived."""
 
     def __init__(self, reason: str, *, is_untouched: bool = False) -> None:
         super().__init__(reason)
@@ -27,7 +28,7 @@ class ResponseBroken(Exception):
 
 
 class Socket(Protocol):
-    """What a response needs of the connection that it arrives on."""
+    """What a response needs from its connection."""
 
     def pause(self) -> None: ...
 
@@ -39,9 +40,9 @@ class Socket(Protocol):
 
 
 class Response:
-    """What comes back: `status` and `headers` (names in lower case), then the body by `read`. Always `close` it.
+    """A response: `status` and `headers` (names in lower case), then the body by `read`. Always `close` it.
 
-    `deadline` may be moved between two reads: waiting beyond it is a TimeoutError.
+    `deadline` may be changed between two reads. A read that waits beyond it raises TimeoutError.
     """
 
     def __init__(self, connection: Socket, deadline: float) -> None:
@@ -68,7 +69,7 @@ class Response:
             await self._wait()
 
     async def read(self) -> bytes:
-        """What has arrived since; empty at the end. Raises `ResponseBroken` and TimeoutError."""
+        """The bytes that arrived since the last read; empty at the end. Raises `ResponseBroken` and TimeoutError."""
         while not self._chunks:
             if self._is_whole:
                 return b""
@@ -82,10 +83,10 @@ class Response:
         return data
 
     def close(self) -> None:
-        """A response that was read to its end leaves its connection for the next one, any other closes it."""
+        """Return the connection for reuse if the response was read to its end; else close it."""
         connection, self._connection = self._connection, None
         if connection is None:
-            return  # closed before, or released: then the timer is still needed
+            return  # closed before; or released, and the timer is still needed
         if self._timer is not None:
             self._timer.cancel()
         connection.finish(is_reusable=self._is_whole and self._is_reusable)
@@ -105,7 +106,7 @@ class Response:
         connection.resume()
 
     def _settle(self) -> None:
-        """A released response has ended, or its time is over."""
+        """A released response is complete, or its time limit has expired."""
         if self._timer is not None:
             self._timer.cancel()
         connection, self._released = self._released, None

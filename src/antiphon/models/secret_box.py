@@ -1,8 +1,8 @@
-"""Secrets of providers: kept as a reference, or sealed with a key from outside the database; never given back.
+"""Secrets of providers: stored as a reference, or encrypted with a key from outside the database; never returned.
 
-A reference is `env:NAME` or `file:PATH`, and is followed on the machine that makes the call. Anything else is the
-secret itself, and is sealed (AES-256-GCM) together with what it is for: in another provider's row, or beside
-another address, it does not open. Without a key nothing is sealed, so nothing is kept.
+A reference is `env:NAME` or `file:PATH`, and is resolved on the machine that makes the call. Any other secret is
+encrypted (sealed, AES-256-GCM) with its provider and address as associated data: in another provider's row, or with
+another address, it cannot be opened. Without a key, secrets are refused.
 """
 
 from __future__ import annotations
@@ -23,28 +23,30 @@ KEY_VARIABLE = "ANTIPHON_SECRET_KEY"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 SECRET_MAX = 8 * 1024
+"""Maximum length of a secret, in characters."""
 SECRETS_DIR = "/run/secrets"
-"""Where containers find what they were entrusted with."""
+"""The directory in which containers find their secrets."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _OURS = "ANTIPHON_"
 _NO_KEY = (
-    "there is no key to keep it with: start with --secret-key-file (`antiphon config keygen FILE` makes one) or "
+    "there is no key to seal it with: start with --secret-key-file (`antiphon config keygen FILE` makes one) or "
     f"{KEY_VARIABLE}, or give a reference, env:NAME or file:PATH"
 )
 
 
 class SecretMissing(Exception):
-    """The secret cannot be had here; the sentence names neither it nor where it should be."""
+    """The secret is not available here. The text contains neither the secret nor its location."""
 
 
 def make_key() -> str:
-    """A new key, as it is written into a file or a variable."""
+    """A new key, in the form for a file or a variable."""
     return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
 
 
 class SecretBox:
-    """`keep` gives what is stored, `open` the secret behind it. The first key seals, each of them opens."""
+    """`protect` returns the stored form of a secret, `open` the secret of a stored form. The first key seals; every
+    key opens."""
 
     def __init__(
         self, keys: Sequence[bytes] = (), *, env: Mapping[str, str] | None = None, secrets_dir: str = ""
@@ -55,24 +57,25 @@ class SecretBox:
 
     @staticmethod
     def make(key_file: str, env: Mapping[str, str], secrets_dir: str = "") -> SecretBox:
-        """With the keys of the file, or else of the environment, one a line, the newest first. Raises `Invalid`."""
-        text, place = env.get(KEY_VARIABLE, ""), KEY_VARIABLE
+        """A box with the keys of the file, else of the environment: one per line, the newest first. Raises
+        `Invalid`."""
+        text, source = env.get(KEY_VARIABLE, ""), KEY_VARIABLE
         if key_file:
-            place = "--secret-key-file"
+            source = "--secret-key-file"
             try:
                 text = Path(key_file).read_text()
-                is_anybodys = bool(Path(key_file).stat().st_mode & 0o007)
+                is_readable_by_all = bool(Path(key_file).stat().st_mode & 0o007)
             except (OSError, UnicodeDecodeError) as error:
-                raise Invalid(place, f"{key_file} cannot be read") from error
-            if is_anybodys:
-                raise Invalid(place, f"{key_file} can be read by everybody; `chmod o= {key_file}`")
-        keys = [_read_key(line, place) for line in re.split(r"[\s,]+", text) if line]
+                raise Invalid(source, f"{key_file} cannot be read") from error
+            if is_readable_by_all:
+                raise Invalid(source, f"{key_file} can be read by every user; `chmod o= {key_file}`")
+        keys = [_read_key(line, source) for line in re.split(r"[\s,]+", text) if line]
         if key_file and not keys:
-            raise Invalid(place, f"{key_file} holds no key: make one with `antiphon config keygen FILE`")
+            raise Invalid(source, f"{key_file} holds no key: make one with `antiphon config keygen FILE`")
         return SecretBox(keys, env=env, secrets_dir=secrets_dir)
 
-    def keep(self, secret: str, bound_to: str) -> str:
-        """What is stored of a secret or a reference. Raises `Invalid`."""
+    def protect(self, secret: str, bound_to: str) -> str:
+        """The stored form of a secret or a reference. Raises `Invalid`."""
         kind, colon, rest = secret.partition(":")
         if colon and kind == "env":
             if not _VARIABLE.fullmatch(rest) or rest.upper().startswith(_OURS):
@@ -86,9 +89,9 @@ class SecretBox:
             raise Invalid("secret", _NO_KEY)
         return self._seal(secret, bound_to)
 
-    def open(self, kept: str, bound_to: str) -> str:
-        """The secret. Raises `SecretMissing`."""
-        kind, _, rest = kept.partition(":")
+    def open(self, stored: str, bound_to: str) -> str:
+        """The secret of a stored form. Raises `SecretMissing`."""
+        kind, _, rest = stored.partition(":")
         match kind:
             case "env":
                 secret = self._env.get(rest, "").strip()
@@ -99,15 +102,15 @@ class SecretBox:
             case "sealed":
                 secret = self._unseal(rest, bound_to)
             case _:
-                raise SecretMissing("its secret is kept in a way this version does not know")
+                raise SecretMissing("its secret is stored in a form that this version cannot read")
         try:
             _check_secret(secret)
         except Invalid as error:
-            raise SecretMissing("its secret is no secret: one line of printable ASCII is") from error
+            raise SecretMissing("its secret is invalid: it must be one line of printable ASCII") from error
         return secret
 
     def _seal(self, secret: str, bound_to: str) -> str:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # takes long to load
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # slow to import
 
         key_id, key = next(iter(self._keys.items()))
         nonce = secrets.token_bytes(NONCE_BYTES)
@@ -126,7 +129,7 @@ class SecretBox:
             sealed = base64.b64decode(body, validate=True)
             opened = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to.encode())
         except (binascii.Error, InvalidTag, ValueError) as error:
-            raise SecretMissing("its secret is damaged, or was made for another address; set it anew") from error
+            raise SecretMissing("its secret is damaged, or was made for another address; set it again") from error
         return opened.decode()
 
     def _check_path(self, text: str) -> None:
@@ -135,7 +138,7 @@ class SecretBox:
             raise Invalid("secret", "file:PATH names a file in the directory of secrets (--secrets-dir)")
 
     def _read_file(self, text: str) -> str:
-        """A small regular file within the directory, also by where its links lead."""
+        """The text of a small regular file in the directory; links are resolved first."""
         path = Path(text).resolve()
         if not _is_inside(path, self._dir.resolve()):
             raise SecretMissing("the file its secret is in is not in the directory of secrets (--secrets-dir)")
@@ -152,13 +155,13 @@ class SecretBox:
             raise SecretMissing("the file its secret is in cannot be read here") from error
 
 
-def reference_of(kept: str) -> str:
-    """The reference, which is no secret; empty where the secret itself is kept."""
-    return kept if kept.startswith(("env:", "file:")) else ""
+def reference_of(stored: str) -> str:
+    """The reference, which is not secret; empty if the secret itself is stored."""
+    return stored if stored.startswith(("env:", "file:")) else ""
 
 
 def _check_secret(secret: str) -> None:
-    """It goes into a header. Raises `Invalid`, without the text."""
+    """Check a secret, which is sent in a header. Raises `Invalid`, without the text."""
     if not 0 < len(secret) <= SECRET_MAX or not secret.isascii() or not secret.isprintable() or " " in secret:
         raise Invalid("secret", f"one line of 1 to {SECRET_MAX} printable ASCII characters, without spaces")
 
@@ -168,15 +171,15 @@ def _is_inside(path: Path, directory: Path) -> bool:
 
 
 def _key_id(key: bytes) -> str:
-    """What a key is called beside what it has sealed."""
+    """The id of a key, which is stored with the secrets that it sealed."""
     return hashlib.sha256(b"antiphon secret key " + key).hexdigest()[:8]
 
 
-def _read_key(text: str, place: str) -> bytes:
+def _read_key(text: str, source: str) -> bytes:
     try:
         key = base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4))
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != KEY_BYTES:
-        raise Invalid(place, "a key is 32 bytes in base64: make one with `antiphon config keygen FILE`")
+        raise Invalid(source, "a key is 32 bytes in base64: make one with `antiphon config keygen FILE`")
     return key

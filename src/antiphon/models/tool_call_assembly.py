@@ -1,19 +1,21 @@
-"""Tool calls of one streamed answer, assembled from their pieces and put into the order the port promises.
+"""Assembles the tool calls of one streamed answer from their pieces, in the order that the port promises.
 
-How it works. A piece brings some of: an index, an id, a name, a stretch of the arguments' JSON text. Providers leave
-out or repeat each of them, so a piece is matched by all it says, in this order:
+How it works
+------------
+A piece has some of: an index, an id, a name, a part of the arguments' JSON text. Providers omit or repeat each of
+them, so a piece is matched by everything that it has, in this order:
 
-1. Its id is that of a known call, its index that of a known call, or it has neither and goes to the newest call.
-2. It nevertheless begins another call if it says so: another name or id after the matched call's arguments are a
-   whole object, or another id together with a name. A whole object behind a whole object is never a continuation.
+1. Its id is that of an earlier call, or its index is; or it has neither and belongs to the newest call.
+2. It nevertheless begins another call if it has another name or id after the matched call's arguments are a whole
+   object, or another id together with a name. A whole object after a whole object is never a continuation.
 3. A piece without id and name never begins a call: with an unused index it continues the newest one.
 
 A name may come in pieces, whole on every piece, or growing; it is complete when the arguments begin, another call
-begins or the answer ends. An empty object is a placeholder until the answer ends: arguments that come after it take
-its place. So a call is opened, and its arguments are sent on, only when neither can change any more.
+begins or the answer ends. An empty object is a placeholder until the answer ends: later arguments replace it. So a
+call is opened, and its arguments are sent on, only when neither can change any more.
 
-The port wants each call's pieces right behind its opening. The oldest incomplete call goes out as it arrives; what
-arrives meanwhile for others, and text, waits behind it.
+The port requires each call's pieces directly after its opening. The oldest incomplete call is sent as it arrives;
+text and pieces of other calls that arrive meanwhile are queued behind it.
 """
 
 from __future__ import annotations
@@ -29,13 +31,13 @@ from antiphon.ports import ModelEvent
 _STRUCTURE = re.compile(r'[{}\[\]"\\]')
 
 NAME_MAX = 16 * 1024
-"""Maximum characters of a tool's name; more of it is not read."""
+"""Maximum length of a tool's name, in characters; the rest of a longer one is ignored."""
 
 Prose = Text | Reasoning | PartMetadata
 
 
 class TooManyCalls(Exception):
-    """An answer with more tool calls than are allowed."""
+    """The answer has more tool calls than are allowed."""
 
 
 class ObjectScanner:
@@ -63,7 +65,7 @@ class ObjectScanner:
             position = match.end()
             mark = match[0]
             if mark == "\\":
-                position += 1  # whatever it is, it is escaped
+                position += 1  # the escaped character
                 self._is_escaped = position > len(text)
             elif mark == '"':
                 self._in_string = not self._in_string
@@ -76,8 +78,8 @@ class ObjectScanner:
 
 
 class OpenCall:
-    """A call as it grows. `args` are the pieces of its arguments, the first `sent` of them have gone out; `begin` are
-    their first two characters that are no white space."""
+    """A growing call. `args` are the pieces of its arguments, of which the first `sent` were sent; `begin` has their
+    first two characters that are not white space."""
 
     __slots__ = (
         "args",
@@ -173,12 +175,12 @@ class ToolCallAssembly:
         self._newest: OpenCall | None = None
         self._count = 0
         self.opened_count = 0
-        self._waiting: deque[OpenCall | Prose] = deque()
+        self._queued: deque[OpenCall | Prose] = deque()
 
     @property
     def is_idle(self) -> bool:
-        """Nothing waits: text may go out directly."""
-        return not self._waiting
+        """Whether nothing is queued: text may be sent directly."""
+        return not self._queued
 
     @property
     def has_calls(self) -> bool:
@@ -186,17 +188,17 @@ class ToolCallAssembly:
 
     @property
     def has_torn_call(self) -> bool:
-        """The newest call's arguments are not a whole object that was sent as such."""
+        """Whether the newest call's arguments are incomplete."""
         return self._newest is not None and not self._newest.is_whole
 
     def add_prose(self, piece: Prose) -> list[ModelEvent]:
-        self._waiting.append(piece)
+        self._queued.append(piece)
         return self._release()
 
     def add_call(
         self, index: int | None, provider_id: str, name: str, args: str, metadata: dict[str, Any] | None = None
     ) -> list[ModelEvent]:
-        """`metadata` is kept with the call as its `provider_metadata`."""
+        """Add a piece of a call. `metadata` becomes the call's `provider_metadata`."""
         call = self._find(index, provider_id, name, args)
         if call is None:
             return []
@@ -206,17 +208,17 @@ class ToolCallAssembly:
         return self._release()
 
     def finish(self) -> list[ModelEvent]:
-        """All that still waits. A call that never had a name is left out: there is nothing to run."""
+        """The queued events. A call without a name is dropped: there is nothing to run."""
         events: list[ModelEvent] = []
-        for entry in self._waiting:
+        for entry in self._queued:
             events += self._send(entry) if isinstance(entry, OpenCall) else [entry]
-        self._waiting.clear()
+        self._queued.clear()
         return events
 
     # --- which call a piece belongs to
 
     def _find(self, index: int | None, provider_id: str, name: str, args: str) -> OpenCall | None:
-        """The call that a piece continues, or the one it begins; None for a piece that belongs to none."""
+        """The call that a piece continues or begins; None for a piece that belongs to no call."""
         call = self._match(index, provider_id, name)
         if call is not None and self._begins_another(call, provider_id, name, args):
             call = None
@@ -258,8 +260,8 @@ class ToolCallAssembly:
 
     def _are_two_tools(self, call: OpenCall, name: str) -> bool:
         """Whether two names are two calls, and not the pieces of one name."""
-        known = self._tool_names
-        if call.name not in known or name not in known or call.name + name in known:
+        tools = self._tool_names
+        if call.name not in tools or name not in tools or call.name + name in tools:
             return False
         return bool(call.args) or not name.startswith(call.name)
 
@@ -270,24 +272,24 @@ class ToolCallAssembly:
         call = self._newest = OpenCall(provider_id)
         if provider_id:
             self._by_id[provider_id] = call
-        self._waiting.append(call)
+        self._queued.append(call)
         return call
 
-    # --- what may go out
+    # --- sending
 
     def _release(self) -> list[ModelEvent]:
         events: list[ModelEvent] = []
-        while self._waiting:
-            head = self._waiting[0]
+        while self._queued:
+            head = self._queued[0]
             if isinstance(head, OpenCall):
-                is_last = len(self._waiting) == 1
+                is_last = len(self._queued) == 1
                 if head.is_settled:
                     events += self._send(head)
                 if is_last or not head.is_opened or not head.is_whole:
                     break
             else:
                 events.append(head)
-            self._waiting.popleft()
+            self._queued.popleft()
         return events
 
     def _send(self, call: OpenCall) -> list[ModelEvent]:

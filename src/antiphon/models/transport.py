@@ -1,12 +1,14 @@
-"""The one transport of model calls: HTTP/1.1 over connections that are kept and reused, every read bounded.
+"""The transport of model calls: HTTP/1.1 over reusable connections, with a limit on every read.
 
-How it works. A connection is an asyncio protocol around httptools' compiled parser. It is either in use by one
+How it works
+------------
+A connection is an asyncio protocol around httptools' compiled parser. It is either in use by one
 response or idle in its pool; the pool is not polled: a connection that the server closes leaves it by its own
 `connection_lost`. A response (`response.py`) buffers up to READ_AHEAD_BYTES and then pauses its socket: back-pressure
-for a fast server. Deadlines belong to the response: one timer, moved lazily, ends the waiting read. A whole response
-returns its connection to the pool; one that is abandoned closes it.
+for a fast server. A response has one timer for its deadline, which is moved lazily. A complete response returns its
+connection to the pool, any other one closes it.
 
-Nothing is redirected, decoded or remembered (cookies) here, and no answer that has begun is asked for again.
+There are no redirects, no decompression and no cookies, and no request is repeated once its answer has begun.
 """
 
 from __future__ import annotations
@@ -20,15 +22,17 @@ from antiphon.models.connecting import ConnectFailed, Connector
 from antiphon.models.response import Response, ResponseBroken
 
 CONNECTIONS_MAX = 1_000
+"""Maximum number of connections to one provider."""
 IDLE_MAX = 100
-"""Maximum idle connections kept for one provider."""
+"""Maximum number of idle connections to one provider."""
 IDLE_S = 30.0
-"""How long an idle connection is kept, in seconds."""
+"""How long an idle connection remains open, in seconds."""
 CONNECT_S = 10.0
+"""How long connecting may take, in seconds."""
 
 
 class Transport:
-    """Requests to one origin. Close it: `await aclose()` ends what is under way."""
+    """Requests to one origin. Close it: `await aclose()` aborts the requests under way."""
 
     def __init__(
         self, connector: Connector, *, connections_max: int = CONNECTIONS_MAX, idle_s: float = IDLE_S
@@ -47,16 +51,24 @@ class Transport:
         return len(self._open)
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes, *, deadline: float) -> Response:
-        """Send a request and wait for the head of its response, until `deadline` (the loop's time). `headers` are
-        ASCII without line ends. Raises `ConnectFailed`, `ResponseBroken`, TimeoutError.
+        """Send a request and wait for the head of its response.
 
-        A kept connection that the server closes at this moment, before a byte of an answer, is replaced once by a new
-        one: it was closed for having been idle.
+        If the server closes a reused connection before a byte of the answer, because it was idle, the request is
+        repeated once on a new connection.
+
+        Args:
+            path: Appended to the origin's path.
+            headers: ASCII without line ends.
+            body: The body.
+            deadline: The event loop's time until which the head is awaited.
+
+        Raises:
+            ConnectFailed, ResponseBroken, TimeoutError.
         """
         request = self._head(path, headers, len(body)) + body
-        if (kept := self._idle_connection()) is not None:
+        if (idle := self._idle_connection()) is not None:
             try:
-                return await self._exchange(kept, request, deadline)
+                return await self._exchange(idle, request, deadline)
             except ResponseBroken as error:
                 if not error.is_untouched:
                     raise
@@ -72,7 +84,7 @@ class Transport:
         return response
 
     def _idle_connection(self) -> Connection | None:
-        """The connection that was used last, unless it is being closed."""
+        """The most recently used connection that is not being closed."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closing:
@@ -108,7 +120,7 @@ class Transport:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Keep a connection whose response has arrived whole."""
+        """Return the connection of a complete response to the pool."""
         if self.is_closed or len(self._idle) >= IDLE_MAX:
             connection.abort()
             return
@@ -118,13 +130,13 @@ class Transport:
             self._timer = asyncio.get_running_loop().call_later(self._idle_s, self._sweep)
 
     def remove(self, connection: Connection) -> None:
-        """A connection is gone."""
+        """The connection is closed."""
         self._open.discard(connection)
         if connection.response is None and connection in self._idle:
             self._idle.remove(connection)
 
     def _sweep(self) -> None:
-        """Close what has been idle for too long; the oldest stand first."""
+        """Close the connections that were idle for too long; the oldest are first."""
         self._timer = None
         loop = asyncio.get_running_loop()
         while self._idle and self._idle[0].idle_since + self._idle_s <= loop.time() + 0.001:
@@ -143,7 +155,7 @@ class Transport:
 
 
 class Connection(asyncio.Protocol):
-    """One socket: at most one response at a time is read from it."""
+    """One socket, from which at most one response at a time is read."""
 
     def __init__(self, pool: Transport) -> None:
         self._pool = pool
@@ -166,7 +178,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.response is None:
-            self.abort()  # unsolicited data could be taken for the next answer
+            self.abort()  # unsolicited data must not become the next answer
         else:
             self.response.feed(data)
 
@@ -188,7 +200,7 @@ class Connection(asyncio.Protocol):
             self._socket.resume_reading()
 
     def finish(self, *, is_reusable: bool) -> None:
-        """The response is over. Unsent bytes of the request would precede the next one."""
+        """The response has ended. The connection is not reused if bytes of the request are still unsent."""
         self.response = None
         if is_reusable and not self._socket.is_closing() and not self._socket.get_write_buffer_size():
             self._pool.release(self)

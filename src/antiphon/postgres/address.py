@@ -1,10 +1,10 @@
-"""Where a PostgreSQL database is, from its URL: one host or several, and how its sessions are to be.
+"""The address of a PostgreSQL database, read from its URL: its hosts, the login, and the session's parameters.
 
     postgresql://user@one:5432,two:5432/chats?target_session_attrs=read-write&connect_timeout=3
     postgresql://user@pgbouncer:6432/chats?direct=postgres:5432
 
-`direct` is a second address of the same database, `HOST:PORT` or a URL, for what needs a session of its own (locks
-and LISTEN) where the first one leads to a pooler in transaction mode.
+`direct` is a second address of the same database, `HOST:PORT` or a URL. Locks and LISTEN need a session, and use it
+where the first address leads to a pooler in transaction mode.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from antiphon.postgres.parameters import Parameters, read_parameters
 
 PORT = 5432
 HOSTS_MAX = 16
+"""Maximum number of hosts in a URL."""
 
 Host = tuple[str, int]
-"""A name, an address or a socket's folder, and the port."""
+"""A host name, an IP address or a socket's folder, and the port."""
 
 
 class Address(Value):
-    """`hosts` is empty where the environment or the machine's own sockets say where the server is. `direct` is set
-    where the URL gives a second address."""
+    """The address. If `hosts` is empty, libpq's environment variables or the local sockets give the server. `direct`
+    is the second address, if the URL has one."""
 
     hosts: tuple[Host, ...]
     user: str | None
@@ -39,16 +40,16 @@ class Address(Value):
 
     @property
     def for_sessions(self) -> Address:
-        """The address that keeps sessions: no pooler in transaction mode."""
+        """The address that supports sessions: not a pooler in transaction mode."""
         return self.direct or self
 
     @property
     def is_chosen(self) -> bool:
-        """Whether one server of several has to be found, or a certain kind was asked for."""
+        """Whether the URL names several hosts or a kind of server, so that the right one must be found."""
         return len(self.hosts) > 1 or self.parameters.session_attribute != "any"
 
     def hosts_to_try(self) -> tuple[Host | None, ...]:
-        """In the order of the URL, or shuffled if it says so; None: the one that the environment gives."""
+        """The hosts in the order of the URL, or shuffled if it says so. None: the one of the environment."""
         if not self.hosts:
             return (None,)
         hosts = list(self.hosts)
@@ -57,13 +58,13 @@ class Address(Value):
         return tuple(hosts)
 
     def dsn(self) -> str:
-        """The URL for asyncpg, without the place."""
+        """The URL for asyncpg: its parameters only."""
         return f"postgresql://?{urlencode(self.parameters.passed_on)}" if self.parameters.passed_on else ""
 
 
 @lru_cache(maxsize=64)
 def read_address(url: str) -> Address:
-    """Raises `Invalid`, without quoting the URL: it may hold a password."""
+    """The address of a URL. Raises `Invalid`, without quoting the URL: it may contain a password."""
     try:
         parts = urlsplit(url)
         named = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)) if parts.query else {}
@@ -72,14 +73,14 @@ def read_address(url: str) -> Address:
     if parts.scheme not in ("postgresql", "postgres") or parts.fragment:
         raise _unreadable()
     parameters = read_parameters(named)
-    place = parameters.place
+    location = parameters.location
     user, password, host_list = _authority(parts.netloc)
-    is_named = "host" in place
+    is_named = "host" in location
     address = Address(
-        hosts=_hosts(place["host"], place.get("port", "")) if is_named else _hosts_of(host_list, place),
-        user=place.get("user", user),
-        password=place.get("password", password),
-        database=place.get("dbname", unquote(parts.path[1:]) or None),
+        hosts=_hosts(location["host"], location.get("port", "")) if is_named else _hosts_of(host_list, location),
+        user=location.get("user", user),
+        password=location.get("password", password),
+        database=location.get("dbname", unquote(parts.path[1:]) or None),
         parameters=parameters,
     )
     return replace(address, direct=_direct(address)) if parameters.direct else address
@@ -93,11 +94,11 @@ def _authority(netloc: str) -> tuple[str | None, str | None, str]:
     return unquote(user) or None, unquote(password) if has_password else None, hosts
 
 
-def _hosts_of(text: str, place: dict[str, str]) -> tuple[Host, ...]:
-    """The hosts before the path, `h1:p1,h2:p2`; a port in the query counts for those without one."""
+def _hosts_of(text: str, location: dict[str, str]) -> tuple[Host, ...]:
+    """The hosts before the path, `h1:p1,h2:p2`. A port in the query applies to those without one."""
     if not text:
         return ()
-    default = _port(place.get("port") or str(PORT))
+    default = _port(location.get("port") or str(PORT))
     hosts = []
     for each in text.split(","):
         if each.startswith("["):
@@ -112,7 +113,7 @@ def _hosts_of(text: str, place: dict[str, str]) -> tuple[Host, ...]:
 
 
 def _hosts(names: str, ports: str) -> tuple[Host, ...]:
-    """The hosts of `host=h1,h2&port=p1,p2`: one port, or one for each host."""
+    """The hosts of `host=h1,h2&port=p1,p2`: one port for all, or one for each host."""
     split, numbers = names.split(","), [_port(port or str(PORT)) for port in ports.split(",")]
     if len(numbers) not in (1, len(split)):
         raise Invalid("the database's URL: port", f"one port, or one for each of the {len(split)} hosts")
@@ -135,7 +136,7 @@ def _port(text: str) -> int:
 
 
 def _direct(address: Address) -> Address:
-    """The second address: the same database as the same user where it is `HOST:PORT`."""
+    """The second address. `HOST:PORT` stands for the same database and user."""
     text = address.parameters.direct
     if "://" in text:
         direct = read_address(text)

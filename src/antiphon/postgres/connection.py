@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL: to the host that can be written to, with the session's settings made after connecting.
+"""Connections to PostgreSQL: to a host that accepts writes, with the session's settings made after connecting.
 
-A pooler refuses parameters in the first packet, so nothing is sent there but the user and the database. In
-transaction mode (`is_pooled`) a session has no settings at all: each transaction begins with them.
+A pooler refuses parameters in the startup packet, so that contains only the user and the database. Behind a pooler in
+transaction mode (`is_pooled`) a session has no settings: each transaction begins with them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ import asyncpg
 
 from antiphon.errors import Unavailable
 from antiphon.postgres.address import Address, Host, read_address
-from antiphon.postgres.failures import is_hopeless, words_of
+from antiphon.postgres.failures import failure_text, is_permanent
 from antiphon.postgres.keepalive import keep_alive
 
 WAIT_S = 10.0
 """How long a caller waits for a database that does not answer, in seconds."""
 
 CONNECT_S = 5.0
-"""How long one host may take to answer, in seconds, where the URL has no connect_timeout."""
-PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 0.5
-"""Pause between two attempts to connect, in seconds."""
+"""How long connecting to one host may take, in seconds, if the URL has no connect_timeout."""
+PAUSE_MIN_S = 0.05
+PAUSE_MAX_S = 0.5
+"""Minimum and maximum pause between two tries to connect, in seconds. A database that restarts is back soon, so the
+pause does not grow."""
 
 SETTINGS = {
     "application_name": "antiphon",
@@ -34,14 +36,15 @@ SETTINGS = {
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
 }
-"""Statements are made for their one plan (with 200,000 chats a page of messages then takes 0.7 ms in place of 8). A
-client whose machine is gone is noticed within some ten seconds, and its locks are freed; `keep_alive` is our side."""
+"""Settings of every session. The statements are written for their generic plan: with 200,000 chats a page of messages
+then takes 0.7 ms instead of 8. The server detects a lost client within about ten seconds and releases its locks;
+`keep_alive` does the same on this side."""
 
 REQUIRED = {"default_transaction_isolation": "read committed"}
-"""Settings that the URL cannot change."""
+"""Settings that the URL cannot override."""
 
 DURABLE = "set_config('synchronous_commit', 'on', {is_local}) WHERE current_setting('synchronous_commit') = 'off'"
-"""Acknowledged means durable, whatever the database's own default is."""
+"""A commit is durable when it is acknowledged, whatever the database's default is."""
 
 READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'"
 
@@ -49,56 +52,68 @@ Connection: TypeAlias = Any
 """An `asyncpg.Connection`: that package has no types."""
 
 
-class NotNow(Exception):
+class CannotConnect(Exception):
     """No host can be used now; the text gives the reason. A later attempt may succeed."""
 
 
 async def connect(
-    place: str | Address, timeout_s: float = CONNECT_S, *, kind: Any = None, is_pooled: bool = False, **settings: str
+    target: str | Address, timeout_s: float = CONNECT_S, *, kind: Any = None, is_pooled: bool = False, **settings: str
 ) -> Connection:
-    """A new connection to the first host that can be written to; `timeout_s` counts for each host. `settings` are
-    further ones of the session's. Raises `NotNow`, and `Unavailable` where a retry would not help."""
-    address = read_address(place) if isinstance(place, str) else place
+    """A new connection to the first host that accepts writes.
+
+    Args:
+        target: The database's URL or address.
+        timeout_s: How long connecting may take, in seconds, for each host.
+        kind: The class of the connection.
+        is_pooled: Whether the address leads to a pooler in transaction mode.
+        settings: More settings of the session.
+
+    Raises:
+        CannotConnect: No host can be used now.
+        Unavailable: A retry would not help.
+    """
+    address = read_address(target) if isinstance(target, str) else target
     timeout_s = min(timeout_s, address.parameters.connect_timeout_s or timeout_s)
-    reasons, hopeless = [], []
+    reasons, are_permanent = [], []
     for host in address.hosts_to_try():
         try:
             return await _connect_host(address, host, timeout_s, kind, is_pooled, settings)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
                 ValueError, TypeError) as error:  # fmt: skip
-            reason = words_of(error, address.password)
-            hopeless.append(is_hopeless(error))
+            reason = failure_text(error, address.password)
+            are_permanent.append(is_permanent(error))
         except _NotWritable as error:
             reason = str(error)
-            hopeless.append(False)
+            are_permanent.append(False)
         reasons.append(f"{host[0]}:{host[1]}: {reason}" if host and len(address.hosts) > 1 else reason)
     reason = "; ".join(reasons)
-    if all(hopeless):
+    if all(are_permanent):
         raise Unavailable(f"the database refuses the connection: {reason}")
-    raise NotNow(reason)
+    raise CannotConnect(reason)
 
 
-async def wait_connected(place: str | Address, deadline: float, *, is_pooled: bool = False) -> Connection:
-    """A new connection, with retries. Raises `Unavailable` at the deadline (monotonic)."""
+async def wait_connected(target: str | Address, deadline: float, *, is_pooled: bool = False) -> Connection:
+    """A new connection, with retries until `deadline` (`time.monotonic`). Raises `Unavailable` then."""
     while True:
         try:
             remaining_s = max(deadline - time.monotonic(), 0.001)
-            return await connect(place, min(CONNECT_S, remaining_s), is_pooled=is_pooled)
-        except NotNow as error:
+            return await connect(target, min(CONNECT_S, remaining_s), is_pooled=is_pooled)
+        except CannotConnect as error:
             pause = random.uniform(PAUSE_MIN_S, PAUSE_MAX_S)
             if time.monotonic() + pause >= deadline:
                 raise Unavailable(f"the database does not answer: {error}") from None
         await asyncio.sleep(pause)
 
 
-def first_deadline(address: Address) -> float:
-    """The deadline of the first connection (monotonic): the URL's connect_timeout for each host, if it gives one."""
+def first_deadline(address: Address, wait_s: float = WAIT_S) -> float:
+    """The deadline of the first connection (`time.monotonic`): `wait_s` from now, or earlier by the URL's
+    connect_timeout, which counts for each host."""
     given_s = address.parameters.connect_timeout_s * max(len(address.hosts), 1)
-    return time.monotonic() + (min(given_s, WAIT_S) if given_s else WAIT_S)
+    return time.monotonic() + (min(given_s, wait_s) if given_s else wait_s)
 
 
 class _NotWritable(Exception):
-    pass
+    """The server refuses writes."""
 
 
 async def _connect_host(
@@ -149,15 +164,15 @@ def _keep_alive(connection: Connection, address: Address) -> None:
         keep_alive(
             connection._transport.get_extra_info("socket"),
             idle_s=given.keepalives_idle,
-            pause_s=given.keepalives_interval,
-            tries=given.keepalives_count,
-            unanswered_ms=given.tcp_user_timeout,
+            interval_s=given.keepalives_interval,
+            probes_max=given.keepalives_count,
+            unacknowledged_ms=given.tcp_user_timeout,
         )
 
 
 async def _check_writable(connection: Connection, address: Address) -> None:
-    """Raises `_NotWritable` for a standby or a read-only server. A server reports it at connecting; a pooler does
-    not, and is queried if the URL leaves a choice."""
+    """Raises `_NotWritable` for a standby or a read-only server. A server reports its state when the session starts.
+    A pooler does not, and is queried if the URL names several hosts or a kind of server."""
     reported = connection.get_settings()
     flags = [getattr(reported, name, None) for name in ("in_hot_standby", "default_transaction_read_only")]
     if "on" in flags:

@@ -1,4 +1,4 @@
-"""What a failure of PostgreSQL or of the way to it means, in the server's own words and without secrets."""
+"""Failures of PostgreSQL and of the connection to it: is a retry useful, and the server's text without secrets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import asyncpg
 from antiphon.errors import one_line
 
 SENTENCE_MAX = 300
+"""Maximum length of a failure's text, in characters."""
 
 LOST = (
     OSError,
@@ -17,7 +18,7 @@ LOST = (
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
 )
-"""The connection is lost: the server stops, starts, or was killed."""
+"""The connection is lost: the server is stopping or starting, or was killed."""
 
 _MISCONFIGURED = (
     asyncpg.ClientConfigurationError,
@@ -27,19 +28,19 @@ _MISCONFIGURED = (
     ValueError,
     TypeError,
 )
-_PASSES = (
+_TEMPORARY = (
     *LOST,
     asyncpg.InsufficientResourcesError,
     asyncpg.InternalServerError,
     asyncpg.ReadOnlySQLTransactionError,
 )
 _POOLER_REFUSES = ("unsupported startup parameter", "no such database", "no such user", "bouncer config error")
-"""A pooler's refusals that no other try changes. Its other protocol errors say that its server is away."""
+"""Refusals of a pooler that are permanent. Its other protocol errors mean that its server is down."""
 
 _NO_TLS = "rejected SSL upgrade"
-"""asyncpg's words for a server that has no TLS; it has no class for it."""
+"""asyncpg's text for a server without TLS; it has no exception class for it."""
 
-_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+_TEXTS: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "there was no answer in time"),
     (asyncpg.ConnectionDoesNotExistError, "the connection was closed"),
     (ConnectionRefusedError, "the connection was refused"),
@@ -49,29 +50,30 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def is_hopeless(error: BaseException) -> bool:
+def is_permanent(error: BaseException) -> bool:
     """Whether a retry would not help."""
     if isinstance(error, asyncpg.ProtocolViolationError):
         return str(error).startswith(_POOLER_REFUSES)
     if isinstance(error, _MISCONFIGURED) or (isinstance(error, ConnectionError) and _NO_TLS in str(error)):
         return True
-    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, _PASSES)
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, _TEMPORARY)
 
 
-def words_of(error: BaseException, *secrets: str | None) -> str:
-    """The failure's own words on one line, with the server's code for it; never a class's name."""
+def failure_text(error: BaseException, *secrets: str | None) -> str:
+    """The failure's text on one line, with the server's error code; never the name of a class. `secrets` are
+    masked."""
     if isinstance(error, asyncpg.PostgresError):
-        said = f"{error.args[0] if error.args else 'the server gave no reason'}"
-        words = f"{said} ({error.sqlstate})" if error.sqlstate else said
+        message = f"{error.args[0] if error.args else 'the server gave no reason'}"
+        text = f"{message} ({error.sqlstate})" if error.sqlstate else message
     elif _NO_TLS in str(error):
-        words = "the server has no TLS, which sslmode asks for"
+        text = "the server has no TLS, which sslmode asks for"
     else:
-        words = getattr(error, "strerror", None) or str(error) or _without_words(error)
+        text = getattr(error, "strerror", None) or str(error) or _default_text(error)
     for secret in secrets:
         if secret:
-            words = words.replace(secret, "***")
-    return one_line(words, SENTENCE_MAX)
+            text = text.replace(secret, "***")
+    return one_line(text, SENTENCE_MAX)
 
 
-def _without_words(error: BaseException) -> str:
-    return next((words for kind, words in _WORDS if isinstance(error, kind)), "it failed and gave no reason")
+def _default_text(error: BaseException) -> str:
+    return next((text for kind, text in _TEXTS if isinstance(error, kind)), "it failed and gave no reason")

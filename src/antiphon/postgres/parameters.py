@@ -1,8 +1,7 @@
-"""The parameters of a PostgreSQL URL: libpq's, each honoured or refused by its name, and our own `direct`.
+"""The parameters of a PostgreSQL URL: those of libpq, each supported or refused by its name, and our own `direct`.
 
-What is neither libpq's nor ours is a setting of the server's (`search_path=chats`), which the server itself refuses
-by name when it does not know it. A `service` of libpq's service file is read here, so that its parameters meet the
-same rules.
+Any other parameter is a setting of the server (`search_path=chats`); the server refuses an unknown one by name. The
+`service` of a libpq service file is read here, so that the same rules apply to its parameters.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ PASSED_ON = frozenset(
         "gsslib",
     }
 )
-"""What asyncpg honours as libpq does."""
+"""Parameters that asyncpg supports as libpq does."""
 
-PLACE = frozenset({"host", "port", "dbname", "user", "password"})
+LOCATION = frozenset({"host", "port", "dbname", "user", "password"})
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
@@ -51,7 +50,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "gssdelegation": ("0",),
     "replication": ("false", "no", "off", "0"),
 }
-"""Parameters of which only these values can be honoured."""
+"""Parameters of which only these values are supported."""
 
 NUMBERS = frozenset(
     {"connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
@@ -75,10 +74,10 @@ REFUSED: Mapping[str, str] = {
 
 
 class Parameters(Value):
-    """What a URL's parameters mean. `passed_on` is asyncpg's, `settings` are the session's; times in seconds, 0: not
-    given."""
+    """The parameters of a URL. `passed_on` are for asyncpg, `settings` for the session. Times are in seconds (0: not
+    given)."""
 
-    place: dict[str, str]
+    location: dict[str, str]
     passed_on: dict[str, str]
     settings: dict[str, str]
     direct: str = ""
@@ -93,7 +92,7 @@ class Parameters(Value):
 
 
 def read_parameters(given: Mapping[str, str]) -> Parameters:
-    """Raises `Invalid`, naming the parameter that cannot be honoured."""
+    """The parameters by their names. Raises `Invalid` with the name of one that is not supported."""
     named = dict(given)
     service = named.pop("service", "")
     if service:
@@ -105,7 +104,7 @@ def read_parameters(given: Mapping[str, str]) -> Parameters:
     settings = _settings(named)
     numbers = {name: int(named[name]) for name in NUMBERS - {"connect_timeout"} if name in named}
     return Parameters(
-        place={name: named[name] for name in PLACE if name in named},
+        location={name: named[name] for name in LOCATION if name in named},
         passed_on={name: named[name] for name in PASSED_ON if name in named},
         settings=settings,
         direct=named.get("direct", ""),
@@ -129,8 +128,8 @@ def _check(name: str, value: str) -> None:
 
 
 def _settings(named: Mapping[str, str]) -> dict[str, str]:
-    """The session's settings: those of `options`, and what libpq does not know."""
-    ours = {*PASSED_ON, *PLACE, *CHOICES, *NUMBERS, "direct", "options", "fallback_application_name"}
+    """The session's settings: those in `options`, and every parameter that is not one of libpq."""
+    ours = {*PASSED_ON, *LOCATION, *CHOICES, *NUMBERS, "direct", "options", "fallback_application_name"}
     settings = _options(named.get("options", ""))
     settings |= {name: value for name, value in named.items() if name not in ours}
     fallback = named.get("fallback_application_name")
@@ -143,17 +142,17 @@ def _settings(named: Mapping[str, str]) -> dict[str, str]:
 
 
 def _options(text: str) -> dict[str, str]:
-    """`-c name=value`, `-cname=value` and `--name=value`; a space within a value is written with a backslash."""
+    """The settings in `-c name=value`, `-cname=value` and `--name=value`. A backslash escapes a space in a value."""
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise _refused("options", "a quote or a backslash is not closed") from error
-    settings, at = {}, 0
-    while at < len(words):
-        word = words[at]
-        if word == "-c" and at + 1 < len(words):
-            at += 1
-            pair = words[at]
+    settings, index = {}, 0
+    while index < len(words):
+        word = words[index]
+        if word == "-c" and index + 1 < len(words):
+            index += 1
+            pair = words[index]
         elif word.startswith("--") or (word.startswith("-c") and len(word) > 2):
             pair = word[2:]
         else:
@@ -162,7 +161,7 @@ def _options(text: str) -> dict[str, str]:
         if not separator:
             raise _refused("options", f"{pair[:40]!r} is not supported; write -c name=value")
         settings[name.replace("-", "_")] = value
-        at += 1
+        index += 1
     return settings
 
 

@@ -3,7 +3,7 @@
 Such a pooler gives each transaction any free server session, so session locks and LISTEN do not work through it. In
 session mode each of two connections keeps one server session, and they never have the same one. The probe runs
 transactions of two connections that overlap, and compares the sessions' process ids: one violation proves
-transaction mode. One round can miss it, because other clients of the pooler also move sessions, so there are
+transaction mode. One round can miss it, because other clients of the pooler also occupy sessions, so there are
 several rounds. On an idle pooler two rounds suffice: the connection that ends its transaction last changes in every
 second round, so a pooler that reuses the newest free session and one that reuses the oldest both give a connection
 another session. On a busy pooler each round is a new draw. Session settings and prepared statements are no better
@@ -20,8 +20,8 @@ import asyncpg
 
 from antiphon.errors import Invalid, Unavailable
 from antiphon.postgres.address import Address
-from antiphon.postgres.connection import CONNECT_S, Connection, NotNow, connect
-from antiphon.postgres.failures import LOST, words_of
+from antiphon.postgres.connection import CONNECT_S, CannotConnect, Connection, connect
+from antiphon.postgres.failures import LOST, failure_text
 
 WHERE = "SELECT current_database() || ' ' || pg_postmaster_start_time()"
 NEEDS_DIRECT = (
@@ -29,16 +29,23 @@ NEEDS_DIRECT = (
     "?direct=HOST:PORT of the database itself to the URL, or use the pooler's session mode"
 )
 DIRECT_ROUNDS = 4
-"""Rounds of the probe where the process id sent at connecting is the server's; a pooler sends another one."""
-POOLED_ROUNDS_MIN, POOLED_ROUNDS_MAX = 8, 32
+"""Rounds of the probe if the process id sent at connecting is the server's. A pooler sends another one."""
+POOLED_ROUNDS_MIN = 8
+POOLED_ROUNDS_MAX = 32
+"""Minimum and maximum number of rounds through a pooler."""
 PROBE_S = 2.0
-"""Through a pooler: the minimum number of rounds, the maximum, and how long rounds beyond the minimum are started."""
+"""How long rounds beyond the minimum are started, in seconds."""
 _BLOCKS = "transaction blocks not allowed"
 
 
 async def check_pooling(address: Address) -> bool:
-    """Whether statements go through a pooler in transaction mode. Raises `Invalid` where they do and the URL has no
-    `direct`, or one of another database; `Unavailable` where the pooler gives no transactions, `NotNow`."""
+    """Whether statements go through a pooler in transaction mode.
+
+    Raises:
+        Invalid: They do, and the URL has no `direct`, or one of another database.
+        Unavailable: The pooler supports no transactions.
+        CannotConnect: No host can be used now.
+    """
     async with _opened(address) as one, _opened(address) as two:
         try:
             is_pooled = await shares_sessions(one, two)
@@ -48,10 +55,10 @@ async def check_pooling(address: Address) -> bool:
                 await _check_same(one, address.direct)
             return is_pooled
         except (*LOST, asyncpg.PostgresError, TimeoutError) as error:
-            words = words_of(error, address.password)
-            if _BLOCKS in words:
-                raise Unavailable(f"the pooler is in statement mode and gives no transactions: {words}") from error
-            raise NotNow(words) from error
+            text = failure_text(error, address.password)
+            if _BLOCKS in text:
+                raise Unavailable(f"the pooler is in statement mode and gives no transactions: {text}") from error
+            raise CannotConnect(text) from error
 
 
 async def shares_sessions(one: Connection, two: Connection) -> bool:
@@ -98,7 +105,7 @@ async def _check_same(connection: Connection, direct: Address) -> None:
 
 @contextlib.asynccontextmanager
 async def _opened(address: Address):  # type: ignore[no-untyped-def]
-    """Without settings: they would stay in a session that others get."""
+    """A connection without settings: they would remain in a session that other clients get."""
     connection = await connect(address, is_pooled=True)
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""What a database must have for Antiphon, checked at the start. Each error names the SQL to run."""
+"""Requirements of the database, checked at the start. Each error contains the SQL to run."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from antiphon.errors import Unavailable
 from antiphon.postgres.connection import Connection
 
 VERSION_MIN = 14
+"""Oldest major version of PostgreSQL that is supported."""
 ENCODING = "UTF8"
 
-WHERE_IT_IS = """
+CURRENT_SCHEMA = """
 SELECT current_user AS role, current_database() AS database, current_schema() AS schema,
        current_setting('server_encoding') AS encoding, current_setting('search_path') AS search_path
 """
@@ -46,9 +47,9 @@ WHERE n.nspname = current_schema() AND p.proname = ANY ($1)
 
 
 async def check_server(connection: Connection) -> None:
-    """The version, the encoding and the schema. Raises `Unavailable` with what to do."""
+    """Check the version, the encoding and the schema. Raises `Unavailable` with the SQL to run."""
     check_version(connection.get_server_version()[0])
-    found = await connection.fetchrow(WHERE_IT_IS)
+    found = await connection.fetchrow(CURRENT_SCHEMA)
     database, role = _name(found["database"]), _name(found["role"])
     if found["encoding"] != ENCODING:
         raise Unavailable(
@@ -67,15 +68,15 @@ async def check_server(connection: Connection) -> None:
 
 
 def check_version(major: int) -> None:
-    """Raises `Unavailable` for a server that is too old."""
+    """Raises `Unavailable` if the server is too old."""
     if major < VERSION_MIN:
         raise Unavailable(f"the server is PostgreSQL {major}, and Antiphon needs {VERSION_MIN} or newer: upgrade it")
 
 
 async def check_may_create(connection: Connection, tables: Sequence[str]) -> None:
-    """Before tables are created or changed: the role must have the right to create tables in the schema, and existing
-    tables must be owned by us. Raises `Unavailable` with the SQL to run."""
-    found = await connection.fetchrow(WHERE_IT_IS)
+    """Check before a migration: the role must have the right to create tables in the schema, and must own the
+    existing ones. Raises `Unavailable` with the SQL to run."""
+    found = await connection.fetchrow(CURRENT_SCHEMA)
     role = _name(found["role"])
     rights = await connection.fetchrow(SCHEMA_RIGHTS)
     if not rights["may_create"]:
@@ -90,9 +91,9 @@ async def check_may_create(connection: Connection, tables: Sequence[str]) -> Non
 
 
 async def check_rights(connection: Connection, tables: Sequence[str], functions: Sequence[str]) -> None:
-    """The rights on existing tables and functions. Raises `Unavailable`, naming the first one that lacks a right and
-    the SQL to run."""
-    found = await connection.fetchrow(WHERE_IT_IS)
+    """Check the rights on existing tables and functions. Raises `Unavailable` with the first missing right and the
+    SQL to run."""
+    found = await connection.fetchrow(CURRENT_SCHEMA)
     role, schema = _name(found["role"]), _name(found["schema"])
     missing = await connection.fetch(MISSING_RIGHTS, list(tables))
     if missing:
@@ -118,5 +119,5 @@ def _grant_schema(what: str, rights: str, schema: str, role: str) -> str:
 
 
 def _name(text: str) -> str:
-    """Quoted as an SQL identifier if necessary."""
+    """The name as an SQL identifier, quoted if necessary."""
     return text if text.isidentifier() and text.islower() and text.isascii() else '"' + text.replace('"', '""') + '"'

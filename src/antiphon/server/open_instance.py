@@ -34,6 +34,8 @@ from antiphon.store.memory.store import MemoryStore
 from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.worker.agent import Agent, load_agent
 
+BUS_WITHOUT_CREDENTIALS = "any client of the NATS server can read and forge notifications and drafts"
+
 log = structlog.get_logger(__name__)
 
 
@@ -109,12 +111,7 @@ async def open_instance(
         Invalid: An option, the agent or its model is not valid.
         Unavailable: Another process holds the directory, or the store cannot be reached.
     """
-    settings = Options.make(
-        dict(options)
-        | ({"store": store} if isinstance(store, str) else {})
-        | ({"bus": bus} if isinstance(bus, str) else {})
-    )
-    check_urls(settings)
+    settings = _settings(dict(options), store, bus)
     ids, clock = ids or RandomIds(), clock or SystemClock()
     bus = None if isinstance(bus, str) else bus
     if isinstance(agent, str):
@@ -147,20 +144,33 @@ async def open_instance(
             raise
         stack.push_async_callback(instance.aclose)
         if shared_store is not None and is_open_to_all(settings.bus):
-            instance.health.warn(
-                "bus_without_credentials", "any client of the NATS server can read and forge notifications and drafts"
-            )
-        await instance.start()
-        background = instance.run_in_background()
-        try:
+            instance.health.warn("bus_without_credentials", BUS_WITHOUT_CREDENTIALS)
+        async with _running(instance):
             yield instance
-        finally:
-            if not instance.is_draining:
-                await instance.stop()
-            background.cancel()
-            await asyncio.wait({background})
-            if not background.cancelled() and background.exception() is not None:
-                log.error("background_task_failed", exc_info=background.exception())
+
+
+def _settings(options: dict[str, Any], store: Store | str | None, bus: Bus | str | None) -> Options:
+    """The options, with the URLs of store and bus. Raises `Invalid`."""
+    urls = {"store": store, "bus": bus}
+    settings = Options.make(options | {name: url for name, url in urls.items() if isinstance(url, str)})
+    check_urls(settings)
+    return settings
+
+
+@contextlib.asynccontextmanager
+async def _running(instance: EmbeddedInstance) -> AsyncIterator[None]:
+    """Start the instance, run it in the background, and stop it."""
+    await instance.start()
+    background = instance.run_in_background()
+    try:
+        yield
+    finally:
+        if not instance.is_draining:
+            await instance.stop()
+        background.cancel()
+        await asyncio.wait({background})
+        if not background.cancelled() and background.exception() is not None:
+            log.error("background_task_failed", exc_info=background.exception())
 
 
 @contextlib.asynccontextmanager

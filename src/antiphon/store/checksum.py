@@ -1,4 +1,4 @@
-"""The checksum of what a chat keeps beside its facts: the SHA-256 of a content, or of a receipt's parts in a row."""
+"""The checksums of stored contents and receipts: SHA-256 of a content, and of a receipt's body hash and answer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Everything of one store into another, row by row: seqs, ids and receipts stay, so cursors and tokens go on to work.
+"""Copies a store into another one, row by row. Seqs, ids and receipts are unchanged, so cursors and tokens remain
+valid.
 
-All is written in one transaction: a copy that fails leaves the target as empty as it was. Leases are copied as ended:
-nobody runs their attempts any more, and the first instance on the target finds them lost.
+The copy is one transaction: if it fails, the target remains empty. Leases are copied as expired, because no instance
+runs their attempts any more; the first instance on the target records them as lost.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ Progress = Callable[[str, int], None]
 
 
 class Source(Protocol):
-    """A store that nobody writes, as it is at one moment."""
+    """A snapshot of a store that is not in use."""
 
     def batches(self, table: Table) -> AsyncIterator[list[Sequence[Any]]]:
-        """The rows of a table in its columns' order, a batch at a time."""
+        """The rows of a table in batches; the values are in the order of its columns."""
         ...
 
 
 class Target(Protocol):
-    """A store that nobody uses."""
+    """A store that is not in use."""
 
     async def is_empty(self) -> bool: ...
 
@@ -43,12 +44,21 @@ class Copied(Value):
 
 
 async def copy_store(source: str, target: str, on_progress: Progress) -> Copied:
-    """Copy `source` to `target` (places as in `place`). Raises `Invalid` if the target is not empty, `Unavailable` if
-    one of them does not work or is in use."""
+    """Copy a store.
+
+    Args:
+        source: The URL of the store to copy (see `url.py`).
+        target: The URL of an empty store.
+        on_progress: Called with a table's name and the number of rows copied so far.
+
+    Raises:
+        Invalid: The target is not empty, or a URL is wrong.
+        Unavailable: One of the stores does not work, or is in use.
+    """
     counts = {table.name: 0 for table in TABLES}
     async with _open_source(source) as rows, _open_target(target) as into:
         if not await into.is_empty():
-            raise Invalid("--to", "there are chats or owners in it already; a store is copied into an empty one only")
+            raise Invalid("--to", "it contains chats or owners; a store is copied into an empty one only")
         for table in TABLES:
             async for batch in rows.batches(table):
                 await into.add(table, batch)
@@ -57,11 +67,11 @@ async def copy_store(source: str, target: str, on_progress: Progress) -> Copied:
     return Copied(rows=counts)
 
 
-def _open_source(place: str) -> AbstractAsyncContextManager[Source]:
-    path = sqlite_path(place)
-    return open_sqlite_source(path) if path else open_postgres_source(place)
+def _open_source(url: str) -> AbstractAsyncContextManager[Source]:
+    path = sqlite_path(url)
+    return open_sqlite_source(path) if path else open_postgres_source(url)
 
 
-def _open_target(place: str) -> AbstractAsyncContextManager[Target]:
-    path = sqlite_path(place)
-    return open_sqlite_target(path) if path else open_postgres_target(place)
+def _open_target(url: str) -> AbstractAsyncContextManager[Target]:
+    path = sqlite_path(url)
+    return open_sqlite_target(path) if path else open_postgres_target(url)

@@ -1,4 +1,4 @@
-"""Bringing a SQLite database to this version's schema: ordered scripts, each in one transaction."""
+"""Migrates a SQLite database to this version's schema: ordered scripts, each in its own transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def schema_version(connection: apsw.Connection) -> int:
 
 
 def migrate(connection: apsw.Connection) -> list[str]:
-    """Apply what is missing; the names of the scripts that ran. Raises `Unavailable` for a newer schema."""
+    """Run the scripts that the database lacks, and return their names. Raises `Unavailable` for a newer schema."""
     found = schema_version(connection)
     if found > SCHEMA_VERSION:
         raise Unavailable(

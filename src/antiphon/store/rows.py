@@ -1,4 +1,4 @@
-"""Values <-> the columns that every SQL store has."""
+"""Converts values to and from the columns that every SQL store has."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from typing import Any
 
 import msgspec
 
-from antiphon.core.facts import Entry, Recorded
+from antiphon.core.facts import ChatDeleted, Entry, Recorded
 from antiphon.core.model import Chat, Status
 from antiphon.core.workers import INTERRUPT_GRACE_US
 from antiphon.errors import Unavailable
-from antiphon.ports import Due, Notification, Session, Token
+from antiphon.ports import Append, Due, Notification, Session, Token
 from antiphon.wire.log import content_seq, decode_chat, decode_fact, encode_chat, encode_fact
 
 NEW_MAX = 1_000
-"""So many new notifications are told at once."""
+"""Maximum number of new notifications in one query."""
 LEASE_US = 10_000_000
-"""A lease that is not renewed ends after this long."""
+"""How long a lease lasts that is not renewed, in microseconds."""
 
-UNREADABLE = "this chat holds what this version of Antiphon cannot read"
+UNREADABLE = "this chat contains data that this version of Antiphon cannot read"
+
+
+def names_append(entry: Entry, append: Append) -> bool:
+    """Whether the entry carries the append's id: the first one does, and a deletion, which removes the others."""
+    return entry is append.entries[0] or isinstance(entry.fact, ChatDeleted)
 
 
 def entry_columns(chat_id: str, entry: Entry, append_id: str | None) -> tuple[Any, ...]:
@@ -55,7 +60,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
 
 
 def fitting(entries: Iterable[Entry], bytes_max: int) -> Iterator[Entry]:
-    """The first of `entries`, up to the one that takes them to `bytes_max` of content."""
+    """The first of `entries`, up to and including the one with which their content reaches `bytes_max` bytes."""
     size = 0
     for entry in entries:
         yield entry
@@ -72,7 +77,7 @@ def chat_of(state: bytes) -> Chat:
 
 
 def chat_columns(chat: Chat, fold_version: int) -> tuple[Any, ...]:
-    """The listing columns, in the order of the statements; `changed` and chat_id follow."""
+    """The columns of a chat, in the order of the statements; `changed` and chat_id follow."""
     return (
         chat.owner_id,
         chat.seq,
@@ -90,14 +95,15 @@ def chat_columns(chat: Chat, fold_version: int) -> tuple[Any, ...]:
 
 
 def claim_at(chat: Chat) -> int | None:
-    """From when on a worker may claim it (None: it wants none)."""
+    """The time from which a worker may claim the chat, in microseconds (None: it needs no worker)."""
     if not chat.needs_worker or chat.is_deleted:
         return None
     return max(chat.retrying_at, chat.updated_at)
 
 
 def due_at(chat: Chat) -> int | None:
-    """When someone must act on it though nobody asks: a stop that is overdue, a deadline."""
+    """The time at which the chat must be handled without a command, in microseconds: the end of an interrupt's grace
+    period, or an action's deadline."""
     if chat.status is Status.INTERRUPTING:
         return chat.interrupt_at + INTERRUPT_GRACE_US
     return chat.deadline if chat.status is Status.REQUIRES_ACTION else None

@@ -1,15 +1,16 @@
-"""The tables that every SQL store has, and which of their columns are copied from one to another."""
+"""The tables that every SQL store has, and the columns of them that are copied to another store."""
 
 from __future__ import annotations
 
 from antiphon.core.values import Value
 
 BATCH_ROWS = 500
+"""Maximum number of rows in one batch of a copy."""
 
 
 class Table(Value):
-    """`flags` are the columns that are numbers on SQLite and booleans on PostgreSQL; `order` makes a copy the same
-    every time."""
+    """A table. `flags` are the columns that are numbers in SQLite and booleans in PostgreSQL. With `order` every copy
+    has the same order of rows."""
 
     name: str
     columns: tuple[str, ...]
@@ -72,13 +73,13 @@ TABLES = (
     Table(name="read_cursors", columns=("chat_id", "seq"), order="chat_id"),
     LEASES,
 )
-"""In the order in which they can be filled."""
+"""In the order in which they can be filled: a row refers to earlier tables only."""
 
-LONG_ENDED = 1
-"""When the lease of a copied attempt has ended."""
+EXPIRED_AT = 1
+"""The end of a copied lease, in microseconds since the epoch: long ago."""
 
 
 def select(table: Table, cast: dict[str, str]) -> str:
-    """The query of all its rows; `cast` says how some columns are asked for."""
+    """The query of all rows of a table; `cast` has the expressions of some columns."""
     columns = ", ".join(cast.get(column, column) for column in table.columns)
     return f"SELECT {columns} FROM {table.name} ORDER BY {table.order}"

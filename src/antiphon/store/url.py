@@ -1,4 +1,4 @@
-"""Where a store lies: `sqlite:PATH` or `postgresql://…`."""
+"""Store URLs: `sqlite:PATH` or `postgresql://…`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from antiphon.errors import Invalid
 from antiphon.postgres.address import read_address
 
 
-def sqlite_path(place: str) -> Path | None:
-    """The file that `sqlite:PATH` names (of a data directory, the database in it); None: it is PostgreSQL's.
+def sqlite_path(url: str) -> Path | None:
+    """The database file of `sqlite:PATH`; PATH may be a data directory. None: the URL is one of PostgreSQL.
 
-    Raises `Invalid` for anything else, without quoting it: it may hold a password."""
-    scheme, _, rest = place.partition(":")
+    Raises `Invalid` for any other URL, without quoting it: it may contain a password."""
+    scheme, _, rest = url.partition(":")
     if scheme != "sqlite":
-        read_address(place)
+        read_address(url)
         return None
     if not rest:
         raise Invalid("store", "it must look like sqlite:PATH or postgresql://user@host:5432/database")
@@ -23,11 +23,11 @@ def sqlite_path(place: str) -> Path | None:
     return path / "antiphon.db" if path.is_dir() or not path.suffix else path
 
 
-def shown_place(place: str) -> str:
-    """As it may be shown: without a password and options."""
-    if place.startswith("sqlite:"):
-        return place
-    parts = urlsplit(place)
+def displayed_url(url: str) -> str:
+    """The URL without its password and options."""
+    if url.startswith("sqlite:"):
+        return url
+    parts = urlsplit(url)
     user = f"{parts.username}@" if parts.username else ""
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{user}{host}{parts.path}"

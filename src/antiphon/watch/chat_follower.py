@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+import structlog
 from msgspec.structs import replace
 
 from antiphon.core.draft import draft_of_message
@@ -14,6 +15,7 @@ from antiphon.core.facts import ChatDeleted, Entry, MessageAppended
 from antiphon.core.model import Chat
 from antiphon.errors import AntiphonError
 from antiphon.observe.background_tasks import BackgroundTasks
+from antiphon.observe.metrics import METRICS
 from antiphon.ports import Append
 from antiphon.watch.reader import Reader
 from antiphon.watch.stream_items import Fact, Item
@@ -27,20 +29,24 @@ CLOSING_S = 0.1
 RETRY_S = 1.0
 """How long to wait before a failed read is repeated, in seconds."""
 
+log = structlog.get_logger(__name__)
+
 HandOver = Callable[[str, Append | None, Sequence[Delta]], None]
 """Is given the facts of one append with the state after them, or deltas."""
 
 
 class ChatFollower:
-    """A consumer of a reader. `chat` is a state of the chat, at best the one at `seq`."""
+    """A consumer of a reader. `chat` is the state at `seq` where it is known, else a newer one; None before the first
+    fact."""
 
     def __init__(
         self,
         reader: Reader,
         seq: int,
         position: int,
-        chat: Chat,
+        chat: Chat | None,
         *,
+        newest_chat: Chat,
         hand_over: HandOver,
         on_idle: Callable[[ChatFollower], None],
         on_closed: Callable[[Reader], None],
@@ -48,7 +54,8 @@ class ChatFollower:
         self.chat_id = reader.chat_id
         self._reader = reader
         self.seq, self.position = seq, position
-        self._chat = chat
+        self.chat = chat
+        self._newest_chat = newest_chat
         self._hand_over = hand_over
         self._on_idle = on_idle
         self._on_closed = on_closed
@@ -77,7 +84,15 @@ class ChatFollower:
         """Transient events are not published."""
 
     def wake(self) -> None:
-        """Hand over what is new."""
+        """Hand over what is new. A failure closes this follower; its reader has other consumers."""
+        try:
+            self._hand_over_new()
+        except Exception:
+            METRICS.oddities.labels("follower_failed").inc()
+            log.exception("follower_failed", chat_id=self.chat_id)
+            self._on_idle(self)
+
+    def _hand_over_new(self) -> None:
         while not self._is_closed and not self._is_reading:
             if not self._reader.has(self.seq):
                 self._is_reading = True
@@ -125,7 +140,7 @@ class ChatFollower:
     # --- facts
 
     def _hand_over_fact(self, entry: Entry) -> None:
-        self._chat = _advance(self._chat, entry)
+        self.chat = _advance(self.chat if self.chat or entry.seq == 1 else self._newest_chat, entry)
         self._append.append(entry)
         if not entry.more:
             self._end_append()
@@ -135,7 +150,8 @@ class ChatFollower:
             return
         entries, self._append = tuple(self._append), []
         last = entries[-1]
-        chat = replace(self._chat, seq=last.seq, status=last.status, draft=last.draft)
+        assert self.chat is not None, "facts lead to a state"
+        chat = replace(self.chat, seq=last.seq, status=last.status, draft=last.draft)
         append = Append(
             chat_id=self.chat_id, after_seq=entries[0].seq - 1, append_id="", entries=entries, contents={}, chat=chat
         )
@@ -186,10 +202,10 @@ def _missing_deltas(item: Item) -> list[Delta]:
     return draft.read(item.missing_from) if draft is not None else []
 
 
-def _advance(chat: Chat, entry: Entry) -> Chat:
+def _advance(chat: Chat | None, entry: Entry) -> Chat:
     """The state after `entry`, as far as it is known."""
-    if isinstance(entry.fact, ChatDeleted):
+    if isinstance(entry.fact, ChatDeleted) and chat is not None:
         return replace(chat, seq=entry.seq, is_deleted=True)
-    if chat.seq == entry.seq - 1:
+    if chat is None or chat.seq == entry.seq - 1:
         return evolve(chat, entry.recorded)
     return chat

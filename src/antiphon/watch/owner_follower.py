@@ -76,12 +76,14 @@ class Consumer(Protocol):
         ...
 
 
-class Place(Value):
-    """After the fact `seq`, which was written `at`, and the first `position` code points of the draft after it."""
+class Place(Value, gc=True):
+    """After the fact `seq`, which was written `at`, and the first `position` code points of the draft after it.
+    `chat` is the state there, where it is known."""
 
     seq: int
     position: int = 0
     at: int = 0
+    chat: Chat | None = None
 
 
 class OwnerFollower:
@@ -226,7 +228,8 @@ class OwnerFollower:
             METRICS.unexpected.labels("unfollowed_chat").inc()
             _, evicted = self._followers.popitem(last=False)
             at = self._places[evicted.chat_id].at if evicted.chat_id in self._places else 0
-            self._remember(evicted.chat_id, Place(seq=evicted.seq, position=evicted.position, at=at))
+            place = Place(seq=evicted.seq, position=evicted.position, at=at, chat=evicted.chat)
+            self._remember(evicted.chat_id, place)
             evicted.close()
         follower.catch_up(hinted)
         follower.wake()
@@ -250,7 +253,8 @@ class OwnerFollower:
             reader,
             place.seq,
             place.position,
-            chat,
+            place.chat or (chat if place.seq else None),
+            newest_chat=chat,
             hand_over=self._hand_over,
             on_idle=self._on_idle,
             on_closed=self._watch.release_reader,
@@ -285,7 +289,7 @@ class OwnerFollower:
         try:
             if append is not None:
                 last = append.entries[-1]
-                self._remember(chat_id, Place(seq=last.seq, at=last.recorded.at))
+                self._remember(chat_id, Place(seq=last.seq, at=last.recorded.at, chat=append.chat))
                 self._consumer.on_append(append)
             elif deltas:
                 self._consumer.on_deltas(chat_id, deltas)

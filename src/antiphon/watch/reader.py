@@ -156,7 +156,7 @@ class Reader:
 
     def has(self, seq: int) -> bool:
         """Whether every fact after `seq` is in memory."""
-        return seq >= self.seq or self._is_deleted or bool(self.facts and self.facts[0].seq <= seq)
+        return seq >= self.seq or self._is_deleted or bool(self.facts and self.facts[0].seq <= max(seq, 1))
 
     def batch(self, seq: int, position: int, *, by_ref: bool) -> Batch | None:
         """The events after that place, None if there are none yet. Needs `has(seq)`."""

@@ -1,4 +1,4 @@
-"""Agents: functions that answer a turn. The built-in one is the usual loop over a chat model with tools."""
+"""Agents: functions that answer a turn. The built-in one calls a chat model with tools in a loop."""
 
 from __future__ import annotations
 
@@ -34,18 +34,25 @@ AgentFunction = Callable[[Turn], AsyncIterator[Piece]]
 Models = Callable[[str], Awaitable[Model]]
 
 STEPS_MAX = 100
-"""A turn of the built-in agent makes at most so many model calls."""
+"""Maximum number of model calls in a turn of the built-in agent."""
 
-YIELDS_WAITING_MAX = 64
+QUEUED_PIECES_MAX = 64
+"""Maximum number of pieces of a plain generator that are queued before it is blocked."""
 
 _END = object()
 
 
 class Agent:
-    """The built-in agent: calls the model, runs the tools it asks for, and so on until it answers in words.
+    """The built-in agent: calls the model, runs the tools that it calls, and repeats that until it answers in words.
 
-    `model` is a name (`openai:…`, `rehearsal`; default: the chat's, then the server's), `system` goes before the
-    chat's own, `tools` are functions made by `@tool` (plain functions are taken too).
+    Args:
+        model: The model's name (`openai:…`, `rehearsal`) or a `Model`. Default: the chat's model, then the server's.
+        system: Precedes the owner's prompt and the chat's own system prompt.
+        tools: Functions made by `@tool`, or plain functions.
+        steps_max: Maximum number of model calls in a turn.
+
+    Raises:
+        TypeError: A function has parameters that a tool cannot have.
     """
 
     def __init__(
@@ -115,7 +122,8 @@ class Agent:
 
 
 def as_agent(agent: Any, models: Models) -> Callable[[Turn], AsyncIterator[Piece]]:
-    """Any kind of agent as one function: an `Agent`, an async generator function, or a plain generator function."""
+    """An agent as an async generator function. Accepts an `Agent`, an async generator function and a plain generator
+    function. Raises `Invalid` for anything else."""
     if isinstance(agent, Agent):
         return lambda turn: agent.run(turn, models)
     if inspect.isasyncgenfunction(agent):
@@ -126,10 +134,10 @@ def as_agent(agent: Any, models: Models) -> Callable[[Turn], AsyncIterator[Piece
 
 
 async def _run_in_thread(agent: Callable[[Any], Any], turn: Turn) -> AsyncIterator[Piece]:
-    """A plain generator in a thread of its own: what it yields comes through a bounded queue. Closing waits for the
-    thread, which learns of it at its next yield or call; whoever closes decides for how long."""
+    """Run a plain generator in a thread of its own; its pieces come through a bounded queue. Closing waits for the
+    thread, which stops at its next yield or call. The caller limits how long that may take."""
     blocking = BlockingTurn(turn, asyncio.get_running_loop())
-    pieces: asyncio.Queue[Any] = asyncio.Queue(YIELDS_WAITING_MAX)
+    pieces: asyncio.Queue[Any] = asyncio.Queue(QUEUED_PIECES_MAX)
 
     def work() -> None:
         try:
@@ -150,15 +158,21 @@ async def _run_in_thread(agent: Callable[[Any], Any], turn: Turn) -> AsyncIterat
 
 
 def load_agent(name: str) -> tuple[Any, list[Tool]]:
-    """The agent that `path/to/file.py:name` or `package.module:name` names, and the tools of that module if the
-    agent is a function (an `Agent` lists its own)."""
-    place, _, attribute = name.partition(":")
+    """The agent that `path/to/file.py:name` or `package.module:name` names.
+
+    Returns:
+        The agent, and the tools of its module if the agent is a function (an `Agent` lists its own).
+
+    Raises:
+        Invalid: The name has no agent, or there is no such file, module or attribute.
+    """
+    location, _, attribute = name.partition(":")
     if not attribute:
         raise Invalid("APP", f"{name!r} names no agent: write file.py:agent or package.module:agent")
-    if place.endswith(".py"):
-        path = Path(place)
+    if location.endswith(".py"):
+        path = Path(location)
         if not path.exists():
-            raise Invalid("APP", f"there is no file {place}")
+            raise Invalid("APP", f"there is no file {location}")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
         assert spec.loader is not None
@@ -169,12 +183,12 @@ def load_agent(name: str) -> tuple[Any, list[Tool]]:
     else:
         sys.path.insert(0, "")
         try:
-            module = importlib.import_module(place)
+            module = importlib.import_module(location)
         except ModuleNotFoundError as error:
-            if error.name and place.startswith(error.name):
-                raise Invalid("APP", f"there is no module {place}") from error
+            if error.name and location.startswith(error.name):
+                raise Invalid("APP", f"there is no module {location}") from error
             raise
     agent = getattr(module, attribute, None)
     if agent is None:
-        raise Invalid("APP", f"{place} has no {attribute!r}")
+        raise Invalid("APP", f"{location} has no {attribute!r}")
     return agent, [] if isinstance(agent, Agent) else module_tools(vars(module))

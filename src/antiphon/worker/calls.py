@@ -1,11 +1,11 @@
-"""The tool calls of an attempt: run side by side, each result committed as it comes."""
+"""The tool calls of an attempt: they run concurrently, and each result is committed when it arrives."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from antiphon.core import commands as c
 from antiphon.core.facts import ActionNeeded, CallOpened
@@ -14,27 +14,27 @@ from antiphon.core.parts import ToolCall, ToolProgress, ToolResult
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.wire.codec import encode_content
-from antiphon.worker.environment import Limits
-from antiphon.worker.stop import Over, Stop
+from antiphon.worker.environment import WorkerLimits
+from antiphon.worker.held_chat import HeldChat
+from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.tools import Tool, ToolContext
 from antiphon.worker.tools.call import result_of
 
-if TYPE_CHECKING:
-    from antiphon.worker.attempt import Attempt
-
-CALLS_AT_ONCE_MAX = 16
+CONCURRENT_CALLS_MAX = 16
+"""Maximum number of tool calls of one attempt that run concurrently."""
 
 
 class Calls:
-    """Runs what the messages of `attempt` call. `begun` are the ids of the calls that may have taken effect."""
+    """Runs the tool calls of one attempt. `begun` has the ids of the calls that may have taken effect."""
 
-    def __init__(self, attempt: Attempt, *, tools: dict[str, Tool], limits: Limits) -> None:
-        self._attempt = attempt
+    def __init__(self, held: HeldChat, *, tools: dict[str, Tool], limits: WorkerLimits) -> None:
+        self._held = held
         self._tools = tools
         self._limits = limits
         self.begun: set[str] = set()
 
     def opened(self, part: ToolCall) -> CallOpened:
+        """The call as the fact of its message records it."""
         tool = self._tools.get(part.tool_name)
         needs = Needs.APPROVAL if tool is not None and tool.needs_approval else Needs.SERVER
         return CallOpened(
@@ -45,77 +45,76 @@ class Calls:
         )
 
     async def run(self, parts: list[ToolCall]) -> list[ToolResult]:
-        """Run the calls that are the server's, side by side, and commit each result as it comes."""
+        """Run the calls that the server may run, and commit each result. If others need a client's action, the turn
+        waits for it and this raises `AttemptEnded`."""
         crash_point("tool-before-run")
-        if self._attempt.is_draining:
-            await self._attempt.leave(Stop.RELEASE)
-        mine = [part for part in parts if self._is_begun(part)]
-        waiting = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+        if self._held.is_draining:
+            await self._held.leave(Stop.RELEASE)
+        runnable = [part for part in parts if self._is_begun(part)]
+        slots = asyncio.Semaphore(CONCURRENT_CALLS_MAX)
         results: dict[str, ToolResult] = {}
 
         async def run_one(part: ToolCall) -> None:
-            async with waiting:
-                self._attempt.check()
+            async with slots:
+                self._held.check()
                 self.begun.add(part.tool_call_id)
                 results[part.tool_call_id] = await self._run_call(part)
 
         async with _open_tasks() as start:
-            for part in mine:
+            for part in runnable:
                 start(run_one(part))
-        await self._attempt.catch_up()
-        if any(call.state is CallState.AWAITING for call in self._attempt.chat.calls):
+        await self._held.catch_up()
+        if any(call.state is CallState.AWAITING for call in self._held.state.calls):
             await self._require_action(parts)
-        return [results[part.tool_call_id] for part in mine]
+        return [results[part.tool_call_id] for part in runnable]
 
     def _is_begun(self, part: ToolCall) -> bool:
-        call = self._attempt.chat.call(part.tool_call_id)
+        call = self._held.state.call(part.tool_call_id)
         return call is not None and call.state is CallState.BEGUN
 
     async def _run_call(self, part: ToolCall) -> ToolResult:
         METRICS.tool_calls.inc()
         context = ToolContext(
-            chat_id=self._attempt.chat_id,
-            turn_id=self._attempt.chat.turn_id,
+            chat_id=self._held.chat_id,
+            turn_id=self._held.state.turn_id,
             tool_call_id=part.tool_call_id,
             progress=self._progress_of(part.tool_call_id),
         )
         result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s)
         crash_point("tool-after-run")
-        await self._attempt.execute(
+        await self._held.execute(
             c.CommitToolResult(
-                attempt=self._attempt.number, tool_call_id=part.tool_call_id, content=encode_content([result])
+                attempt=self._held.attempt, tool_call_id=part.tool_call_id, content=encode_content([result])
             )
         )
         crash_point("tool-result-after-append")
-        self._attempt.check()
+        self._held.check()
         return result
 
     def _progress_of(self, tool_call_id: str) -> Callable[[str], None]:
         loop = asyncio.get_running_loop()
 
         def progress(text: str) -> None:
-            loop.call_soon_threadsafe(self._attempt.pen.write, ToolProgress(tool_call_id, text))
+            loop.call_soon_threadsafe(self._held.writer.write, ToolProgress(tool_call_id, text))
 
         return progress
 
     async def finish_open(self) -> None:
-        """Run the calls that an earlier attempt left and that may run (again): approved, idempotent, not begun."""
-        if not self._attempt.chat.calls:
+        """Run the calls that an earlier attempt left: those that were approved, are idempotent, or had not begun."""
+        if not self._held.state.calls:
             return
-        left = {call.tool_call_id: call for call in self._attempt.chat.calls}
-        parts = [p for m in self._attempt.history.messages for p in m.content if isinstance(p, ToolCall)]
+        left = {call.tool_call_id for call in self._held.state.calls}
+        parts = [p for m in self._held.history.messages for p in m.content if isinstance(p, ToolCall)]
         await self.run([part for part in parts if part.tool_call_id in left])
 
     async def _require_action(self, parts: list[ToolCall]) -> None:
         args = {part.tool_call_id: part.args for part in parts}
-        calls = tuple(_needed(call, args.get(call.tool_call_id)) for call in self._attempt.chat.calls)
-        deadline = self._attempt.clock.now_us() + int(self._limits.action_s * 1_000_000)
-        await self._attempt.execute(
-            c.RequireAction(
-                attempt=self._attempt.number, draft=self._attempt.chat.draft, calls=calls, deadline=deadline
-            )
+        calls = tuple(_needed(call, args.get(call.tool_call_id)) for call in self._held.state.calls)
+        deadline = self._held.clock.now_us() + int(self._limits.action_s * 1_000_000)
+        await self._held.execute(
+            c.RequireAction(attempt=self._held.attempt, draft=self._held.state.draft, calls=calls, deadline=deadline)
         )
-        raise Over
+        raise AttemptEnded
 
 
 def _needed(call: Call, args: Any) -> ActionNeeded:
@@ -124,7 +123,7 @@ def _needed(call: Call, args: Any) -> ActionNeeded:
 
 @contextlib.asynccontextmanager
 async def _open_tasks() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]:
-    """A TaskGroup that raises its first task's own error."""
+    """A TaskGroup that raises the error of the first task that failed, not a group of errors."""
     try:
         async with asyncio.TaskGroup() as group:
             yield lambda work: _start(group, work)

@@ -1,4 +1,4 @@
-"""What an attempt writes its drafts with: an agent's pieces in, the watchers woken once a turn of the event loop."""
+"""Writes an agent's pieces to the open draft of a chat, and wakes its watchers once per turn of the event loop."""
 
 from __future__ import annotations
 
@@ -29,22 +29,25 @@ from antiphon.wire.codec import encode
 from antiphon.wire.user_content import checked_file
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
+"""Maximum size of one answer, in bytes."""
 PARTS_MAX = 4_096
-"""Maximum parts in one answer: texts, reasoning and calls in turn."""
+"""Maximum number of parts in one answer: texts, reasoning and calls."""
 METADATA_BYTES_MAX = 1024 * 1024
-"""Maximum size of all `provider_metadata` in one answer."""
+"""Maximum size of all `provider_metadata` in one answer, in bytes."""
 NAME_MAX = 16 * 1024
-"""Characters of a tool's name, or of a call's id."""
+"""Maximum length of a tool's name and of a call's id, in characters."""
 FILE_DATA_MAX = 512 * 1024
-"""Characters of a file's base64: a delta is never cut inside a file, and a relay's message takes this much."""
+"""Maximum length of a file's base64, in characters. A delta is never split inside a file, and a relay's message can
+hold this much."""
 PROGRESS_PIECE_MAX = 4 * 1024
 PROGRESS_MAX = 256 * 1024
+"""Maximum length of a tool's progress, in characters: of one piece, and of all pieces in one draft."""
 PROGRESS_COST = 64
-"""Characters of tools' progress that a draft takes, in one piece and in all; each piece costs some more."""
+"""What each piece of progress counts in addition to its text, in characters."""
 
 
-class Pen:
-    """Writes the open draft of one chat, until it is `lift`ed. `pieces` counts what it has written.
+class DraftWriter:
+    """Writes the open draft of one chat until it is closed. `pieces` counts the pieces that it has written.
 
     `call_ids` gives the tool call ids that the history has: a repeated one is renamed (`id#2`).
     """
@@ -68,24 +71,24 @@ class Pen:
         self._history_call_ids = call_ids
         self._call_ids: set[str] | None = None
         self._repeated: dict[str, int] = {}
-        self._is_touched = False
+        self._is_notified = False
         self._bytes = self._metadata_bytes = 0
         self._calls = 0
         self._progress = 0
         self.draft: Draft = drafts.open(chat_id, draft_name)
-        self.is_lifted = False
+        self.is_closed = False
         self.pieces = 0
 
     def write(self, piece: Any) -> None:
-        """Add a piece to the draft; after `lift` it is ignored. Raises `AttemptFailed` for an unsupported type and
+        """Add a piece to the draft; a closed writer ignores it. Raises `AttemptFailed` for an unsupported type and
         for an answer beyond its limits."""
-        if self.is_lifted:
+        if self.is_closed:
             return
         if isinstance(piece, PartMetadata):
             self._annotate(piece)
             return
         piece = self._checked(piece)
-        if self._bytes > self._bytes_max:  # what was written before it may be kept
+        if self._bytes > self._bytes_max:  # what was written before it can be stored
             raise AttemptFailed("unknown", f"The answer is longer than {self._bytes_max:,} bytes.")
         if piece is None or self.draft.write(piece) is None:
             return
@@ -96,12 +99,12 @@ class Pen:
             crash_point("model-mid-stream")
         if self.draft.part_count > PARTS_MAX:
             raise AttemptFailed("unknown", f"The answer has more than {PARTS_MAX:,} parts.")
-        if not self._is_touched:
-            self._is_touched = True
-            asyncio.get_running_loop().call_soon(self._touch)
+        if not self._is_notified:
+            self._is_notified = True
+            asyncio.get_running_loop().call_soon(self._notify)
 
     def _checked(self, piece: Any) -> DeltaPart | None:
-        """The piece as it is written; None where it is not (too much progress)."""
+        """The piece as it is written; None: it is not written (too much progress)."""
         match piece:
             case str():
                 self._count(piece)
@@ -125,7 +128,7 @@ class Pen:
                 self._count(tool_call_id + tool_name)
                 return ToolCallOpened(self._unique(tool_call_id), tool_name)
             case ToolProgress(tool_call_id=str(), text=str()):
-                return self._limited(piece)
+                return self._limited_progress(piece)
             case CallStarted():
                 return piece
         raise AttemptFailed("unknown", _refusal(piece))
@@ -136,7 +139,7 @@ class Pen:
         try:
             return checked_file(file)
         except Invalid as error:
-            raise AttemptFailed("unknown", f"The agent yielded a file that cannot be kept: {error}") from error
+            raise AttemptFailed("unknown", f"The agent yielded a file that cannot be stored: {error}") from error
 
     def _annotate(self, piece: PartMetadata) -> None:
         try:
@@ -153,8 +156,8 @@ class Pen:
     def _count(self, text: str) -> None:
         self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
-    def _limited(self, piece: ToolProgress) -> ToolProgress | None:
-        """Progress is there to be glanced at: each piece is cut, and a draft takes only so much of it."""
+    def _limited_progress(self, piece: ToolProgress) -> ToolProgress | None:
+        """The piece of progress, truncated; None: the draft has its maximum of progress."""
         if self._progress >= PROGRESS_MAX:
             return None
         text = piece.text if len(piece.text) <= PROGRESS_PIECE_MAX else piece.text[:PROGRESS_PIECE_MAX] + "…"
@@ -163,24 +166,25 @@ class Pen:
             text = "… (more progress is not shown)"
         return ToolProgress(piece.tool_call_id, text)
 
-    def turn_to(self, draft_name: int) -> None:
-        """Go on in the draft of that name, if it is a newer one."""
+    def switch_to(self, draft_name: int) -> None:
+        """Continue in the draft of that name, if it is a newer one."""
         if draft_name > self.draft.name:
             self.draft = self._drafts.open(self._chat_id, draft_name)
             self._bytes = self._metadata_bytes = self._calls = self._progress = 0
 
-    def lift(self) -> None:
-        """Write nothing from now on."""
-        self.is_lifted = True
-
     def close(self) -> None:
-        self.lift()
-        self._drafts.close(self._chat_id, self.draft)
-        self.draft = Draft(self.draft.name)  # a reference to this writer must not keep the text
+        """Write nothing from now on. The draft remains open for its watchers."""
+        self.is_closed = True
 
-    def _touch(self) -> None:
-        """Tell the watchers once for all that was written in one turn of the event loop."""
-        self._is_touched = False
+    def release(self) -> None:
+        """Close, and close the draft."""
+        self.close()
+        self._drafts.close(self._chat_id, self.draft)
+        self.draft = Draft(self.draft.name)  # a reference to this writer must not keep the text alive
+
+    def _notify(self) -> None:
+        """Wake the watchers once for all pieces of one turn of the event loop."""
+        self._is_notified = False
         self._drafts.touch(self._chat_id)
 
     def _unique(self, tool_call_id: str) -> str:
@@ -197,7 +201,7 @@ class Pen:
 
 
 def _refusal(piece: Any) -> str:
-    """Why what an agent yielded is not part of its answer, and what to do."""
+    """Why an agent's piece is refused, and what to do instead."""
     name = type(piece).__name__
     if isinstance(piece, ToolCall | ToolResult) or name in ("ToolCall", "ToolResult"):
         return f"The agent yielded a {name}. Run tools with `await turn.call(ToolCall(name, args))`."

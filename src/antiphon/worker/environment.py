@@ -1,4 +1,4 @@
-"""What every attempt of a worker shares, and its limits."""
+"""Everything that the attempts of a worker share, and their limits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from antiphon.chats.live_drafts import LiveDrafts
 from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
+from antiphon.options import WorkerTiming
 from antiphon.ports import Bus, Work
 from antiphon.worker.draft_writer import ANSWER_BYTES_MAX
 from antiphon.worker.history import Histories
@@ -16,20 +17,23 @@ from antiphon.worker.tools import Tool
 from antiphon.worker.turn import Turn
 
 
-class Limits(Value):
-    """A worker's limits; seconds."""
+class WorkerLimits(Value):
+    """Limits of a turn."""
 
     tool_s: float = 300.0
+    """How long a tool may run that has no limit of its own, in seconds."""
     tries_max: int = 5
-    backoff_s: float = 0.5
-    backoff_max_s: float = 30.0
+    """Maximum number of tries of one step of a turn."""
     action_s: float = 24 * 3600.0
+    """How long a turn waits for a required action of a client, in seconds."""
     answer_bytes: int = ANSWER_BYTES_MAX
+    """Maximum size of one answer, in bytes."""
     calls: int = CALLS_MAX
+    """Maximum number of tool calls in one answer."""
 
 
 class Environment(Value, gc=True):
-    """What every attempt of a worker shares."""
+    """Everything that the attempts of a worker share."""
 
     work: Work
     bus: Bus
@@ -37,9 +41,10 @@ class Environment(Value, gc=True):
     histories: Histories
     agent: Callable[[Turn], AsyncIterator[Any]]
     tools: dict[str, Tool]
-    limits: Limits
+    limits: WorkerLimits
+    timing: WorkerTiming
     random: random.Random
     config: dict[str, Any]
     default_model: Callable[[], str]
     prompt_of: Callable[[str], Awaitable[str]]
-    """What an owner wants every model to be told first."""
+    """The owner's prompt, which precedes the system prompt of every model call."""

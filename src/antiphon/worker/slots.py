@@ -1,4 +1,4 @@
-"""The places of a worker: how many turns may run here, for each owner and in all."""
+"""The slots of a worker: how many turns may run here, in total and for each owner."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections import Counter
 from antiphon.core.model import Chat
 from antiphon.ports import Balance
 from antiphon.signal import Signal
-from antiphon.worker.load import Load
+from antiphon.worker.running_turns import RunningTurns
 
 CONCURRENCY = 64
 """Maximum concurrent turns."""
 
 
 class Slots:
-    """Implements `ports.TurnSlots`. `started` is emitted with the chat of a turn that was claimed in its first
-    append, `freed` when a place becomes free for an owner that had none left."""
+    """Keeps the promises of `ports.TurnSlots`. `started` is emitted with the chat of a turn that was claimed in its
+    first append, `freed` when a slot becomes free for an owner that had none left."""
 
     def __init__(
         self,
@@ -28,12 +28,12 @@ class Slots:
         self.concurrency = concurrency
         self.balance = balance
         self.is_draining = False
-        """No more turns are accepted."""
+        """No more turns are claimed."""
         self.owner_max: int | None = None
-        """Maximum concurrent turns of one owner, where there are several owners."""
+        """Maximum concurrent turns of one owner, once there are several owners."""
         self.started: Signal[str, Chat] = Signal("turn_started")
-        self.freed: Signal[[]] = Signal("place_freed")
-        self.running = Load()
+        self.freed: Signal[[]] = Signal("slot_freed")
+        self.running = RunningTurns()
         self._used: Counter[str] = Counter()
 
     @property
@@ -46,33 +46,33 @@ class Slots:
 
     @property
     def load(self) -> int:
-        """The turns that count when work is spread. When every place is used all of them count: no other instance may
+        """The running turns that count for balancing. If no slot is free all of them count: no other instance may
         leave work to this one."""
         return self.used if self.free <= 0 else self.running.count(self.used)
 
     def may_claim(self) -> bool:
-        """Whether a turn should start here, as far as the other instances are concerned."""
+        """Whether a turn should start here, considering the load of the other instances."""
         return self.balance.may_claim(self.load)
 
-    def has_place(self, owner_id: str) -> bool:
+    def has_free(self, owner_id: str) -> bool:
         return self.free > 0 and (self.owner_max is None or self._used[owner_id] < self.owner_max)
 
     def full_owners(self) -> list[str]:
-        """The owners that have no place left."""
-        return [owner_id for owner_id in self._used if not self.has_place(owner_id)]
+        """The owners that have no slot left."""
+        return [owner_id for owner_id in self._used if not self.has_free(owner_id)]
 
     def reserve_nowait(self, owner_id: str) -> str | None:
-        if self.is_draining or not self.has_place(owner_id) or not self.may_claim():
+        if self.is_draining or not self.has_free(owner_id) or not self.may_claim():
             return None
         return self.reserve(owner_id)
 
     def reserve(self, owner_id: str) -> str:
-        """Reserve a place that `has_place` found; the instance's id."""
+        """Reserve a slot that `has_free` found; returns the instance's id."""
         self._used[owner_id] += 1
         return self.instance_id
 
     def release(self, owner_id: str) -> None:
-        was_full = not self.has_place(owner_id)
+        was_full = not self.has_free(owner_id)
         self._used[owner_id] -= 1
         if not self._used[owner_id]:
             del self._used[owner_id]

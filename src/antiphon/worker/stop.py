@@ -1,4 +1,4 @@
-"""How an attempt is told to stop, and how its parts are told that it is over."""
+"""Why an attempt stops, and how its parts learn that it has ended."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from enum import StrEnum
 
 
 class Stop(StrEnum):
-    """Why an attempt is told to stop."""
+    """Why an attempt is asked to stop."""
 
     INTERRUPT = "interrupt"
+    """A client interrupts the turn."""
     LOST = "lost"
+    """The attempt no longer holds the turn."""
     RELEASE = "release"
+    """The worker drains: another attempt continues the turn."""
 
 
-class Over(Exception):
-    """The attempt has ended, or may write nothing more: nothing is left to be done."""
+class AttemptEnded(Exception):
+    """The attempt has ended, or may write nothing more. Its parts return without further work."""

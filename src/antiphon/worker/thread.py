@@ -1,5 +1,5 @@
-"""Plain functions in threads of their own. A pool would be stopped by a few functions that never end, and the process
-could not exit; a daemon thread holds up nobody."""
+"""Runs plain functions in threads of their own. In a pool, a few functions that never end would block all others and
+the exit of the process; a daemon thread blocks neither."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 
 
 async def run_in_thread(function: Callable[[], T], *, name: str) -> T:
-    """What `function()` gives or raises. Cancelled, it is left to itself, counted, and its outcome is dropped."""
+    """The result of `function()`, or its exception. If this is cancelled, the thread continues, is counted as
+    abandoned, and its outcome is ignored."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
@@ -30,12 +31,12 @@ async def run_in_thread(function: Callable[[], T], *, name: str) -> T:
         except (StopIteration, SystemExit, KeyboardInterrupt) as error:  # in a task these would end the event loop
             wrapped = RuntimeError(f"the function raised {type(error).__name__}")
             wrapped.__cause__ = error
-            _tell(loop, lambda: _fail(outcome, wrapped))
+            _call_in_loop(loop, lambda: _fail(outcome, wrapped))
         except BaseException as error:
             failure = error
-            _tell(loop, lambda: _fail(outcome, failure))
+            _call_in_loop(loop, lambda: _fail(outcome, failure))
         else:
-            _tell(loop, lambda: _settle(outcome, result))
+            _call_in_loop(loop, lambda: _settle(outcome, result))
 
     threading.Thread(target=work, name=name, daemon=True).start()
     try:
@@ -47,11 +48,11 @@ async def run_in_thread(function: Callable[[], T], *, name: str) -> T:
         raise
 
 
-def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+def _call_in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
     try:
         loop.call_soon_threadsafe(call)
     except RuntimeError:
-        return  # the loop is closed: nobody waits any more
+        return  # the loop is closed: no caller waits
 
 
 def _settle(outcome: asyncio.Future[T], result: T) -> None:

@@ -1,4 +1,4 @@
-"""`Turn`: what an agent is given, and how it runs tools."""
+"""`Turn`: the interface of a turn for its agent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A wish to run a tool: its name, its arguments, and (made if missing) the call's id."""
+    """A request to run a tool: its name, its arguments, and the call's id (generated if it is empty)."""
 
     name: str
     args: Any = msgspec.field(default_factory=dict)
@@ -29,7 +29,7 @@ class ToolCall(msgspec.Struct, frozen=True):
 
 
 class TurnIO(Protocol):
-    """What a turn needs of the attempt that runs it."""
+    """What a turn needs from the attempt that runs it."""
 
     async def commit_calls(self, calls: tuple[ToolCall, ...]) -> tuple[ToolResult, ...]: ...
 
@@ -45,10 +45,18 @@ class TurnIO(Protocol):
 
 
 class Turn:
-    """One turn, as an agent sees it.
+    """One turn, for its agent.
 
-    `messages` is the history so far, this turn's messages included, and grows as calls and results are
-    committed. `model` is the model's name, `config` what the server was started with for agents.
+    Attributes:
+        chat_id: The chat.
+        turn_id: The turn's number in its chat.
+        messages: The history with this turn's messages. It grows as calls, results and steering messages are stored.
+        system: The owner's prompt and the chat's system prompt.
+        model: The name of the model that answers.
+        tools: The tools that the agent may offer to a model.
+        config: The server's configuration for agents.
+        failures: The number of failures in this turn so far.
+        interrupted: Set when the turn is interrupted.
     """
 
     def __init__(
@@ -89,12 +97,12 @@ class Turn:
 
     @property
     def is_interrupted(self) -> bool:
-        """Whether someone asked this turn to stop."""
+        """Whether the turn is being interrupted."""
         return self.interrupted.is_set()
 
     async def wait_interrupted(self) -> None:
-        """Return when someone asks this turn to stop. Who waits here has a moment to end by itself (what it yields
-        then is not kept); after it, and who does not wait at once, is cancelled."""
+        """Wait until the turn is interrupted. An agent that waits here then has 0.25 s to finish by itself; what it
+        yields then is not stored. After that, or if it does not wait here, the agent is cancelled."""
         self._listeners += 1
         try:
             await self.interrupted.wait()
@@ -103,42 +111,47 @@ class Turn:
 
     @property
     def is_listening(self) -> bool:
-        """Whether the agent waits to be interrupted."""
+        """Whether the agent waits in `wait_interrupted`."""
         return self._listeners > 0
 
     def add_usage(
         self, *, input_tokens: int | None = None, output_tokens: int | None = None, **counts: int | None
     ) -> None:
-        """Count tokens of this turn (any field of `Usage`). What is no count, as some providers send it (negative, a
-        fraction, text), is unknown: it is left out, with a warning in the log."""
+        """Add tokens to the turn's usage (any field of `Usage`). A value that is not a count (some providers send a
+        negative number, a fraction or text) is ignored, with a warning in the log."""
         self.report(Usage(input_tokens=input_tokens, output_tokens=output_tokens, **counts))
 
     async def start_call(self, *, model: str, provider: str = "") -> int:
-        """Tell the watchers that a model call begins; which try of this step it is, from 1."""
+        """Report to the watchers that a model call begins.
+
+        Returns:
+            The number of the try of this step, from 1.
+        """
         return await self._io.start_call(model, provider)
 
     def report(self, usage: Usage) -> None:
-        """Count a whole model call's usage, by the same rule as `add_usage`."""
+        """Add the usage of a whole model call, by the same rule as `add_usage`."""
         counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
-        known = {name: count for name, count in counts.items() if type(count) is int and 0 <= count <= TOKENS_MAX}
-        strange = [name for name, count in counts.items() if count is not None and name not in known]
-        if strange:
-            log.warning("usage_ignored", chat_id=self.chat_id, turn_id=self.turn_id, fields=strange)
-        self._io.add_usage(Usage(**known))
+        valid = {name: count for name, count in counts.items() if type(count) is int and 0 <= count <= TOKENS_MAX}
+        ignored = [name for name, count in counts.items() if count is not None and name not in valid]
+        if ignored:
+            log.warning("usage_ignored", chat_id=self.chat_id, turn_id=self.turn_id, fields=ignored)
+        self._io.add_usage(Usage(**valid))
 
     def end_answer(self, outcome: str) -> None:
-        """Say how the model ended the answer being written, where that is worth showing: `length`, `refusal`,
-        `content_filter` or `empty`. It is stored with the message. Raises ValueError for anything else."""
+        """Record how the model ended the answer, if a client should show it: `length`, `refusal`, `content_filter` or
+        `empty`. It is stored with the message. Raises ValueError for any other outcome."""
         if outcome not in OUTCOMES:
             raise ValueError(f"an answer's outcome is one of {', '.join(OUTCOMES)}, not {outcome!r}")
         self._io.end_answer(outcome)
 
     async def take_steering_or_end(self) -> bool:
-        """Whether steering waits; then it has joined and the turn goes on. (If not, returning ends the turn.)"""
+        """Let waiting steering messages join the turn. Returns whether there were any: the turn then continues. If
+        not, an agent that returns ends the turn."""
         return self._io.has_steering() and bool(await self._io.take_steering())
 
     async def take_steering(self) -> tuple[Message, ...]:
-        """Commit what was yielded so far, and let waiting steering messages join: those that did."""
+        """Store what was yielded so far and let waiting steering messages join the turn. Returns those messages."""
         return await self._io.take_steering()
 
     @overload
@@ -146,44 +159,48 @@ class Turn:
     @overload
     async def call(self, *calls: ToolCall) -> tuple[ToolResult, ...]: ...
     async def call(self, *calls: ToolCall) -> ToolResult | tuple[ToolResult, ...]:
-        """Commit what was yielded so far with these calls, run them side by side, and give their results in order
-        (one call: one result). A failed tool is a result with `is_error`, not an exception."""
+        """Store what was yielded so far with these calls, and run them concurrently.
+
+        Returns:
+            The results in the order of the calls; for one call its result. A failed tool is a result with `is_error`,
+            not an exception.
+        """
         results = await self._io.commit_calls(calls)
         return results[0] if len(calls) == 1 else results
 
     async def run_streamed_calls(self) -> tuple[ToolResult, ...]:
-        """The same for the calls that were yielded piece by piece (`ToolCallOpened`, `ToolCallArgs`)."""
+        """Like `call`, for the calls that were yielded in pieces (`ToolCallOpened`, `ToolCallArgs`)."""
         return await self._io.commit_calls(())
 
 
 class BlockingTurn:
     """The turn of a plain `def` agent, which runs in a thread: `call` and `wait_interrupted` block.
 
-    When the turn is over, whatever waits or comes to wait here raises `asyncio.CancelledError`.
+    When the turn has ended, a blocked method raises `asyncio.CancelledError`, and so does every later call.
     """
 
     def __init__(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
         self._turn = turn
         self._loop = loop
-        self._is_over = threading.Event()
+        self._has_ended = threading.Event()
         self._waiting: set[concurrent.futures.Future[Any]] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._turn, name)
 
     def stop(self) -> None:
-        """The turn is over: let go of the thread. Called in the loop's thread."""
-        self._is_over.set()
+        """The turn has ended: unblock the thread. Called in the event loop's thread."""
+        self._has_ended.set()
         for future in tuple(self._waiting):
             future.cancel()
 
     def wait(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of a coroutine that runs in the loop, waited for in this thread."""
-        if self._is_over.is_set():
+        """Run a coroutine in the event loop, and wait for its result in this thread."""
+        if self._has_ended.is_set():
             raise asyncio.CancelledError
         future = asyncio.run_coroutine_threadsafe(make(), self._loop)
         self._waiting.add(future)
-        if self._is_over.is_set():
+        if self._has_ended.is_set():
             future.cancel()
         try:
             return future.result()
@@ -196,7 +213,7 @@ class BlockingTurn:
         return self.wait(lambda: self._turn.call(*calls))
 
     def wait_interrupted(self) -> None:
-        self._is_over.wait()
+        self._has_ended.wait()
         if not self._turn.is_interrupted:
             raise asyncio.CancelledError
 

@@ -201,7 +201,7 @@ def test_a_data_directory_that_is_taken_away_is_noticed_and_nothing_more_is_take
         assert running.ask("POST", "/chats", {})[0] == 201
         data.rename(tmp_path / "elsewhere")
         wait_until_sync(lambda: "data_lost" in running.log, what="it notices")
-        wait_until_sync(lambda: '"problems"' in running.log, what="the log says what stands in the way")
+        wait_until_sync(lambda: '"degraded"' in running.log, what="the log says what stands in the way")
         assert running.ask("GET", "/readyz", prefix="")[0] == 503
         assert running.ask("POST", "/chats", {})[0] == 503
         running.stop()

@@ -52,6 +52,8 @@ class MessageCounts:
             fact = entry.fact
             if isinstance(fact, f.ChatCreated):
                 count = 0
+            elif isinstance(fact, f.ChatDeleted):
+                count = counted[1] if counted is not None else None
             elif isinstance(fact, f.HistoryTruncated):
                 count = None
             elif isinstance(fact, f.MessageAppended) and fact.role is not Role.TOOL and count is not None:

@@ -136,8 +136,9 @@ class Publisher:
         if chat.is_deleted:
             self._uncounted.pop(append.chat_id, None)
             former = self._service.deleted_chats.get(append.chat_id, chat)
-            self._publish_session(i.TOPIC_SESSION_DELETED, append.chat_id, former, self._counts.get(append.chat_id)
-            or 0)
+            self._publish_session(
+                i.TOPIC_SESSION_DELETED, append.chat_id, former, self._counts.get(append.chat_id) or 0
+            )
         elif any(isinstance(fact, CHANGES_LIST) for fact in facts):
             count = self._counts.known(append.chat_id, chat)
             if uncounted is not None:

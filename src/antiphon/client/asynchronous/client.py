@@ -10,7 +10,7 @@ from antiphon.client import api_requests, shapes
 from antiphon.client.asynchronous.administration import AsyncAdministration
 from antiphon.client.asynchronous.chats import AsyncChats
 from antiphon.client.asynchronous.streams import AsyncStreams
-from antiphon.client.backoff import RETRY_S, SILENCE_S, TIMEOUT_S
+from antiphon.client.timing import RETRY_S, SILENCE_S, TIMEOUT_S
 
 if TYPE_CHECKING:
     from antiphon.client.local import Endpoints

@@ -10,7 +10,7 @@ from random import Random
 from typing import TypeVar
 
 from antiphon.client.api_requests import ApiRequest
-from antiphon.client.backoff import backoff_s, retry_after_ms_of
+from antiphon.client.timing import retry_after_ms_of, retry_delay_s
 from antiphon.errors import Unavailable
 
 A = TypeVar("A")
@@ -26,7 +26,7 @@ async def retry_unavailable(
             return await send(request)
         except Unavailable as error:
             tries += 1
-            delay_s = backoff_s(tries, random=random, retry_after_ms=retry_after_ms_of(error))
+            delay_s = retry_delay_s(tries, random=random, retry_after_ms=retry_after_ms_of(error))
             if not request.is_repeatable or time.monotonic() + delay_s > deadline:
                 raise
         await asyncio.sleep(delay_s)

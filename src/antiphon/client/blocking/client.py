@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from antiphon.client import api_requests, shapes
-from antiphon.client.backoff import RETRY_S, SILENCE_S, TIMEOUT_S
 from antiphon.client.blocking.administration import Administration
 from antiphon.client.blocking.chats import Chats
 from antiphon.client.blocking.streams import Streams
+from antiphon.client.timing import RETRY_S, SILENCE_S, TIMEOUT_S
 
 if TYPE_CHECKING:
     from antiphon.client.local import Endpoints

@@ -1,4 +1,4 @@
-"""What the store in memory keeps of one chat."""
+"""One chat in the store in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from antiphon.wire.log import content_seq, decode_fact, encode_fact
 
 
 class Message:
-    """A message of the history: what waited in the queue before has a `queued_id`."""
+    """A message of the history. One that was queued before has a `queued_id`."""
 
     __slots__ = ("hidden_by", "queued_id", "role")
 
@@ -26,6 +26,8 @@ class Message:
 
 
 class Lease:
+    """The lease of a chat's attempt; `ends_at` is in microseconds."""
+
     __slots__ = ("attempt", "ends_at", "instance_id")
 
     def __init__(self, attempt: int, instance_id: str, ends_at: int) -> None:
@@ -34,8 +36,8 @@ class Lease:
         self.ends_at = ends_at
 
 
-class Kept:
-    """All that is kept of one chat. `entries` are those from seq `first_seq` on, without their content."""
+class MemoryChat:
+    """All data of one chat. `entries` begin with seq `first_seq` and have no content, which is in `contents`."""
 
     __slots__ = (
         *("append_ids", "chat", "checksums", "contents", "entries", "first_seq", "flushed", "messages", "receipts"),
@@ -55,7 +57,7 @@ class Kept:
         self.flushed: dict[int, FlushedDelta] = {}
 
     def visible(self, seqs: Iterable[int], limit: int) -> list[int]:
-        """The first `limit` of these messages that nothing hides."""
+        """The first `limit` of these messages that are not hidden."""
         found = []
         for seq in seqs:
             if not self.messages[seq].hidden_by:
@@ -65,7 +67,7 @@ class Kept:
         return found
 
     def read(self, seq: int) -> Entry:
-        """The entry with what it refers to."""
+        """The entry with its content."""
         entry = self.entries[seq - self.first_seq]
         message = self.messages.get(seq)
         hidden_by = message.hidden_by if message else 0
@@ -73,10 +75,12 @@ class Kept:
         return replace(entry, content=content, hidden_by=hidden_by)
 
     def is_written(self, append: Append) -> bool:
-        """Whether this very append is what follows `after_seq`: its answer was lost, it is not done twice."""
+        """Whether this same append is stored after `after_seq`: its answer was lost, and it must not be written
+        twice."""
         return append.append_id in (self.append_ids.get(append.after_seq + 1), self.append_ids.get(append.chat.seq))
 
-    def take(self, entry: Entry, append_id: str) -> None:
+    def add(self, entry: Entry, append_id: str) -> None:
+        """Add the next fact."""
         fact = entry.fact
         self.entries.append(entry)
         if isinstance(fact, MessageAppended):
@@ -93,12 +97,12 @@ class Kept:
         self.first_seq, self.entries = last.seq, [last]
         self.seqs.clear()
         self.append_ids = {last.seq: append_id}
-        for kept in (self.contents, self.checksums, self.messages, self.flushed):
-            kept.clear()
+        for part in (self.contents, self.checksums, self.messages, self.flushed):
+            part.clear()
 
 
 def stored_entry(entry: Entry) -> Entry:
-    """The entry as a log gives it back; its content lies elsewhere."""
+    """The entry as it is read from a log, without its content."""
     fact = decode_fact(encode_fact(entry.fact))
     recorded = replace(entry.recorded, fact=fact)
     return replace(entry, recorded=recorded, content=None, hidden_by=0)

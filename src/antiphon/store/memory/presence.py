@@ -1,4 +1,4 @@
-"""Who runs on a store in memory, for a simulation of several instances in one process (port Presence)."""
+"""The instances on a store in memory, for a simulation of several instances in one process (port Presence)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Attempts = Callable[[str], tuple[tuple[str, int], ...]]
 
 
 class MemoryPresence:
-    """Shared by all instances on the store. The simulation says who dies (`kill`) and when the database restarts
-    (`restart`: every lock is free, until its instance takes it again by `enter` or `beat`)."""
+    """Shared by all instances on the store. The simulation kills instances (`kill`) and restarts the database
+    (`restart`): every lock is then free until its instance calls `register` or `heartbeat`."""
 
     def __init__(self, clock: Clock, attempts_of: Attempts) -> None:
         self._clock = clock
@@ -22,10 +22,11 @@ class MemoryPresence:
         self._up_since_us: int | None = None
 
     def kill(self, instance_id: str) -> None:
-        """Its process is dead, its lock free; its row stays."""
+        """The process of the instance is dead and its lock is free. Its row remains."""
         self._change(instance_id, is_present=False)
 
     def restart(self) -> None:
+        """Restart the database: all locks are free, and the uptime is 0."""
         self._up_since_us = self._clock.now_us()
         for instance_id in self._records:
             self.kill(instance_id)
@@ -38,7 +39,7 @@ class MemoryPresence:
         self._change(instance_id, seen_at=now, running=running, is_draining=is_draining, is_present=True)
 
     async def instances(self) -> tuple[tuple[InstanceRecord, ...], float]:
-        """Until its first restart the store has been up for ever."""
+        """Before the first restart the uptime is infinite."""
         up_s = float("inf") if self._up_since_us is None else (self._clock.now_us() - self._up_since_us) / 1_000_000
         return tuple(self._records.values()), up_s
 
@@ -49,9 +50,9 @@ class MemoryPresence:
         self._records.pop(instance_id, None)
 
     async def aclose(self) -> None:
-        """What one instance closes is the others' as well: nothing happens."""
+        """Nothing: the other instances share it."""
 
     def _change(self, instance_id: str, **fields: object) -> None:
-        known = self._records.get(instance_id)
-        if known:
-            self._records[instance_id] = replace(known, **fields)
+        record = self._records.get(instance_id)
+        if record:
+            self._records[instance_id] = replace(record, **fields)

@@ -1,4 +1,4 @@
-"""The page's sessions in memory."""
+"""The sessions of the web UI in memory."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class MemorySessions:
         return self._sessions[session_id][1] if session_id in self._sessions else None
 
     def find(self, secret_hash: bytes) -> Session | None:
-        return next((session for known, session in self._sessions.values() if known == secret_hash), None)
+        return next((session for stored, session in self._sessions.values() if stored == secret_hash), None)
 
     def of_token(self, token_id: str) -> tuple[str, ...]:
-        """Those that are not revoked, the longest unused first."""
+        """The sessions of a token that are not revoked, the longest unused first."""
         sessions = (session for _, session in self._sessions.values())
         found = [s for s in sessions if s.token.token_id == token_id and not s.revoked_at]
         return tuple(s.session_id for s in sorted(found, key=lambda s: (s.used_at, s.session_id)))
@@ -44,5 +44,4 @@ class MemorySessions:
         return True
 
     def delete(self, used_before: int) -> None:
-        kept = self._sessions.items()
-        self._sessions = {name: known for name, known in kept if known[1].used_at >= used_before}
+        self._sessions = {i: stored for i, stored in self._sessions.items() if stored[1].used_at >= used_before}

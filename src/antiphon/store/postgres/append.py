@@ -1,7 +1,24 @@
-"""Appends to PostgreSQL. Those that wait share a statement, and so a round trip and a commit.
+"""Appends to PostgreSQL, written in groups.
 
-All values of a statement are one JSON document, whose fields have the names that the statement gives them; bytes are
-in the database's hexadecimal form. Forty parameters for each append cost more time than all the rest of it.
+How it works
+------------
+An append is one call of the function append_facts (migrations), which returns its outcome: done, conflict, answered,
+lease_live or newer. One statement can call it for many appends, which then share a round trip and a commit.
+
+1. `append` puts the append into the queue and starts a writer task if fewer than `statements_max` are running. A
+   writer takes a batch from the queue, writes it, and repeats until the queue is empty. So appends that arrive while
+   the writers are busy form the next batches: the busier the store, the larger the batches.
+2. A batch is sorted by chat id. Every statement then locks chats in the same order, and two cannot deadlock. An
+   append that also locks rows of other chats (a notification, a deletion) is written alone, for the same reason.
+3. A row that another session holds locked must not delay the whole batch. The statement waits for it for the first
+   of `lock_timeouts`. If that expires, nothing was written, and each append of the batch is retried by itself: in the
+   second round the free ones are written, and the third round waits longer for the locked rows. `single_max` limits
+   these rounds, so that connections remain for other statements. An append that is still locked then, or has waited
+   for `append_retry_s`, fails with `RowLocked`.
+4. A batch that fails by a mistake in one append (`MISTAKES`) is repeated one append at a time: only that one fails.
+5. If the answer was lost or the database is down, every append of the batch gets the error: `OutcomeUnknown` (the
+   caller repeats it; the append id makes that safe) or `Unavailable`. Queued appends that have already waited for
+   `wait_s` fail as well, else each would wait for the failures of all those before it.
 """
 
 from __future__ import annotations
@@ -9,281 +26,138 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any
 
-import msgspec
-
-from antiphon.core.facts import ChatDeleted, Entry, HistoryTruncated, MessageAppended, kind_of
-from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Unavailable
-from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, OutcomeUnknown, Receipt
-from antiphon.postgres.connection import WAIT_S
-from antiphon.store.postgres.pool import MISTAKES, Pool, RowHeld, clean_text
-from antiphon.store.rows import LEASE_US, claim_at, due_at
+from antiphon.ports import Append, OutcomeUnknown
+from antiphon.store.postgres.append_document import append_json, document_of
+from antiphon.store.postgres.pool import MISTAKES, Pool, RowLocked
+from antiphon.store.postgres.timing import AppendLimits, StoreTiming
 from antiphon.store.statements import load_statements
-from antiphon.wire.log import content_seq, encode_chat, encode_fact
-
-STATEMENTS_MAX = 2
-"""So many statements are under way; what comes meanwhile waits for one of them, and goes with the others that do."""
-SHARED_MAX = 64
-SHARED_BYTES_MAX = 1024 * 1024
-"""So many appends, of so many bytes in all, share a statement."""
-LOCKS = ("1s", "100ms", "10s")
-"""So long a statement waits for a row that somebody holds: shared; then each of its appends by itself, which finds
-those whose rows are held; then these, before they are told `unavailable`. So they hold up no others for long."""
-ALONE_MAX = (0, 2, 4)
-"""So many of each wait at once, beside the statements that are shared: connections are left for all else."""
-TRIED_S = 12.0
-"""An append that has waited for so long is not tried again."""
-
-NUL = b"\\u0000"
-"""As JSON writes what PostgreSQL cannot hold as text."""
 
 SQL = load_statements("postgres")["append"]
 
 
-class _Waiting:
-    """An append, and the future of its fate. `stands_alone`: it locks rows that are not its chat's own, and beside
-    others it could wait for whoever waits for them."""
+class _Queued:
+    """An append in the queue, and the future of its outcome. `is_single`: it also locks rows that are not its chat's
+    own, so it shares no statement."""
 
-    __slots__ = ("chat_id", "fate", "row", "since", "stands_alone")
+    __slots__ = ("chat_id", "is_single", "outcome", "row", "since")
 
     def __init__(self, append: Append) -> None:
         self.chat_id = append.chat_id
         self.row = append_json(append)
-        self.stands_alone = append.notification is not None or append.chat.is_deleted
+        self.is_single = append.notification is not None or append.chat.is_deleted
         self.since = time.monotonic()
-        self.fate: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def fail(self, error: Exception) -> None:
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
 
 
 class Appender:
-    """Writes appends over the connections of a pool. The fates are those of append_facts_1 (migrations)."""
+    """Writes appends over the connections of a pool."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, timing: StoreTiming, limits: AppendLimits) -> None:
         self._pool = pool
-        self._waiting: deque[_Waiting] = deque()
-        self._statements: set[asyncio.Task[None]] = set()
-        self._alone: set[asyncio.Task[None]] = set()
-        self._places = tuple(map(asyncio.Semaphore, ALONE_MAX))
+        self._timing = timing
+        self._limits = limits
+        self._queue: deque[_Queued] = deque()
+        self._writers: set[asyncio.Task[None]] = set()
+        self._singles: set[asyncio.Task[None]] = set()
+        self._single_slots = tuple(map(asyncio.Semaphore, limits.single_max))
 
     async def append(self, append: Append) -> str:
-        """Its fate. Raises `OutcomeUnknown` when the answer was lost, `Unavailable` when nothing was written. Whoever
-        is cancelled does not know whether it was."""
-        waiting = _Waiting(append)
-        self._waiting.append(waiting)
-        self._begin()
-        return await waiting.fate
+        """Write an append.
 
-    def _begin(self) -> None:
-        if self._waiting and len(self._statements) < STATEMENTS_MAX:
-            task = asyncio.create_task(self._write_all())
-            self._statements.add(task)
-            task.add_done_callback(self._end)
+        Returns:
+            Its outcome, as append_facts has it (migrations).
 
-    def _end(self, task: asyncio.Task[None]) -> None:
-        """Who came since it last looked waits for nobody else."""
-        self._statements.discard(task)
-        self._begin()
+        Raises:
+            OutcomeUnknown: The answer was lost. A cancelled caller does not know the outcome either.
+            Unavailable: Nothing was written. `RowLocked`: because another session locks a row.
+        """
+        queued = _Queued(append)
+        self._queue.append(queued)
+        self._start_writer()
+        return await queued.outcome
 
-    async def _write_all(self) -> None:
-        """Until nobody waits. It begins a turn of the loop later than it was called: others may wait by then."""
-        while self._waiting:
-            await self._write(self._take())
+    def _start_writer(self) -> None:
+        if self._queue and len(self._writers) < self._limits.statements_max:
+            task = asyncio.create_task(self._write_queue())
+            self._writers.add(task)
+            task.add_done_callback(self._on_writer_done)
 
-    def _take(self) -> list[_Waiting]:
-        """Whoever waits longest, and those after it that may share its statement, in the order in which everybody
-        locks chats."""
-        taken = [self._waiting.popleft()]
-        size = len(taken[0].row)
-        while self._waiting and len(taken) < SHARED_MAX and not taken[0].stands_alone:
-            size += len(self._waiting[0].row)
-            if size > SHARED_BYTES_MAX or self._waiting[0].stands_alone:
+    def _on_writer_done(self, task: asyncio.Task[None]) -> None:
+        """An append may have been queued since the writer found the queue empty."""
+        self._writers.discard(task)
+        self._start_writer()
+
+    async def _write_queue(self) -> None:
+        """Write batches until the queue is empty. The task starts one turn of the event loop after its creation, so
+        that appends of the same turn share the first batch."""
+        while self._queue:
+            await self._write(self._next_batch())
+
+    def _next_batch(self) -> list[_Queued]:
+        """The oldest append, and those after it that may share its statement, sorted by chat id."""
+        limits, batch = self._limits, [self._queue.popleft()]
+        size = len(batch[0].row)
+        while self._queue and len(batch) < limits.shared_max and not batch[0].is_single:
+            size += len(self._queue[0].row)
+            if size > limits.shared_bytes_max or self._queue[0].is_single:
                 break
-            taken.append(self._waiting.popleft())
-        return sorted(taken, key=lambda waiting: waiting.chat_id)
+            batch.append(self._queue.popleft())
+        return sorted(batch, key=lambda queued: queued.chat_id)
 
-    async def _write(self, batch: list[_Waiting], tried: int = 0) -> None:
-        """Give each its fate, or have it tried by itself."""
+    async def _write(self, batch: list[_Queued], tries: int = 0) -> None:
+        """Set the outcome of each append, or retry it by itself. `tries` is the round, from 0."""
         try:
-            await self._try(batch, tried)
+            await self._try(batch, tries)
         except asyncio.CancelledError:  # the store is being closed
-            for waiting in batch:
-                waiting.fate.cancel()
+            for queued in batch:
+                queued.outcome.cancel()
             raise
 
-    async def _try(self, batch: list[_Waiting], tried: int) -> None:
-        batch = [waiting for waiting in batch if not waiting.fate.done()]  # who was cancelled wants nothing written
+    async def _try(self, batch: list[_Queued], tries: int) -> None:
+        batch = [queued for queued in batch if not queued.outcome.done()]  # not those whose callers were cancelled
         if not batch:
             return
+        timeouts = self._limits.lock_timeouts
         try:
-            rows = await self._pool.write_once(SQL, document_of([waiting.row for waiting in batch]), LOCKS[tried])
+            rows = await self._pool.write_once(SQL, document_of([queued.row for queued in batch]), timeouts[tries])
         except Exception as error:
-            if isinstance(error, RowHeld) and tried + 1 < len(LOCKS):
-                for waiting in batch:
-                    self._begin_alone(waiting, tried + 1)
+            if isinstance(error, RowLocked) and tries + 1 < len(timeouts):
+                for queued in batch:
+                    self._start_single(queued, tries + 1)
                 return
             if isinstance(error, MISTAKES) and len(batch) > 1:
-                for waiting in batch:  # nothing was written: one of them is to blame, and only that one
-                    await self._try([waiting], tried)
+                for queued in batch:  # nothing was written, and only one of them is wrong
+                    await self._try([queued], tries)
                 return
-            for waiting in batch:
-                if not waiting.fate.done():
-                    waiting.fate.set_exception(error)
-            if isinstance(error, Unavailable | OutcomeUnknown) and not isinstance(error, RowHeld):
-                self._refuse_late()
+            for queued in batch:
+                queued.fail(error)
+            if isinstance(error, Unavailable | OutcomeUnknown) and not isinstance(error, RowLocked):
+                self._fail_overdue()
             return
-        for waiting, (_, fate) in zip(batch, sorted(rows), strict=True):
-            if not waiting.fate.done():
-                waiting.fate.set_result(fate)
+        for queued, (_, outcome) in zip(batch, sorted(rows), strict=True):
+            if not queued.outcome.done():
+                queued.outcome.set_result(outcome)
 
-    def _begin_alone(self, waiting: _Waiting, tried: int) -> None:
-        task = asyncio.create_task(self._write_alone(waiting, tried))
-        self._alone.add(task)
-        task.add_done_callback(self._alone.discard)
+    def _start_single(self, queued: _Queued, tries: int) -> None:
+        task = asyncio.create_task(self._write_single(queued, tries))
+        self._singles.add(task)
+        task.add_done_callback(self._singles.discard)
 
-    async def _write_alone(self, waiting: _Waiting, tried: int) -> None:
-        async with self._places[tried]:
-            if time.monotonic() - waiting.since < TRIED_S:
-                await self._write([waiting], tried)
-            elif not waiting.fate.done():
-                waiting.fate.set_exception(RowHeld("somebody holds a row of the database for too long"))
+    async def _write_single(self, queued: _Queued, tries: int) -> None:
+        async with self._single_slots[tries]:
+            if time.monotonic() - queued.since < self._timing.append_retry_s:
+                await self._write([queued], tries)
+            else:
+                queued.fail(RowLocked())
 
-    def _refuse_late(self) -> None:
-        """Who has waited for as long as anybody waits for a database that does not answer is not tried any more:
-        else it would wait for the tries of all that came before it, too."""
-        late = time.monotonic() - WAIT_S
-        while self._waiting and self._waiting[0].since <= late:
-            waiting = self._waiting.popleft()
-            if not waiting.fate.done():
-                waiting.fate.set_exception(Unavailable("the database does not answer"))
-
-
-# --- the document
-
-
-def document_of(rows: Sequence[bytes]) -> str:
-    """The one parameter of the statement."""
-    numbered = (b'{"number":%d,%b' % (number, row[1:]) for number, row in enumerate(rows))
-    return (b"[" + b",".join(numbered) + b"]").decode()
-
-
-def append_json(append: Append) -> bytes:
-    row = {
-        "chat_id": append.chat_id,
-        "after_seq": append.after_seq,
-        "append_id": append.append_id,
-        "chat": _chat(append),
-        "c_seq": list(append.contents),
-        "c_body": _hex(append.contents.values()),
-        **_facts(append),
-        **_history(append.entries),
-        **_receipts(append.receipts),
-        **_lease(append),
-        **_notification(append),
-    }
-    try:
-        data = msgspec.json.encode(row)
-    except UnicodeEncodeError:
-        data = NUL
-    return msgspec.json.encode(_clean(row)) if NUL in data else data
-
-
-def _hex(bodies: Iterable[bytes]) -> list[str]:
-    """Bytes as the database reads them."""
-    return ["\\x" + body.hex() for body in bodies]
-
-
-def _clean(value: Any) -> Any:
-    """With what the database cannot hold as text replaced."""
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    if isinstance(value, dict):
-        return {clean_text(key): _clean(item) for key, item in value.items()}
-    return value
-
-
-def _chat(append: Append) -> dict[str, Any]:
-    """As the type appended_chat."""
-    chat = append.chat
-    return {
-        "owner_id": chat.owner_id,
-        "seq": chat.seq,
-        "fold_version": FOLD_VERSION,
-        "state": "\\x" + encode_chat(chat).hex(),
-        "status": chat.status.value,
-        "title": chat.title,
-        "labels": chat.labels,
-        "is_archived": chat.is_archived,
-        "is_deleted": chat.is_deleted,
-        "updated_at": chat.updated_at,
-        "draft": chat.draft,
-        "claim_at": claim_at(chat),
-        "due_at": due_at(chat),
-    }
-
-
-def _facts(append: Append) -> dict[str, list[Any]]:
-    entries = append.entries
-    return {
-        "f_seq": [entry.seq for entry in entries],
-        "f_at": [entry.recorded.at for entry in entries],
-        "f_kind": [kind_of(entry.fact) for entry in entries],
-        "f_body": _hex(encode_fact(entry.fact) for entry in entries),
-        "f_status": [entry.status.value for entry in entries],
-        "f_draft": [entry.draft for entry in entries],
-        "f_more": [entry.more for entry in entries],
-        "f_content_seq": [content_seq(entry.seq, entry.fact) for entry in entries],
-        "f_append_id": [append.append_id if names_append(entry, append) else None for entry in entries],
-    }
-
-
-def names_append(entry: Entry, append: Append) -> bool:
-    """Its first fact does; and a deletion, which leaves no other fact."""
-    return entry is append.entries[0] or isinstance(entry.fact, ChatDeleted)
-
-
-def _history(entries: tuple[Entry, ...]) -> dict[str, Any]:
-    """The messages, what is hidden by which fact from where on, and the seq of a deletion (0: none)."""
-    messages = [(entry.seq, entry.fact) for entry in entries if isinstance(entry.fact, MessageAppended)]
-    hidden = [(entry.seq, entry.fact) for entry in entries if isinstance(entry.fact, HistoryTruncated)]
-    return {
-        "m_seq": [seq for seq, _ in messages],
-        "m_role": [fact.role.value for _, fact in messages],
-        "m_queued_id": [fact.queued_id for _, fact in messages],
-        "h_by": [seq for seq, _ in hidden],
-        "h_from": [fact.from_message_id for _, fact in hidden],
-        "deleted_by": max((entry.seq for entry in entries if isinstance(entry.fact, ChatDeleted)), default=0),
-    }
-
-
-def _receipts(receipts: Sequence[Receipt]) -> dict[str, list[Any]]:
-    return {
-        "r_client_id": [receipt.client_id for receipt in receipts],
-        "r_body_hash": _hex(receipt.body_hash for receipt in receipts),
-        "r_answer": _hex(receipt.answer for receipt in receipts),
-    }
-
-
-def _lease(append: Append) -> dict[str, Any]:
-    kind, attempt, instance_id = "", 0, ""
-    match append.lease:
-        case Grant():
-            kind, attempt, instance_id = "grant", append.lease.attempt, append.lease.instance_id
-        case Ended():
-            kind, attempt = "ended", append.lease.attempt
-        case Drop():
-            kind = "drop"
-    return {"l_kind": kind, "l_attempt": attempt, "l_instance_id": instance_id, "l_us": LEASE_US}
-
-
-def _notification(append: Append) -> dict[str, Any]:
-    notification = append.notification
-    return {
-        "n_id": notification.notification_id if notification else "",
-        "n_body": "\\x" + (notification.body.hex() if notification else ""),
-        "n_created_at": notification.created_at if notification else 0,
-        "n_kept": NOTIFICATIONS_KEPT,
-    }
+    def _fail_overdue(self) -> None:
+        """The database is down: fail the queued appends that have waited for `wait_s`."""
+        overdue = time.monotonic() - self._timing.wait_s
+        while self._queue and self._queue[0].since <= overdue:
+            self._queue.popleft().fail(Unavailable("the database does not answer"))

@@ -1,4 +1,4 @@
-"""The database's time, as this process knows it between two looks (port Clock)."""
+"""The database's time, estimated in this process between two synchronizations (port Clock)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Awaitable, Callable
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 STEP_US = 1_000_000
-"""A database's clock that goes back by less is waited for, standing still; by more it is followed."""
+"""If the database's clock is set back by less than this, `now_us` stands still until it is reached again; if by more,
+`now_us` goes back with it."""
 
-LOOKS = 3
+SAMPLES = 3
+"""Queries of the database's time in one synchronization."""
 
 
 class DatabaseClock:
-    """Goes on with the time since boot from what the database said last, so the wall clock of this machine plays no
-    part. Decides nothing: leases, claims and deadlines are compared by the database itself."""
+    """The last time that the database reported, plus the time since then by this machine's monotonic clock; the wall
+    clock is not used. Nothing is decided by it: the database itself compares leases, claims and deadlines."""
 
     def __init__(self) -> None:
         self._offset_us = time.time_ns() // 1000 - _boot_us()
@@ -31,14 +33,15 @@ class DatabaseClock:
     def monotonic(self) -> float:
         return time.monotonic()
 
-    async def look(self, ask: Callable[[], Awaitable[int]]) -> None:
-        """Ask the database a few times; the quickest answer counts, as if given in the middle of its round trip."""
+    async def synchronize(self, read_time: Callable[[], Awaitable[int]]) -> None:
+        """Query the database's time a few times. The fastest response is used, as the time in the middle of its round
+        trip."""
         best: tuple[int, int] | None = None
-        for _ in range(LOOKS):
+        for _ in range(SAMPLES):
             before = _boot_us()
-            said = await ask()
+            reported = await read_time()
             after = _boot_us()
-            measured = (after - before, said - (before + after) // 2)
+            measured = (after - before, reported - (before + after) // 2)
             best = min(best, measured) if best else measured
         assert best
         self._offset_us = best[1]

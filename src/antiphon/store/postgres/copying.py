@@ -15,10 +15,10 @@ from antiphon.postgres.address import read_address
 from antiphon.postgres.connection import CONNECT_S, Connection, first_deadline, wait_connected
 from antiphon.postgres.requirements import check_server
 from antiphon.store.postgres.failures import translate_errors
-from antiphon.store.postgres.pool import clean_text
 from antiphon.store.postgres.schema import check_schema, migrate
+from antiphon.store.postgres.text import clean_text
 from antiphon.store.statements import load_statements
-from antiphon.store.tables import BATCH_ROWS, CHATS, FACTS, LEASES, LONG_ENDED, Table, select
+from antiphon.store.tables import BATCH_ROWS, CHATS, EXPIRED_AT, FACTS, LEASES, Table, select
 
 _SQL = load_statements("postgres")
 
@@ -35,7 +35,7 @@ class _State(msgspec.Struct):
 
 @asynccontextmanager
 async def open_postgres_source(url: str) -> AsyncIterator[PostgresSource]:
-    """As it is at this moment."""
+    """A snapshot of the database."""
     async with _connected(url) as connection:
         await check_schema(connection)
         await _check_unused(connection)
@@ -45,7 +45,7 @@ async def open_postgres_source(url: str) -> AsyncIterator[PostgresSource]:
 
 @asynccontextmanager
 async def open_postgres_target(url: str) -> AsyncIterator[PostgresTarget]:
-    """Made ready; what is added is there when the context ends well."""
+    """The database, migrated. The added rows are committed when the context exits without an error."""
     async with _connected(url) as connection:
         await migrate(connection)
         await _check_unused(connection)
@@ -75,7 +75,7 @@ async def _check_unused(connection: Connection) -> None:
 
 
 class PostgresSource:
-    """Satisfies `copying.Source`."""
+    """Keeps the promises of `copying.Source`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -87,14 +87,14 @@ class PostgresSource:
 
 
 class PostgresTarget:
-    """Satisfies `copying.Target`."""
+    """Keeps the promises of `copying.Target`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def is_empty(self) -> bool:
-        question = "SELECT EXISTS (SELECT 1 FROM chats) OR EXISTS (SELECT 1 FROM owners)"
-        return not await self._connection.fetchval(question)
+        query = "SELECT EXISTS (SELECT 1 FROM chats) OR EXISTS (SELECT 1 FROM owners)"
+        return not await self._connection.fetchval(query)
 
     async def add(self, table: Table, rows: list[Sequence[Any]]) -> None:
         records, more = [_record(table, row) for row in rows], tuple(_MORE.get(table.name, {}))
@@ -104,9 +104,9 @@ class PostgresTarget:
 _MORE: dict[str, dict[str, Any]] = {
     CHATS.name: {"status": lambda row: msgspec.json.decode(row["state"], type=_State).status, "changed": lambda _: 0},
     FACTS.name: {"kind": lambda row: msgspec.json.decode(row["body"], type=_Kind).type},
-    LEASES.name: {"ends_at": lambda _: LONG_ENDED},
+    LEASES.name: {"ends_at": lambda _: EXPIRED_AT},
 }
-"""Columns that are PostgreSQL's own, by what they hold."""
+"""Columns that only PostgreSQL has, and how they are computed from a row."""
 
 
 def _record(table: Table, row: Sequence[Any]) -> tuple[Any, ...]:
@@ -123,5 +123,5 @@ def _record(table: Table, row: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _labels_json(labels: dict[str, str]) -> str:
-    """As jsonb takes them, which holds no NUL."""
+    """The labels as jsonb, which cannot store NUL."""
     return msgspec.json.encode({clean_text(key): clean_text(value) for key, value in labels.items()}).decode()

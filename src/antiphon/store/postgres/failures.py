@@ -1,4 +1,4 @@
-"""The database's failures in the middle of what one connection does, as the store's own errors."""
+"""Failures of the database during a series of statements on one connection, as the store's own errors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import asyncpg
 
 from antiphon.errors import Unavailable
 from antiphon.postgres.address import Address
-from antiphon.postgres.failures import LOST, words_of
+from antiphon.postgres.failures import LOST, failure_text
 
 
 @contextlib.contextmanager
 def translate_errors(address: Address) -> Iterator[None]:
-    """Raises `Unavailable` with the server's words."""
+    """Raises `Unavailable` with the server's text."""
     try:
         yield
     except (*LOST, asyncpg.PostgresError, TimeoutError) as error:
-        raise Unavailable(f"the database does not work: {words_of(error, address.password)}") from error
+        raise Unavailable(f"the database does not work: {failure_text(error, address.password)}") from error

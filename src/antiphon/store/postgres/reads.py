@@ -1,4 +1,4 @@
-"""What the PostgreSQL store is asked: one statement and one round trip each."""
+"""The queries of the PostgreSQL store: one statement and one round trip each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SQL = load_statements("postgres")
 
 
 class PostgresReads:
-    """The questions of `ports.Store`."""
+    """The queries of `ports.Store`."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -129,20 +129,22 @@ class PostgresReads:
         )
 
     async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
-        """Nothing: that an instance starts proves nobody dead here. Asked for nobody (``), every lease (doctor)."""
+        """No leases: the start of an instance does not prove that another one is dead. For no instance (``): every
+        lease (doctor)."""
         if instance_id:
             return ()
         return tuple((row[0], row[1]) for row in await self._rows("leases"))
 
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
-        """A chat may be told more than once: marks are transactions, and some may have been open for long. The next
-        look begins where this one's first page says: what was open then may commit behind the later ones."""
+        """A chat may be returned more than once: a mark is a transaction, and an earlier one may still be open. The
+        next poll starts at the mark of this poll's first page, because transactions that were open then may commit
+        later."""
         if mark is None:
             return (), Mark(since=(await self._row("change_mark"))[0])
         rows = await self._rows("changed", *(mark.after or (mark.since, "")), limit)
-        told = tuple((row[1], row[2]) for row in rows if row[1] is not None)
-        next_look = rows[0][0] if mark.after is None else mark.since
-        return told, Mark(since=next_look, after=(rows[-1][3], rows[-1][1]) if len(told) == limit else None)
+        changed = tuple((row[1], row[2]) for row in rows if row[1] is not None)
+        next_mark = rows[0][0] if mark.after is None else mark.since
+        return changed, Mark(since=next_mark, after=(rows[-1][3], rows[-1][1]) if len(changed) == limit else None)
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return tuple(row[0] for row in await self._rows("chat_ids"))

@@ -1,4 +1,4 @@
-"""Bringing a PostgreSQL database to this version's schema: ordered scripts in one transaction, by one at a time."""
+"""Migrates a PostgreSQL database to this version's schema: ordered scripts in one transaction, under a lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMA_VERSION = len(load_migrations("postgres"))
 _SCRIPTS = "\n".join(script for _, _, script in load_migrations("postgres"))
 TABLES = ("schema_migrations", *re.findall(r"^CREATE (?:TABLE|SEQUENCE) (\w+)", _SCRIPTS, re.MULTILINE))
 FUNCTIONS = tuple(re.findall(r"^CREATE FUNCTION (\w+)", _SCRIPTS, re.MULTILINE))
-"""What the scripts make."""
+"""The tables, sequences and functions that the scripts create."""
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('antiphon schema ' || current_schema(), 0))"
 _TABLE = """
@@ -27,9 +27,13 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 async def migrate(connection: Connection) -> list[str]:
-    """Apply what is missing; the names of the scripts that ran. Raises `Unavailable` for a newer schema.
+    """Run the scripts that the database lacks. If another process is migrating it, wait for that one first.
 
-    Who comes while another migrates waits for it and then finds nothing to do.
+    Returns:
+        The names of the scripts that ran.
+
+    Raises:
+        Unavailable: The schema is of a newer version.
     """
     found = await schema_version(connection)
     if found == SCHEMA_VERSION:
@@ -51,7 +55,7 @@ async def check_schema(connection: Connection) -> None:
 
 
 async def schema_version(connection: Connection) -> int:
-    """0: there is no Antiphon in it yet. Raises `Unavailable` if it is newer than this one."""
+    """The schema's version; 0: the database has no tables of Antiphon yet. Raises `Unavailable` if it is newer."""
     if await connection.fetchval("SELECT to_regclass(current_schema() || '.schema_migrations')") is None:
         return 0
     await check_rights(connection, TABLES[:1], ())

@@ -1,7 +1,7 @@
 """The store in a PostgreSQL database, which any number of instances share.
 
-An append is one statement; acknowledged means committed. Whatever is compared with the time is compared with the
-database's. The statements are in sql/postgres.sql, the functions they call in migrations/postgres.
+An append is one statement, and an acknowledged one is committed. Every comparison with the time uses the database's
+clock. The statements are in sql/postgres.sql, the functions that they call in migrations/postgres.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Not
 from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import (
     PAUSE_MAX_S,
+    WAIT_S,
+    CannotConnect,
     Connection,
-    NotNow,
     first_deadline,
     wait_connected,
 )
@@ -34,40 +35,62 @@ from antiphon.store.postgres.pool import Pool
 from antiphon.store.postgres.presence import PostgresPresence
 from antiphon.store.postgres.reads import SQL, PostgresReads
 from antiphon.store.postgres.schema import FUNCTIONS, TABLES, check_schema, migrate
+from antiphon.store.postgres.timing import AppendLimits, StoreTiming
 from antiphon.store.rows import LEASE_US, notification_of
 
 POOL_MAX = 10
-LOOK_S = 30.0
-"""The database is asked for its time this often."""
-
-CHECK_S = 2.0
-"""A check does not wait longer for a connection: whoever asks wants to know how it is now."""
+"""Maximum number of connections in the pool."""
 
 
-async def open_postgres_store(url: str, *, pool_max: int = POOL_MAX, may_migrate: bool = True) -> PostgresStore:
-    """Open (and migrate) the database at `url`. Raises `Unavailable` for one of a newer version or one that does not
-    answer, `Invalid` for what is no such URL, or leads to a pooler that has no sessions."""
+async def open_postgres_store(
+    url: str,
+    *,
+    pool_max: int = POOL_MAX,
+    may_migrate: bool = True,
+    timing: StoreTiming = StoreTiming(),  # noqa: B008 - a value
+    limits: AppendLimits = AppendLimits(),  # noqa: B008 - a value
+) -> PostgresStore:
+    """Open a store in a PostgreSQL database, and migrate the database to this version.
+
+    Args:
+        url: The database (see `postgres/address.py`).
+        pool_max: Maximum number of connections in the pool. The instance's lock has one more.
+        may_migrate: False: check the schema's version and change nothing.
+        timing: How long the store waits.
+        limits: How many appends share a statement.
+
+    Raises:
+        Unavailable: The database does not answer, lacks something that Antiphon needs, or is of a newer version.
+        Invalid: The URL is not one of PostgreSQL, or leads to a pooler without sessions.
+    """
     address = read_address(url)
-    is_pooled = await _is_pooled(address)
-    await _prepare(address, may_migrate=may_migrate)
+    is_pooled = await _is_pooled(address, timing.open_s)
+    await _prepare(address, timing.open_s, may_migrate=may_migrate)
     clock = DatabaseClock()
-    store = PostgresStore(address, Pool(address, size=pool_max, is_pooled=is_pooled), clock)
-    await clock.look(store.read_time)
-    store.keep_time(clock)
+    pool = Pool(address, size=pool_max, is_pooled=is_pooled, timing=timing)
+    store = PostgresStore(address, pool, clock, timing=timing, limits=limits)
+    await clock.synchronize(store.read_time)
+    store.keep_synchronized(clock)
     return store
 
 
 async def prepare_database(url: str, *, may_migrate: bool = True) -> list[str]:
-    """Bring the database to this version's schema; the names of the scripts that ran. Raises `Unavailable` where it
-    lacks what Antiphon needs, with what to run."""
+    """Migrate the database to this version's schema, and check its requirements.
+
+    Returns:
+        The names of the scripts that ran.
+
+    Raises:
+        Unavailable: A requirement is missing; the text has the SQL to run.
+    """
     address = read_address(url)
-    await _is_pooled(address)  # which is refused without `direct`
-    return await _prepare(address, may_migrate=may_migrate)
+    await _is_pooled(address, WAIT_S)  # refuses a pooler in transaction mode without `direct`
+    return await _prepare(address, WAIT_S, may_migrate=may_migrate)
 
 
-async def _prepare(address: Address, *, may_migrate: bool) -> list[str]:
+async def _prepare(address: Address, wait_s: float, *, may_migrate: bool) -> list[str]:
     sessions = address.for_sessions
-    connection = await wait_connected(sessions, first_deadline(sessions))
+    connection = await wait_connected(sessions, first_deadline(sessions, wait_s))
     try:
         with translate_errors(sessions):
             await check_server(connection)
@@ -84,13 +107,13 @@ async def _prepare(address: Address, *, may_migrate: bool) -> list[str]:
         await _close(connection)
 
 
-async def _is_pooled(address: Address) -> bool:
-    """As `check_pooling`, with patience for a database that starts."""
-    deadline = first_deadline(address)
+async def _is_pooled(address: Address, wait_s: float) -> bool:
+    """`check_pooling` with retries: the database may be starting."""
+    deadline = first_deadline(address, wait_s)
     while True:
         try:
             return await check_pooling(address)
-        except NotNow as error:
+        except CannotConnect as error:
             if time.monotonic() + PAUSE_MAX_S >= deadline:
                 raise Unavailable(f"the database does not answer: {error}") from None
         await asyncio.sleep(PAUSE_MAX_S)
@@ -104,29 +127,38 @@ async def _close(connection: Connection) -> None:
 
 
 class PostgresStore(PostgresReads):
-    """Keeps the promises of `ports.Store`. `presence` is that of the instance which has it open."""
+    """Keeps the promises of `ports.Store`. `presence` is for the instance that opened it."""
 
     is_shared = True
 
-    def __init__(self, address: Address, pool: Pool, clock: Clock) -> None:
+    def __init__(
+        self,
+        address: Address,
+        pool: Pool,
+        clock: Clock,
+        *,
+        timing: StoreTiming = StoreTiming(),  # noqa: B008 - a value
+        limits: AppendLimits = AppendLimits(),  # noqa: B008 - a value
+    ) -> None:
         super().__init__(pool)
-        self._appender = Appender(pool)
+        self._timing = timing
+        self._appender = Appender(pool, timing=timing, limits=limits)
         self.clock: Clock = clock
         self._presence = PostgresPresence(address.for_sessions, pool)
         self.presence: Presence = self._presence
-        self._time_task: asyncio.Task[None] | None = None
+        self._clock_task: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
-        if self._time_task:
-            self._time_task.cancel()
-            await asyncio.gather(self._time_task, return_exceptions=True)
-            self._time_task = None
+        if self._clock_task:
+            self._clock_task.cancel()
+            await asyncio.gather(self._clock_task, return_exceptions=True)
+            self._clock_task = None
         await self.presence.aclose()
         await self._pool.aclose()
 
     @property
     def last_error(self) -> str | None:
-        """How the last write failed, None when it went well, or why this instance can hold no lock (readiness)."""
+        """The error of the last write (None: it succeeded), or why this instance cannot hold its lock (readiness)."""
         return self._pool.last_error or self._presence.error
 
     # --- writing
@@ -196,20 +228,20 @@ class PostgresStore(PostgresReads):
         return None if version is None else int(version)
 
     async def check(self) -> None:
-        await self._pool.write(SQL["try_write"], wait_s=CHECK_S)
+        await self._pool.write(SQL["try_write"], wait_s=self._timing.check_s)
 
     # --- time
 
     async def read_time(self) -> int:
-        """The database's time now."""
+        """The database's time now, in microseconds since the epoch."""
         return int((await self._row("now"))[0])
 
-    def keep_time(self, clock: DatabaseClock) -> None:
-        """Look at the database's time again and again, until the store is closed."""
-        self._time_task = asyncio.create_task(self._keep_time(clock), name="antiphon-database-time")
+    def keep_synchronized(self, clock: DatabaseClock) -> None:
+        """Synchronize the clock with the database's regularly, until the store is closed."""
+        self._clock_task = asyncio.create_task(self._synchronize_forever(clock), name="antiphon-database-clock")
 
-    async def _keep_time(self, clock: DatabaseClock) -> None:
+    async def _synchronize_forever(self, clock: DatabaseClock) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
-            with contextlib.suppress(Unavailable):  # it goes on by what it knows
-                await clock.look(self.read_time)
+            await asyncio.sleep(self._timing.clock_s)
+            with contextlib.suppress(Unavailable):  # the clock continues with its last offset
+                await clock.synchronize(self.read_time)

@@ -1,10 +1,10 @@
 -- Every statement of the PostgreSQL store, named and described. Each is one round trip and its own transaction.
 
 -- name: append
--- Any number of appends, one after another; each one's fate as append_facts_1 and _2 in the migrations have it: done,
--- conflict, answered, lease_live or newer. The time for which it waits for a row is that of its transaction alone.
--- (a JSON document, how long it waits for a row)
-WITH hurried AS MATERIALIZED (SELECT set_config('lock_timeout', $2, true))
+-- Any number of appends, one after another, and the outcome of each by append_facts_1 and _2 in the migrations: done,
+-- conflict, answered, lease_live or newer. The lock timeout applies to this transaction only.
+-- (a JSON document, the lock timeout)
+WITH limited AS MATERIALIZED (SELECT set_config('lock_timeout', $2, true))
 SELECT a.number, append_facts_2(
   a.chat_id, a.after_seq, a.append_id, a.chat,
   a.f_seq, a.f_at, a.f_kind, a.f_body, a.f_status, a.f_draft, a.f_more, a.f_content_seq, a.f_append_id,
@@ -12,7 +12,7 @@ SELECT a.number, append_facts_2(
   a.r_client_id, a.r_body_hash, a.r_answer, a.l_kind, a.l_attempt, a.l_instance_id, a.l_us,
   a.n_id, a.n_body, a.n_created_at, a.n_kept
 )
-FROM hurried, jsonb_to_recordset($1) AS a (
+FROM limited, jsonb_to_recordset($1) AS a (
   number bigint, chat_id text, after_seq bigint, append_id text, chat appended_chat,
   f_seq bigint[], f_at bigint[], f_kind text[], f_body bytea[], f_status text[], f_draft bigint[], f_more boolean[],
   f_content_seq bigint[], f_append_id text[],
@@ -24,7 +24,7 @@ FROM hurried, jsonb_to_recordset($1) AS a (
 );
 
 -- name: renew
--- Renewal needs the row: an attempt that is over renews nothing. (instance_id, chat_ids, attempts, microseconds)
+-- A renewal needs the lease's row: an attempt that has ended renews nothing. (instance_id, chat_ids, attempts, microseconds)
 WITH held AS MATERIALIZED (
   SELECT l.chat_id FROM leases l JOIN unnest($2::text[], $3::bigint[]) AS asked (chat_id, attempt)
     ON asked.chat_id = l.chat_id AND asked.attempt = l.attempt
@@ -35,19 +35,19 @@ WHERE l.chat_id = held.chat_id AND c.chat_id = held.chat_id
 RETURNING l.chat_id, c.status;
 
 -- name: flush
--- Only while the draft is open: the row of the chat is held, so that no append closes it meanwhile. A piece that was
--- kept before is replaced by a longer one from the same position. (chat_ids, drafts, froms, tos, bodies)
-WITH kept AS (
+-- Only while the draft is open: the chat's row is locked, so that no append closes the draft meanwhile. A stored delta is
+-- replaced by a longer one from the same position. (chat_ids, drafts, froms, tos, bodies)
+WITH longest AS (
   SELECT DISTINCT ON (chat_id, draft, from_position) * FROM
     unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[])
-    AS pieces (chat_id, draft, from_position, to_position, body)
+    AS deltas (chat_id, draft, from_position, to_position, body)
   ORDER BY chat_id, draft, from_position, to_position DESC
 ), open AS MATERIALIZED (
   SELECT c.chat_id, c.draft FROM chats c
   WHERE c.chat_id = ANY ($1) AND NOT c.is_deleted ORDER BY c.chat_id FOR KEY SHARE
 )
 INSERT INTO flushed (chat_id, draft, from_position, to_position, body)
-SELECT kept.* FROM kept JOIN open USING (chat_id, draft)
+SELECT longest.* FROM longest JOIN open USING (chat_id, draft)
 ON CONFLICT (chat_id, draft, from_position) DO UPDATE SET to_position = excluded.to_position, body = excluded.body
 WHERE excluded.to_position > flushed.to_position;
 
@@ -58,9 +58,9 @@ SELECT from_position, to_position, body FROM flushed WHERE chat_id = $1 AND draf
 SELECT state FROM chats WHERE chat_id = $1;
 
 -- name: read_entries
--- Facts after a seq, with their content unless it is hidden, up to the one that takes them to so many bytes. What
--- belongs to a row is looked up by itself (LATERAL … LIMIT 1), here and below: a join reads all that the chat has where
--- the planner does not know that it is long.
+-- Facts after a seq, with their content unless it is hidden, up to the one with which they reach the size. Here and
+-- below, the rows that belong to a row are looked up one by one (LATERAL … LIMIT 1): if the planner does not know that
+-- a chat is long, a join reads all rows of the chat.
 -- (chat_id, after, limit, bytes)
 SELECT seq, at, body, status, draft, more, hidden_by, content FROM (
   SELECT *, sum(size) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) - size AS size_before FROM (
@@ -80,8 +80,8 @@ SELECT seq, at, body, status, draft, more, 0, NULL::bytea FROM facts
 WHERE chat_id = $1 AND seq > $2 AND kind = $3 ORDER BY seq DESC LIMIT 1;
 
 -- name: messages_newest
--- The newest visible messages before an id, newest first, up to the one that takes them to so many bytes of content;
--- `found` says how many there are up to the limit. (chat_id, before, limit, bytes)
+-- The newest visible messages before an id, newest first, up to the one with which their content reaches the size.
+-- `found` is their number up to the limit. (chat_id, before, limit, bytes)
 SELECT seq, at, body, status, draft, more, 0, content, found FROM (
   SELECT *, coalesce(sum(size) OVER (ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
             AS size_before, count(*) OVER () AS found FROM (
@@ -120,7 +120,7 @@ SELECT asked.client_id, found.body_hash, found.answer FROM unnest($2::text[]) AS
 ) AS found;
 
 -- name: damaged_contents
--- Contents that are not what was written, hidden ones included (doctor). (chat_id, first seq, last seq)
+-- Contents that differ from what was written, hidden ones included (doctor). (chat_id, first seq, last seq)
 SELECT seq FROM contents
 WHERE chat_id = $1 AND seq BETWEEN $2 AND $3 AND checksum <> sha256(body) ORDER BY seq;
 
@@ -145,8 +145,8 @@ SELECT CASE
 END;
 
 -- name: list_chats
--- An owner's chats by latest change. Each filter is off when its parameter is null. A title is found by any piece of
--- it, whatever the case of its ASCII letters. (owner, archived, label key, label value, title, updated_at, chat_id,
+-- An owner's chats by latest change. A filter is off if its parameter is null. A title matches if it contains the text;
+-- the case of ASCII letters is ignored. (owner, archived, label key, label value, title, updated_at, chat_id,
 -- limit)
 SELECT chat_id, state FROM chats
 WHERE owner_id = $1 AND NOT is_deleted
@@ -163,7 +163,7 @@ WHERE claim_at <= (SELECT store_now_us()) AND owner_id <> ALL ($2::text[]) AND c
 ORDER BY claim_at LIMIT $1;
 
 -- name: due
--- Leases that have ended, and (with their state) chats at which someone must act though nobody asks. (limit)
+-- Leases that have expired, and (with their state) chats that must be handled without a command. (limit)
 (SELECT 1 AS part, ends_at AS at, chat_id, attempt, NULL::bytea AS state FROM leases
  WHERE ends_at <= (SELECT store_now_us()) AND (SELECT leases_may_end()) ORDER BY ends_at LIMIT $1)
 UNION ALL
@@ -178,9 +178,9 @@ SELECT chat_id, attempt FROM leases;
 SELECT chat_id, attempt FROM leases WHERE instance_id = $1;
 
 -- name: changed
--- Chats whose last append was not certainly seen when the mark was given: commits become visible out of order, so the
--- mark is the oldest transaction that was open then. A mark from the future is one of another server: all.
--- (changed, chat_id, limit): after these two, the id being empty at a mark
+-- Chats whose last append may have been invisible when the mark was made. Commits become visible out of order, so a
+-- mark is the oldest transaction that was open then. A mark from the future is of another server: all chats.
+-- (changed, chat_id, limit): chats after these two; the id is empty for a mark
 SELECT now.mark, c.chat_id, c.seq, c.changed
 FROM (SELECT pg_snapshot_xmin(s)::text::bigint AS mark, pg_snapshot_xmax(s)::text::bigint AS next
       FROM pg_current_snapshot() AS s) AS now
@@ -194,7 +194,7 @@ ORDER BY c.changed, c.chat_id;
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
 
 -- name: forget_foreign_changes
--- After a dump was restored to another server, transactions count from a lower number.
+-- After a dump was restored to another server, transaction numbers are lower.
 UPDATE chats SET changed = 0 WHERE changed >= (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint);
 
 -- name: chat_ids
@@ -209,7 +209,7 @@ ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING owner_id;
 SELECT count(*) FROM owners;
 
 -- name: insert_token
--- Nothing where the token or its secret is there already: replicas on one directory bring the same one.
+-- Inserts nothing if the token or its secret exists: replicas on one directory insert the same one.
 -- (token_id, owner_id, secret_hash)
 INSERT INTO tokens (token_id, owner_id, secret_hash, created_at) VALUES ($1, $2, $3, store_now_us())
 ON CONFLICT DO NOTHING;
@@ -232,19 +232,19 @@ SELECT value FROM settings WHERE name = $1;
 INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- name: try_write
--- Writes one small row, to see whether writing works.
+-- Writes one small row, to check that writes work.
 INSERT INTO probe (id, at) VALUES (1, store_now_us()) ON CONFLICT (id) DO UPDATE SET at = excluded.at;
 
 -- name: now
 SELECT store_now_us();
 
 -- name: hold_lock
--- A key that nobody has had, and its lock for this session: it never waits for a session that lingers.
+-- A new key, and its lock for this session. It never waits for an old session that is still open.
 SELECT key, pg_backend_pid() AS pid, pg_advisory_lock('instances'::regclass::oid::int, key)
 FROM (SELECT nextval('instance_lock_keys')::int AS key) AS fresh;
 
 -- name: holds_lock
--- (server_pid, lock_key) Whether this session is still that one, and holds the lock.
+-- Whether this is still the same session, and holds the lock. (server_pid, lock_key)
 SELECT pg_backend_pid() = $1::int AND EXISTS (
   SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.pid = $1::int
     AND l.classid = 'instances'::regclass::oid AND l.objid = $2::int::oid
@@ -273,7 +273,7 @@ UPDATE instances SET seen_at = store_now_us(), running = $2, is_draining = $3 WH
 DELETE FROM instances WHERE instance_id = $1;
 
 -- name: instances
--- Every row, whether its session holds its lock, and for how long the server has been up.
+-- Every row, whether its session holds its lock, and how long the server has been up.
 SELECT up.uptime_us, i.*, EXISTS (
   SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -285,7 +285,7 @@ FROM (SELECT store_uptime_us() AS uptime_us) AS up LEFT JOIN instances i ON TRUE
 SELECT version FROM config_version;
 
 -- name: read_config
--- The version in every row, and in one row without an id where there is none. (kind, id or empty)
+-- The version is in every row; if there is no configuration, in one row without an id. (kind, id or empty)
 SELECT v.version, c.config_id, c.body
 FROM config_version v LEFT JOIN config c ON c.kind = $1 AND ($2 = '' OR c.config_id = $2) ORDER BY c.config_id;
 
@@ -300,7 +300,7 @@ SELECT s.session_id FROM sessions s JOIN tokens t ON t.token_id = s.token_id
 WHERE (s.revoked_at <> 0 OR t.revoked_at <> 0) AND s.session_id = ANY ($1::text[]);
 
 -- name: insert_session
--- Nothing where the session is there already: a write whose answer was lost is repeated.
+-- Inserts nothing if the session exists: a write whose answer was lost is repeated.
 -- (session_id, token_id, secret_hash)
 INSERT INTO sessions (session_id, token_id, secret_hash, created_at, used_at)
 VALUES ($1, $2, $3, store_now_us(), store_now_us())

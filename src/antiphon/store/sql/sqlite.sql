@@ -1,7 +1,7 @@
 -- Every statement of the SQLite store, named and described. Parameters are positional.
 
 -- name: last_seq
--- The chat's last seq and fold version: what an append is admitted by. (chat_id)
+-- The chat's last seq and fold version, which an append is checked against. (chat_id)
 SELECT seq, fold_version FROM chats WHERE chat_id = ?;
 
 -- name: insert_chat
@@ -27,7 +27,7 @@ INSERT INTO contents (chat_id, seq, body, checksum) VALUES (?, ?, ?, ?);
 INSERT INTO messages (chat_id, seq, role, queued_id) VALUES (?, ?, ?, ?);
 
 -- name: hide_messages
--- A truncation hides what is visible from a message on; what an earlier one hid keeps its mark. (by, chat_id, from)
+-- A truncation hides the visible messages from a message on; messages hidden earlier keep their mark. (by, chat_id, from)
 UPDATE messages SET hidden_by = ? WHERE chat_id = ? AND seq >= ? AND hidden_by = 0;
 
 -- name: insert_receipt
@@ -58,20 +58,20 @@ ON CONFLICT (chat_id) DO UPDATE SET attempt = excluded.attempt, instance_id = ex
 DELETE FROM leases WHERE chat_id = ?;
 
 -- name: lease_is_live
--- Whether the attempt's lease has not ended yet. (chat_id, attempt, now)
+-- Whether the attempt's lease has not expired yet. (chat_id, attempt, now)
 SELECT 1 FROM leases WHERE chat_id = ? AND attempt = ? AND ends_at > ?;
 
 -- name: renew_lease
--- Renewal needs the row: an attempt that is over renews nothing. (ends_at, chat_id, attempt, instance_id)
+-- A renewal needs the lease's row: an attempt that has ended renews nothing. (ends_at, chat_id, attempt, instance_id)
 UPDATE leases SET ends_at = ? WHERE chat_id = ? AND attempt = ? AND instance_id = ?
 RETURNING (SELECT json_extract(state, '$.status') FROM chats WHERE chats.chat_id = leases.chat_id);
 
 -- name: other_leases
--- Asked once, when an instance starts: it reads all leases. (instance_id)
+-- Used once, when an instance starts: it reads all leases. (instance_id)
 SELECT chat_id, attempt FROM leases WHERE instance_id <> ?;
 
 -- name: drop_flushed
--- Flushed pieces go with their draft. (chat_id, open draft)
+-- Flushed deltas are deleted with their draft. (chat_id, open draft)
 DELETE FROM flushed WHERE chat_id = ? AND draft <> ?;
 
 -- name: is_open_draft
@@ -79,8 +79,8 @@ DELETE FROM flushed WHERE chat_id = ? AND draft <> ?;
 SELECT 1 FROM chats WHERE chat_id = ? AND draft = ? AND is_deleted = 0;
 
 -- name: flush
--- A piece that was stored before is replaced by a longer one from the same position: a flush whose outcome is not known
--- begins there again. (chat_id, draft, from, to, body)
+-- A stored delta is replaced by a longer one from the same position: a flush whose outcome is unknown is repeated from
+-- there. (chat_id, draft, from, to, body)
 INSERT INTO flushed (chat_id, draft, from_position, to_position, body)
 VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (chat_id, draft, from_position) DO UPDATE SET to_position = excluded.to_position, body = excluded.body
@@ -100,7 +100,7 @@ DELETE FROM contents WHERE chat_id = ?;
 DELETE FROM messages WHERE chat_id = ?;
 
 -- name: append_id_at
--- The append that wrote a fact: it stands with the append's first fact, and with the end of a chat.
+-- The append that wrote a fact. Only an append's first fact and a deletion have its id.
 SELECT append_id FROM facts WHERE chat_id = ? AND seq = ?;
 
 -- name: load
@@ -164,8 +164,8 @@ SELECT CASE
 END;
 
 -- name: list_chats
--- An owner's chats by latest change. Each filter is off when its parameter is null. A title is found by any piece of
--- it, whatever the case of its ASCII letters. (owner, archived, label key, label value, title, updated_at, chat_id,
+-- An owner's chats by latest change. A filter is off if its parameter is null. A title matches if it contains the text;
+-- the case of ASCII letters is ignored. (owner, archived, label key, label value, title, updated_at, chat_id,
 -- limit)
 SELECT chat_id, state FROM chats
 WHERE owner_id = ?1 AND is_deleted = 0
@@ -183,7 +183,7 @@ WHERE claim_at IS NOT NULL AND claim_at <= ?1
 ORDER BY claim_at LIMIT ?2;
 
 -- name: due
--- Leases that have ended, and (with their state) chats at which someone must act though nobody asks. (now, limit)
+-- Leases that have expired, and (with their state) chats that must be handled without a command. (now, limit)
 SELECT chat_id, attempt, NULL FROM (SELECT chat_id, attempt FROM leases WHERE ends_at <= ?1 ORDER BY ends_at LIMIT ?2)
 UNION ALL
 SELECT chat_id, 0, state FROM (
@@ -227,12 +227,12 @@ UPDATE tokens SET revoked_at = ? WHERE token_id = ? AND revoked_at = 0;
 SELECT version FROM config_version;
 
 -- name: read_config
--- The version in every row, and in one row without an id where there is none. (kind, id or empty)
+-- The version is in every row; if there is no configuration, in one row without an id. (kind, id or empty)
 SELECT v.version, c.config_id, c.body
 FROM config_version v LEFT JOIN config c ON c.kind = ?1 AND (?2 = '' OR c.config_id = ?2);
 
 -- name: next_config_version
--- No row: the version is another one. (after_version, or NULL)
+-- No row: the version differs. (after_version, or NULL)
 UPDATE config_version SET version = version + 1 WHERE ?1 IS NULL OR version = ?1 RETURNING version;
 
 -- name: write_config
@@ -272,7 +272,7 @@ UPDATE sessions SET revoked_at = ? WHERE session_id = ? AND revoked_at = 0;
 DELETE FROM sessions WHERE used_at < ?;
 
 -- name: try_write
--- Writes one small row, to see whether writing works.
+-- Writes one small row, to check that writes work.
 CREATE TABLE IF NOT EXISTS probe (at INTEGER); REPLACE INTO probe (rowid, at) VALUES (1, ?);
 
 -- name: insert_notification
@@ -280,7 +280,7 @@ INSERT INTO notifications (notification_id, owner_id, chat_id, body, created_at)
 ON CONFLICT DO NOTHING;
 
 -- name: drop_old_notifications
--- An owner's newest are kept. (owner_id, how many)
+-- All but an owner's newest. (owner_id, number)
 DELETE FROM notifications WHERE notification_id IN (
   SELECT notification_id FROM notifications WHERE owner_id = ?
   ORDER BY created_at DESC, notification_id DESC LIMIT -1 OFFSET ?
@@ -299,7 +299,7 @@ WHERE owner_id = ?1 AND (NOT ?2 OR read_at = 0) AND (?3 IS NULL OR (created_at, 
 ORDER BY created_at DESC, notification_id DESC LIMIT ?5;
 
 -- name: new_notifications
--- Of whom they are is looked at afterwards: few are new. (JSON list of owners, since, limit)
+-- The owners are filtered last: few notifications are new. (JSON list of owners, since, limit)
 SELECT notification_id, owner_id, chat_id, body, created_at, read_at FROM notifications
 WHERE created_at >= ?2 AND +owner_id IN (SELECT value FROM json_each(?1))
 ORDER BY created_at, notification_id LIMIT ?3;

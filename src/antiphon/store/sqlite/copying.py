@@ -1,4 +1,4 @@
-"""A SQLite database as the source or the target of a copy. The data directory is claimed meanwhile."""
+"""A SQLite database as the source or the target of a copy. The data directory is claimed during the copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.errors import Invalid, Unavailable
 from antiphon.local.lock import claim_data
 from antiphon.store.migrate import SCHEMA_VERSION, migrate, schema_version
 from antiphon.store.sqlite.writer import translated
-from antiphon.store.tables import BATCH_ROWS, CHATS, LEASES, LONG_ENDED, Table, select
+from antiphon.store.tables import BATCH_ROWS, CHATS, EXPIRED_AT, LEASES, Table, select
 
 
 @asynccontextmanager
@@ -35,7 +35,7 @@ async def open_sqlite_source(path: Path) -> AsyncIterator[SqliteSource]:
 
 
 class SqliteSource:
-    """Satisfies `copying.Source`."""
+    """Keeps the promises of `copying.Source`."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
@@ -62,15 +62,15 @@ async def open_sqlite_target(path: Path) -> AsyncIterator[SqliteTarget]:
 
 
 class SqliteTarget:
-    """Satisfies `copying.Target`."""
+    """Keeps the promises of `copying.Target`."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._changed = 0
 
     async def is_empty(self) -> bool:
-        question = "SELECT EXISTS (SELECT 1 FROM chats) OR EXISTS (SELECT 1 FROM owners)"
-        return not next(iter(self._connection.execute(question)))[0]
+        query = "SELECT EXISTS (SELECT 1 FROM chats) OR EXISTS (SELECT 1 FROM owners)"
+        return not next(iter(self._connection.execute(query)))[0]
 
     async def add(self, table: Table, rows: list[Sequence[Any]]) -> None:
         columns, values = list(table.columns), [list(row) for row in rows]
@@ -82,6 +82,6 @@ class SqliteTarget:
         elif table is LEASES:
             columns.append("ends_at")
             for row in values:
-                row.append(LONG_ENDED)
+                row.append(EXPIRED_AT)
         marks = ", ".join("?" * len(columns))
         self._connection.executemany(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})", values)

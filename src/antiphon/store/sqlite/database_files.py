@@ -29,7 +29,7 @@ class DatabaseFiles:
     """The database file, its write-ahead log and its shared memory, by device and inode. Used from any thread."""
 
     def __init__(self, path: Path) -> None:
-        """Remembers the files as they are now: all of them exist once the database was opened in WAL mode."""
+        """Records the files as they are now: all of them exist once the database was opened in WAL mode."""
         self._opened = {name: _identity(name) for name in (f"{path}{suffix}" for suffix in SUFFIXES)}
         self.error: str | None = None
         """Why writes are refused. Permanent: later writes cannot be distinguished."""
@@ -52,7 +52,7 @@ class DatabaseFiles:
                 log.error("database_file_lost", path=name)
                 return (
                     f"the file {os.path.basename(name)} was moved, removed or replaced while the server ran, and "
-                    "nothing more can be kept; stop the server, put the file back, and start it again"
+                    "nothing more can be stored; stop the server, put the file back, and start it again"
                 )
         return None
 

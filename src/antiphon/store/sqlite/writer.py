@@ -1,4 +1,5 @@
-"""The one thread that writes to SQLite: it groups waiting jobs into one commit and answers when it is durable."""
+"""The one thread that writes to SQLite: it groups queued jobs into one commit, and reports results after the
+commit."""
 
 from __future__ import annotations
 
@@ -14,29 +15,29 @@ from antiphon.errors import Unavailable, reason_of
 from antiphon.store.sqlite.database_files import FilesLost
 
 GROUP_MAX = 256
-"""At most so many jobs share a commit."""
+"""Maximum number of jobs in one commit."""
 
-WAITING_MAX = 10_000
-"""At most so many jobs may wait; more are refused as unavailable."""
+QUEUE_MAX = 10_000
+"""Maximum number of queued jobs; more are refused as unavailable."""
 
 Job = Callable[[apsw.Connection], Any]
 Item = tuple[Job, asyncio.Future[Any]]
 
 
 class Writer:
-    """`run(job)` calls `job(connection)` in the writer's thread inside a transaction, and returns its result.
+    """`run(job)` calls `job(connection)` in the writing thread inside a transaction, and returns its result.
 
-    A job that raises is rolled back and tried once more alone, so that it takes no other job down; its
-    error is the caller's. When the disk is full (or broken) the caller gets `Unavailable` and nothing is
-    written; the next job tries again. `last_error` says how the disk failed last, None since it went well.
+    If a job raises, the group is rolled back and each of its jobs is run in its own transaction, so that only that
+    one fails. If the disk is full or damaged the caller gets `Unavailable` and nothing is written; the next job tries
+    again. `last_error` is the disk's last failure, None once a commit succeeded.
     """
 
     def __init__(self, connection: apsw.Connection, *, check_files: Callable[[], None] = lambda: None) -> None:
-        """`check_files` raises `Unavailable` when what is written would be lost (called in the thread, around each
-        commit)."""
+        """`check_files` is called in the thread before and after each commit, and raises `Unavailable` if the commit
+        would be lost."""
         self._connection = connection
         self._check_files = check_files
-        self._waiting: list[Item] = []
+        self._queued: list[Item] = []
         self._count = 0
         self._groups: queue.SimpleQueue[list[Item] | None] = queue.SimpleQueue()
         self._is_closing = False
@@ -48,28 +49,28 @@ class Writer:
     async def run(self, job: Job) -> Any:
         if self._is_closing:
             raise Unavailable("the store is closed")
-        if self._count >= WAITING_MAX:
-            raise Unavailable("too many writes are waiting")
+        if self._count >= QUEUE_MAX:
+            raise Unavailable("too many writes are queued")
         future = self._loop.create_future()
-        if not self._waiting:
-            self._loop.call_soon(self._hand_over)
-        self._waiting.append((job, future))
+        if not self._queued:
+            self._loop.call_soon(self._submit)
+        self._queued.append((job, future))
         self._count += 1
         try:
             return await future
         finally:
             self._count -= 1
 
-    def _hand_over(self) -> None:
-        """Give the thread at once all that came in one turn of the loop, so that they share a commit."""
-        group, self._waiting = self._waiting, []
+    def _submit(self) -> None:
+        """Send all jobs of one turn of the event loop to the thread, so that they share a commit."""
+        group, self._queued = self._queued, []
         if group:
             self._groups.put(group)
 
     async def aclose(self) -> None:
-        """Write what waits, then end the thread. What comes later is refused."""
+        """Write the queued jobs, then end the thread. Later jobs are refused."""
         self._is_closing = True
-        self._hand_over()
+        self._submit()
         self._groups.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -91,7 +92,7 @@ class Writer:
             if group is None:
                 return
             for start in range(0, len(group), GROUP_MAX):
-                self._answer(self._commit(group[start : start + GROUP_MAX]))
+                self._report(self._commit(group[start : start + GROUP_MAX]))
 
     def _commit(self, group: list[Item]) -> list[tuple[asyncio.Future[Any], Any, Any]]:
         try:
@@ -100,7 +101,7 @@ class Writer:
             return [(future, None, error) for _, future in group]
         except Exception as error:
             if len(group) > 1:
-                return [answer for item in group for answer in self._commit([item])]
+                return [outcome for item in group for outcome in self._commit([item])]
             if isinstance(error, _FAILURES):
                 self.last_error = reason_of(translated(error))
             return [(group[0][1], None, translated(error))]
@@ -121,15 +122,15 @@ class Writer:
         self._check_files()
         return results
 
-    def _answer(self, answers: list[tuple[asyncio.Future[Any], Any, Any]]) -> None:
+    def _report(self, outcomes: list[tuple[asyncio.Future[Any], Any, Any]]) -> None:
         try:
-            self._loop.call_soon_threadsafe(_deliver, answers)
+            self._loop.call_soon_threadsafe(_deliver, outcomes)
         except RuntimeError:
-            return  # the loop is closed: nobody waits any more
+            return  # the loop is closed: no caller waits for the outcome
 
 
-def _deliver(answers: list[tuple[asyncio.Future[Any], Any, Any]]) -> None:
-    for future, result, error in answers:
+def _deliver(outcomes: list[tuple[asyncio.Future[Any], Any, Any]]) -> None:
+    for future, result, error in outcomes:
         if future.done():
             continue
         if error is not None:
@@ -151,18 +152,18 @@ _FAILURES = (
     apsw.CorruptError,
     apsw.NotADBError,
 )
-"""The failures that are the disk's or the file's, not the job's."""
+"""Failures of the disk or the file, not of the job."""
 
 
 def translated(error: Exception) -> Exception:
-    """SQLite's own failures as ours; a failed commit was rolled back, so nothing of it is written."""
+    """SQLite's failures as the store's own errors. A failed commit was rolled back, so nothing of it is written."""
     if isinstance(error, apsw.FullError):
         unavailable = Unavailable("the disk is full")
     elif isinstance(error, apsw.CorruptError | apsw.NotADBError):
         unavailable = Unavailable("the file is not a sound database; see `antiphon doctor`")
     elif isinstance(error, _FAILURES):
-        words = str(error).partition(": ")[2] or str(error) or "SQLite gave no reason"
-        unavailable = Unavailable(f"the database does not work: {words}")
+        reason = str(error).partition(": ")[2] or str(error) or "SQLite gave no reason"
+        unavailable = Unavailable(f"the database does not work: {reason}")
     else:
         return error
     unavailable.__cause__ = error

@@ -1,4 +1,4 @@
-"""One call of a tool, and the result it comes to whatever the tool does."""
+"""Runs one tool call. Whatever the tool does, the outcome is a result."""
 
 from __future__ import annotations
 
@@ -14,19 +14,32 @@ from antiphon.observe.metrics import METRICS
 from antiphon.worker.tools.tool import Tool, ToolContext
 
 SENTENCE_MAX = 2000
-"""Of a tool's own error, so much is told."""
+"""Maximum length of a tool's own error text, in characters."""
 
 CLEAN_UP_S = 0.5
-"""A tool whose time is over has so long to clean up."""
+"""How long a tool may clean up after its time limit, in seconds."""
 
-LET_GO_S = 5.0
-"""Of a tool that is told to stop and does not, so long is waited for the end (the attempt counts it as abandoned)."""
+CANCEL_S = 5.0
+"""How long a cancelled tool is awaited, in seconds. Beyond it the attempt abandons it."""
 
 log = structlog.get_logger(__name__)
 
 
-async def result_of(part: ToolCall, tools: Mapping[str, Tool], context: ToolContext, *, tool_s: float) -> ToolResult:
-    """Run the call. What goes wrong is a result, too: unknown_tool, invalid_args, timeout or failed."""
+async def result_of(
+    part: ToolCall, tools: Mapping[str, Tool], context: ToolContext, *, tool_s: float, cancel_s: float = CANCEL_S
+) -> ToolResult:
+    """Run a tool call.
+
+    Args:
+        part: The call.
+        tools: The tools by name.
+        context: Given to tools that have a parameter for it.
+        tool_s: How long a tool may run that has no limit of its own, in seconds.
+        cancel_s: How long a cancelled tool is awaited, in seconds.
+
+    Returns:
+        The result. A failure is a result as well: unknown_tool, invalid_args, timeout or failed.
+    """
     tool = tools.get(part.tool_name)
     if tool is None:
         names = ", ".join(sorted(tools)) or "none"
@@ -37,7 +50,7 @@ async def result_of(part: ToolCall, tools: Mapping[str, Tool], context: ToolCont
         done, _ = await asyncio.wait({running}, timeout=limit_s)
     except asyncio.CancelledError:
         running.cancel()
-        await asyncio.wait({running}, timeout=LET_GO_S)
+        await asyncio.wait({running}, timeout=cancel_s)
         raise
     if not done:
         running.cancel()
@@ -55,8 +68,8 @@ async def result_of(part: ToolCall, tools: Mapping[str, Tool], context: ToolCont
 
 
 async def _outcome_of(tool: Tool, part: ToolCall, context: ToolContext) -> tuple[Any, BaseException | None]:
-    """What the tool gives or raises: in a task of its own, so that it ends nothing else, whatever it raises and even
-    if it cancels itself. (A KeyboardInterrupt would end the event loop.)"""
+    """The tool's value or its exception. It runs in a task of its own, so that it affects nothing else, whatever it
+    raises and even if it cancels itself. (A KeyboardInterrupt would end the event loop.)"""
     try:
         return await tool.run(part.args, context), None
     except asyncio.CancelledError:
@@ -66,7 +79,7 @@ async def _outcome_of(tool: Tool, part: ToolCall, context: ToolContext) -> tuple
 
 
 def sentence_of(error: BaseException) -> str:
-    """What went wrong in code that is not ours, in words; its own words may fail, too."""
+    """An exception of foreign code as a text; its own `__str__` may fail as well."""
     name = type(error).__name__
     try:
         return f"{name}: {error}"[:SENTENCE_MAX]

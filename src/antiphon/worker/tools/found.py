@@ -1,4 +1,4 @@
-"""The tools that an agent may call: those it names itself, those of the instance, and those of its module."""
+"""Finds the tools that an agent may call: its own, those of the instance, and those of its module."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ TOOLS_NAME = "tools"
 
 
 def tools_by_name(agent: Any, given: Iterable[Any] = ()) -> dict[str, Tool]:
-    """The tools of an agent: its own `tools`, those `given` to the instance, and (functions only) those of the module
-    it is defined in: each `@tool` function there, and the list `tools`. Where two of these have a tool of the same
-    name, the one named first here wins. Raises `Invalid` for what is no tool.
+    """The tools of an agent by name.
 
-    An `Agent` lists its tools itself; the model is not offered others of its module.
+    Args:
+        agent: The agent. Its own `tools` come first. If it is a function, those of its module come last: each `@tool`
+            function and the list `tools`. (An `Agent` lists its tools itself.)
+        given: The tools of the instance, which come second.
+
+    Returns:
+        The tools. Of several with the same name, the first one.
+
+    Raises:
+        Invalid: One of them is not a tool, or one source has two tools with the same name.
     """
     found: dict[str, Tool] = {}
     sources = [_listed(getattr(agent, TOOLS_NAME, ())), _listed(tuple(given))]
@@ -31,7 +38,7 @@ def tools_by_name(agent: Any, given: Iterable[Any] = ()) -> dict[str, Tool]:
 
 
 def module_tools(namespace: Mapping[str, Any]) -> list[Tool]:
-    """The tools of a module: every `Tool` by a name of its own, and what the list `tools` names."""
+    """The tools of a module: every `Tool` in it, and those in its list `tools`."""
     named = [value for value in namespace.values() if isinstance(value, Tool)]
     listed = namespace.get(TOOLS_NAME)
     return [*named, *(_listed(listed) if isinstance(listed, list | tuple) else ())]
@@ -47,7 +54,7 @@ def _listed(items: Any) -> list[Tool]:
 
 
 def _unique(source: list[Tool]) -> dict[str, Tool]:
-    """Raises `Invalid` where two different functions of one source have the same name."""
+    """The tools by name. Raises `Invalid` if two different functions of one source have the same name."""
     found: dict[str, Tool] = {}
     for item in source:
         if found.setdefault(item.name, item).function is not item.function:

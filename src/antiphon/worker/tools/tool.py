@@ -1,4 +1,4 @@
-"""`@tool`: a function as a tool. JSON Schema from its type hints, description from its docstring."""
+"""`@tool` makes a function a tool: its JSON Schema comes from the type hints, its description from the docstring."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from antiphon.wire.codec import encode
 from antiphon.worker.thread import run_in_thread
 
 OUTPUT_BYTES_MAX = 64 * 1024
-"""A longer result is cut, and says so."""
+"""Maximum size of a tool's result, in bytes. A longer one is truncated and says so."""
 
 
 class ToolContext:
-    """Given to a tool that has a parameter of this type: where it runs, and a way to say how far it is."""
+    """Given to a tool that has a parameter of this type: which call it runs, and how to report progress."""
 
     def __init__(self, *, chat_id: str, turn_id: int, tool_call_id: str, progress: Callable[[str], None]) -> None:
         self.chat_id = chat_id
@@ -29,12 +29,12 @@ class ToolContext:
         self._progress = progress
 
     def progress(self, text: str) -> None:
-        """Show `text` to whoever watches; it is not kept. Safe from any thread."""
+        """Show `text` to the watchers of the chat. It is not stored. May be called in any thread."""
         self._progress(str(text))
 
 
 class Tool(Value, gc=True):
-    """A function that an agent may call. Made by `@tool`; calling it calls the function."""
+    """A function that an agent may call, made by `@tool`. Calling it calls the function."""
 
     name: str
     description: str
@@ -54,8 +54,14 @@ class Tool(Value, gc=True):
         return ToolSpec(name=self.name, description=self.description, parameters=self.parameters)
 
     async def run(self, args: Any, context: ToolContext) -> Any:
-        """The function's result as a JSON value, cut at OUTPUT_BYTES_MAX. Raises `Invalid` for arguments that do
-        not fit; the function's own errors pass through. Plain functions run in threads."""
+        """Call the function, a plain one in a thread.
+
+        Returns:
+            Its result as a JSON value, truncated at OUTPUT_BYTES_MAX.
+
+        Raises:
+            Invalid: The arguments do not match the parameters. The function's own errors are raised as they are.
+        """
         try:
             checked = msgspec.convert(args if args is not None else {}, self.arguments)
         except msgspec.ValidationError as error:
@@ -89,10 +95,18 @@ def tool(
     needs_approval: bool = False,
     timeout_s: float | None = None,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
-    """Make a function a tool.
+    """Make a function a tool. Its parameters' type hints become the JSON Schema, its docstring the description.
 
-    `idempotent`: it may be run again when its worker was lost (otherwise it runs at most once, and its outcome is
-    recorded as unknown). `needs_approval`: a person must allow each call. `timeout_s`: its own time limit.
+    Args:
+        function: The function, where `@tool` is used without arguments.
+        name: The tool's name. Default: the function's.
+        idempotent: Whether it may run again after its worker was lost. If not, it runs at most once, and its outcome
+            is recorded as unknown.
+        needs_approval: Whether a person must approve each call.
+        timeout_s: Its own time limit, in seconds.
+
+    Raises:
+        TypeError: A parameter is positional-only or variadic.
     """
 
     def make(function: Callable[..., Any]) -> Tool:
@@ -113,7 +127,7 @@ def tool(
 
 
 def _arguments_of(function: Callable[..., Any]) -> tuple[type[msgspec.Struct], str]:
-    """A struct with the function's parameters, and the name of the one that takes the context."""
+    """A struct with the function's parameters, and the name of the one for the context."""
     hints = get_type_hints(function, include_extras=True)
     fields: list[Any] = []
     context_name = ""
@@ -147,10 +161,11 @@ def _schema_of(arguments: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def cap_output(result: Any) -> Any:
-    """`result`, or its JSON's text where that nests too deeply, or where it is too long, the beginning and a note."""
+    """The result; its JSON as a text if it is nested too deeply; or the beginning of that and a note if it is too
+    long."""
     encoded = result.encode("utf-8", "replace") if isinstance(result, str) else encode(result)
     if len(encoded) <= OUTPUT_BYTES_MAX:
         is_text = isinstance(result, str) or not is_deeper(encoded, DEPTH_MAX)
         return result if is_text else encoded.decode()
-    kept = encoded[:OUTPUT_BYTES_MAX].decode("utf-8", "ignore")
-    return f"{kept}\n[cut: {len(encoded):,} bytes, {OUTPUT_BYTES_MAX:,} shown]"
+    shown = encoded[:OUTPUT_BYTES_MAX].decode("utf-8", "ignore")
+    return f"{shown}\n[cut: {len(encoded):,} bytes, {OUTPUT_BYTES_MAX:,} shown]"

@@ -1,6 +1,6 @@
 -- Chats, their facts, contents once, receipts, leases, flushed drafts, owners and tokens, settings, and the instances
--- that write them. Times are microseconds of the database's clock. Everything lies in the schema that the search path
--- names first. Names are compared byte by byte (COLLATE "C"), as in every store.
+-- that write them. Times are microseconds of the database's clock. Everything is in the first schema of the search
+-- path. Names are compared byte by byte (COLLATE "C"), as in every store.
 
 CREATE TABLE owners (
   owner_id   TEXT COLLATE "C" PRIMARY KEY,
@@ -17,8 +17,8 @@ CREATE TABLE tokens (
   revoked_at  BIGINT NOT NULL DEFAULT 0
 );
 
--- One row a chat: its state (the fold of its facts) and what listings and claims look at.
--- changed is the transaction that wrote it last: the poll reads the rows from the oldest one on that was still open.
+-- One row for each chat: its state (the fold of its facts) and the columns that listings and claims use.
+-- changed is the transaction that wrote it last. A poll reads the rows from the oldest transaction that was open.
 CREATE TABLE chats (
   chat_id      TEXT COLLATE "C" PRIMARY KEY,
   owner_id     TEXT COLLATE "C" NOT NULL,
@@ -41,7 +41,7 @@ CREATE INDEX chats_to_claim ON chats (claim_at) WHERE claim_at IS NOT NULL;
 CREATE INDEX chats_due ON chats (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX chats_changed ON chats (changed);
 
--- Append-only. status and draft are those after the fact; append_id stands with the first of an append.
+-- Append-only. status and draft are those after the fact; only the first fact of an append has its append_id.
 CREATE TABLE facts (
   chat_id     TEXT COLLATE "C" NOT NULL,
   seq         BIGINT NOT NULL,
@@ -63,7 +63,7 @@ CREATE TABLE contents (
   PRIMARY KEY (chat_id, seq)
 );
 
--- The history: which facts are messages, which waited in the queue before, and what a truncation has hidden.
+-- The history: which facts are messages, which were queued before, and which a truncation has hidden.
 CREATE TABLE messages (
   chat_id   TEXT COLLATE "C" NOT NULL,
   seq       BIGINT NOT NULL,
@@ -104,13 +104,13 @@ CREATE TABLE settings (
   value TEXT NOT NULL
 );
 
--- One row, written to see whether writing works.
+-- One row, written to check that writes work.
 CREATE TABLE probe (
   id INTEGER PRIMARY KEY,
   at BIGINT NOT NULL
 );
 
--- Who runs on this database. The session of an instance holds the advisory lock (this table's oid, lock_key).
+-- The instances on this database. The session of an instance holds the advisory lock (this table's oid, lock_key).
 CREATE SEQUENCE instance_lock_keys AS INTEGER CYCLE;
 CREATE TABLE instances (
   instance_id    TEXT COLLATE "C" PRIMARY KEY,
@@ -128,29 +128,29 @@ CREATE TABLE instances (
   is_draining    BOOLEAN NOT NULL
 ) WITH (fillfactor = 50);
 
--- The store's clock. Ask for it as (SELECT store_now_us()): once a statement, and then an index can be used.
+-- The store's clock. Use it as (SELECT store_now_us()): it is then called once for a statement, and an index can be used.
 CREATE FUNCTION store_now_us() RETURNS BIGINT LANGUAGE sql VOLATILE AS $$
   SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT
 $$;
 
--- For how long the server has been up.
+-- How long the server has been up.
 CREATE FUNCTION store_uptime_us() RETURNS BIGINT LANGUAGE sql VOLATILE AS $$
   SELECT (extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) * 1000000)::BIGINT
 $$;
 
--- Whether leases may be said to have ended: after a restart their holders are given time to renew.
+-- Whether leases can expire: after a restart their holders get time to renew.
 CREATE FUNCTION leases_may_end() RETURNS BOOLEAN LANGUAGE sql VOLATILE AS $$
   SELECT store_uptime_us() >= 5000000
 $$;
 
--- A chat as it is after an append; arrays of one name with others lie side by side.
+-- A chat as it is after an append.
 CREATE TYPE appended_chat AS (
   owner_id TEXT, seq BIGINT, fold_version INTEGER, state BYTEA, status TEXT, title TEXT, labels JSONB,
   is_archived BOOLEAN, is_deleted BOOLEAN, updated_at BIGINT, draft BIGINT, claim_at BIGINT, due_at BIGINT
 );
 
--- One append, all or nothing. Another version of it gets another name: instances of two releases run side by side.
--- The row of the chat is locked first, and every statement after it sees what was committed before (READ COMMITTED).
+-- One append, all or nothing. A new version of it gets a new name: instances of two releases run side by side.
+-- The row of the chat is locked first, and every later statement sees what was committed before (READ COMMITTED).
 CREATE FUNCTION append_facts_1(
   a_chat_id TEXT, a_after_seq BIGINT, a_append_id TEXT, a_chat appended_chat,
   f_seq BIGINT[], f_at BIGINT[], f_kind TEXT[], f_body BYTEA[], f_status TEXT[], f_draft BIGINT[], f_more BOOLEAN[],
@@ -174,7 +174,7 @@ BEGIN
     RETURN 'newer';
   END IF;
   IF EXISTS (
-    SELECT 1 FROM unnest(r_client_id) AS asked (client_id), LATERAL (  -- one by one: = ANY reads all of a chat's
+    SELECT 1 FROM unnest(r_client_id) AS asked (client_id), LATERAL (  -- one by one: = ANY reads all receipts of a chat
       SELECT 1 FROM receipts WHERE chat_id = a_chat_id AND client_id = asked.client_id LIMIT 1
     ) AS found
   ) THEN
@@ -202,7 +202,7 @@ BEGIN
         draft = a_chat.draft, claim_at = a_chat.claim_at, due_at = a_chat.due_at,
         changed = pg_current_xact_id()::TEXT::BIGINT
       WHERE chat_id = a_chat_id;
-    IF a_chat.draft > a_after_seq THEN  -- else the draft that is open goes on
+    IF a_chat.draft > a_after_seq THEN  -- else the open draft remains open
       DELETE FROM flushed WHERE chat_id = a_chat_id AND draft <> a_chat.draft;
     END IF;
   END IF;
@@ -215,7 +215,7 @@ BEGIN
   IF cardinality(m_seq) > 0 THEN
     INSERT INTO messages SELECT a_chat_id, m.* FROM unnest(m_seq, m_role, m_queued_id) AS m;
   END IF;
-  FOR i IN 1 .. cardinality(h_by) LOOP  -- what an earlier truncation hid keeps its mark
+  FOR i IN 1 .. cardinality(h_by) LOOP  -- messages hidden by an earlier truncation keep their mark
     UPDATE messages SET hidden_by = h_by[i]
       WHERE chat_id = a_chat_id AND seq >= h_from[i] AND seq < h_by[i] AND hidden_by = 0;
   END LOOP;
@@ -240,8 +240,8 @@ BEGIN
 END
 $$;
 
--- Whether this very append is what follows its after_seq (its answer was lost, it is not done twice): done, conflict.
--- The name stands with an append's first fact, and with the end of a chat.
+-- Whether this same append is stored after its after_seq (its answer was lost, and it must not be written twice): done,
+-- else conflict. An append's first fact has its id, and so has a deletion.
 CREATE FUNCTION append_fate(a_chat_id TEXT, a_after_seq BIGINT, a_append_id TEXT, a_seq BIGINT)
 RETURNS TEXT LANGUAGE sql VOLATILE AS $$
   SELECT CASE WHEN EXISTS (

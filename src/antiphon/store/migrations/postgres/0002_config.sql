@@ -7,13 +7,13 @@ CREATE TABLE config (
   PRIMARY KEY (kind, config_id)
 );
 
--- How often it was written. One row: who writes changes it first, and so comes after whoever wrote before.
+-- The number of writes. One row: every writer changes it first, so writes are serialized.
 CREATE TABLE config_version (version BIGINT NOT NULL);
 
 INSERT INTO config_version (version) VALUES (0);
 
--- Write rows (those without a body are removed), all or none: the version they are of; null, and nothing is written,
--- where `a_after` was given and is another one.
+-- Write all rows or none (rows without a body are deleted), and return the new version. If `a_after` is given and is not
+-- the current version, nothing is written and the result is null.
 CREATE FUNCTION write_config(a_kinds TEXT[], a_ids TEXT[], a_bodies BYTEA[], a_after BIGINT)
 RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- What owners should see: notifications, and how far they have read their chats.
+-- The inbox: notifications of owners, and the last fact of a chat that its owner has read.
 
 CREATE TABLE notifications (
   notification_id TEXT COLLATE "C" PRIMARY KEY,
@@ -17,8 +17,8 @@ CREATE TABLE read_cursors (
   seq     BIGINT NOT NULL
 );
 
--- As append_facts_1, and in the same transaction the notification that goes with it (n_id empty: none); a deleted
--- chat's notifications go with it. The older ones beyond `n_kept` make room.
+-- append_facts_1, and in the same transaction its notification (n_id empty: none). Notifications of a deleted chat are
+-- deleted, and those of an owner beyond the newest `n_kept`.
 CREATE FUNCTION append_facts_2(
   a_chat_id TEXT, a_after_seq BIGINT, a_append_id TEXT, a_chat appended_chat,
   f_seq BIGINT[], f_at BIGINT[], f_kind TEXT[], f_body BYTEA[], f_status TEXT[], f_draft BIGINT[], f_more BOOLEAN[],

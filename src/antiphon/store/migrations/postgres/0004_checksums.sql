@@ -1,5 +1,5 @@
--- The SHA-256 of what a chat keeps beside its facts, so that `antiphon doctor` finds a changed byte. Rows of earlier
--- versions have none. A trigger makes them: instances of an earlier version may write the same tables.
+-- The SHA-256 of contents and receipts, with which `antiphon doctor` finds a changed byte. Rows of earlier versions have
+-- none. A trigger computes them, because instances of an earlier version may write the same tables.
 
 ALTER TABLE contents ADD COLUMN checksum BYTEA;
 ALTER TABLE receipts ADD COLUMN checksum BYTEA;

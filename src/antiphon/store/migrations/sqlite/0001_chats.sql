@@ -15,8 +15,8 @@ CREATE TABLE tokens (
   revoked_at  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- One row a chat: its state (the fold of its facts) and what listings and claims look at.
--- changed grows with every append of any chat: the poll reads the rows above its mark.
+-- One row for each chat: its state (the fold of its facts) and the columns that listings and claims use.
+-- changed grows with every append of any chat: a poll reads the rows above its mark.
 CREATE TABLE chats (
   chat_id      TEXT PRIMARY KEY,
   owner_id     TEXT NOT NULL,
@@ -38,7 +38,7 @@ CREATE INDEX chats_to_claim ON chats (claim_at) WHERE claim_at IS NOT NULL;
 CREATE INDEX chats_due ON chats (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX chats_changed ON chats (changed);
 
--- Append-only. status and draft are those after the fact; append_id stands with the first of an append.
+-- Append-only. status and draft are those after the fact; only the first fact of an append has its append_id.
 CREATE TABLE facts (
   chat_id     TEXT NOT NULL,
   seq         INTEGER NOT NULL,
@@ -59,7 +59,7 @@ CREATE TABLE contents (
   PRIMARY KEY (chat_id, seq)
 ) STRICT;
 
--- The history: which facts are messages, which waited in the queue before, and what a truncation has hidden.
+-- The history: which facts are messages, which were queued before, and which a truncation has hidden.
 CREATE TABLE messages (
   chat_id   TEXT NOT NULL,
   seq       INTEGER NOT NULL,

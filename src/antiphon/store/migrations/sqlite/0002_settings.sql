@@ -1,4 +1,4 @@
--- What an instance remembers about itself across restarts, by name.
+-- Settings of an instance that survive a restart, by name.
 
 CREATE TABLE settings (
   name  TEXT PRIMARY KEY,

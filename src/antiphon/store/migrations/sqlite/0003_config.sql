@@ -7,7 +7,7 @@ CREATE TABLE config (
   PRIMARY KEY (kind, config_id)
 ) STRICT, WITHOUT ROWID;
 
--- How often it was written. One row: who writes changes it first, and so comes after whoever wrote before.
+-- The number of writes. One row: every writer changes it first, so writes are serialized.
 CREATE TABLE config_version (version INTEGER NOT NULL) STRICT;
 
 INSERT INTO config_version (version) VALUES (0);

@@ -1,4 +1,4 @@
--- What owners should see: notifications, and how far they have read their chats.
+-- The inbox: notifications of owners, and the last fact of a chat that its owner has read.
 
 CREATE TABLE notifications (
   notification_id TEXT PRIMARY KEY,

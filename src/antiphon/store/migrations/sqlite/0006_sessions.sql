@@ -1,4 +1,4 @@
--- Sessions of the page: each was opened with a token, and is known by the hash of its own secret.
+-- Sessions of the web UI: each was opened with a token, and is identified by the hash of its own secret.
 
 CREATE TABLE sessions (
   session_id  TEXT PRIMARY KEY,

@@ -1,0 +1,85 @@
+"""What an agent's turn asks its attempt for: usage, model calls, steering messages and tool calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from antiphon.core.parts import CallStarted, Role, ToolCallArgs, ToolCallOpened, ToolResult, Usage
+from antiphon.core.parts import ToolCall as ToolCallPart
+from antiphon.errors import AttemptFailed, Unavailable
+from antiphon.ports import Message, Work
+from antiphon.wire.codec import encode
+from antiphon.worker.calls import Calls
+from antiphon.worker.held_chat import HeldChat
+from antiphon.worker.stop import AttemptEnded, Stop
+from antiphon.worker.turn import ToolCall
+
+
+class AttemptIO:
+    """Keeps the promises of `turn.TurnIO`."""
+
+    def __init__(
+        self, held: HeldChat, calls: Calls, *, work: Work, prompt_of: Callable[[str], Awaitable[str]]
+    ) -> None:
+        self._held = held
+        self._calls = calls
+        self._chats = work
+        self._prompt_of = prompt_of
+        self._system = ""
+        self._call_lock = asyncio.Lock()
+
+    async def read_system(self) -> str:
+        """The owner's prompt, then the chat's own. Raises `AttemptFailed` if it cannot be read now."""
+        try:
+            prompt = await self._prompt_of(self._held.state.owner_id)
+        except Unavailable as error:
+            raise AttemptFailed("server", str(error)) from error
+        self._system = "\n\n".join(filter(None, (prompt, self._held.state.system)))
+        return self._system
+
+    def add_usage(self, usage: Usage) -> None:
+        self._held.usage = self._held.usage + usage
+
+    def end_answer(self, outcome: str) -> None:
+        self._held.outcome = outcome
+
+    async def start_call(self, model: str, provider: str) -> int:
+        held = self._held
+        held.outcome = ""
+        if held.is_draining:
+            await held.leave(Stop.RELEASE)
+        if held.turn is not None and held.turn.system == self._system:  # else the agent has set its own
+            held.turn.system = await self.read_system()
+        held.writer.write(CallStarted(model, provider, held.state.tries + 1))
+        return held.state.tries + 1
+
+    def has_steering(self) -> bool:
+        chat = self._chats.chat_nowait(self._held.chat_id) or self._held.state
+        return bool(chat.steering)
+
+    async def take_steering(self) -> tuple[Message, ...]:
+        held = self._held
+        newest_id = held.history.messages[-1].id if held.history.messages else 0
+        try:
+            await held.commit()
+        except AttemptEnded:
+            await held.leave(Stop.LOST)
+        return tuple(
+            message for message in held.history.messages if message.id > newest_id and message.role is Role.USER
+        )
+
+    async def commit_calls(self, calls: tuple[ToolCall, ...]) -> tuple[ToolResult, ...]:
+        held = self._held
+        args = [encode(call.args).decode() for call in calls]
+        try:
+            async with self._call_lock:
+                for call, text in zip(calls, args, strict=True):
+                    held.writer.write(ToolCallOpened(call.id, call.name))
+                    held.writer.write(ToolCallArgs(text))
+                parts = [part for part in held.writer.draft.content() if isinstance(part, ToolCallPart)]
+                await held.commit(tuple(self._calls.opened(part) for part in parts))
+                results = await self._calls.run(parts)
+        except AttemptEnded:
+            await held.leave(Stop.LOST)
+        return tuple(results)

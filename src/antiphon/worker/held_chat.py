@@ -1,0 +1,237 @@
+"""The chat that an attempt holds: sends the attempt's commands, and keeps the state, history and draft that result.
+
+Every command names the attempt and its draft. If one is refused as stale, the attempt has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, TypeVar
+
+import structlog
+
+from antiphon.core import commands as c
+from antiphon.core.facts import CallOpened
+from antiphon.core.model import Chat, Status
+from antiphon.core.parts import NO_USAGE, Part
+from antiphon.core.parts import ToolCall as ToolCallPart
+from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, StaleAttempt, Unavailable
+from antiphon.observe.crash_points import crash_point
+from antiphon.observe.metrics import METRICS
+from antiphon.ports import Clock, Done
+from antiphon.wire.codec import encode_content
+from antiphon.worker.draft_writer import DraftWriter
+from antiphon.worker.environment import Environment
+from antiphon.worker.history import History
+from antiphon.worker.stop import AttemptEnded, Stop
+from antiphon.worker.turn import Turn
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class HeldChat:
+    """`state` is the chat as this attempt last saw it. `stopped` is set once the attempt is asked to stop."""
+
+    def __init__(self, environment: Environment, chat_id: str, chat: Chat) -> None:
+        self.chat_id = chat_id
+        self.state = chat
+        self.attempt = chat.attempt
+        self.history = History((), 0, 0)
+        self.turn: Turn | None = None
+        self.usage = NO_USAGE
+        """Usage that no stored message contains yet."""
+        self.outcome = ""
+        """How the model ended the answer, where that is worth storing."""
+        self.is_draining = False
+        self.stopped: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.Event()
+        """The attempt's task has ended."""
+        self.writer = DraftWriter(
+            environment.drafts,
+            chat_id,
+            chat.draft,
+            attempt=self.attempt,
+            call_ids=lambda: self.history.call_ids(),
+            bytes_max=environment.limits.answer_bytes,
+            calls_max=environment.limits.calls,
+        )
+        self._chats = environment.work
+        self._histories = environment.histories
+        self._timing = environment.timing
+        self._pending: set[asyncio.Future[Done]] = set()
+
+    @property
+    def clock(self) -> Clock:
+        return self._chats.clock
+
+    # --- stopping
+
+    def stop(self, why: Stop) -> None:
+        """Ask the attempt to stop; a second call changes nothing."""
+        if not self.stopped.done():
+            self.stopped.set_result(why)
+
+    async def leave(self, why: Stop) -> NoReturn:
+        """Stop the attempt from within a call of its agent, and wait until the end of the attempt cancels the agent.
+        (The agent could catch an exception.)"""
+        self.writer.close()
+        self.stop(why)
+        await self.ended.wait()
+        raise asyncio.CancelledError  # in a task that the agent did not await
+
+    def update(self, chat: Chat | None) -> None:
+        """Stop if a newer state of the chat says that the attempt has ended or is interrupted."""
+        if chat is None or chat.seq < self.state.seq:
+            return
+        if chat.attempt != self.attempt:
+            self.stop(Stop.LOST)
+        elif chat.status is Status.INTERRUPTING:
+            self.stop(Stop.INTERRUPT)
+
+    def check(self) -> None:
+        """Raises `AttemptEnded` if the attempt must stop, as far as this process knows."""
+        for chat in (self.state, self._chats.chat_nowait(self.chat_id)):
+            self.update(chat)
+        if self.stopped.done():
+            raise AttemptEnded
+
+    # --- commands
+
+    async def execute(self, command: c.Command) -> Done:
+        """Execute a command. If this task is cancelled meanwhile, the command is still executed (see
+        `wait_pending`). Raises `AttemptEnded` if this attempt may write nothing more."""
+        for _ in range(self._timing.store_tries_max):
+            if self.writer.is_closed:
+                raise AttemptEnded
+            try:
+                return await self._send(command)
+            except (StaleAttempt, NotFound) as error:
+                METRICS.fenced.inc()
+                raise AttemptEnded from error
+            except NotAllowedNow as error:
+                if error.status != Status.INTERRUPTING:
+                    raise
+                self.stop(Stop.INTERRUPT)
+                raise AttemptEnded from error
+            except Unavailable as error:
+                log.warning("write_failed", chat_id=self.chat_id, error=str(error))
+                await asyncio.sleep(self._timing.store_retry_s)
+        raise AttemptEnded  # its lease expires, and another attempt starts
+
+    async def retry_unavailable(self, request: Callable[[], Awaitable[T]]) -> T:
+        """The result of `request`, repeated while the store is unavailable. Raises `AttemptEnded` after about the
+        time that a lease lasts: then another attempt starts."""
+        for _ in range(self._timing.store_tries_max):
+            try:
+                return await request()
+            except Unavailable as error:
+                log.warning("store_unavailable", chat_id=self.chat_id, error=str(error))
+                await asyncio.sleep(self._timing.store_retry_s)
+        raise AttemptEnded
+
+    async def _send(self, command: c.Command) -> Done:
+        task = self._chats.submit_nowait(self.chat_id, command)
+        self._pending.add(task)
+        task.add_done_callback(self._on_done)
+        done = await asyncio.shield(task)
+        if done.chat.seq > self.state.seq:
+            self.state = done.chat
+            if done.chat.attempt == self.attempt:  # else the open draft may already be that of the next attempt
+                self.writer.switch_to(done.chat.draft)
+        return done
+
+    def _on_done(self, task: asyncio.Future[Done]) -> None:
+        self._pending.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller handles it, or was cancelled
+
+    async def wait_pending(self) -> None:
+        """Wait for the commands under way, for `pending_s` at most."""
+        if self._pending:
+            await asyncio.wait(set(self._pending), timeout=self._timing.pending_s)
+
+    # --- messages
+
+    async def commit(self, calls: tuple[CallOpened, ...] = (), *, is_last: bool = False) -> None:
+        """Store the draft as a message. With `is_last` the turn ends, unless a steering message has joined it."""
+        draft = self.writer.draft
+        parts = list(draft.content())
+        if not calls:
+            _check_no_calls(parts)
+        usage = self.usage if parts or is_last else NO_USAGE
+        is_empty_answer = is_last and bool(self.outcome)  # the outcome says why it is empty
+        crash_point("tool-before-commit" if calls else "commit-before-append")
+        await self.execute(
+            c.CommitMessage(
+                attempt=self.attempt,
+                draft=draft.name,
+                content=encode_content(parts) if parts or is_empty_answer else b"",
+                upto=draft.position,
+                outcome=self.outcome,
+                calls=calls,
+                usage=usage,
+                model=self.turn.model if self.turn else "",
+                is_last=is_last,
+            )
+        )
+        crash_point("commit-after-append")
+        if parts or self.state.attempt != self.attempt:
+            self.usage = NO_USAGE  # else it is stored with the next message
+            self.outcome = ""
+        await self.refresh()
+
+    def partial(self, chat: Chat) -> dict[str, Any]:
+        """The content of the open draft, as the fields of a `PartialCommand`."""
+        parts: tuple[Part, ...] = ()
+        dropped: Any = ()
+        if chat.draft == self.writer.draft.name:
+            parts, dropped = self.writer.draft.partial()
+        return {
+            "content": encode_content(parts) if parts else b"",
+            "upto": self.writer.draft.position if parts else 0,
+            "model": self.turn.model if self.turn else "",
+            "dropped": dropped,
+        }
+
+    # --- history
+
+    async def load_history(self) -> None:
+        self.history = await self.retry_unavailable(lambda: self._histories.get(self.chat_id, self.state.seq))
+
+    async def refresh(self) -> None:
+        """Check that the attempt may continue, and read the messages that were added."""
+        self.check()
+        await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Read the messages that were added to the history."""
+        self.history = await self.retry_unavailable(
+            lambda: self._histories.catch_up(self.chat_id, self.history, self.state.seq)
+        )
+        self._histories.put(self.chat_id, self.history)
+        if self.turn is not None:
+            self.turn.messages = self.history.messages
+
+    def cache_history(self) -> None:
+        """Cache the history for the chat's next turn."""
+        if self.history.seq:
+            self._histories.put(self.chat_id, self.history)
+
+    def close(self) -> None:
+        """The attempt has ended: drop the draft, the history and the turn. An abandoned agent may keep this object
+        alive for any time, but not its texts."""
+        self.ended.set()
+        self.writer.release()
+        self.history = History((), 0, 0)
+        self.turn = None
+
+
+def _check_no_calls(parts: list[Part]) -> None:
+    """Raises `AttemptFailed` if an agent yielded calls and did not run them: they would have no result."""
+    left = [part.tool_name for part in parts if isinstance(part, ToolCallPart)]
+    if left:
+        what = f"The agent yielded a call of {left[0]!r} that did not run"
+        raise AttemptFailed("unknown", f"{what}: write `await turn.run_streamed_calls()` after it.")
