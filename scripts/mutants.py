@@ -460,14 +460,14 @@ MUTANTS = (
         "cluster/members.py",
         "        self._link.update_members(tuple(self.others.values()))",
         "        self._link.update_members([r for r in self.others.values() if r.is_present])",
-        ("tests/cluster",),
+        ("tests/cluster/test_failure_detector.py",),
     ),
     Mutant(
         "an instance that once did not answer is not pinged again",
         "cluster/failure_detector.py",
-        "                ping = asyncio.create_task(self._ping(instance_id, self._timing.ping_s))\n",
-        "                ping = asyncio.create_task(asyncio.sleep(0, False))\n",
-        ("tests/cluster",),
+        "ping = asyncio.create_task(self._ping(instance_id, self._timing.ping_s))\n",
+        "ping = asyncio.create_task(asyncio.sleep(0, False))\n",
+        ("tests/cluster/test_members.py", "tests/cluster/test_failure_detector.py"),
     ),
     Mutant(
         "a worker ignores a lost lease",

@@ -88,7 +88,7 @@ class ChatFollower:
         try:
             self._hand_over_new()
         except Exception:
-            METRICS.oddities.labels("follower_failed").inc()
+            METRICS.unexpected.labels("follower_failed").inc()
             log.exception("follower_failed", chat_id=self.chat_id)
             self._on_idle(self)
 

@@ -8,9 +8,9 @@ from msgspec.structs import asdict
 from starlette.responses import Response
 
 from antiphon.api.http.answers import JsonAnswer, no_content
-from antiphon.models.configs import Configs
 from antiphon.api.http.shapes import configuration as s
 from antiphon.api.http.table import Call, Operation, Policy, route
+from antiphon.models.configs import Configs
 from antiphon.models.model_configs import ModelConfig
 from antiphon.models.prompts import Prompt
 from antiphon.models.providers import Provider
