@@ -8,7 +8,8 @@ from typing import Any
 from antiphon.api.http.outcomes import last_seq, restarted, sent_entry
 from antiphon.api.http.shapes import chats as s
 from antiphon.api.http.shapes.values import PinOrder
-from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title
+from antiphon.chats.chat_fields import clean_labels, clean_model, clean_system, clean_title
+from antiphon.chats.owned import OwnedChats
 from antiphon.core import commands as c
 from antiphon.core.parts import Part
 from antiphon.core.values import Value
