@@ -25,31 +25,31 @@ def two_ends_of(open_bus: OpenBus) -> TwoEnds:
 
     @contextlib.asynccontextmanager
     async def two_ends(url: str, **options: Any) -> AsyncIterator[BusCase]:
-        async with open_bus(url, **options) as near, open_bus(url, **options) as far:
-            yield BusCase(near, far)
+        async with open_bus(url, **options) as local, open_bus(url, **options) as remote:
+            yield BusCase(local, remote)
 
     return two_ends
 
 
 def connection_counts(case: BusCase) -> tuple[int, int]:
     """How many connections each bus has had."""
-    assert isinstance(case.near, NetworkedBus)
-    assert isinstance(case.far, NetworkedBus)
-    return case.near.connection_count, case.far.connection_count
+    assert isinstance(case.local, NetworkedBus)
+    assert isinstance(case.remote, NetworkedBus)
+    return case.local.connection_count, case.remote.connection_count
 
 
 async def check_many_channels(case: BusCase) -> None:
     """Subscribe to ten thousand channels and unsubscribe from them."""
     heard = Heard()
-    subscriptions = [case.far.subscribe(f"chat:stream:{i}", heard) for i in range(CHANNELS)]
+    subscriptions = [case.remote.subscribe(f"chat:stream:{i}", heard) for i in range(CHANNELS)]
     await case.settle()
-    case.near.publish_nowait(f"chat:stream:{CHANNELS - 1}", b"x")
-    case.near.publish_nowait("chat:stream:0", b"y")
+    case.local.publish_nowait(f"chat:stream:{CHANNELS - 1}", b"x")
+    case.local.publish_nowait("chat:stream:0", b"y")
     assert set(await heard.wait(2)) == {b"x", b"y"}
     for unsubscribe in subscriptions:
         unsubscribe()
     await case.settle()
-    case.near.publish_nowait(f"chat:stream:{CHANNELS - 1}", b"z")
+    case.local.publish_nowait(f"chat:stream:{CHANNELS - 1}", b"z")
     await case.settle()
     assert len(heard.messages) == 2
     assert connection_counts(case) == (1, 1)
@@ -58,5 +58,5 @@ async def check_many_channels(case: BusCase) -> None:
 async def check_messages_arrive(case: BusCase, heard: Heard) -> None:
     """A message published on channel `a` arrives; it is the first one that `heard` gets."""
     await case.settle()
-    case.near.publish_nowait("a", b"again")
+    case.local.publish_nowait("a", b"again")
     assert await heard.wait(1) == [b"again"]

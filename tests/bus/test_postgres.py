@@ -38,7 +38,7 @@ async def test_bus(check: BusCheck, postgres_server: PostgresServer) -> None:
 @pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
 async def test_a_bus_with_faults_keeps_the_promises(check: BusCheck, postgres_server: PostgresServer) -> None:
     async with two_ends(postgres_server.url) as case:
-        await check(BusCase(FaultyBus(case.near, Random(0)), FaultyBus(case.far, Random(1))))
+        await check(BusCase(FaultyBus(case.local, Random(0)), FaultyBus(case.remote, Random(1))))
 
 
 # --- names and payloads
@@ -76,9 +76,9 @@ async def test_a_foreign_peer_exchanges_messages_under_the_channels_own_name(pos
         arrived: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         await foreign.add_listener(STREAM, lambda _, pid, channel, payload: arrived.put_nowait((channel, payload)))
         heard = Heard()
-        case.near.subscribe(STREAM, heard)
+        case.local.subscribe(STREAM, heard)
         await case.settle()
-        case.near.publish_nowait(STREAM, b'{"status":"running"}')
+        case.local.publish_nowait(STREAM, b'{"status":"running"}')
         assert await asyncio.wait_for(arrived.get(), 10) == (STREAM, '{"status":"running"}')
         assert await heard.wait(1)
         await foreign.execute("SELECT pg_notify($1, $2)", STREAM, '{"status":"pending"}')
@@ -97,8 +97,8 @@ async def test_a_foreign_peer_exchanges_messages_under_the_channels_own_name(pos
 async def test_a_terminated_connection_is_replaced_and_every_subscriber_notified(postgres_url: str) -> None:
     async with two_ends(postgres_url, timing=QUICK) as case:
         heard, other = Heard(), Heard()
-        case.far.subscribe("a", heard)
-        case.far.subscribe("b", other)
+        case.remote.subscribe("a", heard)
+        case.remote.subscribe("b", other)
         await case.settle()
         drops, other_drops = heard.drops, other.drops
         killer = await asyncpg.connect(postgres_url)
@@ -107,7 +107,7 @@ async def test_a_terminated_connection_is_replaced_and_every_subscriber_notified
         await heard.wait_for_drops(drops + 1)
         await other.wait_for_drops(other_drops + 1)
         await wait_until(
-            lambda: case.near.error is None and case.far.error is None and connection_counts(case) == (2, 2)
+            lambda: case.local.error is None and case.remote.error is None and connection_counts(case) == (2, 2)
         )
         await check_messages_arrive(case, heard)
 
@@ -118,12 +118,12 @@ async def test_a_half_open_connection_is_detected_and_replaced(postgres_url: str
         url = postgres_url.replace(address, f"127.0.0.1:{proxy.port}")
         async with two_ends(url, timing=QUICK) as case:
             heard = Heard()
-            case.far.subscribe("a", heard)
+            case.remote.subscribe("a", heard)
             await case.settle()
             drops = heard.drops
             proxy.is_silent = True
-            await wait_until(lambda: case.far.error is not None and case.near.error is not None)
-            assert "no answer within 1 s" in str(case.far.error)
+            await wait_until(lambda: case.remote.error is not None and case.local.error is not None)
+            assert "no answer within 1 s" in str(case.remote.error)
             proxy.is_silent = False
             await heard.wait_for_drops(drops + 1)
             await check_messages_arrive(case, heard)
@@ -157,9 +157,9 @@ async def test_large_messages_are_stored_in_a_table_and_deleted_when_old(postgre
     timing = PostgresBusTiming(**QUICK_FIELDS, sweep_s=0.0)
     async with two_ends(postgres_url, timing=timing) as case:
         heard = Heard()
-        case.far.subscribe("a", heard)
+        case.remote.subscribe("a", heard)
         await case.settle()
-        case.near.publish_nowait("a", b"{" + b"x" * 10_000)
+        case.local.publish_nowait("a", b"{" + b"x" * 10_000)
         assert await heard.wait(1) == [b"{" + b"x" * 10_000]
         peer = await asyncpg.connect(postgres_url)
         assert await peer.fetchval("SELECT count(*) FROM bus_messages") == 1
@@ -171,8 +171,8 @@ async def test_large_messages_are_stored_in_a_table_and_deleted_when_old(postgre
 
 async def test_a_message_of_any_size_arrives_whole(postgres_server: PostgresServer) -> None:
     async with two_ends(postgres_server.url) as case:
-        bus, heard = FaultyBus(case.near, Random(3), oversize=0.3), Heard()
-        case.far.subscribe("a", heard)
+        bus, heard = FaultyBus(case.local, Random(3), oversize=0.3), Heard()
+        case.remote.subscribe("a", heard)
         await case.settle()
         drops = heard.drops
         for i in range(20):

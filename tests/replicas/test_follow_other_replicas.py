@@ -26,7 +26,7 @@ from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.watch.owner_follower import FollowLimits
 from antiphon.wire import instance as i
-from api.zmq.doors import Peer, log_of, shown
+from api.zmq.peers import Peer, log_of, shown
 from support.waiting import DEADLINE_S, wait_until
 from worker.running import metric, running
 
@@ -69,7 +69,7 @@ def polling(poll_s: float, **timing: float) -> Timing:
 async def subscribed(endpoint: ZmqEndpoint, *topics: str) -> AsyncIterator[Peer]:
     """A subscriber of all topics, or of these."""
     async with Peer(endpoint, *(topics or TOPICS)) as peer:
-        await peer.be_heard(endpoint)
+        await peer.wait_subscribed(endpoint)
         await wait_until(lambda: topics or endpoint._sockets.subscriptions.is_followed)
         yield peer
 

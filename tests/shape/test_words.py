@@ -18,6 +18,12 @@ REWRITTEN: tuple[str, ...] = (
     "src/antiphon/client",
     "src/antiphon/cli",
     "src/antiphon/page",
+    "src/antiphon/bus",
+    "src/antiphon/models",
+    "src/antiphon/postgres",
+    "src/antiphon/store",
+    "src/antiphon/worker",
+    "src/antiphon/backoff.py",
     "src/antiphon/errors.py",
     "src/antiphon/clock.py",
     "tests/core",
@@ -26,6 +32,12 @@ REWRITTEN: tuple[str, ...] = (
     "tests/cli",
     "tests/page",
     "tests/replay",
+    "tests/bus",
+    "tests/postgres",
+    "tests/store",
+    "tests/worker",
+    "tests/test_backoff.py",
+    "tests/test_keepalive.py",
     "scripts/blocking_client.py",
     "scripts/client_shapes.py",
     "scripts/frames.py",
@@ -90,6 +102,7 @@ class AllowedUse(NamedTuple):
 
 
 ALLOWED: tuple[AllowedUse, ...] = (
+    AllowedUse(r"^src/antiphon/models/rehearsal\.py$", "slash tell me what to do", "the model's own greeting"),
     AllowedUse(r"^src/antiphon/page/", r"(?i)outbox", "the usual term for unconfirmed messages of a client"),
 )
 

@@ -1,4 +1,4 @@
-"""Agents that do what a test needs."""
+"""Agents for tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def says_hello(turn: Turn) -> AsyncIterator[str]:
 
 
 class Gate:
-    """An agent that says `words` and waits to be let go on; then it says `last`."""
+    """An agent that says `words` and waits until it may continue; then it says `last`."""
 
     def __init__(self, words: str = "words", last: str = " and more") -> None:
         self.words = words

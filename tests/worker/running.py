@@ -1,4 +1,4 @@
-"""How these tests run an agent: a real instance, and one chat of it as a test looks at it."""
+"""Runs an agent in a real instance, and reads one of its chats from the store."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def metric(name: str, **labels: str) -> float:
 
 
 async def ask(instance: Instance, text: str = "hello", **fields: Any) -> Talk:
-    """A new chat whose first turn has begun."""
+    """A new chat whose first turn has started."""
     done = await instance.chats.create(chat_id=instance.ids.uuid(), content=text, **fields)
     return Talk(instance, done.chat_id)
 
 
 async def foreign_chat(instance: Instance, name: str = "c", said: str = "hello") -> Talk:
-    """A chat that another process has written: nobody here was told."""
+    """A chat that another process has written, without a hint."""
     await StoredChat(instance.store, name).create(owner_id=instance.owner_id, said=said)
     return Talk(instance, name)
 
@@ -62,7 +62,7 @@ class Talk:
         self.instance = instance
         self.chat_id = chat_id
 
-    # --- what is there
+    # --- reading
 
     async def chat(self) -> Chat:
         chat = await self.instance.store.load(self.chat_id)
@@ -70,14 +70,14 @@ class Talk:
         return chat
 
     async def entries(self) -> list[Entry]:
-        """All facts, after a look whether they fold to the state. (What is written meanwhile is not looked at.)"""
+        """All facts, after a check that they fold to the state. (Facts that are written meanwhile are ignored.)"""
         chat = await self.chat()
         entries = await self.instance.store.read_entries(self.chat_id, 0, limit=ALL, bytes_max=ALL)
-        known = [entry for entry in entries if entry.seq <= chat.seq]
-        assert chat.is_deleted or fold(entry.recorded for entry in known) == chat, (
+        stored = [entry for entry in entries if entry.seq <= chat.seq]
+        assert chat.is_deleted or fold(entry.recorded for entry in stored) == chat, (
             "the state is the fold of its facts"
         )
-        return known
+        return stored
 
     async def kinds(self) -> list[str]:
         return [kind_of(entry.fact) for entry in await self.entries()]
@@ -86,11 +86,11 @@ class Talk:
         return facts_of(await self.entries(), kind)
 
     async def said(self) -> list[str]:
-        """The words of the visible assistant's messages."""
+        """The texts of the visible assistant messages."""
         return [text_of(content) for role, content in await self.history() if role is Role.ASSISTANT]
 
     async def history(self) -> list[tuple[Role, tuple[Part, ...]]]:
-        """The visible messages: who, and what."""
+        """The visible messages: role and content."""
         entries, _ = await self.instance.store.read_messages(self.chat_id, limit=1000)
         return messages_of(entries)
 
@@ -105,22 +105,22 @@ class Talk:
 
     @property
     def preview(self) -> str:
-        """The words of the draft that its holder writes."""
+        """The text of the open draft."""
         draft = self.instance.drafts.get(self.chat_id)
         return draft.text() if draft else ""
 
-    # --- what is awaited
+    # --- waiting
 
     async def wait(self, condition: Callable[[Chat], Any]) -> Chat:
-        async def look() -> Chat | None:
+        async def read() -> Chat | None:
             chat = await self.chat()
             return chat if condition(chat) else None
 
-        found: Chat = await wait_until(look)
+        found: Chat = await wait_until(read)
         return found
 
     async def wait_ended(self) -> Chat:
-        """No turn is in progress, and no task of the worker's is left of it."""
+        """Wait until no turn is in progress and no attempt of the chat runs."""
         chat = await self.wait(lambda chat: chat.is_idle and chat.seq > 1)
         running = self.instance.worker._attempts
         await wait_until(lambda: all(attempt.chat_id != self.chat_id for attempt in running.values()))
@@ -133,15 +133,15 @@ class Talk:
         await wait_until(lambda: text in self.preview)
 
     async def wait_kind(self, kind: str, count: int = 1) -> None:
-        async def look() -> bool:
+        async def read() -> bool:
             return (await self.kinds()).count(kind) >= count
 
-        await wait_until(look)
+        await wait_until(read)
 
-    # --- what people do
+    # --- commands
 
     async def send(self, text: str, when_busy: WhenBusy = WhenBusy.QUEUE) -> int:
-        """The seq of the fact that holds it."""
+        """Send a message; returns the seq of the fact with its content."""
         done = await self.instance.chats.send(self.chat_id, text, when_busy=when_busy)
         return next(entry.seq for entry in done.entries if entry.content is not None)
 
@@ -157,7 +157,7 @@ class Talk:
         await self.instance.chats.change(self.chat_id, *commands)
 
     async def watch(self) -> list[Frame]:
-        """All that a watcher from the beginning is sent, until the chat rests."""
+        """Everything that a watcher gets from the beginning until the chat is idle."""
         frames: list[Frame] = []
         async with (
             asyncio.timeout(DEADLINE_S),
@@ -181,7 +181,7 @@ def messages_of(entries: Any) -> list[tuple[Role, tuple[Part, ...]]]:
 
 
 def results_of(entries: Any) -> list[ToolResult]:
-    """The tools' results, in the order in which they came."""
+    """The tools' results, in the order of their arrival."""
     return [part for _, content in messages_of(entries) for part in content if isinstance(part, ToolResult)]
 
 

@@ -1,4 +1,4 @@
-"""Stores that a worker is cut off from, or that keep it waiting."""
+"""Stores that a worker cannot reach, or that block it."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Renewals(WrappedStore):
         await super().flush(deltas)
 
     async def take_over(self, instance_id: str) -> tuple[tuple[str, int], ...]:
-        return ()  # the others live
+        return ()  # the other instances run
 
     async def aclose(self) -> None: ...
 
 
 class Gated(WrappedStore):
-    """Appends wait while `is_open` is not set: what is asked meanwhile stands in line and is appended together."""
+    """Appends wait until `is_open` is set: commands are queued meanwhile and appended together."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)

@@ -85,7 +85,7 @@ async def test_a_watcher_is_sent_exactly_the_text_that_is_committed() -> None:
         assert all(later["from"] == earlier["to"] for earlier, later in pairwise(deltas))
 
 
-async def test_several_yields_in_one_turn_of_the_loop_make_few_deltas() -> None:
+async def test_several_pieces_in_one_turn_of_the_loop_become_few_deltas() -> None:
     go_on = asyncio.Event()
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -102,7 +102,7 @@ async def test_several_yields_in_one_turn_of_the_loop_make_few_deltas() -> None:
         assert 1 <= len(deltas) <= 300 / 64 + 2
 
 
-async def test_reasoning_and_text_become_parts_in_the_order_they_came() -> None:
+async def test_reasoning_and_text_become_parts_in_their_order() -> None:
     async def agent(turn: Turn) -> AsyncIterator[Any]:
         yield Reasoning("Let me ")
         yield Reasoning("see.")
@@ -114,7 +114,7 @@ async def test_reasoning_and_text_become_parts_in_the_order_they_came() -> None:
     assert messages_of(entries)[-1][1] == (Reasoning("Let me see."), Text("Here it is."), Reasoning("Done?"))
 
 
-async def test_an_agent_sees_the_history_and_what_the_chat_was_created_with() -> None:
+async def test_an_agent_gets_the_history_and_the_chats_settings() -> None:
     seen: list[Turn] = []
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -156,7 +156,7 @@ async def test_an_empty_answer_ends_the_turn_without_a_message(yields: tuple[str
     assert [fact.outcome for fact in facts_of(entries, TurnEnded)] == [Outcome.ANSWERED]
 
 
-async def test_a_plain_function_that_yields_nothing_ends_the_turn_too() -> None:
+async def test_a_plain_function_that_yields_nothing_ends_the_turn() -> None:
     def agent(turn: Turn) -> Any:
         return
         yield
@@ -167,7 +167,7 @@ async def test_a_plain_function_that_yields_nothing_ends_the_turn_too() -> None:
 
 
 @pytest.mark.parametrize("agent", [object(), "no_colon", lambda turn: "text"], ids=["object", "name", "function"])
-async def test_what_is_no_agent_is_refused_before_anything_starts(agent: Any) -> None:
+async def test_a_value_that_is_not_an_agent_is_refused_at_the_start(agent: Any) -> None:
     with pytest.raises(Invalid):
         async with running(agent):
             pass
@@ -176,7 +176,7 @@ async def test_what_is_no_agent_is_refused_before_anything_starts(agent: Any) ->
 # --- usage
 
 
-async def test_an_agents_usage_is_the_messages_the_turns_and_the_chats() -> None:
+async def test_an_agents_usage_counts_for_the_message_the_turn_and_the_chat() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         turn.add_usage(input_tokens=10, output_tokens=1)
         yield "text"
@@ -190,7 +190,7 @@ async def test_an_agents_usage_is_the_messages_the_turns_and_the_chats() -> None
         assert (answer.usage, ended.usage, chat.usage) == (expected, expected, expected)
 
 
-async def test_usage_without_a_text_is_the_turns() -> None:
+async def test_usage_without_a_text_counts_for_the_turn() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         turn.add_usage(input_tokens=7)
         return
@@ -209,7 +209,7 @@ async def test_a_models_usage_is_counted_once_for_each_call_and_summed_for_the_t
     assert ended.usage == first.usage + second.usage
 
 
-async def test_a_model_that_is_given_as_an_object_is_the_one_that_is_named() -> None:
+async def test_a_model_given_as_an_object_is_named_in_the_message() -> None:
     async with FakeModelServer() as server:
         model = OpenAIModel("test-model", api_key=SECRET, base_url=server.base_url)
         (answer,) = answers_of(await answered(Agent(model=model)))
@@ -221,7 +221,7 @@ async def test_a_model_that_is_given_as_an_object_is_the_one_that_is_named() -> 
 # --- failures
 
 
-async def test_an_exception_fails_the_turn_without_a_word_of_its_own() -> None:
+async def test_an_exception_fails_the_turn_without_its_text() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "partial"
         raise RuntimeError(f"no entry with {SECRET}")
@@ -238,7 +238,7 @@ async def test_an_exception_fails_the_turn_without_a_word_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("error", [NotFound(), NotAllowedNow("interrupting"), Invalid("x", "y"), KeyError("x")])
-async def test_an_agents_own_error_is_never_taken_for_the_attempts_end(error: Exception) -> None:
+async def test_an_agents_own_error_is_never_treated_as_the_end_of_the_attempt(error: Exception) -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "partial"
         raise error
@@ -248,7 +248,7 @@ async def test_an_agents_own_error_is_never_taken_for_the_attempts_end(error: Ex
 
 
 @pytest.mark.parametrize("piece", [42, None, b"bytes", ToolCall("add")], ids=["number", "None", "bytes", "call"])
-async def test_an_agent_that_yields_what_is_no_piece_fails_its_turn(piece: Any) -> None:
+async def test_an_agent_that_yields_an_unsupported_value_fails_its_turn(piece: Any) -> None:
     async def agent(turn: Turn) -> AsyncIterator[Any]:
         yield piece
 
@@ -257,7 +257,7 @@ async def test_an_agent_that_yields_what_is_no_piece_fails_its_turn(piece: Any) 
     assert ended.error.message.startswith("The agent yielded ")
 
 
-async def test_an_agent_whose_own_task_was_cancelled_fails_rather_than_starting_over_for_ever() -> None:
+async def test_an_agent_that_cancels_its_own_task_fails_its_turn() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "partial"
         inner = asyncio.create_task(asyncio.sleep(60))
@@ -269,7 +269,7 @@ async def test_an_agent_whose_own_task_was_cancelled_fails_rather_than_starting_
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
-async def test_an_agent_that_wants_to_leave_the_process_fails_its_turn_only(is_async: bool) -> None:
+async def test_an_agent_that_exits_fails_its_turn_only(is_async: bool) -> None:
     async def async_agent(turn: Turn) -> AsyncIterator[str]:
         yield "partial"
         raise SystemExit(3)
@@ -286,15 +286,15 @@ async def test_a_model_that_does_not_exist_is_named_in_the_turns_error() -> None
     async with running(Agent()) as instance:
         talk = await ask(instance)
         await talk.wait_ended()
-        await instance.service.execute(talk.chat_id, c.SetModel(model="nobody:nothing"))  # as an older instance would
+        await instance.service.execute(talk.chat_id, c.SetModel(model="unknown:model"))  # as an older instance would
         await instance.chats.send(talk.chat_id, "again")
         chat = await talk.wait(lambda chat: chat.last_error)
         assert chat.last_error is not None
         assert chat.last_error.kind == "invalid_request"
-        assert "nobody:nothing" in chat.last_error.message
+        assert "unknown:model" in chat.last_error.message
 
 
-async def test_a_retryable_error_is_told_with_its_try_and_time_and_the_draft_begins_anew() -> None:
+async def test_a_retryable_error_is_recorded_with_its_try_and_delay_and_a_new_draft_begins() -> None:
     tries: list[int] = []
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -339,7 +339,7 @@ async def test_usage_of_tries_that_failed_is_recorded_with_each_and_counts_for_t
     assert [retry.usage.output_tokens for retry in facts_of(entries, RetryScheduled)] == [1, 2]
 
 
-async def test_a_long_delay_lets_go_of_the_chat_until_the_next_try_is_due() -> None:
+async def test_a_long_delay_releases_the_chat_until_the_next_try_is_due() -> None:
     clock = FakeClock(tick_us=1)
     tries = 0
 
@@ -379,7 +379,7 @@ async def test_a_delay_is_never_longer_than_an_hour() -> None:
         assert [fact.delay_ms for fact in await talk.retries()] == [RETRY_AFTER_S_MAX * 1000]
 
 
-async def test_after_the_last_try_the_turn_fails_and_a_persons_retry_begins_again() -> None:
+async def test_after_the_last_try_the_turn_fails_and_a_users_retry_restarts_it() -> None:
     fails = True
     turns: list[tuple[int, int]] = []
 
@@ -432,7 +432,7 @@ async def test_an_answer_over_the_limit_fails_the_turn_and_closes_the_agent() ->
         try:
             yield "x" * ANSWER_BYTES_MAX
             yield "y"
-            raise AssertionError("it was let go on")
+            raise AssertionError("it continued")
         finally:
             is_closed = True
 
@@ -443,7 +443,7 @@ async def test_an_answer_over_the_limit_fails_the_turn_and_closes_the_agent() ->
     assert is_closed
 
 
-async def test_a_clean_up_that_does_not_end_holds_up_the_turn_only_for_a_moment() -> None:
+async def test_a_clean_up_that_does_not_end_delays_the_turn_only_briefly() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         try:
             yield "x" * (ANSWER_BYTES_MAX + 1)
@@ -454,7 +454,7 @@ async def test_a_clean_up_that_does_not_end_holds_up_the_turn_only_for_a_moment(
     assert ended.outcome is Outcome.FAILED
 
 
-async def test_a_moments_trouble_with_the_store_costs_no_answer() -> None:
+async def test_a_temporary_failure_of_the_store_loses_no_answer() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "kept"
 
@@ -482,7 +482,7 @@ class MomentaryTrouble(WrappedStore):
         return await super().append(append)
 
 
-async def test_a_history_that_cannot_be_read_at_once_is_read_again() -> None:
+async def test_reading_the_history_is_retried() -> None:
     go_on = asyncio.Event()
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -501,7 +501,7 @@ async def test_a_history_that_cannot_be_read_at_once_is_read_again() -> None:
 
 
 class NotReadable(WrappedStore):
-    """Refuses the first look for contents."""
+    """Refuses the first read of contents."""
 
     refused = 0
 
@@ -512,7 +512,7 @@ class NotReadable(WrappedStore):
         return await super().read_contents(chat_id, seqs)
 
 
-async def test_a_stop_that_cannot_be_written_at_once_is_written_again() -> None:
+async def test_writing_the_end_of_an_interrupted_turn_is_retried() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "partial"
         await asyncio.sleep(3600)
@@ -585,7 +585,7 @@ async def test_the_models_stream_is_closed_and_its_usage_counted_before_an_inter
 
 
 class FastModel:
-    """Never waits, so that whoever reads it is always somewhere else when he is stopped."""
+    """Never waits, so that its reader is never inside it when it is stopped."""
 
     provider = name = "fast"
     is_closed = False
@@ -604,7 +604,7 @@ class FastModel:
 # --- calls
 
 
-async def test_calls_in_several_tasks_are_committed_one_after_another() -> None:
+async def test_calls_in_concurrent_tasks_are_committed_one_after_another() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "Adding. "
         results = await asyncio.gather(*(turn.call(ToolCall("add", {"a": n, "b": 1})) for n in range(5)))
@@ -617,7 +617,7 @@ async def test_calls_in_several_tasks_are_committed_one_after_another() -> None:
     assert len(set(ids)) == 5
 
 
-async def test_a_call_that_an_agent_leaves_behind_fails_its_turn_at_once() -> None:
+async def test_a_call_that_an_agent_does_not_await_fails_its_turn_at_once() -> None:
     is_begun = asyncio.Event()
 
     @tool
@@ -663,7 +663,7 @@ async def test_an_agent_cannot_catch_the_end_of_its_attempt() -> None:
         assert all(b"never mind" not in frame.data for frame in await talk.watch())
 
 
-async def test_a_result_is_an_error_but_no_exception() -> None:
+async def test_a_failed_tool_is_a_result_and_not_an_exception() -> None:
     seen: list[Any] = []
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -676,7 +676,7 @@ async def test_a_result_is_an_error_but_no_exception() -> None:
     assert result.is_error
 
 
-async def test_no_call_at_all_gives_no_results_and_commits_nothing() -> None:
+async def test_an_empty_list_of_calls_commits_nothing() -> None:
     seen: list[Any] = []
 
     async def agent(turn: Turn) -> AsyncIterator[str]:

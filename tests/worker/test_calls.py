@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 # --- several at once
 
 
-async def test_results_are_committed_as_they_come_and_given_in_order() -> None:
+async def test_results_are_committed_as_they_arrive_and_returned_in_order() -> None:
     gates = [asyncio.Event() for _ in range(3)]
     given: list[tuple[ToolResult, ...]] = []
 
@@ -58,7 +58,7 @@ async def has_results(talk: Talk, count: int) -> bool:
     return len(await talk.results()) == count
 
 
-async def test_no_more_than_sixteen_run_side_by_side() -> None:
+async def test_at_most_sixteen_calls_run_concurrently() -> None:
     running_now = most = 0
 
     @tool
@@ -78,7 +78,7 @@ async def test_no_more_than_sixteen_run_side_by_side() -> None:
     assert most == 16
 
 
-async def test_repeated_and_missing_ids_get_names_of_their_own() -> None:
+async def test_repeated_and_missing_ids_are_replaced() -> None:
     @tool
     async def echo(n: int) -> int:
         return n
@@ -101,7 +101,7 @@ async def test_repeated_and_missing_ids_get_names_of_their_own() -> None:
         assert len(set(ids)) == 12
 
 
-async def test_a_call_with_arguments_that_are_no_json_is_the_agents_error_and_never_runs() -> None:
+async def test_a_call_with_arguments_that_json_cannot_hold_fails_and_never_runs() -> None:
     runs: list[Any] = []
 
     @tool
@@ -119,7 +119,7 @@ async def test_a_call_with_arguments_that_are_no_json_is_the_agents_error_and_ne
     assert len(results_of(entries)) == 1
 
 
-async def test_a_plain_agent_runs_tools_too_and_what_it_said_before_stands_before() -> None:
+async def test_a_plain_agent_runs_tools_and_its_earlier_text_precedes_them() -> None:
     @tool
     def double(n: int) -> int:
         return 2 * n
@@ -183,7 +183,7 @@ class LeftBehind:
         return Agent(tools=[once, often])
 
 
-async def test_a_call_that_a_lost_worker_had_begun_is_not_run_again_and_its_outcome_is_unknown() -> None:
+async def test_a_call_that_a_lost_worker_began_is_not_repeated_and_its_outcome_is_unknown() -> None:
     left = LeftBehind()
     await left.make(("once", False), ("often", True))
     async with running(left.agent(), store=left.store) as instance:
@@ -196,7 +196,7 @@ async def test_a_call_that_a_lost_worker_had_begun_is_not_run_again_and_its_outc
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
-async def test_calls_that_were_not_begun_when_a_worker_let_go_are_run_by_the_next() -> None:
+async def test_calls_not_begun_by_a_released_attempt_are_run_by_the_next_one() -> None:
     left = LeftBehind()
     chat = await left.make(("once", False), ("once", False))
     await chat.do(
@@ -228,17 +228,17 @@ class Danger:
             return f"{name} is gone"
 
         @tool
-        async def look() -> str:
-            self.runs.append("look")
+        async def inspect() -> str:
+            self.runs.append("inspect")
             return "three files"
 
-        self.agent = Agent(tools=[delete, look])
+        self.agent = Agent(tools=[delete, inspect])
 
 
 DELETE = '/call delete {"name": "a"}\n/say done'
 
 
-async def test_a_call_that_needs_approval_asks_and_runs_when_it_is_allowed() -> None:
+async def test_a_call_that_needs_approval_runs_once_it_is_approved() -> None:
     danger = Danger()
     async with running(danger.agent) as instance:
         talk = await ask(instance, DELETE)
@@ -261,7 +261,7 @@ async def test_a_call_that_needs_approval_asks_and_runs_when_it_is_allowed() -> 
         assert len(await talk.facts(AttemptStarted)) == 2
 
 
-async def test_a_call_that_is_denied_does_not_run_and_the_turn_goes_on() -> None:
+async def test_a_denied_call_does_not_run_and_the_turn_continues() -> None:
     danger = Danger()
     async with running(danger.agent) as instance:
         talk = await ask(instance, DELETE)
@@ -276,7 +276,7 @@ async def test_a_call_that_is_denied_does_not_run_and_the_turn_goes_on() -> None
         assert (await talk.said())[-1] == "done"
 
 
-async def test_a_call_that_nobody_answers_expires_and_the_turn_goes_on() -> None:
+async def test_a_call_without_a_decision_expires_and_the_turn_continues() -> None:
     danger, clock = Danger(), FakeClock(tick_us=1)
     async with running(danger.agent, clock=clock) as instance:
         talk = await ask(instance, DELETE)
@@ -291,22 +291,22 @@ async def test_a_call_that_nobody_answers_expires_and_the_turn_goes_on() -> None
         assert danger.runs == []
 
 
-async def test_a_call_that_needs_none_runs_at_once_beside_one_that_does() -> None:
+async def test_a_call_without_approval_runs_while_another_waits_for_it() -> None:
     danger = Danger()
     async with running(danger.agent) as instance:
-        talk = await ask(instance, '/call look {}\n/call delete {"name": "a"}\n/say done')
+        talk = await ask(instance, '/call inspect {}\n/call delete {"name": "a"}\n/say done')
         await talk.wait_status(Status.REQUIRES_ACTION)
-        assert danger.runs == ["look"]
-        assert [result.tool_name for result in await talk.results()] == ["look"]
+        assert danger.runs == ["inspect"]
+        assert [result.tool_name for result in await talk.results()] == ["inspect"]
         (required,) = await talk.facts(ActionRequired)
         assert [call.tool_name for call in required.calls] == ["delete"]
         await talk.change(c.Approve(tool_call_id=required.calls[0].tool_call_id))
         await talk.wait_ended()
-        assert danger.runs == ["look", "delete a"]
+        assert danger.runs == ["inspect", "delete a"]
         assert [result.result for result in await talk.results()] == ["three files", "a is gone"]
 
 
-async def test_of_several_that_need_approval_each_is_answered_for_itself() -> None:
+async def test_each_of_several_calls_is_approved_separately() -> None:
     danger = Danger()
     async with running(danger.agent) as instance:
         talk = await ask(instance, "\n".join(f'/call delete {{"name": "{name}"}}' for name in "abc"))

@@ -121,7 +121,7 @@ async def test_a_model_configuration_is_chosen_by_name_or_id_with_its_parameters
         assert seen.body["stream"] is True
 
 
-async def test_the_default_is_taken_where_nobody_names_a_model(server: FakeModelServer) -> None:
+async def test_the_default_is_used_if_no_model_is_named(server: FakeModelServer) -> None:
     async with configured(server) as instance:
         assert "c1t1" not in (await (await answered(instance)).said())[0]
         await instance.configs.create_model_config(name="Usual", model="acme:small", is_default=True)
@@ -216,7 +216,7 @@ async def test_a_redirect_is_not_followed(server: FakeModelServer) -> None:
 # --- changes
 
 
-async def test_a_call_that_runs_ends_where_it_began_and_the_next_goes_elsewhere(server: FakeModelServer) -> None:
+async def test_a_running_call_ends_at_its_provider_and_the_next_uses_the_new_address(server: FakeModelServer) -> None:
     server.plan(Answer(stall_after=3))
     async with configured(server) as instance, FakeModelServer() as other:
         first = await ask(instance, model="acme:small")
@@ -271,22 +271,22 @@ async def test_the_owners_prompt_goes_before_the_chats_system_and_is_asked_for_a
         CURRENT[:] = [instance]
         await instance.configs.set_prompt(instance.owner_id, "Be brief.")
         await answered(instance, model="acme:small", system="Of the chat.")
-    told = [seen.body["messages"][0]["content"] for seen in server.requests]
-    assert told == ["Of the agent.\n\nBe brief.\n\nOf the chat.", "Of the agent.\n\nBe long.\n\nOf the chat."]
+    prompts = [seen.body["messages"][0]["content"] for seen in server.requests]
+    assert prompts == ["Of the agent.\n\nBe brief.\n\nOf the chat.", "Of the agent.\n\nBe long.\n\nOf the chat."]
 
 
-async def test_an_owners_prompt_is_told_in_their_chats_only(server: FakeModelServer) -> None:
+async def test_an_owners_prompt_is_sent_in_their_chats_only(server: FakeModelServer) -> None:
     async with configured(server) as instance:
         other = await instance.store.create_owner("beth")
-        nobody = await instance.store.create_owner("carl")
+        silent = await instance.store.create_owner("carl")
         for owner_id in (instance.owner_id, other):
             await instance.configs.set_prompt(owner_id, f"canary of {owner_id}")
-        for owner_id in (instance.owner_id, other, nobody):
+        for owner_id in (instance.owner_id, other, silent):
             chats = instance.chats_of(owner_id)
             done = await chats.create(chat_id=instance.ids.uuid(), content="hello", model="acme:small")
             await Talk(instance, done.chat_id).wait_ended()
-    told = [repr(seen.body).count("canary of") for seen in server.requests]
-    assert told == [1, 1, 0]
+    counts = [repr(seen.body).count("canary of") for seen in server.requests]
+    assert counts == [1, 1, 0]
     assert f"canary of {other}" in repr(server.requests[1].body)
 
 
@@ -317,7 +317,7 @@ async def test_a_change_on_one_instance_is_used_by_the_next_call_of_another_with
 # --- the secret
 
 
-async def test_no_failure_tells_the_secret(server: FakeModelServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_failure_contains_the_secret(server: FakeModelServer, caplog: pytest.LogCaptureFixture) -> None:
     letters = "swordfish"
     faults = [
         Fault(status=status, message=f"your key {secret} is wrong", code=secret, type=secret)
@@ -332,8 +332,8 @@ async def test_no_failure_tells_the_secret(server: FakeModelServer, caplog: pyte
         for secret in (KEY, letters):
             await instance.configs.change_provider(provider_id, secret=secret)
             for _ in range(5):
-                told = await failure(instance, model="acme:small")
-                assert secret not in told
+                message = await failure(instance, model="acme:small")
+                assert secret not in message
         shown = repr((instance.configs.current, instance.options, instance._models.__dict__))
     assert KEY not in shown + caplog.text
     assert letters not in shown + caplog.text

@@ -1,4 +1,4 @@
-"""A turn that fails keeps what its last try wrote, marked as interrupted; one that is tried again begins anew."""
+"""A failed turn stores what its last try wrote, marked as interrupted; a retried one begins with a new draft."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def assistant(facts: list[MessageAppended]) -> list[MessageAppended]:
     return [fact for fact in facts if fact.role is Role.ASSISTANT]
 
 
-async def test_text_and_reasoning_are_kept_and_calls_are_dropped_visibly() -> None:
+async def test_text_and_reasoning_are_stored_and_calls_are_dropped_visibly() -> None:
     async def agent(turn: Turn) -> AsyncIterator[Any]:
         yield Reasoning("Let me see.")
         yield "It is "
@@ -69,7 +69,7 @@ async def test_an_attempt_that_wrote_nothing_leaves_no_message() -> None:
         assert ended.usage.input_tokens == 2
 
 
-async def test_what_was_written_after_a_tool_ran_is_kept_and_the_committed_before_it_is_not_written_twice() -> None:
+async def test_text_after_a_tool_is_stored_and_earlier_text_is_not_stored_twice() -> None:
     async def agent(turn: Turn) -> AsyncIterator[Any]:
         yield "Adding. "
         (result,) = [await turn.call(ToolCall("add", {"a": 1, "b": 2}))]
@@ -84,7 +84,7 @@ async def test_what_was_written_after_a_tool_ran_is_kept_and_the_committed_befor
         assert await talk.said() == ["Adding. ", "It is 3, and"]
 
 
-async def test_a_watcher_sees_the_partial_take_the_place_of_the_draft_and_then_the_failure() -> None:
+async def test_for_a_watcher_the_partial_answer_replaces_the_draft_before_the_failure() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "half an answer"
         raise RuntimeError("gone")
@@ -100,7 +100,7 @@ async def test_a_watcher_sees_the_partial_take_the_place_of_the_draft_and_then_t
         assert not view.draft or not view.draft.text()
 
 
-async def test_the_next_turn_and_a_persons_retry_see_and_remove_it() -> None:
+async def test_the_next_turn_gets_the_partial_answer_and_a_retry_removes_it() -> None:
     fails = True
     seen: list[list[str]] = []
 

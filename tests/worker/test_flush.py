@@ -39,7 +39,7 @@ class Flushes(WrappedStore):
         await super().flush(deltas)
 
 
-async def test_a_draft_of_many_parts_is_flushed_in_bounded_batches_and_whole() -> None:
+async def test_a_draft_of_many_parts_is_flushed_completely_in_bounded_batches() -> None:
     release = asyncio.Event()
 
     async def agent(turn: Turn) -> AsyncIterator[object]:
@@ -64,7 +64,7 @@ async def test_a_draft_of_many_parts_is_flushed_in_bounded_batches_and_whole() -
         await talk.wait_ended()
 
 
-async def test_a_flush_that_fails_in_the_middle_goes_on_where_it_was() -> None:
+async def test_a_flush_that_fails_halfway_is_continued() -> None:
     release = asyncio.Event()
 
     async def agent(turn: Turn) -> AsyncIterator[object]:
@@ -85,7 +85,7 @@ async def test_a_flush_that_fails_in_the_middle_goes_on_where_it_was() -> None:
 
 
 @pytest.mark.parametrize("kind", ["calls", "parts", "progress"])
-async def test_the_number_of_things_in_an_answer_is_bounded(kind: str) -> None:
+async def test_the_number_of_parts_in_an_answer_is_limited(kind: str) -> None:
     async def agent(turn: Turn) -> AsyncIterator[object]:
         for number in range(50_000):
             match kind:

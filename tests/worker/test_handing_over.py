@@ -1,4 +1,4 @@
-"""How a worker is lost and how it lets go: what the next one finds, and what is left of it."""
+"""Turns of a worker that is lost or drains continue on the next one, and nothing of it remains."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def killed(data: Path, how: str, **env: str) -> str:
     return line
 
 
-async def test_a_killed_process_s_turn_is_run_again_from_its_beginning(tmp_path: Path) -> None:
+async def test_the_turn_of_a_killed_process_is_run_again_from_its_beginning(tmp_path: Path) -> None:
     chat_id = await killed(tmp_path / "data", "streaming")
     async with running(says_hello, data=tmp_path / "data") as instance:
         talk = Talk(instance, chat_id)
@@ -78,7 +78,7 @@ async def test_a_killed_process_s_turn_is_run_again_from_its_beginning(tmp_path:
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
-async def test_a_killed_process_s_words_are_kept_where_that_is_wished(tmp_path: Path) -> None:
+async def test_the_text_of_a_killed_process_is_stored_with_on_worker_lost_keep(tmp_path: Path) -> None:
     chat_id = await killed(tmp_path / "data", "streaming")
     async with running(says_hello, data=tmp_path / "data", on_worker_lost="keep") as instance:
         talk = Talk(instance, chat_id)
@@ -88,7 +88,7 @@ async def test_a_killed_process_s_words_are_kept_where_that_is_wished(tmp_path: 
         assert (partial.interrupted, answer.interrupted) == (True, False)
 
 
-async def test_a_process_killed_while_it_stopped_a_turn_leaves_an_ended_turn_with_its_flushed_words(
+async def test_a_process_killed_while_ending_a_turn_leaves_an_ended_turn_with_its_flushed_text(
     tmp_path: Path,
 ) -> None:
     chat_id = await killed(tmp_path / "data", "interrupting", ANTIPHON_CRASH_AT="interrupt-before-finish")
@@ -104,7 +104,7 @@ async def test_a_process_killed_while_it_stopped_a_turn_leaves_an_ended_turn_wit
         assert await talk.facts(AttemptLost) == []
 
 
-async def test_a_process_killed_in_its_tools_leaves_unknown_what_may_not_run_twice(tmp_path: Path) -> None:
+async def test_the_outcome_of_a_non_idempotent_call_of_a_killed_process_is_unknown(tmp_path: Path) -> None:
     chat_id = await killed(tmp_path / "data", "calling")
     runs: list[str] = []
 
@@ -127,7 +127,7 @@ async def test_a_process_killed_in_its_tools_leaves_unknown_what_may_not_run_twi
         assert await talk.said() == [WORDS, "hello"]
 
 
-# --- letting go
+# --- draining
 
 
 async def test_draining_lets_a_running_step_finish() -> None:
@@ -156,7 +156,7 @@ async def test_draining_claims_nothing_new() -> None:
         assert instance.slots.reserve_nowait("anyone") is None
 
 
-async def test_a_step_that_does_not_finish_is_let_go_and_the_next_instance_answers(tmp_path: Path) -> None:
+async def test_a_step_that_does_not_finish_is_released_and_the_next_instance_answers(tmp_path: Path) -> None:
     gate = Gate("words of the first")
     async with running(gate.agent, data=tmp_path / "data") as instance:
         talk = await ask(instance)
@@ -227,7 +227,7 @@ async def test_no_model_call_begins_while_draining() -> None:
         assert released.calls_not_begun == ()
 
 
-async def test_a_stop_while_draining_is_heard() -> None:
+async def test_an_interrupt_while_draining_takes_effect() -> None:
     gate = Gate()
     async with running(gate.agent) as instance:
         talk = await ask(instance)
@@ -239,14 +239,14 @@ async def test_a_stop_while_draining_is_heard() -> None:
         assert await talk.endings() == [Outcome.INTERRUPTED]
 
 
-async def test_an_instance_that_stops_hands_over_without_an_agent_that_will_not_end() -> None:
-    let_go = asyncio.Event()
+async def test_an_instance_that_stops_abandons_an_agent_that_does_not_end() -> None:
+    may_end = asyncio.Event()
 
     async def stubborn(turn: Turn) -> AsyncIterator[str]:
         yield "words"
-        while not let_go.is_set():
+        while not may_end.is_set():
             with contextlib.suppress(asyncio.CancelledError):
-                await let_go.wait()
+                await may_end.wait()
 
     store = Renewals(MemoryStore(clock=FakeClock(tick_us=1)))
     async with running(stubborn, store=store) as instance:
@@ -257,10 +257,10 @@ async def test_an_instance_that_stops_hands_over_without_an_agent_that_will_not_
         await talk.wait_ended()
         assert len(await talk.facts(AttemptReleased)) == 1
         assert await talk.said() == ["hello"]
-    let_go.set()
+    may_end.set()
 
 
-async def test_an_attempt_that_was_lost_and_followed_by_another_here_stops_though_nobody_hints() -> None:
+async def test_a_lost_attempt_that_was_followed_by_another_here_stops_without_a_hint() -> None:
     """Its renewal is not to be taken for that of the later attempt, whose chat and worker are the same."""
     begun = asyncio.Event()
     stopped: list[int] = []
@@ -278,8 +278,10 @@ async def test_an_attempt_that_was_lost_and_followed_by_another_here_stops_thoug
         talk = await ask(instance)
         await begun.wait()
         turn_id = (await talk.chat()).turn_id
-        elsewhere = OwnedChats(Service(store=store, bus=MemoryBus(), ids=RandomIds()), instance.owner_id, store=store)
-        await elsewhere.edit(talk.chat_id, turn_id, "something else")
+        other_instance = OwnedChats(
+            Service(store=store, bus=MemoryBus(), ids=RandomIds()), instance.owner_id, store=store
+        )
+        await other_instance.edit(talk.chat_id, turn_id, "something else")
         await wait_until(lambda: len(instance.worker) == 2)
         await wait_until(lambda: turn_id in stopped)
         await wait_until(lambda: len(instance.worker) == 1)
@@ -345,7 +347,7 @@ def counts(instance: Instance) -> tuple[int, ...]:
     )
 
 
-async def test_a_closed_instance_leaves_nothing_at_all(tmp_path: Path) -> None:
+async def test_a_closed_instance_leaves_no_task_thread_or_descriptor(tmp_path: Path) -> None:
     async with running(says_hello, data=tmp_path / "first") as instance:
         await (await ask(instance)).wait_ended()
     tasks, threads, descriptors = len(asyncio.all_tasks()), thread_count(), len(os.listdir("/proc/self/fd"))

@@ -1,4 +1,4 @@
-"""Stop: it keeps what was written, ends the turn whatever the agent does, and never touches the next one."""
+"""An interrupt stores what was written, ends the turn whatever the agent does, and never affects the next turn."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def stop_while_it_says(talk: Talk, text: str) -> None:
 # --- what is kept
 
 
-async def test_the_partial_and_its_usage_are_kept() -> None:
+async def test_the_partial_answer_and_its_usage_are_stored() -> None:
     async with running(stalling) as instance:
         talk = await ask(instance)
         await stop_while_it_says(talk, "some words")
@@ -62,7 +62,7 @@ async def test_the_partial_and_its_usage_are_kept() -> None:
         assert (ended.outcome, ended.usage) == (Outcome.INTERRUPTED, Usage(input_tokens=3))
 
 
-async def test_usage_that_is_told_while_it_ends_is_counted() -> None:
+async def test_usage_reported_during_the_end_is_counted() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         try:
             yield "words"
@@ -77,7 +77,7 @@ async def test_usage_that_is_told_while_it_ends_is_counted() -> None:
         assert ended.usage == Usage(output_tokens=9)
 
 
-async def test_before_the_first_word_nothing_is_committed() -> None:
+async def test_before_the_first_piece_nothing_is_committed() -> None:
     is_running = asyncio.Event()
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -94,7 +94,7 @@ async def test_before_the_first_word_nothing_is_committed() -> None:
         assert await talk.endings() == [Outcome.INTERRUPTED]
 
 
-async def test_a_model_that_has_not_answered_yet_is_left_at_once() -> None:
+async def test_a_call_of_a_model_that_has_not_answered_ends_at_once() -> None:
     async with FakeModelServer() as server:
         server.plan(Answer(stall_headers_s=FOREVER))
         model = OpenAIModel("m", api_key="k", base_url=server.base_url)
@@ -109,7 +109,7 @@ async def test_a_model_that_has_not_answered_yet_is_left_at_once() -> None:
         await model.aclose()
 
 
-async def test_a_model_in_the_middle_of_its_answer_is_left_and_its_words_are_kept() -> None:
+async def test_a_call_of_a_model_that_is_answering_ends_and_its_text_is_stored() -> None:
     async with FakeModelServer() as server:
         server.plan(Answer(token_count=100, stall_after=3))
         model = OpenAIModel("m", api_key="k", base_url=server.base_url)
@@ -154,9 +154,9 @@ async def test_a_second_interrupt_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
-async def test_during_a_tool_each_call_has_exactly_one_result_which_is_cancelled(is_async: bool) -> None:
+async def test_during_a_tool_each_call_gets_exactly_one_cancelled_result(is_async: bool) -> None:
     begun: list[str] = []
-    let_go = threading.Event()
+    may_end = threading.Event()
 
     @tool
     async def wait_async(context: ToolContext) -> str:
@@ -167,7 +167,7 @@ async def test_during_a_tool_each_call_has_exactly_one_result_which_is_cancelled
     @tool
     def wait_plain(context: ToolContext) -> str:
         begun.append(context.tool_call_id)
-        let_go.wait(30)
+        may_end.wait(30)
         return "done"
 
     name = "wait_async" if is_async else "wait_plain"
@@ -181,7 +181,7 @@ async def test_during_a_tool_each_call_has_exactly_one_result_which_is_cancelled
         await wait_until(lambda: len(begun) == 3)
         await talk.interrupt()
         await talk.wait_ended()
-        let_go.set()
+        may_end.set()
         results = await talk.results()
         assert sorted(result.tool_call_id for result in results) == sorted(begun)
         assert {result.result["error"] for result in results} == {"cancelled"}
@@ -191,7 +191,7 @@ async def test_during_a_tool_each_call_has_exactly_one_result_which_is_cancelled
         assert await talk.results() == results
 
 
-async def test_results_that_came_before_it_stay() -> None:
+async def test_results_before_the_interrupt_are_stored() -> None:
     is_waiting = asyncio.Event()
 
     @tool
@@ -222,15 +222,15 @@ async def results_now(talk: Talk) -> bool:
     return bool(await talk.results())
 
 
-async def test_a_tool_that_will_not_be_cancelled_is_left_behind() -> None:
-    is_waiting, let_go = asyncio.Event(), asyncio.Event()
+async def test_a_tool_that_ignores_its_cancellation_is_abandoned() -> None:
+    is_waiting, may_end = asyncio.Event(), asyncio.Event()
 
     @tool
     async def stubborn() -> str:
         is_waiting.set()
-        while not let_go.is_set():
+        while not may_end.is_set():
             try:
-                await let_go.wait()
+                await may_end.wait()
             except asyncio.CancelledError:
                 continue
         return "too late"
@@ -248,13 +248,13 @@ async def test_a_tool_that_will_not_be_cancelled_is_left_behind() -> None:
         before = await talk.entries()
         assert works_left()
         assert metric("abandoned_tasks") == abandoned + 1
-        let_go.set()
+        may_end.set()
         await wait_until(lambda: not works_left())
         assert await talk.entries() == before
         assert [result.result["error"] for result in await talk.results()] == ["cancelled"]
 
 
-async def test_during_the_wait_for_the_next_try() -> None:
+async def test_an_interrupt_during_the_delay_before_a_retry_ends_the_turn() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         turn.add_usage(output_tokens=1)
         yield "of a try that failed"
@@ -270,7 +270,7 @@ async def test_during_the_wait_for_the_next_try() -> None:
         assert (ended.outcome, ended.usage) == (Outcome.INTERRUPTED, Usage(output_tokens=1))
 
 
-async def test_during_a_long_wait_for_the_next_try_that_nobody_holds() -> None:
+async def test_an_interrupt_during_a_long_delay_without_an_attempt_ends_the_turn() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         raise AgentError("server", retry_after_s=600)
         yield ""
@@ -283,7 +283,7 @@ async def test_during_a_long_wait_for_the_next_try_that_nobody_holds() -> None:
         assert await talk.endings() == [Outcome.INTERRUPTED]
 
 
-async def test_while_a_person_is_asked() -> None:
+async def test_an_interrupt_during_a_required_action_ends_the_turn() -> None:
     @tool(needs_approval=True)
     async def dangerous() -> None:
         raise AssertionError("it ran")
@@ -302,8 +302,8 @@ async def test_while_a_person_is_asked() -> None:
         assert await talk.endings() == [Outcome.INTERRUPTED]
 
 
-async def test_in_the_very_moment_of_asking_a_person_one_of_the_two_wins() -> None:
-    """The stop comes while the calls are being committed: it ends the turn, or there is somebody to ask."""
+async def test_of_an_interrupt_and_a_required_action_at_the_same_time_one_wins() -> None:
+    """The interrupt comes while the calls are being committed: it ends the turn, or an action is required."""
 
     @tool(needs_approval=True)
     async def dangerous() -> None:
@@ -324,7 +324,7 @@ async def test_in_the_very_moment_of_asking_a_person_one_of_the_two_wins() -> No
             assert len(await talk.results()) == len(calls)
 
 
-async def test_a_stop_that_is_appended_together_with_the_calls_lets_none_begin() -> None:
+async def test_an_interrupt_appended_together_with_calls_prevents_them() -> None:
     go_on, runs = asyncio.Event(), []
 
     @tool
@@ -358,7 +358,7 @@ async def test_a_stop_that_is_appended_together_with_the_calls_lets_none_begin()
         assert [result.result["error"] for result in await talk.results()] == ["cancelled"] * 2
 
 
-async def test_of_many_calls_those_that_wait_for_a_place_never_begin() -> None:
+async def test_queued_calls_of_an_interrupted_turn_never_begin() -> None:
     runs, go_on = [], asyncio.Event()
 
     @tool
@@ -391,14 +391,14 @@ async def some_turns_of_the_loop() -> None:
 # --- agents that do not end
 
 
-async def test_an_agent_that_swallows_the_cancellation_is_abandoned_and_counted() -> None:
-    let_go = asyncio.Event()
+async def test_an_agent_that_ignores_its_cancellation_is_abandoned_and_counted() -> None:
+    may_end = asyncio.Event()
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield "before "
-        while not let_go.is_set():
+        while not may_end.is_set():
             try:
-                await let_go.wait()
+                await may_end.wait()
             except asyncio.CancelledError:
                 continue
         yield "after"
@@ -410,14 +410,14 @@ async def test_an_agent_that_swallows_the_cancellation_is_abandoned_and_counted(
         await stop_while_it_says(talk, "before")
         assert metric("abandoned_tasks") == abandoned + 1
         before = await talk.entries()
-        let_go.set()
+        may_end.set()
         await wait_until(lambda: not works_left())
         assert await talk.entries() == before
         assert await talk.said() == ["before "]
         assert instance.drafts.get(talk.chat_id) is None
 
 
-async def test_an_agent_that_swallows_it_and_speaks_on_is_closed_at_its_next_word() -> None:
+async def test_an_agent_that_ignores_it_and_yields_more_is_closed_at_its_next_piece() -> None:
     is_closed = asyncio.Event()
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -441,16 +441,16 @@ async def test_an_agent_that_swallows_it_and_speaks_on_is_closed_at_its_next_wor
         assert await talk.endings() == [Outcome.INTERRUPTED]
 
 
-async def test_a_plain_agent_that_blocks_is_abandoned_and_what_it_yields_later_goes_nowhere() -> None:
-    let_go = threading.Event()
+async def test_a_plain_agent_that_blocks_is_abandoned_and_its_later_pieces_are_dropped() -> None:
+    may_end = threading.Event()
     is_closed = threading.Event()
 
     def agent(turn: BlockingTurn) -> Iterator[str]:
         try:
             yield "before "
-            let_go.wait(30)
+            may_end.wait(30)
             yield "after"
-            raise AssertionError("it was let go on")
+            raise AssertionError("it continued")
         finally:
             is_closed.set()
 
@@ -460,14 +460,14 @@ async def test_a_plain_agent_that_blocks_is_abandoned_and_what_it_yields_later_g
         await stop_while_it_says(talk, "before")
         assert metric("abandoned_tasks") == abandoned + 1
         before = await talk.entries()
-        let_go.set()
+        may_end.set()
         await wait_until(is_closed.is_set)
         await wait_until(lambda: not thread_names("antiphon-agent"))
         assert await talk.entries() == before
         assert await talk.said() == ["before "]
 
 
-async def test_a_plain_agent_that_is_told_while_it_calls_a_tool_ends_with_its_turn() -> None:
+async def test_a_plain_agent_interrupted_in_a_tool_call_ends_with_its_turn() -> None:
     is_waiting = asyncio.Event()
     is_cancelled = asyncio.Event()
     caught: list[BaseException] = []
@@ -502,7 +502,7 @@ async def test_a_plain_agent_that_is_told_while_it_calls_a_tool_ends_with_its_tu
 # --- agents that want to know
 
 
-async def test_an_agent_can_wait_for_it_beside_its_work() -> None:
+async def test_an_agent_can_wait_for_an_interrupt_concurrently() -> None:
     seen: list[bool] = []
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -527,13 +527,13 @@ async def test_an_agent_can_wait_for_it_beside_its_work() -> None:
         assert ended.usage == Usage(output_tokens=1)
 
 
-async def test_a_plain_agent_can_look_for_it_and_end_by_itself() -> None:
-    looked = threading.Event()
+async def test_a_plain_agent_can_poll_for_an_interrupt_and_end_by_itself() -> None:
+    polled = threading.Event()
 
     def agent(turn: BlockingTurn) -> Iterator[str]:
         yield "words"
         while not turn.is_interrupted:
-            looked.wait(0.001)
+            polled.wait(0.001)
         turn.add_usage(output_tokens=1)
 
     async with running(agent) as instance:
@@ -545,7 +545,7 @@ async def test_a_plain_agent_can_look_for_it_and_end_by_itself() -> None:
         assert metric("abandoned_tasks") == abandoned
 
 
-async def test_a_plain_agent_can_wait_for_it() -> None:
+async def test_a_plain_agent_can_wait_for_an_interrupt() -> None:
     def agent(turn: BlockingTurn) -> Iterator[str]:
         yield "words"
         turn.wait_interrupted()
@@ -559,12 +559,12 @@ async def test_a_plain_agent_can_wait_for_it() -> None:
         await wait_until(lambda: not thread_names("antiphon-agent"))
 
 
-async def test_a_plain_agent_that_waits_for_it_is_let_go_when_its_turn_is_replaced() -> None:
+async def test_a_plain_agent_that_waits_for_an_interrupt_is_released_when_its_turn_is_replaced() -> None:
     def agent(turn: BlockingTurn) -> Iterator[str]:
         yield "words"
         if turn.turn_id == 2:
             turn.wait_interrupted()
-            raise AssertionError("nobody interrupted")
+            raise AssertionError("the turn was not interrupted")
 
     async with running(agent) as instance:
         talk = await ask(instance)
@@ -578,7 +578,7 @@ async def test_a_plain_agent_that_waits_for_it_is_let_go_when_its_turn_is_replac
 # --- what comes after it
 
 
-async def test_it_never_reaches_the_next_turn_and_the_queue_survives() -> None:
+async def test_an_interrupt_never_affects_the_next_turn_or_the_queue() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         assert not turn.is_interrupted
         yield f"turn {len([m for m in turn.messages if m.role is Role.USER])}"
@@ -615,7 +615,7 @@ async def test_a_late_interrupt_of_an_earlier_turn_does_nothing() -> None:
         assert await talk.endings() == [Outcome.ANSWERED, Outcome.INTERRUPTED]
 
 
-async def test_a_message_that_interrupts_is_the_next_turn_before_the_queue() -> None:
+async def test_a_message_that_interrupts_becomes_the_next_turn_before_the_queue() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         (text,) = turn.messages[-1].content
         assert isinstance(text, Text)
@@ -632,7 +632,7 @@ async def test_a_message_that_interrupts_is_the_next_turn_before_the_queue() -> 
         assert await talk.said() == ["answer to one", "answer to now", "answer to queued"]
 
 
-async def test_it_ends_the_turn_though_every_hint_is_lost() -> None:
+async def test_an_interrupt_ends_the_turn_if_every_hint_is_lost() -> None:
     bus = FaultyBus(MemoryBus(), Random(1), drop=1.0)
     async with running(stalling, bus=bus) as instance:
         talk = await ask(instance)
@@ -642,7 +642,7 @@ async def test_it_ends_the_turn_though_every_hint_is_lost() -> None:
         assert bus.dropped
 
 
-async def test_an_edit_stops_the_turn_and_keeps_nothing_of_it() -> None:
+async def test_an_edit_stops_the_turn_and_stores_nothing_of_it() -> None:
     async def agent(turn: Turn) -> AsyncIterator[str]:
         yield f"answer to {turn.turn_id}"
         if turn.turn_id == 2:
@@ -667,7 +667,7 @@ async def test_a_deleted_chat_stops_its_turn() -> None:
         assert (await talk.kinds()) == ["chat_deleted"]
 
 
-async def test_messages_of_a_stopped_turn_say_so_to_the_next() -> None:
+async def test_messages_of_an_interrupted_turn_are_marked_for_the_next() -> None:
     seen: list[list[bool]] = []
 
     async def agent(turn: Turn) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""The worker: what it claims and when, its leases and flushes, how it is lost, how it lets go, and what it leaves."""
+"""The worker: claims, leases, flushes, and the loss of a worker."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NO_POLL = Timing(worker=WorkerTiming(claim_poll_s=3600.0))
 # --- claiming
 
 
-async def test_no_more_turns_run_at_once_than_allowed_and_each_gets_its_turn() -> None:
+async def test_concurrent_turns_are_limited_and_every_turn_runs() -> None:
     gate = Gate()
     async with running(gate.agent, concurrency=3) as instance:
         talks = [await ask(instance) for _ in range(10)]
@@ -71,7 +71,7 @@ async def test_a_chat_of_another_process_is_claimed_by_its_hint() -> None:
         await talk.wait_ended()
 
 
-async def test_a_chat_of_another_process_is_claimed_by_the_poll_when_every_hint_is_lost() -> None:
+async def test_a_chat_of_another_process_is_claimed_by_the_poll_if_every_hint_is_lost() -> None:
     bus = FaultyBus(MemoryBus(), Random(1), drop=1.0)
     async with running(says_hello, bus=bus) as instance:
         talk = await foreign_chat(instance)
@@ -83,22 +83,22 @@ async def test_a_chat_of_another_process_is_claimed_by_the_poll_when_every_hint_
         assert await talk.said() == ["hello", "hello"]
 
 
-async def test_hints_for_others_that_never_cease_do_not_keep_a_chat_from_being_found() -> None:
+async def test_continuous_hints_for_other_chats_do_not_prevent_the_poll() -> None:
     bus = MemoryBus()
     async with running(says_hello, bus=bus) as instance:
         talk = await foreign_chat(instance)
-        hinting = asyncio.create_task(hint_for_ever(bus))
+        hinting = asyncio.create_task(hint_forever(bus))
         await talk.wait_ended()
         hinting.cancel()
 
 
-async def hint_for_ever(bus: MemoryBus) -> None:
+async def hint_forever(bus: MemoryBus) -> None:
     while True:
-        bus.publish_nowait(WANTED_CHANNEL, b"somebody else's")
+        bus.publish_nowait(WANTED_CHANNEL, b"another chat")
         await asyncio.sleep(0.005)
 
 
-class Patient(Balance):
+class DefersForever(Balance):
     """Leaves every chat to others for longer than a test takes."""
 
     def delay_s(self, chat_id: str, load: int) -> float:
@@ -106,14 +106,14 @@ class Patient(Balance):
 
 
 def timers() -> int:
-    """How many things this event loop will do in time."""
+    """The number of timers of this event loop."""
     return len(asyncio.get_running_loop()._scheduled)  # type: ignore[attr-defined]
 
 
-async def test_hints_are_put_off_up_to_a_bound_and_the_poll_finds_the_others() -> None:
+async def test_deferred_chats_are_limited_and_the_poll_finds_the_others() -> None:
     bus = MemoryBus()
     async with running(says_hello, bus=bus) as instance:
-        instance.slots.balance = Patient()
+        instance.slots.balance = DefersForever()
         before = timers()
         for i in range(3 * DEFERRED_MAX):
             bus.publish_nowait(WANTED_CHANNEL, b"chat %d" % i)
@@ -126,7 +126,7 @@ async def test_hints_are_put_off_up_to_a_bound_and_the_poll_finds_the_others() -
 
 
 @pytest.mark.parametrize("hint", [b"no such chat", b"", "ünï".encode()])
-async def test_a_hint_for_what_is_not_there_changes_nothing(hint: bytes) -> None:
+async def test_a_hint_for_an_unknown_chat_changes_nothing(hint: bytes) -> None:
     bus = MemoryBus()
     async with running(says_hello, bus=bus) as instance:
         bus.publish_nowait(WANTED_CHANNEL, hint)
@@ -135,7 +135,7 @@ async def test_a_hint_for_what_is_not_there_changes_nothing(hint: bytes) -> None
         assert not instance.background.done()
 
 
-async def test_a_chat_is_claimed_once_though_all_want_it() -> None:
+async def test_a_chat_with_many_hints_is_claimed_once() -> None:
     bus = MemoryBus()
     async with running(says_hello, bus=bus) as instance:
         talk = await foreign_chat(instance)
@@ -163,29 +163,29 @@ async def test_lost_answers_of_the_store_lose_no_turn_and_repeat_none() -> None:
         assert store.not_committed_unknown
 
 
-class Poisoned(WrappedStore):
-    """Of some chats nothing can be written here, as if they were of a newer version."""
+class RefusesChats(WrappedStore):
+    """Refuses writes to some chats, as if they were of a newer version."""
 
     def __init__(self, inner: MemoryStore) -> None:
         super().__init__(inner)
-        self.poisoned: set[str] = set()
+        self.refused_chats: set[str] = set()
 
     async def append(self, append: Append) -> Appended:
-        if append.chat_id in self.poisoned:
+        if append.chat_id in self.refused_chats:
             raise Unavailable("this chat was written by a newer version of Antiphon")
         return await super().append(append)
 
     async def aclose(self) -> None:
-        """It goes on, as a file does."""
+        """Remains open for the next instance, as a file does."""
 
 
-async def test_a_chat_that_cannot_be_claimed_holds_up_no_other() -> None:
+async def test_a_chat_that_cannot_be_claimed_delays_no_other() -> None:
     clock = FakeClock(tick_us=1)
-    store = Poisoned(MemoryStore(clock=clock))
+    store = RefusesChats(MemoryStore(clock=clock))
     async with running(says_hello, store=store) as instance:
         instance.worker.pause()
         talks = [await foreign_chat(instance, name) for name in "abc"]
-        store.poisoned = {"a"}
+        store.refused_chats = {"a"}
     async with running(says_hello, store=store) as instance:
         for talk in (Talk(instance, "b"), Talk(instance, "c")):
             await talk.wait_ended()
@@ -194,17 +194,17 @@ async def test_a_chat_that_cannot_be_claimed_holds_up_no_other() -> None:
         assert (await talks[0].chat()).needs_worker
 
 
-async def test_a_lost_attempt_that_cannot_be_recorded_does_not_hinder_the_start() -> None:
+async def test_a_lost_attempt_that_cannot_be_recorded_does_not_prevent_the_start() -> None:
     clock = FakeClock(tick_us=1)
-    store = Poisoned(MemoryStore(clock=clock))
+    store = RefusesChats(MemoryStore(clock=clock))
     gate = Gate()
     async with running(gate.agent, store=store) as instance:
         talks = [await ask(instance) for _ in range(2)]
         for talk in talks:
             await talk.wait_preview("words")
-        store.poisoned = {talk.chat_id for talk in talks}
+        store.refused_chats = {talk.chat_id for talk in talks}
         instance.worker.drain = nothing  # type: ignore[assignment]
-    store.poisoned = {talks[0].chat_id}
+    store.refused_chats = {talks[0].chat_id}
     async with running(says_hello, store=store) as instance:
         heir = Talk(instance, talks[1].chat_id)
         await heir.wait_ended()
@@ -212,10 +212,10 @@ async def test_a_lost_attempt_that_cannot_be_recorded_does_not_hinder_the_start(
 
 
 async def nothing(*_: object) -> None:
-    """As a process that is killed."""
+    """Like a process that is killed."""
 
 
-async def test_one_of_several_owners_has_at_most_half_of_the_places() -> None:
+async def test_one_of_several_owners_gets_at_most_half_of_the_slots() -> None:
     gate = Gate()
     async with running(gate.agent, concurrency=4) as instance:
         other = OwnedChats(instance.service, await instance.store.create_owner("other"), store=instance.store)
@@ -274,7 +274,7 @@ async def test_a_worker_that_cannot_renew_reports_it_and_stops_and_another_attem
 
 @contextlib.asynccontextmanager
 async def problems_of(instance: Instance) -> AsyncIterator[set[str]]:
-    """All problems that the instance reports meanwhile: one that ends with its attempt may last 10 ms."""
+    """All problems that the instance reports meanwhile; one may last 10 ms only."""
     seen: set[str] = set()
 
     async def collect() -> None:
@@ -336,7 +336,8 @@ class RefusesAnswers(WrappedStore):
 async def two_instances(
     first: object, second: object, clock: FakeClock
 ) -> AsyncIterator[tuple[Instance, Instance, Renewals]]:
-    """Over one store, each with a bus of its own. The first can be cut off from renewing and flushing."""
+    """Two instances on one store, each with its own bus. The first one can lose the store for renewals and
+    flushes."""
     inner = MemoryStore(clock=clock)
     frozen = Renewals(inner)
     async with (
@@ -346,7 +347,7 @@ async def two_instances(
         yield one, other, frozen
 
 
-async def test_a_frozen_workers_chat_goes_to_another_and_the_zombie_changes_nothing() -> None:
+async def test_the_chat_of_a_frozen_worker_is_claimed_by_another_and_the_old_attempt_is_fenced() -> None:
     clock, gate = FakeClock(tick_us=1), Gate("a zombie's words", " and its last")
     async with two_instances(gate.agent, says_hello, clock) as (one, other, frozen):
         talk = await ask(one)
@@ -367,7 +368,7 @@ async def test_a_frozen_workers_chat_goes_to_another_and_the_zombie_changes_noth
         assert [fact.instance_id for fact in await heir.facts(AttemptStarted)] == [one.instance_id, other.instance_id]
 
 
-async def test_a_zombie_that_renews_again_is_told_to_stop() -> None:
+async def test_a_fenced_attempt_stops_at_its_next_renewal() -> None:
     clock, gate = FakeClock(tick_us=1), Gate()
     async with two_instances(gate.agent, says_hello, clock) as (one, other, frozen):
         talk = await ask(one)
@@ -382,7 +383,7 @@ async def test_a_zombie_that_renews_again_is_told_to_stop() -> None:
         assert one.drafts.get(talk.chat_id) is None
 
 
-async def test_a_live_lease_is_nobodys_to_end() -> None:
+async def test_an_unexpired_lease_cannot_be_expired() -> None:
     clock, gate = FakeClock(tick_us=1), Gate()
     async with two_instances(gate.agent, says_hello, clock) as (one, other, _):
         talk = await ask(one)
@@ -395,7 +396,7 @@ async def test_a_live_lease_is_nobodys_to_end() -> None:
         assert await talk.said() == ["words and more"]
 
 
-async def test_a_stop_that_its_frozen_holder_does_not_hear_keeps_what_was_flushed() -> None:
+async def test_an_interrupt_that_a_frozen_worker_does_not_receive_stores_the_flushed_draft() -> None:
     clock, gate = FakeClock(tick_us=1), Gate()
     async with two_instances(gate.agent, says_hello, clock) as (one, other, frozen):
         talk = await ask(one)
@@ -423,7 +424,7 @@ async def is_flushed(talk: Talk, text: str) -> bool:
 
 
 async def flushed_text(talk: Talk) -> str:
-    """What another process would find of the open draft."""
+    """The stored deltas of the open draft."""
     chat = await talk.chat()
     draft = Draft(chat.draft)
     for row in await talk.instance.store.read_flushed(talk.chat_id, chat.draft):
@@ -434,7 +435,9 @@ async def flushed_text(talk: Talk) -> str:
 
 
 @pytest.mark.parametrize("where", ["memory", "sqlite"])
-async def test_a_draft_is_flushed_while_it_grows_and_its_rows_go_when_it_closes(where: str, tmp_path: Path) -> None:
+async def test_a_draft_is_flushed_while_it_grows_and_its_rows_are_deleted_when_it_closes(
+    where: str, tmp_path: Path
+) -> None:
     steps = asyncio.Semaphore(0)
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -457,7 +460,7 @@ async def test_a_draft_is_flushed_while_it_grows_and_its_rows_go_when_it_closes(
         assert await instance.store.read_flushed(talk.chat_id, draft) == ()
 
 
-async def test_a_flush_that_fails_is_made_up_for_by_the_next() -> None:
+async def test_a_failed_flush_is_completed_by_the_next_one() -> None:
     store = Renewals(MemoryStore(clock=FakeClock(tick_us=1)))
     gate = Gate()
     async with running(gate.agent, store=store) as instance:
@@ -469,7 +472,7 @@ async def test_a_flush_that_fails_is_made_up_for_by_the_next() -> None:
         await wait_until(lambda: is_flushed(talk, "words"))
 
 
-async def test_nothing_is_flushed_twice_while_a_draft_stands_still() -> None:
+async def test_an_unchanged_draft_is_not_flushed_again() -> None:
     store = Renewals(MemoryStore(clock=FakeClock(tick_us=1)))
     gate = Gate()
     async with running(gate.agent, store=store) as instance:

@@ -57,11 +57,11 @@ async def talking(
 
 
 async def kinds_of_retries(talk: Talk) -> list[tuple[int, str, int]]:
-    """Of each: which try failed, of what kind, with which status."""
+    """The try, kind and status of each failure."""
     return [(fact.tries, fact.kind, fact.status_code) for fact in await talk.retries()]
 
 
-# --- faults that pass
+# --- temporary faults
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ async def kinds_of_retries(talk: Talk) -> list[tuple[int, str, int]]:
         (Answer(stall_after=3, keep_alive=True), "timeout", 0),
         (Answer(cut_after=0), "network", 0),
         (Answer(cut_after=3), "network", 0),
-        (Answer(finish_reason=None, done_told=False), "network", 0),
+        (Answer(finish_reason=None, sends_done=False), "network", 0),
         (Fault(status=429, headers={"retry-after-ms": "5"}), "rate_limit", 429),
         (Fault(status=500), "server", 500),
         (Fault(status=503), "server", 503),
@@ -101,7 +101,7 @@ async def kinds_of_retries(talk: Talk) -> list[tuple[int, str, int]]:
         "cut in a character",
     ],
 )
-async def test_a_fault_is_told_tried_again_and_leaves_nothing_behind(
+async def test_a_fault_is_recorded_and_retried_and_leaves_nothing_behind(
     fault: Reply, kind: str, status_code: int
 ) -> None:
     async with talking(fault, Answer(text="all is well"), **SHORT_S) as (talk, server):
@@ -123,7 +123,7 @@ async def test_a_fault_is_told_tried_again_and_leaves_nothing_behind(
         assert "hello" not in retried.error
 
 
-async def test_a_watcher_sees_no_word_twice_over_all_tries() -> None:
+async def test_a_watcher_sees_no_text_twice_over_all_tries() -> None:
     faults = (Answer(cut_after=4), Answer(error_after=2), Fault(status=500), Answer(stall_after=6))
     async with talking(*faults, **SHORT_S) as (talk, server):
         frames = await talk.watch()
@@ -148,8 +148,11 @@ def text_of_message(message: dict[str, Any]) -> str:
     return "".join(part["text"] for part in message["content"])
 
 
-async def test_what_a_try_showed_is_taken_back_by_the_fact_that_it_failed() -> None:
-    async with talking(Answer(token_count=50, stall_after=3), Answer(text="anew"), model_idle_s=0.5) as (talk, _):
+async def test_the_draft_of_a_failed_try_is_withdrawn_by_its_fact() -> None:
+    async with talking(Answer(token_count=50, stall_after=3), Answer(text="restarted"), model_idle_s=0.5) as (
+        talk,
+        _,
+    ):
         await talk.wait_preview("c1t3")
         await talk.wait_ended()
         frames = await talk.watch()
@@ -168,7 +171,7 @@ async def test_retry_after_is_honoured_in_seconds() -> None:
         await talk.wait_ended()
 
 
-async def test_a_long_retry_after_lets_go_of_the_chat() -> None:
+async def test_a_long_retry_after_releases_the_chat() -> None:
     async with talking(Fault(status=429, headers={"Retry-After": "90"})) as (talk, _):
         await talk.wait_kind("attempt_released")
         (retry,) = await talk.retries()
@@ -177,7 +180,7 @@ async def test_a_long_retry_after_lets_go_of_the_chat() -> None:
         await wait_until(lambda: not len(talk.instance.worker))
 
 
-# --- faults that do not pass
+# --- permanent faults
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,7 @@ async def test_a_long_retry_after_lets_go_of_the_chat() -> None:
     ],
     ids=["key", "request", "length", "no such model", "no money", "filter"],
 )
-async def test_what_would_fail_again_fails_the_turn_at_once(fault: Reply, kind: str) -> None:
+async def test_a_permanent_fault_fails_the_turn_at_once(fault: Reply, kind: str) -> None:
     async with talking(fault) as (talk, server):
         chat = await talk.wait_ended()
         assert chat.last_error is not None
@@ -204,7 +207,7 @@ async def test_what_would_fail_again_fails_the_turn_at_once(fault: Reply, kind: 
         assert len(server.requests) == 1
 
 
-async def test_a_server_that_stays_broken_is_asked_five_times_and_again_when_a_person_wants_it() -> None:
+async def test_a_server_that_remains_broken_is_tried_five_times_and_again_at_a_users_retry() -> None:
     async with talking(*[Fault(status=500)] * 5, Answer(text="better now")) as (talk, server):
         chat = await talk.wait_ended()
         assert chat.last_error is not None
@@ -217,7 +220,7 @@ async def test_a_server_that_stays_broken_is_asked_five_times_and_again_when_a_p
         assert await talk.endings() == [Outcome.FAILED, Outcome.ANSWERED]
 
 
-async def test_a_server_that_is_not_there_is_a_network_error() -> None:
+async def test_a_server_that_cannot_be_reached_is_a_network_error() -> None:
     async with FakeModelServer() as server:
         gone = server.base_url
     model = OpenAIModel("test-model", api_key=KEY, base_url=gone)
@@ -230,7 +233,7 @@ async def test_a_server_that_is_not_there_is_a_network_error() -> None:
     await model.aclose()
 
 
-# --- answers that are odd but whole
+# --- unusual but complete answers
 
 
 async def test_characters_split_over_writes_arrive_whole() -> None:
@@ -240,7 +243,7 @@ async def test_characters_split_over_writes_arrive_whole() -> None:
         assert await talk.said() == [text]
 
 
-async def test_an_answer_of_eight_megabytes_is_kept_whole() -> None:
+async def test_an_answer_of_eight_megabytes_is_stored_whole() -> None:
     text = "0123456 " * (1024 * 1024)
     async with talking(Answer(text=None, deltas=({"content": text},))) as (talk, _):
         await talk.wait_ended()
@@ -257,7 +260,7 @@ async def test_an_answer_over_the_limit_fails_the_turn() -> None:
         assert chat.status is Status.ERROR
         (kept,) = answers_of(await talk.entries())
         assert kept.interrupted
-        assert kept.content_size < 16 * 1024 * 1024 + 1024, "what fits is kept"
+        assert kept.content_size < 16 * 1024 * 1024 + 1024, "everything up to the limit is stored"
         assert len(server.requests) == 1
 
 
@@ -270,7 +273,7 @@ async def test_an_empty_answer_ends_the_turn_and_is_called_empty() -> None:
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
-async def test_an_answer_of_which_nothing_fitted_says_so() -> None:
+async def test_an_answer_cut_at_its_first_token_has_its_outcome() -> None:
     async with talking(Answer(text="", finish_reason="length")) as (talk, _):
         await talk.wait_ended()
         (message,) = answers_of(await talk.entries())
@@ -278,7 +281,7 @@ async def test_an_answer_of_which_nothing_fitted_says_so() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["length", "content_filter"])
-async def test_an_answer_that_the_model_cut_short_says_so(outcome: str) -> None:
+async def test_an_answer_that_the_model_cut_short_has_its_outcome(outcome: str) -> None:
     async with talking(Answer(text="Once upon", finish_reason=outcome), Answer(text="Twice")) as (talk, _):
         await talk.wait_ended()
         await talk.send("again")
@@ -307,8 +310,10 @@ async def test_calls_of_one_answer_run_and_their_results_go_back() -> None:
     async with talking(Answer(text="Adding. ", calls=calls), Answer(text="3 and 7")) as (talk, server):
         await talk.wait_ended()
         assert sorted((r.tool_call_id, r.result) for r in await talk.results()) == [("x", 3), ("y", 7)]
-        told = {m["tool_call_id"]: m["content"] for m in server.requests[1].body["messages"] if m["role"] == "tool"}
-        assert told == {"x": "3", "y": "7"}
+        results = {
+            m["tool_call_id"]: m["content"] for m in server.requests[1].body["messages"] if m["role"] == "tool"
+        }
+        assert results == {"x": "3", "y": "7"}
         assert [spec["function"]["name"] for spec in server.requests[0].body["tools"]] == ["add"]
         assert await talk.said() == ["Adding. ", "3 and 7"]
 
@@ -326,15 +331,15 @@ async def test_a_repeated_id_is_another_call() -> None:
             assert sorted(asked) == sorted(given)
 
 
-async def test_arguments_that_are_no_json_come_back_to_the_model_as_an_error() -> None:
+async def test_arguments_that_are_not_json_return_to_the_model_as_an_error() -> None:
     broken = {"index": 0, "id": "x", "function": {"name": "add", "arguments": '{"a": 1, "b"'}}
     replies = (Answer(deltas=({"tool_calls": [broken]},), finish_reason="tool_calls"), Answer(text="sorry"))
     async with talking(*replies) as (talk, server):
         await talk.wait_ended()
         (result,) = await talk.results()
         assert (result.is_error, result.result["error"]) == (True, "invalid_args")
-        told = next(m for m in server.requests[1].body["messages"] if m["role"] == "tool")
-        assert told["content"].startswith("Error: ")
+        sent = next(m for m in server.requests[1].body["messages"] if m["role"] == "tool")
+        assert sent["content"].startswith("Error: ")
         assert await talk.said() == ["", "sorry"]
 
 
@@ -348,7 +353,7 @@ async def test_a_call_that_was_cut_off_never_runs() -> None:
         assert all(not isinstance(part, ToolCall) for _, content in messages_of(entries) for part in content)
 
 
-async def test_a_step_that_fails_is_tried_again_without_running_the_tools_before_it_again() -> None:
+async def test_a_failed_step_is_retried_without_repeating_the_tools_before_it() -> None:
     replies = (
         Answer(calls=(FakeCall("add", {"a": 1, "b": 2}, "x"),)),
         Fault(status=500),
@@ -364,7 +369,7 @@ async def test_a_step_that_fails_is_tried_again_without_running_the_tools_before
         assert len(set(bodies)) == 1
 
 
-async def test_usage_is_that_of_the_calls_that_were_answered() -> None:
+async def test_usage_counts_the_answered_calls() -> None:
     replies = (Answer(calls=(FakeCall("add", {"a": 1, "b": 2}, "x"),)), Fault(status=500), Answer(token_count=3))
     async with talking(*replies) as (talk, _):
         await talk.wait_ended()
@@ -376,7 +381,7 @@ async def test_usage_is_that_of_the_calls_that_were_answered() -> None:
 
 
 async def test_every_fault_in_one_conversation() -> None:
-    """Ten turns, each over another fault: history holds what was asked and what was answered, once."""
+    """Ten turns, each with another fault: the history has every question and every answer once."""
     faults: list[Reply] = [
         Answer(stall_headers_s=FOREVER),
         Answer(stall_after=2),
@@ -386,7 +391,7 @@ async def test_every_fault_in_one_conversation() -> None:
         Fault(status=529),
         Answer(write_bytes=1, cut_after=3),
         Fault(status=500),
-        Answer(finish_reason=None, done_told=False),
+        Answer(finish_reason=None, sends_done=False),
         Answer(keep_alive=True, stall_after=1),
     ]
     async with talking(faults[0], Answer(text="answer 0"), text="question 0", **SHORT_S) as (talk, server):

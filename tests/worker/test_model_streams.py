@@ -44,7 +44,7 @@ def usage_of(events: list[ModelEvent]) -> Usage:
     return next((event for event in events if isinstance(event, Usage)), Usage())
 
 
-# --- fields that nobody needs
+# --- fields that are not needed
 
 
 @pytest.mark.parametrize(
@@ -78,24 +78,24 @@ def usage_of(events: list[ModelEvent]) -> Usage:
     ],
     ids=lambda value: repr(value)[:60],
 )
-async def test_an_odd_field_does_not_decide_over_a_whole_answer(odd: Any) -> None:
+async def test_an_unexpected_field_does_not_fail_an_answer(odd: Any) -> None:
     events = await answer_of(sse(said("All "), said("words"), STOP, odd))
     assert text(events) == "All words"
     assert usage_of(list(events)) == Usage()
 
 
 @pytest.mark.parametrize("place", ["usage", "choice"])
-async def test_usage_is_read_wherever_it_stands(place: str) -> None:
+async def test_usage_is_read_at_any_place(place: str) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 5.0, "total_tokens": None}
     last = STOP | {"usage": usage} if place == "usage" else {"choices": [STOP["choices"][0] | {"usage": usage}]}
     assert usage_of(list(await answer_of(sse(said("Hi"), last)))) == Usage(input_tokens=3, output_tokens=5)
 
 
-async def test_usage_that_comes_again_completes_what_was_known() -> None:
+async def test_repeated_usage_completes_the_earlier_one() -> None:
     first, then = {"usage": {"prompt_tokens": 3}}, {"usage": {"completion_tokens": 2, "prompt_tokens": "?"}}
     events = await answer_of(sse(said("Hi"), first, STOP, then))
-    told = [event for event in events if isinstance(event, Usage)]
-    assert told == [Usage(input_tokens=3), Usage(input_tokens=3, output_tokens=2)]
+    reported = [event for event in events if isinstance(event, Usage)]
+    assert reported == [Usage(input_tokens=3), Usage(input_tokens=3, output_tokens=2)]
 
 
 async def test_only_the_first_of_several_answers_is_the_answer() -> None:
@@ -119,7 +119,7 @@ async def test_thinking_parts_in_the_content_are_reasoning(content: list[dict[st
 # --- how an answer ends
 
 
-async def test_an_answer_cut_by_length_or_of_nothing_says_so() -> None:
+async def test_a_truncated_or_empty_answer_has_its_outcome() -> None:
     length = {"choices": [{"delta": {}, "finish_reason": "length"}]}
     assert (await answer_of(sse(said("Half"), length)))[-1] == AnswerEnded("length")
     assert (await answer_of(sse(STOP)))[-1] == AnswerEnded("empty")
@@ -128,7 +128,7 @@ async def test_an_answer_cut_by_length_or_of_nothing_says_so() -> None:
     assert not isinstance((await answer_of(sse(said("x"), STOP)))[-1], AnswerEnded)
 
 
-async def test_a_refusal_is_text_and_says_so() -> None:
+async def test_a_refusal_is_text_and_has_its_outcome() -> None:
     events = await answer_of(sse({"choices": [{"delta": {"refusal": "I will not."}}]}, STOP))
     assert (text(events), events[-1]) == ("I will not.", AnswerEnded("refusal"))
 
@@ -164,12 +164,12 @@ async def test_a_reason_that_is_an_error_fails(reason: str) -> None:
     assert failed.value.retryable
 
 
-async def test_null_as_a_word_is_no_reason() -> None:
+async def test_null_as_a_word_is_not_a_reason() -> None:
     with pytest.raises(AttemptFailed, match="cut off"):
         await answer_of(sse(said("Half", finish_reason="null"), done=False))
 
 
-async def test_a_whole_message_behind_its_pieces_is_not_said_twice() -> None:
+async def test_a_whole_message_after_its_pieces_is_not_repeated() -> None:
     whole = {
         "choices": [{"message": {"content": "Hello world"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 1},
@@ -188,7 +188,7 @@ async def test_a_whole_message_behind_its_pieces_is_not_said_twice() -> None:
     ],
     ids=["length", "filter", "done alone"],
 )
-async def test_a_tool_call_that_is_not_all_there_does_not_run(args: str, finish: Any, words: str) -> None:
+async def test_an_incomplete_tool_call_does_not_run(args: str, finish: Any, words: str) -> None:
     piece = {"index": 0, "id": "x", "function": {"name": "ping", "arguments": args}}
     with pytest.raises(AttemptFailed, match=words):
         await answer_of(sse(called(piece), finish))
@@ -203,7 +203,7 @@ async def test_both_ways_of_calling_a_function_are_one_call() -> None:
 @pytest.mark.parametrize(
     "pieces", [['{"a": 1}</tool_call>'], ['{"a": 1}', "</tool_call>"], ['{"a": 1}<', "/tool_call>"]]
 )
-async def test_what_stands_behind_whole_arguments_is_left_out_however_it_is_cut(pieces: list[str]) -> None:
+async def test_text_after_whole_arguments_is_ignored_in_any_split(pieces: list[str]) -> None:
     first, *rest = pieces
     chunks = [called({"index": 0, "id": "x", "function": {"name": "f", "arguments": first}})]
     chunks += [called({"index": 0, "function": {"arguments": piece}}) for piece in rest]
@@ -239,7 +239,7 @@ ERROR = {"message": "the GPU is on fire", "type": "server_error"}
     ],
     ids=range(17),
 )
-async def test_an_error_in_a_stream_fails_with_the_providers_words(begin: bytes, raw: bytes) -> None:
+async def test_an_error_in_a_stream_fails_with_the_providers_message(begin: bytes, raw: bytes) -> None:
     with pytest.raises(AttemptFailed, match="the GPU is on fire") as failed:
         await answer_of(begin, raw)
     assert failed.value.retryable
@@ -273,14 +273,14 @@ async def test_a_bare_json_error_is_an_error_under_any_content_type(content_type
         (b"data: login first\n\n", "login first"),
     ],
 )
-async def test_a_stream_without_an_answer_fails_and_tells_what_it_said(raw: bytes, words: str) -> None:
+async def test_a_stream_without_an_answer_fails_with_its_text(raw: bytes, words: str) -> None:
     with pytest.raises(AttemptFailed, match=words) as failed:
         await answer_of(raw)
     assert (failed.value.kind, failed.value.retryable) == ("server", False)  # it would be paid for again
 
 
 @pytest.mark.parametrize("torn", [b"", b'data: {"choices": [{"del'])
-async def test_half_an_answer_is_a_cut(torn: bytes) -> None:
+async def test_half_an_answer_is_a_lost_connection(torn: bytes) -> None:
     with pytest.raises(AttemptFailed, match="cut off") as failed:
         await answer_of(sse(said("Half"), torn, done=False))
     assert (failed.value.kind, failed.value.retryable) == ("network", True)
@@ -420,7 +420,7 @@ async def test_a_character_split_within_arguments_is_one() -> None:
 @pytest.mark.parametrize(
     "then", [{"content": '"x"'}, {"reasoning": '"x"'}, {"content": '"\\ud83d\\ude00"'}], ids=["text", "kind", "pair"]
 )
-async def test_half_a_character_that_stays_alone_is_a_replacement_character(then: dict[str, str]) -> None:
+async def test_half_a_character_alone_is_a_replacement_character(then: dict[str, str]) -> None:
     events = await answer_of(delta({"content": '"a\\ud83d"'}), delta(then), sse(STOP))
     assert text(events).startswith("a\ufffd")
     json.dumps(text(events)).encode()
@@ -436,14 +436,14 @@ async def test_half_characters_in_names_ids_and_objects_are_replaced() -> None:
     assert calls(events) == [ToolCall("i\ufffd", "n\ufffd", {"a": "\ufffd"})]
 
 
-# --- what goes back
+# --- what is sent back
 
 
 @pytest.mark.parametrize(
     "name",
     ["weather", "weather<|channel|>commentary", "functions.weather", "wea ther", "weather\n", "w" * 15_000, "天气"],
 )
-def test_names_and_ids_go_back_as_every_provider_takes_them(name: str) -> None:
+def test_names_and_ids_are_sent_back_in_a_form_that_every_provider_accepts(name: str) -> None:
     history = (
         Message(id=2, role=Role.ASSISTANT, content=(ToolCall(f"{name}#2", name, {}), ToolCall(name, name, {}))),
         Message(id=3, role=Role.TOOL, content=(ToolResult(f"{name}#2", name, 1), ToolResult(name, name, 2))),
@@ -456,7 +456,7 @@ def test_names_and_ids_go_back_as_every_provider_takes_them(name: str) -> None:
         assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", sent)
 
 
-async def test_a_field_for_reasoning_that_was_empty_goes_back_empty() -> None:
+async def test_an_empty_reasoning_field_is_sent_back_empty() -> None:
     piece = {"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}}
     delta_ = {"reasoning_content": "", "tool_calls": [piece]}
     draft = Draft(1)
@@ -469,7 +469,7 @@ async def test_a_field_for_reasoning_that_was_empty_goes_back_empty() -> None:
     assert sent["reasoning_content"] == ""
 
 
-def test_reasoning_goes_back_with_its_tool_calls_and_to_its_provider_only() -> None:
+def test_reasoning_is_sent_back_with_its_tool_calls_to_its_provider_only() -> None:
     own, other = {"deepseek": {"reasoning_field": "reasoning_content"}}, {"kimi": {"reasoning_field": "reasoning"}}
     history = (
         Message(id=2, role=Role.USER, content=(Text("Hi"),)),
@@ -487,12 +487,12 @@ def test_reasoning_goes_back_with_its_tool_calls_and_to_its_provider_only() -> N
     assert [message.get("reasoning") for message in sent] == [None, None, "C", None, None, None]
 
 
-async def test_the_field_that_reasoning_came_in_is_kept_with_it() -> None:
+async def test_the_field_of_a_reasoning_is_stored_with_it() -> None:
     events = await answer_of(delta({"reasoning": '"Hm"'}), delta({"reasoning": '"m"'}), sse(said("Yes"), STOP))
     assert events[:3] == [Reasoning("Hm"), PartMetadata({"openai": {"reasoning_field": "reasoning"}}), Reasoning("m")]
 
 
-async def test_what_came_with_a_tool_call_goes_back_with_it_to_the_same_provider() -> None:
+async def test_metadata_of_a_tool_call_is_sent_back_to_the_same_provider() -> None:
     extra = {"google": {"thought_signature": "abc"}}
     piece = {"index": 0, "id": "x", "function": {"name": "f", "arguments": "{}"}, "extra_content": extra}
     draft = Draft(1)
@@ -509,7 +509,7 @@ async def test_what_came_with_a_tool_call_goes_back_with_it_to_the_same_provider
 
 
 @pytest.mark.parametrize("args", ['{"city": "Par', [], None, 7, "text"], ids=repr)
-def test_arguments_that_are_no_object_go_back_inside_one(args: Any) -> None:
+def test_arguments_that_are_not_an_object_are_sent_back_inside_one(args: Any) -> None:
     history = (Message(id=3, role=Role.ASSISTANT, content=(ToolCall("x", "f", args),)),)
     (sent,) = chat_messages(request(*history), "openai")
     assert json.loads(sent["tool_calls"][0]["function"]["arguments"]) == {"invalid_arguments": args}
@@ -517,7 +517,7 @@ def test_arguments_that_are_no_object_go_back_inside_one(args: Any) -> None:
 
 @pytest.mark.parametrize("data", ["%%%", "", "YQ=", "é"])
 @pytest.mark.parametrize("media_type", ["image/png", "audio/wav", "text/plain", "application/pdf"])
-def test_a_file_that_is_no_base64_is_named_and_not_sent(data: str, media_type: str) -> None:
+def test_a_file_with_invalid_base64_is_named_and_not_sent(data: str, media_type: str) -> None:
     history = (Message(id=2, role=Role.USER, content=(Text("See"), File(media_type, data))),)
     (sent,) = chat_messages(request(*history), "openai")
     assert sent["content"] == f"See\n[a file of type {media_type} that cannot be shown here]"
@@ -530,7 +530,7 @@ def test_a_file_is_sent_as_plain_base64(data: str) -> None:
     assert sent["content"] == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]
 
 
-# --- any cut, any damage
+# --- any split, any damage
 
 STREAM = sse(
     {"choices": [{"delta": {"reasoning_content": "Hm… 🎼"}}]},
@@ -560,7 +560,7 @@ EXPECTED = (
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
-def test_any_cut_of_a_stream_into_chunks_gives_the_same_answer(places: list[int]) -> None:
+def test_any_split_of_a_stream_into_chunks_gives_the_same_answer(places: list[int]) -> None:
     edges = sorted({0, len(STREAM), *places})
     pieces = [STREAM[a:b] for a, b in pairwise(edges)]
     assert meaning(read(*pieces)) == EXPECTED

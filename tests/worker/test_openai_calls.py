@@ -46,7 +46,7 @@ async def test_tool_calls_come_with_their_arguments_in_pieces(server: FakeModelS
     assert calls(events) == [ToolCall("x", "add", {"a": 1, "b": "é"}), ToolCall("y", "now", {})]
 
 
-async def test_interleaved_calls_come_out_one_after_another(server: FakeModelServer) -> None:
+async def test_interleaved_calls_are_sent_one_after_another(server: FakeModelServer) -> None:
     server.plan(
         Answer(
             deltas=(
@@ -92,7 +92,7 @@ async def test_an_id_that_the_chat_has_used_is_renamed(server: FakeModelServer) 
     assert calls(await answer(server, request(*history))) == [ToolCall("x#3", "f", {})]
 
 
-async def test_missing_ids_are_made(server: FakeModelServer) -> None:
+async def test_missing_ids_are_generated(server: FakeModelServer) -> None:
     server.plan(Answer(deltas=(call_piece(0, None, "f", '{"a": 1}'), call_piece(1, "", "g", "{}"))))
     assert calls(await answer(server)) == [ToolCall("call-2-1", "f", {"a": 1}), ToolCall("call-2-2", "g", {})]
 
@@ -107,7 +107,7 @@ async def test_other_ids_under_the_same_index_are_other_calls(server: FakeModelS
     assert calls(await answer(server)) == [ToolCall("x", "f", {"a": 1}), ToolCall("y", "g", {"b": 2})]
 
 
-async def test_calls_without_an_index_are_told_apart_by_their_ids(server: FakeModelServer) -> None:
+async def test_calls_without_an_index_are_distinguished_by_their_ids(server: FakeModelServer) -> None:
     deltas = (
         call_piece(None, "x", "f", '{"a"'),
         call_piece(None, None, None, ": 1}"),
@@ -118,6 +118,6 @@ async def test_calls_without_an_index_are_told_apart_by_their_ids(server: FakeMo
     assert calls(await answer(server)) == [ToolCall("x", "f", {"a": 1}), ToolCall("y", "g", {"b": 2})]
 
 
-async def test_arguments_as_an_object_are_taken(server: FakeModelServer) -> None:
+async def test_arguments_as_an_object_are_accepted(server: FakeModelServer) -> None:
     server.plan(Answer(deltas=(call_piece(0, "x", "f", {"a": 1}),)))
     assert calls(await answer(server)) == [ToolCall("x", "f", {"a": 1})]

@@ -33,7 +33,7 @@ async def server() -> AsyncIterator[FakeModelServer]:
         yield server
 
 
-async def test_the_request_names_the_model_and_carries_the_key(server: FakeModelServer) -> None:
+async def test_the_request_has_the_model_and_the_key(server: FakeModelServer) -> None:
     tool = ToolSpec(name="add", description="Adds.", parameters={"type": "object"})
     await answer(server, request(system="Be brief.", tools=(tool,)))
     seen = server.requests[0]
@@ -58,7 +58,7 @@ async def sent_messages(server: FakeModelServer, *messages: Message) -> list[dic
     return sent
 
 
-async def test_tool_calls_and_their_results_are_told(server: FakeModelServer) -> None:
+async def test_tool_calls_and_their_results_are_sent(server: FakeModelServer) -> None:
     said: tuple[Part, ...] = (
         Reasoning("secret thought"),
         Text("Let me see."),
@@ -87,7 +87,7 @@ async def test_tool_calls_and_their_results_are_told(server: FakeModelServer) ->
     ]
 
 
-async def test_an_interrupted_partial_is_told_and_an_empty_one_is_left_out(server: FakeModelServer) -> None:
+async def test_an_interrupted_partial_answer_is_sent_and_an_empty_one_omitted(server: FakeModelServer) -> None:
     sent = await sent_messages(
         server,
         Message(id=2, role=Role.USER, content=(Text("One"),)),
@@ -99,9 +99,9 @@ async def test_an_interrupted_partial_is_told_and_an_empty_one_is_left_out(serve
     assert [message["content"] for message in sent] == ["One", "Half an", "Two", "Three"]
 
 
-async def test_images_and_files_are_told_as_well_as_can_be(server: FakeModelServer) -> None:
+async def test_images_and_files_are_sent_in_the_supported_forms(server: FakeModelServer) -> None:
     content: tuple[Part, ...] = (
-        Text("Look:"),
+        Text("Pictures:"),
         File("image/png", "AAAA"),
         File("application/pdf", "BBBB"),
         File("audio/mpeg", "CCCC"),
@@ -112,7 +112,7 @@ async def test_images_and_files_are_told_as_well_as_can_be(server: FakeModelServ
     )
     (sent,) = await sent_messages(server, Message(id=2, role=Role.USER, content=content))
     assert sent["content"] == [
-        {"type": "text", "text": "Look:"},
+        {"type": "text", "text": "Pictures:"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
         {"type": "file", "file": {"filename": "file.pdf", "file_data": "data:application/pdf;base64,BBBB"}},
         {"type": "input_audio", "input_audio": {"data": "CCCC", "format": "mp3"}},

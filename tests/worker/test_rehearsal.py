@@ -80,7 +80,7 @@ async def test_a_script_is_done_in_the_order_of_its_lines_without_separators() -
     assert pieces(events) == [Reasoning("Hm"), Text("A"), Text("w1 "), Text("B")]
 
 
-async def test_say_keeps_its_words_exactly_even_line_separators_of_unicode() -> None:
+async def test_say_keeps_its_text_exactly_even_line_separators_of_unicode() -> None:
     assert text(await answer("/say  a\u2028b\n\nevent: x \r")) == " a\u2028b"
 
 
@@ -89,7 +89,7 @@ async def test_the_usage_counts_text_deltas_and_words_of_the_input() -> None:
     assert events[-1] == Usage(input_tokens=7, output_tokens=6, total_tokens=13)
 
 
-async def test_a_usage_goes_ahead_of_each_wait_so_that_an_interrupted_answer_is_counted() -> None:
+async def test_a_usage_precedes_each_wait_so_that_an_interrupted_answer_is_counted() -> None:
     time = FakeTime()
     model = RehearsalModel(monotonic=time.monotonic, sleep=time.sleep)
     stream = model.stream(request(user("/tokens 5")))
@@ -106,7 +106,7 @@ async def test_the_default_rate_is_200_per_second() -> None:
     assert time.now - 100 == pytest.approx(2.0)
 
 
-async def test_the_last_rate_counts_for_the_whole_reply_wherever_it_stands() -> None:
+async def test_the_last_rate_applies_to_the_whole_reply() -> None:
     time = FakeTime()
     await answer("/rate 1\n/tokens 10\n/rate 5", time)
     assert time.now - 100 == pytest.approx(2.0)
@@ -118,7 +118,7 @@ async def test_oversleeping_is_made_up_for() -> None:
     assert time.now - 100 == pytest.approx(10.0, abs=0.03)
 
 
-async def test_at_high_rates_several_pieces_go_out_at_each_wake_up() -> None:
+async def test_at_high_rates_several_pieces_are_sent_at_each_wake_up() -> None:
     time = FakeTime()
     events = await answer("/tokens 10000\n/rate 10000", time)
     assert text(events).endswith("w10000 ")
@@ -168,7 +168,7 @@ async def test_several_fails_follow_each_other() -> None:
     assert text(await answer(request(script, turn_failures=3))) == "done"
 
 
-async def test_a_fail_behind_words_fails_behind_them() -> None:
+async def test_a_fail_after_text_fails_after_it() -> None:
     time = FakeTime()
     stream = RehearsalModel(monotonic=time.monotonic, sleep=time.sleep).stream(
         request(user("/say half\n/fail network"))
@@ -179,7 +179,7 @@ async def test_a_fail_behind_words_fails_behind_them() -> None:
         await anext(stream)
 
 
-async def test_a_call_ends_the_model_call_and_the_next_goes_on_behind_it() -> None:
+async def test_a_call_ends_the_model_call_and_the_next_one_continues_after_it() -> None:
     script = user('/say A\n/call add {"a": 1}\n/say B\n/call now\n/say C')
     first = pieces(await answer(request(script)))
     assert first == [Text("A"), ToolCallOpened("call-2-1", "add"), ToolCallArgs('{"a": 1}')]
@@ -190,7 +190,7 @@ async def test_a_call_ends_the_model_call_and_the_next_goes_on_behind_it() -> No
     assert pieces(await answer(request(script, *history))) == [Text("C")]
 
 
-async def test_adjacent_calls_are_made_side_by_side() -> None:
+async def test_adjacent_calls_are_in_one_model_call() -> None:
     script = user("/call a\n/call b\n/say done")
     events = pieces(await answer(request(script)))
     assert [event.tool_name for event in events if isinstance(event, ToolCallOpened)] == ["a", "b"]
@@ -254,7 +254,7 @@ async def test_a_message_without_words_or_without_a_user_is_answered_too() -> No
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "explanation"),
     [
         ("/dance", "I do not know `/dance`"),
         ("/tokens many", "`/tokens` wants a whole number"),
@@ -273,9 +273,9 @@ async def test_a_message_without_words_or_without_a_user_is_answered_too() -> No
         ("/think", "`/think` wants a text"),
     ],
 )
-async def test_a_line_that_is_not_understood_is_answered_kindly(line: str, told: str) -> None:
+async def test_an_invalid_line_is_answered_with_an_explanation(line: str, explanation: str) -> None:
     reply = text(await answer(f"{line}\n/say go on"))
-    assert told in reply
+    assert explanation in reply
     assert reply.endswith("go on")
 
 

@@ -62,7 +62,7 @@ async def test_steering_joins_after_the_last_result_and_before_the_next_model_ca
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
-async def test_steering_that_comes_while_the_last_words_are_written_goes_on_instead_of_ending() -> None:
+async def test_steering_during_the_last_answer_continues_the_turn() -> None:
     model = Steps("first answer", "second answer")
     async with running(Agent(model=model)) as instance:
         talk = await ask(instance, "begin")
@@ -83,7 +83,7 @@ async def test_steering_that_comes_while_the_last_words_are_written_goes_on_inst
         assert {fact.turn_id for fact in await talk.facts(MessageAppended)} == {2}
 
 
-async def test_steering_joins_when_the_answer_had_no_words() -> None:
+async def test_steering_joins_after_an_empty_answer() -> None:
     model = Steps("", "now with words")
     async with running(Agent(model=model)) as instance:
         talk = await ask(instance, "begin")
@@ -96,7 +96,7 @@ async def test_steering_joins_when_the_answer_had_no_words() -> None:
         assert await talk.said() == ["now with words"]
 
 
-async def test_steering_keeps_the_turns_model_and_names_who_said_it() -> None:
+async def test_steering_keeps_the_turns_model_and_names_its_author() -> None:
     model = Steps("a", "b")
     async with running(Agent(model=model)) as instance:
         talk = await ask(instance, "begin")
@@ -122,7 +122,7 @@ async def test_steering_of_an_idle_chat_is_a_message_like_any_other() -> None:
         assert await talk.endings() == [Outcome.ANSWERED] * 2
 
 
-async def test_steering_that_waits_when_a_person_is_asked_joins_after_the_answer() -> None:
+async def test_steering_during_a_required_action_joins_after_it() -> None:
     @tool(needs_approval=True)
     async def dangerous() -> str:
         return "boom"
@@ -144,7 +144,7 @@ async def test_steering_that_waits_when_a_person_is_asked_joins_after_the_answer
 # --- agent functions
 
 
-async def test_a_function_agent_takes_steering_where_it_likes() -> None:
+async def test_a_function_agent_takes_steering_at_any_point() -> None:
     go_on = asyncio.Event()
     taken: list[tuple[Message, ...]] = []
 
@@ -168,7 +168,7 @@ async def test_a_function_agent_takes_steering_where_it_likes() -> None:
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
-async def test_a_plain_agent_takes_steering_too() -> None:
+async def test_a_plain_agent_takes_steering() -> None:
     seen: list[list[str]] = []
 
     def agent(turn: BlockingTurn) -> Iterator[str]:
@@ -187,7 +187,7 @@ async def test_a_plain_agent_takes_steering_too() -> None:
         assert await talk.said() == ["before ", "after"]
 
 
-async def test_steering_that_nobody_took_runs_a_function_agent_again_in_the_same_turn() -> None:
+async def test_steering_that_the_agent_did_not_take_runs_it_again_in_the_same_turn() -> None:
     go_on = asyncio.Event()
     seen: list[list[str]] = []
 
@@ -218,7 +218,7 @@ async def answers_last_words(turn: Turn) -> AsyncIterator[str]:
         await asyncio.sleep(3600)
 
 
-async def test_steering_that_missed_its_turn_becomes_one_next_turn_before_the_queue() -> None:
+async def test_steering_that_missed_its_turn_becomes_the_next_turn_before_the_queue() -> None:
     async with running(answers_last_words) as instance:
         talk = await ask(instance, "stall")
         await talk.wait_preview("1: stall")
@@ -268,7 +268,7 @@ async def test_each_turn_of_the_queue_is_shown_and_flushed_while_it_is_written()
         assert await talk.said() == ["answer 0", "answer 1", "answer 2"]
 
 
-async def test_promoted_messages_stand_before_the_others_in_the_order_of_their_promotion() -> None:
+async def test_promoted_messages_precede_the_others_in_the_order_of_their_promotion() -> None:
     async with running(answers_last_words) as instance:
         talk = await ask(instance, "stall")
         await talk.wait_preview("1: stall")
@@ -280,7 +280,7 @@ async def test_promoted_messages_stand_before_the_others_in_the_order_of_their_p
         assert said == ["stall", "message 2", "message 1", "message 3", "message 0"]
 
 
-async def test_edited_and_deleted_messages_of_the_queue_are_answered_as_they_then_stand() -> None:
+async def test_edits_and_deletions_of_queued_messages_take_effect() -> None:
     async with running(answers_last_words) as instance:
         talk = await ask(instance, "stall")
         await talk.wait_preview("1: stall")
@@ -294,7 +294,7 @@ async def test_edited_and_deleted_messages_of_the_queue_are_answered_as_they_the
         assert await talk.said() == ["1: stall", "2: edited", "3: message 2"]
 
 
-async def test_after_a_failed_turn_what_waits_stands_still_until_a_person_acts() -> None:
+async def test_after_a_failed_turn_the_queue_waits_for_the_user() -> None:
     fails = asyncio.Event()
 
     async def agent(turn: Turn) -> AsyncIterator[str]:
@@ -328,7 +328,7 @@ async def test_a_message_to_a_busy_chat_may_be_refused() -> None:
         assert await talk.said() == ["1: stall"]
 
 
-async def test_talking_while_it_works_loses_nothing_and_keeps_the_order() -> None:
+async def test_messages_sent_during_turns_are_neither_lost_nor_reordered() -> None:
     """Messages of every kind, sent at every moment of short turns: each is in history once, each kind in order."""
 
     async def agent(turn: Turn) -> AsyncIterator[str]:

@@ -45,7 +45,7 @@ def threads(*prefixes: str) -> list[str]:
 # --- agents
 
 
-async def test_what_a_plain_agent_yields_is_what_is_committed() -> None:
+async def test_the_pieces_of_a_plain_agent_are_committed() -> None:
     def agent(turn: BlockingTurn) -> Iterator[Any]:
         yield Reasoning("Hm.")
         for n in range(500):
@@ -55,7 +55,7 @@ async def test_what_a_plain_agent_yields_is_what_is_committed() -> None:
     assert content == (Reasoning("Hm."), Text("".join(f"{n} " for n in range(500))))
 
 
-async def test_a_plain_agent_runs_beside_the_loop_in_a_daemon_thread_of_its_own() -> None:
+async def test_a_plain_agent_runs_in_a_daemon_thread_of_its_own() -> None:
     seen: list[threading.Thread] = []
 
     def agent(turn: BlockingTurn) -> Iterator[str]:
@@ -69,7 +69,7 @@ async def test_a_plain_agent_runs_beside_the_loop_in_a_daemon_thread_of_its_own(
     await wait_until(lambda: not thread.is_alive())
 
 
-async def test_a_plain_agent_sees_its_turn() -> None:
+async def test_a_plain_agent_gets_its_turn() -> None:
     def agent(turn: BlockingTurn) -> Iterator[str]:
         yield f"{turn.turn_id} {turn.system} {turn.model} {len(turn.messages)} {turn.config['key']}"
 
@@ -79,7 +79,7 @@ async def test_a_plain_agent_sees_its_turn() -> None:
         assert await talk.said() == ["2 Be brief. rehearsal 1 value"]
 
 
-async def test_calls_block_and_give_their_results_in_order() -> None:
+async def test_calls_block_and_return_their_results_in_order() -> None:
     def agent(turn: BlockingTurn) -> Iterator[str]:
         total = turn.call(ToolCall("add", {"a": 1, "b": 2})).result
         product, sum_ = turn.call(ToolCall("multiply", {"a": total, "b": 5}), ToolCall("add", {"a": total, "b": 5}))
@@ -90,7 +90,7 @@ async def test_calls_block_and_give_their_results_in_order() -> None:
     assert [result.result for result in results_of(entries)] == [3, 15, 8]
 
 
-async def test_model_calls_and_usage_are_told() -> None:
+async def test_model_calls_and_usage_are_reported() -> None:
     def agent(turn: BlockingTurn) -> Iterator[str]:
         assert turn.start_call(model="m", provider="p") == 1
         turn.add_usage(input_tokens=1)
@@ -132,7 +132,7 @@ async def test_an_exception_fails_the_turn() -> None:
     assert [fact.interrupted for fact in answers_of(entries)] == [True]
 
 
-async def test_an_error_that_may_be_tried_again_is() -> None:
+async def test_a_retryable_error_is_retried() -> None:
     tries: list[int] = []
 
     def agent(turn: BlockingTurn) -> Iterator[str]:
@@ -156,7 +156,7 @@ async def test_a_generator_that_raises_before_its_first_yield_fails_the_turn() -
     assert ended.outcome is Outcome.FAILED
 
 
-async def test_a_slow_reader_holds_up_the_agent_at_a_fixed_number_of_pieces() -> None:
+async def test_back_pressure_blocks_the_agent_at_a_fixed_number_of_pieces() -> None:
     """The loop stands still while the agent yields: no more pieces wait than the bound says."""
     yielded = 0
     has_begun = threading.Event()
@@ -190,7 +190,7 @@ async def test_threads_end_with_their_turns() -> None:
     await wait_until(lambda: not threads())
 
 
-async def test_a_turn_that_ends_elsewhere_ends_the_thread_at_its_next_yield() -> None:
+async def test_a_turn_ended_by_another_instance_ends_the_thread_at_its_next_piece() -> None:
     is_closed = threading.Event()
     count = 0
 
@@ -214,7 +214,7 @@ async def test_a_turn_that_ends_elsewhere_ends_the_thread_at_its_next_yield() ->
         await wait_until(lambda: not threads())
 
 
-async def test_a_call_after_the_turn_is_over_raises_what_agents_do_not_catch() -> None:
+async def test_a_call_after_the_turn_has_ended_raises_an_error_that_agents_do_not_catch() -> None:
     turns: list[BlockingTurn] = []
 
     def agent(turn: BlockingTurn) -> Iterator[str]:
@@ -232,7 +232,7 @@ async def test_a_call_after_the_turn_is_over_raises_what_agents_do_not_catch() -
         assert await talk.entries() == before
 
 
-async def test_a_second_thread_of_the_agents_own_may_call_too() -> None:
+async def test_another_thread_of_the_agent_may_call_tools() -> None:
     def agent(turn: BlockingTurn) -> Iterator[str]:
         results: list[int] = []
         workers = [
@@ -254,7 +254,7 @@ async def test_a_second_thread_of_the_agents_own_may_call_too() -> None:
 # --- tools in threads
 
 
-async def test_a_plain_tool_runs_beside_the_loop_and_may_say_how_far_it_is() -> None:
+async def test_a_plain_tool_runs_in_a_thread_and_may_report_progress() -> None:
     seen: list[threading.Thread] = []
 
     @tool
@@ -272,7 +272,7 @@ async def test_a_plain_tool_runs_beside_the_loop_and_may_say_how_far_it_is() -> 
     assert seen[0].daemon
 
 
-async def test_plain_tools_run_side_by_side() -> None:
+async def test_plain_tools_run_concurrently() -> None:
     together = threading.Barrier(8, timeout=10)
 
     @tool
@@ -287,7 +287,7 @@ async def test_plain_tools_run_side_by_side() -> None:
     assert messages_of(entries)[-1][1] == (Text("[0, 1, 2, 3, 4, 5, 6, 7]"),)
 
 
-async def test_a_turn_that_waits_for_a_person_lets_its_thread_go() -> None:
+async def test_a_turn_that_requires_an_action_releases_its_thread() -> None:
     @tool(needs_approval=True)
     def dangerous() -> None: ...
 
@@ -305,7 +305,7 @@ async def test_a_turn_that_waits_for_a_person_lets_its_thread_go() -> None:
 # --- functions in threads
 
 
-async def test_a_functions_result_error_and_context_come_through() -> None:
+async def test_a_functions_result_error_and_context_are_passed_on() -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
     variable.set("seen")
     assert await run_in_thread(variable.get, name="t") == "seen"
@@ -313,7 +313,7 @@ async def test_a_functions_result_error_and_context_come_through() -> None:
         await run_in_thread(lambda: 1 // 0, name="t")
 
 
-async def test_an_error_that_would_end_the_loop_is_told_as_another() -> None:
+async def test_an_error_that_would_end_the_event_loop_is_wrapped() -> None:
     def leave() -> None:
         raise SystemExit(3)
 
@@ -323,14 +323,14 @@ async def test_an_error_that_would_end_the_loop_is_told_as_another() -> None:
         await run_in_thread(lambda: next(iter(())), name="t")
 
 
-async def test_a_function_that_is_not_waited_for_is_left_to_itself_and_counted() -> None:
-    let_go = threading.Event()
+async def test_a_function_that_is_not_awaited_is_abandoned_and_counted() -> None:
+    may_end = threading.Event()
     abandoned = metric("abandoned_tasks")
-    waiting = asyncio.create_task(run_in_thread(lambda: let_go.wait(30), name="t-left"))
+    waiting = asyncio.create_task(run_in_thread(lambda: may_end.wait(30), name="t-left"))
     await wait_until(lambda: threads("t-left"))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert metric("abandoned_tasks") == abandoned + 1
-    let_go.set()
+    may_end.set()
     await wait_until(lambda: not threads("t-left"))

@@ -110,12 +110,12 @@ async def test_a_non_tool_is_rejected_with_a_sentence(items: Any) -> None:
         tools_by_name(calling, items if isinstance(items, list) else [items])
 
 
-async def test_two_tools_of_one_name_in_a_module_are_refused() -> None:
+async def test_two_tools_with_the_same_name_in_a_module_are_refused() -> None:
     module = types.ModuleType("m")
     module.__dict__.update(one=tool(name="x")(lambda a: a), two=tool(name="x")(lambda b: b), again=add, alias=add)
     with pytest.raises(Invalid, match="two tools are named 'x'"):
         tools_by_name(calling, module_tools(vars(module)))
 
 
-async def test_a_variable_tools_that_is_no_list_is_left_alone() -> None:
+async def test_a_variable_tools_that_is_not_a_list_is_ignored() -> None:
     assert module_tools({"tools": types.ModuleType("tools"), "add": add}) == [add]

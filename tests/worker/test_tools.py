@@ -26,7 +26,7 @@ class Place(msgspec.Struct):
     """Somewhere."""
 
     name: str
-    is_far: bool = False
+    is_last: bool = False
 
 
 @dataclass
@@ -73,12 +73,12 @@ def test_a_schema_comes_from_the_hints_and_the_docstring() -> None:
     assert schema["$defs"]["Place"]["description"] == "Somewhere."
 
 
-def test_a_schema_is_json_without_a_title_of_ours() -> None:
+def test_a_schema_has_no_title() -> None:
     assert "title" not in travel.parameters
     assert msgspec.json.decode(msgspec.json.encode(travel.parameters)) == travel.parameters
 
 
-def test_a_tool_without_hints_or_words_takes_anything() -> None:
+def test_a_tool_without_hints_and_docstring_accepts_any_value() -> None:
     @tool
     def bare(value, other=None):  # type: ignore[no-untyped-def]
         return value
@@ -87,7 +87,7 @@ def test_a_tool_without_hints_or_words_takes_anything() -> None:
     assert bare.parameters["properties"] == {"value": {}, "other": {"default": None}}
 
 
-def test_the_context_is_no_argument_of_the_models() -> None:
+def test_the_context_is_not_in_the_schema() -> None:
     @tool(name="renamed", timeout_s=3)
     async def with_context(context: ToolContext, text: str) -> None: ...
 
@@ -100,12 +100,12 @@ def test_the_context_is_no_argument_of_the_models() -> None:
     [lambda *args: None, lambda **kwargs: None, eval("lambda a, /: None")],  # noqa: S307 - a constant
     ids=["*args", "**kwargs", "positional only"],
 )
-def test_a_function_whose_arguments_have_no_names_is_no_tool(function: Callable[..., Any]) -> None:
+def test_a_function_with_unnamed_parameters_is_refused(function: Callable[..., Any]) -> None:
     with pytest.raises(TypeError):
         tool(function)
 
 
-def test_a_tool_can_still_be_called_as_the_function_it_is() -> None:
+def test_a_tool_can_still_be_called_as_a_function() -> None:
     assert travel("Rome", people=2, stops=[], extras={})["people"] == 2
 
 
@@ -127,7 +127,7 @@ async def call(*tools: Any, name: str = "", args: Any = None, raw: str | None = 
     return result
 
 
-async def test_arguments_arrive_as_their_types_and_results_leave_as_json() -> None:
+async def test_arguments_are_converted_to_their_types_and_results_to_json() -> None:
     args = {"to": "Rome", "via": ["Paris"], "route": {"stops": [{"name": "Bern"}], "price": 3}}
     result = await call(travel, args=args)
     assert not result.is_error
@@ -138,17 +138,17 @@ async def test_arguments_arrive_as_their_types_and_results_leave_as_json() -> No
         "via": ["Paris"],
         "stops": ["home", "there"],
         "extras": {"bags": 1},
-        "route": {"stops": [{"name": "Bern", "is_far": False}], "price": 3.0},
+        "route": {"stops": [{"name": "Bern", "is_last": False}], "price": 3.0},
     }
 
 
-async def test_defaults_are_nobodys_to_change() -> None:
+async def test_a_mutable_default_is_copied_for_each_call() -> None:
     await call(travel, args={"to": "Rome"})
     assert (await call(travel, args={"to": "Rome"})).result["stops"] == ["home", "there"]
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "place"),
     [
         ({}, "`to`"),
         ({"to": 3}, "`$.to`"),
@@ -160,21 +160,21 @@ async def test_defaults_are_nobodys_to_change() -> None:
     ],
     ids=["missing", "type", "length", "literal", "unknown", "nested", "not an object"],
 )
-async def test_arguments_that_do_not_fit_are_an_error_that_says_where(args: Any, told: str) -> None:
+async def test_invalid_arguments_are_an_error_that_names_the_place(args: Any, place: str) -> None:
     result = await call(travel, args=args)
     assert result.is_error
     assert result.result["error"] == "invalid_args"
-    assert told in result.result["message"]
+    assert place in result.result["message"]
 
 
 @pytest.mark.parametrize("raw", ['{"to": "Ro', "no json", '{"to": "\\ud800"}', '"text"', "null"])
-async def test_arguments_that_are_no_json_object_are_an_error_and_stay_as_they_came(raw: str) -> None:
+async def test_arguments_that_are_not_a_json_object_are_an_error_and_stored_unchanged(raw: str) -> None:
     result = await call(travel, raw=raw)
     assert result.is_error
     assert result.result["error"] == "invalid_args"
 
 
-async def test_no_arguments_at_all_are_an_empty_object() -> None:
+async def test_missing_arguments_are_an_empty_object() -> None:
     @tool
     def now() -> str:
         return "noon"
@@ -183,15 +183,15 @@ async def test_no_arguments_at_all_are_an_empty_object() -> None:
     assert (await call(now, raw="  ")).result == "noon"
 
 
-async def test_a_tool_that_does_not_exist_is_an_error_that_names_those_that_do() -> None:
+async def test_an_unknown_tool_is_an_error_that_names_the_existing_ones() -> None:
     result = await call(travel, name="fly")
     assert result.is_error
     assert result.result == {"error": "unknown_tool", "message": "There is no tool 'fly'. There are: travel."}
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
-async def test_a_tool_that_takes_too_long_is_given_up(is_async: bool) -> None:
-    let_go = threading.Event()
+async def test_a_tool_beyond_its_time_limit_is_cancelled(is_async: bool) -> None:
+    may_end = threading.Event()
 
     @tool(timeout_s=0.05)
     async def slow_async() -> None:
@@ -199,20 +199,20 @@ async def test_a_tool_that_takes_too_long_is_given_up(is_async: bool) -> None:
 
     @tool(timeout_s=0.05)
     def slow_plain() -> None:
-        let_go.wait(30)
+        may_end.wait(30)
 
     result = await call(slow_async if is_async else slow_plain)
-    let_go.set()
+    may_end.set()
     assert result.is_error
     assert result.result == {"error": "timeout", "message": "The tool took longer than 0.05 s."}
 
 
-async def test_tools_that_never_end_do_not_keep_others_from_running() -> None:
-    let_go = threading.Event()
+async def test_tools_that_never_end_do_not_block_others() -> None:
+    may_end = threading.Event()
 
     @tool(timeout_s=0.05)
     def stuck() -> None:
-        let_go.wait(30)
+        may_end.wait(30)
 
     @tool
     def fine() -> str:
@@ -228,7 +228,7 @@ async def test_tools_that_never_end_do_not_keep_others_from_running() -> None:
     entries = await answered(agent, tools=(stuck, fine))
     assert results_of(entries)[-1].result == "fine"
     assert metric("abandoned_tasks") == abandoned + 80
-    let_go.set()
+    may_end.set()
     await wait_until(lambda: not [t for t in threading.enumerate() if t.name == "antiphon-tool-stuck"])
 
 
@@ -244,7 +244,7 @@ async def test_tools_that_never_end_do_not_keep_others_from_running() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_an_exception_of_a_tools_own_is_its_result(is_async: bool, error: BaseException) -> None:
+async def test_an_exception_of_a_tool_is_its_result(is_async: bool, error: BaseException) -> None:
     @tool
     async def breaks_async() -> None:
         raise error
@@ -258,7 +258,7 @@ async def test_an_exception_of_a_tools_own_is_its_result(is_async: bool, error: 
     assert result.result["error"] == "failed"
 
 
-async def test_a_tools_error_tells_its_kind_and_words_cut_to_a_length() -> None:
+async def test_a_tools_error_has_its_class_and_a_truncated_text() -> None:
     @tool
     def breaks() -> None:
         raise ValueError("x" * 10_000)
@@ -290,7 +290,7 @@ async def test_any_value_becomes_json(value: Any, shown: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [object, lambda: (loop := [], loop.append(loop))[0]], ids=["object", "circle"])
-async def test_a_value_that_is_no_json_is_a_failed_result(make: Callable[[], Any]) -> None:
+async def test_a_value_that_json_cannot_hold_is_a_failed_result(make: Callable[[], Any]) -> None:
     @tool
     def give() -> Any:
         return make()
@@ -303,7 +303,7 @@ async def test_a_value_that_is_no_json_is_a_failed_result(make: Callable[[], Any
 @pytest.mark.parametrize(
     "value", ["x" * (OUTPUT_BYTES_MAX + 1), ["é" * 50_000], "é" * 40_000], ids=["text", "list", "two-byte text"]
 )
-async def test_a_result_that_is_too_long_is_cut_and_says_so(value: Any) -> None:
+async def test_a_result_that_is_too_long_is_truncated_and_says_so(value: Any) -> None:
     @tool
     def give() -> Any:
         return value
@@ -315,7 +315,7 @@ async def test_a_result_that_is_too_long_is_cut_and_says_so(value: Any) -> None:
     assert "shown]" in note
 
 
-async def test_a_result_of_exactly_the_limit_is_whole() -> None:
+async def test_a_result_of_exactly_the_limit_is_not_truncated() -> None:
     @tool
     def give() -> str:
         return "x" * OUTPUT_BYTES_MAX
@@ -327,7 +327,7 @@ async def test_a_result_of_exactly_the_limit_is_whole() -> None:
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async def", "def"])
-async def test_progress_is_shown_while_a_tool_runs_and_is_not_kept(is_async: bool) -> None:
+async def test_progress_is_streamed_while_a_tool_runs_and_not_stored(is_async: bool) -> None:
     go_on = threading.Event()
 
     @tool
@@ -359,7 +359,7 @@ async def test_progress_is_shown_while_a_tool_runs_and_is_not_kept(is_async: boo
         assert "half" not in str(await talk.history())
 
 
-async def test_progress_that_is_no_text_is_told_as_one() -> None:
+async def test_progress_that_is_not_a_text_is_converted_to_one() -> None:
     @tool
     async def count(context: ToolContext) -> None:
         context.progress(42)  # type: ignore[arg-type]
@@ -368,7 +368,7 @@ async def test_progress_that_is_no_text_is_told_as_one() -> None:
     assert not (await call(count)).is_error
 
 
-async def test_progress_after_the_turn_is_over_goes_nowhere() -> None:
+async def test_progress_after_the_turn_is_ignored() -> None:
     contexts: list[ToolContext] = []
 
     @tool
@@ -392,7 +392,7 @@ async def test_progress_after_the_turn_is_over_goes_nowhere() -> None:
 # --- models
 
 
-async def test_a_model_is_told_of_the_tools_and_of_their_results() -> None:
+async def test_a_model_gets_the_tools_and_their_results() -> None:
     seen: list[Any] = []
 
     class Listening:

@@ -39,7 +39,7 @@ async def test_sources_and_files_are_parts_of_the_message_in_their_order() -> No
         assert await talk.history() == [(Role.USER, (Text("hello"),)), (Role.ASSISTANT, expected)]
 
 
-async def test_a_plain_agent_in_a_thread_may_yield_them_too() -> None:
+async def test_a_plain_agent_may_yield_sources_and_files() -> None:
     def agent(turn: Any):
         yield SOURCE
         yield IMAGE
@@ -50,7 +50,7 @@ async def test_a_plain_agent_in_a_thread_may_yield_them_too() -> None:
         assert (await talk.history())[-1] == (Role.ASSISTANT, (SOURCE, IMAGE))
 
 
-async def test_watchers_see_them_live_and_a_stop_keeps_them() -> None:
+async def test_watchers_see_sources_and_files_live_and_an_interrupt_stores_them() -> None:
     async def agent(turn: Turn):
         yield "one"
         yield SOURCE
@@ -132,7 +132,7 @@ def yield_call_in_a_thread(turn: Any):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-async def test_what_cannot_be_kept_fails_the_turn_and_says_why(agent: Any, sentence: str) -> None:
+async def test_a_file_that_cannot_be_stored_fails_the_turn_with_a_reason(agent: Any, sentence: str) -> None:
     async with running(agent) as instance:
         talk = await ask(instance)
         await talk.wait_ended()
@@ -141,7 +141,7 @@ async def test_what_cannot_be_kept_fails_the_turn_and_says_why(agent: Any, sente
         assert sentence in ended.error.message
 
 
-async def test_streamed_calls_that_run_are_kept_with_their_results() -> None:
+async def test_streamed_calls_are_stored_with_their_results() -> None:
     @tool
     def add(a: int) -> int:
         return a + 1
@@ -158,7 +158,7 @@ async def test_streamed_calls_that_run_are_kept_with_their_results() -> None:
         assert [result.result for result in await talk.results()] == [2]
 
 
-async def test_the_built_in_agent_keeps_its_calls() -> None:
+async def test_the_calls_of_the_built_in_agent_are_stored() -> None:
     @tool
     def add(a: int) -> int:
         return a + 1

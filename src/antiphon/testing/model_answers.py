@@ -35,8 +35,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str | None = "stop"
     usage: dict[str, Any] | None = None
     """Instead of the counted one."""
-    usage_told: bool = True
-    done_told: bool = True
+    sends_usage: bool = True
+    sends_done: bool = True
 
     tokens_per_s: float = 0.0
     stall_headers_s: float | None = None
@@ -123,9 +123,9 @@ def iter_events(answer: Answer, call: int, *, model: str, usage_asked: bool) -> 
     if answer.finish_reason:
         reason = "tool_calls" if answer.calls and answer.finish_reason == "stop" else answer.finish_reason
         end += event({}, reason)
-    if usage_asked and answer.usage_told:
+    if usage_asked and answer.sends_usage:
         end += data_line(frame | {"choices": [], "usage": usage_of(answer, count)})
-    if answer.done_told:
+    if answer.sends_done:
         end += b"data: [DONE]\n\n"
     yield end
 

@@ -98,7 +98,7 @@ class Worker:
         if message is None or len(self._wanted) >= self._slots.concurrency:
             self._wake.set()
             return
-        if self._slots.is_draining or self._slots.free <= 0:
+        if self._slots.is_draining or self._slots.free_count <= 0:
             return  # another instance may have a free slot; else the poll finds the chat
         chat_id = text_hint(message)
         delay_s = self._slots.balance.delay_s(chat_id, self._slots.load)
@@ -159,7 +159,7 @@ class Worker:
                 pass
 
     async def _claimable(self) -> tuple[str, ...]:
-        free = self._slots.free
+        free = self._slots.free_count
         if self._slots.is_draining or free <= 0:
             return ()
         now = asyncio.get_running_loop().time()

@@ -41,21 +41,21 @@ class Slots:
         return self._used.total()
 
     @property
-    def free(self) -> int:
+    def free_count(self) -> int:
         return self.concurrency - self.used
 
     @property
     def load(self) -> int:
         """The running turns that count for balancing. If no slot is free all of them count: no other instance may
         leave work to this one."""
-        return self.used if self.free <= 0 else self.running.count(self.used)
+        return self.used if self.free_count <= 0 else self.running.count(self.used)
 
     def may_claim(self) -> bool:
         """Whether a turn should start here, considering the load of the other instances."""
         return self.balance.may_claim(self.load)
 
     def has_free(self, owner_id: str) -> bool:
-        return self.free > 0 and (self.owner_max is None or self._used[owner_id] < self.owner_max)
+        return self.free_count > 0 and (self.owner_max is None or self._used[owner_id] < self.owner_max)
 
     def full_owners(self) -> list[str]:
         """The owners that have no slot left."""
