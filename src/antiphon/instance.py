@@ -50,8 +50,6 @@ from antiphon.worker.loop import Worker
 from antiphon.worker.slots import Slots
 from antiphon.worker.tools.found import tools_by_name
 
-CHECK_S = 1.0
-"""How often the store, its files and the data directory are checked, in seconds."""
 DEFAULT_MODEL = "rehearsal"
 
 log = structlog.get_logger(__name__)
@@ -230,13 +228,14 @@ class Instance:
             revoked=revoked,
             watched=self.watched,
             watchers_max=options.watchers_max,
+            timing=options.timing.watch,
         )
         self.tokens = Tokens(
             store=store, bus=bus, ids=ids, revoked=revoked, session_idle_s=options.limits.session_idle_s
         )
         self.owners = Owners(store=store, tokens=self.tokens)
         self.owners.became_several.subscribe(self._limit_each_owner)
-        self.active_chat = ActiveChat(store=store, bus=bus)
+        self.active_chat = ActiveChat(store=store, bus=bus, poll_s=options.timing.active_chat_poll_s)
 
     def _make_environment(self, agent: Any) -> Environment:
         options = self.options
@@ -329,7 +328,7 @@ class Instance:
     async def _check_forever(self) -> None:
         """Detect that a part failed or recovered, also while no client sends anything."""
         while True:
-            await asyncio.sleep(CHECK_S)
+            await asyncio.sleep(self.options.timing.check_s)
             self._data.check()
             self.health.log_changes()
             await self.owners.refresh()

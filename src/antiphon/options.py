@@ -99,11 +99,33 @@ class ConfigTiming(Value):
     """A configuration whose version was read this recently is used without another poll."""
 
 
+class WatchTiming(Value):
+    """How often watchers are refreshed, and how long they wait. All in seconds."""
+
+    poll_s: float = 2.0
+    """Between two polls for changed chats, which find what a lost hint would have reported."""
+    ping_s: float = 15.0
+    """Between two pings on a stream."""
+    slow_s: float = 30.0
+    """How long a client may accept no data before its stream is closed."""
+    subscribe_s: float = 1.0
+    """How long a new feed waits for the bus to subscribe to its owner's channel."""
+    follow_retry_s: float = 1.0
+    """How long a follower of chats waits before it repeats a failed read."""
+
+
 class Timing(Value):
     """How long the parts of an instance wait. The defaults are right; tests shorten them."""
 
     worker: WorkerTiming = WorkerTiming()
     config: ConfigTiming = ConfigTiming()
+    watch: WatchTiming = WatchTiming()
+    check_s: float = 1.0
+    """Between two checks of the store, its files and the data directory, in seconds."""
+    active_chat_poll_s: float = 2.0
+    """Between two reads of the active chat from a shared store if no hint arrives, in seconds."""
+    session_list_s: float = 1.0
+    """Between two publications of a changed session list over ZeroMQ, in seconds."""
 
 
 class Options(Value, gc=True):

@@ -13,11 +13,11 @@ from antiphon.bus.memory import MemoryBus
 from antiphon.chats.hints import owner_channel, stream_channel
 from antiphon.chats.inbox import inbox_channel
 from antiphon.core import commands as c
+from antiphon.options import Timing, WatchTiming
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.server.open_instance import open_instance
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
-from antiphon.watch import watch
 from support.waiting import DEADLINE_S
 
 from .test_hints import next_frames
@@ -25,9 +25,7 @@ from .test_hints import next_frames
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(autouse=True)
-def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 3600)
+NO_POLLS = Timing(watch=WatchTiming(poll_s=3600))
 
 
 def publish(bus: MemoryBus, channel: str, message: Any) -> None:
@@ -45,7 +43,7 @@ async def next_of(feed: Any, kind: str) -> Any:
 @pytest.mark.parametrize("kind", ["deleted", "created"])
 async def test_a_feed_reports_what_the_store_says_of_a_chat(kind: str) -> None:
     bus = MemoryBus()
-    async with open_instance(bus=bus, drain_s=0) as instance:
+    async with open_instance(bus=bus, drain_s=0, timing=NO_POLLS) as instance:
         owner = instance.chats.owner_id
         chat_id = (await instance.chats.create(title="t")).chat_id
         async with instance.watch.open_feed(owner) as feed:
@@ -59,7 +57,7 @@ async def test_a_feed_reports_what_the_store_says_of_a_chat(kind: str) -> None:
 
 async def test_real_creations_and_deletions_keep_their_kind() -> None:
     bus = MemoryBus()
-    async with open_instance(bus=bus, drain_s=0) as instance:
+    async with open_instance(bus=bus, drain_s=0, timing=NO_POLLS) as instance:
         owner = instance.chats.owner_id
         async with instance.watch.open_feed(owner) as feed:
             await next_frames(feed)
@@ -82,7 +80,7 @@ async def test_real_creations_and_deletions_keep_their_kind() -> None:
 )
 async def test_a_watcher_shows_nothing_that_is_not_stored(message: Any) -> None:
     bus = MemoryBus()
-    async with open_instance(bus=bus, drain_s=0) as instance:
+    async with open_instance(bus=bus, drain_s=0, timing=NO_POLLS) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
         async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
             assert (await watcher.next_batch()).frames[-1].type == "caught_up"
@@ -104,7 +102,7 @@ def notification(owner: str) -> dict[str, Any]:
 
 async def test_a_notification_that_is_not_stored_is_not_shown() -> None:
     bus = MemoryBus()
-    async with open_instance(bus=bus, drain_s=0) as instance:
+    async with open_instance(bus=bus, drain_s=0, timing=NO_POLLS) as instance:
         owner = instance.chats.owner_id
         async with instance.watch.open_feed(owner) as feed:
             await next_frames(feed)
@@ -116,7 +114,7 @@ async def test_a_notification_that_is_not_stored_is_not_shown() -> None:
 
 async def test_only_the_store_revokes_a_token() -> None:
     bus = MemoryBus()
-    async with open_instance(bus=bus, drain_s=0) as instance:
+    async with open_instance(bus=bus, drain_s=0, timing=NO_POLLS) as instance:
         made = await instance.tokens.create("another")
         async with instance.watch.open_feed(made.token.owner_id, token_id=made.token.token_id) as feed:
             await next_frames(feed)
@@ -148,15 +146,15 @@ async def test_a_token_that_another_instance_revokes_ends_its_streams_at_once() 
 
     inner, bus = MemoryStore(clock=FakeClock(tick_us=1), is_shared=True), MemoryBus()
     async with (
-        open_instance(store=SharedStore(inner), bus=bus, drain_s=0) as one,
-        open_instance(store=SharedStore(inner), bus=bus, drain_s=0) as other,
+        open_instance(store=SharedStore(inner), bus=bus, drain_s=0, timing=NO_POLLS) as one,
+        open_instance(store=SharedStore(inner), bus=bus, drain_s=0, timing=NO_POLLS) as other,
     ):
         await check_revocation_by_another_instance(one, other, bus)
 
 
 async def test_a_configuration_hint_does_not_change_the_configuration() -> None:
     bus = MemoryBus()
-    async with open_instance(bus=bus, drain_s=0) as instance:
+    async with open_instance(bus=bus, drain_s=0, timing=NO_POLLS) as instance:
         before = (await instance.configs.fresh()).version
         for kind in ("providers", "model_config", "user_prompt", "forged"):
             publish(bus, "chat:config_change", {"kind": kind, "entity_id": str(uuid4())})
@@ -166,7 +164,7 @@ async def test_a_configuration_hint_does_not_change_the_configuration() -> None:
 
 async def test_a_claim_hint_does_not_start_a_turn() -> None:
     bus = MemoryBus()
-    async with open_instance(bus=bus, drain_s=0) as instance:
+    async with open_instance(bus=bus, drain_s=0, timing=NO_POLLS) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
         for name in (chat_id, chat_id.upper(), "nothing", ""):
             bus.publish_nowait("antiphon:wanted", name.encode())

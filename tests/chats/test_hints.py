@@ -21,16 +21,17 @@ from antiphon.chats.hints import (
 from antiphon.core import commands as c
 from antiphon.errors import AntiphonError
 from antiphon.observe.metrics import METRICS
+from antiphon.options import Timing, WatchTiming
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.server.open_instance import open_instance
 from antiphon.testing.stored_chat import StoredChat
-from antiphon.watch import watch
 from antiphon.wire.notify import ChatEvent, handle_chat_event
 from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
 CHAT = "0b0b0b0b-1111-4222-8333-444444444444"
+NO_POLLS = Timing(watch=WatchTiming(poll_s=3600))
 GARBAGE = (b"", b"{", b"[]", b"\xff", b"null", b'{"seq":"x"}', b'{"chat":5,"seq":[]}', b"[" * 100_000)
 
 
@@ -130,9 +131,8 @@ async def test_a_feed_reads_the_chat_in_a_foreign_hint_or_all_chats_without_one(
             assert (shown["kind"], shown["chat"]["title"]) == ("title_change", "u")
 
 
-async def seq_shown_after(bus: MemoryBus, instance: Instance, message: bytes | None, monkeypatch: Any) -> int:
+async def seq_shown_after(bus: MemoryBus, instance: Instance, message: bytes | None) -> int:
     """The seq of the fact that a watcher receives after another process wrote it and published only this message."""
-    monkeypatch.setattr(watch, "POLL_S", 3600)
     chat_id = (await instance.chats.create(title="t")).chat_id
     async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
         await watcher.next_batch()
@@ -152,18 +152,15 @@ async def seq_shown_after(bus: MemoryBus, instance: Instance, message: bytes | N
 
 
 @pytest.mark.parametrize("message", [None, b'{"status":"paused"}', b"\xff", b'{"seq":2}', b'{"seq":900}'])
-async def test_a_watcher_reads_the_store_after_any_hint(
-    message: bytes | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_watcher_reads_the_store_after_any_hint(message: bytes | None) -> None:
     bus = MemoryBus()
-    async with open_instance(bus=bus, drain_s=0) as instance:
-        assert await seq_shown_after(bus, instance, message, monkeypatch) == 2
+    async with open_instance(bus=bus, drain_s=0, timing=NO_POLLS) as instance:
+        assert await seq_shown_after(bus, instance, message) == 2
 
 
-async def test_a_hint_of_an_old_seq_costs_no_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 3600)
+async def test_a_hint_of_an_old_seq_costs_no_read() -> None:
     bus = MemoryBus()
-    async with open_instance(bus=bus, drain_s=0) as instance:
+    async with open_instance(bus=bus, drain_s=0, timing=NO_POLLS) as instance:
         chat_id = (await instance.chats.create(title="t")).chat_id
         async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
             await watcher.next_batch()

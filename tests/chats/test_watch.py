@@ -15,6 +15,7 @@ from antiphon.core import commands as c
 from antiphon.core.facts import Entry
 from antiphon.core.model import Status
 from antiphon.errors import TooMany, Unavailable
+from antiphon.options import Timing, WatchTiming
 from antiphon.ports import Append
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.server.open_instance import open_instance
@@ -114,9 +115,8 @@ async def test_a_poll_that_fails_for_one_chat_refreshes_the_others_and_is_repeat
             assert await seen_by(first, 2) == [2]
 
 
-async def test_streams_of_a_revoked_token_end_without_waiting_for_the_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.watch.watch.POLL_S", 3600.0)
-    async with instance_on(HeldStore()) as instance:
+async def test_streams_of_a_revoked_token_end_without_waiting_for_the_poll() -> None:
+    async with instance_on(HeldStore(), timing=Timing(watch=WatchTiming(poll_s=3600))) as instance:
         chat_id = (await instance.chats.create()).chat_id
         token_id = (await instance.tokens.create("another")).token.token_id
         async with (

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and NATS for the replicas' tests."""
+"""Fleets of replicas with a real PostgreSQL or NATS."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ async def standing_fleet(
 
 @pytest.fixture
 async def fleet(standing_fleet: ReplicaFleet) -> AsyncIterator[ReplicaFleet]:
-    """Three replicas that rehearse, hints and drafts over PostgreSQL and ZeroMQ: one fleet for a file's tests, whole
-    at the beginning of each."""
+    """Three replicas with the rehearsal, hints over PostgreSQL and drafts over ZeroMQ. The tests of a file share the
+    fleet; it is complete at the start of each test."""
     for member in standing_fleet.members:
         if member.is_frozen:
             member.wake()
@@ -52,7 +52,7 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
 
 @pytest.fixture
 async def nats_fleet(tmp_path: Path, postgres_url: str, nats_server: NatsServer) -> AsyncIterator[ReplicaFleet]:
-    """Two replicas, hints and drafts over NATS."""
+    """Two replicas with hints and drafts over NATS."""
     members = ReplicaFleet(tmp_path / "fleet", store=postgres_url, bus=nats_server.url, size=2)
     await members.start()
     yield members

@@ -1,4 +1,4 @@
-"""Several replicas on one PostgreSQL database, each a process of its own. Whoever asks asks any of them."""
+"""Several replicas on one PostgreSQL database, each a process of its own; a request goes to any of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from system.server_process import SseStream
 
 
 class ReplicaFleet:
-    """As a `ServerProcess`, of `size` members with data directories below `data`."""
+    """`size` members with data directories below `data`; used like a single `ServerProcess`."""
 
     def __init__(
         self, data: Path, *, store: str, bus: str = "", size: int = 3, options: tuple[str, ...] = (), **how: Any
@@ -28,7 +28,7 @@ class ReplicaFleet:
 
     @property
     def token(self) -> str:
-        """The first one's own: any token in the store is good everywhere."""
+        """The token of the first member: every member accepts any token in the store."""
         return self.members[0].token
 
     @property
@@ -40,11 +40,11 @@ class ReplicaFleet:
         return [member for member in self.members if member.is_running and not member.is_frozen]
 
     async def start(self) -> None:
-        await self.members[0].start()  # its token is everybody's
+        await self.members[0].start()  # every member accepts its token
         await asyncio.gather(*(member.start() for member in self.members[1:]))
 
     async def wait_whole(self) -> None:
-        """Until each member lists all of them: work is spread over the members that are known."""
+        """Wait until each member lists all of them: turns are distributed over the listed members."""
         wanted = {member.instance_id for member in self.members}
         for member in self.members:
             await wait_until(
@@ -62,7 +62,7 @@ class ReplicaFleet:
             await member.kill()
 
     async def close_streams(self) -> None:
-        """Those that a test which failed has left open."""
+        """Close the streams that a failed test has left open."""
         for member in self.members:
             while member.streams:
                 await member.streams.pop().close()
@@ -77,14 +77,14 @@ class ReplicaFleet:
         return await self._any().open_stream(path, cursor=cursor, token=token or self.token)
 
     def member(self, instance_id: str) -> Replica:
-        """The one that is that instance now."""
+        """The member that has this instance id now."""
         return next(member for member in self.members if member.instance_id == instance_id)
 
     def others(self, member: Replica) -> list[Replica]:
         return [other for other in self.running if other is not member]
 
     def _any(self) -> Replica:
-        """The next one that runs."""
+        """The next running member."""
         for _ in self.members:
             member = self.members[next(self._next)]
             if member.is_running and not member.is_frozen:
@@ -93,7 +93,7 @@ class ReplicaFleet:
 
 
 class Replica(Member):
-    """One of them."""
+    """A member of a fleet of replicas."""
 
     def __init__(self, data: Path, number: int, **how: Any) -> None:
         super().__init__(data, number, **how)

@@ -1,10 +1,10 @@
-"""A peer made from the reference document alone, with its own types and JSON: nothing of Antiphon is imported.
+"""A peer made from the reference document alone, with its own types and JSON. It imports nothing of Antiphon.
 
     python minimal_peer.py URL CHANNEL...
 
-prints `{"channel", "heard"}` for each message as it understands it, and publishes each line of its input,
-`{"channel", "kind"?, "chat"?, …}` made into one of the document's messages. It is an older replica in both roles: it
-knows no field of ours, and sends none.
+prints `{"channel", "received"}` for each message that it decodes, and publishes each line of its input,
+`{"channel", "kind"?, "chat"?, …}`, as one of the document's messages. It is an older replica in both roles: it has no
+field that this project added.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ChatStreamNotifyMessage:
 
 
 def decode(channel: str, text: str) -> dict[str, Any]:
-    """What it understands: the known fields, zero where they are missing (as the document's decoder does)."""
+    """Decode the fields of the document; a missing field is zero, as in the document's decoder."""
     kind = ChatEvent if channel.startswith("chat:owner:") else ChatStreamNotifyMessage
     given = json.loads(text)
     known = {field.name for field in fields(kind)}
@@ -48,7 +48,7 @@ def encode(channel: str, given: dict[str, Any]) -> str:
 
 
 def show(channel: str, text: str) -> None:
-    print(json.dumps({"channel": channel, "heard": decode(channel, text)}), flush=True)
+    print(json.dumps({"channel": channel, "received": decode(channel, text)}), flush=True)
 
 
 async def over_postgres(url: str, channels: list[str]) -> Any:
@@ -69,11 +69,11 @@ async def over_nats(url: str, channels: list[str]) -> Any:
 
     client = await nats.connect(url)
 
-    async def hear(message: Any) -> None:
+    async def receive(message: Any) -> None:
         show(message.subject, message.data.decode())
 
     for channel in channels:
-        await client.subscribe(channel, cb=hear)
+        await client.subscribe(channel, cb=receive)
     await client.flush()
 
     async def publish(channel: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Configuration that is changed at one replica is used by the next model call of every other one."""
+"""A change of the configuration on one replica is used by the next model call of every other replica."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def shown(fleet: ReplicaFleet, path: str, name: str, wanted: Any) -> None:
-    """Wait until every member shows it."""
+    """Wait until every member returns this value."""
     for member in fleet.members:
         await wait_until(
             lambda member=member: member.ask("GET", path, token=fleet.token),
@@ -29,8 +29,8 @@ async def shown(fleet: ReplicaFleet, path: str, name: str, wanted: Any) -> None:
         )
 
 
-async def holders(fleet: ReplicaFleet, server: FakeModelServer, count: int) -> set[str]:
-    """Who answers so many chats that are opened at once; the model server has seen them all."""
+async def instances_that_run(fleet: ReplicaFleet, server: FakeModelServer, count: int) -> set[str]:
+    """The instances that run the turns of `count` new chats, once the model server has all of their requests."""
     found = set()
     calls = len(server.requests) + count
     for _ in range(count):
@@ -43,19 +43,19 @@ async def holders(fleet: ReplicaFleet, server: FakeModelServer, count: int) -> s
 
 
 @pytest.mark.slow  # tests/worker/test_configured_models.py has two instances on one store
-async def test_a_change_at_one_is_used_by_the_next_call_of_every_other(tmp_path: Path, postgres_url: str) -> None:
+async def test_a_change_is_used_by_the_next_model_call_of_every_replica(tmp_path: Path, postgres_url: str) -> None:
     options = ("--allow-outbound", "127.0.0.1", "--drain-s", "0")
     fleet = ReplicaFleet(tmp_path / "fleet", store=postgres_url, size=2, options=options, ACME_KEY="sk-canary")
     async with FakeModelServer(default=lambda request: Answer(tokens_per_s=2)) as server:
         await fleet.start()
         try:
             first, second = fleet.members
-            place = {"name": "acme", "kind": "openai", "base_url": server.base_url, "secret": "env:ACME_KEY"}
-            assert (await first.ask("POST", "/providers", place, token=fleet.token))[0] == 201
+            provider = {"name": "acme", "kind": "openai", "base_url": server.base_url, "secret": "env:ACME_KEY"}
+            assert (await first.ask("POST", "/providers", provider, token=fleet.token))[0] == 201
             usual = {"name": "usual", "model": "acme:a", "parameters": {"seed": 1}, "is_default": True}
             _, config = await second.ask("POST", "/model-configs", usual, token=fleet.token)
             await shown(fleet, "/model-configs", "model_configs", [config])
-            assert len(await holders(fleet, server, 6)) == 2
+            assert len(await instances_that_run(fleet, server, 6)) == 2
             assert {seen.body["seed"] for seen in server.requests} == {1}
             seen_before = len(server.requests)
             path = f"/model-configs/{config['id']}"
@@ -63,7 +63,7 @@ async def test_a_change_at_one_is_used_by_the_next_call_of_every_other(tmp_path:
             await first.ask("PUT", "/me/prompt", {"prompt": "Be brief."}, token=fleet.token)
             await shown(fleet, "/model-configs", "model_configs", [changed])
             await shown(fleet, "/me/prompt", "prompt", "Be brief.")
-            assert len(await holders(fleet, server, 6)) == 2
+            assert len(await instances_that_run(fleet, server, 6)) == 2
             later = server.requests[seen_before:]
             assert {seen.body["seed"] for seen in later} == {2}
             assert {seen.body["messages"][0]["content"] for seen in later} == {"Be brief."}
@@ -78,8 +78,8 @@ async def test_a_change_at_one_is_used_by_the_next_call_of_every_other(tmp_path:
 SEALED, NAMED, WRONG = "sk-sealed-5d41402abc", "sk-named-4b2a76b971", "sk-wrong-9d911017c5"
 
 
-def blurts(request: SeenRequest) -> Reply:
-    """A server that repeats the key it was given wherever it can, in its failures."""
+def repeat_key(request: SeenRequest) -> Reply:
+    """A model server whose failures contain the key of the request in every field."""
     key = request.headers["authorization"].removeprefix("Bearer ")
     if request.body["model"] == "fails":
         return Fault(status=401, message=f"{key} is wrong", code=key, type=key, headers={"x-key": key})
@@ -89,7 +89,7 @@ def blurts(request: SeenRequest) -> Reply:
 
 
 async def rows_of(url: str) -> str:
-    """Everything that the database holds."""
+    """All rows of the database."""
     connection = await asyncpg.connect(url)
     try:
         names = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
@@ -99,43 +99,43 @@ async def rows_of(url: str) -> str:
 
 
 async def bodies_of(fleet: ReplicaFleet, chat_ids: list[str]) -> str:
-    """What every member answers, in the API and beside it."""
+    """The responses of every member, inside and outside of the API."""
     paths = ["/metrics", "/readyz", "/healthz", *(f"/api/v1{path}" for path in ("/providers", "/model-configs"))]
     paths += [f"/api/v1{path}" for path in ("/chats", "/inbox", "/instances", "/models", "/providers/missing")]
     paths += [f"/api/v1/chats/{chat_id}{more}" for chat_id in chat_ids for more in ("", "/messages")]
     paths += [f"/api/v1/chats/{chat_id}/stream?until=idle&after=0" for chat_id in chat_ids]
-    told = []
+    answers = []
     for member in fleet.members:
         base, headers = f"http://127.0.0.1:{member.port}", {"Authorization": f"Bearer {fleet.token}"}
         async with httpx2.AsyncClient(base_url=base, headers=headers, timeout=DEADLINE_S) as client:
-            told += [await client.get(path) for path in paths]
-    assert sum(answer.status_code == 200 for answer in told) >= len(told) - 4, [a.status_code for a in told]
-    return "".join(f"{answer.headers} {answer.text}" for answer in told)
+            answers += [await client.get(path) for path in paths]
+    assert sum(answer.status_code == 200 for answer in answers) >= len(answers) - 4, [a.status_code for a in answers]
+    return "".join(f"{answer.headers} {answer.text}" for answer in answers)
 
 
-@pytest.mark.slow  # tests/worker/test_configured_models.py and tests/api/http/test_configs.py look in one process
-async def test_a_secret_is_told_to_its_model_server_and_to_nobody_else(tmp_path: Path, postgres_url: str) -> None:
-    """By the command line, two replicas, their logs, and a model server that repeats it in every failure."""
-    told = ""
+@pytest.mark.slow  # tests/worker/test_configured_models.py and tests/api/http/test_configs.py test one process
+async def test_a_secret_is_sent_only_to_its_model_server(tmp_path: Path, postgres_url: str) -> None:
+    """Not shown by the command line, two replicas, their logs and files, with a model server that repeats it."""
+    output = ""
 
     async def config(*words: str, stdin: str = "", code: int = 0) -> None:
-        nonlocal told
+        nonlocal output
         where = ("--data", str(fleet.members[0].data))
         done = await asyncio.to_thread(run_in, tmp_path, "config", *words, *where, stdin=stdin)
-        told += done.out + done.err
+        output += done.out + done.err
         assert done.code == code, done
 
     assert run_in(tmp_path, "config", "keygen", "key").code == 0
     options = ("--allow-outbound", "127.0.0.1", "--drain-s", "0", "--secret-key-file", str(tmp_path / "key"))
     fleet = ReplicaFleet(tmp_path / "fleet", store=postgres_url, size=2, options=options, ACME_KEY=NAMED)
-    async with FakeModelServer(default=blurts) as server:
+    async with FakeModelServer(default=repeat_key) as server:
         await fleet.start()
         try:
-            place, sealed = ("--base-url", server.base_url), ("providers", "add", "sealed", "--secret-stdin")
-            await config(*sealed, *place, "--json", stdin=SEALED)
-            await config("providers", "add", "named", *place, "--secret-env", "ACME_KEY")
+            address, sealed = ("--base-url", server.base_url), ("providers", "add", "sealed", "--secret-stdin")
+            await config(*sealed, *address, "--json", stdin=SEALED)
+            await config("providers", "add", "named", *address, "--secret-env", "ACME_KEY")
             await config("providers", "list", "--json")
-            await config(*sealed, *place, stdin=WRONG, code=1)  # there is one of that name
+            await config(*sealed, *address, stdin=WRONG, code=1)  # another provider has this name
             await config(*sealed, "--base-url", "nowhere", "--json", stdin=WRONG, code=1)
             await config("providers", "set", "missing", "--secret-stdin", "--json", stdin=WRONG, code=1)
             chat_ids = []
@@ -147,21 +147,23 @@ async def test_a_secret_is_told_to_its_model_server_and_to_nobody_else(tmp_path:
                     assert status == 201, chat
                     chat_ids.append(chat["id"])
             await settled(fleet, chat_ids)
-            told += await bodies_of(fleet, chat_ids) + await rows_of(postgres_url)
+            output += await bodies_of(fleet, chat_ids) + await rows_of(postgres_url)
         finally:
             await fleet.kill()
-    told += fleet.log()
-    told += "".join(f.read_text("utf-8", "replace") for f in fleet.data.rglob("*") if f.is_file())
-    assert "refused the key" in told, "the failures are told"
-    assert "sealed" in told
-    assert [secret for secret in (SEALED, NAMED, WRONG) if secret in told] == []
+    output += fleet.log()
+    output += "".join(f.read_text("utf-8", "replace") for f in fleet.data.rglob("*") if f.is_file())
+    assert "refused the key" in output, "the failures are reported"
+    assert "sealed" in output
+    assert [secret for secret in (SEALED, NAMED, WRONG) if secret in output] == []
     assert {seen.headers["authorization"] for seen in server.requests} == {f"Bearer {SEALED}", f"Bearer {NAMED}"}
-    elsewhere = [{**seen.headers, "authorization": "", "": repr((seen.path, seen.body))} for seen in server.requests]
-    assert not any(secret in repr(elsewhere) for secret in (SEALED, NAMED))
+    other_fields = [
+        {**seen.headers, "authorization": "", "": repr((seen.path, seen.body))} for seen in server.requests
+    ]
+    assert not any(secret in repr(other_fields) for secret in (SEALED, NAMED))
 
 
 async def shown_model(member: Replica, model: str, token: str) -> None:
-    """Wait until the member knows its provider."""
+    """Wait until the member lists the provider of a model."""
     await wait_until(
         lambda: member.ask("GET", "/providers", token=token),
         accept=lambda answer: model.split(":")[0] in str(answer[1]),
@@ -169,7 +171,7 @@ async def shown_model(member: Replica, model: str, token: str) -> None:
 
 
 async def settled(fleet: ReplicaFleet, chat_ids: list[str]) -> None:
-    """Wait until every turn has ended, well or not."""
+    """Wait until every turn has completed or failed."""
     for chat_id in chat_ids:
         await wait_until(
             lambda chat_id=chat_id: fleet.ask("GET", f"/chats/{chat_id}"),

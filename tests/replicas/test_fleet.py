@@ -1,4 +1,4 @@
-"""Several real replicas on one real database: any of them answers for all."""
+"""Several real replicas on one real database: each of them serves all chats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FAULTY_SERVER = str(Path(__file__).parent.parent / "system" / "faulty_bus_server
 
 
 class Follower:
-    """A stream of one chat, folded: the facts so far, and the open draft."""
+    """The folded stream of one chat: the facts so far, and the open draft."""
 
     def __init__(self, stream: SseStream) -> None:
         self.stream = stream
@@ -51,7 +51,7 @@ class Follower:
                 self.draft = Draft(event.draft)
         elif isinstance(event, Delta):
             assert event.draft == self.draft.name
-            assert event.from_ == self.draft.position, "a gap, or a repeat"
+            assert event.from_ == self.draft.position, "no gap and no repetition"
             assert self.draft.apply(event)
             self.delta_times.append(asyncio.get_running_loop().time())
         return event
@@ -77,21 +77,21 @@ async def new_chat(fleet: ReplicaFleet, content: str, *, at: int = 0) -> str:
     return str(chat["id"])
 
 
-async def test_what_one_is_told_all_show_word_by_word(fleet: ReplicaFleet) -> None:
+async def test_every_replica_streams_the_tokens_of_a_turn(fleet: ReplicaFleet) -> None:
     chat_id = await new_chat(fleet, "/rate 15\n/tokens 60")
     followers = [await follow(member, chat_id, fleet.token) for member in fleet.members]
     seen = []
     for follower in followers:
         await follower.until("turn_ended")
         seen.append([(fact.seq, fact.type) for fact in follower.facts])
-        assert len(follower.delta_times) > 2  # not in one piece
+        assert len(follower.delta_times) > 2  # not in a single delta
     assert seen[0] == seen[1] == seen[2]
     for member in fleet.members:
         _, page = await member.ask("GET", f"/chats/{chat_id}/messages", token=fleet.token)
         assert len(page["messages"][-1]["content"][0]["text"].split()) == 60
 
 
-async def test_a_turn_is_stopped_steered_and_edited_from_any_replica(fleet: ReplicaFleet) -> None:
+async def test_a_turn_is_interrupted_queued_to_and_edited_from_any_replica(fleet: ReplicaFleet) -> None:
     chat_id = await new_chat(fleet, "/rate 20\n/tokens 4000")
     follower = await follow(fleet.members[2], chat_id, fleet.token)
     await follower.until_position(10)
@@ -115,7 +115,7 @@ async def test_a_turn_is_stopped_steered_and_edited_from_any_replica(fleet: Repl
         assert all(message["id"] > first.seq for message in page["messages"])
 
 
-async def test_a_killed_holder_s_turn_goes_on_at_another_one_and_its_watchers_follow(fleet: ReplicaFleet) -> None:
+async def test_the_turn_of_a_killed_replica_continues_on_another_one_for_its_watchers(fleet: ReplicaFleet) -> None:
     chat_id = await new_chat(fleet, "/rate 50\n/tokens 60")
     followers = [await follow(member, chat_id, fleet.token) for member in fleet.members]
     started = [await follower.until("attempt_started") for follower in followers]
@@ -132,7 +132,7 @@ async def test_a_killed_holder_s_turn_goes_on_at_another_one_and_its_watchers_fo
         assert (await follower.until("turn_ended")).data["outcome"] == "answered"
 
 
-async def test_a_killed_holder_s_turn_goes_on_and_a_subscriber_of_another_one_s_sockets_is_told(
+async def test_the_turn_of_a_killed_replica_continues_for_a_subscriber_of_another_one(
     fleet: ReplicaFleet,
 ) -> None:
     chat_id = await new_chat(fleet, "/rate 30\n/tokens 40")
@@ -152,7 +152,7 @@ async def test_a_killed_holder_s_turn_goes_on_and_a_subscriber_of_another_one_s_
     assert {event["sessionId"] for event in peer.seen if "sessionId" in event} == {chat_id}
 
 
-async def test_a_frozen_holder_loses_its_turn_with_its_lease_and_changes_nothing_when_it_wakes(
+async def test_a_frozen_replica_loses_its_turn_with_its_lease_and_changes_nothing_later(
     fleet: ReplicaFleet,
 ) -> None:
     chat_id = await new_chat(fleet, "/rate 20\n/tokens 400")
@@ -183,7 +183,7 @@ async def test_a_frozen_holder_loses_its_turn_with_its_lease_and_changes_nothing
 
 
 async def running_turns(member: ServerProcess, token: str) -> int:
-    """What an instance says of the turns that run there."""
+    """The number of running turns in the metrics of an instance."""
     reader, writer = await asyncio.open_connection("127.0.0.1", member.port)
     head = f"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
     writer.write(head.encode())
@@ -193,7 +193,7 @@ async def running_turns(member: ServerProcess, token: str) -> int:
     return int(float(line.split()[1]))
 
 
-async def test_new_work_is_spread(fleet: ReplicaFleet) -> None:
+async def test_new_turns_are_distributed(fleet: ReplicaFleet) -> None:
     chats = [await new_chat(fleet, "/rate 1\n/tokens 100") for _ in range(24)]
     held: Counter[str] = Counter()
     for chat_id in chats:
@@ -205,7 +205,7 @@ async def test_new_work_is_spread(fleet: ReplicaFleet) -> None:
     assert max(held.values()) <= 2 * min(held.values()), held
 
 
-async def test_a_replica_that_is_told_to_stop_hands_over_at_once(fleet: ReplicaFleet) -> None:
+async def test_a_stopping_replica_hands_its_turns_over_at_once(fleet: ReplicaFleet) -> None:
     chat_id = await new_chat(fleet, "/rate 20\n/tokens 100")
     follower = await follow(fleet.members[1], chat_id, fleet.token)
     started = await follower.until("attempt_started")
@@ -223,7 +223,7 @@ async def test_a_replica_that_is_told_to_stop_hands_over_at_once(fleet: ReplicaF
         assert await holder.process.wait() == 0
 
 
-async def test_a_revoked_token_s_streams_end_everywhere(fleet: ReplicaFleet) -> None:
+async def test_streams_of_a_revoked_token_end_on_every_replica(fleet: ReplicaFleet) -> None:
     _, made = await fleet.members[0].ask("POST", "/tokens", {"owner": "admin"}, token=fleet.token)
     chat_id = await new_chat(fleet, "hello")
     streams = [
@@ -238,7 +238,7 @@ async def test_a_revoked_token_s_streams_end_everywhere(fleet: ReplicaFleet) -> 
         assert json.loads(last[2])["reason"] == "revoked"
 
 
-async def test_a_sign_out_at_one_replica_ends_the_session_s_streams_everywhere(fleet: ReplicaFleet) -> None:
+async def test_a_sign_out_ends_the_streams_of_the_session_on_every_replica(fleet: ReplicaFleet) -> None:
     chat_id = await new_chat(fleet, "hello")
     cookie = await _sign_in(fleet.members[0])
     streams = [await _open_with_cookie(member, f"/api/v1/chats/{chat_id}/stream", cookie) for member in fleet.members]
@@ -289,9 +289,7 @@ async def _send_with_cookie(
     return reader, writer
 
 
-async def test_a_database_that_restarts_is_a_pause_and_expires_nobody(
-    fleet: ReplicaFleet, postgres_server: Any
-) -> None:
+async def test_a_restart_of_the_database_expires_no_attempt(fleet: ReplicaFleet, postgres_server: Any) -> None:
     chat_id = await new_chat(fleet, "/rate 20\n/tokens 150")
     follower = await follow(fleet.members[1], chat_id, fleet.token)
     await follower.until_position(5)
@@ -302,7 +300,9 @@ async def test_a_database_that_restarts_is_a_pause_and_expires_nobody(
     assert sum(fact.type == "attempt_started" for fact in follower.facts) == 1
 
 
-async def test_without_nats_all_goes_on_slower_and_says_so(nats_fleet: ReplicaFleet, nats_server: NatsServer) -> None:
+async def test_without_nats_everything_works_but_is_degraded(
+    nats_fleet: ReplicaFleet, nats_server: NatsServer
+) -> None:
     first, second = nats_fleet.members
 
     async def ready(member: Replica) -> Any:
@@ -311,7 +311,7 @@ async def test_without_nats_all_goes_on_slower_and_says_so(nats_fleet: ReplicaFl
     chat_id = await new_chat(nats_fleet, "/rate 50\n/tokens 30")
     follower = await follow(second, chat_id, nats_fleet.token)
     await follower.until("turn_ended")
-    assert len(follower.delta_times) > 5, "drafts go over NATS"
+    assert len(follower.delta_times) > 5, "drafts are relayed over NATS"
     nats_server.stop()
     await wait_until(lambda: ready(first), accept=lambda found: found.get("slowed") == ["hints"])
     body = {"content": "/say still here"}
@@ -336,16 +336,16 @@ async def test_all_replicas_are_listed_by_each(fleet: ReplicaFleet) -> None:
     ids = {member.instance_id for member in fleet.members}
     for member in fleet.members:
         await wait_until(lambda member=member: listed(member), accept=lambda found: found == sorted(ids))
-    gone = fleet.members[2]
-    await gone.stop()
-    ids_left = ids - {gone.instance_id}
+    stopped = fleet.members[2]
+    await stopped.stop()
+    ids_left = ids - {stopped.instance_id}
     await wait_until(lambda: listed(fleet.members[0]), accept=lambda found: found == sorted(ids_left))
 
 
 @pytest.mark.parametrize(
-    "faults", ["1,0,0", "0.3,0.5,0.5"], ids=["every hint is lost", "hints are lost and mixed up"]
+    "faults", ["1,0,0", "0.3,0.5,0.5"], ids=["every hint is lost", "hints are lost and reordered"]
 )
-async def test_whatever_becomes_of_hints_everybody_sees_everything(
+async def test_every_replica_sees_everything_with_faulty_hints(
     tmp_path: Path, postgres_url: str, faults: str
 ) -> None:
     faulty = ReplicaFleet(tmp_path / "fleet", store=postgres_url, size=2, command=(FAULTY_SERVER,), FAULTS=faults)
@@ -367,7 +367,7 @@ async def test_whatever_becomes_of_hints_everybody_sees_everything(
         await faulty.kill()
 
 
-async def test_one_owner_s_chats_are_nobody_else_s_at_any_replica(fleet: ReplicaFleet) -> None:
+async def test_no_replica_shows_the_chats_of_another_owner(fleet: ReplicaFleet) -> None:
     _, made = await fleet.members[0].ask("POST", "/tokens", {"owner": "beth"}, token=fleet.token)
     chat_id = await new_chat(fleet, "/rate 20\n/tokens 400")
     holder_sees = await follow(fleet.members[0], chat_id, fleet.token)
@@ -382,7 +382,7 @@ async def test_one_owner_s_chats_are_nobody_else_s_at_any_replica(fleet: Replica
         assert listed["chats"] == []
 
 
-async def test_an_instance_that_keeps_losing_its_session_but_answers_is_not_taken_for_dead(
+async def test_an_instance_that_loses_its_sessions_but_responds_is_not_declared_dead(
     fleet: ReplicaFleet,
 ) -> None:
     chat_id = await new_chat(fleet, "/rate 20\n/tokens 140")
@@ -392,7 +392,7 @@ async def test_an_instance_that_keeps_losing_its_session_but_answers_is_not_take
     ended = asyncio.create_task(follower.until("turn_ended"))
     try:
         dropped = 0
-        while not ended.done():  # all sessions that hold a lock, again and again, for longer than the proof takes
+        while not ended.done():  # all sessions that hold a lock, repeatedly, for longer than failure detection takes
             dropped += len(
                 await connection.fetch(
                     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
@@ -407,7 +407,7 @@ async def test_an_instance_that_keeps_losing_its_session_but_answers_is_not_take
     assert sum(fact.type == "attempt_started" for fact in follower.facts) == 1
 
 
-async def test_nobody_without_a_store_stands_by_behind_a_replica_and_shows_an_empty_directory_one_day(
+async def test_a_standby_without_a_store_refuses_the_data_directory_of_a_replica(
     fleet: ReplicaFleet,
 ) -> None:
     data = fleet.members[0].data

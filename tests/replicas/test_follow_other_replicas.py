@@ -12,20 +12,19 @@ from typing import Any
 
 import pytest
 
-from antiphon.api.zmq import publisher
 from antiphon.api.zmq.endpoint import ZmqEndpoint, open_zmq_endpoint
 from antiphon.bus.memory import MemoryBus
 from antiphon.bus.networked import NetworkedBus
-from antiphon.chats import active_chat
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageAppended
 from antiphon.core.model import Status
+from antiphon.options import Timing, WatchTiming
 from antiphon.ports import Bus
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
-from antiphon.watch import owner_follower, watch
+from antiphon.watch.owner_follower import FollowLimits
 from antiphon.wire import instance as i
 from api.zmq.peers import Peer, log_of, shown
 from support.waiting import DEADLINE_S, wait_until
@@ -46,18 +45,29 @@ async def replica(store: str, *, claims: bool = True, **options: Any) -> AsyncIt
 
 
 @asynccontextmanager
-async def watched_replica(store: str, data: Path, **options: Any) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
-    """It claims no turn itself."""
+async def watched_replica(
+    store: str,
+    data: Path,
+    *,
+    follow_limits: FollowLimits = FollowLimits(),  # noqa: B008 - a value
+    **options: Any,
+) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
+    """A replica with a ZeroMQ endpoint, which claims no turn itself."""
     async with (
         replica(store, claims=False, **options) as instance,
-        open_zmq_endpoint(instance, instance.asgi, data) as endpoint,
+        open_zmq_endpoint(instance, instance.asgi, data, follow_limits=follow_limits) as endpoint,
     ):
         yield instance, endpoint
 
 
+def polling(poll_s: float, **timing: float) -> Timing:
+    """A watch that polls the store this often."""
+    return Timing(watch=WatchTiming(poll_s=poll_s, **timing))
+
+
 @asynccontextmanager
-async def listening(endpoint: ZmqEndpoint, *topics: str) -> AsyncIterator[Peer]:
-    """All topics, and each append by its own."""
+async def subscribed(endpoint: ZmqEndpoint, *topics: str) -> AsyncIterator[Peer]:
+    """A subscriber of all topics, or of these."""
     async with Peer(endpoint, *(topics or TOPICS)) as peer:
         await peer.wait_subscribed(endpoint)
         await wait_until(lambda: topics or endpoint._sockets.subscriptions.is_followed)
@@ -66,36 +76,36 @@ async def listening(endpoint: ZmqEndpoint, *topics: str) -> AsyncIterator[Peer]:
 
 @asynccontextmanager
 async def beside(
-    store: str, data: Path, *, hints: bool = True, claims: bool = True
+    store: str, data: Path, *, hints: bool = True, claims: bool = True, **options: Any
 ) -> AsyncIterator[tuple[Instance, ZmqEndpoint, Instance, Peer]]:
-    """A watched replica (here) whose subscriber listens, and another one (there), whose hints reach it or do not."""
+    """A watched replica (here) with a subscriber, and another one (there), whose hints arrive or are lost."""
     bus = {} if hints else {"bus": MemoryBus()}
     async with (
-        watched_replica(store, data, **bus) as (here, endpoint),
+        watched_replica(store, data, **bus, **options) as (here, endpoint),
         replica(store, claims=claims) as there,
-        listening(endpoint) as peer,
+        subscribed(endpoint) as peer,
     ):
         yield here, endpoint, there, peer
 
 
-def said_of(peer: Peer, session_id: str) -> list[dict[str, Any]]:
-    """What was told of a session, without the heartbeats and lists."""
+def events_of(peer: Peer, session_id: str) -> list[dict[str, Any]]:
+    """The events of a session, without heartbeats and lists."""
     return [event for event in peer.seen if event.get("sessionId") == session_id]
 
 
 def seqs_of(peer: Peer, session_id: str) -> list[int]:
-    """The facts that were told, by their appends."""
+    """The seqs of a session's published appends."""
     return [p["seq"] for p in peer.payloads(i.TOPIC_APPEND) if p["session_id"] == session_id]
 
 
 def text_of(peer: Peer, session_id: str, draft: int | None = None) -> str:
-    """The tokens of a session (of one draft of it), in the order in which they were told."""
-    told = [p for p in peer.payloads(i.TOPIC_LLM_TOKEN) if p["session_id"] == session_id]
-    return "".join(p["token"] for p in told if draft in (None, p["draft"]))
+    """The text of a session's tokens (of one draft), in the order in which they were published."""
+    tokens = [p for p in peer.payloads(i.TOPIC_LLM_TOKEN) if p["session_id"] == session_id]
+    return "".join(p["token"] for p in tokens if draft in (None, p["draft"]))
 
 
-async def is_seen(instance: Instance, chat_id: str, position: int) -> None:
-    """Its turn runs there, so far."""
+async def wait_for_position(instance: Instance, chat_id: str, position: int) -> None:
+    """Wait until the draft of a chat on an instance has reached a position."""
     await wait_until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position >= position)
 
 
@@ -110,10 +120,10 @@ def nothing_is_followed(instance: Instance, endpoint: ZmqEndpoint) -> bool:
     )
 
 
-def nothing_is_heard(instance: Instance) -> bool:
+def is_unsubscribed(instance: Instance) -> bool:
     assert isinstance(instance.bus, NetworkedBus)
-    is_owner_s = any(channel.startswith("chat:owner:") for channel in instance.bus._local.channels)
-    return not is_owner_s and not instance.watch.polled._subscribers
+    has_owner_channel = any(channel.startswith("chat:owner:") for channel in instance.bus._local.channels)
+    return not has_owner_channel and not instance.watch.polled._subscribers
 
 
 async def test_a_turn_of_another_replica_is_published_token_by_token_and_released(
@@ -124,27 +134,31 @@ async def test_a_turn_of_another_replica_is_published_token_by_token_and_release
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
         words = "".join(f"w{n} " for n in range(1, 41))
         assert text_of(peer, chat_id) == words
-        assert len(peer.payloads(i.TOPIC_LLM_TOKEN)) > 5, "not in one piece"
-        told = [event for event in said_of(peer, chat_id) if event["topic"] in TURN]
-        topics = [event["topic"] for event in told if event["topic"] != i.TOPIC_LLM_TOKEN]
+        assert len(peer.payloads(i.TOPIC_LLM_TOKEN)) > 5, "not in a single frame"
+        turn = [event for event in events_of(peer, chat_id) if event["topic"] in TURN]
+        topics = [event["topic"] for event in turn if event["topic"] != i.TOPIC_LLM_TOKEN]
         assert topics == [i.TOPIC_MESSAGE_APPEND, i.TOPIC_LLM_START, i.TOPIC_LLM_END, i.TOPIC_MESSAGE_APPEND]
-        assert (told[-1]["payload"]["content"], told[-2]["payload"]["tokens_out"]) == (words, 40)
+        assert (turn[-1]["payload"]["content"], turn[-2]["payload"]["tokens_out"]) == (words, 40)
         places = [(p["draft"], p["from"], p["to"]) for p in peer.payloads(i.TOPIC_LLM_TOKEN)]
-        assert all(a[2] == b[1] for a, b in pairwise(places)), "without a hole"
+        assert all(a[2] == b[1] for a, b in pairwise(places)), "without a gap"
         await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id, message_count=2)
         await peer.until(i.TOPIC_SESSION_LIST)
         await wait_until(lambda: nothing_is_followed(here, endpoint))
 
 
 async def test_a_turn_that_ends_before_it_is_read_is_published_with_its_tokens(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres_url: str
 ) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 0.5)
-    async with beside(postgres_url, tmp_path / "data", hints=False) as (_, _door, there, peer):
+    async with beside(postgres_url, tmp_path / "data", hints=False, timing=polling(0.5)) as (
+        _,
+        _endpoint,
+        there,
+        peer,
+    ):
         chat_id = (await there.chats.create(content="/say hello")).chat_id
         await wait_until(lambda: _is_idle(there, chat_id))
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
-        topics = [event["topic"] for event in said_of(peer, chat_id) if event["topic"] in TURN]
+        topics = [event["topic"] for event in events_of(peer, chat_id) if event["topic"] in TURN]
         assert topics == [TURN[3], *TURN]
         (token,) = peer.payloads(i.TOPIC_LLM_TOKEN)
         assert (token["token"], token["from"], token["to"]) == ("hello", 1, 6)
@@ -153,7 +167,7 @@ async def test_a_turn_that_ends_before_it_is_read_is_published_with_its_tokens(
 async def test_a_follower_shows_a_turn_of_another_replica_as_the_log_has_it(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a silence that would make it ask."""
+    """Without a silence that would make it read the log."""
     monkeypatch.setattr("antiphon.client.zmq_watch.SILENCE_S", 3600.0)
     async with (
         watched_replica(postgres_url, tmp_path / "data") as (_, endpoint),
@@ -174,7 +188,7 @@ async def test_a_follower_shows_a_turn_of_another_replica_as_the_log_has_it(
 
 
 async def test_a_turn_handed_over_between_other_replicas_stays_published(tmp_path: Path, postgres_url: str) -> None:
-    async with watched_replica(postgres_url, tmp_path / "data") as (_, endpoint), listening(endpoint) as peer:
+    async with watched_replica(postgres_url, tmp_path / "data") as (_, endpoint), subscribed(endpoint) as peer:
         async with replica(postgres_url) as first:
             chat_id = (await first.chats.create(content="/rate 30\n/tokens 20")).chat_id
             await peer.until(i.TOPIC_LLM_TOKEN)
@@ -193,7 +207,7 @@ async def test_a_turn_that_moves_to_this_replica_stays_published(tmp_path: Path,
         running(store=postgres_url) as here,
         open_zmq_endpoint(here, here.asgi, tmp_path / "data") as endpoint,
         replica(postgres_url) as there,
-        listening(endpoint) as peer,
+        subscribed(endpoint) as peer,
     ):
         places, here.slots.concurrency = here.slots.concurrency, 0
         chat_id = (await there.chats.create(content="/rate 30\n/tokens 20")).chat_id
@@ -214,9 +228,9 @@ async def test_a_turn_older_than_the_subscription_is_published_from_the_start_of
 ) -> None:
     async with watched_replica(postgres_url, tmp_path / "data") as (here, endpoint), replica(postgres_url) as there:
         chat_id = (await there.chats.create(content="/rate 40\n/tokens 40")).chat_id
-        await is_seen(there, chat_id, 10)
-        assert nothing_is_followed(here, endpoint), "nobody listens"
-        async with listening(endpoint) as peer:
+        await wait_for_position(there, chat_id, 10)
+        assert nothing_is_followed(here, endpoint), "there is no subscriber"
+        async with subscribed(endpoint) as peer:
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
             assert text_of(peer, chat_id) == "".join(f"w{n} " for n in range(1, 41))
             assert len(peer.payloads(i.TOPIC_MESSAGE_APPEND)) == 1
@@ -225,17 +239,17 @@ async def test_a_turn_older_than_the_subscription_is_published_from_the_start_of
 async def test_a_chat_that_continues_here_is_published_with_its_whole_draft(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    """What lies before it is looked at first, and its turn is faster."""
+    """Its earlier facts are read first, and its turn is faster than that."""
     async with (
         running(store=postgres_url) as here,
         open_zmq_endpoint(here, here.asgi, tmp_path / "data") as endpoint,
     ):
         chat_id = (await here.chats.create(title="before")).chat_id
-        async with listening(endpoint) as peer:
+        async with subscribed(endpoint) as peer:
             real = here.store.read_entries
 
             async def read_slowly(*args: Any, **how: Any) -> Any:
-                await wait_until(lambda: _has_come_to(here, chat_id, 5))
+                await wait_until(lambda: _has_reached(here, chat_id, 5))
                 return await real(*args, **how)
 
             here.store.read_entries = read_slowly  # type: ignore[method-assign]
@@ -247,26 +261,26 @@ async def test_a_chat_that_continues_here_is_published_with_its_whole_draft(
 
 async def test_everything_is_released_when_the_last_subscriber_leaves(tmp_path: Path, postgres_url: str) -> None:
     async with watched_replica(postgres_url, tmp_path / "data") as (here, endpoint), replica(postgres_url) as there:
-        async with listening(endpoint) as peer:
+        async with subscribed(endpoint) as peer:
             await there.chats.create(content="/rate 20\n/tokens 4000")
             await peer.until(i.TOPIC_LLM_TOKEN)
             assert not nothing_is_followed(here, endpoint)
         await wait_until(lambda: nothing_is_followed(here, endpoint))
-        assert nothing_is_heard(here)
+        assert is_unsubscribed(here)
 
 
 async def test_everything_is_released_when_the_sockets_are_closed(tmp_path: Path, postgres_url: str) -> None:
     async with replica(postgres_url, claims=False) as here, replica(postgres_url) as there:
-        async with open_zmq_endpoint(here, here.asgi, tmp_path / "data") as endpoint, listening(endpoint) as peer:
+        async with open_zmq_endpoint(here, here.asgi, tmp_path / "data") as endpoint, subscribed(endpoint) as peer:
             await there.chats.create(content="/rate 20\n/tokens 4000")
             await peer.until(i.TOPIC_LLM_TOKEN)
         assert nothing_is_followed(here, endpoint)
-        assert nothing_is_heard(here)
+        assert is_unsubscribed(here)
 
 
 async def test_changes_of_a_chat_by_another_replica_are_published(tmp_path: Path, postgres_url: str) -> None:
     async with beside(postgres_url, tmp_path / "data", claims=False) as (here, endpoint, there, peer):
-        other = await there.store.create_owner("somebody else")
+        other = await there.store.create_owner("another owner")
         await there.chats_of(other).create(title="not yours")
         chat_id = (await there.chats.create(title="one")).chat_id
         await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id, title="one", message_count=0)
@@ -285,9 +299,11 @@ async def test_changes_of_a_chat_by_another_replica_are_published(tmp_path: Path
 async def test_the_session_list_is_built_only_for_a_subscriber(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a shared store a count for each of its sessions is asked for."""
-    monkeypatch.setattr(publisher, "LIST_S", 0.001)
-    async with watched_replica(postgres_url, tmp_path / "data") as (here, endpoint):
+    """On a shared store, a list queries a count for each of its sessions."""
+    async with watched_replica(postgres_url, tmp_path / "data", timing=Timing(session_list_s=0.001)) as (
+        here,
+        endpoint,
+    ):
         counted: list[str] = []
         count_messages = here.store.count_messages
 
@@ -301,7 +317,7 @@ async def test_the_session_list_is_built_only_for_a_subscriber(
         for _ in range(30):
             assert await endpoint.publisher.session_count() == 1
         assert counted == [], "no client has subscribed to the list"
-        async with listening(endpoint, i.TOPIC_SESSION_LIST) as peer:
+        async with subscribed(endpoint, i.TOPIC_SESSION_LIST) as peer:
             event = await peer.until(i.TOPIC_SESSION_LIST)
             assert [session["title"] for session in event["payload"]["sessions"]] == ["two"]
 
@@ -309,7 +325,7 @@ async def test_the_session_list_is_built_only_for_a_subscriber(
 async def test_updates_keep_their_order_while_messages_are_counted(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with watched_replica(postgres_url, tmp_path / "data") as (here, endpoint), listening(endpoint) as peer:
+    async with watched_replica(postgres_url, tmp_path / "data") as (here, endpoint), subscribed(endpoint) as peer:
         count, may_count = here.store.count_messages, [asyncio.Event() for _ in range(5)]
         turns = iter(may_count)
 
@@ -334,23 +350,24 @@ async def test_updates_keep_their_order_while_messages_are_counted(
         await wait_until(lambda: not endpoint.publisher._uncounted)
 
 
-async def test_without_hints_appends_are_published_by_polling(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 0.2)
-    async with beside(postgres_url, tmp_path / "data", hints=False) as (_, _door, there, peer):
+async def test_without_hints_appends_are_published_by_polling(tmp_path: Path, postgres_url: str) -> None:
+    async with beside(postgres_url, tmp_path / "data", hints=False, timing=polling(0.2)) as (
+        _,
+        _endpoint,
+        there,
+        peer,
+    ):
         chat_id = (await there.chats.create(content="/say hello")).chat_id
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant", session_id=chat_id)
 
 
 async def test_an_earlier_append_of_another_replica_is_published_before_a_local_one(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres_url: str
 ) -> None:
-    """Nobody has hinted at it."""
-    monkeypatch.setattr(watch, "POLL_S", 0.2)
-    async with beside(postgres_url, tmp_path / "data", hints=False, claims=False) as (
+    """Its hint was lost."""
+    async with beside(postgres_url, tmp_path / "data", hints=False, claims=False, timing=polling(0.2)) as (
         here,
-        _door,
+        _endpoint,
         there,
         peer,
     ):
@@ -364,20 +381,19 @@ async def test_an_earlier_append_of_another_replica_is_published_before_a_local_
 
 
 async def test_each_append_is_published_once_and_in_order_whichever_replica_writes_and_hints_are_lost(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres_url: str
 ) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 0.2)
     rnd = Random(5)
 
     def faulty(bus: Bus) -> Bus:
         return FaultyBus(bus, rnd, drop=0.3, double=0.2, reorder=0.2, delay_s_max=0.02, hold_s=0.1)
 
     async with (
-        running(store=postgres_url, wrap_bus=faulty) as here,
+        running(store=postgres_url, wrap_bus=faulty, timing=polling(0.2)) as here,
         open_zmq_endpoint(here, here.asgi, tmp_path / "data") as endpoint,
         replica(postgres_url, wrap_bus=faulty) as one,
         replica(postgres_url, wrap_bus=faulty) as other,
-        listening(endpoint) as peer,
+        subscribed(endpoint) as peer,
     ):
         replicas = (here, one, other)
 
@@ -398,16 +414,16 @@ async def test_each_append_is_published_once_and_in_order_whichever_replica_writ
             stored = await here.store.read_entries(chat_id, 0, limit=10_000, bytes_max=10**9)
             assert seqs_of(peer, chat_id) == [entry.seq for entry in stored if not entry.more]
             messages = [entry.seq for entry in stored if isinstance(entry.fact, MessageAppended)]
-            told = [p for p in peer.payloads(i.TOPIC_MESSAGE_APPEND) if p["session_id"] == chat_id]
-            assert [message["seq"] for message in told] == messages
-            for answer in (message for message in told if message["role"] == "assistant"):
+            published = [p for p in peer.payloads(i.TOPIC_MESSAGE_APPEND) if p["session_id"] == chat_id]
+            assert [message["seq"] for message in published] == messages
+            for answer in (message for message in published if message["role"] == "assistant"):
                 assert text_of(peer, chat_id, answer["draft"]) == answer["content"]
             calls = [sum(p["session_id"] == chat_id for p in peer.payloads(t)) for t in (TURN[0], TURN[2])]
-            assert calls[0] == calls[1], "each call that began has ended"
+            assert calls[0] == calls[1], "each started call has ended"
         await wait_until(lambda: nothing_is_followed(here, endpoint))
 
 
-async def _has_come_to(instance: Instance, chat_id: str, seq: int) -> bool:
+async def _has_reached(instance: Instance, chat_id: str, seq: int) -> bool:
     chat = await instance.store.load(chat_id)
     return chat is not None and chat.seq >= seq
 
@@ -417,10 +433,14 @@ async def _is_idle(instance: Instance, chat_id: str) -> bool:
 
 
 async def test_a_message_removed_by_an_edit_before_it_was_published_is_not_published(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres_url: str
 ) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 3600.0)
-    async with beside(postgres_url, tmp_path / "data", hints=False) as (here, endpoint, there, peer):
+    async with beside(postgres_url, tmp_path / "data", hints=False, timing=polling(3600.0)) as (
+        here,
+        endpoint,
+        there,
+        peer,
+    ):
         await wait_until(lambda: len(endpoint.publisher.follower._background) == 0)  # the running chats are listed
         chat_id = (await there.chats.create(content="/say removed")).chat_id
         await wait_until(lambda: _is_idle(there, chat_id))
@@ -430,15 +450,12 @@ async def test_a_message_removed_by_an_edit_before_it_was_published_is_not_publi
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant", content="kept")
         assert "removed" not in text_of(peer, chat_id)
         assert [p["content"] for p in peer.payloads(i.TOPIC_MESSAGE_APPEND)] == ["/say kept", "kept"]
-        assert seqs_of(peer, chat_id)[0] == 3, "the appends are told"
+        assert seqs_of(peer, chat_id)[0] == 3, "the appends are published"
 
 
-async def test_an_append_that_cannot_be_published_delays_no_later_one(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 3600.0)
-    monkeypatch.setattr(owner_follower, "RETRY_S", 0.01)
-    async with beside(postgres_url, tmp_path / "data", hints=False, claims=False) as (
+async def test_an_append_that_cannot_be_published_delays_no_later_one(tmp_path: Path, postgres_url: str) -> None:
+    timing = polling(3600.0, follow_retry_s=0.01)
+    async with beside(postgres_url, tmp_path / "data", hints=False, claims=False, timing=timing) as (
         here,
         endpoint,
         there,
@@ -454,34 +471,37 @@ async def test_an_append_that_cannot_be_published_delays_no_later_one(
         await wait_until(lambda: not endpoint.publisher.follower._opening)
 
 
-async def test_a_session_with_too_many_buffered_appends_restarts_publishing(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(owner_follower, "BEHIND_MAX", 5)
-    monkeypatch.setattr(watch, "POLL_S", 1.0)
-    async with beside(postgres_url, tmp_path / "data", hints=False, claims=False) as (
+async def test_a_session_with_too_many_unpublished_appends_skips_some(tmp_path: Path, postgres_url: str) -> None:
+    limits = FollowLimits(behind_max=5)
+    async with beside(
+        postgres_url, tmp_path / "data", hints=False, claims=False, follow_limits=limits, timing=polling(1.0)
+    ) as (
         here,
-        _door,
+        _endpoint,
         there,
         peer,
     ):
-        untold = metric("unexpected_events", event="skipped_chat")
+        skipped = metric("unexpected_events", event="skipped_chat")
         chat_id = (await here.chats.create(title="0")).chat_id
         for n in range(1, 10):
             await there.chats.change(chat_id, c.Rename(title=f"{n}"))
         await here.chats.change(chat_id, c.Rename(title="here"))
         await peer.until(i.TOPIC_APPEND, seq=11)
         assert len(seqs_of(peer, chat_id)) < 11
-        assert metric("unexpected_events", event="skipped_chat") > untold
+        assert metric("unexpected_events", event="skipped_chat") > skipped
         await there.chats.change(chat_id, c.Rename(title="there"))
         await peer.until(i.TOPIC_SESSION_UPDATE, title="there")
 
 
 async def test_chats_beyond_the_limit_of_followed_drafts_are_published_from_their_facts(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres_url: str
 ) -> None:
-    monkeypatch.setattr(owner_follower, "CHATS_MAX", 1)
-    async with beside(postgres_url, tmp_path / "data") as (here, endpoint, there, peer):
+    async with beside(postgres_url, tmp_path / "data", follow_limits=FollowLimits(chats_max=1)) as (
+        here,
+        endpoint,
+        there,
+        peer,
+    ):
         chats = [(await there.chats.create(content="/rate 30\n/tokens 20")).chat_id for _ in range(3)]
         for _ in chats:
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
@@ -492,23 +512,25 @@ async def test_chats_beyond_the_limit_of_followed_drafts_are_published_from_thei
 
 
 async def test_a_subscribed_program_does_not_count_as_a_watcher(tmp_path: Path, postgres_url: str) -> None:
-    """The inbox has a notification all the same, as it has beside a program that listens to the holder itself."""
-    async with beside(postgres_url, tmp_path / "data") as (here, _door, there, peer):
+    """The inbox has a notification, as it has with a subscriber of the replica that runs the turn."""
+    async with beside(postgres_url, tmp_path / "data") as (here, _endpoint, there, peer):
         await there.chats.create(content="/rate 60\n/tokens 20")
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
         assert await here.store.count_unread(here.owner_id) == 1
 
 
 @pytest.mark.parametrize("are_hints_lost", [False, True])
-async def test_the_active_session_is_the_same_everywhere(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, are_hints_lost: bool
+async def test_the_active_session_is_the_same_on_every_replica(
+    tmp_path: Path, postgres_url: str, are_hints_lost: bool
 ) -> None:
-    monkeypatch.setattr(active_chat, "POLL_S", 0.2 if are_hints_lost else 3600.0)
-    bus = MemoryBus() if are_hints_lost else None
+    bus, timing = (
+        MemoryBus() if are_hints_lost else None,
+        Timing(active_chat_poll_s=0.2 if are_hints_lost else 3600.0),
+    )
     async with (
-        watched_replica(postgres_url, tmp_path / "data", bus=bus) as (here, endpoint),
-        watched_replica(postgres_url, tmp_path / "other") as (there, other),
-        listening(endpoint, i.TOPIC_SESSION_ACTIVATED) as peer,
+        watched_replica(postgres_url, tmp_path / "data", bus=bus, timing=timing) as (here, endpoint),
+        watched_replica(postgres_url, tmp_path / "other", timing=timing) as (there, other),
+        subscribed(endpoint, i.TOPIC_SESSION_ACTIVATED) as peer,
         Peer(other, "nothing") as one,
     ):
         chat_id = (await there.chats.create(title="active")).chat_id

@@ -1,4 +1,4 @@
-"""Old and new side by side: a peer made from the reference document alone, over both buses, in both roles."""
+"""A mixed fleet: an older peer, made from the reference document alone, over both buses, in both roles."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 from antiphon.bus.nats import open_nats_bus
 from antiphon.bus.postgres import open_postgres_bus
 from antiphon.core import commands as c
+from antiphon.options import Timing, WatchTiming
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.server.open_instance import open_instance
 from antiphon.testing.stored_chat import StoredChat
-from antiphon.watch import watch
 from programs import needs_program
 from support.nats import NatsServer
 from support.waiting import DEADLINE_S
@@ -41,17 +41,17 @@ def bus_url(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 class Peer:
-    """The program, and what it has understood so far, by channel."""
+    """The peer's process, and the messages that it has decoded so far, by channel."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self.heard: list[tuple[str, dict[str, Any]]] = []
+        self.received: list[tuple[str, dict[str, Any]]] = []
 
     async def wait_for(self, is_it: Callable[[str, dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first message like that, waiting for it."""
+        """Wait for the first message for which `is_it` is true."""
         async with asyncio.timeout(DEADLINE_S):
             while True:
-                for channel, message in self.heard:
+                for channel, message in self.received:
                     if is_it(channel, message):
                         return message
                 await self._read()
@@ -59,18 +59,18 @@ class Peer:
     async def _read(self) -> None:
         assert self._process.stdout
         line = await self._process.stdout.readline()
-        assert line, "the peer lives and understands what it hears"
+        assert line, "the peer runs and decodes what it receives"
         shown = json.loads(line)
-        self.heard.append((shown["channel"], shown["heard"]))
+        self.received.append((shown["channel"], shown["received"]))
 
     async def publish(self, channel: str, **message: Any) -> None:
         assert self._process.stdin
         self._process.stdin.write(json.dumps({"channel": channel, **message}).encode() + b"\n")
         await self._process.stdin.drain()
 
-    async def publish_until(self, has_come: Awaitable[Any], channel: str, **message: Any) -> Any:
-        """Again and again: hints may be lost."""
-        waiting = asyncio.ensure_future(has_come)
+    async def publish_until(self, arrival: Awaitable[Any], channel: str, **message: Any) -> Any:
+        """Publish a message repeatedly, since hints may be lost, until `arrival` is done."""
+        waiting = asyncio.ensure_future(arrival)
         async with asyncio.timeout(DEADLINE_S):
             while not waiting.done():
                 await self.publish(channel, **message)
@@ -79,7 +79,8 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def side_by_side(bus_url: str, *channels: str) -> AsyncIterator[tuple[Instance, Peer]]:
+async def side_by_side(bus_url: str, *channels: str, **options: Any) -> AsyncIterator[tuple[Instance, Peer]]:
+    """An instance and an older peer on one bus, which subscribes to the channels."""
     open_bus = open_nats_bus if bus_url.startswith("nats:") else open_postgres_bus
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
@@ -87,8 +88,8 @@ async def side_by_side(bus_url: str, *channels: str) -> AsyncIterator[tuple[Inst
     )
     try:
         assert process.stdout
-        assert await process.stdout.readline() == b"{}\n", "it listens"
-        async with open_bus(bus_url) as bus, open_instance(bus=bus, drain_s=0) as instance:
+        assert await process.stdout.readline() == b"{}\n", "it has subscribed"
+        async with open_bus(bus_url) as bus, open_instance(bus=bus, drain_s=0, **options) as instance:
             assert bus.error is None
             yield instance, Peer(process)
     finally:
@@ -96,7 +97,7 @@ async def side_by_side(bus_url: str, *channels: str) -> AsyncIterator[tuple[Inst
         await process.communicate()
 
 
-async def test_an_older_peer_finds_what_it_knows_in_ours(bus_url: str) -> None:
+async def test_an_older_peer_decodes_the_messages_of_this_version(bus_url: str) -> None:
     chat_id = str(uuid4())
     stream = f"chat:stream:{chat_id}"
     async with side_by_side(bus_url, stream) as (instance, peer):
@@ -115,7 +116,7 @@ async def test_an_older_peer_finds_what_it_knows_in_ours(bus_url: str) -> None:
         assert edited["after_message_id"] > message_id
 
 
-async def test_an_older_peer_sees_an_owners_list_change(bus_url: str) -> None:
+async def test_an_older_peer_receives_the_changes_of_an_owners_chats(bus_url: str) -> None:
     owner, chat_id = str(uuid4()), str(uuid4())
     async with side_by_side(bus_url, f"chat:owner:{owner}") as (instance, peer):
         await instance.service.execute(chat_id, c.CreateChat(owner_id=owner, title="t"))
@@ -127,14 +128,11 @@ async def test_an_older_peer_sees_an_owners_list_change(bus_url: str) -> None:
         assert (await peer.wait_for(lambda _, m: m["kind"] == "status_change"))["chat"]["archived"] is True
         await instance.service.execute(chat_id, c.Delete())
         deleted = await peer.wait_for(lambda _, m: m["kind"] == "deleted")
-        assert (deleted["chat"]["id"], deleted["chat"]["title"]) == (chat_id, "u"), "as it was"
+        assert (deleted["chat"]["id"], deleted["chat"]["title"]) == (chat_id, "u"), "its last title"
 
 
-async def test_feeds_and_watchers_react_to_an_older_peers_messages(
-    bus_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 3600)
-    async with side_by_side(bus_url) as (instance, peer):
+async def test_feeds_and_watchers_react_to_an_older_peers_messages(bus_url: str) -> None:
+    async with side_by_side(bus_url, timing=Timing(watch=WatchTiming(poll_s=3600))) as (instance, peer):
         owner = instance.chats.owner_id
         chat_id = (await instance.chats.create(title="t")).chat_id
         async with instance.watch.open_feed(owner) as feed:
@@ -143,11 +141,11 @@ async def test_feeds_and_watchers_react_to_an_older_peers_messages(
             assert (shown["chat"]["id"], shown["chat"]["status"]) == (chat_id, "waiting"), "the store is the truth"
         async with instance.watch.open_watcher(chat_id, (1, 0)) as watcher:
             for status in ("pending", "paused", "completed"):
-                elsewhere = StoredChat(instance.store, chat_id)
-                await elsewhere.load()
-                await elsewhere.do(c.Rename(title=status))
-                told = peer.publish_until(next_title(watcher), f"chat:stream:{chat_id}", status=status)
-                assert (await told)["title"] == status
+                written = StoredChat(instance.store, chat_id)
+                await written.load()
+                await written.do(c.Rename(title=status))
+                shown = await peer.publish_until(next_title(watcher), f"chat:stream:{chat_id}", status=status)
+                assert shown["title"] == status
 
 
 async def test_an_older_peers_inline_retry_and_errors_reach_watchers(bus_url: str) -> None:
@@ -161,12 +159,12 @@ async def test_an_older_peers_inline_retry_and_errors_reach_watchers(bus_url: st
                 ({"status": "error", "error": "no credit", "error_payload": payload}, "error", "no credit"),
                 ({"error": "only the legacy words"}, "error", "only the legacy words"),
             ):
-                told = peer.publish_until(next_notice(watcher, kind, words), f"chat:stream:{chat_id}", **message)
-                assert await told
+                arrival = next_notice(watcher, kind, words)
+                assert await peer.publish_until(arrival, f"chat:stream:{chat_id}", **message)
 
 
 async def next_notice(watcher: Any, kind: str, words: str) -> bool:
-    """Wait for a notice of that kind with these words; earlier ones may come twice."""
+    """Wait for a notice of that kind with these words; earlier ones may arrive twice."""
     while True:
         for frame in (await watcher.next_batch()).frames:
             if frame.type == "notice" and frame.seq is None:

@@ -1,5 +1,4 @@
-"""Several instances in virtual time, on a store, a bus and links that fail: each seed is a life of its own, and the
-same whenever it is lived."""
+"""Several instances in virtual time, on a store, a bus and links that fail. A run is determined by its seed."""
 
 from __future__ import annotations
 
@@ -29,22 +28,24 @@ def check_seeds(first: int, count: int, *, busy_s: float) -> list[Outcome]:
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS_ALWAYS, GROUP))
-def test_no_seed_breaks_a_promise(first: int) -> None:
+def test_no_simulation_violates_an_invariant(first: int) -> None:
     outcomes = check_seeds(first, GROUP, busy_s=12.0)
     happened = Counter(fault for outcome in outcomes for fault in outcome.faults)
-    assert len(happened) >= 6, "something goes wrong"
-    assert sum(outcome.acknowledged for outcome in outcomes) > 20 * GROUP, "and something goes well"
-    assert sum(outcome.deleted for outcome in outcomes) > 2 * GROUP, "and chats are deleted while they are busy"
+    assert len(happened) >= 6, "faults happen"
+    assert sum(outcome.acknowledged for outcome in outcomes) > 20 * GROUP, "and sends are acknowledged"
+    assert sum(outcome.deleted for outcome in outcomes) > 2 * GROUP, "and busy chats are deleted"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(SEEDS_ALWAYS, SEEDS_ALWAYS + SEEDS, 50))
-def test_none_of_a_thousand_seeds_breaks_a_promise(first: int) -> None:
+def test_none_of_a_thousand_simulations_violates_an_invariant(first: int) -> None:
     check_seeds(first, 50, busy_s=25.0)
 
 
-def test_a_life_that_has_no_end_is_ended_and_says_what_it_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody rests, so it looks again and again."""
+def test_an_endless_simulation_is_stopped_and_reports_what_it_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every chat counts as busy, so the simulation waits for them until its limit."""
     monkeypatch.setattr("support.simulation.LIMIT_S", 100.0)
     monkeypatch.setattr("support.simulation.IDLE_S", 1000.0)
     monkeypatch.setattr("support.simulation._Simulation._busy", lambda self: self.clients.chat_ids)
@@ -53,27 +54,27 @@ def test_a_life_that_has_no_end_is_ended_and_says_what_it_waited_for(monkeypatch
     assert "100 s were not enough: it waits for the chats" in outcome.report()
 
 
-def test_a_chat_that_stays_stuck_ends_the_life_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planted: an attempt has no lease, so nobody sees that its holder is dead."""
+def test_a_stuck_chat_stops_the_simulation_and_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted bug: an attempt has no lease, so no instance detects that its holder is dead."""
     monkeypatch.setattr("antiphon.chats.append_batch.AppendBatch._lease", lambda self: None)
     outcome = simulate(0, busy_s=12.0)
     assert "NO-STUCK" in {violation.invariant for violation in outcome.violations}
     assert "running, attempt" in outcome.report()
 
 
-def test_a_seed_is_replayed_byte_for_byte() -> None:
+def test_a_simulation_is_repeated_byte_for_byte() -> None:
     first, again = simulate(7), simulate(7)
     assert first.trace == again.trace
     assert first.digest == again.digest
     assert simulate(8).digest != first.digest
 
 
-def test_a_seed_is_the_same_in_another_process_whatever_its_hashes() -> None:
+def test_a_simulation_is_the_same_in_another_process_with_other_hashes() -> None:
     def replay(hash_seed: str) -> str:
         command = [sys.executable, "-m", "support.simulation", "7"]
         env = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(TESTS)}
         return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120).stdout
 
-    told = replay("1")
-    assert told == replay("2")
-    assert simulate(7).digest in told
+    output = replay("1")
+    assert output == replay("2")
+    assert simulate(7).digest in output

@@ -1,4 +1,4 @@
-"""Busy chats on three replicas while everything around them fails; the checker decides from the outside."""
+"""Busy chats on three replicas during faults of everything around them; the checker examines the evidence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FROZEN_S = 13.0
 
 
 class Faults:
-    """What happens to the replicas and their servers, one thing after another; at least one replica runs."""
+    """Faults of the replicas and their servers, one after another; at least one replica runs."""
 
     def __init__(self, fleet: ReplicaFleet, rnd: random.Random, *, postgres: PostgresServer, database: str) -> None:
         self._fleet = fleet
@@ -38,7 +38,7 @@ class Faults:
         self._under_way: asyncio.Future[None] | None = None
 
     async def run(self, pause_s: float) -> None:
-        """Until cancelled; then all are brought back."""
+        """Cause faults until cancelled; then restart everything."""
         kinds: list[Callable[[], Awaitable[None]]] = [
             self.kill,
             self.kill,
@@ -60,11 +60,11 @@ class Faults:
                 self._under_way = asyncio.ensure_future(fault())
                 await asyncio.shield(self._under_way)
         finally:
-            await asyncio.shield(self._mend())
+            await asyncio.shield(self._recover())
 
-    async def _mend(self) -> None:
+    async def _recover(self) -> None:
         if self._under_way is not None:
-            await asyncio.wait({self._under_way})  # a kill may not have begun yet
+            await asyncio.wait({self._under_way})  # a fault may not have started yet
         for member in self._fleet.members:
             if member.is_frozen:
                 member.wake()
@@ -92,7 +92,7 @@ class Faults:
         member.wake()
 
     async def drop_sessions(self) -> None:
-        """Half of all sessions, whatever they are at: listening, appending, holding a lock."""
+        """Terminate half of all database sessions, whether they listen, append or hold a lock."""
         connection = await asyncpg.connect(self._database)
         try:
             await connection.execute(
@@ -137,12 +137,12 @@ async def run_trial(
         evidence = await trial.collect(stuck_s=20.0)
         assert check(evidence) == []
         assert trial.acknowledged > 2 * seconds
-        for member in fleet.members:  # nothing is left degraded
+        for member in fleet.members:  # nothing stays degraded
             assert (await member.get("/readyz"))["status"] == "ready", member.log()[-2000:]
         return faults.happened
 
 
-async def test_a_minute_of_faults_breaks_no_promise(
+async def test_a_minute_of_faults_violates_no_invariant(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     happened = await run_trial(
@@ -153,7 +153,7 @@ async def test_a_minute_of_faults_breaks_no_promise(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bus", ["postgres", "nats"])
-async def test_five_minutes_of_faults_break_no_promise(
+async def test_five_minutes_of_faults_violate_no_invariant(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str, nats_server: NatsServer, bus: str
 ) -> None:
     happened = await run_trial(

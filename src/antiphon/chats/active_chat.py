@@ -15,8 +15,6 @@ SETTING = "active_session"
 """The name of the stored setting; its value is the chat's id."""
 CHANNEL = "antiphon:active"
 """The channel on which an instance publishes that it changed the setting."""
-POLL_S = 2.0
-"""How often the setting is read from a shared store where no hint arrives, in seconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +22,7 @@ log = structlog.get_logger(__name__)
 class ActiveChat:
     """`chat_id` is empty where no chat is active. `run` it as a task."""
 
-    def __init__(self, *, store: Store, bus: Bus, poll_s: float = POLL_S) -> None:
+    def __init__(self, *, store: Store, bus: Bus, poll_s: float = 2.0) -> None:
         """`poll_s` is how often the setting is read without a hint, in seconds."""
         self.chat_id = ""
         self._store = store

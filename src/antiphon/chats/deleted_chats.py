@@ -7,15 +7,12 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
+from antiphon.chats.chat_fields import LABEL_MAX, LABELS_MAX, TITLE_MAX
 from antiphon.core.model import Chat
 from antiphon.wire import notify
 
 CACHED_MAX = 500
 """Maximum number of deleted chats in the cache."""
-TITLE_MAX = 256
-LABELS_MAX = 64
-LABEL_MAX = 256
-"""Maximum number and sizes, in characters, in a received message; the rest is cut off."""
 
 
 class Source(StrEnum):
@@ -62,6 +59,7 @@ class DeletedChatCache:
 
 
 def _chat_of(claimed: notify.Chat) -> Chat:
+    """The state in a received message, with what is too large cut off."""
     labels = list((claimed.labels or {}).items())[:LABELS_MAX]
     return Chat(
         owner_id=str(claimed.owner_id),

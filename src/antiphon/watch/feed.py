@@ -32,9 +32,6 @@ DIRTY_MAX = 1_000
 TOLD_MAX = 1_000
 """Of so many notifications a feed remembers that it has told them."""
 
-SUBSCRIBE_S = 1.0
-"""Maximum time a new feed waits until the bus has subscribed to its owner's channel, in seconds."""
-
 CLAIMED_KINDS = frozenset(ChatEventKind) - {ChatEventKind.DELETED}
 """The changes that a message may report. Only the store reports that a chat is deleted."""
 RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
@@ -43,7 +40,10 @@ RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
 class Feed(PlainStream):
     """Changes of one chat that wait are merged: the newest state is told once."""
 
-    def __init__(self, owner_id: str, *, service: Service, store: Store, bus: Bus, token_id: str) -> None:
+    def __init__(
+        self, owner_id: str, *, service: Service, store: Store, bus: Bus, token_id: str, subscribe_s: float
+    ) -> None:
+        """`subscribe_s` is how long to wait for the bus to subscribe to the owner's channel, in seconds."""
         super().__init__(owner_id, token_id=token_id)
         self._service = service
         self._store = store
@@ -63,7 +63,7 @@ class Feed(PlainStream):
         )
 
         if bus.error is None and not bus.is_subscribed(owner_channel(owner_id)):
-            self._waiting = asyncio.get_running_loop().call_later(SUBSCRIBE_S, self._stop_waiting)
+            self._waiting = asyncio.get_running_loop().call_later(subscribe_s, self._stop_waiting)
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:

@@ -36,28 +36,31 @@ from antiphon.watch.chat_follower import ChatFollower
 from antiphon.watch.watch import Changed, Watch
 from antiphon.wire.notify import ChatEventKind
 
-CHATS_MAX = 1_000
-"""Maximum number of chats followed at once. Beyond it the least recently changed one is closed."""
 PLACES_MAX = 10_000
 """Maximum number of chats whose place is remembered."""
 OTHERS_MAX = 100_000
 """Maximum number of chats remembered as another owner's."""
 NEWS_MAX = 100
 """Maximum number of facts checked for news in a chat that was not followed before."""
-BEHIND_MAX = 1_000
-"""A follower that is this many facts behind continues at the newest one."""
 READ_BYTES = 1024 * 1024
 RUNNING_MAX = 1_000
 """Maximum number of recent chats checked for running turns when following starts."""
 OPENING_MAX = 8
 """Maximum number of followers opened at once: each reads the store."""
-RETRY_S = 1.0
-"""How long to wait before a failed read is repeated, in seconds."""
 
 GROWS = (Status.RUNNING, Status.INTERRUPTING)
 """A chat with one of these statuses may have a growing draft."""
 
 log = structlog.get_logger(__name__)
+
+
+class FollowLimits(Value):
+    """How much is followed at once."""
+
+    chats_max: int = 1_000
+    """Maximum number of chats followed at once. Beyond it the least recently changed one is closed."""
+    behind_max: int = 1_000
+    """Maximum number of facts that a follower may be behind. Beyond it, it continues at the newest one."""
 
 
 class Consumer(Protocol):
@@ -90,8 +93,30 @@ class OwnerFollower:
     """`start` and `stop` following; `follow` a chat that has new facts."""
 
     def __init__(
-        self, owner_id: str, *, service: Service, store: Store, bus: Bus, watch: Watch, consumer: Consumer
+        self,
+        owner_id: str,
+        *,
+        service: Service,
+        store: Store,
+        bus: Bus,
+        watch: Watch,
+        consumer: Consumer,
+        limits: FollowLimits = FollowLimits(),  # noqa: B008 - a value
+        retry_s: float = 1.0,
     ) -> None:
+        """
+        Args:
+            owner_id: The owner whose chats are followed.
+            service: The command loop, whose appends are followed.
+            store: Read for chats that this process did not write.
+            bus: Carries the hints of other instances.
+            watch: Has the readers of the chats.
+            consumer: Receives the facts and deltas.
+            limits: How much is followed at once.
+            retry_s: How long to wait before a failed read is repeated, in seconds.
+        """
+        self._limits = limits
+        self._retry_s = retry_s
         self._owner_id = owner_id
         self._service = service
         self._store = store
@@ -173,7 +198,7 @@ class OwnerFollower:
                 )
             except AntiphonError as error:
                 log.warning("running_chats_not_listed", error=str(error))
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self._retry_s)
             else:
                 break
         for item in listed:
@@ -215,7 +240,7 @@ class OwnerFollower:
                         follower = await self._make_follower(chat_id)
                     break
                 except AntiphonError:  # the store is not available, which readiness shows
-                    await asyncio.sleep(RETRY_S)
+                    await asyncio.sleep(self._retry_s)
         finally:
             hinted = self._opening.pop(chat_id, 0)
         if follower is None:
@@ -224,7 +249,7 @@ class OwnerFollower:
             follower.close()
             return
         self._followers[chat_id] = follower
-        while len(self._followers) > CHATS_MAX:
+        while len(self._followers) > self._limits.chats_max:
             METRICS.unexpected.labels("unfollowed_chat").inc()
             _, evicted = self._followers.popitem(last=False)
             at = self._places[evicted.chat_id].at if evicted.chat_id in self._places else 0
@@ -270,7 +295,7 @@ class OwnerFollower:
             place = Place(seq=older[-1] if older else after, at=self._started_at)
             self._remember(chat_id, place)
         place = place or Place(seq=chat.seq)
-        if chat.seq - place.seq > BEHIND_MAX:
+        if chat.seq - place.seq > self._limits.behind_max:
             METRICS.unexpected.labels("skipped_chat").inc()
             self._consumer.on_skipped(chat_id)  # its subscribers read the gap
             place = Place(seq=chat.seq - 1)

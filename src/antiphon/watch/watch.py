@@ -22,6 +22,7 @@ from antiphon.chats.service import Service
 from antiphon.chats.watched import WatchedChats
 from antiphon.errors import AntiphonError, CursorInvalid, NotFound, TooMany
 from antiphon.observe.metrics import METRICS
+from antiphon.options import WatchTiming
 from antiphon.ports import Bus, Drafts, Mark, Store
 from antiphon.signal import Signal
 from antiphon.watch.feed import Feed
@@ -29,15 +30,13 @@ from antiphon.watch.plain_stream import PlainStream
 from antiphon.watch.reader import Reader
 from antiphon.watch.watcher import Watcher, make_resync
 
-POLL_S = 2.0
-PING_S = 15.0
 PING_BUCKETS = 15
-SLOW_S = 30.0
+"""The streams are pinged in this many groups, one after another."""
 WATCHERS_MAX = 10_000
 NEW_NOTIFICATIONS_MAX = 1_000
 """So many are found at a time, as the store promises."""
 CHANGED_MAX = 10_000
-"""So many chats that changed are looked at together."""
+"""Maximum number of changed chats in one query of a poll."""
 OWNERS_MAX = 100_000
 """Of so many chats that changed it is remembered whose they are."""
 REVOKED_CHANNEL = "antiphon:revoked"
@@ -61,12 +60,16 @@ class Watch:
         revoked: RevokedIds | None = None,
         watched: WatchedChats | None = None,
         watchers_max: int = WATCHERS_MAX,
+        changed_max: int = CHANGED_MAX,
+        timing: WatchTiming = WatchTiming(),  # noqa: B008 - a value
     ) -> None:
         self._service = service
         self._store = store
         self._bus = bus
         self._drafts = drafts
         self._watchers_max = watchers_max
+        self._changed_max = changed_max
+        self._timing = timing
         self._owner_watchers_max: int | None = None
         self._revoked = RevokedIds() if revoked is None else revoked
         """The poll ends the streams of these tokens, should the hint be lost."""
@@ -155,7 +158,14 @@ class Watch:
     async def open_feed(self, owner_id: str, *, token_id: str = "") -> AsyncIterator[PlainStream]:
         """The changes of an owner's chats, from now on; it begins with a bare resync."""
         self._check_limits(owner_id)
-        feed = Feed(owner_id, service=self._service, store=self._store, bus=self._bus, token_id=token_id)
+        feed = Feed(
+            owner_id,
+            service=self._service,
+            store=self._store,
+            bus=self._bus,
+            token_id=token_id,
+            subscribe_s=self._timing.subscribe_s,
+        )
         async with self.supervise(feed):
             yield feed
 
@@ -237,7 +247,7 @@ class Watch:
 
     async def start(self) -> None:
         """Note where the poll begins: before anyone watches, so that nothing falls between."""
-        _, self._mark = await self._store.changed(None, limit=CHANGED_MAX)
+        _, self._mark = await self._store.changed(None, limit=self._changed_max)
         self._notified_until = self._store.clock.now_us()
 
     async def run(self) -> None:
@@ -254,7 +264,7 @@ class Watch:
     async def _poll_forever(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(self._timing.poll_s):
                     await self._poll_due.wait()
             self._poll_due.clear()
             try:
@@ -268,9 +278,9 @@ class Watch:
         """One query for the chats that changed: hints may have been lost."""
         await self._end_revoked()
         await self._poll_notifications()
-        changed, self._mark = await self._store.changed(self._mark, limit=CHANGED_MAX)
+        changed, self._mark = await self._store.changed(self._mark, limit=self._changed_max)
         self._unseen.update(changed)
-        if len(changed) == CHANGED_MAX:
+        if len(changed) == self._changed_max:
             self.poll_soon()  # there may be more
         self.polled.emit(changed)
         failure = None
@@ -360,9 +370,9 @@ class Watch:
         tick = 0
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(PING_S / PING_BUCKETS)
+            await asyncio.sleep(self._timing.ping_s / PING_BUCKETS)
             tick += 1
-            slow_since = loop.time() - SLOW_S
+            slow_since = loop.time() - self._timing.slow_s
             for watcher, number in list(self._watchers.items()):
                 if watcher.sending_since and watcher.sending_since < slow_since:
                     METRICS.slow_watchers.inc()

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from antiphon.bus.memory import MemoryBus
+from antiphon.options import Timing, WatchTiming
 from antiphon.testing.bus import FaultyBus
-from antiphon.watch import watch
 from antiphon.wire.codec import decode
 from antiphon.wire.notify import ChatDiffStatus
 from support.waiting import wait_until
@@ -143,16 +143,11 @@ async def test_what_is_told_is_pushed_to_its_owner_s_feed_once(api: ApiClient) -
     await theirs.close()
 
 
-@pytest.fixture
-def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "POLL_S", 0.1)
-
-
-async def test_a_lost_hint_is_made_good_by_the_poll(quick_polls: None) -> None:
+async def test_a_lost_hint_is_made_good_by_the_poll() -> None:
     import random
 
     bus = FaultyBus(MemoryBus(), random.Random(1), drop=1.0)
-    async with open_api(bus=bus) as api:
+    async with open_api(bus=bus, timing=Timing(watch=WatchTiming(poll_s=0.1))) as api:
         feed = await api.stream("/feed")
         await feed.until("resync")
         await api.make_chat("/say found")

@@ -14,7 +14,7 @@ import uvicorn
 
 from antiphon import Reasoning, ToolCall
 from antiphon.observe.metrics import METRICS
-from antiphon.watch import watch
+from antiphon.options import Timing, WatchTiming
 from support.stopwatch import Stopwatch
 from support.waiting import wait_until
 
@@ -313,9 +313,8 @@ async def test_a_stopping_instance_says_good_bye_to_every_stream() -> None:
             await stream.close()
 
 
-async def test_an_idle_stream_is_pinged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "PING_S", 0.15)
-    async with open_api() as api:
+async def test_an_idle_stream_is_pinged() -> None:
+    async with open_api(timing=Timing(watch=WatchTiming(ping_s=0.15))) as api:
         for path in (f"/chats/{await api.make_chat()}/stream", "/feed"):
             stream = await api.stream(path)
             for _ in range(3):
@@ -340,13 +339,9 @@ def _waiting_bytes(api: ApiClient) -> list[int]:
     ]
 
 
-async def test_a_reader_that_never_reads_costs_little_and_is_closed_and_slows_nobody(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(watch, "PING_S", 0.3)
-    monkeypatch.setattr(watch, "SLOW_S", 1.0)
+async def test_a_reader_that_never_reads_costs_little_and_is_closed_and_slows_nobody() -> None:
     closed_before = METRICS.slow_watchers._value.get()
-    async with open_api(agent=_speak) as api:
+    async with open_api(agent=_speak, timing=Timing(watch=WatchTiming(ping_s=0.3, slow_s=1.0))) as api:
         chat_id = await api.make_chat()
         path = f"/chats/{chat_id}/stream?after=1"
         stuck = [await api.stream(path, receive_bytes=4096) for _ in range(5)]
@@ -376,10 +371,8 @@ async def test_a_reader_that_never_reads_costs_little_and_is_closed_and_slows_no
             await stream.close()
 
 
-async def test_a_feed_that_is_never_read_is_closed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "PING_S", 0.3)
-    monkeypatch.setattr(watch, "SLOW_S", 0.5)
-    async with open_api() as api:
+async def test_a_feed_that_is_never_read_is_closed_too() -> None:
+    async with open_api(timing=Timing(watch=WatchTiming(ping_s=0.3, slow_s=0.5))) as api:
         labels = {f"{n:02}": "x" * 256 for n in range(64)}
         chats = [await api.make_chat(labels=labels) for _ in range(20)]
         before = _descriptors()

@@ -14,7 +14,8 @@ from antiphon.api.http.paging import next_after, read_next
 from antiphon.api.http.shapes import chats as s
 from antiphon.api.http.sse import open_stream
 from antiphon.api.http.table import Call, Operation, Policy, route
-from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title
+from antiphon.chats.chat_fields import clean_labels, clean_model, clean_system, clean_title
+from antiphon.chats.owned import OwnedChats
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageQueued
 from antiphon.core.model import Chat

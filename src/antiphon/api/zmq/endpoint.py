@@ -17,6 +17,7 @@ from antiphon.api.zmq.sockets import InstanceSockets, fits_ipc, open_ipc_sockets
 from antiphon.errors import Invalid
 from antiphon.instance import Instance
 from antiphon.local.discovery import socket_dir
+from antiphon.watch.owner_follower import FollowLimits
 from antiphon.wire.instance import default_ports
 
 CALLS_AT_ONCE_MAX = 64
@@ -28,7 +29,15 @@ log = structlog.get_logger(__name__)
 class ZmqEndpoint:
     """`pub_endpoint` and `rpc_endpoint` are where it is; `run` it as a task."""
 
-    def __init__(self, instance: Instance, http: HttpApp, sockets: InstanceSockets, *, project_id: str) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        http: HttpApp,
+        sockets: InstanceSockets,
+        *,
+        project_id: str,
+        follow_limits: FollowLimits,
+    ) -> None:
         self.project_id = project_id
         self.task: asyncio.Task[None] | None = None
         """What runs it; a endpoint that fails takes its server down."""
@@ -36,7 +45,7 @@ class ZmqEndpoint:
         self._is_leaving = False
         self.pub_endpoint = sockets.pub_endpoint
         self.rpc_endpoint = sockets.rpc_endpoint
-        self.publisher = Publisher(instance, sockets, project_id=project_id)
+        self.publisher = Publisher(instance, sockets, project_id=project_id, follow_limits=follow_limits)
         self.calls = Calls(
             instance, self.publisher, http, project_id=project_id, endpoints=(self.pub_endpoint, self.rpc_endpoint)
         )
@@ -75,14 +84,29 @@ class ZmqEndpoint:
 
 @contextlib.asynccontextmanager
 async def open_zmq_endpoint(
-    instance: Instance, http: HttpApp, data: Path, *, reason: str = "stopped"
+    instance: Instance,
+    http: HttpApp,
+    data: Path,
+    *,
+    reason: str = "stopped",
+    follow_limits: FollowLimits = FollowLimits(),  # noqa: B008 - a value
 ) -> AsyncIterator[ZmqEndpoint]:
-    """The endpoint of the instance on `data`, answering and publishing. Raises `Unavailable` where it cannot be
-    opened, `Invalid` for keyless TCP where there are several owners."""
+    """Open the ZeroMQ endpoint of an instance and run it.
+
+    Args:
+        instance: The instance.
+        http: Its HTTP API, for calls that are only available over HTTP.
+        data: The data directory, whose lock is held.
+        reason: Why it closes, published as the last event.
+        follow_limits: How many chats are followed for the subscribers.
+
+    Raises:
+        Unavailable: The endpoint cannot be opened.
+        Invalid: TCP without keys where there are several owners.
+    """
     project_dir = data.resolve().parent
-    endpoint = ZmqEndpoint(
-        instance, http, await _open_sockets(instance, data, project_dir), project_id=str(project_dir)
-    )
+    sockets = await _open_sockets(instance, data, project_dir)
+    endpoint = ZmqEndpoint(instance, http, sockets, project_id=str(project_dir), follow_limits=follow_limits)
     endpoint.task = task = asyncio.create_task(endpoint.run())
     try:
         yield endpoint

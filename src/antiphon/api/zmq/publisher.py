@@ -19,14 +19,12 @@ from antiphon.errors import AntiphonError
 from antiphon.instance import Instance
 from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.ports import Append, Listed
-from antiphon.watch.owner_follower import OwnerFollower
+from antiphon.watch.owner_follower import FollowLimits, OwnerFollower
 from antiphon.wire import instance as i
 from antiphon.wire.gotime import Time, format_duration
 
 HEARTBEAT_S = 5.0
 """How often a heartbeat is published, in seconds."""
-LIST_S = 1.0
-"""How often a changed list of sessions is published, in seconds."""
 LISTED_MAX = 1_000
 """Maximum number of sessions in a `session.list`, the newest ones."""
 SESSIONS_MAX = 10_000
@@ -43,7 +41,9 @@ class Publisher:
     """Publishes until closed; `run` it for heartbeats and lists. A `Consumer` of the admin's chats while there are
     subscribers."""
 
-    def __init__(self, instance: Instance, sockets: InstanceSockets, *, project_id: str) -> None:
+    def __init__(
+        self, instance: Instance, sockets: InstanceSockets, *, project_id: str, follow_limits: FollowLimits
+    ) -> None:
         self._instance = instance
         self._service, self._store = instance.service, instance.store
         self._sockets = sockets
@@ -64,6 +64,8 @@ class Publisher:
             bus=instance.bus,
             watch=instance.watch,
             consumer=self,
+            limits=follow_limits,
+            retry_s=instance.options.timing.watch.follow_retry_s,
         )
         self._unsubscribe = (
             self._service.appended.subscribe(self._on_own_append),
@@ -258,7 +260,7 @@ class Publisher:
                 except AntiphonError as error:
                     self._is_list_changed = True
                     log.warning("session_list_failed", error=str(error))
-            await asyncio.sleep(LIST_S)
+            await asyncio.sleep(self._instance.options.timing.session_list_s)
 
     def publish_shutdown(self, reason: str) -> None:
         self.publish(
