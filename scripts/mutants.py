@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - the planted lines are the code's own
-"""Plants one bug at a time and asks the tests: every mutant must be killed.
+"""Mutation tests: plants one bug at a time in a copy of the project. The tests must fail for every one of them.
 
-Run it: ./dev exec python scripts/mutants.py [NAME …]   (all take some minutes; two run at a time)
+Run it as `./dev exec python scripts/mutants.py [NAME …]`. All of them take some minutes; two run at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIMULATION = ("tests/replicas/test_simulation.py",)
 
 @dataclass(frozen=True)
 class Mutant:
-    """`old` becomes `new` (once) in `file`; one of `tests` must fail."""
+    """A planted bug: replaces the first `old` by `new` in `file`. One of `tests` must fail."""
 
     name: str
     file: str
@@ -70,7 +70,7 @@ MUTANTS = (
         QUICK_CORE,
     ),
     Mutant(
-        "a commit is taken while interrupting",
+        "a commit is accepted while interrupting",
         "core/workers.py",
         '    if chat.status is not Status.RUNNING:\n        raise NotAllowedNow(chat.status, "the turn is being '
         'interrupted")\n    if chat.calls:',
@@ -78,7 +78,7 @@ MUTANTS = (
         QUICK_CORE,
     ),
     Mutant(
-        "an interrupt hits whatever turn is current",
+        "an interrupt ignores its turn id",
         "core/people.py",
         "    if not command.turn_id or decision.chat.turn_id != command.turn_id:\n        return\n",
         "",
@@ -99,14 +99,14 @@ MUTANTS = (
         QUICK_CORE,
     ),
     Mutant(
-        "a turn's end says waiting before the next message",
+        "the end of a turn shows waiting before the next message",
         "core/transitions.py",
         "        follows = fact.outcome is Outcome.REPLACED or chat.waits\n",
         "        follows = fact.outcome is Outcome.REPLACED\n",
         QUICK_CORE,
     ),
     Mutant(
-        "a retry goes on in the same draft",
+        "a retry continues in the same draft",
         "core/facts.py",
         "        AttemptLost,\n        RetryScheduled,\n        ActionRequired,",
         "        AttemptLost,\n        ActionRequired,",
@@ -163,14 +163,14 @@ MUTANTS = (
         SERVICE,
     ),
     Mutant(
-        "another body gets the first answer",
+        "a repeated id with another body gets the first response",
         "chats/service.py",
         "            elif receipt.body_hash != job.request.body_hash:\n",
         "            elif receipt.body_hash == b'':\n",
         SERVICE,
     ),
     Mutant(
-        "a lost answer is decided again",
+        "a commit with an unknown outcome is decided again",
         "chats/service.py",
         "                METRICS.unknown_outcomes.inc()\n                await asyncio.sleep(UNKNOWN_PAUSE_S)\n",
         "                return Appended.CONFLICT\n",
@@ -184,7 +184,7 @@ MUTANTS = (
         ("tests/chats", "tests/worker"),
     ),
     Mutant(
-        "refusals are judged on what is not durable",
+        "refusals are decided on uncommitted facts",
         "chats/append_batch.py",
         "            if not await self._decide_one(job) and self.entries:\n",
         "            if not await self._decide_one(job) and not self.entries:\n",
@@ -235,7 +235,7 @@ MUTANTS = (
     ),
     # --- watch
     Mutant(
-        "the cursor forgets the position at a fact of the side",
+        "the cursor loses the position at a fact that opens no draft",
         "watch/reader.py",
         "                    position=position,\n                    content=fact,\n",
         "                    position=0,\n                    content=fact,\n",
@@ -249,7 +249,7 @@ MUTANTS = (
         (*WATCH, "tests/system/test_interrupts.py"),
     ),
     Mutant(
-        "a position beyond the draft begins it again",
+        "a position beyond the draft restarts it",
         "watch/reader.py",
         "                deltas = open_draft.read(position, position + BATCH_BYTES)\n",
         "                position = position if position <= open_draft.position else 0\n"
@@ -278,7 +278,7 @@ MUTANTS = (
         WATCH,
     ),
     Mutant(
-        "fetched facts are put before newer ones that have pushed out those between",
+        "read facts are added in front of newer ones with a gap between",
         "watch/reader.py",
         "            if self.facts and self.facts[0].seq != start:\n                return False",
         "            if False:\n                return False",
@@ -299,35 +299,35 @@ MUTANTS = (
         ("tests/chats/test_watch.py",),
     ),
     Mutant(
-        "a follower believes every frame",
+        "a follower applies every frame",
         "client/zmq_watch.py",
         "        if delta.from_ != self.position:\n            return None, False\n",
         "",
         ("tests/api/zmq/test_following.py",),
     ),
     Mutant(
-        "a watch stays with the instance it knew first",
+        "a watch stays with its first instance",
         "client/zmq_watch.py",
         "            self.subscribe(sub, envelope.instance_id, envelope.project_id)\n",
         "            return\n",
         ("tests/api/zmq/test_following.py", "tests/api/zmq/test_trials_following.py"),
     ),
     Mutant(
-        "silence is believed",
+        "silence counts as no news",
         "client/zmq_watch.py",
         "        envelope = None if frame is None else",
         "        if frame is None:\n            return\n        envelope =",
         ("tests/api/zmq",),
     ),
     Mutant(
-        "every key gets in",
+        "every key is accepted",
         "local/keys.py",
         "return public == self.public or public in self.allowed",
         "return True",
         ("tests/cli/test_keys.py",),
     ),
     Mutant(
-        "who ends what was never theirs silences others",
+        "an unsubscription of an unknown topic ends all subscriptions",
         "api/zmq/subscriptions.py",
         '        elif kind == b"\\0" and topic in self._topics:\n            self._topics.remove(topic)\n',
         '        elif kind == b"\\0":\n            self._topics.clear()\n',
@@ -335,7 +335,7 @@ MUTANTS = (
     ),
     # --- roles
     Mutant(
-        "what forks off keeps the lock",
+        "a forked child keeps the lock",
         "local/lock.py",
         "os.register_at_fork(after_in_child=_close_copies)",
         "",
@@ -356,7 +356,7 @@ MUTANTS = (
         ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
-        "a stream is attached again at its beginning",
+        "a stream is resumed at its beginning",
         "api/proxy/stream.py",
         "forwarded = self._forwarded.after(self._blocks.cursor)\n        async with",
         "forwarded = self._forwarded\n        async with",
@@ -370,28 +370,28 @@ MUTANTS = (
         ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
-        "a primary's good-bye reaches the standby's reader",
+        "the `bye` of a primary is forwarded to the client",
         "api/proxy/stream.py",
         "                block = block[:at]\n",
         "                pass\n",
         ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
-        "one reader's cookie is kept for the next",
+        "the cookie of one client is sent for the next",
         "api/proxy/primary.py",
-        "        return await self._transport.handle_async_request(request)\n",
-        '        if not hasattr(self, "_kept"):\n            self._kept = httpx2.AsyncClient(transport=self._transport)\n        return await self._kept.send(self._kept.build_request(request.method, request.url, headers=request.headers, content=forwarded.body), stream=True)\n',
+        "            return await self._transport.handle_async_request(request)\n",
+        '            if not hasattr(self, "_client"):\n                self._client = httpx2.AsyncClient(transport=self._transport)\n            return await self._client.send(self._client.build_request(request.method, request.url, headers=request.headers, content=forwarded.body), stream=True)\n',
         ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
-        "a silent primary is waited for in silence",
+        "requests wait for an unresponsive primary without a limit",
         "api/proxy/exchange.py",
-        "            raise self._primary.silent()\n        finally:",
+        "            raise self._primary.not_responding()\n        finally:",
         "            await asking\n        finally:",
         ("tests/api/proxy/test_standby.py",),
     ),
     Mutant(
-        "every instance that gets a request answers it",
+        "an instance that is not the target handles a request",
         "api/http/app.py",
         "        if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:\n",
         "        if False:\n",
@@ -435,14 +435,14 @@ MUTANTS = (
         (*SIMULATION, "tests/store/test_conformance.py"),
     ),
     Mutant(
-        "a free session lock alone is a death",
+        "a free session lock alone counts as a death",
         "cluster/failure_detector.py",
         "            if await ping:\n",
         "            if False:\n",
         SIMULATION,
     ),
     Mutant(
-        "the relay goes on behind a gap",
+        "the relay continues after a gap",
         "cluster/draft_replicas.py",
         "            if not replica.draft.apply(delta):\n",
         "            from msgspec.structs import replace\n\n            if not replica.draft.apply(replace(delta, from_=min(delta.from_, replica.draft.position))):\n",
@@ -520,7 +520,7 @@ MUTANTS = (
         POSTGRES,
     ),
     Mutant(
-        "one faulty append fails all that share its statement",
+        "one faulty append fails all appends of its statement",
         "store/postgres/append.py",
         "            if isinstance(error, MISTAKES) and len(batch) > 1:\n",
         "            if False:\n",
@@ -574,10 +574,10 @@ def main(names: list[str]) -> int:
 
 
 def _try(mutant: Mutant) -> str | None:
-    """The mutant's name if it survives."""
+    """The name of the mutant if it survives."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for name in ("src", "tests", "examples", "scripts", "docs"):
+        for name in ("src", "tests", "benchmarks", "examples", "scripts", "docs"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "dev"):
             shutil.copy(ROOT / name, copy / name)
@@ -589,7 +589,7 @@ def _try(mutant: Mutant) -> str | None:
             done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=LIMIT_S)
             is_killed = done.returncode == 1
         except subprocess.TimeoutExpired:
-            is_killed = True  # it hangs: seen
+            is_killed = True  # a test that hangs has detected it
     print(f"{'killed  ' if is_killed else 'SURVIVES'} {mutant.name}", flush=True)
     if not is_killed:
         print(done.stdout[-2000:])
@@ -598,7 +598,7 @@ def _try(mutant: Mutant) -> str | None:
 
 def plant(path: Path, mutant: Mutant) -> None:
     text = path.read_text()
-    assert text.count(mutant.old) >= 1, f"{mutant.name}: its place in {mutant.file} is gone"
+    assert text.count(mutant.old) >= 1, f"{mutant.name}: {mutant.file} no longer has its text"
     path.write_text(text.replace(mutant.old, mutant.new, 1))
 
 

@@ -17,7 +17,7 @@ from frames import frames
 from antiphon import errors
 from antiphon.api.http.answers import STATUS
 from antiphon.api.http.operations import OPERATIONS
-from antiphon.api.zmq.commands import COMMANDS
+from antiphon.api.zmq.commands import ROUTES
 from antiphon.core import facts
 from antiphon.core.transitions import TABLE
 from antiphon.observe.crash_points import CRASH_POINTS
@@ -147,7 +147,7 @@ def methods() -> str:
 
 
 def commands() -> str:
-    return ", ".join(f"`{name}`" for name in COMMANDS) + "."
+    return ", ".join(f"`{name}`" for name in ROUTES) + "."
 
 
 def _names(kind: Any) -> str:

@@ -165,7 +165,7 @@ class Instance:
         if self.is_draining:
             found.append("stopping")
         found.extend(f"{name}: {error}" for name, error in self.health.problems().items())
-        if self._stalls is not None and self._stalls.was_stalled_lately:
+        if self._stalls is not None and self._stalls.was_stalled_recently:
             found.append("the event loop stood still")
         return found
 

@@ -22,7 +22,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class Limits(Value):
-    """What the server takes and how long it waits: bytes, counts and seconds (`_s`)."""
+    """The limits of a server, set by `--limit NAME=VALUE`: bytes, counts, and seconds (`_s`)."""
 
     message_bytes: int = 4 * 1024 * 1024
     body_bytes: int = 8 * 1024 * 1024
@@ -39,12 +39,14 @@ class Limits(Value):
 
     @staticmethod
     def make(given: Mapping[str, Any]) -> Limits:
-        """From names and values (texts are read). Raises `Invalid` for a name there is not and for what is no number
-        above 0."""
+        """From names and values, which may be strings. Raises `Invalid` for an unknown name, and for a value that is
+        not a number above 0."""
         values: dict[str, Any] = {}
         for name, value in given.items():
             if name not in Limits.__struct_fields__:
-                raise Invalid("limit", f"there is no {name!r}; there are {', '.join(Limits.__struct_fields__)}")
+                raise Invalid(
+                    "limit", f"unknown limit {name!r}; the limits are {', '.join(Limits.__struct_fields__)}"
+                )
             kind = float if name.endswith("_s") else int
             try:
                 values[name] = kind(value)
@@ -108,7 +110,7 @@ class Options(Value, gc=True):
     """The options of `antiphon serve` and `open_instance`. Names are those of the command line."""
 
     model: str = ""
-    """The model of chats that name none; empty: the default model configuration's, else the rehearsal."""
+    """The model of chats without their own; empty: the default model configuration, else the rehearsal."""
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     concurrency: int = 64
@@ -121,31 +123,31 @@ class Options(Value, gc=True):
     store: str = ""
     """The URL of a store that other instances share; empty: SQLite in the data directory, or memory."""
     bus: str = ""
-    """The URL of what carries hints; empty: the store's own."""
+    """The URL of the bus for hints; empty: the store's own."""
     relay: str = ""
-    """HOST[:PORT] at which other instances reach this one's drafts; empty: this machine only."""
+    """HOST[:PORT] at which other instances reach the relay of drafts; empty: this machine only."""
     behind_proxy: bool = False
     tls_cert: str = ""
     tls_key: str = ""
     hosts: tuple[str, ...] = ()
-    """Host names by which it may be reached beside loopback; `*` for any."""
+    """Accepted host names, besides loopback; `*` accepts any."""
     allow_origin: tuple[str, ...] = ()
-    """Origins of other web pages that may use the API, each exactly: `https://app.example`."""
+    """Origins of other web pages that may use the API, each written exactly: `https://app.example`."""
     secret_key_file: str = ""
-    """The keys that providers' secrets are sealed with; empty: those in ANTIPHON_SECRET_KEY."""
+    """The file with the keys that encrypt secrets of providers; empty: the keys in ANTIPHON_SECRET_KEY."""
     secrets_dir: str = ""
-    """Where the files lie that a secret may be in."""
+    """The directory of files that a secret may refer to."""
     allow_outbound: tuple[str, ...] = ()
-    """Hosts that a configured address may lead to, though they are not public: HOST or HOST:PORT."""
+    """Hosts that are not public but may be called by a configured address: HOST or HOST:PORT."""
     on_worker_lost: str = "restart"
     watchers_max: int = 10_000
     owner_watchers_max: int = 1_000
     tools: tuple[Any, ...] = ()
-    """Tools for the agent, beside its own: functions made by `@tool`, or plain ones."""
+    """Additional tools for the agent: functions, with or without `@tool`."""
     limits: Limits = Limits()
     timing: Timing = Timing()
     config: dict[str, Any] = {}
-    """Handed to agents as `turn.config`."""
+    """Passed to agents as `turn.config`."""
 
     @property
     def is_loopback(self) -> bool:
@@ -157,23 +159,23 @@ class Options(Value, gc=True):
 
     @staticmethod
     def make(given: Mapping[str, Any]) -> Options:
-        """From keyword arguments; None means the default. Raises `Invalid` for a name there is not."""
+        """From keyword arguments; None is the default. Raises `Invalid` for an unknown name or value."""
         for name in given:
             if name not in Options.__struct_fields__:
-                raise Invalid(name, f"there is no such option; there are {', '.join(Options.__struct_fields__)}")
-        known = {name: value for name, value in given.items() if value is not None}
-        known.setdefault("model", os.environ.get("ANTIPHON_MODEL", ""))
-        if not isinstance(known.get("limits", Limits()), Limits):
-            known["limits"] = Limits.make(known["limits"])
-        if "allow_origin" in known:
-            known["allow_origin"] = tuple(_origin(text) for text in known["allow_origin"])
-        options = Options(**known)
+                raise Invalid(name, f"unknown option; the options are {', '.join(Options.__struct_fields__)}")
+        values = {name: value for name, value in given.items() if value is not None}
+        values.setdefault("model", os.environ.get("ANTIPHON_MODEL", ""))
+        if not isinstance(values.get("limits", Limits()), Limits):
+            values["limits"] = Limits.make(values["limits"])
+        if "allow_origin" in values:
+            values["allow_origin"] = tuple(_origin(text) for text in values["allow_origin"])
+        options = Options(**values)
         if options.on_worker_lost not in ("restart", "keep"):
-            raise Invalid("on_worker_lost", "restart or keep")
+            raise Invalid("on_worker_lost", "must be restart or keep")
         if (options.keys or options.bus_ports) and not options.bus_tcp:
-            raise Invalid("--keys" if options.keys else "--bus-ports", "goes together with --bus-tcp")
+            raise Invalid("--keys" if options.keys else "--bus-ports", "requires --bus-tcp")
         if options.concurrency < 1:
-            raise Invalid("concurrency", "at least 1")
+            raise Invalid("concurrency", "must be at least 1")
         return options
 
 
@@ -181,13 +183,15 @@ def _origin(text: str) -> str:
     """An origin as browsers send it. Raises `Invalid` for anything but `scheme://host[:port]`."""
     match = _ORIGIN.fullmatch(text.lower())
     if match is None:
-        raise Invalid("--allow-origin", f"{text!r} is no origin; write one exactly, as in https://app.example:8443")
+        raise Invalid(
+            "--allow-origin", f"{text!r} is not an origin; write it exactly, as in https://app.example:8443"
+        )
     is_default = match["port"] == _DEFAULT_PORTS.get(match["scheme"])
     return match["scheme"] + "://" + match["host"] + ("" if is_default or not match["port"] else ":" + match["port"])
 
 
 class GivenOptions(TypedDict, total=False):
-    """`Options` as keyword arguments of `open_instance`: None stands for the default."""
+    """`Options` as keyword arguments of `open_instance`; None is the default."""
 
     model: str | None
     host: str | None

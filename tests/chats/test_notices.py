@@ -16,7 +16,7 @@ from antiphon.core.view import View
 from antiphon.server.open_instance import open_instance
 from antiphon.wire.notices import TEXT_MAX, notices_of
 from antiphon.wire.stream import decode_event
-from api.http.door import open_door
+from api.http.api_client import open_api
 from support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.anyio
@@ -119,15 +119,15 @@ async def test_a_notice_reaches_the_present_watchers_but_no_later_one() -> None:
 
 async def test_over_http_a_notice_has_no_id_and_the_cursor_stays() -> None:
     bus = MemoryBus()
-    async with open_door(bus=bus) as door:
-        chat_id = await door.make_chat()
-        stream = await door.stream(f"/chats/{chat_id}/stream")
+    async with open_api(bus=bus) as api:
+        chat_id = await api.make_chat()
+        stream = await api.stream(f"/chats/{chat_id}/stream")
         caught_up = await stream.until("caught_up")
         publish(bus, chat_id, retry=RETRY)
         notice = await stream.until("notice")
         assert (notice.id, notice.json["retry"]["error"]) == ("", "overloaded")
         await stream.close()
-        again = await door.stream(f"/chats/{chat_id}/stream", cursor=caught_up.id)
+        again = await api.stream(f"/chats/{chat_id}/stream", cursor=caught_up.id)
         assert (await again.until("caught_up")).id == caught_up.id
         await again.close()
 

@@ -83,14 +83,14 @@ def test_invalid_files_and_keys_are_reported_as_sentences(run_alone: Run, tmp_pa
     assert "chmod 600" in shown.err
     (tmp_path / "mine.json").write_text("no keys")
     (tmp_path / "mine.json").chmod(0o600)
-    assert "is no keys file" in run_alone("keys", "show", "mine.json").err
+    assert "is not a keys file" in run_alone("keys", "show", "mine.json").err
     assert "cannot be read" in run_alone("keys", "show", "missing.json").err
     alone = run_alone("serve", "--keys", "mine.json", "--port", "0")
     assert alone.code == 1
     assert "--bus-tcp" in alone.err
     broken = run_alone("serve", "--bus-tcp", "--keys", "mine.json", "--port", "0")
     assert broken.code == 1
-    assert "is no keys file" in broken.err
+    assert "is not a keys file" in broken.err
 
 
 def test_only_allowed_keys_connect(keyed: ServerProcess) -> None:

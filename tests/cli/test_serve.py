@@ -87,7 +87,7 @@ def test_a_custom_agent_answers(tmp_path: Path) -> None:
         (["--host", "0.0.0.0", "--port", "0"], 1, "reachable from other machines"),
         (["missing.py:agent", "--port", "0"], 1, "missing.py"),
         (["--limit", "tool_s"], 2, "NAME=VALUE"),
-        (["--limit", "tools=3", "--port", "0"], 1, "there is no 'tools'; there are message_bytes"),
+        (["--limit", "tools=3", "--port", "0"], 1, "unknown limit 'tools'; the limits are message_bytes"),
         (["--data", "/proc/nowhere", "--port", "0"], 1, "/proc/nowhere: No such file or directory"),
         (["--data", "empty.pem/data", "--port", "0"], 1, "empty.pem/data: Not a directory"),
     ],

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.client import Client
-from api.zmq.doors import Peer, open_doors
+from api.zmq.peers import Peer, open_endpoint
 from client.servers import ServerProcess
 from programs import needs_program
 from support.waiting import DEADLINE_S, wait_until_sync
@@ -115,11 +115,11 @@ def test_the_page_names_the_package_that_is_tested() -> None:
 async def test_a_program_that_misses_frames_prints_every_word_all_the_same(tmp_path: Path, kind: str) -> None:
     """Each draft's first words are lost on the way, and more; the program is the page's, with a shorter answer."""
     command = program_in(tmp_path, kind, "60")
-    async with open_doors(tmp_path / ".antiphon") as (_, door), Peer(door, "llm.token") as listener:
-        await listener.be_heard(door)  # else it is told nothing that could be lost, on a slow machine
-        place = {"pub_endpoint": door.pub_endpoint, "rpc_endpoint": door.rpc_endpoint}
+    async with open_endpoint(tmp_path / ".antiphon") as (_, endpoint), Peer(endpoint, "llm.token") as listener:
+        await listener.wait_subscribed(endpoint)  # else it is told nothing that could be lost, on a slow machine
+        place = {"pub_endpoint": endpoint.pub_endpoint, "rpc_endpoint": endpoint.rpc_endpoint}
         (tmp_path / ".antiphon" / "instance.json").write_text(json.dumps(place))
-        real, lost, numbers = door._sockets.publish_nowait, [], itertools.count()
+        real, lost, numbers = endpoint._sockets.publish_nowait, [], itertools.count()
 
         def lossy(frame: bytes) -> None:
             if frame.startswith(b"llm.token") and next(numbers) % 7 == 0:
@@ -127,7 +127,7 @@ async def test_a_program_that_misses_frames_prints_every_word_all_the_same(tmp_p
             else:
                 real(frame)
 
-        door._sockets.publish_nowait = lossy  # type: ignore[method-assign]
+        endpoint._sockets.publish_nowait = lossy  # type: ignore[method-assign]
         shown = await asyncio.to_thread(run, tmp_path, *command)
     assert lost
     assert shown == "".join(f"w{n} " for n in range(1, 61))

@@ -13,7 +13,7 @@ from antiphon.core import commands as c
 from antiphon.server.open_instance import open_instance
 from antiphon.watch import feed as feeds
 from antiphon.watch import watch
-from api.zmq.doors import Peer, open_doors
+from api.zmq.peers import Peer, open_endpoint
 from support.waiting import DEADLINE_S, wait_until
 
 from .test_follow_other_replicas import beside, replica
@@ -30,8 +30,8 @@ async def next_of(feed: Any, kind: str) -> Any:
 
 
 async def test_sockets_and_feeds_report_a_deleted_session_as_it_was(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
-        await peer.be_heard(door)
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint) as peer:
+        await peer.wait_subscribed(endpoint)
         chat_id = (await instance.chats.create(content="/say hi", title="Sums")).chat_id
         await peer.until("session.update", id=chat_id, message_count=2)
         async with instance.watch.open_feed(instance.owner_id) as feed:

@@ -18,7 +18,7 @@ from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, FactEvent
 from antiphon.local.lock import read_instance_file, read_primary
 from antiphon.wire.stream import decode_event
-from api.zmq.doors import Peer
+from api.zmq.peers import Peer
 from support.nats import NatsServer
 from support.waiting import DEADLINE_S, wait_until
 from system.server_process import ServerProcess, SseStream
@@ -306,7 +306,7 @@ async def test_without_nats_all_goes_on_slower_and_says_so(nats_fleet: ReplicaFl
     first, second = nats_fleet.members
 
     async def ready(member: Replica) -> Any:
-        return await member.look("/readyz")
+        return await member.get("/readyz")
 
     chat_id = await new_chat(nats_fleet, "/rate 50\n/tokens 30")
     follower = await follow(second, chat_id, nats_fleet.token)

@@ -27,7 +27,7 @@ from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.watch import owner_follower, watch
 from antiphon.wire import instance as i
-from api.zmq.doors import Peer, log_of, shown
+from api.zmq.peers import Peer, log_of, shown
 from support.waiting import DEADLINE_S, wait_until
 from worker.running import metric, running
 
@@ -50,17 +50,17 @@ async def watched_replica(store: str, data: Path, **options: Any) -> AsyncIterat
     """It claims no turn itself."""
     async with (
         replica(store, claims=False, **options) as instance,
-        open_zmq_endpoint(instance, instance.asgi, data) as door,
+        open_zmq_endpoint(instance, instance.asgi, data) as endpoint,
     ):
-        yield instance, door
+        yield instance, endpoint
 
 
 @asynccontextmanager
-async def listening(door: ZmqEndpoint, *topics: str) -> AsyncIterator[Peer]:
+async def listening(endpoint: ZmqEndpoint, *topics: str) -> AsyncIterator[Peer]:
     """All topics, and each append by its own."""
-    async with Peer(door, *(topics or TOPICS)) as peer:
-        await peer.be_heard(door)
-        await wait_until(lambda: topics or door._sockets.subscriptions.is_followed)
+    async with Peer(endpoint, *(topics or TOPICS)) as peer:
+        await peer.wait_subscribed(endpoint)
+        await wait_until(lambda: topics or endpoint._sockets.subscriptions.is_followed)
         yield peer
 
 
@@ -71,11 +71,11 @@ async def beside(
     """A watched replica (here) whose subscriber listens, and another one (there), whose hints reach it or do not."""
     bus = {} if hints else {"bus": MemoryBus()}
     async with (
-        watched_replica(store, data, **bus) as (here, door),
+        watched_replica(store, data, **bus) as (here, endpoint),
         replica(store, claims=claims) as there,
-        listening(door) as peer,
+        listening(endpoint) as peer,
     ):
-        yield here, door, there, peer
+        yield here, endpoint, there, peer
 
 
 def said_of(peer: Peer, session_id: str) -> list[dict[str, Any]]:
@@ -99,22 +99,27 @@ async def is_seen(instance: Instance, chat_id: str, position: int) -> None:
     await wait_until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position >= position)
 
 
-def nothing_is_followed(instance: Instance, door: ZmqEndpoint) -> bool:
+def nothing_is_followed(instance: Instance, endpoint: ZmqEndpoint) -> bool:
     assert instance.cluster is not None
     relay = instance.cluster.relay
-    return not (len(door.publisher.follower) or door.publisher._sessions or relay.followed_count or relay._listeners)
+    return not (
+        len(endpoint.publisher.follower)
+        or endpoint.publisher._sessions
+        or relay.followed_count
+        or relay._replicas._listeners
+    )
 
 
 def nothing_is_heard(instance: Instance) -> bool:
     assert isinstance(instance.bus, NetworkedBus)
-    is_owner_s = any(channel.startswith("chat:owner:") for channel in instance.bus._near.channels)
+    is_owner_s = any(channel.startswith("chat:owner:") for channel in instance.bus._local.channels)
     return not is_owner_s and not instance.watch.polled._subscribers
 
 
 async def test_a_turn_of_another_replica_is_published_token_by_token_and_released(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    async with beside(postgres_url, tmp_path / "data") as (here, door, there, peer):
+    async with beside(postgres_url, tmp_path / "data") as (here, endpoint, there, peer):
         chat_id = (await there.chats.create(content="/rate 60\n/tokens 40")).chat_id
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
         words = "".join(f"w{n} " for n in range(1, 41))
@@ -128,7 +133,7 @@ async def test_a_turn_of_another_replica_is_published_token_by_token_and_release
         assert all(a[2] == b[1] for a, b in pairwise(places)), "without a hole"
         await peer.until(i.TOPIC_SESSION_UPDATE, id=chat_id, message_count=2)
         await peer.until(i.TOPIC_SESSION_LIST)
-        await wait_until(lambda: nothing_is_followed(here, door))
+        await wait_until(lambda: nothing_is_followed(here, endpoint))
 
 
 async def test_a_turn_that_ends_before_it_is_read_is_published_with_its_tokens(
@@ -151,9 +156,9 @@ async def test_a_follower_shows_a_turn_of_another_replica_as_the_log_has_it(
     """Without a silence that would make it ask."""
     monkeypatch.setattr("antiphon.client.zmq_watch.SILENCE_S", 3600.0)
     async with (
-        watched_replica(postgres_url, tmp_path / "data") as (_, door),
+        watched_replica(postgres_url, tmp_path / "data") as (_, endpoint),
         replica(postgres_url) as there,
-        RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote,
+        RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint) as remote,
     ):
         chat_id = (await there.chats.create(title="followed")).chat_id
         previews = set()
@@ -169,7 +174,7 @@ async def test_a_follower_shows_a_turn_of_another_replica_as_the_log_has_it(
 
 
 async def test_a_turn_handed_over_between_other_replicas_stays_published(tmp_path: Path, postgres_url: str) -> None:
-    async with watched_replica(postgres_url, tmp_path / "data") as (_, door), listening(door) as peer:
+    async with watched_replica(postgres_url, tmp_path / "data") as (_, endpoint), listening(endpoint) as peer:
         async with replica(postgres_url) as first:
             chat_id = (await first.chats.create(content="/rate 30\n/tokens 20")).chat_id
             await peer.until(i.TOPIC_LLM_TOKEN)
@@ -186,9 +191,9 @@ async def test_a_turn_handed_over_between_other_replicas_stays_published(tmp_pat
 async def test_a_turn_that_moves_to_this_replica_stays_published(tmp_path: Path, postgres_url: str) -> None:
     async with (
         running(store=postgres_url) as here,
-        open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door,
+        open_zmq_endpoint(here, here.asgi, tmp_path / "data") as endpoint,
         replica(postgres_url) as there,
-        listening(door) as peer,
+        listening(endpoint) as peer,
     ):
         places, here.slots.concurrency = here.slots.concurrency, 0
         chat_id = (await there.chats.create(content="/rate 30\n/tokens 20")).chat_id
@@ -201,17 +206,17 @@ async def test_a_turn_that_moves_to_this_replica_stays_published(tmp_path: Path,
         assert seqs == sorted(set(seqs))
         last = peer.payloads(i.TOPIC_MESSAGE_APPEND)[-1]
         assert text_of(peer, chat_id, last["draft"]) == last["content"]
-        await wait_until(lambda: nothing_is_followed(here, door))
+        await wait_until(lambda: nothing_is_followed(here, endpoint))
 
 
 async def test_a_turn_older_than_the_subscription_is_published_from_the_start_of_its_draft(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    async with watched_replica(postgres_url, tmp_path / "data") as (here, door), replica(postgres_url) as there:
+    async with watched_replica(postgres_url, tmp_path / "data") as (here, endpoint), replica(postgres_url) as there:
         chat_id = (await there.chats.create(content="/rate 40\n/tokens 40")).chat_id
         await is_seen(there, chat_id, 10)
-        assert nothing_is_followed(here, door), "nobody listens"
-        async with listening(door) as peer:
+        assert nothing_is_followed(here, endpoint), "nobody listens"
+        async with listening(endpoint) as peer:
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
             assert text_of(peer, chat_id) == "".join(f"w{n} " for n in range(1, 41))
             assert len(peer.payloads(i.TOPIC_MESSAGE_APPEND)) == 1
@@ -223,10 +228,10 @@ async def test_a_chat_that_continues_here_is_published_with_its_whole_draft(
     """What lies before it is looked at first, and its turn is faster."""
     async with (
         running(store=postgres_url) as here,
-        open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door,
+        open_zmq_endpoint(here, here.asgi, tmp_path / "data") as endpoint,
     ):
         chat_id = (await here.chats.create(title="before")).chat_id
-        async with listening(door) as peer:
+        async with listening(endpoint) as peer:
             real = here.store.read_entries
 
             async def read_slowly(*args: Any, **how: Any) -> Any:
@@ -241,26 +246,26 @@ async def test_a_chat_that_continues_here_is_published_with_its_whole_draft(
 
 
 async def test_everything_is_released_when_the_last_subscriber_leaves(tmp_path: Path, postgres_url: str) -> None:
-    async with watched_replica(postgres_url, tmp_path / "data") as (here, door), replica(postgres_url) as there:
-        async with listening(door) as peer:
+    async with watched_replica(postgres_url, tmp_path / "data") as (here, endpoint), replica(postgres_url) as there:
+        async with listening(endpoint) as peer:
             await there.chats.create(content="/rate 20\n/tokens 4000")
             await peer.until(i.TOPIC_LLM_TOKEN)
-            assert not nothing_is_followed(here, door)
-        await wait_until(lambda: nothing_is_followed(here, door))
+            assert not nothing_is_followed(here, endpoint)
+        await wait_until(lambda: nothing_is_followed(here, endpoint))
         assert nothing_is_heard(here)
 
 
 async def test_everything_is_released_when_the_sockets_are_closed(tmp_path: Path, postgres_url: str) -> None:
     async with replica(postgres_url, claims=False) as here, replica(postgres_url) as there:
-        async with open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door, listening(door) as peer:
+        async with open_zmq_endpoint(here, here.asgi, tmp_path / "data") as endpoint, listening(endpoint) as peer:
             await there.chats.create(content="/rate 20\n/tokens 4000")
             await peer.until(i.TOPIC_LLM_TOKEN)
-        assert nothing_is_followed(here, door)
+        assert nothing_is_followed(here, endpoint)
         assert nothing_is_heard(here)
 
 
 async def test_changes_of_a_chat_by_another_replica_are_published(tmp_path: Path, postgres_url: str) -> None:
-    async with beside(postgres_url, tmp_path / "data", claims=False) as (here, door, there, peer):
+    async with beside(postgres_url, tmp_path / "data", claims=False) as (here, endpoint, there, peer):
         other = await there.store.create_owner("somebody else")
         await there.chats_of(other).create(title="not yours")
         chat_id = (await there.chats.create(title="one")).chat_id
@@ -274,7 +279,7 @@ async def test_changes_of_a_chat_by_another_replica_are_published(tmp_path: Path
         await peer.until(i.TOPIC_SESSION_LIST)
         assert seqs_of(peer, chat_id) == [1, 2, 3, 4]
         assert {event.get("sessionId", chat_id) for event in peer.seen} == {chat_id}
-        await wait_until(lambda: nothing_is_followed(here, door))
+        await wait_until(lambda: nothing_is_followed(here, endpoint))
 
 
 async def test_the_session_list_is_built_only_for_a_subscriber(
@@ -282,7 +287,7 @@ async def test_the_session_list_is_built_only_for_a_subscriber(
 ) -> None:
     """On a shared store a count for each of its sessions is asked for."""
     monkeypatch.setattr(publisher, "LIST_S", 0.001)
-    async with watched_replica(postgres_url, tmp_path / "data") as (here, door):
+    async with watched_replica(postgres_url, tmp_path / "data") as (here, endpoint):
         counted: list[str] = []
         count_messages = here.store.count_messages
 
@@ -294,9 +299,9 @@ async def test_the_session_list_is_built_only_for_a_subscriber(
         chat_id = (await here.chats.create(title="one")).chat_id
         await here.chats.change(chat_id, c.Rename(title="two"))
         for _ in range(30):
-            assert await door.publisher.session_count() == 1
+            assert await endpoint.publisher.session_count() == 1
         assert counted == [], "no client has subscribed to the list"
-        async with listening(door, i.TOPIC_SESSION_LIST) as peer:
+        async with listening(endpoint, i.TOPIC_SESSION_LIST) as peer:
             event = await peer.until(i.TOPIC_SESSION_LIST)
             assert [session["title"] for session in event["payload"]["sessions"]] == ["two"]
 
@@ -304,7 +309,7 @@ async def test_the_session_list_is_built_only_for_a_subscriber(
 async def test_updates_keep_their_order_while_messages_are_counted(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with watched_replica(postgres_url, tmp_path / "data") as (here, door), listening(door) as peer:
+    async with watched_replica(postgres_url, tmp_path / "data") as (here, endpoint), listening(endpoint) as peer:
         count, may_count = here.store.count_messages, [asyncio.Event() for _ in range(5)]
         turns = iter(may_count)
 
@@ -326,7 +331,7 @@ async def test_updates_keep_their_order_while_messages_are_counted(
         assert [update["title"] for update in updates] == ["0", "1", "2", "3"]
         await here.chats.delete(chat_id)
         await peer.until(i.TOPIC_SESSION_DELETED)
-        await wait_until(lambda: not door.publisher._uncounted)
+        await wait_until(lambda: not endpoint.publisher._uncounted)
 
 
 async def test_without_hints_appends_are_published_by_polling(
@@ -369,10 +374,10 @@ async def test_each_append_is_published_once_and_in_order_whichever_replica_writ
 
     async with (
         running(store=postgres_url, wrap_bus=faulty) as here,
-        open_zmq_endpoint(here, here.asgi, tmp_path / "data") as door,
+        open_zmq_endpoint(here, here.asgi, tmp_path / "data") as endpoint,
         replica(postgres_url, wrap_bus=faulty) as one,
         replica(postgres_url, wrap_bus=faulty) as other,
-        listening(door) as peer,
+        listening(endpoint) as peer,
     ):
         replicas = (here, one, other)
 
@@ -399,7 +404,7 @@ async def test_each_append_is_published_once_and_in_order_whichever_replica_writ
                 assert text_of(peer, chat_id, answer["draft"]) == answer["content"]
             calls = [sum(p["session_id"] == chat_id for p in peer.payloads(t)) for t in (TURN[0], TURN[2])]
             assert calls[0] == calls[1], "each call that began has ended"
-        await wait_until(lambda: nothing_is_followed(here, door))
+        await wait_until(lambda: nothing_is_followed(here, endpoint))
 
 
 async def _has_come_to(instance: Instance, chat_id: str, seq: int) -> bool:
@@ -415,8 +420,8 @@ async def test_a_message_removed_by_an_edit_before_it_was_published_is_not_publi
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "POLL_S", 3600.0)
-    async with beside(postgres_url, tmp_path / "data", hints=False) as (here, door, there, peer):
-        await wait_until(lambda: len(door.publisher.follower._background) == 0)  # the running chats are listed
+    async with beside(postgres_url, tmp_path / "data", hints=False) as (here, endpoint, there, peer):
+        await wait_until(lambda: len(endpoint.publisher.follower._background) == 0)  # the running chats are listed
         chat_id = (await there.chats.create(content="/say removed")).chat_id
         await wait_until(lambda: _is_idle(there, chat_id))
         await there.chats.edit(chat_id, 2, "/say kept")
@@ -435,7 +440,7 @@ async def test_an_append_that_cannot_be_published_delays_no_later_one(
     monkeypatch.setattr(owner_follower, "RETRY_S", 0.01)
     async with beside(postgres_url, tmp_path / "data", hints=False, claims=False) as (
         here,
-        door,
+        endpoint,
         there,
         peer,
     ):
@@ -446,7 +451,7 @@ async def test_an_append_that_cannot_be_published_delays_no_later_one(
         here.watch.poll_soon()
         async with asyncio.timeout(DEADLINE_S):
             await peer.until(i.TOPIC_SESSION_UPDATE, title="sound")
-        await wait_until(lambda: not door.publisher.follower._opening)
+        await wait_until(lambda: not endpoint.publisher.follower._opening)
 
 
 async def test_a_session_with_too_many_buffered_appends_restarts_publishing(
@@ -476,14 +481,14 @@ async def test_chats_beyond_the_limit_of_followed_drafts_are_published_from_thei
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner_follower, "CHATS_MAX", 1)
-    async with beside(postgres_url, tmp_path / "data") as (here, door, there, peer):
+    async with beside(postgres_url, tmp_path / "data") as (here, endpoint, there, peer):
         chats = [(await there.chats.create(content="/rate 30\n/tokens 20")).chat_id for _ in range(3)]
         for _ in chats:
             await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
-            assert len(door.publisher.follower) <= 1
+            assert len(endpoint.publisher.follower) <= 1
         assert all(text_of(peer, chat_id) for chat_id in chats)
         assert metric("unexpected_events", event="unfollowed_chat")
-        await wait_until(lambda: nothing_is_followed(here, door))
+        await wait_until(lambda: nothing_is_followed(here, endpoint))
 
 
 async def test_a_subscribed_program_does_not_count_as_a_watcher(tmp_path: Path, postgres_url: str) -> None:
@@ -499,10 +504,11 @@ async def test_the_active_session_is_the_same_everywhere(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch, are_hints_lost: bool
 ) -> None:
     monkeypatch.setattr(active_chat, "POLL_S", 0.2 if are_hints_lost else 3600.0)
+    bus = MemoryBus() if are_hints_lost else None
     async with (
-        watched_replica(postgres_url, tmp_path / "data", bus=MemoryBus() if are_hints_lost else None) as (here, door),
+        watched_replica(postgres_url, tmp_path / "data", bus=bus) as (here, endpoint),
         watched_replica(postgres_url, tmp_path / "other") as (there, other),
-        listening(door, i.TOPIC_SESSION_ACTIVATED) as peer,
+        listening(endpoint, i.TOPIC_SESSION_ACTIVATED) as peer,
         Peer(other, "nothing") as one,
     ):
         chat_id = (await there.chats.create(title="active")).chat_id

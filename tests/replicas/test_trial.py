@@ -138,7 +138,7 @@ async def run_trial(
         assert check(evidence) == []
         assert trial.acknowledged > 2 * seconds
         for member in fleet.members:  # nothing is left degraded
-            assert (await member.look("/readyz"))["status"] == "ready", member.log()[-2000:]
+            assert (await member.get("/readyz"))["status"] == "ready", member.log()[-2000:]
         return faults.happened
 
 

@@ -1,4 +1,4 @@
-"""The planted bugs: each still has its place in the code, and the tests kill them."""
+"""Every mutant can still be planted in the code, and the tests kill it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mutants import MUTANTS, Mutant  # noqa: E402
 sys.path.pop(0)
 
 
-def test_there_are_enough_mutants_with_names_of_their_own() -> None:
+def test_there_are_enough_mutants_with_unique_names() -> None:
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 25
 
 
-def test_every_mutant_has_its_place() -> None:
+def test_every_mutant_can_be_planted() -> None:
     lost = [
         f"{mutant.name}: {mutant.file}"
         for mutant in MUTANTS

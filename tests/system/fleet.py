@@ -84,9 +84,9 @@ class Member(ServerProcess):
                     await asyncio.sleep(0.01)
 
     async def healthz(self) -> Any:
-        return await self.look("/healthz")
+        return await self.get("/healthz")
 
-    async def look(self, path: str) -> Any:
+    async def get(self, path: str) -> Any:
         """The JSON of a route outside the API."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:

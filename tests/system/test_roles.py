@@ -81,9 +81,9 @@ async def test_a_standby_answers_everything_as_its_primary_would(tmp_path: Path)
         assert (await standby.ask("GET", "/chats/nothing"))[0] == 404
         assert (await standby.ask("GET", "/chats", token="wrong"))[0] == 401
         assert (await standby.ask("GET", "/nowhere"))[0] == 404
-        assert (await standby.look("/readyz"))["status"] == "ready"
+        assert (await standby.get("/readyz"))["status"] == "ready"
         assert (await standby.healthz())["role"] == "standby"
-        assert "antiphon" in (await standby.look("/openapi.json"))["info"]["title"].lower()
+        assert "antiphon" in (await standby.get("/openapi.json"))["info"]["title"].lower()
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
@@ -113,10 +113,10 @@ async def test_a_standby_takes_over_and_its_readers_and_senders_go_on(tmp_path: 
         assert status in (201, 202), sent
         await wait_until(lambda: is_primary(standby), "the standby has taken over")
 
-        async def is_told() -> bool:
+        async def has_text() -> bool:
             return bool(view.status == "waiting" and view.messages[-1]["content"][0].get("text") == "and on")
 
-        await wait_until(is_told, "the reader has seen it all")
+        await wait_until(has_text, "the reader has seen it all")
         reading.cancel()
         await asyncio.wait({reading})
         await stream.close()
@@ -142,19 +142,22 @@ async def test_what_is_no_send_is_refused_when_the_primary_goes_in_the_middle(tm
         assert (status, answer["error"]["code"]) == (503, "unavailable")
         assert answer["error"]["retry_after_ms"] > 0
         status, answer = await reading
-        assert (status, answer["title"]) == (200, "before"), "a look is taken again"
+        assert (status, answer["title"]) == (200, "before"), "a read is repeated"
 
 
 IMPATIENT = """
+from functools import partial
+from antiphon.api.proxy.limits import ProxyLimits
 from antiphon.cli import main
-from antiphon.api.proxy import primary
-primary.SILENT_S, primary.LOOK_S = 2.0, 0.5
+from antiphon.server import serve as server
+server.serve = partial(server.serve, proxy_limits=ProxyLimits(silent_s=2.0, check_s=0.5))
 main()
 """
+"""`antiphon serve` with a shorter timeout for an unresponsive primary."""
 
 
 async def has_unread(port: int, count: int) -> bool:
-    """Whether so many connections to a port hold a request that nobody has read (a look at its health is shorter)."""
+    """Whether `count` connections to a port have an unread request (a liveness check is shorter)."""
     found = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -163,13 +166,12 @@ async def has_unread(port: int, count: int) -> bool:
     return found >= count
 
 
-async def test_a_frozen_primary_is_reported_not_fought_and_goes_on_when_it_wakes(tmp_path: Path) -> None:
-    """With less patience than usual."""
+async def test_a_frozen_primary_is_reported_not_replaced_and_continues_when_resumed(tmp_path: Path) -> None:
     await freeze_and_wake(tmp_path, command=("-c", IMPATIENT, "serve"))
 
 
 @pytest.mark.slow
-async def test_a_primary_that_was_frozen_beyond_its_leases_goes_on_when_it_wakes(tmp_path: Path) -> None:
+async def test_a_primary_frozen_beyond_its_leases_continues_when_resumed(tmp_path: Path) -> None:
     await freeze_and_wake(tmp_path)
 
 
@@ -180,7 +182,7 @@ async def freeze_and_wake(folder: Path, **how: Any) -> None:
         primary.freeze()
 
         async def is_reported() -> bool:
-            return bool((await standby.look("/readyz"))["status"] == "degraded")
+            return bool((await standby.get("/readyz"))["status"] == "degraded")
 
         await wait_until(is_reported, "the standby reports a degraded primary")
         assert (await standby.healthz())["role"] == "standby"
@@ -188,7 +190,9 @@ async def freeze_and_wake(folder: Path, **how: Any) -> None:
         async def is_measured() -> bool:
             return re.search(r"antiphon_primary_silent_seconds [1-9]", await _metrics(standby)) is not None
 
-        await wait_until(is_measured, "its silence is measured")  # at the standby's next check, as is the log line
+        await wait_until(
+            is_measured, "the metric shows the silence"
+        )  # at the standby's next check, as is the log line
         status, answer = await standby.ask("GET", f"/chats/{chat['id']}")
         assert (status, answer["error"]["code"]) == (503, "unavailable")
         assert "the primary has not answered for" in answer["error"]["message"]
@@ -202,16 +206,16 @@ async def freeze_and_wake(folder: Path, **how: Any) -> None:
         primary.wake()
 
         async def is_ready() -> bool:
-            return bool((await standby.look("/readyz"))["status"] == "ready")
+            return bool((await standby.get("/readyz"))["status"] == "ready")
 
-        await wait_until(is_ready, "it is heard again")
+        await wait_until(is_ready, "the primary responds again")
         stream = await standby.open_stream(f"/chats/{chat['id']}/stream?until=idle", cursor="0")
         view = View()
         events = await read_until_idle(stream, view)
         await stream.close()
         assert view.messages[-1]["content"][0]["text"].endswith("w60 ")
         started = [e.data["instance_id"] for e in events if isinstance(e, FactEvent) and e.type == "attempt_started"]
-        assert set(started) == {(await primary.healthz())["instance_id"]}, "nobody else ran it"
+        assert set(started) == {(await primary.healthz())["instance_id"]}, "no other instance ran it"
 
 
 async def _metrics(member: Member) -> str:
@@ -306,7 +310,7 @@ def assert_one_primary_at_a_time(evidence: Evidence) -> None:
     assert len(runs) == len(set(runs)), "an instance came back after another had taken over"
 
 
-async def test_one_primary_at_a_time_whoever_is_killed(tmp_path: Path) -> None:
+async def test_there_is_one_primary_at_a_time_whichever_process_is_killed(tmp_path: Path) -> None:
     await trial_of_roles(tmp_path, seed=int(os.environ.get("TRIAL_SEED", "1")), members=3, kills=6)
 
 

@@ -38,7 +38,7 @@ async def test_a_standby_still_proxies_to_a_draining_primary(tmp_path: Path) -> 
         primary.signal(signal.SIGTERM)
 
         async def is_draining() -> bool:
-            return bool((await primary.look("/readyz"))["status"] == "degraded")
+            return bool((await primary.get("/readyz"))["status"] == "degraded")
 
         await wait_until(is_draining, "it drains")
         assert (await primary.ask("POST", "/chats", {}))[0] == 201

@@ -1,4 +1,4 @@
-"""File descriptors: the limit of this process, and errors for want of one."""
+"""File descriptors: the limit of this process, and errors when none is left."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def connections_max(*, descriptors_each: int = 1, watchers_max: int = 0) -> int:
 
 def is_out_of_descriptors(error: BaseException | None) -> bool:
     """Whether an error or one of its causes says that this process or machine has no descriptor left."""
-    waiting, seen = [error], set()
-    while waiting:
-        error = waiting.pop()
+    pending, seen = [error], set()
+    while pending:
+        error = pending.pop()
         if error is None or id(error) in seen:
             continue
         seen.add(id(error))
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
             return True
-        waiting += (error.__cause__, error.__context__)
+        pending += (error.__cause__, error.__context__)
         if isinstance(error, BaseExceptionGroup):
-            waiting += error.exceptions
+            pending += error.exceptions
     return False

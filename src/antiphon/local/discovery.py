@@ -1,7 +1,7 @@
-"""Finding the instances of this machine: each announces itself in the user's runtime directory.
+"""Discovery of the instances on this machine: each announces itself in the user's runtime directory.
 
-`<runtime dir>/antiphon/instances/<instance_id>.json` (0600) is an instance file with the directory it serves. What a
-killed process left behind is swept by whoever looks next.
+`<runtime dir>/antiphon/instances/<instance_id>.json` (0600) is an instance file with the data directory of the
+instance. `announced` removes the files of killed processes.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ class Announcement(Value):
     pub_endpoint: str = ""
     rpc_endpoint: str = ""
     keys: str = ""
-    """The keys file that its sockets ask for; empty: none."""
+    """The CURVE keys file of its sockets; empty: none."""
 
 
 def runtime_dir() -> Path:
-    """The user's own directory for sockets and the like: that of the session if there is one, else one of our own.
-    Raises `Unavailable` where that is somebody else's."""
+    """The user's directory for sockets and announcements: in XDG_RUNTIME_DIR if possible, else in /tmp. Raises
+    `Unavailable` if that directory belongs to another user."""
     given = os.environ.get("XDG_RUNTIME_DIR")
-    is_there = given is not None and os.access(given, os.W_OK | os.X_OK)  # after a change of user it may be another's
-    folder = Path(given) if given and is_there else Path(f"/tmp/antiphon-{os.getuid()}")
-    if not is_there:
+    is_usable = given is not None and os.access(given, os.W_OK | os.X_OK)  # after `su` it may be of another user
+    folder = Path(given) if given and is_usable else Path(f"/tmp/antiphon-{os.getuid()}")
+    if not is_usable:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
     found = folder.lstat()
@@ -54,12 +54,12 @@ def runtime_dir() -> Path:
 
 
 def socket_dir(data: Path) -> Path:
-    """Where the sockets of a data directory lie if its own path is too long for them."""
+    """The directory for the sockets of a data directory whose own path is too long for a socket."""
     return runtime_dir() / hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]
 
 
 def announce(announcement: Announcement) -> None:
-    """Tell who looks that this instance runs; `withdraw` it at the end."""
+    """Publish that this instance runs. `withdraw` it when the instance stops."""
     shown = {name: getattr(announcement, name) for name in announcement.__struct_fields__}
     write_private(_folder() / f"{announcement.instance_id}.json", msgspec.json.encode(shown))
 
@@ -71,14 +71,14 @@ def withdraw(instance_id: str) -> None:
 
 
 def announced() -> list[Announcement]:
-    """The instances that run here, the longest running first; what dead ones left is removed."""
+    """The running instances of this user, the oldest first. Announcements of dead processes are removed."""
     found = []
     for path in sorted(_folder().glob("*.json")):
         try:
             announcement = read_value(path, Announcement)
         except OSError:
             if not path.is_dir():
-                continue  # no descriptor is left, say: that says nothing about the instance
+                continue  # for example, no descriptor is left; the instance may be alive
             announcement = None
         except UNREADABLE:
             announcement = None

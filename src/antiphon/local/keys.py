@@ -1,4 +1,4 @@
-"""CURVE keys for the instance protocol over TCP: one's own pair, and the public keys of who may connect.
+"""CURVE keys for the instance protocol over TCP: an own key pair, and the public keys of peers that may connect.
 
 A keys file (0600) is JSON: {public, secret, allowed: {public key: name}}; keys are Z85 text of 40 characters.
 """
@@ -22,6 +22,7 @@ from antiphon.errors import Invalid, NotFound, Unavailable
 from antiphon.local.lock import UNREADABLE, write_private
 
 FILE_BYTES_MAX = 1024 * 1024
+"""Maximum size of a keys file."""
 KEY_BYTES = 32
 _KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
@@ -34,32 +35,32 @@ class Keys(Value):
     allowed: dict[str, str] = {}
 
     def allows(self, public: str) -> bool:
-        """Whether a peer with this key may connect; whoever can read the file can show its own key."""
+        """Whether a peer with this key may connect. The own key may: only readers of the file have it."""
         return public == self.public or public in self.allowed
 
 
 def make_keys() -> Keys:
-    """A new pair that nobody else may connect to yet."""
+    """A new key pair, with no other peers allowed yet."""
     import zmq
 
     while True:
         public, secret = zmq.curve_keypair()
-        if public[:1].isalnum():  # on a command line it is no option
+        if public[:1].isalnum():  # a leading hyphen would be an option on a command line
             break
     return Keys(public=public.decode(), secret=secret.decode())
 
 
 def create_keys(path: Path) -> Keys:
-    """Make a keys file. Raises `Invalid` where there is a file already."""
+    """Create a keys file. Raises `Invalid` if the file exists."""
     if path.exists():
-        raise Invalid("FILE", f"{path} is there already; its keys are not overwritten")
+        raise Invalid("FILE", f"{path} exists already; its keys are not overwritten")
     keys = make_keys()
     write_keys(path, keys)
     return keys
 
 
 def read_keys(path: Path) -> Keys:
-    """Raises `Invalid` for what is no keys file, or one that others can read; `Unavailable` where it is missing."""
+    """Read a keys file. Raises `Invalid` if it is malformed or other users can read it, `Unavailable` without it."""
     try:
         with open(path, "rb") as file:
             found = os.fstat(file.fileno())
@@ -67,20 +68,20 @@ def read_keys(path: Path) -> Keys:
     except OSError as error:
         raise Unavailable(f"the keys file {path} cannot be read ({error.strerror})") from error
     if stat.S_IMODE(found.st_mode) & 0o077:
-        raise Invalid("--keys", f"{path} can be read by others; `chmod 600 {path}`")
+        raise Invalid("--keys", f"{path} can be read by other users; run `chmod 600 {path}`")
     try:
         keys = msgspec.json.decode(data, type=Keys)
     except UNREADABLE as error:
-        raise Invalid("--keys", f"{path} is no keys file; `antiphon keys create FILE` makes one") from error
+        raise Invalid("--keys", f"{path} is not a keys file; `antiphon keys create FILE` creates one") from error
     for key in (keys.public, keys.secret, *keys.allowed):
         check_key(key)
     return keys
 
 
 def allow_key(path: Path, public: str, name: str) -> Keys:
-    """Let a peer connect, from its next connection on."""
+    """Allow a peer to connect."""
     check_key(public)
-    with _alone(path):
+    with _locked(path):
         found = read_keys(path)
         keys = replace(found, allowed=found.allowed | {public: name})
         write_keys(path, keys)
@@ -88,22 +89,22 @@ def allow_key(path: Path, public: str, name: str) -> Keys:
 
 
 def revoke_key(path: Path, public_or_name: str) -> Keys:
-    """Let it connect no more; connections that are open stay until they end. Raises `NotFound`."""
+    """Disallow a peer. Its open connections stay open. Raises `NotFound`."""
     if not public_or_name:
         raise Invalid("key", "a public key, or the name it was allowed with")
-    with _alone(path):
+    with _locked(path):
         found = read_keys(path)
-        kept = {key: name for key, name in found.allowed.items() if public_or_name not in (key, name)}
-        if len(kept) == len(found.allowed):
+        remaining = {key: name for key, name in found.allowed.items() if public_or_name not in (key, name)}
+        if len(remaining) == len(found.allowed):
             raise NotFound("key")
-        keys = replace(found, allowed=kept)
+        keys = replace(found, allowed=remaining)
         write_keys(path, keys)
     return keys
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Two changes at a time would lose one."""
+def _locked(path: Path) -> Iterator[None]:
+    """Serialize changes: of two concurrent ones, one would be lost."""
     try:
         descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -121,7 +122,7 @@ def write_keys(path: Path, keys: Keys) -> None:
 
 
 def check_key(text: str) -> None:
-    """Raises `Invalid`."""
+    """Raises `Invalid` if the text is not a CURVE key."""
     from zmq.utils import z85
 
     try:

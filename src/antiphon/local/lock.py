@@ -1,4 +1,4 @@
-"""One process has a data directory: the file lock, and the instance file by which others find it."""
+"""The lock of a data directory, held by one process, and the instance file with that process's addresses."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ LOCK_NAME = "antiphon.lock"
 INSTANCE_NAME = "instance.json"
 TOKEN_NAME = "token"
 FILE_BYTES_MAX = 64 * 1024
+"""Maximum number of bytes that are read of such a file."""
 UNREADABLE = (OSError, ValueError, RecursionError, msgspec.DecodeError)
-"""What reading such a file can raise, whatever is in it."""
+"""The errors of reading such a file, whatever its content is."""
 
 V = TypeVar("V")
 
@@ -29,7 +30,7 @@ class DataDirectoryTaken(Unavailable):
 
 
 class LockFile(Value):
-    """The lock while it is held: who holds it, and where its directory is."""
+    """A held lock: its holder, and its directory."""
 
     instance_id: str
     data: Path
@@ -37,20 +38,20 @@ class LockFile(Value):
     directory: int
 
     def write(self, holder: dict[str, Any]) -> None:
-        """Say in the file who holds it and where they are reached."""
+        """Write the holder and its addresses to the lock file."""
         content = msgspec.json.encode(holder)
         os.pwrite(self.descriptor, content, 0)
         os.ftruncate(self.descriptor, len(content))
 
     def release(self) -> None:
-        """Give it back; a second time nothing happens."""
+        """Release the lock. A second call does nothing."""
         for descriptor in (self.descriptor, self.directory):
             if descriptor in _held:
                 _held.discard(descriptor)
                 os.close(descriptor)
 
     def is_in_place(self) -> bool:
-        """Whether the directory is still where it was: not moved, removed or replaced."""
+        """Whether the directory is unchanged: not moved, removed or replaced."""
         try:
             found = os.stat(self.data / LOCK_NAME)
         except OSError:
@@ -72,12 +73,13 @@ class InstanceFile(Value):
     pub_endpoint: str | None = None
     rpc_endpoint: str | None = None
     keys: str | None = None
-    """The keys file that its sockets ask for, if any."""
+    """The CURVE keys file of its sockets, if any."""
 
 
 @contextlib.contextmanager
 def claim_data(data: Path, *, instance_id: str) -> Iterator[LockFile]:
-    """Hold `<data>/antiphon.lock`, made with its directory if need be. Raises `DataDirectoryTaken`: who holds it."""
+    """Hold `<data>/antiphon.lock`; the file and its directory are created if missing. Raises `DataDirectoryTaken`,
+    which names the holder."""
     make_data(data)
     lock = claim_unless_held(data, instance_id=instance_id)
     if lock is None:
@@ -89,30 +91,30 @@ def claim_data(data: Path, *, instance_id: str) -> Iterator[LockFile]:
 
 
 def check_free(data: Path) -> None:
-    """Raises `DataDirectoryTaken`, saying who holds it, while a process does."""
+    """Raises `DataDirectoryTaken`, which names the holder, while a process holds the lock."""
     if is_held(data):
         raise DataDirectoryTaken(_taken_by(data))
 
 
 def check_no_replica(data: Path) -> None:
-    """Raises `DataDirectoryTaken` where a replica holds it: its chats lie in another store, and whoever took over the
-    directory would show none of them."""
+    """Raises `DataDirectoryTaken` while a replica holds the lock: its chats are in another store, so a standby would
+    show none of them after a takeover."""
     primary = read_primary(data)
     if primary is not None and primary.role == "replica":
         raise DataDirectoryTaken(
             f"{data} is the directory of a replica (the process {primary.pid} at {primary.http_url}), whose chats "
-            "lie in the store that it was given; give the same --store to run another one, or another --data"
+            "are in its --store; give the same --store to run another replica, or another --data"
         )
 
 
 def make_data(data: Path) -> None:
-    """The directory, for its owner only."""
+    """Create the directory, for its owner only."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chmod(data, 0o700)
 
 
 def claim_unless_held(data: Path, *, instance_id: str) -> LockFile | None:
-    """As `try_claim`, and None only where another process really has it: who just looks holds it for a moment."""
+    """As `try_claim`, but a check by `is_held`, which holds the lock for a moment, does not count as a holder."""
     while (lock := try_claim(data, instance_id=instance_id)) is None:
         if is_held(data):
             return None
@@ -120,12 +122,23 @@ def claim_unless_held(data: Path, *, instance_id: str) -> LockFile | None:
 
 
 def try_claim(data: Path, *, instance_id: str, may_make: bool = True) -> LockFile | None:
-    """The lock of a directory that is there, None while another process holds it. Without `may_make` a lock file that
-    is missing is an error: the directory is not the one it was.
+    """Try to claim the lock of an existing directory.
 
-    It is on the file and on its directory: who removes the file makes no room for a second one. It goes with the
-    process, however it dies: what a program starts does not inherit the descriptors, and what forks off closes its
-    copies.
+    The lock is on the file and on its directory, so that no second one can be claimed after the file is removed. The
+    kernel releases it when the process dies: programs that the process starts do not inherit the descriptors, and
+    forked children close their copies.
+
+    Args:
+        data: The data directory.
+        instance_id: The holder, written to the lock file.
+        may_make: Create the lock file if it is missing. Otherwise a missing file is an error, because the directory
+            was replaced.
+
+    Returns:
+        The lock; None while another process holds it.
+
+    Raises:
+        OSError: The directory or its lock file cannot be opened.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if may_make else 0)
     descriptors = [os.open(data / LOCK_NAME, flags, 0o600)]
@@ -135,7 +148,7 @@ def try_claim(data: Path, *, instance_id: str, may_make: bool = True) -> LockFil
         for descriptor in descriptors:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         claimed = LockFile(instance_id=instance_id, data=data, descriptor=descriptors[0], directory=descriptors[1])
-        if claimed.is_in_place():  # else the directory was replaced meanwhile
+        if claimed.is_in_place():  # otherwise the directory was replaced in the meantime
             claimed.write({"instance_id": instance_id, "pid": os.getpid()})
             lock = claimed
             _held.update(descriptors)
@@ -164,7 +177,7 @@ os.register_at_fork(after_in_child=_close_copies)
 
 
 def is_held(data: Path) -> bool:
-    """Whether any process holds the directory's lock, be it that somebody has removed its file."""
+    """Whether a process holds the lock of the directory, even if the lock file was removed."""
     return _is_locked(data / LOCK_NAME) or _is_locked(data)
 
 
@@ -184,14 +197,14 @@ def _is_locked(path: Path) -> bool:
 
 
 class Holder(Value):
-    """Who holds a data directory, as its lock file says."""
+    """The holder of a data directory, as its lock file says."""
 
     instance_id: str
     pid: int
 
 
 def read_holder(data: Path) -> Holder | None:
-    """Who holds the lock, or held it last."""
+    """The process that holds the lock, or held it last."""
     try:
         with open(data / LOCK_NAME, "rb") as file:
             return msgspec.json.decode(file.read(FILE_BYTES_MAX), type=Holder)
@@ -200,7 +213,7 @@ def read_holder(data: Path) -> Holder | None:
 
 
 def read_primary(data: Path) -> InstanceFile | None:
-    """How the holder of the lock is reached, once it is ready."""
+    """The addresses of the holder of the lock; None until it is ready."""
     holder, found = read_holder(data), read_instance_file(data)
     if holder is None or found is None or found.instance_id != holder.instance_id:
         return None
@@ -209,19 +222,19 @@ def read_primary(data: Path) -> InstanceFile | None:
 
 def _taken_by(data: Path) -> str:
     holder = read_holder(data)
-    who = f"the process {holder.pid} (instance {holder.instance_id})" if holder else "another process"
+    name = f"the process {holder.pid} (instance {holder.instance_id})" if holder else "another process"
     url = read_instance_file(data)
     where = f" at {url.http_url}" if url else ""
-    return f"{data} is in use by {who}{where}; stop it first, or choose another directory with --data"
+    return f"{data} is in use by {name}{where}; stop it first, or choose another directory with --data"
 
 
 def write_instance_file(data: Path, instance: InstanceFile) -> None:
-    """By rename, so that a reader never sees half of it; readable by its owner only."""
+    """Write the instance file by rename, so that readers never see a part of it; only its owner may read it."""
     write_private(data / INSTANCE_NAME, _encode(instance))
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, by rename: it is there whole or not at all."""
+    """Write a file that only its owner may read, by rename: readers see all of it or none."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

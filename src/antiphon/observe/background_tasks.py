@@ -1,4 +1,4 @@
-"""Tasks that run beside their owner until they end or are cancelled; a failure is counted and logged."""
+"""Background tasks of an owner. Failures are counted and logged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class BackgroundTasks:
-    """The tasks of one owner. `start` one; `cancel` them all when the owner is closed."""
+    """The background tasks of one owner: `start` adds one; `cancel` them all when the owner is closed."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()

@@ -1,4 +1,4 @@
-"""Named points at which a test can make the process die."""
+"""Named points at which a test can kill the process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 CRASH_POINTS: dict[str, str] = {}
-"""Every named crash point and where it is; `docs/reliability.md` lists them."""
+"""Every crash point with its place in the code; `docs/reliability.md` lists them."""
 
 
 def _declare_crash_points() -> None:
@@ -18,31 +18,31 @@ def _declare_crash_points() -> None:
 
 
 _POINTS = """
-before-append: the service has decided, nothing is written
-after-append: the append is durable, nobody was told
-before-answer: an HTTP answer is ready, not sent
+before-append: the command is decided, nothing is written
+after-append: the append is committed, not yet published
+before-answer: an HTTP response is ready, not sent
 create-before-append: a chat is about to be created
 send-before-append: a message is about to be stored
 claim-before-append: the worker has chosen a chat, no attempt_started yet
-claim-after-append: attempt_started is durable, the attempt has not begun
+claim-after-append: attempt_started is committed, the attempt has not started
 model-before-call: the agent is about to call the model
-model-first-delta: the first piece of the answer has been taken
-model-mid-stream: the tenth piece of the answer has been taken
-model-after-stream: the model is done, nothing is committed
+model-first-delta: the first piece of the answer is received
+model-mid-stream: the tenth piece of the answer is received
+model-after-stream: the answer is complete, nothing is committed
 commit-before-append: the answer is about to be committed
-commit-after-append: the answer is durable, the worker does not know
+commit-after-append: the answer is committed, the worker has no confirmation yet
 tool-before-commit: a message with tool calls is about to be committed
-tool-before-run: the calls are durable, no tool has run
+tool-before-run: the tool calls are committed, no tool has run
 tool-after-run: a tool has run, its result is not stored
-tool-result-after-append: a tool's result is durable
-flush-before: pieces of drafts are about to be kept
-flush-after: pieces of drafts are kept
+tool-result-after-append: the result of a tool is committed
+flush-before: deltas of drafts are about to be stored
+flush-after: deltas of drafts are stored
 retry-after-append: a retry is scheduled
-interrupt-after-append: an interrupt is durable, the worker does not know
-interrupt-before-finish: the worker has stopped, the partial is not stored
-interrupt-after-finish: the partial is stored
-edit-after-append: an edit is durable
-queue-after-append: a queued message is durable
+interrupt-after-append: an interrupt is committed, the worker has no notification yet
+interrupt-before-finish: the worker has stopped, the partial answer is not stored
+interrupt-after-finish: the partial answer is stored
+edit-after-append: an edit is committed
+queue-after-append: a queued message is committed
 renew-before: leases are about to be renewed
 recovery-before-expire: a lost attempt is about to be recorded
 recovery-after-expire: a lost attempt is recorded
@@ -56,7 +56,7 @@ def _chosen_point() -> tuple[str, int] | None:
         return None
     name, _, nth = chosen.partition(":")
     if name not in CRASH_POINTS:
-        raise SystemExit(f"ANTIPHON_CRASH_AT: there is no crash point {name!r}; see docs/reliability.md")
+        raise SystemExit(f"ANTIPHON_CRASH_AT: unknown crash point {name!r}; docs/reliability.md lists them")
     return name, int(nth or 1)
 
 
@@ -64,11 +64,11 @@ _chosen = _chosen_point()
 _passed = 0
 
 AT_POINT: ContextVar[Callable[[str], None] | None] = ContextVar("at_point", default=None)
-"""Called at each point, where a simulation decides who dies; None: the environment does."""
+"""Called at each crash point, so that a simulation can end one of its processes; None outside simulations."""
 
 
 def crash_point(name: str) -> None:
-    """Kill the process here if ANTIPHON_CRASH_AT=<name>[:<nth>] says so (tests); otherwise nothing."""
+    """Kill the process here if a test has set ANTIPHON_CRASH_AT=<name>[:<nth>]."""
     global _passed
     at_point = AT_POINT.get()
     if at_point is not None:

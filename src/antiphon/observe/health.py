@@ -1,4 +1,4 @@
-"""What is wrong with an instance, in words: for readiness, metrics and the log."""
+"""The health of an instance: for readiness, metrics and the log."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from antiphon.observe.metrics import METRICS
 log = structlog.get_logger(__name__)
 
 Check = Callable[[], str | None]
-"""Gives the last error of a part, nothing while it works."""
+"""Returns the last error of a part; None or an empty text while it works."""
 
 
 class Health:
     """The checks of all parts. A failing `problem` makes the instance not ready; a failing `degradation` only makes
-    it slower. `warnings` are settings that were asked for and are not safe."""
+    it slower. `warnings` names options that are not safe."""
 
     def __init__(self) -> None:
         self.warnings: set[str] = set()
@@ -31,23 +31,23 @@ class Health:
         self._degradations[name] = check
 
     def warn(self, name: str, note: str) -> None:
-        """Show and log a setting that is not safe."""
+        """Show and log an option that is not safe."""
         self.warnings.add(name)
         log.warning(name, note=note)
 
     def problems(self) -> dict[str, str]:
-        """What does not work, by part."""
+        """The errors of parts without which the instance cannot work."""
         return _failing(self._problems)
 
     def degradations(self) -> dict[str, str]:
-        """What works only slower, by part: every promise holds without hints, and drafts are stored."""
+        """The errors of parts without which the instance is only slower: hints and the relay of drafts."""
         return _failing(self._degradations)
 
     def update_gauge(self) -> None:
         METRICS.degraded.set(len(self.problems()) + len(self.degradations()))
 
     def log_changes(self) -> None:
-        """Log the errors once when they begin, and once when there are none any more."""
+        """Log when the failing parts change, and when all parts work again."""
         errors = self.problems() | self.degradations()
         if errors.keys() == self._logged:
             return

@@ -10,7 +10,7 @@ import structlog
 
 
 def configure_logging(*, as_json: bool, level: str = "info") -> None:
-    """Structured logs on stderr: one event for each thing that happened, with fields."""
+    """Write structured logs to stderr, as JSON lines or for a terminal."""
     renderer: Any = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )

@@ -1,4 +1,4 @@
-"""Notices from a thread of its own when the event loop stands still, and where it stands."""
+"""Detects stalls of the event loop from a separate thread, and logs the stack of the loop."""
 
 from __future__ import annotations
 
@@ -13,22 +13,27 @@ import structlog
 from antiphon.observe.metrics import METRICS
 
 BEAT_S = 0.25
+"""How often the loop reports that it runs, in seconds."""
 STALL_S = 1.0
-REMEMBERED_S = 5.0
-FRAMES_SHOWN = 12
+"""How long the loop may not report before that counts as a stall, in seconds."""
+RECENT_S = 5.0
+"""How long after a stall `was_stalled_recently` is true, in seconds."""
+FRAMES_MAX = 12
+"""Maximum number of logged stack frames."""
 
 log = structlog.get_logger(__name__)
 
 
 class StallWatch:
-    """While open, `beat` must be called from the loop at least every STALL_S; else its stack is logged, once each."""
+    """While it is open, the loop must call `beat` at least every `stall_s`, or its stack is logged once per stall."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stall_s: float = STALL_S) -> None:
+        self._stall_s = stall_s
         self._loop_thread = threading.get_ident()
         self._beaten_at = time.monotonic()
         self._stalled_at: float | None = None
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="antiphon-stalls", daemon=True)
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(target=self._check, name="antiphon-stalls", daemon=True)
 
     def __enter__(self) -> StallWatch:
         self._thread.start()
@@ -37,28 +42,28 @@ class StallWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._is_over.set()
+        self._is_closed.set()
         self._thread.join()
 
     def beat(self) -> None:
         self._beaten_at = time.monotonic()
 
     @property
-    def was_stalled_lately(self) -> bool:
-        return self._stalled_at is not None and time.monotonic() - self._stalled_at < REMEMBERED_S
+    def was_stalled_recently(self) -> bool:
+        return self._stalled_at is not None and time.monotonic() - self._stalled_at < RECENT_S
 
-    def _look(self) -> None:
-        told = 0.0
-        while not self._is_over.wait(BEAT_S):
+    def _check(self) -> None:
+        logged = 0.0
+        while not self._is_closed.wait(BEAT_S):
             beaten_at = self._beaten_at
-            if time.monotonic() - beaten_at < STALL_S:
+            if time.monotonic() - beaten_at < self._stall_s:
                 continue
             self._stalled_at = time.monotonic()
-            if told != beaten_at:
-                told = beaten_at
+            if logged != beaten_at:
+                logged = beaten_at
                 METRICS.stalls.inc()
                 log.warning("loop_stalled", stack=self._stack())
 
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._loop_thread)
-        return "".join(traceback.format_stack(frame)[-FRAMES_SHOWN:]) if frame else ""
+        return "".join(traceback.format_stack(frame)[-FRAMES_MAX:]) if frame else ""

@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -19,6 +18,7 @@ from typing import Any, Unpack
 import structlog
 
 from antiphon.api.http.server import HttpServer, start_server
+from antiphon.api.proxy.limits import ProxyLimits
 from antiphon.api.zmq.endpoint import open_zmq_endpoint
 from antiphon.clock import RandomIds
 from antiphon.errors import Invalid, Unavailable
@@ -37,6 +37,9 @@ from antiphon.worker.agent import load_agent
 TAKEOVER_RETRY_S = 1.0
 """How long to wait after a failed takeover before the next attempt, in seconds."""
 
+Serve = Callable[[LockFile, Standby | None], Awaitable[None]]
+"""Runs as the primary with a claimed lock, after a standby if this process was one."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -47,6 +50,7 @@ async def serve(
     on_ready: Callable[[Ready], None] | None = None,
     wrap_bus: Callable[[Bus], Bus] = lambda bus: bus,
     may_stand_by: bool = True,
+    proxy_limits: ProxyLimits = ProxyLimits(),
     **options: Unpack[GivenOptions],
 ) -> None:
     """Run an instance and its APIs until SIGINT or SIGTERM.
@@ -57,7 +61,8 @@ async def serve(
         on_ready: Called when requests are served, and again when a standby has become the primary.
         wrap_bus: Wraps the bus; tests inject faults by it.
         may_stand_by: Become a standby if another process is the primary of `data`.
-        options: As of `antiphon serve`, see `options.Options`; None stands for the default.
+        proxy_limits: How long a standby waits for its primary; tests pass their own.
+        options: The options of the command line, see `options.Options`; None is the default.
 
     Raises:
         Invalid: An option is not valid, or not safe.
@@ -74,46 +79,32 @@ async def serve(
     _on_signals(stopping)
     raise_limit()
     make_data(place)
-    claim = partial(claim_unless_held, place, instance_id=instance_id)
+    report_ready = partial(_report_ready, on_ready)
+    running: dict[str, Any] = {"stopping": stopping, "report_ready": report_ready, "wrap_bus": wrap_bus}
     if settings.store:
-        report_ready = partial(_report_ready, on_ready)
-        await serve_replica(
-            agent,
-            place,
-            instance_id,
-            stopping=stopping,
-            report_ready=report_ready,
-            wrap_bus=wrap_bus,
-            options=options,
-        )
-        log.info("server_stopped")
-        return
-    async with AsyncExitStack() as stack:
-        primary = partial(
-            _serve_primary, agent, stopping=stopping, on_ready=on_ready, wrap_bus=wrap_bus, options=options
-        )
-        lock = claim()
-        if lock is not None:
-            stack.callback(lock.release)
-            await primary(lock, None)
+        await serve_replica(agent, place, instance_id, options=options, **running)
+    else:
+        primary: Serve = partial(_serve_primary, agent, options=options, **running)
+        if (lock := claim_unless_held(place, instance_id=instance_id)) is not None:
+            try:
+                await primary(lock, None)
+            finally:
+                lock.release()
         elif not may_stand_by:
             check_free(place)
         else:
             check_no_replica(place)
             may_use_any_port = options.get("port") is None
-            standby = await stack.enter_async_context(
-                open_standby(instance_id, place, settings, may_use_any_port=may_use_any_port)
-            )
-            url = standby.server.url
-            _report_ready(on_ready, Ready(instance_id=instance_id, role="standby", url=url, token=read_token(place)))
-            log.info("standby_started", url=url, instance_id=instance_id, data=str(place))
-            await _stand_by(standby, primary, stopping)
+            async with open_standby(
+                instance_id, place, settings, may_use_any_port=may_use_any_port, limits=proxy_limits
+            ) as standby:
+                url, token = standby.server.url, read_token(place)
+                report_ready(Ready(instance_id=instance_id, role="standby", url=url, token=token))
+                await _stand_by(standby, primary, stopping)
     log.info("server_stopped")
 
 
-async def _stand_by(
-    standby: Standby, primary: Callable[[LockFile, Standby], Awaitable[None]], stopping: asyncio.Event
-) -> None:
+async def _stand_by(standby: Standby, primary: Serve, stopping: asyncio.Event) -> None:
     """Wait for the lock and become the primary, until `stopping` is set. After a failed takeover (a full disk, no
     descriptor left) the lock is released, and this or another standby tries again."""
     while (lock := await standby.wait_lock(stopping)) is not None:
@@ -137,7 +128,7 @@ async def _serve_primary(
     standby: Standby | None,
     *,
     stopping: asyncio.Event,
-    on_ready: Callable[[Ready], None] | None,
+    report_ready: Callable[[Ready], None],
     wrap_bus: Callable[[Bus], Bus],
     options: GivenOptions,
 ) -> None:
@@ -158,9 +149,7 @@ async def _serve_primary(
                 METRICS.role_changes.inc()
                 standby.app.succeed(instance.asgi)
             log.info("server_started", url=server.url, instance_id=instance.instance_id, data=str(data))
-            _report_ready(
-                on_ready, Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token)
-            )
+            report_ready(Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token))
             await until_stopped(stopping, instance.background, endpoint.task)
         finally:
             if standby is None or standby.app.has_succeeded:

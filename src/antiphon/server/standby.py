@@ -11,6 +11,7 @@ import structlog
 
 from antiphon.api.http.server import HttpServer, start_anywhere
 from antiphon.api.proxy.app import StandbyApp
+from antiphon.api.proxy.limits import ProxyLimits
 from antiphon.api.proxy.primary import Primary
 from antiphon.local.lock import LockFile, try_claim
 from antiphon.options import Options
@@ -53,15 +54,16 @@ class Standby:
 
 @contextlib.asynccontextmanager
 async def open_standby(
-    instance_id: str, data: Path, options: Options, *, may_use_any_port: bool
+    instance_id: str, data: Path, options: Options, *, may_use_any_port: bool, limits: ProxyLimits = ProxyLimits()
 ) -> AsyncIterator[Standby]:
     """Run a standby of `data`. `may_use_any_port`: if the default port is in use, use any other."""
-    primary = Primary(data)
+    primary = Primary(data, limits)
     app = StandbyApp(instance_id=instance_id, data=data, options=options, primary=primary)
     server = await start_anywhere(app, options, may_use_any_port=may_use_any_port, descriptors_each=2)
     watching = asyncio.create_task(primary.watch())
     standby = Standby(instance_id, data, app=app, server=server)
     standby.announce()
+    log.info("standby_started", url=server.url, instance_id=instance_id, data=str(data))
     try:
         yield standby
     finally:

@@ -1,4 +1,4 @@
-"""Doors in this process, on the event loop that `serve` uses."""
+"""Instances in this process with a client, on the event loop that `serve` uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from antiphon import tool
 
-from .door import Door, open_door
+from .api_client import ApiClient, open_api
 from .wire import close_wires
 
 
@@ -29,16 +29,16 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-async def shared_door(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
+async def shared_api(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiClient]:
     """On SQLite, for all tests of a file."""
-    async with open_door(data=tmp_path_factory.mktemp("door") / "data", concurrency=1_000, tools=(pay,)) as opened:
+    async with open_api(data=tmp_path_factory.mktemp("api") / "data", concurrency=1_000, tools=(pay,)) as opened:
         yield opened
 
 
 @pytest.fixture
-async def door(shared_door: Door) -> AsyncIterator[Door]:
+async def api(shared_api: ApiClient) -> AsyncIterator[ApiClient]:
     """The same for an owner of the test's own."""
-    owner = await shared_door.as_owner(f"owner {next(_owner_numbers)}")
+    owner = await shared_api.as_owner(f"owner {next(_owner_numbers)}")
     yield owner
-    await owner.hang_up()
+    await owner.close_connections()
     await close_wires()

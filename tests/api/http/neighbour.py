@@ -18,10 +18,10 @@ async def open_neighbour(data: Path) -> AsyncIterator[tuple[str, str]]:
     with claim_data(data, instance_id="3f6a3b9e-0000-4000-8000-00000000beef") as lock:
         async with (
             open_instance(data=data, lock=lock, drain_s=0.0) as instance,
-            open_zmq_endpoint(instance, instance.asgi, data) as door,
+            open_zmq_endpoint(instance, instance.asgi, data) as api,
         ):
             await instance.serve_at("http://127.0.0.1:1")
-            announce_primary(instance, lock, door, token="none")
+            announce_primary(instance, lock, api, token="none")
             try:
                 yield instance.instance_id, (await instance.chats.create(title="other instance")).chat_id
             finally:

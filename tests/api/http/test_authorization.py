@@ -16,8 +16,8 @@ from antiphon.api.http.pages import CSP
 from antiphon.api.http.table import Operation, Policy
 from antiphon.errors import AttemptFailed
 
-from .bad import BODIES, path_of
-from .door import Door, open_door, random_chat_id
+from .api_client import ApiClient, open_api, random_chat_id
+from .invalid_requests import BODIES, path_of
 from .process import server_process
 from .wire import Answer, Wire, make_request
 
@@ -31,22 +31,22 @@ guarded = pytest.mark.parametrize("operation", GUARDED, ids=lambda o: f"{o.metho
 class Foreign(NamedTuple):
     """A chat with all that can be named in it, and whose it is."""
 
-    door: Door
+    api: ApiClient
     chat_id: str
     message_id: int
     queued_id: int
 
 
 @pytest.fixture(scope="module")
-async def foreign(shared_door: Door) -> Foreign:
-    owner = await shared_door.as_owner("somebody else")
+async def foreign(shared_api: ApiClient) -> Foreign:
+    owner = await shared_api.as_owner("somebody else")
     chat_id = await owner.make_chat("/stall 600")
     queued = (await owner.send(chat_id, "waits")).json["seq"]
     return Foreign(owner, chat_id, 2, queued)
 
 
-async def _ask(door: Door, operation: Operation, path: str, **options: Any) -> Answer:
-    return await door.ask(operation.method, path, BODIES.get(operation.name), **options)
+async def _ask(api: ApiClient, operation: Operation, path: str, **options: Any) -> Answer:
+    return await api.ask(operation.method, path, BODIES.get(operation.name), **options)
 
 
 # --- the matrix -------------------------------------------------------------------------------------
@@ -88,25 +88,25 @@ def test_a_route_without_a_policy_cannot_be_made() -> None:
 
 @guarded
 async def test_without_a_good_token_every_route_is_unauthenticated(
-    door: Door, foreign: Foreign, operation: Operation
+    api: ApiClient, foreign: Foreign, operation: Operation
 ) -> None:
-    await door.instance.tokens.add(door.owner_id, secret := f"revoked {operation.method} {operation.full_path}")
-    await door.instance.tokens.revoke((await door.instance.tokens.authenticate(secret)).token_id)
+    await api.instance.tokens.add(api.owner_id, secret := f"revoked {operation.method} {operation.full_path}")
+    await api.instance.tokens.revoke((await api.instance.tokens.authenticate(secret)).token_id)
     path = path_of(operation, chat_id=foreign.chat_id)
     attempts: list[tuple[str | None, dict[str, str]]] = [
         (None, {}),
         ("", {"authorization": "Bearer "}),
         ("", {"authorization": "Bearer wrong"}),
-        ("", {"authorization": f"Basic {door.token}"}),
-        ("", {"authorization": door.token}),
-        ("", {"authorization": f"Bearer {door.token}x"}),
+        ("", {"authorization": f"Basic {api.token}"}),
+        ("", {"authorization": api.token}),
+        ("", {"authorization": f"Bearer {api.token}x"}),
         ("", {"authorization": f"Bearer {secret}"}),
         (None, {"cookie": f"antiphon_session={secret}"}),
-        (None, {"cookie": f"other={door.token}"}),
-        (None, {"x-authorization": f"Bearer {door.token}"}),
+        (None, {"cookie": f"other={api.token}"}),
+        (None, {"x-authorization": f"Bearer {api.token}"}),
     ]
     for token, headers in attempts:
-        answer = await _ask(door, operation, path, token=token, headers=headers)
+        answer = await _ask(api, operation, path, token=token, headers=headers)
         assert (answer.status, answer.code) == (401, "unauthenticated"), headers
         assert answer.headers["www-authenticate"] == "Bearer"
         assert secret not in answer.body.decode()
@@ -114,66 +114,66 @@ async def test_without_a_good_token_every_route_is_unauthenticated(
 
 @pytest.mark.parametrize("operation", of_chats, ids=lambda o: f"{o.method} {o.path}")
 async def test_a_foreign_chat_is_just_like_one_that_is_not_there(
-    door: Door, foreign: Foreign, operation: Operation
+    api: ApiClient, foreign: Foreign, operation: Operation
 ) -> None:
-    before = await foreign.door.chat(foreign.chat_id)
+    before = await foreign.api.chat(foreign.chat_id)
     ids = {"message_id": str(foreign.message_id), "queued_id": str(foreign.queued_id)}
-    theirs = await _ask(door, operation, path_of(operation, chat_id=foreign.chat_id, **ids))
-    nobodys = await _ask(door, operation, path_of(operation, chat_id=random_chat_id(), **ids))
+    theirs = await _ask(api, operation, path_of(operation, chat_id=foreign.chat_id, **ids))
+    nobodys = await _ask(api, operation, path_of(operation, chat_id=random_chat_id(), **ids))
     assert (theirs.status, theirs.code) == (404, "not_found")
     assert (theirs.body, theirs.headers) == (nobodys.body, nobodys.headers)
-    assert await foreign.door.chat(foreign.chat_id) == before
+    assert await foreign.api.chat(foreign.chat_id) == before
 
 
 @pytest.mark.parametrize("operation", of_chats, ids=lambda o: f"{o.method} {o.path}")
 async def test_the_admin_sees_no_foreign_chat_either(foreign: Foreign, operation: Operation) -> None:
     answer = await _ask(
-        foreign.door,
+        foreign.api,
         operation,
         path_of(operation, chat_id=foreign.chat_id, queued_id=str(foreign.queued_id)),
-        token=foreign.door.admin_token,
+        token=foreign.api.admin_token,
     )
     assert (answer.status, answer.code) == (404, "not_found")
 
 
 @pytest.mark.parametrize("operation", [o for o in of_chats if "{message_id}" in o.path or "{queued_id}" in o.path])
 async def test_a_foreign_message_is_not_found_through_a_chat_of_ones_own(
-    door: Door, foreign: Foreign, operation: Operation
+    api: ApiClient, foreign: Foreign, operation: Operation
 ) -> None:
-    own = await door.make_chat()
+    own = await api.make_chat()
     for ids in ({"message_id": str(foreign.message_id), "queued_id": str(foreign.queued_id)}, {"message_id": "77"}):
-        answer = await _ask(door, operation, path_of(operation, **({"chat_id": own} | ids)))
+        answer = await _ask(api, operation, path_of(operation, **({"chat_id": own} | ids)))
         assert (answer.status, answer.code) == (404, "not_found")
-    assert await foreign.door.queued(foreign.chat_id) == ["waits"]
+    assert await foreign.api.queued(foreign.chat_id) == ["waits"]
 
 
-async def test_foreign_cursors_and_pages_lead_nowhere(door: Door, foreign: Foreign) -> None:
-    await foreign.door.make_chat(title="secret plan")
-    page = (await foreign.door.ask("GET", "/chats?limit=1")).json
+async def test_foreign_cursors_and_pages_lead_nowhere(api: ApiClient, foreign: Foreign) -> None:
+    await foreign.api.make_chat(title="secret plan")
+    page = (await foreign.api.ask("GET", "/chats?limit=1")).json
     for query in (f"after={page['next']}", "q=secret", "label=a:b", "archived=true"):
-        assert (await door.ask("GET", f"/chats?{query}")).json == {"chats": [], "next": None}
+        assert (await api.ask("GET", f"/chats?{query}")).json == {"chats": [], "next": None}
     for headers in ({"last-event-id": "1.0"}, {}):
-        answer = await door.ask("GET", f"/chats/{foreign.chat_id}/stream", headers=headers)
+        answer = await api.ask("GET", f"/chats/{foreign.chat_id}/stream", headers=headers)
         assert (answer.status, answer.code) == (404, "not_found")
 
 
-async def test_a_foreign_id_cannot_be_taken_by_creating_it(door: Door, foreign: Foreign) -> None:
-    before = await foreign.door.chat(foreign.chat_id)
+async def test_a_foreign_id_cannot_be_taken_by_creating_it(api: ApiClient, foreign: Foreign) -> None:
+    before = await foreign.api.chat(foreign.chat_id)
     for body in ({"id": foreign.chat_id}, {"id": foreign.chat_id, "content": "/stall 600"}):
-        answer = await door.ask("POST", "/chats", body)
+        answer = await api.ask("POST", "/chats", body)
         assert (answer.status, answer.code) == (409, "conflict")
         assert before["owner_id"] not in answer.body.decode()
-    assert await foreign.door.chat(foreign.chat_id) == before
+    assert await foreign.api.chat(foreign.chat_id) == before
 
 
 @pytest.mark.parametrize(
     "operation", [o for o in OPERATIONS if o.policy is Policy.ADMIN], ids=lambda o: f"{o.method} {o.full_path}"
 )
-async def test_what_is_the_admins_is_forbidden_to_members(door: Door, operation: Operation) -> None:
-    path = path_of(operation, token_id=door.token_id)
-    answer = await _ask(door, operation, path)
+async def test_what_is_the_admins_is_forbidden_to_members(api: ApiClient, operation: Operation) -> None:
+    path = path_of(operation, token_id=api.token_id)
+    answer = await _ask(api, operation, path)
     assert (answer.status, answer.code) == (403, "forbidden")
-    assert (await door.ask("GET", "/chats")).status == 200, "the token was not revoked"
+    assert (await api.ask("GET", "/chats")).status == 200, "the token was not revoked"
 
 
 # --- other web pages --------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ FOREIGN_HOSTS = (
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.full_path}")
 async def test_a_foreign_host_or_origin_is_refused_before_the_token_is_looked_at(
-    door: Door, operation: Operation
+    api: ApiClient, operation: Operation
 ) -> None:
     path = path_of(operation)
     foreign = [{"host": host} for host in FOREIGN_HOSTS]
@@ -220,8 +220,8 @@ async def test_a_foreign_host_or_origin_is_refused_before_the_token_is_looked_at
     ]
     foreign += [{"sec-fetch-site": site} for site in ("cross-site", "same-site")]
     for headers in foreign:
-        for token in (None, "wrong", door.token):
-            answer = await _ask(door, operation, path, token=token, headers=headers)
+        for token in (None, "wrong", api.token):
+            answer = await _ask(api, operation, path, token=token, headers=headers)
             assert (answer.status, answer.code) == (403, "forbidden"), (headers, token)
             assert "access-control-allow-origin" not in answer.headers
 
@@ -238,8 +238,8 @@ async def test_a_foreign_host_or_origin_is_refused_before_the_token_is_looked_at
     ],
 )
 @pytest.mark.parametrize("place", ["/", "/healthz", "/api/v1/chats"])
-async def test_a_header_that_decides_over_access_may_stand_once_only(door: Door, lines: str, place: str) -> None:
-    wire = await Wire.open(door.port)
+async def test_a_header_that_decides_over_access_may_stand_once_only(api: ApiClient, lines: str, place: str) -> None:
+    wire = await Wire.open(api.port)
     wire.send(f"GET {place} HTTP/1.1\r\n{lines}\r\n".encode())
     answer = await wire.read_answer()
     await wire.close()
@@ -261,37 +261,37 @@ async def test_a_header_that_decides_over_access_may_stand_once_only(door: Door,
     ],
     ids=str,
 )
-async def test_its_own_page_and_programs_are_let_in(door: Door, headers: dict[str, str]) -> None:
-    assert (await door.ask("GET", "/chats", headers=headers)).status == 200
+async def test_its_own_page_and_programs_are_let_in(api: ApiClient, headers: dict[str, str]) -> None:
+    assert (await api.ask("GET", "/chats", headers=headers)).status == 200
 
 
 async def test_beyond_loopback_it_answers_to_every_address_and_to_the_names_it_was_given() -> None:
     """An address is nobody's to turn elsewhere; a name is, by whoever owns its DNS."""
-    async with open_door(host="0.0.0.0", hosts=("chat.example",)) as door:
+    async with open_api(host="0.0.0.0", hosts=("chat.example",)) as api:
         for host in ("192.0.2.2", "[2001:db8::1]:9", "chat.example:443", "localhost"):
-            assert (await door.ask("GET", "/chats", headers={"host": host})).status == 200
+            assert (await api.ask("GET", "/chats", headers={"host": host})).status == 200
         for host in ("evil.example", "192.0.2.2.evil.example"):
-            assert (await door.ask("GET", "/chats", headers={"host": host})).status == 403
+            assert (await api.ask("GET", "/chats", headers={"host": host})).status == 403
 
 
 async def test_a_host_that_was_named_is_its_own_and_a_proxy_may_call_it_anything() -> None:
-    async with open_door(hosts=("chat.example",)) as door:
-        assert (await door.ask("GET", "/chats", headers={"host": "Chat.Example:443"})).status == 200
-        assert (await door.ask("GET", "/chats", headers={"host": "sub.chat.example"})).status == 403
-    async with open_door(behind_proxy=True) as door:
-        assert (await door.ask("GET", "/chats", headers={"host": "any.example"})).status == 200
+    async with open_api(hosts=("chat.example",)) as api:
+        assert (await api.ask("GET", "/chats", headers={"host": "Chat.Example:443"})).status == 200
+        assert (await api.ask("GET", "/chats", headers={"host": "sub.chat.example"})).status == 403
+    async with open_api(behind_proxy=True) as api:
+        assert (await api.ask("GET", "/chats", headers={"host": "any.example"})).status == 200
         other = {"host": "any.example", "origin": "https://evil.example"}
-        assert (await door.ask("GET", "/chats", headers=other)).status == 403
-        assert (await door.ask("GET", "/chats", headers={"host": "", "origin": "null"})).status == 403
+        assert (await api.ask("GET", "/chats", headers=other)).status == 403
+        assert (await api.ask("GET", "/chats", headers={"host": "", "origin": "null"})).status == 403
 
 
-async def test_there_is_no_way_across_origins(door: Door) -> None:
+async def test_there_is_no_way_across_origins(api: ApiClient) -> None:
     preflight = {"origin": "https://evil.example", "access-control-request-method": "POST"}
     for path in ("/chats", "/session", "/feed", "//", "//healthz"):
         for method, headers in (("OPTIONS", preflight), ("GET", {}), ("POST", {"content-type": "text/plain"})):
-            answer = await door.ask(method, path, headers=headers) if path != "/feed" else None
+            answer = await api.ask(method, path, headers=headers) if path != "/feed" else None
             assert not [name for name in (answer.headers if answer else ()) if name.startswith("access-control")]
-    stream = await door.stream("/feed")
+    stream = await api.stream("/feed")
     assert not [name for name in stream.headers if name.startswith("access-control")]
     await stream.close()
 
@@ -299,76 +299,76 @@ async def test_there_is_no_way_across_origins(door: Door) -> None:
 # --- the page and its cookie ------------------------------------------------------------------------
 
 
-async def test_the_pages_session_is_a_cookie_that_no_script_and_no_other_site_gets(door: Door) -> None:
-    answer = await door.ask("POST", "/session", {"token": door.token}, token=None)
+async def test_the_pages_session_is_a_cookie_that_no_script_and_no_other_site_gets(api: ApiClient) -> None:
+    answer = await api.ask("POST", "/session", {"token": api.token}, token=None)
     assert answer.status == 200
-    assert door.token.encode() not in answer.body
+    assert api.token.encode() not in answer.body
     cookie = answer.headers["set-cookie"]
     name, _, attributes = cookie.partition(";")
     given = {attribute.strip().lower() for attribute in attributes.split(";")}
     assert {"httponly", "samesite=strict", "path=/"} <= given
     assert not any(attribute.startswith("domain") for attribute in given)
     signed_in = {"cookie": name}
-    assert (await door.ask("GET", "/session", token=None, headers=signed_in)).json["owner_id"] == door.owner_id
-    assert (await door.ask("GET", "/chats", token=None, headers=signed_in)).status == 200
-    out = await door.ask("DELETE", "/session", token=None, headers=signed_in)
+    assert (await api.ask("GET", "/session", token=None, headers=signed_in)).json["owner_id"] == api.owner_id
+    assert (await api.ask("GET", "/chats", token=None, headers=signed_in)).status == 200
+    out = await api.ask("DELETE", "/session", token=None, headers=signed_in)
     assert out.status == 204
     assert re.match(r'antiphon_session=""; .*Max-Age=0', out.headers["set-cookie"])
 
 
-async def test_two_servers_of_one_host_do_not_sign_each_other_out(door: Door) -> None:
+async def test_two_servers_of_one_host_do_not_sign_each_other_out(api: ApiClient) -> None:
     first = {"host": "127.0.0.1:8414"}
-    answer = await door.ask("POST", "/session", {"token": door.token}, token=None, headers=first)
+    answer = await api.ask("POST", "/session", {"token": api.token}, token=None, headers=first)
     cookie = answer.headers["set-cookie"].partition(";")[0]
     assert cookie.startswith("antiphon_session_8414=")
     both = f"antiphon_session_8415=another; {cookie}"
-    assert (await door.ask("GET", "/chats", token=None, headers=first | {"cookie": both})).status == 200
+    assert (await api.ask("GET", "/chats", token=None, headers=first | {"cookie": both})).status == 200
     second = {"host": "127.0.0.1:8415", "cookie": both}
-    assert (await door.ask("GET", "/chats", token=None, headers=second)).status == 401
+    assert (await api.ask("GET", "/chats", token=None, headers=second)).status == 401
 
 
-async def test_a_link_to_the_page_may_be_followed_from_anywhere_but_nothing_else(door: Door) -> None:
+async def test_a_link_to_the_page_may_be_followed_from_anywhere_but_nothing_else(api: ApiClient) -> None:
     link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
-    assert (await door.ask("GET", "//", token=None, headers=link)).status == 200
+    assert (await api.ask("GET", "//", token=None, headers=link)).status == 200
     framed = link | {"sec-fetch-dest": "iframe"}
-    assert (await door.ask("GET", "//", token=None, headers=framed)).status == 403
-    assert (await door.ask("GET", "/chats", headers=link)).status == 403
+    assert (await api.ask("GET", "//", token=None, headers=framed)).status == 403
+    assert (await api.ask("GET", "/chats", headers=link)).status == 403
 
 
 async def test_over_tls_the_cookie_is_for_tls_only() -> None:
-    async with open_door(behind_proxy=True) as door:
+    async with open_api(behind_proxy=True) as api:
         through = {"x-forwarded-proto": "https", "x-forwarded-for": "203.0.113.7"}
-        answer = await door.ask("POST", "/session", {"token": door.token}, token=None, headers=through)
+        answer = await api.ask("POST", "/session", {"token": api.token}, token=None, headers=through)
         assert "secure" in answer.headers["set-cookie"].lower()
-    async with open_door() as door:
-        answer = await door.ask("POST", "/session", {"token": door.token}, token=None, headers=through)
+    async with open_api() as api:
+        answer = await api.ask("POST", "/session", {"token": api.token}, token=None, headers=through)
         assert "secure" not in answer.headers["set-cookie"].lower(), "without a proxy nobody may say so"
 
 
-async def test_no_session_without_a_token_that_is_known(door: Door) -> None:
-    for token in ("", "wrong", door.token_id, door.token[:-1]):
-        answer = await door.ask("POST", "/session", {"token": token}, token=None)
+async def test_no_session_without_a_token_that_is_known(api: ApiClient) -> None:
+    for token in ("", "wrong", api.token_id, api.token[:-1]):
+        answer = await api.ask("POST", "/session", {"token": token}, token=None)
         assert (answer.status, answer.code) == (401, "unauthenticated")
         assert "set-cookie" not in answer.headers
 
 
-async def test_a_wrong_header_is_not_made_good_by_a_cookie(door: Door) -> None:
-    headers = {"cookie": f"antiphon_session={door.token}", "authorization": "Bearer wrong"}
-    assert (await door.ask("GET", "/chats", headers=headers)).status == 401
+async def test_a_wrong_header_is_not_made_good_by_a_cookie(api: ApiClient) -> None:
+    headers = {"cookie": f"antiphon_session={api.token}", "authorization": "Bearer wrong"}
+    assert (await api.ask("GET", "/chats", headers=headers)).status == 401
 
 
 @guarded
-async def test_a_token_in_an_address_is_refused(door: Door, operation: Operation) -> None:
+async def test_a_token_in_an_address_is_refused(api: ApiClient, operation: Operation) -> None:
     for name in ("token", "access_token"):
-        path = f"{path_of(operation)}?{name}={door.token}"
-        assert (await _ask(door, operation, path, token=None)).status == 401
-        answer = await _ask(door, operation, path, token=door.admin_token)
+        path = f"{path_of(operation)}?{name}={api.token}"
+        assert (await _ask(api, operation, path, token=None)).status == 401
+        answer = await _ask(api, operation, path, token=api.admin_token)
         assert (answer.status, answer.json["error"]["field"]) == (422, "token")
-        assert door.token.encode() not in answer.body
+        assert api.token.encode() not in answer.body
 
 
-async def test_the_page_is_fenced_in(door: Door) -> None:
-    page = await door.ask("GET", "//", token=None)
+async def test_the_page_is_fenced_in(api: ApiClient) -> None:
+    page = await api.ask("GET", "//", token=None)
     assert page.status == 200
     assert page.headers["content-security-policy"] == CSP
     assert CSP.startswith("default-src 'none'")
@@ -384,16 +384,16 @@ async def test_the_page_is_fenced_in(door: Door) -> None:
     inline = re.findall(rb"<script(?![^>]*\bsrc=)|<style|\bon\w+=|https?://(?!www\.w3\.org)", page.body)
     assert inline == [], "the policy would forbid it"
     for asset in re.findall(rb'(?:src|href)="(/assets/[^"]+)"', page.body):
-        found = await door.ask("GET", "/" + asset.decode(), token=None)
+        found = await api.ask("GET", "/" + asset.decode(), token=None)
         assert found.status == 200, asset
         assert found.headers["x-content-type-options"] == "nosniff"
-        again = await door.ask("GET", "/" + asset.decode(), headers={"if-none-match": found.headers["etag"]})
+        again = await api.ask("GET", "/" + asset.decode(), headers={"if-none-match": found.headers["etag"]})
         assert (again.status, again.body) == (304, b"")
 
 
-async def test_api_answers_are_neither_cached_nor_sniffed(door: Door) -> None:
+async def test_api_answers_are_neither_cached_nor_sniffed(api: ApiClient) -> None:
     for path in ("/chats", "/nothing", "/session", "//healthz", "//openapi.json"):
-        answer = await door.ask("GET", path)
+        answer = await api.ask("GET", path)
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
@@ -403,13 +403,13 @@ async def test_api_answers_are_neither_cached_nor_sniffed(door: Door) -> None:
 
 async def test_tokens_are_kept_as_hashes_only(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    async with open_door(data=data) as door:
-        secrets = [door.token, (await door.as_owner("beth")).token]
-        shown = (await door.ask("POST", "/tokens", {"owner": "carl"})).json["token"]
+    async with open_api(data=data) as api:
+        secrets = [api.token, (await api.as_owner("beth")).token]
+        shown = (await api.ask("POST", "/tokens", {"owner": "carl"})).json["token"]
         assert len(shown) >= 43, "256 random bits"
         secrets.append(shown)
         for secret in secrets:
-            assert (await door.ask("GET", "/session", token=secret)).status == 200
+            assert (await api.ask("GET", "/session", token=secret)).status == 200
         assert (data / "antiphon.db-wal").stat().st_size > 0
         _find_nowhere(data, secrets)
     _find_nowhere(data, secrets)
@@ -457,45 +457,45 @@ async def test_nothing_tells_of_keys_prompts_paths_or_sql(
         raise AttemptFailed("auth", "The provider refused the key.", status_code=401)
 
     data = tmp_path / f"data-{CANARY}"
-    async with open_door(agent=agent, data=data) as door:
-        chat_id = await door.make_chat(f"prompt-{CANARY}", system=f"system-{CANARY}", title=f"title-{CANARY}")
-        failed = await door.rested(chat_id)
+    async with open_api(agent=agent, data=data) as api:
+        chat_id = await api.make_chat(f"prompt-{CANARY}", system=f"system-{CANARY}", title=f"title-{CANARY}")
+        failed = await api.rested(chat_id)
         assert failed["status"] == "error"
         assert CANARY not in failed["last_error"]
-        stream = await door.events(f"/chats/{chat_id}/stream?after=0&until=idle")
+        stream = await api.events(f"/chats/{chat_id}/stream?after=0&until=idle")
         ended = next(event for event in stream if event.type == "turn_ended")
         assert CANARY.encode() not in ended.raw
         assert b"SELECT" not in ended.raw
         answers = [
-            await door.ask("GET", f"/chats/{chat_id}/messages/{CANARY}"),
-            await door.ask("GET", f"/chats/{random_chat_id()}"),
-            await door.ask("PATCH", f"/chats/{chat_id}", {"title": "x" * 300}),
-            await door.ask("POST", f"/chats/{chat_id}/messages", {"content": 5}),
-            await door.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": "x"}),
-            await door.ask("GET", "//metrics"),
-            await door.ask("GET", "//readyz"),
-            await door.ask("GET", "//healthz"),
-            await door.ask("GET", "//openapi.json"),
+            await api.ask("GET", f"/chats/{chat_id}/messages/{CANARY}"),
+            await api.ask("GET", f"/chats/{random_chat_id()}"),
+            await api.ask("PATCH", f"/chats/{chat_id}", {"title": "x" * 300}),
+            await api.ask("POST", f"/chats/{chat_id}/messages", {"content": 5}),
+            await api.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": "x"}),
+            await api.ask("GET", "//metrics"),
+            await api.ask("GET", "//readyz"),
+            await api.ask("GET", "//healthz"),
+            await api.ask("GET", "//openapi.json"),
         ]
         for answer in answers:
             assert CANARY.encode() not in answer.body, answer
             assert str(tmp_path).encode() not in answer.body
             assert b"SELECT" not in answer.body
         assert chat_id.encode() not in answers[5].body, "no metric has an owner's data"
-        assert door.owner_id.encode() not in answers[5].body
+        assert api.owner_id.encode() not in answers[5].body
 
 
 async def test_of_an_accident_only_an_id_is_told(capfd: pytest.CaptureFixture[str]) -> None:
-    async with open_door() as door:
-        chat_id = await door.make_chat(title="x")
-        store = door.instance.store
+    async with open_api() as api:
+        chat_id = await api.make_chat(title="x")
+        store = api.instance.store
 
         async def broken(*_: Any, **__: Any) -> Any:
             raise ValueError(f"SELECT secret FROM {CANARY}")
 
         store.read_messages = broken  # type: ignore[method-assign]
-        wire = await Wire.open(door.port)
-        wire.send(make_request("GET", f"/api/v1/chats/{chat_id}/messages", token=door.token))
+        wire = await Wire.open(api.port)
+        wire.send(make_request("GET", f"/api/v1/chats/{chat_id}/messages", token=api.token))
         answer = await wire.read_answer()
         await wire.close()
         assert (answer.status, answer.code) == (500, "internal")
@@ -503,4 +503,4 @@ async def test_of_an_accident_only_an_id_is_told(capfd: pytest.CaptureFixture[st
         assert set(answer.json["error"]) == {"code", "message", "id"}
         output = capfd.readouterr()
         assert answer.json["error"]["id"] in output.out + output.err, "the log has it under this id"
-        assert (await door.ask("GET", f"/chats/{chat_id}")).status == 200
+        assert (await api.ask("GET", f"/chats/{chat_id}")).status == 200

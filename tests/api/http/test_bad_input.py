@@ -30,8 +30,16 @@ from antiphon.api.http.table import Operation
 from antiphon.core.depth import has_too_many_values
 from support.waiting import wait_until
 
-from .bad import BODIES, BROKEN_JSON, PATH_IDS, REQUIRED, iter_wrong_bodies, operations_with_body, path_of
-from .door import Door, open_door
+from .api_client import ApiClient, open_api
+from .invalid_requests import (
+    BODIES,
+    BROKEN_JSON,
+    PATH_IDS,
+    REQUIRED,
+    iter_wrong_bodies,
+    operations_with_body,
+    path_of,
+)
 from .process import server_process
 from .schema import DOCUMENT
 from .wire import Answer, Wire, make_request
@@ -42,15 +50,15 @@ by_name = pytest.mark.parametrize("operation", operations_with_body(), ids=lambd
 
 
 @pytest.fixture
-async def chat_id(door: Door) -> str:
+async def chat_id(api: ApiClient) -> str:
     """A busy chat of the owner's own, with a queue: message 2, queued message 4."""
-    made = await door.make_chat("/stall 60")
-    await door.send(made, "waits")
+    made = await api.make_chat("/stall 60")
+    await api.send(made, "waits")
     return made
 
 
 def _is_clear(answer: Answer) -> bool:
-    """A 4xx in the contract's form (the form is checked by `Door.ask`)."""
+    """A 4xx in the contract's form (the form is checked by `ApiClient.ask`)."""
     return 400 <= answer.status < 500 and bool(answer.json["error"]["message"])
 
 
@@ -59,10 +67,10 @@ def test_every_route_that_takes_a_body_is_tried() -> None:
 
 
 @by_name
-async def test_a_body_that_is_no_such_json_is_invalid(door: Door, chat_id: str, operation: Operation) -> None:
-    token = door.admin_token if operation.policy == "admin" else door.token
+async def test_a_body_that_is_no_such_json_is_invalid(api: ApiClient, chat_id: str, operation: Operation) -> None:
+    token = api.admin_token if operation.policy == "admin" else api.token
     for what, data in BROKEN_JSON.items():
-        answer = await door.ask(operation.method, path_of(operation, chat_id=chat_id), data=data, token=token)
+        answer = await api.ask(operation.method, path_of(operation, chat_id=chat_id), data=data, token=token)
         is_small = len(data) <= operation.body_bytes_max and not has_too_many_values(data)
         told = (422, "invalid") if is_small else (413, "too_large")
         assert (answer.status, answer.code) == told, f"{what}: {answer.body!r}"
@@ -70,10 +78,10 @@ async def test_a_body_that_is_no_such_json_is_invalid(door: Door, chat_id: str, 
 
 
 @by_name
-async def test_wrong_and_missing_fields_are_told(door: Door, chat_id: str, operation: Operation) -> None:
-    token = door.admin_token if operation.policy == "admin" else door.token
+async def test_wrong_and_missing_fields_are_told(api: ApiClient, chat_id: str, operation: Operation) -> None:
+    token = api.admin_token if operation.policy == "admin" else api.token
     for what, data in iter_wrong_bodies(operation):
-        answer = await door.ask(operation.method, path_of(operation, chat_id=chat_id), data=data, token=token)
+        answer = await api.ask(operation.method, path_of(operation, chat_id=chat_id), data=data, token=token)
         assert answer.status < 300 or _is_clear(answer), f"{what}: {answer}"
         if what.startswith("without"):
             assert (answer.status, answer.code) == (422, "invalid"), what
@@ -83,24 +91,24 @@ async def test_wrong_and_missing_fields_are_told(door: Door, chat_id: str, opera
 
 @by_name
 async def test_an_empty_body_is_invalid_unless_it_may_be_left_out(
-    door: Door, chat_id: str, operation: Operation
+    api: ApiClient, chat_id: str, operation: Operation
 ) -> None:
-    token = door.admin_token if operation.policy == "admin" else door.token
-    answer = await door.ask(operation.method, path_of(operation, chat_id=chat_id), data=b"", token=token)
+    token = api.admin_token if operation.policy == "admin" else api.token
+    answer = await api.ask(operation.method, path_of(operation, chat_id=chat_id), data=b"", token=token)
     taken = 200 if operation.name == "read_chat" else 409  # there is nothing to be tried again
     assert answer.status == (taken if operation.is_body_optional else 422)
-    answer = await door.ask(operation.method, path_of(operation, chat_id=chat_id), data=b"{}", token=token)
+    answer = await api.ask(operation.method, path_of(operation, chat_id=chat_id), data=b"{}", token=token)
     assert (answer.status == 422) == bool(REQUIRED.get(operation.name))
 
 
 @by_name
-async def test_a_body_over_the_limit_is_too_large_however_it_comes(door: Door, operation: Operation) -> None:
-    token = door.admin_token if operation.policy == "admin" else door.token
+async def test_a_body_over_the_limit_is_too_large_however_it_comes(api: ApiClient, operation: Operation) -> None:
+    token = api.admin_token if operation.policy == "admin" else api.token
     path = path_of(operation)
-    answer = await door.ask(operation.method, path, data=b" " * (operation.body_bytes_max + 1), token=token)
+    answer = await api.ask(operation.method, path, data=b" " * (operation.body_bytes_max + 1), token=token)
     assert (answer.status, answer.code, answer.json["error"]["limit"]) == (413, "too_large", operation.body_bytes_max)
     chunk = b"%x\r\n%b\r\n" % (1 << 20, b" " * (1 << 20))
-    wire = await Wire.open(door.port)
+    wire = await Wire.open(api.port)
     headers = {"content-length": "", "transfer-encoding": "chunked"}
     wire.send(make_request(operation.method, f"/api/v1{path}", token=token, headers=headers))
     wire.send(chunk * 9 + b"0\r\n\r\n")
@@ -112,8 +120,8 @@ async def test_a_body_over_the_limit_is_too_large_however_it_comes(door: Door, o
 
 @pytest.mark.parametrize("limits", [HttpLimits(body_s=0.05), HttpLimits(body_idle_s=0.05)], ids=["whole", "piece"])
 async def test_a_request_whose_body_is_late_is_refused(limits: HttpLimits) -> None:
-    async with open_door(http_limits=limits) as door:
-        wire = await Wire.open(door.port)
+    async with open_api(http_limits=limits) as api:
+        wire = await Wire.open(api.port)
         wire.send(make_request("POST", "/api/v1/session", headers={"content-length": "100"}) + b'{"token')
         answer = await wire.read_answer()
         assert (answer.status, answer.code) == (408, "invalid")
@@ -121,20 +129,20 @@ async def test_a_request_whose_body_is_late_is_refused(limits: HttpLimits) -> No
         await wire.close()
 
 
-async def test_a_message_over_four_mebibytes_is_too_large(door: Door) -> None:
+async def test_a_message_over_four_mebibytes_is_too_large(api: ApiClient) -> None:
     limit = 4 * 1024 * 1024
     frame = len('[{"text":"","type":"text"}]')
-    chat_id = await door.make_chat()
+    chat_id = await api.make_chat()
     for text in ("x" * (limit - frame + 1), "\u2028" * (limit // 3 + 1), "\x01" * (limit // 6 + 1)):
         data = json.dumps({"content": text}, ensure_ascii=False).encode()
-        answer = await door.ask("POST", f"/chats/{chat_id}/messages", data=data)
+        answer = await api.ask("POST", f"/chats/{chat_id}/messages", data=data)
         assert (answer.status, answer.code, answer.json["error"]["limit"]) == (413, "too_large", limit)
-    answer = await door.send(chat_id, "/stall 60\n" + "x" * (limit - frame - 11))
+    answer = await api.send(chat_id, "/stall 60\n" + "x" * (limit - frame - 11))
     assert answer.status == 201, "the largest there can be"
 
 
-async def test_lone_surrogates_and_nul_become_harmless(door: Door) -> None:
-    answer = await door.ask(
+async def test_lone_surrogates_and_nul_become_harmless(api: ApiClient) -> None:
+    answer = await api.ask(
         "POST",
         "/chats",
         data=b'{"title":"a\\u0000b\\ud800c\\r\\nd","labels":{"\\udfff":"\\u0000"},'
@@ -143,16 +151,16 @@ async def test_lone_surrogates_and_nul_become_harmless(door: Door) -> None:
     assert answer.status == 201
     assert answer.json["title"] == "a\ufffdb\ufffdc  d"
     assert answer.json["labels"] == {"\ufffd": "\ufffd"}
-    await door.rested(answer.json["id"])
-    assert (await door.texts(answer.json["id"]))[0] == "user: /say \ufffd x \x00"
+    await api.rested(answer.json["id"])
+    assert (await api.texts(answer.json["id"]))[0] == "user: /say \ufffd x \x00"
 
 
 # --- paths, queries, methods ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS if "{" in o.path], ids=lambda o: f"{o.name}")
-async def test_ids_that_nothing_has_are_refused(door: Door, chat_id: str, operation: Operation) -> None:
-    token = door.admin_token if operation.policy == "admin" else door.token
+async def test_ids_that_nothing_has_are_refused(api: ApiClient, chat_id: str, operation: Operation) -> None:
+    token = api.admin_token if operation.policy == "admin" else api.token
     body = BODIES.get(operation.name)
     names = [
         name for name in ("chat_id", "message_id", "queued_id", "token_id", "instance_id") if name in operation.path
@@ -160,19 +168,19 @@ async def test_ids_that_nothing_has_are_refused(door: Door, chat_id: str, operat
     for name in names:
         for value in PATH_IDS:
             path = path_of(operation, **({"chat_id": chat_id} | {name: value}))
-            answer = await door.ask(operation.method, path, body, token=token)
+            answer = await api.ask(operation.method, path, body, token=token)
             assert answer.status in (404, 422), f"{name}={value[:20]}: {answer}"
             if name in ("chat_id", "token_id", "instance_id"):
                 assert answer.status == 404
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.full_path}")
-async def test_wrong_methods_are_told_the_possible_ones(door: Door, operation: Operation) -> None:
+async def test_wrong_methods_are_told_the_possible_ones(api: ApiClient, operation: Operation) -> None:
     possible = {o.method for o in OPERATIONS if o.full_path == operation.full_path}
     possible |= {"HEAD"} if "GET" in possible else set()
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LOCK"):
         if method not in possible:
-            answer = await door.ask(method, path_of(operation))
+            answer = await api.ask(method, path_of(operation))
             assert (answer.status, answer.code) == (405, "invalid")
             assert set(answer.headers["allow"].split(", ")) == possible
 
@@ -198,9 +206,9 @@ async def test_wrong_methods_are_told_the_possible_ones(door: Door, operation: O
         "//.git/config",
     ],
 )
-async def test_unknown_paths_are_not_found(door: Door, path: str) -> None:
+async def test_unknown_paths_are_not_found(api: ApiClient, path: str) -> None:
     for method in ("GET", "POST"):
-        answer = await door.ask(method, path)
+        answer = await api.ask(method, path)
         assert (answer.status, answer.code) == (404, "not_found")
 
 
@@ -215,11 +223,11 @@ STRANGE_QUERIES = (
 
 
 @pytest.mark.parametrize("query", [*STRANGE_QUERIES, "&&=&", "a" * 60_000], ids=lambda query: query[:12])
-async def test_strange_queries_are_answered(door: Door, query: str) -> None:
-    answer = await door.ask("GET", f"/chats?{query}")
+async def test_strange_queries_are_answered(api: ApiClient, query: str) -> None:
+    answer = await api.ask("GET", f"/chats?{query}")
     assert answer.status == 200 or _is_clear(answer)
-    await door.make_chat(title="x")
-    assert (await door.ask("GET", f"/chats/{await door.make_chat()}/messages?{query}")).status in (200, 422)
+    await api.make_chat(title="x")
+    assert (await api.ask("GET", f"/chats/{await api.make_chat()}/messages?{query}")).status in (200, 422)
 
 
 # --- below HTTP -------------------------------------------------------------------------------------
@@ -243,8 +251,8 @@ async def test_strange_queries_are_answered(door: Door, query: str) -> None:
     ],
     ids=range(12),
 )
-async def test_what_is_no_http_is_refused_and_hung_up_on(door: Door, data: bytes) -> None:
-    wire = await Wire.open(door.port)
+async def test_what_is_no_http_is_refused_and_hung_up_on(api: ApiClient, data: bytes) -> None:
+    wire = await Wire.open(api.port)
     wire.send(data)
     answer = await wire.read_to_end()
     await wire.close()
@@ -265,9 +273,9 @@ async def test_what_is_no_http_is_refused_and_hung_up_on(door: Door, data: bytes
     ],
     ids=["address", "header", "headers", "trailer", "chunk"],
 )
-async def test_a_head_without_end_is_refused(door: Door, start: bytes) -> None:
+async def test_a_head_without_end_is_refused(api: ApiClient, start: bytes) -> None:
     filling = b"X-Y: z\r\n" * 32_768 if start.endswith(b"\r\n") else b"a" * (1 << 18)
-    wire = await Wire.open(door.port)
+    wire = await Wire.open(api.port)
     wire.send(start)
     sent = 0
     while not wire.is_hung_up and sent < 1 << 26:
@@ -282,8 +290,8 @@ async def test_a_head_without_end_is_refused(door: Door, start: bytes) -> None:
     await wire.close()
 
 
-async def test_a_large_head_is_refused_in_words(door: Door) -> None:
-    wire = await Wire.open(door.port)
+async def test_a_large_head_is_refused_in_words(api: ApiClient) -> None:
+    wire = await Wire.open(api.port)
     wire.send(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n")
     reading = asyncio.create_task(wire.read_answer())
     while not reading.done():
@@ -296,8 +304,8 @@ async def test_a_large_head_is_refused_in_words(door: Door) -> None:
 
 @pytest.mark.parametrize("start", [b"GET /healthz HTTP/1.1\r\n", b"POST /api/v1/session HTTP/1.1\r\n"])
 @pytest.mark.parametrize("line", [b"X: y\r\n", b"a:\r\n"])
-async def test_too_many_headers_are_refused_in_words(door: Door, start: bytes, line: bytes) -> None:
-    wire = await Wire.open(door.port)
+async def test_too_many_headers_are_refused_in_words(api: ApiClient, start: bytes, line: bytes) -> None:
+    wire = await Wire.open(api.port)
     wire.send(start + b"Host: 127.0.0.1\r\n" + line * (HEADERS_MAX + 1))
     answer = await wire.read_answer()
     assert (answer.status, answer.code) == (431, "invalid")
@@ -305,8 +313,8 @@ async def test_too_many_headers_are_refused_in_words(door: Door, start: bytes, l
     await wire.close()
 
 
-async def test_as_many_headers_as_are_allowed_are_accepted(door: Door) -> None:
-    wire = await Wire.open(door.port)
+async def test_as_many_headers_as_are_allowed_are_accepted(api: ApiClient) -> None:
+    wire = await Wire.open(api.port)
     wire.send(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: y\r\n" * (HEADERS_MAX - 1) + b"\r\n")
     assert (await wire.read_answer()).status == 200
     await wire.close()
@@ -315,22 +323,22 @@ async def test_as_many_headers_as_are_allowed_are_accepted(door: Door) -> None:
 @pytest.mark.parametrize("garbage", [b"", b"\x00\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 300, b"y" * 70_000])
 @pytest.mark.parametrize("count", [2, 30])
 async def test_garbage_after_pipelined_requests_is_not_their_answer_and_leaves_no_error_in_the_log(
-    door: Door, caplog: pytest.LogCaptureFixture, count: int, garbage: bytes
+    api: ApiClient, caplog: pytest.LogCaptureFixture, count: int, garbage: bytes
 ) -> None:
-    chat_id = await door.make_chat()
-    wire = await Wire.open(door.port)
-    wire.send(make_request("GET", f"/api/v1/chats/{chat_id}", token=door.token) * count + garbage)
+    chat_id = await api.make_chat()
+    wire = await Wire.open(api.port)
+    wire.send(make_request("GET", f"/api/v1/chats/{chat_id}", token=api.token) * count + garbage)
     if garbage:
         answer = await wire.read_to_end()
         assert b"HTTP/1.1 4" not in answer
     await wire.close()
-    assert (await door.chat(chat_id))["id"] == chat_id
+    assert (await api.chat(chat_id))["id"] == chat_id
     assert "Exception in ASGI application" not in caplog.text
 
 
-async def test_a_head_of_the_usual_size_may_come_byte_by_byte(door: Door) -> None:
-    wire = await Wire.open(door.port)
-    for byte in make_request("GET", "/api/v1/chats", token=door.token):
+async def test_a_head_of_the_usual_size_may_come_byte_by_byte(api: ApiClient) -> None:
+    wire = await Wire.open(api.port)
+    for byte in make_request("GET", "/api/v1/chats", token=api.token):
         wire.send(bytes([byte]))
         await wire.writer.drain()
         await asyncio.sleep(0)
@@ -338,10 +346,10 @@ async def test_a_head_of_the_usual_size_may_come_byte_by_byte(door: Door) -> Non
     await wire.close()
 
 
-async def test_a_thousand_requests_in_one_go_are_answered_in_order(door: Door) -> None:
-    chats = [await door.make_chat(title=str(n)) for n in range(10)]
-    wire = await Wire.open(door.port)
-    requests = [make_request("GET", f"/api/v1/chats/{chats[n % 10]}", token=door.token) for n in range(1_000)]
+async def test_a_thousand_requests_in_one_go_are_answered_in_order(api: ApiClient) -> None:
+    chats = [await api.make_chat(title=str(n)) for n in range(10)]
+    wire = await Wire.open(api.port)
+    requests = [make_request("GET", f"/api/v1/chats/{chats[n % 10]}", token=api.token) for n in range(1_000)]
     wire.send(b"".join(requests))
     for n in range(1_000):
         assert (await wire.read_answer()).json["title"] == str(n % 10)
@@ -352,41 +360,41 @@ async def test_a_thousand_requests_in_one_go_are_answered_in_order(door: Door) -
 
 
 @pytest.fixture
-async def own_door() -> AsyncIterator[Door]:
+async def own_api() -> AsyncIterator[ApiClient]:
     """Of a server that closes idle connections soon."""
-    async with open_door(http_limits=HttpLimits(head_s=0.5, keep_alive_s=0.5)) as opened:
+    async with open_api(http_limits=HttpLimits(head_s=0.5, keep_alive_s=0.5)) as opened:
         yield opened
 
 
-def _held(door: Door) -> tuple[int, int, int]:
+def _held(api: ApiClient) -> tuple[int, int, int]:
     """Watchers, readers, tasks."""
-    return len(door.instance.watch), door.instance.watch.reader_count, len(asyncio.all_tasks())
+    return len(api.instance.watch), api.instance.watch.reader_count, len(asyncio.all_tasks())
 
 
 def _descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-async def _nothing_is_left(door: Door, held: tuple[int, int, int], descriptors: int) -> None:
-    await door.hang_up()
-    await wait_until(lambda: _held(door) == held, what=f"as before: {held}, now {_held(door)}")
+async def _nothing_is_left(api: ApiClient, held: tuple[int, int, int], descriptors: int) -> None:
+    await api.close_connections()
+    await wait_until(lambda: _held(api) == held, what=f"as before: {held}, now {_held(api)}")
     await wait_until(lambda: _descriptors() <= descriptors, what="the descriptors are back")
 
 
-async def _reset_after_heads(door: Door, count: int) -> None:
-    chat_id = await door.make_chat("/stall 60")
+async def _reset_after_heads(api: ApiClient, count: int) -> None:
+    chat_id = await api.make_chat("/stall 60")
     for path in ("/feed", "/chats", f"/chats/{chat_id}/stream"):
-        await door.ask("GET", path) if path == "/chats" else await (await door.stream(path)).close()
-    await door.hang_up()
-    await wait_until(lambda: len(door.instance.watch) == 0)
-    held, descriptors = _held(door), _descriptors()
+        await api.ask("GET", path) if path == "/chats" else await (await api.stream(path)).close()
+    await api.close_connections()
+    await wait_until(lambda: len(api.instance.watch) == 0)
+    held, descriptors = _held(api), _descriptors()
     paths = [f"/api/v1/chats/{chat_id}/stream", "/api/v1/feed", f"/api/v1/chats/{chat_id}/messages", "/api/v1/chats"]
     for start in range(0, count, 100):
-        wires = [await Wire.open(door.port) for _ in range(100)]
+        wires = [await Wire.open(api.port) for _ in range(100)]
         for n, wire in enumerate(wires):
             method = "POST" if n % 4 == 3 else "GET"
             body = b'{"title":"x"}' if method == "POST" else b""
-            data = make_request(method, paths[n % 4], token=door.token, body=body)
+            data = make_request(method, paths[n % 4], token=api.token, body=body)
             wire.send(data if n % 5 else data[:-10])
         if start % 200:
             await asyncio.sleep(0)
@@ -394,43 +402,43 @@ async def _reset_after_heads(door: Door, count: int) -> None:
             wire.reset()
         for wire in wires:
             await wire.close()
-    assert (await door.ask("GET", f"/chats/{chat_id}")).status == 200
-    await _nothing_is_left(door, held, descriptors)
+    assert (await api.ask("GET", f"/chats/{chat_id}")).status == 200
+    await _nothing_is_left(api, held, descriptors)
 
 
-async def test_two_thousand_resets_after_the_head_leave_nothing(own_door: Door) -> None:
-    await _reset_after_heads(own_door, 2_000)
+async def test_two_thousand_resets_after_the_head_leave_nothing(own_api: ApiClient) -> None:
+    await _reset_after_heads(own_api, 2_000)
 
 
 @pytest.mark.slow
-async def test_ten_thousand_resets_after_the_head_leave_nothing(own_door: Door) -> None:
-    await _reset_after_heads(own_door, 10_000)
+async def test_ten_thousand_resets_after_the_head_leave_nothing(own_api: ApiClient) -> None:
+    await _reset_after_heads(own_api, 10_000)
 
 
-async def test_answers_that_nobody_reads_are_given_up(own_door: Door) -> None:
-    door = own_door
-    chat_id = await door.make_chat("/stall 60")
+async def test_answers_that_nobody_reads_are_given_up(own_api: ApiClient) -> None:
+    api = own_api
+    chat_id = await api.make_chat("/stall 60")
     for _ in range(2):
-        await door.send(chat_id, "x" * 4_000_000)
-    await door.hang_up()
-    held, descriptors = _held(door), _descriptors()
-    stuck = [await Wire.open(door.port, receive_bytes=4096) for _ in range(10)]
+        await api.send(chat_id, "x" * 4_000_000)
+    await api.close_connections()
+    held, descriptors = _held(api), _descriptors()
+    stuck = [await Wire.open(api.port, receive_bytes=4096) for _ in range(10)]
     for wire in stuck:
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        wire.send(make_request("GET", f"/api/v1/chats/{chat_id}/messages", token=door.token))
-    assert (await door.ask("GET", f"/chats/{chat_id}")).status == 200
+        wire.send(make_request("GET", f"/api/v1/chats/{chat_id}/messages", token=api.token))
+    assert (await api.ask("GET", f"/chats/{chat_id}")).status == 200
     await wait_until(lambda: _descriptors() <= descriptors + len(stuck) + 1, what="they are hung up on")
     for wire in stuck:
         await wire.close()
-    await _nothing_is_left(door, held, descriptors)
+    await _nothing_is_left(api, held, descriptors)
 
 
-async def test_a_slow_but_steady_reader_gets_its_whole_answer(own_door: Door) -> None:
-    chat_id = await own_door.make_chat("/stall 60")
+async def test_a_slow_but_steady_reader_gets_its_whole_answer(own_api: ApiClient) -> None:
+    chat_id = await own_api.make_chat("/stall 60")
     for _ in range(2):
-        await own_door.send(chat_id, "x" * 4_000_000)
-    wire = await Wire.open(own_door.port, receive_bytes=65536)
-    wire.send(make_request("GET", f"/api/v1/chats/{chat_id}/messages", token=own_door.token))
+        await own_api.send(chat_id, "x" * 4_000_000)
+    wire = await Wire.open(own_api.port, receive_bytes=65536)
+    wire.send(make_request("GET", f"/api/v1/chats/{chat_id}/messages", token=own_api.token))
     _, headers = await wire.read_head()
     length, got = int(headers["content-length"]), 0
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -444,12 +452,12 @@ async def test_a_slow_but_steady_reader_gets_its_whole_answer(own_door: Door) ->
     await wire.close()
 
 
-async def test_heads_that_drip_are_hung_up_on_and_disturb_nobody(own_door: Door) -> None:
-    door = own_door
-    await door.hang_up()
-    held, descriptors = _held(door), _descriptors()
-    wires = [await Wire.open(door.port) for _ in range(200)]
-    head = make_request("GET", "/api/v1/chats", token=door.token, headers={"x-padding": "x" * 2_000})
+async def test_heads_that_drip_are_hung_up_on_and_disturb_nobody(own_api: ApiClient) -> None:
+    api = own_api
+    await api.close_connections()
+    held, descriptors = _held(api), _descriptors()
+    wires = [await Wire.open(api.port) for _ in range(200)]
+    head = make_request("GET", "/api/v1/chats", token=api.token, headers={"x-padding": "x" * 2_000})
 
     async def drip(wire: Wire, n: int) -> None:
         for byte in head if n % 4 else b"":  # every fourth says nothing at all
@@ -459,17 +467,17 @@ async def test_heads_that_drip_are_hung_up_on_and_disturb_nobody(own_door: Door)
             await asyncio.sleep(0.02)
 
     dripping = [asyncio.create_task(drip(wire, n)) for n, wire in enumerate(wires)]
-    assert (await door.ask("GET", "/chats")).status == 200
+    assert (await api.ask("GET", "/chats")).status == 200
     await wait_until(lambda: all(wire.is_hung_up for wire in wires), what="they are hung up on")
     await asyncio.gather(*dripping)
     for wire in wires:
         await wire.close()
-    await _nothing_is_left(door, held, descriptors)
+    await _nothing_is_left(api, held, descriptors)
 
 
 async def test_an_idle_connection_stays_open_longer_than_a_head_may_take() -> None:
-    async with open_door(http_limits=HttpLimits(head_s=0.2)) as door:
-        wire = await Wire.open(door.port)
+    async with open_api(http_limits=HttpLimits(head_s=0.2)) as api:
+        wire = await Wire.open(api.port)
         for _ in range(2):
             wire.send(make_request("GET", "/healthz"))
             assert (await wire.read_answer()).status == 200

@@ -11,7 +11,7 @@ from antiphon.api.http.table import API
 from antiphon.errors import Invalid
 from antiphon.options import Options
 
-from .door import Door, open_door
+from .api_client import ApiClient, open_api
 from .wire import Wire, make_request
 
 pytestmark = pytest.mark.anyio
@@ -31,11 +31,11 @@ UNLISTED = (
 
 
 @pytest.fixture(scope="module")
-async def shared(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
-    async with open_door(
+async def shared(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiClient]:
+    async with open_api(
         data=tmp_path_factory.mktemp("cors") / "data", allow_origin=(LISTED + ":443", "HTTP://LocalHost:3000")
-    ) as door:
-        yield door
+    ) as api:
+        yield api
 
 
 def shared_with(headers: dict[str, str]) -> str | None:
@@ -45,7 +45,7 @@ def shared_with(headers: dict[str, str]) -> str | None:
 @pytest.mark.parametrize("origin", [LISTED, WITH_PORT])
 @pytest.mark.parametrize("path", ["/chats", "/session", "/chats/x/stream", "/feed", "//healthz", "/no/such/route"])
 async def test_a_preflight_of_a_listed_origin_is_answered_without_a_token(
-    shared: Door, origin: str, path: str
+    shared: ApiClient, origin: str, path: str
 ) -> None:
     asked = {
         "origin": origin,
@@ -65,7 +65,7 @@ async def test_a_preflight_of_a_listed_origin_is_answered_without_a_token(
 
 
 @pytest.mark.parametrize("origin", UNLISTED)
-async def test_an_unlisted_origin_is_refused_and_told_nothing(shared: Door, origin: str) -> None:
+async def test_an_unlisted_origin_is_refused_and_told_nothing(shared: ApiClient, origin: str) -> None:
     asked = {"origin": origin, "access-control-request-method": "POST"}
     for method in ("OPTIONS", "GET", "POST"):
         answer = await shared.ask(method, "/chats", headers=asked)
@@ -73,7 +73,7 @@ async def test_an_unlisted_origin_is_refused_and_told_nothing(shared: Door, orig
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-async def test_answers_and_refusals_can_be_read_by_a_listed_origin(shared: Door) -> None:
+async def test_answers_and_refusals_can_be_read_by_a_listed_origin(shared: ApiClient) -> None:
     headers = {"origin": LISTED, "sec-fetch-site": "cross-site"}
     for method, path, token, status in (
         ("GET", "/chats", "", 200),
@@ -89,7 +89,7 @@ async def test_answers_and_refusals_can_be_read_by_a_listed_origin(shared: Door)
         assert answer.headers["access-control-allow-credentials"] == "true"
 
 
-async def test_streams_can_be_read_by_a_listed_origin(shared: Door) -> None:
+async def test_streams_can_be_read_by_a_listed_origin(shared: ApiClient) -> None:
     for path in (f"/chats/{await shared.make_chat()}/stream", "/feed"):
         wire = await Wire.open(shared.port)
         wire.send(make_request("GET", API + path, token=shared.token, headers={"origin": WITH_PORT}))
@@ -99,23 +99,23 @@ async def test_streams_can_be_read_by_a_listed_origin(shared: Door) -> None:
         await wire.close()
 
 
-async def test_a_listed_origin_does_not_open_a_foreign_host(shared: Door) -> None:
+async def test_a_listed_origin_does_not_open_a_foreign_host(shared: ApiClient) -> None:
     answer = await shared.ask("GET", "/chats", headers={"origin": LISTED, "host": "evil.example"})
     assert answer.status == 403
 
 
-async def test_a_request_without_an_origin_gets_only_a_vary_header(shared: Door) -> None:
+async def test_a_request_without_an_origin_gets_only_a_vary_header(shared: ApiClient) -> None:
     answer = await shared.ask("GET", "/chats")
     assert shared_with(answer.headers) is None
     assert "origin" in answer.headers["vary"].lower()
 
 
 async def test_without_listed_origins_an_answer_says_nothing_of_them(tmp_path: Path) -> None:
-    async with open_door() as door:
-        answer = await door.ask("GET", "/chats", headers={"origin": f"http://127.0.0.1:{door.port}"})
+    async with open_api() as api:
+        answer = await api.ask("GET", "/chats", headers={"origin": f"http://127.0.0.1:{api.port}"})
         assert not [name for name in answer.headers if name.startswith("access-control")]
         asked = {"origin": LISTED, "access-control-request-method": "GET"}
-        assert (await door.ask("OPTIONS", "/chats", headers=asked)).status == 403
+        assert (await api.ask("OPTIONS", "/chats", headers=asked)).status == 403
 
 
 @pytest.mark.parametrize(

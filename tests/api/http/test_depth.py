@@ -21,9 +21,9 @@ from antiphon.errors import Invalid
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.wire.codec import decode_content
 from antiphon.wire.log import decode_fact
-from api.zmq.doors import Peer
+from api.zmq.peers import Peer
 
-from .door import Door, open_door
+from .api_client import ApiClient, open_api
 
 pytestmark = pytest.mark.anyio
 
@@ -40,50 +40,50 @@ def message(depth: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("depth", [65, 66, 100, 253, 300])
-async def test_a_message_that_nests_deeper_than_64_is_refused_at_every_way_in(door: Door, depth: int) -> None:
-    chat_id = await door.make_chat("/stall 60")
-    await door.send(chat_id, "waits")
-    queued_id = (await door.ask("GET", f"/chats/{chat_id}/messages")).json["queued_messages"][0]["id"]
+async def test_a_message_that_nests_deeper_than_64_is_refused_at_every_way_in(api: ApiClient, depth: int) -> None:
+    chat_id = await api.make_chat("/stall 60")
+    await api.send(chat_id, "waits")
+    queued_id = (await api.ask("GET", f"/chats/{chat_id}/messages")).json["queued_messages"][0]["id"]
     for method, path in (
         ("POST", "/chats"),
         ("POST", f"/chats/{chat_id}/messages"),
         ("PATCH", f"/chats/{chat_id}/messages/2"),
         ("PATCH", f"/chats/{chat_id}/queue/{queued_id}"),
     ):
-        answer = await door.ask(method, path, message(depth))
+        answer = await api.ask(method, path, message(depth))
         assert (answer.status, answer.code) == (422, "invalid"), path
         assert "deep" in answer.json["error"]["message"]
-    assert await door.queued(chat_id) == ["waits"]
+    assert await api.queued(chat_id) == ["waits"]
 
 
-async def test_a_message_that_nests_64_deep_is_taken_and_shown_by_the_client(door: Door) -> None:
-    chat_id = (await door.ask("POST", "/chats", message(64))).json["id"]
-    async with AsyncClient(f"http://127.0.0.1:{door.port}", door.token) as client:
+async def test_a_message_that_nests_64_deep_is_taken_and_shown_by_the_client(api: ApiClient) -> None:
+    chat_id = (await api.ask("POST", "/chats", message(64))).json["id"]
+    async with AsyncClient(f"http://127.0.0.1:{api.port}", api.token) as client:
         page = await client.messages(chat_id)
         assert page["messages"][0]["content"] == message(64)["content"]
         events = [event async for event in client.watch(chat_id, after="0", until_idle=True)]
     assert events
 
 
-async def test_parameters_of_a_model_may_nest_64_deep_and_no_deeper(door: Door) -> None:
+async def test_parameters_of_a_model_may_nest_64_deep_and_no_deeper(api: ApiClient) -> None:
     fields = {"name": "deep", "model": "rehearsal", "is_default": False, "is_enabled": True}
     for depth, status in ((64, 201), (65, 422), (300, 422)):
         body = fields | {"name": f"deep {depth}", "parameters": nested(depth)}
-        answer = await door.ask("POST", "/model-configs", body, token=door.admin_token)
+        answer = await api.ask("POST", "/model-configs", body, token=api.admin_token)
         assert answer.status == status, (depth, answer.body)
 
 
 async def test_the_embedding_program_and_the_instance_protocol_are_refused_alike(tmp_path: Path) -> None:
     async with (
-        open_door(data=tmp_path / "data") as door,
-        open_zmq_endpoint(door.instance, door.instance.asgi, tmp_path / "data") as zmq,
+        open_api(data=tmp_path / "data") as api,
+        open_zmq_endpoint(api.instance, api.instance.asgi, tmp_path / "data") as zmq,
     ):
-        chat_id = await door.make_chat()
+        chat_id = await api.make_chat()
         parts = decode_content(json.dumps(message(60)["content"]).encode())
-        await door.instance.chats.send(chat_id, parts)
+        await api.instance.chats.send(chat_id, parts)
         deep = Text("x", provider_metadata=nested(70))
         with pytest.raises(Invalid, match="deep"):
-            await door.instance.chats.send(chat_id, [deep])
+            await api.instance.chats.send(chat_id, [deep])
         async with Peer(zmq) as peer:
             for depth in (65, 250):
                 params = {"session_id": chat_id, "command": "send_message"} | message(depth)
@@ -111,10 +111,10 @@ async def test_results_and_arguments_that_agents_write_too_deep_become_text_and_
         await turn.call(ToolCall("dig", nested(300)))
         yield "done"
 
-    async with open_door(agent=agent, tools=(dig,)) as door:
-        chat_id = await door.make_chat("go")
-        await door.rested(chat_id)
-        messages = (await door.ask("GET", f"/chats/{chat_id}/messages")).json["messages"]
+    async with open_api(agent=agent, tools=(dig,)) as api:
+        chat_id = await api.make_chat("go")
+        await api.rested(chat_id)
+        messages = (await api.ask("GET", f"/chats/{chat_id}/messages")).json["messages"]
         parts = [part for message in messages for part in message["content"]]
         results = [part["result"] for part in parts if part["type"] == "tool-result"]
         args = [part["args"] for part in parts if part["type"] == "tool-call"]
@@ -124,10 +124,10 @@ async def test_results_and_arguments_that_agents_write_too_deep_become_text_and_
         assert results[2]["error"] == "invalid_args"
         assert seen[0] == results[0], "the agent is given what is stored"
         assert messages[-1]["content"] == [{"type": "text", "text": "done"}]
-        assert (await examine(door.instance.store)).is_sound
-        again = await door.send(chat_id, "once more")
+        assert (await examine(api.instance.store)).is_sound
+        again = await api.send(chat_id, "once more")
         assert again.status == 201
-        assert (await door.rested(chat_id))["status"] == "waiting"
+        assert (await api.rested(chat_id))["status"] == "waiting"
 
 
 def deep_result(depth: int) -> bytes:
@@ -138,9 +138,9 @@ def deep_result(depth: int) -> bytes:
 
 @pytest.mark.parametrize("depth", [200, 253, 300, 900, 5_000])
 async def test_a_chat_that_an_earlier_version_stored_too_deep_comes_back_to_life(tmp_path: Path, depth: int) -> None:
-    async with open_door(data=tmp_path / "data") as door:
-        chat = StoredChat(door.instance.store, "11111111-1111-4111-8111-111111111111")
-        await chat.create(owner_id=door.owner_id, said="hi")
+    async with open_api(data=tmp_path / "data") as api:
+        chat = StoredChat(api.instance.store, "11111111-1111-4111-8111-111111111111")
+        await chat.create(owner_id=api.owner_id, said="hi")
         attempt = await chat.start()
         call = CallOpened(tool_call_id="t", tool_name="t", needs=Needs.SERVER)
         said = (
@@ -150,8 +150,8 @@ async def test_a_chat_that_an_earlier_version_stored_too_deep_comes_back_to_life
         await chat.do(c.CommitMessage(**fence, content=said, upto=1, calls=(call,)))
         await chat.do(c.CommitToolResult(attempt=attempt, tool_call_id="t", content=deep_result(depth)))
         await chat.do(c.ReleaseAttempt(attempt=attempt, draft=chat.chat.draft))
-        assert (await door.rested(chat.chat_id))["status"] == "waiting", "a worker has read it and gone on"
-        async with AsyncClient(f"http://127.0.0.1:{door.port}", door.token) as client:
+        assert (await api.rested(chat.chat_id))["status"] == "waiting", "a worker has read it and gone on"
+        async with AsyncClient(f"http://127.0.0.1:{api.port}", api.token) as client:
             page = await client.messages(chat.chat_id)
             events = [event async for event in client.watch(chat.chat_id, after="0", until_idle=True)]
         (result,) = [p for m in page["messages"] for p in m["content"] if p["type"] == "tool-result"]
@@ -159,20 +159,20 @@ async def test_a_chat_that_an_earlier_version_stored_too_deep_comes_back_to_life
             "the deep part is text"
         )
         assert sum(event.type == "message_appended" for event in events if hasattr(event, "type")) >= 3
-        assert (await door.send(chat.chat_id, "and now?")).status == 201
-        assert (await door.rested(chat.chat_id))["status"] == "waiting"
-        report = await examine(door.instance.store)
+        assert (await api.send(chat.chat_id, "and now?")).status == 201
+        assert (await api.rested(chat.chat_id))["status"] == "waiting"
+        report = await examine(api.instance.store)
         assert report.is_sound, report.findings
 
 
 async def test_doctor_finds_what_no_reader_can_show(tmp_path: Path) -> None:
-    async with open_door(data=tmp_path / "data") as door:
-        chat = StoredChat(door.instance.store, "22222222-2222-4222-8222-222222222222")
-        await chat.create(owner_id=door.owner_id, said="hi")
+    async with open_api(data=tmp_path / "data") as api:
+        chat = StoredChat(api.instance.store, "22222222-2222-4222-8222-222222222222")
+        await chat.create(owner_id=api.owner_id, said="hi")
         attempt = await chat.start()
         fence = {"attempt": attempt, "draft": chat.chat.draft}
         await chat.do(c.CommitMessage(**fence, content=b'[{"type":"text","text":7}]', upto=1, is_last=True))
-        findings = [str(finding) for finding in (await examine(door.instance.store)).findings]
+        findings = [str(finding) for finding in (await examine(api.instance.store)).findings]
     assert len(findings) == 1
     assert " at 4: it cannot be shown" in findings[0]
 

@@ -16,7 +16,7 @@ from antiphon.client.zmq_calls import MESSAGE_BYTES_MAX
 from antiphon.local.discovery import Announcement, announce, announced, withdraw
 from api.zmq.reference_server import ReferenceServer
 
-from .door import Door, open_door
+from .api_client import ApiClient, open_api
 from .neighbour import open_neighbour
 
 pytestmark = pytest.mark.anyio
@@ -29,15 +29,15 @@ async def neighbour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         yield told
 
 
-async def ask(door: Door, method: str, path: str, body: Any = None) -> Any:
-    answer = await door.ask(method, path, body, token=door.admin_token)
+async def ask(api: ApiClient, method: str, path: str, body: Any = None) -> Any:
+    answer = await api.ask(method, path, body, token=api.admin_token)
     assert answer.status == 200, answer
     return answer.json
 
 
-async def test_it_is_listed_with_what_it_says_of_itself(door: Door, neighbour: tuple[str, str]) -> None:
+async def test_it_is_listed_with_what_it_says_of_itself(api: ApiClient, neighbour: tuple[str, str]) -> None:
     instance_id, session_id = neighbour
-    (listed,) = (await ask(door, "GET", "/instances"))["instances"]
+    (listed,) = (await ask(api, "GET", "/instances"))["instances"]
     assert (listed["instance_id"], listed["role"], listed["is_self"], listed["is_silent"]) == (
         instance_id,
         "primary",
@@ -46,24 +46,24 @@ async def test_it_is_listed_with_what_it_says_of_itself(door: Door, neighbour: t
     )
     assert (listed["session_count"], listed["active_session_id"]) == (1, None)
     assert "token" not in json.dumps(listed)
-    one = await ask(door, "GET", f"/instances/{instance_id}")
+    one = await ask(api, "GET", f"/instances/{instance_id}")
     assert [session["id"] for session in one["sessions"]] == [session_id]
 
 
-async def test_its_events_are_told_and_it_takes_commands(door: Door, neighbour: tuple[str, str]) -> None:
+async def test_its_events_are_told_and_it_takes_commands(api: ApiClient, neighbour: tuple[str, str]) -> None:
     instance_id, session_id = neighbour
     topics = "message.append,session.activated,llm.token,llm.end,instance.heartbeat"
-    stream = await door.stream(f"/instances/{instance_id}/events?topic={topics}", token=door.admin_token)
+    stream = await api.stream(f"/instances/{instance_id}/events?topic={topics}", token=api.admin_token)
     while (await stream.next()).type != "instance.heartbeat":
         pass  # it is heard
-    await ask(door, "POST", f"/instances/{instance_id}/activate", {"session_id": session_id})
+    await ask(api, "POST", f"/instances/{instance_id}/activate", {"session_id": session_id})
     sent = {"session_id": session_id, "content": "/say one \n/stall 600"}
-    await ask(door, "POST", f"/instances/{instance_id}/messages", sent)
+    await ask(api, "POST", f"/instances/{instance_id}/messages", sent)
     seen: list[tuple[str, Any]] = []
     while not seen or seen[-1][1]["payload"].get("token") != "one ":
         event = await stream.next()
         seen.append((event.type, event.json))
-    await ask(door, "POST", f"/instances/{instance_id}/interrupt", {"session_id": session_id})
+    await ask(api, "POST", f"/instances/{instance_id}/interrupt", {"session_id": session_id})
     while seen[-1][0] != "llm.end":
         event = await stream.next()
         seen.append((event.type, event.json))
@@ -73,25 +73,25 @@ async def test_its_events_are_told_and_it_takes_commands(door: Door, neighbour: 
     assert "message.append" in told
     assert all(data["type"] == kind == data["topic"] for kind, data in seen)
     assert all(data["instanceId"] == instance_id for _, data in seen)
-    (listed,) = (await ask(door, "GET", "/instances"))["instances"]
+    (listed,) = (await ask(api, "GET", "/instances"))["instances"]
     assert (listed["active_session_id"], listed["active_title"]) == (session_id, "other instance")
 
 
 async def test_what_is_not_there_is_not_found_and_what_does_not_answer_is_silent(
-    door: Door, neighbour: tuple[str, str]
+    api: ApiClient, neighbour: tuple[str, str]
 ) -> None:
     instance_id, _ = neighbour
-    answer = await door.ask("GET", "/instances/unknown", token=door.admin_token)
+    answer = await api.ask("GET", "/instances/unknown", token=api.admin_token)
     assert (answer.status, answer.code) == (404, "not_found")
-    answer = await door.ask("GET", f"/instances/{instance_id}/events?topic=moon", token=door.admin_token)
+    answer = await api.ask("GET", f"/instances/{instance_id}/events?topic=moon", token=api.admin_token)
     assert (answer.status, answer.code) == (422, "invalid")
-    answer = await door.ask(
-        "POST", f"/instances/{instance_id}/messages", {"session_id": "none", "content": "x"}, token=door.admin_token
+    answer = await api.ask(
+        "POST", f"/instances/{instance_id}/messages", {"session_id": "none", "content": "x"}, token=api.admin_token
     )
     assert (answer.status, answer.code) == (404, "not_found")
     (found,) = announced()
     Path(found.rpc_endpoint.removeprefix("ipc://")).unlink()
-    (listed,) = (await ask(door, "GET", "/instances"))["instances"]
+    (listed,) = (await ask(api, "GET", "/instances"))["instances"]
     assert listed["is_silent"] is True
 
 
@@ -101,7 +101,12 @@ LIMIT_BYTES = 1024 * 1024
 @pytest.mark.parametrize("method", ["instance.ping", "instance.info", "state.sync"])
 @pytest.mark.parametrize(("size", "is_silent"), [(LIMIT_BYTES // 2, False), (LIMIT_BYTES + 1, True)])
 async def test_an_instance_that_answers_with_more_than_the_limit_counts_as_silent(
-    door: Door, neighbour: tuple[str, str], monkeypatch: pytest.MonkeyPatch, method: str, size: int, is_silent: bool
+    api: ApiClient,
+    neighbour: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    size: int,
+    is_silent: bool,
 ) -> None:
     monkeypatch.setattr("antiphon.client.zmq_calls.MESSAGE_BYTES_MAX", LIMIT_BYTES)
     with ReferenceServer() as server:
@@ -110,7 +115,7 @@ async def test_an_instance_that_answers_with_more_than_the_limit_counts_as_silen
         other = announcement_of(server)
         announce(other)
         try:
-            shown = {item["instance_id"]: item for item in (await ask(door, "GET", "/instances"))["instances"]}
+            shown = {item["instance_id"]: item for item in (await ask(api, "GET", "/instances"))["instances"]}
         finally:
             withdraw(other.instance_id)
         assert method in {request["method"] for request in server.requests}
@@ -119,7 +124,7 @@ async def test_an_instance_that_answers_with_more_than_the_limit_counts_as_silen
 
 
 async def test_no_more_than_the_limit_is_read_of_one_answer(
-    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: ApiClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with ReferenceServer() as server:
@@ -127,7 +132,7 @@ async def test_no_more_than_the_limit_is_read_of_one_answer(
         other = announcement_of(server)
         announce(other)
         try:
-            (listed,) = (await ask(door, "GET", "/instances"))["instances"]
+            (listed,) = (await ask(api, "GET", "/instances"))["instances"]
         finally:
             withdraw(other.instance_id)
     assert listed["is_silent"] is True
@@ -153,9 +158,9 @@ async def test_a_stream_ends_when_its_instance_stops_responding(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     limits = HttpLimits(instance_check_s=0.05, instance_command_s=0.2)
-    async with open_door(http_limits=limits) as door:
+    async with open_api(http_limits=limits) as api:
         async with open_neighbour(tmp_path / "data") as (instance_id, _):
-            stream = await door.stream(f"/instances/{instance_id}/events", token=door.admin_token)
+            stream = await api.stream(f"/instances/{instance_id}/events", token=api.admin_token)
             assert (await stream.next()).type
         assert (await stream.rest())[-1].type == "bye"
         await stream.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .door import Door, open_door, random_chat_id
+from .api_client import ApiClient, open_api, random_chat_id
 from .wire import Stream, Wire, make_request
 
 pytestmark = pytest.mark.anyio
@@ -24,8 +24,8 @@ SEED = 20_260_701
 class Person:
     """Does things at random, always with a canary of their own, and keeps every byte they get."""
 
-    def __init__(self, door: Door, name: str, seed: int) -> None:
-        self.door = door
+    def __init__(self, api: ApiClient, name: str, seed: int) -> None:
+        self.api = api
         self.canary = f"canary-of-{name}"
         self.random = random.Random(seed)
         self.chats: list[str] = []
@@ -36,7 +36,7 @@ class Person:
         self._watching: list[asyncio.Task[None]] = []
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = await self.door.ask(method, path, body, headers={"x-canary": self.canary})
+        answer = await self.api.ask(method, path, body, headers={"x-canary": self.canary})
         self.got += repr(answer.headers).encode() + answer.body
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
         return answer.json if answer.body else None
@@ -44,7 +44,7 @@ class Person:
     # --- watching
 
     async def watch(self, path: str) -> None:
-        stream = await self.door.stream(path)
+        stream = await self.api.stream(path)
         self._watching.append(asyncio.create_task(self._follow(stream)))
 
     async def _follow(self, stream: Stream) -> None:
@@ -136,7 +136,7 @@ class Person:
 
     async def follow(self) -> None:
         for query in ("until=idle&after=0", "until=idle"):
-            stream = await self.door.stream(f"/chats/{self.any_chat}/stream?{query}")
+            stream = await self.api.stream(f"/chats/{self.any_chat}/stream?{query}")
             with contextlib.suppress(EOFError):
                 for _ in range(self.random.randrange(1, 20)):
                     self.got += (await stream.next()).raw
@@ -187,11 +187,11 @@ class Person:
 
 
 async def test_no_byte_of_one_owner_reaches_another(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    async with open_door(data=tmp_path / "data") as door:
-        people = [Person(await door.as_owner(name), name, SEED + n) for n, name in enumerate(("anna", "bert"))]
+    async with open_api(data=tmp_path / "data") as api:
+        people = [Person(await api.as_owner(name), name, SEED + n) for n, name in enumerate(("anna", "bert"))]
         people[0].foreign_ids, people[1].foreign_ids = people[1].chats, people[0].chats
         await asyncio.gather(*(person.live() for person in people))
-        metrics = (await door.ask("GET", "//metrics")).body
+        metrics = (await api.ask("GET", "//metrics")).body
         listed = [await person.ask("GET", "/chats?limit=500") for person in people]
         for person in people:
             await person.stop()
@@ -202,7 +202,7 @@ async def test_no_byte_of_one_owner_reaches_another(tmp_path: Path, capfd: pytes
         assert other.canary.encode() not in person.got
         for chat_id in other.chats:
             assert chat_id.encode() not in person.got
-        assert other.door.owner_id.encode() not in person.got
+        assert other.api.owner_id.encode() not in person.got
         assert person.canary.encode() not in metrics
         assert person.canary not in output, re.findall(f".*{person.canary}.*", output)[:1]
         assert person.statuses.get(404, 0) > 30
@@ -210,13 +210,13 @@ async def test_no_byte_of_one_owner_reaches_another(tmp_path: Path, capfd: pytes
     assert all(chat["title"].startswith(people[n].canary) for n in (0, 1) for chat in listed[n]["chats"])
 
 
-async def test_two_owners_may_use_one_connection_after_another(door: Door) -> None:
+async def test_two_owners_may_use_one_connection_after_another(api: ApiClient) -> None:
     """A proxy shares connections: what one was told is not what the next is told."""
-    other = await door.as_owner("other on the same wire")
-    own_chat, other_chat = await door.make_chat(title="mine"), await other.make_chat(title="theirs")
-    wire = await Wire.open(door.port)
+    other = await api.as_owner("other on the same wire")
+    own_chat, other_chat = await api.make_chat(title="mine"), await other.make_chat(title="theirs")
+    wire = await Wire.open(api.port)
     for _ in range(20):
-        for token, title, foreign in ((door.token, "mine", other_chat), (other.token, "theirs", own_chat)):
+        for token, title, foreign in ((api.token, "mine", other_chat), (other.token, "theirs", own_chat)):
             wire.send(make_request("GET", "/api/v1/chats", token=token))
             wire.send(make_request("GET", f"/api/v1/chats/{foreign}", token=token))
             assert [chat["title"] for chat in (await wire.read_answer()).json["chats"]] == [title]

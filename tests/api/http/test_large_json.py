@@ -13,9 +13,9 @@ from antiphon.core.depth import VALUES_MAX
 from antiphon.errors import PeerError
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import decode
-from api.zmq.doors import Peer
+from api.zmq.peers import Peer
 
-from .door import Door, open_door
+from .api_client import ApiClient, open_api
 
 pytestmark = pytest.mark.anyio
 
@@ -30,18 +30,18 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-async def test_a_body_with_too_many_values_is_refused_with_a_sentence(door: Door, name: str) -> None:
+async def test_a_body_with_too_many_values_is_refused_with_a_sentence(api: ApiClient, name: str) -> None:
     body = b'{"content":[{"type":"text","text":"x","provider_metadata":{"a":%b}}]}' % BOMBS[name]()
-    for path in ("/chats", f"/chats/{await door.make_chat()}/messages"):
-        answer = await door.ask("POST", path, data=body)
+    for path in ("/chats", f"/chats/{await api.make_chat()}/messages"):
+        answer = await api.ask("POST", path, data=body)
         assert (answer.status, answer.code) == (413, "too_large")
         assert f"JSON values) is too large: at most {VALUES_MAX}" in answer.json["error"]["message"]
 
 
 async def test_a_call_with_too_many_values_is_refused_with_a_sentence(tmp_path: Path) -> None:
     async with (
-        open_door(data=tmp_path / "data") as door,
-        open_zmq_endpoint(door.instance, door.instance.asgi, tmp_path / "data") as zmq,
+        open_api(data=tmp_path / "data") as api,
+        open_zmq_endpoint(api.instance, api.instance.asgi, tmp_path / "data") as zmq,
         Peer(zmq) as peer,
     ):
         await peer.send(b'{"jsonrpc":"2.0","id":"1","method":"x","params":{"a":[%b0]}}' % (b"0," * (MIB // 2)))
@@ -50,9 +50,9 @@ async def test_a_call_with_too_many_values_is_refused_with_a_sentence(tmp_path: 
         assert f"more than {VALUES_MAX:,} JSON values" in answer["error"]["message"]
 
 
-async def test_a_large_message_with_few_values_is_stored(door: Door) -> None:
+async def test_a_large_message_with_few_values_is_stored(api: ApiClient) -> None:
     text = 'say "hi", [twice] {or} thrice\n' * 60_000
-    answer = await door.ask("POST", "/chats", {"content": text})
+    answer = await api.ask("POST", "/chats", {"content": text})
     assert answer.status == 201
 
 
@@ -90,6 +90,6 @@ def _file(data: str) -> dict[str, Any]:
     ],
     ids=["equal signs", "parameters", "a long name", "spaces", "prefixes"],
 )
-async def test_a_file_whose_data_is_hostile_is_refused(door: Door, data: str) -> None:
-    answer = await door.ask("POST", "/chats", _file(data))
+async def test_a_file_whose_data_is_hostile_is_refused(api: ApiClient, data: str) -> None:
+    answer = await api.ask("POST", "/chats", _file(data))
     assert (answer.status, answer.code) == (422, "invalid")

@@ -14,7 +14,7 @@ from antiphon.client.zmq import RemoteInstance
 from antiphon.core.events import Resync
 from antiphon.core.view import View
 
-from .door import Door, open_door
+from .api_client import ApiClient, open_api
 
 pytestmark = pytest.mark.anyio
 
@@ -29,15 +29,15 @@ TWO = '/call pay {"amount": 5}\n/call pay {"amount": 7}'
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    async with open_door(agent=Agent(tools=[pay]), data=tmp_path / "data") as opened:
+async def api(tmp_path: Path) -> AsyncIterator[ApiClient]:
+    async with open_api(agent=Agent(tools=[pay]), data=tmp_path / "data") as opened:
         yield opened
 
 
-async def waiting_chat(door: Door) -> str:
+async def waiting_chat(api: ApiClient) -> str:
     """A chat that requires action for two calls."""
-    chat_id = await door.make_chat(TWO)
-    async for _ in door.instance.chats_of(door.owner_id).watch(chat_id, until_idle=True):
+    chat_id = await api.make_chat(TWO)
+    async for _ in api.instance.chats_of(api.owner_id).watch(chat_id, until_idle=True):
         pass
     return chat_id
 
@@ -50,49 +50,49 @@ def amounts(calls: list[dict[str, Any]]) -> list[int]:
     return [call["args"]["amount"] for call in calls]
 
 
-async def test_a_chat_shows_its_open_calls_wherever_http_shows_it(door: Door) -> None:
-    chat_id = await waiting_chat(door)
-    assert amounts((await door.chat(chat_id))["open_calls"]) == [5, 7]
-    assert amounts((await door.ask("GET", f"/chats/{chat_id}/messages")).json["open_calls"]) == [5, 7]
-    (listed,) = (await door.ask("GET", "/chats")).json["chats"]
+async def test_a_chat_shows_its_open_calls_wherever_http_shows_it(api: ApiClient) -> None:
+    chat_id = await waiting_chat(api)
+    assert amounts((await api.chat(chat_id))["open_calls"]) == [5, 7]
+    assert amounts((await api.ask("GET", f"/chats/{chat_id}/messages")).json["open_calls"]) == [5, 7]
+    (listed,) = (await api.ask("GET", "/chats")).json["chats"]
     assert amounts(listed["open_calls"]) == [5, 7]
-    changed = await door.ask("PATCH", f"/chats/{chat_id}", {"title": "t"})
+    changed = await api.ask("PATCH", f"/chats/{chat_id}", {"title": "t"})
     assert amounts(changed.json["open_calls"]) == [5, 7]
 
 
-async def test_a_chat_without_open_calls_has_an_empty_list(door: Door) -> None:
-    created = await door.ask("POST", "/chats", {"title": "t"})
+async def test_a_chat_without_open_calls_has_an_empty_list(api: ApiClient) -> None:
+    created = await api.ask("POST", "/chats", {"title": "t"})
     assert created.json["open_calls"] == []
-    assert (await door.chat(created.json["id"]))["open_calls"] == []
+    assert (await api.chat(created.json["id"]))["open_calls"] == []
 
 
-async def test_an_answered_call_is_no_longer_open_and_the_other_still_is(door: Door) -> None:
-    chat_id = await waiting_chat(door)
-    first, second = (await door.chat(chat_id))["open_calls"]
+async def test_an_answered_call_is_no_longer_open_and_the_other_still_is(api: ApiClient) -> None:
+    chat_id = await waiting_chat(api)
+    first, second = (await api.chat(chat_id))["open_calls"]
     body = {"tool_call_id": first["tool_call_id"], "approved": False, "reason": "no"}
-    assert (await door.ask("POST", f"/chats/{chat_id}/approvals", body)).status == 200
-    assert (await door.chat(chat_id))["open_calls"] == [second]
+    assert (await api.ask("POST", f"/chats/{chat_id}/approvals", body)).status == 200
+    assert (await api.chat(chat_id))["open_calls"] == [second]
     body = {"tool_call_id": second["tool_call_id"], "approved": True}
-    assert (await door.ask("POST", f"/chats/{chat_id}/approvals", body)).status == 200
-    await door.rested(chat_id)
-    assert (await door.chat(chat_id))["open_calls"] == []
+    assert (await api.ask("POST", f"/chats/{chat_id}/approvals", body)).status == 200
+    await api.rested(chat_id)
+    assert (await api.chat(chat_id))["open_calls"] == []
 
 
-async def test_many_facts_after_the_question_do_not_hide_it(door: Door) -> None:
-    chat_id = await waiting_chat(door)
-    first, second = (await door.chat(chat_id))["open_calls"]
+async def test_many_facts_after_the_question_do_not_hide_it(api: ApiClient) -> None:
+    chat_id = await waiting_chat(api)
+    first, second = (await api.chat(chat_id))["open_calls"]
     for n in range(80):
-        await door.ask("PATCH", f"/chats/{chat_id}", {"pin_order": n})
+        await api.ask("PATCH", f"/chats/{chat_id}", {"pin_order": n})
     body = {"tool_call_id": first["tool_call_id"], "approved": False}
-    await door.ask("POST", f"/chats/{chat_id}/approvals", body)
+    await api.ask("POST", f"/chats/{chat_id}/approvals", body)
     for n in range(40):
-        await door.ask("PATCH", f"/chats/{chat_id}", {"pin_order": n})
-    assert (await door.chat(chat_id))["open_calls"] == [second]
+        await api.ask("PATCH", f"/chats/{chat_id}", {"pin_order": n})
+    assert (await api.chat(chat_id))["open_calls"] == [second]
 
 
-async def test_a_late_joiner_learns_of_open_calls_by_its_resync_and_can_answer(door: Door) -> None:
-    chat_id = await waiting_chat(door)
-    chats = door.instance.chats_of(door.owner_id)
+async def test_a_late_joiner_learns_of_open_calls_by_its_resync_and_can_answer(api: ApiClient) -> None:
+    chat_id = await waiting_chat(api)
+    chats = api.instance.chats_of(api.owner_id)
     view = View()
     async for event in chats.watch(chat_id, until_idle=True):
         view.apply(event)
@@ -111,25 +111,25 @@ async def test_a_late_joiner_learns_of_open_calls_by_its_resync_and_can_answer(d
 
 
 async def test_the_open_calls_survive_a_restart(tmp_path: Path) -> None:
-    async with open_door(agent=Agent(tools=[pay]), data=tmp_path / "data") as door:
-        chat_id = await waiting_chat(door)
-        before = (await door.chat(chat_id))["open_calls"]
-        owner_id = door.owner_id
-    async with open_door(agent=Agent(tools=[pay]), data=tmp_path / "data") as door:
-        chats = door.instance.chats_of(owner_id)
+    async with open_api(agent=Agent(tools=[pay]), data=tmp_path / "data") as api:
+        chat_id = await waiting_chat(api)
+        before = (await api.chat(chat_id))["open_calls"]
+        owner_id = api.owner_id
+    async with open_api(agent=Agent(tools=[pay]), data=tmp_path / "data") as api:
+        chats = api.instance.chats_of(owner_id)
         assert [call.args["amount"] for call in await chats.open_calls(chat_id)] == amounts(before)
 
 
 async def test_state_sync_and_commands_over_zeromq_show_open_calls(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with (
-        open_door(agent=Agent(tools=[pay]), data=data) as door,
-        open_zmq_endpoint(door.instance, door.instance.asgi, data) as instance_door,
+        open_api(agent=Agent(tools=[pay]), data=data) as api,
+        open_zmq_endpoint(api.instance, api.instance.asgi, data) as instance_door,
         RemoteInstance(instance_door.pub_endpoint, instance_door.rpc_endpoint) as remote,
     ):
         assert (await remote.state_sync()).antiphon is None
-        chat_id = (await door.instance.chats.create(content=TWO)).chat_id
-        async for _ in door.instance.chats.watch(chat_id, until_idle=True):
+        chat_id = (await api.instance.chats.create(content=TWO)).chat_id
+        async for _ in api.instance.chats.watch(chat_id, until_idle=True):
             pass
         synced = (await remote.state_sync()).antiphon
         assert synced is not None

@@ -15,7 +15,7 @@ from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.table import Policy
 from support.waiting import wait_until
 
-from .door import Door, random_chat_id
+from .api_client import ApiClient, random_chat_id
 from .neighbour import open_neighbour
 from .schema import DOCUMENT, check_answer, seen
 from .wire import Answer
@@ -111,66 +111,66 @@ def test_what_does_not_fit_is_noticed() -> None:
 
 
 async def test_every_good_answer_of_every_route_fits(
-    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: ApiClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One scene that gets each status the table promises (but the streams' and readiness's 503)."""
     seen.clear()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     async with open_neighbour(tmp_path / "neighbour") as (instance_id, session_id):
-        await door.ask("GET", "/instances", token=door.admin_token)
-        await door.ask("GET", f"/instances/{instance_id}", token=door.admin_token)
+        await api.ask("GET", "/instances", token=api.admin_token)
+        await api.ask("GET", f"/instances/{instance_id}", token=api.admin_token)
         for verb, body in (("activate", {}), ("messages", {"content": "/stall 600"}), ("interrupt", {})):
             path = f"/instances/{instance_id}/{verb}"
-            await door.ask("POST", path, {"session_id": session_id, **body}, token=door.admin_token)
-    chat_id = await door.make_chat("/think hm\n/call nothing {}\n/say done\n/fail auth", labels={"a": "b"})
-    failed = await door.rested(chat_id)
+            await api.ask("POST", path, {"session_id": session_id, **body}, token=api.admin_token)
+    chat_id = await api.make_chat("/think hm\n/call nothing {}\n/say done\n/fail auth", labels={"a": "b"})
+    failed = await api.rested(chat_id)
     assert failed["last_error"]
-    await door.ask("POST", f"/chats/{chat_id}/retry", {"turn_id": 2})
-    await door.rested(chat_id)
-    await door.send(chat_id, "/stall 600")
-    turn_id = (await door.chat(chat_id))["turn_id"]
-    queued = [(await door.send(chat_id, f"/stall 600\n{n}", client_message_id=str(n))).json["seq"] for n in range(4)]
-    await door.ask("PATCH", f"/chats/{chat_id}/queue/{queued[0]}", {"content": "x"})
-    await door.ask("POST", f"/chats/{chat_id}/queue/{queued[1]}/move", {"before": queued[0]})
-    await door.ask("DELETE", f"/chats/{chat_id}/queue/{queued[2]}")
-    await door.ask("POST", f"/chats/{chat_id}/queue/{queued[3]}/promote")
-    await door.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": turn_id})
-    asking = await door.make_chat("/call pay {}")
-    await wait_until(lambda: _asks(door, asking))
-    await door.ask("POST", f"/chats/{asking}/approvals", {"tool_call_id": "call-2-1", "approved": False})
-    await door.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/stall 600"})
-    await door.ask("GET", f"/chats/{chat_id}/messages")
-    await door.ask("PUT", f"/chats/{chat_id}/read")
-    await door.ask("PUT", f"/chats/{chat_id}/diff-status", {"url": "https://example.org/1", "additions": 3})
-    inbox = (await door.ask("GET", "/inbox?unread=true")).json
-    await door.ask("PUT", f"/inbox/{inbox['notifications'][0]['id']}/read")
-    await door.ask("PUT", "/inbox/read-all")
-    await door.ask("PATCH", f"/chats/{chat_id}", {"title": "t", "pin_order": 2})
-    await door.ask("GET", "/chats?limit=2")
-    await door.ask("DELETE", f"/chats/{chat_id}")
-    await door.ask("POST", "/session", {"token": door.token})
-    await door.ask("GET", "/session")
-    await door.ask("DELETE", "/session")
+    await api.ask("POST", f"/chats/{chat_id}/retry", {"turn_id": 2})
+    await api.rested(chat_id)
+    await api.send(chat_id, "/stall 600")
+    turn_id = (await api.chat(chat_id))["turn_id"]
+    queued = [(await api.send(chat_id, f"/stall 600\n{n}", client_message_id=str(n))).json["seq"] for n in range(4)]
+    await api.ask("PATCH", f"/chats/{chat_id}/queue/{queued[0]}", {"content": "x"})
+    await api.ask("POST", f"/chats/{chat_id}/queue/{queued[1]}/move", {"before": queued[0]})
+    await api.ask("DELETE", f"/chats/{chat_id}/queue/{queued[2]}")
+    await api.ask("POST", f"/chats/{chat_id}/queue/{queued[3]}/promote")
+    await api.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": turn_id})
+    asking = await api.make_chat("/call pay {}")
+    await wait_until(lambda: _asks(api, asking))
+    await api.ask("POST", f"/chats/{asking}/approvals", {"tool_call_id": "call-2-1", "approved": False})
+    await api.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/stall 600"})
+    await api.ask("GET", f"/chats/{chat_id}/messages")
+    await api.ask("PUT", f"/chats/{chat_id}/read")
+    await api.ask("PUT", f"/chats/{chat_id}/diff-status", {"url": "https://example.org/1", "additions": 3})
+    inbox = (await api.ask("GET", "/inbox?unread=true")).json
+    await api.ask("PUT", f"/inbox/{inbox['notifications'][0]['id']}/read")
+    await api.ask("PUT", "/inbox/read-all")
+    await api.ask("PATCH", f"/chats/{chat_id}", {"title": "t", "pin_order": 2})
+    await api.ask("GET", "/chats?limit=2")
+    await api.ask("DELETE", f"/chats/{chat_id}")
+    await api.ask("POST", "/session", {"token": api.token})
+    await api.ask("GET", "/session")
+    await api.ask("DELETE", "/session")
     for path, first, then in (
         ("providers", {"name": "acme", "kind": "rehearsal"}, {"name": "b"}),
         ("model-configs", {"name": "m", "model": "rehearsal"}, {"parameters": {"a": 1}}),
     ):
-        made = (await door.ask("POST", f"/{path}", first, token=door.admin_token)).json
-        await door.ask("GET", f"/{path}")
-        await door.ask("GET", f"/{path}/{made['id']}")
-        await door.ask("PATCH", f"/{path}/{made['id']}", then, token=door.admin_token)
-        await door.ask("DELETE", f"/{path}/{made['id']}", token=door.admin_token)
-    await door.ask("PUT", "/me/prompt", {"prompt": "x"})
-    await door.ask("GET", "/me/prompt")
-    await door.ask("DELETE", "/me/prompt")
-    made = (await door.ask("POST", "/tokens", {"owner": "x"}, token=door.admin_token)).json
-    await door.ask("GET", "/tokens", token=door.admin_token)
-    await door.ask("DELETE", f"/tokens/{made['id']}", token=door.admin_token)
+        made = (await api.ask("POST", f"/{path}", first, token=api.admin_token)).json
+        await api.ask("GET", f"/{path}")
+        await api.ask("GET", f"/{path}/{made['id']}")
+        await api.ask("PATCH", f"/{path}/{made['id']}", then, token=api.admin_token)
+        await api.ask("DELETE", f"/{path}/{made['id']}", token=api.admin_token)
+    await api.ask("PUT", "/me/prompt", {"prompt": "x"})
+    await api.ask("GET", "/me/prompt")
+    await api.ask("DELETE", "/me/prompt")
+    made = (await api.ask("POST", "/tokens", {"owner": "x"}, token=api.admin_token)).json
+    await api.ask("GET", "/tokens", token=api.admin_token)
+    await api.ask("DELETE", f"/tokens/{made['id']}", token=api.admin_token)
     for path in ("healthz", "readyz", "metrics", "openapi.json"):
-        await door.ask("GET", f"//{path}", token=door.admin_token)
+        await api.ask("GET", f"//{path}", token=api.admin_token)
     promised = {(o.method, o.full_path, answer.status) for o in OPERATIONS for answer in o.answers if not o.is_stream}
     assert promised - seen == {("GET", "/readyz", 503)}
 
 
-async def _asks(door: Door, chat_id: str) -> bool:
-    return bool((await door.chat(chat_id))["status"] == "requires_action")
+async def _asks(api: ApiClient, chat_id: str) -> bool:
+    return bool((await api.chat(chat_id))["status"] == "requires_action")

@@ -12,15 +12,15 @@ from antiphon.api.http.app import NO_WEBSOCKET
 from antiphon.api.http.operations import OPERATIONS
 from support.waiting import DEADLINE_S
 
-from .door import API, Door
+from .api_client import API, ApiClient
 
 pytestmark = pytest.mark.anyio
 
 
-async def raw(door: Door, head: str, *lines: str, body: bytes = b"", until: bytes = b"") -> bytes:
+async def raw(api: ApiClient, head: str, *lines: str, body: bytes = b"", until: bytes = b"") -> bytes:
     """What comes on a connection of its own, up to its end (or to `until`)."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
-    fields = [head, "host: localhost", f"authorization: Bearer {door.token}", *lines]
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    fields = [head, "host: localhost", f"authorization: Bearer {api.token}", *lines]
     writer.write("\r\n".join(fields).encode() + b"\r\n\r\n" + body)
     received = b""
     try:
@@ -35,27 +35,27 @@ async def raw(door: Door, head: str, *lines: str, body: bytes = b"", until: byte
     return received
 
 
-async def test_an_id_in_capitals_names_the_same_chat_on_every_route(door: Door) -> None:
-    chat_id = await door.make_chat(title="t")
+async def test_an_id_in_capitals_names_the_same_chat_on_every_route(api: ApiClient) -> None:
+    chat_id = await api.make_chat(title="t")
     capitals = chat_id.upper()
-    assert (await door.ask("GET", f"/chats/{capitals}")).json["id"] == chat_id
-    sent = await door.ask("POST", f"/chats/{capitals}/messages", {"content": "/say hi"})
+    assert (await api.ask("GET", f"/chats/{capitals}")).json["id"] == chat_id
+    sent = await api.ask("POST", f"/chats/{capitals}/messages", {"content": "/say hi"})
     assert sent.json["message"]["chat_id"] == chat_id
-    assert (await door.ask("GET", f"/chats/{capitals}/messages")).status == 200
-    stream = await door.stream(f"/chats/{capitals}/stream")
+    assert (await api.ask("GET", f"/chats/{capitals}/messages")).status == 200
+    stream = await api.stream(f"/chats/{capitals}/stream")
     assert (await stream.until("resync")).json["chat"]["id"] == chat_id
     await stream.close()
-    assert (await door.ask("PATCH", f"/chats/{capitals}", {"title": "u"})).json["id"] == chat_id
-    assert (await door.ask("DELETE", f"/chats/{capitals}")).status == 204
-    assert (await door.ask("GET", f"/chats/{chat_id}")).status == 404
+    assert (await api.ask("PATCH", f"/chats/{capitals}", {"title": "u"})).json["id"] == chat_id
+    assert (await api.ask("DELETE", f"/chats/{capitals}")).status == 204
+    assert (await api.ask("GET", f"/chats/{chat_id}")).status == 404
 
 
-async def test_ids_of_other_things_may_be_in_capitals_too(door: Door) -> None:
-    made = (await door.ask("POST", "/tokens", {"owner": "somebody"}, token=door.admin_token)).json
-    assert (await door.ask("DELETE", f"/tokens/{made['id'].upper()}", token=door.admin_token)).status == 204
+async def test_ids_of_other_things_may_be_in_capitals_too(api: ApiClient) -> None:
+    made = (await api.ask("POST", "/tokens", {"owner": "somebody"}, token=api.admin_token)).json
+    assert (await api.ask("DELETE", f"/tokens/{made['id'].upper()}", token=api.admin_token)).status == 204
     same = "0B0B0B0B-1111-4222-8333-444444444444"
-    first = await door.ask("POST", "/chats", {"id": same, "title": "t"})
-    again = await door.ask("POST", "/chats", {"id": same.lower(), "title": "t"})
+    first = await api.ask("POST", "/chats", {"id": same, "title": "t"})
+    again = await api.ask("POST", "/chats", {"id": same.lower(), "title": "t"})
     assert (first.json["id"], again.json["id"]) == (same.lower(), same.lower())
 
 
@@ -65,11 +65,11 @@ PATHS = sorted(
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_head_is_answered_wherever_get_is(door: Door, path: str) -> None:
-    chat_id = await door.make_chat(title="t")
-    path = path.replace("{chat_id}", chat_id).replace("{instance_id}", door.instance.instance_id)
-    got = await raw(door, f"GET {path} HTTP/1.1", "connection: close", until=b"\r\n\r\n")
-    headed = await raw(door, f"HEAD {path} HTTP/1.1", "connection: close")
+async def test_head_is_answered_wherever_get_is(api: ApiClient, path: str) -> None:
+    chat_id = await api.make_chat(title="t")
+    path = path.replace("{chat_id}", chat_id).replace("{instance_id}", api.instance.instance_id)
+    got = await raw(api, f"GET {path} HTTP/1.1", "connection: close", until=b"\r\n\r\n")
+    headed = await raw(api, f"HEAD {path} HTTP/1.1", "connection: close")
     assert headed.endswith(b"\r\n\r\n"), "a head and no body"
     status, _, fields = headed.partition(b"\r\n")
     assert status == got.partition(b"\r\n")[0]
@@ -78,25 +78,25 @@ async def test_head_is_answered_wherever_get_is(door: Door, path: str) -> None:
     assert b"transfer-encoding" not in fields
 
 
-async def test_head_of_what_is_missing_or_foreign_is_refused_as_get_is(door: Door) -> None:
-    assert (await raw(door, f"HEAD {API}/chats/nothing HTTP/1.1", "connection: close")).startswith(b"HTTP/1.1 404 ")
-    missing = await raw(door, f"HEAD {API}/chats/nothing/stream HTTP/1.1", "connection: close")
+async def test_head_of_what_is_missing_or_foreign_is_refused_as_get_is(api: ApiClient) -> None:
+    assert (await raw(api, f"HEAD {API}/chats/nothing HTTP/1.1", "connection: close")).startswith(b"HTTP/1.1 404 ")
+    missing = await raw(api, f"HEAD {API}/chats/nothing/stream HTTP/1.1", "connection: close")
     assert missing.startswith(b"HTTP/1.1 404 ")
     assert missing.endswith(b"\r\n\r\n")
-    wrong = await raw(door, f"HEAD {API}/inbox/read-all HTTP/1.1", "connection: close")
+    wrong = await raw(api, f"HEAD {API}/inbox/read-all HTTP/1.1", "connection: close")
     assert wrong.startswith(b"HTTP/1.1 405 ")
 
 
-async def test_head_of_a_stream_leaves_no_watcher(door: Door) -> None:
-    chat_id = await door.make_chat()
+async def test_head_of_a_stream_leaves_no_watcher(api: ApiClient) -> None:
+    chat_id = await api.make_chat()
     for place in (f"/chats/{chat_id}/stream", "/feed"):
-        await raw(door, f"HEAD {API}{place} HTTP/1.1", "connection: close")
-    assert len(door.instance.watch) == 0
+        await raw(api, f"HEAD {API}{place} HTTP/1.1", "connection: close")
+    assert len(api.instance.watch) == 0
 
 
-async def test_a_stream_over_http_1_0_has_no_chunk_sizes_and_ends_with_its_connection(door: Door) -> None:
-    chat_id = await door.make_chat("/say hello")
-    answer = await raw(door, f"GET {API}/chats/{chat_id}/stream?until=idle&after=0 HTTP/1.0")
+async def test_a_stream_over_http_1_0_has_no_chunk_sizes_and_ends_with_its_connection(api: ApiClient) -> None:
+    chat_id = await api.make_chat("/say hello")
+    answer = await raw(api, f"GET {API}/chats/{chat_id}/stream?until=idle&after=0 HTTP/1.0")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head.lower()
     assert b"connection: close" in head.lower()
@@ -106,13 +106,13 @@ async def test_a_stream_over_http_1_0_has_no_chunk_sizes_and_ends_with_its_conne
     assert blocks[-1].startswith("event: bye")
 
 
-async def test_a_feed_over_http_1_0_has_no_chunk_sizes(door: Door) -> None:
-    answer = await raw(door, f"GET {API}/feed HTTP/1.0", until=b'{"type":"resync"}\n\n')
+async def test_a_feed_over_http_1_0_has_no_chunk_sizes(api: ApiClient) -> None:
+    answer = await raw(api, f"GET {API}/feed HTTP/1.0", until=b'{"type":"resync"}\n\n')
     assert answer.partition(b"\r\n\r\n")[2] == b'event: resync\ndata: {"type":"resync"}\n\n'
 
 
-async def test_an_ordinary_answer_over_http_1_0_is_whole(door: Door) -> None:
-    answer = await raw(door, f"GET {API}/chats HTTP/1.0", "connection: keep-alive")
+async def test_an_ordinary_answer_over_http_1_0_is_whole(api: ApiClient) -> None:
+    answer = await raw(api, f"GET {API}/chats HTTP/1.0", "connection: keep-alive")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert json.loads(body) == {"chats": [], "next": None}
     assert f"content-length: {len(body)}".encode() in head.lower()
@@ -124,17 +124,17 @@ UPGRADE = ("connection: Upgrade", "upgrade: websocket", "sec-websocket-version: 
 @pytest.mark.parametrize("path", [f"{API}/feed", f"{API}/chats", "/", f"{API}/nothing"])
 @pytest.mark.parametrize("upgrade", ["websocket", "WebSocket"])
 async def test_a_websocket_where_there_is_none_is_refused_with_a_sentence(
-    door: Door, path: str, upgrade: str
+    api: ApiClient, path: str, upgrade: str
 ) -> None:
     lines = [line.replace("websocket", upgrade) if line.startswith("upgrade") else line for line in UPGRADE]
-    answer = await raw(door, f"GET {path} HTTP/1.1", *lines)
+    answer = await raw(api, f"GET {path} HTTP/1.1", *lines)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert json.loads(body)["error"] == {"code": "invalid", "message": NO_WEBSOCKET}
 
 
 @pytest.mark.parametrize("extensions", [{}, {"websocket.http.response": {}}])
-async def test_under_another_server_a_websocket_is_refused_too(door: Door, extensions: dict[str, Any]) -> None:
+async def test_under_another_server_a_websocket_is_refused_too(api: ApiClient, extensions: dict[str, Any]) -> None:
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -143,7 +143,7 @@ async def test_under_another_server_a_websocket_is_refused_too(door: Door, exten
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await door.instance.asgi({"type": "websocket", "path": "/x", "extensions": extensions}, receive, send)
+    await api.instance.asgi({"type": "websocket", "path": "/x", "extensions": extensions}, receive, send)
     if extensions:
         assert (sent[0]["status"], json.loads(sent[1]["body"])["error"]["message"]) == (400, NO_WEBSOCKET)
     else:

@@ -22,7 +22,7 @@ from programs import PRIVILEGES
 from support.stopwatch import Stopwatch
 from support.waiting import DEADLINE_S, wait_until, wait_until_sync
 
-from .door import random_chat_id
+from .api_client import random_chat_id
 from .process import ServerProcess, serve_command, server_process
 from .wire import Stream, Wire, make_request
 
@@ -195,13 +195,13 @@ def test_after_its_own_token_was_revoked_a_start_makes_another(tmp_path: Path) -
         running.stop()
 
 
-def test_a_data_directory_that_is_taken_away_is_noticed_and_nothing_more_is_taken(tmp_path: Path) -> None:
+def test_a_moved_data_directory_is_detected_and_commands_are_refused(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with server_process(data, *AT_ONCE) as running:
         assert running.ask("POST", "/chats", {})[0] == 201
-        data.rename(tmp_path / "elsewhere")
-        wait_until_sync(lambda: "data_lost" in running.log, what="it notices")
-        wait_until_sync(lambda: '"degraded"' in running.log, what="the log says what stands in the way")
+        data.rename(tmp_path / "moved")
+        wait_until_sync(lambda: "data_lost" in running.log, what="the move is logged")
+        wait_until_sync(lambda: '"degraded"' in running.log, what="the log has the failing part")
         assert running.ask("GET", "/readyz", prefix="")[0] == 503
         assert running.ask("POST", "/chats", {})[0] == 503
         running.stop()

@@ -18,7 +18,7 @@ from antiphon.watch import watch
 from support.stopwatch import Stopwatch
 from support.waiting import wait_until
 
-from .door import Door, open_door
+from .api_client import ApiClient, open_api
 from .events import check_cursors, fold, merged, preview, shown, standard_events
 from .schema import check_answer
 from .wire import SseEvent, Stream, Wire, make_request
@@ -30,58 +30,58 @@ WAITER_MAX = 256 * 1024
 """What may wait in a watcher's socket (docs/http.md, *Limits*)."""
 
 
-async def _record_everyday(door: Door) -> tuple[str, list[SseEvent]]:
+async def _record_everyday(api: ApiClient) -> tuple[str, list[SseEvent]]:
     """A chat with turns, a tool call, a queue, an interrupt and an edit, recorded live from its first fact on."""
-    chat_id = await door.make_chat(title="everyday")
-    stream = await door.stream(f"/chats/{chat_id}/stream?after=0")
-    await door.send(chat_id, f"/stall 0.2\n{SCENE}")
-    queued = (await door.send(chat_id, "/say queued")).json["seq"]
-    await door.ask("PATCH", f"/chats/{chat_id}/queue/{queued}", {"content": "/say better\n/stall 60"})
+    chat_id = await api.make_chat(title="everyday")
+    stream = await api.stream(f"/chats/{chat_id}/stream?after=0")
+    await api.send(chat_id, f"/stall 0.2\n{SCENE}")
+    queued = (await api.send(chat_id, "/say queued")).json["seq"]
+    await api.ask("PATCH", f"/chats/{chat_id}/queue/{queued}", {"content": "/say better\n/stall 60"})
     await stream.until("message_appended", where=lambda event: event.json.get("queued_id") == queued)
     await stream.until("delta", where=lambda event: event.json["part"]["type"] == "text")
-    await door.ask("PATCH", f"/chats/{chat_id}", {"title": "renamed"})
-    turn_id = (await door.chat(chat_id))["turn_id"]
-    await door.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": turn_id})
+    await api.ask("PATCH", f"/chats/{chat_id}", {"title": "renamed"})
+    turn_id = (await api.chat(chat_id))["turn_id"]
+    await api.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": turn_id})
     await stream.until("turn_ended", where=lambda event: event.json["outcome"] == "interrupted")
-    await door.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/say edited"})
+    await api.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/say edited"})
     await stream.until("turn_ended")
     await stream.close()
     return chat_id, stream.seen
 
 
-async def test_every_events_id_is_the_cursor_its_reader_then_holds(door: Door) -> None:
-    chat_id, recorded = await _record_everyday(door)
+async def test_every_events_id_is_the_cursor_its_reader_then_holds(api: ApiClient) -> None:
+    chat_id, recorded = await _record_everyday(api)
     check_cursors(recorded)
     assert {"message_queued", "queued_message_edited", "history_truncated", "delta", "title_changed"} <= {
         event.type for event in recorded
     }
     view = fold(recorded)
-    page = (await door.ask("GET", f"/chats/{chat_id}/messages")).json
+    page = (await api.ask("GET", f"/chats/{chat_id}/messages")).json
     assert [message["id"] for message in view.messages] == [message["id"] for message in page["messages"]]
 
 
-async def test_resuming_at_every_cursor_of_a_stored_log_gives_exactly_the_rest(door: Door) -> None:
-    chat_id, _ = await _record_everyday(door)
+async def test_resuming_at_every_cursor_of_a_stored_log_gives_exactly_the_rest(api: ApiClient) -> None:
+    chat_id, _ = await _record_everyday(api)
     path = f"/chats/{chat_id}/stream?until=idle"
-    recorded = await door.events(path, cursor="0")
+    recorded = await api.events(path, cursor="0")
     check_cursors(recorded)
     assert [event.type for event in recorded[-2:]] == ["caught_up", "bye"]
     for i, event in enumerate(recorded[:-2]):
-        rest = await door.events(path, cursor=event.id)
+        rest = await api.events(path, cursor=event.id)
         assert [other.raw for other in rest] == [other.raw for other in recorded[i + 1 :]]
 
 
-async def test_resuming_at_every_cursor_of_a_live_stream_gives_exactly_the_rest(door: Door) -> None:
+async def test_resuming_at_every_cursor_of_a_live_stream_gives_exactly_the_rest(api: ApiClient) -> None:
     """While its drafts are held: how deltas are cut may differ, what they hold may not."""
-    chat_id = await door.make_chat()
-    stream = await door.stream(f"/chats/{chat_id}/stream?after=0")
-    await door.send(chat_id, SCENE)
+    chat_id = await api.make_chat()
+    stream = await api.stream(f"/chats/{chat_id}/stream?after=0")
+    await api.send(chat_id, SCENE)
     ended = await stream.until("turn_ended")
     recorded = [event for event in stream.seen if event.type != "caught_up"]
     check_cursors(recorded)
     whole = shown(fold(recorded))
     for i, event in enumerate(recorded):
-        rest = await door.events(f"/chats/{chat_id}/stream?until=idle", cursor=event.id)
+        rest = await api.events(f"/chats/{chat_id}/stream?until=idle", cursor=event.id)
         seq, position = map(int, event.id.split("."))
         check_cursors(rest, seq=seq, position=position)
         got = [other for other in rest if other.type not in ("caught_up", "bye")]
@@ -91,17 +91,17 @@ async def test_resuming_at_every_cursor_of_a_live_stream_gives_exactly_the_rest(
     await stream.close()
 
 
-async def test_resuming_in_an_open_draft_gives_the_rest_of_it(door: Door) -> None:
-    chat_id = await door.make_chat("/rate 0\n/tokens 50\n/stall 60")
+async def test_resuming_in_an_open_draft_gives_the_rest_of_it(api: ApiClient) -> None:
+    chat_id = await api.make_chat("/rate 0\n/tokens 50\n/stall 60")
     path = f"/chats/{chat_id}/stream"
-    stream = await door.stream(path, cursor="0")
+    stream = await api.stream(path, cursor="0")
     await stream.until("delta", where=lambda event: event.json["part"].get("text", "").endswith("w50 "))
     await stream.close()
     last = stream.seen[-1]
     seq, end = map(int, last.id.split("."))
     text = preview(stream.seen)[seq]
     for position in range(end + 1):
-        resumed = await door.stream(path, cursor=f"{seq}.{position}")
+        resumed = await api.stream(path, cursor=f"{seq}.{position}")
         await resumed.until("caught_up")
         await resumed.close()
         check_cursors(resumed.seen, seq=seq, position=position)
@@ -110,50 +110,50 @@ async def test_resuming_in_an_open_draft_gives_the_rest_of_it(door: Door) -> Non
         assert len(preview(resumed.seen).get(seq, "")) == min(end - position, len(text))
 
 
-async def test_a_turn_that_follows_at_once_is_seen_word_by_word_too(door: Door) -> None:
+async def test_a_turn_that_follows_at_once_is_seen_word_by_word_too(api: ApiClient) -> None:
     """Its attempt begins in the very append that ends the one before."""
-    chat_id = await door.make_chat("/stall 0.2\n/say one")
-    queued = (await door.send(chat_id, "/say two \n/stall 60")).json["seq"]
-    stream = await door.stream(f"/chats/{chat_id}/stream?after=0")
+    chat_id = await api.make_chat("/stall 0.2\n/say one")
+    queued = (await api.send(chat_id, "/say two \n/stall 60")).json["seq"]
+    stream = await api.stream(f"/chats/{chat_id}/stream?after=0")
     await stream.until("message_appended", where=lambda event: event.json.get("queued_id") == queued)
     delta = await stream.until("delta", where=lambda event: event.json["part"]["type"] == "text")
     assert delta.json["part"]["text"] == "two "
     await stream.close()
 
 
-async def test_a_bare_seq_is_the_same_cursor_as_position_zero(door: Door) -> None:
-    chat_id, _ = await _record_everyday(door)
+async def test_a_bare_seq_is_the_same_cursor_as_position_zero(api: ApiClient) -> None:
+    chat_id, _ = await _record_everyday(api)
     path = f"/chats/{chat_id}/stream?until=idle"
-    assert await door.events(path, cursor="5") == await door.events(path, cursor="5.0")
+    assert await api.events(path, cursor="5") == await api.events(path, cursor="5.0")
 
 
-async def test_last_event_id_wins_over_after(door: Door) -> None:
-    chat_id, _ = await _record_everyday(door)
+async def test_last_event_id_wins_over_after(api: ApiClient) -> None:
+    chat_id, _ = await _record_everyday(api)
     path = f"/chats/{chat_id}/stream?until=idle"
-    by_header = await door.events(f"{path}&after=1", cursor="5.0")
-    assert by_header == await door.events(f"{path}&after=5.0")
+    by_header = await api.events(f"{path}&after=1", cursor="5.0")
+    assert by_header == await api.events(f"{path}&after=5.0")
     assert by_header[0].json["seq"] == 6
 
 
-async def test_without_a_cursor_the_stream_begins_with_the_whole_state(door: Door) -> None:
-    chat_id = await door.make_chat("/say old")
-    await door.rested(chat_id)
-    await door.send(chat_id, "/say seen \n/stall 60")
-    live = await door.stream(f"/chats/{chat_id}/stream?after=0")
+async def test_without_a_cursor_the_stream_begins_with_the_whole_state(api: ApiClient) -> None:
+    chat_id = await api.make_chat("/say old")
+    await api.rested(chat_id)
+    await api.send(chat_id, "/say seen \n/stall 60")
+    live = await api.stream(f"/chats/{chat_id}/stream?after=0")
     await live.until("delta", where=lambda event: event.json["part"].get("text") == "seen ")
-    await door.send(chat_id, "waits")
+    await api.send(chat_id, "waits")
     await live.until("message_queued")
-    fresh = await door.stream(f"/chats/{chat_id}/stream")
+    fresh = await api.stream(f"/chats/{chat_id}/stream")
     await fresh.until("caught_up")
     first = fresh.seen[0]
     assert (first.type, first.json["reason"]) == ("resync", "start")
-    assert first.json["chat"] == await door.chat(chat_id)
-    page = (await door.ask("GET", f"/chats/{chat_id}/messages")).json
+    assert first.json["chat"] == await api.chat(chat_id)
+    page = (await api.ask("GET", f"/chats/{chat_id}/messages")).json
     assert first.json["messages"] == page["messages"]
     assert first.json["queued_messages"] == page["queued_messages"]
     check_cursors(fresh.seen)
     assert shown(fold(fresh.seen)) == shown(fold(live.seen)) | {"has_more": False}
-    await door.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": first.json["chat"]["turn_id"]})
+    await api.ask("POST", f"/chats/{chat_id}/interrupt", {"turn_id": first.json["chat"]["turn_id"]})
     await fresh.until("turn_ended")
     await live.until("turn_ended")
     assert merged(fresh.seen[2:]) == merged(live.seen[-len(fresh.seen) + 2 :])
@@ -161,27 +161,27 @@ async def test_without_a_cursor_the_stream_begins_with_the_whole_state(door: Doo
     await live.close()
 
 
-async def test_a_resync_has_the_last_fifty_messages(door: Door) -> None:
-    chat_id = await door.make_chat()
+async def test_a_resync_has_the_last_fifty_messages(api: ApiClient) -> None:
+    chat_id = await api.make_chat()
     for n in range(27):
-        await door.send(chat_id, f"/say {n}")
-        await door.rested(chat_id)
-    first = (await door.events(f"/chats/{chat_id}/stream?until=idle"))[0].json
+        await api.send(chat_id, f"/say {n}")
+        await api.rested(chat_id)
+    first = (await api.events(f"/chats/{chat_id}/stream?until=idle"))[0].json
     assert (len(first["messages"]), first["has_more"]) == (50, True)
 
 
 @pytest.mark.parametrize("cursor", ["x", "1.", ".1", "1.2.3", "-1", "1,0", "1" * 16, "1." + "9" * 16, "٣", " 1"])
-async def test_what_is_no_cursor_is_invalid(door: Door, cursor: str) -> None:
-    chat_id = await door.make_chat()
-    answer = await door.ask("GET", f"/chats/{chat_id}/stream", headers={"last-event-id": f"{cursor}x"})
+async def test_what_is_no_cursor_is_invalid(api: ApiClient, cursor: str) -> None:
+    chat_id = await api.make_chat()
+    answer = await api.ask("GET", f"/chats/{chat_id}/stream", headers={"last-event-id": f"{cursor}x"})
     assert (answer.status, answer.code) == (422, "cursor_invalid")
 
 
-async def test_a_cursor_from_the_future_is_invalid(door: Door) -> None:
-    chat_id = await door.make_chat()
-    answer = await door.ask("GET", f"/chats/{chat_id}/stream?after=2")
+async def test_a_cursor_from_the_future_is_invalid(api: ApiClient) -> None:
+    chat_id = await api.make_chat()
+    answer = await api.ask("GET", f"/chats/{chat_id}/stream?after=2")
     assert (answer.status, answer.code, answer.json["error"]["cursor"]) == (422, "cursor_invalid", "2.0")
-    assert (await door.events(f"/chats/{chat_id}/stream?until=idle&after=1.7"))[0].type == "caught_up"
+    assert (await api.events(f"/chats/{chat_id}/stream?until=idle&after=1.7"))[0].type == "caught_up"
 
 
 class Gates:
@@ -199,13 +199,13 @@ class Gates:
 
 async def test_a_position_beyond_the_draft_waits_for_it() -> None:
     agent = Gates("abc", "defgh", "ij")
-    async with open_door(agent=agent.speak) as door:
-        chat_id = await door.make_chat("go")
+    async with open_api(agent=agent.speak) as api:
+        chat_id = await api.make_chat("go")
         path = f"/chats/{chat_id}/stream"
-        live = await door.stream(path, cursor="0")
+        live = await api.stream(path, cursor="0")
         agent.gates[0].set()
         seq, _ = (await live.until("delta")).id.split(".")
-        ahead, beyond = [await door.stream(path, cursor=f"{seq}.{position}") for position in (5, 99)]
+        ahead, beyond = [await api.stream(path, cursor=f"{seq}.{position}") for position in (5, 99)]
         for stream in (ahead, beyond):
             caught_up = await stream.next()
             assert caught_up.type == "caught_up"
@@ -225,72 +225,72 @@ async def test_a_position_beyond_the_draft_waits_for_it() -> None:
 
 
 @pytest.mark.parametrize("script", ["/say hi", "/fail auth"])
-async def test_until_idle_ends_the_stream_when_the_chat_rests(door: Door, script: str) -> None:
-    chat_id = await door.make_chat()
-    assert [event.type for event in await door.events(f"/chats/{chat_id}/stream?until=idle&after=1")] == [
+async def test_until_idle_ends_the_stream_when_the_chat_rests(api: ApiClient, script: str) -> None:
+    chat_id = await api.make_chat()
+    assert [event.type for event in await api.events(f"/chats/{chat_id}/stream?until=idle&after=1")] == [
         "caught_up",
         "bye",
     ]
-    await door.send(chat_id, script)
-    events = await door.events(f"/chats/{chat_id}/stream?until=idle&after=1")
+    await api.send(chat_id, script)
+    events = await api.events(f"/chats/{chat_id}/stream?until=idle&after=1")
     assert events[-1].json == {"type": "bye", "reason": "idle"}
     assert events[-2].type in ("turn_ended", "caught_up")
     assert "turn_ended" in [event.type for event in events]
 
 
-async def test_until_idle_waits_for_the_whole_queue(door: Door) -> None:
-    chat_id = await door.make_chat("/stall 0.1\n/say one")
+async def test_until_idle_waits_for_the_whole_queue(api: ApiClient) -> None:
+    chat_id = await api.make_chat("/stall 0.1\n/say one")
     for n in range(3):
-        await door.send(chat_id, f"/say {n}")
-    events = await door.events(f"/chats/{chat_id}/stream?until=idle&after=0")
+        await api.send(chat_id, f"/say {n}")
+    events = await api.events(f"/chats/{chat_id}/stream?until=idle&after=0")
     assert sum(event.type == "turn_ended" for event in events) == 4
 
 
 @pytest.mark.parametrize("query", ["until=later", "commit=value"])
-async def test_other_wishes_are_refused(door: Door, query: str) -> None:
-    answer = await door.ask("GET", f"/chats/{await door.make_chat()}/stream?{query}")
+async def test_other_wishes_are_refused(api: ApiClient, query: str) -> None:
+    answer = await api.ask("GET", f"/chats/{await api.make_chat()}/stream?{query}")
     assert (answer.status, answer.code) == (422, "invalid")
 
 
-async def test_commit_by_reference_leaves_out_what_the_watcher_holds(door: Door) -> None:
-    chat_id = await door.make_chat()
+async def test_commit_by_reference_leaves_out_what_the_watcher_holds(api: ApiClient) -> None:
+    chat_id = await api.make_chat()
     path = f"/chats/{chat_id}/stream?commit=ref"
-    stream = await door.stream(path, cursor="1")
-    await door.send(chat_id, "/rate 0\n/tokens 20")
+    stream = await api.stream(path, cursor="1")
+    await api.send(chat_id, "/rate 0\n/tokens 20")
     committed = await stream.until("message_appended", where=lambda event: "closes" in event.json)
     assert "content" not in committed.json["message"]
     closes = committed.json["closes"]
     held = preview(stream.seen)[closes["draft"]]
-    assert f"assistant: {held}" in await door.texts(chat_id)
+    assert f"assistant: {held}" in await api.texts(chat_id)
     await stream.until("turn_ended")
-    late = await door.events(f"{path}&until=idle", cursor="1")
+    late = await api.events(f"{path}&until=idle", cursor="1")
     by_value = next(event for event in late if event.type == "message_appended" and "closes" in event.json)
     if preview(late).get(closes["draft"]) != held:
         assert by_value.json["message"]["content"][0]["text"] == held, "one that held less is given the content"
     await stream.close()
 
 
-async def test_a_stream_of_a_deleted_chat_ends_with_the_fact_and_a_bye(door: Door) -> None:
-    chat_id = await door.make_chat("/stall 60")
-    stream = await door.stream(f"/chats/{chat_id}/stream")
+async def test_a_stream_of_a_deleted_chat_ends_with_the_fact_and_a_bye(api: ApiClient) -> None:
+    chat_id = await api.make_chat("/stall 60")
+    stream = await api.stream(f"/chats/{chat_id}/stream")
     await stream.until("caught_up")
-    await door.ask("DELETE", f"/chats/{chat_id}")
+    await api.ask("DELETE", f"/chats/{chat_id}")
     events = await stream.rest()
     assert [event.type for event in events[-2:]] == ["chat_deleted", "bye"]
     assert events[-1].json["reason"] == "deleted"
     await stream.close()
 
 
-async def test_a_revoked_tokens_streams_end_within_a_second(door: Door) -> None:
-    chat_id = await door.make_chat("/rate 50\n/tokens 5000")
-    made = await door.instance.tokens.create("other")
-    second = await door.instance.tokens.create("x")
-    await door.instance.tokens.add(door.owner_id, second_secret := "another token of the same owner")
-    other = (await door.instance.tokens.authenticate(second_secret)).token_id
-    streams = [await door.stream(path, token=second_secret) for path in (f"/chats/{chat_id}/stream", "/feed")]
-    own = await door.stream(f"/chats/{chat_id}/stream")
+async def test_a_revoked_tokens_streams_end_within_a_second(api: ApiClient) -> None:
+    chat_id = await api.make_chat("/rate 50\n/tokens 5000")
+    made = await api.instance.tokens.create("other")
+    second = await api.instance.tokens.create("x")
+    await api.instance.tokens.add(api.owner_id, second_secret := "another token of the same owner")
+    other = (await api.instance.tokens.authenticate(second_secret)).token_id
+    streams = [await api.stream(path, token=second_secret) for path in (f"/chats/{chat_id}/stream", "/feed")]
+    own = await api.stream(f"/chats/{chat_id}/stream")
     stopwatch = Stopwatch()
-    assert (await door.ask("DELETE", f"/tokens/{other}", token=door.admin_token)).status == 204
+    assert (await api.ask("DELETE", f"/tokens/{other}", token=api.admin_token)).status == 204
     for stream in streams:
         events = await stream.rest()
         assert events[-1].json["reason"] == "revoked"
@@ -303,10 +303,10 @@ async def test_a_revoked_tokens_streams_end_within_a_second(door: Door) -> None:
 
 
 async def test_a_stopping_instance_says_good_bye_to_every_stream() -> None:
-    async with open_door() as door:
-        chat_id = await door.make_chat("/stall 60")
-        streams = [await door.stream(f"/chats/{chat_id}/stream") for _ in range(5)] + [await door.stream("/feed")]
-        await door.instance.stop()
+    async with open_api() as api:
+        chat_id = await api.make_chat("/stall 60")
+        streams = [await api.stream(f"/chats/{chat_id}/stream") for _ in range(5)] + [await api.stream("/feed")]
+        await api.instance.stop()
         for stream in streams:
             events = await stream.rest()
             assert events[-1].json == {"type": "bye", "reason": "shutdown", "retry_ms": 500}
@@ -315,9 +315,9 @@ async def test_a_stopping_instance_says_good_bye_to_every_stream() -> None:
 
 async def test_an_idle_stream_is_pinged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "PING_S", 0.15)
-    async with open_door() as door:
-        for path in (f"/chats/{await door.make_chat()}/stream", "/feed"):
-            stream = await door.stream(path)
+    async with open_api() as api:
+        for path in (f"/chats/{await api.make_chat()}/stream", "/feed"):
+            stream = await api.stream(path)
             for _ in range(3):
                 assert (await stream.until("ping")).raw == b'event: ping\ndata: {"type":"ping"}\n\n'
             await stream.close()
@@ -332,9 +332,9 @@ async def _speak(turn: Any) -> AsyncIterator[Any]:
         await asyncio.sleep(0.001)
 
 
-def _waiting_bytes(door: Door) -> list[int]:
+def _waiting_bytes(api: ApiClient) -> list[int]:
     """What waits in the sockets of the chat's watchers."""
-    connections = [getattr(watcher.stop_sending, "__self__", None) for watcher in door.instance.watch._watchers]
+    connections = [getattr(watcher.stop_sending, "__self__", None) for watcher in api.instance.watch._watchers]
     return [
         c.transport.get_write_buffer_size() for c in connections if c is not None and not c.transport.is_closing()
     ]
@@ -346,28 +346,28 @@ async def test_a_reader_that_never_reads_costs_little_and_is_closed_and_slows_no
     monkeypatch.setattr(watch, "PING_S", 0.3)
     monkeypatch.setattr(watch, "SLOW_S", 1.0)
     closed_before = METRICS.slow_watchers._value.get()
-    async with open_door(agent=_speak) as door:
-        chat_id = await door.make_chat()
+    async with open_api(agent=_speak) as api:
+        chat_id = await api.make_chat()
         path = f"/chats/{chat_id}/stream?after=1"
-        stuck = [await door.stream(path, receive_bytes=4096) for _ in range(5)]
+        stuck = [await api.stream(path, receive_bytes=4096) for _ in range(5)]
         for stream in stuck:
             stream.wire.writer.transport.pause_reading()
-        reader = await door.stream(path)
-        await door.send(chat_id, "speak")
+        reader = await api.stream(path)
+        await api.send(chat_id, "speak")
         most = 0
 
         async def look() -> None:
             nonlocal most
             while True:
-                most = max([most, *_waiting_bytes(door)])
+                most = max([most, *_waiting_bytes(api)])
                 await asyncio.sleep(0.002)
 
         looking = asyncio.create_task(look())
         ended = await reader.until("turn_ended")
         text = max(preview(reader.seen).values(), key=len)
         assert len(text) > 9_000_000
-        assert f"assistant: {text}" in await door.texts(chat_id)
-        await wait_until(lambda: len(door.instance.watch) == 1, what="the stuck ones are closed")
+        assert f"assistant: {text}" in await api.texts(chat_id)
+        await wait_until(lambda: len(api.instance.watch) == 1, what="the stuck ones are closed")
         looking.cancel()
         assert most <= WAITER_MAX
         assert METRICS.slow_watchers._value.get() - closed_before == 5
@@ -379,18 +379,18 @@ async def test_a_reader_that_never_reads_costs_little_and_is_closed_and_slows_no
 async def test_a_feed_that_is_never_read_is_closed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "PING_S", 0.3)
     monkeypatch.setattr(watch, "SLOW_S", 0.5)
-    async with open_door() as door:
+    async with open_api() as api:
         labels = {f"{n:02}": "x" * 256 for n in range(64)}
-        chats = [await door.make_chat(labels=labels) for _ in range(20)]
+        chats = [await api.make_chat(labels=labels) for _ in range(20)]
         before = _descriptors()
-        stuck = await door.stream("/feed", receive_bytes=4096)
+        stuck = await api.stream("/feed", receive_bytes=4096)
         stuck.wire.writer.transport.pause_reading()
         rounds = 0
-        while len(door.instance.watch):
+        while len(api.instance.watch):
             rounds += 1
             assert rounds < 400, "the feed was not closed"
             for chat_id in chats:
-                await door.ask("PATCH", f"/chats/{chat_id}", {"pin_order": rounds})
+                await api.ask("PATCH", f"/chats/{chat_id}", {"pin_order": rounds})
         await wait_until(lambda: _descriptors() == before + 1, what="only this end of the connection is left")
         await stuck.close()
 
@@ -400,12 +400,12 @@ def _descriptors() -> int:
 
 
 async def test_a_reader_that_pauses_gets_everything_in_larger_pieces() -> None:
-    async with open_door(agent=_speak) as door:
-        chat_id = await door.make_chat()
-        stream = await door.stream(f"/chats/{chat_id}/stream?after=1", receive_bytes=4096)
+    async with open_api(agent=_speak) as api:
+        chat_id = await api.make_chat()
+        stream = await api.stream(f"/chats/{chat_id}/stream?after=1", receive_bytes=4096)
         stream.wire.writer.transport.pause_reading()
-        await door.send(chat_id, "speak")
-        await door.rested(chat_id)
+        await api.send(chat_id, "speak")
+        await api.rested(chat_id)
         stream.wire.writer.transport.resume_reading()
         await stream.until("turn_ended")
         check_cursors([event for event in stream.seen if event.type != "caught_up"], seq=1)
@@ -414,14 +414,14 @@ async def test_a_reader_that_pauses_gets_everything_in_larger_pieces() -> None:
         await stream.close()
 
 
-async def test_watchers_that_lose_their_connection_again_and_again_miss_nothing(door: Door) -> None:
-    chat_id = await door.make_chat()
+async def test_watchers_that_lose_their_connection_again_and_again_miss_nothing(api: ApiClient) -> None:
+    chat_id = await api.make_chat()
     path = f"/chats/{chat_id}/stream"
-    await door.send(chat_id, "/tokens 500\n/rate 100")
+    await api.send(chat_id, "/tokens 500\n/rate 100")
     steady, dropping, late = await asyncio.gather(
-        _follow(door, path, drop_every=0), _follow(door, path, drop_every=20), _follow(door, path, drop_every=150)
+        _follow(api, path, drop_every=0), _follow(api, path, drop_every=20), _follow(api, path, drop_every=150)
     )
-    whole = (await door.texts(chat_id))[1].removeprefix("assistant: ")
+    whole = (await api.texts(chat_id))[1].removeprefix("assistant: ")
     assert whole == "".join(f"w{n} " for n in range(1, 501))
     for events in (steady, dropping, late):
         assert "resync" not in {event.type for event in events}
@@ -430,11 +430,11 @@ async def test_watchers_that_lose_their_connection_again_and_again_miss_nothing(
     assert merged(steady) == merged(dropping) == merged(late)
 
 
-async def _follow(door: Door, path: str, *, drop_every: int) -> list[SseEvent]:
+async def _follow(api: ApiClient, path: str, *, drop_every: int) -> list[SseEvent]:
     """All events up to the turn's end, over many connections."""
     events: list[SseEvent] = []
     while True:
-        stream = await door.stream(path, cursor=events[-1].id if events else "0")
+        stream = await api.stream(path, cursor=events[-1].id if events else "0")
         deltas = 0
         while not drop_every or deltas < drop_every:
             event = await stream.next()
@@ -451,46 +451,46 @@ async def _follow(door: Door, path: str, *, drop_every: int) -> list[SseEvent]:
 
 
 @contextlib.asynccontextmanager
-async def _plain_door(door: Door, http: str) -> AsyncIterator[Door]:
+async def _plain_door(api: ApiClient, http: str) -> AsyncIterator[ApiClient]:
     """The same instance behind a stock uvicorn, which knows nothing of our connections."""
     config = uvicorn.Config(
-        door.instance.asgi, port=0, http=http, loop="none", lifespan="off", log_config=None, access_log=False
+        api.instance.asgi, port=0, http=http, loop="none", lifespan="off", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve())
     await wait_until(lambda: server.started)
-    plain = Door.__new__(Door)
-    plain.__dict__ = door.__dict__ | {"port": server.servers[0].sockets[0].getsockname()[1], "_idle": []}
+    plain = ApiClient.__new__(ApiClient)
+    plain.__dict__ = api.__dict__ | {"port": server.servers[0].sockets[0].getsockname()[1], "_idle": []}
     try:
         yield plain
     finally:
-        await plain.hang_up()
+        await plain.close_connections()
         server.should_exit = True
         await task
 
 
 @pytest.mark.parametrize("http", ["httptools", "h11"])
-async def test_any_asgi_server_gives_the_same_bytes_as_our_own(door: Door, http: str) -> None:
-    chat_id, _ = await _record_everyday(door)
-    async with _plain_door(door, http) as plain:
+async def test_any_asgi_server_gives_the_same_bytes_as_our_own(api: ApiClient, http: str) -> None:
+    chat_id, _ = await _record_everyday(api)
+    async with _plain_door(api, http) as plain:
         for path, cursor in (("?until=idle", "0"), ("?until=idle", ""), ("?until=idle&commit=ref", "7.0")):
-            ours = await door.stream(f"/chats/{chat_id}/stream{path}", cursor=cursor)
+            ours = await api.stream(f"/chats/{chat_id}/stream{path}", cursor=cursor)
             theirs = await plain.stream(f"/chats/{chat_id}/stream{path}", cursor=cursor)
             assert [e.raw for e in await ours.rest()] == [e.raw for e in await theirs.rest()]
             kept = {"content-type", "cache-control", "x-accel-buffering", "x-content-type-options"}
             assert {k: ours.headers[k] for k in kept} == {k: theirs.headers[k] for k in kept}
             await ours.close()
             await theirs.close()
-        live = [await one.stream(f"/chats/{chat_id}/stream") for one in (door, plain)]
+        live = [await one.stream(f"/chats/{chat_id}/stream") for one in (api, plain)]
         for stream in live:
             await stream.until("caught_up")
-        await door.send(chat_id, SCENE)
+        await api.send(chat_id, SCENE)
         for stream in live:
             await stream.until("turn_ended")
             check_cursors(stream.seen)
         assert merged(live[0].seen) == merged(live[1].seen)
-        await door.ask("DELETE", f"/chats/{chat_id}")
+        await api.ask("DELETE", f"/chats/{chat_id}")
         for stream in live:
             assert (await stream.rest())[-1].json["reason"] == "deleted"
             await stream.close()
@@ -501,35 +501,35 @@ async def test_any_asgi_server_gives_the_same_bytes_as_our_own(door: Door, http:
 # --- the feed ---------------------------------------------------------------------------------------
 
 
-async def test_the_feed_tells_what_became_of_an_owners_chats(door: Door) -> None:
-    feed = await door.stream("/feed")
+async def test_the_feed_tells_what_became_of_an_owners_chats(api: ApiClient) -> None:
+    feed = await api.stream("/feed")
     assert (await feed.next()).raw == b'event: resync\ndata: {"type":"resync"}\n\n'
-    chat_id = await door.make_chat(title="new")
+    chat_id = await api.make_chat(title="new")
     created = await feed.until("chat")
     assert (created.json["kind"], created.json["chat"]["title"]) == ("created", "new")
-    await door.ask("PATCH", f"/chats/{chat_id}", {"title": "other"})
+    await api.ask("PATCH", f"/chats/{chat_id}", {"title": "other"})
     changed = await feed.until("chat")
     assert (changed.json["kind"], changed.json["chat"]["title"]) == ("title_change", "other")
-    await door.send(chat_id, "/stall 60")
+    await api.send(chat_id, "/stall 60")
     running = await feed.until("chat")
     assert (running.json["kind"], running.json["chat"]["status"]) == ("status_change", "running")
-    assert running.json["chat"] == await door.chat(chat_id)
-    await door.ask("DELETE", f"/chats/{chat_id}")
+    assert running.json["chat"] == await api.chat(chat_id)
+    await api.ask("DELETE", f"/chats/{chat_id}")
     deleted = await feed.until("chat", where=lambda event: event.json["kind"] == "deleted")
     assert deleted.json["chat"]["id"] == chat_id
     assert all(event.id == "" for event in feed.seen)
     await feed.close()
 
 
-async def test_a_feed_that_was_slow_is_told_the_newest_state_once(door: Door) -> None:
-    feed = await door.stream("/feed")
-    chat_id = await door.make_chat(title="new")
+async def test_a_feed_that_was_slow_is_told_the_newest_state_once(api: ApiClient) -> None:
+    feed = await api.stream("/feed")
+    chat_id = await api.make_chat(title="new")
     for n in range(50):
-        await door.ask("PATCH", f"/chats/{chat_id}", {"title": str(n)})
+        await api.ask("PATCH", f"/chats/{chat_id}", {"title": str(n)})
     last = await feed.until("chat", where=lambda event: event.json["chat"]["title"] == "49")
     seqs = [event.json["chat"]["seq"] for event in feed.seen if event.type == "chat"]
     assert seqs == sorted(set(seqs))
-    assert last.json["chat"] == await door.chat(chat_id)
+    assert last.json["chat"] == await api.chat(chat_id)
     await feed.close()
 
 
@@ -558,17 +558,17 @@ async def _evil(turn: Any) -> AsyncIterator[Any]:
 
 
 async def test_no_text_can_forge_an_event(tmp_path: Path) -> None:
-    async with open_door(agent=_evil, data=tmp_path / "data") as door:
-        feed = await door.stream("/feed")
+    async with open_api(agent=_evil, data=tmp_path / "data") as api:
+        feed = await api.stream("/feed")
         await feed.until("resync")
-        chat_id = await door.make_chat(title="".join(EVIL)[:256], labels={text: text for text in EVIL})
-        live = await door.stream(f"/chats/{chat_id}/stream?after=0")
+        chat_id = await api.make_chat(title="".join(EVIL)[:256], labels={text: text for text in EVIL})
+        live = await api.stream(f"/chats/{chat_id}/stream?after=0")
         sent = [{"type": "text", "text": text} for text in EVIL]
         sent += [{"type": "file-reference", "file_name": text, "content": text} for text in EVIL[:5]]
-        assert (await door.send(chat_id, sent, client_message_id="event: x")).status == 201
+        assert (await api.send(chat_id, sent, client_message_id="event: x")).status == 201
         await live.until("turn_ended")
-        stored = await door.events(f"/chats/{chat_id}/stream?until=idle&after=0")
-        fresh = await door.events(f"/chats/{chat_id}/stream?until=idle")
+        stored = await api.events(f"/chats/{chat_id}/stream?until=idle&after=0")
+        fresh = await api.events(f"/chats/{chat_id}/stream?until=idle")
         await feed.until("chat", where=lambda event: event.json["chat"]["status"] == "error")
         for events in (live.seen, stored, fresh, feed.seen):
             data = b"".join(event.raw for event in events)
@@ -581,24 +581,24 @@ async def test_no_text_can_forge_an_event(tmp_path: Path) -> None:
             assert standard_events(data) == expected
         check_cursors([event for event in live.seen if event.type != "caught_up"])
         mended = "".join(EVIL).replace("\ud800", "\ufffd").replace("\udfff", "\ufffd")
-        texts = await door.texts(chat_id)
+        texts = await api.texts(chat_id)
         assert texts[0] == f"user: {mended}"
         assert f"assistant: {mended}" in texts
         for stream in (live, feed):
             await stream.close()
 
 
-async def test_a_stream_takes_no_other_way_in(door: Door) -> None:
-    chat_id = await door.make_chat()
+async def test_a_stream_takes_no_other_way_in(api: ApiClient) -> None:
+    chat_id = await api.make_chat()
     for method in ("POST", "PUT", "OPTIONS"):
-        assert (await door.ask(method, f"/chats/{chat_id}/stream")).status == 405
+        assert (await api.ask(method, f"/chats/{chat_id}/stream")).status == 405
 
 
-async def test_a_second_request_behind_a_stream_waits_for_its_end(door: Door) -> None:
-    chat_id = await door.make_chat()
+async def test_a_second_request_behind_a_stream_waits_for_its_end(api: ApiClient) -> None:
+    chat_id = await api.make_chat()
     path = f"/api/v1/chats/{chat_id}/stream?until=idle"
-    wire = await Wire.open(door.port)
-    wire.send(make_request("GET", path, token=door.token) * 3 + make_request("GET", "/healthz"))
+    wire = await Wire.open(api.port)
+    wire.send(make_request("GET", path, token=api.token) * 3 + make_request("GET", "/healthz"))
     for _ in range(3):
         status, headers = await wire.read_head()
         assert status == 200
@@ -608,26 +608,26 @@ async def test_a_second_request_behind_a_stream_waits_for_its_end(door: Door) ->
 
 
 async def test_the_number_of_watchers_is_bounded() -> None:
-    async with open_door(watchers_max=3) as door:
-        chat_id = await door.make_chat()
+    async with open_api(watchers_max=3) as api:
+        chat_id = await api.make_chat()
         path = f"/chats/{chat_id}/stream"
-        streams = [await door.stream(path), await door.stream("/feed"), await door.stream(path)]
-        answer = await door.ask("GET", path)
+        streams = [await api.stream(path), await api.stream("/feed"), await api.stream(path)]
+        answer = await api.ask("GET", path)
         assert (answer.status, answer.code, answer.json["error"]["limit"]) == (429, "too_many", 3)
         assert answer.headers["retry-after"] == "5"
         await streams.pop().close()
-        await wait_until(lambda: len(door.instance.watch) == 2)
-        streams.append(await door.stream("/feed"))
+        await wait_until(lambda: len(api.instance.watch) == 2)
+        streams.append(await api.stream("/feed"))
         for stream in streams:
             await stream.close()
 
 
 async def test_where_there_are_several_owners_each_has_a_bound() -> None:
-    async with open_door(owner_watchers_max=2) as door:
-        beth = await door.as_owner("beth")
+    async with open_api(owner_watchers_max=2) as api:
+        beth = await api.as_owner("beth")
         streams = [await beth.stream("/feed"), await beth.stream("/feed")]
         answer = await beth.ask("GET", "/feed")
         assert (answer.status, answer.code) == (429, "too_many")
-        streams.append(await door.stream("/feed"))
+        streams.append(await api.stream("/feed"))
         for stream in streams:
             await stream.close()

@@ -10,7 +10,7 @@ import pytest
 from antiphon.api.http.table import API
 from programs import needs_program
 
-from .door import Door
+from .api_client import ApiClient
 from .wire import Wire, make_request
 
 pytestmark = pytest.mark.anyio
@@ -25,23 +25,23 @@ WEBSOCKET = {
 WISHES = pytest.mark.parametrize("wish", [H2C, {"connection": "upgrade", "upgrade": "TLS/1.2"}])
 
 
-def _smuggled(door: Door, title: str) -> bytes:
+def _smuggled(api: ApiClient, title: str) -> bytes:
     body = json.dumps({"title": title}).encode()
-    return make_request("POST", API + "/chats", token=door.token, body=body)
+    return make_request("POST", API + "/chats", token=api.token, body=body)
 
 
-async def _titles(door: Door) -> list[str]:
-    return [chat["title"] for chat in (await door.ask("GET", "/chats")).json["chats"]]
+async def _titles(api: ApiClient) -> list[str]:
+    return [chat["title"] for chat in (await api.ask("GET", "/chats")).json["chats"]]
 
 
 @WISHES
 @pytest.mark.parametrize("pieces", ["at once", "head and body apart", "byte by byte"])
 async def test_a_body_behind_an_upgrade_is_a_body_and_no_request(
-    door: Door, wish: dict[str, str], pieces: str
+    api: ApiClient, wish: dict[str, str], pieces: str
 ) -> None:
-    hidden = _smuggled(door, "smuggled")
-    whole = make_request("POST", API + "/chats", token=door.token, body=hidden, headers=wish)
-    wire = await Wire.open(door.port)
+    hidden = _smuggled(api, "smuggled")
+    whole = make_request("POST", API + "/chats", token=api.token, body=hidden, headers=wish)
+    wire = await Wire.open(api.port)
     cuts = {"at once": [whole], "head and body apart": [whole[: -len(hidden)], hidden]}.get(
         pieces, [whole[i : i + 1] for i in range(len(whole))]
     )
@@ -50,7 +50,7 @@ async def test_a_body_behind_an_upgrade_is_a_body_and_no_request(
         await wire.writer.drain()
         await asyncio.sleep(0)
     first = await wire.read_answer("POST")
-    wire.send(make_request("GET", API + "/chats", token=door.token))
+    wire.send(make_request("GET", API + "/chats", token=api.token))
     second = await wire.read_answer()
     await wire.close()
     assert (first.status, first.code) == (422, "invalid"), "the body is no JSON"
@@ -59,72 +59,72 @@ async def test_a_body_behind_an_upgrade_is_a_body_and_no_request(
 
 @WISHES
 async def test_a_request_that_wishes_to_upgrade_is_answered_and_the_connection_goes_on(
-    door: Door, wish: dict[str, str]
+    api: ApiClient, wish: dict[str, str]
 ) -> None:
-    wire = await Wire.open(door.port)
+    wire = await Wire.open(api.port)
     for number in range(3):
         body = json.dumps({"title": f"t{number}"}).encode()
-        wire.send(make_request("POST", API + "/chats", token=door.token, body=body, headers=wish))
+        wire.send(make_request("POST", API + "/chats", token=api.token, body=body, headers=wish))
         assert (await wire.read_answer("POST")).status == 201
     wire.send(make_request("GET", "/healthz", headers=wish))
     is_handshake = wish is WEBSOCKET  # a GET that asks for one: there is none, which is said
     assert (await wire.read_answer()).status == (400 if is_handshake else 200)
     await wire.close()
-    assert sorted(await _titles(door)) == ["t0", "t1", "t2"]
+    assert sorted(await _titles(api)) == ["t0", "t1", "t2"]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40])
-async def test_the_body_of_a_refused_websocket_request_is_not_executed(door: Door, cut: int) -> None:
-    hidden = _smuggled(door, "smuggled")
-    whole = make_request("GET", API + "/chats", token=door.token, body=hidden, headers=WEBSOCKET)
-    wire = await Wire.open(door.port)
+async def test_the_body_of_a_refused_websocket_request_is_not_executed(api: ApiClient, cut: int) -> None:
+    hidden = _smuggled(api, "smuggled")
+    whole = make_request("GET", API + "/chats", token=api.token, body=hidden, headers=WEBSOCKET)
+    wire = await Wire.open(api.port)
     wire.send(whole[: len(whole) - len(hidden) + cut])
     answer = await wire.read_answer()
     assert (answer.status, answer.headers["connection"]) == (400, "close")
-    wire.send(whole[len(whole) - len(hidden) + cut :] + make_request("GET", API + "/chats", token=door.token))
+    wire.send(whole[len(whole) - len(hidden) + cut :] + make_request("GET", API + "/chats", token=api.token))
     assert await wire.read_to_end() == b""
     await wire.close()
-    assert await _titles(door) == []
+    assert await _titles(api) == []
 
 
-async def test_a_chunked_body_behind_an_upgrade_is_read_as_one(door: Door) -> None:
+async def test_a_chunked_body_behind_an_upgrade_is_read_as_one(api: ApiClient) -> None:
     body = json.dumps({"title": "chunked"}).encode()
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
     headers = {**H2C, "transfer-encoding": "chunked", "content-length": ""}
-    wire = await Wire.open(door.port)
-    wire.send(make_request("POST", API + "/chats", token=door.token, headers=headers) + chunks)
+    wire = await Wire.open(api.port)
+    wire.send(make_request("POST", API + "/chats", token=api.token, headers=headers) + chunks)
     assert (await wire.read_answer("POST")).status == 201
     await wire.close()
-    assert await _titles(door) == ["chunked"]
+    assert await _titles(api) == ["chunked"]
 
 
-async def test_a_thousand_upgrades_in_one_go_are_answered_in_order(door: Door) -> None:
-    wire = await Wire.open(door.port)
+async def test_a_thousand_upgrades_in_one_go_are_answered_in_order(api: ApiClient) -> None:
+    wire = await Wire.open(api.port)
     wire.send(make_request("GET", "/healthz", headers=H2C) * 1_000)
     for _ in range(1_000):
         assert (await wire.read_answer()).status == 200
     await wire.close()
 
 
-async def test_what_comes_behind_a_refused_connect_is_not_executed(door: Door) -> None:
-    wire = await Wire.open(door.port)
-    wire.send(b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + _smuggled(door, "smuggled"))
+async def test_what_comes_behind_a_refused_connect_is_not_executed(api: ApiClient) -> None:
+    wire = await Wire.open(api.port)
+    wire.send(b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + _smuggled(api, "smuggled"))
     answer = await wire.read_to_end()
     await wire.close()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
-    assert await _titles(door) == []
+    assert await _titles(api) == []
 
 
 @needs_program("curl")
-async def test_curl_posts_with_http2_asked_for(door: Door) -> None:
+async def test_curl_posts_with_http2_asked_for(api: ApiClient) -> None:
     process = await asyncio.create_subprocess_exec(
         *("curl", "--silent", "--show-error", "--http2", "--max-time", "10", "--noproxy", "*"),
-        *("--header", f"Authorization: Bearer {door.token}", "--json", '{"title": "by curl"}'),
-        f"http://127.0.0.1:{door.port}{API}/chats",
+        *("--header", f"Authorization: Bearer {api.token}", "--json", '{"title": "by curl"}'),
+        f"http://127.0.0.1:{api.port}{API}/chats",
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
     assert process.returncode == 0
     assert json.loads(out)["title"] == "by curl"
-    assert await _titles(door) == ["by curl"]
+    assert await _titles(api) == ["by curl"]

@@ -14,7 +14,7 @@ from antiphon.client.zmq import RemoteInstance
 from antiphon.core.parts import File, Text
 from antiphon.errors import AntiphonError, Invalid
 
-from .door import Door, open_door
+from .api_client import ApiClient, open_api
 
 pytestmark = pytest.mark.anyio
 
@@ -34,12 +34,12 @@ Send = Callable[[Any], Awaitable[str]]
 class Ways:
     """Each way in sends content and gives the chat; it raises an `AntiphonError` where it is refused."""
 
-    def __init__(self, door: Door, remote: RemoteInstance) -> None:
-        self.door = door
+    def __init__(self, api: ApiClient, remote: RemoteInstance) -> None:
+        self.api = api
         self.remote = remote
 
     async def _http(self, method: str, path: str, body: Any) -> Any:
-        answer = await self.door.ask(method, path, body)
+        answer = await self.api.ask(method, path, body)
         if answer.status == 422:
             raise Invalid(answer.json["error"]["field"], answer.json["error"]["reason"])
         assert answer.status in (200, 201, 202), answer.body
@@ -79,7 +79,7 @@ class Ways:
         return chat_id
 
     async def in_process(self, content: Any) -> str:
-        return (await self.door.instance.chats.create(content=content)).chat_id
+        return (await self.api.instance.chats.create(content=content)).chat_id
 
 
 WAYS = ("create", "send", "edit", "edit_queued", "session_create", "command_send", "command_edit", "in_process")
@@ -89,17 +89,17 @@ WAYS = ("create", "send", "edit", "edit_queued", "session_create", "command_send
 async def ways(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ways]:
     data: Path = tmp_path_factory.mktemp("ways") / "data"
     async with (
-        open_door(data=data) as door,
-        open_zmq_endpoint(door.instance, door.instance.asgi, data) as instance_door,
+        open_api(data=data) as api,
+        open_zmq_endpoint(api.instance, api.instance.asgi, data) as instance_door,
         RemoteInstance(instance_door.pub_endpoint, instance_door.rpc_endpoint) as remote,
     ):
-        yield Ways(door, remote)
+        yield Ways(api, remote)
 
 
 async def last_sent(ways: Ways, chat_id: str) -> Any:
-    async for _ in ways.door.instance.chats_of(ways.door.owner_id).watch(chat_id, until_idle=True):
+    async for _ in ways.api.instance.chats_of(ways.api.owner_id).watch(chat_id, until_idle=True):
         pass
-    page = (await ways.door.ask("GET", f"/chats/{chat_id}/messages")).json
+    page = (await ways.api.ask("GET", f"/chats/{chat_id}/messages")).json
     return [message["content"] for message in page["messages"] if message["role"] == "user"][-1]
 
 
@@ -126,9 +126,9 @@ async def test_parts_reach_an_agent_as_typed_values() -> None:
         seen.extend(turn.messages[-1].content)
         yield "ok"
 
-    async with open_door(agent=agent) as door:
-        chat_id = await door.make_chat(IMAGE)  # type: ignore[arg-type]
-        await door.rested(chat_id)
+    async with open_api(agent=agent) as api:
+        chat_id = await api.make_chat(IMAGE)  # type: ignore[arg-type]
+        await api.rested(chat_id)
         assert seen == [Text("what is this?"), File("image/png", "iVBORw==")]
 
 
@@ -137,20 +137,20 @@ async def test_parts_reach_an_agent_as_typed_values() -> None:
 
 @pytest.mark.parametrize("model", ["nonsense", "nonsense:x", "openai:", ":x", "rehearsal:x", "Rehearsal"])
 async def test_a_model_that_cannot_exist_is_refused_and_nothing_is_stored(ways: Ways, model: str) -> None:
-    door = ways.door
-    made = await door.ask("POST", "/chats", {"title": "t"})
+    api = ways.api
+    made = await api.ask("POST", "/chats", {"title": "t"})
     chat_id = made.json["id"]
-    chats = (await door.ask("GET", "/chats?limit=500")).json["chats"]
+    chats = (await api.ask("GET", "/chats?limit=500")).json["chats"]
     for method, path, body in (
         ("POST", "/chats", {"content": "hi", "model": model}),
         ("POST", f"/chats/{chat_id}/messages", {"content": "hi", "model": model}),
         ("PATCH", f"/chats/{chat_id}", {"model": model, "title": "changed"}),
     ):
-        answer = await door.ask(method, path, body)
+        answer = await api.ask(method, path, body)
         assert (answer.status, answer.code) == (422, "invalid"), (path, answer.body)
         assert "there is no model" in answer.json["error"]["message"]
-    assert (await door.chat(chat_id))["seq"] == made.json["seq"]
-    assert len((await door.ask("GET", "/chats?limit=500")).json["chats"]) == len(chats)
+    assert (await api.chat(chat_id))["seq"] == made.json["seq"]
+    assert len((await api.ask("GET", "/chats?limit=500")).json["chats"]) == len(chats)
     with pytest.raises(AntiphonError) as refused:
         await ways.remote.command(chat_id, "set_model", model=model)
     assert refused.value.code in ("invalid", "not_found")
@@ -158,29 +158,29 @@ async def test_a_model_that_cannot_exist_is_refused_and_nothing_is_stored(ways: 
 
 @pytest.mark.parametrize("model", ["", "rehearsal", "openai:gpt-4o-mini"])
 async def test_a_model_that_can_exist_is_taken(ways: Ways, model: str) -> None:
-    made = await ways.door.ask("POST", "/chats", {"title": "t", "model": model})
+    made = await ways.api.ask("POST", "/chats", {"title": "t", "model": model})
     assert made.status == 201
-    assert (await ways.door.ask("PATCH", f"/chats/{made.json['id']}", {"model": model})).status == 200
+    assert (await ways.api.ask("PATCH", f"/chats/{made.json['id']}", {"model": model})).status == 200
 
 
 async def test_a_configured_model_is_taken_and_refused_when_it_is_gone_but_a_repeat_is_answered(
     tmp_path: Path,
 ) -> None:
-    async with open_door(data=tmp_path / "data") as door:
-        admin: dict[str, Any] = {"token": door.admin_token}
+    async with open_api(data=tmp_path / "data") as api:
+        admin: dict[str, Any] = {"token": api.admin_token}
         body = {"name": "fast", "model": "rehearsal"}
-        config = await door.ask("POST", "/model-configs", body, **admin)
+        config = await api.ask("POST", "/model-configs", body, **admin)
         assert config.status == 201, config.body
-        chat_id = await door.make_chat("first")
-        await door.rested(chat_id)
+        chat_id = await api.make_chat("first")
+        await api.rested(chat_id)
         send = {"content": "hi", "model": "fast", "client_message_id": "c-1"}
-        first = await door.ask("POST", f"/chats/{chat_id}/messages", send)
+        first = await api.ask("POST", f"/chats/{chat_id}/messages", send)
         assert first.status == 201
-        await door.rested(chat_id)
-        assert (await door.ask("DELETE", f"/model-configs/{config.json['id']}", **admin)).status == 204
-        again = await door.ask("POST", f"/chats/{chat_id}/messages", send)
+        await api.rested(chat_id)
+        assert (await api.ask("DELETE", f"/model-configs/{config.json['id']}", **admin)).status == 204
+        again = await api.ask("POST", f"/chats/{chat_id}/messages", send)
         assert (again.status, again.json["seq"]) == (201, first.json["seq"])
-        other = await door.ask("POST", f"/chats/{chat_id}/messages", send | {"client_message_id": "c-2"})
+        other = await api.ask("POST", f"/chats/{chat_id}/messages", send | {"client_message_id": "c-2"})
         assert other.status == 422
 
 
@@ -188,5 +188,5 @@ async def test_an_agent_of_ones_own_takes_any_name_of_a_model() -> None:
     async def agent(turn: Turn):
         yield turn.model
 
-    async with open_door(agent=agent) as door:
-        assert (await door.ask("POST", "/chats", {"content": "hi", "model": "mine/v2"})).status == 201
+    async with open_api(agent=agent) as api:
+        assert (await api.ask("POST", "/chats", {"content": "hi", "model": "mine/v2"})).status == 201

@@ -13,7 +13,7 @@ import pytest
 from antiphon.client.zmq import RemoteInstance
 from support.waiting import DEADLINE_S
 
-from .doors import Peer, open_doors
+from .peers import Peer, open_endpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ PING = b'{"jsonrpc":"2.0","id":"p","method":"instance.ping"}'
 async def test_a_call_with_a_wrong_number_of_frames_is_answered(
     tmp_path: Path, frames: list[bytes], call_id: Any
 ) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         await peer.rpc.send_multipart(frames)
         answer = await peer.answer()
         assert (answer["id"], answer["error"]["code"]) == (call_id, -32600)
@@ -44,7 +44,7 @@ async def test_a_call_with_a_wrong_number_of_frames_is_answered(
 
 
 async def test_an_id_in_upper_case_names_the_same_session(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         made = await peer.ask("session.create", {"id": "0B0B0B0B-1111-4222-8333-444444444444", "title": "t"})
         session_id, capitals = made["id"], made["id"].upper()
         assert session_id == capitals.lower()
@@ -61,8 +61,8 @@ async def test_an_id_in_upper_case_names_the_same_session(tmp_path: Path) -> Non
 
 async def test_a_session_is_followed_by_its_id_in_upper_case(tmp_path: Path) -> None:
     async with (
-        open_doors(tmp_path / "data") as (_, door),
-        RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote,
+        open_endpoint(tmp_path / "data") as (_, endpoint),
+        RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint) as remote,
     ):
         session_id = (await remote.create_session()).id
         seen = ""

@@ -16,7 +16,7 @@ from antiphon.wire import jsonrpc
 from antiphon.wire.codec import convert, decode, encode
 from support.waiting import DEADLINE_S
 
-from .doors import Peer, open_doors
+from .peers import Peer, open_endpoint
 
 PAGE = Path(__file__).parents[3] / "docs" / "instance-protocol.md"
 SHOWN = re.search(r"<!-- made: frames -->\n(.*?)<!-- end -->", PAGE.read_text(), re.DOTALL)
@@ -103,11 +103,11 @@ async def test_a_running_instance_sends_what_is_shown(tmp_path: Path) -> None:
     data, agent = tmp_path / "data", Agent(model="rehearsal", tools=[add])
     async with (
         asyncio.timeout(DEADLINE_S),
-        open_doors(data, agent=agent) as (instance, door),
-        Peer(door, "", i.TOPIC_APPEND) as peer,
+        open_endpoint(data, agent=agent) as (instance, endpoint),
+        Peer(endpoint, "", i.TOPIC_APPEND) as peer,
     ):
         await instance.serve_at("http://127.0.0.1:8000")
-        await peer.be_heard(door)
+        await peer.wait_subscribed(endpoint)
         session_id = (await peer.ask("session.create", {"title": "Sums"}))["id"]
         await peer.ask("session.activate", {"session_id": session_id})
         await peer.ask("message.send", {"session_id": session_id, "content": SCRIPT})
@@ -116,11 +116,11 @@ async def test_a_running_instance_sends_what_is_shown(tmp_path: Path) -> None:
         for request, response in CALLS:
             await check_call(peer, json.loads(request), json.loads(response), told)
         await peer.until("message.append", session_id=session_id, content="Three.")
-        await door.publisher.publish_heartbeat()
+        await endpoint.publisher.publish_heartbeat()
         await peer.ask("antiphon.command", {"session_id": SESSION_ID, "command": "delete"})
         await peer.until("session.deleted", id=SESSION_ID)
         await peer.until("session.list")
-        door.publisher.publish_shutdown("stopped")
+        endpoint.publisher.publish_shutdown("stopped")
         await peer.until("instance.shutdown")
     check_events(peer.seen)
 

@@ -21,13 +21,13 @@ from antiphon.wire.instance import encode_frame, frame_head
 from antiphon.wire.stream import message_json
 from support.waiting import DEADLINE_S, wait_until
 
-from .doors import open_doors
+from .peers import open_endpoint
 
 pytestmark = pytest.mark.anyio
 
 
-def remote_of(door: ZmqEndpoint) -> RemoteInstance:
-    return RemoteInstance(door.pub_endpoint, door.rpc_endpoint)
+def remote_of(endpoint: ZmqEndpoint) -> RemoteInstance:
+    return RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint)
 
 
 async def rested(instance: Instance, chat_id: str, answers: int) -> None:
@@ -50,13 +50,13 @@ async def shown_when_complete(remote: RemoteInstance, session_id: str, seq: int)
 
 
 async def test_joins_at_random_instants_all_come_to_what_the_log_says(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), remote_of(door) as remote:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), remote_of(endpoint) as remote:
         session_id = (await remote.create_session()).id
         rnd = random.Random(3)
 
         async def join() -> list[str]:
             await asyncio.sleep(rnd.uniform(0, 1.5))
-            async with remote_of(door) as own, aclosing(own.follow(session_id)) as views:
+            async with remote_of(endpoint) as own, aclosing(own.follow(session_id)) as views:
                 async for view in views:
                     texts = [part["text"] for m in view.messages for part in m["content"] if m["role"] == "assistant"]
                     if len(texts) == 3 and view.status == "waiting":
@@ -75,14 +75,14 @@ async def test_joins_at_random_instants_all_come_to_what_the_log_says(tmp_path: 
 async def test_dropped_frames_are_made_good(tmp_path: Path) -> None:
     """Half of all frames are lost on the way; every view is a step of what the log says."""
     rnd = random.Random(7)
-    async with open_doors(tmp_path / "data") as (_, door), remote_of(door) as remote:
-        real = door._sockets.publish_nowait
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), remote_of(endpoint) as remote:
+        real = endpoint._sockets.publish_nowait
 
         def lossy(frame: bytes) -> None:
             if rnd.random() < 0.5:
                 real(frame)
 
-        door._sockets.publish_nowait = lossy  # type: ignore[method-assign]
+        endpoint._sockets.publish_nowait = lossy  # type: ignore[method-assign]
         session_id = (await remote.create_session()).id
         previews: list[str] = []
 
@@ -106,9 +106,9 @@ async def test_dropped_frames_are_made_good(tmp_path: Path) -> None:
 
 async def test_a_follower_outlives_the_publisher(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    async with open_doors(data) as (_, door), remote_of(door) as remote:
+    async with open_endpoint(data) as (_, endpoint), remote_of(endpoint) as remote:
         session_id = (await remote.create_session("/say one")).id
-        endpoints = door.pub_endpoint, door.rpc_endpoint
+        endpoints = endpoint.pub_endpoint, endpoint.rpc_endpoint
     async with RemoteInstance(*endpoints, timeout_s=60) as remote:
         seen: list[int] = []
 
@@ -119,7 +119,7 @@ async def test_a_follower_outlives_the_publisher(tmp_path: Path) -> None:
 
         following: asyncio.Task[None] | None = None
         for lives in range(2, 6):
-            async with open_doors(data) as (instance, _):
+            async with open_endpoint(data) as (instance, _):
                 following = following or asyncio.create_task(follow())
                 await instance.chats.send(session_id, f"/say {lives}")
                 await rested(instance, session_id, lives)
@@ -140,13 +140,13 @@ async def test_the_next_instance_is_heard_at_its_first_heartbeat(
     """Without a silence that would make the follower ask."""
     monkeypatch.setattr("antiphon.client.zmq_watch.SILENCE_S", 3600.0)
     data = tmp_path / "data"
-    async with open_doors(data) as (_, door), remote_of(door) as remote:
+    async with open_endpoint(data) as (_, endpoint), remote_of(endpoint) as remote:
         session_id = (await remote.create_session("/say one")).id
-        endpoints = door.pub_endpoint, door.rpc_endpoint
+        endpoints = endpoint.pub_endpoint, endpoint.rpc_endpoint
     async with RemoteInstance(*endpoints, timeout_s=60) as remote, aclosing(remote.follow(session_id)) as views:
-        async with open_doors(data) as (instance, _):
+        async with open_endpoint(data) as (instance, _):
             assert not (await anext(views)).is_deleted
-        async with open_doors(data) as (instance, _):
+        async with open_endpoint(data) as (instance, _):
             await instance.chats.send(session_id, "/say two")
             async with asyncio.timeout(DEADLINE_S):
                 async for view in views:
@@ -155,7 +155,7 @@ async def test_the_next_instance_is_heard_at_its_first_heartbeat(
 
 
 async def test_typed_methods_and_errors(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), remote_of(door) as remote:
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), remote_of(endpoint) as remote:
         assert (await remote.ping()).instance_id == instance.instance_id
         session = await remote.create_session("/say hi", title="T")
         await rested(instance, session.id, 1)
@@ -180,7 +180,7 @@ async def test_a_call_that_nobody_answers_has_a_deadline() -> None:
 
 
 async def test_events_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), remote_of(door) as remote:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), remote_of(endpoint) as remote:
         got: list[Any] = []
 
         async def read() -> None:
@@ -190,10 +190,10 @@ async def test_events_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path
 
         reading = asyncio.create_task(read())
         async with asyncio.timeout(DEADLINE_S):
-            await wait_until(lambda: door._sockets.has_subscribers)
+            await wait_until(lambda: endpoint._sockets.has_subscribers)
             for garbage in (b"no zero byte", b"topic\0{", b"a\0" + b'{"topic":"b"}', b"\xff\0\xff"):
-                door._sockets.publish_nowait(garbage)
-            await door.publisher.publish_heartbeat()
+                endpoint._sockets.publish_nowait(garbage)
+            await endpoint.publisher.publish_heartbeat()
             await wait_until(lambda: got and remote.skipped_frames >= 4)
         reading.cancel()
         await asyncio.wait({reading})
@@ -202,10 +202,10 @@ async def test_events_that_cannot_be_read_are_skipped_and_counted(tmp_path: Path
 
 async def test_a_follower_waits_for_an_instance_that_is_away_longer_than_a_call_may_take(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    async with open_doors(data) as (_, door):
-        async with remote_of(door) as remote:
+    async with open_endpoint(data) as (_, endpoint):
+        async with remote_of(endpoint) as remote:
             session_id = (await remote.create_session("/say one")).id
-        own = RemoteInstance(door.pub_endpoint, door.rpc_endpoint, timeout_s=0.2)
+        own = RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint, timeout_s=0.2)
         views = own.follow(session_id)
         await anext(views)
     async with own, aclosing(views):
@@ -216,7 +216,7 @@ async def test_a_follower_waits_for_an_instance_that_is_away_longer_than_a_call_
                 looks += 1
                 await asyncio.sleep(0.005)
         assert not following.done(), "a call that nobody answered is no end"
-        async with open_doors(data) as (instance, _):
+        async with open_endpoint(data) as (instance, _):
             await instance.chats.send(session_id, "/say two")
             async with asyncio.timeout(60):
                 await following
@@ -230,7 +230,7 @@ async def _follow_to(views: AsyncGenerator[View, None], text: str) -> None:
 
 async def test_a_state_that_is_too_large_for_one_answer_is_followed_from_the_beginning(tmp_path: Path) -> None:
     limits = {"queue_bytes": 64 * 1024 * 1024}
-    async with open_doors(tmp_path / "data", limits=limits) as (instance, door), remote_of(door) as remote:
+    async with open_endpoint(tmp_path / "data", limits=limits) as (instance, endpoint), remote_of(endpoint) as remote:
         session_id = (await remote.create_session("/stall 60")).id
         for n in range(5):
             how = WhenBusy.STEER if n < 4 else WhenBusy.QUEUE
@@ -243,13 +243,13 @@ async def test_a_state_that_is_too_large_for_one_answer_is_followed_from_the_beg
 
 
 async def test_a_payload_that_is_none_is_skipped_and_the_view_is_right(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), remote_of(door) as remote:
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), remote_of(endpoint) as remote:
         session_id = (await remote.create_session()).id
         async with aclosing(remote.follow(session_id)) as views:
             await anext(views)
             head = frame_head("llm.token", instance.instance_id, str(tmp_path), session_id)
             async with asyncio.timeout(DEADLINE_S):
                 while not remote.skipped_frames:
-                    door._sockets.publish_nowait(encode_frame(head, 0, {"token": 5}))
+                    endpoint._sockets.publish_nowait(encode_frame(head, 0, {"token": 5}))
                     await remote.send(session_id, "/say x")
                     await anext(views)

@@ -14,7 +14,7 @@ from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.wire.codec import encode_content
 from support.waiting import wait_until
 
-from .doors import Peer, open_doors
+from .peers import Peer, open_endpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -43,8 +43,8 @@ def write(instance: Instance, chat_id: str, draft: Draft, text: str) -> None:
 
 
 async def test_the_first_token_is_published_at_once_and_the_next_ones_together_in_one_frame(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door, "llm.token") as peer:
-        await peer.be_heard(door)
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint, "llm.token") as peer:
+        await peer.wait_subscribed(endpoint)
         instance.worker.pause()
         chat_id = (await instance.chats.create(chat_id=instance.ids.uuid(), content="go")).chat_id
         draft = await begin(instance, chat_id)
@@ -62,14 +62,14 @@ async def test_the_first_token_is_published_at_once_and_the_next_ones_together_i
 
 async def test_a_message_is_published_after_its_whole_draft_at_any_pace(tmp_path: Path) -> None:
     topics = ("llm.token", "message.append")
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door, *topics) as peer:
-        await peer.be_heard(door)
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint, *topics) as peer:
+        await peer.wait_subscribed(endpoint)
         instance.worker.pause()
         chat_id = (await instance.chats.create(chat_id=instance.ids.uuid(), content="go")).chat_id
         await instance.chats.send(chat_id, "go on")
         for text in ("one two", "three"):
             draft = await begin(instance, chat_id)
-            (await wait_until(lambda: door.publisher.follower._followers.get(chat_id)))._is_paced = True
+            (await wait_until(lambda: endpoint.publisher.follower._followers.get(chat_id)))._is_paced = True
             for word in text:
                 write(instance, chat_id, draft, word)
             await end(instance, chat_id, draft)

@@ -20,7 +20,7 @@ from antiphon.wire.instance import CALL_BYTES_MAX
 from antiphon.wire.jsonrpc import INVALID_REQUEST, PARSE_ERROR
 from support.waiting import DEADLINE_S, wait_until
 
-from .doors import Peer, RawPeer, open_doors, resident_bytes, unexpected_events
+from .peers import Peer, RawPeer, open_endpoint, resident_bytes, unexpected_events
 
 pytestmark = pytest.mark.anyio
 
@@ -36,15 +36,15 @@ async def open_beside_an_honest_peer(
     data: Path, *, growth_bytes_max: int = GROWTH_BYTES_MAX, **options: object
 ) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
     """An instance with an honest peer, who is served at the end as at the beginning."""
-    async with open_doors(data, **options) as (instance, door), Peer(door) as honest:
-        await is_served(honest, door)
+    async with open_endpoint(data, **options) as (instance, endpoint), Peer(endpoint) as honest:
+        await is_served(honest, endpoint)
         before = resident_bytes()
-        yield instance, door
-        await is_served(honest, door)
+        yield instance, endpoint
+        await is_served(honest, endpoint)
         assert resident_bytes() - before < growth_bytes_max
 
 
-async def is_served(honest: Peer, door: ZmqEndpoint) -> None:
+async def is_served(honest: Peer, endpoint: ZmqEndpoint) -> None:
     """It gets an answer, and the events of what it does. After a flood it may take a moment until it is heard."""
     assert (await honest.ask("instance.ping"))["status"] == "ok"
     session_id = (await honest.ask("session.create", {"title": "honest"}))["id"]
@@ -57,8 +57,8 @@ async def is_served(honest: Peer, door: ZmqEndpoint) -> None:
                     return
 
 
-def endpoint_of(door: ZmqEndpoint, socket: str) -> str:
-    return door.pub_endpoint if socket == "pub" else door.rpc_endpoint
+def endpoint_of(endpoint: ZmqEndpoint, socket: str) -> str:
+    return endpoint.pub_endpoint if socket == "pub" else endpoint.rpc_endpoint
 
 
 def kind_of(socket: str) -> bytes:
@@ -83,10 +83,10 @@ BAD_GREETINGS = {
 @pytest.mark.parametrize("over_tcp", [False, True])
 async def test_whoever_cannot_greet_is_dropped(tmp_path: Path, over_tcp: bool) -> None:
     failed = unexpected_events("failed_handshake")
-    async with open_beside_an_honest_peer(tmp_path / "data", bus_tcp=over_tcp) as (_, door):
+    async with open_beside_an_honest_peer(tmp_path / "data", bus_tcp=over_tcp) as (_, endpoint):
         for socket in SOCKETS:
             for greeting in BAD_GREETINGS.values():
-                async with RawPeer(endpoint_of(door, socket)) as peer:
+                async with RawPeer(endpoint_of(endpoint, socket)) as peer:
                     with contextlib.suppress(ConnectionError):
                         await peer.send(greeting)
         await wait_until(lambda: unexpected_events("failed_handshake") >= failed + 8)
@@ -103,11 +103,11 @@ BAD_FRAMES = {
 
 @pytest.mark.parametrize("over_tcp", [False, True])
 async def test_a_frame_that_is_none_or_too_long_ends_its_connection(tmp_path: Path, over_tcp: bool) -> None:
-    async with open_beside_an_honest_peer(tmp_path / "data", bus_tcp=over_tcp) as (_, door):
+    async with open_beside_an_honest_peer(tmp_path / "data", bus_tcp=over_tcp) as (_, endpoint):
         for socket in SOCKETS:
             longest = CALL_BYTES_MAX if socket == "rpc" else SUBSCRIPTION_BYTES_MAX
             for frame in (*BAD_FRAMES.values(), RawPeer.frame(b"x" * 100, size=longest + 1)):
-                async with RawPeer(endpoint_of(door, socket)) as peer:
+                async with RawPeer(endpoint_of(endpoint, socket)) as peer:
                     await peer.shake_hands(kind_of(socket))
                     await peer.send(frame)
                     await peer.until_hung_up()
@@ -115,10 +115,10 @@ async def test_a_frame_that_is_none_or_too_long_ends_its_connection(tmp_path: Pa
 
 async def test_frames_half_sent_by_two_hundred_connections_hold_nobody_up(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        _, door = await stack.enter_async_context(open_beside_an_honest_peer(tmp_path / "data"))
+        _, endpoint = await stack.enter_async_context(open_beside_an_honest_peer(tmp_path / "data"))
         for n in range(200):
             socket = SOCKETS[n % 2]
-            peer = await stack.enter_async_context(RawPeer(endpoint_of(door, socket)))
+            peer = await stack.enter_async_context(RawPeer(endpoint_of(endpoint, socket)))
             if n % 10 == 0:
                 await peer.send(RawPeer.GREETING[: n // 4])
                 continue
@@ -141,7 +141,7 @@ class Touch:
 
 
 async def test_a_pickle_is_no_call(tmp_path: Path) -> None:
-    async with open_beside_an_honest_peer(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_beside_an_honest_peer(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             await peer.send(pickle.dumps(Touch(tmp_path / "touched"), protocol=protocol))
             assert (await peer.answer())["error"]["code"] == PARSE_ERROR
@@ -151,7 +151,7 @@ async def test_a_pickle_is_no_call(tmp_path: Path) -> None:
 async def test_a_message_of_the_wrong_number_of_frames_is_refused_and_counted(tmp_path: Path) -> None:
     ping = b'{"jsonrpc":"2.0","id":1,"method":"instance.ping"}'
     wrong: list[list[bytes]] = [[b"", b"", ping], [b"x", ping], [b""] * 1_000, [ping] * 1_000, [b"", ping, b""]]
-    async with open_beside_an_honest_peer(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_beside_an_honest_peer(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         before = unexpected_events("malformed_call")
         for frames in wrong:
             await peer.rpc.send_multipart(frames)
@@ -186,7 +186,7 @@ def bombs() -> list[bytes]:
 
 
 async def test_bombs_of_json_are_refused(tmp_path: Path) -> None:
-    async with open_beside_an_honest_peer(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_beside_an_honest_peer(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         for bomb in bombs():
             await peer.send(bomb)
             answer = await peer.answer()
@@ -197,7 +197,7 @@ async def test_a_peer_that_takes_none_of_its_answers_holds_nobody_up(tmp_path: P
     ping = RawPeer.frame(b"", flags=RawPeer.MORE) + RawPeer.frame(
         b'{"jsonrpc":"2.0","id":1,"method":"instance.ping"}'
     )
-    async with open_beside_an_honest_peer(tmp_path / "data") as (_, door), RawPeer(door.rpc_endpoint) as peer:
+    async with open_beside_an_honest_peer(tmp_path / "data") as (_, endpoint), RawPeer(endpoint.rpc_endpoint) as peer:
         await peer.shake_hands(b"DEALER")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
@@ -208,8 +208,8 @@ async def test_a_peer_that_takes_none_of_its_answers_holds_nobody_up(tmp_path: P
 async def test_what_waits_for_a_peer_that_reads_nothing_is_bounded_in_bytes(tmp_path: Path) -> None:
     growth = GROWTH_BYTES_MAX + 2 * QUEUED_LARGE_BYTES_MAX  # one peer's, and what 64 calls at once are made of
     async with (
-        open_beside_an_honest_peer(tmp_path / "data", growth_bytes_max=growth) as (instance, door),
-        RawPeer(door.rpc_endpoint) as peer,
+        open_beside_an_honest_peer(tmp_path / "data", growth_bytes_max=growth) as (instance, endpoint),
+        RawPeer(endpoint.rpc_endpoint) as peer,
     ):
         session_id = (await instance.chats.create(content="x" * 3_900_000)).chat_id
         params = b'{"session_id":"%b"}' % session_id.encode()
@@ -219,7 +219,7 @@ async def test_what_waits_for_a_peer_that_reads_nothing_is_bounded_in_bytes(tmp_
         for _ in range(120):
             await peer.send(call)
         await wait_until(lambda: unexpected_events("dropped_answer") >= before + 120 - 20)
-        async with Peer(door) as honest:
+        async with Peer(endpoint) as honest:
             for _ in range(20):
                 answer = await honest.ask("message.list", {"session_id": session_id})
                 assert len(answer[0]["content"]) == 3_900_000, "who reads gets them all"
@@ -229,7 +229,7 @@ async def test_what_waits_for_a_peer_that_reads_nothing_is_bounded_in_bytes(tmp_
 
 
 async def test_a_message_that_is_no_subscription_is_counted(tmp_path: Path) -> None:
-    async with open_beside_an_honest_peer(tmp_path / "data") as (_, door), RawPeer(door.pub_endpoint) as peer:
+    async with open_beside_an_honest_peer(tmp_path / "data") as (_, endpoint), RawPeer(endpoint.pub_endpoint) as peer:
         before = unexpected_events("malformed_subscription")
         await peer.shake_hands(b"SUB")
         garbage = [b"", b"\2x", b"subscribe", b"\xff" * 4_000]
@@ -239,14 +239,14 @@ async def test_a_message_that_is_no_subscription_is_counted(tmp_path: Path) -> N
 
 async def test_whoever_ends_what_it_never_subscribed_to_silences_nobody(tmp_path: Path) -> None:
     async with (
-        open_doors(tmp_path / "data") as (_, door),
-        Peer(door, "message.append") as honest,
-        RawPeer(door.pub_endpoint) as peer,
+        open_endpoint(tmp_path / "data") as (_, endpoint),
+        Peer(endpoint, "message.append") as honest,
+        RawPeer(endpoint.pub_endpoint) as peer,
     ):
-        await honest.be_heard(door)
+        await honest.wait_subscribed(endpoint)
         await peer.shake_hands(b"SUB")
         await peer.send(b"".join(RawPeer.frame(b"\0nothing-%d" % n) for n in range(10)) + RawPeer.frame(b"\1mark"))
-        await wait_until(lambda: len(door._sockets.subscriptions) == 2)
+        await wait_until(lambda: len(endpoint._sockets.subscriptions) == 2)
         await honest.ask("session.create", {"content": "/say heard"})
         await honest.until("message.append", content="heard")
 
@@ -267,8 +267,11 @@ async def flood(endpoint: str, topics: list[bytes] | range) -> None:
 
 async def test_sixty_thousand_subscriptions_are_dropped_and_honest_ones_come_back(tmp_path: Path) -> None:
     before = unexpected_events("dropped_subscriptions")
-    async with open_beside_an_honest_peer(tmp_path / "data", growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (_, door):
-        await flood(door.pub_endpoint, range(60_000))
+    async with open_beside_an_honest_peer(tmp_path / "data", growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (
+        _,
+        endpoint,
+    ):
+        await flood(endpoint.pub_endpoint, range(60_000))
         assert unexpected_events("dropped_subscriptions") > before
 
 
@@ -276,11 +279,11 @@ async def subscribe_to_long_topics(data: Path, *, connections: int, each: int) -
     """libzmq stores a topic byte by byte, at many times its size."""
     rnd = random.Random(connections)
     before = unexpected_events("dropped_subscriptions")
-    async with open_beside_an_honest_peer(data, growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (_, door):
+    async with open_beside_an_honest_peer(data, growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (_, endpoint):
         async with asyncio.TaskGroup() as tasks:
             for _ in range(connections):
                 topics = [rnd.randbytes(SUBSCRIPTION_BYTES_MAX - 1) for _ in range(each)]
-                tasks.create_task(flood(door.pub_endpoint, topics))
+                tasks.create_task(flood(endpoint.pub_endpoint, topics))
         assert unexpected_events("dropped_subscriptions") > before
 
 
@@ -300,8 +303,11 @@ async def test_few_subscriptions_of_many_bytes_are_dropped_at_their_bound(tmp_pa
 @pytest.mark.slow
 async def test_a_million_subscriptions_are_dropped_and_honest_ones_come_back(tmp_path: Path) -> None:
     before = unexpected_events("dropped_subscriptions")
-    async with open_beside_an_honest_peer(tmp_path / "data", growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (_, door):
+    async with open_beside_an_honest_peer(tmp_path / "data", growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (
+        _,
+        endpoint,
+    ):
         while unexpected_events("dropped_subscriptions") < before + 10:
             async with asyncio.TaskGroup() as tasks:
                 for n in range(4):
-                    tasks.create_task(flood(door.pub_endpoint, range(n * 250_000, (n + 1) * 250_000)))
+                    tasks.create_task(flood(endpoint.pub_endpoint, range(n * 250_000, (n + 1) * 250_000)))

@@ -25,7 +25,7 @@ from antiphon.observe.metrics import METRICS
 from antiphon.wire import instance as i
 from support.waiting import DEADLINE_S, wait_until
 
-from .doors import Peer, open_doors
+from .peers import Peer, open_endpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -42,19 +42,22 @@ TOPICS = {value for name, value in vars(i).items() if name.startswith("TOPIC_")}
 
 async def test_every_method_answers_and_every_topic_is_published(tmp_path: Path) -> None:
     asked: set[str] = set()
-    async with open_doors(tmp_path / "data", agent=Agent(tools=[add])) as (instance, door), Peer(door) as peer:
+    async with (
+        open_endpoint(tmp_path / "data", agent=Agent(tools=[add])) as (instance, endpoint),
+        Peer(endpoint) as peer,
+    ):
 
         async def ask(method: str, params: Any = None) -> Any:
             asked.add(method)
             return await peer.ask(method, params)
 
-        await peer.be_heard(door)
+        await peer.wait_subscribed(endpoint)
         ping = await ask("instance.ping")
         assert ping == {"status": "ok", "instance_id": instance.instance_id, "uptime": ping["uptime"]}
         info = await ask("instance.info", {})
         assert info["project_id"] == str(tmp_path)
         assert (info["role"], info["pid"]) == ("primary", os.getpid())
-        assert (info["pub_endpoint"], info["rpc_endpoint"]) == (door.pub_endpoint, door.rpc_endpoint)
+        assert (info["pub_endpoint"], info["rpc_endpoint"]) == (endpoint.pub_endpoint, endpoint.rpc_endpoint)
         made = await ask("session.create", {"title": "One"})
         session_id = made["id"]
         assert made == {"id": session_id, "title": "One", "updated_at": made["updated_at"], "message_count": 0}
@@ -91,7 +94,7 @@ async def test_every_method_answers_and_every_topic_is_published(tmp_path: Path)
         await peer.until("session.deleted", id=session_id)
         await peer.until("session.list", sessions=[])
         await peer.until("instance.heartbeat")
-        door.publisher.publish_shutdown("test")
+        endpoint.publisher.publish_shutdown("test")
         await peer.until("instance.shutdown", reason="test")
     assert asked == METHODS
     assert {event["topic"] for event in peer.seen} == TOPICS
@@ -104,11 +107,11 @@ async def test_every_method_answers_and_every_topic_is_published(tmp_path: Path)
 
 
 async def test_a_frames_keys_have_their_order_and_a_session_is_filtered_by_prefix(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door, "nothing") as peer:
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint, "nothing") as peer:
         ids = [(await peer.ask("session.create", {}))["id"] for _ in range(2)]
         head = i.frame_head("message.append", instance.instance_id, str(tmp_path), ids[1])
         peer.sub.setsockopt(zmq.SUBSCRIBE, head)
-        await wait_until(lambda: len(door._sockets.subscriptions) >= 2)
+        await wait_until(lambda: len(endpoint._sockets.subscriptions) >= 2)
         for session_id in ids:
             await peer.ask("message.send", {"session_id": session_id, "content": "hi"})
         async with asyncio.timeout(DEADLINE_S):
@@ -122,14 +125,14 @@ async def test_a_frames_keys_have_their_order_and_a_session_is_filtered_by_prefi
 
 @pytest.mark.parametrize("call_id", [1, "a", None, 1.5, ""])
 async def test_an_id_of_any_kind_is_echoed(tmp_path: Path, call_id: Any) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         await peer.send({"jsonrpc": "2.0", "id": call_id, "method": "instance.ping"})
         answer = await peer.answer()
         assert (answer["id"], answer["result"]["status"]) == (call_id, "ok")
 
 
 async def test_errors_have_their_codes_and_notifications_no_answer(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         ping = {"jsonrpc": "2.0", "id": 1, "method": "instance.ping"}
         for message, code in (
             (b"{", -32700),
@@ -165,7 +168,11 @@ async def test_errors_have_their_codes_and_notifications_no_answer(tmp_path: Pat
 
 
 async def test_calls_are_answered_side_by_side_and_garbage_hurts_nobody(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer, Peer(door) as other:
+    async with (
+        open_endpoint(tmp_path / "data") as (instance, endpoint),
+        Peer(endpoint) as peer,
+        Peer(endpoint) as other,
+    ):
         for garbage in ([b""], [b"", b"", b""], [b"\x80\x04pickle"], [os.urandom(1000)], [b"a", b"b", b"c", b"d"]):
             await other.rpc.send_multipart(garbage)
         held = asyncio.Event()
@@ -184,8 +191,8 @@ async def test_calls_are_answered_side_by_side_and_garbage_hurts_nobody(tmp_path
 
 
 async def test_each_model_call_ends_once_however_it_ends(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
-        await peer.be_heard(door)
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
+        await peer.wait_subscribed(endpoint)
         session_id = (await peer.ask("session.create", {}))["id"]
         await peer.ask("message.send", {"session_id": session_id, "content": "/fail overloaded\n/say once"})
         await peer.until("message.append", role="assistant")
@@ -202,8 +209,8 @@ async def test_each_model_call_ends_once_however_it_ends(tmp_path: Path) -> None
 
 
 async def test_it_speaks_for_the_admin_alone(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
-        await peer.be_heard(door)
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint) as peer:
+        await peer.wait_subscribed(endpoint)
         other = OwnedChats(
             instance.service, store=instance.store, owner_id=await instance.store.create_owner("other")
         )
@@ -222,10 +229,10 @@ async def test_it_speaks_for_the_admin_alone(tmp_path: Path) -> None:
 
 
 async def test_the_active_session_survives_a_restart_and_is_in_every_heartbeat(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         session_id = (await peer.ask("session.create", {}))["id"]
         await peer.ask("session.activate", {"session_id": session_id})
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door, "instance.heartbeat") as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint, "instance.heartbeat") as peer:
         assert (await peer.ask("state.sync"))["active_session_id"] == session_id
         beat = await peer.until("instance.heartbeat")
         assert beat["payload"]["active_session_id"] == session_id
@@ -233,9 +240,9 @@ async def test_the_active_session_survives_a_restart_and_is_in_every_heartbeat(t
 
 async def test_the_last_frame_is_delivered(tmp_path: Path) -> None:
     for _ in range(5):
-        async with open_doors(tmp_path / "data") as (_, door):
-            peer = Peer(door, "instance.shutdown")
-            await peer.be_heard(door)
+        async with open_endpoint(tmp_path / "data") as (_, endpoint):
+            peer = Peer(endpoint, "instance.shutdown")
+            await peer.wait_subscribed(endpoint)
         async with peer:
             assert (await peer.next_event())["payload"]["reason"] == "stopped"
 
@@ -246,20 +253,20 @@ async def test_a_path_too_long_for_a_socket_has_its_sockets_elsewhere(
     data = tmp_path / ("x" * 100) / ("y" * 50)
     with tempfile.TemporaryDirectory(prefix="run") as runtime:
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
-        async with open_doors(data) as (_, door), Peer(door) as peer:
-            assert f"{runtime}/antiphon" in door.pub_endpoint
+        async with open_endpoint(data) as (_, endpoint), Peer(endpoint) as peer:
+            assert f"{runtime}/antiphon" in endpoint.pub_endpoint
             assert (await peer.ask("instance.ping"))["status"] == "ok"
-            folder = Path(door.pub_endpoint.removeprefix("ipc://")).parent
+            folder = Path(endpoint.pub_endpoint.removeprefix("ipc://")).parent
             assert folder.stat().st_mode & 0o777 == 0o700
 
 
 async def test_over_tcp_it_has_the_projects_ports_or_the_next_free_ones(tmp_path: Path) -> None:
     project = project_with_free_ports(tmp_path)
     pub, rpc = i.default_ports(str(project))
-    async with open_doors(project / "data", bus_tcp=True) as (_, door), Peer(door) as peer:
-        assert (door.pub_endpoint, door.rpc_endpoint) == (f"tcp://127.0.0.1:{pub}", f"tcp://127.0.0.1:{rpc}")
+    async with open_endpoint(project / "data", bus_tcp=True) as (_, endpoint), Peer(endpoint) as peer:
+        assert (endpoint.pub_endpoint, endpoint.rpc_endpoint) == (f"tcp://127.0.0.1:{pub}", f"tcp://127.0.0.1:{rpc}")
         assert (await peer.ask("instance.ping"))["status"] == "ok"
-        async with open_doors(project / "other", bus_tcp=True) as (_, second):
+        async with open_endpoint(project / "other", bus_tcp=True) as (_, second):
             assert second.pub_endpoint == f"tcp://127.0.0.1:{pub + 2}"
 
 
@@ -284,10 +291,10 @@ def is_free(port: int) -> bool:
 
 
 async def test_keyless_tcp_is_refused_where_there_are_several_owners(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, _):
+    async with open_endpoint(tmp_path / "data") as (instance, _):
         await instance.store.create_owner("other")
     with pytest.raises(Invalid, match="several owners"):
-        async with open_doors(tmp_path / "data", bus_tcp=True):
+        async with open_endpoint(tmp_path / "data", bus_tcp=True):
             pass
 
 
@@ -299,35 +306,35 @@ async def test_a_draft_that_nobody_heard_begin_is_told_from_its_beginning(tmp_pa
         await go_on.wait()
         yield "after"
 
-    async with open_doors(tmp_path / "data", agent=agent) as (instance, door):
+    async with open_endpoint(tmp_path / "data", agent=agent) as (instance, endpoint):
         chat_id = (await instance.chats.create(content="hi")).chat_id
         await wait_until(lambda: instance.drafts.get(chat_id), accept=lambda draft: draft and draft.position)
-        async with Peer(door, "llm.token", "message.append") as peer:
-            await peer.be_heard(door)
+        async with Peer(endpoint, "llm.token", "message.append") as peer:
+            await peer.wait_subscribed(endpoint)
             go_on.set()
             await peer.until("message.append", role="assistant")
             assert "".join(payload["token"] for payload in peer.payloads("llm.token")) == "before after"
 
 
 async def test_a_deleted_session_is_not_the_active_one_any_more(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door, "instance.heartbeat") as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint, "instance.heartbeat") as peer:
         ids = [(await peer.ask("session.create", {}))["id"] for _ in range(3)]
         await peer.ask("session.activate", {"session_id": ids[0]})
         await peer.ask("antiphon.command", {"session_id": ids[0], "command": "delete"})
         assert "active_session_id" not in await peer.ask("state.sync")
-        await peer.be_heard(door)
-        await door.publisher.publish_heartbeat()
+        await peer.wait_subscribed(endpoint)
+        await endpoint.publisher.publish_heartbeat()
         beat = await peer.until("instance.heartbeat", session_count=2)
         assert "active_session_id" not in beat["payload"]
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         assert "active_session_id" not in await peer.ask("state.sync")
 
 
 async def test_messages_are_counted_once_for_a_chat_and_then_kept_up_with(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         for n in range(3):
             await peer.ask("session.create", {"title": f"{n}"})
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint) as peer:
         counted: list[str] = []
         real = instance.store.count_messages
 
@@ -354,16 +361,16 @@ async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_b
 ) -> None:
     monkeypatch.setattr("antiphon.api.zmq.subscriptions.SUBSCRIPTIONS_MAX", 2_000)
     async with (
-        open_doors(tmp_path / "data", bus_tcp=over_tcp) as (_, door),
-        Peer(door, "instance.heartbeat") as honest,
-        Peer(door, "nothing") as flood,
+        open_endpoint(tmp_path / "data", bus_tcp=over_tcp) as (_, endpoint),
+        Peer(endpoint, "instance.heartbeat") as honest,
+        Peer(endpoint, "nothing") as flood,
     ):
         dropped = METRICS.unexpected.labels("dropped_subscriptions")
         before = dropped._value.get()
         flood.sub.close(linger=0)
         flood.sub = flood._context.socket(zmq.SUB)
         flood.sub.setsockopt(zmq.SNDHWM, 0)
-        flood.sub.connect(door.pub_endpoint)
+        flood.sub.connect(endpoint.pub_endpoint)
         for n in range(5_000):
             flood.sub.setsockopt(zmq.SUBSCRIBE, b"%d" % n)
         await wait_until(lambda: dropped._value.get() != before)
@@ -372,7 +379,7 @@ async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_b
             while not any(event["payload"]["session_count"] == 1 for event in honest.seen):
                 if not honest.seen:
                     await honest.ask("session.create", {"id": str(uuid.UUID(int=7, version=4))})
-                await door.publisher.publish_heartbeat()
+                await endpoint.publisher.publish_heartbeat()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.1):
                         await honest.next_event()
@@ -383,10 +390,10 @@ async def test_a_session_whose_facts_cannot_be_read_for_a_while_is_published_to_
     tmp_path: Path,
 ) -> None:
     async with (
-        open_doors(tmp_path / "data") as (instance, door),
-        Peer(door, "message.append", "session.update") as peer,
+        open_endpoint(tmp_path / "data") as (instance, endpoint),
+        Peer(endpoint, "message.append", "session.update") as peer,
     ):
-        await peer.be_heard(door)
+        await peer.wait_subscribed(endpoint)
         chat_id = (await peer.ask("session.create", {"content": "/say a"}))["id"]
         await peer.until("message.append", role="assistant")
         held = asyncio.Event()
@@ -407,8 +414,8 @@ async def test_a_session_whose_facts_cannot_be_read_for_a_while_is_published_to_
 
 
 async def test_every_append_is_told_to_who_asks_for_it_by_name(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door, i.TOPIC_APPEND) as peer:
-        await peer.be_heard(door)
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint, i.TOPIC_APPEND) as peer:
+        await peer.wait_subscribed(endpoint)
         done = await instance.chats.create(title="one")
         await peer.until(i.TOPIC_APPEND, session_id=done.chat_id, seq=1)
         await instance.chats.change(done.chat_id, SetLabels(labels={"a": "b"}))

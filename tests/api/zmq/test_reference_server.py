@@ -21,7 +21,7 @@ from antiphon.core.view import View
 from antiphon.errors import PeerError, Refused
 from support.waiting import DEADLINE_S, wait_until
 
-from .doors import open_doors
+from .peers import open_endpoint
 from .reference_server import METHODS, ReferenceServer
 
 pytestmark = pytest.mark.anyio
@@ -202,8 +202,8 @@ async def test_the_state_of_a_restarted_server_is_read_until_it_answers(unanswer
 
 async def test_a_watch_and_a_client_use_the_log_once_the_server_is_upgraded(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    async with open_doors(data) as (instance, door):
-        endpoints = (door.pub_endpoint, door.rpc_endpoint)
+    async with open_endpoint(data) as (instance, endpoint):
+        endpoints = (endpoint.pub_endpoint, endpoint.rpc_endpoint)
         session_id = (await instance.chats.create(title="Real")).chat_id
     near = Endpoints(pub=endpoints[0], rpc=endpoints[1])
     async with (
@@ -219,7 +219,7 @@ async def test_a_watch_and_a_client_use_the_log_once_the_server_is_upgraded(tmp_
                 if isinstance(event, CaughtUp):
                     break
             assert [chat["title"] for chat in (await client.chats())["chats"]] == ["Plain"]
-        async with open_doors(data) as (instance, _):
+        async with open_endpoint(data) as (instance, _):
             async for event in events:
                 if isinstance(event, Resync) and not event.may_have_gaps:
                     break

@@ -28,7 +28,7 @@ from antiphon.local.discovery import Announcement, announce
 from antiphon.local.keys import Keys, create_keys, read_keys, write_keys
 from support.waiting import DEADLINE_S, wait_until
 
-from .doors import Peer, open_doors
+from .peers import Peer, open_endpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 
 async def test_a_batch_answer_stays_below_the_answer_limit(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint) as peer:
         instance.worker.pause()
         done = await instance.chats.create(content="x" * 3_000_000)
         call = {"jsonrpc": "2.0", "id": 1, "method": "message.list", "params": {"session_id": done.chat_id}}
@@ -47,14 +47,14 @@ async def test_a_batch_answer_stays_below_the_answer_limit(tmp_path: Path) -> No
 
 
 async def test_every_request_is_answered_with_json(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door), Peer(door) as peer:
+    async with open_endpoint(tmp_path / "data") as (_, endpoint), Peer(endpoint) as peer:
         answer = await peer.ask("antiphon.request", {"method": "GET", "path": "/metrics"})
         assert answer["status"] in (200, 404)
 
 
 async def test_a_remote_instance_may_be_closed_twice(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door):
-        remote = RemoteInstance(door.pub_endpoint, door.rpc_endpoint)
+    async with open_endpoint(tmp_path / "data") as (_, endpoint):
+        remote = RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint)
         await remote.ping()
         await remote.aclose()
         await remote.aclose()
@@ -70,10 +70,10 @@ class LateStatus(AsyncLocalConnection):
 
 
 async def test_a_watch_until_idle_ends_with_the_last_fact(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door):
-        endpoints = Endpoints(pub=door.pub_endpoint, rpc=door.rpc_endpoint)
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint):
+        endpoints = Endpoints(pub=endpoint.pub_endpoint, rpc=endpoint.rpc_endpoint)
         chat_id = (await instance.chats.create(content="/rate 20\n/tokens 8")).chat_id
-        async with RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote:
+        async with RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint) as remote:
             await wait_until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position > 1)
             cursor = (await remote.read(chat_id, "0")).cursor
         near = LateStatus(endpoints)
@@ -91,13 +91,13 @@ async def test_a_watch_until_idle_ends_with_the_last_fact(tmp_path: Path) -> Non
 
 
 async def test_a_message_count_older_than_an_append_is_discarded(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door), Peer(door) as peer:
-        await peer.be_heard(door)
-        await wait_until(lambda: not door.publisher._is_list_changed)
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint) as peer:
+        await peer.wait_subscribed(endpoint)
+        await wait_until(lambda: not endpoint.publisher._is_list_changed)
         instance.worker.pause()
         done = await instance.chats.create(title="counted")
         await peer.until("session.update", id=done.chat_id)
-        door.publisher._counts.clear()  # as after a restart
+        endpoint.publisher._counts.clear()  # as after a restart
         store, read, goes_on = instance.store, asyncio.Event(), asyncio.Event()
         real = store.count_messages
 
@@ -113,11 +113,11 @@ async def test_a_message_count_older_than_an_append_is_discarded(tmp_path: Path)
             return count
 
         store.count_messages = count_slowly  # type: ignore[method-assign]
-        first = asyncio.create_task(door.publisher.payload_of(done.chat_id, done.chat))
+        first = asyncio.create_task(endpoint.publisher.payload_of(done.chat_id, done.chat))
         await read.wait()
         await instance.chats.send(done.chat_id, "one more")
         await first
-        await wait_until(lambda: door.publisher._counts.get(done.chat_id) is not None)
+        await wait_until(lambda: endpoint.publisher._counts.get(done.chat_id) is not None)
         told = await peer.ask("session.get", {"session_id": done.chat_id})
         assert told["message_count"] == await real(done.chat_id)
 
@@ -134,11 +134,11 @@ async def test_a_repaired_keys_file_admits_its_peers_again(tmp_path: Path) -> No
     file = tmp_path / "keys"
     keys = create_keys(file)
     whole = file.read_bytes()
-    async with open_doors(tmp_path / "data", bus_tcp=True, keys=str(file)) as (_, door):
+    async with open_endpoint(tmp_path / "data", bus_tcp=True, keys=str(file)) as (_, endpoint):
 
         async def is_let_in() -> bool:
             remote = RemoteInstance(
-                door.pub_endpoint, door.rpc_endpoint, timeout_s=2, keys=keys, server_key=keys.public
+                endpoint.pub_endpoint, endpoint.rpc_endpoint, timeout_s=2, keys=keys, server_key=keys.public
             )
             async with remote:
                 with contextlib.suppress(AntiphonError):
@@ -153,8 +153,8 @@ async def test_a_repaired_keys_file_admits_its_peers_again(tmp_path: Path) -> No
 
 
 async def test_an_unsent_call_survives_a_broken_connection(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (_, door):
-        behind, front, connections = door.rpc_endpoint.removeprefix("ipc://"), str(tmp_path / "front"), 0
+    async with open_endpoint(tmp_path / "data") as (_, endpoint):
+        behind, front, connections = endpoint.rpc_endpoint.removeprefix("ipc://"), str(tmp_path / "front"), 0
 
         async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(OSError):
@@ -174,7 +174,7 @@ async def test_an_unsent_call_survives_a_broken_connection(tmp_path: Path) -> No
 
         server = await asyncio.start_unix_server(accept, front)
         try:
-            async with RemoteInstance(door.pub_endpoint, f"ipc://{front}") as remote:
+            async with RemoteInstance(endpoint.pub_endpoint, f"ipc://{front}") as remote:
                 try:
                     await remote.create_session(title="once")
                 except AnswerLost:
@@ -198,10 +198,10 @@ async def test_an_instance_of_another_project_at_the_same_address_deletes_no_cha
     ports = free_pair()
     seen: list[Event] = []
     async with contextlib.AsyncExitStack() as stack:
-        async with open_doors(tmp_path / "one" / "data", bus_tcp=True, bus_ports=ports) as (instance, door):
+        async with open_endpoint(tmp_path / "one" / "data", bus_tcp=True, bus_ports=ports) as (instance, endpoint):
             chat_id = (await instance.chats.create(title="here")).chat_id
             remote = await stack.enter_async_context(
-                RemoteInstance(door.pub_endpoint, door.rpc_endpoint, timeout_s=2)
+                RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint, timeout_s=2)
             )
 
             async def watch() -> None:
@@ -211,7 +211,7 @@ async def test_an_instance_of_another_project_at_the_same_address_deletes_no_cha
             watching = asyncio.create_task(watch())
             await wait_until(lambda: len(seen) >= 2)
         try:
-            async with open_doors(tmp_path / "two" / "data", bus_tcp=True, bus_ports=ports):
+            async with open_endpoint(tmp_path / "two" / "data", bus_tcp=True, bus_ports=ports):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(5):
                         await asyncio.shield(watching)
@@ -222,9 +222,9 @@ async def test_an_instance_of_another_project_at_the_same_address_deletes_no_cha
 
 
 async def test_a_request_too_large_for_the_socket_is_refused_as_over_http(tmp_path: Path) -> None:
-    async with open_doors(tmp_path / "data") as (instance, door):
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint):
         chat_id = (await instance.chats.create(title="small")).chat_id
-        async with RemoteInstance(door.pub_endpoint, door.rpc_endpoint) as remote:
+        async with RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint) as remote:
             with pytest.raises(TooLarge):
                 await remote.send(chat_id, "x" * 10_000_000)
 
@@ -276,10 +276,10 @@ async def test_calls_about_a_silent_instance_delay_no_other_call(
     (runtime := tmp_path / "runtime").mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     async with (
-        open_doors(tmp_path / "data") as (_, door),
+        open_endpoint(tmp_path / "data") as (_, endpoint),
         silent_instance(tmp_path) as silent,
-        Peer(door) as slow,
-        Peer(door) as quick,
+        Peer(endpoint) as slow,
+        Peer(endpoint) as quick,
     ):
         await quick.ask("instance.ping")
         path, body = f"/api/v1/instances/{silent}/activate", {"session_id": "x"}
@@ -295,8 +295,8 @@ async def test_calls_about_a_silent_instance_delay_no_other_call(
 async def test_an_answer_is_read_although_its_wake_up_is_lost(tmp_path: Path) -> None:
     """The descriptor's number was another socket's before, and the loop does not hear of it."""
     async with (
-        open_doors(tmp_path / "data") as (instance, door),
-        RemoteInstance(door.pub_endpoint, door.rpc_endpoint, timeout_s=DEADLINE_S) as remote,
+        open_endpoint(tmp_path / "data") as (instance, endpoint),
+        RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint, timeout_s=DEADLINE_S) as remote,
     ):
         await remote.ping()
         remote._calls._socket._clear_io_state()  # type: ignore[no-untyped-call]

@@ -28,7 +28,7 @@ from antiphon.wire.instance import Envelope, encode_frame, frame_head, topic_pre
 from client.servers import ServerProcess
 from support.waiting import wait_until
 
-from .doors import log_of, open_doors, shown
+from .peers import log_of, open_endpoint, shown
 
 pytestmark = pytest.mark.anyio
 
@@ -121,8 +121,8 @@ async def join_at_random(data: Path, *, seed: int, joins: int, remotes: int) -> 
     """One chat in which turns, a queue and an interrupt happen, joined again and again meanwhile."""
     rnd = random.Random(seed)
     async with contextlib.AsyncExitStack() as stack:
-        instance, door = await stack.enter_async_context(open_doors(data, agent=Agent(tools=[add])))
-        endpoints = door.pub_endpoint, door.rpc_endpoint
+        instance, endpoint = await stack.enter_async_context(open_endpoint(data, agent=Agent(tools=[add])))
+        endpoints = endpoint.pub_endpoint, endpoint.rpc_endpoint
         own = [await stack.enter_async_context(RemoteInstance(*endpoints, timeout_s=60)) for _ in range(remotes)]
         following = await stack.enter_async_context(open_following())
         session_id = (await own[0].create_session(rnd.choice(TURNS))).id
@@ -151,7 +151,7 @@ async def test_ten_thousand_joins_fold_to_the_log(tmp_path: Path, seed: int) -> 
 
 
 async def reopen_the_door(data: Path, *, times: int, seed: int) -> None:
-    """Turns run on while the door to them is closed and opened again."""
+    """Turns run on while the endpoint to them is closed and opened again."""
     rnd = random.Random(seed)
     async with open_instance(data=data, drain_s=0, agent=Agent(tools=[add])) as instance:
         ids = [(await instance.chats.create()).chat_id for _ in range(3)]
@@ -159,8 +159,8 @@ async def reopen_the_door(data: Path, *, times: int, seed: int) -> None:
         async def send() -> None:
             await instance.chats.send(rnd.choice(ids), rnd.choice(TURNS), when_busy=WhenBusy.STEER)
 
-        async with open_zmq_endpoint(instance, instance.asgi, data) as door:
-            endpoints = door.pub_endpoint, door.rpc_endpoint
+        async with open_zmq_endpoint(instance, instance.asgi, data) as endpoint:
+            endpoints = endpoint.pub_endpoint, endpoint.rpc_endpoint
         async with RemoteInstance(*endpoints, timeout_s=1) as remote, open_following() as following:
             async with open_zmq_endpoint(instance, instance.asgi, data):
                 for session_id in ids:
@@ -252,13 +252,13 @@ async def test_queues_of_one_frame_lose_most_of_a_burst_and_nothing_of_the_fold(
 ) -> None:
     monkeypatch.setattr("antiphon.api.zmq.sockets.QUEUED_FRAMES_MAX", 1)
     monkeypatch.setattr("antiphon.client.zmq.QUEUED_FRAMES_MAX", 1)
-    async with open_doors(tmp_path / "data") as (instance, door):
-        endpoints = door.pub_endpoint, door.rpc_endpoint
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint):
+        endpoints = endpoint.pub_endpoint, endpoint.rpc_endpoint
         async with CountingRemote(*endpoints, timeout_s=60) as remote, open_following() as following:
             session_id = (await remote.create_session()).id
             for _ in range(5):
                 following.start(remote, session_id)
-            await wait_until(lambda: following.have_begun and len(door._sockets.subscriptions) >= 9)
+            await wait_until(lambda: following.have_begun and len(endpoint._sockets.subscriptions) >= 9)
             before = METRICS.frames._value.get()
             for _ in range(3):
                 await instance.chats.send(session_id, "/tokens 3000\n/rate 0", when_busy=WhenBusy.STEER)

@@ -125,34 +125,38 @@ class HttpApp:
         return Call(self._instance, request, token=token, path=path, query=query, body=body, limits=self.limits)
 
     async def request(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
-        """Handle a request of the admin that came over another protocol.
+        """The response to a request of the admin that came over another protocol; errors are responses, too."""
+        try:
+            return await self.dispatch(method, path, query, body)
+        except Exception as error:
+            answer = refusal(error)
+            clear_tracebacks(error)
+            return answer
+
+    async def dispatch(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
+        """Handle a request of the admin that came over another protocol. Raises what `request` makes a response of.
 
         All routes are available but streams, sessions, tokens and configuration (which outlive a connection), and
         other instances (which would block the caller while they do not respond).
         """
         instance = self._instance
-        try:
-            operation, values = self._router.match(method, path)
-            if operation is None or operation.is_stream or operation.prefix != API:
-                raise NotFound("address")
-            if operation.path.startswith(HTTP_ONLY):
-                raise Forbidden("this is only available over HTTP")
-            if instance.is_stopping or instance.data_error:
-                raise Unavailable(instance.data_error or "the server is stopping")
-            if len(body) > instance.options.limits.body_bytes:
-                raise TooLarge("request (in bytes)", instance.options.limits.body_bytes)
-            call = self._call(
-                Request({"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}),
-                token=Token(token_id="", owner_id=instance.owner_id, owner_name="admin", is_admin=True, created_at=0),
-                path=values,
-                query=_read_query(operation, query),
-                body=_decoded(operation, body) if operation.body is not None else None,
-            )
-            return await operation.handler(call)
-        except Exception as error:
-            answer = refusal(error)
-            clear_tracebacks(error)
-            return answer
+        operation, values = self._router.match(method, path)
+        if operation is None or operation.is_stream or operation.prefix != API:
+            raise NotFound("address")
+        if operation.path.startswith(HTTP_ONLY):
+            raise Forbidden("this is only available over HTTP")
+        if instance.is_stopping or instance.data_error:
+            raise Unavailable(instance.data_error or "the server is stopping")
+        if len(body) > instance.options.limits.body_bytes:
+            raise TooLarge("request (in bytes)", instance.options.limits.body_bytes)
+        call = self._call(
+            Request({"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}),
+            token=Token(token_id="", owner_id=instance.owner_id, owner_name="admin", is_admin=True, created_at=0),
+            path=values,
+            query=_read_query(operation, query),
+            body=_decoded(operation, body) if operation.body is not None else None,
+        )
+        return await operation.handler(call)
 
     def _body_bytes_max(self, operation: Operation) -> int:
         is_small = operation.body_bytes_max < BODY_BYTES_MAX

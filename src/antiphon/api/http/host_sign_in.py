@@ -11,7 +11,8 @@ from antiphon.chats.owners import Owners
 from antiphon.ports import Token
 
 Authenticate = Callable[[Request], Awaitable[str | None]]
-"""Called with each request: the name of the owner it is from, or None."""
+"""The sign-in of an application: called with each HTTP request, it returns the name of the owner who sent it (`admin`
+is the admin), or None to require a token."""
 
 OWNER_NAME_MAX = 128
 """Maximum length of an owner's name, in characters."""

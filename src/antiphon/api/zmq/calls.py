@@ -12,7 +12,8 @@ import msgspec
 import structlog
 
 from antiphon.api.http.app import HttpApp
-from antiphon.api.zmq.commands import command_of
+from antiphon.api.http.table import API
+from antiphon.api.zmq.commands import request_of
 from antiphon.api.zmq.publisher import Publisher
 from antiphon.chats.owned import PAGE_MAX, OwnedChats
 from antiphon.core.facts import MessageAppended
@@ -270,8 +271,9 @@ class Calls:
         session_id, name = given.pop("session_id", None), given.pop("command", None)
         if not isinstance(session_id, str) or not isinstance(name, str):
             raise PeerError("session_id and command are strings")
-        kind, do = command_of(name)
-        return await do(self._chats, session_id, convert(given, kind))
+        method, path, body = request_of(name, session_id, given)
+        response = await self._http.dispatch(method, API + path, {}, body)
+        return msgspec.Raw(bytes(response.body)) if response.body else None
 
 
 def _id_of(item: jsonrpc.Request | jsonrpc.Refusal) -> msgspec.Raw:

@@ -1,152 +1,73 @@
-"""`antiphon.command`: any people's command by its name in snake case, answered as the HTTP route answers it."""
+"""`antiphon.command`: a person's command by its name in snake case, as the request of the HTTP API that it stands
+for."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
-from antiphon.api.http.outcomes import last_seq, restarted, sent_entry
-from antiphon.api.http.shapes import chats as s
-from antiphon.api.http.shapes.values import PinOrder
-from antiphon.chats.owned import OwnedChats, clean_labels, clean_model, clean_system, clean_title
-from antiphon.core import commands as c
-from antiphon.core.parts import Part
 from antiphon.core.values import Value
-from antiphon.errors import NotFound
-from antiphon.wire.stream import chat_json, new_message_json
+from antiphon.errors import NotFound, PeerError
+from antiphon.wire.codec import encode
 
 
-class Plain(Value):
-    """Nothing stands beside `command`."""
+class Route(Value):
+    """Where a command leads: a method and a path below `/chats/{id}`.
+
+    `field` is the only field of a command that changes one property of the chat; `constants` complete the body.
+    """
+
+    method: str
+    path: str = ""
+    field: str = ""
+    constants: dict[str, Any] = {}
 
 
-class EditMessage(Value):
-    message_id: int
-    content: str | list[Part]
-    clear_queue: bool = False
-
-
-class EditQueued(s.EditQueuedBody):
-    queued_id: int
-
-
-class QueuedCommand(Value):
-    queued_id: int
-
-
-class MoveQueued(s.MoveQueuedBody):
-    queued_id: int
-
-
-class Approve(Value):
-    tool_call_id: str
-
-
-class Deny(Approve):
-    reason: str = ""
-
-
-class Rename(Value):
-    title: str
-
-
-class SetLabels(Value):
-    labels: dict[str, str]
-
-
-class SetPin(Value):
-    pin_order: PinOrder
-
-
-class SetModel(Value):
-    model: str
-
-
-class SetSystem(Value):
-    system: str
-
-
-Do = Callable[[OwnedChats, str, Any], Awaitable[Any]]
-
-
-async def _send(chats: OwnedChats, chat_id: str, command: s.SendBody) -> Any:
-    done = await chats.send(
-        chat_id,
-        command.content,
-        when_busy=command.when_busy,
-        client_message_id=command.client_message_id or "",
-        model=command.model,
-    )
-    return new_message_json(chat_id, sent_entry(done))
-
-
-async def _edit(chats: OwnedChats, chat_id: str, command: EditMessage) -> Any:
-    done = await chats.edit(chat_id, command.message_id, command.content, clear_queue=command.clear_queue)
-    return new_message_json(chat_id, sent_entry(done))
-
-
-async def _retry(chats: OwnedChats, chat_id: str, command: s.RetryBody) -> Any:
-    return restarted(await chats.retry(chat_id, command.turn_id))
-
-
-async def _edit_queued(chats: OwnedChats, chat_id: str, command: EditQueued) -> Any:
-    return last_seq(await chats.edit_queued(chat_id, command.queued_id, command.content))
-
-
-async def _interrupt(chats: OwnedChats, chat_id: str, command: s.InterruptBody) -> Any:
-    interrupted, seq = await chats.interrupt(chat_id, command.turn_id, clear_queue=command.clear_queue)
-    return {"interrupted": interrupted, "seq": seq}
-
-
-async def _delete(chats: OwnedChats, chat_id: str, command: Plain) -> Any:
-    await chats.delete(chat_id)
-
-
-def _plain(make: Callable[[OwnedChats, Any], c.Command]) -> Do:
-    async def do(chats: OwnedChats, chat_id: str, command: Any) -> Any:
-        return last_seq(await chats.change(chat_id, make(chats, command)))
-
-    return do
-
-
-def _about(make: Callable[[Any], c.Command]) -> Do:
-    async def do(chats: OwnedChats, chat_id: str, command: Any) -> Any:
-        chat = (await chats.change(chat_id, make(command))).chat
-        return chat_json(chat_id, chat, open_calls=await chats.open_calls(chat_id, chat))
-
-    return do
-
-
-COMMANDS: dict[str, tuple[type[Value], Do]] = {
-    "send_message": (s.SendBody, _send),
-    "edit_message": (EditMessage, _edit),
-    "retry": (s.RetryBody, _retry),
-    "edit_queued": (EditQueued, _edit_queued),
-    "delete_queued": (QueuedCommand, _plain(lambda chats, q: c.DeleteQueued(queued_id=q.queued_id))),
-    "move_queued": (MoveQueued, _plain(lambda chats, q: c.MoveQueued(queued_id=q.queued_id, before=q.before))),
-    "promote_queued": (
-        QueuedCommand,
-        _plain(lambda chats, q: c.PromoteQueued(queued_id=q.queued_id, by=chats.owner_id)),
-    ),
-    "interrupt": (s.InterruptBody, _interrupt),
-    "approve": (Approve, _plain(lambda chats, a: c.Approve(tool_call_id=a.tool_call_id, by=chats.owner_id))),
-    "deny": (
-        Deny,
-        _plain(lambda chats, d: c.Deny(tool_call_id=d.tool_call_id, reason=clean_title(d.reason), by=chats.owner_id)),
-    ),
-    "rename": (Rename, _about(lambda r: c.Rename(title=clean_title(r.title)))),
-    "set_labels": (SetLabels, _about(lambda r: c.SetLabels(labels=clean_labels(r.labels)))),
-    "set_pin": (SetPin, _about(lambda r: c.SetPin(pin_order=r.pin_order))),
-    "set_model": (SetModel, _about(lambda r: c.SetModel(model=clean_model(r.model)))),
-    "set_system": (SetSystem, _about(lambda r: c.SetSystem(system=clean_system(r.system)))),
-    "archive": (Plain, _about(lambda _: c.Archive())),
-    "unarchive": (Plain, _about(lambda _: c.Unarchive())),
-    "delete": (Plain, _delete),
+ROUTES: dict[str, Route] = {
+    "send_message": Route(method="POST", path="/messages"),
+    "edit_message": Route(method="PATCH", path="/messages/{message_id}"),
+    "retry": Route(method="POST", path="/retry"),
+    "interrupt": Route(method="POST", path="/interrupt"),
+    "edit_queued": Route(method="PATCH", path="/queue/{queued_id}"),
+    "delete_queued": Route(method="DELETE", path="/queue/{queued_id}"),
+    "move_queued": Route(method="POST", path="/queue/{queued_id}/move"),
+    "promote_queued": Route(method="POST", path="/queue/{queued_id}/promote"),
+    "approve": Route(method="POST", path="/approvals", constants={"approved": True}),
+    "deny": Route(method="POST", path="/approvals", constants={"approved": False}),
+    "rename": Route(method="PATCH", field="title"),
+    "set_labels": Route(method="PATCH", field="labels"),
+    "set_pin": Route(method="PATCH", field="pin_order"),
+    "set_model": Route(method="PATCH", field="model"),
+    "set_system": Route(method="PATCH", field="system"),
+    "archive": Route(method="PATCH", constants={"archived": True}),
+    "unarchive": Route(method="PATCH", constants={"archived": False}),
+    "delete": Route(method="DELETE"),
 }
 
 
-def command_of(name: str) -> tuple[type[Value], Do]:
-    """Raises `NotFound` for a command there is not."""
-    if name not in COMMANDS:
+def request_of(name: str, session_id: str, fields: dict[str, Any]) -> tuple[str, str, bytes]:
+    """The HTTP request of a command: method, path below the API's prefix, and body.
+
+    Raises:
+        NotFound: There is no such command.
+        PeerError: A field of the command is missing.
+    """
+    route = ROUTES.get(name)
+    if route is None:
         raise NotFound("command")
-    return COMMANDS[name]
+    given = dict(fields)
+    path = f"/chats/{quote(session_id, safe='')}{route.path}"
+    for id_field in ("message_id", "queued_id"):
+        if "{" + id_field + "}" in path:
+            path = path.replace("{" + id_field + "}", quote(str(_pop(given, id_field, name)), safe=""))
+    if route.field:
+        given = {route.field: _pop(given, route.field, name)}
+    elif route.method == "PATCH" and not route.path:
+        given = {}
+    return route.method, path, encode(given | route.constants)
+
+
+def _pop(given: dict[str, Any], field: str, command: str) -> Any:
+    if field not in given:
+        raise PeerError(f"{command} needs {field}")
+    return given.pop(field)

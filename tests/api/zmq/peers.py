@@ -1,4 +1,4 @@
-"""An instance with its ZeroMQ door, a peer that knows nothing but the protocol, and one that does not keep to it."""
+"""An instance with its ZeroMQ endpoint, a peer that uses only the protocol, and one that breaks it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from support.waiting import DEADLINE_S, wait_until
 
 
 @asynccontextmanager
-async def open_doors(data: Path, **options: Any) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
+async def open_endpoint(data: Path, **options: Any) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
     async with (
         open_instance(data=data, drain_s=0, **options) as instance,
-        open_zmq_endpoint(instance, instance.asgi, data) as door,
+        open_zmq_endpoint(instance, instance.asgi, data) as endpoint,
     ):
-        yield instance, door
+        yield instance, endpoint
 
 
 class Peer:
-    """DEALER and SUB, as anybody's program has them."""
+    """DEALER and SUB, as any program has them."""
 
-    def __init__(self, door: ZmqEndpoint, *topics: str) -> None:
+    def __init__(self, endpoint: ZmqEndpoint, *topics: str) -> None:
         self._context = zmq.asyncio.Context()
         self.rpc = self._context.socket(zmq.DEALER)
-        self.rpc.connect(door.rpc_endpoint)
+        self.rpc.connect(endpoint.rpc_endpoint)
         self.sub = self._context.socket(zmq.SUB)
         for topic in topics or ("",):
             self.sub.setsockopt(zmq.SUBSCRIBE, topic.encode() + (b"\0" if topic else b""))
-        self.sub.connect(door.pub_endpoint)
+        self.sub.connect(endpoint.pub_endpoint)
         self.seen: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Peer:
@@ -91,9 +91,9 @@ class Peer:
             if event["topic"] == topic and all(event["payload"].get(k) == v for k, v in wanted.items()):
                 return event
 
-    async def be_heard(self, door: ZmqEndpoint) -> None:
-        """Until the instance knows that somebody listens."""
-        await wait_until(lambda: door._sockets.has_subscribers)
+    async def wait_subscribed(self, endpoint: ZmqEndpoint) -> None:
+        """Wait until the instance has a subscriber."""
+        await wait_until(lambda: endpoint._sockets.has_subscribers)
 
     def payloads(self, topic: str) -> list[dict[str, Any]]:
         return [event["payload"] for event in self.seen if event["topic"] == topic]

@@ -1,4 +1,4 @@
-"""An instance behind a real socket in this process, and someone who asks."""
+"""An instance in this process behind a real socket, and a client of its HTTP API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .wire import Answer, Stream, Wire, close_wires, make_request
 _chat_numbers = itertools.count(1)
 
 
-class Door:
+class ApiClient:
     """Asks as its owner unless another token is given. Every answer is held against /openapi.json."""
 
     def __init__(self, instance: Instance, port: int, made: NewToken, *, admin_token: str) -> None:
@@ -32,13 +32,13 @@ class Door:
         self.owner_id = made.token.owner_id
         self.admin_token = admin_token
         self._idle: list[Wire] = []
-        self._others: list[Door] = []
+        self._others: list[ApiClient] = []
 
-    async def as_owner(self, name: str) -> Door:
-        """The same door, for another owner."""
+    async def as_owner(self, name: str) -> ApiClient:
+        """A client of the same instance, with a token of another owner."""
         made = await self.instance.tokens.create(name)
         await self.instance.owners.refresh_count()
-        other = Door(self.instance, self.port, made, admin_token=self.admin_token)
+        other = ApiClient(self.instance, self.port, made, admin_token=self.admin_token)
         self._others.append(other)
         return other
 
@@ -141,12 +141,12 @@ class Door:
 
     # --- the end
 
-    async def hang_up(self) -> None:
-        """Close the idle connections, those of other owners' doors too."""
+    async def close_connections(self) -> None:
+        """Close the idle connections, also those of the clients of other owners."""
         while self._idle:
             await self._idle.pop().close()
         while self._others:
-            await self._others.pop().hang_up()
+            await self._others.pop().close_connections()
 
 
 def _text_of(content: list[Any]) -> str:
@@ -154,17 +154,17 @@ def _text_of(content: list[Any]) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_door(**options: Any) -> AsyncIterator[Door]:
+async def open_api(**options: Any) -> AsyncIterator[ApiClient]:
     async with (
         open_instance(**{"port": 0, "drain_s": 0.0} | options) as instance,
         open_server(instance) as url,
     ):
         made = await instance.tokens.create("admin", is_admin=True)
-        door = Door(instance, int(url.rsplit(":", 1)[1]), made, admin_token=made.secret)
+        api = ApiClient(instance, int(url.rsplit(":", 1)[1]), made, admin_token=made.secret)
         try:
-            yield door
+            yield api
         finally:
-            await door.hang_up()
+            await api.close_connections()
             await close_wires()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.table import Operation
 
-from .door import random_chat_id
+from .api_client import random_chat_id
 
 BODIES: dict[str, dict[str, Any]] = {
     "create_chat": {
@@ -133,7 +133,7 @@ def operations_with_body() -> list[Operation]:
 
 
 def path_of(operation: Operation, **ids: str) -> str:
-    """The route's path (`Door.ask`'s way of writing it), with ids that are nobody's unless they are given."""
+    """The route's path (`ApiClient.ask`'s way of writing it), with ids that are nobody's unless they are given."""
     path = operation.path if operation.prefix else "/" + operation.path
     known = {
         "chat_id": random_chat_id(),
