@@ -12,9 +12,9 @@ from .modules import Import, Module, all_modules, imports_of, place
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "signal"),
     ("core",),
-    ("wire",),
+    ("backoff", "wire"),
     ("ports",),
-    ("backoff", "clock", "options", "observe", "local", "postgres"),
+    ("clock", "options", "observe", "local", "postgres"),
     ("chats", "store", "bus", "models", "client"),
     ("watch", "cluster", "worker"),
     ("instance",),

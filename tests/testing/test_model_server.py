@@ -130,7 +130,7 @@ async def test_one_byte_writes_arrive_whole(client: httpx2.AsyncClient, server: 
 
 
 async def test_the_end_can_be_left_out(client: httpx2.AsyncClient, server: FakeModelServer) -> None:
-    server.plan(Answer(done_told=False), Answer(finish_reason=None, done_told=False))
+    server.plan(Answer(sends_done=False), Answer(finish_reason=None, sends_done=False))
     first, second = await ask(client, stream=True), await ask(client, stream=True)
     assert chunks(first)[-1]["choices"][0]["finish_reason"] == "stop"
     assert chunks(second)[-1]["choices"][0]["finish_reason"] is None

@@ -73,7 +73,7 @@ async def kinds_of_retries(talk: Talk) -> list[tuple[int, str, int]]:
         (Answer(stall_after=3, keep_alive=True), "timeout", 0),
         (Answer(cut_after=0), "network", 0),
         (Answer(cut_after=3), "network", 0),
-        (Answer(finish_reason=None, done_told=False), "network", 0),
+        (Answer(finish_reason=None, sends_done=False), "network", 0),
         (Fault(status=429, headers={"retry-after-ms": "5"}), "rate_limit", 429),
         (Fault(status=500), "server", 500),
         (Fault(status=503), "server", 503),
@@ -386,7 +386,7 @@ async def test_every_fault_in_one_conversation() -> None:
         Fault(status=529),
         Answer(write_bytes=1, cut_after=3),
         Fault(status=500),
-        Answer(finish_reason=None, done_told=False),
+        Answer(finish_reason=None, sends_done=False),
         Answer(keep_alive=True, stall_after=1),
     ]
     async with talking(faults[0], Answer(text="answer 0"), text="question 0", **SHORT_S) as (talk, server):

@@ -116,7 +116,7 @@ async def test_an_answer_that_is_no_stream_is_read_as_one(server: FakeModelServe
 
 
 async def test_a_stream_without_done_is_whole_when_it_said_how_it_ends(server: FakeModelServer) -> None:
-    server.plan(Answer(done_told=False))
+    server.plan(Answer(sends_done=False))
     assert text(await answer(server)).endswith("c1t8 ")
 
 
@@ -133,7 +133,7 @@ async def test_an_answer_cut_by_its_length_says_so(server: FakeModelServer) -> N
 
 
 async def test_a_server_that_ignores_the_wish_for_usage_is_tolerated(server: FakeModelServer) -> None:
-    server.plan(Answer(usage_told=False))
+    server.plan(Answer(sends_usage=False))
     assert not [event for event in await answer(server) if isinstance(event, Usage)]
 
 

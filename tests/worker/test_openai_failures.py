@@ -132,7 +132,7 @@ async def test_a_connection_that_breaks_behind_a_whole_answer_harms_nothing(serv
 
 
 async def test_a_stream_that_ends_without_saying_so_is_a_cut(server: FakeModelServer) -> None:
-    server.plan(Answer(finish_reason=None, done_told=False))
+    server.plan(Answer(finish_reason=None, sends_done=False))
     failed = await failure(server)
     assert (failed.kind, str(failed)) == (
         "network",
