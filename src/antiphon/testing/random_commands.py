@@ -18,8 +18,8 @@ Choice = Callable[[Chat, Random], c.Command]
 
 
 def random_command(chat: Chat, random: Random, *, at: int, may_delete: bool = False) -> c.Command:
-    """A random command at the time `at`, in microseconds. `EditMessage` has the target `user` whatever the message is:
-    the caller must set its real role."""
+    """A random command at the time `at`, in microseconds. `EditMessage` always has the target `user`: the caller must
+    set the real role of the message."""
     if may_delete and random.random() < 0.01:
         return c.Delete()
     if random.random() < 0.5:
