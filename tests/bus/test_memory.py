@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from antiphon.bus.memory import MemoryBus
-from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
+from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Recorder
 from antiphon.testing.store_suite import check_name
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ async def test_bus(check: BusCheck) -> None:
 
 
 async def test_a_failing_handler_does_not_affect_the_others() -> None:
-    bus, heard, failures = MemoryBus(), Heard(), []
+    bus, heard, failures = MemoryBus(), Recorder(), []
 
     def fail(message: bytes | None) -> None:
         raise ZeroDivisionError
@@ -39,7 +39,7 @@ async def test_a_failing_handler_does_not_affect_the_others() -> None:
 
 async def test_a_bus_without_subscribers_stores_nothing() -> None:
     bus = MemoryBus()
-    subscriptions = [bus.subscribe(f"channel {i}", Heard()) for i in range(100)]
+    subscriptions = [bus.subscribe(f"channel {i}", Recorder()) for i in range(100)]
     for unsubscribe in subscriptions:
         unsubscribe()
     assert not bus._subscriptions

@@ -15,7 +15,7 @@ from antiphon.bus.send_queue import QueueLimits
 from antiphon.errors import Invalid
 from antiphon.observe.metrics import METRICS
 from antiphon.testing.bus import FaultyBus
-from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
+from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Recorder
 from antiphon.testing.store_suite import check_name
 from programs import needs_program
 from support.nats import NatsServer
@@ -62,7 +62,7 @@ async def test_bus(check: BusCheck, server: NatsServer) -> None:
 @pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
 async def test_a_bus_with_faults_keeps_the_promises(check: BusCheck, server: NatsServer) -> None:
     async with two_ends(server.url) as case:
-        await check(BusCase(FaultyBus(case.local, Random(0)), FaultyBus(case.remote, Random(1))))
+        await check(BusCase(FaultyBus(case.first, Random(0)), FaultyBus(case.second, Random(1))))
 
 
 # --- names and options
@@ -145,15 +145,15 @@ async def test_a_missing_permission_is_counted_and_affects_no_other_channel(tmp_
     before = refused._value.get()
     try:
         async with two_ends(f"nats://me:it@127.0.0.1:{server.port}") as case:
-            heard = Heard()
-            case.remote.subscribe("b", heard)
-            case.local.publish_nowait("a", b"forbidden")
+            heard = Recorder()
+            case.second.subscribe("b", heard)
+            case.first.publish_nowait("a", b"forbidden")
             await wait_until(lambda: refused._value.get() > before)
-            case.remote.subscribe("a", Heard())
+            case.second.subscribe("a", Recorder())
             await wait_until(lambda: refused._value.get() > before + 1)
-            case.local.publish_nowait("b", b"allowed")
+            case.first.publish_nowait("b", b"allowed")
             await heard.wait(1)
-            assert case.local.error is None
+            assert case.first.error is None
     finally:
         server.stop()
 
@@ -186,7 +186,7 @@ async def test_the_bus_works_before_its_server_starts_and_reports_the_error(tmp_
     server = NatsServer(tmp_path)
     async with open_nats_bus(server.url) as bus:
         assert bus.error is not None
-        heard = Heard()
+        heard = Recorder()
         bus.subscribe("a", heard)
         bus.publish_nowait("a", b"one")
         assert await heard.wait(1) == [b"one"], "a process's own hints do not need the server"
@@ -200,37 +200,37 @@ async def test_the_bus_works_before_its_server_starts_and_reports_the_error(tmp_
 
 async def test_after_a_restart_every_subscriber_is_notified_and_messages_arrive(own_server: NatsServer) -> None:
     async with two_ends(own_server.url, timing=QUICK) as case:
-        subscribers = [Heard() for _ in range(20)]
+        subscribers = [Recorder() for _ in range(20)]
         for i, heard in enumerate(subscribers):
-            case.remote.subscribe(f"channel {i}", heard)
+            case.second.subscribe(f"channel {i}", heard)
         await case.settle()
         before = [heard.drops for heard in subscribers]
         own_server.kill()
-        await wait_until(lambda: case.local.error is not None and case.remote.error is not None)
+        await wait_until(lambda: case.first.error is not None and case.second.error is not None)
         dropped = METRICS.bus_dropped.labels("nats", "not connected")._value.get()
-        case.local.publish_nowait("channel 0", b"lost")
+        case.first.publish_nowait("channel 0", b"lost")
         assert METRICS.bus_dropped.labels("nats", "not connected")._value.get() == dropped + 1
         own_server.start()
         for heard, drops in zip(subscribers, before, strict=True):
             await heard.wait_for_drops(drops + 1)
         await case.settle()
-        case.local.publish_nowait("channel 7", b"again")
+        case.first.publish_nowait("channel 7", b"again")
         assert await subscribers[7].wait(1) == [b"again"]
         assert [heard.messages for heard in subscribers[:7]] == [[]] * 7
-        assert isinstance(case.local, NatsBus)
-        assert case.local.connection_count == 2
+        assert isinstance(case.first, NatsBus)
+        assert case.first.connection_count == 2
 
 
 async def test_a_frozen_server_is_detected_and_the_connection_replaced(own_server: NatsServer) -> None:
     async with two_ends(own_server.url, timing=QUICK) as case:
-        heard = Heard()
-        case.remote.subscribe("a", heard)
+        heard = Recorder()
+        case.second.subscribe("a", heard)
         await case.settle()
         drops = heard.drops
         own_server.freeze()
         try:
-            await wait_until(lambda: case.remote.error is not None and case.local.error is not None)
-            assert "no answer within 1 s" in str(case.remote.error)
+            await wait_until(lambda: case.second.error is not None and case.first.error is not None)
+            assert "no answer within 1 s" in str(case.second.error)
         finally:
             own_server.thaw()
         await heard.wait_for_drops(drops + 1)
@@ -240,31 +240,31 @@ async def test_a_frozen_server_is_detected_and_the_connection_replaced(own_serve
 async def test_messages_sent_on_a_lost_connection_count_as_dropped(server: NatsServer) -> None:
     async with (
         CuttingProxy(server.port) as proxy,
-        open_nats_bus(f"nats://127.0.0.1:{proxy.port}", timing=QUICK) as local,
-        open_nats_bus(server.url, timing=QUICK) as remote,
+        open_nats_bus(f"nats://127.0.0.1:{proxy.port}", timing=QUICK) as first,
+        open_nats_bus(server.url, timing=QUICK) as second,
     ):
-        case, heard, other = BusCase(local, remote), Heard(), Heard()
-        remote.subscribe("a", heard)
-        remote.subscribe("b", other)
+        case, heard, other = BusCase(first, second), Recorder(), Recorder()
+        second.subscribe("a", heard)
+        second.subscribe("b", other)
         await case.settle()
         drops, other_drops = heard.drops, other.drops
         proxy.is_silent = True
-        local.publish_nowait("a", b"lost")
-        await wait_until(lambda: local.error is not None)
+        first.publish_nowait("a", b"lost")
+        await wait_until(lambda: first.error is not None)
         proxy.is_silent = False
         await heard.wait_for_drops(drops + 1)
-        assert (heard.messages, other.drops, remote.connection_count) == ([], other_drops, 1)
+        assert (heard.messages, other.drops, second.connection_count) == ([], other_drops, 1)
 
 
 async def test_a_message_that_the_server_refuses_counts_as_dropped(own_server: NatsServer) -> None:
     async with two_ends(own_server.url, timing=QUICK) as case:
-        heard, own = Heard(), Heard()
-        case.remote.subscribe("a", heard)
-        case.local.subscribe("a", own)
+        heard, own = Recorder(), Recorder()
+        case.second.subscribe("a", heard)
+        case.first.subscribe("a", own)
         await case.settle()
         drops = heard.drops
-        case.local.publish_nowait("a", b"x" * 1_001)
-        case.local.publish_nowait("a", b"x" * 1_000)
+        case.first.publish_nowait("a", b"x" * 1_001)
+        case.first.publish_nowait("a", b"x" * 1_000)
         await heard.wait_for_drops(drops + 1)
         assert await heard.wait(1) == [b"x" * 1_000]
         assert [len(message or b"") for message in await own.wait(2)] == [1_001, 1_000], "sent without the server"
@@ -273,25 +273,25 @@ async def test_a_message_that_the_server_refuses_counts_as_dropped(own_server: N
 async def test_messages_beyond_the_queues_bound_are_dropped_and_subscribers_notified(own_server: NatsServer) -> None:
     limits = QueueLimits(messages_max=100, dropped_max=5)
     async with two_ends(own_server.url, timing=QUICK, limits=limits) as case:
-        subscribers = [Heard() for _ in range(10)]
+        subscribers = [Recorder() for _ in range(10)]
         for i, heard in enumerate(subscribers):
-            case.remote.subscribe(f"c{i}", heard)
+            case.second.subscribe(f"c{i}", heard)
         await case.settle()
         before = [heard.drops for heard in subscribers]
         for i in range(300):
-            case.local.publish_nowait(f"c{i % 10}", b"%d" % i)
+            case.first.publish_nowait(f"c{i % 10}", b"%d" % i)
         for heard, drops in zip(subscribers, before, strict=True):
             await heard.wait_for_drops(drops + 1)
             assert await heard.wait(10)
         await case.settle()
-        case.local.publish_nowait("c0", b"end")
+        case.first.publish_nowait("c0", b"end")
         assert (await subscribers[0].wait(11))[-1] == b"end"
 
 
 async def test_a_message_that_grew_too_large_counts_as_dropped(server: NatsServer) -> None:
     async with two_ends(server.url) as case:
-        bus, heard = FaultyBus(case.local, Random(3), oversize=0.3), Heard()
-        case.remote.subscribe("a", heard)
+        bus, heard = FaultyBus(case.first, Random(3), oversize=0.3), Recorder()
+        case.second.subscribe("a", heard)
         await case.settle()
         drops = heard.drops
         for i in range(20):

@@ -11,7 +11,7 @@ import pytest
 from antiphon.bus.postgres import PAYLOAD_MAX, PostgresBusTiming, name_of, open_postgres_bus, payload_of
 from antiphon.errors import Invalid
 from antiphon.testing.bus import FaultyBus
-from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
+from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Recorder
 from antiphon.testing.store_suite import check_name
 from support.postgres import PostgresServer
 from support.proxy import CuttingProxy
@@ -38,7 +38,7 @@ async def test_bus(check: BusCheck, postgres_server: PostgresServer) -> None:
 @pytest.mark.parametrize("check", BUS_CHECKS, ids=check_name)
 async def test_a_bus_with_faults_keeps_the_promises(check: BusCheck, postgres_server: PostgresServer) -> None:
     async with two_ends(postgres_server.url) as case:
-        await check(BusCase(FaultyBus(case.local, Random(0)), FaultyBus(case.remote, Random(1))))
+        await check(BusCase(FaultyBus(case.first, Random(0)), FaultyBus(case.second, Random(1))))
 
 
 # --- names and payloads
@@ -75,10 +75,10 @@ async def test_a_foreign_peer_exchanges_messages_under_the_channels_own_name(pos
         foreign = await asyncpg.connect(postgres_url)
         arrived: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         await foreign.add_listener(STREAM, lambda _, pid, channel, payload: arrived.put_nowait((channel, payload)))
-        heard = Heard()
-        case.local.subscribe(STREAM, heard)
+        heard = Recorder()
+        case.first.subscribe(STREAM, heard)
         await case.settle()
-        case.local.publish_nowait(STREAM, b'{"status":"running"}')
+        case.first.publish_nowait(STREAM, b'{"status":"running"}')
         assert await asyncio.wait_for(arrived.get(), 10) == (STREAM, '{"status":"running"}')
         assert await heard.wait(1)
         await foreign.execute("SELECT pg_notify($1, $2)", STREAM, '{"status":"pending"}')
@@ -96,9 +96,9 @@ async def test_a_foreign_peer_exchanges_messages_under_the_channels_own_name(pos
 
 async def test_a_terminated_connection_is_replaced_and_every_subscriber_notified(postgres_url: str) -> None:
     async with two_ends(postgres_url, timing=QUICK) as case:
-        heard, other = Heard(), Heard()
-        case.remote.subscribe("a", heard)
-        case.remote.subscribe("b", other)
+        heard, other = Recorder(), Recorder()
+        case.second.subscribe("a", heard)
+        case.second.subscribe("b", other)
         await case.settle()
         drops, other_drops = heard.drops, other.drops
         killer = await asyncpg.connect(postgres_url)
@@ -107,7 +107,7 @@ async def test_a_terminated_connection_is_replaced_and_every_subscriber_notified
         await heard.wait_for_drops(drops + 1)
         await other.wait_for_drops(other_drops + 1)
         await wait_until(
-            lambda: case.local.error is None and case.remote.error is None and connection_counts(case) == (2, 2)
+            lambda: case.first.error is None and case.second.error is None and connection_counts(case) == (2, 2)
         )
         await check_messages_arrive(case, heard)
 
@@ -117,13 +117,13 @@ async def test_a_half_open_connection_is_detected_and_replaced(postgres_url: str
     async with CuttingProxy(int(address.split(":")[1])) as proxy:
         url = postgres_url.replace(address, f"127.0.0.1:{proxy.port}")
         async with two_ends(url, timing=QUICK) as case:
-            heard = Heard()
-            case.remote.subscribe("a", heard)
+            heard = Recorder()
+            case.second.subscribe("a", heard)
             await case.settle()
             drops = heard.drops
             proxy.is_silent = True
-            await wait_until(lambda: case.remote.error is not None and case.local.error is not None)
-            assert "no answer within 1 s" in str(case.remote.error)
+            await wait_until(lambda: case.second.error is not None and case.first.error is not None)
+            assert "no answer within 1 s" in str(case.second.error)
             proxy.is_silent = False
             await heard.wait_for_drops(drops + 1)
             await check_messages_arrive(case, heard)
@@ -139,7 +139,7 @@ async def test_it_works_before_its_server_starts_and_after_a_restart(
         server.stop("immediate")
         async with open_postgres_bus(server.url, timing=QUICK) as bus:
             assert bus.error is not None
-            heard = Heard()
+            heard = Recorder()
             bus.subscribe("a", heard)
             bus.publish_nowait("a", b"one")
             assert await heard.wait(1) == [b"one"], "a process's own hints do not need the server"
@@ -156,10 +156,10 @@ async def test_it_works_before_its_server_starts_and_after_a_restart(
 async def test_large_messages_are_stored_in_a_table_and_deleted_when_old(postgres_url: str) -> None:
     timing = PostgresBusTiming(**QUICK_FIELDS, sweep_s=0.0)
     async with two_ends(postgres_url, timing=timing) as case:
-        heard = Heard()
-        case.remote.subscribe("a", heard)
+        heard = Recorder()
+        case.second.subscribe("a", heard)
         await case.settle()
-        case.local.publish_nowait("a", b"{" + b"x" * 10_000)
+        case.first.publish_nowait("a", b"{" + b"x" * 10_000)
         assert await heard.wait(1) == [b"{" + b"x" * 10_000]
         peer = await asyncpg.connect(postgres_url)
         assert await peer.fetchval("SELECT count(*) FROM bus_messages") == 1
@@ -171,8 +171,8 @@ async def test_large_messages_are_stored_in_a_table_and_deleted_when_old(postgre
 
 async def test_a_message_of_any_size_arrives_whole(postgres_server: PostgresServer) -> None:
     async with two_ends(postgres_server.url) as case:
-        bus, heard = FaultyBus(case.local, Random(3), oversize=0.3), Heard()
-        case.remote.subscribe("a", heard)
+        bus, heard = FaultyBus(case.first, Random(3), oversize=0.3), Recorder()
+        case.second.subscribe("a", heard)
         await case.settle()
         drops = heard.drops
         for i in range(20):

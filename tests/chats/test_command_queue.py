@@ -16,7 +16,7 @@ from antiphon.core.model import Chat, Status, WhenBusy
 from antiphon.core.parts import Role
 from antiphon.errors import Busy, NotFound, Unavailable
 from antiphon.ports import Appended
-from antiphon.testing.bus_suite import Heard
+from antiphon.testing.bus_suite import Recorder
 from antiphon.testing.stored_chat import content
 
 from .serving import (
@@ -181,7 +181,7 @@ async def test_a_slot_is_released_when_nothing_was_written(counting: CountingSto
 
 
 async def test_an_append_is_published_to_its_subscribers(service: Service) -> None:
-    stream, owner, wanted = Heard(), Heard(), Heard()
+    stream, owner, wanted = Recorder(), Recorder(), Recorder()
     for channel, received in ((stream_channel(CHAT), stream), (owner_channel("o"), owner), (WANTED_CHANNEL, wanted)):
         service._bus.subscribe(channel, received)
     await create(service)

@@ -71,7 +71,7 @@ async def ask(server: ServerProcess, method: str, path: str, body: Any = None) -
 
 async def open_next(tab: Tab, machine: Machine) -> str:
     """The view of the other instance, whose events arrive, and one of its chats."""
-    chat_id = await machine.start_chat("Heard")
+    chat_id = await machine.start_chat("Recorder")
     instance_id = await machine.next_id()
     await tab.page.goto(f"{tab.visit.url}/#/instances/{instance_id}")
     await wait_heard(tab, machine, instance_id, chat_id)

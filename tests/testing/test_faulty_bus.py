@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.bus.memory import MemoryBus
 from antiphon.testing.bus import COPIES_MAX, FaultyBus
-from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Heard
+from antiphon.testing.bus_suite import BUS_CHECKS, BusCase, BusCheck, Recorder
 from antiphon.testing.store_suite import check_name
 
 pytestmark = pytest.mark.anyio
@@ -21,9 +21,9 @@ def numbered(count: int) -> list[bytes | None]:
     return [b"%d" % i for i in range(count)]
 
 
-async def send(count: int, **faults: Any) -> tuple[FaultyBus, Heard]:
+async def send(count: int, **faults: Any) -> tuple[FaultyBus, Recorder]:
     """A bus with these faults that was given so many messages, and who heard it."""
-    bus, heard = FaultyBus(MemoryBus(), Random(7), **faults), Heard()
+    bus, heard = FaultyBus(MemoryBus(), Random(7), **faults), Recorder()
     bus.subscribe("a", heard)
     for message in numbered(count):
         bus.publish_nowait("a", message or b"")

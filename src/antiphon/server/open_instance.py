@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -34,7 +35,7 @@ from antiphon.store.memory.store import MemoryStore
 from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.worker.agent import Agent, load_agent
 
-BUS_WITHOUT_CREDENTIALS = "any client of the NATS server can read and forge notifications and drafts"
+OPEN_BUS = "any client of the NATS server can read and forge notifications and drafts"
 
 log = structlog.get_logger(__name__)
 
@@ -93,84 +94,89 @@ async def open_instance(
 
     Args:
         agent: An `Agent`, an async generator function, or `file.py:name`; None is the built-in agent.
-        data: The data directory; None stores everything in memory, gone with the process.
+        data: The data directory; None stores everything in memory, until the process exits.
         store: The URL of a store that several instances share (`postgresql://...`), or a store of your own.
-        bus: The URL of what carries hints between instances (`nats://...`), or a bus of your own.
+        bus: The URL of the bus that carries hints between instances (`nats://...`), or a bus of your own.
         clock: The time; tests pass their own.
-        ids: Random names; tests pass their own.
+        ids: Random ids; tests pass their own.
         lock: A lock on `data` that the caller holds, and releases.
         instance_id: The id of this instance; by default a new UUID.
         shared_store: Membership and link, for a `store` of your own that is shared.
         wrap_bus: Wraps the bus; tests inject faults by it.
-        authenticate: The sign-in of your own application: called with each HTTP request (a Starlette `Request`), it
-            returns the name of the owner who sent it (`admin` is the admin), or None to require a token.
+        authenticate: The sign-in of your application; see `api.http.host_sign_in.Authenticate`.
         http_limits: Limits of connections and request bodies; tests pass their own.
-        options: As of `antiphon serve`, see `options.Options`; None stands for the default.
+        options: The options of `antiphon serve`, see `options.Options`; None is the default.
 
     Raises:
         Invalid: An option, the agent or its model is not valid.
         Unavailable: Another process holds the directory, or the store cannot be reached.
     """
-    settings = _settings(dict(options), store, bus)
+    settings, agent, own_store, own_bus = _settings(agent, store, bus, options)
     ids, clock = ids or RandomIds(), clock or SystemClock()
-    bus = None if isinstance(bus, str) else bus
-    if isinstance(agent, str):
-        agent, tools = load_agent(agent)
-        settings = replace(settings, tools=(*settings.tools, *tools))
     async with contextlib.AsyncExitStack() as stack:
         if settings.store:
             instance_id = instance_id or ids.uuid()
-            store, bus, shared_store = await open_shared_backends(stack, settings, instance_id, bus, wrap_bus)
-        elif data is not None and store is None:
+            shared = await open_shared_backends(stack, settings, instance_id, own_bus, wrap_bus)
+            own_store, own_bus, shared_store = shared
+        elif data is not None and own_store is None:
             lock = lock or stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
-            store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
-        assert not isinstance(store, str)
-        store = store or MemoryStore(clock=clock)
-        try:
-            instance = EmbeddedInstance(
-                settings,
-                authenticate=authenticate,
-                http_limits=http_limits,
-                store=store,
-                bus=bus or wrap_bus(MemoryBus()),
-                ids=ids,
-                agent=agent if agent is not None else Agent(),
-                lock=lock,
-                instance_id=instance_id,
-                shared_store=shared_store,
-            )
-        except BaseException:
-            await store.aclose()
-            raise
-        stack.push_async_callback(instance.aclose)
-        if shared_store is not None and is_open_to_all(settings.bus):
-            instance.health.warn("bus_without_credentials", BUS_WITHOUT_CREDENTIALS)
-        async with _running(instance):
-            yield instance
+            own_store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
+        make_instance = partial(
+            EmbeddedInstance,
+            settings,
+            authenticate=authenticate,
+            http_limits=http_limits,
+            bus=own_bus or wrap_bus(MemoryBus()),
+            ids=ids,
+            agent=agent if agent is not None else Agent(),
+            lock=lock,
+            instance_id=instance_id,
+            shared_store=shared_store,
+        )
+        yield await stack.enter_async_context(_running(make_instance, own_store or MemoryStore(clock=clock)))
 
 
-def _settings(options: dict[str, Any], store: Store | str | None, bus: Bus | str | None) -> Options:
-    """The options, with the URLs of store and bus. Raises `Invalid`."""
-    urls = {"store": store, "bus": bus}
-    settings = Options.make(options | {name: url for name, url in urls.items() if isinstance(url, str)})
+def _settings(
+    agent: Any, store: Store | str | None, bus: Bus | str | None, options: GivenOptions
+) -> tuple[Options, Any, Store | None, Bus | None]:
+    """The checked options, the agent, and the caller's own store and bus. An agent that is named as `file.py:name` is
+    loaded with its tools; URLs become options."""
+    given: dict[str, Any] = dict(options)
+    if isinstance(store, str):
+        given["store"], store = store, None
+    if isinstance(bus, str):
+        given["bus"], bus = bus, None
+    settings = Options.make(given)
     check_urls(settings)
-    return settings
+    if isinstance(agent, str):
+        agent, tools = load_agent(agent)
+        settings = replace(settings, tools=(*settings.tools, *tools))
+    return settings, agent, store, bus
 
 
 @contextlib.asynccontextmanager
-async def _running(instance: EmbeddedInstance) -> AsyncIterator[None]:
-    """Start the instance, run it in the background, and stop it."""
-    await instance.start()
-    background = instance.run_in_background()
+async def _running(make_instance: Callable[..., EmbeddedInstance], store: Store) -> AsyncIterator[EmbeddedInstance]:
+    """Make an instance on `store` and start it; stop and close both when the block ends."""
     try:
-        yield
-    finally:
-        if not instance.is_draining:
-            await instance.stop()
-        background.cancel()
-        await asyncio.wait({background})
-        if not background.cancelled() and background.exception() is not None:
-            log.error("background_task_failed", exc_info=background.exception())
+        instance = make_instance(store=store)
+    except BaseException:
+        await store.aclose()
+        raise
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(instance.aclose)
+        if instance.cluster is not None and is_open_to_all(instance.options.bus):
+            instance.health.warn("bus_without_credentials", OPEN_BUS)
+        await instance.start()
+        background = instance.run_in_background()
+        try:
+            yield instance
+        finally:
+            if not instance.is_draining:
+                await instance.stop()
+            background.cancel()
+            await asyncio.wait({background})
+            if not background.cancelled() and background.exception() is not None:
+                log.error("background_task_failed", exc_info=background.exception())
 
 
 @contextlib.asynccontextmanager

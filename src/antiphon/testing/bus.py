@@ -1,4 +1,4 @@
-"""A bus that loses, repeats, delays and reorders: hints are allowed to, and nothing may depend on them."""
+"""A bus that loses, repeats, delays and reorders messages. Hints may be lost, so no guarantee may depend on them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from random import Random
 from antiphon.ports import Bus, Handler
 
 COPIES_MAX = 5
+"""Maximum number of copies of a repeated message."""
 OVERSIZE_BYTES = 1_500_000
+"""Size of the padding of an oversized message."""
 HELD_MAX = 64
-"""At most so many messages are held back for a later one; the oldest then goes on."""
+"""Maximum number of messages held back. Beyond it, the oldest one is published."""
 
 
 class FaultyBus:
-    """Any bus, with faults by chance: `drop`, `double`, `reorder` and `oversize` are probabilities (0 to 1) for each
-    message.
+    """Wraps a bus and injects faults. A seeded `random` makes the same faults in every run.
 
-    A doubled message arrives two to five times. A reordered one is held back until later ones have passed it
-    (at most for `hold_s`). Each copy is delayed by up to `delay_s_max`. An oversized one has spaces after it, more
-    than a server may take (a JSON text stays the same). `close` forgets what is still held back.
-    Subscriptions are the inner bus's own; the choices are those of `random`, so a seed repeats them.
+    Args:
+        inner: The bus; subscriptions are its own.
+        random: Decides which message gets which fault.
+        drop: Probability (0 to 1) that a message is dropped.
+        double: Probability that a message is delivered two to five times.
+        delay_s_max: Maximum delay of each copy, in seconds.
+        reorder: Probability that a message is held back until later ones were published.
+        hold_s: How long a message may be held back, in seconds.
+        oversize: Probability that spaces are added to a message, beyond the maximum size of a server.
     """
 
     def __init__(
@@ -74,7 +80,7 @@ class FaultyBus:
                 self._hold(channel, message)
             else:
                 self._pass_on(channel, message)
-                self._let_some_go()
+                self._release_some()
 
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
         return self._inner.subscribe(channel, handler)
@@ -87,6 +93,7 @@ class FaultyBus:
         await self._inner.aclose()
 
     def close(self) -> None:
+        """Drop the messages that are held back or delayed."""
         self._held.clear()
         for timer in self._timers:
             timer.cancel()
@@ -100,14 +107,14 @@ class FaultyBus:
         self._held.append((channel, message))
         if len(self._held) > HELD_MAX:
             self._pass_on(*self._held.pop(0))
-        self._after(self._hold_s, self._let_all_go)
+        self._after(self._hold_s, self._release_all)
 
-    def _let_some_go(self) -> None:
-        """Some of what is held follows the message that has just overtaken it, in any order."""
+    def _release_some(self) -> None:
+        """Publish some of the held messages after the one that has just overtaken them, in random order."""
         for _ in range(self._random.randint(0, len(self._held))):
             self._pass_on(*self._held.pop(self._random.randrange(len(self._held))))
 
-    def _let_all_go(self) -> None:
+    def _release_all(self) -> None:
         held, self._held = self._held, []
         for channel, message in held:
             self._pass_on(channel, message)

@@ -1,7 +1,6 @@
-"""Decides from the outside whether the invariants held: from four logs, knowing nothing of the server's inside.
+"""Checks the invariants of docs/reliability.md from the outside: only from the records of a trial.
 
-`check(evidence)` gives the violations, each with the invariant's name; none is the good answer. The invariants are
-those of docs/reliability.md.
+`check(evidence)` returns the violations, each with the name of its invariant; an empty list is a pass.
 """
 
 from __future__ import annotations
@@ -21,15 +20,14 @@ from antiphon.testing.evidence import Evidence, FinalChat, Watched
 from antiphon.wire.gotime import parse_time_us
 
 TOKEN = re.compile(r"c(\d+)t(\d+) ")
-"""A scripted model's token: its call number and the token's."""
-
+"""A token of a scripted model: the number of its call, and its own."""
 
 STOPPED = ("interrupted", "replaced")
-"""How a turn that was asked to stop may end: by that, or by an edit that came before it had ended."""
+"""The outcomes of an interrupted turn: interrupted, or replaced by an edit before it ended."""
 
 
 class Violation(Value):
-    """One broken promise."""
+    """A violated invariant."""
 
     invariant: str
     chat_id: str
@@ -66,7 +64,9 @@ def _check_sends(evidence: Evidence, finals: dict[str, FinalChat]) -> Iterator[V
             answers.setdefault((sent.chat_id, sent.client_message_id), set()).add(message["id"])
     for (chat_id, client_id), ids in answers.items():
         if len(ids) > 1:
-            yield Violation(invariant="ACK-ONCE", chat_id=chat_id, what=f"{client_id} was answered as {sorted(ids)}")
+            yield Violation(
+                invariant="ACK-ONCE", chat_id=chat_id, what=f"{client_id} was acknowledged as {sorted(ids)}"
+            )
     for key in {(sent.chat_id, sent.client_message_id) for sent in evidence.sent}:
         chat_id, client_id = key
         final = finals.get(chat_id)
@@ -74,15 +74,15 @@ def _check_sends(evidence: Evidence, finals: dict[str, FinalChat]) -> Iterator[V
             continue
         places = [event.seq for event in final.log if _brings(event, client_id)]
         if len(places) > 1:
-            yield Violation(invariant="ACK-ONCE", chat_id=chat_id, what=f"{client_id} was taken at {places}")
+            yield Violation(invariant="ACK-ONCE", chat_id=chat_id, what=f"{client_id} was accepted at {places}")
         if key in answers and not answers[key] <= set(places):
             what = f"{client_id} was acknowledged as {sorted(answers[key])} and is in the log at {places}"
             yield Violation(invariant="ACK-DURABLE", chat_id=chat_id, what=what)
 
 
 def _brings(event: Event, client_id: str) -> TypeGuard[FactEvent]:
-    """Whether this fact took the message of that client's id: appended or queued it (a delivery takes it no second
-    time). What was edited away later stays in the log."""
+    """Whether this fact accepted the message with that client id: it appended or queued the message. The delivery of
+    a queued message does not count again. A message that is edited later stays in the log."""
     if not isinstance(event, FactEvent):
         return False
     if event.type == "message_queued":
@@ -136,7 +136,7 @@ def _text(message: dict[str, Any]) -> str:
 
 
 def _check_edits(final: FinalChat) -> Iterator[Violation]:
-    """Nothing that a truncation removed is in the history, and of what is hidden no content is told."""
+    """No truncated message is in the history, and no hidden message has content."""
     shown = set(_ids(final.messages))
     for event in final.log:
         if isinstance(event, FactEvent) and event.type == "history_truncated":
@@ -146,31 +146,31 @@ def _check_edits(final: FinalChat) -> Iterator[Violation]:
                 yield Violation(invariant="EDIT", chat_id=final.chat_id, what=what)
     hidden = {e.seq for e in final.log if isinstance(e, FactEvent) and e.data.get("hidden_by")}
     messages = [e for e in final.log if isinstance(e, FactEvent) and e.seq in hidden]
-    told = {message.seq for message in messages if "content" in message.data["message"]}
-    if told or hidden & shown:
-        what = f"{sorted(told | (hidden & shown))} are hidden and told all the same"
+    visible = {message.seq for message in messages if "content" in message.data["message"]} | (hidden & shown)
+    if visible:
+        what = f"{sorted(visible)} are hidden but have content or are listed"
         yield Violation(invariant="EDIT", chat_id=final.chat_id, what=what)
 
 
 def _check_stuck(final: FinalChat, stuck_s: float) -> Iterator[Violation]:
-    """A turn that wants a worker has one within `stuck_s`, or after the time that was told for its next try."""
-    wants_since: int | None = None
+    """A turn that needs a worker gets one within `stuck_s`, counted from its scheduled retry if there is one."""
+    waiting_since: int | None = None
     due = 0
     for event in final.log:
         if not isinstance(event, FactEvent):
             continue
         at = parse_time_us(event.at)
         if event.type == "attempt_started":
-            if wants_since is not None and at - wants_since > stuck_s * 1e6:
-                what = f"attempt {event.seq} came {(at - wants_since) / 1e6:.1f} s after it was wanted"
+            if waiting_since is not None and at - waiting_since > stuck_s * 1e6:
+                what = f"attempt {event.seq} came {(at - waiting_since) / 1e6:.1f} s after it was wanted"
                 yield Violation(invariant="NO-STUCK", chat_id=final.chat_id, what=what)
-            wants_since, due = None, 0
+            waiting_since, due = None, 0
         elif event.status != "running":
-            wants_since = None
+            waiting_since = None
         elif event.type == "retry_scheduled":
             due = parse_time_us(event.data["retrying_at"])
         elif event.type in ("attempt_released", "attempt_lost", "turn_restarted") or _starts_turn(event):
-            wants_since = max(at, due)
+            waiting_since = max(at, due)
 
 
 def _starts_turn(event: FactEvent) -> bool:
@@ -181,7 +181,7 @@ def _starts_turn(event: FactEvent) -> bool:
 
 
 def _check_attempts(final: FinalChat) -> Iterator[Violation]:
-    """Assistants' and tools' messages come only while an attempt holds the chat; one attempt at a time."""
+    """Messages of models and tools are appended only while an attempt holds the chat, and there is one at a time."""
     attempt = 0
     open_draft = 0
     for event in final.log:
@@ -227,7 +227,7 @@ def _check_tools(final: FinalChat, evidence: Evidence) -> Iterator[Violation]:
 
 
 def _check_queue(final: FinalChat) -> Iterator[Violation]:
-    """What waits leaves in order: the view's queue gives the order, the next delivered one must be its head."""
+    """Queued messages are delivered in order: the next one must be the head of the view's queue."""
     view = View()
     try:
         for event in final.log:
@@ -242,7 +242,7 @@ def _check_queue(final: FinalChat) -> Iterator[Violation]:
                     yield Violation(invariant="QUEUE", chat_id=final.chat_id, what=what)
             view.apply(event)
     except PeerError:
-        return  # said by LOG
+        return  # reported by LOG
 
 
 # --- SEQ, VIEW = COMMIT, CONVERGE -------------------------------------------------------------------
@@ -274,7 +274,8 @@ def _check_watched(watched: Watched, final: FinalChat | None, evidence: Evidence
 
 
 def _check_commit(watched: Watched, view: View, event: Event) -> Iterator[Violation]:
-    """The committed text is what the watcher saw: exactly, if it held the draft up to `upto`; else the rest of it."""
+    """The committed text equals what the watcher received, if it received the draft up to `upto`; else it continues
+    that."""
     if not isinstance(event, FactEvent) or event.type != "message_appended":
         return
     closes = event.data.get("closes")
@@ -303,7 +304,7 @@ def _preview(draft: Draft) -> str:
 
 
 def _check_preview(chat_id: str, draft: Draft, emitted: dict[int, str]) -> Iterator[Violation]:
-    """A preview is the beginning of what the model said in one call, and of that call alone."""
+    """The text of a draft is a prefix of the answer of one model call."""
     text = draft.text()
     found = TOKEN.match(text)
     if found is None:
@@ -347,10 +348,10 @@ def _check_stop_time(evidence: Evidence, chat_id: str, turn_id: int, at: float) 
 
 
 def _check_budget(evidence: Evidence) -> Iterator[Violation]:
-    """Model calls ≤ committed answers + scheduled retries + lost, released and stopped attempts + failures. Of chats
-    whose log is not there (they were deleted) nothing is known."""
-    known = {"", *(final.chat_id for final in evidence.final)}
-    calls = sum(call.chat_id in known for call in evidence.model_calls)
+    """Model calls ≤ committed answers + scheduled retries + lost, released and stopped attempts + failures. Deleted
+    chats, which have no log, are not counted."""
+    counted = {"", *(final.chat_id for final in evidence.final)}
+    calls = sum(call.chat_id in counted for call in evidence.model_calls)
     if not calls:
         return
     allowed = sum(_allows_call(event) for final in evidence.final for event in final.log)

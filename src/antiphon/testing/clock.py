@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to go on (port Clock)."""
+"""A clock that a test sets by hand (port Clock)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ START_US = 1_700_000_000_000_000
 
 
 class FakeClock:
-    """Both of its times move together, by `advance` only. `tick_us`: how far each look at it moves them."""
+    """Wall clock and monotonic time advance together, by `advance` only.
+
+    Args:
+        now_us: The time at the start, in microseconds since the Unix epoch.
+        tick_us: How much each reading advances the clock, in microseconds, so that no two readings are equal.
+    """
 
     def __init__(self, now_us: int = START_US, *, tick_us: int = 0) -> None:
         self._start_us = self._now_us = now_us
@@ -20,5 +25,6 @@ class FakeClock:
         return (self.now_us() - self._start_us) / 1_000_000
 
     def advance(self, seconds: float) -> None:
-        assert seconds >= 0, "time does not go back"
+        """Advance the clock by `seconds`."""
+        assert seconds >= 0, "time does not run backwards"
         self._now_us += round(seconds * 1_000_000)

@@ -1,4 +1,4 @@
-"""What a trial leaves for the checker: what was sent and answered, watched, seen by the model, and read last."""
+"""The records of a trial for the checker: sends, interrupts, watched events, model calls, and the final state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from antiphon.core.values import Value
 
 
 class Sent(Value):
-    """One send of a client: `answer` None where none came (the connection broke)."""
+    """One send of a client. `answer` is None if the connection was lost."""
 
     chat_id: str
     client_message_id: str
@@ -23,7 +23,7 @@ class Sent(Value):
 
 
 class Interrupted(Value):
-    """One interrupt that was acknowledged; `at` is when (seconds, monotonic)."""
+    """An acknowledged interrupt; `at` is its time, in seconds of the monotonic clock."""
 
     chat_id: str
     turn_id: int
@@ -33,10 +33,8 @@ class Interrupted(Value):
 
 
 class Watched(Value):
-    """What one watcher received over all of its connections: (event, seconds monotonic), in order.
-
-    `breaks` are the places (indexes) at which it came back with its cursor.
-    """
+    """The events that one watcher received over all of its connections, each with its time in seconds of the
+    monotonic clock. `breaks` are the indexes at which it reconnected with its cursor."""
 
     chat_id: str
     events: list[tuple[Event, float]]
@@ -44,7 +42,7 @@ class Watched(Value):
 
 
 class ModelCall(Value):
-    """One request the model server saw: its number, the tokens it sent in answer, and (if known) for which chat."""
+    """A request that the model server received: its number, the tokens of its answer, and the chat if it is known."""
 
     number: int
     tokens: tuple[str, ...]
@@ -59,7 +57,7 @@ class ToolRun(Value):
 
 
 class FinalChat(Value):
-    """The last look at a chat: the Chat, all messages, the queue, and its whole log told from the beginning."""
+    """The final state of a chat: the Chat, all messages, the queue, and the whole log from the first fact."""
 
     chat_id: str
     chat: dict[str, Any]
@@ -69,7 +67,7 @@ class FinalChat(Value):
 
 
 class Evidence(Value):
-    """Everything the checker looks at."""
+    """All records of a trial."""
 
     sent: list[Sent]
     interrupted: list[Interrupted]
@@ -80,6 +78,6 @@ class Evidence(Value):
     idempotent_tools: frozenset[str] = frozenset()
     is_stop_timed: bool = True
     stop_s: float = 3.0
-    """An acknowledged stop must end its turn within so many seconds, where it is timed."""
+    """How long a turn may continue after an acknowledged interrupt, in seconds, if `is_stop_timed`."""
     stuck_s: float = 15.0
-    """A turn that wants a worker must have one within so many seconds (of which the server may be away some)."""
+    """How long a turn may wait for a worker, in seconds, restarts of the server included."""

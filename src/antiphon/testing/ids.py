@@ -1,4 +1,4 @@
-"""Names that are the same in every run (port Ids)."""
+"""Ids that are the same in every run (port Ids)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 
 
 class SeededIds:
-    """The names of `seed`, one after another. Anybody can guess them: for tests only."""
+    """Ids from a seeded random generator. They can be guessed, so they are for tests only."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = Random(seed)

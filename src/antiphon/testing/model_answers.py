@@ -1,4 +1,4 @@
-"""What a fake model server answers: values, and their bytes in the words of chat completions."""
+"""The replies of a fake model server: values, and their bytes in the format of chat completions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class FakeCall(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer, and what goes wrong while it is sent.
+    """An answer, and the faults while it is sent.
 
-    Without `text` it is `token_count` tokens that carry the number of the call and their own: `c3t1 c3t2 `. The
-    places of faults (`..._after`) count the pieces (tokens, then pieces of calls) sent before.
+    Without `text` it has `token_count` tokens, each with the number of the call and its own: `c3t1 c3t2 `. A fault
+    `..._after` occurs after that number of pieces (tokens, then pieces of tool calls).
     """
 
     text: str | None = None
@@ -31,10 +31,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: str = ""
     calls: tuple[FakeCall, ...] = ()
     deltas: tuple[dict[str, Any], ...] = ()
-    """Raw deltas, sent behind all else: for what a particular server does."""
+    """Raw deltas that are sent last, for the quirks of a provider."""
     finish_reason: str | None = "stop"
     usage: dict[str, Any] | None = None
-    """Instead of the counted one."""
+    """Replaces the counted usage."""
     sends_usage: bool = True
     sends_done: bool = True
 
@@ -46,16 +46,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive: bool = False
     """A comment (`: keep-alive`) at the start of the stall."""
     cut_after: int | None = None
-    """The connection breaks in the middle of the next piece."""
+    """The connection is closed in the middle of the next piece."""
     error_after: int | None = None
     error: dict[str, Any] = msgspec.field(default_factory=lambda: {"message": "it broke", "type": "server_error"})
     write_bytes: int = 0
-    """Every write to the socket has so many bytes (0: one write for each piece); 1 splits all UTF-8."""
+    """Size of each write to the socket, in bytes (0: one write per piece). 1 splits every multi-byte character."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """A refusal by HTTP status, with the body's error object and, if wanted, a Retry-After. With `body` it is
-    any answer at all, byte for byte."""
+    """An error response with an error object, and headers such as Retry-After. With `body` it is any response, byte
+    for byte."""
 
     status: int
     code: str | None = None
@@ -78,7 +78,7 @@ Reply = Answer | Fault
 
 
 def iter_deltas(answer: Answer, call: int) -> Iterator[dict[str, Any]]:
-    """The answer's pieces, in order, without the opening one that names the role."""
+    """The pieces of the answer, in order, without the first one, which has the role."""
     if answer.reasoning:
         yield {"reasoning_content": answer.reasoning}
     for token in iter_tokens(answer, call):
@@ -89,7 +89,7 @@ def iter_deltas(answer: Answer, call: int) -> Iterator[dict[str, Any]]:
 
 
 def iter_tokens(answer: Answer, call: int) -> Iterator[str]:
-    """The text, word by word."""
+    """The words of the text."""
     if answer.text is not None:
         yield from re.findall(r"\s*\S+\s*$|\s*\S+|\s+", answer.text)
     elif not answer.calls and not answer.deltas:
@@ -97,7 +97,7 @@ def iter_tokens(answer: Answer, call: int) -> Iterator[str]:
 
 
 def _call_deltas(index: int, tool_call: FakeCall, call: int) -> Iterator[dict[str, Any]]:
-    """A call as providers send it: id and name first, then the arguments in three pieces."""
+    """A tool call as providers send it: id and name first, then the arguments in three pieces."""
     args = msgspec.json.encode(tool_call.args).decode()
     call_id = tool_call.id or f"call_{call}_{index}"
     opening = {"index": index, "id": call_id, "type": "function"}
@@ -108,7 +108,7 @@ def _call_deltas(index: int, tool_call: FakeCall, call: int) -> Iterator[dict[st
 
 
 def iter_events(answer: Answer, call: int, *, model: str, usage_asked: bool) -> Iterator[bytes]:
-    """The stream's events as bytes: the role, the pieces, and always an end, be it empty."""
+    """The events of the stream as bytes: the role, the pieces, and the end, which may be empty."""
     frame = {"id": f"chatcmpl-{call}", "object": "chat.completion.chunk", "created": 0, "model": model}
 
     def event(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
@@ -131,7 +131,7 @@ def iter_events(answer: Answer, call: int, *, model: str, usage_asked: bool) -> 
 
 
 def whole_body(answer: Answer, call: int, *, model: str) -> bytes:
-    """The answer to a request that asked for no stream."""
+    """The response to a request without streaming."""
     calls = [
         {
             "id": tool_call.id or f"call_{call}_{index}",

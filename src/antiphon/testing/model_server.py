@@ -1,11 +1,11 @@
-"""A model server on a real socket that answers as planned, breaks as planned and remembers what it was asked.
+"""A scripted model server on a real socket: it sends planned answers and faults, and records the requests.
 
     async with FakeModelServer() as server:
         server.plan(Answer(text="Hello"), Fault(status=429, headers={"Retry-After": "2"}), Answer(cut_after=3))
         model = OpenAIModel("any", api_key="k", base_url=server.base_url)
 
-Each request takes the next reply of the plan; behind its end, the default: tokens that carry the number of the
-call and their own. It speaks POST /v1/chat/completions, streamed and not, and nothing else.
+Each request gets the next reply of the plan. After the last one it gets the default: tokens with the number of the
+call and their own. The server supports only POST /v1/chat/completions, with and without streaming.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["FOREVER", "Answer", "FakeCall", "FakeModelServer", "Fault", "Reply",
 BODY_BYTES_MAX = 64 * 1024 * 1024
 HEAD_BYTES_MAX = 64 * 1024
 TICK_S = 0.001
-"""Tokens this close together go out at one wake-up."""
+"""Tokens that are due within this time are sent together, in seconds."""
 
 
 class SeenRequest:
-    """A request as it came. `call` counts from 1; header names are in lower case."""
+    """A received request. `call` counts from 1; header names are in lower case."""
 
     def __init__(self, call: int, connection: int, path: str, headers: dict[str, str], body: Any) -> None:
         self.call = call
@@ -39,7 +39,7 @@ class SeenRequest:
         self.pieces_sent = 0
         self.is_answered = False
         self.is_abandoned = False
-        """The client left before the end."""
+        """The client disconnected before the end."""
 
 
 class _Left(Exception):
@@ -47,7 +47,11 @@ class _Left(Exception):
 
 
 class FakeModelServer:
-    """See the module. `default` makes the replies that no plan gives."""
+    """A scripted model server; use it as an async context manager.
+
+    Args:
+        default: Makes the reply to each request beyond the plan; by default an `Answer()`.
+    """
 
     def __init__(self, *, default: Callable[[SeenRequest], Reply] | None = None) -> None:
         self.requests: list[SeenRequest] = []
@@ -77,15 +81,15 @@ class FakeModelServer:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
 
     def plan(self, *replies: Reply) -> None:
-        """Answer the next requests so, in the order of their arrival."""
+        """Add replies for the next requests, in the order of their arrival."""
         self._planned.extend(replies)
 
     def release(self) -> None:
-        """End the stalls that last for ever, now and from now on."""
+        """End the stalls of unlimited length, present and future."""
         self._released.set()
 
     async def wait_until(self, condition: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
-        """Wait for something to be true of `requests`, as in `lambda: server.requests[0].is_abandoned`."""
+        """Wait for a condition on `requests`, such as `lambda: server.requests[0].is_abandoned`."""
         async with asyncio.timeout(timeout_s):
             while not condition():
                 self._changed.clear()
@@ -113,7 +117,7 @@ class FakeModelServer:
             self._connections.discard(task)
 
     async def _read_request(self, reader: asyncio.StreamReader, connection: int) -> SeenRequest | None:
-        """None: the client is done with the connection."""
+        """The next request; None if the client has closed the connection."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -130,7 +134,7 @@ class FakeModelServer:
         return request
 
     async def _answer(self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection can be used again."""
+        """Send the reply; False if the connection must be closed."""
         reply = self._planned.popleft() if self._planned else self._default(request)
         if request.path != "/v1/chat/completions" or not isinstance(request.body, dict):
             reply = Fault(status=404, code="not_found", message="There is only POST /v1/chat/completions.")
@@ -146,7 +150,7 @@ class FakeModelServer:
 
 
 class _Exchange:
-    """One reply on its way through the socket."""
+    """Sends one reply."""
 
     def __init__(
         self,
@@ -188,7 +192,7 @@ class _Exchange:
         return True
 
     async def _iter_stream(self, answer: Answer) -> AsyncIterator[bytes]:
-        """The events with their faults. The opening one, which names the role, is piece 0 and is not counted."""
+        """The events with their faults. The first one, which has the role, is not counted."""
         start = asyncio.get_running_loop().time()
         options = self._request.body.get("stream_options") or {}
         events = iter_events(
@@ -217,7 +221,7 @@ class _Exchange:
             yield event
 
     async def _stall(self, seconds: float) -> None:
-        """Silence, until it is over, `release` is called or the client leaves."""
+        """Send nothing for `seconds`, until `release` is called or the client disconnects."""
         left = asyncio.ensure_future(self._reader.read(1))
         released = asyncio.ensure_future(self._released.wait())
         try:

@@ -1,4 +1,4 @@
-"""Commands by chance: any that make sense for a chat as it stands, and some that do not."""
+"""Random commands: most are valid for the state of a chat, some are not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ Choice = Callable[[Chat, Random], c.Command]
 
 
 def random_command(chat: Chat, random: Random, *, at: int, may_delete: bool = False) -> c.Command:
-    """`at` is the time now. EditMessage takes every message for a user's: look it up before it is decided."""
+    """A random command at the time `at`, in microseconds. `EditMessage` always has the target `user`: the caller must
+    set the real role of the message."""
     if may_delete and random.random() < 0.01:
         return c.Delete()
     if random.random() < 0.5:
@@ -31,7 +32,7 @@ def _said(random: Random) -> bytes:
 
 
 def _queued(chat: Chat, random: Random) -> int:
-    """Mostly one that waits."""
+    """The id of a queued message, in most cases."""
     waiting = [item.id for item in (*chat.steering, *chat.queue)]
     return random.choice(waiting) if waiting and random.random() < 0.9 else random.randint(0, chat.seq + 1)
 
@@ -80,7 +81,7 @@ _PEOPLE: list[Choice] = [
 
 
 def _work(chat: Chat, random: Random, at: int) -> c.Command:
-    """What a worker does next, or what is done when it is gone."""
+    """The next command of a worker, or one for a lost worker."""
     if not chat.attempt:
         idle = chat.status is not Status.REQUIRES_ACTION
         return c.StartAttempt(instance_id=random.choice(INSTANCES)) if idle else c.ExpireAction()
@@ -94,11 +95,11 @@ def _work(chat: Chat, random: Random, at: int) -> c.Command:
     if chat.status is Status.INTERRUPTING:
         return c.FinishInterrupt(attempt=chat.attempt, draft=chat.draft, content=_said(random), upto=3)
     if chat.calls:
-        return _go_on(chat, random, at)
+        return _continue(chat, random, at)
     return _answer(chat, random)
 
 
-def _go_on(chat: Chat, random: Random, at: int) -> c.Command:
+def _continue(chat: Chat, random: Random, at: int) -> c.Command:
     begun = [call.tool_call_id for call in chat.calls if call.state is CallState.BEGUN]
     if begun:
         return c.CommitToolResult(attempt=chat.attempt, tool_call_id=random.choice(begun), content=_said(random))

@@ -1,4 +1,4 @@
-"""Stores around a store: `WrappedStore` passes everything on, `UncertainStore` loses the answers to commits."""
+"""Wrappers of a store: `WrappedStore` forwards all calls, `UncertainStore` loses the outcomes of commits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from antiphon.ports import (
 
 
 class WrappedStore:
-    """Every promise of `inner`, unchanged; subclasses change one thing. Several may share one inner store."""
+    """Forwards all calls to `inner`; subclasses change one thing. Several wrappers may share one store."""
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
@@ -220,8 +220,12 @@ class WrappedStore:
 class UncertainStore(WrappedStore):
     """An `append` that sometimes commits and then raises `OutcomeUnknown`, or raises it without committing.
 
-    `lost_after` and `lost_before` are the probabilities of the two. Of one append (by its append_id) no more
-    than `lost_max` answers are lost, so that asking again ends. The choices are those of `random`.
+    Args:
+        inner: The store.
+        random: Decides which outcomes are lost; a seed makes the same choices in every run.
+        lost_after: Probability (0 to 1) that an append is committed and its outcome is lost.
+        lost_before: Probability that an append is not committed, and its outcome is unknown.
+        lost_max: Maximum number of lost outcomes of one append (by its `append_id`), so that retries succeed.
     """
 
     def __init__(

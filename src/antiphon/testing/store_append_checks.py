@@ -32,7 +32,7 @@ async def check_an_append_is_read_back_as_it_was_written(case: Case) -> None:
     assert [entry.more for entry in stored] == [True, False, False]
 
 
-async def check_contents_may_hold_anything(case: Case) -> None:
+async def check_contents_may_have_any_bytes(case: Case) -> None:
     bodies = [b"\x00\xff\xfe not even JSON", content("\x00\u2028\ud7ff😀"), b"[" + b"x" * 1_000_000 + b"]"]
     chat = await case.chat("ümlaut 😀 ' \" % _").create(title="'; DROP TABLE chats; --")
     for body in bodies:
@@ -43,17 +43,17 @@ async def check_contents_may_hold_anything(case: Case) -> None:
 
 async def check_an_append_after_another_seq_is_a_conflict_and_writes_nothing(case: Case) -> None:
     chat = await case.chat().create(said="hi")
-    before = await case.known()
+    before = await case.stored()
     append = chat.make(c.Rename(title="never"))
     for wrong in (0, chat.chat.seq - 1, chat.chat.seq + 1):
         assert await case.store.append(replace(append, after_seq=wrong)) is Appended.CONFLICT
     assert await case.store.append(replace(append, chat_id="missing")) is Appended.CONFLICT
     assert await case.store.append(case.chat().make(c.CreateChat(owner_id="other"))) is Appended.CONFLICT
-    assert await case.known() == before
+    assert await case.stored() == before
     assert await case.store.iter_chat_ids() == ("c",)
 
 
-async def check_the_same_append_asked_again_is_done_once(case: Case) -> None:
+async def check_a_repeated_append_is_committed_once(case: Case) -> None:
     chat = case.chat()
     first = chat.make(c.CreateChat(owner_id="o", content=content("hi")), receipts=(receipt(""),))
     second_receipt = (receipt("a"),)
@@ -63,38 +63,38 @@ async def check_the_same_append_asked_again_is_done_once(case: Case) -> None:
         c.SendMessage(content=content("one")), c.SendMessage(content=content("two")), receipts=second_receipt
     )
     assert await chat.offer(second) is Appended.DONE
-    before = await case.known()
+    before = await case.stored()
     assert await case.store.append(second) is Appended.DONE
     assert await case.store.append(first) is Appended.DONE
     assert await case.store.append(replace(second, append_id="another")) is Appended.CONFLICT
-    assert await case.known() == before
+    assert await case.stored() == before
 
 
-async def check_the_same_append_asked_again_is_done_once_when_it_ended_the_chat(case: Case) -> None:
+async def check_a_repeated_append_that_deleted_the_chat_is_committed_once(case: Case) -> None:
     chat = await case.chat().create()
     append = chat.make(c.SendMessage(content=content("last words")), c.Delete())
     assert await chat.offer(append) is Appended.DONE
-    before = await case.known()
+    before = await case.stored()
     assert await case.store.append(append) is Appended.DONE
     assert await case.store.append(replace(append, append_id="another")) is Appended.CONFLICT
-    assert await case.known() == before
+    assert await case.stored() == before
 
 
-async def check_a_client_id_that_has_a_receipt_is_answered_and_writes_nothing(case: Case) -> None:
+async def check_a_client_id_with_a_receipt_is_reported_and_nothing_is_written(case: Case) -> None:
     chat = await case.chat().create()
     await chat.do(c.SendMessage(content=content("one")), receipts=(receipt("a", b"first"),))
-    before = await case.known()
+    before = await case.stored()
     repeat = chat.make(
         c.SendMessage(content=content("two")), receipts=(receipt("b"), receipt("a", b"second", b"other"))
     )
     assert await chat.offer(repeat) is Appended.ANSWERED
-    assert await case.known() == before
+    assert await case.stored() == before
     assert await case.store.read_receipts("c", ["b", "a", "a"]) == {"a": receipt("a", b"first")}
     assert await case.store.read_receipts("c", []) == {}
     assert await case.store.read_receipts("other chat", ["a"]) == {}
 
 
-async def check_a_conflict_is_said_before_a_receipt_is_looked_at(case: Case) -> None:
+async def check_a_conflict_is_reported_before_receipts_are_read(case: Case) -> None:
     """A repeat of the very append that wrote the receipt must be DONE, not ANSWERED."""
     chat = await case.chat().create()
     append = chat.make(c.SendMessage(content=content("one")), receipts=(receipt("a"),))
@@ -103,9 +103,9 @@ async def check_a_conflict_is_said_before_a_receipt_is_looked_at(case: Case) -> 
     assert await case.store.append(replace(append, append_id="another")) is Appended.CONFLICT
 
 
-async def check_an_append_that_cannot_be_written_leaves_nothing(case: Case) -> None:
+async def check_a_failed_append_writes_nothing(case: Case) -> None:
     chat = await case.chat().create()
-    before = await case.known()
+    before = await case.stored()
     append = chat.make(c.SendMessage(content=content("x")), c.SetDiffStatus(diff_status=1), receipts=(receipt("a"),))
     *others, last = append.entries
     broken = replace(last, recorded=replace(last.recorded, fact=replace(last.fact, diff_status=object())))
@@ -115,12 +115,12 @@ async def check_an_append_that_cannot_be_written_leaves_nothing(case: Case) -> N
         pass
     else:
         raise AssertionError("a value that is not JSON was stored")
-    assert await case.known() == before
+    assert await case.stored() == before
     assert await case.store.read_receipts("c", ["a"]) == {}
     assert await chat.offer(append) is Appended.DONE
 
 
-async def check_of_many_appends_after_one_seq_one_is_done(case: Case) -> None:
+async def check_one_of_many_appends_after_the_same_seq_is_committed(case: Case) -> None:
     first = await case.chat().create()
     rivals = [case.chat() for _ in range(32)]
     for rival in rivals:
@@ -132,7 +132,7 @@ async def check_of_many_appends_after_one_seq_one_is_done(case: Case) -> None:
     assert await case.store.load("c") == winner.chat
 
 
-async def check_writers_that_decide_again_after_a_conflict_all_come_through(case: Case) -> None:
+async def check_all_writers_that_decide_again_after_a_conflict_succeed(case: Case) -> None:
     await case.chat().create(said="hi")
 
     async def send(i: int) -> None:
@@ -147,7 +147,7 @@ async def check_writers_that_decide_again_after_a_conflict_all_come_through(case
     assert sorted(body for body in queued if body) == sorted(content(f"m{i}") for i in range(24))
 
 
-async def check_many_chats_are_written_at_once(case: Case) -> None:
+async def check_many_chats_are_written_concurrently(case: Case) -> None:
     async def live(i: int) -> None:
         chat = await case.chat(f"c{i:03}").create(said=f"hi {i}")
         await chat.start()
@@ -160,7 +160,7 @@ async def check_many_chats_are_written_at_once(case: Case) -> None:
         assert [entry.content for entry in messages] == [content(f"hi {i}"), content(f"answer {i}")]
 
 
-async def check_a_deleted_chat_keeps_its_tombstone_and_its_receipts_only(case: Case) -> None:
+async def check_a_deleted_chat_keeps_only_its_tombstone_and_receipts(case: Case) -> None:
     chat = await case.chat().create(said="secret", title="secret title", system="secret system")
     await chat.do(c.SendMessage(content=content("queued")), receipts=(receipt("a", b"answer"),))
     attempt = await chat.start()

@@ -1,4 +1,4 @@
-"""What a check of the store suite is given: an empty store, and the clock that the store goes by."""
+"""The input of a check of the store suite: an empty store, and the clock of the store."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Case:
     def chat(self, chat_id: str = "c") -> StoredChat:
         return StoredChat(self.store, chat_id)
 
-    async def known(self, chat_id: str = "c") -> Any:
-        """All that the store says of a chat: two equal answers mean that nothing was written in between."""
+    async def stored(self, chat_id: str = "c") -> Any:
+        """All that the store returns for a chat. Two equal results mean that nothing was written in between."""
         store = self.store
         chat = await store.load(chat_id)
         seqs = range(1, chat.seq + 3) if chat else ()
@@ -33,5 +33,7 @@ class Case:
             await store.read_flushed(chat_id, chat.draft if chat else 1),
             sorted(lease for lease in await store.take_over("") if lease[0] == chat_id),
             [chat_id in await store.claimable(limit=ALL), *await store.due(limit=ALL)],
-            () if store.is_shared else await store.changed(None, limit=ALL),  # others move a shared store's mark
+            ()
+            if store.is_shared
+            else await store.changed(None, limit=ALL),  # others advance the mark of a shared store
         )

@@ -25,7 +25,7 @@ async def check_configuration_is_read_by_kind_and_by_id(case: Case) -> None:
     assert await store.read_config("prompt") == ((row("a", b"of another kind", kind="prompt"),), 1)
     assert await store.read_config("provider", "b") == ((row("b", b"\x00\xff"),), 1)
     assert await store.read_config("provider", odd) == ((row(odd, b""),), 1)
-    assert await store.read_config("provider", "nobody") == ((), 1)
+    assert await store.read_config("provider", "unknown") == ((), 1)
     assert await store.read_config("nothing") == ((), 1)
 
 
@@ -34,7 +34,7 @@ async def check_configuration_is_replaced_and_removed(case: Case) -> None:
     await store.write_config((row("a"), row("b"), row("a", kind="prompt")))
     assert await store.write_config((row("a", b"2"), row("b", None), row("c", b"3"))) == 2
     assert await store.read_config("provider") == ((row("a", b"2"), row("c", b"3")), 2)
-    assert await store.write_config((row("nobody", None),)) == 3
+    assert await store.write_config((row("unknown", None),)) == 3
     assert await store.write_config((row("a", None), row("c", None))) == 4
     assert await store.read_config("provider") == ((), 4)
     assert (await store.read_config("prompt"))[0] == (row("a", kind="prompt"),)
@@ -60,7 +60,7 @@ async def check_configuration_is_written_only_after_the_version_that_was_read(ca
     assert await store.write_config((row("a", b"2"),), after_version=1) == 2
 
 
-async def check_of_configuration_written_at_once_one_comes_first(case: Case) -> None:
+async def check_one_of_two_concurrent_writes_of_configuration_is_first(case: Case) -> None:
     store = case.store
     tries = [store.write_config((row(str(i)), row("last", b"%d" % i)), after_version=0) for i in range(WRITERS)]
     answers = await asyncio.gather(*tries)
@@ -71,7 +71,7 @@ async def check_of_configuration_written_at_once_one_comes_first(case: Case) -> 
     assert await store.config_version() == 1 + WRITERS
 
 
-async def check_a_large_configuration_is_kept(case: Case) -> None:
+async def check_a_large_configuration_is_stored(case: Case) -> None:
     body = b"x" * (1024 * 1024)
     await case.store.write_config((row("a", body),))
     assert await case.store.read_config("provider", "a") == ((row("a", body),), 1)

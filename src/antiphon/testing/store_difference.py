@@ -1,4 +1,4 @@
-"""The same history by chance, given to several stores: they must answer every question alike."""
+"""Differential test of stores: a random history is written to several stores; all must return the same."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from antiphon.testing.stored_chat import ALL, NothingChanges, StoredChat, receip
 CHAT_IDS = ("a", "b", "c", "ü")
 OWNERS = ("o", "p")
 CLIENT_IDS = tuple(f"id{i}" for i in range(30))
-ASKED_AGAIN_MAX = 20
+REPEATABLE_MAX = 20
+"""Maximum number of earlier appends that may be repeated."""
 
 
 class Difference:
-    """`await step()` does one thing to every store; `await compare()` asks them everything. AssertionError where
-    two of them differ. The same seed does the same."""
+    """`step` does one random operation on every store; `compare` compares all reads. Both raise AssertionError where
+    two stores differ. The same seed gives the same history."""
 
     def __init__(self, stores: Sequence[Store], clock: FakeClock, seed: int) -> None:
         self._stores = stores
         self._clock = clock
         self._random = Random(seed)
         self._chats = {chat_id: StoredChat(stores[0], chat_id) for chat_id in CHAT_IDS}
-        self._earlier: deque[Append] = deque(maxlen=ASKED_AGAIN_MAX)
+        self._earlier: deque[Append] = deque(maxlen=REPEATABLE_MAX)
         self._mark = Mark(since=0)
         self.results: Counter[str] = Counter()
 
@@ -44,7 +45,7 @@ class Difference:
         if chance < 0.75:
             await self._decide(chat)
         elif chance < 0.85 and self._earlier:
-            await self._ask_again(random.choice(self._earlier))
+            await self._repeat(random.choice(self._earlier))
         elif chance < 0.95:
             await self._flush(chat)
         else:
@@ -65,7 +66,7 @@ class Difference:
             owner = random.choice(OWNERS)
             commands: list[c.Command] = [c.CreateChat(owner_id=owner, content=random.choice([b"", b"[]"]))]
         elif chat.state.is_deleted:
-            return random.choice(self._earlier)  # there is nothing left to decide
+            return random.choice(self._earlier)  # a deleted chat refuses all commands
         else:
             commands = [await self._command(chat) for _ in range(random.choice([1, 1, 1, 2, 3]))]
         ids = random.sample(CLIENT_IDS, random.choice([0, 0, 0, 1, 2]))
@@ -81,8 +82,8 @@ class Difference:
             return replace(command, target=target)
         return command
 
-    async def _ask_again(self, append: Append) -> None:
-        """The same append once more, or one that comes too late."""
+    async def _repeat(self, append: Append) -> None:
+        """The same append again, or a conflicting one."""
         if self._random.random() < 0.5:
             append = replace(append, append_id=append.append_id + "'")
         if await self._append(append) is Appended.DONE:
@@ -109,10 +110,10 @@ class Difference:
         attempts = [(chat_id, chat.state.attempt) for chat_id, chat in self._chats.items() if chat.state]
         await self._same("renew", self._random.choice(INSTANCES), attempts)
 
-    # --- questions
+    # --- comparing reads
 
     async def compare(self) -> None:
-        """Every question, of which some have random limits."""
+        """Compare all reads, some of them with random limits."""
         random = self._random
         for chat_id, chat in self._chats.items():
             seq = chat.state.seq if chat.state else 1
@@ -155,7 +156,7 @@ class Difference:
                 )
         await self._same("claimable", limit=random.randint(1, 9), in_any_order=False)
         await self._same("due", limit=ALL, in_any_order=True)
-        is_shared = any(store.is_shared for store in self._stores)  # that promises less
+        is_shared = any(store.is_shared for store in self._stores)  # which guarantees less
         instance_id = random.choice([*INSTANCES, ""])
         await self._same("take_over", "" if is_shared else instance_id, in_any_order=True)
         if not is_shared:

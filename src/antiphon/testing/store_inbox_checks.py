@@ -1,4 +1,4 @@
-"""Checks of what owners should see: notifications, stored with the append they tell of, and read cursors."""
+"""Checks of notifications, which are stored with their append, and of read cursors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def check_a_notification_is_stored_with_its_append_or_not_at_all(case: Cas
     assert await listed(case) == ["n1"]
 
 
-async def check_the_same_append_asked_again_stores_its_notification_once(case: Case) -> None:
+async def check_a_repeated_append_stores_its_notification_once(case: Case) -> None:
     chat = await case.chat().create()
     append = replace(chat.make(c.Rename(title="n1")), notification=notification(case, "n1"))
     assert await chat.offer(append) is Appended.DONE
@@ -99,7 +99,7 @@ async def check_the_newest_notifications_are_kept(case: Case) -> None:
     assert found == ["old2", "old1", "old0"], found
 
 
-async def check_a_deleted_chat_s_notifications_go_with_it(case: Case) -> None:
+async def check_the_notifications_of_a_deleted_chat_are_deleted(case: Case) -> None:
     chat, other = await case.chat().create(), await case.chat("other").create()
     await notify(case, chat, "n1")
     await notify(case, other, "n2")

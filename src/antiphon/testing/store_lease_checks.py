@@ -19,7 +19,9 @@ async def check_an_attempt_that_starts_is_granted_the_lease(case: Case) -> None:
     attempt = await chat.start("i1")
     assert await case.store.claimable(limit=ALL) == ()
     assert await case.store.take_over("") == (("c", attempt),)
-    lost = () if case.store.is_shared else (("c", attempt),)  # that an instance starts proves nobody dead there
+    lost = (
+        () if case.store.is_shared else (("c", attempt),)
+    )  # there, a starting instance does not prove that the previous one is dead
     assert await case.store.take_over("i2") == lost
     assert await case.store.take_over("i1") == ()
     await chat.answer("done")
@@ -73,11 +75,11 @@ async def check_expiry_by_lease_is_refused_while_the_lease_is_live(case: Case) -
 
 
 async def _check_live(case: Case, chat: StoredChat, attempt: int) -> None:
-    before = await case.known()
+    before = await case.stored()
     assert await case.store.due(limit=ALL) == ()
     expiry = chat.make(c.ExpireAttempt(attempt=attempt, reason="lease"))
     assert await chat.offer(expiry) is Appended.LEASE_LIVE
-    assert await case.known() == before, "nothing was written"
+    assert await case.stored() == before, "nothing was written"
 
 
 async def check_a_plain_drop_needs_no_ended_lease(case: Case) -> None:
@@ -88,7 +90,7 @@ async def check_a_plain_drop_needs_no_ended_lease(case: Case) -> None:
     assert await case.store.claimable(limit=ALL) == ("c",)
 
 
-async def check_an_expiry_asked_again_is_done_once_though_the_next_lease_is_live(case: Case) -> None:
+async def check_a_repeated_expiry_is_committed_once_though_the_next_lease_is_live(case: Case) -> None:
     chat = await case.chat().create(said="hi")
     attempt = await chat.start("i1")
     case.clock.advance(LEASE_S)
@@ -100,7 +102,7 @@ async def check_an_expiry_asked_again_is_done_once_though_the_next_lease_is_live
 
 
 async def check_an_ended_lease_may_still_be_renewed_by_its_holder(case: Case) -> None:
-    """After a stall an instance renews before anybody has expired it, and goes on."""
+    """After a stall an instance renews before another one has expired its lease, and continues."""
     chat = await case.chat().create(said="hi")
     attempt = await chat.start("i1")
     case.clock.advance(LEASE_S * 3)
@@ -108,14 +110,14 @@ async def check_an_ended_lease_may_still_be_renewed_by_its_holder(case: Case) ->
     assert await case.store.due(limit=ALL) == ()
 
 
-async def check_chats_are_claimable_in_the_order_they_have_waited(case: Case) -> None:
+async def check_chats_are_claimable_longest_waiting_first(case: Case) -> None:
     for chat_id in ("z", "m", "a"):
         case.clock.advance(1)
         await case.chat(chat_id).create(said="hi")
     await case.chat("idle").create()
     assert await case.store.claimable(limit=ALL) == ("z", "m", "a")
     assert await case.store.claimable(limit=2) == ("z", "m")
-    assert await case.store.claimable(limit=2, passing_over=("z", "nobody")) == ("m", "a")
+    assert await case.store.claimable(limit=2, passing_over=("z", "unknown")) == ("m", "a")
     waiting = await case.store.load("z")
     assert waiting is not None
     assert await case.store.claimable(limit=ALL, passing_over=(waiting.owner_id,)) == ()
@@ -125,7 +127,7 @@ async def check_chats_are_claimable_in_the_order_they_have_waited(case: Case) ->
     assert await case.store.claimable(limit=ALL) == ("z", "a")
 
 
-async def check_a_chat_is_not_claimable_before_its_next_try(case: Case) -> None:
+async def check_a_chat_is_not_claimable_before_its_scheduled_retry(case: Case) -> None:
     chat = await case.chat().create(said="hi")
     attempt = await chat.start()
     error = ErrorInfo(message="busy", kind="overloaded", retryable=True)
@@ -192,7 +194,7 @@ def piece(chat: StoredChat, from_: int, to: int, *, draft: int = 0) -> FlushedDe
     return FlushedDelta(chat_id=chat.chat_id, draft=draft or chat.chat.draft, from_=from_, to=to, body=body)
 
 
-async def check_flushed_pieces_are_read_by_position(case: Case) -> None:
+async def check_flushed_deltas_are_read_by_position(case: Case) -> None:
     chat = await case.chat().create(said="hi")
     await chat.start()
     pieces = [piece(chat, 0, 3), piece(chat, 3, 9), piece(chat, 9, 12)]
@@ -204,7 +206,7 @@ async def check_flushed_pieces_are_read_by_position(case: Case) -> None:
     await case.store.flush([])
 
 
-async def check_a_piece_flushed_again_keeps_the_longer(case: Case) -> None:
+async def check_the_longer_of_two_flushed_deltas_is_stored(case: Case) -> None:
     chat = await case.chat().create(said="hi")
     await case.store.flush([piece(chat, 0, 5)])
     await case.store.flush([piece(chat, 0, 9)])
@@ -224,7 +226,7 @@ async def check_drafts_are_flushed_only_while_they_are_open(case: Case) -> None:
     assert await case.store.read_flushed("d", other.chat.draft) == (piece(other, 0, 1),), "the others are kept"
 
 
-async def check_flushed_pieces_go_with_their_draft(case: Case) -> None:
+async def check_flushed_deltas_are_deleted_with_their_draft(case: Case) -> None:
     chat = await case.chat().create(said="hi")
     await chat.start()
     draft = chat.chat.draft

@@ -24,7 +24,7 @@ async def check_chats_are_listed_by_latest_change(case: Case) -> None:
     for chat_id in ("a", "b", "c"):
         await case.chat(chat_id).create()
         case.clock.advance(1)
-    await case.chat("other").create(owner_id="somebody else")
+    await case.chat("other").create(owner_id="another")
     assert await listed(case) == ["c", "b", "a"]
     chat = case.chat("a")
     await chat.load()
@@ -32,12 +32,12 @@ async def check_chats_are_listed_by_latest_change(case: Case) -> None:
     assert await listed(case) == ["a", "c", "b"]
     found = await case.store.list_chats("o", archived=None, label=None, title="", limit=1, after=None)
     assert found[0].chat == chat.chat
-    assert await listed(case, "nobody") == []
+    assert await listed(case, "unknown") == []
     await chat.do(c.Delete())
     assert await listed(case) == ["c", "b"]
 
 
-async def check_archived_chats_are_told_apart(case: Case) -> None:
+async def check_archived_chats_are_listed_separately(case: Case) -> None:
     for chat_id in ("a", "b"):
         await case.chat(chat_id).create()
         case.clock.advance(1)
@@ -68,7 +68,7 @@ async def check_chats_are_found_by_label(case: Case) -> None:
     assert await listed(case, label=("env", "prod")) == ["c2"]
 
 
-async def check_chats_are_found_by_any_piece_of_the_title(case: Case) -> None:
+async def check_chats_are_found_by_any_part_of_the_title(case: Case) -> None:
     titles = ["100% sure", "1000 sure", "snake_case", "snakeXcase", "Ärger 😀 im Büro", "back\\slash", ""]
     for i, title in enumerate(titles):
         await case.chat(f"c{i}").create(title=title)
@@ -109,10 +109,10 @@ async def check_pages_of_a_listing_are_stable(case: Case) -> None:
         assert seen == expected
 
 
-async def check_changes_are_told_from_a_mark_on(case: Case) -> None:
+async def check_changes_after_a_mark_are_listed(case: Case) -> None:
     store = case.store
     changed, mark = await store.changed(None, limit=ALL)
-    assert changed == (), "only the mark is wanted"
+    assert changed == (), "without a mark, only the current mark is returned"
     assert await store.changed(mark, limit=ALL) == ((), mark)
     one, two = await case.chat("one").create(), await case.chat("two").create()
     changed, mark_2 = await store.changed(mark, limit=ALL)
@@ -128,7 +128,7 @@ async def check_changes_are_told_from_a_mark_on(case: Case) -> None:
     assert (await store.changed(None, limit=ALL))[1] != mark_3
 
 
-async def check_more_changes_than_are_told_at_once_are_told_page_by_page(case: Case) -> None:
+async def check_changes_are_listed_page_by_page(case: Case) -> None:
     _, mark = await case.store.changed(None, limit=ALL)
     expected = {f"c{i}": 1 for i in range(7)}
     for chat_id in expected:
@@ -138,13 +138,13 @@ async def check_more_changes_than_are_told_at_once_are_told_page_by_page(case: C
         page, mark = await case.store.changed(mark, limit=3)
         pages.append(page)
     assert [len(page) for page in pages] == [3, 3, 1]
-    assert dict(told for page in pages for told in page) == expected
+    assert dict(change for page in pages for change in page) == expected
 
 
 async def check_no_change_is_missed_while_many_write(case: Case) -> None:
-    """Whoever polls from mark to mark learns of each chat's last seq, though appends end in any order."""
+    """Polling from mark to mark finds the last seq of each chat, although appends are committed in any order."""
     store, chats = case.store, [case.chat(f"c{i}") for i in range(8)]
-    known: dict[str, int] = {}
+    found: dict[str, int] = {}
     _, mark = await store.changed(None, limit=ALL)
 
     async def write(chat: StoredChat) -> None:
@@ -152,23 +152,23 @@ async def check_no_change_is_missed_while_many_write(case: Case) -> None:
         for i in range(5):
             await chat.do(c.Rename(title=str(i)))
 
-    async def look(mark: Mark) -> Mark:
+    async def poll(mark: Mark) -> Mark:
         changed, mark = await store.changed(mark, limit=ALL)
         for chat_id, seq in changed:
-            assert seq >= known.get(chat_id, 0), "no chat goes back"
-            known[chat_id] = seq
+            assert seq >= found.get(chat_id, 0), "no chat goes back"
+            found[chat_id] = seq
         return mark
 
     writing = asyncio.gather(*(write(chat) for chat in chats))
     while not writing.done():
-        mark = await look(mark)
+        mark = await poll(mark)
         await asyncio.sleep(0)
     await writing
-    await look(mark)
-    assert known == {chat.chat_id: chat.chat.seq for chat in chats}
+    await poll(mark)
+    assert found == {chat.chat_id: chat.chat.seq for chat in chats}
 
 
-async def check_every_chat_is_named(case: Case) -> None:
+async def check_every_chat_id_is_listed(case: Case) -> None:
     assert await case.store.iter_chat_ids() == ()
     for chat_id in ("b", "a", "c"):
         await case.chat(chat_id).create()
@@ -178,7 +178,7 @@ async def check_every_chat_is_named(case: Case) -> None:
     assert await case.store.iter_chat_ids() == ("a", "b", "c"), "deleted ones included"
 
 
-async def check_an_owner_is_made_once_for_a_name(case: Case) -> None:
+async def check_an_owner_is_created_once_per_name(case: Case) -> None:
     store = case.store
     assert await store.owner_count() == 0
     admin = await store.create_owner("admin", is_admin=True)

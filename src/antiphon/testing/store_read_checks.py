@@ -131,7 +131,7 @@ async def check_a_retry_hides_the_answer_only(case: Case) -> None:
     assert await _texts(case) == [content("one"), content("good answer")]
 
 
-async def check_a_delivered_message_refers_to_the_content_that_lay_in_the_queue(case: Case) -> None:
+async def check_a_delivered_message_has_the_content_of_the_queued_one(case: Case) -> None:
     chat = await case.chat().create(said="one")
     await chat.start()
     queued = await chat.send("two")
@@ -154,7 +154,7 @@ async def check_an_edited_queued_message_is_delivered_as_edited(case: Case) -> N
     assert (await chat.entries())[-1].content == content("two, edited")
 
 
-async def check_visible_messages_of_people_and_models_are_counted(case: Case) -> None:
+async def check_visible_messages_of_users_and_models_are_counted(case: Case) -> None:
     chat = await case.chat().create(said="one")
     assert await case.store.count_messages("c") == 1
     await chat.start()
@@ -170,10 +170,10 @@ async def check_visible_messages_of_people_and_models_are_counted(case: Case) ->
     await other.do(c.Archive())
     assert await case.store.count_chats(owner_id) == 1
     await chat.do(c.Delete())
-    assert (await case.store.count_chats(owner_id), await case.store.count_chats("nobody")) == (0, 0)
+    assert (await case.store.count_chats(owner_id), await case.store.count_chats("unknown")) == (0, 0)
 
 
-async def check_settings_are_what_was_written_last(case: Case) -> None:
+async def check_a_setting_has_the_value_written_last(case: Case) -> None:
     assert await case.store.read_setting("active") == ""
     for value in ("a", "b", ""):
         await case.store.write_setting("active", value)
@@ -193,7 +193,7 @@ async def check_roles_are_those_of_visible_messages(case: Case) -> None:
     assert await store.message_role("missing", 2) is None
 
 
-async def check_the_fate_of_a_queued_message_is_known(case: Case) -> None:
+async def check_the_outcome_of_a_queued_message_is_stored(case: Case) -> None:
     chat = await case.chat().create(said="one")
     await chat.start()
     delivered, deleted, waiting = [await chat.send(text) for text in ("two", "three", "four")]

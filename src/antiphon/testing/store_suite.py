@@ -29,12 +29,12 @@ Check = Callable[[Case], Awaitable[None]]
 
 
 def check_name(check: Check) -> str:
-    """The check's sentence, as a test's id."""
+    """The name of a check, as the id of a test."""
     return str(getattr(check, "__name__", check)).removeprefix("check_")
 
 
 async def run_check(check: Check, case: Case) -> None:
-    """The check, and then that every chat of the store is still the fold of its facts."""
+    """Run the check, and then check that the state of every chat is the fold of its facts."""
     await check(case)
     if not case.is_closed:
         for chat_id in await case.store.iter_chat_ids():

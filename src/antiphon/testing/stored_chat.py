@@ -1,4 +1,4 @@
-"""A chat that is written into a store by real commands, as the service does it but one at a time."""
+"""A chat that is written to a store by real commands, as the service does it, but one at a time."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def receipt(client_id: str, answer: bytes = b"{}", body: bytes = b"body") -> Rec
 
 
 class NothingChanges(Exception):
-    """The commands are answered without a change: there is nothing to append."""
+    """The commands change nothing, so there is nothing to append."""
 
 
 class StoredChat:
-    """`chat` is the state after the last append that was done. `make` decides, `offer` appends, `do` is both."""
+    """`chat` is the state after the last committed append. `make` decides, `offer` appends, `do` does both."""
 
     def __init__(self, store: Store, chat_id: str) -> None:
         self.store = store
@@ -43,11 +43,11 @@ class StoredChat:
         return self.state
 
     async def load(self) -> None:
-        """Go on from what the store has."""
+        """Read the state from the store."""
         self.state = await self.store.load(self.chat_id)
 
     def make(self, *commands: c.Command, receipts: tuple[Receipt, ...] = (), append_id: str = "") -> Append:
-        """The append that these commands make together. Raises `Refused`, or `NothingChanges`."""
+        """The append of these commands. Raises `Refused` or `NothingChanges`."""
         before = after = self.state
         entries: list[Entry] = []
         for command in commands:
@@ -75,13 +75,13 @@ class StoredChat:
         return result
 
     async def do(self, *commands: c.Command, receipts: tuple[Receipt, ...] = ()) -> tuple[Entry, ...]:
-        """The facts of an append that must be done."""
+        """Commit the commands; the facts. Raises AssertionError if the append is not committed."""
         append = self.make(*commands, receipts=receipts)
         result = await self.offer(append)
         assert result is Appended.DONE, result
         return append.entries
 
-    # --- what checks do often
+    # --- shortcuts for checks
 
     async def create(self, *, owner_id: str = "o", said: str = "", title: str = "", **fields: object) -> StoredChat:
         body = content(said) if said else b""
@@ -89,17 +89,17 @@ class StoredChat:
         return self
 
     async def send(self, text: str, **fields: object) -> int:
-        """The seq of the fact that holds it."""
+        """Send a message; the seq of its fact."""
         entries = await self.do(c.SendMessage(content=content(text), **fields))  # type: ignore[arg-type]
         return next(entry.seq for entry in entries if entry.content is not None)
 
     async def start(self, instance_id: str = "i1") -> int:
-        """The number of the attempt."""
+        """Start an attempt; its number."""
         await self.do(c.StartAttempt(instance_id=instance_id))
         return self.chat.attempt
 
     async def answer(self, text: str, *, is_last: bool = True) -> int:
-        """Commit the answer of the attempt that holds the chat; the message's id."""
+        """Commit an answer of the current attempt; the id of the message."""
         chat = self.chat
         command = c.CommitMessage(
             attempt=chat.attempt, draft=chat.draft, content=content(text), upto=len(text), is_last=is_last
@@ -110,14 +110,16 @@ class StoredChat:
         return await self.store.read_entries(self.chat_id, 0, limit=ALL, bytes_max=ALL)
 
     async def check_sound(self) -> None:
-        """The stored state is the fold of the stored facts; of a deleted chat only the last fact is left."""
+        """Check that the stored state is the fold of the stored facts. A deleted chat has only its last fact."""
         stored, entries = await self.store.load(self.chat_id), await self.entries()
         assert stored is not None
-        entries = tuple(entry for entry in entries if entry.seq <= stored.seq)  # somebody may write meanwhile
+        entries = tuple(
+            entry for entry in entries if entry.seq <= stored.seq
+        )  # without the facts of concurrent writers
         if stored.is_deleted:
             assert [entry.seq for entry in entries] == [stored.seq]
         else:
-            assert [entry.seq for entry in entries] == list(range(1, stored.seq + 1)), "facts have no holes"
+            assert [entry.seq for entry in entries] == list(range(1, stored.seq + 1)), "the facts have no gaps"
             assert fold(entry.recorded for entry in entries) == stored, "the state is the fold of its facts"
         assert not entries[-1].more
         assert (entries[-1].status, entries[-1].draft) == (stored.status, stored.draft)
