@@ -294,7 +294,7 @@ MUTANTS = (
     Mutant(
         "a poll that fails for one chat forgets it",
         "watch/watch.py",
-        "                failure = error  # it is looked at again with the next poll; the others must not wait for it\n",
+        "                failure = error  # the next poll tries it again; the others must not wait for it\n",
         "                failure = error\n                del self._unseen[chat_id]\n",
         ("tests/chats/test_watch.py",),
     ),

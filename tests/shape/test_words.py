@@ -13,6 +13,9 @@ SUFFIXES = {".py", ".js", ".mjs", ".html", ".css", ".md", ".sql", ".toml", ".sh"
 EVERYTHING = ("src", "docs", "tests", "scripts", "examples", "README.md", "CHANGELOG.md")
 
 REWRITTEN: tuple[str, ...] = (
+    "src/antiphon/watch",
+    "src/antiphon/api/zmq",
+    "src/antiphon/instance.py",
     "src/antiphon/core",
     "src/antiphon/wire",
     "src/antiphon/client",

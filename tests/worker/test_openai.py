@@ -39,7 +39,7 @@ async def test_text_arrives_piece_by_piece_with_its_usage(server: FakeModelServe
     assert events[-1] == Usage(input_tokens=10, output_tokens=8, total_tokens=18)
 
 
-async def test_usage_tells_cached_and_reasoning_tokens(server: FakeModelServer) -> None:
+async def test_usage_has_cached_and_reasoning_tokens(server: FakeModelServer) -> None:
     usage = {
         "prompt_tokens": 100,
         "completion_tokens": 50,
@@ -61,7 +61,7 @@ async def test_reasoning_is_read_by_both_of_its_names(server: FakeModelServer, f
     assert events[:4] == [Reasoning("Hm"), metadata, Reasoning("m"), Text("Yes")]
 
 
-async def test_reasoning_told_by_both_names_is_taken_once(server: FakeModelServer) -> None:
+async def test_reasoning_in_both_fields_is_read_once(server: FakeModelServer) -> None:
     server.plan(Answer(deltas=({"reasoning_content": "Hm", "reasoning": "Hm"},)))
     assert (await answer(server))[:1] == [Reasoning("Hm")]
 
@@ -83,7 +83,7 @@ async def test_lone_surrogates_do_not_break_the_answer(server: FakeModelServer) 
     assert text(await answer(server)) == "a\ufffd"
 
 
-async def test_bytes_that_are_no_utf8_become_replacement_characters(server: FakeModelServer) -> None:
+async def test_invalid_utf8_becomes_replacement_characters(server: FakeModelServer) -> None:
     raw = b'data: {"choices": [{"delta": {"content": "a\xff"}, "finish_reason": "stop"}]}\n\n'
     server.plan(Fault(status=200, headers={"Content-Type": "text/event-stream"}, body=raw))
     assert text(await answer(server)) == "a\ufffd"
@@ -102,7 +102,7 @@ async def test_an_answer_of_8_megabytes_arrives_whole(server: FakeModelServer) -
     assert len(text(await answer(server))) == 100_000
 
 
-async def test_an_answer_that_is_no_stream_is_read_as_one(server: FakeModelServer) -> None:
+async def test_an_answer_that_is_not_a_stream_is_read_as_one(server: FakeModelServer) -> None:
     message = {
         "content": "Hello",
         "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}, {"function": {"name": "g"}}],
@@ -115,29 +115,29 @@ async def test_an_answer_that_is_no_stream_is_read_as_one(server: FakeModelServe
     assert Usage(input_tokens=3) in events
 
 
-async def test_a_stream_without_done_is_whole_when_it_said_how_it_ends(server: FakeModelServer) -> None:
+async def test_a_stream_without_done_is_complete_with_a_finish_reason(server: FakeModelServer) -> None:
     server.plan(Answer(sends_done=False))
     assert text(await answer(server)).endswith("c1t8 ")
 
 
-async def test_a_stream_with_done_alone_is_whole(server: FakeModelServer) -> None:
+async def test_a_stream_with_done_alone_is_complete(server: FakeModelServer) -> None:
     server.plan(Answer(finish_reason=None))
     assert text(await answer(server)).endswith("c1t8 ")
 
 
-async def test_an_answer_cut_by_its_length_says_so(server: FakeModelServer) -> None:
+async def test_an_answer_truncated_by_its_length_has_its_outcome(server: FakeModelServer) -> None:
     server.plan(Answer(finish_reason="length"))
     events = await answer(server)
     assert text(events).endswith("c1t8 ")
     assert events[-1] == AnswerEnded("length")
 
 
-async def test_a_server_that_ignores_the_wish_for_usage_is_tolerated(server: FakeModelServer) -> None:
+async def test_a_server_that_ignores_the_usage_option_is_tolerated(server: FakeModelServer) -> None:
     server.plan(Answer(sends_usage=False))
     assert not [event for event in await answer(server) if isinstance(event, Usage)]
 
 
-async def test_a_server_that_refuses_the_wish_for_usage_is_asked_again_without_it(server: FakeModelServer) -> None:
+async def test_a_server_that_refuses_the_usage_option_is_called_again_without_it(server: FakeModelServer) -> None:
     server.plan(Fault(status=400, message="Unknown parameter: 'stream_options'."))
     async with opened(server) as model:
         for call in (2, 3):
@@ -168,7 +168,7 @@ async def test_comments_do_not_hide_a_silent_server(server: FakeModelServer) -> 
     assert (await failure(server, model_first_byte_s=5.0, model_idle_s=0.05)).kind == "timeout"
 
 
-async def test_a_stall_that_ends_in_time_harms_nothing(server: FakeModelServer) -> None:
+async def test_a_stall_that_ends_in_time_has_no_effect(server: FakeModelServer) -> None:
     server.plan(Answer(stall_after=4))
     async with opened(server) as model:
         stream = model.stream(request())
@@ -196,14 +196,14 @@ async def test_closing_the_iterator_ends_the_call(server: FakeModelServer) -> No
         await server.wait_until(lambda: server.requests[0].is_abandoned)
 
 
-async def test_a_connection_is_used_again(server: FakeModelServer) -> None:
+async def test_a_connection_is_reused(server: FakeModelServer) -> None:
     async with opened(server) as model:
         for _ in range(3):
             assert [event async for event in model.stream(request())]
     assert [seen.connection for seen in server.requests] == [1, 1, 1]
 
 
-async def test_the_registry_takes_key_and_address_from_the_environment(server: FakeModelServer) -> None:
+async def test_the_registry_reads_key_and_address_from_the_environment(server: FakeModelServer) -> None:
     model = make_model("openai:ft:some:model", env={"OPENAI_API_KEY": "k1", "OPENAI_BASE_URL": server.base_url})
     assert (model.provider, model.name) == ("openai", "ft:some:model")
     assert [event async for event in model.stream(request())]

@@ -1,4 +1,4 @@
-"""Every failure of a provider has its kind and tells no secret."""
+"""Every failure of a provider has its kind and contains no secret."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_refusal_has_its_kind_and_its_status(
     assert len(server.requests) == 1
 
 
-async def test_a_failure_makes_its_own_sentence(server: FakeModelServer) -> None:
+async def test_a_failure_has_a_text(server: FakeModelServer) -> None:
     server.plan(Fault(status=429, code="rate_limit_exceeded", message="Slow down, sk-abc"))
     failed = await failure(server)
     assert str(failed) == "openai allows no more requests for now (status 429, rate_limit_exceeded): Slow down, …"
@@ -90,14 +90,12 @@ async def test_a_failure_makes_its_own_sentence(server: FakeModelServer) -> None
         ({}, None),
     ],
 )
-async def test_the_wish_to_wait_is_told(
-    server: FakeModelServer, headers: dict[str, str], seconds: float | None
-) -> None:
+async def test_retry_after_is_read(server: FakeModelServer, headers: dict[str, str], seconds: float | None) -> None:
     server.plan(Fault(status=429, headers=headers))
     assert (await failure(server)).retry_after_s == seconds
 
 
-def test_the_wish_to_wait_may_be_a_date() -> None:
+def test_retry_after_may_be_a_date() -> None:
     headers = {"retry-after": formatdate(1_000_090, usegmt=True)}
     assert parse_retry_after(headers, now_s=1_000_000.0) == 90.0
     assert parse_retry_after(headers, now_s=2_000_000.0) is None
@@ -115,7 +113,9 @@ async def test_a_server_that_cannot_be_reached_is_a_network_failure() -> None:
 
 
 @pytest.mark.parametrize("cut_after", [0, 3, 7])
-async def test_a_connection_that_breaks_in_mid_token_is_a_cut(server: FakeModelServer, cut_after: int) -> None:
+async def test_a_connection_that_breaks_within_a_token_is_a_network_failure(
+    server: FakeModelServer, cut_after: int
+) -> None:
     server.plan(Answer(cut_after=cut_after))
     async with opened(server) as model:
         stream = model.stream(request())
@@ -126,12 +126,12 @@ async def test_a_connection_that_breaks_in_mid_token_is_a_cut(server: FakeModelS
     assert text(said) == "".join(f"c1t{n} " for n in range(1, cut_after + 1))
 
 
-async def test_a_connection_that_breaks_behind_a_whole_answer_harms_nothing(server: FakeModelServer) -> None:
+async def test_a_connection_that_breaks_after_a_complete_answer_has_no_effect(server: FakeModelServer) -> None:
     server.plan(Answer(cut_after=8))
     assert text(await answer(server)).endswith("c1t8 ")
 
 
-async def test_a_stream_that_ends_without_saying_so_is_a_cut(server: FakeModelServer) -> None:
+async def test_a_stream_that_ends_without_a_finish_reason_is_a_network_failure(server: FakeModelServer) -> None:
     server.plan(Answer(finish_reason=None, sends_done=False))
     failed = await failure(server)
     assert (failed.kind, str(failed)) == (
@@ -162,7 +162,7 @@ async def test_an_error_within_the_stream_has_its_kind(
 
 
 @pytest.mark.parametrize("raw", [b'{"error": "out of memory"}', b'{"object": "error", "message": "no", "code": 500}'])
-async def test_errors_of_other_shapes_are_seen(server: FakeModelServer, raw: bytes) -> None:
+async def test_errors_of_other_shapes_are_recognized(server: FakeModelServer, raw: bytes) -> None:
     body = b"data: " + raw + b"\n\n"
     server.plan(Fault(status=200, headers={"Content-Type": "text/event-stream"}, body=body))
     assert (await failure(server)).kind == "server"
@@ -177,6 +177,6 @@ async def test_an_answer_that_is_filtered_is_a_failure(server: FakeModelServer) 
 @pytest.mark.parametrize(
     "raw", [b"data: {oops\n\n", b'data: {"choices": 5}\n\n', b"data: " + b"[" * 100_000 + b"\n\n"]
 )
-async def test_a_chunk_that_is_not_understood_is_the_servers_failure(server: FakeModelServer, raw: bytes) -> None:
+async def test_a_chunk_that_cannot_be_decoded_is_a_failure_of_the_server(server: FakeModelServer, raw: bytes) -> None:
     server.plan(Fault(status=200, headers={"Content-Type": "text/event-stream"}, body=raw))
     assert "not understood" in str(await failure(server))

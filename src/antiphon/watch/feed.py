@@ -27,10 +27,11 @@ from antiphon.wire.notify import (
 from antiphon.wire.stream import Frame, chat_json
 
 DIRTY_MAX = 1_000
-"""More changed chats than this waiting for one feed: it is told to fetch the list again."""
+"""Maximum number of changed chats that wait for one feed. Beyond it the feed gets a `resync`: fetch the list
+again."""
 
-TOLD_MAX = 1_000
-"""Of so many notifications a feed remembers that it has told them."""
+SENT_MAX = 1_000
+"""Maximum number of notifications that a feed remembers as sent."""
 
 CLAIMED_KINDS = frozenset(ChatEventKind) - {ChatEventKind.DELETED}
 """The changes that a message may report. Only the store reports that a chat is deleted."""
@@ -38,7 +39,7 @@ RESYNC = Frame(None, 0, "resync", b'{"type":"resync"}')
 
 
 class Feed(PlainStream):
-    """Changes of one chat that wait are merged: the newest state is told once."""
+    """The feed of one owner. Waiting changes of one chat are merged: its newest state is sent once."""
 
     def __init__(
         self, owner_id: str, *, service: Service, store: Store, bus: Bus, token_id: str, subscribe_s: float
@@ -48,15 +49,15 @@ class Feed(PlainStream):
         self._service = service
         self._store = store
         self._dirty: dict[str, str] = {}
-        self._told: dict[str, int] = {}
+        self._sent: dict[str, int] = {}
         self._is_resync_due = True
         self._waiting: asyncio.TimerHandle | None = None
-        """Set while the bus subscribes: events from before then would have to be repeated."""
+        """Set while the bus subscribes: events before that may be missed."""
         self.opened_at = store.clock.now_us()
         self._is_inbox_due = False
         self._inbox_since = self.opened_at
         self._notifications: list[InboxNotification] = []
-        self._told_notifications: OrderedDict[str, None] = OrderedDict()
+        self._sent_notifications: OrderedDict[str, None] = OrderedDict()
         self._ends = (
             bus.subscribe(owner_channel(owner_id), self._on_hint),
             subscribe_events(bus, inbox_channel(owner_id), handle_inbox_notification_event(self._on_notification)),
@@ -82,13 +83,13 @@ class Feed(PlainStream):
         self.wake()
 
     def notify(self, notification: InboxNotification) -> None:
-        """Tell a notification, unless it was told."""
+        """Send a notification, unless it was sent."""
         name = str(notification.id)
-        if name in self._told_notifications or str(notification.user_id) != self.owner_id:
+        if name in self._sent_notifications or str(notification.user_id) != self.owner_id:
             return
-        self._told_notifications[name] = None
-        if len(self._told_notifications) > TOLD_MAX:
-            self._told_notifications.popitem(last=False)
+        self._sent_notifications[name] = None
+        if len(self._sent_notifications) > SENT_MAX:
+            self._sent_notifications.popitem(last=False)
         self._notifications.append(notification)
         if len(self._notifications) > DIRTY_MAX:
             self._notifications.clear()
@@ -102,7 +103,7 @@ class Feed(PlainStream):
         if not hint.chat_id:
             self._is_resync_due = True
             self._stop_waiting()
-        elif hint.seq is None or self._told.get(hint.chat_id, 0) < hint.seq:
+        elif hint.seq is None or self._sent.get(hint.chat_id, 0) < hint.seq:
             self._mark(hint.chat_id, hint.kind if hint.kind in CLAIMED_KINDS else ChatEventKind.STATUS_CHANGE)
         self.wake()
 
@@ -114,11 +115,11 @@ class Feed(PlainStream):
             self._is_resync_due = True
 
     def lacks(self, chat_id: str, seq: int) -> bool:
-        """Whether a change up to `seq` was not told and is not about to be."""
-        return self._told.get(chat_id, 0) < seq and chat_id not in self._dirty
+        """Whether a change up to `seq` was not sent and is not waiting to be sent."""
+        return self._sent.get(chat_id, 0) < seq and chat_id not in self._dirty
 
-    def look_at(self, chat_id: str, chat: Chat) -> None:
-        """The poll: this chat changed; tell it if it is this owner's."""
+    def on_changed(self, chat_id: str, chat: Chat) -> None:
+        """A poll found that the chat changed: send it if it is this owner's."""
         if chat.owner_id == self.owner_id:
             self._mark(chat_id, ChatEventKind.STATUS_CHANGE)
             self.wake()
@@ -130,7 +131,7 @@ class Feed(PlainStream):
         if self._is_resync_due:
             self._is_resync_due = False
             self._dirty.clear()
-            self._told.clear()
+            self._sent.clear()
             frames.append(RESYNC)
         if self._is_inbox_due:
             await self._poll_notifications()
@@ -155,11 +156,11 @@ class Feed(PlainStream):
         chat = await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id:
             return []
-        if kind == ChatEventKind.CREATED and (chat_id in self._told or chat.created_at < self.opened_at):
+        if kind == ChatEventKind.CREATED and (chat_id in self._sent or chat.created_at < self.opened_at):
             kind = ChatEventKind.STATUS_CHANGE  # the store contradicts the message
-        if len(self._told) > 10 * DIRTY_MAX:
-            self._told.clear()
-        self._told[chat_id] = chat.seq
+        if len(self._sent) > 10 * DIRTY_MAX:
+            self._sent.clear()
+        self._sent[chat_id] = chat.seq
         has_unread = bool(await self._store.unread_of((chat_id,)))
         open_calls = await read_open_calls(self._store, chat_id, chat)
         former = self._service.deleted_chats.get(chat_id, chat)

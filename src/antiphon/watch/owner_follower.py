@@ -129,7 +129,7 @@ class OwnerFollower:
         self._opening: dict[str, int] = {}
         """The chats for which a follower is being opened, and the newest seq that was hinted at."""
         self._places: OrderedDict[str, Place] = OrderedDict()
-        """How far each chat was handed over."""
+        """The place up to which each chat was handed over."""
         self._others: set[str] = set()
         self._slots = asyncio.Semaphore(OPENING_MAX)
         self._background = BackgroundTasks()

@@ -1,4 +1,4 @@
-"""A stream without cursors: what it says is said once, to whoever listens then."""
+"""A stream without cursors: each event is sent once, to the streams that are open then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from antiphon.wire.stream import PING, Frame, bye_frame
 
 
 class PlainStream(ABC):
-    """`take` gives the next events. Subclasses give them by `_frames`, and `wake` whoever waits for them."""
+    """Implements `ports.EventStream`. Subclasses give the events by `_frames`, and call `wake` when there are new
+    ones."""
 
     def __init__(self, owner_id: str, *, token_id: str) -> None:
         self.owner_id = owner_id
@@ -24,10 +25,10 @@ class PlainStream(ABC):
         self._event.set()
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
-        """It is not read any more."""
+        """Release what the stream holds; it is not read any more."""
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """Say good-bye."""
+        """Close it with a `bye`."""
         if self._bye is None:
             self._bye = bye_frame(reason, retry_ms)
             self.wake()
@@ -56,4 +57,4 @@ class PlainStream(ABC):
 
     @abstractmethod
     async def _frames(self) -> list[Frame]:
-        """What there is to be said now."""
+        """The events to send now."""

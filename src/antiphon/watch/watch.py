@@ -1,7 +1,7 @@
 """Watching: opening watchers and feeds, and what happens to them by time.
 
 Order: listen to hints, read the facts after the cursor, read the draft from the position, `caught_up`, follow.
-A poll every 2 s makes everyone look even when every hint is lost.
+A poll every 2 s finds what changed even if every hint is lost.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ PING_BUCKETS = 15
 """The streams are pinged in this many groups, one after another."""
 WATCHERS_MAX = 10_000
 NEW_NOTIFICATIONS_MAX = 1_000
-"""So many are found at a time, as the store promises."""
+"""Maximum number of notifications that a query returns, as the store promises."""
 CHANGED_MAX = 10_000
 """Maximum number of changed chats in one query of a poll."""
 OWNERS_MAX = 100_000
-"""Of so many chats that changed it is remembered whose they are."""
+"""Maximum number of changed chats whose owner is cached."""
 REVOKED_CHANNEL = "antiphon:revoked"
 
 Changed = Sequence[tuple[str, int]]
@@ -81,7 +81,7 @@ class Watch:
         self._is_stopping = False
         self._mark: Mark | None = None
         self._notified_until = 0
-        """Up to when (store time) the poll has looked for notifications."""
+        """The time (of the store) up to which the poll has read notifications."""
         self._unseen: dict[str, int] = {}
         self.polled: Signal[Changed] = Signal("polled")
         """Emitted with the chats that a poll found changed."""
@@ -123,7 +123,7 @@ class Watch:
         reads_all: bool = False,
     ) -> AsyncIterator[Watcher]:
         """A watcher at `cursor` (None: from now, beginning with a resync). From 0, or where it `reads_all`, it is
-        given every fact, however far behind it is. Raises `NotFound`, `CursorInvalid` for
+        given every fact, whatever the distance. Raises `NotFound`, `CursorInvalid` for
         a seq the chat has not reached, `TooMany`."""
         chat = await self._service.chat(chat_id)
         if chat is None or chat.is_deleted:
@@ -258,7 +258,7 @@ class Watch:
             tasks.create_task(self._ping_forever())
 
     def poll_soon(self) -> None:
-        """Hints were dropped: look now, and not only when it is time."""
+        """Hints were dropped: poll now."""
         self._poll_due.set()
 
     async def _poll_forever(self) -> None:
@@ -286,9 +286,9 @@ class Watch:
         failure = None
         for chat_id, seq in list(self._unseen.items()):
             try:
-                await self._look_at(chat_id, seq)
+                await self._catch_up(chat_id, seq)
             except AntiphonError as error:
-                failure = error  # it is looked at again with the next poll; the others must not wait for it
+                failure = error  # the next poll tries it again; the others must not wait for it
             except Exception:  # a fault of ours in one chat must not end the whole instance
                 METRICS.unexpected.labels("poll_failure").inc()
                 log.exception("poll_failed_at", chat_id=chat_id)
@@ -317,7 +317,7 @@ class Watch:
                 log.warning("token_check_failed", error=str(error))  # the poll checks again
 
     async def _poll_notifications(self) -> None:
-        """One query for the notifications that no hint has told."""
+        """One query for notifications whose hints were lost."""
         feeds = [watcher for watcher in self._watchers if isinstance(watcher, Feed)]
         now, since = self._store.clock.now_us(), self._notified_until - OVERLAP_US
         if not feeds:
@@ -332,8 +332,8 @@ class Watch:
         is_all = len(found) < NEW_NOTIFICATIONS_MAX
         self._notified_until = now if is_all else found[-1].created_at + OVERLAP_US
 
-    async def _look_at(self, chat_id: str, seq: int) -> None:
-        """The chat has come to `seq`: have its watchers and feeds know."""
+    async def _catch_up(self, chat_id: str, seq: int) -> None:
+        """The chat has reached `seq`: bring its watchers and feeds up to date."""
         known = self._service.chat_nowait(chat_id)
         if known is not None:
             self._note_owner(chat_id, known.owner_id)
@@ -351,7 +351,7 @@ class Watch:
                     self._service.deleted_chats.record(chat_id, known, chat)
                 self._note_owner(chat_id, chat.owner_id)
                 for feed in feeds:
-                    feed.look_at(chat_id, chat)
+                    feed.on_changed(chat_id, chat)
 
     def _note_owner(self, chat_id: str, owner_id: str) -> None:
         """Whose a chat is never changes."""
@@ -366,7 +366,8 @@ class Watch:
             self._token_check_due.set()
 
     async def _ping_forever(self) -> None:
-        """One timer for all: each second a fifteenth of the watchers, and a look for those that take nothing."""
+        """One timer for all: each second it pings a fifteenth of the watchers, and closes those that accept
+        nothing."""
         tick = 0
         loop = asyncio.get_running_loop()
         while True:
@@ -385,7 +386,7 @@ class Watch:
     # --- the end
 
     def end_all(self, reason: str, retry_ms: int | None = None) -> None:
-        """Say good-bye to everyone, and to whoever comes from now on."""
+        """Close every stream, and those that are opened later."""
         self._is_stopping = True
         for watcher in list(self._watchers):
             watcher.end(reason, retry_ms)

@@ -1,6 +1,7 @@
 """A watcher is a cursor that pulls.
 
-It holds nothing but (seq, position); woken and writable, it takes what comes next from its chat's reader. So
+It holds nothing but (seq, position). When it is woken and its peer accepts data, it gets the next batch from the
+reader of its chat. So
 there is no backlog per watcher: one that keeps up gets every delta, a slow one fewer and larger ones.
 """
 
@@ -21,7 +22,7 @@ RESYNC_MESSAGES = 50
 
 
 class Waiting:
-    """Something that is woken: one future at a time, for one task that waits; or a call, `on_wake`."""
+    """Can be woken: wakes the one task that waits, or calls `on_wake`."""
 
     __slots__ = ("_future", "_is_woken", "on_wake")
 
@@ -52,9 +53,9 @@ class Waiting:
 
 
 class Watcher(Waiting):
-    """One reader's place in one chat. `take` what comes next, `wait` when there is nothing.
+    """A place in one chat's stream. `next_batch` gives what follows it, `wait` waits for more.
 
-    `sending_since` is set while its peer is not taking what it was given (0: it is).
+    `sending_since` is set while its peer does not accept the last batch (0: it does).
     """
 
     __slots__ = (
@@ -96,7 +97,7 @@ class Watcher(Waiting):
         self._ping_due = False
         self._notices: dict[str, Frame] = {}
         self.reads_all = False
-        """Whether it is given the log, however long, and no state instead, until it has caught up."""
+        """Whether it gets every fact, and never a `resync` instead, until it has caught up."""
 
     def begin_with(self, resync: Frame) -> None:
         assert resync.seq is not None
@@ -104,7 +105,7 @@ class Watcher(Waiting):
         self.seq, self.position = resync.seq, resync.position
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """Say good-bye after what was taken so far."""
+        """Close it with a `bye` after the batches that were handed out."""
         if self._bye is None:
             self._bye = bye_frame(reason, retry_ms)
             self.wake()
@@ -120,16 +121,16 @@ class Watcher(Waiting):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the good-bye has been taken: nothing comes after it."""
+        """Whether the `bye` was handed out: nothing follows it."""
         return self._is_closed
 
     @property
     def is_behind(self) -> bool:
-        """Whether its reader no longer has the facts after its place."""
+        """Whether its reader no longer has the facts after this place in memory."""
         return self.seq < self.reader.seq and not self.reader.has(self.seq)
 
     def next_batch_nowait(self) -> Batch | None:
-        """What comes next, in one piece; None: wait. Not while `is_behind`."""
+        """The next batch; None if there is none yet. Not while `is_behind`."""
         if self._first is not None:
             frame, self._first = self._first, None
             return Batch([frame], self.seq, self.position)
@@ -143,7 +144,7 @@ class Watcher(Waiting):
             self.seq, self.position = batch.seq, batch.position
             self._ping_due = False
             if batch.frames[-1].type == "chat_deleted":
-                self._bye = bye_frame("deleted")  # said next; nobody is woken from inside a take
+                self._bye = bye_frame("deleted")  # the next batch; no wake-up from within this call
             return batch
         if not self._is_caught_up:
             self._is_caught_up = True
@@ -163,12 +164,12 @@ class Watcher(Waiting):
         return Batch([self._bye], self.seq, self.position)
 
     async def next_batch(self) -> Batch:
-        """What comes next, waiting for it; from the store where the reader has moved on."""
+        """The next batch, waiting for it; from the store if the reader no longer has it."""
         while True:
             if self._first is None and self._bye is None and self.is_behind:
                 batch = await self.next_old_batch()
                 if batch is None:
-                    continue  # no longer behind: look at once
+                    continue  # no longer behind: read from memory
             else:
                 batch = self.next_batch_nowait()
             if batch is not None:

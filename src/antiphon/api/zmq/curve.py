@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class Curve:
-    """Guards the sockets of one context; close it after them, for without it nobody is asked."""
+    """Guards the sockets of one context. Close it after them: without it no connection is checked."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys_file: Path) -> None:
         """Raises `Invalid` or `Unavailable` for a keys file that cannot be used."""
@@ -32,7 +32,7 @@ class Curve:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret.encode())
         socket.setsockopt_string(zmq.ZAP_DOMAIN, DOMAIN)
-        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # should nobody answer for the domain, nobody gets in
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an authenticator every connection is refused
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether this key may connect now (pyzmq's name). It raises nothing: that would end the authenticator."""

@@ -21,7 +21,7 @@ from antiphon.watch.owner_follower import FollowLimits
 from antiphon.wire.instance import default_ports
 
 CALLS_AT_ONCE_MAX = 64
-"""So many calls are answered side by side; more wait in the socket's queue."""
+"""Maximum number of calls handled concurrently; more wait in the socket's queue."""
 
 log = structlog.get_logger(__name__)
 

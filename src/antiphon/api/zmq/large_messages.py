@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import zmq
 
 LARGE_BYTES = 64 * 1024
-"""From this size on a message is counted, until nobody has to be sent it any more."""
+"""A message of at least this size is counted until it was sent to every peer, in bytes."""
 
 
 class LargeMessages:

@@ -2,7 +2,7 @@
 
 XPUB is sent to without waiting, in the loop's thread: what a subscriber's queue does not hold is dropped for it (a
 follower sees the gap and asks). What comes in on XPUB are subscriptions: past their bounds the socket is closed and
-bound anew (honest peers subscribe again by themselves). Who cannot shake hands is dropped by libzmq, and counted.
+rebound (honest peers subscribe again by themselves). libzmq drops peers whose handshake fails; they are counted.
 
 ROUTER is read without waiting, too, whenever its descriptor signals: `zmq.asyncio` does the same at twice the calls.
 """
@@ -28,20 +28,20 @@ from antiphon.wire.instance import CALL_BYTES_MAX
 
 SUBSCRIPTION_BYTES_MAX = 4 * 1024
 QUEUED_FRAMES_MAX = 20_000
-"""So many frames wait for one subscriber, then its newer ones are dropped."""
+"""Maximum number of frames queued for one subscriber; newer ones are dropped."""
 QUEUED_FRAME_BYTES_MAX = 256 * 1024 * 1024
-"""Large frames wait up to so many bytes in all, then newer ones are dropped for everybody."""
+"""Maximum size of all queued large frames, in bytes; newer ones are dropped for every subscriber."""
 QUEUED_ANSWERS_MAX = 1_000
 QUEUED_LARGE_BYTES_MAX = 64 * 1024 * 1024
 QUEUED_ANSWER_BYTES_MAX = 512 * 1024 * 1024
-"""Large answers wait for one peer, and in all, up to so many bytes, then newer ones are dropped."""
+"""Maximum size of the queued large responses for one peer, and for all, in bytes; newer ones are dropped."""
 QUEUED_CALLS_MAX = 64
-"""So many calls of one peer wait to be taken; what more it sends stays with it."""
+"""Maximum number of calls queued for one peer; the rest stays in its own queue."""
 QUEUED_SUBSCRIPTIONS_MAX = 50
-"""So many of one peer are taken at once, in the loop's thread, before the others' are looked at."""
-LOOK_S = 0.05
-LOOKED_AT_MAX = 5_000
-"""How often subscriptions are looked at, and how many at once."""
+"""Maximum number of subscriptions read from one peer in a row, in the loop's thread."""
+POLL_S = 0.05
+POLLED_MAX = 5_000
+"""How often subscriptions are polled, in seconds, and the maximum number read at once."""
 BIND_TRIES_MAX = 200
 LINGER_MS = 1_000
 IPC_PATH_MAX = 107
@@ -103,8 +103,8 @@ class InstanceSockets:
         return len(self.subscriptions) > 0
 
     def publish_nowait(self, frame: bytes) -> None:
-        """Send to whoever subscribes, together with what else this turn of the loop publishes; nobody does while the
-        socket is being bound anew, or after the end."""
+        """Send to all subscribers, together with the other frames of this iteration of the loop. Dropped while the
+        socket is being rebound, and after `close`."""
         if not self._frames:
             asyncio.get_running_loop().call_soon(self._flush)
         self._frames.append(frame)
@@ -135,23 +135,23 @@ class InstanceSockets:
     async def watch_subscriptions(self) -> None:
         """Count who subscribes, until cancelled."""
         while True:
-            has_seen_some = self._look()
+            has_seen_some = self._poll_subscriptions()
             self._emit_subscribed()
             self._count_failed(self._pub_ear)
             self._count_failed(self._rpc_ear)
             if self.subscriptions.is_flooded:
-                await self._bind_anew()
-            await asyncio.sleep(0 if has_seen_some else LOOK_S)
+                await self._rebind()
+            await asyncio.sleep(0 if has_seen_some else POLL_S)
 
-    def _look(self) -> bool:
-        """Take what there is of subscriptions; whether there was any."""
-        for taken in range(LOOKED_AT_MAX):
+    def _poll_subscriptions(self) -> bool:
+        """Apply the pending subscriptions; whether there were any."""
+        for count in range(POLLED_MAX):
             if self._pub is None or self.subscriptions.is_flooded:
                 break
             try:
                 message = self._pub.recv(NOW)
             except zmq.Again:
-                return taken > 0
+                return count > 0
             assert isinstance(message, bytes)
             self.subscriptions.apply(message)
         return True
@@ -161,24 +161,24 @@ class InstanceSockets:
             self._had_subscribers = self.has_subscribers
             self.subscribed.emit(self._had_subscribers)
 
-    async def _bind_anew(self) -> None:
+    async def _rebind(self) -> None:
         """Forget all subscriptions. libzmq gives an address back a moment after its socket was closed."""
         METRICS.unexpected.labels("dropped_subscriptions").inc()
         log.warning("subscriptions_dropped", count=len(self.subscriptions), bytes=self.subscriptions.bytes)
         self._close_pub(linger_ms=0)
         self.subscriptions.clear()
         for _ in range(BIND_TRIES_MAX):
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             with contextlib.suppress(Unavailable):
                 self._pub = self._bind_pub(self.pub_endpoint)
                 return
-        raise Unavailable(f"{self.pub_endpoint} cannot be bound anew")
+        raise Unavailable(f"{self.pub_endpoint} cannot be rebound")
 
     async def receive(self) -> tuple[bytes, bytes]:
         """The next call and its sender; malformed messages are rejected."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            self._loop.add_reader(self._rpc.fileno(), self._look_at_calls)
+            self._loop.add_reader(self._rpc.fileno(), self._check_calls)
         while True:
             if not self._has_call:
                 self._readable = self._loop.create_future()
@@ -195,9 +195,9 @@ class InstanceSockets:
     def _has_call(self) -> bool:
         return bool(int(self._rpc.getsockopt(zmq.EVENTS)) & READABLE)
 
-    def _look_at_calls(self) -> None:
+    def _check_calls(self) -> None:
         """Wake who waits for a call. The descriptor signals a change once, and whatever is done with the socket takes
-        the signal. So this is called when it signals (to ask takes it, else the loop would spin while nobody
+        the signal. So this is called when it signals (asking clears it, else the loop would spin while no task
         receives) and after each answer (which may have taken it)."""
         if self._has_call and self._readable is not None and not self._readable.done():
             self._readable.set_result(None)
@@ -215,7 +215,7 @@ class InstanceSockets:
             else:
                 tracker = self._rpc.send(answer, NOW, copy=False, track=True)
                 self._large_answers.add(identity, len(answer), tracker)
-            self._look_at_calls()
+            self._check_calls()
 
     def close(self) -> None:
         """Close both, in the loop's thread; `deliver` then waits for what was published and answered."""
@@ -268,7 +268,7 @@ class InstanceSockets:
 
     @staticmethod
     def _count_failed(ear: zmq.Socket[bytes]) -> None:
-        for _ in range(LOOKED_AT_MAX):
+        for _ in range(POLLED_MAX):
             try:
                 ear.recv_multipart(NOW)
             except zmq.Again:

@@ -11,7 +11,7 @@ OWN_TOPICS = b"antiphon."
 
 
 class Subscriptions:
-    """The different topics that are subscribed to, as XPUB has told so far."""
+    """The distinct subscribed topics, as reported by XPUB."""
 
     def __init__(self) -> None:
         self._topics: set[bytes] = set()
@@ -23,7 +23,7 @@ class Subscriptions:
 
     @property
     def is_followed(self) -> bool:
-        """Whether anybody subscribes to what is ours beside the reference's topics."""
+        """Whether a peer subscribes to a topic of ours beside those of the reference."""
         return bool(self._own)
 
     @property
@@ -31,7 +31,8 @@ class Subscriptions:
         return len(self._topics) > SUBSCRIPTIONS_MAX or self.bytes > SUBSCRIBED_BYTES_MAX
 
     def apply(self, message: bytes) -> None:
-        """libzmq tells the first to subscribe and the last to end it, but also who ends what was none of theirs."""
+        """libzmq reports the first subscription to a topic and the end of the last one, but also the end of a
+        subscription that a peer never had."""
         kind, topic = message[:1], message[1:]
         if kind == b"\1" and topic not in self._topics:
             self._topics.add(topic)
