@@ -158,8 +158,8 @@ MUTANTS = (
     Mutant(
         "receipts are not checked when a rule refuses",
         "chats/service.py",
-        "            if job in new:\n                _fail([job], error)",
-        "            _fail([job], error)",
+        "        new = await self._answer_repeats(queue, [job for job, _ in refused])\n",
+        "        new = [job for job, _ in refused]\n",
         SERVICE,
     ),
     Mutant(
