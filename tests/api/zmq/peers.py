@@ -27,12 +27,12 @@ from support.waiting import DEADLINE_S, wait_until
 async def open_endpoint(
     data: Path,
     *,
-    limits: SocketLimits = SocketLimits(),  # noqa: B008 - a value
+    socket_limits: SocketLimits = SocketLimits(),  # noqa: B008 - a value
     **options: Any,
 ) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
     async with (
         open_instance(data=data, drain_s=0, **options) as instance,
-        open_zmq_endpoint(instance, instance.asgi, data, limits=limits) as endpoint,
+        open_zmq_endpoint(instance, instance.asgi, data, limits=socket_limits) as endpoint,
     ):
         yield instance, endpoint
 

@@ -287,7 +287,7 @@ async def subscribe_to_long_topics(
     """libzmq stores a topic byte by byte, at many times its size."""
     rnd = random.Random(connections)
     before = unexpected_events("dropped_subscriptions")
-    async with open_beside_an_honest_peer(data, growth_bytes_max=FLOOD_GROWTH_BYTES_MAX, limits=limits) as (
+    async with open_beside_an_honest_peer(data, growth_bytes_max=FLOOD_GROWTH_BYTES_MAX, socket_limits=limits) as (
         _,
         endpoint,
     ):

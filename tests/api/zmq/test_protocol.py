@@ -362,7 +362,7 @@ async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_b
 ) -> None:
     limits = SocketLimits(subscriptions_max=2_000)
     async with (
-        open_endpoint(tmp_path / "data", bus_tcp=over_tcp, limits=limits) as (_, endpoint),
+        open_endpoint(tmp_path / "data", bus_tcp=over_tcp, socket_limits=limits) as (_, endpoint),
         Peer(endpoint, "instance.heartbeat") as honest,
         Peer(endpoint, "nothing") as flood,
     ):

@@ -252,7 +252,7 @@ async def test_queues_of_one_frame_lose_most_of_a_burst_and_nothing_of_the_fold(
     tmp_path: Path,
 ) -> None:
     limits = SocketLimits(queued_frames_max=1)
-    async with open_endpoint(tmp_path / "data", limits=limits) as (instance, endpoint):
+    async with open_endpoint(tmp_path / "data", socket_limits=limits) as (instance, endpoint):
         endpoints = endpoint.pub_endpoint, endpoint.rpc_endpoint
         async with (
             CountingRemote(*endpoints, timeout_s=60, queued_frames_max=1) as remote,
