@@ -15,7 +15,7 @@ from antiphon.server.open_instance import open_instance
 from api.zmq.peers import Peer, open_endpoint
 from support.waiting import DEADLINE_S, wait_until
 
-from .test_follow_other_replicas import beside, replica
+from .watched_replica import beside, replica
 
 pytestmark = pytest.mark.anyio
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -12,16 +11,14 @@ from typing import Any
 
 import pytest
 
-from antiphon.api.zmq.endpoint import ZmqEndpoint, open_zmq_endpoint
+from antiphon.api.zmq.endpoint import open_zmq_endpoint
 from antiphon.bus.memory import MemoryBus
-from antiphon.bus.networked import NetworkedBus
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageAppended
 from antiphon.core.model import Status
-from antiphon.options import Timing, WatchTiming
+from antiphon.options import Timing
 from antiphon.ports import Bus
-from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.store.postgres.store import PostgresStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.watch.owner_follower import FollowLimits
@@ -30,100 +27,24 @@ from api.zmq.peers import Peer, log_of, shown
 from support.waiting import DEADLINE_S, wait_until
 from worker.running import metric, running
 
+from .watched_replica import (
+    TURN,
+    beside,
+    events_of,
+    has_reached,
+    is_idle,
+    is_unsubscribed,
+    nothing_is_followed,
+    polling,
+    replica,
+    seqs_of,
+    subscribed,
+    text_of,
+    wait_for_position,
+    watched_replica,
+)
+
 pytestmark = pytest.mark.anyio
-
-TOPICS = tuple(sorted(value for name, value in vars(i).items() if name.startswith("TOPIC_")))
-TURN = (i.TOPIC_LLM_START, i.TOPIC_LLM_TOKEN, i.TOPIC_LLM_END, i.TOPIC_MESSAGE_APPEND)
-
-
-@asynccontextmanager
-async def replica(store: str, *, claims: bool = True, **options: Any) -> AsyncIterator[Instance]:
-    async with running(store=store, **options) as instance:
-        if not claims:
-            instance.worker.pause()
-        yield instance
-
-
-@asynccontextmanager
-async def watched_replica(
-    store: str,
-    data: Path,
-    *,
-    follow_limits: FollowLimits = FollowLimits(),  # noqa: B008 - a value
-    **options: Any,
-) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
-    """A replica with a ZeroMQ endpoint, which claims no turn itself."""
-    async with (
-        replica(store, claims=False, **options) as instance,
-        open_zmq_endpoint(instance, instance.asgi, data, follow_limits=follow_limits) as endpoint,
-    ):
-        yield instance, endpoint
-
-
-def polling(poll_s: float, **timing: float) -> Timing:
-    """A watch that polls the store this often."""
-    return Timing(watch=WatchTiming(poll_s=poll_s, **timing))
-
-
-@asynccontextmanager
-async def subscribed(endpoint: ZmqEndpoint, *topics: str) -> AsyncIterator[Peer]:
-    """A subscriber of all topics, or of these."""
-    async with Peer(endpoint, *(topics or TOPICS)) as peer:
-        await peer.wait_subscribed(endpoint)
-        await wait_until(lambda: topics or endpoint._sockets.subscriptions.is_followed)
-        yield peer
-
-
-@asynccontextmanager
-async def beside(
-    store: str, data: Path, *, hints: bool = True, claims: bool = True, **options: Any
-) -> AsyncIterator[tuple[Instance, ZmqEndpoint, Instance, Peer]]:
-    """A watched replica (here) with a subscriber, and another one (there), whose hints arrive or are lost."""
-    bus = {} if hints else {"bus": MemoryBus()}
-    async with (
-        watched_replica(store, data, **bus, **options) as (here, endpoint),
-        replica(store, claims=claims) as there,
-        subscribed(endpoint) as peer,
-    ):
-        yield here, endpoint, there, peer
-
-
-def events_of(peer: Peer, session_id: str) -> list[dict[str, Any]]:
-    """The events of a session, without heartbeats and lists."""
-    return [event for event in peer.seen if event.get("sessionId") == session_id]
-
-
-def seqs_of(peer: Peer, session_id: str) -> list[int]:
-    """The seqs of a session's published appends."""
-    return [p["seq"] for p in peer.payloads(i.TOPIC_APPEND) if p["session_id"] == session_id]
-
-
-def text_of(peer: Peer, session_id: str, draft: int | None = None) -> str:
-    """The text of a session's tokens (of one draft), in the order in which they were published."""
-    tokens = [p for p in peer.payloads(i.TOPIC_LLM_TOKEN) if p["session_id"] == session_id]
-    return "".join(p["token"] for p in tokens if draft in (None, p["draft"]))
-
-
-async def wait_for_position(instance: Instance, chat_id: str, position: int) -> None:
-    """Wait until the draft of a chat on an instance has reached a position."""
-    await wait_until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position >= position)
-
-
-def nothing_is_followed(instance: Instance, endpoint: ZmqEndpoint) -> bool:
-    assert instance.cluster is not None
-    relay = instance.cluster.relay
-    return not (
-        len(endpoint.publisher.follower)
-        or endpoint.publisher._sessions
-        or relay.followed_count
-        or relay._replicas._listeners
-    )
-
-
-def is_unsubscribed(instance: Instance) -> bool:
-    assert isinstance(instance.bus, NetworkedBus)
-    has_owner_channel = any(channel.startswith("chat:owner:") for channel in instance.bus._local.channels)
-    return not has_owner_channel and not instance.watch.polled._subscribers
 
 
 async def test_a_turn_of_another_replica_is_published_token_by_token_and_released(
@@ -156,7 +77,7 @@ async def test_a_turn_that_ends_before_it_is_read_is_published_with_its_tokens(
         peer,
     ):
         chat_id = (await there.chats.create(content="/say hello")).chat_id
-        await wait_until(lambda: _is_idle(there, chat_id))
+        await wait_until(lambda: is_idle(there, chat_id))
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant")
         topics = [event["topic"] for event in events_of(peer, chat_id) if event["topic"] in TURN]
         assert topics == [TURN[3], *TURN]
@@ -248,7 +169,7 @@ async def test_a_chat_that_continues_here_is_published_with_its_whole_draft(
             real = here.store.read_entries
 
             async def read_slowly(*args: Any, **how: Any) -> Any:
-                await wait_until(lambda: _has_reached(here, chat_id, 5))
+                await wait_until(lambda: has_reached(here, chat_id, 5))
                 return await real(*args, **how)
 
             here.store.read_entries = read_slowly  # type: ignore[method-assign]
@@ -402,7 +323,7 @@ async def test_each_append_is_published_once_and_in_order_whichever_replica_writ
                 await asyncio.sleep(rnd.uniform(0, 0.1))
                 await rnd.choice(replicas).chats.send(chat_id, "/rate 300\n/tokens 10")
                 await rnd.choice(replicas).chats.change(chat_id, c.Rename(title=f"{rnd.random()}"))
-            await wait_until(lambda: _is_idle(here, chat_id))
+            await wait_until(lambda: is_idle(here, chat_id))
             return chat_id
 
         chats = await asyncio.gather(*(talk(n) for n in range(6)))
@@ -422,15 +343,6 @@ async def test_each_append_is_published_once_and_in_order_whichever_replica_writ
         await wait_until(lambda: nothing_is_followed(here, endpoint))
 
 
-async def _has_reached(instance: Instance, chat_id: str, seq: int) -> bool:
-    chat = await instance.store.load(chat_id)
-    return chat is not None and chat.seq >= seq
-
-
-async def _is_idle(instance: Instance, chat_id: str) -> bool:
-    return (await instance.chats.get(chat_id)).is_idle
-
-
 async def test_a_message_removed_by_an_edit_before_it_was_published_is_not_published(
     tmp_path: Path, postgres_url: str
 ) -> None:
@@ -442,9 +354,9 @@ async def test_a_message_removed_by_an_edit_before_it_was_published_is_not_publi
     ):
         await wait_until(lambda: len(endpoint.publisher.follower._background) == 0)  # the running chats are listed
         chat_id = (await there.chats.create(content="/say removed")).chat_id
-        await wait_until(lambda: _is_idle(there, chat_id))
+        await wait_until(lambda: is_idle(there, chat_id))
         await there.chats.edit(chat_id, 2, "/say kept")
-        await wait_until(lambda: _is_idle(there, chat_id))
+        await wait_until(lambda: is_idle(there, chat_id))
         here.watch.poll_soon()
         await peer.until(i.TOPIC_MESSAGE_APPEND, role="assistant", content="kept")
         assert "removed" not in text_of(peer, chat_id)

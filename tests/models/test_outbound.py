@@ -1,4 +1,4 @@
-"""Where an address that a user chose may lead: resolved once, checked, and connected to what was checked."""
+"""Addresses that users choose: resolved once, checked, and only the checked address is connected to."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:8.8.8.8", 
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_what_is_not_the_whole_internets_is_not_public(address: str) -> None:
+def test_an_internal_address_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_what_is_the_whole_internets_is_public(address: str) -> None:
+def test_an_address_of_the_internet_is_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -72,7 +72,7 @@ def test_what_is_the_whole_internets_is_public(address: str) -> None:
     "host",
     ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0x7f.1", "017700000001", "[::1]", "[::ffff:127.0.0.1]"],
 )
-def test_numbers_in_any_spelling_are_seen_through(host: str) -> None:
+def test_a_numeric_address_is_recognized_in_any_spelling(host: str) -> None:
     assert numeric_address(host) is not None
     with pytest.raises(Invalid, match="not a public address"):
         Outbound().check_url(f"https://{host}/v1")
@@ -102,19 +102,19 @@ def test_numbers_in_any_spelling_are_seen_through(host: str) -> None:
         "https://models.example.com/" + "x" * 3_000,
     ],
 )
-def test_what_is_no_plain_https_address_is_refused(url: str) -> None:
+def test_a_base_url_that_is_not_plain_https_is_refused(url: str) -> None:
     with pytest.raises(Invalid) as refused:
         Outbound().check_url(url)
     assert refused.value.field == "base_url"
 
 
 @pytest.mark.parametrize("text", ["", "http://x", "a/b", "x@y", "x:99999", "[::1"])
-def test_what_names_no_host_cannot_be_allowed(text: str) -> None:
+def test_only_a_host_can_be_allowed(text: str) -> None:
     with pytest.raises(Invalid, match="--allow-outbound"):
         Outbound.make([text])
 
 
-async def test_a_host_with_one_inner_address_is_refused_whole() -> None:
+async def test_a_host_with_one_internal_address_is_refused() -> None:
     async def resolve(host: str, port: int) -> tuple[str, ...]:
         return ("1.1.1.1", "10.0.0.1")
 
@@ -126,7 +126,7 @@ async def test_a_host_with_one_inner_address_is_refused_whole() -> None:
 async def post(
     url: str, outbound: Outbound, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None
 ) -> str:
-    """The body of what the address answers, by a transport that checks it."""
+    """The body of the response from an address, by a transport that checks the address."""
     transport = Transport(Connector(Origin.parse(url), outbound=outbound, resolve=resolve, tls_context=tls))
     try:
         deadline = asyncio.get_running_loop().time() + 10.0
@@ -136,7 +136,7 @@ async def post(
         await transport.aclose()
 
 
-async def test_a_name_that_leads_inside_is_not_connected_to() -> None:
+async def test_a_name_with_an_internal_address_is_not_connected_to() -> None:
     async with http_server("127.0.0.1") as (port, seen):
         for host in ("localhost", "127.0.0.1", "2130706433", "[::ffff:127.0.0.1]"):
             with pytest.raises(ConnectFailed, match="no public place") as refused:
@@ -145,8 +145,8 @@ async def test_a_name_that_leads_inside_is_not_connected_to() -> None:
         assert seen == []
 
 
-async def test_a_name_is_resolved_once_and_what_was_resolved_is_connected_to() -> None:
-    """The second answer of a resolver that changes its mind leads nowhere."""
+async def test_a_name_is_resolved_once_and_connected_to_at_that_address() -> None:
+    """A resolver that would return another address the second time has no effect."""
     asked: list[str] = []
 
     async def resolve(host: str, port: int) -> tuple[str, ...]:
@@ -189,7 +189,7 @@ async def test_tls_verifies_the_host_and_not_its_address() -> None:
         assert len(seen) == 1
 
 
-@pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..b", "nobody.invalid"])
+@pytest.mark.parametrize("host", ["x" * 64 + ".example", "a..b", "missing.invalid"])
 async def test_an_unknown_host_is_not_connected_to(host: str) -> None:
     with pytest.raises(ConnectFailed, match="host name"):
         await post(f"http://{host}", Outbound.make(["*"]))
@@ -199,7 +199,7 @@ async def test_an_unknown_host_is_not_connected_to(host: str) -> None:
 async def http_server(
     address: str, port: int = 0, *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[int, list[str]]]:
-    """Answers every request with its own address; the port, and the requests it saw."""
+    """A server that answers every request with its own address; yields its port and the received requests."""
     seen: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -213,3 +213,12 @@ async def http_server(
 
     async with open_tcp_server(answer, address=address, port=port, tls=tls) as bound:
         yield bound, seen
+
+
+def test_the_operator_can_allow_hosts_that_are_not_public() -> None:
+    outbound = Outbound.make(["models.internal:8000", "[::1]", "10.0.0.7"])
+    for url in ("http://models.internal:8000/v1", "http://[::1]:99/v1", "https://10.0.0.7", "http://10.0.0.7:1/v1"):
+        outbound.check_url(url)
+    for url in ("http://models.internal:8001/v1", "http://models.internal/v1", "https://10.0.0.8"):
+        with pytest.raises(Invalid, match="--allow-outbound"):
+            outbound.check_url(url)
