@@ -35,7 +35,7 @@ class BenchDatabase:
         return self._server.create_database() if self._server is not None else self._url
 
     def cpu_s(self) -> float | None:
-        """CPU seconds of all its processes; None where it is not ours to look at."""
+        """CPU seconds of all its processes; None if it is not a server of the benchmark."""
         if self._server is None:
             return None
         parent = self._server.pid

@@ -1,4 +1,4 @@
-"""How tiny turns grow with the number of replicas: turns a second, and what a thousand of them cost."""
+"""How the rate of short turns grows with the number of replicas, and their CPU cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CALLERS = 48
 SIZES = (1, 2, 3)
 PER = 1_000
 WARM_S = 60.0
-LOOK_S = 0.01
+POLL_S = 0.01
 
 
 class Grown(Value):
@@ -61,14 +61,14 @@ def _figures(size: int, runs: Sequence[Grown], one: Sequence[Grown] | None) -> l
 
 
 async def grow(database: BenchDatabase, servers: Sequence[BenchServer], *, callers: int, seconds: float) -> Grown:
-    """Turns of so many callers for so long, after each has had one; everyone has a chat of its own."""
+    """Count the turns of `callers` clients in `seconds`, after a first turn of each. Each client has its own chat."""
     loop = asyncio.get_running_loop()
     talkers = [await open_talker(servers[number % len(servers)]) for number in range(callers)]
     for talker in talkers:
         talker.start()
     async with asyncio.timeout(WARM_S):
         while not all(talker.turns for talker in talkers):
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
     before = sum(talker.turns for talker in talkers)
     cpu, database_cpu, started = sum(server.cpu_s() for server in servers), database.cpu_s(), loop.time()
     await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""The instance protocol's edge: tokens to subscribers' folds, and a ping's round trip, beside bare ZeroMQ."""
+"""The instance protocol: tokens to subscribers' folds, and a ping's round trip, beside bare ZeroMQ."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ TOKEN = "token "
 SUBSCRIBERS = (1, 8)
 FLOOR_NAME = "ready-made frames, only received"
 RECEIVE_MS = 10_000
-LOOKED_S = 0.2
-"""Longer than it takes the edge to see that somebody subscribes."""
+SUBSCRIBED_S = 0.2
+"""Longer than it takes the endpoint to detect a subscription."""
 
 
 # --- fan-out ----------------------------------------------------------------------------------------
 
 
 class Case(Value):
-    """At each turn of the loop so many deltas of each of so many chats are handed in; `size` times as many in all as
-    the floor sends frames, so that a run takes a second or a few (an attempt's lease lasts ten)."""
+    """In each iteration of the loop `batch` deltas of each of `chats` chats are published, in all `size` times as
+    many as the floor sends frames, so that a run takes a few seconds (an attempt's lease lasts ten)."""
 
     name: str
     chats: int = 1
@@ -150,26 +150,26 @@ async def _bare_rate(subscribers: Subscribers, count: int, *, is_turning: bool =
 async def fold_sessions(
     subscribers: Subscribers, folded: Folded, case: Case, *, tokens: int, lost_every: int = 0
 ) -> None:
-    """Hand drafts of so many tokens in all to the edge; every subscriber's texts must come out whole, also where each
+    """Publish drafts with `tokens` tokens in all; every subscriber's texts must come out whole, also where each
     `lost_every`th frame is lost on its way."""
     each = tokens // case.chats
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         async with (
             open_instance(data=data, drain_s=0) as instance,
-            open_zmq_endpoint(instance, instance.asgi, data) as door,
+            open_zmq_endpoint(instance, instance.asgi, data) as endpoint,
         ):
             instance.worker.pause()
             drafts = [await _open_draft(instance) for _ in range(case.chats)]
             job = Fold(
-                pub_endpoint=door.pub_endpoint,
-                rpc_endpoint=door.rpc_endpoint,
+                pub_endpoint=endpoint.pub_endpoint,
+                rpc_endpoint=endpoint.rpc_endpoint,
                 session_ids=tuple(chat_id for chat_id, _ in drafts),
                 length=drafts[0][1].position + each * len(TOKEN),
                 lost_every=lost_every,
             )
-            await subscribers.begin(job, door.publisher.publish_heartbeat)
-            await asyncio.sleep(LOOKED_S)
+            await subscribers.begin(job, endpoint.publisher.publish_heartbeat)
+            await asyncio.sleep(SUBSCRIBED_S)
             started = time.monotonic()
             await _hand_in(instance, drafts, each, case.batch)
             reports = await subscribers.reports()
@@ -237,7 +237,7 @@ def measure_rpc(scale: Scale) -> list[Figure]:
 
 
 def _round_trip_us(endpoint: str, rounds: int) -> float:
-    """The median of so many round trips, one after another, after a tenth of them for warming up."""
+    """The median of `count` round trips, one after another, after a tenth of them for warming up."""
     request = jsonrpc.encode_request(i.METHOD_INSTANCE_PING, {}, 1)
     times = []
     with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:

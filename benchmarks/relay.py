@@ -94,7 +94,7 @@ def _share(times: Sequence[float], share: float) -> float:
 async def relay_times(store: str, bus: str, *, rate: int, tokens: int) -> Times:
     async with _model(rate, tokens) as model:
         env = {"OPENAI_BASE_URL": model.url, "OPENAI_API_KEY": "none", "ANTIPHON_MODEL": "openai:bench"}
-        # Entered in a thread: replicas may look at their model while they start.
+        # Entered in a thread: replicas may call their model while they start.
         opened = open_replicas(store, 2, bus=bus, env=env)
         replicas = await asyncio.to_thread(opened.__enter__)
         try:
@@ -155,7 +155,7 @@ class Seen:
 
 
 class _Model:
-    """A model server that writes numbered tokens, once, when it is told to begin."""
+    """A model server that writes numbered tokens once, after `begin`."""
 
     def __init__(self, rate: int, tokens: int) -> None:
         self.url = ""

@@ -27,7 +27,7 @@ class Figure(Value):
 
 
 class Scale(Value):
-    """How much is measured: `quick` for a look, else the sizes of the goals. `store`: the PostgreSQL database
+    """How much is measured: `quick` for a short run, else the sizes of the goals. `store`: the PostgreSQL database
     that the scenes of replicas run on; they start one of their own where it is empty."""
 
     repeats: int = 5

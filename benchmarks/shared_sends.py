@@ -63,16 +63,16 @@ def measure_notifications(scale: Scale) -> list[Figure]:
             for run in range(scale.repeats):
                 for is_mute in (False, True) if run % 2 else (True, False):
                     found[is_mute].append(_rate(database.fresh(), count, chats, is_mute=is_mute))
-            told, mute = middle(found[False]), middle(found[True])
+            notifying, mute = middle(found[False]), middle(found[True])
             figures.append(
                 Figure(
                     name=f"durable sends on PostgreSQL with notifications, {where}",
-                    value=told,
+                    value=notifying,
                     unit="per s",
                     floor=mute,
                     floor_name="without notifications",
                     goal="≥ 0.95 ×",
-                    is_met=told >= 0.95 * mute,
+                    is_met=notifying >= 0.95 * mute,
                 )
             )
     return figures
@@ -84,20 +84,21 @@ def _rate(store: str, count: int, chats: int, *, is_mute: bool) -> float:
 
 
 def heard_rate(server: BenchServer, store: str, count: int, chats: int, *, is_mute: bool) -> float:
-    """Sends a second while somebody listens, who must hear of them, or nothing from a mute replica."""
+    """Sends per second with a subscriber in another process. It must receive notifications, of a mute replica
+    none."""
     ids = uvloop.run(make_chats(server, chats))
     with _listener(store, ids) as listener:
         rate = uvloop.run(send_rate(server, ids, count))
         listener.send(None)
         heard = listener.recv()
     if (heard == 0) != is_mute:
-        raise RuntimeError(f"{heard} notifications were heard of {'a mute' if is_mute else 'a telling'} replica")
+        raise RuntimeError(f"{heard} notifications of a {'mute' if is_mute else 'notifying'} replica were received")
     return rate
 
 
 @contextmanager
 def _listener(url: str, chat_ids: Sequence[str]) -> Iterator[Connection]:
-    """A process that listens to these chats' channels. Told so, it says how many notifications it has heard."""
+    """A process that subscribes to the channels of these chats. It reports the number of notifications on request."""
     context = multiprocessing.get_context("spawn")
     parent, child = context.Pipe()
     channels = [chat_stream_notify_channel(UUID(chat_id)) for chat_id in chat_ids]

@@ -23,7 +23,7 @@ SURVIVORS = 2
 TURN = "/rate 2\n/tokens 100000"
 """Slow enough that the storm is what is measured."""
 DEADLINE_S = 60.0
-LOOK_S = 0.001
+POLL_S = 0.001
 LOG_READS = "antiphon_log_reads_total"
 
 
@@ -104,7 +104,7 @@ async def _wait_all(running: asyncio.Future[list[None]], events: Sequence[asynci
                 if running.done():
                     await running
                     raise RuntimeError("the streams ended too early")
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_S)
 
 
 async def _log_reads(servers: Sequence[BenchServer]) -> float:
@@ -130,7 +130,7 @@ def _check_alike(followers: Sequence[Resuming]) -> None:
 
 
 class Resuming:
-    """A watcher that goes on elsewhere, from its cursor, when its replica is gone."""
+    """A watcher that resumes at another replica, from its cursor, when its replica is lost."""
 
     def __init__(self, chat_id: str) -> None:
         self.chat_id = chat_id

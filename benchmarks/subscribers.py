@@ -23,13 +23,13 @@ from antiphon.wire import instance as i
 PROBE = b"?"
 TOKEN_HEAD = i.topic_prefix(i.TOPIC_LLM_TOKEN)
 SILENCE_MS = 500
-"""Who has not got all and hears nothing for so long asks."""
+"""How long a subscriber waits for the next frame before it queries missing deltas, in milliseconds."""
 DEADLINE_S = 120.0
-LOOK_S = 0.02
+POLL_S = 0.02
 
 
 class Receive(Value):
-    """Receive so many frames, and do nothing with them."""
+    """Receive `count` frames, and do nothing with them."""
 
     endpoint: str
     count: int
@@ -56,7 +56,7 @@ class Report(Value):
 
 
 class Subscribers:
-    """So many processes, each of which does one job after another. Use it as a context manager."""
+    """Subscribers, each in its own process, which do one job after another. Use it as a context manager."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -81,20 +81,20 @@ class Subscribers:
                 process.kill()
 
     async def begin(self, job: Receive | Fold, probe: Callable[[], Awaitable[None]]) -> None:
-        """Give all of them a job; `probe` publishes something again and again until each has heard it."""
+        """Give all of them a job; `probe` publishes something again and again until each has received it."""
         for pipe in self._pipes:
             pipe.send(job)
         waiting = list(self._pipes)
         while waiting:
             await probe()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             waiting = [pipe for pipe in waiting if not pipe.poll() or pipe.recv() != "ready"]
 
     async def reports(self) -> list[Report]:
-        """What each came to. The loop goes on meanwhile: they may ask."""
+        """The reports of all. The event loop keeps running, so they can send queries."""
         async with asyncio.timeout(DEADLINE_S):
             while not all(pipe.poll() for pipe in self._pipes):
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_S)
         found = [pipe.recv() for pipe in self._pipes]
         for one in found:
             if not isinstance(one, Report):
@@ -181,10 +181,10 @@ class Folding:
     async def ask(self, followers: dict[str, Follower]) -> None:
         for follower in list(followers.values()):
             await follower.catch_up()
-            self._look(follower)
+            self._finish_if_complete(follower)
 
     async def apply(self, frame: bytes | None) -> None:
-        """Take a frame, or ask for what is missing: after a gap, and after silence (None)."""
+        """Apply a frame, or query missing deltas after a gap and after a timeout (None)."""
         if frame is None:
             self._asked += len(self.unfinished)
             await self.ask(self.unfinished)
@@ -198,9 +198,9 @@ class Folding:
         if not follower.apply(envelope):
             self._asked += 1
             await follower.catch_up()
-        self._look(follower)
+        self._finish_if_complete(follower)
 
-    def _look(self, follower: Follower) -> None:
+    def _finish_if_complete(self, follower: Follower) -> None:
         if follower.view.draft.position >= self._job.length:
             self.unfinished.pop(follower.session_id, None)
 

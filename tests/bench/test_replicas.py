@@ -42,11 +42,11 @@ def test_sends_to_a_replica_are_counted_beside_the_databases_commits(store: str,
     assert asyncio.run(http_rate(pair[0], SENDS, 2)) > 0
 
 
-def test_a_telling_replicas_notifications_are_heard_elsewhere(store: str, pair: list[BenchServer]) -> None:
+def test_notifications_of_a_replica_reach_another_process(store: str, pair: list[BenchServer]) -> None:
     assert heard_rate(pair[0], store, SENDS, 2, is_mute=False) > 0
 
 
-def test_nothing_is_heard_of_a_mute_replica(postgres_url: str, tmp_path: Path) -> None:
+def test_no_notification_of_a_mute_replica_arrives(postgres_url: str, tmp_path: Path) -> None:
     with replica(tmp_path, postgres_url, is_mute=True) as mute:
         assert heard_rate(mute, postgres_url, SENDS, 2, is_mute=True) > 0
 

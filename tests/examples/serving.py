@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 async def process(
     *command: str, log: Path, ready: Callable[[int], Any], **env: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that is `ready` (told its pid; may be a coroutine function) and ends well when told to."""
+    """A process that becomes ready (`ready` gets its pid; it may be a coroutine function) and stops cleanly."""
     with log.open("wb") as file:
         started = await asyncio.create_subprocess_exec(
             sys.executable, *command, cwd=ROOT, env={**os.environ, **env}, stdout=file, stderr=file

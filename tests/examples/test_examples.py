@@ -46,10 +46,10 @@ async def test_tools_add_and_roll_with_progress(tmp_path: Path) -> None:
         assert results["add"] == 3
         assert len(results["roll"]) == 3
         assert all(1 <= die <= 6 for die in results["roll"])
-        told = [
+        reported = [
             event.part.text for event in events if isinstance(event, Delta) and isinstance(event.part, ToolProgress)
         ]
-        assert told == [f"die {n} of 3 ..." for n in (1, 2, 3)]
+        assert reported == [f"die {n} of 3 ..." for n in (1, 2, 3)]
         assert last_text(view) == "Done."
 
 
@@ -151,8 +151,8 @@ async def check_page(http: httpx2.AsyncClient) -> None:
     assert {"/chat/assets/main.js", "/chat/assets/app.css", "/chat/assets/components/app.js"} <= seen
 
 
-async def test_an_app_with_chats_inside_ends_when_told_though_someone_watches(tmp_path: Path) -> None:
-    """Where its server does not wait for open streams without end, as uvicorn does if it is not told."""
+async def test_an_app_with_an_embedded_instance_stops_while_a_stream_is_open(tmp_path: Path) -> None:
+    """With a server that does not wait for open streams, as uvicorn does by default."""
     async with embedded(tmp_path, "--timeout-graceful-shutdown", "1") as (_, client):
         chat = await client.create_chat("/say Hello.")
         is_watched = asyncio.Event()

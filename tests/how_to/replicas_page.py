@@ -61,7 +61,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Workplace:
-    """Where somebody works through the page: `home/replicas` is their copy of the example."""
+    """The directory of a reader of the page: `home/replicas` is the copy of the example."""
 
     def __init__(self, home: Path, path: str, postgres: PostgresServer) -> None:
         ports = dict(zip((4222, 8400, 8411, 8412, 8413), free_ports(5), strict=True))
@@ -106,8 +106,8 @@ class Workplace:
         return await asyncio.to_thread(self._shell, script)
 
     def _shell(self, script: str) -> str:
-        told = self._home / f"told-{len(self._shells)}"
-        with told.open("wb") as out:  # not a pipe, for what goes on would keep it open
+        output = self._home / f"output-{len(self._shells)}"
+        with output.open("wb") as out:  # background processes would keep a pipe open
             shell = subprocess.Popen(
                 ["bash", "-euo", "pipefail", "-c", f"{self._setting}\n{script}"],
                 cwd=self._home,
@@ -119,8 +119,8 @@ class Workplace:
             )
             self._shells.append(shell)
             code = shell.wait(BLOCK_S)
-        assert code == 0, f"{script}\n{told.read_text()}"
-        return told.read_text()
+        assert code == 0, f"{script}\n{output.read_text()}"
+        return output.read_text()
 
     def close(self) -> None:
         """End all that was started."""

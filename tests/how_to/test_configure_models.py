@@ -49,16 +49,16 @@ async def test_models_are_configured_as_the_page_says(tmp_path: Path) -> None:
             assert found is not None
             env |= {"ANTIPHON_URL": found.http_url, "ANTIPHON_TOKEN": found.token}
             shown = (block.replace("https://api.acme.example/v1", server.base_url) for block in BLOCKS[1:-1])
-            told = [await run("bash", "-euo", "pipefail", "-c", block) for block in shown]
-            told.append(await run(sys.executable, "-W", "error", "-c", PROGRAM))
+            outputs = [await run("bash", "-euo", "pipefail", "-c", block) for block in shown]
+            outputs.append(await run(sys.executable, "-W", "error", "-c", PROGRAM))
         finally:
             process.send_signal(signal.SIGTERM)  # to the server: the shell has become it
             await process.wait()
-    assert "a secret" in told[0]
+    assert "a secret" in outputs[0]
     assert [seen.body["model"] for seen in server.requests] == ["small", "large", "large"]
     assert [seen.body.get("temperature") for seen in server.requests] == [None, 0, 0.2]
     assert server.requests[2].body["messages"][0] == {"role": "system", "content": "Answer in one paragraph."}
     assert {seen.headers["authorization"] for seen in server.requests} == {f"Bearer {SECRET}"}
-    assert told[-1] == "acme True\n"
+    assert outputs[-1] == "acme True\n"
     files = [file.read_bytes() for file in (log, *data.rglob("*")) if file.is_file()]
-    assert not any(SECRET.encode() in text for text in (*files, *(text.encode() for text in told)))
+    assert not any(SECRET.encode() in text for text in (*files, *(text.encode() for text in outputs)))

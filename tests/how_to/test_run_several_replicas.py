@@ -35,7 +35,7 @@ PACE_S = 0.1
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """Also for nginx's workers, who are nobody when root starts it."""
+    """Readable for the workers of nginx, too, which run as another user when root starts it."""
     with tempfile.TemporaryDirectory(prefix="antiphon-how-to-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -78,7 +78,7 @@ class Reader:
 
 
 class Writer:
-    """Sends through nginx, each message under an id of its own, until told to stop."""
+    """Sends through nginx, each message under an id of its own, until stopped."""
 
     def __init__(self, client: AsyncClient, chat_id: str) -> None:
         self.chat_id = chat_id
@@ -205,7 +205,7 @@ async def test_nginx_speaks_tls_checks_names_and_asks_the_next_replica(home: Pat
             cookie = answer.headers["set-cookie"]
             assert "Secure" in cookie
             assert f"antiphon_session_{ports[8443]}=" in cookie
-            for number in range(6):  # sends, too, where nobody has begun them
+            for number in range(6):  # sends, too, to a replica that has not started
                 answer = await client.post("/api/v1/chats", json={"title": "t" * 100, "content": "x" * 600_000})
                 assert answer.status_code == 201, number
             assert (await client.get("/metrics")).status_code == 404

@@ -53,9 +53,9 @@ def test_a_second_process_takes_over_as_the_page_says(tmp_path: Path) -> None:
         assert "standby" in listed
         assert "ready to take over" in listed
         before = read_holder(data)
-        told = run(tmp_path, KILL, path)
-        assert "before" in told
-        assert "and after" in told
+        output = run(tmp_path, KILL, path)
+        assert "before" in output
+        assert "and after" in output
         assert read_holder(data) != before
     finally:
         os.killpg(both.pid, signal.SIGKILL)

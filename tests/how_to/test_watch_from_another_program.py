@@ -116,7 +116,7 @@ async def test_a_program_that_misses_frames_prints_every_word_all_the_same(tmp_p
     """Each draft's first words are lost on the way, and more; the program is the page's, with a shorter answer."""
     command = program_in(tmp_path, kind, "60")
     async with open_endpoint(tmp_path / ".antiphon") as (_, endpoint), Peer(endpoint, "llm.token") as listener:
-        await listener.wait_subscribed(endpoint)  # else it is told nothing that could be lost, on a slow machine
+        await listener.wait_subscribed(endpoint)  # otherwise nothing is published yet on a slow machine
         place = {"pub_endpoint": endpoint.pub_endpoint, "rpc_endpoint": endpoint.rpc_endpoint}
         (tmp_path / ".antiphon" / "instance.json").write_text(json.dumps(place))
         real, lost, numbers = endpoint._sockets.publish_nowait, [], itertools.count()
@@ -163,7 +163,7 @@ def test_one_terminal_shows_what_another_does(server: ServerProcess, tmp_path: P
 
 
 def heed_interrupts() -> None:
-    """As in a terminal, whoever runs the tests: what a shell starts in the background ignores Ctrl-C."""
+    """As in a terminal: a process that a shell starts in the background ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -86,14 +86,13 @@ async def test_a_turn_that_ends_before_it_is_read_is_published_with_its_tokens(
 
 
 async def test_a_follower_shows_a_turn_of_another_replica_as_the_log_has_it(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres_url: str
 ) -> None:
     """Without a silence that would make it read the log."""
-    monkeypatch.setattr("antiphon.client.zmq_watch.SILENCE_S", 3600.0)
     async with (
         watched_replica(postgres_url, tmp_path / "data") as (_, endpoint),
         replica(postgres_url) as there,
-        RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint) as remote,
+        RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint, silence_s=3600.0) as remote,
     ):
         chat_id = (await there.chats.create(title="followed")).chat_id
         previews = set()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SUFFIXES = {".py", ".js", ".mjs", ".html", ".css", ".md", ".sql", ".toml", ".sh"}
-EVERYTHING = ("src", "docs", "tests", "scripts", "examples", "README.md", "CHANGELOG.md")
+EVERYTHING = ("src", "docs", "tests", "benchmarks", "scripts", "examples", "README.md", "CHANGELOG.md")
 
 REWRITTEN: tuple[str, ...] = (
     "src/antiphon/watch",
@@ -32,6 +32,25 @@ REWRITTEN: tuple[str, ...] = (
     "src/antiphon/backoff.py",
     "src/antiphon/errors.py",
     "src/antiphon/clock.py",
+    "src/antiphon/options.py",
+    "src/antiphon/api/embedded.py",
+    "src/antiphon/api/http",
+    "src/antiphon/api/proxy",
+    "src/antiphon/local",
+    "src/antiphon/observe",
+    "src/antiphon/server",
+    "src/antiphon/testing",
+    "tests/api/http",
+    "tests/api/proxy",
+    "tests/bench",
+    "tests/examples",
+    "tests/how_to",
+    "tests/observe",
+    "tests/shape",
+    "tests/system",
+    "tests/testing",
+    "benchmarks",
+    "docs",
     "tests/chats",
     "tests/cluster",
     "tests/models",
@@ -113,6 +132,7 @@ class AllowedUse(NamedTuple):
 
 ALLOWED: tuple[AllowedUse, ...] = (
     AllowedUse(r"^src/antiphon/models/rehearsal\.py$", "slash tell me what to do", "the model's own greeting"),
+    AllowedUse(r"", r"antiphon-elsewhere", "the name of a header on the wire"),
     AllowedUse(r"^src/antiphon/page/", r"(?i)outbox", "the usual term for unconfirmed messages of a client"),
 )
 

@@ -1,4 +1,4 @@
-"""Several servers on one data directory: one primary, the others stand by. Whoever asks asks any of them."""
+"""Several servers on one data directory: one primary, the others standbys. Requests go to any of them."""
 
 from __future__ import annotations
 

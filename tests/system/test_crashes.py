@@ -17,7 +17,7 @@ from .trial import Trial
 pytestmark = pytest.mark.anyio
 
 ACKNOWLEDGED_PER_LIFE = 8
-"""No kill hits an idle server: so many sends of this life were acknowledged."""
+"""Minimum number of acknowledged sends before a kill, so that no kill hits an idle server."""
 
 SEED = int(os.environ.get("TRIAL_SEED", "1"))
 

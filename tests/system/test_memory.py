@@ -75,7 +75,7 @@ async def test_refused_bodies_leave_no_memory_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("letter", ["x", "\N{GRINNING FACE}"], ids=["ascii", "an emoji"])
-async def test_stored_messages_take_no_memory_once_their_turns_are_over(tmp_path: Path, letter: str) -> None:
+async def test_stored_messages_take_no_memory_after_their_turns(tmp_path: Path, letter: str) -> None:
     """One emoji makes Python store the text in four bytes for each character."""
     server = ServerProcess(tmp_path / "data")
     await server.start()

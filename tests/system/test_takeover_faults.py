@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_standby_still_proxies_to_a_draining_primary(tmp_path: Path) -> None:
-    """It answers everything until its drain is over, and nobody else can."""
+    """It serves all requests until it has drained, and no other instance can."""
     fleet = Fleet(tmp_path / "data", size=2, options=("--drain-s", "20"))
     try:
         await fleet.start()
@@ -50,7 +50,7 @@ async def test_a_standby_still_proxies_to_a_draining_primary(tmp_path: Path) -> 
 
 
 async def test_a_standby_takes_over_when_its_stdout_is_closed(tmp_path: Path) -> None:
-    """Whoever started it read where it is, and closed the pipe."""
+    """The starting process has read the address and closed the pipe."""
     async with open_fleet(tmp_path, size=1) as fleet:
         standby = Member(fleet.data, 1)
         reading, writing = os.pipe()
@@ -77,7 +77,7 @@ def test_removing_the_lock_file_makes_no_second_primary(tmp_path: Path) -> None:
 
 
 def test_a_lock_file_that_cannot_be_written_is_released(tmp_path: Path) -> None:
-    """Else it is held by a process that does not know it, and nobody takes over any more."""
+    """Otherwise an unrelated process would hold the lock, and no standby could take over."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
@@ -106,7 +106,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_standbys_outlive_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
-    """As a primary does: when there is room again somebody answers."""
+    """As a primary does: when there is space again, an instance serves requests."""
     fleet = Fleet(small_disk / "data", size=2)
     for number, member in enumerate(fleet.members):
         member.log_path = tmp_path / f"member{number}.log"

@@ -51,7 +51,7 @@ class Trial:
         self.interrupted: list[Interrupted] = []
         self.watched: list[Watched] = []
         self.chat_ids: list[str] = []
-        self._is_over = False
+        self._is_finished = False
         self._watchers: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
 
@@ -111,7 +111,7 @@ class Trial:
         return sum(sent.is_acked for sent in self.sent)
 
     async def busy(self, seconds: float) -> None:
-        """Random commands on every chat for so long."""
+        """Send random commands to every chat for this long."""
         until = time.monotonic() + seconds
         async with asyncio.TaskGroup() as tasks:
             for chat_id in self.chat_ids:
@@ -134,7 +134,7 @@ class Trial:
                 else:
                     await self._edit(chat_id, rnd)
             except OSError:
-                pass  # not answered: nobody knows
+                pass  # no response: the outcome is unknown
             await asyncio.sleep(rnd.uniform(0.01, 0.25))
 
     async def _send(self, chat_id: str, rnd: random.Random, client_id: str) -> None:
@@ -206,7 +206,7 @@ class Trial:
         self.watched.append(watched)
         rnd = random.Random(f"{chat_id}{number}")
         cursor = "0" if number == 0 else ""
-        while not self._is_over:
+        while not self._is_finished:
             try:
                 cursor = await self._watch_once(chat_id, cursor, watched, rnd)
             except OSError:
@@ -263,7 +263,7 @@ class Trial:
 
     async def _stop_watchers(self) -> None:
         """Cancel them once, and wait for the ends of their connections."""
-        self._is_over = True
+        self._is_finished = True
         watchers, self._watchers = self._watchers, []
         for task in watchers:
             task.cancel()

@@ -1,4 +1,4 @@
-"""The checker bites: sound evidence passes, and each way of breaking a promise is named."""
+"""The checker passes sound evidence, and names the invariant of every violation."""
 
 from __future__ import annotations
 
@@ -119,13 +119,13 @@ def removed_is_shown(e: Evidence) -> Evidence:
     return change_log(e, lambda event: cut if event is ended else event)
 
 
-def hidden_is_told(e: Evidence) -> Evidence:
+def hidden_has_content(e: Evidence) -> Evidence:
     return change_log(
         e, lambda event: replace(event, data=event.data | {"hidden_by": 9}) if event.seq == 2 else event
     )
 
 
-def nobody_came(e: Evidence) -> Evidence:
+def no_worker_came(e: Evidence) -> Evidence:
     """All that came before the second attempt, a minute earlier."""
     facts = [event for event in e.final[0].log if isinstance(event, FactEvent)]
     starts = [event.seq for event in facts if event.type == "attempt_started"]
@@ -227,8 +227,8 @@ def many_calls(e: Evidence) -> Evidence:
     [
         (acknowledged_is_gone, "ACK-DURABLE"),
         (removed_is_shown, "EDIT"),
-        (hidden_is_told, "EDIT"),
-        (nobody_came, "NO-STUCK"),
+        (hidden_has_content, "EDIT"),
+        (no_worker_came, "NO-STUCK"),
         (message_twice, "ACK-ONCE"),
         (two_answers, "ACK-ONCE"),
         (fact_missing, "LOG"),

@@ -10,7 +10,7 @@ from antiphon.testing.clock import START_US, FakeClock
 from antiphon.testing.ids import SeededIds
 
 
-def test_the_clock_stands_still_until_it_is_told_to_go_on() -> None:
+def test_the_clock_advances_only_by_advance() -> None:
     clock = FakeClock()
     assert (clock.now_us(), clock.now_us()) == (START_US, START_US)
     assert clock.monotonic() == 0

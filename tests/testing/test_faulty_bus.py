@@ -22,7 +22,7 @@ def numbered(count: int) -> list[bytes | None]:
 
 
 async def send(count: int, **faults: Any) -> tuple[FaultyBus, Recorder]:
-    """A bus with these faults that was given so many messages, and who heard it."""
+    """A bus with these faults after publishing `count` messages, and its recorder."""
     bus, heard = FaultyBus(MemoryBus(), Random(7), **faults), Recorder()
     bus.subscribe("a", heard)
     for message in numbered(count):

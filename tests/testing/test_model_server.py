@@ -84,7 +84,7 @@ async def test_the_default_may_depend_on_the_request() -> None:
         assert text(await ask(client, stream=True)) == "m"
 
 
-async def test_usage_is_told_when_it_was_asked_for(client: httpx2.AsyncClient) -> None:
+async def test_usage_is_sent_if_it_was_requested(client: httpx2.AsyncClient) -> None:
     asked = await ask(client, stream=True, stream_options={"include_usage": True})
     assert chunks(asked)[-1]["usage"] == {"prompt_tokens": 10, "completion_tokens": 8, "total_tokens": 18}
     assert not any("usage" in chunk for chunk in chunks(await ask(client, stream=True)))

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Insisting(UncertainStore):
-    """Asks again until it is told."""
+    """Repeat an append until its outcome is known."""
 
     async def append(self, append: Append) -> Appended:
         while True:

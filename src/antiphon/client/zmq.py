@@ -18,7 +18,7 @@ import zmq.asyncio
 from antiphon.client.errors import MethodMissing
 from antiphon.client.plain_watch import TOPICS, PlainWatch
 from antiphon.client.zmq_calls import Calls, Sockets, invalid_endpoint
-from antiphon.client.zmq_watch import SessionWatch
+from antiphon.client.zmq_watch import SILENCE_S, SessionWatch
 from antiphon.core.events import Bye, Event
 from antiphon.core.view import View
 from antiphon.errors import InstanceMissing, PeerError, TooMany, Unavailable
@@ -53,6 +53,8 @@ class RemoteInstance:
         timeout_s: float = TIMEOUT_S,
         keys: Keys | None = None,
         server_key: str = "",
+        silence_s: float = SILENCE_S,
+        queued_frames_max: int = QUEUED_FRAMES_MAX,
     ) -> None:
         """Connects on first use.
 
@@ -62,11 +64,14 @@ class RemoteInstance:
             timeout_s: how long a call waits for its response, in seconds.
             keys: this side's keys (`antiphon.local.keys.read_keys`), if the instance requires keys.
             server_key: the instance's public key, if it requires keys.
+            silence_s: how long a followed session may be silent before its state is read, in seconds.
+            queued_frames_max: maximum number of event frames queued in this process.
 
         Raises:
             InstanceMissing: `rpc_endpoint` is not a valid address.
         """
         self._pub_endpoint = pub_endpoint
+        self._silence_s, self._queued_frames_max = silence_s, queued_frames_max
         self._is_closed = False
         self._skipped_frames = 0
         self._sockets = Sockets(keys, server_key)
@@ -248,7 +253,7 @@ class RemoteInstance:
     @contextlib.asynccontextmanager
     async def _subscribed(self, prefixes: Sequence[bytes]) -> AsyncIterator[zmq.asyncio.Socket]:
         sub = self._sockets.open(zmq.SUB)
-        sub.setsockopt(zmq.RCVHWM, QUEUED_FRAMES_MAX)
+        sub.setsockopt(zmq.RCVHWM, self._queued_frames_max)
         sub.setsockopt(zmq.SNDHWM, 0)  # the default would lose subscriptions beyond 1,000 at a reconnect
         for prefix in prefixes:
             sub.setsockopt(zmq.SUBSCRIBE, prefix)  # before connecting, so that no event is missed in between
@@ -276,7 +281,7 @@ class RemoteInstance:
             NotFound: there is no such session.
             CursorInvalid: `after` is not a cursor of the session.
         """
-        watch = SessionWatch(self, session_id, after=after)
+        watch = SessionWatch(self, session_id, after=after, silence_s=self._silence_s)
         info = await self.about()
         if i.METHOD_READ in (info.capabilities or ()):
             steps = self._watch_log(watch, info)
@@ -316,7 +321,9 @@ class RemoteInstance:
                 except (Unavailable, TooMany):
                     continue  # retried by the next check
         if watch.upgraded is not None:
-            log = self._watch_log(SessionWatch(self, session_id), watch.upgraded, was_followed=True)
+            log = self._watch_log(
+                SessionWatch(self, session_id, silence_s=self._silence_s), watch.upgraded, was_followed=True
+            )
             async with aclosing(log) as events:
                 async for event in events:
                     yield event

@@ -45,8 +45,9 @@ class SessionWatch:
     """The progress of a watch: it has yielded all facts up to `seq`, and the open draft up to `position` (`draft`
     None: it is not known which draft is open)."""
 
-    def __init__(self, remote: Remote, session_id: str, *, after: str = "") -> None:
-        """Raises `CursorInvalid`."""
+    def __init__(self, remote: Remote, session_id: str, *, after: str = "", silence_s: float = SILENCE_S) -> None:
+        """`silence_s` is how long it may be silent before the state is read, in seconds. Raises `CursorInvalid`."""
+        self._silence_s = silence_s
         self.session_id = canonical_id(session_id)
         self._instance_id = self._project_id = ""
         self._heads: list[bytes] = []
@@ -135,7 +136,7 @@ class SessionWatch:
         except zmq.Again:
             pass
         try:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(self._silence_s):
                 return await sub.recv()
         except TimeoutError:
             return None

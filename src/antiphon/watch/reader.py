@@ -27,7 +27,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
 from antiphon.chats.hints import stream_channel, stream_hint
 from antiphon.chats.service import Service
@@ -47,10 +46,10 @@ from antiphon.core.model import IDLE, Status
 from antiphon.errors import Unavailable
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Bus, Drafts, Store
-from antiphon.watch.stream_items import Fact, Item
+from antiphon.watch.batch import Batch
+from antiphon.watch.stream_items import Fact, Item, Wakeable
 from antiphon.wire import codec
 from antiphon.wire.log import content_seq
-from antiphon.wire.stream import Frame
 
 FACTS_MAX = 1_000
 FACTS_BYTES = 1024 * 1024
@@ -65,38 +64,6 @@ BATCHES_MAX = 256
 RESTS = IDLE | {Status.REQUIRES_ACTION}
 RELEASES_TURN = (AttemptReleased, AttemptLost, ActionRequired, TurnEnded)
 """After these facts no instance holds the turn."""
-
-
-class Wakeable(Protocol):
-    """A consumer of a reader."""
-
-    def wake(self) -> None:
-        """There may be new items."""
-        ...
-
-    def notify(self, kind: str, notice: Frame) -> None:
-        """A transient event of a foreign peer."""
-        ...
-
-
-class Batch:
-    """The next events after one place, and the place after them."""
-
-    __slots__ = ("_chunked", "data", "frames", "position", "seq")
-
-    def __init__(self, frames: list[Frame], seq: int, position: int) -> None:
-        self.frames = frames
-        self.data = b"".join(frame.sse for frame in frames)
-        self.seq = seq
-        self.position = position
-        self._chunked: bytes | None = None
-
-    @property
-    def chunked(self) -> bytes:
-        """The data as one chunk of HTTP's chunked coding, made once for all connections."""
-        if self._chunked is None:
-            self._chunked = b"%x\r\n%b\r\n" % (len(self.data), self.data)
-        return self._chunked
 
 
 class Reader:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from antiphon.core.events import Delta
 from antiphon.core.facts import Entry, MessageAppended
 from antiphon.core.values import Value
@@ -68,3 +70,15 @@ class Item(Value, gc=True):
             return delta_frame(self.seq, self.content)
         source = self.content.frame(with_content=not (by_ref and self.is_draft_complete))
         return Frame(self.seq, self.position, source.type, source.data)
+
+
+class Wakeable(Protocol):
+    """A consumer of a reader."""
+
+    def wake(self) -> None:
+        """There may be new items."""
+        ...
+
+    def notify(self, kind: str, notice: Frame) -> None:
+        """A transient event of a foreign peer."""
+        ...

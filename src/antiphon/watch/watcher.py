@@ -14,7 +14,8 @@ from antiphon.chats.open_calls import read_open_calls
 from antiphon.core.facts import Entry
 from antiphon.errors import NotFound
 from antiphon.observe.metrics import METRICS
-from antiphon.watch.reader import FACTS_MAX, Batch, Reader
+from antiphon.watch.batch import Batch
+from antiphon.watch.reader import FACTS_MAX, Reader
 from antiphon.watch.stream_items import Fact
 from antiphon.wire.stream import PING, Frame, bye_frame, caught_up_frame, resync_frame
 

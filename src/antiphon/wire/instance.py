@@ -17,6 +17,7 @@ from antiphon.core.values import Value
 from antiphon.errors import PeerError
 from antiphon.wire.codec import Int64, always, convert, decode, encode
 from antiphon.wire.gotime import ZERO_TIME, Time, format_time_us
+from antiphon.wire.instance_ports import default_ports as default_ports
 
 METHOD_STATE_SYNC = "state.sync"
 METHOD_SESSION_LIST = "session.list"
@@ -50,10 +51,6 @@ TOPIC_MESSAGE_APPEND = "message.append"
 
 # Antiphon's addition: published only while a client subscribes to it by name.
 TOPIC_APPEND = "antiphon.append"
-
-PORT_FIRST = 40_000
-PORT_COUNT = 20_000
-"""The range of the default TCP ports: the first one, and their number."""
 
 
 # Calls: parameters and results.
@@ -390,17 +387,3 @@ class LockFile(Value):
     pub_endpoint: str = always("")
     rpc_endpoint: str = always("")
     started_at: Time = always(ZERO_TIME)
-
-
-def default_ports(project_dir: str) -> tuple[int, int]:
-    """The TCP ports (events, calls) of a project directory, given as an absolute path."""
-    port = PORT_FIRST + _fnv32a(project_dir.encode(errors="surrogateescape")) % PORT_COUNT
-    return port, port + 1
-
-
-def _fnv32a(data: bytes) -> int:
-    """The 32-bit FNV-1a hash."""
-    digest = 0x811C9DC5
-    for byte in data:
-        digest = (digest ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return digest

@@ -49,7 +49,7 @@ def shown(view: View) -> dict[str, Any]:
 
 
 def merged(events: Sequence[SseEvent]) -> list[Any]:
-    """The events with neighbouring deltas joined: how they were cut is nobody's promise."""
+    """The events with neighbouring deltas joined: how the text is split into deltas is not guaranteed."""
     joined: list[Any] = []
     for event in events:
         if event.type != "delta":

@@ -72,7 +72,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "stale_at": "2026-01-02T03:04:05Z",
     },
 }
-"""A whole body of each route that takes one; a new route is entered here."""
+"""A valid body of each route that has one. Add new routes here."""
 
 REQUIRED = {
     "send_message": {"content"},
@@ -125,7 +125,7 @@ BROKEN_JSON: dict[str, bytes] = {
 """None of these is a body of any route."""
 
 PATH_IDS = ("x", "-1", "1e3", "0", "1.5", "9" * 15, "9" * 30, "%00", "%0d%0a", "%ff", "%D9%A3", "%20", "x" * 5_000)
-"""What no chat, message, queued message or token is called."""
+"""Invalid ids of chats, messages, queued messages and tokens."""
 
 
 def operations_with_body() -> list[Operation]:
@@ -133,9 +133,9 @@ def operations_with_body() -> list[Operation]:
 
 
 def path_of(operation: Operation, **ids: str) -> str:
-    """The route's path (`ApiClient.ask`'s way of writing it), with ids that are nobody's unless they are given."""
+    """The route's path (`ApiClient.ask`'s way of writing it), with unknown ids unless they are given."""
     path = operation.path if operation.prefix else "/" + operation.path
-    known = {
+    ids_by_name = {
         "chat_id": random_chat_id(),
         "message_id": "2",
         "queued_id": "3",
@@ -145,7 +145,7 @@ def path_of(operation: Operation, **ids: str) -> str:
         "config_id": random_chat_id(),
         "notification_id": random_chat_id(),
     } | ids
-    for name, value in known.items():
+    for name, value in ids_by_name.items():
         path = path.replace("{" + name + "}", value)
     assert "{" not in path, f"say in path_of what {operation.path} stands for"
     return path

@@ -39,7 +39,7 @@ class Foreign(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def foreign(shared_api: ApiClient) -> Foreign:
-    owner = await shared_api.as_owner("somebody else")
+    owner = await shared_api.as_owner("another owner")
     chat_id = await owner.make_chat("/stall 600")
     queued = (await owner.send(chat_id, "waits")).json["seq"]
     return Foreign(owner, chat_id, 2, queued)
@@ -202,7 +202,7 @@ FOREIGN_HOSTS = (
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.full_path}")
-async def test_a_foreign_host_or_origin_is_refused_before_the_token_is_looked_at(
+async def test_a_foreign_host_or_origin_is_refused_before_the_token_is_read(
     api: ApiClient, operation: Operation
 ) -> None:
     path = path_of(operation)
@@ -266,7 +266,7 @@ async def test_its_own_page_and_programs_are_let_in(api: ApiClient, headers: dic
 
 
 async def test_beyond_loopback_it_answers_to_every_address_and_to_the_names_it_was_given() -> None:
-    """An address is nobody's to turn elsewhere; a name is, by whoever owns its DNS."""
+    """DNS cannot redirect a numeric address; it can redirect a name."""
     async with open_api(host="0.0.0.0", hosts=("chat.example",)) as api:
         for host in ("192.0.2.2", "[2001:db8::1]:9", "chat.example:443", "localhost"):
             assert (await api.ask("GET", "/chats", headers={"host": host})).status == 200
@@ -342,7 +342,7 @@ async def test_over_tls_the_cookie_is_for_tls_only() -> None:
         assert "secure" in answer.headers["set-cookie"].lower()
     async with open_api() as api:
         answer = await api.ask("POST", "/session", {"token": api.token}, token=None, headers=through)
-        assert "secure" not in answer.headers["set-cookie"].lower(), "without a proxy nobody may say so"
+        assert "secure" not in answer.headers["set-cookie"].lower(), "without a proxy, the header is ignored"
 
 
 async def test_no_session_without_a_token_that_is_known(api: ApiClient) -> None:
@@ -416,13 +416,13 @@ async def test_tokens_are_kept_as_hashes_only(tmp_path: Path) -> None:
 
 
 def _find_nowhere(folder: Path, secrets: list[str]) -> None:
-    looked_at = 0
+    scanned_bytes = 0
     for path in folder.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
-            looked_at += len(content)
+            scanned_bytes += len(content)
             assert not any(secret.encode() in content for secret in secrets), path
-    assert looked_at > 10_000
+    assert scanned_bytes > 10_000
 
 
 def test_what_lies_in_the_data_directory_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -444,7 +444,7 @@ def test_what_lies_in_the_data_directory_is_for_its_owner_only(tmp_path: Path) -
 CANARY = "canary-5d41402abc4b2a76"
 
 
-async def test_nothing_tells_of_keys_prompts_paths_or_sql(
+async def test_no_response_or_log_has_keys_prompts_paths_or_sql(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", f"key-{CANARY}")
@@ -485,7 +485,7 @@ async def test_nothing_tells_of_keys_prompts_paths_or_sql(
         assert api.owner_id.encode() not in answers[5].body
 
 
-async def test_of_an_accident_only_an_id_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_response_to_an_unexpected_error_has_only_an_id(capfd: pytest.CaptureFixture[str]) -> None:
     async with open_api() as api:
         chat_id = await api.make_chat(title="x")
         store = api.instance.store

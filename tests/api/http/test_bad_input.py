@@ -72,13 +72,13 @@ async def test_a_body_that_is_no_such_json_is_invalid(api: ApiClient, chat_id: s
     for what, data in BROKEN_JSON.items():
         answer = await api.ask(operation.method, path_of(operation, chat_id=chat_id), data=data, token=token)
         is_small = len(data) <= operation.body_bytes_max and not has_too_many_values(data)
-        told = (422, "invalid") if is_small else (413, "too_large")
-        assert (answer.status, answer.code) == told, f"{what}: {answer.body!r}"
+        expected = (422, "invalid") if is_small else (413, "too_large")
+        assert (answer.status, answer.code) == expected, f"{what}: {answer.body!r}"
         assert len(answer.body) < 1_000, what
 
 
 @by_name
-async def test_wrong_and_missing_fields_are_told(api: ApiClient, chat_id: str, operation: Operation) -> None:
+async def test_wrong_and_missing_fields_are_reported(api: ApiClient, chat_id: str, operation: Operation) -> None:
     token = api.admin_token if operation.policy == "admin" else api.token
     for what, data in iter_wrong_bodies(operation):
         answer = await api.ask(operation.method, path_of(operation, chat_id=chat_id), data=data, token=token)
@@ -102,7 +102,9 @@ async def test_an_empty_body_is_invalid_unless_it_may_be_left_out(
 
 
 @by_name
-async def test_a_body_over_the_limit_is_too_large_however_it_comes(api: ApiClient, operation: Operation) -> None:
+async def test_a_body_over_the_limit_is_too_large_in_any_transfer_coding(
+    api: ApiClient, operation: Operation
+) -> None:
     token = api.admin_token if operation.policy == "admin" else api.token
     path = path_of(operation)
     answer = await api.ask(operation.method, path, data=b" " * (operation.body_bytes_max + 1), token=token)
@@ -114,7 +116,7 @@ async def test_a_body_over_the_limit_is_too_large_however_it_comes(api: ApiClien
     wire.send(chunk * 9 + b"0\r\n\r\n")
     assert (await wire.read_answer()).status == 413
     wire.send(make_request("GET", "/healthz"))
-    assert (await wire.read_answer()).status == 200, "the rest was passed over"
+    assert (await wire.read_answer()).status == 200, "the rest of the body was skipped"
     await wire.close()
 
 
@@ -138,7 +140,7 @@ async def test_a_message_over_four_mebibytes_is_too_large(api: ApiClient) -> Non
         answer = await api.ask("POST", f"/chats/{chat_id}/messages", data=data)
         assert (answer.status, answer.code, answer.json["error"]["limit"]) == (413, "too_large", limit)
     answer = await api.send(chat_id, "/stall 60\n" + "x" * (limit - frame - 11))
-    assert answer.status == 201, "the largest there can be"
+    assert answer.status == 201, "the largest possible message"
 
 
 async def test_lone_surrogates_and_nul_become_harmless(api: ApiClient) -> None:
@@ -175,7 +177,7 @@ async def test_ids_that_nothing_has_are_refused(api: ApiClient, chat_id: str, op
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: f"{o.method} {o.full_path}")
-async def test_wrong_methods_are_told_the_possible_ones(api: ApiClient, operation: Operation) -> None:
+async def test_a_wrong_method_is_answered_with_the_allowed_ones(api: ApiClient, operation: Operation) -> None:
     possible = {o.method for o in OPERATIONS if o.full_path == operation.full_path}
     possible |= {"HEAD"} if "GET" in possible else set()
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "LOCK"):
@@ -356,7 +358,7 @@ async def test_a_thousand_requests_in_one_go_are_answered_in_order(api: ApiClien
     await wire.close()
 
 
-# --- nothing is left --------------------------------------------------------------------------------
+# --- no resource is leaked --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -415,7 +417,7 @@ async def test_ten_thousand_resets_after_the_head_leave_nothing(own_api: ApiClie
     await _reset_after_heads(own_api, 10_000)
 
 
-async def test_answers_that_nobody_reads_are_given_up(own_api: ApiClient) -> None:
+async def test_responses_that_are_not_read_are_aborted(own_api: ApiClient) -> None:
     api = own_api
     chat_id = await api.make_chat("/stall 60")
     for _ in range(2):
@@ -427,7 +429,7 @@ async def test_answers_that_nobody_reads_are_given_up(own_api: ApiClient) -> Non
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
         wire.send(make_request("GET", f"/api/v1/chats/{chat_id}/messages", token=api.token))
     assert (await api.ask("GET", f"/chats/{chat_id}")).status == 200
-    await wait_until(lambda: _descriptors() <= descriptors + len(stuck) + 1, what="they are hung up on")
+    await wait_until(lambda: _descriptors() <= descriptors + len(stuck) + 1, what="the connections are closed")
     for wire in stuck:
         await wire.close()
     await _nothing_is_left(api, held, descriptors)
@@ -452,7 +454,7 @@ async def test_a_slow_but_steady_reader_gets_its_whole_answer(own_api: ApiClient
     await wire.close()
 
 
-async def test_heads_that_drip_are_hung_up_on_and_disturb_nobody(own_api: ApiClient) -> None:
+async def test_connections_with_slow_heads_are_closed_and_others_are_served(own_api: ApiClient) -> None:
     api = own_api
     await api.close_connections()
     held, descriptors = _held(api), _descriptors()
@@ -468,7 +470,7 @@ async def test_heads_that_drip_are_hung_up_on_and_disturb_nobody(own_api: ApiCli
 
     dripping = [asyncio.create_task(drip(wire, n)) for n, wire in enumerate(wires)]
     assert (await api.ask("GET", "/chats")).status == 200
-    await wait_until(lambda: all(wire.is_hung_up for wire in wires), what="they are hung up on")
+    await wait_until(lambda: all(wire.is_hung_up for wire in wires), what="the connections are closed")
     await asyncio.gather(*dripping)
     for wire in wires:
         await wire.close()
@@ -485,7 +487,7 @@ async def test_an_idle_connection_stays_open_longer_than_a_head_may_take() -> No
         await wire.close()
 
 
-# --- what others can think of -----------------------------------------------------------------------
+# --- generated requests -----------------------------------------------------------------------
 
 
 def test_no_generated_request_breaks_the_document(tmp_path: Path) -> None:

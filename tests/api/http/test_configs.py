@@ -1,4 +1,4 @@
-"""Configuration over HTTP: what is told to whom, and that a secret goes in and never comes out."""
+"""Configuration over HTTP: what each kind of user can read, and that a secret is never returned."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def as_admin(api: ApiClient, method: str, path: str, body: Any = None) -> 
     return answer.json if answer.body else None
 
 
-async def test_a_provider_is_told_without_its_secret_and_to_others_without_its_place(api: ApiClient) -> None:
+async def test_a_provider_is_returned_without_its_secret_and_to_non_admins_without_its_url(api: ApiClient) -> None:
     made = await as_admin(api, "POST", "/providers", PROVIDER | {"secret": CANARY})
     assert made["has_secret"] is True
     assert made["secret_reference"] == ""
@@ -112,7 +112,7 @@ async def test_a_prompt_is_ones_own(api: ApiClient) -> None:
     assert (await api.ask("GET", "/me/prompt")).json["prompt"] == ""
 
 
-async def test_configuration_is_not_to_be_had_by_another_door(api: ApiClient) -> None:
+async def test_configuration_is_only_available_over_http(api: ApiClient) -> None:
     for path in ("/providers", "/model-configs", "/providers/x"):
         answer = await api.instance.asgi.request("GET", "/api/v1" + path, {}, b"")
         assert answer.status_code == 403

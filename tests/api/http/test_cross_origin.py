@@ -1,4 +1,4 @@
-"""Web pages on other origins: the listed ones may use the API, with credentials; no other is told anything."""
+"""Web pages on other origins: the listed ones may use the API, with credentials; others get no headers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_preflight_of_a_listed_origin_is_answered_without_a_token(
 
 
 @pytest.mark.parametrize("origin", UNLISTED)
-async def test_an_unlisted_origin_is_refused_and_told_nothing(shared: ApiClient, origin: str) -> None:
+async def test_an_unlisted_origin_is_refused_without_cors_headers(shared: ApiClient, origin: str) -> None:
     asked = {"origin": origin, "access-control-request-method": "POST"}
     for method in ("OPTIONS", "GET", "POST"):
         answer = await shared.ask(method, "/chats", headers=asked)

@@ -1,4 +1,4 @@
-"""What happened while nobody watched: told, listed, read, and whose it is."""
+"""Notifications of unwatched events: created, listed, read, and visible to their owner only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def inbox(api: ApiClient, query: str = "") -> dict[str, Any]:
 
 
 async def rested(api: ApiClient, chat_id: str) -> None:
-    """The chat's turn has ended, and nobody has watched it."""
+    """Wait until the turn of the chat has ended, without watching it."""
 
     async def rests() -> bool:
         return (await api.chat(chat_id))["status"] in ("waiting", "error", "requires_action")
@@ -33,8 +33,8 @@ async def rested(api: ApiClient, chat_id: str) -> None:
     await wait_until(rests)
 
 
-async def told(api: ApiClient, count: int) -> list[dict[str, Any]]:
-    """The notifications, once there are so many."""
+async def notifications(api: ApiClient, count: int) -> list[dict[str, Any]]:
+    """Wait for `count` notifications."""
 
     async def are_there() -> Any:
         found = (await inbox(api))["notifications"]
@@ -43,9 +43,9 @@ async def told(api: ApiClient, count: int) -> list[dict[str, Any]]:
     return list(await wait_until(are_there))
 
 
-async def test_an_answer_that_nobody_watched_is_told(api: ApiClient) -> None:
+async def test_an_unwatched_answer_creates_a_notification(api: ApiClient) -> None:
     chat_id = await api.make_chat("/say It is   **done**.", title="A question")
-    (found,) = await told(api, 1)
+    (found,) = await notifications(api, 1)
     assert found["title"] == "A question has an answer"
     assert found["content"] == "It is **done**."
     assert found["icon"] == "answer"
@@ -55,20 +55,20 @@ async def test_an_answer_that_nobody_watched_is_told(api: ApiClient) -> None:
     assert found["read_at"] is None
 
 
-async def test_failures_and_calls_that_wait_are_told_and_stops_are_not(api: ApiClient) -> None:
+async def test_failures_and_waiting_calls_create_notifications_and_interrupts_do_not(api: ApiClient) -> None:
     await api.make_chat("/fail auth", title="Broken")
     asking = await api.make_chat("/call pay {}", title="Paying")
     stopped = await api.make_chat("/stall 600", title="Stopped")
     turn_id = (await api.chat(stopped))["turn_id"]
     await api.ask("POST", f"/chats/{stopped}/interrupt", {"turn_id": turn_id})
     await rested(api, stopped)
-    found = {item["title"]: item for item in await told(api, 2)}
+    found = {item["title"]: item for item in await notifications(api, 2)}
     assert set(found) == {"Broken failed", "Paying needs you"}
     assert found["Paying needs you"]["content"] == "pay"
     assert found["Paying needs you"]["targets"] == [asking]
 
 
-async def test_a_turn_that_is_watched_is_not_told(api: ApiClient) -> None:
+async def test_a_watched_turn_creates_no_notification(api: ApiClient) -> None:
     chat_id = await api.make_chat()
     stream = await api.stream(f"/chats/{chat_id}/stream")
     await stream.until("caught_up")
@@ -81,13 +81,13 @@ async def test_a_turn_that_is_watched_is_not_told(api: ApiClient) -> None:
 
     await wait_until(is_left)
     await api.send(chat_id, "/say unseen")
-    assert [item["content"] for item in await told(api, 1)] == ["unseen"]
+    assert [item["content"] for item in await notifications(api, 1)] == ["unseen"]
 
 
 async def test_notifications_are_read_one_by_one_and_all_at_once(api: ApiClient) -> None:
     for number in range(3):
         await rested(api, await api.make_chat(f"/say {number}"))
-    found = await told(api, 3)
+    found = await notifications(api, 3)
     assert [item["content"] for item in found] == ["2", "1", "0"]
     assert (await inbox(api))["unread_count"] == 3
     answer = await api.ask("PUT", f"/inbox/{found[1]['id']}/read")
@@ -103,7 +103,7 @@ async def test_notifications_are_read_one_by_one_and_all_at_once(api: ApiClient)
 async def test_the_inbox_is_paged(api: ApiClient) -> None:
     for number in range(5):
         await rested(api, await api.make_chat(f"/say {number}"))
-    await told(api, 5)
+    await notifications(api, 5)
     seen, after = [], ""
     while True:
         page = await inbox(api, f"?limit=2{after}")
@@ -117,8 +117,8 @@ async def test_the_inbox_is_paged(api: ApiClient) -> None:
 
 async def test_another_owner_s_inbox_is_theirs(api: ApiClient) -> None:
     await rested(api, await api.make_chat("/say mine"))
-    (mine,) = await told(api, 1)
-    other = await api.as_owner("somebody else")
+    (mine,) = await notifications(api, 1)
+    other = await api.as_owner("another owner")
     assert (await inbox(other))["notifications"] == []
     answer = await other.ask("PUT", f"/inbox/{mine['id']}/read")
     assert (answer.status, answer.code) == (404, "not_found")
@@ -126,14 +126,14 @@ async def test_another_owner_s_inbox_is_theirs(api: ApiClient) -> None:
     assert (await inbox(api))["unread_count"] == 1
 
 
-async def test_what_is_told_is_pushed_to_its_owner_s_feed_once(api: ApiClient) -> None:
-    other = await api.as_owner("somebody else")
+async def test_a_notification_is_sent_to_the_feed_of_its_owner_once(api: ApiClient) -> None:
+    other = await api.as_owner("another owner")
     feed, theirs = await api.stream("/feed"), await other.stream("/feed")
     await feed.until("resync")
     chat_id = await api.make_chat("/say pushed")
     event = (await feed.until("inbox")).json
     assert event["kind"] == "new"
-    (listed,) = await told(api, 1)
+    (listed,) = await notifications(api, 1)
     assert event["inbox_notification"] == listed
     await rested(other, await other.make_chat("/say theirs"))
     assert (await theirs.until("inbox")).json["inbox_notification"]["content"] == "theirs"
@@ -143,7 +143,7 @@ async def test_what_is_told_is_pushed_to_its_owner_s_feed_once(api: ApiClient) -
     await theirs.close()
 
 
-async def test_a_lost_hint_is_made_good_by_the_poll() -> None:
+async def test_a_lost_hint_is_recovered_by_the_poll() -> None:
     import random
 
     bus = FaultyBus(MemoryBus(), random.Random(1), drop=1.0)
@@ -177,7 +177,7 @@ async def test_a_chat_is_unread_until_it_is_read(api: ApiClient) -> None:
     await feed.close()
 
 
-async def test_the_diff_status_is_kept_shown_and_told(api: ApiClient) -> None:
+async def test_the_diff_status_is_stored_shown_and_published(api: ApiClient) -> None:
     chat_id = await api.make_chat()
     feed = await api.stream("/feed")
     stream = await api.stream(f"/chats/{chat_id}/stream")

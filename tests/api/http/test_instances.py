@@ -25,8 +25,8 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def neighbour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, str]]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    async with open_neighbour(tmp_path / "data") as told:
-        yield told
+    async with open_neighbour(tmp_path / "data") as opened:
+        yield opened
 
 
 async def ask(api: ApiClient, method: str, path: str, body: Any = None) -> Any:
@@ -50,12 +50,14 @@ async def test_it_is_listed_with_what_it_says_of_itself(api: ApiClient, neighbou
     assert [session["id"] for session in one["sessions"]] == [session_id]
 
 
-async def test_its_events_are_told_and_it_takes_commands(api: ApiClient, neighbour: tuple[str, str]) -> None:
+async def test_events_of_an_instance_are_streamed_and_commands_are_executed(
+    api: ApiClient, neighbour: tuple[str, str]
+) -> None:
     instance_id, session_id = neighbour
     topics = "message.append,session.activated,llm.token,llm.end,instance.heartbeat"
     stream = await api.stream(f"/instances/{instance_id}/events?topic={topics}", token=api.admin_token)
     while (await stream.next()).type != "instance.heartbeat":
-        pass  # it is heard
+        pass  # events arrive
     await ask(api, "POST", f"/instances/{instance_id}/activate", {"session_id": session_id})
     sent = {"session_id": session_id, "content": "/say one \n/stall 600"}
     await ask(api, "POST", f"/instances/{instance_id}/messages", sent)
@@ -68,9 +70,9 @@ async def test_its_events_are_told_and_it_takes_commands(api: ApiClient, neighbo
         event = await stream.next()
         seen.append((event.type, event.json))
     await stream.close()
-    told = [kind for kind, _ in seen]
-    assert "session.activated" in told
-    assert "message.append" in told
+    kinds = [kind for kind, _ in seen]
+    assert "session.activated" in kinds
+    assert "message.append" in kinds
     assert all(data["type"] == kind == data["topic"] for kind, data in seen)
     assert all(data["instanceId"] == instance_id for _, data in seen)
     (listed,) = (await ask(api, "GET", "/instances"))["instances"]
@@ -100,7 +102,7 @@ LIMIT_BYTES = 1024 * 1024
 
 @pytest.mark.parametrize("method", ["instance.ping", "instance.info", "state.sync"])
 @pytest.mark.parametrize(("size", "is_silent"), [(LIMIT_BYTES // 2, False), (LIMIT_BYTES + 1, True)])
-async def test_an_instance_that_answers_with_more_than_the_limit_counts_as_silent(
+async def test_an_instance_whose_response_exceeds_the_limit_is_shown_as_silent(
     api: ApiClient,
     neighbour: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -120,10 +122,10 @@ async def test_an_instance_that_answers_with_more_than_the_limit_counts_as_silen
             withdraw(other.instance_id)
         assert method in {request["method"] for request in server.requests}
     assert shown[other.instance_id]["is_silent"] is is_silent
-    assert shown[neighbour[0]]["is_silent"] is False, "the others are listed as they are"
+    assert shown[neighbour[0]]["is_silent"] is False, "the others are not affected"
 
 
-async def test_no_more_than_the_limit_is_read_of_one_answer(
+async def test_a_response_is_read_only_up_to_the_limit(
     api: ApiClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))

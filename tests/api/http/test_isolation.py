@@ -211,7 +211,7 @@ async def test_no_byte_of_one_owner_reaches_another(tmp_path: Path, capfd: pytes
 
 
 async def test_two_owners_may_use_one_connection_after_another(api: ApiClient) -> None:
-    """A proxy shares connections: what one was told is not what the next is told."""
+    """A proxy shares a connection between users; a response never has data of the previous user."""
     other = await api.as_owner("other on the same wire")
     own_chat, other_chat = await api.make_chat(title="mine"), await other.make_chat(title="theirs")
     wire = await Wire.open(api.port)

@@ -1,4 +1,4 @@
-"""Tool calls that wait for a person stand in the chat, so that whoever comes later can answer them."""
+"""Tool calls that wait for a user are part of the chat, so that a client that connects later can answer them."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ async def test_state_sync_and_commands_over_zeromq_show_open_calls(tmp_path: Pat
     data = tmp_path / "data"
     async with (
         open_api(agent=Agent(tools=[pay]), data=data) as api,
-        open_zmq_endpoint(api.instance, api.instance.asgi, data) as instance_door,
-        RemoteInstance(instance_door.pub_endpoint, instance_door.rpc_endpoint) as remote,
+        open_zmq_endpoint(api.instance, api.instance.asgi, data) as endpoint,
+        RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint) as remote,
     ):
         assert (await remote.state_sync()).antiphon is None
         chat_id = (await api.instance.chats.create(content=TWO)).chat_id

@@ -226,7 +226,7 @@ async def test_a_deleted_chat_is_not_found_by_any_route(api: ApiClient) -> None:
         "decide_call": {"tool_call_id": "x", "approved": True},
         "set_diff_status": {},
     }
-    looked = 0
+    count = 0
     for operation in OPERATIONS:
         if "{chat_id}" not in operation.path:
             continue
@@ -237,8 +237,8 @@ async def test_a_deleted_chat_is_not_found_by_any_route(api: ApiClient) -> None:
             assert answer.status == 204, "asking twice is answered, not punished"
             continue
         assert (answer.status, answer.code) == (404, "not_found"), operation.name
-        looked += 1
-    assert looked >= 12
+        count += 1
+    assert count >= 12
     assert await _titles(api) == []
 
 
@@ -816,7 +816,7 @@ async def test_an_interrupt_says_whether_the_turn_it_names_is_stopped() -> None:
         await stream.close()
 
 
-async def test_an_interrupt_keeps_the_partial_and_the_queue_unless_told_otherwise(api: ApiClient) -> None:
+async def test_an_interrupt_keeps_the_partial_answer_and_by_default_the_queue(api: ApiClient) -> None:
     chat_id = await api.make_chat(f"/say kept\n{BUSY}")
     stream = await api.stream(f"/chats/{chat_id}/stream?after=0")
     await stream.until("delta", where=lambda event: event.json["part"]["type"] == "text")
@@ -892,7 +892,7 @@ async def test_a_stopping_server_says_so(api: ApiClient) -> None:
     api.instance.is_draining = api.instance.is_stopping = False
 
 
-async def test_a_method_that_is_not_possible_is_told_the_possible_ones(api: ApiClient) -> None:
+async def test_an_unsupported_method_is_answered_with_the_supported_ones(api: ApiClient) -> None:
     answer = await api.ask("PUT", "/chats")
     assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST")
     assert (await api.ask("DELETE", "//")).headers["allow"] == "GET, HEAD"
@@ -902,9 +902,9 @@ async def test_limits_can_be_changed() -> None:
     limits = {"message_bytes": "1000", "queue_messages": 1, "body_bytes": 3000, "queue_bytes": 600}
     async with open_api(limits=limits) as api:
         chat_id = await api.make_chat("/stall 60")
-        for size, told in ((1500, 1000), (4000, 3000)):
+        for size, limit in ((1500, 1000), (4000, 3000)):
             answer = await api.send(chat_id, "x" * size)
-            assert (answer.code, answer.json["error"]["limit"]) == ("too_large", told)
+            assert (answer.code, answer.json["error"]["limit"]) == ("too_large", limit)
         queued = (await api.send(chat_id, "waits")).json["seq"]
         answer = await api.send(chat_id, "too many")
         assert (answer.code, answer.json["error"]["limit"]) == ("too_many", 1)
@@ -913,6 +913,6 @@ async def test_limits_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"nothing": 1}, {"tool_s": "soon"}, {"tool_s": 0}, {"action_s": "inf"}], ids=str)
-def test_a_limit_that_is_none_is_told(limits: dict[str, Any]) -> None:
+def test_an_invalid_limit_is_reported(limits: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="limit"):
         Options.make({"limits": limits})

@@ -58,7 +58,7 @@ def test_behind_a_proxy_it_may_listen_anywhere(tmp_path: Path) -> None:
         assert running.stop() == 0
 
 
-def test_a_taken_port_is_told(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, said = _refused(data=tmp_path / "data", port=port)
@@ -95,7 +95,7 @@ def test_a_certificate_goes_together_with_its_key(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "instance.json").exists(), "it was never ready"
 
 
-def test_an_agent_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_agent_is_reported(tmp_path: Path) -> None:
     done = subprocess.run(
         serve_command(tmp_path / "data", app=str(tmp_path / "no.py:agent")),
         capture_output=True,
@@ -169,7 +169,7 @@ async def test_a_task_that_dies_takes_the_server_down() -> None:
     going_on.cancel()
 
 
-def test_a_token_file_that_was_emptied_is_made_anew(tmp_path: Path) -> None:
+def test_an_empty_token_file_is_rewritten(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with server_process(data, *AT_ONCE) as running:
         running.stop()
@@ -266,7 +266,7 @@ def many_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-async def test_a_thousand_streams_are_told_good_bye_and_the_process_ends_soon(
+async def test_a_thousand_streams_end_with_bye_and_the_process_stops_soon(
     tmp_path: Path, many_descriptors: None
 ) -> None:
     with server_process(tmp_path / "data", *AT_ONCE) as running:
@@ -304,7 +304,7 @@ async def wait_seen(stream: Stream) -> None:
     await wait_until(lambda: stream.seen)
 
 
-async def test_streams_that_nobody_reads_do_not_keep_it_from_ending(tmp_path: Path) -> None:
+async def test_unread_streams_do_not_prevent_the_stop(tmp_path: Path) -> None:
     with server_process(tmp_path / "data", *AT_ONCE) as running:
         body = {"content": "/tokens 1000000\n/rate 0"}
         chat_id = (await asyncio.to_thread(running.ask, "POST", "/chats", body))[1]["id"]

@@ -247,7 +247,7 @@ async def test_until_idle_waits_for_the_whole_queue(api: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("query", ["until=later", "commit=value"])
-async def test_other_wishes_are_refused(api: ApiClient, query: str) -> None:
+async def test_unknown_query_values_are_refused(api: ApiClient, query: str) -> None:
     answer = await api.ask("GET", f"/chats/{await api.make_chat()}/stream?{query}")
     assert (answer.status, answer.code) == (422, "invalid")
 
@@ -297,7 +297,7 @@ async def test_a_revoked_tokens_streams_end_within_a_second(api: ApiClient) -> N
         await stream.close()
     assert stopwatch.elapsed_s() < 1
     await own.until("delta")
-    assert not own.is_over, "the owner's other token is as good as before"
+    assert not own.has_ended, "the owner's other token is as good as before"
     await own.close()
     assert made.token.token_id != second.token.token_id
 
@@ -339,7 +339,7 @@ def _waiting_bytes(api: ApiClient) -> list[int]:
     ]
 
 
-async def test_a_reader_that_never_reads_costs_little_and_is_closed_and_slows_nobody() -> None:
+async def test_a_client_that_never_reads_is_closed_and_slows_no_other() -> None:
     closed_before = METRICS.slow_watchers._value.get()
     async with open_api(agent=_speak, timing=Timing(watch=WatchTiming(ping_s=0.3, slow_s=1.0))) as api:
         chat_id = await api.make_chat()
@@ -351,19 +351,19 @@ async def test_a_reader_that_never_reads_costs_little_and_is_closed_and_slows_no
         await api.send(chat_id, "speak")
         most = 0
 
-        async def look() -> None:
+        async def measure() -> None:
             nonlocal most
             while True:
                 most = max([most, *_waiting_bytes(api)])
                 await asyncio.sleep(0.002)
 
-        looking = asyncio.create_task(look())
+        measuring = asyncio.create_task(measure())
         ended = await reader.until("turn_ended")
         text = max(preview(reader.seen).values(), key=len)
         assert len(text) > 9_000_000
         assert f"assistant: {text}" in await api.texts(chat_id)
         await wait_until(lambda: len(api.instance.watch) == 1, what="the stuck ones are closed")
-        looking.cancel()
+        measuring.cancel()
         assert most <= WAITER_MAX
         assert METRICS.slow_watchers._value.get() - closed_before == 5
         assert ended.json["outcome"] == "answered"
@@ -444,7 +444,7 @@ async def _follow(api: ApiClient, path: str, *, drop_every: int) -> list[SseEven
 
 
 @contextlib.asynccontextmanager
-async def _plain_door(api: ApiClient, http: str) -> AsyncIterator[ApiClient]:
+async def _plain_api(api: ApiClient, http: str) -> AsyncIterator[ApiClient]:
     """The same instance behind a stock uvicorn, which knows nothing of our connections."""
     config = uvicorn.Config(
         api.instance.asgi, port=0, http=http, loop="none", lifespan="off", log_config=None, access_log=False
@@ -466,7 +466,7 @@ async def _plain_door(api: ApiClient, http: str) -> AsyncIterator[ApiClient]:
 @pytest.mark.parametrize("http", ["httptools", "h11"])
 async def test_any_asgi_server_gives_the_same_bytes_as_our_own(api: ApiClient, http: str) -> None:
     chat_id, _ = await _record_everyday(api)
-    async with _plain_door(api, http) as plain:
+    async with _plain_api(api, http) as plain:
         for path, cursor in (("?until=idle", "0"), ("?until=idle", ""), ("?until=idle&commit=ref", "7.0")):
             ours = await api.stream(f"/chats/{chat_id}/stream{path}", cursor=cursor)
             theirs = await plain.stream(f"/chats/{chat_id}/stream{path}", cursor=cursor)
@@ -494,7 +494,7 @@ async def test_any_asgi_server_gives_the_same_bytes_as_our_own(api: ApiClient, h
 # --- the feed ---------------------------------------------------------------------------------------
 
 
-async def test_the_feed_tells_what_became_of_an_owners_chats(api: ApiClient) -> None:
+async def test_the_feed_publishes_changes_of_an_owners_chats(api: ApiClient) -> None:
     feed = await api.stream("/feed")
     assert (await feed.next()).raw == b'event: resync\ndata: {"type":"resync"}\n\n'
     chat_id = await api.make_chat(title="new")
@@ -514,7 +514,7 @@ async def test_the_feed_tells_what_became_of_an_owners_chats(api: ApiClient) -> 
     await feed.close()
 
 
-async def test_a_feed_that_was_slow_is_told_the_newest_state_once(api: ApiClient) -> None:
+async def test_a_slow_feed_receives_only_the_newest_state(api: ApiClient) -> None:
     feed = await api.stream("/feed")
     chat_id = await api.make_chat(title="new")
     for n in range(50):

@@ -22,7 +22,7 @@ WEBSOCKET = {
     "sec-websocket-version": "13",
     "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
 }
-WISHES = pytest.mark.parametrize("wish", [H2C, {"connection": "upgrade", "upgrade": "TLS/1.2"}])
+UPGRADES = pytest.mark.parametrize("upgrade", [H2C, {"connection": "upgrade", "upgrade": "TLS/1.2"}])
 
 
 def _smuggled(api: ApiClient, title: str) -> bytes:
@@ -34,13 +34,13 @@ async def _titles(api: ApiClient) -> list[str]:
     return [chat["title"] for chat in (await api.ask("GET", "/chats")).json["chats"]]
 
 
-@WISHES
+@UPGRADES
 @pytest.mark.parametrize("pieces", ["at once", "head and body apart", "byte by byte"])
 async def test_a_body_behind_an_upgrade_is_a_body_and_no_request(
-    api: ApiClient, wish: dict[str, str], pieces: str
+    api: ApiClient, upgrade: dict[str, str], pieces: str
 ) -> None:
     hidden = _smuggled(api, "smuggled")
-    whole = make_request("POST", API + "/chats", token=api.token, body=hidden, headers=wish)
+    whole = make_request("POST", API + "/chats", token=api.token, body=hidden, headers=upgrade)
     wire = await Wire.open(api.port)
     cuts = {"at once": [whole], "head and body apart": [whole[: -len(hidden)], hidden]}.get(
         pieces, [whole[i : i + 1] for i in range(len(whole))]
@@ -57,17 +57,17 @@ async def test_a_body_behind_an_upgrade_is_a_body_and_no_request(
     assert second.json == {"chats": [], "next": None}, "nothing of the body was executed"
 
 
-@WISHES
-async def test_a_request_that_wishes_to_upgrade_is_answered_and_the_connection_goes_on(
-    api: ApiClient, wish: dict[str, str]
+@UPGRADES
+async def test_a_request_for_an_upgrade_is_answered_and_the_connection_stays_open(
+    api: ApiClient, upgrade: dict[str, str]
 ) -> None:
     wire = await Wire.open(api.port)
     for number in range(3):
         body = json.dumps({"title": f"t{number}"}).encode()
-        wire.send(make_request("POST", API + "/chats", token=api.token, body=body, headers=wish))
+        wire.send(make_request("POST", API + "/chats", token=api.token, body=body, headers=upgrade))
         assert (await wire.read_answer("POST")).status == 201
-    wire.send(make_request("GET", "/healthz", headers=wish))
-    is_handshake = wish is WEBSOCKET  # a GET that asks for one: there is none, which is said
+    wire.send(make_request("GET", "/healthz", headers=upgrade))
+    is_handshake = upgrade is WEBSOCKET  # a GET that asks for one: there is none, which is said
     assert (await wire.read_answer()).status == (400 if is_handshake else 200)
     await wire.close()
     assert sorted(await _titles(api)) == ["t0", "t1", "t2"]

@@ -90,8 +90,8 @@ async def ways(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     data: Path = tmp_path_factory.mktemp("ways") / "data"
     async with (
         open_api(data=data) as api,
-        open_zmq_endpoint(api.instance, api.instance.asgi, data) as instance_door,
-        RemoteInstance(instance_door.pub_endpoint, instance_door.rpc_endpoint) as remote,
+        open_zmq_endpoint(api.instance, api.instance.asgi, data) as endpoint,
+        RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint) as remote,
     ):
         yield Ways(api, remote)
 

@@ -146,15 +146,15 @@ class Stream:
         self.seen: list[SseEvent] = []
         self._rest = b""
         self._events: list[SseEvent] = []
-        self.is_over = False
+        self.has_ended = False
 
     async def next(self) -> SseEvent:
-        """The next event. Raises EOFError where the stream is over."""
+        """The next event. Raises EOFError at the end of the stream."""
         async with asyncio.timeout(DEADLINE_S):
             while not self._events:
                 piece = await self.wire.read_chunk()
                 if not piece:
-                    self.is_over = True
+                    self.has_ended = True
                     assert not self._rest, "the stream ends with a whole event"
                     raise EOFError
                 *whole, self._rest = (self._rest + piece).split(b"\n\n")

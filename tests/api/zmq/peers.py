@@ -13,6 +13,7 @@ import zmq
 import zmq.asyncio
 
 from antiphon.api.zmq.endpoint import ZmqEndpoint, open_zmq_endpoint
+from antiphon.api.zmq.limits import SocketLimits
 from antiphon.client.zmq import RemoteInstance
 from antiphon.client.zmq_watch import SessionWatch
 from antiphon.core.view import View
@@ -23,10 +24,15 @@ from support.waiting import DEADLINE_S, wait_until
 
 
 @asynccontextmanager
-async def open_endpoint(data: Path, **options: Any) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
+async def open_endpoint(
+    data: Path,
+    *,
+    socket_limits: SocketLimits = SocketLimits(),  # noqa: B008 - a value
+    **options: Any,
+) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
     async with (
         open_instance(data=data, drain_s=0, **options) as instance,
-        open_zmq_endpoint(instance, instance.asgi, data) as endpoint,
+        open_zmq_endpoint(instance, instance.asgi, data, limits=socket_limits) as endpoint,
     ):
         yield instance, endpoint
 

@@ -134,16 +134,16 @@ async def test_a_follower_outlives_the_publisher(tmp_path: Path) -> None:
         assert seen == sorted(seen), "what was shown is never taken back"
 
 
-async def test_the_next_instance_is_heard_at_its_first_heartbeat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_next_instance_is_heard_at_its_first_heartbeat(tmp_path: Path) -> None:
     """Without a silence that would make the follower ask."""
-    monkeypatch.setattr("antiphon.client.zmq_watch.SILENCE_S", 3600.0)
     data = tmp_path / "data"
     async with open_endpoint(data) as (_, endpoint), remote_of(endpoint) as remote:
         session_id = (await remote.create_session("/say one")).id
         endpoints = endpoint.pub_endpoint, endpoint.rpc_endpoint
-    async with RemoteInstance(*endpoints, timeout_s=60) as remote, aclosing(remote.follow(session_id)) as views:
+    async with (
+        RemoteInstance(*endpoints, timeout_s=60, silence_s=3600.0) as remote,
+        aclosing(remote.follow(session_id)) as views,
+    ):
         async with open_endpoint(data) as (instance, _):
             assert not (await anext(views)).is_deleted
         async with open_endpoint(data) as (instance, _):

@@ -10,10 +10,12 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from antiphon.api.zmq.endpoint import ZmqEndpoint
+from antiphon.api.zmq.limits import SocketLimits
 from antiphon.api.zmq.sockets import QUEUED_LARGE_BYTES_MAX, SUBSCRIPTION_BYTES_MAX
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.wire.instance import CALL_BYTES_MAX
@@ -33,7 +35,7 @@ SOCKETS = ("pub", "rpc")
 
 @asynccontextmanager
 async def open_beside_an_honest_peer(
-    data: Path, *, growth_bytes_max: int = GROWTH_BYTES_MAX, **options: object
+    data: Path, *, growth_bytes_max: int = GROWTH_BYTES_MAX, **options: Any
 ) -> AsyncIterator[tuple[Instance, ZmqEndpoint]]:
     """An instance with an honest peer, who is served at the end as at the beginning."""
     async with open_endpoint(data, **options) as (instance, endpoint), Peer(endpoint) as honest:
@@ -275,11 +277,20 @@ async def test_sixty_thousand_subscriptions_are_dropped_and_honest_ones_come_bac
         assert unexpected_events("dropped_subscriptions") > before
 
 
-async def subscribe_to_long_topics(data: Path, *, connections: int, each: int) -> None:
+async def subscribe_to_long_topics(
+    data: Path,
+    *,
+    connections: int,
+    each: int,
+    limits: SocketLimits = SocketLimits(),  # noqa: B008 - a value
+) -> None:
     """libzmq stores a topic byte by byte, at many times its size."""
     rnd = random.Random(connections)
     before = unexpected_events("dropped_subscriptions")
-    async with open_beside_an_honest_peer(data, growth_bytes_max=FLOOD_GROWTH_BYTES_MAX) as (_, endpoint):
+    async with open_beside_an_honest_peer(data, growth_bytes_max=FLOOD_GROWTH_BYTES_MAX, socket_limits=limits) as (
+        _,
+        endpoint,
+    ):
         async with asyncio.TaskGroup() as tasks:
             for _ in range(connections):
                 topics = [rnd.randbytes(SUBSCRIPTION_BYTES_MAX - 1) for _ in range(each)]
@@ -287,11 +298,9 @@ async def subscribe_to_long_topics(data: Path, *, connections: int, each: int) -
         assert unexpected_events("dropped_subscriptions") > before
 
 
-async def test_few_subscriptions_of_many_bytes_are_dropped_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("antiphon.api.zmq.subscriptions.SUBSCRIBED_BYTES_MAX", 1024 * 1024)
-    await subscribe_to_long_topics(tmp_path / "data", connections=2, each=300)
+async def test_few_subscriptions_of_many_bytes_are_dropped_too(tmp_path: Path) -> None:
+    limits = SocketLimits(subscribed_bytes_max=1024 * 1024)
+    await subscribe_to_long_topics(tmp_path / "data", connections=2, each=300, limits=limits)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import pytest
 import zmq
 
 from antiphon import Agent, Turn, tool
+from antiphon.api.zmq.limits import SocketLimits
 from antiphon.chats.owned import OwnedChats
 from antiphon.core import commands as c
 from antiphon.core.commands import SetLabels
@@ -357,11 +358,11 @@ async def test_messages_are_counted_once_for_a_chat_and_then_kept_up_with(tmp_pa
 
 @pytest.mark.parametrize("over_tcp", [False, True])
 async def test_a_flood_of_subscriptions_is_dropped_and_honest_subscribers_come_back(
-    tmp_path: Path, over_tcp: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, over_tcp: bool
 ) -> None:
-    monkeypatch.setattr("antiphon.api.zmq.subscriptions.SUBSCRIPTIONS_MAX", 2_000)
+    limits = SocketLimits(subscriptions_max=2_000)
     async with (
-        open_endpoint(tmp_path / "data", bus_tcp=over_tcp) as (_, endpoint),
+        open_endpoint(tmp_path / "data", bus_tcp=over_tcp, socket_limits=limits) as (_, endpoint),
         Peer(endpoint, "instance.heartbeat") as honest,
         Peer(endpoint, "nothing") as flood,
     ):

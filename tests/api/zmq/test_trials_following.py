@@ -16,6 +16,7 @@ import zmq.asyncio
 
 from antiphon import Agent, tool
 from antiphon.api.zmq.endpoint import open_zmq_endpoint
+from antiphon.api.zmq.limits import SocketLimits
 from antiphon.api.zmq.sockets import InstanceSockets, open_ipc_sockets
 from antiphon.client.zmq import RemoteInstance
 from antiphon.core.model import Status, WhenBusy
@@ -248,13 +249,15 @@ class CountingRemote(RemoteInstance):
 
 
 async def test_queues_of_one_frame_lose_most_of_a_burst_and_nothing_of_the_fold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("antiphon.api.zmq.sockets.QUEUED_FRAMES_MAX", 1)
-    monkeypatch.setattr("antiphon.client.zmq.QUEUED_FRAMES_MAX", 1)
-    async with open_endpoint(tmp_path / "data") as (instance, endpoint):
+    limits = SocketLimits(queued_frames_max=1)
+    async with open_endpoint(tmp_path / "data", socket_limits=limits) as (instance, endpoint):
         endpoints = endpoint.pub_endpoint, endpoint.rpc_endpoint
-        async with CountingRemote(*endpoints, timeout_s=60) as remote, open_following() as following:
+        async with (
+            CountingRemote(*endpoints, timeout_s=60, queued_frames_max=1) as remote,
+            open_following() as following,
+        ):
             session_id = (await remote.create_session()).id
             for _ in range(5):
                 following.start(remote, session_id)

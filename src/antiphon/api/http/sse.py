@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from antiphon.api.http.connection import EXTENSION, Connection
+from antiphon.watch.batch import Batch
 from antiphon.watch.plain_stream import PlainStream
-from antiphon.watch.reader import Batch
 from antiphon.watch.watcher import Watcher
 
 HEADERS = [

@@ -12,6 +12,7 @@ import structlog
 
 from antiphon.api.http.app import HttpApp
 from antiphon.api.zmq.calls import Calls
+from antiphon.api.zmq.limits import SocketLimits
 from antiphon.api.zmq.publisher import Publisher
 from antiphon.api.zmq.sockets import InstanceSockets, fits_ipc, open_ipc_sockets, open_tcp_sockets
 from antiphon.errors import Invalid
@@ -89,6 +90,7 @@ async def open_zmq_endpoint(
     data: Path,
     *,
     reason: str = "stopped",
+    limits: SocketLimits = SocketLimits(),  # noqa: B008 - a value
     follow_limits: FollowLimits = FollowLimits(),  # noqa: B008 - a value
 ) -> AsyncIterator[ZmqEndpoint]:
     """Open the ZeroMQ endpoint of an instance and run it.
@@ -105,7 +107,7 @@ async def open_zmq_endpoint(
         Invalid: TCP without keys where there are several owners.
     """
     project_dir = data.resolve().parent
-    sockets = await _open_sockets(instance, data, project_dir)
+    sockets = await _open_sockets(instance, data, project_dir, limits)
     endpoint = ZmqEndpoint(instance, http, sockets, project_id=str(project_dir), follow_limits=follow_limits)
     endpoint.task = task = asyncio.create_task(endpoint.run())
     try:
@@ -118,7 +120,7 @@ async def open_zmq_endpoint(
         await endpoint.aclose(reason)
 
 
-async def _open_sockets(instance: Instance, data: Path, project_dir: Path) -> InstanceSockets:
+async def _open_sockets(instance: Instance, data: Path, project_dir: Path, limits: SocketLimits) -> InstanceSockets:
     options = instance.options
     if options.bus_tcp:
         keys_file = Path(options.keys) if options.keys else None
@@ -134,7 +136,7 @@ async def _open_sockets(instance: Instance, data: Path, project_dir: Path) -> In
                 "keyless TCP (--bus-tcp without --keys) is for one owner; stop it or give it keys first"
             )
         if options.bus_ports:
-            return open_tcp_sockets(*options.bus_ports, keys_file=keys_file, pairs_tried=1)
-        return open_tcp_sockets(*default_ports(str(project_dir)), keys_file=keys_file)
+            return open_tcp_sockets(*options.bus_ports, keys_file=keys_file, pairs_tried=1, limits=limits)
+        return open_tcp_sockets(*default_ports(str(project_dir)), keys_file=keys_file, limits=limits)
     folder = data.resolve() / "run"
-    return open_ipc_sockets(folder if fits_ipc(folder) else socket_dir(data))
+    return open_ipc_sockets(folder if fits_ipc(folder) else socket_dir(data), limits)

@@ -19,6 +19,7 @@ import zmq
 
 from antiphon.api.zmq.curve import Curve
 from antiphon.api.zmq.large_messages import LARGE_BYTES, LargeMessages
+from antiphon.api.zmq.limits import SocketLimits
 from antiphon.api.zmq.subscriptions import Subscriptions
 from antiphon.errors import Unavailable
 from antiphon.observe.metrics import METRICS
@@ -27,8 +28,6 @@ from antiphon.wire import jsonrpc
 from antiphon.wire.instance import CALL_BYTES_MAX
 
 SUBSCRIPTION_BYTES_MAX = 4 * 1024
-QUEUED_FRAMES_MAX = 20_000
-"""Maximum number of frames queued for one subscriber; newer ones are dropped."""
 QUEUED_FRAME_BYTES_MAX = 256 * 1024 * 1024
 """Maximum size of all queued large frames, in bytes; newer ones are dropped for every subscriber."""
 QUEUED_ANSWERS_MAX = 1_000
@@ -59,15 +58,23 @@ log = structlog.get_logger(__name__)
 class InstanceSockets:
     """Bound when made; `close` delivers what was published. `pub_endpoint` and `rpc_endpoint` are where it is."""
 
-    def __init__(self, pub: str, rpc: str, *, keys_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        pub: str,
+        rpc: str,
+        *,
+        keys_file: Path | None = None,
+        limits: SocketLimits = SocketLimits(),  # noqa: B008 - a value
+    ) -> None:
         """Raises `Unavailable` where an endpoint cannot be bound. With `keys_file` only who it allows gets in."""
+        self._limits = limits
         self._context = zmq.Context()
         self._curve: Curve | None = None
         self._pub: zmq.Socket[bytes] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._readable: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
-        self.subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions(limits)
         self.subscribed: Signal[bool] = Signal("subscribed")
         """Emitted with True when the first peer subscribes, with False when the last one is gone."""
         self._had_subscribers = False
@@ -242,7 +249,7 @@ class InstanceSockets:
 
     def _bind_pub(self, endpoint: str) -> zmq.Socket[bytes]:
         pub = self._context.socket(zmq.XPUB)
-        pub.setsockopt(zmq.SNDHWM, QUEUED_FRAMES_MAX)
+        pub.setsockopt(zmq.SNDHWM, self._limits.queued_frames_max)
         pub.setsockopt(zmq.RCVHWM, QUEUED_SUBSCRIPTIONS_MAX)
         pub.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_BYTES_MAX)
         pub.setsockopt(zmq.LINGER, LINGER_MS)
@@ -285,14 +292,14 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
         Path(endpoint.removeprefix("ipc://")).chmod(0o600)
 
 
-def open_ipc_sockets(folder: Path) -> InstanceSockets:
+def open_ipc_sockets(folder: Path, limits: SocketLimits = SocketLimits()) -> InstanceSockets:  # noqa: B008
     """Sockets in `folder`, which is made for its owner only."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
     except OSError as error:
         raise Unavailable(f"{folder} cannot be used ({error.strerror})") from error
-    return InstanceSockets(f"ipc://{folder / 'pub.sock'}", f"ipc://{folder / 'rpc.sock'}")
+    return InstanceSockets(f"ipc://{folder / 'pub.sock'}", f"ipc://{folder / 'rpc.sock'}", limits=limits)
 
 
 def fits_ipc(folder: Path) -> bool:
@@ -301,13 +308,20 @@ def fits_ipc(folder: Path) -> bool:
 
 
 def open_tcp_sockets(
-    pub_port: int, rpc_port: int, *, keys_file: Path | None = None, pairs_tried: int = PAIRS_TRIED
+    pub_port: int,
+    rpc_port: int,
+    *,
+    keys_file: Path | None = None,
+    pairs_tried: int = PAIRS_TRIED,
+    limits: SocketLimits = SocketLimits(),  # noqa: B008 - a value
 ) -> InstanceSockets:
     """Sockets on loopback, at these ports or, where the pair is taken, at the next free one."""
     for pair in range(pairs_tried):
         try:
             first, second = pub_port + 2 * pair, rpc_port + 2 * pair
-            return InstanceSockets(f"tcp://127.0.0.1:{first}", f"tcp://127.0.0.1:{second}", keys_file=keys_file)
+            return InstanceSockets(
+                f"tcp://127.0.0.1:{first}", f"tcp://127.0.0.1:{second}", keys_file=keys_file, limits=limits
+            )
         except Unavailable as error:
             failure = error
     raise failure

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from antiphon.api.zmq.limits import SocketLimits
 from antiphon.observe.metrics import METRICS
 
-SUBSCRIPTIONS_MAX = 50_000
-SUBSCRIBED_BYTES_MAX = 10 * 1024 * 1024
-"""libzmq may need 32 bytes for each of them."""
 OWN_TOPICS = b"antiphon."
 
 
 class Subscriptions:
     """The distinct subscribed topics, as reported by XPUB."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: SocketLimits) -> None:
+        self._limits = limits
         self._topics: set[bytes] = set()
         self._own: set[bytes] = set()
         self.bytes = 0
@@ -28,7 +27,7 @@ class Subscriptions:
 
     @property
     def is_flooded(self) -> bool:
-        return len(self._topics) > SUBSCRIPTIONS_MAX or self.bytes > SUBSCRIBED_BYTES_MAX
+        return len(self._topics) > self._limits.subscriptions_max or self.bytes > self._limits.subscribed_bytes_max
 
     def apply(self, message: bytes) -> None:
         """libzmq reports the first subscription to a topic and the end of the last one, but also the end of a
