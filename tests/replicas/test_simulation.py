@@ -46,10 +46,8 @@ def test_an_endless_simulation_is_stopped_and_reports_what_it_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every chat counts as busy, so the simulation waits for them until its limit."""
-    monkeypatch.setattr("support.simulation.LIMIT_S", 100.0)
-    monkeypatch.setattr("support.simulation.IDLE_S", 1000.0)
     monkeypatch.setattr("support.simulation._Simulation._busy", lambda self: self.clients.chat_ids)
-    outcome = simulate(7, busy_s=3.0)
+    outcome = simulate(7, busy_s=3.0, idle_s=1000.0, limit_s=100.0)
     assert [violation.invariant for violation in outcome.violations] == ["NO-END"]
     assert "100 s were not enough: it waits for the chats" in outcome.report()
 

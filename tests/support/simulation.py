@@ -65,14 +65,21 @@ class Outcome(Value):
         return f"seed {self.seed}\n{broken}\n" + "\n".join(self.trace[-lines:])
 
 
-def simulate(seed: int, *, busy_s: float = BUSY_S) -> Outcome:
-    """Play that seed."""
+def simulate(seed: int, *, busy_s: float = BUSY_S, idle_s: float = IDLE_S, limit_s: float = LIMIT_S) -> Outcome:
+    """Run the simulation of a seed.
+
+    Args:
+        seed: Determines everything that happens.
+        busy_s: How long clients send and faults happen, in seconds of virtual time.
+        idle_s: How long a busy chat may stay unchanged after the faults before it counts as stuck.
+        limit_s: Maximum duration of the simulation.
+    """
     loop = VirtualLoop()
     world = World(seed, loop)
     loop.set_exception_handler(world.on_exception)
-    loop.bound(LIMIT_S, STEPS_MAX)
+    loop.bound(limit_s, STEPS_MAX)
     with _without_chance(world):
-        simulation = _Simulation(world)
+        simulation = _Simulation(world, idle_s=idle_s)
         try:
             return loop.run_until_complete(simulation.run(busy_s))
         except Endless as error:
@@ -130,8 +137,9 @@ def _end(world: World) -> None:
 
 
 class _Simulation:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, idle_s: float) -> None:
         self.world = world
+        self._idle_s = idle_s
         self.rehearsed = Rehearsed(world)
         self.clients = Clients(world)
         self.deletions = Deletions(world, self.clients)
@@ -189,7 +197,7 @@ class _Simulation:
                 chat = self.world.memory.peek(chat_id)
                 assert chat is not None
                 now, moved_at = self.world.loop.time(), self.world.moved_at.get(chat_id, 0.0)
-                if now - max(moved_at, calm_at) > IDLE_S or now - calm_at > REST_S:
+                if now - max(moved_at, calm_at) > self._idle_s or now - calm_at > REST_S:
                     self.world.broken("NO-STUCK", chat_id, f"{chat.status}, attempt {chat.attempt} of {chat.holder}")
                     return
             await asyncio.sleep(0.05)
