@@ -3,15 +3,15 @@
 How it works
 ------------
 1. Which chats have new facts is known from this process's own appends, from the hints on the owner's channel, and
-from the watchers' poll, should hints be lost. When following starts, the chats that are running are looked up once.
+   from the watchers' poll, should hints be lost. When following starts, the running chats are listed once.
 2. Each such chat gets a `ChatFollower`: a place (seq, position) on the chat's one `Reader`, the same that serves the
    watchers. It is woken by the reader and hands the next items to the consumer, in order and each once. When the chat
    is idle and everything was handed over, the follower is closed; the place is remembered.
 3. A chat that was not followed before starts at its first fact since following began. What is older is no news.
-4. After a group of deltas a follower pauses for PACE_S, so that the consumer publishes fewer and larger ones: each
+4. After a group of deltas a follower pauses for a moment, so that the consumer publishes fewer and larger ones: each
    frame wakes its sender's and its subscribers' threads, which costs more than the rest of it.
 5. A fact that closes a draft of another instance may arrive before the last deltas of that draft. It waits for them
-up to CLOSING_S. What is still missing then, the consumer takes from the message itself.
+   for a moment (`chat_follower.py`). What is still missing then is taken from the message itself.
 """
 
 from __future__ import annotations
