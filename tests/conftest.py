@@ -75,7 +75,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """What the whole suite's collection made stays to the end: no garbage collection needs to look at it again."""
+    """What the whole suite's collection made stays to the end: no garbage collection needs to visit it again."""
     gc.collect()
     gc.freeze()
 

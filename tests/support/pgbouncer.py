@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from support.postgres import NOBODY, USER, PostgresServer
+from support.postgres import UNPRIVILEGED, USER, PostgresServer
 
 WAIT_S = 20.0
 PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin"
@@ -58,7 +58,7 @@ class PgBouncer:
         _open_up(self._folder)
         command = [program, str(settings)]
         if not os.geteuid():
-            command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+            command = ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups", *command]
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._wait()

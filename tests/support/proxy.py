@@ -1,4 +1,4 @@
-"""A TCP proxy that loses what it is told to lose, and the connection with it, or leaves that half open."""
+"""A TCP proxy that loses what a test chooses, and the connection with it, or leaves the connection half open."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ class CuttingProxy:
         assert task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
         ways = [
-            asyncio.ensure_future(self._pass(reader, far_writer, "question")),
-            asyncio.ensure_future(self._pass(far_reader, writer, "answer")),
+            asyncio.ensure_future(self._pass(reader, server_writer, "question")),
+            asyncio.ensure_future(self._pass(server_reader, writer, "answer")),
         ]
-        self._ends |= {writer, far_writer}
+        self._ends |= {writer, server_writer}
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for way in ways:
                 way.cancel()
-            for end in (writer, far_writer):
+            for end in (writer, server_writer):
                 self._ends.discard(end)
                 end.transport.abort()
             await asyncio.gather(*ways, return_exceptions=True)
@@ -69,16 +69,16 @@ class CuttingProxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, what: str) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                if self._is_told_to("keeps", what) or self.is_silent:
+                if self._must("keeps", what) or self.is_silent:
                     await asyncio.Event().wait()
-                if self._is_told_to("loses", what):
+                if self._must("loses", what):
                     self.cuts += 1
                     return
                 writer.write(data)
                 await writer.drain()
 
-    def _is_told_to(self, verb: str, what: str) -> bool:
+    def _must(self, verb: str, what: str) -> bool:
         mark = f"{verb}_{what}"
-        is_told = bool(getattr(self, mark))
+        is_marked = bool(getattr(self, mark))
         setattr(self, mark, False)
-        return is_told
+        return is_marked

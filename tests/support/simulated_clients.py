@@ -61,7 +61,7 @@ class Clients:
             await self.ask_until_answered(lambda i, name=chat_id: i.chats.create(chat_id=name))  # type: ignore[misc]
 
     async def busy(self, seconds: float) -> None:
-        """Random commands on every chat for so long."""
+        """How long random commands are sent to every chat, in seconds."""
         until = self.world.loop.time() + seconds
         async with asyncio.TaskGroup() as tasks:
             for chat_id in self.chat_ids:
@@ -146,7 +146,7 @@ class Clients:
         return [watching for chat_id in self.chat_ids for watching in self.start_watchers_of(chat_id)]
 
     def start_watchers_of(self, chat_id: str) -> list[asyncio.Task[None]]:
-        """They end when they are told that it is deleted."""
+        """They close when they learn that it is deleted."""
         return [asyncio.create_task(self._watch(chat_id, i)) for i in range(self.world.profile.watchers)]
 
     async def _watch(self, chat_id: str, number: int) -> None:
@@ -166,7 +166,7 @@ class Clients:
     async def _watch_once(
         self, process: Process, cursor: tuple[int, int] | None, watched: Watched, random: Random
     ) -> tuple[int, int] | None:
-        """The cursor it has come to. Raises `NotFound` once the chat is told to be deleted."""
+        """The cursor it has reached. Raises `NotFound` once it learned that the chat is deleted."""
         stream = process.open_stream(watched.chat_id, cursor)
         left = random.choice([5, 50, 400])
         try:

@@ -12,10 +12,10 @@ from support.simulated_clients import Clients
 from support.simulated_world import World
 
 LIVES_S = (0.1, 1.0, 4.0)
-"""At most so long."""
+"""Maximum, in seconds."""
 
 AFTER_S = 0.5
-"""Its client goes on for a while: nobody has told it."""
+"""How long its client goes on, in seconds: it does not know of the deletion yet."""
 
 
 class Deletions:
@@ -29,7 +29,7 @@ class Deletions:
         self._watching: dict[asyncio.Task[None], str] = {}
 
     async def run(self, seconds: float) -> None:
-        """One chat after the other for so long."""
+        """Delete one chat after the other for that many seconds."""
         until = self.world.loop.time() + seconds
         while self.world.loop.time() < until:
             await self._live_and_die(self._ids.uuid())
@@ -48,10 +48,11 @@ class Deletions:
         await client
 
     async def check(self) -> None:
-        """DELETED: nothing but its tombstone is left, no process shows it, and each of its watchers was told."""
+        """DELETED: nothing but its tombstone is left, no process shows it, and each of its watchers received the
+        deletion."""
         for watching, chat_id in self._watching.items():
             if not watching.done():
-                self.world.broken("DELETED", chat_id, "a watcher was not told")
+                self.world.broken("DELETED", chat_id, "a watcher did not receive the deletion")
                 watching.cancel()
         if self._watching:
             await asyncio.wait(self._watching)

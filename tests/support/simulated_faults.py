@@ -37,7 +37,7 @@ class Faults:
         return process
 
     def _start_another(self) -> None:
-        """Whoever watches over the processes starts a new one soon."""
+        """A supervisor starts a new process soon."""
         delay_s = 0.0 if self.world.is_calm else self.random.uniform(0, RESTART_S)
         self.world.loop.call_later(delay_s, self.keep_number, context=self.world.context)
 
@@ -63,11 +63,11 @@ class Faults:
             fault()
 
     def keep_number(self) -> None:
-        while not self.world.is_over and len(self.world.running) < self.world.profile.processes:
+        while not self.world.is_closed and len(self.world.running) < self.world.profile.processes:
             self.start_one()
 
     async def mend(self) -> None:
-        """The last fault is over, and all are there again."""
+        """The last fault has ended, and every process runs again."""
         world = self.world
         await asyncio.sleep(self.random.choice((0.0, LINGER_S)))
         world.is_calm = True
@@ -106,7 +106,7 @@ class Faults:
             self.world.loop.call_later(seconds, process.wake, context=self.world.context)
 
     def outage(self) -> None:
-        """The store's server answers nobody."""
+        """The store's server answers no process."""
         seconds = self.random.choice(OUTAGES_S)
         now = self.world.loop.time()
         self.world.note(f"the store is away for {seconds} s")

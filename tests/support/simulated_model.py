@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from support.simulated_process import Process
 
 FENCED_S = 3.0
-"""Who has lost a chat stops spending on it within so long."""
+"""A worker that lost a chat stops spending on it within this time, in seconds."""
 
 
 class Rehearsed:
@@ -39,7 +39,8 @@ class Rehearsed:
 
 
 class SimulatedModel:
-    """`n=12` in the last message asks for so many tokens, `slow` for five a second, `tool` for two calls first."""
+    """`n=12` in the last message asks for that number of tokens, `slow` for five a second, `tool` for two calls
+    first."""
 
     provider = "simulated"
     name = "simulated"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from support.simulated_process import Process
 
 SUBSCRIBE_S = 0.003
-"""How long it takes until the far end knows of a subscription."""
+"""How long it takes until other processes know of a subscription, in seconds."""
 
 LINK_S = 0.0005
 
@@ -58,14 +58,14 @@ class HostBus:
             return
         for _ in range(random.randint(2, 4) if random.random() < profile.hint_double else 1):
             delay_s = random.uniform(0, profile.hint_delay_s)
-            is_far = receiver is not self._process
+            is_remote = receiver is not self._process
             world.loop.call_later(
-                delay_s, receiver.bus._arrive, channel, message, is_far, context=receiver.host.context
+                delay_s, receiver.bus._arrive, channel, message, is_remote, context=receiver.host.context
             )
 
-    def _arrive(self, channel: str, message: bytes | None, is_far: bool) -> None:
+    def _arrive(self, channel: str, message: bytes | None, is_remote: bool) -> None:
         for subscription in tuple(self._subscriptions.get(channel, ())):
-            if subscription.is_open and (subscription.is_known or not is_far):
+            if subscription.is_open and (subscription.is_known or not is_remote):
                 subscription.handler(message)
 
     def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:

@@ -1,7 +1,7 @@
 """A simulated process: one instance on a host of its own, and the requests and streams of its clients.
 
 It is started, drained, frozen, woken and killed as a real one is: what was under way at that moment hangs, breaks
-off, or has already happened and nobody was told.
+off, or has already happened and no client learned of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WAY_S = 0.0005
 """From a client to its instance."""
 
 LOCK_FREE_S = 0.2
-"""The lock of a dead process's session is free after at most so long."""
+"""How long after a death the lock of the session is freed at the latest, in seconds."""
 
 RETRY_START_S = 0.5
 DRAIN_S = 2.0
@@ -60,18 +60,18 @@ class Stream:
 
     def put(self, frame: Frame) -> None:
         self._frames.append(frame)
-        self._tell()
+        self._wake()
 
     def cut(self) -> None:
         self._is_cut = True
-        self._tell()
+        self._wake()
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         if self._coming is not None and not self._coming.done():
             self._coming.set_result(None)
 
     async def next(self) -> Frame | None:
-        """The next frame; None: it is over."""
+        """The next frame; None: it is closed."""
         while not self._frames and not self._is_cut:
             self._coming = self._loop.create_future()
             await self._coming
@@ -119,7 +119,7 @@ class Process:
 
     @property
     def can_answer(self) -> bool:
-        """Whether it has lived and been awake long enough to have heard who asked."""
+        """Whether it has been awake long enough to receive what was asked of it."""
         return self.is_well and self.world.loop.time() - self.woken_at > LOST_LATELY_S
 
     # --- its life
@@ -161,12 +161,12 @@ class Process:
             raise
         self.world.note("ready")
         self.is_ready, self.woken_at = True, loop.time()
-        self.world.look_round()
+        self.world.note_attendance()
         background = instance.run_in_background()
         try:
             await asyncio.wait({background, self._draining}, return_when=asyncio.FIRST_COMPLETED)
             self.is_ready = False
-            self.world.look_round()
+            self.world.note_attendance()
             await instance.stop()
         finally:
             background.cancel()
@@ -181,21 +181,21 @@ class Process:
 
     def drain(self) -> None:
         """SIGTERM."""
-        self.world.note(f"{self.host.name} is told to end")
+        self.world.note(f"{self.host.name} is asked to end")
         if not self._draining.done():
             self._draining.set_result(None)
 
     def freeze(self) -> None:
         self.world.note(f"{self.host.name} freezes")
         self.world.loop.freeze(self.host)
-        self.world.look_round()
+        self.world.note_attendance()
 
     def wake(self) -> None:
         if self.host.is_frozen:
             self.world.note(f"{self.host.name} wakes")
             self.woken_at = self.world.loop.time()
             self.world.loop.wake(self.host)
-            self.world.look_round()
+            self.world.note_attendance()
 
     def die(self, why: str) -> None:
         """From this moment none of its code runs; its connections break."""
@@ -203,7 +203,7 @@ class Process:
             return
         self.world.note(f"{self.host.name} is dead: {why}")
         self.world.loop.kill(self.host)
-        self.world.look_round()
+        self.world.note_attendance()
         if self.on_death is not None:
             self.on_death()
         loop, world = self.world.loop, self.world
@@ -255,7 +255,7 @@ class Process:
         except AntiphonError as failure:
             error = failure
         if answer.done() or self.host.is_dead:
-            return  # nobody is told
+            return  # no client learns of it
         if error is None:
             answer.set_result(result)
         else:

@@ -1,4 +1,5 @@
-"""A process's way to the simulated store's server: calls take time, fail, and may be done though nobody is told."""
+"""A process's way to the simulated store's server: calls take time, fail, and may be done although the caller gets
+no answer."""
 
 from __future__ import annotations
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from support.simulated_process import Process
 
 WAIT_S = 5.0
-"""A call waits so long for a server that is away."""
+"""How long a call waits for a server that is away, in seconds."""
 
 TRY_AGAIN_S = 1.5
-"""Whoever was failed has asked again after so long."""
+"""How long until a process whose call failed has repeated it, in seconds."""
 
 SLOW_S = 0.3
 OFF_MS = 20
@@ -55,8 +56,8 @@ class StoreLine:
     async def ask(self, target: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         """What `target`'s method of that name answers."""
         world = self._world
-        if world.is_over or self._process.host.is_dead:
-            raise Unavailable("the simulation is over")
+        if world.is_closed or self._process.host.is_dead:
+            raise Unavailable("the simulation has ended")
         answer: asyncio.Future[Any] = world.loop.create_future()
         call = partial(getattr(target, name), *args, **kwargs)
         world.loop.call_later(self._latency_s(), self._arrive, name, call, answer, context=self._context)
@@ -99,7 +100,7 @@ class StoreLine:
 
     async def _do(self, name: str, call: Callable[[], Any]) -> Any:
         if name == "due":
-            return self._wake_somebody(await call())
+            return self._wake_a_worker(await call())
         if name != "append":
             return await call()
         append: Append = cast(Any, call).args[0]
@@ -114,7 +115,7 @@ class StoreLine:
             self._world.on_append(self._process, append, ends_at, was)
         return result
 
-    def _wake_somebody(self, found: tuple[Due, ...]) -> tuple[Due, ...]:
+    def _wake_a_worker(self, found: tuple[Due, ...]) -> tuple[Due, ...]:
         """Whose lease has just been found to have ended wakes now and then at that very moment, and renews it."""
         for due in found:
             chat = self._world.memory.peek(due.chat_id)
@@ -133,7 +134,7 @@ def _give(answer: asyncio.Future[Any], result: Any, error: Exception | None) -> 
         answer.set_exception(error)
 
 
-class _Far:
+class _Remote:
     """An object whose every method is a call over the line."""
 
     def __init__(self, line: StoreLine, target: Any) -> None:
@@ -150,7 +151,7 @@ class HostStore(WrappedStore):
     last_error = None
 
     def __init__(self, world: World, line: StoreLine, name: str) -> None:
-        super().__init__(cast(Store, _Far(line, world.memory)))
+        super().__init__(cast(Store, _Remote(line, world.memory)))
         self._clock = HostClock(world, name)
 
     @property
@@ -170,27 +171,27 @@ class HostPresence:
 
     def __init__(self, world: World, line: StoreLine) -> None:
         self._world = world
-        self._far: Any = _Far(line, world.memory.presence)
+        self._remote: Any = _Remote(line, world.memory.presence)
         self.dropped_until = 0.0
 
     async def register(self, record: InstanceRecord) -> None:
-        await self._far.register(record)
+        await self._remote.register(record)
 
     async def heartbeat(self, instance_id: str, *, running: int, is_draining: bool = False) -> None:
-        await self._far.heartbeat(instance_id, running=running, is_draining=is_draining)
+        await self._remote.heartbeat(instance_id, running=running, is_draining=is_draining)
         if self._world.loop.time() < self.dropped_until:
             self._world.memory.presence.kill(instance_id)
 
     async def instances(self) -> tuple[tuple[InstanceRecord, ...], float]:
-        found: tuple[tuple[InstanceRecord, ...], float] = await self._far.instances()
+        found: tuple[tuple[InstanceRecord, ...], float] = await self._remote.instances()
         return found
 
     async def attempts_of(self, instance_id: str) -> tuple[tuple[str, int], ...]:
-        found: tuple[tuple[str, int], ...] = await self._far.attempts_of(instance_id)
+        found: tuple[tuple[str, int], ...] = await self._remote.attempts_of(instance_id)
         return found
 
     async def deregister(self, instance_id: str) -> None:
-        await self._far.deregister(instance_id)
+        await self._remote.deregister(instance_id)
 
     async def aclose(self) -> None:
         """The server stays."""

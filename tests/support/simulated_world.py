@@ -29,7 +29,7 @@ LOST_LATELY_S = 4.0
 """A ping that was lost so short a time ago may have been the one that was to prove life."""
 
 WELL_AGAIN_S = 5.0
-"""Who has woken is patient for a while, then looks for what is due."""
+"""How long a process waits after it woke before it checks what is due, in seconds."""
 
 CALLER: contextvars.ContextVar[Host | None] = contextvars.ContextVar("caller", default=None)
 """Whose call the store's server is at."""
@@ -106,11 +106,11 @@ class World:
         self.violations: list[Violation] = []
         self.is_calm = False
         """After the faults: nothing fails by chance any more."""
-        self.is_over = False
+        self.is_closed = False
         self.down_until = 0.0
         self.outages: list[tuple[float, float]] = []
-        """When the store did not answer, or failed somebody, or nobody was there to ask it."""
-        self._nobody_since: float | None = 0.0
+        """When the store did not answer, or failed a call, or no process was there to call it."""
+        self._unattended_since: float | None = 0.0
         self.cut: dict[tuple[str, str], None] = {}
         """Pairs of instance ids between which no message passes."""
         self.lost_at: dict[tuple[str, str], float] = {}
@@ -141,8 +141,8 @@ class World:
         self.violations.append(Violation(invariant=invariant, chat_id=chat_id, what=what))
 
     def on_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What nobody catches is a defect."""
-        if not self.is_over:
+        """An uncaught exception is a defect."""
+        if not self.is_closed:
             self.broken("LOUD", "", f"{context['message']}: {context.get('exception')!r}")
 
     # --- the network's state
@@ -167,15 +167,15 @@ class World:
         """For how long it was so in all."""
         return self.excused_s(START_US, self.clock.now_us())
 
-    def look_round(self) -> None:
-        """A process has come or gone: is anybody there who works?"""
+    def note_attendance(self) -> None:
+        """A process started or ended: note whether one that works is left."""
         is_attended = any(process.is_well for process in self.running)
-        if is_attended and self._nobody_since is not None:
-            self.outages.append((self._nobody_since, self.loop.time() + WELL_AGAIN_S))
-        if not is_attended and self._nobody_since is None:
-            self._nobody_since = self.loop.time()
+        if is_attended and self._unattended_since is not None:
+            self.outages.append((self._unattended_since, self.loop.time() + WELL_AGAIN_S))
+        if not is_attended and self._unattended_since is None:
+            self._unattended_since = self.loop.time()
         elif is_attended:
-            self._nobody_since = None
+            self._unattended_since = None
 
     # --- what the store's server sees
 
@@ -209,7 +209,7 @@ class World:
             self.broken("FENCE", chat_id, f"attempt {attempt} was expired though {accused.host.name} renewed it")
 
     def _check_death(self, judge: Process, chat_id: str, holder: str) -> None:
-        """Only who is dead, or could not be heard, may be taken for dead."""
+        """Only an instance that is dead or could not be reached may be declared dead."""
         accused = self.processes[holder]
         silent_s = self.loop.time() - self.lost_at.get((judge.instance_id, holder), -LOST_LATELY_S)
         if accused.can_answer and silent_s >= LOST_LATELY_S and not self.is_cut(judge.instance_id, holder):

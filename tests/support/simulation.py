@@ -31,7 +31,8 @@ from support.virtual_loop import Endless, VirtualLoop
 
 BUSY_S = 25.0
 IDLE_S = 20.0
-"""After the faults every chat that wants to go on is written within so long: the slowest answer takes 12 s."""
+"""After the faults every chat that is to go on is written within this time, in seconds: the slowest answer takes 12
+s."""
 
 REST_S = 600.0
 """And none goes on for ever."""
@@ -41,7 +42,7 @@ STEPS_MAX = 20_000_000
 """A life that goes on for longer is ended. Most take less than a minute and a million steps."""
 
 END_S = 3_600.0
-"""And then every task has so long to end."""
+"""How long every task then has to end, in seconds."""
 
 CONVERGE_S = 3.0
 STUCK_S = 15.0
@@ -60,7 +61,7 @@ class Outcome(Value):
     acknowledged: int
 
     def report(self, lines: int = 40) -> str:
-        """For whoever has to find out: the seed, what was broken, the end of the trace."""
+        """For the search of the cause: the seed, what was broken, the end of the trace."""
         broken = "\n".join(f"{v.invariant} {v.chat_id}: {v.what}" for v in self.violations)
         return f"seed {self.seed}\n{broken}\n" + "\n".join(self.trace[-lines:])
 
@@ -122,7 +123,7 @@ def _end(world: World) -> None:
     """Let every task end, also those of the dead: nothing they call does anything any more."""
     loop = world.loop
     loop.bound(END_S, STEPS_MAX)
-    world.is_over = True
+    world.is_closed = True
     for process in world.processes.values():
         loop.bury(process.host)
     for _ in range(100):
@@ -211,7 +212,7 @@ class _Simulation:
 
     async def _converge(self) -> bool:
         """CONVERGE: with a poll every 2 s no watcher is behind 3 s later, hints or not. False: something has happened
-        meanwhile (what a client had given up was still under way), and there is no telling yet."""
+        meanwhile (what a client had given up was still under way), so it cannot be decided yet."""
         await self._rest()
         appends = self.world.appends
         self.waits_for = "the watchers to see the end"
@@ -238,7 +239,7 @@ class _Simulation:
 
     async def _final(self, chat_id: str) -> FinalChat:
         """Read at any process."""
-        self.waits_for = f"a last look at {chat_id}"
+        self.waits_for = f"a last read of {chat_id}"
         chat = await self.clients.ask_until_answered(lambda i: i.chats.get(chat_id))
         page = await self.clients.ask_until_answered(lambda i: i.chats.page(chat_id, limit=1000))
         log = await self._log(chat_id)

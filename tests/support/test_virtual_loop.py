@@ -81,12 +81,12 @@ async def spins() -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize(("what", "told"), [(waits, "s were not enough"), (spins, "steps without end")])
+@pytest.mark.parametrize(("what", "message"), [(waits, "s were not enough"), (spins, "steps without end")])
 def test_what_has_no_end_is_ended_by_a_bound(
-    loop: VirtualLoop, what: Callable[[], Coroutine[Any, Any, None]], told: str
+    loop: VirtualLoop, what: Callable[[], Coroutine[Any, Any, None]], message: str
 ) -> None:
     loop.bound(100, 10_000)
-    with pytest.raises(Endless, match=told):
+    with pytest.raises(Endless, match=message):
         loop.run_until_complete(what())
     loop.bound(100, 10_000)  # for what is to end now
 

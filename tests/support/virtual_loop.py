@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 STEP_S = 2e-6
-"""What a callback takes: whatever spins without waiting comes to an end, too."""
+"""What a callback costs, in seconds: a task that spins without waiting is ended, too."""
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._now_s
 
     def bound(self, seconds: float, steps: float) -> None:
-        """From now on `Endless` is raised after so much time, or so many steps: what waits for ever comes to an end,
+        """From now on `Endless` is raised after this time, or this number of steps: what waits for ever is ended,
         and what spins."""
         self._until_s, self._steps_left = self._now_s + seconds, steps
 

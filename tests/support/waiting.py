@@ -1,6 +1,7 @@
 """How tests wait: for a condition, with a deadline whose failure says what was waited for and what was found last.
 
-A deadline costs nothing when it is met, so it is generous: it tells a wait that will never end from a busy machine.
+A deadline costs nothing when it is met, so it is generous: it distinguishes a wait that never ends from a busy
+machine.
 """
 
 from __future__ import annotations
