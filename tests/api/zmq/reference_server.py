@@ -60,7 +60,7 @@ class ReferenceServer:
         }
         self._outgoing: list[tuple[str, str, Any]] = []
         self._lock = threading.Lock()
-        self._is_over = threading.Event()
+        self._is_stopped = threading.Event()
         self._context = zmq.Context()
         self._pub = self._context.socket(zmq.XPUB)
         self._rpc = self._context.socket(zmq.ROUTER)
@@ -75,7 +75,7 @@ class ReferenceServer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._is_over.set()
+        self._is_stopped.set()
         self._thread.join()
         self._pub.close(linger=0)
         self._rpc.close(linger=0)
@@ -118,7 +118,7 @@ class ReferenceServer:
         poller = zmq.Poller()
         poller.register(self._rpc, zmq.POLLIN)
         poller.register(self._pub, zmq.POLLIN)
-        while not self._is_over.is_set():
+        while not self._is_stopped.is_set():
             ready = dict(poller.poll(POLL_MS))
             if self._pub in ready:
                 self.subscriptions += 1 if self._pub.recv()[:1] == b"\x01" else -1

@@ -112,9 +112,9 @@ async def test_a_running_instance_sends_what_is_shown(tmp_path: Path) -> None:
         await peer.ask("session.activate", {"session_id": session_id})
         await peer.ask("message.send", {"session_id": session_id, "content": SCRIPT})
         draft = (await peer.until("llm.token", token="Three."))["payload"]["draft"]
-        told = {"session_id": session_id, "after": f"{draft}.1", "project_id": str(tmp_path), "id": SESSION_ID}
+        values = {"session_id": session_id, "after": f"{draft}.1", "project_id": str(tmp_path), "id": SESSION_ID}
         for request, response in CALLS:
-            await check_call(peer, json.loads(request), json.loads(response), told)
+            await check_call(peer, json.loads(request), json.loads(response), values)
         await peer.until("message.append", session_id=session_id, content="Three.")
         await endpoint.publisher.publish_heartbeat()
         await peer.ask("antiphon.command", {"session_id": SESSION_ID, "command": "delete"})
@@ -125,9 +125,9 @@ async def test_a_running_instance_sends_what_is_shown(tmp_path: Path) -> None:
     check_events(peer.seen)
 
 
-async def check_call(peer: Peer, request: Any, response: Any, told: dict[str, Any]) -> None:
+async def check_call(peer: Peer, request: Any, response: Any, values: dict[str, Any]) -> None:
     method, params = request["method"], request["params"]
-    params = params | {name: value for name, value in told.items() if name in params}
+    params = params | {name: value for name, value in values.items() if name in params}
     if method in (i.METHOD_MESSAGE_SEND, i.METHOD_COMMAND):
         params["session_id"] = (await peer.ask("session.create", {}))["id"]
     answer = await peer.call(method, params)

@@ -134,7 +134,7 @@ async def test_a_follower_outlives_the_publisher(tmp_path: Path) -> None:
         assert seen == sorted(seen), "what was shown is never taken back"
 
 
-async def test_the_next_instance_is_heard_at_its_first_heartbeat(tmp_path: Path) -> None:
+async def test_the_next_instance_is_followed_from_its_first_heartbeat(tmp_path: Path) -> None:
     """Without a silence that would make the follower ask."""
     data = tmp_path / "data"
     async with open_endpoint(data) as (_, endpoint), remote_of(endpoint) as remote:
@@ -173,7 +173,7 @@ async def test_typed_methods_and_errors(tmp_path: Path) -> None:
             await remote.state_sync("/somewhere/else")
 
 
-async def test_a_call_that_nobody_answers_has_a_deadline() -> None:
+async def test_an_unanswered_call_has_a_deadline() -> None:
     async with RemoteInstance("ipc:///nowhere/pub", "ipc:///nowhere/rpc", timeout_s=0.05) as remote:
         with pytest.raises(Unavailable):
             await remote.ping()
@@ -210,12 +210,12 @@ async def test_a_follower_waits_for_an_instance_that_is_away_longer_than_a_call_
         await anext(views)
     async with own, aclosing(views):
         following = asyncio.create_task(_follow_to(views, "two"))
-        start, looks = next(own._calls._ids), 0
+        start, rounds = next(own._calls._ids), 0
         async with asyncio.timeout(DEADLINE_S):
-            while next(own._calls._ids) - start < looks + 1 + 2:  # two calls were begun, so one was given up
-                looks += 1
+            while next(own._calls._ids) - start < rounds + 1 + 2:  # two calls were begun, so one was given up
+                rounds += 1
                 await asyncio.sleep(0.005)
-        assert not following.done(), "a call that nobody answered is no end"
+        assert not following.done(), "an unanswered call does not end the watch"
         async with open_endpoint(data) as (instance, _):
             await instance.chats.send(session_id, "/say two")
             async with asyncio.timeout(60):

@@ -53,8 +53,8 @@ async def test_the_first_token_is_published_at_once_and_the_next_ones_together_i
             await asyncio.sleep(0)
         for number in range(1, 10):
             write(instance, chat_id, draft, str(number))
-        told = [(await peer.next_event())["payload"] for _ in range(2)]
-        assert [(one["token"], one["from"], one["to"]) for one in told] == [("0", 0, 1), ("123456789", 1, 10)]
+        published = [(await peer.next_event())["payload"] for _ in range(2)]
+        assert [(one["token"], one["from"], one["to"]) for one in published] == [("0", 0, 1), ("123456789", 1, 10)]
         write(instance, chat_id, draft, "later")
         assert (await peer.next_event())["payload"]["token"] == "later"
         await end(instance, chat_id, draft)
@@ -74,5 +74,5 @@ async def test_a_message_is_published_after_its_whole_draft_at_any_pace(tmp_path
                 write(instance, chat_id, draft, word)
             await end(instance, chat_id, draft)
             await peer.until("message.append", role="assistant")
-            told = [event["payload"] for event in peer.seen if event["payload"].get("draft") == draft.name]
-            assert [one.get("token", one.get("content")) for one in told] == [text, text]
+            published = [event["payload"] for event in peer.seen if event["payload"].get("draft") == draft.name]
+            assert [one.get("token", one.get("content")) for one in published] == [text, text]

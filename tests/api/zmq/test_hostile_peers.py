@@ -47,7 +47,7 @@ async def open_beside_an_honest_peer(
 
 
 async def is_served(honest: Peer, endpoint: ZmqEndpoint) -> None:
-    """It gets an answer, and the events of what it does. After a flood it may take a moment until it is heard."""
+    """It gets a response, and the events of its commands. After a flood its subscription may take a moment."""
     assert (await honest.ask("instance.ping"))["status"] == "ok"
     session_id = (await honest.ask("session.create", {"title": "honest"}))["id"]
     async with asyncio.timeout(DEADLINE_S):
@@ -83,7 +83,7 @@ BAD_GREETINGS = {
 
 
 @pytest.mark.parametrize("over_tcp", [False, True])
-async def test_whoever_cannot_greet_is_dropped(tmp_path: Path, over_tcp: bool) -> None:
+async def test_a_peer_whose_handshake_fails_is_dropped(tmp_path: Path, over_tcp: bool) -> None:
     failed = unexpected_events("failed_handshake")
     async with open_beside_an_honest_peer(tmp_path / "data", bus_tcp=over_tcp) as (_, endpoint):
         for socket in SOCKETS:
@@ -115,7 +115,7 @@ async def test_a_frame_that_is_none_or_too_long_ends_its_connection(tmp_path: Pa
                     await peer.until_hung_up()
 
 
-async def test_frames_half_sent_by_two_hundred_connections_hold_nobody_up(tmp_path: Path) -> None:
+async def test_incomplete_frames_of_two_hundred_connections_delay_no_other_peer(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         _, endpoint = await stack.enter_async_context(open_beside_an_honest_peer(tmp_path / "data"))
         for n in range(200):
@@ -195,7 +195,7 @@ async def test_bombs_of_json_are_refused(tmp_path: Path) -> None:
             assert answer["error"]["code"] < 0, bomb[:60]
 
 
-async def test_a_peer_that_takes_none_of_its_answers_holds_nobody_up(tmp_path: Path) -> None:
+async def test_a_peer_that_reads_no_responses_delays_no_other_peer(tmp_path: Path) -> None:
     ping = RawPeer.frame(b"", flags=RawPeer.MORE) + RawPeer.frame(
         b'{"jsonrpc":"2.0","id":1,"method":"instance.ping"}'
     )
@@ -239,7 +239,7 @@ async def test_a_message_that_is_no_subscription_is_counted(tmp_path: Path) -> N
         await wait_until(lambda: unexpected_events("malformed_subscription") >= before + len(garbage) - 1)
 
 
-async def test_whoever_ends_what_it_never_subscribed_to_silences_nobody(tmp_path: Path) -> None:
+async def test_ending_a_subscription_that_a_peer_never_had_affects_no_other_peer(tmp_path: Path) -> None:
     async with (
         open_endpoint(tmp_path / "data") as (_, endpoint),
         Peer(endpoint, "message.append") as honest,

@@ -31,7 +31,7 @@ from client.servers import ServerProcess
 from programs import PRIVILEGES
 from support.waiting import DEADLINE_S, wait_until_sync
 
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ for path in sys.argv[1:]:
 """
 
 
-def reached_by_nobody(*paths: Path) -> set[Path]:
+def reachable_by_others(*paths: Path) -> set[Path]:
     """Those of these that another user can list, read or connect to."""
-    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    become = ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups"]
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
     done = subprocess.run(
         [*become, python, "-I", "-S", "-c", PROBE, *map(str, paths)], capture_output=True, text=True
@@ -107,10 +107,10 @@ def test_another_user_cannot_read_or_connect_even_in_an_open_folder(place: Path,
         assert [stat.S_IMODE(path.stat().st_mode) for path in secret_files] == [0o600] * 6
         assert [stat.S_IMODE(path.stat().st_mode) for path in secret_folders] == [0o700] * 4
         everything = (*secret_files, *secret_folders)
-        assert reached_by_nobody(open_file, open_socket, place, *everything) == {open_file, open_socket, place}
+        assert reachable_by_others(open_file, open_socket, place, *everything) == {open_file, open_socket, place}
         for folder in secret_folders:
             folder.chmod(0o755)
-        assert reached_by_nobody(open_file, *everything) == {open_file, *secret_folders}
+        assert reachable_by_others(open_file, *everything) == {open_file, *secret_folders}
 
 
 # --- side by side
@@ -158,7 +158,7 @@ def test_a_runtime_directory_with_a_path_too_long_is_reported(place: Path, monke
     long = place / ("r" * 120)
     long.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
-    is_told(run_in(place, "serve", "--port", "0", "--data", str(place / ("d" * 150))), "cannot be bound")
+    fails_with(run_in(place, "serve", "--port", "0", "--data", str(place / ("d" * 150))), "cannot be bound")
 
 
 # --- files that are not what they should be
@@ -172,7 +172,7 @@ def run(*args: str) -> Result:
     return Result(done.exit_code, done.stdout, done.stderr)
 
 
-def is_told(done: Result, words: str = "", *, codes: tuple[int, ...] = (1, 3)) -> None:
+def fails_with(done: Result, words: str = "", *, codes: tuple[int, ...] = (1, 3)) -> None:
     """The command failed with a sentence."""
     assert "Traceback" not in done.err, done.err[-2_000:]
     assert done.code in codes, done
@@ -251,7 +251,7 @@ def test_an_invalid_instance_file_means_no_instance(tmp_path: Path, form: str) -
     with claim_data(tmp_path / "data", instance_id="i"):
         GARBAGE[form](tmp_path / "data" / INSTANCE_NAME)
         for verb in ("ping", "events", "ls"):
-            is_told(run(verb, "--data", str(tmp_path / "data")), "no instance runs", codes=(3,))
+            fails_with(run(verb, "--data", str(tmp_path / "data")), "no instance runs", codes=(3,))
 
 
 @pytest.mark.parametrize("verb", ["ping", "events", "ls"])
@@ -259,7 +259,7 @@ def test_an_invalid_instance_file_means_no_instance(tmp_path: Path, form: str) -
 def test_an_invalid_instance_file_means_no_instance_for_a_command(tmp_path: Path, form: str, verb: str) -> None:
     with claim_data(tmp_path / "data", instance_id="i"):
         GARBAGE[form](tmp_path / "data" / INSTANCE_NAME)
-        is_told(run_in(tmp_path, verb, "--data", "data"), "no instance runs", codes=(3,))
+        fails_with(run_in(tmp_path, verb, "--data", "data"), "no instance runs", codes=(3,))
 
 
 @pytest.mark.parametrize(
@@ -274,14 +274,14 @@ def test_an_invalid_instance_file_means_no_instance_for_a_command(tmp_path: Path
 def test_an_invalid_endpoint_is_reported(tmp_path: Path, endpoint: str) -> None:
     with claim_data(tmp_path / "data", instance_id="i"):
         (tmp_path / "data" / INSTANCE_NAME).write_bytes(as_json(pub_endpoint=endpoint, rpc_endpoint=endpoint))
-        is_told(run("ping", "--data", str(tmp_path / "data")))
+        fails_with(run("ping", "--data", str(tmp_path / "data")))
 
 
 @pytest.mark.parametrize("url", ["garbage", "http://", "http://[", "http://127.0.0.1:99999999", "http://127.0.0.1:1"])
 def test_an_invalid_url_is_reported(tmp_path: Path, url: str) -> None:
     with claim_data(tmp_path / "data", instance_id="i"):
         (tmp_path / "data" / INSTANCE_NAME).write_bytes(as_json(http_url=url, pub_endpoint=None, rpc_endpoint=None))
-        is_told(run("ls", "--data", str(tmp_path / "data")))
+        fails_with(run("ls", "--data", str(tmp_path / "data")))
 
 
 @pytest.mark.parametrize("form", forms(always=("a directory",)))
@@ -290,7 +290,7 @@ def test_an_invalid_instance_file_is_replaced_or_reported_at_start(place: Path, 
     GARBAGE[form](place / "data" / INSTANCE_NAME)
     done = served(place / "data")
     if form == "a directory":
-        is_told(done, "Is a directory")
+        fails_with(done, "Is a directory")
     else:
         assert done.code == 0
 
@@ -312,13 +312,13 @@ def test_a_locked_file_with_invalid_content_is_respected(tmp_path: Path, form: s
     GARBAGE[form](tmp_path / "data" / LOCK_NAME)
     with (tmp_path / "data" / LOCK_NAME).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        is_told(run("migrate", "--data", str(tmp_path / "data")), "is in use by", codes=(1,))
+        fails_with(run("migrate", "--data", str(tmp_path / "data")), "is in use by", codes=(1,))
 
 
 def test_a_directory_in_place_of_the_lock_file_is_reported(tmp_path: Path) -> None:
     a_directory_in(tmp_path / "data" / LOCK_NAME)
-    is_told(run("migrate", "--data", str(tmp_path / "data")), "Is a directory")
-    is_told(run("ping", "--data", str(tmp_path / "data")), "no instance runs")
+    fails_with(run("migrate", "--data", str(tmp_path / "data")), "Is a directory")
+    fails_with(run("ping", "--data", str(tmp_path / "data")), "no instance runs")
 
 
 def a_directory_in(path: Path) -> None:
@@ -339,7 +339,7 @@ def test_an_invalid_token_file_is_replaced_or_reported(place: Path, form: str) -
     GARBAGE[form](place / "data" / "token")
     done = served(place / "data")
     if form == "a directory":
-        is_told(done, "Is a directory")
+        fails_with(done, "Is a directory")
     else:
         assert done.code == 0
 
@@ -432,8 +432,8 @@ def test_a_start_on_a_read_only_disk_is_reported(place: Path) -> None:
     with disk(place / "disk", "8m") as folder:
         (folder / "data").mkdir(mode=0o700)
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-        is_told(served(folder / "data"), "Read-only file system")
-        is_told(run("ping", "--data", str(folder / "data")), "no instance runs")
+        fails_with(served(folder / "data"), "Read-only file system")
+        fails_with(run("ping", "--data", str(folder / "data")), "no instance runs")
 
 
 FULL = [0, *(pytest.param(room, marks=pytest.mark.slow) for room in (4_096, 120_000))]
@@ -444,4 +444,4 @@ def test_a_start_on_a_full_disk_is_reported(place: Path, room: int) -> None:
     with disk(place / "disk", "2m") as folder:
         (folder / "data").mkdir(mode=0o700)
         (folder / "ballast").write_bytes(bytes(2 * 1024 * 1024 - room))
-        is_told(served(folder / "data"), "the disk is full" if room else "No space left on device")
+        fails_with(served(folder / "data"), "the disk is full" if room else "No space left on device")

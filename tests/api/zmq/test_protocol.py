@@ -168,7 +168,7 @@ async def test_errors_have_their_codes_and_notifications_no_answer(tmp_path: Pat
         assert (await peer.answer())["id"] == 1, "the empty frame may be left out"
 
 
-async def test_calls_are_answered_side_by_side_and_garbage_hurts_nobody(tmp_path: Path) -> None:
+async def test_calls_are_handled_concurrently_and_malformed_ones_affect_no_other_peer(tmp_path: Path) -> None:
     async with (
         open_endpoint(tmp_path / "data") as (instance, endpoint),
         Peer(endpoint) as peer,
@@ -248,7 +248,7 @@ async def test_the_last_frame_is_delivered(tmp_path: Path) -> None:
             assert (await peer.next_event())["payload"]["reason"] == "stopped"
 
 
-async def test_a_path_too_long_for_a_socket_has_its_sockets_elsewhere(
+async def test_a_path_too_long_for_a_socket_moves_its_sockets_to_the_runtime_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / ("x" * 100) / ("y" * 50)
@@ -299,7 +299,7 @@ async def test_keyless_tcp_is_refused_where_there_are_several_owners(tmp_path: P
             pass
 
 
-async def test_a_draft_that_nobody_heard_begin_is_told_from_its_beginning(tmp_path: Path) -> None:
+async def test_a_draft_older_than_the_first_subscription_is_published_from_its_start(tmp_path: Path) -> None:
     go_on = asyncio.Event()
 
     async def agent(turn: Turn) -> Any:
@@ -414,7 +414,7 @@ async def test_a_session_whose_facts_cannot_be_read_for_a_while_is_published_to_
         await peer.until("session.update", title="t19")
 
 
-async def test_every_append_is_told_to_who_asks_for_it_by_name(tmp_path: Path) -> None:
+async def test_every_append_is_published_to_subscribers_of_its_topic(tmp_path: Path) -> None:
     async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint, i.TOPIC_APPEND) as peer:
         await peer.wait_subscribed(endpoint)
         done = await instance.chats.create(title="one")

@@ -51,7 +51,7 @@ async def test_every_method_of_the_reference_works() -> None:
         assert all(isinstance(request["id"], str) for request in server.requests)
 
 
-async def test_a_missing_method_and_a_refusal_are_told_with_the_servers_words() -> None:
+async def test_a_missing_method_and_a_refusal_are_reported_in_the_servers_words() -> None:
     with ReferenceServer() as server:
         async with remote_of(server) as remote:
             with pytest.raises(MethodMissing, match=r"antiphon\.read.*ipc: method not found"):
@@ -205,10 +205,10 @@ async def test_a_watch_and_a_client_use_the_log_once_the_server_is_upgraded(tmp_
     async with open_endpoint(data) as (instance, endpoint):
         endpoints = (endpoint.pub_endpoint, endpoint.rpc_endpoint)
         session_id = (await instance.chats.create(title="Real")).chat_id
-    near = Endpoints(pub=endpoints[0], rpc=endpoints[1])
+    local = Endpoints(pub=endpoints[0], rpc=endpoints[1])
     async with (
         RemoteInstance(*endpoints, timeout_s=1) as remote,
-        AsyncClient.local(near) as client,
+        AsyncClient.local(local) as client,
         aclosing(remote.watch(session_id)) as events,
         asyncio.timeout(DEADLINE_S),
     ):
@@ -295,8 +295,8 @@ async def test_a_session_that_is_gone_ends_the_watch_and_a_false_deletion_does_n
 async def test_a_client_of_such_a_server_does_what_it_can_and_refuses_the_rest_by_name() -> None:
     with ReferenceServer() as server:
         session_id = server.add_session("One")
-        near = Endpoints(pub=server.pub_endpoint, rpc=server.rpc_endpoint)
-        async with AsyncClient.local(near) as client:
+        local = Endpoints(pub=server.pub_endpoint, rpc=server.rpc_endpoint)
+        async with AsyncClient.local(local) as client:
             assert [chat["title"] for chat in (await client.chats())["chats"]] == ["One"]
             assert (await client.chat(session_id))["id"] == session_id
             await client.send(session_id, "hello")

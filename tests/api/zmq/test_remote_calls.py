@@ -76,15 +76,15 @@ async def test_a_watch_until_idle_ends_with_the_last_fact(tmp_path: Path) -> Non
         async with RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint) as remote:
             await wait_until(lambda: (draft := instance.drafts.get(chat_id)) is not None and draft.position > 1)
             cursor = (await remote.read(chat_id, "0")).cursor
-        near = LateStatus(endpoints)
+        local = LateStatus(endpoints)
         try:
             stream = FollowChat(chat_id, after=cursor, until_idle=True, by_ref=False, random=Random(1))
             seen: list[Event] = []
             async with asyncio.timeout(DEADLINE_S):
-                async for event in near.follow(stream):
+                async for event in local.follow(stream):
                     seen.append(event)
         finally:
-            await near.aclose()
+            await local.aclose()
         assert isinstance(seen[-1], Bye)
         chat = await instance.chats.get(chat_id)
         assert max(int(event.cursor.split(".")[0]) for event in seen if event.cursor) == chat.seq
@@ -118,8 +118,8 @@ async def test_a_message_count_older_than_an_append_is_discarded(tmp_path: Path)
         await instance.chats.send(done.chat_id, "one more")
         await first
         await wait_until(lambda: endpoint.publisher._counts.get(done.chat_id) is not None)
-        told = await peer.ask("session.get", {"session_id": done.chat_id})
-        assert told["message_count"] == await real(done.chat_id)
+        session = await peer.ask("session.get", {"session_id": done.chat_id})
+        assert session["message_count"] == await real(done.chat_id)
 
 
 async def test_an_invalid_key_is_reported(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ async def test_an_unsent_call_survives_a_broken_connection(tmp_path: Path) -> No
 
 
 def free_pair() -> tuple[int, int]:
-    """Two ports beneath those that connections are given, so that they stay free while nobody is bound to them."""
+    """Two ports beneath those that connections are given, so that they stay free while no socket is bound to them."""
     rnd = Random()
     while True:
         port = rnd.randrange(20_000, 30_000)

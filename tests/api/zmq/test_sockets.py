@@ -1,4 +1,5 @@
-"""Calls are read as the socket's descriptor signals: none is left lying, and a signal nobody takes does no harm."""
+"""Calls are read as the socket's descriptor signals: none is left unread, and a signal without a reader does no
+harm."""
 
 from __future__ import annotations
 
@@ -75,7 +76,7 @@ async def test_a_round_trip_after_another_is_never_left_lying(sockets: InstanceS
         await echoing
 
 
-async def test_a_call_that_nobody_receives_yet_does_not_keep_the_loop_awake(sockets: InstanceSockets) -> None:
+async def test_an_unread_call_does_not_keep_the_loop_awake(sockets: InstanceSockets) -> None:
     async with open_peers(sockets, 1) as [peer]:
         first = asyncio.create_task(sockets.receive())
         await peer.send(b"one")

@@ -151,7 +151,7 @@ async def test_ten_thousand_joins_fold_to_the_log(tmp_path: Path, seed: int) -> 
 # --- the publisher goes and comes
 
 
-async def reopen_the_door(data: Path, *, times: int, seed: int) -> None:
+async def reopen_the_endpoint(data: Path, *, times: int, seed: int) -> None:
     """Turns run on while the endpoint to them is closed and opened again."""
     rnd = random.Random(seed)
     async with open_instance(data=data, drain_s=0, agent=Agent(tools=[add])) as instance:
@@ -180,13 +180,13 @@ async def reopen_the_door(data: Path, *, times: int, seed: int) -> None:
                     await following.until_all_show(await log_of(remote, session_id), session_id)
 
 
-async def test_a_door_that_is_opened_again_and_again_is_followed_through_its_turns(tmp_path: Path) -> None:
-    await reopen_the_door(tmp_path / "data", times=3, seed=1)
+async def test_an_endpoint_that_is_reopened_repeatedly_is_followed_through_its_turns(tmp_path: Path) -> None:
+    await reopen_the_endpoint(tmp_path / "data", times=3, seed=1)
 
 
 @pytest.mark.slow
-async def test_a_door_that_is_opened_again_a_hundred_times_is_followed_through_its_turns(tmp_path: Path) -> None:
-    await reopen_the_door(tmp_path / "data", times=100, seed=2)
+async def test_an_endpoint_that_is_reopened_a_hundred_times_is_followed_through_its_turns(tmp_path: Path) -> None:
+    await reopen_the_endpoint(tmp_path / "data", times=100, seed=2)
 
 
 async def kill_the_server(data: Path, *, times: int, seed: int) -> None:
@@ -277,7 +277,7 @@ async def test_queues_of_one_frame_lose_most_of_a_burst_and_nothing_of_the_fold(
 async def hear_all_across_restarts(
     folder: Path, topics: list[str], hear: Callable[[InstanceSockets, set[str]], Awaitable[None]]
 ) -> None:
-    """The publisher is closed and opened again; each time every topic is heard."""
+    """The publisher is closed and opened again; each time every topic is received."""
     heard: set[str] = set()
     sockets = open_ipc_sockets(folder)
     hearing = asyncio.ensure_future(hear(sockets, heard))
