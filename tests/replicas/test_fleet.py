@@ -308,7 +308,7 @@ async def test_without_nats_everything_works_but_is_degraded(
     async def ready(member: Replica) -> Any:
         return await member.get("/readyz")
 
-    chat_id = await new_chat(nats_fleet, "/rate 50\n/tokens 30")
+    chat_id = await new_chat(nats_fleet, "/rate 30\n/tokens 60")
     follower = await follow(second, chat_id, nats_fleet.token)
     await follower.until("turn_ended")
     assert len(follower.delta_times) > 5, "drafts are relayed over NATS"
@@ -321,7 +321,7 @@ async def test_without_nats_everything_works_but_is_degraded(
     nats_server.start()
     for member in (first, second):
         await wait_until(lambda member=member: ready(member), accept=lambda found: found["status"] == "ready")
-    await first.ask("POST", f"/chats/{chat_id}/messages", {"content": "/rate 50\n/tokens 30"}, token=nats_fleet.token)
+    await first.ask("POST", f"/chats/{chat_id}/messages", {"content": "/rate 30\n/tokens 60"}, token=nats_fleet.token)
     seen = len(follower.delta_times)
     await follower.until("turn_ended")
     assert len(follower.delta_times) > seen + 5
