@@ -62,6 +62,8 @@ class ChatFollower:
         self._loop = asyncio.get_running_loop()
         self._append: list[Entry] = []
         """The facts of an append that are not all here yet."""
+        self._hinted_seq = 0
+        """The newest seq that was hinted at: the follower stays open until the reader has it."""
         self._is_closed = False
         self._is_paced = False
         self._is_reading = False
@@ -78,6 +80,7 @@ class ChatFollower:
 
     def catch_up(self, seq: int | None) -> None:
         """The chat is said to have reached `seq` (None: unknown)."""
+        self._hinted_seq = max(self._hinted_seq, seq or 0)
         self._reader.on_hint(seq)
 
     def notify(self, kind: str, notice: Frame) -> None:
@@ -103,7 +106,8 @@ class ChatFollower:
                 break
             if not self._hand_over_all(items):
                 return
-        if not self._is_closed and not self._append and self._reader.is_resting(self.seq):
+        is_complete = not self._append and self._reader.seq >= self._hinted_seq
+        if not self._is_closed and is_complete and self._reader.is_resting(self.seq):
             self._on_idle(self)
 
     def _hand_over_all(self, items: list[Item]) -> bool:
@@ -180,7 +184,8 @@ class ChatFollower:
         try:
             while not await self._reader.reach_back(self.seq):
                 entries = await self._reader.read_entries(self.seq)
-                if not entries:
+                if not entries:  # they are being deleted, or the reader moved on meanwhile
+                    await asyncio.sleep(RETRY_S)
                     break
                 for entry in entries:
                     self._hand_over_fact(entry)
