@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from antiphon.chats.tokens import NewToken, Tokens
-from antiphon.errors import Forbidden, Unavailable
+from antiphon.errors import AntiphonError, Forbidden
 from antiphon.ports import Store
 from antiphon.signal import Signal
 
@@ -53,7 +53,7 @@ class Owners:
     async def refresh(self) -> None:
         """Count the owners that other instances created."""
         if self._store.is_shared:
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(AntiphonError):
                 await self.refresh_count()
 
     def _check(self, name: str) -> None:

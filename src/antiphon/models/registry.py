@@ -108,6 +108,7 @@ class Models:
             provider = current.get(provider_id)
             if provider is None or not client.is_for(provider, client.secret):
                 del self._clients[provider_id]
+                self._retired.add(client)
                 self._background.start(self._retire(client))
 
     async def _retire(self, client: ProviderClient) -> None:

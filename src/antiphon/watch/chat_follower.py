@@ -55,6 +55,8 @@ class ChatFollower:
         self._reader = reader
         self.seq, self.position = seq, position
         self.chat = chat
+        self.place: tuple[int, int, Chat | None] = (seq, position, chat)
+        """The last seq, position and state between two appends."""
         self._newest_chat = newest_chat
         self._hand_over = hand_over
         self._on_idle = on_idle
@@ -125,8 +127,14 @@ class ChatFollower:
                 deltas = []
                 self._hand_over_fact(item.content.entry)
             self.seq, self.position = item.seq, item.position
+            self._note_place()
         self._hand_over_deltas(deltas)
         return True
+
+    def _note_place(self) -> None:
+        """Between two appends: a follower that is evicted continues here."""
+        if not self._append:
+            self.place = (self.seq, self.position, self.chat)
 
     def _hand_over_deltas(self, deltas: list[Delta]) -> None:
         if not deltas:
@@ -188,10 +196,18 @@ class ChatFollower:
                     await asyncio.sleep(RETRY_S)
                     break
                 for entry in entries:
+                    self._hand_over_deltas(_deltas_of_message(entry, self.position))
                     self._hand_over_fact(entry)
-                    self.seq, self.position = entry.seq, 0
+                    self.seq = entry.seq
+                    self.position = 0 if entry.draft == entry.seq else self.position
+                    self._note_place()
         except AntiphonError:  # the store is not available, which readiness shows
             await asyncio.sleep(RETRY_S)
+        except Exception:
+            METRICS.unexpected.labels("follower_failed").inc()
+            log.exception("follower_failed", chat_id=self.chat_id)
+            self._on_idle(self)
+            return
         self._is_reading = False
         self.wake()
 
@@ -199,12 +215,19 @@ class ChatFollower:
 def _missing_deltas(item: Item) -> list[Delta]:
     """The deltas that did not arrive, from the message that the draft became; none where they cannot be known."""
     assert isinstance(item.content, Fact)
-    fact = item.content.entry.fact
-    if item.missing_from is None or not isinstance(fact, MessageAppended) or fact.interrupted:
+    return _deltas_of_message(item.content.entry, item.missing_from) if item.missing_from is not None else []
+
+
+def _deltas_of_message(entry: Entry, position: int) -> list[Delta]:
+    """The deltas after `position` of the draft that became this message; none where they cannot be known."""
+    fact = entry.fact
+    if not isinstance(fact, MessageAppended) or fact.closes is None or fact.interrupted or entry.hidden_by:
         return []
-    content = decode_content(item.content.entry.content or b"[]")
-    draft = draft_of_message(item.content.closes, content, item.content.upto)
-    return draft.read(item.missing_from) if draft is not None else []
+    if position >= fact.closes.upto:
+        return []
+    content = decode_content(entry.content or b"[]")
+    draft = draft_of_message(fact.closes.draft, content, fact.closes.upto)
+    return draft.read(position) if draft is not None else []
 
 
 def _advance(chat: Chat | None, entry: Entry) -> Chat:

@@ -161,7 +161,7 @@ class OwnerFollower:
             unsubscribe()
         self._unsubscribe = []
         self._background.cancel()
-        self._opening.clear()
+        self._opening = {}
         self._places.clear()
         for follower in tuple(self._followers.values()):
             follower.close()
@@ -233,6 +233,7 @@ class OwnerFollower:
         return chat_id in self._others or (cached is not None and cached.owner_id != self._owner_id)
 
     async def _open(self, chat_id: str) -> None:
+        opening = self._opening
         try:
             while True:
                 try:
@@ -242,10 +243,10 @@ class OwnerFollower:
                 except AntiphonError:  # the store is not available, which readiness shows
                     await asyncio.sleep(self._retry_s)
         finally:
-            hinted = self._opening.pop(chat_id, 0)
+            hinted = opening.pop(chat_id, 0)
         if follower is None:
             return
-        if not self.is_started:
+        if opening is not self._opening:  # stopped meanwhile, and perhaps started again
             follower.close()
             return
         self._followers[chat_id] = follower
@@ -253,8 +254,8 @@ class OwnerFollower:
             METRICS.unexpected.labels("unfollowed_chat").inc()
             _, evicted = self._followers.popitem(last=False)
             at = self._places[evicted.chat_id].at if evicted.chat_id in self._places else 0
-            place = Place(seq=evicted.seq, position=evicted.position, at=at, chat=evicted.chat)
-            self._remember(evicted.chat_id, place)
+            seq, position, chat = evicted.place
+            self._remember(evicted.chat_id, Place(seq=seq, position=position, at=at, chat=chat))
             evicted.close()
         follower.catch_up(hinted)
         follower.wake()
@@ -271,6 +272,7 @@ class OwnerFollower:
         reader = await self._watch.acquire_reader(chat_id)
         try:
             place = await self._first_place(chat_id, chat)
+            await reader.catch_up(max(chat.seq, self._opening.get(chat_id, 0)))  # else it may look idle too soon
         except BaseException:
             self._watch.release_reader(reader)
             raise

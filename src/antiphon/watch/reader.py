@@ -360,7 +360,7 @@ class Reader:
     async def _pull_planned(self) -> None:
         """One read for all hints that came before it."""
         async with self._pulling:
-            self._is_pull_planned = False
+            self._is_pull_planned = self._is_draft_awaited = False
             with contextlib.suppress(Unavailable):  # the poll tries again
                 await self._read_from_store(self.seq)
 

@@ -205,7 +205,7 @@ async def test_a_follower_waits_for_an_instance_that_is_away_longer_than_a_call_
     async with open_endpoint(data) as (_, endpoint):
         async with remote_of(endpoint) as remote:
             session_id = (await remote.create_session("/say one")).id
-        own = RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint, timeout_s=0.2)
+        own = RemoteInstance(endpoint.pub_endpoint, endpoint.rpc_endpoint, timeout_s=1.0)
         views = own.follow(session_id)
         await anext(views)
     async with own, aclosing(views):

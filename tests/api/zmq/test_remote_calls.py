@@ -145,11 +145,11 @@ async def test_a_repaired_keys_file_admits_its_peers_again(tmp_path: Path) -> No
                     return (await remote.ping()).status == "ok"
             return False
 
-        assert await is_let_in()
+        await wait_until(is_let_in)
         file.write_bytes(b'{"x":' + b"[" * 3000 + b"]" * 3000 + b"," + whole[1:])
         await is_let_in()
         file.write_bytes(whole)
-        assert await is_let_in()
+        await wait_until(is_let_in)
 
 
 async def test_an_unsent_call_survives_a_broken_connection(tmp_path: Path) -> None:

@@ -49,19 +49,23 @@ def request_of(name: str, session_id: str, fields: dict[str, Any]) -> tuple[str,
     """The HTTP request of a command: method, path below the API's prefix, and body.
 
     Raises:
-        NotFound: There is no such command.
+        NotFound: There is no such command, or no such chat.
         PeerError: A field of the command is missing.
     """
     route = ROUTES.get(name)
     if route is None:
         raise NotFound("command")
-    given = dict(fields)
+    if not session_id:
+        raise NotFound
+    given = {name: value for name, value in fields.items() if (name, value) != ("client_message_id", "")}
     path = f"/chats/{quote(session_id, safe='')}{route.path}"
     for id_field in ("message_id", "queued_id"):
         if "{" + id_field + "}" in path:
-            path = path.replace("{" + id_field + "}", quote(str(_pop(given, id_field, name)), safe=""))
+            path = path.replace("{" + id_field + "}", str(_pop_number(given, id_field, name)))
     if route.field:
         given = {route.field: _pop(given, route.field, name)}
+        if given[route.field] is None and route.field != "pin_order":
+            raise PeerError(f"{name} needs {route.field}")
     elif route.method == "PATCH" and not route.path:
         given = {}
     return route.method, path, encode(given | route.constants)
@@ -71,3 +75,10 @@ def _pop(given: dict[str, Any], field: str, command: str) -> Any:
     if field not in given:
         raise PeerError(f"{command} needs {field}")
     return given.pop(field)
+
+
+def _pop_number(given: dict[str, Any], field: str, command: str) -> int:
+    number = _pop(given, field, command)
+    if type(number) is not int:
+        raise PeerError(f"{command} needs {field}, a number")
+    return number
