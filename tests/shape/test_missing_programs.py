@@ -102,7 +102,7 @@ def test_in_ci_a_skipped_test_fails(path: str) -> None:
 
 
 def test_a_real_nats_server_comes_with_the_environment(path: str) -> None:
-    done = run_pytest(path, "tests/bus/test_nats.py::test_user_and_password_are_needed_and_given", **{HIDDEN: ""})
+    done = run_pytest(path, "tests/bus/test_nats.py::test_user_and_password_are_sent_and_required", **{HIDDEN: ""})
     assert done.returncode == 0, done.stdout[-4_000:]
     assert " passed" in done.stdout
     assert " skipped" not in done.stdout
