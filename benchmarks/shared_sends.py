@@ -84,8 +84,7 @@ def _rate(store: str, count: int, chats: int, *, is_mute: bool) -> float:
 
 
 def heard_rate(server: BenchServer, store: str, count: int, chats: int, *, is_mute: bool) -> float:
-    """Sends per second with a subscriber in another process. It must receive notifications, of a mute replica
-    none."""
+    """Sends per second with a subscriber in another process, which must receive all, or none of a mute replica."""
     ids = uvloop.run(make_chats(server, chats))
     with _listener(store, ids) as listener:
         rate = uvloop.run(send_rate(server, ids, count))

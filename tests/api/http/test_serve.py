@@ -293,7 +293,7 @@ async def test_a_thousand_streams_end_with_bye_and_the_process_stops_soon(
         assert all(events[-1].type == "bye" for events in ended)
         assert {events[-1].json["reason"] for events in ended} == {"shutdown"}
         assert {sum(event.type == "bye" for event in events) for events in ended} == {1}
-        assert all(stream.is_over for stream in streams), "each stream was ended as HTTP wants it"
+        assert all(stream.has_ended for stream in streams), "each stream was ended as HTTP wants it"
         assert took_s < 2, f"it took {took_s:.2f} s"
         for stream in streams:
             await stream.close()
