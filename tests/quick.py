@@ -33,7 +33,7 @@ FILES = {
         "test_times",
         "test_verbs",
     },
-    "client": {"test_bodies", "test_http", "test_local", "test_shapes", "test_watching"},
+    "client": {"test_blocking", "test_bodies", "test_http", "test_local", "test_shapes", "test_watching"},
     "core": {"test_model_scenes", "test_random_histories", "test_walk"},
     "shape": {"test_docs", "test_missing_programs", "test_mutants"},
     "store": {"test_full_disk", "test_presence"},

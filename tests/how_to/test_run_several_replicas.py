@@ -177,7 +177,7 @@ async def back_up(workplace: Workplace) -> None:
     await wait_until(lambda: all('"hints"' in log for log in workplace.logs()), "all say that NATS is away")
     await workplace.shell("nats-server -c nats.conf &")
     await wait_until(
-        lambda: all('"no_problems"' in log.rpartition('"hints"')[2] for log in workplace.logs()), "it is back"
+        lambda: all('"recovered"' in log.rpartition('"hints"')[2] for log in workplace.logs()), "it is back"
     )
 
 
