@@ -272,7 +272,7 @@ class OwnerFollower:
         reader = await self._watch.acquire_reader(chat_id)
         try:
             place = await self._first_place(chat_id, chat)
-            await reader.catch_up(max(chat.seq, self._opening.get(chat_id, 0)))  # else it may look idle too soon
+            await reader.catch_up(max(chat.seq, self._opening.get(chat_id, 0)))  # else it may seem idle too soon
         except BaseException:
             self._watch.release_reader(reader)
             raise
