@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
-from antiphon.core.parts import Text
+from antiphon.core.parts import CallStarted, Text
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.wire.codec import encode_content
 from support.waiting import wait_until
@@ -76,3 +76,27 @@ async def test_a_message_is_published_after_its_whole_draft_at_any_pace(tmp_path
             await peer.until("message.append", role="assistant")
             published = [event["payload"] for event in peer.seen if event["payload"].get("draft") == draft.name]
             assert [one.get("token", one.get("content")) for one in published] == [text, text]
+
+
+async def test_tokens_are_published_once_though_large_queued_messages_push_facts_out_of_memory(
+    tmp_path: Path,
+) -> None:
+    topics = ("llm.start", "llm.token")
+    async with open_endpoint(tmp_path / "data") as (instance, endpoint), Peer(endpoint, *topics) as peer:
+        await peer.wait_subscribed(endpoint)
+        instance.worker.pause()
+        chat_id = (await instance.chats.create(chat_id=instance.ids.uuid(), content="go")).chat_id
+        draft = await begin(instance, chat_id)
+        draft.write(CallStarted("m", "p", 1))
+        write(instance, chat_id, draft, "before ")
+        await peer.until("llm.token", token="before ")
+        await asyncio.gather(*(instance.chats.send(chat_id, str(number) * 900_000) for number in range(4)))
+        newest = (await instance.chats.get(chat_id)).seq
+        follower = endpoint.publisher.follower._followers[chat_id]
+        await wait_until(lambda: follower.seq >= newest and not follower._is_reading)
+        write(instance, chat_id, draft, "after")
+        while peer.payloads("llm.token")[-1]["to"] < draft.position:
+            await peer.next_event()
+        await end(instance, chat_id, draft)
+        assert "".join(one["token"] for one in peer.payloads("llm.token")) == "before after"
+        assert len(peer.payloads("llm.start")) == 1
