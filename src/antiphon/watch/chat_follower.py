@@ -103,8 +103,10 @@ class ChatFollower:
                 self._is_reading = True
                 self._background.start(self._read_old())
                 return
+            if self._is_paced and self._reader.seq <= self.seq:
+                return  # there are deltas at most; the end of the pause hands them over
             items = self._reader.items(self.seq, self.position)
-            if not items or (self._is_paced and not any(isinstance(item.content, Fact) for item in items)):
+            if not items:
                 break
             if not self._hand_over_all(items):
                 return
