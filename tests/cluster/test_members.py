@@ -110,7 +110,7 @@ async def test_an_old_published_load_does_not_count() -> None:
     async with open_here(heartbeat_s=-1.0, refresh_s=0.0) as here:
         await here.refresh_with(running=0)
         here.bus.publish_nowait(LOAD_CHANNEL, f"{OTHER} 9".encode())
-        await asyncio.sleep(0.01)
+        await wait_until(lambda: OTHER in here.members._loads)
         assert not here.members.may_claim(9)
 
 
