@@ -26,8 +26,6 @@ PACE_S = 0.001
 """After deltas were handed over, how long the next ones are collected, in seconds."""
 CLOSING_S = 0.1
 """How long a fact that closes a draft waits for the draft's last deltas, in seconds."""
-RETRY_S = 1.0
-"""How long to wait before a failed read is repeated, in seconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +48,7 @@ class ChatFollower:
         hand_over: HandOver,
         on_idle: Callable[[ChatFollower], None],
         on_closed: Callable[[Reader], None],
+        retry_s: float,
     ) -> None:
         self.chat_id = reader.chat_id
         self._reader = reader
@@ -61,6 +60,7 @@ class ChatFollower:
         self._hand_over = hand_over
         self._on_idle = on_idle
         self._on_closed = on_closed
+        self._retry_s = retry_s
         self._loop = asyncio.get_running_loop()
         self._append: list[Entry] = []
         """The facts of an append that are not all here yet."""
@@ -195,7 +195,7 @@ class ChatFollower:
             while not await self._reader.reach_back(self.seq):
                 entries = await self._reader.read_entries(self.seq)
                 if not entries:  # they are being deleted, or the reader moved on meanwhile
-                    await asyncio.sleep(RETRY_S)
+                    await asyncio.sleep(self._retry_s)
                     break
                 for entry in entries:
                     self._hand_over_deltas(_deltas_of_message(entry, self.position))
@@ -204,7 +204,7 @@ class ChatFollower:
                     self.position = 0 if entry.draft == entry.seq else self.position
                     self._note_place()
         except AntiphonError:  # the store is not available, which readiness shows
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(self._retry_s)
         except Exception:
             METRICS.unexpected.labels("follower_failed").inc()
             log.exception("follower_failed", chat_id=self.chat_id)

@@ -285,6 +285,7 @@ class OwnerFollower:
             hand_over=self._hand_over,
             on_idle=self._on_idle,
             on_closed=self._watch.release_reader,
+            retry_s=self._retry_s,
         )
 
     async def _first_place(self, chat_id: str, chat: Chat) -> Place:
