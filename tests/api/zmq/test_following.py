@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -210,11 +211,11 @@ async def test_a_follower_waits_for_an_instance_that_is_away_longer_than_a_call_
         await anext(views)
     async with own, aclosing(views):
         following = asyncio.create_task(_follow_to(views, "two"))
-        start, rounds = next(own._calls._ids), 0
-        async with asyncio.timeout(DEADLINE_S):
-            while next(own._calls._ids) - start < rounds + 1 + 2:  # two calls were begun, so one was given up
-                rounds += 1
-                await asyncio.sleep(0.005)
+        reads = itertools.count()
+        start = next(own._calls._ids)
+        await wait_until(  # each look takes an id too; two calls were begun, so one was given up
+            lambda: next(own._calls._ids) - start - next(reads) >= 1 + 2
+        )
         assert not following.done(), "an unanswered call does not end the watch"
         async with open_endpoint(data) as (instance, _):
             await instance.chats.send(session_id, "/say two")
