@@ -28,6 +28,8 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+import structlog
+
 from antiphon.chats.hints import stream_channel, stream_hint
 from antiphon.chats.service import Service
 from antiphon.core.draft import Draft
@@ -60,6 +62,8 @@ DRAFTS_MAX = 3
 """Maximum number of drafts in memory, the open one included."""
 BATCHES_MAX = 256
 """Maximum number of cached batches."""
+
+log = structlog.get_logger(__name__)
 
 RESTS = IDLE | {Status.REQUIRES_ACTION}
 RELEASES_TURN = (AttemptReleased, AttemptLost, ActionRequired, TurnEnded)
@@ -381,7 +385,11 @@ class Reader:
     def _wake(self) -> None:
         self._is_wake_planned = False
         for watcher in tuple(self.watchers):
-            watcher.wake()
+            try:
+                watcher.wake()
+            except Exception:  # the other watchers are not affected
+                METRICS.unexpected.labels("watcher_failed").inc()
+                log.exception("watcher_failed", chat_id=self.chat_id)
 
 
 def _lacks_content(entry: Entry) -> bool:
