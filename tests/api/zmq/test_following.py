@@ -213,7 +213,7 @@ async def test_a_follower_waits_for_an_instance_that_is_away_longer_than_a_call_
         following = asyncio.create_task(_follow_to(views, "two"))
         reads = itertools.count()
         start = next(own._calls._ids)
-        await wait_until(  # each look takes an id too; two calls were begun, so one was given up
+        await wait_until(  # each check takes an id too; two calls were begun, so one was given up
             lambda: next(own._calls._ids) - start - next(reads) >= 1 + 2
         )
         assert not following.done(), "an unanswered call does not end the watch"
