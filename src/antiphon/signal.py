@@ -1,4 +1,4 @@
-"""The one observer class: a part announces what happened, others subscribe."""
+"""Observers: a part announces what happened, others subscribe."""
 
 from __future__ import annotations
 
@@ -34,9 +34,42 @@ class Signal(Generic[P]):
 
         return unsubscribe
 
+    @property
+    def has_subscribers(self) -> bool:
+        return bool(self._subscribers)
+
     def emit(self, *args: P.args, **kwargs: P.kwargs) -> None:
         for subscriber in self._subscribers:
             try:
                 subscriber(*args, **kwargs)
             except Exception:
                 log.exception("signal_subscriber_failed", signal=self._name)
+
+
+class KeyedSignal(Generic[P]):
+    """A signal for each key: `emit` calls the subscribers of one key only."""
+
+    __slots__ = ("_name", "_signals")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._signals: dict[str, Signal[P]] = {}
+
+    def subscribe(self, key: str, subscriber: Callable[P, object]) -> Callable[[], None]:
+        """Call `subscriber` for this key from now on; returns a function that ends the subscription."""
+        signal = self._signals.get(key)
+        if signal is None:
+            signal = self._signals[key] = Signal(self._name)
+        unsubscribe_from_signal = signal.subscribe(subscriber)
+
+        def unsubscribe() -> None:
+            unsubscribe_from_signal()
+            if not signal.has_subscribers and self._signals.get(key) is signal:
+                del self._signals[key]
+
+        return unsubscribe
+
+    def emit(self, key: str, *args: P.args, **kwargs: P.kwargs) -> None:
+        signal = self._signals.get(key)
+        if signal is not None:
+            signal.emit(*args, **kwargs)

@@ -11,6 +11,9 @@ import msgspec
 import pytest
 
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.owned import OwnedChats
+from antiphon.chats.service import Service
+from antiphon.clock import RandomIds
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry
 from antiphon.core.model import Status
@@ -106,8 +109,9 @@ async def test_a_poll_that_fails_for_one_chat_refreshes_the_others_and_is_repeat
         await watch._poll()
         async with watch.open_watcher(ids[0], (1, 0)) as first, watch.open_watcher(ids[1], (1, 0)) as second:
             store.failing = {ids[0]: 1}
+            other = OwnedChats(Service(store=store, bus=MemoryBus(), ids=RandomIds()), instance.owner_id, store=store)
             for chat_id in ids:
-                await chats.change(chat_id, c.Rename(title="new"))
+                await other.change(chat_id, c.Rename(title="new"))
             with pytest.raises(Unavailable):
                 await watch._poll()
             assert await seen_by(second, 2) == [2]

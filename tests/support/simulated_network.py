@@ -37,7 +37,7 @@ class HostBus:
         self._random = world.random(f"bus {process.host.name}")
         self._subscriptions: dict[str, list[_Subscription]] = {}
 
-    def has_subscribers(self, channel: str) -> bool:
+    def has_subscribers(self, channel: str, *, of_own_appends: bool = False) -> bool:
         return True
 
     def is_subscribed(self, channel: str) -> bool:
@@ -68,7 +68,7 @@ class HostBus:
             if subscription.is_open and (subscription.is_known or not is_remote):
                 subscription.handler(message)
 
-    def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
+    def subscribe(self, channel: str, handler: Handler, *, sees_own_appends: bool = False) -> Callable[[], None]:
         subscription = _Subscription(handler)
         self._subscriptions.setdefault(channel, []).append(subscription)
         self._world.loop.call_later(SUBSCRIBE_S, self._be_known, subscription, context=self._process.host.context)

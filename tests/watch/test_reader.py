@@ -1,10 +1,16 @@
-"""A watcher that fails does not affect the other watchers of a chat."""
+"""How a reader wakes its watchers, and what followers and watchers of one process are handed over."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from antiphon.bus.memory import MemoryBus
+from antiphon.core.events import Delta
+from antiphon.ports import Append
 from antiphon.server.open_instance import open_instance
+from antiphon.watch.owner_follower import OwnerFollower
 from antiphon.wire.stream import Frame
 from support.waiting import wait_until
 
@@ -36,3 +42,66 @@ async def test_a_watcher_that_fails_does_not_keep_the_others_from_being_woken() 
         for watcher in (failing, other):
             del reader.watchers[watcher]
         instance.watch.release_reader(reader)
+
+
+class Consumer:
+    def __init__(self) -> None:
+        self.appended: list[Append] = []
+
+    def on_append(self, append: Append) -> None:
+        self.appended.append(append)
+
+    def on_deltas(self, chat_id: str, deltas: Sequence[Delta]) -> None: ...
+
+    def on_skipped(self, chat_id: str) -> None: ...
+
+
+async def test_a_follower_is_closed_although_a_hint_named_a_seq_that_the_chat_never_reaches() -> None:
+    async with open_instance() as instance:
+        consumer = Consumer()
+        follower = OwnerFollower(
+            instance.owner_id,
+            service=instance.service,
+            store=instance.store,
+            bus=instance.bus,
+            watch=instance.watch,
+            consumer=consumer,
+        )
+        follower.start()
+        chat_id = (await instance.chats.create(content="/say one")).chat_id
+        follower.follow(chat_id, 10**15)
+        await wait_until(lambda: consumer.appended, "the chat's facts are handed over")
+        await wait_until(lambda: not len(follower), "the follower of the idle chat is closed")
+        follower.stop()
+
+
+class SilentBus(MemoryBus):
+    """Counts the messages of the channels of chats and owners."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published = 0
+
+    def publish_nowait(self, channel: str, message: bytes) -> None:
+        self.published += channel.startswith("chat:")
+        super().publish_nowait(channel, message)
+
+
+async def test_within_one_process_an_append_is_handed_over_without_a_message() -> None:
+    async with open_instance(bus=(bus := SilentBus())) as instance:
+        chat_id = (await instance.chats.create()).chat_id
+        async with (
+            instance.watch.open_feed(instance.owner_id) as feed,
+            instance.watch.open_watcher(chat_id, (0, 0)) as watcher,
+        ):
+            assert [frame.type for frame in await feed.next_batch()] == ["resync"]
+            await instance.chats.send(chat_id, "/tokens 3")
+            types: list[str] = []
+            while "turn_ended" not in types:
+                types += [frame.type for frame in (await watcher.next_batch()).frames]
+            assert {frame.type for frame in await feed.next_batch()} == {"chat"}
+        assert bus.published == 0
+        unsubscribe = bus.subscribe(f"chat:stream:{chat_id}", lambda message: None)
+        await instance.chats.send(chat_id, "/say two")
+        assert bus.published > 0, "another subscriber gets the hints"
+        unsubscribe()

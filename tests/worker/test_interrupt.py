@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from random import Random
 from typing import Any
 
 import pytest
 
 from antiphon import AgentError, ToolCall, Turn, Usage, tool
 from antiphon.bus.memory import MemoryBus
+from antiphon.chats.owned import OwnedChats
+from antiphon.chats.service import Service
+from antiphon.clock import RandomIds
 from antiphon.core import commands as c
 from antiphon.core.facts import InterruptRequested, MessageAppended, TurnEnded, kind_of
 from antiphon.core.model import Outcome, Status, WhenBusy
 from antiphon.core.parts import Role, Text, ToolCallArgs, ToolCallOpened
 from antiphon.models.openai import OpenAIModel
 from antiphon.store.memory.store import MemoryStore
-from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import FOREVER, Answer, FakeModelServer
 from antiphon.worker.agent import Agent
@@ -633,13 +634,17 @@ async def test_a_message_that_interrupts_becomes_the_next_turn_before_the_queue(
 
 
 async def test_an_interrupt_ends_the_turn_if_every_hint_is_lost() -> None:
-    bus = FaultyBus(MemoryBus(), Random(1), drop=1.0)
-    async with running(stalling, bus=bus) as instance:
+    store = MemoryStore(clock=FakeClock(tick_us=1), is_shared=True)
+    async with running(stalling, store=store) as instance:
         talk = await ask(instance)
-        await stop_while_it_says(talk, "some words")
+        await talk.wait_preview("some words")
+        other_instance = OwnedChats(
+            Service(store=store, bus=MemoryBus(), ids=RandomIds()), instance.owner_id, store=store
+        )
+        await other_instance.interrupt(talk.chat_id, (await talk.chat()).turn_id)
+        await talk.wait_ended()
         assert await talk.said() == ["some words"]
         assert await talk.endings() == [Outcome.INTERRUPTED]
-        assert bus.dropped
 
 
 async def test_an_edit_stops_the_turn_and_stores_nothing_of_it() -> None:

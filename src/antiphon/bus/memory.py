@@ -17,8 +17,9 @@ class MemoryBus:
         self._subscriptions: dict[str, list[_Subscription]] = {}
         self._loop = asyncio.get_running_loop()
 
-    def has_subscribers(self, channel: str) -> bool:
-        return channel in self._subscriptions
+    def has_subscribers(self, channel: str, *, of_own_appends: bool = False) -> bool:
+        subscriptions = self._subscriptions.get(channel, ())
+        return any(not (of_own_appends and subscription.sees_own_appends) for subscription in subscriptions)
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
         for subscription in self._subscriptions.get(channel, ()):
@@ -36,8 +37,8 @@ class MemoryBus:
             for subscription in self._subscriptions.get(each, ()):
                 self._loop.call_soon(subscription.deliver, None)
 
-    def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
-        subscription = _Subscription(handler)
+    def subscribe(self, channel: str, handler: Handler, *, sees_own_appends: bool = False) -> Callable[[], None]:
+        subscription = _Subscription(handler, sees_own_appends)
         self._subscriptions.setdefault(channel, []).append(subscription)
 
         def unsubscribe() -> None:
@@ -60,10 +61,11 @@ class MemoryBus:
 class _Subscription:
     """A handler until it is unsubscribed. Messages that were published but not yet delivered are then dropped."""
 
-    __slots__ = ("handler", "is_open")
+    __slots__ = ("handler", "is_open", "sees_own_appends")
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, sees_own_appends: bool) -> None:
         self.handler = handler
+        self.sees_own_appends = sees_own_appends
         self.is_open = True
 
     def deliver(self, message: bytes | None) -> None:

@@ -126,7 +126,7 @@ class NetworkedBus:
 
     # --- the port
 
-    def has_subscribers(self, channel: str) -> bool:
+    def has_subscribers(self, channel: str, *, of_own_appends: bool = False) -> bool:
         """True: the subscribers of other processes are not known here."""
         return True
 
@@ -137,10 +137,10 @@ class NetworkedBus:
         else:
             self._queue.drop(channel, "not connected")
 
-    def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
+    def subscribe(self, channel: str, handler: Handler, *, sees_own_appends: bool = False) -> Callable[[], None]:
         """Messages of this process are delivered from now on, those of others once the server has the subscription.
         The handler is then called with None: it may have missed messages of others until then."""
-        unsubscribe_local = self._local.subscribe(channel, handler)
+        unsubscribe_local = self._local.subscribe(channel, handler, sees_own_appends=sees_own_appends)
         self._note_change(channel)
 
         def unsubscribe() -> None:

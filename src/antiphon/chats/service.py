@@ -36,7 +36,7 @@ from antiphon.ports import (
     Store,
     TurnSlots,
 )
-from antiphon.signal import Signal
+from antiphon.signal import KeyedSignal, Signal
 from antiphon.wire import codec
 from antiphon.wire.notify_facts import encode_chat_event, event_kinds, stream_message
 
@@ -85,6 +85,10 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self.appended: Signal[Append] = Signal("appended")
         """Emitted with every append that was written here, in order."""
+        self.appended_to_chat: KeyedSignal[Append] = KeyedSignal("appended_to_chat")
+        """The same for the appends to one chat, by its id."""
+        self.appended_for_owner: KeyedSignal[Append] = KeyedSignal("appended_for_owner")
+        """The same for the appends to the chats of one owner, by the owner's id."""
         self.deleted_chats = DeletedChatCache()
         self._slots = slots or NoSlots()
         self._make_notification = make_notification or (lambda chat_id, chat, entries: None)
@@ -242,6 +246,8 @@ class Service:
         queue.cache_chat(append.chat)
         self._queues.cache_entries(queue, append.entries)
         self._publish(append, before)
+        self.appended_to_chat.emit(append.chat_id, append)
+        self.appended_for_owner.emit(append.chat.owner_id, append)
         self.appended.emit(append)
         for job, entries in batch.answers(append.entries):
             _answer(job, queue.chat_id, append.chat, entries)
@@ -273,14 +279,15 @@ class Service:
         return True
 
     def _publish(self, append: Append, before: Chat | None) -> None:
-        """Publish hints of an append on the channels of the chat and its owner that have subscribers."""
+        """Publish hints of an append on the channels of the chat and its owner that have subscribers. Subscribers of
+        this process learn of it by `appended_to_chat` and `appended_for_owner`."""
         chat_id, chat = append.chat_id, append.chat
         channel = stream_channel(chat_id)
-        if self._bus.has_subscribers(channel):
+        if self._bus.has_subscribers(channel, of_own_appends=True):
             message = stream_message(before, append.entries, chat)
             self._bus.publish_nowait(channel, codec.encode(message))
         channel = owner_channel(chat.owner_id)
-        if self._bus.has_subscribers(channel):
+        if self._bus.has_subscribers(channel, of_own_appends=True):
             for kind in event_kinds(append.entries):
                 self._bus.publish_nowait(
                     channel, encode_chat_event(kind, chat_id, self.deleted_chats.get(chat_id, chat))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from antiphon.chats.service import Service
 from antiphon.core.commands import Command
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
-from antiphon.ports import PAGE_BYTES_MAX, Clock, Done, FlushedDelta, Request, Store
+from antiphon.ports import PAGE_BYTES_MAX, Append, Clock, Done, FlushedDelta, Request, Store
 
 
 class WorkQueue:
@@ -43,6 +43,9 @@ class WorkQueue:
 
     def entries_after(self, chat_id: str, seq: int) -> Sequence[Entry] | None:
         return self._service.entries_after(chat_id, seq)
+
+    def subscribe_to_appends(self, chat_id: str, subscriber: Callable[[Append], object]) -> Callable[[], None]:
+        return self._service.appended_to_chat.subscribe(chat_id, subscriber)
 
     # --- leases
 

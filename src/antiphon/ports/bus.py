@@ -20,8 +20,14 @@ class Bus(Protocol):
         """Why no messages arrive now (readiness); None while they do."""
         ...
 
-    def has_subscribers(self, channel: str) -> bool:
-        """False only if the channel certainly has no subscriber: then a message need not be made."""
+    def has_subscribers(self, channel: str, *, of_own_appends: bool = False) -> bool:
+        """False only if the channel certainly has no subscriber: then a message need not be made.
+
+        Args:
+            channel: The name of the channel.
+            of_own_appends: Whether the message is the hint of an append of this process, which subscribers with
+                `sees_own_appends` do not need.
+        """
         ...
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
@@ -29,9 +35,15 @@ class Bus(Protocol):
         cannot be sent is dropped and counted. Of equal messages that are queued for one channel one may be sent."""
         ...
 
-    def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
+    def subscribe(self, channel: str, handler: Handler, *, sees_own_appends: bool = False) -> Callable[[], None]:
         """Call `handler` for each message from now on. Where a server must know of the subscription, the handler is
         called with None once it does.
+
+        Args:
+            channel: The name of the channel.
+            handler: Called with each message, or with None where messages were dropped.
+            sees_own_appends: Whether the subscriber is called by the command loop of this process at each append, so
+                that it does not need the hints of those. It may receive them nevertheless.
 
         Returns:
             A function that ends the subscription.

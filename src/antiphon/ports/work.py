@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
-from antiphon.ports.chat_store import PAGE_BYTES_MAX
+from antiphon.ports.chat_store import PAGE_BYTES_MAX, Append
 from antiphon.ports.chats import Chats
 from antiphon.ports.clock import Clock
 from antiphon.ports.leases import FlushedDelta
@@ -72,6 +72,10 @@ class Work(Chats, Protocol):
     @property
     def is_shared(self) -> bool:
         """Whether other processes write the same chats, so that a cached state may be old."""
+        ...
+
+    def subscribe_to_appends(self, chat_id: str, subscriber: Callable[[Append], object]) -> Callable[[], None]:
+        """Call `subscriber` with each append of this process to the chat; returns a function that ends it."""
         ...
 
     async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]: ...

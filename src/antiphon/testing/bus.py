@@ -61,8 +61,8 @@ class FaultyBus:
     def error(self) -> str | None:
         return self._inner.error
 
-    def has_subscribers(self, channel: str) -> bool:
-        return self._inner.has_subscribers(channel)
+    def has_subscribers(self, channel: str, *, of_own_appends: bool = False) -> bool:
+        return self._inner.has_subscribers(channel, of_own_appends=of_own_appends)
 
     def publish_nowait(self, channel: str, message: bytes) -> None:
         if self._chance(self._drop):
@@ -82,8 +82,8 @@ class FaultyBus:
                 self._pass_on(channel, message)
                 self._release_some()
 
-    def subscribe(self, channel: str, handler: Handler) -> Callable[[], None]:
-        return self._inner.subscribe(channel, handler)
+    def subscribe(self, channel: str, handler: Handler, *, sees_own_appends: bool = False) -> Callable[[], None]:
+        return self._inner.subscribe(channel, handler, sees_own_appends=sees_own_appends)
 
     def is_subscribed(self, channel: str) -> bool:
         return self._inner.is_subscribed(channel)

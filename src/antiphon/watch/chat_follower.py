@@ -64,8 +64,6 @@ class ChatFollower:
         self._loop = asyncio.get_running_loop()
         self._append: list[Entry] = []
         """The facts of an append that are not all here yet."""
-        self._hinted_seq = 0
-        """The newest seq that was hinted at: the follower stays open until the reader has it."""
         self._is_closed = False
         self._is_paced = False
         self._is_reading = False
@@ -82,7 +80,6 @@ class ChatFollower:
 
     def catch_up(self, seq: int | None) -> None:
         """The chat is said to have reached `seq` (None: unknown)."""
-        self._hinted_seq = max(self._hinted_seq, seq or 0)
         self._reader.on_hint(seq)
 
     def notify(self, kind: str, notice: Frame) -> None:
@@ -110,7 +107,7 @@ class ChatFollower:
                 break
             if not self._hand_over_all(items):
                 return
-        is_complete = not self._append and self._reader.seq >= self._hinted_seq
+        is_complete = not self._append and not self._reader.is_catching_up
         if not self._is_closed and is_complete and self._reader.is_resting(self.seq):
             self._on_idle(self)
 

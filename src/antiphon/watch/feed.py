@@ -14,7 +14,7 @@ from antiphon.chats.open_calls import read_open_calls
 from antiphon.chats.service import Service
 from antiphon.core.model import Chat
 from antiphon.errors import AntiphonError
-from antiphon.ports import Bus, Store
+from antiphon.ports import Append, Bus, Store
 from antiphon.watch.plain_stream import PlainStream
 from antiphon.wire import codec
 from antiphon.wire.notify import (
@@ -24,6 +24,7 @@ from antiphon.wire.notify import (
     InboxNotificationEventKind,
     handle_inbox_notification_event,
 )
+from antiphon.wire.notify_facts import event_kinds
 from antiphon.wire.stream import Frame, chat_json
 
 DIRTY_MAX = 1_000
@@ -59,7 +60,8 @@ class Feed(PlainStream):
         self._notifications: list[InboxNotification] = []
         self._sent_notifications: OrderedDict[str, None] = OrderedDict()
         self._ends = (
-            bus.subscribe(owner_channel(owner_id), self._on_hint),
+            service.appended_for_owner.subscribe(owner_id, self._on_append),
+            bus.subscribe(owner_channel(owner_id), self._on_hint, sees_own_appends=True),
             subscribe_events(bus, inbox_channel(owner_id), handle_inbox_notification_event(self._on_notification)),
         )
 
@@ -96,6 +98,12 @@ class Feed(PlainStream):
             self._is_resync_due = True
         self.wake()
 
+    def _on_append(self, append: Append) -> None:
+        """This process changed a chat of the owner."""
+        for kind in event_kinds(append.entries):
+            self._on_change(append.chat_id, kind, append.chat.seq)
+        self.wake()
+
     def _on_hint(self, message: bytes | None) -> None:
         hint = chat_hint(message)
         if hint.kind == ChatEventKind.DELETED and (claimed := claimed_chat(message)) is not None:
@@ -103,9 +111,14 @@ class Feed(PlainStream):
         if not hint.chat_id:
             self._is_resync_due = True
             self._stop_waiting()
-        elif hint.seq is None or self._sent.get(hint.chat_id, 0) < hint.seq:
-            self._mark(hint.chat_id, hint.kind if hint.kind in CLAIMED_KINDS else ChatEventKind.STATUS_CHANGE)
+        else:
+            self._on_change(hint.chat_id, hint.kind, hint.seq)
         self.wake()
+
+    def _on_change(self, chat_id: str, kind: str, seq: int | None) -> None:
+        """The chat has reached `seq` (None: unknown)."""
+        if seq is None or self._sent.get(chat_id, 0) < seq:
+            self._mark(chat_id, kind if kind in CLAIMED_KINDS else ChatEventKind.STATUS_CHANGE)
 
     def _mark(self, chat_id: str, kind: str) -> None:
         before = self._dirty.get(chat_id)

@@ -148,9 +148,9 @@ class OwnerFollower:
             return
         self._started_at = self._store.clock.now_us()
         self._unsubscribe = [
-            self._service.appended.subscribe(self._on_append),
+            self._service.appended_for_owner.subscribe(self._owner_id, self._on_append),
             self._watch.polled.subscribe(self._on_poll),
-            self._bus.subscribe(owner_channel(self._owner_id), self._on_hint),
+            self._bus.subscribe(owner_channel(self._owner_id), self._on_hint, sees_own_appends=True),
         ]
         self._background.start(self._follow_running())
 
@@ -170,8 +170,6 @@ class OwnerFollower:
     # --- which chats have new facts
 
     def _on_append(self, append: Append) -> None:
-        if append.chat.owner_id != self._owner_id:
-            return
         if append.chat_id not in self._places and not self._store.is_shared:
             self._remember(append.chat_id, Place(seq=append.after_seq, at=self._started_at or 0))
         self.follow(append.chat_id, append.chat.seq)

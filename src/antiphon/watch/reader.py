@@ -47,7 +47,7 @@ from antiphon.core.facts import (
 from antiphon.core.model import IDLE, Status
 from antiphon.errors import Unavailable
 from antiphon.observe.metrics import METRICS
-from antiphon.ports import Bus, Drafts, Store
+from antiphon.ports import Append, Bus, Drafts, Store
 from antiphon.watch.batch import Batch
 from antiphon.watch.stream_items import Fact, Item, Wakeable
 from antiphon.wire import codec
@@ -108,7 +108,8 @@ class Reader:
         self._is_deleted = False
         self._loop = asyncio.get_running_loop()
         self._ends: list[Callable[[], None]] = [
-            bus.subscribe(stream_channel(chat_id), self._on_message),
+            service.appended_to_chat.subscribe(chat_id, self._on_append),
+            bus.subscribe(stream_channel(chat_id), self._on_message, sees_own_appends=True),
             drafts.listen(chat_id, self._on_delta),
         ]
 
@@ -136,19 +137,15 @@ class Reader:
             return self._batches[key]
         if len(self._batches) >= BATCHES_MAX:
             self._batches.clear()
-        batch = self._batches[key] = self._make_batch(seq, position, by_ref)
+        items = self.items(seq, position)
+        frames = [item.frame(by_ref=by_ref) for item in items]
+        batch = self._batches[key] = Batch(frames, items[-1].seq, items[-1].position) if items else None
         return batch
 
     def is_resting(self, seq: int) -> bool:
         """Whether the chat rests after its newest fact `seq` (until=idle)."""
         last = self.facts[-1] if self.facts else None
         return last is not None and last.seq == seq and not last.entry.more and last.entry.status in RESTS
-
-    def _make_batch(self, seq: int, position: int, by_ref: bool) -> Batch | None:
-        items = self.items(seq, position)
-        if not items:
-            return None
-        return Batch([item.frame(by_ref=by_ref) for item in items], items[-1].seq, items[-1].position)
 
     def items(self, seq: int, position: int) -> list[Item]:
         """The next items after that place, about BATCH_BYTES of them; none if there are none yet. Needs
@@ -211,6 +208,11 @@ class Reader:
         if seq == 0 or seq < self.facts[0].seq:
             return 0
         return self.facts[seq - self.facts[0].seq].entry.draft
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether facts are being read from the store."""
+        return self._is_pull_planned or self._pulling.locked()
 
     # --- new facts
 
@@ -299,7 +301,8 @@ class Reader:
             if isinstance(entry.fact, ChatDeleted):
                 self._is_deleted = True
                 if entry.seq != self.seq + 1:
-                    self._forget_facts()  # the facts before the deletion are gone
+                    self.facts.clear()  # the facts before the deletion are gone
+                    self._facts_bytes = 0
             assert not self.facts or entry.seq == self.seq + 1, f"fact {entry.seq} after {self.seq}"
             fact = Fact(self.chat_id, entry)
             if isinstance(entry.fact, HistoryTruncated):
@@ -318,10 +321,6 @@ class Reader:
         self._live.follow(self.chat_id, self.draft_name, self.holder)
         self._changed()
 
-    def _forget_facts(self) -> None:
-        self.facts.clear()
-        self._facts_bytes = 0
-
     def _forget_before(self) -> None:
         """Hidden messages are delivered without content: the store knows which ones they are."""
         last = self.facts[-1] if self.facts else None
@@ -331,6 +330,10 @@ class Reader:
         self._facts_bytes = sum(fact.size for fact in self.facts)
 
     # --- waking
+
+    def _on_append(self, append: Append) -> None:
+        if self.seq:  # else `start` reads it
+            self.on_hint(append.chat.seq)
 
     def _on_message(self, message: bytes | None) -> None:
         if not self.seq:
@@ -367,6 +370,7 @@ class Reader:
             self._is_pull_planned = self._is_draft_awaited = False
             with contextlib.suppress(Unavailable):  # the poll tries again
                 await self._read_from_store(self.seq)
+        self._changed()  # also if there was nothing: a follower may have waited for it
 
     def _on_delta(self) -> None:
         live = self._live.get(self.chat_id)

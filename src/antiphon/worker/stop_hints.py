@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from antiphon.chats.hints import stream_channel, stream_hint
 from antiphon.errors import Unavailable
-from antiphon.ports import Bus, Work
+from antiphon.ports import Append, Bus, Work
 from antiphon.worker.held_chat import HeldChat
 
 
@@ -23,8 +23,21 @@ class StopHints:
         self._reads: set[asyncio.Task[None]] = set()
 
     def subscribe(self) -> Callable[[], None]:
-        """Subscribe to the chat's hints; returns a function that ends the subscription."""
-        return self._bus.subscribe(stream_channel(self._held.chat_id), self._on_hint)
+        """Subscribe to the chat's appends and hints; returns a function that ends the subscription."""
+        chat_id = self._held.chat_id
+        ends = (
+            self._chats.subscribe_to_appends(chat_id, self._on_append),
+            self._bus.subscribe(stream_channel(chat_id), self._on_hint, sees_own_appends=True),
+        )
+
+        def unsubscribe() -> None:
+            for end in ends:
+                end()
+
+        return unsubscribe
+
+    def _on_append(self, append: Append) -> None:
+        self._held.update(append.chat)
 
     def _on_hint(self, message: bytes | None) -> None:
         cached, seq = self._chats.chat_nowait(self._held.chat_id), stream_hint(message).seq
