@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from antiphon.client import AsyncClient, Client, bodies
+from antiphon.client import AsyncClient, Client
+from antiphon.client.limits import BodyLimits
 from antiphon.errors import AntiphonError, PeerError, Unavailable
 from support.tcp_server import Handler, open_tcp_server
 from support.waiting import DEADLINE_S
@@ -56,17 +57,17 @@ async def hostile(head: bytes, piece: bytes, *, times: int | None = None) -> Asy
         yield url, server
 
 
-Ask = Callable[[str], Any]
+Ask = Callable[..., Any]
 
 
-async def ask_async(url: str) -> None:
-    async with AsyncClient(url, "token", retry_s=0) as client:
+async def ask_async(url: str, limits: BodyLimits = BodyLimits()) -> None:  # noqa: B008 - a value
+    async with AsyncClient(url, "token", retry_s=0, body_limits=limits) as client:
         await client.healthz()
 
 
-async def ask_blocking(url: str) -> None:
+async def ask_blocking(url: str, limits: BodyLimits = BodyLimits()) -> None:  # noqa: B008 - a value
     def ask() -> None:
-        with Client(url, "token", retry_s=0) as client:
+        with Client(url, "token", retry_s=0, body_limits=limits) as client:
             client.healthz()
 
     await asyncio.to_thread(ask)
@@ -102,12 +103,11 @@ async def test_the_endless_body_of_an_error_is_not_read(ask: Ask, status: bytes)
 
 
 @ASKS
-async def test_an_endless_answer_is_an_error_of_the_peer(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "ANSWER_BYTES_MAX", 1024 * 1024)
+async def test_an_endless_answer_is_an_error_of_the_peer(ask: Ask) -> None:
     async with hostile(b"200 OK\r\ncontent-type: application/json", b"[" * 10_000) as (url, _):
         async with asyncio.timeout(DEADLINE_S):
             with pytest.raises(PeerError, match="longer than 1,048,576 bytes"):
-                await ask(url)
+                await ask(url, BodyLimits(answer_bytes_max=1024 * 1024))
 
 
 @EVERY
@@ -123,9 +123,7 @@ async def test_a_compressed_answer_is_refused_and_never_decoded(ask: Ask, coding
 
 
 @ASKS
-async def test_a_slow_error_body_times_out(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "ERROR_S", 0.1)
-
+async def test_a_slow_error_body_times_out(ask: Ask) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         while True:
@@ -135,7 +133,7 @@ async def test_a_slow_error_body_times_out(ask: Ask, monkeypatch: pytest.MonkeyP
 
     async with serving(drip) as url, asyncio.timeout(DEADLINE_S):
         with pytest.raises(Unavailable, match="too long"):
-            await ask(url)
+            await ask(url, BodyLimits(error_s=0.1))
 
 
 @ASKS

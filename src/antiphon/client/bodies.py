@@ -12,15 +12,9 @@ import time
 import httpx2
 
 from antiphon.client.errors import AnswerLost
+from antiphon.client.limits import BodyLimits
 from antiphon.errors import PeerError
 
-ERROR_BYTES_MAX = 64 * 1024
-"""Maximum size of the body of an error, in bytes; the rest is not read."""
-ANSWER_BYTES_MAX = 128 * 1024 * 1024
-"""Maximum size of a response body, in bytes. A list has up to 16 MiB and one more item; characters may be escaped."""
-ERROR_S = 15.0
-ANSWER_S = 600.0
-"""How long reading a body may take, of an error and of another response, in seconds."""
 TIMED_OUT = "the response took too long"
 
 
@@ -31,40 +25,40 @@ def check_coding(response: httpx2.Response) -> None:
         raise PeerError("The server's response is compressed, which the client did not request.")
 
 
-def read_answer(response: httpx2.Response) -> bytes:
-    """The body of a streamed response; of an error at most ERROR_BYTES_MAX. Raises `PeerError` for a longer
+def read_answer(response: httpx2.Response, limits: BodyLimits) -> bytes:
+    """The body of a streamed response; of an error only its beginning. Raises `PeerError` for a longer
     response."""
     check_coding(response)
     is_error, body = not response.is_success, bytearray()
-    deadline = time.monotonic() + (ERROR_S if is_error else ANSWER_S)
+    deadline = time.monotonic() + (limits.error_s if is_error else limits.answer_s)
     for piece in response.iter_raw():
-        if not _append(body, piece, is_error=is_error):
+        if not _append(body, piece, limits, is_error=is_error):
             break
         if time.monotonic() > deadline:
             raise AnswerLost(TIMED_OUT)
     return bytes(body)
 
 
-async def read_answer_async(response: httpx2.Response) -> bytes:
+async def read_answer_async(response: httpx2.Response, limits: BodyLimits) -> bytes:
     """As `read_answer`."""
     check_coding(response)
     is_error, body = not response.is_success, bytearray()
     try:
-        async with asyncio.timeout(ERROR_S if is_error else ANSWER_S):
+        async with asyncio.timeout(limits.error_s if is_error else limits.answer_s):
             async for piece in response.aiter_raw():
-                if not _append(body, piece, is_error=is_error):
+                if not _append(body, piece, limits, is_error=is_error):
                     break
     except TimeoutError as error:
         raise AnswerLost(TIMED_OUT) from error
     return bytes(body)
 
 
-def _append(body: bytearray, piece: bytes, *, is_error: bool) -> bool:
+def _append(body: bytearray, piece: bytes, limits: BodyLimits, *, is_error: bool) -> bool:
     """Append a piece. Returns whether to read on. Raises `PeerError` for a response beyond the bound."""
     if is_error:
-        body += piece[: ERROR_BYTES_MAX - len(body)]
-        return len(body) < ERROR_BYTES_MAX
+        body += piece[: limits.error_bytes_max - len(body)]
+        return len(body) < limits.error_bytes_max
     body += piece
-    if len(body) > ANSWER_BYTES_MAX:
-        raise PeerError(f"The server's response is longer than {ANSWER_BYTES_MAX:,} bytes.")
+    if len(body) > limits.answer_bytes_max:
+        raise PeerError(f"The server's response is longer than {limits.answer_bytes_max:,} bytes.")
     return True

@@ -21,6 +21,7 @@ from antiphon.client.follow import Follow, FollowChat
 from antiphon.client.plain_requests import answer_by_reference_methods
 from antiphon.client.timing import RETRY_S, TIMEOUT_S
 from antiphon.client.zmq import RemoteInstance
+from antiphon.client.zmq_calls import MESSAGE_BYTES_MAX
 from antiphon.core.events import Bye, CaughtUp, Event, FactEvent, Resync
 from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, Invalid, NotFound, TooMany, Unavailable
@@ -54,8 +55,15 @@ class Endpoints(Value):
             return None
         return Endpoints(pub=pub, rpc=rpc, keys=keys, server_key=keys.public)
 
-    def remote(self, *, timeout_s: float) -> RemoteInstance:
-        return RemoteInstance(self.pub, self.rpc, timeout_s=timeout_s, keys=self.keys, server_key=self.server_key)
+    def remote(self, *, timeout_s: float, message_bytes_max: int = MESSAGE_BYTES_MAX) -> RemoteInstance:
+        return RemoteInstance(
+            self.pub,
+            self.rpc,
+            timeout_s=timeout_s,
+            keys=self.keys,
+            server_key=self.server_key,
+            message_bytes_max=message_bytes_max,
+        )
 
 
 class AsyncLocalConnection:

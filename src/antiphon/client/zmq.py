@@ -17,7 +17,7 @@ import zmq.asyncio
 
 from antiphon.client.errors import MethodMissing
 from antiphon.client.plain_watch import TOPICS, PlainWatch
-from antiphon.client.zmq_calls import Calls, Sockets, invalid_endpoint
+from antiphon.client.zmq_calls import MESSAGE_BYTES_MAX, Calls, Sockets, invalid_endpoint
 from antiphon.client.zmq_watch import SILENCE_S, SessionWatch
 from antiphon.core.events import Bye, Event
 from antiphon.core.view import View
@@ -55,6 +55,7 @@ class RemoteInstance:
         server_key: str = "",
         silence_s: float = SILENCE_S,
         queued_frames_max: int = QUEUED_FRAMES_MAX,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
     ) -> None:
         """Connects on first use.
 
@@ -66,6 +67,8 @@ class RemoteInstance:
             server_key: the instance's public key, if it requires keys.
             silence_s: how long a followed session may be silent before its state is read, in seconds.
             queued_frames_max: maximum number of event frames queued in this process.
+            message_bytes_max: maximum size of a reply or an event frame, in bytes; a peer that sends a larger one is
+                disconnected.
 
         Raises:
             InstanceMissing: `rpc_endpoint` is not a valid address.
@@ -74,7 +77,7 @@ class RemoteInstance:
         self._silence_s, self._queued_frames_max = silence_s, queued_frames_max
         self._is_closed = False
         self._skipped_frames = 0
-        self._sockets = Sockets(keys, server_key)
+        self._sockets = Sockets(keys, server_key, message_bytes_max=message_bytes_max)
         try:
             self._calls = Calls(self._sockets, rpc_endpoint, timeout_s=timeout_s)
         except InstanceMissing:

@@ -36,7 +36,8 @@ R = TypeVar("R")
 class Sockets:
     """The sockets of one client: they have the same keys and are closed together."""
 
-    def __init__(self, keys: Keys | None, server_key: str) -> None:
+    def __init__(self, keys: Keys | None, server_key: str, *, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+        self._message_bytes_max = message_bytes_max
         self.has_keys = keys is not None
         self._keys, self._server_key = keys, server_key
         self._context = zmq.asyncio.Context()
@@ -45,7 +46,7 @@ class Sockets:
         """A socket that is not connected yet."""
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+        socket.setsockopt(zmq.MAXMSGSIZE, self._message_bytes_max)
         if self._keys is not None:
             socket.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public.encode())
             socket.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret.encode())

@@ -103,23 +103,19 @@ LIMIT_BYTES = 1024 * 1024
 @pytest.mark.parametrize("method", ["instance.ping", "instance.info", "state.sync"])
 @pytest.mark.parametrize(("size", "is_silent"), [(LIMIT_BYTES // 2, False), (LIMIT_BYTES + 1, True)])
 async def test_an_instance_whose_response_exceeds_the_limit_is_shown_as_silent(
-    api: ApiClient,
-    neighbour: tuple[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    method: str,
-    size: int,
-    is_silent: bool,
+    neighbour: tuple[str, str], method: str, size: int, is_silent: bool
 ) -> None:
-    monkeypatch.setattr("antiphon.client.zmq_calls.MESSAGE_BYTES_MAX", LIMIT_BYTES)
-    with ReferenceServer() as server:
-        answer = server.methods[method]
-        server.methods[method] = lambda params: answer(params) | {"padding": "x" * size}
-        other = announcement_of(server)
-        announce(other)
-        try:
-            shown = {item["instance_id"]: item for item in (await ask(api, "GET", "/instances"))["instances"]}
-        finally:
-            withdraw(other.instance_id)
+    limits = HttpLimits(instance_message_bytes_max=LIMIT_BYTES)
+    async with open_api(http_limits=limits) as api:
+        with ReferenceServer() as server:
+            answer = server.methods[method]
+            server.methods[method] = lambda params: answer(params) | {"padding": "x" * size}
+            other = announcement_of(server)
+            announce(other)
+            try:
+                shown = {item["instance_id"]: item for item in (await ask(api, "GET", "/instances"))["instances"]}
+            finally:
+                withdraw(other.instance_id)
         assert method in {request["method"] for request in server.requests}
     assert shown[other.instance_id]["is_silent"] is is_silent
     assert shown[neighbour[0]]["is_silent"] is False, "the others are not affected"

@@ -81,7 +81,7 @@ async def open_events(
     limits: HttpLimits,
 ) -> AsyncIterator[PlainStream]:
     """The events of another instance, as one of this instance's streams. Raises `Unavailable` if it is silent."""
-    async with _remote(found, limits.instance_command_s) as remote:
+    async with _remote(found, limits.instance_command_s, limits) as remote:
         await remote.ping()
         stream = InstanceEvents(owner_id, token_id=token_id, limits=limits)
         listening = asyncio.create_task(stream.listen(remote, topics))
@@ -160,7 +160,7 @@ async def get_instance(call: Call) -> Response:
     sessions: Any = []
     active = ""
     if not shown["is_silent"] and found.rpc_endpoint:
-        async with _remote(found, call.limits.instance_command_s) as remote:  # it has just responded
+        async with _remote(found, call.limits.instance_command_s, call.limits) as remote:  # it has just responded
             state = await remote.state_sync()
         sessions, active = msgspec.json.decode(encode(state.sessions or ())), state.active_session_id
     return JsonAnswer(shown | {"sessions": sessions, "active_session_id": active or None})
@@ -186,19 +186,19 @@ async def instance_events(call: Call) -> Response:
 
 
 async def activate_session(call: Call) -> Response:
-    async with _remote(_find(call), call.limits.instance_command_s) as remote:
+    async with _remote(_find(call), call.limits.instance_command_s, call.limits) as remote:
         await remote.activate(call.body.session_id)
     return JsonAnswer({"ok": True})
 
 
 async def send_to_session(call: Call) -> Response:
-    async with _remote(_find(call), call.limits.instance_command_s) as remote:
+    async with _remote(_find(call), call.limits.instance_command_s, call.limits) as remote:
         await remote.send(call.body.session_id, call.body.content)
     return JsonAnswer({"ok": True})
 
 
 async def interrupt_session(call: Call) -> Response:
-    async with _remote(_find(call), call.limits.instance_command_s) as remote:
+    async with _remote(_find(call), call.limits.instance_command_s, call.limits) as remote:
         await remote.interrupt(call.body.session_id)
     return JsonAnswer({"ok": True})
 
@@ -214,11 +214,11 @@ def _find(call: Call) -> Announcement:
     raise NotFound("instance")
 
 
-def _remote(found: Announcement, timeout_s: float) -> RemoteInstance:
+def _remote(found: Announcement, timeout_s: float, limits: HttpLimits) -> RemoteInstance:
     endpoints = Endpoints.of(found.pub_endpoint, found.rpc_endpoint, found.keys)
     if endpoints is None:
         raise Unavailable(f"the instance is a {found.role} and accepts no calls")
-    return endpoints.remote(timeout_s=timeout_s)
+    return endpoints.remote(timeout_s=timeout_s, message_bytes_max=limits.instance_message_bytes_max)
 
 
 async def _shown(call: Call, found: Announcement) -> dict[str, Any]:
@@ -228,7 +228,7 @@ async def _shown(call: Call, found: Announcement) -> dict[str, Any]:
     if not found.rpc_endpoint:
         return shown
     try:
-        async with _remote(found, call.limits.instance_answer_s) as remote:
+        async with _remote(found, call.limits.instance_answer_s, call.limits) as remote:
             info = await remote.about()
             active_title = await _title(remote, info.active_session_id)
     except AntiphonError:

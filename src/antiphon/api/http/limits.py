@@ -28,6 +28,8 @@ class HttpLimits(Value):
     """How long another instance may take to respond before it is shown as silent."""
     instance_command_s: float = 10.0
     """How long a command at another instance may take."""
+    instance_message_bytes_max: int = 32 * 1024 * 1024
+    """Maximum size of another instance's reply or event frame."""
     instance_check_s: float = 5.0
     """How often another instance's liveness is checked while its events are streamed."""
     instance_checks_missed_max: int = 3

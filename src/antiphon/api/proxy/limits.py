@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.client.bodies import ANSWER_BYTES_MAX, ERROR_BYTES_MAX
+from antiphon.client.limits import ANSWER_BYTES_MAX, ERROR_BYTES_MAX
 from antiphon.core.values import Value
 
 

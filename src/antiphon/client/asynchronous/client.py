@@ -10,6 +10,7 @@ from antiphon.client import api_requests, shapes
 from antiphon.client.asynchronous.administration import AsyncAdministration
 from antiphon.client.asynchronous.chats import AsyncChats
 from antiphon.client.asynchronous.streams import AsyncStreams
+from antiphon.client.limits import BodyLimits
 from antiphon.client.timing import RETRY_S, SILENCE_S, TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class AsyncClient(AsyncChats, AsyncStreams, AsyncAdministration):
         retry_s: float = RETRY_S,
         silence_s: float = SILENCE_S,
         verify: Verify = True,
+        body_limits: BodyLimits = BodyLimits(),  # noqa: B008 - a value
         random: Random | None = None,
     ) -> None:
         """Connects on first use.
@@ -53,6 +55,7 @@ class AsyncClient(AsyncChats, AsyncStreams, AsyncAdministration):
             retry_s: how long a repeatable request is retried, in seconds.
             silence_s: how long a stream may stay silent before it reconnects, in seconds.
             verify: how to verify the certificate of an https address: True, False or an `ssl.SSLContext`.
+            body_limits: how much of a response is read, and for how long.
             random: the randomness of the retry delays.
 
         Raises:
@@ -68,6 +71,7 @@ class AsyncClient(AsyncChats, AsyncStreams, AsyncAdministration):
             retry_s=retry_s,
             silence_s=silence_s,
             verify=verify,
+            body_limits=body_limits,
             random=random,
         )
 

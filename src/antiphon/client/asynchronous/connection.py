@@ -16,6 +16,7 @@ from antiphon.client.asynchronous.retrying import retry_unavailable
 from antiphon.client.bodies import read_answer_async
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
+from antiphon.client.limits import BodyLimits
 from antiphon.errors import TooMany, Unavailable
 from antiphon.wire.sse import SseReader
 
@@ -35,12 +36,14 @@ class AsyncConnection:
         retry_s: float,
         silence_s: float,
         verify: transport.Verify,
+        body_limits: BodyLimits,
         random: Random | None,
     ) -> None:
         self.url = url
         self.random = random or Random()
         self._retry_s = retry_s
         self._silence_s = silence_s
+        self._body_limits = body_limits
         settings = transport.client_settings(url, token, timeout_s=timeout_s)
         connecting = transport.transport_settings(url, verify)
         if transport.is_loopback(url):
@@ -58,7 +61,7 @@ class AsyncConnection:
     async def _request_once(self, request: ApiRequest[A]) -> A:
         with transport.translated(self.url):
             async with self._http.stream(**transport.request_settings(request)) as response:
-                return cast(A, transport.answer_of(response, await read_answer_async(response)))
+                return cast(A, transport.answer_of(response, await read_answer_async(response, self._body_limits)))
 
     async def follow(self, stream: Follow[E]) -> AsyncGenerator[E]:
         """The events of a stream; reconnects without a limit. Raises errors that a reconnect cannot resolve."""
@@ -80,7 +83,7 @@ class AsyncConnection:
         with transport.translated(self.url):
             async with self._http.stream(**settings) as response:
                 if not response.is_success:
-                    raise error_of(response.status_code, await read_answer_async(response))
+                    raise error_of(response.status_code, await read_answer_async(response, self._body_limits))
                 transport.check_stream(response)
                 async for chunk in response.aiter_raw():
                     for raw in reader.feed(chunk):

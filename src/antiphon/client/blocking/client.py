@@ -11,6 +11,7 @@ from antiphon.client import api_requests, shapes
 from antiphon.client.blocking.administration import Administration
 from antiphon.client.blocking.chats import Chats
 from antiphon.client.blocking.streams import Streams
+from antiphon.client.limits import BodyLimits
 from antiphon.client.timing import RETRY_S, SILENCE_S, TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Client(Chats, Streams, Administration):
         retry_s: float = RETRY_S,
         silence_s: float = SILENCE_S,
         verify: Verify = True,
+        body_limits: BodyLimits = BodyLimits(),  # noqa: B008 - a value
         random: Random | None = None,
     ) -> None:
         """Connects on first use.
@@ -54,6 +56,7 @@ class Client(Chats, Streams, Administration):
             retry_s: how long a repeatable request is retried, in seconds.
             silence_s: how long a stream may stay silent before it reconnects, in seconds.
             verify: how to verify the certificate of an https address: True, False or an `ssl.SSLContext`.
+            body_limits: how much of a response is read, and for how long.
             random: the randomness of the retry delays.
 
         Raises:
@@ -69,6 +72,7 @@ class Client(Chats, Streams, Administration):
             retry_s=retry_s,
             silence_s=silence_s,
             verify=verify,
+            body_limits=body_limits,
             random=random,
         )
 

@@ -17,6 +17,7 @@ from antiphon.client.blocking.retrying import retry_unavailable
 from antiphon.client.bodies import read_answer
 from antiphon.client.errors import error_of
 from antiphon.client.follow import Follow
+from antiphon.client.limits import BodyLimits
 from antiphon.errors import TooMany, Unavailable
 from antiphon.wire.sse import SseReader
 
@@ -36,12 +37,14 @@ class Connection:
         retry_s: float,
         silence_s: float,
         verify: transport.Verify,
+        body_limits: BodyLimits,
         random: Random | None,
     ) -> None:
         self.url = url
         self.random = random or Random()
         self._retry_s = retry_s
         self._silence_s = silence_s
+        self._body_limits = body_limits
         settings = transport.client_settings(url, token, timeout_s=timeout_s)
         connecting = transport.transport_settings(url, verify)
         if transport.is_loopback(url):
@@ -59,7 +62,7 @@ class Connection:
     def _request_once(self, request: ApiRequest[A]) -> A:
         with transport.translated(self.url):
             with self._http.stream(**transport.request_settings(request)) as response:
-                return cast(A, transport.answer_of(response, read_answer(response)))
+                return cast(A, transport.answer_of(response, read_answer(response, self._body_limits)))
 
     def follow(self, stream: Follow[E]) -> Generator[E]:
         """The events of a stream; reconnects without a limit. Raises errors that a reconnect cannot resolve."""
@@ -81,7 +84,7 @@ class Connection:
         with transport.translated(self.url):
             with self._http.stream(**settings) as response:
                 if not response.is_success:
-                    raise error_of(response.status_code, read_answer(response))
+                    raise error_of(response.status_code, read_answer(response, self._body_limits))
                 transport.check_stream(response)
                 for chunk in response.iter_raw():
                     for raw in reader.feed(chunk):
