@@ -20,6 +20,8 @@ class MessageCounts:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
         """By chat: the seq it was counted at, and the count."""
         self._counting: dict[str, object] = {}
+        self._applied: OrderedDict[str, int] = OrderedDict()
+        """By chat: the seq up to which appends were applied, also those whose count was not cached."""
 
     def known(self, chat_id: str, chat: Chat) -> int | None:
         """The count as of `chat` or later; None if it has to be queried."""
@@ -32,18 +34,30 @@ class MessageCounts:
             mine = self._counting[chat_id] = object()
             try:
                 count = await self._store.count_messages(chat_id)
-                if self._counting.get(chat_id) is mine:  # nothing was appended since
-                    self._cache(chat_id, chat.seq, count)
+                seq = max(chat.seq, self._applied.get(chat_id, 0))
+                is_exact = await self._is_newest(chat_id, seq)
+                if is_exact and self._counting.get(chat_id) is mine:  # nothing was appended since
+                    self._cache(chat_id, seq, count)
             finally:
                 if self._counting.get(chat_id) is mine:
                     del self._counting[chat_id]
         return count
 
+    async def _is_newest(self, chat_id: str, seq: int) -> bool:
+        """Whether a count that was just queried is the count as of `seq`: other processes may have written more."""
+        if not self._store.is_shared:
+            return True
+        stored = await self._store.load(chat_id)
+        return stored is not None and stored.seq <= seq
+
     def apply(self, append: Append) -> None:
         """Update the count, where it is cached; a second time nothing happens. A deleted chat keeps its last
         count."""
         chat_id = append.chat_id
+        if self._applied.get(chat_id, 0) >= append.entries[-1].seq:
+            return
         self._counting.pop(chat_id, None)
+        self._note_applied(chat_id, append.entries[-1].seq)
         counted = self._counts.get(chat_id)
         if counted is not None and counted[0] >= append.entries[-1].seq:
             return
@@ -70,6 +84,13 @@ class MessageCounts:
 
     def clear(self) -> None:
         self._counts.clear()
+        self._applied.clear()
+
+    def _note_applied(self, chat_id: str, seq: int) -> None:
+        self._applied[chat_id] = seq
+        self._applied.move_to_end(chat_id)
+        while len(self._applied) > COUNTS_MAX:
+            self._applied.popitem(last=False)
 
     def _cache(self, chat_id: str, seq: int, count: int) -> None:
         self._counts[chat_id] = (seq, count)
