@@ -13,7 +13,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import structlog
 
@@ -31,13 +31,15 @@ from antiphon.server.announcement import announce_primary, local_token, read_tok
 from antiphon.server.lifetime import Ready, collect_seldom, until_stopped
 from antiphon.server.open_instance import open_instance
 from antiphon.server.replica import serve_replica
-from antiphon.server.standby import Standby, open_standby
 from antiphon.worker.agent import load_agent
+
+if TYPE_CHECKING:
+    from antiphon.server.standby import Standby
 
 TAKEOVER_RETRY_S = 1.0
 """How long to wait after a failed takeover before the next attempt, in seconds."""
 
-Serve = Callable[[LockFile, Standby | None], Awaitable[None]]
+Serve = Callable[[LockFile, "Standby | None"], Awaitable[None]]
 """Runs as the primary with a claimed lock, after a standby if this process was one."""
 
 log = structlog.get_logger(__name__)
@@ -94,6 +96,9 @@ async def serve(
             check_free(place)
         else:
             check_no_replica(place)
+            # Imported here because the HTTP client of the proxy takes a tenth of the start of a primary.
+            from antiphon.server.standby import open_standby
+
             may_use_any_port = options.get("port") is None
             async with open_standby(
                 instance_id, place, settings, may_use_any_port=may_use_any_port, limits=proxy_limits
