@@ -18,12 +18,12 @@ DESK = {"width": 1280, "height": 800}
 Visits = Callable[..., Awaitable[Visit]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
     options = launch_options()
     async with async_playwright() as driver:

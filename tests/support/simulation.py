@@ -269,10 +269,11 @@ def _plain(value: Any) -> Any:
 
 
 def main(arguments: list[str]) -> int:
-    """Replay the seeds that are named; 1 if any has broken a promise."""
+    """Replay seeds, each SEED or SEED:SECONDS (how long clients send); 1 if any has broken a promise."""
     is_broken = False
-    for seed in arguments:
-        outcome = simulate(int(seed))
+    for argument in arguments:
+        seed, _, busy_s = argument.partition(":")
+        outcome = simulate(int(seed), busy_s=float(busy_s or BUSY_S))
         print("\n".join(outcome.trace))
         print(f"seed {seed}: {len(outcome.violations)} broken promises, {outcome.digest}")
         is_broken |= bool(outcome.violations)
