@@ -204,6 +204,11 @@ async def test_a_lost_attempt_that_cannot_be_recorded_does_not_prevent_the_start
             await talk.wait_preview("words")
         store.refused_chats = {talk.chat_id for talk in talks}
         instance.worker.drain = nothing  # type: ignore[assignment]
+        attempts = list(instance.worker._attempts)
+    assert len(attempts) == 2
+    for attempt in attempts:
+        attempt.cancel()
+    await asyncio.wait(attempts)
     store.refused_chats = {talks[0].chat_id}
     async with running(says_hello, store=store) as instance:
         heir = Talk(instance, talks[1].chat_id)

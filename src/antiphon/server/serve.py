@@ -27,7 +27,7 @@ from antiphon.local.lock import LockFile, check_free, check_no_replica, claim_un
 from antiphon.observe.metrics import METRICS
 from antiphon.options import GivenOptions, Options
 from antiphon.ports import Bus
-from antiphon.server.announcement import announce_primary, local_token, read_token, withdraw_announcement
+from antiphon.server.announcement import announce_primary, local_token, withdraw_announcement
 from antiphon.server.lifetime import Ready, collect_seldom, until_stopped
 from antiphon.server.open_instance import open_instance
 from antiphon.server.replica import serve_replica
@@ -99,12 +99,10 @@ async def serve(
             # Imported here because the HTTP client of the proxy takes a tenth of the start of a primary.
             from antiphon.server.standby import open_standby
 
-            may_use_any_port = options.get("port") is None
-            async with open_standby(
-                instance_id, place, settings, may_use_any_port=may_use_any_port, limits=proxy_limits
-            ) as standby:
-                url, token = standby.server.url, read_token(place)
-                report_ready(Ready(instance_id=instance_id, role="standby", url=url, token=token))
+            any_port = options.get("port") is None
+            opening = open_standby(instance_id, place, settings, may_use_any_port=any_port, limits=proxy_limits)
+            async with opening as standby:
+                report_ready(standby.ready)
                 await _stand_by(standby, primary, stopping)
     log.info("server_stopped")
 

@@ -15,7 +15,8 @@ from antiphon.api.proxy.limits import ProxyLimits
 from antiphon.api.proxy.primary import Primary
 from antiphon.local.lock import LockFile, try_claim
 from antiphon.options import Options
-from antiphon.server.announcement import announce_without_sockets, withdraw_announcement
+from antiphon.server.announcement import announce_without_sockets, read_token, withdraw_announcement
+from antiphon.server.lifetime import Ready
 
 CLAIM_S = 0.02
 """How often a standby tries to claim the lock, in seconds. It is cheap, so no shutdown event is needed."""
@@ -31,6 +32,12 @@ class Standby:
         self.server = server
         self._instance_id = instance_id
         self._data = data
+
+    @property
+    def ready(self) -> Ready:
+        """What is reported once it serves requests."""
+        url, token = self.server.url, read_token(self._data)
+        return Ready(instance_id=self._instance_id, role="standby", url=url, token=token)
 
     def announce(self) -> None:
         """Announce this standby and its URL."""
