@@ -41,7 +41,7 @@ async def test_a_provider_is_created_changed_and_deleted(store: Store) -> None:
         ({"name": "a:b"}, "name"),
         ({"name": "rehearsal"}, "name"),
         ({"name": "x" * 64}, "name"),
-        ({"kind": "anthropic"}, "kind"),
+        ({"kind": "gemini"}, "kind"),
         ({"base_url": "ftp://models.example.com"}, "base_url"),
         ({"base_url": "http://models.example.com"}, "base_url"),
         ({"base_url": "https://user:word@models.example.com"}, "base_url"),

@@ -80,7 +80,11 @@ def list_providers(data: Path | None, url: str | None, as_json: bool) -> None:
 
 @providers.command("add", cls=Verb)
 @click.argument("name")
-@click.option("--kind", default="openai", help="openai (and compatible) or rehearsal.  [default: openai]")
+@click.option(
+    "--kind",
+    default="openai",
+    help="openai (and compatible), openai-responses, anthropic or rehearsal.  [default: openai]",
+)
 @click.option("--base-url", default="", help="The address, as https://api.example.com/v1.  [default: the kind's]")
 @secret_options
 @instance_options

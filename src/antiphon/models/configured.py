@@ -10,8 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from antiphon.models.connecting import Connector, Origin
-from antiphon.models.openai import DEFAULT_BASE_URL, OpenAIModel
+from antiphon.models.apis import APIS
 from antiphon.models.outbound import Outbound
 from antiphon.models.providers import Provider
 from antiphon.models.transport import Transport
@@ -29,6 +28,7 @@ class ProviderClient:
     def __init__(self, provider: Provider, secret: str, *, outbound: Outbound, limits: Limits) -> None:
         self.provider = provider
         self.secret = secret
+        self._api = APIS[provider.kind]
         self._outbound = outbound
         self._limits = limits
         self._transport: Transport | None = None
@@ -72,11 +72,10 @@ class ProviderClient:
 
     def _model(self, name: str) -> Model:
         if self._transport is None:
-            origin = Origin.parse(self.provider.base_url or DEFAULT_BASE_URL)
-            self._transport = Transport(Connector(origin, outbound=self._outbound))
+            self._transport = self._api.open_transport(self.provider.base_url, outbound=self._outbound)
         model = self._models.get(name)
         if model is None:
-            model = self._models[name] = OpenAIModel(
+            model = self._models[name] = self._api.model(
                 name,
                 api_key=self.secret,
                 transport=self._transport,

@@ -1,235 +1,40 @@
-"""Streamed chat completions of OpenAI and of every compatible server. Nothing is retried here."""
+"""Streamed chat completions of OpenAI and of every compatible server."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
-
-import msgspec
-
-from antiphon.core.parts import CALLS_MAX, FileReference, Reasoning, Text, ToolCall, ToolResult, Usage
-from antiphon.errors import AttemptFailed, PeerError
-from antiphon.models.answer_body import AnswerBody
-from antiphon.models.connecting import ConnectFailed, Connector, Origin
 from antiphon.models.failures import Failures
+from antiphon.models.http_model import HttpModel
 from antiphon.models.openai_answer import AnswerReader
 from antiphon.models.openai_request import request_body
-from antiphon.models.response import Response, ResponseBroken
-from antiphon.models.transport import Transport
-from antiphon.ports import ModelEvent, ModelRequest
-from antiphon.version import __version__
+from antiphon.ports import ModelRequest
 
 USAGE_NAMES = ("stream_options", "include_usage", "streamOptions")
 """Names that an error mentions if the server refuses the option for usage."""
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
-ERROR_BYTES_MAX = 64 * 1024
-"""Maximum size of an error's body that is read; then the connection is closed."""
-ERROR_S = 5.0
-"""How long an error's body is awaited, in seconds."""
-SLICE_BYTES = 32 * 1024
-"""Maximum bytes of an answer that are read in one turn of the event loop."""
-NOISE_BYTES_MAX = 16 * 1024 * 1024
-"""Maximum bytes in a row without any content."""
-EVENTS_PER_TURN = 256
-"""Maximum number of events that are read in one turn of the event loop."""
-FINISHED_S = 5.0
-"""How long the usage and `[DONE]` are awaited after the provider reported how its answer ended, in seconds."""
 
 
-class OpenAIModel:
-    """A model of an OpenAI-compatible server.
+class OpenAIModel(HttpModel):
+    """A model of an OpenAI-compatible server."""
 
-    Args:
-        name: The model's name at the server.
-        api_key: The key, if the server needs one.
-        base_url: The server's address, where no `transport` is given.
-        transport: The connections to use. The caller closes them unless `is_own_transport`.
-        is_own_transport: Whether the model closes `transport`.
-        headers: Sent with each request.
-        provider: The provider's name, for errors and metadata.
-        model_first_byte_s: How long the first byte of an answer is awaited, connecting included, in seconds.
-        model_idle_s: How long an answer may pause after it, in seconds. Comments (`: keep-alive`) end a pause.
-        finished_s: How long usage is awaited after the answer has ended, in seconds.
-        calls_max: Maximum number of tool calls in an answer.
-    """
+    default_provider = "openai"
+    default_base_url = "https://api.openai.com/v1"
+    path = "/chat/completions"
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        api_key: str | None = None,
-        base_url: str | None = None,
-        transport: Transport | None = None,
-        is_own_transport: bool = False,
-        headers: Mapping[str, str] | None = None,
-        provider: str = "openai",
-        model_first_byte_s: float = 120.0,
-        model_idle_s: float = 60.0,
-        finished_s: float = FINISHED_S,
-        calls_max: int = CALLS_MAX,
-    ) -> None:
-        self.name = name
-        self.provider = provider
-        self._api_key = api_key or ""
-        self._first_byte_s = model_first_byte_s
-        self._idle_s = model_idle_s
-        self._finished_s = finished_s
-        self._calls_max = calls_max
+    _asks_usage = True
+
+    def _own_headers(self, api_key: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+    def _make_body(self, request: ModelRequest) -> bytes:
+        return request_body(self.name, request, provider=self.provider, asks_usage=self._asks_usage)
+
+    def _make_reader(self, request: ModelRequest, failures: Failures) -> AnswerReader:
+        return AnswerReader(self.provider, request, failures, calls_max=self._calls_max)
+
+    def _drop_option(self, text: str) -> bool:
+        if not self._asks_usage or not any(name in text for name in USAGE_NAMES):
+            return False
+        self._asks_usage = False
+        return True
+
+    def _restore_option(self) -> None:
         self._asks_usage = True
-        self._is_own_transport = is_own_transport or transport is None
-        self._transport = transport or Transport(Connector(Origin.parse(base_url or DEFAULT_BASE_URL)))
-        self._headers = request_headers(self._api_key) | dict(headers or {})
-
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        failures = Failures(self.provider, secrets=(self._api_key,), texts=_texts(request))
-        self._check_headers(failures)
-        answer = AnswerReader(self.provider, request, failures, calls_max=self._calls_max)
-        response = await self._open(request, failures)
-        try:
-            body, noise = AnswerBody(), 0
-            while not answer.is_done:
-                chunk = await self._read(response, answer, failures)
-                for piece in _slices(chunk):
-                    noise += len(piece)
-                    for number, event in enumerate(body.feed(piece) if chunk else body.end(), 1):
-                        for item in answer.read(event, is_last=not chunk):
-                            noise = noise if isinstance(item, Usage) else 0
-                            yield item
-                        if number % EVENTS_PER_TURN == 0:
-                            await asyncio.sleep(0)
-                    if answer.is_finished:
-                        now = asyncio.get_running_loop().time()
-                        response.deadline = min(response.deadline, now + self._finished_s)
-                    if noise > NOISE_BYTES_MAX:
-                        raise failures.make(
-                            "server", f"{NOISE_BYTES_MAX:,} bytes without any content", retryable=False
-                        )
-                    if len(chunk) > SLICE_BYTES:
-                        await asyncio.sleep(0)
-                if not chunk:
-                    break
-            for item in answer.finish(body.sample):
-                yield item
-            response.release()
-        except PeerError as error:
-            raise failures.make("server", str(error), retryable=False) from None
-        finally:
-            response.close()
-
-    async def aclose(self) -> None:
-        if self._is_own_transport:
-            await self._transport.aclose()
-
-    def _check_headers(self, failures: Failures) -> None:
-        for name, value in self._headers.items():
-            if not (value.isascii() and value.isprintable()):
-                what = "the API key" if name == "Authorization" else f"the value of {name}"
-                detail = f"{what} has a line break or a character that is not ASCII: set it again"
-                raise failures.make("auth", detail, retryable=False)
-
-    async def _open(self, request: ModelRequest, failures: Failures) -> Response:
-        """Send the request and read the response's head. If the server refuses the option for usage, retry without
-        it."""
-        deadline = asyncio.get_running_loop().time() + self._first_byte_s
-        response = await self._post(request, failures, deadline)
-        if response.status in (400, 422) and self._asks_usage:
-            text = await self._read_error(response)
-            if not any(name in text for name in USAGE_NAMES):
-                raise self._refusal(response, text, failures)
-            self._asks_usage = False
-            response = await self._post(request, failures, deadline)
-            self._asks_usage = response.status in (400, 422)  # then the refusal has another reason
-        if not 200 <= response.status < 300:
-            raise self._refusal(response, await self._read_error(response), failures)
-        if coding := _coding_of(response):
-            response.close()
-            detail = f"its answer is compressed ({coding[:16]}), which was not asked for"
-            raise failures.make("server", detail, retryable=False)
-        return response
-
-    async def _post(self, request: ModelRequest, failures: Failures, deadline: float) -> Response:
-        body = request_body(self.name, request, provider=self.provider, asks_usage=self._asks_usage)
-        try:
-            return await self._transport.post("/chat/completions", self._headers, body, deadline=deadline)
-        except TimeoutError as error:
-            raise failures.make("timeout") from error
-        except ConnectFailed as error:
-            raise failures.make("network", str(error), retryable=False if error.is_refused else None) from error
-        except ResponseBroken as error:
-            raise failures.make("network", str(error)) from error
-
-    async def _read(self, response: Response, answer: AnswerReader, failures: Failures) -> bytes:
-        """The next bytes; empty at the end, and if nothing more arrives after a complete answer."""
-        try:
-            chunk = await response.read()
-        except TimeoutError as error:
-            if answer.is_finished:
-                return b""
-            raise failures.make("timeout", "the stream stopped") from error
-        except ResponseBroken as error:
-            if answer.is_finished:
-                return b""
-            raise failures.make("network", "the answer was cut off") from error
-        response.deadline = asyncio.get_running_loop().time() + self._idle_s
-        return chunk
-
-    async def _read_error(self, response: Response) -> str:
-        """The beginning of an error's body, as much as arrives in time."""
-        body = bytearray()
-        response.deadline = min(response.deadline, asyncio.get_running_loop().time() + ERROR_S)
-        try:
-            while len(body) < ERROR_BYTES_MAX and (chunk := await response.read()):
-                body += chunk
-        except (ResponseBroken, TimeoutError):
-            pass
-        finally:
-            response.close()
-        return "" if _coding_of(response) else body[:ERROR_BYTES_MAX].decode("utf-8", "replace")
-
-    def _refusal(self, response: Response, text: str, failures: Failures) -> AttemptFailed:
-        try:
-            error = msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError):
-            error = text
-        return failures.of_status(response.status, error, response.headers, now_s=time.time())
-
-
-def request_headers(api_key: str) -> dict[str, str]:
-    """The headers of every request."""
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "text/event-stream, application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": f"antiphon/{__version__}",
-    }
-    return headers | {"Authorization": f"Bearer {api_key}"} if api_key else headers
-
-
-def _coding_of(response: Response) -> str:
-    """The body's compression; empty for none. (Some servers send the character set in this header.)"""
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    return "" if coding in ("identity", "none", "utf-8", "utf8") else coding
-
-
-def _slices(chunk: bytes) -> Iterator[bytes]:
-    """The chunk in pieces of SLICE_BYTES; a short or empty chunk as it is."""
-    if len(chunk) <= SLICE_BYTES:
-        yield chunk
-        return
-    for start in range(0, len(chunk), SLICE_BYTES):
-        yield chunk[start : start + SLICE_BYTES]
-
-
-def _texts(request: ModelRequest) -> Iterator[str]:
-    """The texts of the chat: the system prompt, then the messages, newest first."""
-    yield request.system
-    for message in reversed(request.messages):
-        for part in message.content:
-            match part:
-                case Text(text=text) | Reasoning(text=text):
-                    yield text
-                case FileReference(content=text):
-                    yield text
-                case ToolCall(args=value) | ToolResult(result=value):
-                    yield value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from antiphon.core.depth import VALUES_MAX, has_too_many_values
 from antiphon.core.parts import CALLS_MAX, TOKENS_MAX, PartMetadata, Reasoning, Text, Usage
 from antiphon.models.answer_values import (
     SurrogateHalves,
@@ -21,6 +20,7 @@ from antiphon.models.answer_values import (
     text_in,
     whole_number_in,
 )
+from antiphon.models.event_json import decode_event
 from antiphon.models.failures import Failures
 from antiphon.models.history import iter_calls, turn_call_count
 from antiphon.models.openai_endings import FAILED, error_in, outcome_of, reason_in
@@ -79,7 +79,7 @@ class AnswerReader:
             return []
         if event.event == "error":
             raise self._failures.in_stream(self._decode_error(data))
-        value = self._decode(data, is_cut=is_last)
+        value = decode_event(data, self._failures, may_be_cut=is_last or self.is_finished)
         events: list[ModelEvent] = []
         self._pieces = 0
         for item in value if isinstance(value, list) else (value,):
@@ -128,21 +128,6 @@ class AnswerReader:
         return self._failures.make("network", "the answer was cut off in the middle of a tool call")
 
     # --- one event
-
-    def _decode(self, data: bytes, *, is_cut: bool) -> Any:
-        """The JSON of an event. None for data that is not JSON and can be skipped: a word that keeps the connection
-        alive, data after a finished answer, a last event that was truncated."""
-        if has_too_many_values(data):
-            detail = f"an event of its answer has more than {VALUES_MAX:,} values"
-            raise self._failures.make("server", detail, retryable=False)
-        try:
-            return decode_json(data)
-        except ValueError:
-            pass
-        if is_cut or self.is_finished or data[:1] not in (b"{", b"["):
-            return None
-        words = data[: 8 * 1024].decode("utf-8", "replace")
-        raise self._failures.make("server", "its answer is not understood", words=words, retryable=False)
 
     def _decode_error(self, data: bytes) -> Any:
         try:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
@@ -22,6 +20,7 @@ from antiphon.core.parts import (
     ToolResult,
     text_of,
 )
+from antiphon.models.names import accepted_name
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
 REASONING_FIELD = "reasoning_field"
@@ -29,10 +28,6 @@ REASONING_FIELD = "reasoning_field"
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 EXTRA_CONTENT = "extra_content"
 """The field with a tool call's thought signature; Gemini refuses the next request without it."""
-
-NAME_MAX = 64
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
-_NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
 
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
@@ -123,14 +118,6 @@ def _tool_call(call: ToolCall, provider: str) -> dict[str, Any]:
     sent = {"id": accepted_name(call.tool_call_id), "type": "function", "function": function}
     extra = _own_metadata(call.provider_metadata, provider).get(EXTRA_CONTENT)
     return sent | {EXTRA_CONTENT: extra} if isinstance(extra, dict) else sent
-
-
-def accepted_name(text: str) -> str:
-    """A tool's name, or the id of a call, as every provider takes it back: letters, digits, `_` and `-`, at most
-    NAME_MAX of them. What has to be changed keeps its difference from others by a checksum."""
-    if len(text) <= NAME_MAX and _NAME.fullmatch(text):
-        return text
-    return f"{_NO_NAME.sub('_', text)[: NAME_MAX - 9]}_{crc32(text.encode('utf-8', 'replace')):08x}"
 
 
 def _tool_result(part: ToolResult) -> dict[str, Any]:

@@ -13,9 +13,12 @@ BUILT_IN = "rehearsal"
 
 
 class ProviderKind(StrEnum):
-    """The provider's protocol. `openai` is chat completions, which many servers support."""
+    """The provider's API. `openai` is chat completions, which many servers support; `openai-responses` is OpenAI's
+    Responses API, and `anthropic` the Messages API."""
 
     OPENAI = "openai"
+    OPENAI_RESPONSES = "openai-responses"
+    ANTHROPIC = "anthropic"
     REHEARSAL = "rehearsal"
 
 
@@ -42,7 +45,7 @@ def read_kind(text: str) -> ProviderKind:
     try:
         return ProviderKind(text)
     except ValueError:
-        known = "`openai` (any server of chat completions, by its base_url) or `rehearsal`"
+        known = "`openai` (any server of chat completions), `openai-responses`, `anthropic` or `rehearsal`"
         raise Invalid("kind", f"{known}, not {text[:40]!r}") from None
 
 

@@ -6,11 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from antiphon.errors import Invalid
+from antiphon.models.apis import APIS, EXISTING
 from antiphon.models.configs import Configs
 from antiphon.models.configuration import Configuration
 from antiphon.models.configured import AliasedModel, ConfiguredModel, ProviderClient
-from antiphon.models.connecting import Connector, Origin, proxy_of
-from antiphon.models.openai import DEFAULT_BASE_URL, OpenAIModel
 from antiphon.models.providers import Provider, ProviderKind
 from antiphon.models.rehearsal import RehearsalModel
 from antiphon.models.secret_box import SecretMissing
@@ -21,16 +20,10 @@ from antiphon.ports import Model
 
 DEFAULT_LIMITS = Limits()
 REHEARSAL = "rehearsal"
-WITHOUT_CONFIGURATION = frozenset({"openai"})
-"""Providers whose models need no configuration."""
-EXISTING = "`rehearsal`, `openai:<model>`, and what is configured (`antiphon config`)"
 
 CACHED_MAX = 256
 """Maximum number of cached models (users choose the names). A provider's transport, which costs memory, exists
 once."""
-
-OPENAI_HEADERS = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
-"""Headers of OpenAI, and the environment variables of their values."""
 
 
 class Models:
@@ -45,7 +38,8 @@ class Models:
         self._cached: OrderedDict[str, Model] = OrderedDict()
         self._clients: dict[str, ProviderClient] = {}
         self._retired: set[ProviderClient] = set()
-        self._openai: Transport | None = None
+        self._transports: dict[str, Transport] = {}
+        """By kind of provider, for the models that need no configuration."""
         self._background = BackgroundTasks()
         if configs is not None:
             configs.changed.subscribe(self._on_changed)
@@ -68,7 +62,7 @@ class Models:
         configuration = await self._configs.fresh() if self._configs is not None else Configuration()
         config = configuration.named_config(name)
         provider, _, model = (config.model if config is not None else name).partition(":")
-        if model and (provider in WITHOUT_CONFIGURATION or configuration.named_provider(provider) is not None):
+        if model and (provider in APIS or configuration.named_provider(provider) is not None):
             return
         if config is None and name != REHEARSAL:
             raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
@@ -132,62 +126,50 @@ class Models:
             await client.close()
         self._clients.clear()
         self._retired.clear()
-        if self._openai is not None:
-            await self._openai.aclose()
+        for transport in self._transports.values():
+            await transport.aclose()
+        self._transports.clear()
 
-    def _shared_transport(self) -> Transport:
-        if self._openai is None:
-            self._openai = make_transport(self._env)
-        return self._openai
-
-
-def make_transport(env: Mapping[str, str]) -> Transport:
-    """Connections to OPENAI_BASE_URL, through the proxy that `env` names. Raises `Invalid`."""
-    origin = Origin.parse(env.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL)
-    return Transport(Connector(origin, proxy=proxy_of(origin, env)))
+    def _shared_transport(self, kind: str) -> Transport:
+        if kind not in self._transports:
+            self._transports[kind] = APIS[kind].open_transport_by(self._env)
+        return self._transports[kind]
 
 
 def make_model(
     name: str,
     *,
     env: Mapping[str, str],
-    transport: Callable[[], Transport] | None = None,
+    transport: Callable[[str], Transport] | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Model:
     """Create a model, which its caller closes.
 
     Args:
-        name: `rehearsal` or `openai:<model>`.
-        env: OPENAI_API_KEY and OPENAI_BASE_URL are read from it. A server with a base URL may need no key.
-        transport: Returns the connections that several models share. Default: the model has its own.
+        name: `rehearsal` or `<kind>:<model>`, of the kinds in `apis.APIS`.
+        env: The key and the base URL are read from it. A server with a base URL may need no key.
+        transport: Returns the connections that the models of a kind share. Default: the model has its own.
         limits: Timeouts and sizes.
 
     Raises:
         Invalid: An unknown name, a missing key, or an address or proxy that is not supported.
     """
-    provider, _, model_name = name.partition(":")
-    match provider, model_name:
-        case "rehearsal", "" if name == "rehearsal":
-            return RehearsalModel()
-        case "openai", model_name if model_name:
-            return _make_openai(model_name, env, transport, limits)
-    raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
-
-
-def _make_openai(
-    model_name: str, env: Mapping[str, str], transport: Callable[[], Transport] | None, limits: Limits
-) -> Model:
-    api_key, base_url = env.get("OPENAI_API_KEY") or "", env.get("OPENAI_BASE_URL") or ""
-    if not api_key and not base_url:
-        raise Invalid(
-            "model", f"openai:{model_name} needs OPENAI_API_KEY (or OPENAI_BASE_URL, for a server that needs no key)."
-        )
-    return OpenAIModel(
+    kind, _, model_name = name.partition(":")
+    if name == REHEARSAL:
+        return RehearsalModel()
+    api = APIS.get(kind)
+    if api is None or not model_name:
+        raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
+    api_key = env.get(api.key_variable) or ""
+    if not api_key and not env.get(api.url_variable):
+        keyless = f"(or {api.url_variable}, for a server that needs no key)"
+        raise Invalid("model", f"{kind}:{model_name} needs {api.key_variable} {keyless}.")
+    return api.model(
         model_name,
         api_key=api_key,
-        transport=(transport or (lambda: make_transport(env)))(),
+        transport=transport(kind) if transport is not None else api.open_transport_by(env),
         is_own_transport=transport is None,
-        headers={name: env[variable] for name, variable in OPENAI_HEADERS.items() if env.get(variable)},
+        headers={header: env[name] for header, name in api.header_variables.items() if env.get(name)},
         model_first_byte_s=limits.model_first_byte_s,
         model_idle_s=limits.model_idle_s,
         calls_max=limits.calls,

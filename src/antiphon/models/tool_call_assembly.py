@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any
 
-from antiphon.core.parts import CALLS_MAX, PartMetadata, Reasoning, Text, ToolCallArgs, ToolCallOpened
+from antiphon.core.parts import CALLS_MAX, File, PartMetadata, Reasoning, Source, Text, ToolCallArgs, ToolCallOpened
 from antiphon.ports import ModelEvent
 
 _STRUCTURE = re.compile(r'[{}\[\]"\\]')
@@ -33,7 +33,7 @@ _STRUCTURE = re.compile(r'[{}\[\]"\\]')
 NAME_MAX = 16 * 1024
 """Maximum length of a tool's name, in characters; the rest of a longer one is ignored."""
 
-Prose = Text | Reasoning | PartMetadata
+Prose = Text | Reasoning | Source | File | PartMetadata
 
 
 class TooManyCalls(Exception):

@@ -7,7 +7,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from antiphon.core.parts import Part, PartMetadata, Reasoning, Role, Text, ToolCallArgs, ToolCallOpened, Usage
+from antiphon.core.parts import (
+    File,
+    Part,
+    PartMetadata,
+    Reasoning,
+    Role,
+    Source,
+    Text,
+    ToolCallArgs,
+    ToolCallOpened,
+    Usage,
+)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -50,7 +61,7 @@ class AnswerEnded(msgspec.Struct, frozen=True):
     outcome: str
 
 
-ModelEvent = Text | Reasoning | ToolCallOpened | ToolCallArgs | PartMetadata | Usage | AnswerEnded
+ModelEvent = Text | Reasoning | Source | File | ToolCallOpened | ToolCallArgs | PartMetadata | Usage | AnswerEnded
 
 
 class Model(Protocol):
@@ -74,9 +85,10 @@ class Model(Protocol):
             request: The history, the tools and the parameters.
 
         Returns:
-            `Text` and `Reasoning` events; for each tool call a `ToolCallOpened` and then its `ToolCallArgs`; at any
-            time a `Usage`, of which the last one counts for the whole call. `PartMetadata` belongs to the event
-            before it; `AnswerEnded`, if any, is the last event. The iterator ends when the answer is complete.
+            `Text`, `Reasoning`, `Source` and `File` events; for each tool call a `ToolCallOpened` and then its
+            `ToolCallArgs`; at any time a `Usage`, of which the last one counts for the whole call. `PartMetadata`
+            belongs to the event before it; `AnswerEnded`, if any, is the last event. The iterator ends when the
+            answer is complete.
 
         Raises:
             AttemptFailed: The call failed, with the kind of the failure.

@@ -107,8 +107,10 @@ def _call_deltas(index: int, tool_call: FakeCall, call: int) -> Iterator[dict[st
         yield {"tool_calls": [{"index": index, "function": {"arguments": args[start : start + third]}}]}
 
 
-def iter_events(answer: Answer, call: int, *, model: str, usage_asked: bool) -> Iterator[bytes]:
-    """The events of the stream as bytes: the role, the pieces, and the end, which may be empty."""
+def iter_events(answer: Answer, call: int, body: dict[str, Any]) -> Iterator[bytes]:
+    """The events of the stream as bytes: the role, the pieces, and the end, which may be empty. `body` is the
+    request."""
+    model, options = body.get("model", ""), body.get("stream_options") or {}
     frame = {"id": f"chatcmpl-{call}", "object": "chat.completion.chunk", "created": 0, "model": model}
 
     def event(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
@@ -123,14 +125,19 @@ def iter_events(answer: Answer, call: int, *, model: str, usage_asked: bool) -> 
     if answer.finish_reason:
         reason = "tool_calls" if answer.calls and answer.finish_reason == "stop" else answer.finish_reason
         end += event({}, reason)
-    if usage_asked and answer.sends_usage:
+    if options.get("include_usage") and answer.sends_usage:
         end += data_line(frame | {"choices": [], "usage": usage_of(answer, count)})
     if answer.sends_done:
         end += b"data: [DONE]\n\n"
     yield end
 
 
-def whole_body(answer: Answer, call: int, *, model: str) -> bytes:
+def error_event(error: dict[str, Any]) -> bytes:
+    """An error in the stream."""
+    return data_line({"error": error})
+
+
+def whole_body(answer: Answer, call: int, body: dict[str, Any]) -> bytes:
     """The response to a request without streaming."""
     calls = [
         {
@@ -149,7 +156,7 @@ def whole_body(answer: Answer, call: int, *, model: str) -> bytes:
             "id": f"chatcmpl-{call}",
             "object": "chat.completion",
             "created": 0,
-            "model": model,
+            "model": body.get("model", ""),
             "choices": [{"index": 0, "message": message, "finish_reason": reason}],
             "usage": usage_of(answer, sum(1 for _ in iter_deltas(answer, call))),
         }

@@ -5,24 +5,32 @@
         model = OpenAIModel("any", api_key="k", base_url=server.base_url)
 
 Each request gets the next reply of the plan. After the last one it gets the default: tokens with the number of the
-call and their own. The server supports only POST /v1/chat/completions, with and without streaming.
+call and their own. The server supports POST /v1/chat/completions, /v1/responses and, in Anthropic's format,
+/v1/messages, with and without streaming.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from antiphon.testing.model_answers import FOREVER, Answer, FakeCall, Fault, Reply, data_line, iter_events, whole_body
+from antiphon.testing import anthropic_answers, model_answers, responses_answers
+from antiphon.testing.model_answers import FOREVER, Answer, FakeCall, Fault, Reply
 
 __all__ = ["FOREVER", "Answer", "FakeCall", "FakeModelServer", "Fault", "Reply", "SeenRequest"]
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 HEAD_BYTES_MAX = 64 * 1024
+FORMATS: dict[str, Any] = {
+    "/v1/chat/completions": model_answers,
+    "/v1/responses": responses_answers,
+    "/v1/messages": anthropic_answers,
+}
+"""The module that makes the bytes of a reply, by path."""
 TICK_S = 0.001
 """Tokens that are due within this time are sent together, in seconds."""
 
@@ -136,8 +144,8 @@ class FakeModelServer:
     async def _answer(self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Send the reply; False if the connection must be closed."""
         reply = self._planned.popleft() if self._planned else self._default(request)
-        if request.path != "/v1/chat/completions" or not isinstance(request.body, dict):
-            reply = Fault(status=404, code="not_found", message="There is only POST /v1/chat/completions.")
+        if request.path not in FORMATS or not isinstance(request.body, dict):
+            reply = Fault(status=404, code="not_found", message=f"There is only POST {' and '.join(FORMATS)}.")
         exchange = _Exchange(request, reader, writer, self._released)
         try:
             return await exchange.send(reply)
@@ -163,6 +171,7 @@ class _Exchange:
         self._reader = reader
         self._writer = writer
         self._released = released
+        self._format = FORMATS.get(request.path, model_answers)
 
     async def send(self, reply: Reply) -> bool:
         match reply:
@@ -174,7 +183,7 @@ class _Exchange:
                     await self._stall(reply.stall_headers_s)
                 if self._request.body.get("stream"):
                     return await self._send_stream(reply)
-                body = whole_body(reply, self._request.call, model=self._request.body.get("model", ""))
+                body = self._format.whole_body(reply, self._request.call, self._request.body)
                 await self._send_whole(200, body, {})
                 return True
 
@@ -194,13 +203,7 @@ class _Exchange:
     async def _iter_stream(self, answer: Answer) -> AsyncIterator[bytes]:
         """The events with their faults. The first one, which has the role, is not counted."""
         start = asyncio.get_running_loop().time()
-        options = self._request.body.get("stream_options") or {}
-        events = iter_events(
-            answer,
-            self._request.call,
-            model=self._request.body.get("model", ""),
-            usage_asked=bool(options.get("include_usage")),
-        )
+        events: Iterator[bytes] = self._format.iter_events(answer, self._request.call, self._request.body)
         yield next(events)
         for sent, event in enumerate(events):
             self._request.pieces_sent = sent
@@ -209,7 +212,7 @@ class _Exchange:
                     yield b": keep-alive\n\n"
                 await self._stall(answer.stall_s)
             if sent == answer.error_after:
-                yield data_line({"error": answer.error})
+                yield self._format.error_event(answer.error)
                 return
             if sent == answer.cut_after:
                 yield event[: len(event) * 2 // 3]
