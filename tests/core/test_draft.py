@@ -23,7 +23,7 @@ from antiphon.core.parts import (
 
 from .drafts import broken_texts, copy_of, pieces_of, text_in, texts, window, windows, write
 
-properties = settings(max_examples=150, deadline=None, derandomize=True)
+properties = settings(max_examples=80, deadline=None, derandomize=True)
 anything = pieces_of(texts)
 
 

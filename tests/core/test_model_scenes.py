@@ -132,7 +132,7 @@ def test_the_system_comes_to_rest_from_every_state(name: str) -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_random_walks_with_everything_at_once_break_nothing(keep: bool) -> None:
-    for seed in range(40):
+    for seed in range(15):
         found = walk(EVERYTHING, seed, 160, Rules(keep=keep))
         assert found.bad == "", f"seed {seed}: " + " ; ".join(found.trace)
 
@@ -148,7 +148,7 @@ def test_larger_scenes_break_nothing(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("keep", [False, True])
 def test_more_random_walks_break_nothing(keep: bool) -> None:
-    for seed in range(1000, 2500):
+    for seed in range(15, 1500):
         found = walk(EVERYTHING, seed, 220, Rules(keep=keep))
         assert found.bad == "", f"seed {seed}: " + " ; ".join(found.trace)
 

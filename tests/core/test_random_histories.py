@@ -12,14 +12,22 @@ from antiphon.core.transitions import TABLE
 from .chats import held
 from .random_histories import random_history
 
-SEEDS = 400
+SEEDS_ALWAYS = 150
+SEEDS = 2_000
 STEPS = 400
 BATCHES = 10
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_random_histories_keep_the_invariants(batch: int) -> None:
-    for seed in range(batch, SEEDS, BATCHES):
+    for seed in range(batch, SEEDS_ALWAYS, BATCHES):
+        random_history(seed, STEPS).check_fold()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_many_random_histories_keep_the_invariants(batch: int) -> None:
+    for seed in range(SEEDS_ALWAYS + batch, SEEDS, BATCHES):
         random_history(seed, STEPS).check_fold()
 
 

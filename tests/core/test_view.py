@@ -18,7 +18,7 @@ from antiphon.errors import PeerError
 
 from .timelines import Timeline, chat_at, event_of, make_timeline, resume, resync_at
 
-properties = settings(max_examples=120, deadline=None, derandomize=True)
+properties = settings(max_examples=60, deadline=None, derandomize=True)
 seeds = st.integers(0, 60)
 
 

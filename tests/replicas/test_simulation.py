@@ -13,7 +13,7 @@ import pytest
 from support.simulation import Outcome, simulate
 
 TESTS = Path(__file__).parent.parent
-SEEDS_ALWAYS = 20
+SEEDS_ALWAYS = 10
 SEEDS = 1_000
 REPEATED_S = 8.0
 """How long clients send in a simulation that is only compared with its repetition, in seconds of virtual time."""

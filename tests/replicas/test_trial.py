@@ -142,13 +142,13 @@ async def run_trial(
         return faults.happened
 
 
-async def test_a_minute_of_faults_violates_no_invariant(
+async def test_a_short_trial_with_faults_violates_no_invariant(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     happened = await run_trial(
-        tmp_path, postgres_server, postgres_url, seed=1, seconds=35, chats=10, watchers=4, pause_s=2.0
+        tmp_path, postgres_server, postgres_url, seed=1, seconds=18, chats=8, watchers=3, pause_s=2.0
     )
-    assert sum(happened.values()) >= 5
+    assert sum(happened.values()) >= 3
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ CALLS = [
 ]
 
 
-@settings(derandomize=True, max_examples=400)
+@settings(derandomize=True, max_examples=200)
 @given(damaged(frames()) | st.binary())
 def test_a_frame_is_read_or_a_peer_error(frame: bytes) -> None:
     with contextlib.suppress(PeerError):
@@ -87,14 +87,14 @@ def test_a_payload_of_any_json_is_read_or_a_peer_error(topic: str, data: st.Data
         read_payload(i.Envelope(topic=topic, payload=payload))
 
 
-@settings(derandomize=True, max_examples=400)
+@settings(derandomize=True, max_examples=200)
 @given(damaged(ANSWERS) | JSON)
 def test_an_answer_is_read_or_a_peer_error(answer: bytes) -> None:
     with contextlib.suppress(PeerError):
         jsonrpc.decode_answer(answer)
 
 
-@settings(derandomize=True, max_examples=400)
+@settings(derandomize=True, max_examples=200)
 @given(damaged(CALLS) | JSON)
 def test_a_call_is_parsed_and_what_is_echoed_can_be_written(call: bytes) -> None:
     for item in jsonrpc.parse(call).items:

@@ -566,7 +566,7 @@ def test_any_split_of_a_stream_into_chunks_gives_the_same_answer(places: list[in
     assert meaning(read(*pieces)) == EXPECTED
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_damage_gives_an_answer_or_a_failure(data: st.DataObject) -> None:
     damaged = bytearray(STREAM)
@@ -616,7 +616,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.lists(JSON, max_size=6))
 def test_any_json_gives_an_answer_or_a_failure(chunks: list[Any]) -> None:
     reader = AnswerReader("openai", request(), Failures("openai"))

@@ -200,7 +200,7 @@ def test_any_cut_and_any_interleaving_by_index_gives_the_same_calls(
     assert assembled(*mixed) == [ToolCall(f"id{i}", name, args) for i, (name, args) in enumerate(wanted)]
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(
