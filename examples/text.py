@@ -7,11 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from antiphon import Reasoning, Turn
-from antiphon.core.parts import text_of
 
 
 async def agent(turn: Turn) -> AsyncIterator[str | Reasoning]:
-    question = text_of(turn.messages[-1].content)
+    question = turn.text
     yield Reasoning("The question has to be read backwards.")
     for word in reversed(question.split()):
         yield word + " "

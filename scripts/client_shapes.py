@@ -21,6 +21,7 @@ import msgspec
 
 from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.shapes import access, chats, configuration, inbox, instances, system
+from antiphon.chats.client_tools import ClientTool
 from antiphon.core import parts
 from antiphon.core.facts import CallDropped
 from antiphon.core.model import WhenBusy
@@ -64,8 +65,14 @@ class Shape(typing.NamedTuple):
 
 
 SHAPES: dict[str, Shape] = {
+    "ClientTool": Shape(
+        (ClientTool,),
+        "A tool that a client runs. `parameters` is a JSON Schema of an object.",
+        optional=frozenset({"description", "parameters"}),
+    ),
     "OpenCall": Shape(
-        (chats.OpenCallAnswer,), "A tool call that is waiting for a client. `needs` is result or approval."
+        (chats.OpenCallAnswer,),
+        "A tool call that is waiting for a client. `needs` is result, approval or answer (of a `question`).",
     ),
     "Chat": Shape(
         (chats.ChatAnswer,),

@@ -246,6 +246,7 @@ class Instance:
             drafts=self.drafts,
             histories=Histories(work),
             agent=as_agent(agent, self.model),
+            is_replayed=not isinstance(agent, Agent),
             tools=tools_by_name(agent, options.tools),
             limits=WorkerLimits(
                 tool_s=options.limits.tool_s,

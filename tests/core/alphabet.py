@@ -109,6 +109,8 @@ def iter_answers(history: History) -> Iterator[Named]:
     for name in [*_names(history), "missing"]:
         yield f"submit {name}", c.SubmitToolResults(tool_call_id=name, content=words("mine")), 0
         yield f"approve {name}", c.Approve(tool_call_id=name), 0
+        yield f"approve others {name}", c.Approve(tool_call_id=name, args={"x": 1}, always=True), 0
+        yield f"answer {name}", c.SubmitToolResults(tool_call_id=name, content=words("a"), needs=Needs.ANSWER), 0
         yield f"deny {name}", c.Deny(tool_call_id=name, reason="no"), 0
     yield "expire action early", c.ExpireAction(), 0
     yield "expire action", c.ExpireAction(), 2 * HOUR
@@ -122,6 +124,7 @@ def iter_metadata(history: History) -> Iterator[Named]:
     yield "set pin", c.SetPin(pin_order=1), 0
     yield "set model", c.SetModel(model="m"), 0
     yield "set system", c.SetSystem(system="s"), 0
+    yield "set tools", c.SetTools(tools=[{"name": "t"}]), 0
     yield "set diff status", c.SetDiffStatus(diff_status={"x": 1}), 0
     yield "same labels", c.SetLabels(labels=dict(chat.labels)), 0
     yield "archive", c.Archive(), 0

@@ -38,6 +38,7 @@ BARE: tuple[f.Fact, ...] = (
     f.PinChanged(pin_order=0),
     f.ModelChanged(model=""),
     f.SystemChanged(system=""),
+    f.ToolsChanged(tools=None),
     f.DiffStatusChanged(diff_status=None),
     f.Archived(),
     f.Unarchived(),

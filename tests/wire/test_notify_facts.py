@@ -141,7 +141,7 @@ def test_events_on_the_owners_channel_are_one_for_each_kind() -> None:
 def test_every_kind_of_fact_is_listed_or_explicitly_unlisted() -> None:
     unlisted = {
         "queued_message_edited", "queued_message_deleted", "queue_moved", "queued_message_promoted",
-        "history_truncated", "retry_scheduled", "action_resolved", "system_changed",
+        "history_truncated", "retry_scheduled", "action_resolved", "system_changed", "tools_changed",
     }  # fmt: skip
     listed = {*EVENT_KINDS, *LISTED}
     assert {name for name, kind in f.KINDS.items() if kind not in listed} == unlisted

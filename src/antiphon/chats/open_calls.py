@@ -7,16 +7,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
+from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.facts import ActionRequired
-from antiphon.core.model import CallState, Chat, Status
+from antiphon.core.model import CallState, Chat, Needs, Status
+from antiphon.errors import Invalid, TooLarge
 from antiphon.ports import ChatStore
+from antiphon.wire.codec import encode
 from antiphon.wire.stream import OpenCall
 
 READS_MAX = 8
 """Maximum number of chats whose open calls are read at once."""
 
+ARGS_BYTES_MAX = 64 * 1024
+"""Maximum size of the arguments that a person approves in place of the model's, in bytes: they are a part of the
+chat's stored state."""
+
 _KIND = "action_required"
+
+
+def check_value(field: str, value: Any, bytes_max: int) -> None:
+    """Raises `Invalid` for JSON that is nested too deeply, and `TooLarge` for more than `bytes_max`."""
+    if is_too_deep(value):
+        raise Invalid(field, f"JSON may nest at most {DEPTH_MAX} deep")
+    if len(encode(value)) > bytes_max:
+        raise TooLarge(f"{field} (in bytes)", bytes_max)
 
 
 async def read_open_calls(store: ChatStore, chat_id: str, chat: Chat) -> tuple[OpenCall, ...]:
@@ -33,11 +49,18 @@ async def read_open_calls(store: ChatStore, chat_id: str, chat: Chat) -> tuple[O
             tool_name=call.tool_name,
             args=call.args,
             needs=call.needs,
+            question=question_in(call.args) if call.needs is Needs.ANSWER else "",
             deadline=chat.deadline,
         )
         for call in entry.fact.calls
         if call.tool_call_id in waiting
     )
+
+
+def question_in(args: Any) -> str:
+    """The question of a call that `turn.ask` made."""
+    question = args.get("question") if isinstance(args, dict) else None
+    return question if isinstance(question, str) else ""
 
 
 async def iter_open_calls(

@@ -20,20 +20,20 @@ from antiphon.chats.chat_fields import (
     clean_title,
     make_title,
 )
-from antiphon.chats.inbox import to_uuid
-from antiphon.chats.open_calls import iter_open_calls, read_open_calls
+from antiphon.chats.client_tools import ClientTool, checked_tools
+from antiphon.chats.open_calls import ARGS_BYTES_MAX, check_value, iter_open_calls, read_open_calls
 from antiphon.chats.service import Service
+from antiphon.chats.settings import ChatSettings
 from antiphon.core import commands as c
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.facts import Entry
-from antiphon.core.model import Chat, Outcome, Queued, Status, WhenBusy
-from antiphon.core.parts import Part, Text
+from antiphon.core.model import Chat, Needs, Outcome, Queued, Status, WhenBusy
+from antiphon.core.parts import Part, Text, ToolResult
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.options import Limits
 from antiphon.ports import ChatStore, Done, Listed, Request
-from antiphon.wire.codec import decode, decode_content, encode, encode_content
-from antiphon.wire.notify import ChatDiffStatus
+from antiphon.wire.codec import decode_content, encode, encode_content
 from antiphon.wire.stream import OpenCall, open_calls_json
 from antiphon.wire.user_content import user_parts
 
@@ -56,7 +56,7 @@ class Page(Value):
     open_calls: tuple[OpenCall, ...] = ()
 
 
-class OwnedChats:
+class OwnedChats(ChatSettings):
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
     def __init__(
@@ -85,6 +85,7 @@ class OwnedChats:
         model: str = "",
         system: str = "",
         labels: dict[str, str] | None = None,
+        tools: Sequence[ClientTool] = (),
     ) -> Done:
         """Create a chat; with content its first turn starts.
 
@@ -95,9 +96,10 @@ class OwnedChats:
             model: Empty: the default model.
             system: The system prompt.
             labels: Names and values by which the chat can be listed.
+            tools: The tools that clients run, besides those of the server.
 
         Raises:
-            Invalid: The content or the model is not valid.
+            Invalid: The content, the model or a tool is not valid.
             TooLarge: The content, a label or a text is too large.
             Conflict: A chat of that id was created with another body.
         """
@@ -111,8 +113,10 @@ class OwnedChats:
             model=model,
             system=clean_system(system),
             labels=labels,
+            tools=checked_tools(tools),
         )
-        digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id)
+        given = (msgspec.json.encode(command.tools, order="sorted"),) if command.tools else ()
+        digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id, *given)
         request = Request(client_id="", body_hash=digest) if chat_id else None
         await self._check_named(model, chat_id or "", request)
         return await self._service.execute(chat_id or str(uuid.uuid4()), command, request=request)
@@ -224,13 +228,43 @@ class OwnedChats:
 
     # --- calls that wait for a person
 
-    async def approve(self, chat_id: str, tool_call_id: str) -> Done:
-        """Approve a tool call; the first answer wins."""
-        return await self.change(chat_id, c.Approve(tool_call_id=tool_call_id, by=self.owner_id))
+    async def approve(self, chat_id: str, tool_call_id: str, *, args: Any = None, always: bool = False) -> Done:
+        """Approve a tool call; the first answer wins.
+
+        Args:
+            chat_id: The chat.
+            tool_call_id: The call.
+            args: Run it with these arguments instead of the model's, unless None.
+            always: Whether this tool needs no approval in this chat any more.
+        """
+        check_value("args", args, ARGS_BYTES_MAX)
+        return await self.change(
+            chat_id, c.Approve(tool_call_id=tool_call_id, by=self.owner_id, args=args, always=always)
+        )
 
     async def deny(self, chat_id: str, tool_call_id: str, reason: str = "") -> Done:
         """Deny a tool call; the model receives the reason."""
         command = c.Deny(tool_call_id=tool_call_id, reason=clean_title(reason), by=self.owner_id)
+        return await self.change(chat_id, command)
+
+    async def submit_result(
+        self, chat_id: str, tool_call_id: str, result: Any, *, is_error: bool = False, needs: Needs = Needs.RESULT
+    ) -> Done:
+        """Give the result of a tool that clients run, or the answer to a question; the first one wins.
+
+        Args:
+            chat_id: The chat.
+            tool_call_id: The call.
+            result: Any JSON value.
+            is_error: Whether the tool failed.
+            needs: `Needs.ANSWER` for the answer to a question.
+        """
+        check_value("result", result, self._limits.message_bytes)
+        call = (await self.get(chat_id)).call(tool_call_id)
+        part = ToolResult(tool_call_id, call.tool_name if call is not None else "", result, is_error)
+        command = c.SubmitToolResults(
+            tool_call_id=tool_call_id, content=encode_content([part]), by=self.owner_id, needs=needs
+        )
         return await self.change(chat_id, command)
 
     async def open_calls(self, chat_id: str, chat: Chat | None = None) -> tuple[OpenCall, ...]:
@@ -250,34 +284,6 @@ class OwnedChats:
                 break
             found[chat_id] = calls
         return found
-
-    # --- about a chat
-
-    async def rename(self, chat_id: str, title: str) -> Done:
-        return await self.change(chat_id, c.Rename(title=clean_title(title)))
-
-    async def set_labels(self, chat_id: str, labels: dict[str, str]) -> Done:
-        return await self.change(chat_id, c.SetLabels(labels=clean_labels(labels)))
-
-    async def set_pin(self, chat_id: str, pin_order: int) -> Done:
-        return await self.change(chat_id, c.SetPin(pin_order=pin_order))
-
-    async def set_model(self, chat_id: str, model: str) -> Done:
-        return await self.change(chat_id, c.SetModel(model=clean_model(model)))
-
-    async def set_system(self, chat_id: str, system: str) -> Done:
-        return await self.change(chat_id, c.SetSystem(system=clean_system(system)))
-
-    async def archive(self, chat_id: str) -> Done:
-        return await self.change(chat_id, c.Archive())
-
-    async def unarchive(self, chat_id: str) -> Done:
-        return await self.change(chat_id, c.Unarchive())
-
-    async def set_diff_status(self, chat_id: str, status: ChatDiffStatus) -> Done:
-        """Set the status of the pull request of a chat (`chat_id` is filled in)."""
-        named = msgspec.structs.replace(status, chat_id=to_uuid(chat_id))
-        return await self.change(chat_id, c.SetDiffStatus(diff_status=decode(encode(named), Any)))
 
     # --- the turn
 

@@ -20,6 +20,7 @@ VERBS = {
     "send": "Send a message to a chat.",
     "tail": "Follow the events of a chat.",
     "approve": "Approve or deny a tool call.",
+    "answer": "Answer an agent's question, or give a tool's result.",
     "interrupt": "Interrupt the running turn of a chat.",
     "queue": "Show and change a chat's queue.",
     "events": "Show the events that an instance publishes.",

@@ -158,8 +158,10 @@ def _conclude(chat_id: str, turn: Turn, as_json: bool) -> int:
             {"chat_id": chat_id, "turn_id": turn.turn_id, "outcome": outcome, "text": text, "messages": turn.messages}
         )
     elif turn.outcome == "requires_action":
+        short = chat_id[:SHORT_ID]
         sys.stderr.write(
-            f"antiphon: a tool call is waiting for approval; run `antiphon approve {chat_id[:SHORT_ID]}`\n"
+            "antiphon: the turn is waiting for a person or a client: `antiphon show "
+            f"{short}` says for what; respond with `antiphon approve {short}` or `antiphon answer {short} VALUE`\n"
         )
     elif turn.outcome == "answered" and not text.strip():
         sys.stderr.write(f"antiphon: the answer has no text{_tools_of(answers)}\n")

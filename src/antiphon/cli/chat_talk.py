@@ -8,8 +8,9 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
+from antiphon.cli.answers import NO, YES, question_of, typed_answer
 from antiphon.cli.chat_options import ChatOptions
-from antiphon.cli.clean import shorten
+from antiphon.cli.clean import clean_line, shorten
 from antiphon.cli.content_text import call_text, content_text
 from antiphon.cli.keyboard import open_keyboard
 from antiphon.cli.line_editor import LineEditor
@@ -22,7 +23,6 @@ from antiphon.errors import AntiphonError
 
 FRAME_S = 0.08
 """Time between two redraws, in seconds."""
-YES, NO = frozenset({"y", "yes"}), frozenset({"n", "no"})
 SHORTENED_MAX = 80
 """Maximum length of a shown queued message or tool call, in characters."""
 WELCOME = "Type a message. Ctrl-C interrupts the answer, or quits if there is none; Ctrl-D quits."
@@ -101,18 +101,41 @@ class Conversation:
         self._leaving.set()
 
     def _asked(self) -> list[dict[str, Any]]:
-        """The calls that are waiting for approval and were not answered here yet."""
+        """The calls that are waiting for a person and were not answered here yet."""
         calls = self._transcript.view.open_calls
-        return [call for call in calls if call["needs"] == "approval" and call["tool_call_id"] not in self._decided]
+        return [call for call in calls if call["needs"] != "result" and call["tool_call_id"] not in self._decided]
 
     def _decide(self, line: str) -> bool:
-        """Handle a line `y` or `n` as the answer to the shown call. Returns whether it was one."""
+        """Handle a line as the answer to the shown call: `y` or `n` to an approval, any to a question. Returns
+        whether it was one."""
         asked, word = self._asked(), line.strip().lower()
-        if not asked or word not in YES | NO or self._chat_id is None or self._tasks is None:
+        if not asked or not word or self._chat_id is None or self._tasks is None:
             return False
-        self._decided.add(asked[0]["tool_call_id"])
-        self._tasks.create_task(self._send_decision(self._chat_id, asked[0], is_approved=word in YES))
+        call = asked[0]
+        if question_of(call):
+            try:
+                answer = typed_answer(line, call)
+            except AntiphonError as error:
+                self._show([Piece(Kind.ERROR, f"Not sent: {error}")])
+                return True
+            self._decided.add(call["tool_call_id"])
+            self._tasks.create_task(self._send_answer(self._chat_id, call, answer))
+            return True
+        if word not in YES | NO:
+            return False
+        self._decided.add(call["tool_call_id"])
+        self._tasks.create_task(self._send_decision(self._chat_id, call, is_approved=word in YES))
         return True
+
+    async def _send_answer(self, chat_id: str, call: dict[str, Any], answer: Any) -> None:
+        call_id = call["tool_call_id"]
+        try:
+            await self._client.answer(chat_id, call_id, answer)
+        except AntiphonError as error:
+            self._decided.discard(call_id)
+            self._show([Piece(Kind.ERROR, f"Not sent: {error}")])
+        else:
+            self._show([Piece(Kind.NOTE, "(answered)")])
 
     async def _send_decision(self, chat_id: str, call: dict[str, Any], *, is_approved: bool) -> None:
         call_id = call["tool_call_id"]
@@ -207,6 +230,8 @@ class Conversation:
         if not asked:
             return "waiting for a client to answer"
         more = f" ({len(asked) - 1} more)" if len(asked) > 1 else ""
+        if question := question_of(asked[0]):
+            return f"{shorten(clean_line(question), SHORTENED_MAX)}  type the answer{more}"
         return f"approve? {shorten(call_text(asked[0]), SHORTENED_MAX)}  y or n{more}"
 
 

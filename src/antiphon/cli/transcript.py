@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from antiphon.cli.answers import question_of
 from antiphon.cli.clean import clean_line, clean_text
 from antiphon.cli.content_text import call_text, content_text, outcome_text, summary
 from antiphon.cli.markdown_blocks import finished_length
@@ -180,6 +181,8 @@ class Transcript:
 def _waits_for(call: dict[str, Any]) -> str:
     if call["needs"] == "approval":
         return f"(waiting for approval: {call_text(call)})"
+    if question := question_of(call):
+        return f"(waiting for an answer: {clean_line(question)})"
     return f"(waiting for a client's result: {call_text(call)})"
 
 

@@ -5,6 +5,7 @@ Both clients are these functions with a connection. The docstrings of `AsyncClie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -45,8 +46,11 @@ def create_chat(
     model: str,
     system: str,
     labels: dict[str, str] | None,
+    tools: Sequence[Any] = (),
 ) -> ApiRequest[shapes.Chat]:
-    body = _body(id=id, content=content, title=title, model=model, system=system, labels=labels or {})
+    body = _body(
+        id=id, content=content, title=title, model=model, system=system, labels=labels or {}, tools=tools or None
+    )
     return ApiRequest(method="POST", path=path("chats"), body=body, is_repeatable=True)
 
 
@@ -98,9 +102,21 @@ def interrupt(chat_id: str, turn_id: int, *, clear_queue: bool) -> ApiRequest[sh
     return ApiRequest(method="POST", path=path("chats", chat_id, "interrupt"), body=body)
 
 
-def decide_call(chat_id: str, tool_call_id: str, *, approved: bool, reason: str) -> ApiRequest[shapes.Seq]:
-    body = _body(tool_call_id=tool_call_id, approved=approved, reason=reason)
+def decide_call(
+    chat_id: str, tool_call_id: str, *, approved: bool, reason: str = "", args: Any = None, always: bool = False
+) -> ApiRequest[shapes.Seq]:
+    body = _body(tool_call_id=tool_call_id, approved=approved, reason=reason, args=args, always=always)
     return ApiRequest(method="POST", path=path("chats", chat_id, "approvals"), body=body)
+
+
+def submit_result(chat_id: str, tool_call_id: str, result: Any, *, is_error: bool) -> ApiRequest[shapes.Seq]:
+    body = codec.encode({"tool_call_id": tool_call_id, "result": result, "is_error": is_error})
+    return ApiRequest(method="POST", path=path("chats", chat_id, "tool-results"), body=body)
+
+
+def answer(chat_id: str, tool_call_id: str, answer: Any) -> ApiRequest[shapes.Seq]:
+    body = codec.encode({"tool_call_id": tool_call_id, "answer": answer})
+    return ApiRequest(method="POST", path=path("chats", chat_id, "answers"), body=body)
 
 
 # --- the queue --------------------------------------------------------------------------------------

@@ -19,14 +19,23 @@ Content = str | Sequence[Part] | Sequence[dict[str, Any]]
 WhenBusy = Literal["queue", "steer", "interrupt", "reject"]
 
 
+class ClientTool(TypedDict):
+    """A tool that a client runs. `parameters` is a JSON Schema of an object."""
+
+    name: str
+    description: NotRequired[str]
+    parameters: NotRequired[dict[str, Any]]
+
+
 class OpenCall(TypedDict):
-    """A tool call that is waiting for a client. `needs` is result or approval."""
+    """A tool call that is waiting for a client. `needs` is result, approval or answer (of a `question`)."""
 
     tool_call_id: str
     tool_name: str
     args: Any
     needs: str
     deadline: str
+    question: NotRequired[str]
 
 
 class Chat(TypedDict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.core.facts import ActionNeeded, CallDropped, CallOpened
-from antiphon.core.model import ErrorInfo, WhenBusy
+from antiphon.core.model import ErrorInfo, Needs, WhenBusy
 from antiphon.core.parts import NO_USAGE, Role, Usage
 from antiphon.core.values import Value
 
@@ -96,14 +96,22 @@ class Interrupt(Command):
 
 
 class SubmitToolResults(Command):
+    """The result of a call that `needs` a client's result, or a person's answer."""
+
     tool_call_id: str
     content: bytes
     by: str = ""
+    needs: Needs = Needs.RESULT
 
 
 class Approve(Command):
+    """`args` replace the model's arguments unless they are None. `always`: calls of this tool need no approval in
+    this chat any more."""
+
     tool_call_id: str
     by: str = ""
+    args: Any = None
+    always: bool = False
 
 
 class Deny(Command):
@@ -126,6 +134,12 @@ class SetPin(Command):
 
 class SetModel(Command):
     model: str
+
+
+class SetTools(Command):
+    """`tools` are the tools that clients run, as `chats.client_tools` makes them; None: no tools."""
+
+    tools: Any
 
 
 class SetSystem(Command):

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.core import facts as f
-from antiphon.core.model import Call, CallState, Chat, Needs, Outcome, Queued, Status, WhenBusy
+from antiphon.core.model import ALLOWED_TOOLS_MAX, Call, CallState, Chat, Needs, Outcome, Queued, Status, WhenBusy
 from antiphon.core.parts import NO_USAGE, Role
 from antiphon.core.transitions import MOVES, next_status
 
@@ -249,10 +249,15 @@ def _action_required(chat: Chat, fact: f.ActionRequired, recorded: f.Recorded) -
 def _action_resolved(chat: Chat, fact: f.ActionResolved, recorded: f.Recorded) -> dict[str, Any]:
     state = CallState.APPROVED if fact.outcome == "approved" else CallState.BEGUN
     calls = tuple(
-        replace(call, state=state) if call.tool_call_id == fact.tool_call_id else call for call in chat.calls
+        replace(call, state=state, args=fact.args) if call.tool_call_id == fact.tool_call_id else call
+        for call in chat.calls
     )
     still_open = any(call.state is CallState.AWAITING for call in calls)
-    return {"calls": calls, "deadline": chat.deadline if still_open else 0}
+    changes: dict[str, Any] = {"calls": calls, "deadline": chat.deadline if still_open else 0}
+    resolved = chat.call(fact.tool_call_id)
+    if fact.always and resolved is not None and resolved.tool_name not in chat.allowed_tools:
+        changes["allowed_tools"] = (*chat.allowed_tools, resolved.tool_name)[-ALLOWED_TOOLS_MAX:]
+    return changes
 
 
 def _turn_restarted(chat: Chat, fact: f.TurnRestarted, recorded: f.Recorded) -> dict[str, Any]:
@@ -303,6 +308,7 @@ def _chat_deleted(chat: Chat, fact: f.ChatDeleted, recorded: f.Recorded) -> dict
         "system": "",
         "labels": {},
         "tools": None,
+        "allowed_tools": (),
         "diff_status": None,
         "last_error": None,
     }
@@ -330,6 +336,7 @@ _CHANGES: dict[type[f.Fact], Callable[[Chat, Any, f.Recorded], dict[str, Any]]] 
     f.PinChanged: lambda chat, fact, recorded: {"pin_order": fact.pin_order},
     f.ModelChanged: lambda chat, fact, recorded: {"model": fact.model},
     f.SystemChanged: lambda chat, fact, recorded: {"system": fact.system},
+    f.ToolsChanged: lambda chat, fact, recorded: {"tools": fact.tools},
     f.DiffStatusChanged: lambda chat, fact, recorded: {"diff_status": fact.diff_status},
     f.Archived: lambda chat, fact, recorded: {"is_archived": True, "updated_at": recorded.at},
     f.Unarchived: lambda chat, fact, recorded: {"is_archived": False, "updated_at": recorded.at},

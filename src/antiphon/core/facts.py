@@ -166,11 +166,14 @@ class ActionRequired(Fact):
 
 
 class ActionResolved(Fact):
-    """`outcome` is result, approved, denied or expired."""
+    """`outcome` is result, approved, denied or expired. An approval may have other `args` than the model's, and may
+    hold for the tool `always`, that is, in this chat."""
 
     tool_call_id: str
     outcome: str
     by: str = ""
+    args: Any = None
+    always: bool = False
 
 
 class TurnRestarted(Fact):
@@ -205,6 +208,12 @@ class ModelChanged(Fact):
 
 class SystemChanged(Fact):
     system: str
+
+
+class ToolsChanged(Fact):
+    """The tools that clients run: a list of objects with `name`, `description` and `parameters`; None: none."""
+
+    tools: Any
 
 
 class DiffStatusChanged(Fact):
@@ -246,6 +255,7 @@ AnyFact = (
     | PinChanged
     | ModelChanged
     | SystemChanged
+    | ToolsChanged
     | DiffStatusChanged
     | Archived
     | Unarchived

@@ -42,11 +42,13 @@ class WhenBusy(StrEnum):
 
 
 class Needs(StrEnum):
-    """What a tool call needs next: the server to run it, a client to send its result, or a person to approve it."""
+    """What a tool call needs next: the server to run it, a client to send its result, a person to approve it, or a
+    person to answer its question."""
 
     SERVER = "server"
     RESULT = "result"
     APPROVAL = "approval"
+    ANSWER = "answer"
 
 
 class CallState(StrEnum):
@@ -81,6 +83,10 @@ class Queued(Value):
     created_at: int = 0
 
 
+ALLOWED_TOOLS_MAX = 128
+"""Maximum number of tools that a person has allowed for a chat. Beyond it, the first ones need approval again."""
+
+
 class Call(Value):
     """A tool call that has no result yet."""
 
@@ -89,6 +95,8 @@ class Call(Value):
     needs: Needs = Needs.SERVER
     state: CallState = CallState.OPEN
     is_idempotent: bool = False
+    args: Any = None
+    """The arguments that a person approved in place of the model's; None: the model's."""
 
 
 class ErrorInfo(Value):
@@ -140,6 +148,8 @@ class Chat(Value):
     is_deleted: bool = False
     diff_status: Any = None
     tools: Any = None
+    allowed_tools: tuple[str, ...] = ()
+    """The tools whose calls need no approval any more: a person has allowed them for this chat."""
     usage: Usage = NO_USAGE
     last_message_id: int = 0
     created_at: int = 0

@@ -199,7 +199,7 @@ def _interrupt_turn(decision: Decision, by: str) -> None:
 
 
 def submit_tool_results(decision: Decision, command: c.SubmitToolResults) -> None:
-    call = _awaiting(decision, command.tool_call_id, Needs.RESULT)
+    call = _awaiting(decision, command.tool_call_id, command.needs)
     decision.add(f.ActionResolved(tool_call_id=call.tool_call_id, outcome="result", by=command.by))
     decision.resolve(call, command.content)
     _steer_when_all_answered(decision)
@@ -207,7 +207,19 @@ def submit_tool_results(decision: Decision, command: c.SubmitToolResults) -> Non
 
 def approve(decision: Decision, command: c.Approve) -> None:
     call = _awaiting(decision, command.tool_call_id, Needs.APPROVAL)
-    decision.add(f.ActionResolved(tool_call_id=call.tool_call_id, outcome="approved", by=command.by))
+    decision.add(
+        f.ActionResolved(
+            tool_call_id=call.tool_call_id,
+            outcome="approved",
+            by=command.by,
+            args=command.args,
+            always=command.always,
+        )
+    )
+    for other in decision.chat.calls if command.always else ():
+        is_awaiting = other.needs is Needs.APPROVAL and other.state is CallState.AWAITING
+        if is_awaiting and other.tool_name == call.tool_name:
+            decision.add(f.ActionResolved(tool_call_id=other.tool_call_id, outcome="approved", by=command.by))
 
 
 def deny(decision: Decision, command: c.Deny) -> None:
@@ -260,6 +272,11 @@ def set_model(decision: Decision, command: c.SetModel) -> None:
 def set_system(decision: Decision, command: c.SetSystem) -> None:
     if command.system != decision.chat.system:
         decision.add(f.SystemChanged(system=command.system))
+
+
+def set_tools(decision: Decision, command: c.SetTools) -> None:
+    if command.tools != decision.chat.tools:
+        decision.add(f.ToolsChanged(tools=command.tools))
 
 
 def set_diff_status(decision: Decision, command: c.SetDiffStatus) -> None:

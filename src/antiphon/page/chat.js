@@ -152,5 +152,10 @@ export const deleteQueued = (id) => report(() => request('DELETE', here('queue',
 export const promoteQueued = (id) => report(() => request('POST', here('queue', id, 'promote')));
 export const moveQueued = (id, before) => report(() => request('POST', here('queue', id, 'move'), { before }));
 
-export const decideCall = (tool_call_id, approved) =>
-  report(() => request('POST', here('approvals'), { tool_call_id, approved }));
+/** `decision` is {approved, args?, always?}. */
+export const decideCall = (tool_call_id, decision) =>
+  report(() => request('POST', here('approvals'), { tool_call_id, ...decision }));
+export const answerCall = (tool_call_id, answer) =>
+  report(() => request('POST', here('answers'), { tool_call_id, answer }));
+export const submitResult = (tool_call_id, result) =>
+  report(() => request('POST', here('tool-results'), { tool_call_id, result }));

@@ -54,14 +54,15 @@ PING = Frame(None, 0, "ping", b'{"type":"ping"}')
 
 
 class OpenCall(Value):
-    """A tool call that is waiting for a client: its arguments, what it `needs`, and the deadline in microseconds of
-    the store's time."""
+    """A tool call that is waiting for a client: its arguments, what it `needs`, the deadline in microseconds of the
+    store's time, and the `question` if it needs an answer."""
 
     tool_call_id: str
     tool_name: str
     args: Any
     needs: Needs
     deadline: int
+    question: str = ""
 
 
 def chat_json(
@@ -105,6 +106,7 @@ def open_calls_json(open_calls: Sequence[OpenCall]) -> list[dict[str, Any]]:
             "needs": call.needs,
             "deadline": format_time_us(call.deadline),
         }
+        | ({"question": call.question} if call.question else {})
         for call in open_calls
     ]
 
@@ -236,7 +238,7 @@ _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
     f.ChatCreated: frozenset({"title", "is_title_made", "model", "system", "labels", "tools"}),
     f.AttemptReleased: frozenset({"usage"}),
     f.RetryScheduled: frozenset({"kind", "provider", "status_code", "usage"}),
-    f.ActionResolved: frozenset({"by"}),
+    f.ActionResolved: frozenset({"by", "args", "always"}),
     f.TurnEnded: frozenset({"error", "usage"}),
 }
 """The fields of a fact that are omitted when they have their default; all others are always sent."""

@@ -24,6 +24,7 @@ from antiphon.worker.attempt_io import AttemptIO
 from antiphon.worker.calls import Calls
 from antiphon.worker.environment import Environment
 from antiphon.worker.held_chat import HeldChat
+from antiphon.worker.replay import Replay
 from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.stop_hints import StopHints
 from antiphon.worker.turn import Turn
@@ -145,22 +146,26 @@ class Attempt:
             messages=held.history.messages,
             system=await self._io.read_system(),
             model=chat.turn_model or chat.model or self._env.default_model(),
-            tools=tuple(self._env.tools.values()),
+            tools=held.tools,
             config=self._env.config,
             failures=chat.turn_failures,
         )
         crash_point("model-before-call")
+        replay = held.replay = Replay(turn.messages if self._env.is_replayed else (), chat.turn_id)
         pieces = self._env.agent(turn)
         try:
             async for piece in pieces:
                 if held.writer.is_closed:
                     raise AttemptEnded  # the agent ignored its cancellation
-                held.writer.write(piece)
+                for admitted in replay.admit(piece):
+                    held.writer.write(admitted)
                 if held.writer.pieces % PIECES_PER_TURN_OF_THE_LOOP == 0:
                     await asyncio.sleep(0)
         except BaseException:
             await self._end.close_agent(pieces)
             raise
+        for piece in replay.release():
+            held.writer.write(piece)
         crash_point("model-after-stream")
 
     # --- failures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from antiphon.core.model import Needs
 from antiphon.core.parts import CallStarted, Role, ToolCallArgs, ToolCallOpened, ToolResult, Usage
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.errors import AttemptFailed, Unavailable
@@ -60,6 +61,7 @@ class AttemptIO:
 
     async def take_steering(self) -> tuple[Message, ...]:
         held = self._held
+        self._write_held_back()
         newest_id = held.history.messages[-1].id if held.history.messages else 0
         try:
             await held.commit()
@@ -69,16 +71,24 @@ class AttemptIO:
             message for message in held.history.messages if message.id > newest_id and message.role is Role.USER
         )
 
-    async def commit_calls(self, calls: tuple[ToolCall, ...]) -> tuple[ToolResult, ...]:
+    def _write_held_back(self) -> None:
+        """The agent does something else than in its earlier run."""
+        for piece in self._held.replay.release():
+            self._held.writer.write(piece)
+
+    async def commit_calls(self, calls: tuple[ToolCall, ...], needs: Needs | None = None) -> tuple[ToolResult, ...]:
         held = self._held
         args = [encode(call.args).decode() for call in calls]
+        if calls and (stored := held.replay.take_results([(call.id, call.name, call.args) for call in calls])):
+            return stored
+        self._write_held_back()
         try:
             async with self._call_lock:
                 for call, text in zip(calls, args, strict=True):
                     held.writer.write(ToolCallOpened(call.id, call.name))
                     held.writer.write(ToolCallArgs(text))
                 parts = [part for part in held.writer.draft.content() if isinstance(part, ToolCallPart)]
-                await held.commit(tuple(self._calls.opened(part) for part in parts))
+                await held.commit(tuple(self._calls.opened(part, needs) for part in parts))
                 results = await self._calls.run(parts)
         except AttemptEnded:
             await held.leave(Stop.LOST)

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from msgspec.structs import replace
+
 from antiphon.core import commands as c
 from antiphon.core.facts import ActionNeeded, CallOpened
 from antiphon.core.model import Call, CallState, Needs
@@ -33,16 +35,22 @@ class Calls:
         self._limits = limits
         self.begun: set[str] = set()
 
-    def opened(self, part: ToolCall) -> CallOpened:
-        """The call as the fact of its message records it."""
+    def opened(self, part: ToolCall, needs: Needs | None = None) -> CallOpened:
+        """The call as the fact of its message records it. `needs` is what it needs next; None: what its tool says."""
         tool = self._tools.get(part.tool_name)
-        needs = Needs.APPROVAL if tool is not None and tool.needs_approval else Needs.SERVER
         return CallOpened(
             tool_call_id=part.tool_call_id,
             tool_name=part.tool_name,
-            needs=needs,
+            needs=needs or self._needs_of(tool, part),
             is_idempotent=tool is not None and tool.is_idempotent,
         )
+
+    def _needs_of(self, tool: Tool | None, part: ToolCall) -> Needs:
+        if tool is None:
+            return Needs.RESULT if any(part.tool_name == item.name for item in self._held.tools) else Needs.SERVER
+        if part.tool_name in self._held.state.allowed_tools or not tool.must_be_approved(part.args):
+            return Needs.SERVER
+        return Needs.APPROVAL
 
     async def run(self, parts: list[ToolCall]) -> list[ToolResult]:
         """Run the calls that the server may run, and commit each result. If others need a client's action, the turn
@@ -50,7 +58,7 @@ class Calls:
         crash_point("tool-before-run")
         if self._held.is_draining:
             await self._held.leave(Stop.RELEASE)
-        runnable = [part for part in parts if self._is_begun(part)]
+        runnable = [self._as_approved(part) for part in parts if self._is_begun(part)]
         slots = asyncio.Semaphore(CONCURRENT_CALLS_MAX)
         results: dict[str, ToolResult] = {}
 
@@ -72,6 +80,11 @@ class Calls:
         call = self._held.state.call(part.tool_call_id)
         return call is not None and call.state is CallState.BEGUN
 
+    def _as_approved(self, part: ToolCall) -> ToolCall:
+        """The call with the arguments that a person approved."""
+        call = self._held.state.call(part.tool_call_id)
+        return part if call is None or call.args is None else replace(part, args=call.args)
+
     async def _run_call(self, part: ToolCall) -> ToolResult:
         METRICS.tool_calls.inc()
         context = ToolContext(
@@ -81,6 +94,9 @@ class Calls:
             progress=self._progress_of(part.tool_call_id),
         )
         result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s)
+        call = self._held.state.call(part.tool_call_id)
+        if call is not None and call.args is not None:  # the model sees its own arguments in the history
+            result = replace(result, result={"arguments_set_by_a_person": call.args, "result": result.result})
         crash_point("tool-after-run")
         await self._held.execute(
             c.CommitToolResult(

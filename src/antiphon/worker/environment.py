@@ -48,3 +48,5 @@ class Environment(Value, gc=True):
     default_model: Callable[[], str]
     prompt_of: Callable[[str], Awaitable[str]]
     """The owner's prompt, which precedes the system prompt of every model call."""
+    is_replayed: bool = True
+    """Whether the agent is a function that starts from its beginning in every attempt (`worker.replay`)."""

@@ -24,7 +24,10 @@ from antiphon.wire.codec import encode_content
 from antiphon.worker.draft_writer import DraftWriter
 from antiphon.worker.environment import Environment
 from antiphon.worker.history import History
+from antiphon.worker.replay import Replay
 from antiphon.worker.stop import AttemptEnded, Stop
+from antiphon.worker.tools import Tool
+from antiphon.worker.tools.client import tools_of_clients
 from antiphon.worker.turn import Turn
 
 T = TypeVar("T")
@@ -41,6 +44,7 @@ class HeldChat:
         self.attempt = chat.attempt
         self.history = History((), 0, 0)
         self.turn: Turn | None = None
+        self.replay = Replay((), 0)
         self.usage = NO_USAGE
         """Usage that no stored message contains yet."""
         self.outcome = ""
@@ -59,6 +63,7 @@ class HeldChat:
             calls_max=environment.limits.calls,
         )
         self._chats = environment.work
+        self._tools = environment.tools
         self._histories = environment.histories
         self._timing = environment.timing
         self._pending: set[asyncio.Future[Done]] = set()
@@ -66,6 +71,12 @@ class HeldChat:
     @property
     def clock(self) -> Clock:
         return self._chats.clock
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The server's tools, and those of the chat that its clients run. Of two with one name it is the server's."""
+        client_tools = tools_of_clients(self.state.tools)
+        return (*self._tools.values(), *(tool for tool in client_tools if tool.name not in self._tools))
 
     # --- stopping
 
@@ -214,6 +225,7 @@ class HeldChat:
         self._histories.put(self.chat_id, self.history)
         if self.turn is not None:
             self.turn.messages = self.history.messages
+            self.turn.tools = self.tools
 
     def cache_history(self) -> None:
         """Cache the history for the chat's next turn."""

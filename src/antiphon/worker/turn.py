@@ -11,13 +11,19 @@ from typing import Any, Protocol, TypeVar, overload
 import msgspec
 import structlog
 
-from antiphon.core.parts import OUTCOMES, TOKENS_MAX, ToolResult, Usage
+from antiphon.core.model import Needs
+from antiphon.core.parts import OUTCOMES, TOKENS_MAX, Role, ToolResult, Usage, text_of
+from antiphon.errors import AttemptFailed
 from antiphon.ports import Message
 from antiphon.worker.tools import Tool
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+
+ASK = "ask"
+"""The tool name of the calls that `turn.ask` makes."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -31,7 +37,9 @@ class ToolCall(msgspec.Struct, frozen=True):
 class TurnIO(Protocol):
     """What a turn needs from the attempt that runs it."""
 
-    async def commit_calls(self, calls: tuple[ToolCall, ...]) -> tuple[ToolResult, ...]: ...
+    async def commit_calls(
+        self, calls: tuple[ToolCall, ...], needs: Needs | None = None
+    ) -> tuple[ToolResult, ...]: ...
 
     async def take_steering(self) -> tuple[Message, ...]: ...
 
@@ -51,6 +59,7 @@ class Turn:
         chat_id: The chat.
         turn_id: The turn's number in its chat.
         messages: The history with this turn's messages. It grows as calls, results and steering messages are stored.
+        message: The message that started the turn, and its `text`.
         system: The owner's prompt and the chat's system prompt.
         model: The name of the model that answers.
         tools: The tools that the agent may offer to a model.
@@ -83,6 +92,20 @@ class Turn:
         self.failures = failures
         self.interrupted = asyncio.Event()
         self._listeners = 0
+
+    @property
+    def message(self) -> Message:
+        """The person's message that started the turn. It is the same in every attempt, while `messages` also has what
+        earlier attempts have stored."""
+        for message in reversed(self.messages):
+            if message.id == self.turn_id:
+                return message
+        return Message(id=self.turn_id, role=Role.USER, content=())  # older than the messages that an agent gets
+
+    @property
+    def text(self) -> str:
+        """The text of `message`."""
+        return text_of(self.message.content)
 
     @property
     def model(self) -> str:
@@ -168,6 +191,26 @@ class Turn:
         results = await self._io.commit_calls(calls)
         return results[0] if len(calls) == 1 else results
 
+    async def ask(self, question: str, schema: dict[str, Any] | None = None) -> Any:
+        """Ask a person, and wait for the answer, however long it takes: the turn requires action until a client
+        sends the answer, over any API. The agent then runs again from its start, and this call returns the answer.
+
+        Args:
+            question: What is shown to the person, as text.
+            schema: A JSON Schema of the answer, by which clients make a form. Default: any text.
+
+        Returns:
+            The answer, a JSON value.
+
+        Raises:
+            AgentError: There was no answer in time (`--limit action_s`).
+        """
+        args = {"question": question} | ({"schema": schema} if schema is not None else {})
+        (result,) = await self._io.commit_calls((ToolCall(ASK, args),), Needs.ANSWER)
+        if result.is_error:
+            raise AttemptFailed("unknown", f"The question was not answered: {question}", retryable=False)
+        return result.result
+
     async def run_streamed_calls(self) -> tuple[ToolResult, ...]:
         """Like `call`, for the calls that were yielded in pieces (`ToolCallOpened`, `ToolCallArgs`)."""
         return await self._io.commit_calls(())
@@ -211,6 +254,9 @@ class BlockingTurn:
 
     def call(self, *calls: ToolCall) -> Any:
         return self.wait(lambda: self._turn.call(*calls))
+
+    def ask(self, question: str, schema: dict[str, Any] | None = None) -> Any:
+        return self.wait(lambda: self._turn.ask(question, schema))
 
     def wait_interrupted(self) -> None:
         self._has_ended.wait()

@@ -224,6 +224,8 @@ async def test_a_deleted_chat_is_not_found_by_any_route(api: ApiClient) -> None:
         "move_queued": {"before": None},
         "interrupt": {"turn_id": 2},
         "decide_call": {"tool_call_id": "x", "approved": True},
+        "submit_result": {"tool_call_id": "x", "result": 1},
+        "answer_question": {"tool_call_id": "x", "answer": 1},
         "set_diff_status": {},
     }
     count = 0

@@ -27,6 +27,7 @@ FIELDS: dict[str, Any] = {
     "pin_order": None,
     "model": "m",
     "system": "s",
+    "tools": [],
 }
 
 

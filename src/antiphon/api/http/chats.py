@@ -15,10 +15,11 @@ from antiphon.api.http.shapes import chats as s
 from antiphon.api.http.sse import open_stream
 from antiphon.api.http.table import Call, Operation, Policy, route
 from antiphon.chats.chat_fields import clean_labels, clean_model, clean_system, clean_title
+from antiphon.chats.client_tools import checked_tools
 from antiphon.chats.owned import OwnedChats
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageQueued
-from antiphon.core.model import Chat
+from antiphon.core.model import Chat, Needs
 from antiphon.errors import Invalid
 from antiphon.observe.crash_points import crash_point
 from antiphon.ports import Done
@@ -45,6 +46,7 @@ async def create_chat(call: Call) -> Response:
         model=body.model,
         system=body.system,
         labels=body.labels,
+        tools=body.tools,
     )
     crash_point("before-answer")
     open_calls = await _chats(call).open_calls(done.chat_id, done.chat)  # a repeated request may find any state
@@ -96,6 +98,8 @@ async def change_chat(call: Call) -> Response:
         commands.append(c.SetModel(model=clean_model(body.model)))
     if body.system is not UNSET:
         commands.append(c.SetSystem(system=clean_system(body.system)))
+    if body.tools is not UNSET:
+        commands.append(c.SetTools(tools=checked_tools(body.tools)))
     if body.archived is not UNSET:
         commands.append(c.Archive() if body.archived else c.Unarchive())
     done = await _chats(call).change(call.chat_id, *commands) if commands else None
@@ -200,16 +204,28 @@ async def promote_queued(call: Call) -> Response:
     return JsonAnswer(last_seq(await _chats(call).promote_queued(call.chat_id, call.id("queued_id"))))
 
 
-# --- approvals --------------------------------------------------------------------------------------
+# --- tool calls that wait for a client ------------------------------------------------------------------
 
 
 async def decide_call(call: Call) -> Response:
     body: s.ApprovalBody = call.body
     chats = _chats(call)
     if body.approved:
-        done = await chats.approve(call.chat_id, body.tool_call_id)
+        done = await chats.approve(call.chat_id, body.tool_call_id, args=body.args, always=body.always)
     else:
         done = await chats.deny(call.chat_id, body.tool_call_id, body.reason)
+    return JsonAnswer({"seq": done.entries[0].seq})
+
+
+async def submit_result(call: Call) -> Response:
+    body: s.ToolResultBody = call.body
+    done = await _chats(call).submit_result(call.chat_id, body.tool_call_id, body.result, is_error=body.is_error)
+    return JsonAnswer({"seq": done.entries[0].seq})
+
+
+async def answer_question(call: Call) -> Response:
+    body: s.AnswerBody = call.body
+    done = await _chats(call).submit_result(call.chat_id, body.tool_call_id, body.answer, needs=Needs.ANSWER)
     return JsonAnswer({"seq": done.entries[0].seq})
 
 
@@ -277,6 +293,11 @@ ROUTES: tuple[Operation, ...] = (
     route("POST", "/chats/{chat_id}/approvals", decide_call, _OWNER,
           "Allow or deny a tool call that waits for it; the first answer wins.",
           (200, s.SeqAnswer), body=s.ApprovalBody),
+    route("POST", "/chats/{chat_id}/tool-results", submit_result, _OWNER,
+          "Give the result of a tool that clients run; the first one wins.",
+          (200, s.SeqAnswer), body=s.ToolResultBody),
+    route("POST", "/chats/{chat_id}/answers", answer_question, _OWNER,
+          "Answer a question of an agent; the first answer wins.", (200, s.SeqAnswer), body=s.AnswerBody),
     route("GET", "/chats/{chat_id}/stream", stream, _OWNER, "Follow a chat (server-sent events).",
           (200, None), query=s.StreamQuery, is_stream=True),
     route("GET", "/feed", feed, _OWNER, "Follow the changes of all chats (server-sent events).",

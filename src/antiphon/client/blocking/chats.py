@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from antiphon.client import api_requests, shapes
@@ -24,6 +25,7 @@ class Chats(RequestGroup):
         model: str = "",
         system: str = "",
         labels: dict[str, str] | None = None,
+        tools: Sequence[shapes.ClientTool] = (),
     ) -> shapes.Chat:
         """Create a chat. This request is repeatable.
 
@@ -34,6 +36,7 @@ class Chats(RequestGroup):
             model: the chat's model; default: the server's.
             system: the chat's system prompt.
             labels: labels to search chats by.
+            tools: the tools that clients run (`submit_tool_result`), besides those of the server.
 
         Returns:
             The chat.
@@ -44,7 +47,7 @@ class Chats(RequestGroup):
         """
         id = id or str(uuid.uuid4())  # noqa: A001
         request = api_requests.create_chat(
-            id=id, content=content, title=title, model=model, system=system, labels=labels
+            id=id, content=content, title=title, model=model, system=system, labels=labels, tools=tools
         )
         return self._connection.request(request)
 
@@ -80,6 +83,7 @@ class Chats(RequestGroup):
         pin_order: int | None = None,
         model: str | None = None,
         system: str | None = None,
+        tools: Sequence[shapes.ClientTool] | None = None,
     ) -> shapes.Chat:
         """Change fields of a chat, all in one append. A field that is None stays unchanged.
 
@@ -91,6 +95,7 @@ class Chats(RequestGroup):
             pin_order: the position among the pinned chats; 0: not pinned.
             model: the model of later turns.
             system: the system prompt of later turns.
+            tools: the tools that clients run, from the next model call on; they replace all previous ones.
 
         Returns:
             The chat after the change.
@@ -99,7 +104,14 @@ class Chats(RequestGroup):
             NotAllowedNow: a running chat cannot be archived.
         """
         request = api_requests.update_chat(
-            chat_id, title=title, archived=archived, labels=labels, pin_order=pin_order, model=model, system=system
+            chat_id,
+            title=title,
+            archived=archived,
+            labels=labels,
+            pin_order=pin_order,
+            model=model,
+            system=system,
+            tools=tools,
         )
         return self._connection.request(request)
 
@@ -212,20 +224,38 @@ class Chats(RequestGroup):
         """
         return self._connection.request(api_requests.interrupt(chat_id, turn_id, clear_queue=clear_queue))
 
-    def approve(self, chat_id: str, tool_call_id: str) -> shapes.Seq:
+    def approve(self, chat_id: str, tool_call_id: str, *, args: Any = None, always: bool = False) -> shapes.Seq:
         """Approve a tool call.
+
+        Args:
+            chat_id: the chat.
+            tool_call_id: the call.
+            args: run the tool with these arguments instead of the model's, unless None.
+            always: whether this tool needs no approval in this chat any more.
 
         Raises:
             NotFound: no such call needs an approval.
             NotAllowedNow: the call was already answered.
         """
-        return self._connection.request(api_requests.decide_call(chat_id, tool_call_id, approved=True, reason=""))
+        return self._connection.request(
+            api_requests.decide_call(chat_id, tool_call_id, approved=True, args=args, always=always)
+        )
 
     def deny(self, chat_id: str, tool_call_id: str, *, reason: str = "") -> shapes.Seq:
         """Deny a tool call; the model receives `reason`. Raises as `approve`."""
         return self._connection.request(
             api_requests.decide_call(chat_id, tool_call_id, approved=False, reason=reason)
         )
+
+    def submit_tool_result(
+        self, chat_id: str, tool_call_id: str, result: Any, *, is_error: bool = False
+    ) -> shapes.Seq:
+        """Give the result (any JSON value) of a tool that clients run. Raises as `approve`."""
+        return self._connection.request(api_requests.submit_result(chat_id, tool_call_id, result, is_error=is_error))
+
+    def answer(self, chat_id: str, tool_call_id: str, answer: Any) -> shapes.Seq:
+        """Answer a question of an agent with any JSON value. Raises as `approve`."""
+        return self._connection.request(api_requests.answer(chat_id, tool_call_id, answer))
 
     # --- the queue; each request raises `AlreadyDelivered` if the message has left the queue
 

@@ -2,12 +2,13 @@
 
 import { Component } from '../vendor/preact.js';
 import { useState } from '../vendor/preact-hooks.js';
-import { decideCall, editMessage, retry } from '../chat.js';
+import { editMessage, retry } from '../chat.js';
 import { isSafeLink } from '../markdown.js';
 import { textOf } from '../view.js';
 import { Editor, withText } from './editor.js';
 import { IconButton, html } from './html.js';
 import { Markdown } from './markdown.js';
+import { OpenCall } from './open_call.js';
 
 const JSON_CHARS_MAX = 20_000;
 
@@ -114,7 +115,7 @@ function Part({ part, live, isGrowing }) {
 
 function Call({ part, live, isGrowing }) {
   const isRunning = live?.ids.has(part.tool_call_id);
-  const asked = isRunning && live.isAsked ? decisionOf(part, live.action) : null;
+  const asked = isRunning && live.isAsked ? openCallOf(part, live.action) : null;
   const state = asked ? 'waits' : isGrowing ? 'writing' : isRunning ? 'running' : '';
   const progress = isRunning ? live.progress[part.tool_call_id] : '';
   const args = part.args_text ?? part.args;
@@ -125,23 +126,15 @@ function Call({ part, live, isGrowing }) {
       <pre tabindex="0">${pretty(args)}</pre>
     </details>
     ${progress && html`<pre class="progress">${progress}</pre>`}
-    ${
-      asked === 'approval' &&
-      html`<div class="row" data-testid="approval">
-      <span>Approve this call?</span>
-      <button type="button" class="primary" onClick=${() => decideCall(part.tool_call_id, true)}>Approve</button>
-      <button type="button" onClick=${() => decideCall(part.tool_call_id, false)}>Deny</button>
-    </div>`
-    }
-    ${asked === 'result' && html`<p class="meta">Waiting for a client to run this tool and send its result.</p>`}
+    ${asked && html`<${OpenCall} call=${asked} args=${part.args} />`}
   </div>`;
 }
 
 // After a resync from an older server it is unknown what an open call needs; approval is then offered, and refused if
 // the call does not need it.
-function decisionOf(part, action) {
-  if (!action) return 'approval';
-  return action.calls.find((call) => call.tool_call_id === part.tool_call_id)?.needs ?? null;
+function openCallOf(part, action) {
+  if (!action) return { tool_call_id: part.tool_call_id, needs: 'approval' };
+  return action.calls.find((call) => call.tool_call_id === part.tool_call_id) ?? null;
 }
 
 function SourceLink({ part }) {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, get_type_hints, overload
 
 import msgspec
+import structlog
 
 from antiphon.core.depth import DEPTH_MAX, is_deeper
 from antiphon.core.values import Value
@@ -14,6 +15,8 @@ from antiphon.errors import Invalid
 from antiphon.ports import ToolSpec
 from antiphon.wire.codec import encode
 from antiphon.worker.thread import run_in_thread
+
+log = structlog.get_logger(__name__)
 
 OUTPUT_BYTES_MAX = 64 * 1024
 """Maximum size of a tool's result, in bytes. A longer one is truncated and says so."""
@@ -43,11 +46,23 @@ class Tool(Value, gc=True):
     arguments: type[msgspec.Struct]
     context_name: str = ""
     is_idempotent: bool = False
-    needs_approval: bool = False
+    needs_approval: bool | Callable[[Any], bool] = False
     timeout_s: float | None = None
+    is_client_tool: bool = False
+    """Whether a client runs it, not the server."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
+
+    def must_be_approved(self, args: Any) -> bool:
+        """Whether a person must approve a call with these arguments. A policy that fails asks for approval."""
+        if not callable(self.needs_approval):
+            return self.needs_approval
+        try:
+            return bool(self.needs_approval(args))
+        except Exception as error:
+            log.warning("approval_policy_failed", tool=self.name, error=type(error).__name__)
+            return True
 
     @property
     def spec(self) -> ToolSpec:
@@ -83,7 +98,7 @@ def tool(
     *,
     name: str = ...,
     idempotent: bool = ...,
-    needs_approval: bool = ...,
+    needs_approval: bool | Callable[[Any], bool] = ...,
     timeout_s: float | None = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
@@ -92,7 +107,7 @@ def tool(
     *,
     name: str = "",
     idempotent: bool = False,
-    needs_approval: bool = False,
+    needs_approval: bool | Callable[[Any], bool] = False,
     timeout_s: float | None = None,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a function a tool. Its parameters' type hints become the JSON Schema, its docstring the description.
@@ -102,7 +117,7 @@ def tool(
         name: The tool's name. Default: the function's.
         idempotent: Whether it may run again after its worker was lost. If not, it runs at most once, and its outcome
             is recorded as unknown.
-        needs_approval: Whether a person must approve each call.
+        needs_approval: Whether a person must approve each call, or a function of the call's arguments that says so.
         timeout_s: Its own time limit, in seconds.
 
     Raises:

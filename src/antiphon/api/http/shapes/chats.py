@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 
 from antiphon.api.http.shapes.values import Count, Limit, Name, PinOrder, Uuid
+from antiphon.chats.client_tools import ClientTool
 from antiphon.core.facts import CallDropped
 from antiphon.core.model import Needs, WhenBusy
 from antiphon.core.parts import NO_USAGE, Part, Usage
@@ -21,6 +22,7 @@ class CreateChatBody(Value):
     model: str = ""
     system: str = ""
     labels: dict[str, str] = {}
+    tools: list[ClientTool] = []
 
 
 class ChangeChatBody(Value):
@@ -30,6 +32,7 @@ class ChangeChatBody(Value):
     pin_order: PinOrder | UnsetType = UNSET
     model: str | UnsetType = UNSET
     system: str | UnsetType = UNSET
+    tools: list[ClientTool] | UnsetType = UNSET
 
 
 class SendBody(Value):
@@ -65,6 +68,19 @@ class ApprovalBody(Value):
     tool_call_id: Name
     approved: bool
     reason: str = ""
+    args: Any = None
+    always: bool = False
+
+
+class ToolResultBody(Value):
+    tool_call_id: Name
+    result: Any
+    is_error: bool = False
+
+
+class AnswerBody(Value):
+    tool_call_id: Name
+    answer: Any
 
 
 class ListChatsQuery(Value):
@@ -95,6 +111,7 @@ class OpenCallAnswer(Value):
     args: Any
     needs: Needs
     deadline: str
+    question: str = ""
 
 
 class ChatAnswer(notify.Chat):

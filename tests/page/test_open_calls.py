@@ -1,0 +1,125 @@
+"""Calls that wait, answered in the web UI of a real server: approvals, questions and results of clients' tools."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from support.waiting import wait_until
+from system.server_process import ServerProcess
+
+from .conftest import Visits
+from .visit import Tab
+
+pytestmark = pytest.mark.anyio
+
+APP = '''
+from antiphon import ToolCall, tool
+
+@tool(needs_approval=True)
+def pay(amount: int) -> str:
+    """Pay."""
+    return f"paid {amount}"
+
+async def agent(turn):
+    if turn.text == "pay":
+        result = await turn.call(ToolCall("pay", {"amount": 100}))
+        yield f"Result: {result.result}"
+    elif turn.text == "yes or no":
+        yield f"You said {await turn.ask('Really?', {'type': 'boolean'})}."
+    elif turn.text == "number":
+        yield f"You said {await turn.ask('How many?', {'type': 'integer'}) + 1}."
+    elif turn.text == "which":
+        yield f"You said {await turn.ask('Which?', {'enum': ['red', 'blue']})}."
+    elif turn.text == "pick":
+        result = await turn.call(ToolCall("pick", {}))
+        yield f"Picked {result.result}."
+    else:
+        yield f"You said {await turn.ask('Who are you?')}."
+'''
+
+
+@pytest.fixture(scope="module")
+async def server(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("open-calls")
+    (folder / "app.py").write_text(APP)
+    running = ServerProcess(folder / "data", app=f"{folder / 'app.py'}:agent")
+    await running.start()
+    yield running
+    await running.kill()
+
+
+@pytest.fixture
+async def tab(visits: Visits, server: ServerProcess) -> Tab:
+    visit = await visits(f"http://127.0.0.1:{server.port}", server.token)
+    return await visit.open()
+
+
+async def test_a_call_is_approved_with_other_arguments(tab: Tab) -> None:
+    await tab.start_chat("pay")
+    await tab.page.get_by_role("button", name="Change arguments").click()
+    editor = tab.page.get_by_role("textbox", name="Text")
+    await editor.fill("no JSON")
+    await tab.page.get_by_role("button", name="Run with these").click()
+    await editor.fill('{"amount": 5}')
+    await tab.page.get_by_role("button", name="Run with these").click()
+    await expect(tab.message("assistant").last).to_contain_text("paid 5")
+
+
+async def test_a_tool_is_allowed_for_the_chat(tab: Tab) -> None:
+    await tab.start_chat("pay")
+    await tab.page.get_by_role("button", name="Always in this chat").click()
+    await expect(tab.message("assistant").last).to_contain_text("paid 100")
+    await tab.send("pay")
+    await expect(tab.message("assistant").last).to_contain_text("paid 100")
+    await tab.wait_idle()
+    assert await tab.page.get_by_test_id("approval").count() == 0
+
+
+CHOICES = [("yes or no", "Yes", "True"), ("yes or no", "No", "False"), ("which", "blue", "blue")]
+
+
+@pytest.mark.parametrize(("asked", "button", "said"), CHOICES)
+async def test_a_question_with_choices_is_answered_by_a_button(tab: Tab, asked: str, button: str, said: str) -> None:
+    await tab.start_chat(asked)
+    await tab.page.get_by_test_id("question").get_by_role("button", name=button, exact=True).click()
+    await expect(tab.message("assistant").last).to_contain_text(f"You said {said}.")
+
+
+@pytest.mark.parametrize(("asked", "typed", "said"), [("open", "Ada", "Ada"), ("number", "41", "42")])
+async def test_a_question_is_answered_by_text_or_a_number(tab: Tab, asked: str, typed: str, said: str) -> None:
+    await tab.start_chat(asked)
+    field = tab.page.get_by_role("textbox", name="Answer")
+    if asked == "number":
+        await field.fill("many")
+        await field.press("Enter")
+        await expect(tab.page.get_by_text("This is not a number.")).to_be_visible()
+    await field.fill(typed)
+    await field.press("Enter")
+    await expect(tab.message("assistant").last).to_contain_text(f"You said {said}.")
+
+
+async def test_the_first_answer_wins_and_every_tab_shows_it(tab: Tab, visits: Visits, server: ServerProcess) -> None:
+    chat_id = await tab.start_chat("yes or no")
+    await tab.page.get_by_test_id("question").wait_for()
+    visit = await visits(f"http://127.0.0.1:{server.port}", server.token)
+    other = await visit.open(chat_id)
+    await other.page.get_by_role("button", name="No", exact=True).click()
+    for each in (tab, other):
+        await expect(each.message("assistant").last).to_contain_text("You said False.")
+        assert await each.page.get_by_test_id("question").count() == 0
+
+
+async def test_the_result_of_a_clients_tool_is_entered(tab: Tab, server: ServerProcess) -> None:
+    body: dict[str, Any] = {"content": "pick", "tools": [{"name": "pick", "description": "Pick a file."}]}
+    _, chat = await server.ask("POST", "/chats", body)
+    path = f"/chats/{chat['id']}"
+    await wait_until(lambda: server.ask("GET", path), accept=lambda it: it[1]["status"] == "requires_action")
+    await tab.page.goto(f"{tab.page.url.partition('#')[0]}#/chat/{chat['id']}")
+    await tab.page.get_by_role("button", name="Enter the result").click()
+    await tab.page.get_by_role("textbox", name="Text").fill('"a.txt"')
+    await tab.page.get_by_role("button", name="Send result").click()
+    await expect(tab.message("assistant").last).to_contain_text("Picked a.txt.")
