@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from antiphon.server.open_instance import EmbeddedInstance as Instance
     from antiphon.server.open_instance import open_instance
     from antiphon.worker.agent import Agent
-    from antiphon.worker.tools import Tool, ToolContext, tool
+    from antiphon.worker.tools import RawTool, Tool, ToolContext, ask_person, tool
     from antiphon.worker.turn import ToolCall, Turn
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "AgentError",
     "File",
     "Instance",
+    "RawTool",
     "Reasoning",
     "Source",
     "Text",
@@ -34,6 +35,7 @@ __all__ = [
     "ToolContext",
     "Turn",
     "Usage",
+    "ask_person",
     "open_instance",
     "tool",
 ]
@@ -43,6 +45,7 @@ _PLACES = {
     "AgentError": "antiphon.errors:AttemptFailed",
     "File": "antiphon.core.parts",
     "Instance": "antiphon.server.open_instance:EmbeddedInstance",
+    "RawTool": "antiphon.worker.tools",
     "Reasoning": "antiphon.core.parts",
     "Source": "antiphon.core.parts",
     "Text": "antiphon.core.parts",
@@ -51,6 +54,7 @@ _PLACES = {
     "ToolContext": "antiphon.worker.tools",
     "Turn": "antiphon.worker.turn",
     "Usage": "antiphon.core.parts",
+    "ask_person": "antiphon.worker.tools",
     "open_instance": "antiphon.server.open_instance",
     "tool": "antiphon.worker.tools",
 }

@@ -12,7 +12,7 @@ import pytest
 from support.waiting import wait_until_sync
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "wrap-a-framework.md"
-(PROGRAM,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+PROGRAM, BANK = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def start(folder: Path, agent: str, seconds: int) -> subprocess.Popen[bytes]:

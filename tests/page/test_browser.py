@@ -224,7 +224,8 @@ def test_enter_sends_with_a_client_id_and_shift_enter_adds_a_line(page: Any, ser
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("two")
     page.get_by_text("Steer", exact=True).click()
-    page.get_by_label("Message", exact=True).press("Enter")
+    with page.expect_response("**/messages"):
+        page.get_by_label("Message", exact=True).press("Enter")
     page.get_by_test_id("pending").wait_for()
     path, body = server.posted[-1]
     assert path == f"/chats/{CHAT}/messages"

@@ -57,10 +57,10 @@ async def test_a_chat_that_is_left_right_after_its_answer_is_read(
 async def test_an_answer_that_comes_after_the_chat_was_left_is_unread(visit: Visit, server: ServerProcess) -> None:
     tab = await visit.open()
     await tab.wait_live()
-    chat_id = await tab.start_chat("/rate 20\n/tokens 20")
+    chat_id = await tab.start_chat("/tokens 3\n/stall 5\n/say end")
     await tab.preview.wait_for()
     await tab.page.get_by_test_id("new-chat").click()
-    await expect(tab.chat_list.locator(f"[data-chat-id='{chat_id}']")).to_contain_text("unread", timeout=15_000)
+    await expect(tab.chat_list.locator(f"[data-chat-id='{chat_id}']")).to_contain_text("unread", timeout=30_000)
 
 
 async def test_the_unread_count_decreases_for_a_notification_older_than_the_shown_list(

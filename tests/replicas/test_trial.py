@@ -16,6 +16,7 @@ import pytest
 from antiphon.testing.checker import check
 from support.nats import NatsServer
 from support.postgres import PostgresServer
+from support.waiting import wait_until
 from system.trial import Trial
 
 from .fleet import Replica, ReplicaFleet
@@ -138,8 +139,12 @@ async def run_trial(
         assert check(evidence) == []
         assert trial.acknowledged > 2 * seconds
         for member in fleet.members:  # nothing stays degraded
-            assert (await member.get("/readyz"))["status"] == "ready", member.log()[-2000:]
+            await wait_until(lambda member=member: _is_ready(member), "it is ready again")
         return faults.happened
+
+
+async def _is_ready(member: Any) -> bool:
+    return bool((await member.get("/readyz"))["status"] == "ready")
 
 
 async def test_a_short_trial_with_faults_violates_no_invariant(

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("instance",),
     ("api",),
     ("server",),
-    ("testing",),
+    ("testing", "adapters"),
     ("cli",),
 )
 """Lowest first. The rooms of one rank do not import each other. A new room gets its place here."""

@@ -44,11 +44,15 @@ def checked_tools(tools: Sequence[ClientTool]) -> Any:
             raise Invalid(f"tools[{number}].name", "1 to 64 of A-Z, a-z, 0-9, `_` and `-`")
         if names.index(tool.name) != number:
             raise Invalid(f"tools[{number}].name", f"there is another tool with the name {tool.name!r}")
+        if tool.parameters.get("type", "object") != "object":
+            raise Invalid(f"tools[{number}].parameters", "a JSON Schema of the type `object`")
         if is_too_deep(tool.parameters):
             raise Invalid(f"tools[{number}].parameters", f"JSON nested at most {DEPTH_MAX} deep")
     if not tools:
         return None
-    stored = [{"name": t.name, "description": t.description, "parameters": t.parameters} for t in tools]
+    stored = [
+        {"name": t.name, "description": t.description, "parameters": NO_PARAMETERS | t.parameters} for t in tools
+    ]
     if len(encode(stored)) > TOOLS_BYTES_MAX:
         raise TooLarge("tools", TOOLS_BYTES_MAX)
     return stored

@@ -228,7 +228,9 @@ class OwnedChats(ChatSettings):
 
     # --- calls that wait for a person
 
-    async def approve(self, chat_id: str, tool_call_id: str, *, args: Any = None, always: bool = False) -> Done:
+    async def approve(
+        self, chat_id: str, tool_call_id: str, *, args: dict[str, Any] | None = None, always: bool = False
+    ) -> Done:
         """Approve a tool call; the first answer wins.
 
         Args:
@@ -266,6 +268,10 @@ class OwnedChats(ChatSettings):
             tool_call_id=tool_call_id, content=encode_content([part]), by=self.owner_id, needs=needs
         )
         return await self.change(chat_id, command)
+
+    async def answer_question(self, chat_id: str, tool_call_id: str, answer: Any) -> Done:
+        """Answer a question of an agent with any JSON value; the first answer wins."""
+        return await self.submit_result(chat_id, tool_call_id, answer, needs=Needs.ANSWER)
 
     async def open_calls(self, chat_id: str, chat: Chat | None = None) -> tuple[OpenCall, ...]:
         """The tool calls that wait for an approval or a client's result, with arguments and deadline; none unless the

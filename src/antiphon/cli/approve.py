@@ -47,6 +47,8 @@ def command(
     if deny and (always or args is not None):
         raise click.UsageError("--deny allows neither --args nor --always")
     given = json_of("--args", args) if args is not None else None
+    if args is not None and not isinstance(given, dict):
+        raise Invalid("--args", 'a JSON object, such as {"amount": 5}')
     with open_client(data, url) as client:
         found = resolve_chat(client, chat)
         waiting = [item for item in found.get("open_calls", []) if item["needs"] == "approval"]

@@ -103,7 +103,13 @@ def interrupt(chat_id: str, turn_id: int, *, clear_queue: bool) -> ApiRequest[sh
 
 
 def decide_call(
-    chat_id: str, tool_call_id: str, *, approved: bool, reason: str = "", args: Any = None, always: bool = False
+    chat_id: str,
+    tool_call_id: str,
+    *,
+    approved: bool,
+    reason: str = "",
+    args: dict[str, Any] | None = None,
+    always: bool = False,
 ) -> ApiRequest[shapes.Seq]:
     body = _body(tool_call_id=tool_call_id, approved=approved, reason=reason, args=args, always=always)
     return ApiRequest(method="POST", path=path("chats", chat_id, "approvals"), body=body)

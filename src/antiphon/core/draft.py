@@ -218,13 +218,13 @@ def draft_of_message(name: int, content: tuple[Part, ...], upto: int) -> Draft |
 def _finished(pieces: list[DeltaPart], metadata: dict[str, Any] | None) -> Part:
     first, text = pieces[0], "".join(_text_of(piece) for piece in pieces)
     if isinstance(first, ToolCallOpened):
-        return ToolCall(first.tool_call_id, first.tool_name, _args(text), metadata)
+        return ToolCall(first.tool_call_id, first.tool_name, args_value(text), metadata)
     if isinstance(first, Source | File):
         return msgspec.structs.replace(first, provider_metadata=metadata) if metadata else first
     return Reasoning(text, metadata) if isinstance(first, Reasoning) else Text(text, metadata)
 
 
-def _args(text: str) -> Any:
+def args_value(text: str) -> Any:
     """The value of a tool call's arguments, or their text if it cannot be stored as a value."""
     data = text.encode()
     if has_too_many_values(data):

@@ -47,6 +47,6 @@ class AnthropicModel(HttpModel):
             if not answer.is_paused:
                 return
             continued = answer.blocks
-            answer = AnthropicAnswer(self.provider, request, failures, calls_max=self._calls_max, before=answer)
+            answer = AnthropicAnswer(self.provider, request, failures, calls_max=self._calls_max, previous=answer)
         detail = f"its answer is not complete after {PAUSES_MAX} pauses"
         raise failures.make("server", detail, retryable=False)

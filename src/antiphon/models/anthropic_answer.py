@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.core.draft import replace_surrogates
 from antiphon.core.parts import (
     CALLS_MAX,
     TOKENS_MAX,
@@ -36,6 +37,8 @@ OUTCOMES = {
 }
 """What is stored for a `stop_reason`. All others end a complete answer."""
 PAUSED = "pause_turn"
+TEXT_FIELDS = {"text": ("text",), "thinking": ("thinking", "signature")}
+"""The fields of a block that arrive in pieces, and must not be missing when it is sent back."""
 BLOCKS_MAX = 1_000
 """Maximum number of content blocks in one answer."""
 BLOCK_BYTES_MAX = 16 * 1024 * 1024
@@ -56,16 +59,17 @@ class OpenBlock:
     def type(self) -> str:
         return string_in(self.block.get("type"))
 
-    def start(self, field: str) -> Any:
-        """The value that the field has from the start, which then counts as its first piece."""
+    def pop_initial(self, field: str) -> Any:
+        """Remove and return the field's initial value; the caller adds it as the first piece."""
         return self.block.pop(field, None)
 
     def add(self, field: str, piece: str) -> None:
         self.pieces.setdefault(field, []).append(piece)
 
     def whole(self) -> dict[str, Any]:
-        """The block as the API takes it back."""
-        fields: dict[str, Any] = {field: "".join(pieces) for field, pieces in self.pieces.items()}
+        """The block in the form that the API accepts in the next request."""
+        fields: dict[str, Any] = dict.fromkeys(TEXT_FIELDS.get(self.type, ()), "")
+        fields |= {field: replace_surrogates("".join(pieces)) for field, pieces in self.pieces.items()}
         if "input" in fields:
             fields["input"] = _decoded(fields["input"])
         return self.block | fields
@@ -74,7 +78,8 @@ class OpenBlock:
 class AnthropicAnswer:
     """Reads one answer, event by event. Raises `AttemptFailed` for an error of the provider.
 
-    `blocks` are the answer's blocks as the API takes them back; `is_paused` says that it must be continued from them.
+    `blocks` are the answer's blocks, in the form that the API accepts in the next request; `is_paused` says that the
+    answer must be continued from them.
     """
 
     def __init__(
@@ -84,24 +89,25 @@ class AnthropicAnswer:
         failures: Failures,
         *,
         calls_max: int = CALLS_MAX,
-        before: AnthropicAnswer | None = None,
+        previous: AnthropicAnswer | None = None,
     ) -> None:
-        """`before` is the paused answer that this one continues."""
+        """`previous` is the paused answer that this one continues."""
         self._provider = provider
         self._failures = failures
         self._calls_max = calls_max
-        self._calls: ToolCallAssembly = before._calls if before is not None else _assembly(request, calls_max)
+        self._calls: ToolCallAssembly = previous._calls if previous is not None else _assembly(request, calls_max)
         self._halves = SurrogateHalves()
         self._usage = Usage()
-        self._used_before = before.usage if before is not None else Usage()
-        self._thinking: list[dict[str, Any]] = []
+        self._used_before = previous.usage if previous is not None else Usage()
+        self._thinking: list[dict[str, Any]] = list(previous._thinking) if previous is not None else []
         """The blocks of the reasoning part that is being written."""
         self._stop_reason = ""
-        self._has_text: bool = before._has_text if before is not None else False
-        self._call_numbers: Iterator[int] = before._call_numbers if before is not None else itertools.count()
+        self._is_reasoning_last = False
+        self._has_text: bool = previous._has_text if previous is not None else False
+        self._call_numbers: Iterator[int] = previous._call_numbers if previous is not None else itertools.count()
         self._size = 0
         self._opened: dict[int, OpenBlock] = {}
-        self.blocks: list[dict[str, Any]] = list(before.blocks) if before is not None else []
+        self.blocks: list[dict[str, Any]] = list(previous.blocks) if previous is not None else []
         self.is_finished = False
         self.is_done = False
 
@@ -140,7 +146,7 @@ class AnthropicAnswer:
                 self.is_done = True
             case "message":
                 self._read_whole(value, events)
-            case kind if kind == "error" or "error" in value:
+            case kind if kind == "error" or value.get("error"):
                 raise self._failures.in_stream(value.get("error") or value)
         return events
 
@@ -152,18 +158,22 @@ class AnthropicAnswer:
             detail = "its answer is not understood" if words.strip() else "its answer is empty"
             raise self._failures.make("server", detail, words=words, retryable=False)
         events: list[ModelEvent] = []
-        self._flush_halves(events)
-        if self.is_paused:
-            return events
         outcome = OUTCOMES.get(self._stop_reason, "")
-        if outcome and self._calls.has_torn_call:
-            raise self._torn_call(outcome)
+        if outcome and any(opened.call_number is not None for opened in self._opened.values()):
+            raise self._incomplete_call(outcome)
+        self._flush_halves(events)
+        for index in tuple(self._opened):
+            self._close_block(index, events)
+        if self.is_paused:
+            if not self.blocks:
+                raise self._failures.make("server", "it paused before it wrote anything", retryable=False)
+            return events
         events += self._calls.finish()
         if not outcome and not self._has_text and not self._calls.opened_count:
             outcome = "empty"
         return [*events, AnswerEnded(outcome)] if outcome else events
 
-    def _torn_call(self, outcome: str) -> Exception:
+    def _incomplete_call(self, outcome: str) -> Exception:
         if outcome == "length":
             detail = "its answer was cut off at the limit of tokens, in the middle of a tool call: allow more tokens"
             return self._failures.make("server", detail, retryable=False)
@@ -186,17 +196,17 @@ class AnthropicAnswer:
         opened = self._opened[index] = OpenBlock(dict(block))
         match opened.type:
             case "text":
-                self._add_text(index, opened.start("text"), events)
+                self._add_text(index, opened.pop_initial("text"), events)
             case "thinking":
                 self._thinking.append({"length": 0})
-                text, signature = opened.start("thinking"), opened.start("signature")
+                text, signature = opened.pop_initial("thinking"), opened.pop_initial("signature")
                 self._add_thinking(index, text, events)
-                self._sign(index, signature, events)
+                self._sign(index, signature)
             case "redacted_thinking":
                 self._add_redacted(string_in(block.get("data")), events)
             case "tool_use":
                 self._flush_halves(events)
-                self._thinking = []
+                self._thinking, self._is_reasoning_last = [], False
                 opened.call_number = next(self._call_numbers)
                 self._add_call(opened, string_in(block.get("id")), string_in(block.get("name")), "", events)
 
@@ -209,7 +219,7 @@ class AnthropicAnswer:
             case "thinking_delta":
                 self._add_thinking(index, delta.get("thinking"), events)
             case "signature_delta":
-                self._sign(index, delta.get("signature"), events)
+                self._sign(index, delta.get("signature"))
             case "input_json_delta":
                 self._add_args(index, delta.get("partial_json"), events)
             case "citations_delta":
@@ -222,7 +232,11 @@ class AnthropicAnswer:
         if opened.type == "tool_use" and "input" not in opened.pieces:
             # A tool without parameters: the input is whole in the block's start, usually `{}`.
             self._add_call(opened, "", "", encode_json(opened.block.get("input") or {}), events)
+        if opened.type == "thinking":
+            self._end_thinking(events)
         block = opened.whole()
+        if block.get("type") == "text" and not block["text"]:
+            return
         self._size += len(encode_json(block))
         if self._size <= BLOCK_BYTES_MAX:
             self.blocks.append(block)
@@ -258,12 +272,21 @@ class AnthropicAnswer:
             self._thinking[-1]["length"] += len(text)
             self._add(Reasoning(text), events)
 
-    def _sign(self, index: int, signature: Any, events: list[ModelEvent]) -> None:
+    def _sign(self, index: int, signature: Any) -> None:
         if not isinstance(signature, str) or not signature or not self._thinking:
             return
         self._keep(index, "signature", signature)
         self._thinking[-1]["signature"] = self._thinking[-1].get("signature", "") + signature
-        if self._thinking[-1]["length"]:
+
+    def _end_thinking(self, events: list[ModelEvent]) -> None:
+        """The thinking block is complete: store it with the reasoning. Hidden thinking has only a signature."""
+        block = self._thinking[-1] if self._thinking else {}
+        if not block.get("signature"):
+            return
+        if not block["length"]:
+            block |= {"length": len(REDACTED_TEXT), "is_hidden": True}
+            self._add(Reasoning(REDACTED_TEXT), events)
+        if self._is_reasoning_last:
             self._add(PartMetadata({self._provider: {THINKING: self._thinking_blocks()}}), events)
 
     def _add_redacted(self, data: str, events: list[ModelEvent]) -> None:
@@ -299,6 +322,8 @@ class AnthropicAnswer:
             self._opened[index].add(field, text)
 
     def _add(self, piece: Text | Reasoning | PartMetadata | Source, events: list[ModelEvent]) -> None:
+        if not isinstance(piece, PartMetadata):
+            self._is_reasoning_last = isinstance(piece, Reasoning)
         if self._calls.is_idle:
             events.append(piece)
         else:

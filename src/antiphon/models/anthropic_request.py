@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from antiphon.core.parts import File, FileReference, Reasoning, Role, Source, Text, ToolCall, ToolResult
-from antiphon.models.history import since_last_user
+from antiphon.models.history import iter_calls, since_last_user
 from antiphon.models.names import accepted_name
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
@@ -50,6 +50,10 @@ def request_body(name: str, request: ModelRequest, *, provider: str, continued: 
         body["system"] = [{"type": "text", "text": system} | _CACHED]
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools] + list(request.parameters.get("tools") or ())
+    elif names := dict.fromkeys(call.tool_name for call in iter_calls(request.messages)):
+        # The API refuses calls in the history without tools: these can only be read.
+        body["tools"] = [{"name": accepted_name(name), "input_schema": {"type": "object"}} for name in names]
+        body["tool_choice"] = {"type": "none"}
     if "thinking" in body and _lacks_thinking(request, provider):
         del body["thinking"]
     return msgspec.json.encode(body)
@@ -64,14 +68,17 @@ def tokens_max(name: str) -> int:
 
 
 def chat_messages(request: ModelRequest, provider: str) -> list[Block]:
-    """The history in this protocol's form: messages of one role in a row are one message."""
+    """The history in this protocol's form: the roles alternate, beginning and ending with the user's."""
     messages: list[Block] = []
     thinking_from = len(request.messages) - len(since_last_user(request.messages))
     for number, message in enumerate(request.messages):
         blocks = list(_blocks(message, provider if number >= thinking_from else ""))
         role = "assistant" if message.role is Role.ASSISTANT else "user"
-        if blocks and messages and messages[-1]["role"] == role:
+        if blocks and messages and messages[-1]["role"] == role == "user":
             messages[-1]["content"] += blocks
+        elif blocks and messages and messages[-1]["role"] == role:
+            # The kept part of an answer whose worker was lost, and the model's next one.
+            messages += [{"role": "user", "content": [_text(CONTINUE)]}, {"role": role, "content": blocks}]
         elif blocks:
             messages.append({"role": role, "content": blocks})
     if not messages or messages[0]["role"] != "user":
@@ -136,6 +143,8 @@ def _thinking(part: Reasoning, provider: str) -> Iterator[Block]:
         end = start + block["length"]
         if "redacted" in block:
             yield {"type": "redacted_thinking", "data": block["redacted"]}
+        elif block.get("is_hidden"):
+            yield {"type": "thinking", "thinking": "", "signature": block["signature"]}
         elif block.get("signature"):
             yield {"type": "thinking", "thinking": part.text[start:end], "signature": block["signature"]}
         start = end

@@ -5,6 +5,7 @@ Every field may have any value; one of an unexpected shape is ignored, as is an 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -54,6 +55,9 @@ class ResponsesAnswer:
         self._halves = SurrogateHalves()
         self._reasoning: list[dict[str, Any]] = []
         """The reasoning items that the next part is sent back with."""
+        self._text_reasoning: list[dict[str, Any]] = []
+        """Those of the text that is being written."""
+        self._keeps_all = bool(request.parameters.get("store"))
         self._streamed: set[tuple[str, int]] = set()
         """What arrived in deltas, by kind and index of the item: its whole text repeats it."""
         self._has_content = False
@@ -152,7 +156,8 @@ class ResponsesAnswer:
                 if ("reasoning", index) not in self._streamed:
                     texts = (string_in(piece.get("text")) for piece in dicts_in(item.get("summary")))
                     self._add_reasoning(index, "\n\n".join(filter(None, texts)), events)
-                self._reasoning.append({name: value for name, value in item.items() if name != "status"})
+                if item.get("encrypted_content") or self._keeps_all:  # else the provider does not know it any more
+                    self._reasoning.append({name: value for name, value in item.items() if name != "status"})
             case "function_call":
                 call_id = string_in(item.get("call_id")) or string_in(item.get("id"))
                 args = item.get("arguments") if ("args", index) not in self._streamed else ""
@@ -190,20 +195,23 @@ class ResponsesAnswer:
         if text := self._halves.join(("text", index), text):
             self._has_content = True
             self._add(Text(text), events)
-            if metadata := self._take_reasoning():
+            if metadata := self._take_reasoning(self._text_reasoning):
+                self._text_reasoning = metadata[self._provider][REASONING]
                 self._add(PartMetadata(metadata), events)
 
     def _add_reasoning(self, index: int, text: Any, events: list[ModelEvent]) -> None:
         if not isinstance(text, str) or not text:
             return
         self._streamed.add(("reasoning", index))
+        self._text_reasoning = []
         if text := self._halves.join(("reasoning", index), text):
             self._add(Reasoning(text), events)
 
-    def _take_reasoning(self) -> dict[str, Any] | None:
-        """The metadata of the part that follows the reasoning items; None if there are none."""
+    def _take_reasoning(self, earlier: Sequence[dict[str, Any]] = ()) -> dict[str, Any] | None:
+        """The metadata of the part that follows the reasoning items, after the part's `earlier` ones; None if there
+        are no new ones."""
         items, self._reasoning = self._reasoning, []
-        return {self._provider: {REASONING: items}} if items else None
+        return {self._provider: {REASONING: [*earlier, *items]}} if items else None
 
     def _add_call(
         self,
@@ -215,6 +223,7 @@ class ResponsesAnswer:
         metadata: dict[str, Any] | None = None,
     ) -> None:
         text = self._halves.join(("args", index), args) if isinstance(args, str) else ""
+        self._text_reasoning = []
         try:
             events += self._calls.add_call(index, call_id, name, text, metadata)
         except TooManyCalls:

@@ -33,6 +33,7 @@ RETRY_AFTER_S_MAX = 3600.0
 """Maximum delay before a retry that a provider may ask for, in seconds."""
 PIECES_PER_TURN_OF_THE_LOOP = 64
 """Pieces of an answer between two yields to the event loop."""
+TOO_LONG = "The turn has more messages than an agent gets, so the agent cannot be started again in it."
 NO_DESCRIPTORS = AttemptFailed("overloaded", "The server has no file descriptors left.")
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ class Attempt:
     def __init__(self, environment: Environment, chat_id: str, chat: Chat) -> None:
         self._env = environment
         self._held = HeldChat(environment, chat_id, chat)
-        self._calls = Calls(self._held, tools=environment.tools, limits=environment.limits)
+        self._calls = Calls(self._held, limits=environment.limits)
         self._io = AttemptIO(self._held, self._calls, work=environment.work, prompt_of=environment.prompt_of)
         self._end = AttemptEnd(self._held, self._calls, work=environment.work, timing=environment.timing)
         self._hints = StopHints(self._held, work=environment.work, bus=environment.bus)
@@ -104,11 +105,12 @@ class Attempt:
     async def _work(self) -> None:
         try:
             await self._held.load_history()
-            await self._calls.finish_open()
+            await self._calls.finish_open(leaves_unknown=self._env.is_replayed)
             while True:
                 try:
                     await self._run_agent()
                     await self._held.commit(is_last=True)
+                    self._held.steps_from = self._held.history.messages[-1].id + 1  # steering continues the turn
                 except AttemptFailed as error:
                     await self._fail(error)
                 except Exception as error:
@@ -151,21 +153,27 @@ class Attempt:
             failures=chat.turn_failures,
         )
         crash_point("model-before-call")
-        replay = held.replay = Replay(turn.messages if self._env.is_replayed else (), chat.turn_id)
+        if self._env.is_replayed and all(message.id != chat.turn_id for message in turn.messages):
+            raise AttemptFailed("unknown", TOO_LONG, retryable=False)
+        held.replay = Replay(turn.messages if self._env.is_replayed else (), held.steps_from)
         pieces = self._env.agent(turn)
+        count = 0
         try:
             async for piece in pieces:
+                count += 1
                 if held.writer.is_closed:
                     raise AttemptEnded  # the agent ignored its cancellation
-                for admitted in replay.admit(piece):
-                    held.writer.write(admitted)
-                if held.writer.pieces % PIECES_PER_TURN_OF_THE_LOOP == 0:
+                admitted = held.replay.admit(piece)
+                if admitted and held.state.calls:
+                    await self._io.start_new_step()  # each result of an earlier attempt's call opens a new draft
+                for each in admitted:
+                    held.writer.write(each)
+                if count % PIECES_PER_TURN_OF_THE_LOOP == 0:
                     await asyncio.sleep(0)
         except BaseException:
             await self._end.close_agent(pieces)
             raise
-        for piece in replay.release():
-            held.writer.write(piece)
+        await self._io.start_new_step()
         crash_point("model-after-stream")
 
     # --- failures

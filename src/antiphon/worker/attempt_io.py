@@ -11,9 +11,11 @@ from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.errors import AttemptFailed, Unavailable
 from antiphon.ports import Message, Work
 from antiphon.wire.codec import encode
-from antiphon.worker.calls import Calls
+from antiphon.worker.calls import Calls, own_result
 from antiphon.worker.held_chat import HeldChat
+from antiphon.worker.replay import Replay
 from antiphon.worker.stop import AttemptEnded, Stop
+from antiphon.worker.tools import Tool
 from antiphon.worker.turn import ToolCall
 
 
@@ -61,9 +63,11 @@ class AttemptIO:
 
     async def take_steering(self) -> tuple[Message, ...]:
         held = self._held
-        self._write_held_back()
+        if (joined := held.replay.match_steering()) is not None:
+            return joined
         newest_id = held.history.messages[-1].id if held.history.messages else 0
         try:
+            await self.start_new_step()
             await held.commit()
         except AttemptEnded:
             await held.leave(Stop.LOST)
@@ -71,19 +75,32 @@ class AttemptIO:
             message for message in held.history.messages if message.id > newest_id and message.role is Role.USER
         )
 
-    def _write_held_back(self) -> None:
-        """The agent does something else than in its earlier run."""
+    async def use_tools(self, tools: tuple[Tool, ...]) -> None:
+        held = self._held
+        held.server_tools.update({tool.name: tool for tool in tools})
+        try:
+            await self._calls.finish_open(leaves_unknown=True)
+            await held.catch_up()
+        except AttemptEnded:
+            await held.leave(Stop.LOST)
+        held.replay = Replay(held.history.messages, held.steps_from)
+
+    async def start_new_step(self) -> None:
+        """The agent does something that is not stored: write the pieces that were held back. Open calls of an earlier
+        attempt are finished; one whose tool is not registered gets an error result."""
+        if self._held.state.calls:
+            await self._calls.finish_open()
         for piece in self._held.replay.release():
             self._held.writer.write(piece)
 
     async def commit_calls(self, calls: tuple[ToolCall, ...], needs: Needs | None = None) -> tuple[ToolResult, ...]:
         held = self._held
         args = [encode(call.args).decode() for call in calls]
-        if calls and (stored := held.replay.take_results([(call.id, call.name, call.args) for call in calls])):
-            return stored
-        self._write_held_back()
+        if calls and (stored := held.replay.match_calls([(call.id, call.name, call.args) for call in calls])):
+            return tuple(map(own_result, stored))
         try:
             async with self._call_lock:
+                await self.start_new_step()
                 for call, text in zip(calls, args, strict=True):
                     held.writer.write(ToolCallOpened(call.id, call.name))
                     held.writer.write(ToolCallArgs(text))
@@ -92,4 +109,4 @@ class AttemptIO:
                 results = await self._calls.run(parts)
         except AttemptEnded:
             await held.leave(Stop.LOST)
-        return tuple(results)
+        return tuple(map(own_result, results))

@@ -26,18 +26,34 @@ CONCURRENT_CALLS_MAX = 16
 """Maximum number of tool calls of one attempt that run concurrently."""
 
 
+CHANGED_ARGUMENTS = "arguments_set_by_a_person"
+"""Stored in a result whose call ran with other arguments than the model's, beside the tool's own result: the history
+of the model has its arguments."""
+
+
+def own_result(result: ToolResult) -> ToolResult:
+    """The result as the tool returned it."""
+    value = result.result
+    if isinstance(value, dict) and value.keys() == {CHANGED_ARGUMENTS, "result"}:
+        return replace(result, result=value["result"])
+    return result
+
+
 class Calls:
     """Runs the tool calls of one attempt. `begun` has the ids of the calls that may have taken effect."""
 
-    def __init__(self, held: HeldChat, *, tools: dict[str, Tool], limits: WorkerLimits) -> None:
+    def __init__(self, held: HeldChat, *, limits: WorkerLimits) -> None:
         self._held = held
-        self._tools = tools
+        self._tools = held.server_tools
         self._limits = limits
         self.begun: set[str] = set()
+        self._opened: set[str] = set()
+        """The ids of the calls that this attempt has made."""
 
     def opened(self, part: ToolCall, needs: Needs | None = None) -> CallOpened:
         """The call as the fact of its message records it. `needs` is what it needs next; None: what its tool says."""
         tool = self._tools.get(part.tool_name)
+        self._opened.add(part.tool_call_id)
         return CallOpened(
             tool_call_id=part.tool_call_id,
             tool_name=part.tool_name,
@@ -48,6 +64,8 @@ class Calls:
     def _needs_of(self, tool: Tool | None, part: ToolCall) -> Needs:
         if tool is None:
             return Needs.RESULT if any(part.tool_name == item.name for item in self._held.tools) else Needs.SERVER
+        if tool.asks_person:
+            return Needs.ANSWER
         if part.tool_name in self._held.state.allowed_tools or not tool.must_be_approved(part.args):
             return Needs.SERVER
         return Needs.APPROVAL
@@ -96,7 +114,7 @@ class Calls:
         result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s)
         call = self._held.state.call(part.tool_call_id)
         if call is not None and call.args is not None:  # the model sees its own arguments in the history
-            result = replace(result, result={"arguments_set_by_a_person": call.args, "result": result.result})
+            result = replace(result, result={CHANGED_ARGUMENTS: call.args, "result": result.result})
         crash_point("tool-after-run")
         await self._held.execute(
             c.CommitToolResult(
@@ -115,13 +133,18 @@ class Calls:
 
         return progress
 
-    async def finish_open(self) -> None:
-        """Run the calls that an earlier attempt left: those that were approved, are idempotent, or had not begun."""
-        if not self._held.state.calls:
+    async def finish_open(self, *, leaves_unknown: bool = False) -> None:
+        """Run the calls that an earlier attempt left: those that were approved, are idempotent, or had not begun.
+        `leaves_unknown`: not yet those of tools that the agent may still bring (`turn.use_tools`)."""
+        calls = self._held.state.calls
+        left = {call.tool_call_id for call in calls if not leaves_unknown or self._is_known(call)} - self._opened
+        if not left:
             return
-        left = {call.tool_call_id for call in self._held.state.calls}
         parts = [p for m in self._held.history.messages for p in m.content if isinstance(p, ToolCall)]
         await self.run([part for part in parts if part.tool_call_id in left])
+
+    def _is_known(self, call: Call) -> bool:
+        return call.tool_name in self._tools or call.needs in (Needs.RESULT, Needs.ANSWER)
 
     async def _require_action(self, parts: list[ToolCall]) -> None:
         args = {part.tool_call_id: part.args for part in parts}

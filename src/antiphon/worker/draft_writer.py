@@ -73,6 +73,7 @@ class DraftWriter:
         self._repeated: dict[str, int] = {}
         self._is_notified = False
         self._bytes = self._metadata_bytes = 0
+        self._metadata_sizes: dict[int, int] = {}
         self._calls = 0
         self._progress = 0
         self.draft: Draft = drafts.open(chat_id, draft_name)
@@ -148,7 +149,9 @@ class DraftWriter:
             size = 0
         if not size:
             raise AttemptFailed("unknown", "The agent yielded metadata that is no JSON object.")
-        self._metadata_bytes += size
+        part = self.draft.part_count
+        self._metadata_bytes += size - self._metadata_sizes.get(part, 0)  # a later piece replaces it
+        self._metadata_sizes[part] = size
         if self._metadata_bytes > METADATA_BYTES_MAX:
             raise AttemptFailed("unknown", f"The answer has more than {METADATA_BYTES_MAX:,} bytes of metadata.")
         self.draft.annotate(piece.provider_metadata)
@@ -171,6 +174,7 @@ class DraftWriter:
         if draft_name > self.draft.name:
             self.draft = self._drafts.open(self._chat_id, draft_name)
             self._bytes = self._metadata_bytes = self._calls = self._progress = 0
+            self._metadata_sizes = {}
 
     def close(self) -> None:
         """Write nothing from now on. The draft remains open for its watchers."""

@@ -45,6 +45,8 @@ class HeldChat:
         self.history = History((), 0, 0)
         self.turn: Turn | None = None
         self.replay = Replay((), 0)
+        self.steps_from = chat.turn_id
+        """The first message id of the steps that the agent repeats when it starts again."""
         self.usage = NO_USAGE
         """Usage that no stored message contains yet."""
         self.outcome = ""
@@ -63,7 +65,8 @@ class HeldChat:
             calls_max=environment.limits.calls,
         )
         self._chats = environment.work
-        self._tools = environment.tools
+        self.server_tools = dict(environment.tools)
+        """The tools that run here, by name: the server's, and those that the agent of this attempt brings."""
         self._histories = environment.histories
         self._timing = environment.timing
         self._pending: set[asyncio.Future[Done]] = set()
@@ -76,7 +79,7 @@ class HeldChat:
     def tools(self) -> tuple[Tool, ...]:
         """The server's tools, and those of the chat that its clients run. Of two with one name it is the server's."""
         client_tools = tools_of_clients(self.state.tools)
-        return (*self._tools.values(), *(tool for tool in client_tools if tool.name not in self._tools))
+        return (*self.server_tools.values(), *(tool for tool in client_tools if tool.name not in self.server_tools))
 
     # --- stopping
 

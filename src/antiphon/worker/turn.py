@@ -43,6 +43,8 @@ class TurnIO(Protocol):
 
     async def take_steering(self) -> tuple[Message, ...]: ...
 
+    async def use_tools(self, tools: tuple[Tool, ...]) -> None: ...
+
     def add_usage(self, usage: Usage) -> None: ...
 
     def end_answer(self, outcome: str) -> None: ...
@@ -191,6 +193,11 @@ class Turn:
         results = await self._io.commit_calls(calls)
         return results[0] if len(calls) == 1 else results
 
+    async def use_tools(self, *tools: Tool) -> None:
+        """Add tools that only this run of the agent has, such as those of a framework. Calls of them that an earlier
+        attempt left are run now, so call it before anything else; `messages` then has their results."""
+        await self._io.use_tools(tools)
+
     async def ask(self, question: str, schema: dict[str, Any] | None = None) -> Any:
         """Ask a person, and wait for the answer, however long it takes: the turn requires action until a client
         sends the answer, over any API. The agent then runs again from its start, and this call returns the answer.
@@ -254,6 +261,9 @@ class BlockingTurn:
 
     def call(self, *calls: ToolCall) -> Any:
         return self.wait(lambda: self._turn.call(*calls))
+
+    def use_tools(self, *tools: Tool) -> None:
+        self.wait(lambda: self._turn.use_tools(*tools))
 
     def ask(self, question: str, schema: dict[str, Any] | None = None) -> Any:
         return self.wait(lambda: self._turn.ask(question, schema))

@@ -138,6 +138,14 @@ async def test_every_good_answer_of_every_route_fits(
     asking = await api.make_chat("/call pay {}")
     await wait_until(lambda: _asks(api, asking))
     await api.ask("POST", f"/chats/{asking}/approvals", {"tool_call_id": "call-2-1", "approved": False})
+    client_tool = {"name": "pick", "description": "", "parameters": {"type": "object"}}
+    for said, answer in (
+        ("/call pick {}", ("tool-results", {"result": {"file": "a"}})),
+        ('/call ask_person {"question": "q?"}', ("answers", {"answer": True})),
+    ):
+        waiting = await api.make_chat(said, tools=[client_tool])
+        await wait_until(lambda waiting=waiting: _asks(api, waiting))
+        await api.ask("POST", f"/chats/{waiting}/{answer[0]}", {"tool_call_id": "call-2-1", **answer[1]})
     await api.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/stall 600"})
     await api.ask("GET", f"/chats/{chat_id}/messages")
     await api.ask("PUT", f"/chats/{chat_id}/read")

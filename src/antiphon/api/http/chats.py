@@ -19,7 +19,7 @@ from antiphon.chats.client_tools import checked_tools
 from antiphon.chats.owned import OwnedChats
 from antiphon.core import commands as c
 from antiphon.core.facts import MessageQueued
-from antiphon.core.model import Chat, Needs
+from antiphon.core.model import Chat
 from antiphon.errors import Invalid
 from antiphon.observe.crash_points import crash_point
 from antiphon.ports import Done
@@ -211,7 +211,8 @@ async def decide_call(call: Call) -> Response:
     body: s.ApprovalBody = call.body
     chats = _chats(call)
     if body.approved:
-        done = await chats.approve(call.chat_id, body.tool_call_id, args=body.args, always=body.always)
+        args = None if body.args is UNSET else body.args
+        done = await chats.approve(call.chat_id, body.tool_call_id, args=args, always=body.always)
     else:
         done = await chats.deny(call.chat_id, body.tool_call_id, body.reason)
     return JsonAnswer({"seq": done.entries[0].seq})
@@ -225,7 +226,7 @@ async def submit_result(call: Call) -> Response:
 
 async def answer_question(call: Call) -> Response:
     body: s.AnswerBody = call.body
-    done = await _chats(call).submit_result(call.chat_id, body.tool_call_id, body.answer, needs=Needs.ANSWER)
+    done = await _chats(call).answer_question(call.chat_id, body.tool_call_id, body.answer)
     return JsonAnswer({"seq": done.entries[0].seq})
 
 

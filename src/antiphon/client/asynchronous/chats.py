@@ -225,7 +225,9 @@ class AsyncChats(AsyncRequestGroup):
         """
         return await self._connection.request(api_requests.interrupt(chat_id, turn_id, clear_queue=clear_queue))
 
-    async def approve(self, chat_id: str, tool_call_id: str, *, args: Any = None, always: bool = False) -> shapes.Seq:
+    async def approve(
+        self, chat_id: str, tool_call_id: str, *, args: dict[str, Any] | None = None, always: bool = False
+    ) -> shapes.Seq:
         """Approve a tool call.
 
         Args:

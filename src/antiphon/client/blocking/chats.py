@@ -224,7 +224,9 @@ class Chats(RequestGroup):
         """
         return self._connection.request(api_requests.interrupt(chat_id, turn_id, clear_queue=clear_queue))
 
-    def approve(self, chat_id: str, tool_call_id: str, *, args: Any = None, always: bool = False) -> shapes.Seq:
+    def approve(
+        self, chat_id: str, tool_call_id: str, *, args: dict[str, Any] | None = None, always: bool = False
+    ) -> shapes.Seq:
         """Approve a tool call.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from typing import Any, get_type_hints, overload
@@ -43,11 +44,13 @@ class Tool(Value, gc=True):
     description: str
     parameters: dict[str, Any]
     function: Callable[..., Any]
-    arguments: type[msgspec.Struct]
+    arguments: type[msgspec.Struct] = msgspec.Struct
     context_name: str = ""
     is_idempotent: bool = False
     needs_approval: bool | Callable[[Any], bool] = False
     timeout_s: float | None = None
+    asks_person: bool = False
+    """Whether a person's answer is the result of a call, and nothing runs."""
     is_client_tool: bool = False
     """Whether a client runs it, not the server."""
 
@@ -59,7 +62,7 @@ class Tool(Value, gc=True):
         if not callable(self.needs_approval):
             return self.needs_approval
         try:
-            return bool(self.needs_approval(args))
+            return bool(self.needs_approval(copy.deepcopy(args)))
         except Exception as error:
             log.warning("approval_policy_failed", tool=self.name, error=type(error).__name__)
             return True
@@ -89,6 +92,14 @@ class Tool(Value, gc=True):
         else:
             result = await run_in_thread(lambda: self.function(**kwargs), name=f"antiphon-tool-{self.name}")
         return cap_output(msgspec.to_builtins(result, str_keys=True))
+
+
+class RawTool(Tool):
+    """A tool whose coroutine function gets the arguments as they are, and the context: `await function(args,
+    context)`."""
+
+    async def run(self, args: Any, context: ToolContext) -> Any:
+        return cap_output(msgspec.to_builtins(await self.function(args, context), str_keys=True))
 
 
 @overload
@@ -121,8 +132,11 @@ def tool(
         timeout_s: Its own time limit, in seconds.
 
     Raises:
-        TypeError: A parameter is positional-only or variadic.
+        TypeError: A parameter is positional-only or variadic, or `needs_approval` is a coroutine function.
     """
+
+    if inspect.iscoroutinefunction(needs_approval):
+        raise TypeError("needs_approval is a plain function: it decides at once, by the arguments")
 
     def make(function: Callable[..., Any]) -> Tool:
         arguments, context_name = _arguments_of(function)

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from antiphon.api.http.shapes.values import Count, Limit, Name, PinOrder, Uuid
+from antiphon.api.http.shapes.values import CallId, Count, Limit, PinOrder, Uuid
 from antiphon.chats.client_tools import ClientTool
 from antiphon.core.facts import CallDropped
 from antiphon.core.model import Needs, WhenBusy
@@ -65,21 +65,21 @@ class InterruptBody(Value):
 
 
 class ApprovalBody(Value):
-    tool_call_id: Name
+    tool_call_id: CallId
     approved: bool
     reason: str = ""
-    args: Any = None
+    args: dict[str, Any] | UnsetType = UNSET
     always: bool = False
 
 
 class ToolResultBody(Value):
-    tool_call_id: Name
+    tool_call_id: CallId
     result: Any
     is_error: bool = False
 
 
 class AnswerBody(Value):
-    tool_call_id: Name
+    tool_call_id: CallId
     answer: Any
 
 

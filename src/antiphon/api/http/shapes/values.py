@@ -13,4 +13,6 @@ Uuid = Annotated[
 ]
 PinOrder = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+CallId = Annotated[str, msgspec.Meta(min_length=1, max_length=16 * 1024)]
+"""The id of a tool call: as long as an agent or a model may choose it."""
 Json = dict[str, Any]

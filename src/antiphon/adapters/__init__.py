@@ -1,0 +1,1 @@
+"""Agents of other frameworks as agents of Antiphon. Each module needs its framework's package."""
