@@ -272,5 +272,5 @@ async def test_after_a_reconnect_the_log_says_that_events_may_be_missing(tab: Ta
     await tab.page.get_by_role("alert").filter(has_text="The server cannot be reached.").first.wait_for()
     await machine.home.start()
     await tab.page.get_by_test_id("log-state").filter(has_text="Live").wait_for()
-    await lines(tab, "page").filter(has_text="is missing here").wait_for()
+    await lines(tab, "page").filter(has_text="events published meanwhile are missing").wait_for()
     await expect(tab.page.get_by_role("alert")).to_have_count(0)

@@ -513,3 +513,138 @@ async def test_a_field_of_any_shape_is_ignored(event: dict[str, Any], value: Any
         event_of({"type": "message_stop"}),
     )
     assert text(events).endswith("words")
+
+
+# --- thinking and pauses together
+
+
+def opening(index: int, **block: Any) -> bytes:
+    return event_of({"type": "content_block_start", "index": index, "content_block": block})
+
+
+def delta(index: int, **fields: Any) -> bytes:
+    return event_of({"type": "content_block_delta", "index": index, "delta": fields})
+
+
+def closing(index: int) -> bytes:
+    return event_of({"type": "content_block_stop", "index": index})
+
+
+def stopping(reason: str) -> bytes:
+    return event_of({"type": "message_delta", "delta": {"stop_reason": reason}}) + event_of({"type": "message_stop"})
+
+
+def thinking(index: int, text: str, signature: str) -> bytes:
+    pieces = [delta(index, type="thinking_delta", thinking=text)] if text else []
+    pieces.append(delta(index, type="signature_delta", signature=signature))
+    return opening(index, type="thinking", thinking="", signature="") + b"".join(pieces) + closing(index)
+
+
+async def sent_after(*answers: bytes) -> list[dict[str, Any]]:
+    """The bodies of the requests to a server that gives these answers, one for each request."""
+    async with FakeModelServer() as server:
+        server.plan(
+            *(Fault(status=200, body=body, headers={"Content-Type": "text/event-stream"}) for body in answers)
+        )
+        await answer(server)
+        return [dict(seen.body) for seen in server.requests]
+
+
+async def metadata_of(*answers: bytes) -> tuple[str, dict[str, Any]]:
+    """The reasoning of an answer, and the last metadata with it."""
+    async with FakeModelServer() as server:
+        server.plan(
+            *(Fault(status=200, body=body, headers={"Content-Type": "text/event-stream"}) for body in answers)
+        )
+        events = await answer(server)
+    text_ = "".join(event.text for event in events if isinstance(event, Reasoning))
+    found = [event.provider_metadata for event in events if isinstance(event, PartMetadata)]
+    return text_, found[-1]
+
+
+async def blocks_sent_back(text_: str, metadata: dict[str, Any]) -> list[dict[str, Any]]:
+    part = Reasoning(text_, metadata)
+    body = await sent(request(user("add"), assistant(part, ToolCall("a", "add", {})), result("a", 1), tools=(ADD,)))
+    return [block for block in body["messages"][1]["content"] if "thinking" in block["type"]]
+
+
+SERVER_TOOL = opening(1, type="server_tool_use", id="s1", name="web_search", input={"query": "x"}) + closing(1)
+
+
+async def test_thinking_before_and_after_a_pause_keeps_its_own_signatures() -> None:
+    text_, metadata = await metadata_of(
+        thinking(0, "First thought.", "SIG1") + SERVER_TOOL + stopping("pause_turn"),
+        thinking(0, "Second.", "SIG2") + opening(1, type="tool_use", id="t", name="add", input={}) + closing(1)
+        + stopping("tool_use"),
+    )  # fmt: skip
+    assert await blocks_sent_back(text_, metadata) == [
+        {"type": "thinking", "thinking": "First thought.", "signature": "SIG1"},
+        {"type": "thinking", "thinking": "Second.", "signature": "SIG2"},
+    ]
+
+
+async def test_hidden_thinking_goes_back_with_its_signature() -> None:
+    text_, metadata = await metadata_of(
+        thinking(0, "", "SIG") + opening(1, type="tool_use", id="t", name="add", input={}) + closing(1)
+        + stopping("tool_use")
+    )  # fmt: skip
+    assert text_ == REDACTED_TEXT
+    assert await blocks_sent_back(text_, metadata) == [{"type": "thinking", "thinking": "", "signature": "SIG"}]
+
+
+async def test_a_paused_answer_goes_back_with_every_field() -> None:
+    half = delta(2, type="text_delta", text="HALF").replace(b"HALF", b"\\ud83d")
+    paused = (
+        thinking(0, "", "SIG") + opening(1, type="text", text="") + closing(1) + opening(2, type="text", text="ok ")
+    )
+    _, body = await sent_after(
+        paused + half + delta(2, type="text_delta", text="so") + SERVER_TOOL.replace(b'"index":1', b'"index":3')
+        + stopping("pause_turn"),
+        opening(0, type="text", text="done") + closing(0) + stopping("end_turn"),
+    )  # fmt: skip
+    assert body["messages"][-1]["content"] == [
+        {"type": "thinking", "thinking": "", "signature": "SIG"},
+        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "x"}},
+        {"type": "text", "text": "ok \ufffdso"},
+    ]
+
+
+async def test_a_pause_without_any_block_fails() -> None:
+    async with FakeModelServer() as server:
+        server.plan(Fault(status=200, body=stopping("pause_turn"), headers={"Content-Type": "text/event-stream"}))
+        error = await failure(server)
+        assert len(server.requests) == 1
+    assert (error.kind, error.retryable) == ("server", False)
+
+
+async def test_many_thinking_blocks_send_their_metadata_once_each() -> None:
+    body = b"".join(thinking(number, "x", "s" * 4_000) for number in range(25))
+    events = await answer_of(body, opening(30, type="text", text="so") + closing(30), stopping("end_turn"))
+    sizes = [len(json.dumps(event.provider_metadata)) for event in events if isinstance(event, PartMetadata)]
+    assert len(sizes) == 25
+    assert max(sizes) < 25 * 4_200
+
+
+async def test_the_kept_part_of_an_answer_and_the_next_one_are_two_messages() -> None:
+    thought = Reasoning("hm", {"anthropic": {THINKING: [{"length": 2, "signature": "s"}]}})
+    history = (
+        user("add"),
+        Message(id=3, role=Role.ASSISTANT, content=(Text("A par"),), is_interrupted=True),
+        assistant(thought, ToolCall("a", "add", {}), message_id=4),
+        result("a", 1, message_id=5),
+    )
+    body = await sent(request(*history, tools=(ADD,)))
+    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user", "assistant", "user"]
+    assert body["messages"][3]["content"][0]["type"] == "thinking"
+
+
+async def test_a_history_with_calls_is_sent_without_tools_as_one_that_can_only_be_read() -> None:
+    history = (user("add"), assistant(ToolCall("a", "add", {})), result("a", 1), assistant(Text("3"), message_id=5))
+    body = await sent(request(*history, user("thanks", 6)))
+    assert body["tools"] == [{"name": "add", "input_schema": {"type": "object"}}]
+    assert body["tool_choice"] == {"type": "none"}
+
+
+async def test_a_whole_call_at_the_limit_of_tokens_runs() -> None:
+    call = opening(0, type="tool_use", id="t", name="now", input={}) + closing(0)
+    assert calls(await answer_of(call, stopping("max_tokens"))) == [ToolCall("t", "now", {})]

@@ -342,3 +342,32 @@ async def test_a_field_of_any_shape_is_ignored(event: dict[str, Any], value: Any
         COMPLETED,
     )
     assert text(events).endswith("words")
+
+
+# --- reasoning
+
+
+def reasoning_item(number: int, **fields: Any) -> bytes:
+    item = {"type": "reasoning", "id": f"rs_{number}", "summary": []} | fields
+    return event_of({"type": "response.output_item.done", "output_index": number, "item": item})
+
+
+async def test_every_reasoning_item_before_a_text_is_kept() -> None:
+    events = await answer_of(
+        reasoning_item(0, encrypted_content="e0"),
+        event_of({"type": "response.output_text.delta", "output_index": 1, "delta": "one "}),
+        reasoning_item(2, encrypted_content="e2"),
+        event_of({"type": "response.output_text.delta", "output_index": 3, "delta": "two"}),
+        COMPLETED,
+    )
+    last = [event.provider_metadata for event in events if isinstance(event, PartMetadata)][-1]
+    assert [item["encrypted_content"] for item in last[PROVIDER][REASONING]] == ["e0", "e2"]
+
+
+async def test_a_reasoning_item_that_the_provider_forgets_is_not_sent_back() -> None:
+    events = await answer_of(
+        reasoning_item(0),
+        event_of({"type": "response.output_text.delta", "output_index": 1, "delta": "one"}),
+        COMPLETED,
+    )
+    assert not [event for event in events if isinstance(event, PartMetadata)]

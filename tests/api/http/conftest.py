@@ -31,7 +31,9 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 async def shared_api(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiClient]:
     """On SQLite, for all tests of a file."""
-    async with open_api(data=tmp_path_factory.mktemp("api") / "data", concurrency=1_000, tools=(pay, ask_person)) as opened:
+    async with open_api(
+        data=tmp_path_factory.mktemp("api") / "data", concurrency=1_000, tools=(pay, ask_person)
+    ) as opened:
         yield opened
 
 
