@@ -78,7 +78,7 @@ def test_a_tool_that_is_always_allowed_is_not_asked_for_again(run: Run, client: 
         client.send(chat_id, "again")
 
 
-def test_the_result_of_a_clients_tool_is_json_or_text(run: Run, client: Client) -> None:
+def test_answer_refuses_error_for_a_question_and_an_unknown_call(run: Run, client: Client) -> None:
     chat_id = client.create_chat("go", tools=[{"name": "pay", "description": "", "parameters": {}}])["id"]
     waiting_for(client, chat_id, "answer")
     wrong = run("answer", chat_id, "M", "--error")
@@ -112,7 +112,7 @@ def test_a_question_is_answered_in_the_terminal(home: Path, client: Client) -> N
         terminal.wait_for("Size L. Paid 120.")
 
 
-def test_without_an_open_call_it_says_so(run: Run, home: Path, client: Client) -> None:
+def test_answer_reports_that_no_call_is_open(run: Run, home: Path, client: Client) -> None:
     chat_id = client.create_chat()["id"]
     done = run("answer", chat_id, "x")
     assert (done.code, "call waiting for an answer" in done.err) == (1, True)

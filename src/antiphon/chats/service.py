@@ -1,4 +1,4 @@
-"""THE loop: load -> decide -> append -> publish hints. Every command of a person or a worker goes through it.
+"""The command loop: load, decide, append, publish hints. Every command of a person or a worker goes through it.
 
 Within a process each chat has a command queue. Its task dequeues the waiting commands, decides them in order on one
 state and appends their facts together. Between processes the store's check of `after_seq` serialises the appends: on
@@ -54,11 +54,12 @@ UNKNOWN_PAUSE_S = 0.2
 log = structlog.get_logger(__name__)
 
 MakeNotification = Callable[[str, Chat, Sequence[f.Entry]], Notification | None]
-"""Makes the notification of an append, of a chat id, the state after it and its facts; None for none."""
+"""Builds the notification that is stored with an append, from the chat id, the new state and the facts; None: no
+notification."""
 
 
 class Service:
-    """Commands in, facts out. `execute` is the only way by which a chat changes."""
+    """Commands in, facts out. A chat changes only by `execute` and `submit_nowait`."""
 
     def __init__(
         self,
@@ -212,7 +213,7 @@ class Service:
                 self._queues.evict(queue)
             if not group:
                 return
-        raise Unavailable("the chat changes too fast")
+        raise Unavailable(f"the chat changed during all {CONFLICTS_MAX} tries of the command; send it again")
 
     async def _is_current(self, queue: CommandQueue) -> bool:
         """Whether the cached state is the stored one; otherwise it is evicted. The check of an append does this by
@@ -265,7 +266,7 @@ class Service:
             except OutcomeUnknown:
                 METRICS.unknown_outcomes.inc()
                 await asyncio.sleep(UNKNOWN_PAUSE_S)
-        raise Unavailable("the database did not say whether the change was written")
+        raise Unavailable("the result of the commit is unknown; repeat the request with the same client id")
 
     def _claim(self, batch: AppendBatch) -> bool:
         """Claim the turn for a free worker of this process in the same append, which saves one durable write."""

@@ -30,13 +30,13 @@ ERROR_BYTES_MAX = 64 * 1024
 ERROR_S = 5.0
 """How long an error's body is awaited, in seconds."""
 SLICE_BYTES = 32 * 1024
-"""Maximum bytes of an answer that are read in one turn of the event loop."""
+"""Maximum bytes of an answer that are read in one iteration of the event loop."""
 NOISE_BYTES_MAX = 16 * 1024 * 1024
 """Maximum bytes in a row without any content."""
-EVENTS_PER_TURN = 256
-"""Maximum number of events that are read in one turn of the event loop."""
-REFUSED_OPTION = (400, 422)
-"""The statuses by which servers refuse an option that they do not support."""
+EVENTS_PER_ITERATION = 256
+"""Maximum number of events that are read in one iteration of the event loop."""
+REFUSED_PARAMETER = (400, 422)
+"""The statuses by which servers refuse a parameter that they do not support."""
 HEADERS = {
     "Content-Type": "application/json",
     "Accept": "text/event-stream, application/json",
@@ -141,7 +141,7 @@ class HttpModel(ABC):
                         for item in answer.read(event, is_last=not chunk):
                             noise = noise if isinstance(item, Usage) else 0
                             yield item
-                        if number % EVENTS_PER_TURN == 0:
+                        if number % EVENTS_PER_ITERATION == 0:
                             await asyncio.sleep(0)
                     if answer.is_finished:
                         now = asyncio.get_running_loop().time()
@@ -184,26 +184,26 @@ class HttpModel(ABC):
     @abstractmethod
     def _make_reader(self, request: ModelRequest, failures: Failures) -> AnswerEvents: ...
 
-    def _drop_option(self, text: str) -> bool:
-        """Omit the option that the server refused with this error from now on; False if it refused no option."""
+    def _drop_parameter(self, text: str) -> bool:
+        """Omit the parameter that the server refused with this error from now on; False if it refused none."""
         return False
 
-    def _restore_option(self) -> None:  # noqa: B027 - most protocols have no such option
-        """The request without the option was refused too: the refusal has another reason."""
+    def _restore_parameter(self) -> None:  # noqa: B027 - most protocols have no such parameter
+        """The request without the parameter was refused too: the refusal has another reason."""
 
     async def _open(self, make_body: Callable[[], bytes], failures: Failures) -> Response:
-        """Send the request and read the response's head. If the server refuses an option, retry without it."""
+        """Send the request and read the response's head. If the server refuses a parameter, retry without it."""
         deadline = asyncio.get_running_loop().time() + self._first_byte_s
         response = await self._post(make_body(), failures, deadline)
-        if response.status in REFUSED_OPTION:
+        if response.status in REFUSED_PARAMETER:
             text = await self._read_error(response)
-            if not self._drop_option(text):
-                raise self._refusal(response, text, failures)
+            if not self._drop_parameter(text):
+                raise self._status_error(response, text, failures)
             response = await self._post(make_body(), failures, deadline)
-            if response.status in REFUSED_OPTION:
-                self._restore_option()
+            if response.status in REFUSED_PARAMETER:
+                self._restore_parameter()
         if not 200 <= response.status < 300:
-            raise self._refusal(response, await self._read_error(response), failures)
+            raise self._status_error(response, await self._read_error(response), failures)
         if coding := _coding_of(response):
             response.close()
             detail = f"its answer is compressed ({coding[:16]}), which was not asked for"
@@ -248,7 +248,7 @@ class HttpModel(ABC):
             response.close()
         return "" if _coding_of(response) else body[:ERROR_BYTES_MAX].decode("utf-8", "replace")
 
-    def _refusal(self, response: Response, text: str, failures: Failures) -> AttemptFailed:
+    def _status_error(self, response: Response, text: str, failures: Failures) -> AttemptFailed:
         try:
             error = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):

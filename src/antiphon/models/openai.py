@@ -9,7 +9,7 @@ from antiphon.models.openai_request import request_body
 from antiphon.ports import ModelRequest
 
 USAGE_NAMES = ("stream_options", "include_usage", "streamOptions")
-"""Names that an error mentions if the server refuses the option for usage."""
+"""Names that an error mentions if the server refuses the parameter for usage."""
 
 
 class OpenAIModel(HttpModel):
@@ -30,11 +30,11 @@ class OpenAIModel(HttpModel):
     def _make_reader(self, request: ModelRequest, failures: Failures) -> AnswerReader:
         return AnswerReader(self.provider, request, failures, calls_max=self._calls_max)
 
-    def _drop_option(self, text: str) -> bool:
+    def _drop_parameter(self, text: str) -> bool:
         if not self._asks_usage or not any(name in text for name in USAGE_NAMES):
             return False
         self._asks_usage = False
         return True
 
-    def _restore_option(self) -> None:
+    def _restore_parameter(self) -> None:
         self._asks_usage = True

@@ -30,11 +30,11 @@ class ResponsesModel(HttpModel):
     def _make_reader(self, request: ModelRequest, failures: Failures) -> ResponsesAnswer:
         return ResponsesAnswer(self.provider, request, failures, calls_max=self._calls_max)
 
-    def _drop_option(self, text: str) -> bool:
+    def _drop_parameter(self, text: str) -> bool:
         if not self._has_reasoning or not any(name in text.lower() for name in REASONING_NAMES):
             return False
         self._has_reasoning = False
         return True
 
-    def _restore_option(self) -> None:
+    def _restore_parameter(self) -> None:
         self._has_reasoning = True

@@ -19,7 +19,7 @@ from antiphon.server.announcement import announce_without_sockets, read_token, w
 from antiphon.server.lifetime import Ready
 
 CLAIM_S = 0.02
-"""How often a standby tries to claim the lock, in seconds. It is cheap, so no shutdown event is needed."""
+"""How often a standby tries to claim the lock, in seconds. A try is cheap, so it polls."""
 
 log = structlog.get_logger(__name__)
 

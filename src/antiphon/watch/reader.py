@@ -2,23 +2,23 @@
 
 How it works
 ------------
-A place in a chat's stream is (seq, position): every fact up to `seq` was delivered, and of the draft that is open
-after it the first `position` code points. A reader has no queue for a watcher. Each watcher keeps its place and, when
-woken, asks for what follows it:
+A cursor is (seq, position): every fact up to `seq` was delivered, and of the draft that is open after it the first
+`position` code points. A reader has no queue for a watcher. Each watcher keeps its cursor and, when woken, asks for
+what follows it:
 
 1. For each fact after `seq`: if it closes the draft that the watcher was reading, the deltas from `position` up to
    where the draft was closed come first, then the fact. A fact that opens a draft sets the position back to 0.
 2. After the newest fact come the deltas of the open draft, from `position` on.
-3. A batch holds about BATCH_BYTES; the next one starts at its last place. So a fast watcher gets every delta as it is
-   written, and a slow one gets fewer and larger deltas, without any backlog.
+3. A batch holds about BATCH_BYTES; the next one starts at its last cursor. So a fast watcher gets every delta as it
+   is written, and a slow one gets fewer and larger deltas, without any backlog.
 
-Watchers at the same place get the same batch: it is made once (`_batches`) and dropped when the chat grows. Facts are
-pushed out of memory by newer ones (FACTS_MAX, FACTS_BYTES); a watcher that is further behind reads a page of the
+Watchers at the same cursor get the same batch: it is made once (`_batches`) and dropped when the chat grows. Newer
+facts evict older ones from memory (FACTS_MAX, FACTS_BYTES); a watcher that is further behind reads a page of the
 store (`Watcher.next_old_batch`). Drafts that were closed lately are kept for watchers that are still reading them
 (DRAFTS_MAX).
 
 New facts come from this process's own command loop, if it has all of them, else from the store. A hint, a delta of a
-draft that is not known yet, and the poll each trigger that; none of them is believed by itself.
+draft that is not known yet, and the poll each trigger that; each of them only triggers a read.
 """
 
 from __future__ import annotations
@@ -322,7 +322,7 @@ class Reader:
         self._changed()
 
     def _forget_before(self) -> None:
-        """Hidden messages are delivered without content: the store knows which ones they are."""
+        """Drop the cached facts before a truncation: only the store records which messages it hides."""
         last = self.facts[-1] if self.facts else None
         self.facts.clear()
         if last is not None and not last.is_message:

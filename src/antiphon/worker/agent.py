@@ -46,7 +46,8 @@ class Agent:
     """The built-in agent: calls the model, runs the tools that it calls, and repeats that until it answers in words.
 
     Args:
-        model: The model's name (`openai:…`, `rehearsal`) or a `Model`. Default: the chat's model, then the server's.
+        model: The model of chats without their own: its name (`openai:…`, `rehearsal`) or a `Model`. Default: the
+            server's.
         system: Precedes the owner's prompt and the chat's own system prompt.
         tools: Functions made by `@tool`, or plain functions.
         steps_max: Maximum number of model calls in a turn.

@@ -31,7 +31,7 @@ from antiphon.worker.turn import Turn
 
 RETRY_AFTER_S_MAX = 3600.0
 """Maximum delay before a retry that a provider may ask for, in seconds."""
-PIECES_PER_TURN_OF_THE_LOOP = 64
+PIECES_PER_ITERATION = 64
 """Pieces of an answer between two yields to the event loop."""
 TOO_LONG = "The turn has more messages than an agent gets, so the agent cannot be started again in it."
 NO_DESCRIPTORS = AttemptFailed("overloaded", "The server has no file descriptors left.")
@@ -168,7 +168,7 @@ class Attempt:
                     await self._io.start_new_step()  # each result of an earlier attempt's call opens a new draft
                 for each in admitted:
                     held.writer.write(each)
-                if count % PIECES_PER_TURN_OF_THE_LOOP == 0:
+                if count % PIECES_PER_ITERATION == 0:
                     await asyncio.sleep(0)
         except BaseException:
             await self._end.close_agent(pieces)
