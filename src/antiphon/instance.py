@@ -48,6 +48,7 @@ from antiphon.worker.environment import Environment, WorkerLimits
 from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
 from antiphon.worker.slots import Slots
+from antiphon.worker.titles import TitleWriter
 from antiphon.worker.tools.found import tools_by_name
 
 DEFAULT_MODEL = "rehearsal"
@@ -94,6 +95,12 @@ class Instance:
         self.slots = Slots(self.instance_id, concurrency=options.concurrency, balance=members or Balance())
         self._make_chats(relay)
         self.worker = Worker(self._make_environment(agent), self.slots)
+        self._titles = TitleWriter(
+            work=WorkQueue(self.service, store),
+            get_model=self.model,
+            model=options.title_model,
+            default_model=self.default_model,
+        )
         self.recovery = Recovery(
             service=self.service,
             store=store,
@@ -295,6 +302,8 @@ class Instance:
         await self.active_chat.start()
         self.service.appended.subscribe(self.active_chat.on_append)
         self.service.appended.subscribe(self.inbox.publish)
+        if self.options.title_model:
+            self.service.appended.subscribe(self._titles.on_append)
         await self.watch.start()
         if self.cluster is not None:
             await self.cluster.start()
@@ -357,6 +366,7 @@ class Instance:
         self.watch.close()
         self.tokens.close()
         self.worker.close()
+        self._titles.close()
         if self.cluster is not None:
             await self.cluster.aclose()
         self.configs.close()

@@ -133,6 +133,9 @@ class Options(Value, gc=True):
 
     model: str = ""
     """The model of chats without their own; empty: the default model configuration, else the rehearsal."""
+    title_model: str = ""
+    """The model that writes a chat's title after its first answer; `same`: the chat's; empty: the title is the first
+    words of the first message."""
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     concurrency: int = 64
@@ -216,6 +219,7 @@ class GivenOptions(TypedDict, total=False):
     """`Options` as keyword arguments of `open_instance`; None is the default."""
 
     model: str | None
+    title_model: str | None
     host: str | None
     port: int | None
     concurrency: int | None

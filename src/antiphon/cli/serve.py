@@ -21,6 +21,9 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.command("serve", cls=Verb)
 @click.argument("app", required=False)
 @click.option("--model", help="The default model: <provider>:<model> or a name.  [default: $ANTIPHON_MODEL]")
+@click.option(
+    "--title-model", help="The model that writes titles of chats; `same`: that of the chat.  [default: none]"
+)
 @data_option
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 picks a free one.  [default: 8414]")

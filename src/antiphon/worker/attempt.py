@@ -151,6 +151,8 @@ class Attempt:
             tools=held.tools,
             config=self._env.config,
             failures=chat.turn_failures,
+            owner=chat.owner_id,
+            labels=dict(chat.labels),
         )
         crash_point("model-before-call")
         if self._env.is_replayed and all(message.id != chat.turn_id for message in turn.messages):

@@ -110,6 +110,8 @@ class Calls:
             turn_id=self._held.state.turn_id,
             tool_call_id=part.tool_call_id,
             progress=self._progress_of(part.tool_call_id),
+            owner=self._held.state.owner_id,
+            labels=dict(self._held.state.labels),
         )
         result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s)
         call = self._held.state.call(part.tool_call_id)

@@ -62,6 +62,8 @@ class Turn:
         turn_id: The turn's number in its chat.
         messages: The history with this turn's messages. It grows as calls, results and steering messages are stored.
         message: The message that started the turn, and its `text`.
+        owner: The id of the chat's owner.
+        labels: The labels of the chat.
         system: The owner's prompt and the chat's system prompt.
         model: The name of the model that answers.
         tools: The tools that the agent may offer to a model.
@@ -82,8 +84,12 @@ class Turn:
         tools: tuple[Tool, ...] = (),
         config: dict[str, Any] | None = None,
         failures: int = 0,
+        owner: str = "",
+        labels: dict[str, str] | None = None,
     ) -> None:
         self._io = io
+        self.owner = owner
+        self.labels = labels or {}
         self.chat_id = chat_id
         self.turn_id = turn_id
         self.messages = messages

@@ -26,10 +26,22 @@ OUTPUT_BYTES_MAX = 64 * 1024
 class ToolContext:
     """Given to a tool that has a parameter of this type: which call it runs, and how to report progress."""
 
-    def __init__(self, *, chat_id: str, turn_id: int, tool_call_id: str, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        chat_id: str,
+        turn_id: int,
+        tool_call_id: str,
+        progress: Callable[[str], None],
+        owner: str = "",
+        labels: dict[str, str] | None = None,
+    ) -> None:
         self.chat_id = chat_id
         self.turn_id = turn_id
         self.tool_call_id = tool_call_id
+        self.owner = owner
+        """The id of the chat's owner."""
+        self.labels = labels or {}
         self._progress = progress
 
     def progress(self, text: str) -> None:
