@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from zlib import crc32
 
 NAME_MAX = 64
 """Maximum length of a name that is sent to a provider, in characters."""
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
+
+
+_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def short_id(text: str) -> str:
+    """The id of a call in nine letters and digits, as Mistral's API takes it."""
+    if len(text) == 9 and text.isascii() and text.isalnum():
+        return text
+    number = int.from_bytes(sha256(text.encode("utf-8", "replace")).digest()[:6])
+    return "".join(_LETTERS[number // 36**power % 36] for power in range(9))
 
 
 def accepted_name(text: str) -> str:

@@ -12,6 +12,10 @@ USAGE_NAMES = ("stream_options", "include_usage", "streamOptions")
 """Names that an error mentions if the server refuses the parameter for usage."""
 
 
+SHORT_IDS = "must be a-z, A-Z, 0-9, with a length of 9"
+"""What Mistral's API says to the id of a call that another provider made."""
+
+
 class OpenAIModel(HttpModel):
     """A model of an OpenAI-compatible server."""
 
@@ -20,21 +24,36 @@ class OpenAIModel(HttpModel):
     path = "/chat/completions"
 
     _asks_usage = True
+    _has_short_ids = False
+    _dropped = ""
+    """The name of the attribute that the last refusal changed."""
 
     def _own_headers(self, api_key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     def _make_body(self, request: ModelRequest) -> bytes:
-        return request_body(self.name, request, provider=self.provider, asks_usage=self._asks_usage)
+        return request_body(
+            self.name,
+            request,
+            provider=self.provider,
+            asks_usage=self._asks_usage,
+            has_short_ids=self._has_short_ids,
+        )
 
     def _make_reader(self, request: ModelRequest, failures: Failures) -> AnswerReader:
         return AnswerReader(self.provider, request, failures, calls_max=self._calls_max)
 
     def _drop_parameter(self, text: str) -> bool:
-        if not self._asks_usage or not any(name in text for name in USAGE_NAMES):
+        if self._asks_usage and any(name in text for name in USAGE_NAMES):
+            self._asks_usage, self._dropped = False, "usage"
+        elif not self._has_short_ids and SHORT_IDS in text:
+            self._has_short_ids, self._dropped = True, "ids"
+        else:
             return False
-        self._asks_usage = False
         return True
 
     def _restore_parameter(self) -> None:
-        self._asks_usage = True
+        if self._dropped == "usage":
+            self._asks_usage = True
+        else:
+            self._has_short_ids = False

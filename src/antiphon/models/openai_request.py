@@ -20,7 +20,7 @@ from antiphon.core.parts import (
     ToolResult,
     text_of,
 )
-from antiphon.models.names import accepted_name
+from antiphon.models.names import accepted_name, short_id
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
 REASONING_FIELD = "reasoning_field"
@@ -32,15 +32,27 @@ EXTRA_CONTENT = "extra_content"
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 
 
-def request_body(name: str, request: ModelRequest, *, provider: str, asks_usage: bool) -> bytes:
+def request_body(
+    name: str, request: ModelRequest, *, provider: str, asks_usage: bool, has_short_ids: bool = False
+) -> bytes:
     """The JSON of a request for the model `name` of `provider`."""
     messages = chat_messages(request, provider)
+    if has_short_ids:
+        _shorten_ids(messages)
     body: dict[str, Any] = request.parameters | {"model": name, "stream": True, "messages": messages}
     if asks_usage:
         body["stream_options"] = {"include_usage": True}
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     return msgspec.json.encode(body)
+
+
+def _shorten_ids(messages: list[dict[str, Any]]) -> None:
+    for message in messages:
+        for call in message.get("tool_calls", ()):
+            call["id"] = short_id(call["id"])
+        if "tool_call_id" in message:
+            message["tool_call_id"] = short_id(message["tool_call_id"])
 
 
 def chat_messages(request: ModelRequest, provider: str) -> list[dict[str, Any]]:
