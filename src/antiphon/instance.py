@@ -96,10 +96,7 @@ class Instance:
         self._make_chats(relay)
         self.worker = Worker(self._make_environment(agent), self.slots)
         self._titles = TitleWriter(
-            work=WorkQueue(self.service, store),
-            get_model=self.model,
-            model=options.title_model,
-            default_model=self.default_model,
+            WorkQueue(self.service, store), self.model, model=options.title_model, default_model=self.default_model
         )
         self.recovery = Recovery(
             service=self.service,

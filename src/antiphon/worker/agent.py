@@ -23,15 +23,17 @@ from antiphon.core.parts import (
 )
 from antiphon.errors import AttemptFailed, Invalid, Unavailable
 from antiphon.observe.metrics import METRICS
-from antiphon.ports import AnswerEnded, Model, ModelEvent, ModelRequest
+from antiphon.ports import AnswerEnded, Message, Model, ModelEvent, ModelRequest
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.tools import Tool, tool
 from antiphon.worker.tools.found import module_tools
+from antiphon.worker.trimming import TRIMS_MAX, halved, left_out_words
 from antiphon.worker.turn import BlockingTurn, Turn
 
 Piece = str | Text | Reasoning | Source | File | ToolCallOpened | ToolCallArgs | PartMetadata
 AgentFunction = Callable[[Turn], AsyncIterator[Piece]]
 Models = Callable[[str], Awaitable[Model]]
+Prepare = Callable[[tuple[Message, ...]], Sequence[Message] | Awaitable[Sequence[Message]]]
 
 STEPS_MAX = 100
 """Maximum number of model calls in a turn of the built-in agent."""
@@ -51,6 +53,9 @@ class Agent:
         system: Precedes the owner's prompt and the chat's own system prompt.
         tools: Functions made by `@tool`, or plain functions.
         steps_max: Maximum number of model calls in a turn.
+        prepare: Chooses the messages of each model call: gets those of the chat, and returns what the model is to see
+            (a plain function, or a coroutine function). Default: all. If the model says that they are too long, the
+            oldest turns are left out, which a reasoning part says.
 
     Raises:
         TypeError: A function has parameters that a tool cannot have.
@@ -63,11 +68,13 @@ class Agent:
         system: str = "",
         tools: Sequence[Tool | Callable[..., Any]] = (),
         steps_max: int = STEPS_MAX,
+        prepare: Prepare | None = None,
     ) -> None:
         self.model = model
         self.system = system
         self.tools = tuple(item if isinstance(item, Tool) else tool(item) for item in tools)
         self.steps_max = steps_max
+        self.prepare = prepare
 
     async def run(self, turn: Turn, models: Models) -> AsyncIterator[Piece]:
         for _ in range(self.steps_max):
@@ -83,16 +90,47 @@ class Agent:
         yield f"\n\n*Stopped after {self.steps_max} steps.*"
 
     async def _call_model(self, turn: Turn, models: Models) -> AsyncGenerator[Piece, None]:
+        """One answer of the model. While it says that the history is too long, older turns are left out."""
         model = await self._model_of(turn, models)
+        messages = await self._prepared(tuple(turn.messages))
+        left_out = 0
+        for trim in range(TRIMS_MAX + 1):
+            has_pieces = False
+            try:
+                if left_out:
+                    yield Reasoning(left_out_words(left_out))
+                async with aclosing(self._stream(turn, model, messages, left_out)) as pieces:
+                    async for piece in pieces:
+                        has_pieces = True
+                        yield piece
+                return
+            except AttemptFailed as error:
+                shorter = halved(messages)
+                is_too_long = error.kind == "context_length" and not has_pieces
+                if not is_too_long or len(shorter) == len(messages) or trim == TRIMS_MAX:
+                    raise
+                left_out += len(messages) - len(shorter)
+                messages = shorter
+
+    async def _prepared(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        if self.prepare is None:
+            return messages
+        prepared = self.prepare(messages)
+        return tuple(await prepared if inspect.isawaitable(prepared) else prepared)
+
+    async def _stream(
+        self, turn: Turn, model: Model, messages: tuple[Message, ...], left_out: int
+    ) -> AsyncGenerator[Piece, None]:
         tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
         try_ = await turn.start_call(model=model.name, provider=model.provider)
         METRICS.model_calls.labels(model.provider).inc()
+        note = left_out_words(left_out) if left_out else ""
         request = ModelRequest(
             chat_id=turn.chat_id,
             turn_id=turn.turn_id,
             model=model.name,
-            system="\n\n".join(filter(None, (self.system, turn.system))),
-            messages=tuple(turn.messages),
+            system="\n\n".join(filter(None, (self.system, turn.system, note))),
+            messages=messages,
             tools=tuple(item.spec for item in tools),
             try_=try_,
             turn_failures=turn.failures,

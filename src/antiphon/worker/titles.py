@@ -42,9 +42,9 @@ class TitleWriter:
 
     def __init__(
         self,
-        *,
         work: Work,
         get_model: Callable[[str], Awaitable[Model]],
+        *,
         model: str,
         default_model: Callable[[], str],
     ) -> None:
