@@ -449,13 +449,6 @@ MUTANTS = (
         SIMULATION,
     ),
     Mutant(
-        "an older attempt is renewed by the lease of a later one",
-        "worker/loop.py",
-        "held.get(attempt.chat_id) if is_newest else None",
-        "held.get(attempt.chat_id)",
-        ("tests/worker/test_handing_over.py",),
-    ),
-    Mutant(
         "the link drops peers that the database does not list",
         "cluster/members.py",
         "        self._link.update_members(tuple(self.others.values()))",
@@ -474,7 +467,7 @@ MUTANTS = (
         "worker/loop.py",
         "            if status is None:\n                attempt.stop(Stop.LOST)\n            elif",
         "            if",
-        SIMULATION,
+        ("tests/worker/test_handing_over.py",),
     ),
     # --- PostgreSQL
     Mutant(

@@ -105,7 +105,7 @@ def test_a_question_is_answered_in_the_terminal(home: Path, client: Client) -> N
     with Terminal(home, "chat") as terminal:
         terminal.wait_for("› ")
         terminal.type("go\r")
-        terminal.wait_for("Which size?")
+        terminal.wait_for("type the answer")
         terminal.type("L\r")
         terminal.wait_for("approve?")
         terminal.type("y\r")

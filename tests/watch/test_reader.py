@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
 from antiphon.bus.memory import MemoryBus
 from antiphon.core.events import Delta
+from antiphon.core.facts import Entry
+from antiphon.core.model import Chat
 from antiphon.ports import Append
 from antiphon.server.open_instance import open_instance
+from antiphon.store.memory.store import MemoryStore
+from antiphon.testing.clock import FakeClock
+from antiphon.testing.store import WrappedStore
 from antiphon.watch.owner_follower import OwnerFollower
 from antiphon.wire.stream import Frame
 from support.waiting import wait_until
@@ -73,6 +79,43 @@ async def test_a_follower_is_closed_although_a_hint_named_a_seq_that_the_chat_ne
         await wait_until(lambda: consumer.appended, "the chat's facts are handed over")
         await wait_until(lambda: not len(follower), "the follower of the idle chat is closed")
         follower.stop()
+
+
+class SlowLoads(WrappedStore):
+    """While `may_load` is clear, the state of a chat is read slowly, its facts are not."""
+
+    def __init__(self, inner: MemoryStore) -> None:
+        super().__init__(inner)
+        self.may_load = asyncio.Event()
+        self.may_load.set()
+        self.waiting = self.read = 0
+
+    async def load(self, chat_id: str) -> Chat | None:
+        self.waiting += not self.may_load.is_set()
+        await self.may_load.wait()
+        return await super().load(chat_id)
+
+    async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
+        entries = await super().read_entries(chat_id, after_seq, limit=limit, bytes_max=bytes_max)
+        self.read += len(entries)
+        return entries
+
+
+async def test_a_reader_starts_although_a_poll_reads_its_facts_first() -> None:
+    store = SlowLoads(MemoryStore(clock=FakeClock(tick_us=1), is_shared=True))
+    async with open_instance(store=store) as instance:
+        chat_id = (await instance.chats.create()).chat_id
+        await instance.chats.rename(chat_id, "a title")
+        store.may_load.clear()
+        starting = asyncio.create_task(instance.watch.acquire_reader(chat_id))
+        await wait_until(lambda: store.waiting, "the reader waits for the chat's state")
+        store.read = 0
+        instance.watch.poll_soon()
+        await wait_until(lambda: store.read, "the poll reads the facts")
+        store.may_load.set()
+        reader = await starting
+        assert reader.seq == 2
+        instance.watch.release_reader(reader)
 
 
 class SilentBus(MemoryBus):

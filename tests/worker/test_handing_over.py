@@ -28,6 +28,7 @@ from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.bus import FaultyBus
 from antiphon.testing.clock import FakeClock
+from antiphon.testing.stored_chat import StoredChat
 from support.waiting import DEADLINE_S, wait_until
 
 from .agents import Gate, Steps, says_hello
@@ -284,6 +285,31 @@ async def test_a_lost_attempt_that_is_followed_by_another_here_stops_without_a_h
         await wait_until(lambda: turn_id in stopped)
         await wait_until(lambda: len(instance.worker) == 1)
         assert (await talk.chat()).turn_id != turn_id
+
+
+async def test_an_attempt_whose_lease_another_instance_holds_is_stopped_by_the_next_renewal() -> None:
+    begun = asyncio.Event()
+    stopped = asyncio.Event()
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        yield "words"
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            stopped.set()
+
+    store = MemoryStore(clock=FakeClock(tick_us=1), is_shared=True)
+    async with running(agent, store=store, bus=FaultyBus(MemoryBus(), Random(1), drop=1.0)) as instance:
+        talk = await ask(instance)
+        await begun.wait()
+        instance.worker.pause()
+        chat = await talk.chat()
+        other = StoredChat(store, talk.chat_id)
+        await other.load()
+        await other.do(c.ExpireAttempt(attempt=chat.attempt, reason="dead"), c.StartAttempt(instance_id="other"))
+        await asyncio.wait_for(stopped.wait(), DEADLINE_S)
+        assert (await talk.chat()).attempt == other.chat.attempt, "the other instance's attempt runs on"
 
 
 # --- what it leaves

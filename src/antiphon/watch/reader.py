@@ -223,7 +223,7 @@ class Reader:
         self.holder = chat.holder
         entries = self.service.entries_after(self.chat_id, chat.seq - 1)
         if entries and not any(_lacks_content(entry) for entry in entries):
-            self._append(entries)
+            self._append([entry for entry in entries if entry.seq > self.seq])  # a poll may have been faster
         else:
             await self._read_from_store(chat.seq - 1)
         latest = self.service.chat_nowait(self.chat_id)

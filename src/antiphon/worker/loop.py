@@ -247,11 +247,9 @@ class Worker:
             return
         crash_point("renew-before")
         pairs = [(attempt.chat_id, attempt.number) for attempt in attempts]
-        newest = dict(sorted(pairs))
         held = await self._env.work.renew(self.instance_id, pairs)
         for attempt in attempts:
-            is_newest = attempt.number == newest[attempt.chat_id]  # a later attempt here may hold the lease
-            status = held.get(attempt.chat_id) if is_newest else None
+            status = held.get(attempt.chat_id)
             if status is None:
                 attempt.stop(Stop.LOST)
             elif status is Status.INTERRUPTING:
