@@ -162,12 +162,12 @@ async def test_a_stop_cancels_the_graph() -> None:
 
 
 async def test_two_chats_have_their_own_context() -> None:
-    async def node(state: MessagesState, runtime: Any) -> dict[str, Any]:
+    async def answering_node(state: MessagesState, runtime: Any) -> dict[str, Any]:
         return {"messages": [AIMessage(f"for {runtime.context}")]}
 
-    node.__annotations__["runtime"] = Runtime[Any]
+    answering_node.__annotations__["runtime"] = Runtime[Any]
     built: Any = StateGraph(MessagesState, context_schema=str)
-    built.add_node("model", node)
+    built.add_node("model", answering_node)
     built.add_edge(START, "model")
     agent = serve(built.compile(), context=lambda turn: turn.text)
     async with running(agent) as instance:
