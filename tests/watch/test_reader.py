@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from antiphon.bus.memory import MemoryBus
+from antiphon.core import commands as c
 from antiphon.core.events import Delta
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat
@@ -16,7 +17,9 @@ from antiphon.server.open_instance import open_instance
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
+from antiphon.testing.stored_chat import StoredChat
 from antiphon.watch.owner_follower import OwnerFollower
+from antiphon.watch.reader import FACTS_MAX
 from antiphon.wire.stream import Frame
 from support.waiting import wait_until
 
@@ -101,20 +104,29 @@ class SlowLoads(WrappedStore):
         return entries
 
 
-async def test_a_reader_starts_although_a_poll_reads_its_facts_first() -> None:
+@pytest.mark.parametrize("facts", [2, FACTS_MAX + 10])
+async def test_a_reader_starts_although_a_poll_wants_its_facts_first(facts: int) -> None:
     store = SlowLoads(MemoryStore(clock=FakeClock(tick_us=1), is_shared=True))
     async with open_instance(store=store) as instance:
         chat_id = (await instance.chats.create()).chat_id
-        await instance.chats.rename(chat_id, "a title")
+        for number in range(facts - 1):
+            await instance.chats.rename(chat_id, f"title {number}")
         store.may_load.clear()
         starting = asyncio.create_task(instance.watch.acquire_reader(chat_id))
         await wait_until(lambda: store.waiting, "the reader waits for the chat's state")
+        other = StoredChat(store.inner, chat_id)
+        await other.load()
+        await other.do(c.Rename(title="written by another process"))
+        polls: list[Sequence[tuple[str, int]]] = []
+        unsubscribe = instance.watch.polled.subscribe(polls.append)
         store.read = 0
         instance.watch.poll_soon()
-        await wait_until(lambda: store.read, "the poll reads the facts")
+        await wait_until(lambda: any(chat_id in dict(poll) for poll in polls[:-1]), "a poll has handled the change")
+        unsubscribe()
+        assert store.read == 0, "no history is read for it"
         store.may_load.set()
         reader = await starting
-        assert reader.seq == 2
+        assert reader.seq == facts + 1
         instance.watch.release_reader(reader)
 
 

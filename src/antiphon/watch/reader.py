@@ -13,12 +13,11 @@ what follows it:
    is written, and a slow one gets fewer and larger deltas, without any backlog.
 
 Watchers at the same cursor get the same batch: it is made once (`_batches`) and dropped when the chat grows. Newer
-facts evict older ones from memory (FACTS_MAX, FACTS_BYTES); a watcher that is further behind reads a page of the
-store (`Watcher.next_old_batch`). Drafts that were closed lately are kept for watchers that are still reading them
-(DRAFTS_MAX).
+facts evict older ones (FACTS_MAX, FACTS_BYTES); a watcher that is further behind reads the store
+(`Watcher.next_old_batch`). Closed drafts are kept for watchers that still read them (DRAFTS_MAX).
 
-New facts come from this process's own command loop, if it has all of them, else from the store. A hint, a delta of a
-draft that is not known yet, and the poll each trigger that; each of them only triggers a read.
+New facts come from this process's own command loop, if it has all of them, else from the store. A hint, a delta of an
+unknown draft, and the poll each only trigger a read.
 """
 
 from __future__ import annotations
@@ -116,9 +115,8 @@ class Reader:
     def close(self) -> None:
         for end in self._ends:
             end()
-        for task in (*self._tasks, self.starting):
-            if task is not None:
-                task.cancel()
+        for task in filter(None, (*self._tasks, self.starting)):
+            task.cancel()
 
     @property
     def status(self) -> Status | None:
@@ -223,12 +221,11 @@ class Reader:
         self.holder = chat.holder
         entries = self.service.entries_after(self.chat_id, chat.seq - 1)
         if entries and not any(_lacks_content(entry) for entry in entries):
-            self._append([entry for entry in entries if entry.seq > self.seq])  # a poll may have been faster
+            self._append(entries)
         else:
             await self._read_from_store(chat.seq - 1)
         latest = self.service.chat_nowait(self.chat_id)
-        if latest is not None:
-            await self.catch_up(latest.seq)  # hints that came meanwhile were not followed
+        await self.catch_up(latest.seq if latest else 0)  # hints that came meanwhile were not followed
         if self._is_hinted and self.store.is_shared:
             await self.pull()
         await self.load_flushed()
@@ -267,7 +264,10 @@ class Reader:
         return await self.store.read_entries(self.chat_id, after_seq, limit=limit, bytes_max=FACTS_BYTES)
 
     async def pull(self) -> None:
-        """Read new facts from the store."""
+        """Read new facts from the store. Before `start` has read the newest fact, it is left to `start`."""
+        if not self.seq:
+            self._is_hinted = True
+            return
         async with self._pulling:
             self._is_draft_awaited = False
             await self._read_from_store(self.seq)
