@@ -25,8 +25,7 @@ from antiphon.models.answer_values import SurrogateHalves, decode_json, encode_j
 from antiphon.models.anthropic_request import REDACTED_TEXT, THINKING
 from antiphon.models.event_json import decode_event
 from antiphon.models.failures import Failures
-from antiphon.models.history import iter_calls, turn_call_count
-from antiphon.models.tool_call_assembly import ToolCallAssembly, TooManyCalls
+from antiphon.models.tool_call_assembly import ToolCallAssembly, TooManyCalls, assembly_for
 from antiphon.ports import AnswerEnded, ModelEvent, ModelRequest
 from antiphon.wire.sse import SseEvent
 
@@ -95,7 +94,7 @@ class AnthropicAnswer:
         self._provider = provider
         self._failures = failures
         self._calls_max = calls_max
-        self._calls: ToolCallAssembly = previous._calls if previous is not None else _assembly(request, calls_max)
+        self._calls: ToolCallAssembly = previous._calls if previous else assembly_for(request, calls_max=calls_max)
         self._halves = SurrogateHalves()
         self._usage = Usage()
         self._used_before = previous.usage if previous is not None else Usage()
@@ -356,16 +355,6 @@ class AnthropicAnswer:
         )
         if self._usage != before:
             events.append(self.usage)
-
-
-def _assembly(request: ModelRequest, calls_max: int) -> ToolCallAssembly:
-    return ToolCallAssembly(
-        taken_ids={call.tool_call_id for call in iter_calls(request.messages)},
-        id_prefix=f"call-{request.turn_id}-",
-        first=turn_call_count(request) + 1,
-        tool_names={tool.name for tool in request.tools},
-        calls_max=calls_max,
-    )
 
 
 def _index(value: dict[str, Any]) -> int:

@@ -6,13 +6,13 @@ call is answered at the beginning of the next message; thinking is sent back unc
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from antiphon.core.parts import File, FileReference, Reasoning, Role, Source, Text, ToolCall, ToolResult
+from antiphon.models.files import decode_file
 from antiphon.models.history import iter_calls, since_last_user
 from antiphon.models.names import accepted_name
 from antiphon.ports import Message, ModelRequest, ToolSpec
@@ -165,12 +165,7 @@ def _tool(tool: ToolSpec) -> Block:
 def _file(file: File) -> Block:
     """As an image, a document or text. One whose bytes are not here, or that the API does not take, is named in
     words, and the chat goes on."""
-    media_type = file.media_type.partition(";")[0].strip().lower()
-    data = "".join(file.data.rpartition("base64,")[2].split())
-    try:
-        content = base64.b64decode(data, validate=True)
-    except ValueError:  # invalid base64
-        content = b""
+    media_type, data, content = decode_file(file)
     source = {"type": "base64", "media_type": media_type, "data": data}
     if content and media_type in IMAGE_TYPES:
         return {"type": "image", "source": source}

@@ -22,10 +22,9 @@ from antiphon.models.answer_values import (
 )
 from antiphon.models.event_json import decode_event
 from antiphon.models.failures import Failures
-from antiphon.models.history import iter_calls, turn_call_count
 from antiphon.models.openai_endings import FAILED, error_in, outcome_of, reason_in
 from antiphon.models.openai_request import EXTRA_CONTENT, REASONING_FIELD, REASONING_FIELDS
-from antiphon.models.tool_call_assembly import ToolCallAssembly, TooManyCalls
+from antiphon.models.tool_call_assembly import TooManyCalls, assembly_for
 from antiphon.ports import AnswerEnded, ModelEvent, ModelRequest
 from antiphon.wire.sse import SseEvent
 
@@ -44,13 +43,7 @@ class AnswerReader:
         self._provider = provider
         self._failures = failures
         self._calls_max = calls_max
-        self._calls = ToolCallAssembly(
-            taken_ids={call.tool_call_id for call in iter_calls(request.messages)},
-            id_prefix=f"call-{request.turn_id}-",
-            first=turn_call_count(request) + 1,
-            tool_names={tool.name for tool in request.tools},
-            calls_max=calls_max,
-        )
+        self._calls = assembly_for(request, calls_max=calls_max)
         self._halves = SurrogateHalves()
         self._reasoning_field = ""
         self._empty_reasoning_field = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from antiphon.core.parts import (
     ToolResult,
     text_of,
 )
+from antiphon.models.files import decode_file
 from antiphon.models.names import accepted_name, short_id
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
@@ -168,12 +168,7 @@ def _user_piece(part: Part) -> dict[str, Any] | None:
 def _file(file: File) -> dict[str, Any]:
     """As an image, audio, text or document. One whose bytes are not here, or are no base64, is named in words: no
     provider takes it, and the chat goes on."""
-    media_type = file.media_type.partition(";")[0].strip().lower()
-    data = "".join(file.data.rpartition("base64,")[2].split())
-    try:
-        content = base64.b64decode(data, validate=True)
-    except ValueError:  # invalid base64
-        content = b""
+    media_type, data, content = decode_file(file)
     if not content:
         return _text(f"[a file of type {media_type or 'unknown'} that cannot be shown here]")
     if media_type.startswith("image/"):

@@ -23,9 +23,8 @@ from antiphon.core.parts import (
 from antiphon.models.answer_values import SurrogateHalves, dicts_in, string_in, whole_number_in
 from antiphon.models.event_json import decode_event
 from antiphon.models.failures import Failures
-from antiphon.models.history import iter_calls, turn_call_count
 from antiphon.models.responses_request import REASONING
-from antiphon.models.tool_call_assembly import ToolCallAssembly, TooManyCalls
+from antiphon.models.tool_call_assembly import TooManyCalls, assembly_for
 from antiphon.ports import AnswerEnded, ModelEvent, ModelRequest
 from antiphon.wire.sse import SseEvent
 
@@ -45,13 +44,7 @@ class ResponsesAnswer:
         self._provider = provider
         self._failures = failures
         self._calls_max = calls_max
-        self._calls = ToolCallAssembly(
-            taken_ids={call.tool_call_id for call in iter_calls(request.messages)},
-            id_prefix=f"call-{request.turn_id}-",
-            first=turn_call_count(request) + 1,
-            tool_names={tool.name for tool in request.tools},
-            calls_max=calls_max,
-        )
+        self._calls = assembly_for(request, calls_max=calls_max)
         self._halves = SurrogateHalves()
         self._reasoning: list[dict[str, Any]] = []
         """The reasoning items that the next part is sent back with."""

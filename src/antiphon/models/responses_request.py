@@ -6,13 +6,13 @@ kept as it came, in the metadata of the part that follows it, and goes back befo
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from antiphon.core.parts import File, FileReference, Part, Role, Source, Text, ToolCall, ToolResult, text_of
+from antiphon.models.files import decode_file
 from antiphon.models.history import since_last_user
 from antiphon.models.names import accepted_name
 from antiphon.ports import Message, ModelRequest, ToolSpec
@@ -121,12 +121,7 @@ def _user_piece(part: Part) -> Item | None:
 
 def _file(file: File) -> Item:
     """As an image, text or document. One whose bytes are not here, or are no base64, is named in words."""
-    media_type = file.media_type.partition(";")[0].strip().lower()
-    data = "".join(file.data.rpartition("base64,")[2].split())
-    try:
-        content = base64.b64decode(data, validate=True)
-    except ValueError:  # invalid base64
-        content = b""
+    media_type, data, content = decode_file(file)
     if not content:
         return _text(f"[a file of type {media_type or 'unknown'} that cannot be shown here]")
     url = f"data:{media_type};base64,{data}"

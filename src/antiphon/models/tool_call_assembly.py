@@ -26,7 +26,8 @@ from collections.abc import Collection
 from typing import Any
 
 from antiphon.core.parts import CALLS_MAX, File, PartMetadata, Reasoning, Source, Text, ToolCallArgs, ToolCallOpened
-from antiphon.ports import ModelEvent
+from antiphon.models.history import iter_calls, turn_call_count
+from antiphon.ports import ModelEvent, ModelRequest
 
 _STRUCTURE = re.compile(r'[{}\[\]"\\]')
 
@@ -324,3 +325,14 @@ def _is_whole_object(text: str) -> bool:
     scanner = ObjectScanner()
     scanner.feed(text)
     return scanner.is_whole
+
+
+def assembly_for(request: ModelRequest, *, calls_max: int) -> ToolCallAssembly:
+    """For the answer to this request: its calls get ids that no call of the history has."""
+    return ToolCallAssembly(
+        taken_ids={call.tool_call_id for call in iter_calls(request.messages)},
+        id_prefix=f"call-{request.turn_id}-",
+        first=turn_call_count(request) + 1,
+        tool_names={tool.name for tool in request.tools},
+        calls_max=calls_max,
+    )

@@ -1,0 +1,26 @@
+"""Files of messages as a provider's request needs them. Pure."""
+
+from __future__ import annotations
+
+import base64
+from typing import NamedTuple
+
+from antiphon.core.parts import File
+
+
+class DecodedFile(NamedTuple):
+    """A file's media type without parameters, its data as plain base64, and its bytes."""
+
+    media_type: str
+    data: str
+    content: bytes
+
+
+def decode_file(file: File) -> DecodedFile:
+    """The bytes are empty if they are not here (the data is an address) or are no base64."""
+    data = "".join(file.data.rpartition("base64,")[2].split())
+    try:
+        content = base64.b64decode(data, validate=True)
+    except ValueError:  # invalid base64
+        content = b""
+    return DecodedFile(file.media_type.partition(";")[0].strip().lower(), data, content)
