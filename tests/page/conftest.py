@@ -23,7 +23,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # a longer one keeps its event loop, and the tests of other packages would get that
 async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
     options = launch_options()
     async with async_playwright() as driver:
