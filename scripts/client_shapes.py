@@ -97,6 +97,7 @@ SHAPES: dict[str, Shape] = {
         (chats.SentAnswer, chats.QueuedAnswer),
         "The result of a send: `message` if it is in the history, `queued_message` if it was queued.",
     ),
+    "State": Shape((chats.StateAnswer,), "The agent's own JSON document of a chat. `seq` 0: it has stored none."),
     "Edited": Shape((chats.SentAnswer,), "The message that replaced the edited one."),
     "Seq": Shape((chats.SeqAnswer,), "The seq of the new fact; if nothing changed, of the chat's last fact."),
     "Retried": Shape((chats.RetryAnswer,), "The turn that was restarted."),

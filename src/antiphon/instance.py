@@ -44,6 +44,7 @@ from antiphon.ports import Balance, Bus, Ids, InstanceRecord, Model, Store
 from antiphon.version import __version__
 from antiphon.watch.watch import Watch
 from antiphon.worker.agent import Agent, as_agent
+from antiphon.worker.deps import deps_of
 from antiphon.worker.environment import Environment, WorkerLimits
 from antiphon.worker.history import Histories
 from antiphon.worker.loop import Worker
@@ -252,11 +253,13 @@ class Instance:
             agent=as_agent(agent, self.model),
             is_replayed=not isinstance(agent, Agent),
             tools=tools_by_name(agent, options.tools),
+            make_deps=deps_of(agent, options.deps),
             limits=WorkerLimits(
                 tool_s=options.limits.tool_s,
                 action_s=options.limits.action_s,
                 answer_bytes=options.limits.answer_bytes,
                 calls=options.limits.calls,
+                state_bytes=options.limits.state_bytes,
             ),
             timing=options.timing.worker,
             random=random.Random(self.ids.uuid()),

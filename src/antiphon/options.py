@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from msgspec.structs import replace
@@ -29,6 +29,8 @@ class Limits(Value):
     answer_bytes: int = 16 * 1024 * 1024
     calls: int = CALLS_MAX
     """Tool calls in one answer."""
+    state_bytes: int = 256 * 1024
+    """The state of an agent in one chat (`turn.state`), as JSON."""
     queue_messages: int = 100
     queue_bytes: int = 8 * 1024 * 1024
     model_first_byte_s: float = 120.0
@@ -169,6 +171,8 @@ class Options(Value, gc=True):
     owner_watchers_max: int = 1_000
     tools: tuple[Any, ...] = ()
     """Additional tools for the agent: functions, with or without `@tool`."""
+    deps: Callable[..., Any] | None = None
+    """Makes what an agent and its tools depend on, for each turn: gets the turn, gives `turn.deps`."""
     limits: Limits = Limits()
     timing: Timing = Timing()
     config: dict[str, Any] = {}

@@ -35,6 +35,7 @@ async def test_a_chat_is_made_answered_listed_changed_and_deleted(client: AsyncC
     chat = await client.create_chat("/say Hello", title="A title", labels={"kind": "test"}, system="Be kind")
     assert await settled(client, chat["id"]) == ["/say Hello", "Hello"]
     assert (await client.chat(chat["id"]))["status"] == "waiting"
+    assert await client.state(chat["id"]) == {"state": {}, "seq": 0}
 
     changed = await client.update_chat(chat["id"], title="", labels={"kind": "other"}, pin_order=3)
     assert (changed["title"], changed["labels"], changed["pin_order"]) == ("", {"kind": "other"}, 3)

@@ -163,6 +163,8 @@ def iter_commits(history: History) -> Iterator[Named]:
         for is_last in (False, True):
             commit = c.CommitMessage(**fence, content=words("said"), upto=4, usage=USAGE, is_last=is_last)
             yield f"commit last {is_last}{name}", commit, 0
+        stored = c.CommitMessage(**fence, content=words("said"), upto=4, usage=USAGE, is_last=True, state=b"{}")
+        yield f"commit with state{name}", stored, 0
         yield f"commit nothing{name}", c.CommitMessage(**fence, content=b"", upto=0, usage=USAGE, is_last=True), 0
         sets = CALL_SETS if not name else CALL_SETS[:1]
         for call_set in sets:

@@ -77,5 +77,5 @@ def _sensible(history: History) -> Named | None:
     if chat.status is Status.INTERRUPTING:
         return "finish", c.FinishInterrupt(**fence, content=words("part"), upto=4), 0
     if chat.status is Status.RUNNING and not chat.calls:
-        return "commit", c.CommitMessage(**fence, content=words("said"), upto=4, is_last=True), 0
+        return "commit", c.CommitMessage(**fence, content=words("said"), upto=4, is_last=True, state=b"{}"), 0
     return None

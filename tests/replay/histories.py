@@ -64,8 +64,9 @@ class Scenario:
     def start(self, instance_id: str = "instance-1") -> None:
         self.do(c.StartAttempt(instance_id=instance_id))
 
-    def commit(self, text: str, *calls: f.CallOpened, is_last: bool = False, outcome: str = "") -> None:
+    def commit(self, text: str, *calls: f.CallOpened, is_last: bool = False, outcome: str = "", **more: Any) -> None:
         wrote = {"content": words(text), "upto": len(text), "usage": USAGE, "model": "rehearsal", "outcome": outcome}
+        wrote |= more
         self.do(c.CommitMessage(**self.fence, **wrote, calls=calls, is_last=is_last))
 
     def result(self, tool_call_id: str) -> None:
@@ -212,6 +213,24 @@ def trouble() -> Scenario:
     return scenario
 
 
+def state() -> Scenario:
+    """An agent that stores its state with its messages; an edit brings an earlier one back."""
+    scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("one"), title="one"))
+    scenario.start()
+    scenario.commit("first", is_last=True, state=b'{"n":1}')
+    first = scenario.chat.state_seq
+    scenario.send("two")
+    second = scenario.chat.turn_id
+    scenario.start()
+    scenario.commit("call", SERVER, state=b'{"n":2}')
+    scenario.result("call-server")
+    scenario.commit("second", is_last=True, state=b'{"n":3}')
+    scenario.do(c.EditMessage(message_id=second, content=words("two, better"), target=Role.USER, state_seq=first))
+    scenario.start()
+    scenario.commit("third", is_last=True, state=b'{"n":4}')
+    return scenario
+
+
 def deleted() -> Scenario:
     """A chat that is gone: its tombstone keeps its owner and its last seq."""
     scenario = Scenario(
@@ -229,5 +248,6 @@ HISTORIES: dict[str, Callable[[], Scenario]] = {
     "queue": queue,
     "tools": tools,
     "trouble": trouble,
+    "state": state,
     "deleted": deleted,
 }

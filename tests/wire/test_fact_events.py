@@ -33,6 +33,7 @@ BARE: tuple[f.Fact, ...] = (
     f.ActionResolved(tool_call_id="c", outcome="result"),
     f.TurnRestarted(turn_id=2),
     f.TurnEnded(turn_id=2, outcome=Outcome.ANSWERED),
+    f.StateChanged(content_size=2, content=b"{}"),
     f.TitleChanged(title="", by="person"),
     f.LabelsChanged(labels={}),
     f.PinChanged(pin_order=0),

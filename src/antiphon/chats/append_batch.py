@@ -94,7 +94,10 @@ class AppendBatch:
         """Add what a rule needs from the log beyond the state, read from the store."""
         if isinstance(command, c.EditMessage):
             role = await self._store.message_role(self._chat_id, command.message_id)
-            return msgspec.structs.replace(command, target=role)
+            state_seq = await self._state_before(command.message_id)
+            return msgspec.structs.replace(command, target=role, state_seq=state_seq)
+        if isinstance(command, c.Retry) and self.chat:
+            return msgspec.structs.replace(command, state_seq=await self._state_before(self.chat.answer_id))
         if isinstance(command, c.QueueCommand) and self.chat and self.chat.queued(command.queued_id) is None:
             fate = await self._store.queued_fate(self._chat_id, command.queued_id)
             evidence = {"was_delivered": fate == "delivered"}
@@ -102,6 +105,14 @@ class AppendBatch:
                 evidence["existed"] = fate is not None
             return msgspec.structs.replace(command, **evidence)
         return command
+
+    async def _state_before(self, message_id: int) -> int:
+        """The fact of the agent's state before a visible message: what the first change after it has replaced. (A
+        truncation in between goes back to a message after this one, and so to the same state or a later one.)"""
+        if self.chat is None or self.chat.state_seq < message_id:
+            return 0
+        entry = await self._store.oldest_entry(self._chat_id, "state_changed", after_seq=message_id)
+        return entry.fact.before if entry is not None and isinstance(entry.fact, f.StateChanged) else 0
 
     def _lease_changed(self) -> bool:
         return (self._before.attempt if self._before else 0) != (self.chat.attempt if self.chat else 0)
@@ -157,7 +168,7 @@ class AppendBatch:
         return [(job, tuple(entries[start:end])) for job, (start, end) in self.accepted]
 
 
-_MUST_BE_FIRST = (c.EditMessage, c.QueueCommand, c.ExpireAttempt)
+_MUST_BE_FIRST = (c.EditMessage, c.Retry, c.QueueCommand, c.ExpireAttempt)
 """Commands that need the stored state: they depend on the log beyond it, or on its lease."""
 
 

@@ -291,6 +291,12 @@ class OwnedChats(ChatSettings):
             found[chat_id] = calls
         return found
 
+    async def agent_state(self, chat_id: str) -> tuple[bytes, int]:
+        """The agent's state (`turn.state`) as JSON, and the seq of its fact (0: the agent has stored none)."""
+        seq = (await self.get(chat_id)).state_seq
+        found = await self._store.read_contents(chat_id, [seq]) if seq else {}
+        return found.get(seq, b"{}"), seq
+
     # --- the turn
 
     async def interrupt(self, chat_id: str, turn_id: int, *, clear_queue: bool = False) -> tuple[bool, int]:

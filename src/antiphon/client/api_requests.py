@@ -81,6 +81,10 @@ def messages(
     return ApiRequest(method="GET", path=path("chats", chat_id, "messages"), query=query)
 
 
+def state(chat_id: str) -> ApiRequest[shapes.State]:
+    return ApiRequest(method="GET", path=path("chats", chat_id, "state"))
+
+
 def send(
     chat_id: str, content: shapes.Content, *, when_busy: shapes.WhenBusy, client_message_id: str, model: str
 ) -> ApiRequest[shapes.Sent]:

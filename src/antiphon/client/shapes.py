@@ -123,6 +123,13 @@ class Sent(TypedDict):
     queued_message: NotRequired[QueuedMessage]
 
 
+class State(TypedDict):
+    """The agent's own JSON document of a chat. `seq` 0: it has stored none."""
+
+    state: Any
+    seq: int
+
+
 class Edited(TypedDict):
     """The message that replaced the edited one."""
 

@@ -50,17 +50,21 @@ class SendMessage(Command):
 
 class EditMessage(Command):
     """`target` is the role of the visible message `message_id` in the state that is decided on; None: no such
-    message."""
+    message. `state_seq` is the fact of the agent's state before that message (0: none)."""
 
     message_id: int
     content: bytes
     target: Role | None
+    state_seq: int = 0
     clear_queue: bool = False
     by: str = ""
 
 
 class Retry(Command):
+    """`state_seq` is the fact of the agent's state before the turn's first answer (0: none)."""
+
     turn_id: int = 0
+    state_seq: int = 0
 
 
 class QueueCommand(Command):
@@ -177,6 +181,8 @@ class AttemptCommand(Command):
 
 
 class CommitMessage(AttemptCommand):
+    """`state` is the JSON of the agent's new state; None: it has not changed."""
+
     content: bytes
     upto: int
     calls: tuple[CallOpened, ...] = ()
@@ -184,6 +190,7 @@ class CommitMessage(AttemptCommand):
     model: str = ""
     is_last: bool = False
     outcome: str = ""
+    state: bytes | None = None
 
 
 class RequireAction(AttemptCommand):

@@ -111,7 +111,8 @@ def _opened(call: f.CallOpened) -> Call:
 
 
 def _history_truncated(chat: Chat, fact: f.HistoryTruncated, recorded: f.Recorded) -> dict[str, Any]:
-    changes: dict[str, Any] = {"calls": ()}
+    assert fact.state_seq <= chat.state_seq, "a truncation goes back to an earlier state"
+    changes: dict[str, Any] = {"calls": (), "state_seq": fact.state_seq}
     if chat.answer_id >= fact.from_message_id:
         changes["answer_id"] = 0
     return changes
@@ -283,6 +284,11 @@ def _turn_ended(chat: Chat, fact: f.TurnEnded, recorded: f.Recorded) -> dict[str
     }
 
 
+def _state_changed(chat: Chat, fact: f.StateChanged, recorded: f.Recorded) -> dict[str, Any]:
+    assert fact.before == chat.state_seq, "a state replaces the current one"
+    return {"state_seq": recorded.seq}
+
+
 # --- about the chat ---------------------------------------------------------------------------------
 
 
@@ -308,6 +314,7 @@ def _chat_deleted(chat: Chat, fact: f.ChatDeleted, recorded: f.Recorded) -> dict
         "system": "",
         "labels": {},
         "tools": None,
+        "state_seq": 0,
         "allowed_tools": (),
         "diff_status": None,
         "last_error": None,
@@ -331,6 +338,7 @@ _CHANGES: dict[type[f.Fact], Callable[[Chat, Any, f.Recorded], dict[str, Any]]] 
     f.ActionResolved: _action_resolved,
     f.TurnRestarted: _turn_restarted,
     f.TurnEnded: _turn_ended,
+    f.StateChanged: _state_changed,
     f.TitleChanged: _title_changed,
     f.LabelsChanged: lambda chat, fact, recorded: {"labels": fact.labels},
     f.PinChanged: lambda chat, fact, recorded: {"pin_order": fact.pin_order},

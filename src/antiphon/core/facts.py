@@ -120,7 +120,11 @@ class QueuedMessagePromoted(Fact):
 
 
 class HistoryTruncated(Fact):
+    """`state_seq` is the fact of the agent's state that holds again: the last one before the messages that go (0:
+    none)."""
+
     from_message_id: int
+    state_seq: int = 0
 
 
 class AttemptStarted(Fact):
@@ -187,6 +191,15 @@ class TurnEnded(Fact):
     usage: Usage = NO_USAGE
 
 
+class StateChanged(Fact):
+    """The agent has stored another state (`turn.state`). `before` is the fact of the one that it replaces (0: none).
+    `content` is the JSON of the state."""
+
+    content_size: int
+    before: int = 0
+    content: bytes = b""
+
+
 class TitleChanged(Fact):
     """`by` is person or model."""
 
@@ -250,6 +263,7 @@ AnyFact = (
     | ActionResolved
     | TurnRestarted
     | TurnEnded
+    | StateChanged
     | TitleChanged
     | LabelsChanged
     | PinChanged
@@ -264,7 +278,7 @@ AnyFact = (
 
 KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in Fact.__subclasses__()}
 
-WITH_CONTENT = (MessageAppended, MessageQueued, QueuedMessageEdited)
+WITH_CONTENT = (MessageAppended, MessageQueued, QueuedMessageEdited, StateChanged)
 """The kinds of facts that have content of their own."""
 
 OPENS_DRAFT: frozenset[type[Fact]] = frozenset(

@@ -150,6 +150,8 @@ class Chat(Value):
     tools: Any = None
     allowed_tools: tuple[str, ...] = ()
     """The tools whose calls need no approval any more: a person has allowed them for this chat."""
+    state_seq: int = 0
+    """The fact that has the agent's state (0: none)."""
     usage: Usage = NO_USAGE
     last_message_id: int = 0
     created_at: int = 0

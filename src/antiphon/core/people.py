@@ -88,7 +88,7 @@ def edit_message(decision: Decision, command: c.EditMessage) -> None:
         decision.end_turn(Outcome.REPLACED)
     if chat.is_archived:
         decision.add(f.Unarchived())
-    decision.add(f.HistoryTruncated(from_message_id=command.message_id))
+    _truncate(decision, command.message_id, command.state_seq)
     decision.append_user_message(command.content, by=command.by)
 
 
@@ -103,8 +103,17 @@ def retry(decision: Decision, command: c.Retry) -> None:
     if chat.is_archived:
         decision.add(f.Unarchived())
     if chat.answer_id:
-        decision.add(f.HistoryTruncated(from_message_id=chat.answer_id))
+        _truncate(decision, chat.answer_id, command.state_seq)
     decision.add(f.TurnRestarted(turn_id=chat.last_turn_id))
+
+
+def _truncate(decision: Decision, message_id: int, state_seq: int) -> None:
+    """Hide the messages from `message_id` on. `state_seq` is the agent's state before it, which counts only if the
+    current one is newer than that message."""
+    newest = decision.chat.state_seq
+    decision.add(
+        f.HistoryTruncated(from_message_id=message_id, state_seq=state_seq if newest > message_id else newest)
+    )
 
 
 # --- the queue --------------------------------------------------------------------------------------

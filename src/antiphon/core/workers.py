@@ -47,6 +47,8 @@ def commit_message(decision: Decision, command: c.CommitMessage) -> None:
     assert not (command.is_last and command.calls), "a message with tool calls is never the last"
     if command.content:
         _append_answer(decision, command)
+    if command.state is not None:  # after the message: a truncation that removes the message removes it as well
+        decision.add(f.StateChanged(content=command.state, content_size=len(command.state), before=chat.state_seq))
     if command.calls:
         return
     if decision.chat.steering:

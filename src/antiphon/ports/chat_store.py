@@ -129,6 +129,10 @@ class ChatStore(Protocol):
         """The newest fact of a kind (`facts.kind_of`) after `after_seq`, without its content, or None."""
         ...
 
+    async def oldest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+        """The oldest fact of a kind after `after_seq`, without its content, or None."""
+        ...
+
     async def read_messages(
         self,
         chat_id: str,

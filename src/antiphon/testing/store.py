@@ -58,6 +58,9 @@ class WrappedStore:
     async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
         return await self.inner.newest_entry(chat_id, kind, after_seq=after_seq)
 
+    async def oldest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+        return await self.inner.oldest_entry(chat_id, kind, after_seq=after_seq)
+
     async def read_messages(
         self,
         chat_id: str,

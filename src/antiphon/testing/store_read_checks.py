@@ -53,6 +53,22 @@ async def check_the_newest_fact_of_a_kind_is_found_without_its_content(case: Cas
     assert await store.newest_entry("missing", "message_appended", after_seq=0) is None
 
 
+async def check_the_oldest_fact_of_a_kind_is_found_without_its_content(case: Case) -> None:
+    chat = await case.chat().create(said="x" * 10_000)
+    for i in range(3):
+        await chat.send(f"m{i}")
+    store = case.store
+    oldest = await store.oldest_entry("c", "message_queued", after_seq=0)
+    assert oldest is not None
+    assert (oldest.seq, oldest.content) == (3, None)
+    following = await store.oldest_entry("c", "message_queued", after_seq=3)
+    assert following is not None
+    assert following.seq == 4
+    assert await store.oldest_entry("c", "message_queued", after_seq=chat.chat.seq) is None
+    assert await store.oldest_entry("c", "action_required", after_seq=0) is None
+    assert await store.oldest_entry("missing", "message_appended", after_seq=0) is None
+
+
 async def _long_chat(case: Case, turns: int) -> StoredChat:
     """A chat of questions and answers, one of which was edited: the first messages are hidden."""
     chat = await case.chat().create(said="never mind")

@@ -220,6 +220,8 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
         return {"queued_message": shown, "when_busy": fact.when_busy}
     if isinstance(fact, f.QueuedMessageEdited):
         return {"queued_id": fact.queued_id, "content": _content_json(entry.content)}
+    if isinstance(fact, f.StateChanged):
+        return {"size": fact.content_size}
     optional = _OPTIONAL.get(type(fact), frozenset())
     given: dict[str, Any] = msgspec.to_builtins(fact)
     shown = {
@@ -236,6 +238,7 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
 
 _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
     f.ChatCreated: frozenset({"title", "is_title_made", "model", "system", "labels", "tools"}),
+    f.HistoryTruncated: frozenset({"state_seq"}),
     f.AttemptReleased: frozenset({"usage"}),
     f.RetryScheduled: frozenset({"kind", "provider", "status_code", "usage"}),
     f.ActionResolved: frozenset({"by", "args", "always"}),
@@ -247,6 +250,7 @@ _SHAPED: dict[type[f.Fact], tuple[str, ...]] = {
     f.MessageAppended: ("message", "outcome?", "closes?", "queued_id?", "client_message_id?", "hidden_by?"),
     f.MessageQueued: ("queued_message", "when_busy"),
     f.QueuedMessageEdited: ("queued_id", "content"),
+    f.StateChanged: ("size",),
 }
 
 

@@ -53,6 +53,7 @@ class Agent:
         system: Precedes the owner's prompt and the chat's own system prompt.
         tools: Functions made by `@tool`, or plain functions.
         steps_max: Maximum number of model calls in a turn.
+        deps: Makes what the tools depend on (`ToolContext.deps`), for each turn: a function that gets the turn.
         prepare: Chooses the messages of each model call: gets those of the chat, and returns what the model is to see
             (a plain function, or a coroutine function). Default: all. If the model says that they are too long, the
             oldest turns are left out, which a reasoning part says.
@@ -68,12 +69,14 @@ class Agent:
         system: str = "",
         tools: Sequence[Tool | Callable[..., Any]] = (),
         steps_max: int = STEPS_MAX,
+        deps: Callable[[Turn], Any] | None = None,
         prepare: Prepare | None = None,
     ) -> None:
         self.model = model
         self.system = system
         self.tools = tuple(item if isinstance(item, Tool) else tool(item) for item in tools)
         self.steps_max = steps_max
+        self.deps = deps
         self.prepare = prepare
 
     async def run(self, turn: Turn, models: Models) -> AsyncIterator[Piece]:

@@ -22,6 +22,7 @@ from antiphon.observe.metrics import METRICS
 from antiphon.worker.attempt_end import AttemptEnd
 from antiphon.worker.attempt_io import AttemptIO
 from antiphon.worker.calls import Calls
+from antiphon.worker.deps import open_deps
 from antiphon.worker.environment import Environment
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.replay import Replay
@@ -105,18 +106,10 @@ class Attempt:
     async def _work(self) -> None:
         try:
             await self._held.load_history()
-            await self._calls.finish_open(leaves_unknown=self._env.is_replayed)
-            while True:
-                try:
-                    await self._run_agent()
-                    await self._held.commit(is_last=True)
-                    self._held.steps_from = self._held.history.messages[-1].id + 1  # steering continues the turn
-                except AttemptFailed as error:
-                    await self._fail(error)
-                except Exception as error:
-                    if isinstance(error, AttemptEnded) or not is_out_of_descriptors(error):
-                        raise
-                    await self._fail(NO_DESCRIPTORS)  # a failure of this process, not of the agent
+            async with contextlib.AsyncExitStack() as stack:
+                self._held.deps = await self._make_deps(stack)
+                await self._calls.finish_open(leaves_unknown=self._env.is_replayed)
+                await self._run_agents()
         except AttemptEnded:
             return
         except BaseException as error:
@@ -126,6 +119,32 @@ class Attempt:
             with contextlib.suppress(AttemptEnded):
                 failure = AttemptFailed("unknown", f"The agent failed ({type(error).__name__}).")
                 await self._fail(failure)
+
+    async def _make_deps(self, stack: contextlib.AsyncExitStack) -> Any:
+        """What the agent and its tools depend on. A failure that may be retried is, like that of a model call."""
+        make = self._env.make_deps
+        while make is not None:
+            try:
+                turn = self._make_turn(await self._io.read_system())
+                return await stack.enter_async_context(open_deps(make, turn, close_s=self._env.timing.pending_s))
+            except AttemptFailed as error:
+                await self._fail(error)
+        return None
+
+    async def _run_agents(self) -> None:
+        """Run the agent until the attempt ends: again for a steering message, and after a failure that may be
+        retried."""
+        while True:
+            try:
+                await self._run_agent()
+                await self._held.commit(is_last=True)
+                self._held.steps_from = self._held.history.messages[-1].id + 1  # steering continues the turn
+            except AttemptFailed as error:
+                await self._fail(error)
+            except Exception as error:
+                if isinstance(error, AttemptEnded) or not is_out_of_descriptors(error):
+                    raise
+                await self._fail(NO_DESCRIPTORS)  # a failure of this process, not of the agent
 
     def _is_stopped_by(self, error: BaseException) -> bool:
         """Whether the error is how this attempt's task is stopped. (An agent may raise anything, and cancel
@@ -141,19 +160,8 @@ class Attempt:
 
     async def _run_agent(self) -> None:
         held, chat = self._held, self._held.state
-        turn = held.turn = Turn(
-            self._io,
-            chat_id=held.chat_id,
-            turn_id=chat.turn_id,
-            messages=held.history.messages,
-            system=await self._io.read_system(),
-            model=chat.turn_model or chat.model or self._env.default_model(),
-            tools=held.tools,
-            config=self._env.config,
-            failures=chat.turn_failures,
-            owner=chat.owner_id,
-            labels=dict(chat.labels),
-        )
+        held.agent_state.reset()
+        turn = held.turn = self._make_turn(await self._io.read_system())
         crash_point("model-before-call")
         if self._env.is_replayed and all(message.id != chat.turn_id for message in turn.messages):
             raise AttemptFailed("unknown", TOO_LONG, retryable=False)
@@ -177,6 +185,24 @@ class Attempt:
             raise
         await self._io.start_new_step()
         crash_point("model-after-stream")
+
+    def _make_turn(self, system: str) -> Turn:
+        held, chat = self._held, self._held.state
+        return Turn(
+            self._io,
+            chat_id=held.chat_id,
+            turn_id=chat.turn_id,
+            messages=held.history.messages,
+            system=system,
+            model=chat.turn_model or chat.model or self._env.default_model(),
+            tools=held.tools,
+            config=self._env.config,
+            failures=chat.turn_failures,
+            owner=chat.owner_id,
+            labels=dict(chat.labels),
+            state=held.agent_state,
+            deps=held.deps,
+        )
 
     # --- failures
 

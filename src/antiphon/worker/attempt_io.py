@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from antiphon.core.model import Needs
 from antiphon.core.parts import CallStarted, Role, ToolCallArgs, ToolCallOpened, ToolResult, Usage
@@ -16,6 +17,7 @@ from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.replay import Replay
 from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.tools import Tool
+from antiphon.worker.tools.tool import cap_output
 from antiphon.worker.turn import ToolCall
 
 
@@ -92,6 +94,25 @@ class AttemptIO:
             await self._calls.finish_open()
         for piece in self._held.replay.release():
             self._held.writer.write(piece)
+
+    async def record_call(self, call: ToolCall, result: Any, *, is_error: bool) -> ToolResult:
+        held = self._held
+        text = encode(call.args).decode()
+        if stored := held.replay.match_calls([(call.id, call.name, call.args)]):
+            return own_result(stored[0])
+        try:
+            async with self._call_lock:
+                await self.start_new_step()
+                held.writer.write(ToolCallOpened(call.id, call.name))
+                held.writer.write(ToolCallArgs(text))
+                parts = [part for part in held.writer.draft.content() if isinstance(part, ToolCallPart)]
+                if len(parts) != 1:
+                    raise ValueError("yielded calls have not run yet: await turn.run_streamed_calls() first")
+                recorded = ToolResult(parts[0].tool_call_id, call.name, cap_output(result), is_error=is_error)
+                await held.commit((self._calls.opened(parts[0], Needs.SERVER),), results=(recorded,))
+        except AttemptEnded:
+            await held.leave(Stop.LOST)
+        return recorded
 
     async def commit_calls(self, calls: tuple[ToolCall, ...], needs: Needs | None = None) -> tuple[ToolResult, ...]:
         held = self._held

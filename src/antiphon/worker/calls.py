@@ -112,6 +112,7 @@ class Calls:
             progress=self._progress_of(part.tool_call_id),
             owner=self._held.state.owner_id,
             labels=dict(self._held.state.labels),
+            deps=self._held.deps,
         )
         result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s)
         call = self._held.state.call(part.tool_call_id)

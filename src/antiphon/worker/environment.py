@@ -11,6 +11,7 @@ from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
 from antiphon.options import WorkerTiming
 from antiphon.ports import Bus, Work
+from antiphon.worker.deps import MakeDeps
 from antiphon.worker.draft_writer import ANSWER_BYTES_MAX
 from antiphon.worker.history import Histories
 from antiphon.worker.tools import Tool
@@ -30,6 +31,8 @@ class WorkerLimits(Value):
     """Maximum size of one answer, in bytes."""
     calls: int = CALLS_MAX
     """Maximum number of tool calls in one answer."""
+    state_bytes: int = 256 * 1024
+    """Maximum size of an agent's state, as JSON in bytes."""
 
 
 class Environment(Value, gc=True):
@@ -41,6 +44,7 @@ class Environment(Value, gc=True):
     histories: Histories
     agent: Callable[[Turn], AsyncIterator[Any]]
     tools: dict[str, Tool]
+    make_deps: MakeDeps | None
     limits: WorkerLimits
     timing: WorkerTiming
     random: random.Random

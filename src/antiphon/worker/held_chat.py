@@ -14,13 +14,14 @@ import structlog
 from antiphon.core import commands as c
 from antiphon.core.facts import CallOpened
 from antiphon.core.model import Chat, Status
-from antiphon.core.parts import NO_USAGE, Part
+from antiphon.core.parts import NO_USAGE, Part, ToolResult
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, StaleAttempt, Unavailable
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Clock, Done
 from antiphon.wire.codec import encode_content
+from antiphon.worker.agent_state import EMPTY, AgentState
 from antiphon.worker.draft_writer import DraftWriter
 from antiphon.worker.environment import Environment
 from antiphon.worker.history import History
@@ -47,6 +48,8 @@ class HeldChat:
         self.replay = Replay((), 0)
         self.steps_from = chat.turn_id
         """The first message id of the steps that the agent repeats when it starts again."""
+        self.deps: Any = None
+        self.agent_state = AgentState(bytes_max=environment.limits.state_bytes)
         self.usage = NO_USAGE
         """Usage that no stored message contains yet."""
         self.outcome = ""
@@ -114,14 +117,14 @@ class HeldChat:
 
     # --- commands
 
-    async def execute(self, command: c.Command) -> Done:
-        """Execute a command. If this task is cancelled meanwhile, the command is still executed (see
+    async def execute(self, *commands: c.Command) -> Done:
+        """Execute commands in one append. If this task is cancelled meanwhile, the command is still executed (see
         `wait_pending`). Raises `AttemptEnded` if this attempt may write nothing more."""
         for _ in range(self._timing.store_tries_max):
             if self.writer.is_closed:
                 raise AttemptEnded
             try:
-                return await self._send(command)
+                return await self._send(*commands)
             except (StaleAttempt, NotFound) as error:
                 METRICS.fenced.inc()
                 raise AttemptEnded from error
@@ -146,8 +149,8 @@ class HeldChat:
                 await asyncio.sleep(self._timing.store_retry_s)
         raise AttemptEnded
 
-    async def _send(self, command: c.Command) -> Done:
-        task = self._chats.submit_nowait(self.chat_id, command)
+    async def _send(self, *commands: c.Command) -> Done:
+        task = self._chats.submit_nowait(self.chat_id, *commands)
         self._pending.add(task)
         task.add_done_callback(self._on_done)
         done = await asyncio.shield(task)
@@ -169,14 +172,18 @@ class HeldChat:
 
     # --- messages
 
-    async def commit(self, calls: tuple[CallOpened, ...] = (), *, is_last: bool = False) -> None:
-        """Store the draft as a message. With `is_last` the turn ends, unless a steering message has joined it."""
+    async def commit(
+        self, calls: tuple[CallOpened, ...] = (), *, results: tuple[ToolResult, ...] = (), is_last: bool = False
+    ) -> None:
+        """Store the draft as a message, in the same append `results` of its calls. With `is_last` the turn ends,
+        unless a steering message has joined it."""
         draft = self.writer.draft
         parts = list(draft.content())
         if not calls:
             _check_no_calls(parts)
         usage = self.usage if parts or is_last else NO_USAGE
         is_empty_answer = is_last and bool(self.outcome)  # the outcome says why it is empty
+        agent_state = self.agent_state.changed()
         crash_point("tool-before-commit" if calls else "commit-before-append")
         await self.execute(
             c.CommitMessage(
@@ -189,9 +196,18 @@ class HeldChat:
                 usage=usage,
                 model=self.turn.model if self.turn else "",
                 is_last=is_last,
-            )
+                state=agent_state,
+            ),
+            *(
+                c.CommitToolResult(
+                    attempt=self.attempt, tool_call_id=result.tool_call_id, content=encode_content([result])
+                )
+                for result in results
+            ),
         )
         crash_point("commit-after-append")
+        if agent_state is not None:
+            self.agent_state.set_stored(agent_state)
         if parts or self.state.attempt != self.attempt:
             self.usage = NO_USAGE  # else it is stored with the next message
             self.outcome = ""
@@ -213,6 +229,10 @@ class HeldChat:
     # --- history
 
     async def load_history(self) -> None:
+        """Read the messages and the agent's state."""
+        if seq := self.state.state_seq:
+            found = await self.retry_unavailable(lambda: self._chats.read_contents(self.chat_id, [seq]))
+            self.agent_state.set_stored(found.get(seq, EMPTY))
         self.history = await self.retry_unavailable(lambda: self._histories.get(self.chat_id, self.state.seq))
 
     async def refresh(self) -> None:
@@ -241,7 +261,7 @@ class HeldChat:
         self.ended.set()
         self.writer.release()
         self.history = History((), 0, 0)
-        self.turn = None
+        self.turn = self.deps = None
 
 
 def _check_no_calls(parts: list[Part]) -> None:

@@ -15,6 +15,7 @@ from antiphon.core.model import Needs
 from antiphon.core.parts import OUTCOMES, TOKENS_MAX, Role, ToolResult, Usage, text_of
 from antiphon.errors import AttemptFailed
 from antiphon.ports import Message
+from antiphon.worker.agent_state import AgentState
 from antiphon.worker.tools import Tool
 
 T = TypeVar("T")
@@ -40,6 +41,8 @@ class TurnIO(Protocol):
     async def commit_calls(
         self, calls: tuple[ToolCall, ...], needs: Needs | None = None
     ) -> tuple[ToolResult, ...]: ...
+
+    async def record_call(self, call: ToolCall, result: Any, *, is_error: bool) -> ToolResult: ...
 
     async def take_steering(self) -> tuple[Message, ...]: ...
 
@@ -68,6 +71,8 @@ class Turn:
         model: The name of the model that answers.
         tools: The tools that the agent may offer to a model.
         config: The server's configuration for agents.
+        deps: What the application's function `deps` made for this turn, such as a database session of its owner.
+        state: The agent's own JSON document of this chat.
         failures: The number of failures in this turn so far.
         interrupted: Set when the turn is interrupted.
     """
@@ -86,8 +91,12 @@ class Turn:
         failures: int = 0,
         owner: str = "",
         labels: dict[str, str] | None = None,
+        state: AgentState | None = None,
+        deps: Any = None,
     ) -> None:
         self._io = io
+        self.deps = deps
+        self._state = state or AgentState(bytes_max=0)
         self.owner = owner
         self.labels = labels or {}
         self.chat_id = chat_id
@@ -125,6 +134,23 @@ class Turn:
         if not isinstance(name, str):
             raise TypeError(f"a model's name is a string, not {name!r}")
         self._model = name
+
+    @property
+    def state(self) -> Any:
+        """A JSON document of the agent's own in this chat, such as a session or a checkpoint; first an empty object.
+
+        Change it or assign another one: it is stored in the same commit as the next message, and only with one. What
+        is changed after the last message of a turn that fails or is interrupted is dropped. An edit or a retry brings
+        back the state that the chat had before the messages that it removes.
+
+        An agent that starts again (after a crash, a retry or a person's answer) has what was stored last: set values
+        in it rather than counting up.
+        """
+        return self._state.value
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        self._state.value = value
 
     @property
     def is_interrupted(self) -> bool:
@@ -199,6 +225,20 @@ class Turn:
         results = await self._io.commit_calls(calls)
         return results[0] if len(calls) == 1 else results
 
+    async def record(self, call: ToolCall, result: Any, *, is_error: bool = False) -> ToolResult:
+        """Store what was yielded so far with a tool call that has run already, and its result, in one commit. It is
+        for tools that a framework runs itself; `call` runs a tool once even if the process dies meanwhile.
+
+        Args:
+            call: The call. When the agent starts again, an equal call is not stored a second time.
+            result: What the tool returned, a JSON value. It is cut like that of any tool.
+            is_error: Whether the tool failed.
+
+        Returns:
+            The stored result.
+        """
+        return await self._io.record_call(call, result, is_error=is_error)
+
     async def use_tools(self, *tools: Tool) -> None:
         """Add tools that only this run of the agent has, such as those of a framework. Calls of them that an earlier
         attempt left are run now, so call it before anything else; `messages` then has their results."""
@@ -267,6 +307,25 @@ class BlockingTurn:
 
     def call(self, *calls: ToolCall) -> Any:
         return self.wait(lambda: self._turn.call(*calls))
+
+    @property
+    def state(self) -> Any:
+        return self._turn.state
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        self._turn.state = value
+
+    @property
+    def model(self) -> str:
+        return self._turn.model
+
+    @model.setter
+    def model(self, name: str) -> None:
+        self._turn.model = name
+
+    def record(self, call: ToolCall, result: Any, *, is_error: bool = False) -> ToolResult:
+        return self.wait(lambda: self._turn.record(call, result, is_error=is_error))
 
     def use_tools(self, *tools: Tool) -> None:
         self.wait(lambda: self._turn.use_tools(*tools))

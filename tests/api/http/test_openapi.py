@@ -148,6 +148,7 @@ async def test_every_good_answer_of_every_route_fits(
         await api.ask("POST", f"/chats/{waiting}/{answer[0]}", {"tool_call_id": "call-2-1", **answer[1]})
     await api.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/stall 600"})
     await api.ask("GET", f"/chats/{chat_id}/messages")
+    await api.ask("GET", f"/chats/{chat_id}/state")
     await api.ask("PUT", f"/chats/{chat_id}/read")
     await api.ask("PUT", f"/chats/{chat_id}/diff-status", {"url": "https://example.org/1", "additions": 3})
     inbox = (await api.ask("GET", "/inbox?unread=true")).json

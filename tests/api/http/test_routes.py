@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from antiphon import Agent, tool
+from antiphon import Agent, Turn, tool
 from antiphon.api.http.operations import OPERATIONS
 from antiphon.core.parts import Text
 from antiphon.errors import Invalid
@@ -918,3 +919,23 @@ async def test_limits_can_be_changed() -> None:
 def test_an_invalid_limit_is_reported(limits: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="limit"):
         Options.make({"limits": limits})
+
+
+# --- the agent's state ------------------------------------------------------------------------------
+
+
+async def test_the_state_of_an_agent_can_be_read_by_the_owner_of_the_chat() -> None:
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        turn.state = {"cart": [turn.text, "é \u2028"]}
+        yield "done"
+
+    async with open_api(agent=agent) as api:
+        chat_id = await api.make_chat()
+        assert (await api.ask("GET", f"/chats/{chat_id}/state")).json == {"state": {}, "seq": 0}
+        await api.send(chat_id, "tea")
+        chat = await api.rested(chat_id)
+        answer = (await api.ask("GET", f"/chats/{chat_id}/state")).json
+        assert answer["state"] == {"cart": ["tea", "é \u2028"]}
+        assert 1 < answer["seq"] < chat["seq"]
+        other = await api.as_owner("another owner")
+        assert (await other.ask("GET", f"/chats/{chat_id}/state")).status == 404

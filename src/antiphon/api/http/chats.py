@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from starlette.responses import Response
 
 from antiphon.api.embedded import embedded_chats
@@ -230,6 +230,11 @@ async def answer_question(call: Call) -> Response:
     return JsonAnswer({"seq": done.entries[0].seq})
 
 
+async def get_state(call: Call) -> Response:
+    state, seq = await _chats(call).agent_state(call.chat_id)
+    return JsonAnswer({"state": Raw(state), "seq": seq})
+
+
 # --- streams ----------------------------------------------------------------------------------------
 
 
@@ -299,6 +304,8 @@ ROUTES: tuple[Operation, ...] = (
           (200, s.SeqAnswer), body=s.ToolResultBody),
     route("POST", "/chats/{chat_id}/answers", answer_question, _OWNER,
           "Answer a question of an agent; the first answer wins.", (200, s.SeqAnswer), body=s.AnswerBody),
+    route("GET", "/chats/{chat_id}/state", get_state, _OWNER,
+          "The agent's own JSON document of the chat.", (200, s.StateAnswer)),
     route("GET", "/chats/{chat_id}/stream", stream, _OWNER, "Follow a chat (server-sent events).",
           (200, None), query=s.StreamQuery, is_stream=True),
     route("GET", "/feed", feed, _OWNER, "Follow the changes of all chats (server-sent events).",

@@ -148,6 +148,10 @@ class AsyncChats(AsyncRequestGroup):
         request = api_requests.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
         return await self._connection.request(request)
 
+    async def state(self, chat_id: str) -> shapes.State:
+        """Get the agent's own JSON document of the chat (`turn.state`)."""
+        return await self._connection.request(api_requests.state(chat_id))
+
     async def send(
         self,
         chat_id: str,

@@ -149,6 +149,10 @@ class Chats(RequestGroup):
         request = api_requests.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
         return self._connection.request(request)
 
+    def state(self, chat_id: str) -> shapes.State:
+        """Get the agent's own JSON document of the chat (`turn.state`)."""
+        return self._connection.request(api_requests.state(chat_id))
+
     def send(
         self,
         chat_id: str,

@@ -93,6 +93,11 @@ class MemoryChats(MemoryLeases, MemoryInbox):
         newer = itertools.takewhile(lambda entry: entry.seq > after_seq, reversed(stored.entries)) if stored else ()
         return next((entry for entry in newer if kind_of(entry.fact) == kind), None)
 
+    async def oldest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+        stored = self._chats.get(chat_id)
+        newer = itertools.dropwhile(lambda entry: entry.seq <= after_seq, stored.entries) if stored else ()
+        return next((entry for entry in newer if kind_of(entry.fact) == kind), None)
+
     async def read_messages(
         self,
         chat_id: str,

@@ -79,6 +79,11 @@ SELECT seq, at, body, status, draft, more, hidden_by, content FROM (
 SELECT seq, at, body, status, draft, more, 0, NULL::bytea FROM facts
 WHERE chat_id = $1 AND seq > $2 AND kind = $3 ORDER BY seq DESC LIMIT 1;
 
+-- name: oldest_entry
+-- The oldest fact of a kind after a seq, without content. (chat_id, after, kind)
+SELECT seq, at, body, status, draft, more, 0, NULL::bytea FROM facts
+WHERE chat_id = $1 AND seq > $2 AND kind = $3 ORDER BY seq LIMIT 1;
+
 -- name: messages_newest
 -- The newest visible messages before an id, newest first, up to the one with which their content reaches the size.
 -- `found` is their number up to the limit. (chat_id, before, limit, bytes)

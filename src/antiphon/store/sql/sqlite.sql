@@ -120,6 +120,11 @@ WHERE f.chat_id = ? AND f.seq > ? ORDER BY f.seq LIMIT ?;
 SELECT seq, at, body, status, draft, more, 0, NULL FROM facts
 WHERE chat_id = ? AND seq > ? AND json_extract(body, '$.type') = ? ORDER BY seq DESC LIMIT 1;
 
+-- name: oldest_entry
+-- The oldest fact of a kind after a seq, without content. (chat_id, after, kind)
+SELECT seq, at, body, status, draft, more, 0, NULL FROM facts
+WHERE chat_id = ? AND seq > ? AND json_extract(body, '$.type') = ? ORDER BY seq LIMIT 1;
+
 -- name: messages_newest
 -- The newest visible messages before an id, newest first. (chat_id, before, limit)
 SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, 0, c.body

@@ -52,6 +52,10 @@ class SqliteChats(SqliteDatabase):
         row = await self._row("newest_entry", chat_id, after_seq, kind)
         return entry_of(row) if row else None
 
+    async def oldest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+        row = await self._row("oldest_entry", chat_id, after_seq, kind)
+        return entry_of(row) if row else None
+
     async def read_messages(
         self,
         chat_id: str,

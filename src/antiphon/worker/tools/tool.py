@@ -35,6 +35,7 @@ class ToolContext:
         progress: Callable[[str], None],
         owner: str = "",
         labels: dict[str, str] | None = None,
+        deps: Any = None,
     ) -> None:
         self.chat_id = chat_id
         self.turn_id = turn_id
@@ -42,6 +43,8 @@ class ToolContext:
         self.owner = owner
         """The id of the chat's owner."""
         self.labels = labels or {}
+        self.deps = deps
+        """What the application's function made for this turn, as `turn.deps`."""
         self._progress = progress
 
     def progress(self, text: str) -> None:

@@ -164,6 +164,13 @@ class MessagesAnswer(Value):
     open_calls: list[OpenCallAnswer]
 
 
+class StateAnswer(Value):
+    """`seq` is the fact of the state, 0 if the agent has stored none."""
+
+    state: Any
+    seq: int
+
+
 class SentAnswer(Value):
     message: MessageAnswer
     seq: int
