@@ -50,6 +50,11 @@ async def fill(path: Path) -> None:
         await held.start()  # 10
         await held.send("later")  # 11
         await StoredChat(store, "wants").create(said="hi")
+        knows = await StoredChat(store, "knows").create(said="hi")  # 1, 2
+        fence = {"attempt": await knows.start(), "draft": knows.chat.draft}  # 3
+        await knows.do(
+            c.CommitMessage(**fence, content=content("!"), upto=1, is_last=True, state=b'{"n":1}')
+        )  # 4 to 6
         asks = await StoredChat(store, "asks").create(said="hi")
         attempt = await asks.start()
         call = CallOpened(tool_call_id="t", tool_name="t", needs=Needs.RESULT)
@@ -74,7 +79,7 @@ async def test_a_sound_store_has_no_findings(path: Path) -> None:
     await fill(path)
     report = await examined(path)
     assert report.is_sound, report.findings
-    assert report == Report(chats=4, deleted=1, facts=11 + 2 + 5 + 1, messages=3 + 1 + 2, attempts=1)
+    assert report == Report(chats=5, deleted=1, facts=11 + 2 + 5 + 1 + 6, messages=3 + 1 + 2 + 2, attempts=1)
 
 
 async def test_an_empty_store_is_sound() -> None:
@@ -100,6 +105,12 @@ DAMAGES: dict[str, tuple[str, str, str, int]] = {
         "held",
         "the state is that of 11, the log ends at 10",
         10,
+    ),
+    "the agent's state is missing": (
+        "DELETE FROM contents WHERE chat_id = 'knows' AND seq = 5",
+        "knows",
+        "its content is missing",
+        5,
     ),
     "all facts are missing": ("DELETE FROM facts WHERE chat_id = 'wants'", "wants", "a state but no facts", 0),
     "an append is cut": (

@@ -65,6 +65,7 @@ class Examined:
             self._check_state(self.chat)
             await self._check_history(store)
             await self._check_queue(store, self.chat)
+            await self._check_agent_state(store, self.chat)
         await self._check_receipts(store)
         await self._check_listing(store, self.chat)
 
@@ -187,6 +188,14 @@ class Examined:
         for item in queue:
             self._check_readable(contents.get(item.content_seq), item.id)
             self._check_size(contents.get(item.content_seq), item.content_size, item.id)
+
+    async def _check_agent_state(self, store: Store, chat: Chat) -> None:
+        if not (seq := chat.state_seq):
+            return
+        content = (await store.read_contents(self.chat_id, [seq])).get(seq)
+        entry = next(iter(await store.read_entries(self.chat_id, seq - 1, limit=1, bytes_max=PAGE_BYTES_MAX)), None)
+        size = entry.fact.content_size if entry is not None and isinstance(entry.fact, f.StateChanged) else 0
+        self._check_size(content, size, seq)
 
     def _check_readable(self, content: bytes | None, seq: int) -> None:
         try:
