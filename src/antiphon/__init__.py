@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from antiphon.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from antiphon.core.parts import File, Reasoning, Source, Text, Usage
+    from antiphon.core.parts import Data, File, Reasoning, Source, Text, Usage
     from antiphon.errors import AttemptFailed as AgentError
     from antiphon.server.open_instance import EmbeddedInstance as Instance
     from antiphon.server.open_instance import open_instance
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "AgentError",
+    "Data",
     "File",
     "Instance",
     "RawTool",
@@ -43,6 +44,7 @@ __all__ = [
 _PLACES = {
     "Agent": "antiphon.worker.agent",
     "AgentError": "antiphon.errors:AttemptFailed",
+    "Data": "antiphon.core.parts",
     "File": "antiphon.core.parts",
     "Instance": "antiphon.server.open_instance:EmbeddedInstance",
     "RawTool": "antiphon.worker.tools",

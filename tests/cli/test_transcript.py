@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.cli.content_text import answer_text
 from antiphon.cli.event_text import EventText
 from antiphon.cli.transcript import Kind, Piece, Transcript
 from antiphon.core.events import Bye, Delta, FactEvent
@@ -92,6 +93,15 @@ def test_calls_results_and_the_end_of_a_turn_are_printed(scenario: Scenario) -> 
     assert scenario.message("tool", result) == [Piece(Kind.NOTE, "  → two lines")]
     failed = scenario.fact("turn_ended", turn_id=2, outcome="failed", error={"message": "no\x07"}, status="error")
     assert failed == [Piece(Kind.ERROR, "The turn failed: no")]
+
+
+def test_the_value_of_a_structured_answer_is_printed_as_json(scenario: Scenario) -> None:
+    scenario.delta(Text("Here: "))
+    value = {"type": "data", "data": {"é": [1]}, "name": "answer"}
+    text, data = scenario.message("assistant", {"type": "text", "text": "Here: "}, value)
+    assert (text, data.kind) == (Piece(Kind.ANSWER, "Here: "), Kind.ANSWER)
+    assert data.text == '```json\n{\n  "é": [\n    1\n  ]\n}\n```\n'
+    assert answer_text([{"type": "text", "text": "a"}, {"type": "data", "data": 1}]) == "a\n1"
 
 
 @given(st.text(st.sampled_from("ab \n`-"), max_size=80), st.lists(st.integers(1, 9), max_size=20))

@@ -164,3 +164,12 @@ def test_open_calls_of_a_chat_that_is_opened_later_can_be_decided(page: Any, ser
     page.get_by_role("button", name="Approve").wait_for()
     assert page.get_by_role("button", name="Approve").count() == 1, "the other call is not a person's"
     assert page.get_by_text("Waiting for a client to run this tool").count() == 1
+
+
+def test_the_value_of_a_structured_answer_is_shown_as_json_and_nothing_of_it_runs(page: Any, server: Server) -> None:
+    hostile = {"type": "data", "data": {"sum": 3, "html": "<img src=x onerror=alert(1)>"}, "name": "<b>bill</b>"}
+    show(page, server, parts=[{"type": "text", "text": "Here."}, hostile])
+    shown = page.get_by_test_id("data")
+    assert "<b>bill</b>" in shown.locator("summary").inner_text()
+    assert '"sum": 3' in shown.locator("pre").inner_text()
+    assert shown.locator("img").count() == 0

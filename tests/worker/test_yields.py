@@ -123,7 +123,7 @@ def yield_call_in_a_thread(turn: Any):
         (yield_call_in_a_thread, "yielded a ToolCall. Run tools with `await turn.call"),
         (yield_call_part, "yielded a ToolCall. Run tools with"),
         (yield_result, "yielded a ToolResult. Run tools with"),
-        (yield_dict, "yielded dict; it may yield text (str), Reasoning, Source and File"),
+        (yield_dict, "yielded dict; it may yield text (str), Reasoning, Source, File and Data"),
         (yield_none, "yielded NoneType"),
         (yield_bad_file, "data is not base64"),
         (yield_empty_file, "by id are not supported"),

@@ -25,8 +25,9 @@ def content_text(content: Sequence[dict[str, Any]]) -> str:
 
 
 def answer_text(content: Sequence[dict[str, Any]]) -> str:
-    """Only the text parts, joined by newlines, unchanged."""
-    return "\n".join(part.get("text", "") for part in content if part.get("type") == "text")
+    """The text parts unchanged, and the JSON of data parts, joined by newlines."""
+    texts = (part.get("text", "") if part.get("type") == "text" else _data_text(part) for part in content)
+    return "\n".join(filter(None, texts))
 
 
 def outcome_text(message: dict[str, Any]) -> str:
@@ -46,8 +47,15 @@ def part_text(part: dict[str, Any]) -> str:
     if kind == "tool-result":
         word = "failed" if part.get("is_error") else "gave"
         return f"[{clean_line(str(part.get('tool_name')))} {word} {summary(part.get('result'))}]"
+    if kind == "data":
+        return clean_text(_data_text(part))
     named = next((str(part[name]) for name in ("file_name", "title", "url", "media_type") if part.get(name)), "")
     return clean_line(f"[{kind} {named}".rstrip()) + "]"
+
+
+def _data_text(part: dict[str, Any]) -> str:
+    """The JSON of a data part; "" for any other."""
+    return json.dumps(part.get("data"), ensure_ascii=False, indent=2) if part.get("type") == "data" else ""
 
 
 def call_text(part: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from antiphon.cli.answers import question_of
 from antiphon.cli.clean import clean_line, clean_text
-from antiphon.cli.content_text import call_text, content_text, outcome_text, summary
+from antiphon.cli.content_text import call_text, content_text, outcome_text, part_text, summary
 from antiphon.cli.markdown_blocks import finished_length
 from antiphon.core.events import Delta, Event, FactEvent, Notice, Resync
 from antiphon.core.parts import Reasoning, Text, ToolCallOpened, ToolProgress
@@ -174,8 +174,12 @@ class Transcript:
             rest = text
         if rest.strip():
             pieces.append(Piece(Kind.ANSWER, clean_text(rest)))
-        calls = [part for part in content if part.get("type") == "tool-call"]
-        return pieces + [Piece(Kind.NOTE, f"  {call_text(call)}") for call in calls]
+        for part in content:
+            if part.get("type") == "data":
+                pieces.append(Piece(Kind.ANSWER, f"```json\n{part_text(part)}\n```\n"))
+            elif part.get("type") == "tool-call":
+                pieces.append(Piece(Kind.NOTE, f"  {call_text(part)}"))
+        return pieces
 
 
 def _waits_for(call: dict[str, Any]) -> str:

@@ -85,6 +85,14 @@ class FileReference(
     provider_metadata: Any = None
 
 
+class Data(msgspec.Struct, frozen=True, gc=False, tag="data", tag_field="type", omit_defaults=True):
+    """A JSON value for programs, such as a structured answer. `name` says what it is."""
+
+    data: Any = msgspec.field(default_factory=lambda: None)
+    name: str = ""
+    provider_metadata: Any = None
+
+
 class CallStarted(msgspec.Struct, frozen=True, gc=False, tag="call-started", tag_field="type", omit_defaults=True):
     """The first delta of each model call. `try_` (on the wire: `try`) counts from 1."""
 
@@ -140,13 +148,13 @@ class Unknown:
 
 # msgspec does not support a plain class in a union of structs; `wire.codec` inserts the Unknowns.
 if TYPE_CHECKING:
-    Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference | Unknown
+    Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference | Data | Unknown
     DeltaPart = (
-        CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Source | File | Unknown
+        CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Source | File | Data | Unknown
     )
 else:
-    Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference
-    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Source | File
+    Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference | Data
+    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Source | File | Data
 
 
 CALLS_MAX = 128

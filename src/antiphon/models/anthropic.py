@@ -10,6 +10,7 @@ from typing import Any
 from antiphon.models.anthropic_answer import AnthropicAnswer
 from antiphon.models.anthropic_request import request_body
 from antiphon.models.failures import Failures
+from antiphon.models.history import with_data_as_text
 from antiphon.models.http_model import HttpModel
 from antiphon.ports import ModelEvent, ModelRequest
 
@@ -36,6 +37,7 @@ class AnthropicModel(HttpModel):
         return AnthropicAnswer(self.provider, request, failures, calls_max=self._calls_max)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        request = with_data_as_text(request)
         failures = self._make_failures(request)
         answer = self._make_reader(request, failures)
         continued: Sequence[dict[str, Any]] = ()

@@ -54,6 +54,9 @@ def request_body(name: str, request: ModelRequest, *, provider: str, continued: 
         # The API refuses calls in the history without tools: these can only be read.
         body["tools"] = [{"name": accepted_name(name), "input_schema": {"type": "object"}} for name in names]
         body["tool_choice"] = {"type": "none"}
+    if request.output is not None:
+        form = {"type": "json_schema", "schema": request.output.schema}
+        body["output_config"] = (request.parameters.get("output_config") or {}) | {"format": form}
     if "thinking" in body and _lacks_thinking(request, provider):
         del body["thinking"]
     return msgspec.json.encode(body)

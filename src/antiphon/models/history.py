@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from antiphon.core.parts import Role, ToolCall, text_of
+from msgspec.structs import replace
+
+from antiphon.core.parts import Data, Part, Role, Text, ToolCall, text_of
 from antiphon.ports import Message, ModelRequest
+from antiphon.wire.codec import encode
 
 
 def iter_calls(messages: Sequence[Message]) -> Iterator[ToolCall]:
@@ -13,6 +16,18 @@ def iter_calls(messages: Sequence[Message]) -> Iterator[ToolCall]:
     for message in messages:
         if message.role is Role.ASSISTANT:
             yield from (part for part in message.content if isinstance(part, ToolCall))
+
+
+def with_data_as_text(request: ModelRequest) -> ModelRequest:
+    """The request with the JSON of each `Data` part as text: no provider has such a part."""
+    if not any(isinstance(part, Data) for message in request.messages for part in message.content):
+        return request
+    messages = tuple(replace(message, content=tuple(map(_as_text, message.content))) for message in request.messages)
+    return replace(request, messages=messages)
+
+
+def _as_text(part: Part) -> Part:
+    return Text(encode(part.data).decode(), part.provider_metadata) if isinstance(part, Data) else part
 
 
 def since_last_user(messages: Sequence[Message]) -> Sequence[Message]:

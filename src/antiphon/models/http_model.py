@@ -19,6 +19,7 @@ from antiphon.errors import AttemptFailed, PeerError
 from antiphon.models.answer_body import AnswerBody
 from antiphon.models.connecting import ConnectFailed, Connector, Origin
 from antiphon.models.failures import Failures
+from antiphon.models.history import with_data_as_text
 from antiphon.models.response import Response, ResponseBroken
 from antiphon.models.transport import Transport
 from antiphon.ports import ModelEvent, ModelRequest
@@ -119,6 +120,7 @@ class HttpModel(ABC):
         self._headers = HEADERS | self._own_headers(self._api_key) | dict(headers or {})
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        request = with_data_as_text(request)
         failures = self._make_failures(request)
         return self._call(partial(self._make_body, request), self._make_reader(request, failures), failures)
 

@@ -44,6 +44,9 @@ def request_body(
         body["stream_options"] = {"include_usage": True}
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
+    if (output := request.output) is not None:
+        schema = {"name": output.name, "schema": output.schema, "strict": output.is_strict}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return msgspec.json.encode(body)
 
 

@@ -42,6 +42,9 @@ def request_body(name: str, request: ModelRequest, *, provider: str, has_reasoni
         body["instructions"] = request.system
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools] + list(request.parameters.get("tools") or ())
+    if (output := request.output) is not None:
+        schema = {"name": output.name, "schema": output.schema, "strict": output.is_strict}
+        body["text"] = (request.parameters.get("text") or {}) | {"format": {"type": "json_schema", **schema}}
     return msgspec.json.encode(body)
 
 

@@ -103,6 +103,7 @@ function extend(preview, index, part, overlap) {
       break;
     case 'source':
     case 'file':
+    case 'data':
       put(part);
       break;
     case 'tool-call-args':

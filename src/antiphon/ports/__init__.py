@@ -44,6 +44,7 @@ from antiphon.ports.models import Message as Message
 from antiphon.ports.models import Model as Model
 from antiphon.ports.models import ModelEvent as ModelEvent
 from antiphon.ports.models import ModelRequest as ModelRequest
+from antiphon.ports.models import OutputFormat as OutputFormat
 from antiphon.ports.models import ToolSpec as ToolSpec
 from antiphon.ports.store import Store as Store
 from antiphon.ports.watch import ChatWatcher as ChatWatcher

@@ -38,6 +38,15 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any]
 
 
+class OutputFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model's answer must be: JSON of this schema. `is_strict`: every object of the schema is closed and
+    requires all its properties."""
+
+    name: str
+    schema: dict[str, Any]
+    is_strict: bool = False
+
+
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One model call. `try_` is the number of this try in its step, from 1; `turn_failures` is the number of failures
     in the whole turn."""
@@ -48,6 +57,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    output: OutputFormat | None = None
+    """What the answer must be; None: text."""
     parameters: dict[str, Any] = {}
     """Parameters of the provider, sent unchanged."""
     try_: int = 1

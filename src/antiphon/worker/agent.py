@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from antiphon.core.parts import (
+    Data,
     File,
     PartMetadata,
     Reasoning,
@@ -24,13 +25,14 @@ from antiphon.core.parts import (
 from antiphon.errors import AttemptFailed, Invalid, Unavailable
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import AnswerEnded, Message, Model, ModelEvent, ModelRequest
+from antiphon.worker.structured_output import StructuredOutput
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.tools import Tool, tool
 from antiphon.worker.tools.found import module_tools
 from antiphon.worker.trimming import TRIMS_MAX, halved, left_out_words
 from antiphon.worker.turn import BlockingTurn, Turn
 
-Piece = str | Text | Reasoning | Source | File | ToolCallOpened | ToolCallArgs | PartMetadata
+Piece = str | Text | Reasoning | Source | File | Data | ToolCallOpened | ToolCallArgs | PartMetadata
 AgentFunction = Callable[[Turn], AsyncIterator[Piece]]
 Models = Callable[[str], Awaitable[Model]]
 Prepare = Callable[[tuple[Message, ...]], Sequence[Message] | Awaitable[Sequence[Message]]]
@@ -53,6 +55,9 @@ class Agent:
         system: Precedes the owner's prompt and the chat's own system prompt.
         tools: Functions made by `@tool`, or plain functions.
         steps_max: Maximum number of model calls in a turn.
+        output: What the answer is instead of text: a type that msgspec can decode (a dataclass, a Struct,
+            a TypedDict, …), or a JSON Schema as a dict. It is stored and shown as a `Data` part. An answer that does
+            not fit the type is a failure, which is retried.
         deps: Makes what the tools depend on (`ToolContext.deps`), for each turn: a function that gets the turn.
         prepare: Chooses the messages of each model call: gets those of the chat, and returns what the model is to see
             (a plain function, or a coroutine function). Default: all. If the model says that they are too long, the
@@ -69,6 +74,7 @@ class Agent:
         system: str = "",
         tools: Sequence[Tool | Callable[..., Any]] = (),
         steps_max: int = STEPS_MAX,
+        output: Any = None,
         deps: Callable[[Turn], Any] | None = None,
         prepare: Prepare | None = None,
     ) -> None:
@@ -76,6 +82,7 @@ class Agent:
         self.system = system
         self.tools = tuple(item if isinstance(item, Tool) else tool(item) for item in tools)
         self.steps_max = steps_max
+        self.output = StructuredOutput(output) if output is not None else None
         self.deps = deps
         self.prepare = prepare
 
@@ -135,13 +142,14 @@ class Agent:
             system="\n\n".join(filter(None, (self.system, turn.system, note))),
             messages=messages,
             tools=tuple(item.spec for item in tools),
+            output=self.output.format if self.output is not None else None,
             try_=try_,
             turn_failures=turn.failures,
         )
         usage = Usage()
         try:
             async with aclosing(cast("AsyncGenerator[ModelEvent, None]", model.stream(request))) as events:
-                async for event in events:
+                async for event in events if self.output is None else self.output.read(events):
                     if isinstance(event, Usage):
                         usage = event
                     elif isinstance(event, AnswerEnded):

@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.core.depth import DEPTH_MAX, is_deeper
 from antiphon.core.draft import Draft
 from antiphon.core.parts import (
     CALLS_MAX,
     CallStarted,
+    Data,
     DeltaPart,
     File,
     PartMetadata,
@@ -39,6 +43,8 @@ NAME_MAX = 16 * 1024
 FILE_DATA_MAX = 512 * 1024
 """Maximum length of a file's base64, in characters. A delta is never split inside a file, and a relay's message can
 hold this much."""
+DATA_BYTES_MAX = FILE_DATA_MAX
+"""Maximum size of a `Data` part, as JSON in bytes, for the same reason."""
 PROGRESS_PIECE_MAX = 4 * 1024
 PROGRESS_MAX = 256 * 1024
 """Maximum length of a tool's progress, in characters: of one piece, and of all pieces in one draft."""
@@ -119,6 +125,8 @@ class DraftWriter:
             case File(media_type=str(), data=str(data), name=str()):
                 self._count(data)
                 return self._checked_file(piece)
+            case Data(name=str(name)):
+                return self._checked_data(piece, name)
             case ToolCallOpened(tool_call_id=str(tool_call_id), tool_name=str(tool_name)):
                 if max(len(tool_call_id), len(tool_name)) > NAME_MAX:
                     raise AttemptFailed("unknown", f"A tool call's name is longer than {NAME_MAX:,} characters.")
@@ -141,6 +149,19 @@ class DraftWriter:
             return checked_file(file)
         except Invalid as error:
             raise AttemptFailed("unknown", f"The agent yielded a file that cannot be stored: {error}") from error
+
+    def _checked_data(self, piece: Data, name: str) -> Data:
+        try:
+            encoded = encode(piece.data)
+        except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
+            raise AttemptFailed("unknown", f"The agent yielded Data that is not JSON: {error}") from error
+        if len(encoded) > DATA_BYTES_MAX:
+            raise AttemptFailed("unknown", f"Data that an agent yields has at most {DATA_BYTES_MAX:,} bytes.")
+        if is_deeper(encoded, DEPTH_MAX):
+            raise AttemptFailed("unknown", f"The agent yielded Data that is nested deeper than {DEPTH_MAX} levels.")
+        self._count(name)
+        self._bytes += len(encoded)
+        return Data(msgspec.json.decode(encoded), name)  # a copy: the agent may change its value
 
     def _annotate(self, piece: PartMetadata) -> None:
         try:
@@ -209,4 +230,4 @@ def _refusal(piece: Any) -> str:
     name = type(piece).__name__
     if isinstance(piece, ToolCall | ToolResult) or name in ("ToolCall", "ToolResult"):
         return f"The agent yielded a {name}. Run tools with `await turn.call(ToolCall(name, args))`."
-    return f"The agent yielded {name}; it may yield text (str), Reasoning, Source and File."
+    return f"The agent yielded {name}; it may yield text (str), Reasoning, Source, File and Data."

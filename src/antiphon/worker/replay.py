@@ -8,8 +8,8 @@ its steps, and each step that is stored has no second effect:
 
 1. A call is compared with the stored calls that were not matched yet, in their order: by its tool, its arguments and,
    if the agent gave it one, its id. The first equal one gives its stored result, and nothing runs.
-2. Pieces (text, reasoning, sources, files) that were stored with a call are not written a second time. While the
-   agent yields the same pieces as before, they are held back; at the stored call they are dropped. As soon as it
+2. Pieces (text, reasoning, sources, files, data) that were stored with a call are not written a second time. While
+   the agent yields the same pieces as before, they are held back; at the stored call they are dropped. As soon as it
    yields something else, the pieces that are held back are written, and so is everything after them.
 
 Once the agent has returned and a steering message continues the turn, it starts with a new message: nothing that was
@@ -27,7 +27,7 @@ from typing import Any
 import msgspec
 
 from antiphon.core.draft import args_value, replace_surrogates
-from antiphon.core.parts import File, Part, Reasoning, Role, Source, Text, ToolCall, ToolResult
+from antiphon.core.parts import Data, File, Part, Reasoning, Role, Source, Text, ToolCall, ToolResult
 from antiphon.ports import Message
 from antiphon.wire.codec import encode
 
@@ -106,7 +106,7 @@ class Replay:
                     return False
                 self._segment, self._offset = self._segment + 1, 0
             return False
-        if isinstance(value, Source | File):
+        if isinstance(value, Source | File | Data):
             if self._segment < len(self._segments) and self._offset and self._is_segment_passed():
                 self._segment, self._offset = self._segment + 1, 0
             if self._segment < len(self._segments) and self._segments[self._segment] == (type(value), encode(value)):
@@ -183,7 +183,7 @@ def _segments(content: Sequence[Part]) -> list[Segment]:
                 segments[-1] = (type(part), segments[-1][1] + part.text)
             else:
                 segments.append((type(part), part.text))
-        elif isinstance(part, Source | File):
+        elif isinstance(part, Source | File | Data):
             segments.append((type(part), encode(part)))
     return segments
 

@@ -104,6 +104,10 @@ function Part({ part, live, isGrowing }) {
       return html`<p class="meta">Source: <${SourceLink} part=${part} /></p>`;
     case 'file':
       return html`<${File} part=${part} />`;
+    case 'data':
+      return html`<details class="fold" data-testid="data" open>
+        <summary>${part.name || 'Data'}</summary>
+        <pre tabindex="0">${pretty(part.data)}</pre></details>`;
     case 'file-reference':
       return html`<details class="fold">
         <summary>${part.file_name}, lines ${part.start_line} to ${part.end_line}</summary>
