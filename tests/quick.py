@@ -36,6 +36,7 @@ FILES = {
     "client": {"test_blocking", "test_bodies", "test_http", "test_local", "test_shapes", "test_watching"},
     "adapters": {"test_langgraph", "test_pydantic_ai"},
     "core": {"test_model_scenes", "test_random_histories", "test_walk"},
+    "observe": {"test_traces"},
     "shape": {"test_docs", "test_missing_programs", "test_mutants"},
     "store": {"test_full_disk", "test_presence"},
     "support": {"test_postgres"},

@@ -244,6 +244,7 @@ class GivenOptions(TypedDict, total=False):
     watchers_max: int | None
     owner_watchers_max: int | None
     tools: Sequence[Any] | None
+    deps: Callable[..., Any] | None
     limits: Limits | Mapping[str, Any] | None
     timing: Timing | None
     config: dict[str, Any] | None

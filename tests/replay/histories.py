@@ -14,6 +14,7 @@ from antiphon.core.model import Chat, ErrorInfo, Needs, WhenBusy
 from antiphon.core.parts import Role, Usage
 from antiphon.errors import Refused
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 T0 = 1_760_000_000_000_000
 SECOND = 1_000_000
 USAGE = Usage(
@@ -99,6 +100,7 @@ def everyday() -> Scenario:
             labels={"team": "blue"},
             tools=[{"name": "find", "parameters": {"type": "object"}}],
             client_message_id="key-1",
+            trace=TRACE,
         )
     )
     scenario.start()
@@ -126,7 +128,7 @@ def queue() -> Scenario:
     scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("one"), title="one", is_title_made=True))
     scenario.do(c.GenerateTitle(title="thought up"))
     scenario.start()
-    scenario.send("two", client_message_id="key-2", model="m", by="owner-1")
+    scenario.send("two", client_message_id="key-2", model="m", by="owner-1", trace=TRACE)
     scenario.send("three")
     scenario.send("four", WhenBusy.STEER)
     scenario.send("five")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from antiphon.chats.inbox import Inbox
 from antiphon.chats.owned import PAGE, CheckModel, OwnedChats
@@ -15,7 +16,7 @@ from antiphon.core.values import Value
 from antiphon.instance import Instance
 from antiphon.options import Limits
 from antiphon.ports import ChatStore, Watch
-from antiphon.wire.codec import decode_content
+from antiphon.wire.codec import decode, decode_content
 from antiphon.wire.cursor import format_cursor, parse_cursor
 from antiphon.wire.stream import OpenCall, decode_event
 
@@ -80,8 +81,9 @@ class EmbeddedChats(OwnedChats):
         check_model: CheckModel | None,
         watch: Watch,
         inbox: Inbox,
+        trace: str = "",
     ) -> None:
-        super().__init__(service, owner_id, store=store, limits=limits, check_model=check_model)
+        super().__init__(service, owner_id, store=store, limits=limits, check_model=check_model, trace=trace)
         self._watch = watch
         self._inbox = inbox
 
@@ -118,14 +120,18 @@ class EmbeddedChats(OwnedChats):
                     if not isinstance(event, Ping):
                         yield event
 
+    async def state(self, chat_id: str) -> Any:
+        """The agent's own JSON document of the chat (`turn.state`); an empty object if it has stored none."""
+        return decode((await self.agent_state(chat_id))[0], Any)
+
     async def mark_read(self, chat_id: str, seq: int | None = None) -> int:
         """Move the owner's read cursor to that seq (None: to the chat's last); the cursor. Raises `Invalid` for a seq
         beyond the chat's last."""
         return await self._inbox.read_chat(chat_id, await self.get(chat_id), seq)
 
 
-def embedded_chats(instance: Instance, owner_id: str) -> EmbeddedChats:
-    """The chats of one owner of the instance."""
+def embedded_chats(instance: Instance, owner_id: str, *, trace: str = "") -> EmbeddedChats:
+    """The chats of one owner of the instance. `trace` is the W3C traceparent of the caller's request."""
     return EmbeddedChats(
         instance.service,
         owner_id,
@@ -134,6 +140,7 @@ def embedded_chats(instance: Instance, owner_id: str) -> EmbeddedChats:
         check_model=instance.check_model,
         watch=instance.watch,
         inbox=instance.inbox,
+        trace=trace,
     )
 
 

@@ -31,6 +31,7 @@ from antiphon.core.model import Chat, Needs, Outcome, Queued, Status, WhenBusy
 from antiphon.core.parts import Part, Text, ToolResult
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
+from antiphon.observe.traces import TRACES
 from antiphon.options import Limits
 from antiphon.ports import ChatStore, Done, Listed, Request
 from antiphon.wire.codec import decode_content, encode, encode_content
@@ -67,12 +68,15 @@ class OwnedChats(ChatSettings):
         store: ChatStore,
         limits: Limits = Limits(),  # noqa: B008 - a value
         check_model: CheckModel | None = None,
+        trace: str = "",
     ) -> None:
+        """`trace` is the W3C traceparent of the request, "" if it has none."""
         self._service = service
         self._store = store
         self.owner_id = owner_id
         self._limits = limits
         self._check_model = check_model
+        self._trace = trace
 
     # --- chats
 
@@ -114,6 +118,7 @@ class OwnedChats(ChatSettings):
             system=clean_system(system),
             labels=labels,
             tools=checked_tools(tools),
+            trace=TRACES.current() or self._trace,
         )
         given = (msgspec.json.encode(command.tools, order="sorted"),) if command.tools else ()
         digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id, *given)
@@ -189,6 +194,7 @@ class OwnedChats(ChatSettings):
             client_message_id=client_message_id,
             model=model,
             by=self.owner_id,
+            trace=TRACES.current() or self._trace,
             queue_max=self._limits.queue_messages,
             queue_bytes_max=self._limits.queue_bytes,
         )
@@ -201,6 +207,7 @@ class OwnedChats(ChatSettings):
             target=None,
             clear_queue=clear_queue,
             by=self.owner_id,
+            trace=TRACES.current() or self._trace,
         )
         return await self.change(chat_id, command)
 

@@ -80,6 +80,7 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
     import uvloop
 
     from antiphon.observe.logs import configure_logging
+    from antiphon.observe.trace_export import exporting_traces
     from antiphon.server.serve import serve
 
     configure_logging(as_json=not sys.stderr.isatty())
@@ -91,7 +92,9 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
     options["bus_ports"] = _ports(options["bus_ports"])
     options["behind_proxy"] = options["behind_proxy"] or None
     place = data or Path(DATA)
-    uvloop.run(serve(agent=app, data=place, on_ready=_json_line if as_json else partial(_address, place), **options))
+    on_ready = _json_line if as_json else partial(_address, place)
+    with exporting_traces():
+        uvloop.run(serve(agent=app, data=place, on_ready=on_ready, **options))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from antiphon.client.api_requests import ApiRequest
 from antiphon.client.bodies import check_coding
 from antiphon.client.errors import AnswerLost, error_of
 from antiphon.errors import InstanceMissing, Invalid, PeerError
+from antiphon.observe.traces import TRACES
 
 CONNECT_S = 10.0
 """How long to wait for a connection, in seconds."""
@@ -75,6 +76,8 @@ def request_settings(request: ApiRequest[Any]) -> dict[str, Any]:
     headers = dict(request.headers)
     if request.body is not None:
         headers["content-type"] = "application/json"
+    if trace := TRACES.current():
+        headers["traceparent"] = trace
     return {
         "method": request.method,
         "url": request.path,

@@ -36,14 +36,18 @@ class CreateChat(Command):
     labels: dict[str, str] = {}
     tools: Any = None
     client_message_id: str = ""
+    trace: str = ""
 
 
 class SendMessage(Command):
+    """`trace` is the W3C traceparent of the request, stored with the message."""
+
     content: bytes
     when_busy: WhenBusy = WhenBusy.QUEUE
     client_message_id: str = ""
     model: str = ""
     by: str = ""
+    trace: str = ""
     queue_max: int = QUEUE_MAX
     queue_bytes_max: int = QUEUE_BYTES_MAX
 
@@ -58,6 +62,7 @@ class EditMessage(Command):
     state_seq: int = 0
     clear_queue: bool = False
     by: str = ""
+    trace: str = ""
 
 
 class Retry(Command):

@@ -42,7 +42,7 @@ class Decision:
     # --- steps that several rules share
 
     def append_user_message(
-        self, content: bytes, *, client_message_id: str = "", model: str = "", by: str = ""
+        self, content: bytes, *, client_message_id: str = "", model: str = "", by: str = "", trace: str = ""
     ) -> None:
         """Start a turn with a new message."""
         self.add(
@@ -54,6 +54,7 @@ class Decision:
                 client_message_id=client_message_id,
                 model=model,
                 created_by=by,
+                trace=trace,
             )
         )
 
@@ -69,6 +70,7 @@ class Decision:
                 client_message_id=item.client_message_id,
                 model=item.model,
                 created_by=item.created_by,
+                trace=item.trace,
             )
         )
 

@@ -70,7 +70,7 @@ def _message_appended(chat: Chat, fact: f.MessageAppended, recorded: f.Recorded)
         if fact.queued_id:
             changes |= _without(chat, fact.queued_id)
         if fact.turn_id == recorded.seq:
-            changes |= _turn_begins(fact.turn_id, fact.model or chat.model)
+            changes |= _turn_begins(fact.turn_id, fact.model or chat.model, fact.trace)
         else:
             assert fact.turn_id == chat.turn_id, "a message joins the turn in progress"
     elif fact.role is Role.ASSISTANT:
@@ -87,10 +87,11 @@ def _message_appended(chat: Chat, fact: f.MessageAppended, recorded: f.Recorded)
     return changes
 
 
-def _turn_begins(turn_id: int, model: str) -> dict[str, Any]:
+def _turn_begins(turn_id: int, model: str, trace: str) -> dict[str, Any]:
     return {
         "turn_id": turn_id,
         "turn_model": model,
+        "turn_trace": trace,
         "turn_usage": NO_USAGE,
         "turn_failures": 0,
         "tries": 0,
@@ -131,6 +132,7 @@ def _message_queued(chat: Chat, fact: f.MessageQueued, recorded: f.Recorded) -> 
         model=fact.model,
         client_message_id=fact.client_message_id,
         created_by=fact.created_by,
+        trace=fact.trace,
         created_at=recorded.at,
     )
     if fact.when_busy is WhenBusy.STEER:

@@ -80,6 +80,8 @@ class MessageAppended(Fact):
     client_message_id: str = ""
     created_by: str = ""
     model: str = ""
+    trace: str = ""
+    """The W3C traceparent of the request that sent the message."""
     interrupted: bool = False
     outcome: str = ""
     """Why the model's answer ended early: length, refusal, content_filter or empty. "": it ended normally."""
@@ -97,6 +99,7 @@ class MessageQueued(Fact):
     client_message_id: str = ""
     created_by: str = ""
     model: str = ""
+    trace: str = ""
     content: bytes = b""
 
 

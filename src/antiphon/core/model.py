@@ -80,6 +80,7 @@ class Queued(Value):
     model: str = ""
     client_message_id: str = ""
     created_by: str = ""
+    trace: str = ""
     created_at: int = 0
 
 
@@ -122,6 +123,8 @@ class Chat(Value):
     # the turn in progress (turn_id 0 = none) and the last one that ended
     turn_id: int = 0
     turn_model: str = ""
+    turn_trace: str = ""
+    """The W3C traceparent of the request that started the turn."""
     turn_usage: Usage = NO_USAGE
     turn_failures: int = 0
     tries: int = 0

@@ -24,7 +24,10 @@ def create_chat(decision: Decision, command: c.CreateChat) -> None:
     )
     if command.content:
         decision.append_user_message(
-            command.content, client_message_id=command.client_message_id, by=command.owner_id
+            command.content,
+            client_message_id=command.client_message_id,
+            by=command.owner_id,
+            trace=command.trace,
         )
 
 
@@ -41,6 +44,7 @@ def send_message(decision: Decision, command: c.SendMessage) -> None:
             client_message_id=command.client_message_id,
             model=command.model,
             by=command.by,
+            trace=command.trace,
         )
     elif chat.status is Status.ERROR:
         _queue(decision, command, WhenBusy.QUEUE)
@@ -66,6 +70,7 @@ def _queue(decision: Decision, command: c.SendMessage, when_busy: WhenBusy) -> N
             client_message_id=command.client_message_id,
             model=command.model,
             created_by=command.by,
+            trace=command.trace,
         )
     )
 
@@ -89,7 +94,7 @@ def edit_message(decision: Decision, command: c.EditMessage) -> None:
     if chat.is_archived:
         decision.add(f.Unarchived())
     _truncate(decision, command.message_id, command.state_seq)
-    decision.append_user_message(command.content, by=command.by)
+    decision.append_user_message(command.content, by=command.by, trace=command.trace)
 
 
 def retry(decision: Decision, command: c.Retry) -> None:

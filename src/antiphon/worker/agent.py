@@ -24,6 +24,7 @@ from antiphon.core.parts import (
 )
 from antiphon.errors import AttemptFailed, Invalid, Unavailable
 from antiphon.observe.metrics import METRICS
+from antiphon.observe.traces import TRACES
 from antiphon.ports import AnswerEnded, Message, Model, ModelEvent, ModelRequest
 from antiphon.worker.structured_output import StructuredOutput
 from antiphon.worker.thread import run_in_thread
@@ -147,6 +148,7 @@ class Agent:
             turn_failures=turn.failures,
         )
         usage = Usage()
+        span = TRACES.start_model_call(model=model.name, provider=model.provider, chat_id=turn.chat_id)
         try:
             async with aclosing(cast("AsyncGenerator[ModelEvent, None]", model.stream(request))) as events:
                 async for event in events if self.output is None else self.output.read(events):
@@ -156,7 +158,12 @@ class Agent:
                         turn.end_answer(event.outcome)
                     else:
                         yield event
+        except AttemptFailed as error:
+            span.fail(error.kind)
+            raise
         finally:
+            span.set_usage(usage)
+            span.end()
             turn.report(usage)
 
     async def _model_of(self, turn: Turn, models: Models) -> Model:

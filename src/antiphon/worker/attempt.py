@@ -13,12 +13,13 @@ from typing import Any
 import structlog
 
 from antiphon.core import commands as c
-from antiphon.core.model import Chat, ErrorInfo
+from antiphon.core.model import Chat, ErrorInfo, Outcome
 from antiphon.core.parts import NO_USAGE
 from antiphon.errors import AttemptFailed
 from antiphon.local.descriptors import is_out_of_descriptors
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
+from antiphon.observe.traces import TRACES, Span
 from antiphon.worker.attempt_end import AttemptEnd
 from antiphon.worker.attempt_io import AttemptIO
 from antiphon.worker.calls import Calls
@@ -78,12 +79,30 @@ class Attempt:
     async def run(self) -> None:
         METRICS.attempts.inc()
         unsubscribe = self._hints.subscribe()
+        chat = self.chat
         try:
-            await self._run_until_stopped()
+            with TRACES.turn(
+                chat_id=self.chat_id,
+                turn_id=chat.turn_id,
+                attempt=self.number,
+                model=chat.turn_model or chat.model or self._env.default_model(),
+                trace=chat.turn_trace,
+            ) as span:
+                await self._run_until_stopped()
+                self._describe(span, chat.turn_id)
             self._held.cache_history()
         finally:
             unsubscribe()
             self._held.close()
+
+    def _describe(self, span: Span, turn_id: int) -> None:
+        """Record how the attempt has ended."""
+        chat = self._env.work.chat_nowait(self.chat_id) or self.chat
+        has_ended = chat.last_turn_id == turn_id and chat.turn_id != turn_id
+        span.set_usage(chat.turn_usage)
+        span.set({"antiphon.outcome": chat.last_outcome if has_ended else chat.status})
+        if has_ended and chat.last_outcome is Outcome.FAILED:
+            span.fail(chat.last_error.kind if chat.last_error else "unknown")
 
     async def _run_until_stopped(self) -> None:
         work = asyncio.create_task(self._work())

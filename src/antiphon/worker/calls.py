@@ -15,12 +15,13 @@ from antiphon.core.model import Call, CallState, Needs
 from antiphon.core.parts import ToolCall, ToolProgress, ToolResult
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
+from antiphon.observe.traces import TRACES
 from antiphon.wire.codec import encode_content
 from antiphon.worker.environment import WorkerLimits
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.tools import Tool, ToolContext
-from antiphon.worker.tools.call import result_of
+from antiphon.worker.tools.call import error_kind, result_of
 
 CONCURRENT_CALLS_MAX = 16
 """Maximum number of tool calls of one attempt that run concurrently."""
@@ -114,7 +115,10 @@ class Calls:
             labels=dict(self._held.state.labels),
             deps=self._held.deps,
         )
-        result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s)
+        with TRACES.tool_call(tool_name=part.tool_name, tool_call_id=part.tool_call_id) as span:
+            result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s)
+            if result.is_error:
+                span.fail(error_kind(result))
         call = self._held.state.call(part.tool_call_id)
         if call is not None and call.args is not None:  # the model sees its own arguments in the history
             result = replace(result, result={CHANGED_ARGUMENTS: call.args, "result": result.result})

@@ -79,6 +79,7 @@ NAMES = {
     "create_chat": "create",
     "list_chats": "list",
     "get_chat": "get",
+    "get_state": "state",
     "delete_chat": "delete",
     "list_messages": "messages",
     "send_message": "send",

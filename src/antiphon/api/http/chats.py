@@ -22,6 +22,7 @@ from antiphon.core.facts import MessageQueued
 from antiphon.core.model import Chat
 from antiphon.errors import Invalid
 from antiphon.observe.crash_points import crash_point
+from antiphon.observe.traces import checked_traceparent
 from antiphon.ports import Done
 from antiphon.wire.cursor import parse_cursor
 from antiphon.wire.stream import chat_json, message_json, new_message_json, open_calls_json, queued_message_json
@@ -30,7 +31,8 @@ LIST_MAX = 500
 
 
 def _chats(call: Call) -> OwnedChats:
-    return embedded_chats(call.instance, call.owner_id)
+    trace = checked_traceparent(call.request.headers.get("traceparent"))
+    return embedded_chats(call.instance, call.owner_id, trace=trace)
 
 
 # --- chats ------------------------------------------------------------------------------------------

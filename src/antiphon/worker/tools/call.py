@@ -87,5 +87,11 @@ def sentence_of(error: BaseException) -> str:
         return name
 
 
+def error_kind(result: ToolResult) -> str:
+    """Why a tool failed: one of the kinds of `result_of`, or "tool_error" for an error of a tool's own."""
+    kind = result.result.get("error") if isinstance(result.result, dict) else None
+    return kind if kind in ("unknown_tool", "invalid_args", "timeout", "failed") else "tool_error"
+
+
 def _error(part: ToolCall, kind: str, message: str) -> ToolResult:
     return ToolResult(part.tool_call_id, part.tool_name, {"error": kind, "message": message}, is_error=True)
