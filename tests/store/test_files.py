@@ -144,9 +144,7 @@ async def test_chunks_of_a_removal_that_a_crash_ended_are_removed_later(
     await store(postgres, DATA)
     clock.advance(2 * DAY_S)
     assert isinstance(postgres.store, PostgresStore)
-    postgres_server.execute(
-        f"SET antiphon.now_us = '{clock.now_us()}'; SELECT delete_expired_files(9, 0)", cleared_url
-    )
+    postgres_server.execute(f"SET antiphon.now_us = '{clock.now_us()}'; SELECT delete_expired_files(9)", cleared_url)
     assert chunks(postgres_server, cleared_url) == 3
     clock.advance(UNFINISHED_US / 1_000_000 + 1)
     assert await postgres.store.remove_unfinished_files() == 1

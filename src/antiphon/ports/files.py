@@ -122,8 +122,12 @@ class FileStore(Protocol):
             limit: Maximum number of files.
 
         Returns:
-            How many files were removed. Uses that have no chat a day after they were recorded end first.
+            How many files were removed.
         """
+        ...
+
+    async def end_stale_file_uses(self) -> None:
+        """End the uses whose chat was not created within a day. Uses that are older than a month are not checked."""
         ...
 
     async def remove_unfinished_files(self) -> int:

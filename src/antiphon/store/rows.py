@@ -21,6 +21,8 @@ LEASE_US = 10_000_000
 
 STALE_USE_US = 24 * 3600 * 1_000_000
 """How long a use of a file may have no chat before it ends, in microseconds: its chat was never created."""
+OLD_USE_US = 30 * STALE_USE_US
+"""How old uses are that are not checked any more, in microseconds, so that a check reads few of them."""
 
 UNREADABLE = "this chat contains data that this version of Antiphon cannot read"
 

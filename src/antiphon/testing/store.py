@@ -236,6 +236,9 @@ class WrappedStore:
     async def remove_expired_files(self, *, limit: int) -> int:
         return await self.inner.remove_expired_files(limit=limit)
 
+    async def end_stale_file_uses(self) -> None:
+        await self.inner.end_stale_file_uses()
+
     async def remove_unfinished_files(self) -> int:
         return await self.inner.remove_unfinished_files()
 

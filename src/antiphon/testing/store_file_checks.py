@@ -256,11 +256,15 @@ async def check_a_deleted_chat_uses_no_file(case: Case) -> None:
 async def check_a_use_whose_chat_was_never_created_ends_after_a_day(case: Case) -> None:
     file = await store(case, b"x")
     await case.store.use_files("o", "never", (file.file_id,))
-    case.clock.advance(DAY_S - 1)
-    assert await case.store.remove_expired_files(limit=9) == 0
-    case.clock.advance(2)
-    assert await case.store.remove_expired_files(limit=9) == 1
+    used = await store(case, b"y")
+    await case.chat().create()
+    await case.store.use_files("o", "c", (used.file_id,))
+    for advanced_s, removed in ((DAY_S - 1, 0), (2, 1)):
+        case.clock.advance(advanced_s)
+        await case.store.end_stale_file_uses()
+        assert await case.store.remove_expired_files(limit=9) == removed
     assert not await is_stored(case, file)
+    assert await is_stored(case, used), "its chat was created"
 
 
 async def check_complete_files_are_left_by_the_removal_of_unfinished_ones(case: Case) -> None:

@@ -105,6 +105,7 @@ function Part({ part, live, isGrowing }) {
     case 'file':
       return html`<${File} part=${part} />`;
     case 'file-reference':
+      if (part.file_id && !part.content) return html`<p class="meta">A file: ${part.file_name || part.file_id}</p>`;
       return html`<details class="fold">
         <summary>${part.file_name}, lines ${part.start_line} to ${part.end_line}</summary>
         <pre tabindex="0">${part.content}</pre></details>`;

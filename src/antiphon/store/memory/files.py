@@ -81,8 +81,6 @@ class MemoryFiles(MemoryState):
     async def remove_expired_files(self, *, limit: int) -> int:
         await self.check()
         now = self.clock.now_us()
-        stale = [use for use, at in self._file_uses.items() if at < now - STALE_USE_US and not self._is_live(use[0])]
-        self._end_uses(stale)
         used = {file_id for _, file_id in self._file_uses}
         expired = sorted((at, file_id) for file_id, at in self._expires.items() if at <= now)[:limit]
         for _, file_id in expired:
@@ -90,6 +88,10 @@ class MemoryFiles(MemoryState):
             if file_id not in used:
                 del self._files[file_id], self._file_bytes[file_id]
         return sum(file_id not in used for _, file_id in expired)
+
+    async def end_stale_file_uses(self) -> None:
+        before = self.clock.now_us() - STALE_USE_US
+        self._end_uses([use for use, at in self._file_uses.items() if at < before and not self._is_live(use[0])])
 
     async def remove_unfinished_files(self) -> int:
         """No process but this one has written bytes, and its uploads are in progress."""

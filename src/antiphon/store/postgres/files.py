@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from antiphon.errors import NotFound, TooMany, Unavailable
 from antiphon.ports import FILE_PIECE_BYTES, FileQuota, StoredFile
 from antiphon.store.postgres.reads import SQL, PostgresReads
-from antiphon.store.rows import STALE_USE_US, file_of
+from antiphon.store.rows import OLD_USE_US, STALE_USE_US, file_of
 
 UNFINISHED_US = 2 * 3600 * 1_000_000
 """After how long without a write an upload counts as ended by a crash, in microseconds: longer than one may last."""
@@ -75,10 +75,13 @@ class PostgresFiles(PostgresReads):
         return frozenset(row[0] for row in await self._rows("files_of_chat", chat_id))
 
     async def remove_expired_files(self, *, limit: int) -> int:
-        rows = await self._pool.write(SQL["delete_expired_files"], limit, STALE_USE_US)
+        rows = await self._pool.write(SQL["delete_expired_files"], limit)
         for (file_id,) in rows:
             await self._remove_chunks(file_id, silent_us=0)
         return len(rows)
+
+    async def end_stale_file_uses(self) -> None:
+        await self._pool.write(SQL["end_stale_file_uses"], OLD_USE_US, STALE_USE_US)
 
     async def remove_unfinished_files(self) -> int:
         rows = await self._rows("unfinished_files", UNFINISHED_US, UNFINISHED_MAX)

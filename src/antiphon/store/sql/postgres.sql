@@ -394,8 +394,12 @@ SELECT use_files($1, $2, $3::text[]);
 SELECT file_id FROM file_uses WHERE chat_id = $1;
 
 -- name: delete_expired_files
--- (limit, microseconds)
-SELECT delete_expired_files($1, $2);
+-- (limit)
+SELECT delete_expired_files($1);
+
+-- name: end_stale_file_uses
+-- (oldest microseconds, newest microseconds)
+SELECT end_stale_file_uses($1, $2);
 
 -- name: unfinished_files
 -- Those that were not written for a time. (microseconds, limit)

@@ -375,9 +375,9 @@ WHERE file_id = ?2 AND expires_at IS NULL AND NOT EXISTS (SELECT 1 FROM file_use
 DELETE FROM file_uses WHERE chat_id = ? RETURNING file_id;
 
 -- name: drop_stale_file_uses
--- The uses that were recorded before a time and have no chat. (time)
+-- The uses that were recorded between two times and have no chat. (from, to)
 DELETE FROM file_uses
-WHERE used_at < ? AND NOT EXISTS (SELECT 1 FROM chats c WHERE c.chat_id = file_uses.chat_id AND c.is_deleted = 0)
+WHERE used_at >= ? AND used_at < ? AND NOT EXISTS (SELECT 1 FROM chats c WHERE c.chat_id = file_uses.chat_id AND c.is_deleted = 0)
 RETURNING file_id;
 
 -- name: expired_files

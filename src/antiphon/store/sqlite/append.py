@@ -65,7 +65,7 @@ class SqliteAppender:
             execute(SQL["insert_notification"], (n.notification_id, n.owner_id, chat_id, n.body, n.created_at))
             execute(SQL["drop_old_notifications"], (n.owner_id, NOTIFICATIONS_KEPT))
         if chat.is_deleted:
-            release_files(connection, "drop_file_uses", chat_id, now)
+            release_files(connection, now, "drop_file_uses", chat_id)
 
     def _index(self, connection: apsw.Connection, chat_id: str, entry: Entry) -> None:
         fact = entry.fact

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import apsw
 
 from antiphon.ports import FileQuota, StoredFile
-from antiphon.store.rows import STALE_USE_US, check_quota, file_of
+from antiphon.store.rows import check_quota, file_of
 from antiphon.store.sqlite.database import SQL, first
 
 
@@ -41,15 +41,14 @@ def use_files(
     return ()
 
 
-def release_files(connection: apsw.Connection, statement: str, value: str | int, now: int) -> None:
+def release_files(connection: apsw.Connection, now: int, statement: str, *values: str | int) -> None:
     """Delete uses by the named statement. A file without any other use expires now."""
-    for (file_id,) in list(connection.execute(SQL[statement], (value,))):
+    for (file_id,) in list(connection.execute(SQL[statement], values)):
         connection.execute(SQL["release_file"], (now, file_id))
 
 
 def delete_expired(connection: apsw.Connection, now: int, limit: int) -> list[str]:
     """Delete the rows of expired files; returns their ids."""
-    release_files(connection, "drop_stale_file_uses", now - STALE_USE_US, now)
     deleted = []
     for file_id, is_used in list(connection.execute(SQL["expired_files"], (now, limit))):
         connection.execute(SQL["keep_file" if is_used else "delete_file"], (file_id,))

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from antiphon.errors import Unavailable
 from antiphon.ports import FileQuota, StoredFile
-from antiphon.store.rows import file_of
+from antiphon.store.rows import OLD_USE_US, STALE_USE_US, file_of
 from antiphon.store.sqlite.database import SqliteDatabase, first
 from antiphon.store.sqlite.file_bytes import FOLDER, list_ids, make_durable, read_piece, remove, write_piece
-from antiphon.store.sqlite.file_rows import delete_expired, insert_file, use_files
+from antiphon.store.sqlite.file_rows import delete_expired, insert_file, release_files, use_files
 
 
 class SqliteFiles(SqliteDatabase):
@@ -80,6 +80,11 @@ class SqliteFiles(SqliteDatabase):
         for file_id in deleted:
             await asyncio.to_thread(remove, self._folder, file_id)
         return len(deleted)
+
+    async def end_stale_file_uses(self) -> None:
+        now = self.clock.now_us()
+        ages = (now - OLD_USE_US, now - STALE_USE_US)
+        await self._writer.run(lambda connection: release_files(connection, now, "drop_stale_file_uses", *ages))
 
     async def remove_unfinished_files(self) -> int:
         names = await asyncio.to_thread(list_ids, self._folder)

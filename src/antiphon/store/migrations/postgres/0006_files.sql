@@ -140,16 +140,14 @@ $$;
 CREATE TRIGGER chats_end_file_uses AFTER UPDATE ON chats
   FOR EACH ROW WHEN (NEW.is_deleted AND NOT OLD.is_deleted) EXECUTE FUNCTION end_file_uses();
 
--- Delete the rows of expired files, and return their ids: their chunks are to be removed. Uses that were recorded before
--- a_stale_us ago and have no chat end first.
-CREATE FUNCTION delete_expired_files(a_limit BIGINT, a_stale_us BIGINT) RETURNS SETOF TEXT LANGUAGE plpgsql AS $$
+-- End the uses that were recorded between two times ago (in microseconds) and have no chat.
+CREATE FUNCTION end_stale_file_uses(a_oldest_us BIGINT, a_newest_us BIGINT) RETURNS VOID LANGUAGE plpgsql AS $$
 DECLARE
   v_now BIGINT := store_now_us();
   v_stale TEXT[];
-  v_file_id TEXT;
 BEGIN
   WITH ended AS (
-    DELETE FROM file_uses u WHERE u.used_at < v_now - a_stale_us
+    DELETE FROM file_uses u WHERE u.used_at >= v_now - a_oldest_us AND u.used_at < v_now - a_newest_us
       AND NOT EXISTS (SELECT 1 FROM chats c WHERE c.chat_id = u.chat_id AND NOT c.is_deleted)
     RETURNING u.file_id
   )
@@ -157,6 +155,15 @@ BEGIN
   IF v_stale IS NOT NULL THEN
     PERFORM release_files(v_stale);
   END IF;
+END
+$$;
+
+-- Delete the rows of expired files, and return their ids: their chunks are to be removed.
+CREATE FUNCTION delete_expired_files(a_limit BIGINT) RETURNS SETOF TEXT LANGUAGE plpgsql AS $$
+DECLARE
+  v_now BIGINT := store_now_us();
+  v_file_id TEXT;
+BEGIN
   FOR v_file_id IN
     SELECT file_id FROM files WHERE expires_at <= v_now ORDER BY expires_at LIMIT a_limit FOR UPDATE SKIP LOCKED
   LOOP
