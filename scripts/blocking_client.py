@@ -25,7 +25,7 @@ REPLACEMENTS = [
         (r"\b__a(enter|exit)__", r"__\1__"),
         (r"\baclos(e|ing)\b", r"clos\1"),
         (r"\baiter_raw\b", "iter_raw"),
-        (r"\bread_answer_async\b", "read_answer"),
+        (r"\b(read_answer|iter_pieces)_async\b", r"\1"),
         (r"\basyncio\.sleep\b", "time.sleep"),
         (r"^import asyncio\n(import time\n)?", "import time\n"),
         (r"\nimport asyncio\n(import time\n)?", "\nimport time\n"),

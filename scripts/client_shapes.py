@@ -20,7 +20,7 @@ from typing import Any, Union
 import msgspec
 
 from antiphon.api.http.operations import OPERATIONS
-from antiphon.api.http.shapes import access, chats, configuration, inbox, instances, system
+from antiphon.api.http.shapes import access, chats, configuration, files, inbox, instances, system
 from antiphon.chats.client_tools import ClientTool
 from antiphon.core import parts
 from antiphon.core.facts import CallDropped
@@ -104,6 +104,7 @@ SHAPES: dict[str, Shape] = {
     "Interrupted": Shape(
         (chats.InterruptAnswer,), "`interrupted`: the turn was interrupted, or is being interrupted."
     ),
+    "UploadedFile": Shape((files.UploadAnswer,), "An uploaded file. `size` is in bytes; `sha256` is in hexadecimal."),
     "Token": Shape((access.TokenAnswer,), "A bearer token, without its secret.", omitted=frozenset({"token"})),
     "NewToken": Shape(
         (access.TokenAnswer,),

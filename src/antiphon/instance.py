@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from antiphon.chats.active_chat import ActiveChat
+from antiphon.chats.files import Files
 from antiphon.chats.inbox import Inbox
 from antiphon.chats.live_drafts import LiveDrafts
 from antiphon.chats.owned import OwnedChats
@@ -238,6 +239,7 @@ class Instance:
         self.tokens = Tokens(
             store=store, bus=bus, ids=ids, revoked=revoked, session_idle_s=options.limits.session_idle_s
         )
+        self.files = Files(store=store, ids=ids, limits=options.limits)
         self.owners = Owners(store=store, tokens=self.tokens)
         self.owners.became_several.subscribe(self._limit_each_owner)
         self.active_chat = ActiveChat(store=store, bus=bus, poll_s=options.timing.active_chat_poll_s)
@@ -254,13 +256,7 @@ class Instance:
             is_replayed=not isinstance(agent, Agent),
             tools=tools_by_name(agent, options.tools),
             make_deps=deps_of(agent, options.deps),
-            limits=WorkerLimits(
-                tool_s=options.limits.tool_s,
-                action_s=options.limits.action_s,
-                answer_bytes=options.limits.answer_bytes,
-                calls=options.limits.calls,
-                state_bytes=options.limits.state_bytes,
-            ),
+            limits=WorkerLimits.of(options.limits),
             timing=options.timing.worker,
             random=random.Random(self.ids.uuid()),
             config=options.config,
@@ -289,6 +285,7 @@ class Instance:
         health.add_problem("recovery", lambda: self.recovery.error)
         health.add_problem("replicas", lambda: cluster.error if cluster is not None else None)
         health.add_problem("config", lambda: self.configs.error)
+        health.add_problem("files", lambda: self.files.error)
         health.add_degradation("hints", lambda: self.bus.error)
 
     # --- its life
@@ -299,9 +296,11 @@ class Instance:
         if self._asks_models and self._named_model:
             await self.model(self._named_model)
         await self.owners.start()
+        await self.files.start()
         await self.active_chat.start()
         self.service.appended.subscribe(self.active_chat.on_append)
         self.service.appended.subscribe(self.inbox.publish)
+        self.service.appended.subscribe(self.files.on_append)
         if self.options.title_model:
             self.service.appended.subscribe(self._titles.on_append)
         await self.watch.start()
@@ -329,6 +328,7 @@ class Instance:
             tasks.create_task(self.worker.run())
             tasks.create_task(self.recovery.run())
             tasks.create_task(self.configs.run())
+            tasks.create_task(self.files.run())
             tasks.create_task(self.active_chat.run())
             tasks.create_task(self._check_forever())
             tasks.create_task(self._watch_loop())

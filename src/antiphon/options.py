@@ -33,6 +33,18 @@ class Limits(Value):
     """The state of an agent in one chat (`turn.state`), as JSON."""
     queue_messages: int = 100
     queue_bytes: int = 8 * 1024 * 1024
+    file_bytes: int = 100 * 1024 * 1024
+    """One uploaded file."""
+    files: int = 10_000
+    """Uploaded files of one owner."""
+    files_bytes: int = 5 * 1024 * 1024 * 1024
+    """All uploaded files of one owner."""
+    file_unused_s: float = 24 * 3600.0
+    """How long an uploaded file is kept that no chat names."""
+    model_file_bytes: int = 8 * 1024 * 1024
+    """An uploaded file that is sent to a model; a larger one is only named."""
+    model_files_bytes: int = 24 * 1024 * 1024
+    """All uploaded files in one request to a model, the newest first."""
     model_first_byte_s: float = 120.0
     model_idle_s: float = 60.0
     tool_s: float = 300.0

@@ -15,11 +15,14 @@ from antiphon.clock import SystemClock
 from antiphon.core import commands as c
 from antiphon.core.facts import CallOpened
 from antiphon.core.model import Needs
-from antiphon.core.parts import Role
+from antiphon.core.parts import FileReference, Role
 from antiphon.store.memory.store import MemoryStore
 from antiphon.store.sqlite.store import SqliteStore, open_sqlite_store
 from antiphon.testing.clock import FakeClock
+from antiphon.testing.store_case import Case
+from antiphon.testing.store_file_checks import store as store_file
 from antiphon.testing.stored_chat import StoredChat, content
+from antiphon.wire.codec import encode_content
 
 pytestmark = pytest.mark.anyio
 
@@ -312,3 +315,50 @@ async def test_a_store_in_use_is_examined_without_false_findings(path: Path) -> 
 def test_the_text_of_a_finding_has_its_place_and_problem() -> None:
     assert str(Finding(chat_id="c", what="its content is missing", seq=7)) == "c at 7: its content is missing"
     assert str(Finding(chat_id="c", what="it has no state")) == "c: it has no state"
+
+
+# --- files
+
+
+async def fill_with_files(path: Path) -> list[str]:
+    """Two files: one that a message and one that a queued message names."""
+    async with opened(path) as store:
+        case = Case(store, FakeClock())
+        shown, queued = await store_file(case, b"x" * 300_000), await store_file(case, b"queued")
+        chat = await StoredChat(store, "c").create(said="hi")
+        assert await store.use_files("o", "c", (shown.file_id, queued.file_id)) == ()
+        for file in (shown, queued):
+            await chat.do(c.SendMessage(content=encode_content([FileReference(file_id=file.file_id)])))
+        return [shown.file_id, queued.file_id]
+
+
+async def test_files_are_examined(path: Path) -> None:
+    await fill_with_files(path)
+    report = await examined(path)
+    assert report.findings == ()
+    assert report.files == 2
+
+
+async def test_damaged_files_are_reported(path: Path) -> None:
+    file_id, other = await fill_with_files(path)
+    place = path.parent / "files" / file_id
+    for damaged, what in (
+        (b"X" + b"x" * 299_999, "its SHA-256 differs"),
+        (b"x" * 299_999, "has 299999 bytes instead of 300000"),
+        (b"x" * 300_001, "has 300001 bytes instead of 300000"),
+        (None, "has no bytes"),
+    ):
+        place.unlink(missing_ok=True)
+        if damaged is not None:
+            place.write_bytes(damaged)
+        (finding,) = (await examined(path)).findings
+        assert str(finding).startswith(f"*: the file {file_id} ")
+        assert what in finding.what
+    assert other not in finding.what
+
+
+async def test_a_chat_that_names_a_file_without_using_it_is_reported(path: Path) -> None:
+    await fill_with_files(path)
+    findings = (await examined(path, "DELETE FROM file_uses")).findings
+    assert len(findings) == 2
+    assert all("is not kept for this chat" in finding.what and finding.chat_id == "c" for finding in findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,23 @@ def test_messages_are_sent_and_queued(run: Run, client: Client, answered: str, b
     assert run("send", busy, "/say later").out.startswith("Queued as #")
     refused = run("send", busy, "now", "--when-busy", "reject", "--json")
     assert (refused.code, refused.json["error"]["code"]) == (1, "busy")
+
+
+def test_files_are_sent_with_a_message(run: Run, client: Client, answered: str, tmp_path: Path) -> None:
+    (tmp_path / "a ü.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "notes.txt").write_text("notes")
+    files = [item for name in ("a ü.png", "notes.txt") for item in ("--file", str(tmp_path / name))]
+    sent = run("send", answered, "/say seen", *files, "--json").json
+    first, *references = sent["message"]["content"]
+    assert first == {"type": "text", "text": "/say seen"}
+    assert [client.download(part["file_id"]) for part in references] == [b"\x89PNG\r\n\x1a\n", b"notes"]
+    assert "[file-reference a ü.png]" in run("show", answered).out
+    assert len(run("send", answered, "", *files, "--json").json["message"]["content"]) == 2
+    missing = run("send", answered, "x", "--file", str(tmp_path / "missing"))
+    assert missing.code == 2
+    (tmp_path / "wrong.png").write_text("not an image")
+    refused = run("send", answered, "x", "--file", str(tmp_path / "wrong.png"))
+    assert (refused.code, refused.err) == (1, "antiphon: content-type: the bytes are not image/png\n")
 
 
 def test_a_chat_is_followed_from_a_cursor_until_it_is_idle(run: Run, client: Client, answered: str) -> None:

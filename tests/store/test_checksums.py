@@ -161,7 +161,7 @@ async def test_a_database_of_the_schema_without_checksums_is_migrated_with_its_c
     await store.aclose()
     connection = apsw.Connection(str(path))
     connection.execute("ALTER TABLE contents DROP COLUMN checksum; ALTER TABLE receipts DROP COLUMN checksum")
-    connection.execute("DROP TABLE IF EXISTS sessions")
+    connection.execute("DROP TABLE sessions; DROP TABLE file_uses; DROP TABLE files")
     connection.pragma("user_version", 4)
     connection.close()
     store = await open_sqlite_store(path, clock=SystemClock())

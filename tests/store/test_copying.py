@@ -20,7 +20,10 @@ from antiphon.store.postgres.store import open_postgres_store
 from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.store.tables import TABLES
 from antiphon.testing.clock import FakeClock
+from antiphon.testing.store_case import Case
 from antiphon.testing.store_difference import CHAT_IDS, CLIENT_IDS, Difference
+from antiphon.testing.store_file_checks import read as read_file_of
+from antiphon.testing.store_file_checks import store as store_file
 from antiphon.testing.stored_chat import ALL, StoredChat, receipt
 from support.postgres import PostgresServer
 
@@ -49,13 +52,24 @@ async def fill(path: Path) -> None:
     await store.write_setting("name", "value")
     rows = [ConfigRow(kind="prompt", config_id=name, body=b"\x00raw\xff") for name in "ab"]
     await store.write_config(rows)
+    case = Case(store, clock)
+    large, small = await store_file(case, LARGE), await store_file(case, b"\x00small", owner="p", name="ü\U0001f600")
+    assert await store.use_files("o", "running", (large.file_id,)) == ()
+    assert small.size == 6
     await store.aclose()
+
+
+LARGE = bytes(range(251)) * 4_000
+"""More than three pieces of a file."""
 
 
 async def contents_of(store: Store) -> list[object]:
     """Everything that a client can read."""
     found: list[object] = [await store.list_tokens(), await store.read_setting("name"), await store.iter_chat_ids()]
     found += (await store.read_config("prompt"))[0]
+    files = await store.list_files(after="", limit=ALL)
+    found += [*files, *[await read_file_of(Case(store, FakeClock()), file.file_id) for file in files]]
+    found += [sorted(await store.files_of_chat("running")), await store.file_usage("o")]
     for owner in ("o", "p"):
         found.append(await store.list_notifications(owner, is_unread=False, limit=ALL, after=None))
         found.append(
@@ -100,8 +114,8 @@ async def test_a_copy_returns_what_the_original_returned(tmp_path: Path, postgre
     await shared.aclose()
 
 
-NOT_COPIED = {"probe", "instances", "schema_migrations", "config_version"}
-"""Tables about the database itself, and about the instances on it."""
+NOT_COPIED = {"probe", "instances", "schema_migrations", "config_version", "unfinished_files", "file_chunks"}
+"""Tables about the database itself, the instances on it, and the bytes of files, which SQLite stores as files."""
 
 
 async def test_every_table_is_copied(tmp_path: Path, postgres_server: PostgresServer, postgres_url: str) -> None:
@@ -114,6 +128,21 @@ async def test_every_table_is_copied(tmp_path: Path, postgres_server: PostgresSe
     copied = {table.name for table in TABLES}
     assert here - NOT_COPIED == copied
     assert set(there.split()) - NOT_COPIED == copied
+
+
+async def test_a_file_whose_bytes_are_damaged_is_not_copied(tmp_path: Path, postgres_url: str) -> None:
+    path = tmp_path / "data" / "antiphon.db"
+    store = await open_sqlite_store(path, clock=SystemClock())
+    file = await store_file(Case(store, FakeClock()), LARGE)
+    await store.aclose()
+    place = path.parent / "files" / file.file_id
+    for damaged in (LARGE[:-1], LARGE + b"x", b"X" + LARGE[1:]):
+        place.write_bytes(damaged)
+        with pytest.raises(Unavailable, match=f"{file.file_id} are missing or damaged"):
+            await copy_store(f"sqlite:{path}", postgres_url, lambda *_: None)
+    shared = await open_postgres_store(postgres_url)
+    assert await shared.list_files(after="", limit=ALL) == ()
+    await shared.aclose()
 
 
 async def test_a_running_turn_is_lost_and_restarted_on_the_copy(

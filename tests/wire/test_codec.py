@@ -393,7 +393,7 @@ parts = (
     | st.builds(ToolResult, names, names, jsons, st.booleans())
     | st.builds(Source, names, names, texts)
     | st.builds(File, names, names, names)
-    | st.builds(FileReference, names, st.integers(0, 9), st.integers(0, 9), texts)
+    | st.builds(FileReference, names, st.integers(0, 9), st.integers(0, 9), texts, names)
     | unknowns
 )
 contents = st.lists(parts, max_size=5).map(tuple)

@@ -14,6 +14,7 @@ from antiphon.wire.user_content import user_parts
 
 PNG = base64.b64encode(b"\x89PNG fake").decode()
 URL = f"data:image/png;base64,{PNG}"
+FILE_ID = "0badc0de-0000-4000-8000-00000000000f"
 IMAGE = File("image/png", PNG)
 
 TRANSLATED: list[tuple[dict[str, Any], Part]] = [
@@ -36,6 +37,11 @@ TRANSLATED: list[tuple[dict[str, Any], Part]] = [
         {"type": "file-reference", "file_name": "a.py", "start_line": 1, "end_line": 2, "content": "x"},
         FileReference("a.py", 1, 2, "x"),
     ),
+    ({"type": "file-reference", "file_id": FILE_ID.upper()}, FileReference(file_id=FILE_ID)),
+    ({"type": "file", "file_id": FILE_ID, "name": "a.png"}, FileReference("a.png", file_id=FILE_ID)),
+    ({"type": "input_image", "file_id": FILE_ID}, FileReference(file_id=FILE_ID)),
+    ({"type": "input_file", "file_id": FILE_ID, "filename": "a.png"}, FileReference("a.png", file_id=FILE_ID)),
+    ({"type": "file", "media_type": "image/png", "data": PNG, "file_id": FILE_ID}, IMAGE),
 ]
 
 
@@ -52,9 +58,11 @@ REFUSED: list[tuple[Any, str]] = [
     ({"type": "input_file", "file_url": "https://example.org/a.pdf"}, "remote addresses are not fetched"),
     ({"type": "image_url"}, "image_url is missing"),
     ({"type": "image_url", "image_url": {"url": 7}}, "image_url is missing"),
-    ({"type": "input_image", "file_id": "file-1"}, "by id are not supported"),
-    ({"type": "input_file", "file_id": "file-1"}, "by id are not supported"),
-    ({"type": "file", "file_id": "file-1"}, "by id are not supported"),
+    ({"type": "input_image", "file_id": 7}, "file_id is a string"),
+    ({"type": "input_file", "file_id": "x" * 129}, "file_id is a string of at most 128"),
+    ({"type": "input_file"}, "the file is missing"),
+    ({"type": "file", "file_id": "f", "name": "x" * 257}, "name has at most 256"),
+    ({"type": "file-reference", "file_id": "x" * 129}, "file_id is a string of at most 128"),
     ({"type": "file", "file": {"file_data": URL}}, "needs media_type and data"),
     ({"type": "file", "media_type": "image/png"}, "needs media_type and data"),
     ({"type": "input_text"}, "text is a string"),

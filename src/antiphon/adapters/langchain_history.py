@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
@@ -13,11 +13,11 @@ from antiphon.ports import Message
 from antiphon.worker.turn import ASK, Turn
 
 
-def messages_of(turn: Turn) -> list[AnyMessage]:
-    """The messages of a turn's chat, after its system text. Questions that this turn has asked are left out: the
-    graph asks them again and gets the stored answers."""
+def messages_of(turn: Turn, messages: Sequence[Message]) -> list[AnyMessage]:
+    """The messages of a turn's chat (with loaded files), after its system text. Questions that this turn has asked
+    are left out: the graph asks them again and gets the stored answers."""
     made: list[AnyMessage] = [SystemMessage(turn.system)] if turn.system else []
-    for message in turn.messages:
+    for message in messages:
         made += _messages(message, is_current=message.id >= turn.turn_id)
     return made
 

@@ -95,7 +95,7 @@ def serve(
         options: dict[str, Any] = {"config": {"configurable": {"thread_id": turn.chat_id}}}
         if context is not None:
             options["context"] = context(turn)
-        given: Any = {"messages": messages_of(turn)}
+        given: Any = {"messages": messages_of(turn, await turn.load_files())}
         while given is not None:
             interrupts: list[Interrupt] = []
             stream = durable.astream(given, stream_mode=["messages", "updates"], **options)

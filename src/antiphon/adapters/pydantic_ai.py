@@ -102,7 +102,7 @@ def serve(agent: Agent[Any, Any], *, deps: Deps | None = None) -> Callable[[Turn
         model = agent.model if not isinstance(agent.model, str) else None
         ctx = RunContext(deps=made, model=model, usage=RunUsage(), agent=agent)  # type: ignore[arg-type]
         await turn.use_tools(*await toolset.tools_of(ctx))
-        history = model_messages(turn.messages)
+        history = model_messages(await turn.load_files())
         options: dict[str, Any] = {"instructions": turn.system or None, "capabilities": [ReinjectSystemPrompt()]}
         async with agent.run_stream_events(None, message_history=history, deps=made, **options) as events:
             iterator = aiter(events)

@@ -15,7 +15,7 @@ from antiphon.core.parts import NO_USAGE, Part, Role, Usage, text_of
 from antiphon.core.values import Value
 from antiphon.instance import Instance
 from antiphon.options import Limits
-from antiphon.ports import ChatStore, Watch
+from antiphon.ports import Store, Watch
 from antiphon.wire.codec import decode, decode_content
 from antiphon.wire.cursor import format_cursor, parse_cursor
 from antiphon.wire.stream import OpenCall, decode_event
@@ -76,7 +76,7 @@ class EmbeddedChats(OwnedChats):
         service: Service,
         owner_id: str,
         *,
-        store: ChatStore,
+        store: Store,
         limits: Limits,
         check_model: CheckModel | None,
         watch: Watch,

@@ -8,6 +8,7 @@ from typing import Any
 from antiphon.core import facts as f
 from antiphon.core.evolve import evolve
 from antiphon.core.model import Chat
+from antiphon.core.parts import file_ids_of
 from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, Unavailable
 from antiphon.ports import Store
@@ -46,6 +47,8 @@ class Examined:
         self._last: f.Entry | None = None
         self._messages: dict[int, f.Entry] = {}
         self._hidden_by: dict[int, int] = {}
+        self._named_files: dict[str, int] = {}
+        """The uploaded files that messages refer to, each with the seq of such a message."""
 
     def report(self, what: str, seq: int = 0) -> None:
         """Add a finding."""
@@ -66,6 +69,7 @@ class Examined:
             await self._check_history(store)
             await self._check_queue(store, self.chat)
             await self._check_agent_state(store, self.chat)
+            await self._check_files(store)
         await self._check_receipts(store)
         await self._check_listing(store, self.chat)
 
@@ -177,7 +181,7 @@ class Examined:
     def _check_readers(self, entry: f.Entry) -> None:
         """Check that every reader can show a message: a worker reads its content, a client the event with it."""
         try:
-            decode_content(entry.content or b"[]")
+            self._track_files(entry.content, entry.seq)
             decode(fact_frame(self.chat_id, entry, position=0).data, dict[str, Any])
         except (AntiphonError, ValueError) as error:
             self.report(f"it cannot be shown: {error}", entry.seq)
@@ -199,9 +203,20 @@ class Examined:
 
     def _check_readable(self, content: bytes | None, seq: int) -> None:
         try:
-            decode_content(content or b"[]")
+            self._track_files(content, seq)
         except AntiphonError as error:
             self.report(f"it cannot be shown: {error}", seq)
+
+    def _track_files(self, content: bytes | None, seq: int) -> None:
+        for file_id in file_ids_of(decode_content(content or b"[]")):
+            self._named_files[file_id] = seq
+
+    async def _check_files(self, store: Store) -> None:
+        """Check that the chat uses every file that it names: a file without a use expires."""
+        used = await store.files_of_chat(self.chat_id) if self._named_files else frozenset()
+        for file_id, seq in self._named_files.items():
+            if file_id not in used:
+                self.report(f"it names the file {file_id}, which does not exist or is not kept for this chat", seq)
 
     def _check_size(self, content: bytes | None, size: int, seq: int) -> None:
         if content is None and size:

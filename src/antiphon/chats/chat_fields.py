@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 from antiphon.core.draft import replace_surrogates
 from antiphon.core.parts import Part, text_of
@@ -70,3 +72,13 @@ def clean_labels(labels: dict[str, str]) -> dict[str, str]:
     if len(labels) > LABELS_MAX:
         raise TooLarge("number of labels", LABELS_MAX)
     return {clean_name("labels", k, LABEL_MAX): clean_name("labels", v, LABEL_MAX) for k, v in labels.items()}
+
+
+def hash_of(*pieces: Any) -> bytes:
+    """The hash of a request's body, by which a repeat is recognized."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        data = piece if isinstance(piece, bytes) else str(piece).encode("utf-8", "replace")
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    return digest.digest()

@@ -1,5 +1,5 @@
 """The checks of `antiphon doctor`: the stored state of every chat is the fold of its log, and everything stored
-beside the log (hidden marks, contents, leases, listings) agrees with it. Nothing is changed.
+beside the log (hidden marks, contents, files, leases, listings) agrees with it. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from antiphon.chats.chat_check import Examined, Finding
+from antiphon.chats.file_check import examine_files
 from antiphon.core.model import Chat, Status
 from antiphon.core.values import Value
 from antiphon.core.workers import INTERRUPT_GRACE_US
@@ -28,6 +29,7 @@ class Report(Value):
     facts: int = 0
     messages: int = 0
     attempts: int = 0
+    files: int = 0
     findings: tuple[Finding, ...] = ()
     moving: tuple[str, ...] = ()
 
@@ -38,7 +40,7 @@ class Report(Value):
 
 
 async def examine(store: Store) -> Report:
-    """Examine every chat. It may be in use: a chat that changes meanwhile is examined again."""
+    """Examine every chat and every file. A chat may be in use: a chat that changes meanwhile is examined again."""
     chat_ids = await store.iter_chat_ids()
     examined = [await _examine_unchanged(store, chat_id) for chat_id in chat_ids]
     findings = [finding for one in examined for finding in one.findings]
@@ -46,12 +48,19 @@ async def examine(store: Store) -> Report:
         findings += await _check_work(store, examined)
     except Unavailable as error:
         findings.append(Finding(chat_id="*", what=f"leases and claims cannot be examined: {error}"))
+    files = 0
+    try:
+        files, found = await examine_files(store)
+        findings += found
+    except Unavailable as error:
+        findings.append(Finding(chat_id="*", what=f"files cannot be examined: {error}"))
     return Report(
         chats=len(examined),
         deleted=sum(one.chat is not None and one.chat.is_deleted for one in examined),
         facts=sum(one.facts for one in examined),
         messages=sum(len(one.visible) for one in examined),
         attempts=sum(one.chat is not None and one.chat.attempt > 0 for one in examined),
+        files=files,
         findings=tuple(findings),
         moving=tuple(one.chat_id for one in examined if one.is_moving),
     )

@@ -13,9 +13,9 @@ from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.facts import ActionRequired
 from antiphon.core.model import CallState, Chat, Needs, Status
 from antiphon.errors import Invalid, TooLarge
-from antiphon.ports import ChatStore
+from antiphon.ports import ChatStore, Listed
 from antiphon.wire.codec import encode
-from antiphon.wire.stream import OpenCall
+from antiphon.wire.stream import OpenCall, open_calls_json
 
 READS_MAX = 8
 """Maximum number of chats whose open calls are read at once."""
@@ -75,3 +75,18 @@ async def iter_open_calls(
         for (chat_id, _), calls in zip(batch, found, strict=True):
             if calls:
                 yield chat_id, calls
+
+
+async def read_open_calls_within(
+    store: ChatStore, listed: Iterable[Listed], bytes_max: int
+) -> dict[str, tuple[OpenCall, ...]]:
+    """The open calls of listed chats by chat id, as far as they need at most `bytes_max` of JSON; at least those of
+    one chat."""
+    found: dict[str, tuple[OpenCall, ...]] = {}
+    size = 0
+    async for chat_id, calls in iter_open_calls(store, ((item.chat_id, item.chat) for item in listed)):
+        size += len(encode(open_calls_json(calls)))
+        if found and size > bytes_max:
+            break
+        found[chat_id] = calls
+    return found

@@ -5,7 +5,6 @@ A chat of another owner is `NotFound`, like one that does not exist.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
@@ -18,24 +17,25 @@ from antiphon.chats.chat_fields import (
     clean_model,
     clean_system,
     clean_title,
+    hash_of,
     make_title,
 )
 from antiphon.chats.client_tools import ClientTool, checked_tools
-from antiphon.chats.open_calls import ARGS_BYTES_MAX, check_value, iter_open_calls, read_open_calls
+from antiphon.chats.open_calls import ARGS_BYTES_MAX, check_value, read_open_calls, read_open_calls_within
 from antiphon.chats.service import Service
 from antiphon.chats.settings import ChatSettings
 from antiphon.core import commands as c
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Needs, Outcome, Queued, Status, WhenBusy
-from antiphon.core.parts import Part, Text, ToolResult
+from antiphon.core.parts import Part, Text, ToolResult, file_ids_of
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.observe.traces import TRACES
 from antiphon.options import Limits
-from antiphon.ports import ChatStore, Done, Listed, Request
-from antiphon.wire.codec import decode_content, encode, encode_content
-from antiphon.wire.stream import OpenCall, open_calls_json
+from antiphon.ports import Done, Listed, Request, Store
+from antiphon.wire.codec import decode_content, encode_content
+from antiphon.wire.stream import OpenCall
 from antiphon.wire.user_content import user_parts
 
 PAGE = 50
@@ -65,7 +65,7 @@ class OwnedChats(ChatSettings):
         service: Service,
         owner_id: str,
         *,
-        store: ChatStore,
+        store: Store,
         limits: Limits = Limits(),  # noqa: B008 - a value
         check_model: CheckModel | None = None,
         trace: str = "",
@@ -121,10 +121,14 @@ class OwnedChats(ChatSettings):
             trace=TRACES.current() or self._trace,
         )
         given = (msgspec.json.encode(command.tools, order="sorted"),) if command.tools else ()
-        digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id, *given)
+        digest = hash_of(
+            body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id, *given
+        )
         request = Request(client_id="", body_hash=digest) if chat_id else None
         await self._check_named(model, chat_id or "", request)
-        return await self._service.execute(chat_id or str(uuid.uuid4()), command, request=request)
+        chat_id = chat_id or str(uuid.uuid4())
+        await self._use_files(chat_id, body, request)
+        return await self._service.execute(chat_id, command, request=request)
 
     async def get(self, chat_id: str) -> Chat:
         """The state of a chat. Raises `NotFound`, also for a deleted one."""
@@ -177,7 +181,8 @@ class OwnedChats(ChatSettings):
 
         Raises:
             NotFound: The owner has no such chat.
-            Refused: See `core.commands.SendMessage`; `Invalid` and `TooLarge` for the content.
+            Refused: See `core.commands.SendMessage`; `Invalid` and `TooLarge` for the content, and `NotFound` for a
+                file that it names.
             Conflict: The client_message_id was sent with another body.
         """
         await self._check_owner(chat_id)
@@ -185,9 +190,10 @@ class OwnedChats(ChatSettings):
         request = None
         if client_message_id:
             check_client_id(client_message_id)
-            digest = _hash(body, when_busy.value, model)
+            digest = hash_of(body, when_busy.value, model)
             request = Request(client_id=client_message_id, body_hash=digest)
         await self._check_named(model, chat_id, request)
+        await self._use_files(chat_id, body, request)
         command = c.SendMessage(
             content=body,
             when_busy=when_busy,
@@ -201,9 +207,12 @@ class OwnedChats(ChatSettings):
         return await self._service.execute(chat_id, command, request=request)
 
     async def edit(self, chat_id: str, message_id: int, content: Content, *, clear_queue: bool = False) -> Done:
+        body = self.make_content(content)
+        await self._check_owner(chat_id)
+        await self._use_files(chat_id, body)
         command = c.EditMessage(
             message_id=message_id,
-            content=self.make_content(content),
+            content=body,
             target=None,
             clear_queue=clear_queue,
             by=self.owner_id,
@@ -213,6 +222,8 @@ class OwnedChats(ChatSettings):
 
     async def edit_queued(self, chat_id: str, queued_id: int, content: Content) -> Done:
         body = self.make_content(content)
+        await self._check_owner(chat_id)
+        await self._use_files(chat_id, body)
         command = c.EditQueued(queued_id=queued_id, content=body, queue_bytes_max=self._limits.queue_bytes)
         return await self.change(chat_id, command)
 
@@ -288,15 +299,7 @@ class OwnedChats(ChatSettings):
     async def open_calls_of(self, listed: Iterable[Listed], bytes_max: int) -> dict[str, tuple[OpenCall, ...]]:
         """The open calls of listed chats by chat id, as far as they need at most `bytes_max` of JSON; at least those
         of one chat."""
-        found: dict[str, tuple[OpenCall, ...]] = {}
-        size = 0
-        chats = ((item.chat_id, item.chat) for item in listed)
-        async for chat_id, calls in iter_open_calls(self._store, chats):
-            size += len(encode(open_calls_json(calls)))
-            if found and size > bytes_max:
-                break
-            found[chat_id] = calls
-        return found
+        return await read_open_calls_within(self._store, listed, bytes_max)
 
     async def agent_state(self, chat_id: str) -> tuple[bytes, int]:
         """The agent's state (`turn.state`) as JSON, and the seq of its fact (0: the agent has stored none)."""
@@ -375,9 +378,19 @@ class OwnedChats(ChatSettings):
         try:
             await self._check_model(model)
         except Invalid:
-            client_id = request.client_id if request is not None else None
-            if client_id is None or not await self._store.read_receipts(chat_id, [client_id]):
+            if not await self._is_repeat(chat_id, request):
                 raise
+
+    async def _use_files(self, chat_id: str, body: bytes, request: Request | None = None) -> None:
+        """Record that the chat names the files in a message, before it is appended. Raises `NotFound` for a file that
+        the owner does not have. A repeat passes: the file may have been removed with its chat."""
+        file_ids = file_ids_of(decode_content(body)) if b'"file_id"' in body else ()
+        missing = await self._store.use_files(self.owner_id, chat_id, file_ids) if file_ids else ()
+        if missing and not await self._is_repeat(chat_id, request):
+            raise NotFound("file")
+
+    async def _is_repeat(self, chat_id: str, request: Request | None) -> bool:
+        return request is not None and bool(await self._store.read_receipts(chat_id, [request.client_id]))
 
     async def _check_owner(self, chat_id: str) -> None:
         """Raises `NotFound` for a chat of another owner. Deleted chats pass: their receipts still answer repeats. The
@@ -385,12 +398,3 @@ class OwnedChats(ChatSettings):
         chat = self._service.chat_nowait(chat_id) or await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id:
             raise NotFound
-
-
-def _hash(*pieces: Any) -> bytes:
-    digest = hashlib.sha256()
-    for piece in pieces:
-        data = piece if isinstance(piece, bytes) else str(piece).encode("utf-8", "replace")
-        digest.update(b"%d:" % len(data))
-        digest.update(data)
-    return digest.digest()

@@ -9,7 +9,7 @@ from antiphon.chats.service import Service
 from antiphon.core.commands import Command
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
-from antiphon.ports import PAGE_BYTES_MAX, Append, Clock, Done, FlushedDelta, Request, Store
+from antiphon.ports import PAGE_BYTES_MAX, Append, Clock, Done, FlushedDelta, Request, Store, StoredFile
 
 
 class WorkQueue:
@@ -67,3 +67,9 @@ class WorkQueue:
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         return await self._store.read_contents(chat_id, seqs)
+
+    async def find_file(self, file_id: str) -> StoredFile | None:
+        return await self._store.find_file(file_id)
+
+    async def read_file_piece(self, file_id: str, offset: int, size: int) -> bytes:
+        return await self._store.read_file_piece(file_id, offset, size)

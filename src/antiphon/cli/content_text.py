@@ -49,7 +49,8 @@ def part_text(part: dict[str, Any]) -> str:
         return f"[{clean_line(str(part.get('tool_name')))} {word} {summary(part.get('result'))}]"
     if kind == "data":
         return clean_text(_data_text(part))
-    named = next((str(part[name]) for name in ("file_name", "title", "url", "media_type") if part.get(name)), "")
+    names = ("file_name", "title", "url", "media_type", "file_id")
+    named = next((str(part[name]) for name in names if part.get(name)), "")
     return clean_line(f"[{kind} {named}".rstrip()) + "]"
 
 

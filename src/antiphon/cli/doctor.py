@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @store_option
 @json_option
 def command(data: Path | None, store: str | None, as_json: bool) -> None:
-    """Fold the log of every chat and compare the result with the stored state. No instance may be running on the
-    directory; a PostgreSQL database may be in use.
+    """Fold the log of every chat and compare the result with the stored state; read every uploaded file and compare
+    its checksum. No instance may be running on the directory; a PostgreSQL database may be in use.
 
     The exit code is 1 if the report has findings. With --json: the report.
     """
@@ -38,7 +38,9 @@ def command(data: Path | None, store: str | None, as_json: bool) -> None:
 
 
 def _summary(report: Report) -> str:
-    examined = f"{report.chats} chats with {report.facts} facts"
+    examined = f"{report.chats} chats with {report.facts} facts" + (
+        f" and {report.files} files" if report.files else ""
+    )
     if report.is_sound:
         return f"No damage found: checked {examined}, and the stored states match the logs."
     return f"Checked {examined}: {len(report.findings)} findings. Keep a copy of the store."

@@ -149,6 +149,22 @@ def promote_queued(chat_id: str, queued_id: int) -> ApiRequest[shapes.Seq]:
     return ApiRequest(method="POST", path=path("chats", chat_id, "queue", queued_id, "promote"))
 
 
+# --- files ------------------------------------------------------------------------------------------
+
+
+def upload(*, size: int, media_type: str, name: str) -> ApiRequest[shapes.UploadedFile]:
+    headers = {"content-length": str(size), "content-type": media_type or "application/octet-stream"}
+    if name:
+        headers["x-filename"] = quote(name, safe="", errors="replace")
+    return ApiRequest(method="POST", path=path("files"), headers=headers, is_repeatable=True)
+
+
+def download(file_id: str, *, start: int, stop: int | None) -> ApiRequest[None]:
+    is_part = start > 0 or stop is not None
+    headers = {"range": f"bytes={start}-{'' if stop is None else stop - 1}"} if is_part else {}
+    return ApiRequest(method="GET", path=path("files", file_id), headers=headers)
+
+
 # --- streams ----------------------------------------------------------------------------------------
 
 

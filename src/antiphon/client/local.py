@@ -17,6 +17,7 @@ import msgspec
 from antiphon.client.api_requests import ApiRequest
 from antiphon.client.asynchronous.retrying import retry_unavailable
 from antiphon.client.errors import MethodMissing, error_of
+from antiphon.client.file_pieces import FileSource
 from antiphon.client.follow import Follow, FollowChat
 from antiphon.client.plain_requests import answer_by_reference_methods
 from antiphon.client.timing import RETRY_S, TIMEOUT_S
@@ -67,7 +68,7 @@ class Endpoints(Value):
 
 
 class AsyncLocalConnection:
-    """As `AsyncConnection`, over ZeroMQ and as the admin. The feed is only available over HTTP."""
+    """As `AsyncConnection`, over ZeroMQ and as the admin. The feed and files are only available over HTTP."""
 
     def __init__(
         self,
@@ -102,6 +103,12 @@ class AsyncLocalConnection:
         if answer.status >= 400:
             raise error_of(answer.status, msgspec.json.encode(answer.body))
         return cast(A, answer.body)
+
+    async def upload(self, request: ApiRequest[A], source: FileSource) -> A:
+        raise _http_only()
+
+    def download(self, request: ApiRequest[None]) -> AsyncGenerator[bytes]:
+        raise _http_only()
 
     async def follow(self, stream: Follow[E]) -> AsyncGenerator[E]:
         """The events of a stream; waits without a limit for an instance that is unavailable. Raises errors that
@@ -166,6 +173,12 @@ class LocalConnection:
     def request(self, request: ApiRequest[A]) -> A:
         return self._runner.run(self._connection.request(request))
 
+    def upload(self, request: ApiRequest[A], source: FileSource) -> A:
+        return self._runner.run(self._connection.upload(request, source))
+
+    def download(self, request: ApiRequest[None]) -> Generator[bytes, None, None]:
+        raise _http_only()
+
     def follow(self, stream: Follow[E]) -> Generator[E, None, None]:
         events = self._connection.follow(stream)
         try:
@@ -177,6 +190,10 @@ class LocalConnection:
                 yield event
         finally:
             self._runner.run(events.aclose())
+
+
+def _http_only() -> Invalid:
+    return Invalid("file", "files are transferred over HTTP only")
 
 
 async def _made(endpoints: Endpoints, timeout_s: float, retry_s: float) -> AsyncLocalConnection:

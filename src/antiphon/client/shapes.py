@@ -157,6 +157,16 @@ class Interrupted(TypedDict):
     seq: int
 
 
+class UploadedFile(TypedDict):
+    """An uploaded file. `size` is in bytes; `sha256` is in hexadecimal."""
+
+    file_id: str
+    media_type: str
+    size: int
+    sha256: str
+    name: NotRequired[str]
+
+
 class Token(TypedDict):
     """A bearer token, without its secret."""
 

@@ -6,6 +6,7 @@ The content of a finished message is a list of `Part`s, tagged on the wire by `t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -76,12 +77,13 @@ class File(msgspec.Struct, frozen=True, gc=False, tag="file", tag_field="type", 
 class FileReference(
     msgspec.Struct, frozen=True, gc=False, tag="file-reference", tag_field="type", omit_defaults=True
 ):
-    """A range of lines in a file that the user refers to."""
+    """What the user refers to: an uploaded file (`file_id`), or a range of lines in a file with their text."""
 
     file_name: str = msgspec.field(default_factory=str)
     start_line: int = msgspec.field(default_factory=int)
     end_line: int = msgspec.field(default_factory=int)
     content: str = msgspec.field(default_factory=str)
+    file_id: str = ""
     provider_metadata: Any = None
 
 
@@ -200,6 +202,11 @@ def delta_length(part: DeltaPart) -> int:
     if isinstance(part, ToolCallArgs):
         return len(part.args_delta)
     return 1
+
+
+def file_ids_of(parts: Iterable[Part]) -> tuple[str, ...]:
+    """The ids of the uploaded files that parts refer to, each once."""
+    return tuple(dict.fromkeys(part.file_id for part in parts if isinstance(part, FileReference) and part.file_id))
 
 
 def text_of(parts: tuple[Part, ...] | list[Part]) -> str:

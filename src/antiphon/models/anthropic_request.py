@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from antiphon.core.parts import File, FileReference, Reasoning, Role, Source, Text, ToolCall, ToolResult
-from antiphon.models.files import decode_file
+from antiphon.models.files import decode_file, reference_text
 from antiphon.models.history import iter_calls, since_last_user
 from antiphon.models.names import accepted_name
 from antiphon.ports import Message, ModelRequest, ToolSpec
@@ -133,8 +133,7 @@ def _blocks(message: Message, provider: str) -> Iterator[Block]:
             case File() if message.role is not Role.ASSISTANT:
                 yield _file(part)
             case FileReference():
-                lines = f"lines {part.start_line} to {part.end_line}"
-                yield _text(f"{part.file_name}, {lines}:\n```\n{part.content}\n```")
+                yield _text(reference_text(part))
             case Source(url=url, title=title) if message.role is not Role.ASSISTANT:
                 yield _text(f"{title} {url}".strip() or "[a source]")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import NamedTuple
 
-from antiphon.core.parts import File
+from antiphon.core.parts import File, FileReference
 
 
 class DecodedFile(NamedTuple):
@@ -24,3 +24,10 @@ def decode_file(file: File) -> DecodedFile:
     except ValueError:  # invalid base64
         content = b""
     return DecodedFile(file.media_type.partition(";")[0].strip().lower(), data, content)
+
+
+def reference_text(part: FileReference) -> str:
+    """The lines that a part quotes. An uploaded file whose bytes are not here is named in words."""
+    if part.file_id and not part.content:
+        return f"[the file {part.file_name or part.file_id} that cannot be shown here]"
+    return f"{part.file_name}, lines {part.start_line} to {part.end_line}:\n```\n{part.content}\n```"

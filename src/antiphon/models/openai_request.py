@@ -19,7 +19,7 @@ from antiphon.core.parts import (
     ToolResult,
     text_of,
 )
-from antiphon.models.files import decode_file
+from antiphon.models.files import decode_file, reference_text
 from antiphon.models.names import accepted_name, short_id
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
@@ -161,8 +161,7 @@ def _user_piece(part: Part) -> dict[str, Any] | None:
         case File():
             return _file(part)
         case FileReference():
-            lines = f"lines {part.start_line} to {part.end_line}"
-            return _text(f"{part.file_name}, {lines}:\n```\n{part.content}\n```")
+            return _text(reference_text(part))
         case Source(url=url, title=title):
             return _text(f"{title} {url}".strip())
     return None
@@ -180,7 +179,7 @@ def _file(file: File) -> dict[str, Any]:
         return {"type": "input_audio", "input_audio": {"data": data, "format": _AUDIO_FORMATS[media_type]}}
     if media_type.startswith("text/") or media_type == "application/json":
         return _text(content.decode("utf-8", "replace"))
-    name = f"file.{media_type.rpartition('/')[2]}"
+    name = file.name or f"file.{media_type.rpartition('/')[2]}"
     return {"type": "file", "file": {"filename": name, "file_data": f"data:{media_type};base64,{data}"}}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from antiphon.core.parts import File, FileReference, Part, Role, Source, Text, ToolCall, ToolResult, text_of
-from antiphon.models.files import decode_file
+from antiphon.models.files import decode_file, reference_text
 from antiphon.models.history import since_last_user
 from antiphon.models.names import accepted_name
 from antiphon.ports import Message, ModelRequest, ToolSpec
@@ -115,8 +115,7 @@ def _user_piece(part: Part) -> Item | None:
         case File():
             return _file(part)
         case FileReference():
-            lines = f"lines {part.start_line} to {part.end_line}"
-            return _text(f"{part.file_name}, {lines}:\n```\n{part.content}\n```")
+            return _text(reference_text(part))
         case Source(url=url, title=title):
             return _text(f"{title} {url}".strip())
     return None

@@ -33,6 +33,10 @@ from antiphon.ports.cluster import Presence as Presence
 from antiphon.ports.configuration import ConfigRow as ConfigRow
 from antiphon.ports.configuration import ConfigurationStore as ConfigurationStore
 from antiphon.ports.drafts import Drafts as Drafts
+from antiphon.ports.files import FILE_PIECE_BYTES as FILE_PIECE_BYTES
+from antiphon.ports.files import FileQuota as FileQuota
+from antiphon.ports.files import FileStore as FileStore
+from antiphon.ports.files import StoredFile as StoredFile
 from antiphon.ports.inbox import NOTIFICATIONS_KEPT as NOTIFICATIONS_KEPT
 from antiphon.ports.inbox import InboxStore as InboxStore
 from antiphon.ports.inbox import Notification as Notification

@@ -8,11 +8,12 @@ from antiphon.ports.access import AccessStore
 from antiphon.ports.chat_store import ChatStore
 from antiphon.ports.clock import Clock
 from antiphon.ports.configuration import ConfigurationStore
+from antiphon.ports.files import FileStore
 from antiphon.ports.inbox import InboxStore
 from antiphon.ports.leases import LeaseStore
 
 
-class Store(ChatStore, LeaseStore, AccessStore, InboxStore, ConfigurationStore, Protocol):
+class Store(ChatStore, LeaseStore, AccessStore, InboxStore, ConfigurationStore, FileStore, Protocol):
     """A store. `antiphon.testing.store_suite` tests every implementation."""
 
     @property

@@ -10,6 +10,7 @@ from antiphon.core.model import Chat, Status
 from antiphon.ports.chat_store import PAGE_BYTES_MAX, Append
 from antiphon.ports.chats import Chats
 from antiphon.ports.clock import Clock
+from antiphon.ports.files import StoredFile
 from antiphon.ports.leases import FlushedDelta
 
 
@@ -62,7 +63,8 @@ class Balance:
 
 class Work(Chats, Protocol):
     """Everything that a worker uses of the chats: commands and state, the turns to claim, their leases, and the
-    contents that a model needs. The lease methods are those of `LeaseStore`, the reads those of `ChatStore`."""
+    contents that a model needs. The lease methods are those of `LeaseStore`, the reads those of `ChatStore` and
+    `FileStore`."""
 
     @property
     def clock(self) -> Clock:
@@ -89,3 +91,7 @@ class Work(Chats, Protocol):
     ) -> tuple[tuple[Entry, ...], bool]: ...
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]: ...
+
+    async def find_file(self, file_id: str) -> StoredFile | None: ...
+
+    async def read_file_piece(self, file_id: str, offset: int, size: int) -> bytes: ...

@@ -1,21 +1,23 @@
 """Copies a store into another one, row by row. Seqs, ids and receipts are unchanged, so cursors and tokens remain
 valid.
 
-The copy is one transaction: if it fails, the target remains empty. Leases are copied as expired, because no instance
+The copy is one transaction: if it fails, the target remains empty. (The bytes of files that a failed copy leaves in a
+data directory have no rows; the next start removes them.) Leases are copied as expired, because no instance
 runs their attempts any more; the first instance on the target records them as lost.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from antiphon.core.values import Value
-from antiphon.errors import Invalid
+from antiphon.errors import Invalid, Unavailable
 from antiphon.store.postgres.copying import open_postgres_source, open_postgres_target
 from antiphon.store.sqlite.copying import open_sqlite_source, open_sqlite_target
-from antiphon.store.tables import TABLES, Table
+from antiphon.store.tables import FILES, TABLES, Table
 from antiphon.store.url import sqlite_path
 
 Progress = Callable[[str, int], None]
@@ -28,6 +30,10 @@ class Source(Protocol):
         """The rows of a table in batches; the values are in the order of its columns."""
         ...
 
+    def file_pieces(self, file_id: str) -> AsyncIterator[bytes]:
+        """The bytes of a file, in pieces of FILE_PIECE_BYTES; the last one may be smaller."""
+        ...
+
 
 class Target(Protocol):
     """A store that is not in use."""
@@ -35,6 +41,10 @@ class Target(Protocol):
     async def is_empty(self) -> bool: ...
 
     async def add(self, table: Table, rows: list[Sequence[Any]]) -> None: ...
+
+    async def add_file_piece(self, file_id: str, number: int, piece: bytes) -> None:
+        """Write a piece of a file, numbered from 0. It is durable when the copy is committed."""
+        ...
 
 
 class Copied(Value):
@@ -61,10 +71,29 @@ async def copy_store(source: str, target: str, on_progress: Progress) -> Copied:
             raise Invalid("--to", "it contains chats or owners; a store is copied into an empty one only")
         for table in TABLES:
             async for batch in rows.batches(table):
+                if table is FILES:
+                    await _copy_bytes(rows, into, batch)
                 await into.add(table, batch)
                 counts[table.name] += len(batch)
                 on_progress(table.name, counts[table.name])
     return Copied(rows=counts)
+
+
+async def _copy_bytes(source: Source, target: Target, files: list[Sequence[Any]]) -> None:
+    """Copy the bytes of files, and check them.
+
+    Raises:
+        Unavailable: The bytes of a file are missing, or are not those that were uploaded.
+    """
+    for row in files:
+        file_id, sha256 = row[FILES.columns.index("file_id")], row[FILES.columns.index("sha256")]
+        digest, number = hashlib.sha256(), 0
+        async for piece in source.file_pieces(file_id):
+            digest.update(piece)
+            await target.add_file_piece(file_id, number, piece)
+            number += 1
+        if digest.hexdigest() != sha256:
+            raise Unavailable(f"the bytes of the file {file_id} are missing or damaged; see `antiphon doctor`")
 
 
 def _open_source(url: str) -> AbstractAsyncContextManager[Source]:

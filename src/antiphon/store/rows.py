@@ -10,14 +10,19 @@ import msgspec
 from antiphon.core.facts import ChatDeleted, Entry, Recorded
 from antiphon.core.model import Chat, Status
 from antiphon.core.workers import INTERRUPT_GRACE_US
-from antiphon.errors import Unavailable
-from antiphon.ports import Append, Due, Notification, Session, Token
+from antiphon.errors import TooMany, Unavailable
+from antiphon.ports import Append, Due, FileQuota, Notification, Session, StoredFile, Token
 from antiphon.wire.log import content_seq, decode_chat, decode_fact, encode_chat, encode_fact
 
 NEW_MAX = 1_000
 """Maximum number of new notifications in one query."""
 LEASE_US = 10_000_000
 """How long a lease lasts that is not renewed, in microseconds."""
+
+STALE_USE_US = 24 * 3600 * 1_000_000
+"""How long a use of a file may have no chat before it ends, in microseconds: its chat was never created."""
+OLD_USE_US = 30 * STALE_USE_US
+"""How old uses are that are not checked any more, in microseconds, so that a check reads few of them."""
 
 UNREADABLE = "this chat contains data that this version of Antiphon cannot read"
 
@@ -150,3 +155,25 @@ def notification_of(row: Sequence[Any]) -> Notification:
         created_at=created_at,
         read_at=read_at,
     )
+
+
+def file_of(row: Sequence[Any]) -> StoredFile:
+    """From (file_id, owner_id, sha256, media_type, size, name, created_at)."""
+    file_id, owner_id, sha256, media_type, size, name, created_at = row
+    return StoredFile(
+        file_id=file_id,
+        owner_id=owner_id,
+        sha256=sha256,
+        media_type=media_type,
+        size=size,
+        name=name,
+        created_at=created_at,
+    )
+
+
+def check_quota(count: int, size: int, file: StoredFile, quota: FileQuota) -> None:
+    """Raises `TooMany` if an owner with `count` files of `size` bytes may not store one more."""
+    if count + 1 > quota.files_max:
+        raise TooMany("files of one owner", quota.files_max)
+    if size + file.size > quota.bytes_max:
+        raise TooMany("bytes in files of one owner", quota.bytes_max)

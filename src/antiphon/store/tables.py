@@ -33,6 +33,11 @@ FACTS = Table(
     order="chat_id, seq",
     flags=("more",),
 )
+FILES = Table(
+    name="files",
+    columns=("file_id", "owner_id", "sha256", "media_type", "size", "name", "created_at", "expires_at"),
+    order="file_id",
+)
 LEASES = Table(name="leases", columns=("chat_id", "attempt", "instance_id"), order="chat_id")
 
 TABLES = (
@@ -71,6 +76,8 @@ TABLES = (
         order="notification_id",
     ),
     Table(name="read_cursors", columns=("chat_id", "seq"), order="chat_id"),
+    FILES,
+    Table(name="file_uses", columns=("chat_id", "file_id", "used_at"), order="chat_id, file_id"),
     LEASES,
 )
 """In the order in which they can be filled: a row refers to earlier tables only."""

@@ -16,6 +16,7 @@ from antiphon.ports import (
     Clock,
     ConfigRow,
     Due,
+    FileQuota,
     FlushedDelta,
     Listed,
     Mark,
@@ -24,6 +25,7 @@ from antiphon.ports import (
     Receipt,
     Session,
     Store,
+    StoredFile,
     Token,
 )
 
@@ -209,6 +211,42 @@ class WrappedStore:
 
     async def delete_sessions(self, used_before: int) -> None:
         await self.inner.delete_sessions(used_before)
+
+    async def write_file_piece(self, file_id: str, offset: int, piece: bytes) -> None:
+        await self.inner.write_file_piece(file_id, offset, piece)
+
+    async def complete_file(self, file: StoredFile, *, unused_s: float, quota: FileQuota) -> StoredFile:
+        return await self.inner.complete_file(file, unused_s=unused_s, quota=quota)
+
+    async def discard_file(self, file_id: str) -> None:
+        await self.inner.discard_file(file_id)
+
+    async def find_file(self, file_id: str) -> StoredFile | None:
+        return await self.inner.find_file(file_id)
+
+    async def file_usage(self, owner_id: str) -> tuple[int, int]:
+        return await self.inner.file_usage(owner_id)
+
+    async def read_file_piece(self, file_id: str, offset: int, size: int) -> bytes:
+        return await self.inner.read_file_piece(file_id, offset, size)
+
+    async def use_files(self, owner_id: str, chat_id: str, file_ids: Sequence[str]) -> tuple[str, ...]:
+        return await self.inner.use_files(owner_id, chat_id, file_ids)
+
+    async def files_of_chat(self, chat_id: str) -> frozenset[str]:
+        return await self.inner.files_of_chat(chat_id)
+
+    async def remove_expired_files(self, *, limit: int) -> int:
+        return await self.inner.remove_expired_files(limit=limit)
+
+    async def end_stale_file_uses(self) -> None:
+        await self.inner.end_stale_file_uses()
+
+    async def remove_unfinished_files(self) -> int:
+        return await self.inner.remove_unfinished_files()
+
+    async def list_files(self, *, after: str, limit: int) -> tuple[StoredFile, ...]:
+        return await self.inner.list_files(after=after, limit=limit)
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return await self.inner.iter_chat_ids()

@@ -16,6 +16,7 @@ from types import ModuleType
 from antiphon.testing import (
     store_append_checks,
     store_config_checks,
+    store_file_checks,
     store_inbox_checks,
     store_lease_checks,
     store_listing_checks,
@@ -52,4 +53,5 @@ CHECKS: tuple[Check, ...] = (
     *_checks_of(store_listing_checks),
     *_checks_of(store_config_checks),
     *_checks_of(store_inbox_checks),
+    *_checks_of(store_file_checks),
 )

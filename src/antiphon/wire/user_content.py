@@ -15,14 +15,19 @@ from typing import Any
 import msgspec
 
 from antiphon.core.draft import replace_surrogates
-from antiphon.core.parts import File, FileReference, Part, Text, Unknown
+from antiphon.core.parts import File, FileReference, Part, Text, Unknown, file_ids_of
 from antiphon.errors import Invalid, PeerError
 from antiphon.wire.codec import convert
+from antiphon.wire.ids import canonical_id
 
 FIELD = "content"
 KNOWN = "text, file and file-reference"
 NAME_MAX = 256
 """Maximum length of a file's name, in characters."""
+FILES_MAX = 64
+"""Maximum number of uploaded files that a message refers to."""
+FILE_ID_MAX = 128
+"""Maximum length of a file's id, in characters."""
 DATA_URL_HEAD_MAX = 256
 """Maximum length of the media type and its parameters in a data: URL, in characters."""
 _SPACES = b" \t\n\r\v\f"
@@ -46,10 +51,14 @@ _MEDIA_TYPES = {
 
 
 def user_parts(content: str | Sequence[Part | Mapping[str, Any]]) -> tuple[Part, ...]:
-    """The parts of a person's message, normalised. Raises `Invalid` with the index of a part that is not allowed."""
+    """The parts of a person's message, normalised. Raises `Invalid` with the index of a part that is not allowed, and
+    for too many uploaded files."""
     if isinstance(content, str):
         return (Text(replace_surrogates(content)),)
-    return tuple(_user_part(part, f"{FIELD}[{index}]") for index, part in enumerate(content))
+    parts = tuple(_user_part(part, f"{FIELD}[{index}]") for index, part in enumerate(content))
+    if len(file_ids_of(parts)) > FILES_MAX:
+        raise Invalid(FIELD, f"a message refers to at most {FILES_MAX} files")
+    return parts
 
 
 def checked_file(file: File, field: str = "file") -> File:
@@ -75,14 +84,31 @@ def _user_part(part: Any, field: str) -> Part:
         except PeerError as error:
             raise Invalid(field, str(error)) from error
     match part:
-        case Text() | FileReference():
+        case Text() | FileReference(file_id=""):
             return part
+        case FileReference():
+            return msgspec.structs.replace(part, file_id=_checked_id(part.file_id, field))
+        case File(data="", file_id=file_id) if file_id:
+            return _reference(file_id, part.name, field)
         case File():
-            return checked_file(part, field)
+            return msgspec.structs.replace(checked_file(part, field), file_id="")
         case Unknown(type=kind) if kind in _TRANSLATED:
             return _TRANSLATED[kind](part.raw, field)
     kind = part.type if isinstance(part, Unknown) else _tag_of(part)
     raise Invalid(field, f"a message may have {KNOWN} parts, not {kind[:80]!r}")
+
+
+def _reference(file_id: Any, name: str, field: str) -> FileReference:
+    """A part for an uploaded file."""
+    if len(name) > NAME_MAX:
+        raise Invalid(field, f"a file's name has at most {NAME_MAX} characters")
+    return FileReference(file_name=name, file_id=_checked_id(file_id, field))
+
+
+def _checked_id(file_id: Any, field: str) -> str:
+    if not isinstance(file_id, str) or not 0 < len(file_id) <= FILE_ID_MAX:
+        raise Invalid(field, f"file_id is a string of at most {FILE_ID_MAX} characters")
+    return canonical_id(file_id)
 
 
 def _tag_of(part: Any) -> str:
@@ -97,24 +123,26 @@ def _input_text(raw: dict[str, Any], field: str) -> Part:
 
 
 def _image(raw: dict[str, Any], field: str) -> Part:
-    """`image_url` of chat completions ({url}) and `input_image` of Responses (the URL)."""
+    """`image_url` of chat completions ({url}) and `input_image` of Responses (the URL, or file_id)."""
     given = raw.get("image_url")
     url = given.get("url") if isinstance(given, Mapping) else given
     if raw.get("file_id") and not url:
-        raise Invalid(field, "files by id are not supported here; send the image as a data: URL")
+        return _reference(raw["file_id"], "", field)
     if not isinstance(url, str) or not url:
         raise Invalid(field, "image_url is missing")
     return _from_data_url(url, field, name="")
 
 
 def _input_file(raw: dict[str, Any], field: str) -> Part:
-    """`input_file` of Responses: {filename, file_data}."""
+    """`input_file` of Responses: {filename, file_data or file_id}."""
     name = _string(raw, "filename", field) if raw.get("filename") else ""
     if raw.get("file_data"):
         return checked_file(File(data=_string(raw, "file_data", field), name=name), field)
     if raw.get("file_url"):
         return _from_data_url(_string(raw, "file_url", field), field, name=name)
-    raise Invalid(field, "files by id are not supported here; send the bytes as base64 in file_data")
+    if raw.get("file_id"):
+        return _reference(raw["file_id"], name, field)
+    raise Invalid(field, "the file is missing: give file_id, or the bytes as base64 in file_data")
 
 
 _TRANSLATED: dict[str, Callable[[dict[str, Any], str], Part]] = {

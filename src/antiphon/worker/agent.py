@@ -61,8 +61,8 @@ class Agent:
             not fit the type is a failure, which is retried.
         deps: Makes what the tools depend on (`ToolContext.deps`), for each turn: a function that gets the turn.
         prepare: Chooses the messages of each model call: gets those of the chat, and returns what the model is to see
-            (a plain function, or a coroutine function). Default: all. If the model says that they are too long, the
-            oldest turns are left out, which a reasoning part says.
+            (a plain function, or a coroutine function). Default: all. Uploaded files are loaded after it. If the
+            model says that they are too long, the oldest turns are left out, which a reasoning part says.
 
     Raises:
         TypeError: A function has parameters that a tool cannot have.
@@ -133,6 +133,7 @@ class Agent:
         self, turn: Turn, model: Model, messages: tuple[Message, ...], left_out: int
     ) -> AsyncGenerator[Piece, None]:
         tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
+        messages = await turn.load_files(messages)
         try_ = await turn.start_call(model=model.name, provider=model.provider)
         METRICS.model_calls.labels(model.provider).inc()
         note = left_out_words(left_out) if left_out else ""

@@ -25,6 +25,7 @@ from antiphon.worker.attempt_io import AttemptIO
 from antiphon.worker.calls import Calls
 from antiphon.worker.deps import open_deps
 from antiphon.worker.environment import Environment
+from antiphon.worker.files import FileLoader
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.replay import Replay
 from antiphon.worker.stop import AttemptEnded, Stop
@@ -48,7 +49,16 @@ class Attempt:
         self._env = environment
         self._held = HeldChat(environment, chat_id, chat)
         self._calls = Calls(self._held, limits=environment.limits)
-        self._io = AttemptIO(self._held, self._calls, work=environment.work, prompt_of=environment.prompt_of)
+        limits = environment.limits
+        files = FileLoader(
+            environment.work,
+            chat.owner_id,
+            file_bytes_max=limits.file_bytes,
+            files_bytes_max=limits.files_bytes,
+        )
+        self._io = AttemptIO(
+            self._held, self._calls, work=environment.work, prompt_of=environment.prompt_of, files=files
+        )
         self._end = AttemptEnd(self._held, self._calls, work=environment.work, timing=environment.timing)
         self._hints = StopHints(self._held, work=environment.work, bus=environment.bus)
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()

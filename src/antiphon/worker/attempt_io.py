@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from antiphon.core.model import Needs
@@ -13,6 +13,7 @@ from antiphon.errors import AttemptFailed, Unavailable
 from antiphon.ports import Message, Work
 from antiphon.wire.codec import encode
 from antiphon.worker.calls import Calls, own_result
+from antiphon.worker.files import FileLoader
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.replay import Replay
 from antiphon.worker.stop import AttemptEnded, Stop
@@ -25,9 +26,16 @@ class AttemptIO:
     """Keeps the promises of `turn.TurnIO`."""
 
     def __init__(
-        self, held: HeldChat, calls: Calls, *, work: Work, prompt_of: Callable[[str], Awaitable[str]]
+        self,
+        held: HeldChat,
+        calls: Calls,
+        *,
+        work: Work,
+        prompt_of: Callable[[str], Awaitable[str]],
+        files: FileLoader,
     ) -> None:
         self._held = held
+        self._files = files
         self._calls = calls
         self._chats = work
         self._prompt_of = prompt_of
@@ -58,6 +66,9 @@ class AttemptIO:
             held.turn.system = await self.read_system()
         held.writer.write(CallStarted(model, provider, held.state.tries + 1))
         return held.state.tries + 1
+
+    async def load_files(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        return await self._files.load(messages)
 
     def has_steering(self) -> bool:
         chat = self._chats.chat_nowait(self._held.chat_id) or self._held.state

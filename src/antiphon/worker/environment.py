@@ -9,7 +9,7 @@ from typing import Any
 from antiphon.chats.live_drafts import LiveDrafts
 from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
-from antiphon.options import WorkerTiming
+from antiphon.options import Limits, WorkerTiming
 from antiphon.ports import Bus, Work
 from antiphon.worker.deps import MakeDeps
 from antiphon.worker.draft_writer import ANSWER_BYTES_MAX
@@ -33,6 +33,23 @@ class WorkerLimits(Value):
     """Maximum number of tool calls in one answer."""
     state_bytes: int = 256 * 1024
     """Maximum size of an agent's state, as JSON in bytes."""
+    file_bytes: int = 8 * 1024 * 1024
+    """Maximum size of an uploaded file that is sent to a model, in bytes."""
+    files_bytes: int = 24 * 1024 * 1024
+    """Maximum size of all uploaded files in one request to a model, in bytes."""
+
+    @staticmethod
+    def of(limits: Limits) -> WorkerLimits:
+        """The limits that the options of an instance set."""
+        return WorkerLimits(
+            tool_s=limits.tool_s,
+            action_s=limits.action_s,
+            answer_bytes=limits.answer_bytes,
+            calls=limits.calls,
+            state_bytes=limits.state_bytes,
+            file_bytes=limits.model_file_bytes,
+            files_bytes=limits.model_files_bytes,
+        )
 
 
 class Environment(Value, gc=True):

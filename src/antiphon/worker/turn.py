@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar, overload
 
 import msgspec
@@ -55,6 +55,8 @@ class TurnIO(Protocol):
     async def start_call(self, model: str, provider: str) -> int: ...
 
     def has_steering(self) -> bool: ...
+
+    async def load_files(self, messages: Sequence[Message]) -> tuple[Message, ...]: ...
 
 
 class Turn:
@@ -239,6 +241,22 @@ class Turn:
         """
         return await self._io.record_call(call, result, is_error=is_error)
 
+    async def load_files(self, messages: Sequence[Message] | None = None) -> tuple[Message, ...]:
+        """The messages with the bytes of the uploaded files that they refer to: a `File` part instead of each
+        `FileReference` that has a `file_id`. A file that is missing or too large for a model (`--limit
+        model_file_bytes`, `model_files_bytes`) is a text that says so.
+
+        Args:
+            messages: Messages of this chat; default: all of `messages`.
+
+        Returns:
+            The messages. Those without uploaded files are unchanged.
+
+        Raises:
+            AgentError: The store cannot be read now.
+        """
+        return await self._io.load_files(self.messages if messages is None else messages)
+
     async def use_tools(self, *tools: Tool) -> None:
         """Add tools that only this run of the agent has, such as those of a framework. Calls of them that an earlier
         attempt left are run now, so call it before anything else; `messages` then has their results."""
@@ -329,6 +347,9 @@ class BlockingTurn:
 
     def use_tools(self, *tools: Tool) -> None:
         self.wait(lambda: self._turn.use_tools(*tools))
+
+    def load_files(self, messages: Sequence[Message] | None = None) -> tuple[Message, ...]:
+        return self.wait(lambda: self._turn.load_files(messages))
 
     def ask(self, question: str, schema: dict[str, Any] | None = None) -> Any:
         return self.wait(lambda: self._turn.ask(question, schema))

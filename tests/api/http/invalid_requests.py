@@ -158,6 +158,7 @@ def path_of(operation: Operation, **ids: str) -> str:
         "message_id": "2",
         "queued_id": "3",
         "token_id": random_chat_id(),
+        "file_id": random_chat_id(),
         "instance_id": random_chat_id(),
         "provider_id": random_chat_id(),
         "config_id": random_chat_id(),

@@ -157,6 +157,46 @@ async def test_foreign_cursors_and_pages_lead_nowhere(api: ApiClient, foreign: F
         assert (answer.status, answer.code) == (404, "not_found")
 
 
+of_files = [operation for operation in OPERATIONS if "{file_id}" in operation.path]
+
+
+@pytest.mark.parametrize("operation", of_files, ids=lambda o: f"{o.method} {o.path}")
+async def test_a_foreign_file_is_just_like_one_that_is_not_there(
+    api: ApiClient, foreign: Foreign, operation: Operation
+) -> None:
+    made = (await foreign.api.ask("POST", "/files", data=b"theirs", headers={"x-filename": "secret.txt"})).json
+    for headers in ({}, {"range": "bytes=0-1"}, {"if-none-match": f'"{made["sha256"]}"'}):
+        theirs = await _ask(api, operation, path_of(operation, file_id=made["file_id"]), headers=headers)
+        unknown = await _ask(api, operation, path_of(operation), headers=headers)
+        admins = await _ask(
+            api, operation, path_of(operation, file_id=made["file_id"]), headers=headers, token=api.admin_token
+        )
+        assert (theirs.status, theirs.code) == (404, "not_found")
+        assert (theirs.body, theirs.headers) == (unknown.body, unknown.headers) == (admins.body, admins.headers)
+
+
+async def test_a_foreign_file_cannot_be_named_in_a_message(api: ApiClient, foreign: Foreign) -> None:
+    made = (await foreign.api.ask("POST", "/files", data=b"theirs")).json
+    chat_id = await api.make_chat("/stall 600")
+    queued = (await api.send(chat_id, "waits")).json["seq"]
+    bodies = []
+    for file_id in (made["file_id"], random_chat_id()):
+        content = [{"type": "file-reference", "file_id": file_id}]
+        for method, path in (
+            ("POST", "/chats"),
+            ("POST", f"/chats/{chat_id}/messages"),
+            ("PATCH", f"/chats/{chat_id}/messages/2"),
+            ("PATCH", f"/chats/{chat_id}/queue/{queued}"),
+        ):
+            answer = await api.ask(method, path, {"content": content})
+            assert (answer.status, answer.code, answer.json["error"]["what"]) == (404, "not_found", "file")
+            bodies.append(answer.body)
+    assert len(set(bodies)) == 1
+    own = (await api.ask("POST", "/files", data=b"theirs")).json
+    assert own["file_id"] != made["file_id"]
+    assert (await api.send(chat_id, [{"type": "file-reference", "file_id": own["file_id"]}])).status == 202
+
+
 async def test_a_foreign_id_cannot_be_taken_by_creating_it(api: ApiClient, foreign: Foreign) -> None:
     before = await foreign.api.chat(foreign.chat_id)
     for body in ({"id": foreign.chat_id}, {"id": foreign.chat_id, "content": "/stall 600"}):

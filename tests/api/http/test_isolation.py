@@ -30,16 +30,20 @@ class Person:
         self.random = random.Random(seed)
         self.chats: list[str] = []
         self.foreign_ids: list[str] = []
+        self.files: list[str] = []
+        self.foreign_files: list[str] = []
         self.got = bytearray()
         self.sent: list[tuple[str, str]] = []
         self.statuses: dict[int, int] = {}
         self._watching: list[asyncio.Task[None]] = []
 
-    async def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = await self.api.ask(method, path, body, headers={"x-canary": self.canary})
+    async def ask(self, method: str, path: str, body: Any = None, *, data: bytes | None = None) -> Any:
+        headers = {"x-canary": self.canary, "x-filename": self.canary}
+        answer = await self.api.ask(method, path, body, data=data, headers=headers)
         self.got += repr(answer.headers).encode() + answer.body
         self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
-        return answer.json if answer.body else None
+        is_json = answer.headers.get("content-type") == "application/json"
+        return answer.json if answer.body and is_json else None
 
     # --- watching
 
@@ -65,6 +69,7 @@ class Person:
         actions = [self.create] * 3 + [self.send] * 8 + [self.change] * 3 + [self.interrupt] * 3 + [self.edit] * 2
         actions += [self.queue] * 4 + [self.read] * 4 + [self.pry] * 6 + [self.follow] * 2 + [self.retry] * 2
         actions += [self.wrong] * 3 + [self.prompt] * 2 + [self.delete]
+        actions += [self.upload] * 3 + [self.refer] * 2
         for _ in range(OPERATIONS_EACH):
             action: Callable[[], Awaitable[Any]] = self.random.choice(actions)
             await action()
@@ -92,6 +97,17 @@ class Person:
         if self.random.random() < 0.5:
             body["client_message_id"] = f"{self.canary}-{self.random.randrange(30)}"
         await self.ask("POST", f"/chats/{self.any_chat}/messages", body)
+
+    async def upload(self) -> None:
+        data = random.Random(self.random.randrange(5)).randbytes(999) + self.canary.encode()
+        made = await self.ask("POST", "/files", data=data)
+        self.files.append(made["file_id"])
+        await self.ask("GET", f"/files/{self.random.choice(self.files)}")
+
+    async def refer(self) -> None:
+        file_ids = [*self.files, *self.foreign_files, random_chat_id()]
+        content = [{"type": "file-reference", "file_id": self.random.choice(file_ids)}]
+        await self.ask("POST", f"/chats/{self.any_chat}/messages", {"content": content})
 
     async def change(self) -> None:
         chosen = self.random.choice(
@@ -165,8 +181,10 @@ class Person:
     async def pry(self) -> None:
         """Everything about the other's chats."""
         chat_id = self.random.choice([*self.foreign_ids, random_chat_id()])
+        file_id = self.random.choice([*self.foreign_files, random_chat_id()])
         chosen = self.random.choice(
             [
+                ("GET", f"/files/{file_id}", None),
                 ("GET", f"/chats/{chat_id}", None),
                 ("GET", f"/chats/{chat_id}/messages", None),
                 ("GET", f"/chats/{chat_id}/stream?after=0", None),
@@ -190,6 +208,7 @@ async def test_no_byte_of_one_owner_reaches_another(tmp_path: Path, capfd: pytes
     async with open_api(data=tmp_path / "data") as api:
         people = [Person(await api.as_owner(name), name, SEED + n) for n, name in enumerate(("anna", "bert"))]
         people[0].foreign_ids, people[1].foreign_ids = people[1].chats, people[0].chats
+        people[0].foreign_files, people[1].foreign_files = people[1].files, people[0].files
         await asyncio.gather(*(person.live() for person in people))
         metrics = (await api.ask("GET", "//metrics")).body
         listed = [await person.ask("GET", "/chats?limit=500") for person in people]
@@ -200,8 +219,8 @@ async def test_no_byte_of_one_owner_reaches_another(tmp_path: Path, capfd: pytes
         assert person.canary.encode() in person.got
         assert len(person.got) > 200_000
         assert other.canary.encode() not in person.got
-        for chat_id in other.chats:
-            assert chat_id.encode() not in person.got
+        for foreign_id in (*other.chats, *other.files):
+            assert foreign_id.encode() not in person.got
         assert other.api.owner_id.encode() not in person.got
         assert person.canary.encode() not in metrics
         assert person.canary not in output, re.findall(f".*{person.canary}.*", output)[:1]

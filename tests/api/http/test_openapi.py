@@ -151,6 +151,9 @@ async def test_every_good_answer_of_every_route_fits(
     await api.ask("GET", f"/chats/{chat_id}/state")
     await api.ask("PUT", f"/chats/{chat_id}/read")
     await api.ask("PUT", f"/chats/{chat_id}/diff-status", {"url": "https://example.org/1", "additions": 3})
+    made = (await api.ask("POST", "/files", data=b"text", headers={"content-type": "text/plain"})).json
+    for headers in ({}, {"range": "bytes=1-2"}, {"range": "bytes=9-"}, {"if-none-match": f'"{made["sha256"]}"'}):
+        await api.ask("GET", f"/files/{made['file_id']}", headers=headers)
     inbox = (await api.ask("GET", "/inbox?unread=true")).json
     await api.ask("PUT", f"/inbox/{inbox['notifications'][0]['id']}/read")
     await api.ask("PUT", "/inbox/read-all")

@@ -18,6 +18,7 @@ from antiphon.api.http.answers import JsonAnswer, error_answer
 from antiphon.api.http.auth import OriginGate, authorize
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
+from antiphon.api.http.file_answer import FileAnswer
 from antiphon.api.http.host_sign_in import Authenticate, HostSignIn
 from antiphon.api.http.limits import HttpLimits
 from antiphon.api.http.operations import OPERATIONS
@@ -32,7 +33,7 @@ from antiphon.observe.metrics import METRICS
 from antiphon.ports import Token
 from antiphon.wire import codec
 
-HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs")
+HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs", "/files")
 RETRY_HEADER = "antiphon-elsewhere"
 """Marks responses of a server that is stopping or is not the target: a standby retries with the next primary."""
 TARGET_HEADER = "antiphon-target-instance"
@@ -136,8 +137,9 @@ class HttpApp:
     async def dispatch(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
         """Handle a request of the admin that came over another protocol. Raises what `request` makes a response of.
 
-        All routes are available but streams, sessions, tokens and configuration (which outlive a connection), and
-        other instances (which would block the caller while they do not respond).
+        All routes are available but streams, sessions, tokens and configuration (which outlive a connection), files
+        (which do not fit into a message), and other instances (which would block the caller while they do not
+        respond).
         """
         instance = self._instance
         operation, values = self._router.match(method, path)
@@ -170,7 +172,7 @@ def _timer(method: str, route: str, status: int) -> Histogram:
 
 async def without_body(answer: Response) -> Response:
     """The answer to HEAD: that of GET without its body. A stream is opened, to report a refusal, and closed."""
-    if isinstance(answer, WatchStream):
+    if isinstance(answer, WatchStream | FileAnswer):
         return await answer.head()
     answer.body = b""
     return answer

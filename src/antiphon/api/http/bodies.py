@@ -77,11 +77,10 @@ class _Body:
         limits = self._bodies.limits
         try:
             async with asyncio.timeout(limits.body_s):
-                async for piece in _pieces_in_time(request, limits.body_idle_s):
+                async for piece in pieces_in_time(request, limits.body_idle_s):
                     self._add(piece)
         except TimeoutError as error:
-            late = "The request's body did not arrive in time."
-            raise HTTPException(408, late, {"connection": "close"}) from error
+            raise body_is_late() from error
 
     def _add(self, piece: bytes) -> None:
         size = self._size + len(piece)
@@ -103,7 +102,8 @@ class _Body:
         self._bodies.release(self._owner, self._counted)
 
 
-async def _pieces_in_time(request: Request, idle_s: float) -> AsyncIterator[bytes]:
+async def pieces_in_time(request: Request, idle_s: float) -> AsyncIterator[bytes]:
+    """The pieces of a body as they arrive. Raises TimeoutError if the next one takes longer than `idle_s` seconds."""
     pieces = request.stream()
     while True:
         async with asyncio.timeout(idle_s):
@@ -111,3 +111,8 @@ async def _pieces_in_time(request: Request, idle_s: float) -> AsyncIterator[byte
         if piece is None:
             return
         yield piece
+
+
+def body_is_late() -> HTTPException:
+    """The error of a request whose body did not arrive in time. The connection is closed."""
+    return HTTPException(408, "The request's body did not arrive in time.", {"connection": "close"})

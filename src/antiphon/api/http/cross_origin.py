@@ -15,7 +15,7 @@ from starlette.types import Message, Send
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 HEADERS = "Authorization, Content-Type, Last-Event-ID, X-Filename"
-EXPOSED = "Retry-After"
+EXPOSED = "Content-Disposition, Content-Range, ETag, Retry-After"
 PREFLIGHT_S = 600
 
 

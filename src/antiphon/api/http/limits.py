@@ -18,6 +18,10 @@ class HttpLimits(Value):
     """Maximum size of one owner's bodies."""
     small_bytes_max: int = 64 * 1024
     """Maximum size of a body that is not counted."""
+    upload_s: float = 3600.0
+    """How long the upload of a file may take. Between two pieces of it, `body_idle_s` may pass."""
+    download_idle_s: float = 30.0
+    """How long a client may read nothing of a file before its connection is closed."""
 
     head_s: float = 10.0
     """How long the head of a request may take until it is complete; then the connection is closed."""

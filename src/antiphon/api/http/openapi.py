@@ -86,6 +86,8 @@ def _operation(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
             "required": not operation.is_body_optional,
             "content": {"application/json": {"schema": schema_of[operation.body]}},
         }
+    if operation.is_upload:
+        shown["requestBody"] = {"required": True, "content": {"application/octet-stream": {}}}
     return shown
 
 
@@ -93,6 +95,8 @@ def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> 
     if operation.is_stream:
         text = {"schema": {"type": "string"}}
         return {"description": "Server-sent events.", "content": {"text/event-stream": text}}
+    if operation.is_download and answer.status < 300:
+        return {"description": "Done.", "content": {"*/*": {}}}
     if answer.type is None:
         return {"description": "Done."}
     return {"description": "Done.", "content": {"application/json": {"schema": schema_of[answer.type]}}}
@@ -104,6 +108,9 @@ def _errors(operation: Operation) -> dict[str, Any]:
     if operation.prefix == "" and operation.policy is Policy.OPEN:
         statuses = [403, 500]
     codes = {status: sorted(code for code, number in STATUS.items() if number == status) for status in statuses}
+    if operation.is_download:
+        statuses.append(416)
+        codes[416] = ["invalid"]
     return {
         str(status): {"description": ", ".join(codes[status]), "content": error}
         for status in statuses
@@ -125,6 +132,14 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.name == "stream":
         cursor = {"type": "string", "description": "the cursor to resume from; wins over `after`"}
         parameters.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": cursor})
+    if operation.is_upload:
+        name = {"type": "string", "description": "the file's name, as percent-encoded UTF-8"}
+        parameters.append({"name": "X-Filename", "in": "header", "required": False, "schema": name})
+    if operation.is_download:
+        parameters += [
+            {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+            for name in ("Range", "If-Range", "If-None-Match")
+        ]
     return parameters
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from antiphon.api.http import access, chats, configs, inbox, instances, system
+from antiphon.api.http import access, chats, configs, files, inbox, instances, system
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.openapi import openapi_document
 from antiphon.api.http.shapes.values import Json
@@ -18,6 +18,7 @@ async def openapi(call: Call) -> Response:
 OPERATIONS: tuple[Operation, ...] = (
     *chats.ROUTES,
     *access.ROUTES,
+    *files.ROUTES,
     *inbox.ROUTES,
     *configs.ROUTES,
     *instances.ROUTES,

@@ -104,6 +104,10 @@ class Operation(Value, gc=True):
     is_body_optional: bool = False
     query: type[msgspec.Struct] | None = None
     is_stream: bool = False
+    is_upload: bool = False
+    """The body is bytes, which the handler reads piece by piece."""
+    is_download: bool = False
+    """The response is bytes."""
     repeat_by: str = ""
     """The field of the body with the client's own id. A request that has one may be sent repeatedly."""
     prefix: str = API

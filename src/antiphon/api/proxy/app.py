@@ -32,6 +32,7 @@ from antiphon.api.proxy.exchange import Exchange, LocalRequest
 from antiphon.api.proxy.primary import Primary
 from antiphon.api.proxy.request import Forwarded
 from antiphon.api.proxy.stream import StreamRelay
+from antiphon.api.proxy.transfer import FileTransfer
 from antiphon.errors import AntiphonError, Forbidden, TooMany, Unauthenticated, Unavailable
 from antiphon.local.lock import TOKEN_NAME
 from antiphon.observe.metrics import METRICS
@@ -55,6 +56,7 @@ class StandbyApp:
         self._router = Router(OPERATIONS)
         self._relays: set[StreamRelay] = set()
         self._exchanges: set[Exchange] = set()
+        self._transfers: dict[FileTransfer, str] = {}
         self._successor: ASGIApp | None = None
         self.is_stopping = False
 
@@ -74,6 +76,8 @@ class StandbyApp:
             relay.end()
         for exchange in tuple(self._exchanges):
             exchange.end()
+        for transfer in tuple(self._transfers):
+            transfer.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._successor is not None:
@@ -98,6 +102,8 @@ class StandbyApp:
             clear_tracebacks(error)
         if isinstance(answer, StreamRelay):
             await self._relay(answer, scope, receive, send)
+        elif isinstance(answer, FileTransfer):
+            await self._transfer(answer, request, scope, receive, send)
         else:
             await answer(scope, receive, send)
 
@@ -109,6 +115,31 @@ class StandbyApp:
             await refusal(error)(scope, receive, send)
         finally:
             self._relays.discard(relay)
+
+    async def _transfer(
+        self, transfer: FileTransfer, request: Request, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        sender = self._accepted.sender_of(request)
+        self._transfers[transfer] = sender
+        try:
+            await transfer(scope, receive, send)
+            self._accepted.note(request, self._operation(request.method, path_of(scope)), transfer.status)
+        except ClientDisconnect:
+            return
+        except (AntiphonError, HTTPException) as error:
+            headers = {RETRY_HEADER: "1"} if isinstance(error, Unavailable) else None
+            await refusal(error, headers)(scope, receive, send)
+        finally:
+            del self._transfers[transfer]
+
+    def _make_transfer(self, request: Request, operation: Operation) -> FileTransfer:
+        """Raises `TooMany` or `Unavailable` while there are too many."""
+        limits, sender = self._primary.limits, self._accepted.sender_of(request)
+        if list(self._transfers.values()).count(sender) >= limits.sender_transfers_max:
+            raise TooMany("uploads and downloads at once", limits.sender_transfers_max, retry_after_ms=1000)
+        if len(self._transfers) >= limits.transfers_max:
+            raise Unavailable("too many uploads and downloads are being forwarded")
+        return FileTransfer(request, operation, self._primary, self, http=self._bodies.limits)
 
     async def _answer(self, request: Request, place: str) -> ASGIApp:
         if request.method == "GET" and place in ("/healthz", "/readyz", "/metrics"):
@@ -122,6 +153,8 @@ class StandbyApp:
             if len(self._relays) >= self._options.watchers_max:
                 raise TooMany("watchers", self._options.watchers_max, retry_after_ms=5000)
             return StreamRelay(Forwarded.of(request, b"", operation), self._primary, self)
+        if operation is not None and (operation.is_upload or operation.is_download):
+            return self._make_transfer(request, operation)
         sender = self._accepted.sender_of(request)
         async with self._bodies.read_counted(request, self._options.limits.body_bytes, owner=sender) as body:
             answer = await self._exchange(Forwarded.of(request, body, operation), request.receive)

@@ -37,5 +37,9 @@ class ProxyLimits(Value):
     """Maximum number of idle connections to the primary."""
     requests_max: int = 1_000
     """Maximum number of requests being forwarded, streams not counted."""
+    transfers_max: int = 64
+    """Maximum number of uploads and downloads being forwarded."""
+    sender_transfers_max: int = 8
+    """Maximum number of them of one sender. All senders that the primary has not accepted yet count as one."""
     accepted_max: int = 10_000
     """Maximum number of accepted secrets that are cached. The least recently used one is dropped first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +82,21 @@ class Primary:
             await asyncio.sleep(self.limits.retry_s)
         return None
 
-    async def open(self, primary: InstanceFile, forwarded: Forwarded, *, read_s: float | None) -> httpx2.Response:
+    async def open(
+        self,
+        primary: InstanceFile,
+        forwarded: Forwarded,
+        *,
+        read_s: float | None,
+        body: AsyncIterator[bytes] | None = None,
+    ) -> httpx2.Response:
         """Send the request to the primary.
 
         Args:
             primary: Where to send it.
             forwarded: The request.
             read_s: How long the primary may send nothing, in seconds; None: without a limit.
+            body: The body, which is sent piece by piece; None: the forwarded request has it.
 
         Returns:
             The response with its body unread; the caller must close it.
@@ -101,8 +110,8 @@ class Primary:
         request = httpx2.Request(
             forwarded.method,
             primary.http_url,
-            headers=forwarded.headers_for(primary.instance_id),
-            content=forwarded.body,
+            headers=forwarded.headers_for(primary.instance_id, is_streamed=body is not None),
+            content=forwarded.body if body is None else body,
             extensions={"timeout": times, "target": forwarded.target},
         )
         try:

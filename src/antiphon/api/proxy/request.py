@@ -64,8 +64,10 @@ class Forwarded(Value):
         headers = [(name, value) for name, value in self.headers if name != b"last-event-id"]
         return msgspec.structs.replace(self, headers=[*headers, (b"last-event-id", cursor.encode())])
 
-    def headers_for(self, instance_id: str) -> Headers:
-        length = [(b"content-length", str(len(self.body)).encode())] if self.body or self.method != "GET" else []
+    def headers_for(self, instance_id: str, *, is_streamed: bool = False) -> Headers:
+        """The headers for that instance. `is_streamed`: the body is sent in chunks of unknown total length."""
+        has_length = not is_streamed and (self.body or self.method != "GET")
+        length = [(b"content-length", str(len(self.body)).encode())] if has_length else []
         return [*self.headers, *length, (TARGET_HEADER.encode(), instance_id.encode())]
 
     def scope(self, scope: Scope) -> Scope:

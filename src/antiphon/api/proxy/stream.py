@@ -104,9 +104,7 @@ class StreamRelay:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = scope.get("extensions", {}).get(EXTENSION)
         abort = connection.abort if isinstance(connection, Connection) else None
-        self._relaying = relaying = asyncio.create_task(
-            self._relay(_in_time(send, abort, self._limits.slow_reader_s))
-        )
+        self._relaying = relaying = asyncio.create_task(self._relay(in_time(send, abort, self._limits.slow_reader_s)))
         disconnecting = asyncio.create_task(until_left(receive))
         try:
             await asyncio.wait({relaying, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
@@ -203,7 +201,7 @@ class SlowReader(Exception):
     """The client has read nothing for too long; its connection was closed."""
 
 
-def _in_time(send: Send, abort: Callable[[], None] | None, slow_s: float) -> Send:
+def in_time(send: Send, abort: Callable[[], None] | None, slow_s: float) -> Send:
     """A `send` that closes the connection of a client that reads nothing for `slow_s`, as a primary does. The client
     resumes by its cursor."""
 

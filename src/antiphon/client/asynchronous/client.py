@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from antiphon.client import api_requests, shapes
 from antiphon.client.asynchronous.administration import AsyncAdministration
 from antiphon.client.asynchronous.chats import AsyncChats
+from antiphon.client.asynchronous.files import AsyncFiles
 from antiphon.client.asynchronous.streams import AsyncStreams
 from antiphon.client.limits import BodyLimits
 from antiphon.client.timing import RETRY_S, SILENCE_S, TIMEOUT_S
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from antiphon.client.transport import Verify
 
 
-class AsyncClient(AsyncChats, AsyncStreams, AsyncAdministration):
+class AsyncClient(AsyncChats, AsyncFiles, AsyncStreams, AsyncAdministration):
     """The chats of one owner on the instance at `url`. Use it as an asynchronous context manager.
 
     Results are the JSON objects of the HTTP API; `antiphon.client.shapes` names their fields. Besides the errors of
@@ -31,7 +32,8 @@ class AsyncClient(AsyncChats, AsyncStreams, AsyncAdministration):
     - `client.errors.ServerFailed`, if the server failed; `PeerError`, if the server is not Antiphon.
 
     `send` and `create_chat` are repeatable: they carry an id chosen by the client, are retried with full jitter for
-    up to `retry_s` seconds while the server is unavailable, and take effect once. No other request is retried.
+    up to `retry_s` seconds while the server is unavailable, and take effect once. So is `upload`, because equal bytes
+    are stored once. No other request is retried.
     """
 
     def __init__(
@@ -77,8 +79,8 @@ class AsyncClient(AsyncChats, AsyncStreams, AsyncAdministration):
 
     @classmethod
     def local(cls, endpoints: Endpoints, *, timeout_s: float = TIMEOUT_S, retry_s: float = RETRY_S) -> Self:
-        """A client of an instance on this machine, over ZeroMQ and as the admin. All methods but `feed` work. It
-        continues when a standby takes over.
+        """A client of an instance on this machine, over ZeroMQ and as the admin. All methods but `feed` and those of
+        files work. It continues when a standby takes over.
 
         Args:
             endpoints: the instance's addresses, as in its instance file or announcement.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from random import Random
 from typing import TypeVar, cast
 
@@ -13,8 +14,9 @@ import httpx2
 from antiphon.client import transport
 from antiphon.client.api_requests import ApiRequest
 from antiphon.client.asynchronous.retrying import retry_unavailable
-from antiphon.client.bodies import read_answer_async
+from antiphon.client.bodies import check_coding, read_answer_async
 from antiphon.client.errors import error_of
+from antiphon.client.file_pieces import FileSource, iter_pieces_async
 from antiphon.client.follow import Follow
 from antiphon.client.limits import BodyLimits
 from antiphon.errors import TooMany, Unavailable
@@ -62,6 +64,27 @@ class AsyncConnection:
         with transport.translated(self.url):
             async with self._http.stream(**transport.request_settings(request)) as response:
                 return cast(A, transport.answer_of(response, await read_answer_async(response, self._body_limits)))
+
+    async def upload(self, request: ApiRequest[A], source: FileSource) -> A:
+        """The response to an upload, which is retried while the server is unavailable."""
+        send = partial(self._upload_once, source=source)
+        return await retry_unavailable(request, send, random=self.random, retry_s=self._retry_s)
+
+    async def _upload_once(self, request: ApiRequest[A], *, source: FileSource) -> A:
+        settings = transport.request_settings(request) | {"content": iter_pieces_async(source)}
+        with transport.translated(self.url):
+            async with self._http.stream(**settings) as response:
+                return cast(A, transport.answer_of(response, await read_answer_async(response, self._body_limits)))
+
+    async def download(self, request: ApiRequest[None]) -> AsyncGenerator[bytes]:
+        """The bytes of a response as they arrive. Raises `AnswerLost` if it is cut off."""
+        with transport.translated(self.url):
+            async with self._http.stream(**transport.request_settings(request)) as response:
+                if not response.is_success:
+                    raise error_of(response.status_code, await read_answer_async(response, self._body_limits))
+                check_coding(response)
+                async for piece in response.aiter_raw():
+                    yield piece
 
     async def follow(self, stream: Follow[E]) -> AsyncGenerator[E]:
         """The events of a stream; reconnects without a limit. Raises errors that a reconnect cannot resolve."""

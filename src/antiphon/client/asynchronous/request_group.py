@@ -7,6 +7,7 @@ from random import Random
 from typing import Protocol, TypeVar
 
 from antiphon.client.api_requests import ApiRequest
+from antiphon.client.file_pieces import FileSource
 from antiphon.client.follow import Follow
 
 A = TypeVar("A")
@@ -20,6 +21,10 @@ class AsyncTransport(Protocol):
     random: Random
 
     async def request(self, request: ApiRequest[A]) -> A: ...
+
+    async def upload(self, request: ApiRequest[A], source: FileSource) -> A: ...
+
+    def download(self, request: ApiRequest[None]) -> AsyncGenerator[bytes]: ...
 
     def follow(self, stream: Follow[E]) -> AsyncGenerator[E]: ...
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from antiphon.client import api_requests, shapes
 from antiphon.client.blocking.administration import Administration
 from antiphon.client.blocking.chats import Chats
+from antiphon.client.blocking.files import Files
 from antiphon.client.blocking.streams import Streams
 from antiphon.client.limits import BodyLimits
 from antiphon.client.timing import RETRY_S, SILENCE_S, TIMEOUT_S
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from antiphon.client.transport import Verify
 
 
-class Client(Chats, Streams, Administration):
+class Client(Chats, Files, Streams, Administration):
     """The chats of one owner on the instance at `url`. Use it as a blocking context manager.
 
     Results are the JSON objects of the HTTP API; `antiphon.client.shapes` names their fields. Besides the errors of
@@ -32,7 +33,8 @@ class Client(Chats, Streams, Administration):
     - `client.errors.ServerFailed`, if the server failed; `PeerError`, if the server is not Antiphon.
 
     `send` and `create_chat` are repeatable: they carry an id chosen by the client, are retried with full jitter for
-    up to `retry_s` seconds while the server is unavailable, and take effect once. No other request is retried.
+    up to `retry_s` seconds while the server is unavailable, and take effect once. So is `upload`, because equal bytes
+    are stored once. No other request is retried.
     """
 
     def __init__(
@@ -78,8 +80,8 @@ class Client(Chats, Streams, Administration):
 
     @classmethod
     def local(cls, endpoints: Endpoints, *, timeout_s: float = TIMEOUT_S, retry_s: float = RETRY_S) -> Self:
-        """A client of an instance on this machine, over ZeroMQ and as the admin. All methods but `feed` work. It
-        continues when a standby takes over.
+        """A client of an instance on this machine, over ZeroMQ and as the admin. All methods but `feed` and those of
+        files work. It continues when a standby takes over.
 
         Args:
             endpoints: the instance's addresses, as in its instance file or announcement.

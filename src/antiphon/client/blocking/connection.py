@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from random import Random
 from typing import TypeVar, cast
 
@@ -14,8 +15,9 @@ import httpx2
 from antiphon.client import transport
 from antiphon.client.api_requests import ApiRequest
 from antiphon.client.blocking.retrying import retry_unavailable
-from antiphon.client.bodies import read_answer
+from antiphon.client.bodies import check_coding, read_answer
 from antiphon.client.errors import error_of
+from antiphon.client.file_pieces import FileSource, iter_pieces
 from antiphon.client.follow import Follow
 from antiphon.client.limits import BodyLimits
 from antiphon.errors import TooMany, Unavailable
@@ -63,6 +65,27 @@ class Connection:
         with transport.translated(self.url):
             with self._http.stream(**transport.request_settings(request)) as response:
                 return cast(A, transport.answer_of(response, read_answer(response, self._body_limits)))
+
+    def upload(self, request: ApiRequest[A], source: FileSource) -> A:
+        """The response to an upload, which is retried while the server is unavailable."""
+        send = partial(self._upload_once, source=source)
+        return retry_unavailable(request, send, random=self.random, retry_s=self._retry_s)
+
+    def _upload_once(self, request: ApiRequest[A], *, source: FileSource) -> A:
+        settings = transport.request_settings(request) | {"content": iter_pieces(source)}
+        with transport.translated(self.url):
+            with self._http.stream(**settings) as response:
+                return cast(A, transport.answer_of(response, read_answer(response, self._body_limits)))
+
+    def download(self, request: ApiRequest[None]) -> Generator[bytes]:
+        """The bytes of a response as they arrive. Raises `AnswerLost` if it is cut off."""
+        with transport.translated(self.url):
+            with self._http.stream(**transport.request_settings(request)) as response:
+                if not response.is_success:
+                    raise error_of(response.status_code, read_answer(response, self._body_limits))
+                check_coding(response)
+                for piece in response.iter_raw():
+                    yield piece
 
     def follow(self, stream: Follow[E]) -> Generator[E]:
         """The events of a stream; reconnects without a limit. Raises errors that a reconnect cannot resolve."""

@@ -8,6 +8,7 @@ from random import Random
 from typing import Protocol, TypeVar
 
 from antiphon.client.api_requests import ApiRequest
+from antiphon.client.file_pieces import FileSource
 from antiphon.client.follow import Follow
 
 A = TypeVar("A")
@@ -21,6 +22,10 @@ class Transport(Protocol):
     random: Random
 
     def request(self, request: ApiRequest[A]) -> A: ...
+
+    def upload(self, request: ApiRequest[A], source: FileSource) -> A: ...
+
+    def download(self, request: ApiRequest[None]) -> Generator[bytes]: ...
 
     def follow(self, stream: Follow[E]) -> Generator[E]: ...
 

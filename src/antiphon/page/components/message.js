@@ -109,6 +109,7 @@ function Part({ part, live, isGrowing }) {
         <summary>${part.name || 'Data'}</summary>
         <pre tabindex="0">${pretty(part.data)}</pre></details>`;
     case 'file-reference':
+      if (part.file_id && !part.content) return html`<p class="meta">A file: ${part.file_name || part.file_id}</p>`;
       return html`<details class="fold">
         <summary>${part.file_name}, lines ${part.start_line} to ${part.end_line}</summary>
         <pre tabindex="0">${part.content}</pre></details>`;

@@ -14,13 +14,14 @@ from antiphon.core.parts import Role
 from antiphon.ports import PAGE_BYTES_MAX, Append, Appended, Ended, Listed, Mark, Receipt
 from antiphon.store.checksum import checksum_of
 from antiphon.store.memory.chat import MemoryChat, stored_entry
+from antiphon.store.memory.files import MemoryFiles
 from antiphon.store.memory.inbox import MemoryInbox
 from antiphon.store.memory.leases import MemoryLeases
 from antiphon.store.rows import fitting
 from antiphon.wire.log import decode_chat, encode_chat, encode_fact
 
 
-class MemoryChats(MemoryLeases, MemoryInbox):
+class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles):
     """Keeps the promises of `ports.ChatStore`. An append also writes its lease and its notification."""
 
     def __init__(self, **options: Any) -> None:
@@ -56,6 +57,7 @@ class MemoryChats(MemoryLeases, MemoryInbox):
             self._add_notification(append.notification)
         if chat.is_deleted:
             self._delete_inbox_of(append.chat_id)
+            self._release_files(append.chat_id)
         return Appended.DONE
 
     def _write(self, stored: MemoryChat, append: Append, chat: Chat, entries: list[Entry]) -> None:

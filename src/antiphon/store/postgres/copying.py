@@ -22,6 +22,9 @@ from antiphon.store.tables import BATCH_ROWS, CHATS, EXPIRED_AT, FACTS, LEASES, 
 
 _SQL = load_statements("postgres")
 
+PREFETCHED_CHUNKS = 8
+"""Maximum number of chunks of a file that are in memory during a copy."""
+
 _AS_SQLITE = {"labels": "labels::TEXT"}
 
 
@@ -85,6 +88,10 @@ class PostgresSource:
         while batch := await cursor.fetch(BATCH_ROWS):
             yield [tuple(row) for row in batch]
 
+    async def file_pieces(self, file_id: str) -> AsyncIterator[bytes]:
+        async for row in self._connection.cursor(_SQL["file_chunks"], file_id, prefetch=PREFETCHED_CHUNKS):
+            yield row[0]
+
 
 class PostgresTarget:
     """Keeps the promises of `copying.Target`."""
@@ -99,6 +106,9 @@ class PostgresTarget:
     async def add(self, table: Table, rows: list[Sequence[Any]]) -> None:
         records, more = [_record(table, row) for row in rows], tuple(_MORE.get(table.name, {}))
         await self._connection.copy_records_to_table(table.name, records=records, columns=(*table.columns, *more))
+
+    async def add_file_piece(self, file_id: str, number: int, piece: bytes) -> None:
+        await self._connection.execute(_SQL["copy_file_chunk"], file_id, number, piece)
 
 
 _MORE: dict[str, dict[str, Any]] = {

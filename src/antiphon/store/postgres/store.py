@@ -31,9 +31,10 @@ from antiphon.postgres.requirements import check_rights, check_server
 from antiphon.store.postgres.append import Appender
 from antiphon.store.postgres.clock import DatabaseClock
 from antiphon.store.postgres.failures import translate_errors
+from antiphon.store.postgres.files import PostgresFiles
 from antiphon.store.postgres.pool import Pool
 from antiphon.store.postgres.presence import PostgresPresence
-from antiphon.store.postgres.reads import SQL, PostgresReads
+from antiphon.store.postgres.reads import SQL
 from antiphon.store.postgres.schema import FUNCTIONS, TABLES, check_schema, migrate
 from antiphon.store.postgres.timing import AppendLimits, StoreTiming
 from antiphon.store.rows import LEASE_US, notification_of
@@ -126,7 +127,7 @@ async def _close(connection: Connection) -> None:
         connection.terminate()
 
 
-class PostgresStore(PostgresReads):
+class PostgresStore(PostgresFiles):
     """Keeps the promises of `ports.Store`. `presence` is for the instance that opened it."""
 
     is_shared = True

@@ -362,3 +362,73 @@ SELECT c.id FROM unnest($1::text[]) AS c (id) WHERE EXISTS (
   SELECT 1 FROM messages m WHERE m.chat_id = c.id AND m.role = 'assistant' AND m.hidden_by = 0
     AND m.seq > coalesce((SELECT r.seq FROM read_cursors r WHERE r.chat_id = c.id), 0)
 );
+
+-- name: write_file_chunk
+-- A chunk that was written before is unchanged: a write whose answer was lost is repeated. (file_id, number, body)
+WITH written AS (
+  INSERT INTO unfinished_files (file_id, written_at) VALUES ($1, store_now_us())
+  ON CONFLICT (file_id) DO UPDATE SET written_at = excluded.written_at WHERE unfinished_files.written_at > 0
+)
+INSERT INTO file_chunks (file_id, number, body) VALUES ($1, $2, $3) ON CONFLICT (file_id, number) DO NOTHING;
+
+-- name: complete_file
+-- (file_id, owner_id, sha256, media_type, size, name, unused microseconds, files_max, bytes_max)
+SELECT fate, file_id FROM complete_file($1, $2, $3, $4, $5, $6, $7, $8, $9);
+
+-- name: find_file
+SELECT file_id, owner_id, sha256, media_type, size, name, created_at FROM files WHERE file_id = $1;
+
+-- name: file_usage
+SELECT count(*), coalesce(sum(size), 0)::bigint FROM files WHERE owner_id = $1;
+
+-- name: list_files
+-- (after, limit)
+SELECT file_id, owner_id, sha256, media_type, size, name, created_at FROM files
+WHERE file_id > $1 ORDER BY file_id LIMIT $2;
+
+-- name: read_file_chunk
+-- A part of a chunk. No row: there is no such file. (file_id, number, start from 1, size)
+SELECT coalesce((SELECT substring(body FROM $3 FOR $4) FROM file_chunks WHERE file_id = $1 AND number = $2), '')
+FROM files WHERE file_id = $1;
+
+-- name: use_files
+-- (owner_id, chat_id, file_ids)
+SELECT use_files($1, $2, $3::text[]);
+
+-- name: files_of_chat
+SELECT file_id FROM file_uses WHERE chat_id = $1;
+
+-- name: delete_expired_files
+-- (limit)
+SELECT delete_expired_files($1);
+
+-- name: end_stale_file_uses
+-- (oldest microseconds, newest microseconds)
+SELECT end_stale_file_uses($1, $2);
+
+-- name: unfinished_files
+-- Those that were not written for a time. (microseconds, limit)
+SELECT file_id FROM unfinished_files WHERE written_at < (SELECT store_now_us()) - $1 ORDER BY written_at LIMIT $2;
+
+-- name: claim_unfinished_file
+-- Before its chunks are removed, so that the upload cannot be completed meanwhile. No row: it is a file.
+-- (file_id, microseconds since it was written)
+UPDATE unfinished_files SET written_at = 0
+WHERE file_id = $1 AND written_at <= (SELECT store_now_us()) - $2 RETURNING 1;
+
+-- name: delete_file_chunks
+-- (file_id, limit)
+DELETE FROM file_chunks WHERE file_id = $1 AND number IN (
+  SELECT number FROM file_chunks WHERE file_id = $1 ORDER BY number LIMIT $2
+) RETURNING 1;
+
+-- name: forget_unfinished_file
+DELETE FROM unfinished_files WHERE file_id = $1;
+
+-- name: file_chunks
+-- All bytes of a file, for a copy of the store.
+SELECT body FROM file_chunks WHERE file_id = $1 ORDER BY number;
+
+-- name: copy_file_chunk
+-- (file_id, number, body)
+INSERT INTO file_chunks (file_id, number, body) VALUES ($1, $2, $3);

@@ -332,3 +332,63 @@ SELECT asked.value FROM json_each(?) AS asked WHERE EXISTS (
   SELECT 1 FROM messages m WHERE m.chat_id = asked.value AND m.role = 'assistant' AND m.hidden_by = 0
     AND m.seq > coalesce((SELECT r.seq FROM read_cursors r WHERE r.chat_id = asked.value), 0)
 );
+
+-- name: find_file
+SELECT file_id, owner_id, sha256, media_type, size, name, created_at FROM files WHERE file_id = ?;
+
+-- name: find_equal_file
+-- (owner_id, sha256, media_type)
+SELECT file_id, owner_id, sha256, media_type, size, name, created_at FROM files
+WHERE owner_id = ? AND sha256 = ? AND media_type = ?;
+
+-- name: renew_file
+-- (expires_at, file_id)
+UPDATE files SET expires_at = max(coalesce(expires_at, 0), ?) WHERE file_id = ?;
+
+-- name: insert_file
+INSERT INTO files (file_id, owner_id, sha256, media_type, size, name, created_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: file_usage
+SELECT count(*), coalesce(sum(size), 0) FROM files WHERE owner_id = ?;
+
+-- name: list_files
+-- (after, limit)
+SELECT file_id, owner_id, sha256, media_type, size, name, created_at FROM files
+WHERE file_id > ? ORDER BY file_id LIMIT ?;
+
+-- name: files_of_chat
+SELECT file_id FROM file_uses WHERE chat_id = ?;
+
+-- name: chat_is_deleted
+SELECT 1 FROM chats WHERE chat_id = ? AND is_deleted = 1;
+
+-- name: use_file
+-- (chat_id, file_id, now)
+INSERT INTO file_uses (chat_id, file_id, used_at) VALUES (?, ?, ?)
+ON CONFLICT (chat_id, file_id) DO UPDATE SET used_at = excluded.used_at;
+
+-- name: keep_file
+UPDATE files SET expires_at = NULL WHERE file_id = ?;
+
+-- name: release_file
+-- A file that no chat names any more expires now, unless it was uploaded again. (now, file_id)
+UPDATE files SET expires_at = ?1
+WHERE file_id = ?2 AND expires_at IS NULL AND NOT EXISTS (SELECT 1 FROM file_uses u WHERE u.file_id = ?2);
+
+-- name: drop_file_uses
+DELETE FROM file_uses WHERE chat_id = ? RETURNING file_id;
+
+-- name: drop_stale_file_uses
+-- The uses that were recorded between two times and have no chat. (from, to)
+DELETE FROM file_uses
+WHERE used_at >= ? AND used_at < ? AND NOT EXISTS (SELECT 1 FROM chats c WHERE c.chat_id = file_uses.chat_id AND c.is_deleted = 0)
+RETURNING file_id;
+
+-- name: expired_files
+-- (now, limit)
+SELECT file_id, EXISTS (SELECT 1 FROM file_uses u WHERE u.file_id = files.file_id) FROM files
+WHERE expires_at <= ? ORDER BY expires_at LIMIT ?;
+
+-- name: delete_file
+DELETE FROM files WHERE file_id = ?;

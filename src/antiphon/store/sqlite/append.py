@@ -11,6 +11,7 @@ from antiphon.ports import NOTIFICATIONS_KEPT, Append, Appended, Drop, Ended, Gr
 from antiphon.store.checksum import checksum_of, checksum_of_receipt
 from antiphon.store.rows import LEASE_US, chat_columns, entry_columns, names_append
 from antiphon.store.sqlite.database import SQL, first
+from antiphon.store.sqlite.file_rows import release_files
 
 
 class SqliteAppender:
@@ -63,6 +64,8 @@ class SqliteAppender:
             n = append.notification
             execute(SQL["insert_notification"], (n.notification_id, n.owner_id, chat_id, n.body, n.created_at))
             execute(SQL["drop_old_notifications"], (n.owner_id, NOTIFICATIONS_KEPT))
+        if chat.is_deleted:
+            release_files(connection, now, "drop_file_uses", chat_id)
 
     def _index(self, connection: apsw.Connection, chat_id: str, entry: Entry) -> None:
         fact = entry.fact

@@ -12,7 +12,9 @@ import apsw
 
 from antiphon.errors import Invalid, Unavailable
 from antiphon.local.lock import claim_data
+from antiphon.ports import FILE_PIECE_BYTES
 from antiphon.store.migrate import SCHEMA_VERSION, migrate, schema_version
+from antiphon.store.sqlite.file_bytes import FOLDER, read_piece, sync_parts, write_piece
 from antiphon.store.sqlite.writer import translated
 from antiphon.store.tables import BATCH_ROWS, CHATS, EXPIRED_AT, LEASES, Table, select
 
@@ -29,7 +31,7 @@ async def open_sqlite_source(path: Path) -> AsyncIterator[SqliteSource]:
                     raise Unavailable(
                         f"{path.name} has schema version {found}, not {SCHEMA_VERSION}: run `antiphon migrate` on it"
                     )
-                yield SqliteSource(connection)
+                yield SqliteSource(connection, path.parent / FOLDER)
         except apsw.Error as error:
             raise translated(error) from error
 
@@ -37,13 +39,20 @@ async def open_sqlite_source(path: Path) -> AsyncIterator[SqliteSource]:
 class SqliteSource:
     """Keeps the promises of `copying.Source`."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, folder: Path) -> None:
         self._connection = connection
+        self._folder = folder
 
     async def batches(self, table: Table) -> AsyncIterator[list[Sequence[Any]]]:
         rows = self._connection.execute(select(table, {}))
         while batch := list(islice(rows, BATCH_ROWS)):
             yield batch
+
+    async def file_pieces(self, file_id: str) -> AsyncIterator[bytes]:
+        offset = 0
+        while piece := read_piece(self._folder, file_id, offset, FILE_PIECE_BYTES):
+            yield piece
+            offset += len(piece)
 
 
 @asynccontextmanager
@@ -56,7 +65,8 @@ async def open_sqlite_target(path: Path) -> AsyncIterator[SqliteTarget]:
                 connection.pragma("synchronous", "full")
                 migrate(connection)
                 with connection:
-                    yield SqliteTarget(connection)
+                    yield (target := SqliteTarget(connection, path.parent / FOLDER))
+                    target.sync_files()
         except apsw.Error as error:
             raise translated(error) from error
 
@@ -64,8 +74,9 @@ async def open_sqlite_target(path: Path) -> AsyncIterator[SqliteTarget]:
 class SqliteTarget:
     """Keeps the promises of `copying.Target`."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, folder: Path) -> None:
         self._connection = connection
+        self._folder = folder
         self._changed = 0
 
     async def is_empty(self) -> bool:
@@ -85,3 +96,10 @@ class SqliteTarget:
                 row.append(EXPIRED_AT)
         marks = ", ".join("?" * len(columns))
         self._connection.executemany(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})", values)
+
+    async def add_file_piece(self, file_id: str, number: int, piece: bytes) -> None:
+        write_piece(self._folder, file_id, number * FILE_PIECE_BYTES, piece)
+
+    def sync_files(self) -> None:
+        """Make the bytes of all files durable, before their rows are committed."""
+        sync_parts(self._folder)

@@ -1,4 +1,5 @@
-"""The store in one SQLite file: WAL, synchronous=FULL, one writing thread, a few reading ones.
+"""The store in one SQLite file: WAL, synchronous=FULL, one writing thread, a few reading ones. The bytes of uploaded
+files are in a folder beside it.
 
 One process owns the file (the data directory's lock). An acknowledged write is on the disk.
 """
@@ -13,6 +14,7 @@ from antiphon.store.sqlite.access import SqliteAccess
 from antiphon.store.sqlite.chats import SqliteChats
 from antiphon.store.sqlite.configuration import SqliteConfiguration
 from antiphon.store.sqlite.database import open_connection
+from antiphon.store.sqlite.files import SqliteFiles
 from antiphon.store.sqlite.inbox import SqliteInbox
 from antiphon.store.sqlite.leases import SqliteLeases
 
@@ -27,7 +29,7 @@ async def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
     return SqliteStore(path, connection, clock, change=change)
 
 
-class SqliteStore(SqliteChats, SqliteLeases, SqliteAccess, SqliteInbox, SqliteConfiguration):
+class SqliteStore(SqliteChats, SqliteLeases, SqliteAccess, SqliteInbox, SqliteConfiguration, SqliteFiles):
     """Keeps the promises of `ports.Store`."""
 
     is_shared = False
