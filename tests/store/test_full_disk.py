@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from antiphon.chats.doctor import examine
-from antiphon.clock import SystemClock
+from antiphon.chats.files import Files
+from antiphon.clock import RandomIds, SystemClock
 from antiphon.errors import Unavailable
+from antiphon.options import Limits
 from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.stored_chat import StoredChat
 from programs import PRIVILEGES
@@ -94,3 +96,20 @@ async def test_a_disk_without_room_for_the_schema_is_unavailable(disk: Path) -> 
     (disk / "ballast").write_bytes(b"\0" * (DISK_BYTES - 20_000))
     with pytest.raises(Unavailable):
         await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
+
+
+async def test_an_upload_to_a_full_disk_is_unavailable_and_leaves_nothing(disk: Path) -> None:
+    store = await open_sqlite_store(disk / "antiphon.db", clock=SystemClock())
+    files = Files(store=store, ids=RandomIds(), limits=Limits())
+
+    async def pieces(size: int) -> AsyncIterator[bytes]:
+        for _ in range(size // 1024):
+            yield b"x" * 1024
+
+    with pytest.raises(Unavailable, match="the disk is full"):
+        await files.upload("o", pieces(2 * DISK_BYTES))
+    assert list((disk / "files").iterdir()) == []
+    stored = await files.upload("o", pieces(DISK_BYTES // 4))
+    assert [path.name for path in (disk / "files").iterdir()] == [stored.file_id]
+    assert (await examine(store)).is_sound
+    await store.aclose()

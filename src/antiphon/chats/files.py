@@ -17,7 +17,7 @@ from antiphon.wire.media_types import HEAD_BYTES, checked_media_type
 
 FILE_ID_MAX = 128
 """Maximum length of a file's id in a path, in characters."""
-UPLOADS_MAX = 16
+UPLOADS_MAX = 32
 """Maximum number of uploads at once."""
 OWNER_UPLOADS_MAX = 4
 """Maximum number of uploads of one owner at once."""
@@ -161,15 +161,30 @@ class Files:
             raise NotFound("file")
         return file
 
-    async def read(self, file: StoredFile, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-        """The bytes of a file from `start` to before `stop`, in pieces of at most FILE_PIECE_BYTES. Raises `NotFound`
-        or `Unavailable` if the file is removed or its store fails meanwhile."""
+    async def open(self, file: StoredFile, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """The bytes of a file from `start` to before `stop`, in pieces of at most FILE_PIECE_BYTES. The first piece
+        is read now, so that a file that is being removed is `NotFound` at once.
+
+        Raises:
+            NotFound: There is no such file any more; also while it is read.
+            Unavailable: The store does not work; also while it is read.
+        """
+        return self._read(file, await self._read_piece(file, start, stop), start, stop)
+
+    async def _read(self, file: StoredFile, piece: bytes, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        yield piece
+        start += len(piece)
         while start < stop:
-            piece = await self._store.read_file_piece(file.file_id, start, min(FILE_PIECE_BYTES, stop - start))
-            if not piece:
-                raise Unavailable("the file is shorter than it was")
+            piece = await self._read_piece(file, start, stop)
             start += len(piece)
             yield piece
+
+    async def _read_piece(self, file: StoredFile, start: int, stop: int) -> bytes:
+        piece = await self._store.read_file_piece(file.file_id, start, min(FILE_PIECE_BYTES, stop - start))
+        if not piece:  # its bytes are being removed, or are damaged
+            await self.get(file.owner_id, file.file_id)
+            raise Unavailable("the file is shorter than it was")
+        return piece
 
     # --- removal
 

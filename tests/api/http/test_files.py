@@ -16,6 +16,7 @@ import structlog
 
 from antiphon.api.http.limits import HttpLimits
 from antiphon.chats.files import OWNER_UPLOADS_MAX
+from antiphon.errors import NotFound
 from antiphon.ports import FILE_PIECE_BYTES
 from support.waiting import wait_until
 
@@ -276,6 +277,18 @@ async def test_conditional_requests_go_by_the_hash(api: ApiClient) -> None:
         assert (await get(api, made["file_id"], if_range=header, range="bytes=0-1")).status == status
 
 
+async def test_a_file_that_is_removed_is_not_found_when_a_download_begins(small: ApiClient) -> None:
+    files, store = small.instance.files, small.instance.store
+    made = await files.get(small.owner_id, (await upload(small, PNG))["file_id"])
+    pieces = await files.open(made, 0, made.size)
+    assert await anext(pieces) == PNG
+    await store.use_files(small.owner_id, chat_id := await small.make_chat(), [made.file_id])
+    await small.ask("DELETE", f"/chats/{chat_id}")
+    await wait_until(lambda: is_gone(small, {"file_id": made.file_id}))
+    with pytest.raises(NotFound):
+        await files.open(made, 0, made.size)
+
+
 async def test_head_gives_the_headers_of_the_whole(api: ApiClient) -> None:
     made = await upload(api, LARGE)
     whole = await get(api, made["file_id"])
@@ -352,7 +365,7 @@ async def test_a_message_refers_to_a_limited_number_of_files(api: ApiClient) -> 
 
 
 async def is_gone(api: ApiClient, made: Any) -> bool:
-    return (await get(api, made["file_id"])).status == 404
+    return (await get(api, made["file_id"], "HEAD")).status == 404
 
 
 async def test_a_file_is_removed_with_the_last_chat_that_names_it(small: ApiClient, tmp_path: Path) -> None:

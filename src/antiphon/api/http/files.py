@@ -66,7 +66,7 @@ async def get_file(call: Call) -> Response:
     return FileAnswer(
         200 if part is None else 206,
         headers,
-        call.instance.files.read(file, start, stop),
+        await call.instance.files.open(file, start, stop),
         size=stop - start,
         idle_s=call.limits.download_idle_s,
     )

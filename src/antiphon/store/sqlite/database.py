@@ -20,6 +20,9 @@ from antiphon.store.statements import load_statements
 
 READERS = 2
 """Number of reading threads."""
+FILE_THREADS = 4
+"""Maximum number of threads that read and write uploaded files. A slow disk delays neither the database nor the other
+threads of the process."""
 BUSY_TIMEOUT_MS = 5000
 """How long a statement waits for a lock of the file, in milliseconds."""
 LOG_BYTES_MAX = 64 * 1024 * 1024
@@ -65,6 +68,7 @@ class SqliteDatabase:
         self._files = DatabaseFiles(path)
         self._writer = Writer(connection, check_files=self._files.check)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="antiphon-reader")
+        self._file_threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="antiphon-files")
         self._local = threading.local()
         self._opened: list[apsw.Connection] = []
 
@@ -72,6 +76,7 @@ class SqliteDatabase:
         self._is_closed = True
         await self._writer.aclose()
         await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._file_threads.shutdown)
         for connection in self._opened:
             connection.close()
         self._connection.close()

@@ -13,8 +13,9 @@ without bytes, and bytes without a row are removed when the next process starts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from antiphon.errors import Unavailable
 from antiphon.ports import FileQuota, StoredFile
@@ -22,6 +23,8 @@ from antiphon.store.rows import OLD_USE_US, STALE_USE_US, file_of
 from antiphon.store.sqlite.database import SqliteDatabase, first
 from antiphon.store.sqlite.file_bytes import FOLDER, list_ids, make_durable, read_piece, remove, write_piece
 from antiphon.store.sqlite.file_rows import delete_expired, insert_file, release_files, use_files
+
+T = TypeVar("T")
 
 
 class SqliteFiles(SqliteDatabase):
@@ -32,25 +35,23 @@ class SqliteFiles(SqliteDatabase):
         return self._path.parent / FOLDER
 
     async def write_file_piece(self, file_id: str, offset: int, piece: bytes) -> None:
-        self._check_open()
-        await asyncio.to_thread(write_piece, self._folder, file_id, offset, piece)
+        await self._in_thread(write_piece, self._folder, file_id, offset, piece)
 
     async def complete_file(self, file: StoredFile, *, unused_s: float, quota: FileQuota) -> StoredFile:
-        self._check_open()
-        await asyncio.to_thread(make_durable, self._folder, file)
+        await self._in_thread(make_durable, self._folder, file)
         now = self.clock.now_us()
         expires_at = now + int(unused_s * 1_000_000)
         stored: StoredFile = await self._writer.run(
             lambda connection: insert_file(connection, file, now, expires_at, quota)
         )
         if stored.file_id != file.file_id:
-            await asyncio.to_thread(remove, self._folder, file.file_id)
+            await self._in_thread(remove, self._folder, file.file_id)
         return stored
 
     async def discard_file(self, file_id: str) -> None:
         # The writer runs jobs in order: a `complete_file` whose caller was cancelled has been committed before this.
         if await self._writer.run(lambda connection: first(connection, "find_file", file_id)) is None:
-            await asyncio.to_thread(remove, self._folder, file_id)
+            await self._in_thread(remove, self._folder, file_id)
 
     async def find_file(self, file_id: str) -> StoredFile | None:
         row = await self._row("find_file", file_id)
@@ -61,8 +62,7 @@ class SqliteFiles(SqliteDatabase):
         return int(count), int(size)
 
     async def read_file_piece(self, file_id: str, offset: int, size: int) -> bytes:
-        self._check_open()
-        return await asyncio.to_thread(read_piece, self._folder, file_id, offset, size)
+        return await self._in_thread(read_piece, self._folder, file_id, offset, size)
 
     async def use_files(self, owner_id: str, chat_id: str, file_ids: Sequence[str]) -> tuple[str, ...]:
         now = self.clock.now_us()
@@ -78,7 +78,7 @@ class SqliteFiles(SqliteDatabase):
         now = self.clock.now_us()
         deleted: list[str] = await self._writer.run(lambda connection: delete_expired(connection, now, limit))
         for file_id in deleted:
-            await asyncio.to_thread(remove, self._folder, file_id)
+            await self._in_thread(remove, self._folder, file_id)
         return len(deleted)
 
     async def end_stale_file_uses(self) -> None:
@@ -87,7 +87,7 @@ class SqliteFiles(SqliteDatabase):
         await self._writer.run(lambda connection: release_files(connection, now, "drop_stale_file_uses", *ages))
 
     async def remove_unfinished_files(self) -> int:
-        names = await asyncio.to_thread(list_ids, self._folder)
+        names = await self._in_thread(list_ids, self._folder)
         if not names:
             return 0
 
@@ -96,12 +96,13 @@ class SqliteFiles(SqliteDatabase):
 
         unfinished = names - await self._read(find_complete)
         for file_id in unfinished:
-            await asyncio.to_thread(remove, self._folder, file_id)
+            await self._in_thread(remove, self._folder, file_id)
         return len(unfinished)
 
     async def list_files(self, *, after: str, limit: int) -> tuple[StoredFile, ...]:
         return tuple(file_of(row) for row in await self._rows("list_files", after, limit))
 
-    def _check_open(self) -> None:
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._is_closed:
             raise Unavailable("the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._file_threads, function, *arguments)
