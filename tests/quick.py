@@ -39,6 +39,7 @@ FILES = {
         "test_histories",
         "test_langchain",
         "test_langgraph",
+        "test_loops",
         "test_openai_agents",
         "test_pydantic_ai",
     },

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, RunContext
 from pydantic_ai import messages as m
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from antiphon.adapters.pydantic_ai import serve
@@ -19,6 +19,7 @@ from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import File, FileReference, Reasoning, Role, Source, Text, ToolCall, ToolResult
 from antiphon.ports import Message
 from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelServer
+from antiphon.testing.responses_answers import ENCRYPTED
 from worker.running import ask, running
 
 pytestmark = pytest.mark.anyio
@@ -109,6 +110,22 @@ async def test_a_stop_ends_the_model_call_and_keeps_what_was_written() -> None:
             assert await talk.endings() == [Outcome.INTERRUPTED]
             assert (await talk.said())[0].startswith("one two")
         await server.wait_until(lambda: server.requests[0].is_abandoned)
+
+
+async def test_reasoning_is_shown_and_goes_back_with_its_encrypted_content() -> None:
+    async with banking([]) as (server, bank):
+        server.plan(Answer(reasoning="hm", calls=(FakeCall("refund", {"amount": 3}),)), Answer(text="Done."))
+        bank.model = OpenAIResponsesModel("gpt-5", provider=OpenAIProvider(base_url=server.base_url, api_key="k"))
+        async with running(serve(bank)) as instance:
+            talk = await ask(instance)
+            await talk.wait_status(Status.REQUIRES_ACTION)
+            assert isinstance(thought := (await talk.history())[1][1][0], Reasoning)
+            assert thought.text == "hm"
+            (call,) = await instance.chats.open_calls(talk.chat_id)
+            await instance.chats.approve(talk.chat_id, call.tool_call_id)
+            await talk.wait_ended()
+        items = [item for item in server.requests[-1].body["input"] if item.get("type") == "reasoning"]
+        assert [item["encrypted_content"] for item in items] == [ENCRYPTED]
 
 
 class Order(BaseModel):
