@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, RunContext
 from pydantic_ai import messages as m
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from antiphon.adapters.pydantic_ai import serve
-from antiphon.adapters.pydantic_ai_history import model_messages
+from antiphon.adapters.pydantic_ai_history import to_model_messages
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import File, FileReference, Reasoning, Role, Source, Text, ToolCall, ToolResult
 from antiphon.ports import Message
 from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelServer
-from how_to.test_wrap_a_framework import BANK
-from support.waiting import wait_until
-from system.server_process import ServerProcess
+from antiphon.testing.responses_answers import ENCRYPTED
 from worker.running import ask, running
 
 pytestmark = pytest.mark.anyio
@@ -115,6 +112,22 @@ async def test_a_stop_ends_the_model_call_and_keeps_what_was_written() -> None:
         await server.wait_until(lambda: server.requests[0].is_abandoned)
 
 
+async def test_reasoning_is_shown_and_goes_back_with_its_encrypted_content() -> None:
+    async with banking([]) as (server, bank):
+        server.plan(Answer(reasoning="hm", calls=(FakeCall("refund", {"amount": 3}),)), Answer(text="Done."))
+        bank.model = OpenAIResponsesModel("gpt-5", provider=OpenAIProvider(base_url=server.base_url, api_key="k"))
+        async with running(serve(bank)) as instance:
+            talk = await ask(instance)
+            await talk.wait_status(Status.REQUIRES_ACTION)
+            assert isinstance(thought := (await talk.history())[1][1][0], Reasoning)
+            assert thought.text == "hm"
+            (call,) = await instance.chats.open_calls(talk.chat_id)
+            await instance.chats.approve(talk.chat_id, call.tool_call_id)
+            await talk.wait_ended()
+        items = [item for item in server.requests[-1].body["input"] if item.get("type") == "reasoning"]
+        assert [item["encrypted_content"] for item in items] == [ENCRYPTED]
+
+
 class Order(BaseModel):
     item: str
     count: int
@@ -141,52 +154,6 @@ async def test_two_chats_at_once_have_their_own_dependencies() -> None:
     assert sorted(ran) == [("ada", 1), ("bob", 1), ("eve", 1)]
 
 
-APP = """
-import os
-from pathlib import Path
-from pydantic_ai import Agent
-from pydantic_ai.models.openai import OpenAIChatModel
-from antiphon.adapters.pydantic_ai import serve
-
-shop = Agent(OpenAIChatModel("m"))
-
-@shop.tool_plain
-def pay(amount: int) -> str:
-    with Path(os.environ["PAID"]).open("a") as paid:
-        paid.write(f"{amount}\\n")
-    return f"paid {amount}"
-
-agent = serve(shop)
-"""
-
-
-async def test_killed_in_the_second_model_call_the_tool_ran_once_and_the_answer_is_whole(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(APP)
-    paid = tmp_path / "paid.txt"
-    async with FakeModelServer() as models:
-        models.plan(
-            Answer(text="Paying. ", calls=(FakeCall("pay", {"amount": 5}),)),
-            Answer(text="half of it", stall_after=1, stall_s=FOREVER),
-            Answer(text="All is paid."),
-        )
-        env = {"PAID": str(paid), "OPENAI_BASE_URL": models.base_url, "OPENAI_API_KEY": "k"}
-        server = ServerProcess(tmp_path / "data", app=f"{tmp_path / 'app.py'}:agent", **env)  # type: ignore[arg-type]
-        await server.start()
-        try:
-            _, chat = await server.ask("POST", "/chats", {"content": "pay"})
-            await models.wait_until(lambda: len(models.requests) == 2 and models.requests[1].pieces_sent > 0)
-            await server.kill()
-            await server.start()
-            path = f"/chats/{chat['id']}"
-            await wait_until(lambda: server.ask("GET", path), accept=lambda it: it[1]["status"] == "waiting")
-            _, page = await server.ask("GET", f"{path}/messages")
-        finally:
-            await server.kill()
-        assert paid.read_text() == "5\n"
-        assert page["messages"][-1]["content"] == [{"type": "text", "text": "All is paid."}]
-        assert [message["role"] for message in models.requests[-1].body["messages"]] == ["user", "assistant", "tool"]
-
-
 def test_a_history_keeps_files_calls_and_results() -> None:
     history = [
         Message(
@@ -204,7 +171,7 @@ def test_a_history_keeps_files_calls_and_results() -> None:
         Message(id=5, role=Role.ASSISTANT, content=()),
         Message(id=6, role=Role.SYSTEM, content=(Text("be brief"),)),
     ]
-    first, answer, last = model_messages(history)
+    first, answer, last = to_model_messages(history)
     assert isinstance(first, m.ModelRequest)
     (prompt,) = first.parts
     assert isinstance(prompt, m.UserPromptPart)
@@ -219,22 +186,3 @@ def test_a_history_keeps_files_calls_and_results() -> None:
     assert isinstance(result, m.ToolReturnPart)
     assert (result.content, result.outcome) == ({"y": 2}, "failed")
     assert isinstance(system, m.SystemPromptPart)
-
-
-async def test_the_example_of_the_page_is_served(tmp_path: Path) -> None:
-    (tmp_path / "bank.py").write_text(BANK)
-    assert len([line for line in BANK.splitlines() if line.strip() and not line.startswith("#")]) <= 15
-    async with FakeModelServer() as models:
-        models.plan(Answer(calls=(FakeCall("balance", {}),)), Answer(text="It is 7."))
-        env = {"MODEL": "m", "OPENAI_BASE_URL": models.base_url, "OPENAI_API_KEY": "k"}
-        server = ServerProcess(tmp_path / "data", app=f"{tmp_path / 'bank.py'}:agent", **env)  # type: ignore[arg-type]
-        await server.start()
-        try:
-            _, chat = await server.ask("POST", "/chats", {"content": "How much?"})
-            path = f"/chats/{chat['id']}"
-            await wait_until(lambda: server.ask("GET", path), accept=lambda it: it[1]["status"] == "waiting")
-            _, page = await server.ask("GET", f"{path}/messages")
-        finally:
-            await server.kill()
-    assert page["messages"][-2]["content"][0]["result"] == f"The balance of {chat['id']} is 7."
-    assert page["messages"][-1]["content"] == [{"type": "text", "text": "It is 7."}]

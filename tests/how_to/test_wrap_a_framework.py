@@ -12,11 +12,12 @@ import pytest
 from support.waiting import wait_until_sync
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "wrap-a-framework.md"
-PROGRAM, BANK = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+"""The programs of the page, by file name. tests/adapters/test_examples.py runs those of the adapters."""
 
 
 def start(folder: Path, agent: str, seconds: int) -> subprocess.Popen[bytes]:
-    (folder / "shop.py").write_text(PROGRAM)
+    (folder / "shop.py").write_text(FILES["shop.py"])
     command = [sys.executable, "-W", "error", "shop.py", agent, str(seconds)]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 

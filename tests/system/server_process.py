@@ -34,6 +34,7 @@ class ServerProcess:
         app: str | None = None,
         options: tuple[str, ...] = (),
         command: tuple[str, ...] = ("-m", "antiphon.cli", "serve"),
+        cwd: Path | None = None,
         **env: str,
     ) -> None:
         self.data = data
@@ -42,6 +43,7 @@ class ServerProcess:
         self._options = options
         self._env = env
         self._command = command
+        self._cwd = cwd
         self.process: asyncio.subprocess.Process | None = None
         self.log_path = data.parent / f"{data.name}.log"
         self.kills = 0
@@ -76,7 +78,9 @@ class ServerProcess:
         command += ["--data", str(self.data), "--port", str(self.port), *self._options]
         full_env = {**os.environ, **self._env, **env}
         with open(self.log_path, "ab") as log:  # noqa: ASYNC230 - a local file, once a start
-            self.process = await asyncio.create_subprocess_exec(*command, env=full_env, stdout=log, stderr=log)
+            self.process = await asyncio.create_subprocess_exec(
+                *command, env=full_env, stdout=log, stderr=log, cwd=self._cwd
+            )
 
     async def kill(self) -> None:
         """SIGKILL, as the power would."""

@@ -58,6 +58,23 @@ async def has_results(talk: Talk, count: int) -> bool:
     return len(await talk.results()) == count
 
 
+async def test_what_a_provider_must_get_back_is_stored_with_its_call() -> None:
+    @tool
+    def add(a: int) -> int:
+        return a
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        signed = ToolCall("add", {"a": 1}, "c1", {"p": {"signature": "s"}})
+        await turn.call(signed, ToolCall("add", {"a": 2}, "c2"))
+        yield "done"
+
+    async with running(agent, tools=(add,)) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        calls = [part for _, content in await talk.history() for part in content if isinstance(part, ToolCallPart)]
+        assert [call.provider_metadata for call in calls] == [{"p": {"signature": "s"}}, None]
+
+
 async def test_at_most_sixteen_calls_run_concurrently() -> None:
     running_now = most = 0
 

@@ -49,7 +49,7 @@ def request_body(name: str, request: ModelRequest, *, provider: str, continued: 
     if system := "\n\n".join(filter(None, [request.system, *_system_texts(request)])):
         body["system"] = [{"type": "text", "text": system} | _CACHED]
     if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools] + list(request.parameters.get("tools") or ())
+        body["tools"] = [function_tool(tool) for tool in request.tools] + list(request.parameters.get("tools") or ())
     elif names := dict.fromkeys(call.tool_name for call in iter_calls(request.messages)):
         # The API refuses calls in the history without tools: these can only be read.
         body["tools"] = [{"name": accepted_name(name), "input_schema": {"type": "object"}} for name in names]
@@ -70,10 +70,16 @@ def tokens_max(name: str) -> int:
     return 8_192 if name.startswith("claude-3-5") else 32_000
 
 
-def chat_messages(request: ModelRequest, provider: str) -> list[Block]:
-    """The history in this protocol's form: the roles alternate, beginning and ending with the user's."""
+def chat_messages(request: ModelRequest, provider: str, *, keeps_thinking: bool = False) -> list[Block]:
+    """The history in this protocol's form: the roles alternate, beginning and ending with the user's.
+
+    Args:
+        request: The history.
+        provider: The name under which this provider's metadata is stored.
+        keeps_thinking: Whether the thinking of earlier turns is included, which the API accepts and ignores.
+    """
     messages: list[Block] = []
-    thinking_from = len(request.messages) - len(since_last_user(request.messages))
+    thinking_from = 0 if keeps_thinking else len(request.messages) - len(since_last_user(request.messages))
     for number, message in enumerate(request.messages):
         blocks = list(_blocks(message, provider if number >= thinking_from else ""))
         role = "assistant" if message.role is Role.ASSISTANT else "user"
@@ -160,7 +166,8 @@ def _tool_result(part: ToolResult) -> Block:
     return result | {"is_error": True} if part.is_error else result
 
 
-def _tool(tool: ToolSpec) -> Block:
+def function_tool(tool: ToolSpec) -> Block:
+    """A tool as the API describes it to a model."""
     return {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
 
 

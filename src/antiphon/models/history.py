@@ -20,10 +20,15 @@ def iter_calls(messages: Sequence[Message]) -> Iterator[ToolCall]:
 
 def with_data_as_text(request: ModelRequest) -> ModelRequest:
     """The request with the JSON of each `Data` part as text: no provider has such a part."""
-    if not any(isinstance(part, Data) for message in request.messages for part in message.content):
-        return request
-    messages = tuple(replace(message, content=tuple(map(_as_text, message.content))) for message in request.messages)
-    return replace(request, messages=messages)
+    messages = data_as_text(request.messages)
+    return request if messages is request.messages else replace(request, messages=tuple(messages))
+
+
+def data_as_text(messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages with the JSON of each `Data` part as text; the same ones if they have no such part."""
+    if not any(isinstance(part, Data) for message in messages for part in message.content):
+        return messages
+    return [replace(message, content=tuple(map(_as_text, message.content))) for message in messages]
 
 
 def _as_text(part: Part) -> Part:

@@ -29,7 +29,8 @@ REASONING_FIELDS = ("reasoning_content", "reasoning")
 EXTRA_CONTENT = "extra_content"
 """The field with a tool call's thought signature; Gemini refuses the next request without it."""
 
-_AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+"""The name of an audio format, by its media type."""
 
 
 def request_body(
@@ -43,7 +44,7 @@ def request_body(
     if asks_usage:
         body["stream_options"] = {"include_usage": True}
     if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
+        body["tools"] = [function_tool(tool) for tool in request.tools]
     if (output := request.output) is not None:
         schema = {"name": output.name, "schema": output.schema, "strict": output.is_strict}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -141,7 +142,8 @@ def _tool_result(part: ToolResult) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": accepted_name(part.tool_call_id), "content": content}
 
 
-def _tool(tool: ToolSpec) -> dict[str, Any]:
+def function_tool(tool: ToolSpec) -> dict[str, Any]:
+    """A tool as the protocol describes it to a model."""
     function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "function": function}
 
@@ -175,12 +177,17 @@ def _file(file: File) -> dict[str, Any]:
         return _text(f"[a file of type {media_type or 'unknown'} that cannot be shown here]")
     if media_type.startswith("image/"):
         return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
-    if media_type in _AUDIO_FORMATS:
-        return {"type": "input_audio", "input_audio": {"data": data, "format": _AUDIO_FORMATS[media_type]}}
+    if media_type in AUDIO_FORMATS:
+        return {"type": "input_audio", "input_audio": {"data": data, "format": AUDIO_FORMATS[media_type]}}
     if media_type.startswith("text/") or media_type == "application/json":
         return _text(content.decode("utf-8", "replace"))
-    name = file.name or f"file.{media_type.rpartition('/')[2]}"
+    name = file.name or default_name(media_type)
     return {"type": "file", "file": {"filename": name, "file_data": f"data:{media_type};base64,{data}"}}
+
+
+def default_name(media_type: str) -> str:
+    """The name that a file without one gets: the API refuses a file without a name."""
+    return f"file.{media_type.rpartition('/')[2]}"
 
 
 def _text(text: str) -> dict[str, Any]:

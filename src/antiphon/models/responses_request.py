@@ -15,6 +15,7 @@ from antiphon.core.parts import File, FileReference, Part, Role, Source, Text, T
 from antiphon.models.files import decode_file, reference_text
 from antiphon.models.history import since_last_user
 from antiphon.models.names import accepted_name
+from antiphon.models.openai_request import default_name
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
 REASONING = "reasoning"
@@ -41,17 +42,23 @@ def request_body(name: str, request: ModelRequest, *, provider: str, has_reasoni
     if request.system:
         body["instructions"] = request.system
     if request.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools] + list(request.parameters.get("tools") or ())
+        body["tools"] = [function_tool(tool) for tool in request.tools] + list(request.parameters.get("tools") or ())
     if (output := request.output) is not None:
         schema = {"name": output.name, "schema": output.schema, "strict": output.is_strict}
         body["text"] = (request.parameters.get("text") or {}) | {"format": {"type": "json_schema", **schema}}
     return msgspec.json.encode(body)
 
 
-def input_items(request: ModelRequest, provider: str) -> list[Item]:
-    """The history in this protocol's form."""
+def input_items(request: ModelRequest, provider: str, *, keeps_reasoning: bool = False) -> list[Item]:
+    """The history in this protocol's form.
+
+    Args:
+        request: The history.
+        provider: The name under which this provider's metadata is stored.
+        keeps_reasoning: Whether the reasoning of earlier turns is included.
+    """
     items: list[Item] = []
-    reasoning_from = len(request.messages) - len(since_last_user(request.messages))
+    reasoning_from = 0 if keeps_reasoning else len(request.messages) - len(since_last_user(request.messages))
     for number, message in enumerate(request.messages):
         items += _items(message, provider if number >= reasoning_from else "")
     return items
@@ -103,7 +110,8 @@ def _result(part: ToolResult) -> Item:
     return {"type": "function_call_output", "call_id": accepted_name(part.tool_call_id), "output": output}
 
 
-def _tool(tool: ToolSpec) -> Item:
+def function_tool(tool: ToolSpec) -> Item:
+    """A tool as the protocol describes it to a model."""
     function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
     return {"type": "function", "strict": False} | function
 
@@ -131,7 +139,7 @@ def _file(file: File) -> Item:
         return {"type": "input_image", "image_url": url}
     if media_type.startswith("text/") or media_type == "application/json":
         return _text(content.decode("utf-8", "replace"))
-    name = file.name or f"file.{media_type.rpartition('/')[2]}"
+    name = file.name or default_name(media_type)
     return {"type": "input_file", "filename": name, "file_data": url}
 
 

@@ -79,7 +79,8 @@ def _items(answer: Answer, call: int) -> Iterator[tuple[dict[str, Any], list[dic
     if answer.reasoning:
         summary = [{"type": "summary_text", "text": answer.reasoning}]
         item = {"type": "reasoning", "id": f"rs_{call}", "summary": summary, "encrypted_content": ENCRYPTED}
-        yield item, [{"type": "response.reasoning_summary_text.delta", "delta": answer.reasoning}]
+        delta = {"type": "response.reasoning_summary_text.delta", "summary_index": 0, "delta": answer.reasoning}
+        yield item, [delta]
     if tokens := list(iter_tokens(answer, call)):
         content = [{"type": "output_text", "text": "".join(tokens), "annotations": []}]
         item = {"type": "message", "id": f"msg_{call}", "role": "assistant", "content": content}

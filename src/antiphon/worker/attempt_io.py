@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from antiphon.core.model import Needs
-from antiphon.core.parts import CallStarted, Role, ToolCallArgs, ToolCallOpened, ToolResult, Usage
+from antiphon.core.parts import CallStarted, PartMetadata, Role, ToolCallArgs, ToolCallOpened, ToolResult, Usage
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.errors import AttemptFailed, Unavailable
 from antiphon.ports import Message, Work
@@ -136,6 +136,8 @@ class AttemptIO:
                 for call, text in zip(calls, args, strict=True):
                     held.writer.write(ToolCallOpened(call.id, call.name))
                     held.writer.write(ToolCallArgs(text))
+                    if call.provider_metadata:
+                        held.writer.write(PartMetadata(call.provider_metadata))
                 parts = [part for part in held.writer.draft.content() if isinstance(part, ToolCallPart)]
                 await held.commit(tuple(self._calls.opened(part, needs) for part in parts))
                 results = await self._calls.run(parts)

@@ -14,8 +14,8 @@ from antiphon.errors import Invalid
 from antiphon.worker.turn import Turn
 
 MakeDeps = Callable[[Turn], Any]
-"""A function of the turn. A plain one, which must not block, or a coroutine function returns the dependencies; an async
-generator function yields them once, and what follows the yield runs when the attempt ends."""
+"""A function of the turn. A plain one, which must not block, or a coroutine function returns the dependencies; an
+async generator function yields them once, and what follows the yield runs when the attempt ends."""
 
 log = structlog.get_logger(__name__)
 

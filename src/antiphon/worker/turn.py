@@ -28,11 +28,13 @@ ASK = "ask"
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A request to run a tool: its name, its arguments, and the call's id (generated if it is empty)."""
+    """A request to run a tool: its name, its arguments, and the call's id (generated if it is empty).
+    `provider_metadata` is what the model's provider must get back with the call, as in `core.parts.ToolCall`."""
 
     name: str
     args: Any = msgspec.field(default_factory=dict)
     id: str = ""
+    provider_metadata: dict[str, Any] | None = None
 
 
 class TurnIO(Protocol):
