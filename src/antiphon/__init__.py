@@ -15,6 +15,7 @@ from antiphon.version import __version__ as __version__
 if TYPE_CHECKING:
     from antiphon.core.parts import File, Reasoning, Source, Text, Usage
     from antiphon.errors import AttemptFailed as AgentError
+    from antiphon.mcp_settings import McpServer
     from antiphon.server.open_instance import EmbeddedInstance as Instance
     from antiphon.server.open_instance import open_instance
     from antiphon.worker.agent import Agent
@@ -26,6 +27,7 @@ __all__ = [
     "AgentError",
     "File",
     "Instance",
+    "McpServer",
     "RawTool",
     "Reasoning",
     "Source",
@@ -45,6 +47,7 @@ _PLACES = {
     "AgentError": "antiphon.errors:AttemptFailed",
     "File": "antiphon.core.parts",
     "Instance": "antiphon.server.open_instance:EmbeddedInstance",
+    "McpServer": "antiphon.mcp_settings",
     "RawTool": "antiphon.worker.tools",
     "Reasoning": "antiphon.core.parts",
     "Source": "antiphon.core.parts",

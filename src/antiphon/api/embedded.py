@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from antiphon.chats.inbox import Inbox
-from antiphon.chats.owned import PAGE, CheckModel, OwnedChats
+from antiphon.chats.owned import PAGE, CheckMcpServers, CheckModel, OwnedChats
 from antiphon.chats.service import Service
 from antiphon.core.events import Event, Ping
 from antiphon.core.facts import CallDropped, Entry, MessageAppended
@@ -78,10 +78,18 @@ class EmbeddedChats(OwnedChats):
         store: ChatStore,
         limits: Limits,
         check_model: CheckModel | None,
+        check_mcp_servers: CheckMcpServers | None,
         watch: Watch,
         inbox: Inbox,
     ) -> None:
-        super().__init__(service, owner_id, store=store, limits=limits, check_model=check_model)
+        super().__init__(
+            service,
+            owner_id,
+            store=store,
+            limits=limits,
+            check_model=check_model,
+            check_mcp_servers=check_mcp_servers,
+        )
         self._watch = watch
         self._inbox = inbox
 
@@ -132,6 +140,7 @@ def embedded_chats(instance: Instance, owner_id: str) -> EmbeddedChats:
         store=instance.store,
         limits=instance.options.limits,
         check_model=instance.check_model,
+        check_mcp_servers=instance.mcp.check_ids,
         watch=instance.watch,
         inbox=instance.inbox,
     )

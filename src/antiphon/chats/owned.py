@@ -15,6 +15,7 @@ import msgspec
 from antiphon.chats.chat_fields import (
     check_client_id,
     clean_labels,
+    clean_mcp_server_ids,
     clean_model,
     clean_system,
     clean_title,
@@ -45,6 +46,8 @@ PAGE_MAX = 1_000
 Content = str | Sequence[Part]
 CheckModel = Callable[[str], Awaitable[None]]
 """Raises `Invalid` for the name of a model that cannot exist."""
+CheckMcpServers = Callable[[Sequence[str]], None]
+"""Raises `Invalid` for the id of an MCP server that is not configured."""
 
 
 class Page(Value):
@@ -67,12 +70,14 @@ class OwnedChats(ChatSettings):
         store: ChatStore,
         limits: Limits = Limits(),  # noqa: B008 - a value
         check_model: CheckModel | None = None,
+        check_mcp_servers: CheckMcpServers | None = None,
     ) -> None:
         self._service = service
         self._store = store
         self.owner_id = owner_id
         self._limits = limits
         self._check_model = check_model
+        self._check_mcp_servers = check_mcp_servers
 
     # --- chats
 
@@ -86,6 +91,7 @@ class OwnedChats(ChatSettings):
         system: str = "",
         labels: dict[str, str] | None = None,
         tools: Sequence[ClientTool] = (),
+        mcp_server_ids: Sequence[str] | None = None,
     ) -> Done:
         """Create a chat; with content its first turn starts.
 
@@ -97,9 +103,10 @@ class OwnedChats(ChatSettings):
             system: The system prompt.
             labels: Names and values by which the chat can be listed.
             tools: The tools that clients run, besides those of the server.
+            mcp_server_ids: The MCP servers that the chat uses; None: all configured ones.
 
         Raises:
-            Invalid: The content, the model or a tool is not valid.
+            Invalid: The content, the model, a tool or an MCP server is not valid.
             TooLarge: The content, a label or a text is too large.
             Conflict: A chat of that id was created with another body.
         """
@@ -114,11 +121,14 @@ class OwnedChats(ChatSettings):
             system=clean_system(system),
             labels=labels,
             tools=checked_tools(tools),
+            mcp_server_ids=clean_mcp_server_ids(mcp_server_ids),
         )
-        given = (msgspec.json.encode(command.tools, order="sorted"),) if command.tools else ()
+        given = [msgspec.json.encode(command.tools, order="sorted")] if command.tools else []
+        if command.mcp_server_ids is not None:
+            given.append(msgspec.json.encode({"mcp": sorted(command.mcp_server_ids)}))
         digest = _hash(body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id, *given)
         request = Request(client_id="", body_hash=digest) if chat_id else None
-        await self._check_named(model, chat_id or "", request)
+        await self._check_named(model, chat_id or "", request, command.mcp_server_ids or ())
         return await self._service.execute(chat_id or str(uuid.uuid4()), command, request=request)
 
     async def get(self, chat_id: str) -> Chat:
@@ -148,6 +158,8 @@ class OwnedChats(ChatSettings):
         for command in commands:
             if isinstance(command, c.SetModel):
                 await self._check_named(command.model, chat_id, None)
+            elif isinstance(command, c.SetMcpServers):
+                await self._check_named("", chat_id, None, command.mcp_server_ids or ())
         return await self._service.execute(chat_id, *commands)
 
     # --- messages
@@ -354,13 +366,16 @@ class OwnedChats(ChatSettings):
             raise TooLarge("message (in bytes)", self._limits.message_bytes)
         return body
 
-    async def _check_named(self, model: str, chat_id: str, request: Request | None) -> None:
-        """Raises `Invalid` for a model that cannot exist. A repeat passes: it gets the first answer, even if the
-        model was removed meanwhile."""
-        if not model or self._check_model is None:
-            return
+    async def _check_named(
+        self, model: str, chat_id: str, request: Request | None, mcp_server_ids: Sequence[str] = ()
+    ) -> None:
+        """Raises `Invalid` for a model that cannot exist, and for an MCP server that is not configured. A repeat
+        passes: it gets the first answer, even if the model or server was removed meanwhile."""
         try:
-            await self._check_model(model)
+            if model and self._check_model is not None:
+                await self._check_model(model)
+            if mcp_server_ids and self._check_mcp_servers is not None:
+                self._check_mcp_servers(mcp_server_ids)
         except Invalid:
             client_id = request.client_id if request is not None else None
             if client_id is None or not await self._store.read_receipts(chat_id, [client_id]):

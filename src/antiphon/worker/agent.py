@@ -121,9 +121,9 @@ class Agent:
     async def _stream(
         self, turn: Turn, model: Model, messages: tuple[Message, ...], left_out: int
     ) -> AsyncGenerator[Piece, None]:
-        tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
         try_ = await turn.start_call(model=model.name, provider=model.provider)
         METRICS.model_calls.labels(model.provider).inc()
+        tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
         note = left_out_words(left_out) if left_out else ""
         request = ModelRequest(
             chat_id=turn.chat_id,

@@ -105,6 +105,7 @@ class Attempt:
     async def _work(self) -> None:
         try:
             await self._held.load_history()
+            await self._held.wait_tools()
             await self._calls.finish_open(leaves_unknown=self._env.is_replayed)
             while True:
                 try:
