@@ -76,6 +76,8 @@ def check_servers(servers: Mapping[str, McpServer]) -> None:
         raise Invalid("mcp", f"at most {SERVERS_MAX} servers")
     ids: dict[str, str] = {}
     for name, server in servers.items():
+        if not isinstance(server, McpServer):
+            raise Invalid(f"mcp.{name[:64]}", f"must be an McpServer, not {type(server).__name__}")
         if not _SERVER_NAME.fullmatch(name):
             raise Invalid(f"mcp.{name[:64]}", "a name of 1 to 32 of A-Z, a-z, 0-9, `_` and `-`")
         _check(f"mcp.{name}", server)

@@ -171,7 +171,7 @@ class Options(Value, gc=True):
     mcp: dict[str, McpServer] = {}
     """The MCP servers whose tools the agent may call, by name."""
     tools: tuple[Any, ...] = ()
-    """Additional tools for the agent: functions, with or without `@tool`."""
+    """Additional tools for the agent: functions, with or without `@tool`, and names: `file.py:name` or a module's."""
     limits: Limits = Limits()
     timing: Timing = Timing()
     config: dict[str, Any] = {}

@@ -95,7 +95,9 @@ async def test_a_tool_runs_again_after_its_worker_was_lost_only_if_its_server_al
     async with tool_server(tmp_path, "stdio") as server, serving(server) as instance:
         await wait_state(instance, "connected")
         tools = instance.mcp.tools_of((await instance.chats.create()).chat)
-        assert {name for name, item in tools.items() if item.is_idempotent} == {"t_add"}  # read-only by its annotation
+        assert {name for name, item in tools.items() if item.is_idempotent} == {
+            "t_add"
+        }  # read-only by its annotation
 
 
 async def test_a_tool_of_the_agent_wins_over_a_tool_of_a_server_with_its_name(tmp_path: Path) -> None:

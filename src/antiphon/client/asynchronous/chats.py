@@ -127,9 +127,9 @@ class AsyncChats(AsyncRequestGroup):
         )
         return await self._connection.request(request)
 
-    async def mcp_servers(self) -> shapes.McpServers:
+    async def mcp_servers(self) -> list[shapes.McpServer]:
         """The MCP servers of the instance, with their ids, states and tools."""
-        return await self._connection.request(api_requests.mcp_servers())
+        return (await self._connection.request(api_requests.mcp_servers()))["mcp_servers"]
 
     async def delete_chat(self, chat_id: str) -> None:
         """Delete a chat and its content; its streams end."""

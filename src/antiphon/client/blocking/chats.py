@@ -128,9 +128,9 @@ class Chats(RequestGroup):
         )
         return self._connection.request(request)
 
-    def mcp_servers(self) -> shapes.McpServers:
+    def mcp_servers(self) -> list[shapes.McpServer]:
         """The MCP servers of the instance, with their ids, states and tools."""
-        return self._connection.request(api_requests.mcp_servers())
+        return (self._connection.request(api_requests.mcp_servers()))["mcp_servers"]
 
     def delete_chat(self, chat_id: str) -> None:
         """Delete a chat and its content; its streams end."""
