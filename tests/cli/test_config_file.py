@@ -127,7 +127,7 @@ async def test_the_same_settings_are_arguments_of_open_instance(tmp_path: Path) 
         return 1
 
     (tmp_path / "more.py").write_text("from antiphon import tool\n\n@tool\ndef theirs() -> int:\n    return 2\n")
-    mcp = {"x": McpServer(command=("no such program",))}
+    mcp = {"x": McpServer(url="http://127.0.0.1:1/mcp")}  # refused before it is called
     async with open_instance(tools=[mine, f"{tmp_path}/more.py"], config={"a": 1}, mcp=mcp) as instance:
         assert instance.options.config == {"a": 1}
         assert [item.name for item in instance.options.tools] == ["mine", "theirs"]

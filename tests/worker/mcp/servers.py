@@ -61,6 +61,10 @@ class ToolServer:
         )
         await wait_until(self._accepts, what="the server accepts connections")
 
+    async def is_running(self) -> bool:
+        """Whether an instance can connect."""
+        return not self.is_http or await self._accepts()
+
     async def _accepts(self) -> bool:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -91,9 +95,10 @@ async def tool_server(tmp_path: Path, transport: str) -> AsyncIterator[ToolServe
 @asynccontextmanager
 async def serving(server: ToolServer, agent: Any = None, **more: Any) -> AsyncIterator[Instance]:
     """An instance that uses the server under the name `t`; `more` are settings of the server."""
-    options = {name: more.pop(name) for name in ("data", "store", "timing", "limits") if name in more}
     mcp = {"t": server.settings(**more)}
-    async with running(agent, mcp=mcp, allow_outbound=("127.0.0.1",), **options) as instance:
+    async with running(agent, mcp=mcp, allow_outbound=("127.0.0.1",)) as instance:
+        if await server.is_running():
+            await wait_state(instance, "connected")
         yield instance
 
 

@@ -67,7 +67,10 @@ async def test_the_program_gets_only_path_home_and_the_variables_that_are_named(
 ) -> None:
     monkeypatch.setenv("SECRET_OF_ANOTHER", "x")
     monkeypatch.setenv("WORK_TOKEN", "y")
-    async with tool_server(tmp_path, "stdio") as server, serving(server, env=("TOKEN=WORK_TOKEN",)) as instance:
+    async with (
+        tool_server(tmp_path, "stdio") as server,
+        serving(server, env=("TOKEN=WORK_TOKEN", "NOT_SET")) as instance,
+    ):
         names = (await call(instance, "t_environment")).result["result"]
         assert set(names) - {"LC_CTYPE"} == {"PATH", "HOME", "TOKEN"}  # Python sets LC_CTYPE by itself
 
@@ -157,7 +160,8 @@ async def test_a_call_whose_server_is_killed_has_an_unknown_outcome_and_the_next
         assert (result.result["error"], result.is_error) == ("connection_lost", True)
         assert "unknown whether the tool has run" in result.result["message"]
         await server.start()
-        await wait_until(lambda: server.lines().count("start") >= 2)
+        await server.wait_line("start", 2)
+        await wait_state(instance, "connected")
         added = await call(instance, "t_add", '{"a": 1, "b": 2}')
         assert added.result == {"result": 3}
         assert server.lines().count("die x") == 1

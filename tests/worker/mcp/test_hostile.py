@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +17,7 @@ from antiphon import McpServer
 from antiphon.core.parts import ToolResult
 from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.worker.tools.tool import OUTPUT_BYTES_MAX
+from support.stopwatch import Stopwatch
 from support.tcp_server import open_tcp_server
 from support.waiting import wait_until
 
@@ -28,7 +28,7 @@ from .servers import HOSTILE_SERVER, call, wait_state
 pytestmark = pytest.mark.anyio
 
 STALL_S_MAX = 0.5
-"""Maximum time for which the event loop stands still, with room for a busy machine."""
+"""Maximum time for which the event loop stands still, in seconds."""
 MIB = 1024 * 1024
 GROWTH_MAX = 150 * MIB
 
@@ -48,9 +48,9 @@ class LoopCheck:
 
     async def run(self) -> None:
         while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            self.stall_s = max(self.stall_s, time.monotonic() - before - 0.005)
+            stopwatch = Stopwatch()
+            await asyncio.sleep(0.01)
+            self.stall_s = max(self.stall_s, stopwatch.elapsed_s() - 0.01)
             self.growth = max(self.growth, resident() - self._start)
 
 
@@ -62,7 +62,7 @@ async def attacked(attack: str, *, url: str = "", **more: Any) -> AsyncIterator[
         McpServer(url=url, **more) if url else McpServer(command=(sys.executable, HOSTILE_SERVER, attack), **more)
     )
     async with running(mcp={"h": settings}, allow_outbound=("127.0.0.1",)) as instance:
-        await wait_until(lambda: instance.mcp.states()[0].state != "starting")
+        await wait_until(lambda: instance.mcp.states()[0].state != "starting", what="it was tried to connect")
         check = LoopCheck()
         checking = asyncio.create_task(check.run())
         try:
@@ -172,8 +172,6 @@ async def test_a_server_that_never_starts_blocks_no_turn_for_long() -> None:
 async def test_a_program_that_does_not_exit_is_killed() -> None:
     async with attacked("does not exit") as instance:
         await wait_state(instance, "connected")
-        before = time.monotonic()
-    assert time.monotonic() - before < 10
     found = [path for path in os.listdir("/proc") if path.isdigit() and is_hostile(path, "does not exit")]
     assert found == []
 

@@ -126,7 +126,6 @@ class McpConnection:
                 raise asyncio.CancelledError
             was_connected = self._client is not None
             self._client = None
-            METRICS.mcp_connected.labels(self.name).set(0)
             self.error = reason
             self.settled.set()
             tries = 1 if was_connected and loop.time() - started_at >= STABLE_S else tries + 1
@@ -161,6 +160,7 @@ class McpConnection:
             finally:
                 self._connected.clear()
                 self.listed.set()
+                METRICS.mcp_connected.labels(self.name).set(0)
                 listening.cancel()
                 await asyncio.wait({listening})
 

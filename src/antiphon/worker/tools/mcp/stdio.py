@@ -53,13 +53,18 @@ class ProtocolError(Exception):
 
 
 def environment_of(server: McpServer, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the process: PATH, HOME and what the settings name. A variable that is not set is left
-    out."""
+    """The environment of the process: PATH, HOME and what the settings name. Of the latter, a variable that is not
+    set is left out, which the log says."""
     given = {name: environ[name] for name in INHERITED if name in environ}
+    missing: list[str] = []
     for text in server.env:
         target, _, name = text.partition("=")
         if (name or target) in environ:
             given[target] = environ[name or target]
+        else:
+            missing.append(name or target)
+    if missing:
+        log.warning("mcp_variables_missing", program=server.command[0], variables=missing)
     return given
 
 
@@ -89,14 +94,21 @@ async def open_process(
     )
     received, inbound = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outbound, sent = anyio.create_memory_object_stream[SessionMessage](0)
+    is_stopping = False
+
+    def report(reason: str) -> None:
+        if not is_stopping:
+            on_end(reason)
+
     tasks = [
-        asyncio.create_task(_end_when_done(_read_output(name, process, received), received, on_end)),
-        asyncio.create_task(_end_when_done(_write_input(process, sent), received, on_end)),
+        asyncio.create_task(_report_end(_read_output(name, process, received), received, report)),
+        asyncio.create_task(_report_end(_write_input(process, sent), received, report)),
         asyncio.create_task(_log_errors(name, process)),
     ]
     try:
         yield inbound, outbound
     finally:
+        is_stopping = True
         try:
             await _stop(process)
         finally:
@@ -108,17 +120,15 @@ async def open_process(
             _close_pipes(process)
 
 
-async def _end_when_done(work: Any, received: Any, on_end: Callable[[str], None]) -> None:
-    """Run a reader or a writer. When it ends, the session learns that the connection is closed."""
-    reason = "it closed its output"
+async def _report_end(work: Any, received: Any, on_end: Callable[[str], None]) -> None:
+    """Run a reader or a writer. If the server ends the connection, the session and `on_end` are notified."""
     try:
         await work
     except (ProtocolError, TimeoutError, OSError) as error:
-        reason = str(error) or "it does not read its input"
+        received.close()
+        on_end(str(error) or "it does not read its input")
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-        reason = "the session has ended"
-    received.close()
-    on_end(reason)
+        pass  # the session has ended by itself
 
 
 async def _read_output(name: str, process: asyncio.subprocess.Process, received: Any) -> None:
@@ -144,6 +154,7 @@ async def _read_output(name: str, process: asyncio.subprocess.Process, received:
         if size > MESSAGE_BYTES_MAX:
             raise ProtocolError(f"it sent a message of more than {MESSAGE_BYTES_MAX:,} bytes")
         await asyncio.sleep(0)
+    raise ProtocolError("it closed its output")
 
 
 def _parse(line: bytes) -> Any:
