@@ -20,7 +20,7 @@ from typing import Any, Union
 import msgspec
 
 from antiphon.api.http.operations import OPERATIONS
-from antiphon.api.http.shapes import access, chats, configuration, files, inbox, instances, system
+from antiphon.api.http.shapes import access, chats, configuration, files, inbox, instances, mcp_servers, system
 from antiphon.chats.client_tools import ClientTool
 from antiphon.core import parts
 from antiphon.core.facts import CallDropped
@@ -123,6 +123,11 @@ SHAPES: dict[str, Shape] = {
         (configuration.PromptAnswer,),
         "The owner's system prompt, for every model call in the owner's chats; \"\": none.",
     ),
+    "McpServer": Shape(
+        (mcp_servers.McpServerAnswer,),
+        "An MCP server. `state` is starting, connected or lost; `tools` are the names of its tools for agents.",
+    ),
+    "McpServers": Shape((mcp_servers.McpServersAnswer,), "The MCP servers whose tools chats may use."),
     "Health": Shape((system.HealthAnswer,), "The result of a health check.", optional=frozenset({"role"})),
     "InstanceSession": Shape((instances.SessionShown,), "The summary of a chat of an instance."),
     "Instance": Shape(
@@ -143,7 +148,7 @@ SHAPES: dict[str, Shape] = {
 
 NAMES = {source: name for name, shape in reversed(SHAPES.items()) for source in shape.sources}
 OTHERS = {parts.Usage: "dict[str, int]", CallDropped: "dict[str, str]", inbox.NotificationAnswer: "Notification"}
-NEVER_NULL = {"labels", "mcp_server_ids", "targets", "actions", "usage"}
+NEVER_NULL = {"labels", "targets", "actions", "usage"}
 """Fields that may be null by their type; this server omits them or sends an empty value instead."""
 NOT_IN_CLIENTS = {access.SessionAnswer, system.ReadyAnswer, instances.OkAnswer}
 """The types of responses that no method of a client returns."""

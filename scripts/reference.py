@@ -1,25 +1,33 @@
-"""Generates parts of docs/ from the code: routes, facts, transitions, errors, crash points, metrics, limits, frames.
+"""Generates parts of docs/ from the code: routes, facts, transitions, errors, crash points, metrics, limits, keys of
+the configuration file, frames.
 
 `./dev docs` runs it. A test fails while a generated part is out of date.
 """
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 from frames import frames
 
-from antiphon import errors
+from antiphon import errors, mcp_settings
 from antiphon.api.http.answers import STATUS
 from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.zmq.commands import ROUTES
+from antiphon.cli.serve import command as serve
+from antiphon.cli.serve import file_keys
 from antiphon.core import facts
 from antiphon.core.transitions import TABLE
+from antiphon.mcp_settings import McpServer
 from antiphon.observe.crash_points import CRASH_POINTS
 from antiphon.observe.metrics import METRICS
 from antiphon.options import Limits
@@ -116,6 +124,42 @@ def limits() -> str:
     return "\n".join(["| limit | default |", "|---|---|", *rows])
 
 
+def serve_keys() -> str:
+    lines = ["| key of `[serve]` | value | meaning |", "|---|---|---|"]
+    for key, param in file_keys(serve).items():
+        about = getattr(param, "help", None) or "The agent, `file.py:name`. Default: the built-in agent."
+        lines.append(f"| `{key}` | {_value_of(key, param)} | {_as_code(about.replace('  [', ' ['))} |")
+    return "\n".join(lines)
+
+
+def _as_code(text: str) -> str:
+    """Placeholders in angle brackets as code: in Markdown they would be tags."""
+    return re.sub(r"(<[\w:<>-]+>)", r"`\1`", text)
+
+
+def _value_of(key: str, param: click.Parameter) -> str:
+    if key == "limit":
+        return "table of numbers"
+    if isinstance(param, click.Option) and param.is_flag:
+        return "true or false"
+    kind = "number" if isinstance(param.type, click.IntRange | click.FloatRange) else "string"
+    return f"list of {kind}s" if isinstance(param, click.Option) and param.multiple else kind
+
+
+def mcp_keys() -> str:
+    """The fields of `McpServer` with their documentation strings, which only the source has."""
+    source = ast.parse(Path(mcp_settings.__file__).read_text())
+    (body,) = (node.body for node in source.body if isinstance(node, ast.ClassDef) and node.name == "McpServer")
+    lines = ["| key of `[mcp.NAME]` | default | meaning |", "|---|---|---|"]
+    for field, about in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(about, ast.Expr) and isinstance(about.value, ast.Constant):
+            name = ast.unparse(field.target)
+            default = msgspec.to_builtins(getattr(McpServer(), name))
+            shown = "" if default in ("", None) or default == {} or default == () else f"`{json.dumps(default)}`"
+            lines.append(f"| `{name}` | {shown} | {' '.join(str(about.value.value).split())} |")
+    return "\n".join(lines)
+
+
 def topics() -> str:
     rows = [f"| `{topic}` | {_names(kind)} |" for topic, kind in instance.PAYLOAD_TYPES.items()]
     return "\n".join(["| topic | payload |", "|---|---|", *rows])
@@ -162,6 +206,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "crash_points": crash_points,
     "metrics": metrics,
     "limits": limits,
+    "serve_keys": serve_keys,
+    "mcp_keys": mcp_keys,
     "topics": topics,
     "methods": methods,
     "commands": commands,

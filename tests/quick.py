@@ -58,6 +58,7 @@ FILES = {
     "support": {"test_postgres"},
     "wire": {"test_fuzz"},
     "worker": {"test_handing_over", "test_transport"},
+    "worker/mcp": {"test_calls", "test_hostile"},
 }
 FIXTURES = {"chromium", "browser", "nats_server", "postgres_server", "postgres_url", "server", "workplace"}
 """Fixtures that start a process."""

@@ -15,6 +15,7 @@ from antiphon.version import __version__ as __version__
 if TYPE_CHECKING:
     from antiphon.core.parts import Data, File, Reasoning, Source, Text, Usage
     from antiphon.errors import AttemptFailed as AgentError
+    from antiphon.mcp_settings import McpServer
     from antiphon.server.open_instance import EmbeddedInstance as Instance
     from antiphon.server.open_instance import open_instance
     from antiphon.worker.agent import Agent
@@ -27,6 +28,7 @@ __all__ = [
     "Data",
     "File",
     "Instance",
+    "McpServer",
     "RawTool",
     "Reasoning",
     "Source",
@@ -47,6 +49,7 @@ _PLACES = {
     "Data": "antiphon.core.parts",
     "File": "antiphon.core.parts",
     "Instance": "antiphon.server.open_instance:EmbeddedInstance",
+    "McpServer": "antiphon.mcp_settings",
     "RawTool": "antiphon.worker.tools",
     "Reasoning": "antiphon.core.parts",
     "Source": "antiphon.core.parts",

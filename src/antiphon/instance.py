@@ -32,6 +32,7 @@ from antiphon.cluster.heartbeat import Load
 from antiphon.cluster.members import Members
 from antiphon.cluster.relay import RelayedDrafts
 from antiphon.cluster.shared_store import SharedStore
+from antiphon.local.data_check import DataCheck
 from antiphon.local.lock import LockFile
 from antiphon.models.configs import Configs
 from antiphon.models.outbound import Outbound
@@ -52,6 +53,7 @@ from antiphon.worker.loop import Worker
 from antiphon.worker.slots import Slots
 from antiphon.worker.titles import TitleWriter
 from antiphon.worker.tools.found import tools_by_name
+from antiphon.worker.tools.mcp.servers import McpServers
 
 DEFAULT_MODEL = "rehearsal"
 
@@ -82,7 +84,7 @@ class Instance:
         self.http_url = ""
         """Where the HTTP API is reached, once it is."""
         self.health = Health()
-        self._data = _DataCheck(lock)
+        self._data = DataCheck(lock)
         self._stalls: StallWatch | None = None
         self._background: asyncio.Task[None] | None = None
 
@@ -96,6 +98,7 @@ class Instance:
         relay = self._make_relay(shared_store) if shared_store else None
         self.slots = Slots(self.instance_id, concurrency=options.concurrency, balance=members or Balance())
         self._make_chats(relay)
+        self.mcp = self._make_mcp()
         self.worker = Worker(self._make_environment(agent), self.slots)
         self._titles = TitleWriter(
             WorkQueue(self.service, store), self.model, model=options.title_model, default_model=self.default_model
@@ -196,6 +199,15 @@ class Instance:
             timing=options.timing.config,
         )
 
+    def _make_mcp(self) -> McpServers:
+        options = self.options
+        return McpServers(
+            options.mcp,
+            outbound=Outbound.make(options.allow_outbound),
+            tool_s=options.limits.tool_s,
+            random=random.Random(self.ids.uuid()),
+        )
+
     def _make_members(self, shared_store: SharedStore) -> Members:
         record = InstanceRecord(
             instance_id=self.instance_id,
@@ -256,6 +268,7 @@ class Instance:
             is_replayed=not isinstance(agent, Agent),
             tools=tools_by_name(agent, options.tools),
             make_deps=deps_of(agent, options.deps),
+            mcp=self.mcp,
             limits=WorkerLimits.of(options.limits),
             timing=options.timing.worker,
             random=random.Random(self.ids.uuid()),
@@ -287,6 +300,7 @@ class Instance:
         health.add_problem("config", lambda: self.configs.error)
         health.add_problem("files", lambda: self.files.error)
         health.add_degradation("hints", lambda: self.bus.error)
+        health.add_degradation("mcp", lambda: self.mcp.error)
 
     # --- its life
 
@@ -329,6 +343,7 @@ class Instance:
             tasks.create_task(self.recovery.run())
             tasks.create_task(self.configs.run())
             tasks.create_task(self.files.run())
+            tasks.create_task(self.mcp.run())
             tasks.create_task(self.active_chat.run())
             tasks.create_task(self._check_forever())
             tasks.create_task(self._watch_loop())
@@ -373,20 +388,6 @@ class Instance:
         self.active_chat.close()
         await self._models.aclose()
         await self.store.aclose()
-
-
-class _DataCheck:
-    """A data directory that was moved or removed loses all that is written to it afterwards."""
-
-    def __init__(self, lock: LockFile | None) -> None:
-        self.error = ""
-        self._lock = lock
-
-    def check(self) -> None:
-        if self._lock is None or self.error or self._lock.is_in_place():
-            return
-        self.error = "the data directory was moved or removed"
-        log.error("data_lost", data=str(self._lock.data))
 
 
 def _named_model(agent: Any, options: Options) -> str:

@@ -13,6 +13,7 @@ from antiphon.backoff import Backoff
 from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
+from antiphon.mcp_settings import McpServer, check_servers
 
 DEFAULT_PORT = 8414
 _ORIGIN = re.compile(
@@ -181,8 +182,10 @@ class Options(Value, gc=True):
     on_worker_lost: str = "restart"
     watchers_max: int = 10_000
     owner_watchers_max: int = 1_000
+    mcp: dict[str, McpServer] = {}
+    """The MCP servers whose tools the agent may call, by name."""
     tools: tuple[Any, ...] = ()
-    """Additional tools for the agent: functions, with or without `@tool`."""
+    """Additional tools for the agent: functions, with or without `@tool`, and names: `file.py:name` or a module's."""
     deps: Callable[..., Any] | None = None
     """Makes what an agent and its tools depend on, for each turn: gets the turn, gives `turn.deps`."""
     limits: Limits = Limits()
@@ -211,6 +214,7 @@ class Options(Value, gc=True):
         if "allow_origin" in values:
             values["allow_origin"] = tuple(_origin(text) for text in values["allow_origin"])
         options = Options(**values)
+        check_servers(options.mcp)
         if options.on_worker_lost not in ("restart", "keep"):
             raise Invalid("on_worker_lost", "must be restart or keep")
         if (options.keys or options.bus_ports) and not options.bus_tcp:
@@ -255,6 +259,7 @@ class GivenOptions(TypedDict, total=False):
     on_worker_lost: str | None
     watchers_max: int | None
     owner_watchers_max: int | None
+    mcp: Mapping[str, McpServer] | None
     tools: Sequence[Any] | None
     deps: Callable[..., Any] | None
     limits: Limits | Mapping[str, Any] | None

@@ -125,6 +125,7 @@ def iter_metadata(history: History) -> Iterator[Named]:
     yield "set model", c.SetModel(model="m"), 0
     yield "set system", c.SetSystem(system="s"), 0
     yield "set tools", c.SetTools(tools=[{"name": "t"}]), 0
+    yield "set mcp servers", c.SetMcpServers(mcp_server_ids=("a",)), 0
     yield "set diff status", c.SetDiffStatus(diff_status={"x": 1}), 0
     yield "same labels", c.SetLabels(labels=dict(chat.labels)), 0
     yield "archive", c.Archive(), 0

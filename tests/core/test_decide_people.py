@@ -692,6 +692,7 @@ METADATA = [
     (c.SetPin(pin_order=3), "pin_changed"),
     (c.SetModel(model="m"), "model_changed"),
     (c.SetSystem(system="s"), "system_changed"),
+    (c.SetMcpServers(mcp_server_ids=()), "mcp_servers_changed"),
     (c.SetDiffStatus(diff_status={"files": 1}), "diff_status_changed"),
 ]
 

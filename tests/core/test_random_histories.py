@@ -36,7 +36,7 @@ def test_random_histories_reach_every_cell_of_the_table() -> None:
     cells: set[tuple[Status, str]] = set()
     kinds: set[str] = set()
     longest = 0
-    for seed in range(60):
+    for seed in range(90):
         history = random_history(seed, STEPS)
         cells |= history.cells
         kinds |= {kind_of(entry.fact) for entry in history.entries}

@@ -99,6 +99,7 @@ def everyday() -> Scenario:
             system="Be brief.",
             labels={"team": "blue"},
             tools=[{"name": "find", "parameters": {"type": "object"}}],
+            mcp_server_ids=(),
             client_message_id="key-1",
             trace=TRACE,
         )
@@ -113,6 +114,7 @@ def everyday() -> Scenario:
     scenario.do(c.SetModel(model="openai:gpt"))
     scenario.do(c.SetSystem(system="Be long."))
     scenario.do(c.SetTools(tools=[{"name": "pick", "description": "Pick.", "parameters": {"type": "object"}}]))
+    scenario.do(c.SetMcpServers(mcp_server_ids=("0badc0de-0000-4000-9000-000000000000",)))
     scenario.do(c.SetDiffStatus(diff_status={"files": 2, "url": None}))
     scenario.do(c.Archive())
     scenario.do(c.Unarchive())

@@ -12,7 +12,7 @@ from .modules import Import, Module, all_modules, imports_of, place
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "signal"),
     ("core",),
-    ("wire", "backoff"),
+    ("wire", "backoff", "mcp_settings"),
     ("ports",),
     ("clock", "options", "observe", "local", "postgres"),
     ("chats", "store", "bus", "models", "client"),

@@ -40,6 +40,7 @@ BARE: tuple[f.Fact, ...] = (
     f.ModelChanged(model=""),
     f.SystemChanged(system=""),
     f.ToolsChanged(tools=None),
+    f.McpServersChanged(mcp_server_ids=()),
     f.DiffStatusChanged(diff_status=None),
     f.Archived(),
     f.Unarchived(),

@@ -10,7 +10,7 @@ import pytest
 
 from antiphon import Agent, ToolCall, Turn, tool
 from antiphon.errors import Invalid
-from antiphon.worker.agent import load_agent
+from antiphon.worker.loading import load_agent
 from antiphon.worker.tools.found import module_tools, tools_by_name
 
 from .running import ask, running

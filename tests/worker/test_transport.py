@@ -113,6 +113,24 @@ async def test_a_kept_connection_that_closes_as_it_is_used_is_replaced_once() ->
         assert requests == 2
 
 
+async def test_a_request_that_must_not_be_repeated_gets_a_new_connection() -> None:
+    seen: list[str] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await read_request(reader))[0])
+        writer.write(OK)
+        await reader.readuntil(b"{}")  # a second request on this connection
+        writer.transport.abort()
+
+    async with open_tcp_server(handle) as port, transport_to(port) as transport:
+        assert await post(transport) == b"hi"
+        deadline = asyncio.get_running_loop().time() + 10.0
+        response = await transport.request("DELETE", "/x", {}, b"", deadline=deadline, is_repeatable=False)
+        assert await response.read() == b"hi"
+        response.close()
+        assert seen == ["POST /v1/x HTTP/1.1", "DELETE /v1/x HTTP/1.1"]
+
+
 async def test_an_idle_connection_that_says_something_is_closed() -> None:
     unasked = asyncio.Event()
 

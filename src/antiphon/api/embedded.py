@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from antiphon.chats.inbox import Inbox
-from antiphon.chats.owned import PAGE, CheckModel, OwnedChats
+from antiphon.chats.owned import PAGE, CheckMcpServers, CheckModel, OwnedChats
 from antiphon.chats.service import Service
 from antiphon.core.events import Event, Ping
 from antiphon.core.facts import CallDropped, Entry, MessageAppended
@@ -79,11 +79,20 @@ class EmbeddedChats(OwnedChats):
         store: Store,
         limits: Limits,
         check_model: CheckModel | None,
+        check_mcp_servers: CheckMcpServers | None,
         watch: Watch,
         inbox: Inbox,
         trace: str = "",
     ) -> None:
-        super().__init__(service, owner_id, store=store, limits=limits, check_model=check_model, trace=trace)
+        super().__init__(
+            service,
+            owner_id,
+            store=store,
+            limits=limits,
+            check_model=check_model,
+            check_mcp_servers=check_mcp_servers,
+            trace=trace,
+        )
         self._watch = watch
         self._inbox = inbox
 
@@ -138,6 +147,7 @@ def embedded_chats(instance: Instance, owner_id: str, *, trace: str = "") -> Emb
         store=instance.store,
         limits=instance.options.limits,
         check_model=instance.check_model,
+        check_mcp_servers=instance.mcp.check_ids,
         watch=instance.watch,
         inbox=instance.inbox,
         trace=trace,

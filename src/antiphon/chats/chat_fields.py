@@ -24,6 +24,8 @@ SYSTEM_MAX = 256 * 1024
 """Maximum length of a system prompt, in characters."""
 MODEL_MAX = 256
 """Maximum length of a model's name, in characters."""
+MCP_SERVERS_MAX = 32
+"""Maximum number of MCP servers of a chat."""
 
 
 def make_title(content: str | Sequence[Part]) -> str:
@@ -82,3 +84,13 @@ def hash_of(*pieces: Any) -> bytes:
         digest.update(b"%d:" % len(data))
         digest.update(data)
     return digest.digest()
+
+
+def clean_mcp_server_ids(ids: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The ids of MCP servers in lower case, each once; None stays None: all configured servers."""
+    if ids is None:
+        return None
+    found = tuple(dict.fromkeys(server_id.lower() for server_id in ids))
+    if len(found) > MCP_SERVERS_MAX:
+        raise TooLarge("number of MCP servers", MCP_SERVERS_MAX)
+    return found

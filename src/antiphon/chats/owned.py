@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
 
 import msgspec
 
 from antiphon.chats.chat_fields import (
     check_client_id,
     clean_labels,
+    clean_mcp_server_ids,
     clean_model,
     clean_system,
     clean_title,
@@ -21,14 +21,15 @@ from antiphon.chats.chat_fields import (
     make_title,
 )
 from antiphon.chats.client_tools import ClientTool, checked_tools
-from antiphon.chats.open_calls import ARGS_BYTES_MAX, check_value, read_open_calls, read_open_calls_within
+from antiphon.chats.open_call_answers import OpenCallAnswers
+from antiphon.chats.open_calls import read_open_calls, read_open_calls_within
 from antiphon.chats.service import Service
 from antiphon.chats.settings import ChatSettings
 from antiphon.core import commands as c
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.facts import Entry
-from antiphon.core.model import Chat, Needs, Outcome, Queued, Status, WhenBusy
-from antiphon.core.parts import Part, Text, ToolResult, file_ids_of
+from antiphon.core.model import Chat, Outcome, Queued, Status, WhenBusy
+from antiphon.core.parts import Part, Text, file_ids_of
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
 from antiphon.observe.traces import TRACES
@@ -46,6 +47,8 @@ PAGE_MAX = 1_000
 Content = str | Sequence[Part]
 CheckModel = Callable[[str], Awaitable[None]]
 """Raises `Invalid` for the name of a model that cannot exist."""
+CheckMcpServers = Callable[[Sequence[str]], None]
+"""Raises `Invalid` for the id of an MCP server that is not configured."""
 
 
 class Page(Value):
@@ -57,7 +60,7 @@ class Page(Value):
     open_calls: tuple[OpenCall, ...] = ()
 
 
-class OwnedChats(ChatSettings):
+class OwnedChats(OpenCallAnswers, ChatSettings):
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
     def __init__(
@@ -69,6 +72,7 @@ class OwnedChats(ChatSettings):
         limits: Limits = Limits(),  # noqa: B008 - a value
         check_model: CheckModel | None = None,
         trace: str = "",
+        check_mcp_servers: CheckMcpServers | None = None,
     ) -> None:
         """`trace` is the W3C traceparent of the request, "" if it has none."""
         self._service = service
@@ -77,6 +81,7 @@ class OwnedChats(ChatSettings):
         self._limits = limits
         self._check_model = check_model
         self._trace = trace
+        self._check_mcp_servers = check_mcp_servers
 
     # --- chats
 
@@ -90,6 +95,7 @@ class OwnedChats(ChatSettings):
         system: str = "",
         labels: dict[str, str] | None = None,
         tools: Sequence[ClientTool] = (),
+        mcp_server_ids: Sequence[str] | None = None,
     ) -> Done:
         """Create a chat; with content its first turn starts.
 
@@ -101,9 +107,10 @@ class OwnedChats(ChatSettings):
             system: The system prompt.
             labels: Names and values by which the chat can be listed.
             tools: The tools that clients run, besides those of the server.
+            mcp_server_ids: The MCP servers that the chat uses; None: all configured ones.
 
         Raises:
-            Invalid: The content, the model or a tool is not valid.
+            Invalid: The content, the model, a tool or an MCP server is not valid.
             TooLarge: The content, a label or a text is too large.
             Conflict: A chat of that id was created with another body.
         """
@@ -119,13 +126,16 @@ class OwnedChats(ChatSettings):
             labels=labels,
             tools=checked_tools(tools),
             trace=TRACES.current() or self._trace,
+            mcp_server_ids=clean_mcp_server_ids(mcp_server_ids),
         )
-        given = (msgspec.json.encode(command.tools, order="sorted"),) if command.tools else ()
+        given = [msgspec.json.encode(command.tools, order="sorted")] if command.tools else []
+        if command.mcp_server_ids is not None:
+            given.append(msgspec.json.encode({"mcp": sorted(command.mcp_server_ids)}))
         digest = hash_of(
             body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id, *given
         )
         request = Request(client_id="", body_hash=digest) if chat_id else None
-        await self._check_named(model, chat_id or "", request)
+        await self._check_named(model, chat_id or "", request, command.mcp_server_ids or ())
         chat_id = chat_id or str(uuid.uuid4())
         await self._use_files(chat_id, body, request)
         return await self._service.execute(chat_id, command, request=request)
@@ -157,6 +167,8 @@ class OwnedChats(ChatSettings):
         for command in commands:
             if isinstance(command, c.SetModel):
                 await self._check_named(command.model, chat_id, None)
+            elif isinstance(command, c.SetMcpServers):
+                await self._check_named("", chat_id, None, command.mcp_server_ids or ())
         return await self._service.execute(chat_id, *commands)
 
     # --- messages
@@ -246,51 +258,6 @@ class OwnedChats(ChatSettings):
 
     # --- calls that wait for a person
 
-    async def approve(
-        self, chat_id: str, tool_call_id: str, *, args: dict[str, Any] | None = None, always: bool = False
-    ) -> Done:
-        """Approve a tool call; the first answer wins.
-
-        Args:
-            chat_id: The chat.
-            tool_call_id: The call.
-            args: Run it with these arguments instead of the model's, unless None.
-            always: Whether this tool needs no approval in this chat any more.
-        """
-        check_value("args", args, ARGS_BYTES_MAX)
-        return await self.change(
-            chat_id, c.Approve(tool_call_id=tool_call_id, by=self.owner_id, args=args, always=always)
-        )
-
-    async def deny(self, chat_id: str, tool_call_id: str, reason: str = "") -> Done:
-        """Deny a tool call; the model receives the reason."""
-        command = c.Deny(tool_call_id=tool_call_id, reason=clean_title(reason), by=self.owner_id)
-        return await self.change(chat_id, command)
-
-    async def submit_result(
-        self, chat_id: str, tool_call_id: str, result: Any, *, is_error: bool = False, needs: Needs = Needs.RESULT
-    ) -> Done:
-        """Give the result of a tool that clients run, or the answer to a question; the first one wins.
-
-        Args:
-            chat_id: The chat.
-            tool_call_id: The call.
-            result: Any JSON value.
-            is_error: Whether the tool failed.
-            needs: `Needs.ANSWER` for the answer to a question.
-        """
-        check_value("result", result, self._limits.message_bytes)
-        call = (await self.get(chat_id)).call(tool_call_id)
-        part = ToolResult(tool_call_id, call.tool_name if call is not None else "", result, is_error)
-        command = c.SubmitToolResults(
-            tool_call_id=tool_call_id, content=encode_content([part]), by=self.owner_id, needs=needs
-        )
-        return await self.change(chat_id, command)
-
-    async def answer_question(self, chat_id: str, tool_call_id: str, answer: Any) -> Done:
-        """Answer a question of an agent with any JSON value; the first answer wins."""
-        return await self.submit_result(chat_id, tool_call_id, answer, needs=Needs.ANSWER)
-
     async def open_calls(self, chat_id: str, chat: Chat | None = None) -> tuple[OpenCall, ...]:
         """The tool calls that wait for an approval or a client's result, with arguments and deadline; none unless the
         chat requires action. `chat` is its state if the caller has it."""
@@ -370,13 +337,16 @@ class OwnedChats(ChatSettings):
             raise TooLarge("message (in bytes)", self._limits.message_bytes)
         return body
 
-    async def _check_named(self, model: str, chat_id: str, request: Request | None) -> None:
-        """Raises `Invalid` for a model that cannot exist. A repeat passes: it gets the first answer, even if the
-        model was removed meanwhile."""
-        if not model or self._check_model is None:
-            return
+    async def _check_named(
+        self, model: str, chat_id: str, request: Request | None, mcp_server_ids: Sequence[str] = ()
+    ) -> None:
+        """Raises `Invalid` for a model that cannot exist, and for an MCP server that is not configured. A repeat
+        passes: it gets the first answer, even if the model or server was removed meanwhile."""
         try:
-            await self._check_model(model)
+            if model and self._check_model is not None:
+                await self._check_model(model)
+            if mcp_server_ids and self._check_mcp_servers is not None:
+                self._check_mcp_servers(mcp_server_ids)
         except Invalid:
             if not await self._is_repeat(chat_id, request):
                 raise

@@ -8,7 +8,13 @@ from typing import Any
 
 import msgspec
 
-from antiphon.chats.chat_fields import clean_labels, clean_model, clean_system, clean_title
+from antiphon.chats.chat_fields import (
+    clean_labels,
+    clean_mcp_server_ids,
+    clean_model,
+    clean_system,
+    clean_title,
+)
 from antiphon.chats.client_tools import ClientTool, checked_tools
 from antiphon.chats.inbox import to_uuid
 from antiphon.core import commands as c
@@ -42,6 +48,11 @@ class ChatSettings(ABC):
     async def set_tools(self, chat_id: str, tools: Sequence[ClientTool]) -> Done:
         """Set the tools that clients run. The turn in progress uses them from its next model call."""
         return await self.change(chat_id, c.SetTools(tools=checked_tools(tools)))
+
+    async def set_mcp_servers(self, chat_id: str, ids: Sequence[str] | None) -> Done:
+        """Set the MCP servers that the chat uses, by id; None: all configured ones. The turn in progress uses their
+        tools from its next model call."""
+        return await self.change(chat_id, c.SetMcpServers(mcp_server_ids=clean_mcp_server_ids(ids)))
 
     async def archive(self, chat_id: str) -> Done:
         return await self.change(chat_id, c.Archive())

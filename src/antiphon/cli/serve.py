@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,94 @@ import click
 from antiphon.cli.verb import DATA, Verb, data_option, json_option, print_json
 
 if TYPE_CHECKING:
+    from antiphon.server.config_file import ConfigFile
     from antiphon.server.lifetime import Ready
 
 FILE = click.Path(exists=True, dir_okay=False)
+NOT_IN_FILE = ("config_file", "as_json")
+"""The parameters of `serve` that its configuration file cannot have."""
+
+
+def file_keys(command: click.Command) -> dict[str, click.Parameter]:
+    """The keys of `[serve]`: the names of the options, and `app` for the argument."""
+    keys: dict[str, click.Parameter] = {}
+    for param in command.params:
+        if param.name not in NOT_IN_FILE:
+            keys[max(param.opts, key=len).removeprefix("--")] = param
+    return keys
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: str | None) -> ConfigFile | None:
+    """Read the file. What it says in `[serve]` becomes the defaults of the other parameters."""
+    if path is None:
+        return None
+    from antiphon.errors import Invalid
+    from antiphon.options import Limits
+    from antiphon.server.config_file import check_keys, read_config_file
+
+    try:
+        found = read_config_file(Path(path))
+        keys = file_keys(ctx.command)
+        check_keys(Path(path), "serve", found.serve, keys)
+        if isinstance(limits := found.serve.get("limit"), dict):
+            _name_file(path, Limits.make, limits)
+    except Invalid as error:
+        raise click.UsageError(str(error), ctx) from error
+    given = {key: _checked(ctx, path, key, keys[key], value) for key, value in found.serve.items()}
+    ctx.default_map = {str(keys[key].name): value for key, value in given.items()}
+    return found
+
+
+def _name_file(path: str, check: Callable[[Any], Any], value: Any) -> None:
+    """Call `check`, with the file in the sentence of its error."""
+    from antiphon.errors import Invalid
+
+    try:
+        check(value)
+    except Invalid as error:
+        raise Invalid(f"{path}: [serve] {error.field}", error.reason) from error
+
+
+def _checked(ctx: click.Context, path: str, key: str, param: click.Parameter, value: Any) -> Any:
+    """A value of the file as the command line would have it."""
+    where = f"{path}: [serve] {key}"
+    if key == "limit" and isinstance(value, dict):
+        value = [f"{name}={limit}" for name, limit in value.items()]
+    is_many = isinstance(param, click.Option) and param.multiple
+    kind: Any = str
+    if isinstance(param, click.Option) and param.is_flag:
+        kind = bool
+    elif isinstance(param.type, click.IntRange):
+        kind = int
+    elif isinstance(param.type, click.FloatRange):
+        kind = (int, float)
+    items = value if is_many else [value]
+    if not isinstance(items, list) or not all(isinstance(one, kind) and type(one) in _types(kind) for one in items):
+        wanted = {bool: "true or false", str: "a string"}.get(kind, "a number")
+        raise click.UsageError(f"{where}: must be {'a list, each ' if is_many else ''}{wanted}", ctx)
+    try:
+        param.type_cast_value(ctx, value)
+    except click.BadParameter as error:
+        raise click.UsageError(f"{where}: {error.message}", ctx) from error
+    return value
+
+
+def _types(kind: Any) -> tuple[type, ...]:
+    return kind if isinstance(kind, tuple) else (kind,)
 
 
 @click.command("serve", cls=Verb)
 @click.argument("app", required=False)
+@click.option(
+    "--config",
+    "config_file",
+    type=FILE,
+    envvar="ANTIPHON_CONFIG",
+    show_envvar=True,
+    is_eager=True,
+    callback=_read_config,
+    help="A TOML file with options, tools, MCP servers and turn.config. No file is read without this.",
+)
 @click.option("--model", help="The default model: <provider>:<model> or a name.  [default: $ANTIPHON_MODEL]")
 @click.option(
     "--title-model", help="The model that writes titles of chats; `same`: that of the chat.  [default: none]"
@@ -62,12 +144,14 @@ FILE = click.Path(exists=True, dir_okay=False)
     "--allow-outbound",
     multiple=True,
     metavar="HOST[:PORT]",
-    help="A host that is not public but allowed as a provider's address; repeatable.",
+    help="A host that is not public but allowed as the address of a provider or MCP server; repeatable.",
 )
 @click.option("--tls-cert", type=FILE, help="A certificate (PEM); requires --tls-key.")
 @click.option("--tls-key", type=FILE, help="The certificate's key (PEM).")
 @json_option
-def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -> None:
+def command(
+    app: str | None, config_file: ConfigFile | None, data: Path | None, as_json: bool, **options: Any
+) -> None:
     """Start an instance. APP is an agent, `file.py:name`; the default is the built-in agent.
 
     It runs until SIGINT or SIGTERM and then releases its unfinished turns. If another process holds the data
@@ -91,6 +175,8 @@ def command(app: str | None, data: Path | None, as_json: bool, **options: Any) -
     options["bus_tcp"] = options["bus_tcp"] or None
     options["bus_ports"] = _ports(options["bus_ports"])
     options["behind_proxy"] = options["behind_proxy"] or None
+    if config_file is not None:
+        options |= {"config": config_file.config, "tools": config_file.tools, "mcp": config_file.mcp}
     place = data or Path(DATA)
     on_ready = _json_line if as_json else partial(_address, place)
     with exporting_traces():

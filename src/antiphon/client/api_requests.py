@@ -6,7 +6,7 @@ Both clients are these functions with a connection. The docstrings of `AsyncClie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
 from antiphon.client import shapes
@@ -47,9 +47,17 @@ def create_chat(
     system: str,
     labels: dict[str, str] | None,
     tools: Sequence[Any] = (),
+    mcp_server_ids: Sequence[str] | None = None,
 ) -> ApiRequest[shapes.Chat]:
     body = _body(
-        id=id, content=content, title=title, model=model, system=system, labels=labels or {}, tools=tools or None
+        id=id,
+        content=content,
+        title=title,
+        model=model,
+        system=system,
+        labels=labels or {},
+        tools=tools or None,
+        mcp_server_ids=mcp_server_ids,
     )
     return ApiRequest(method="POST", path=path("chats"), body=body, is_repeatable=True)
 
@@ -63,8 +71,17 @@ def chat(chat_id: str) -> ApiRequest[shapes.Chat]:
     return ApiRequest(method="GET", path=path("chats", chat_id))
 
 
-def update_chat(chat_id: str, **changes: Any) -> ApiRequest[shapes.Chat]:
-    return ApiRequest(method="PATCH", path=path("chats", chat_id), body=_body(**changes))
+def update_chat(
+    chat_id: str, *, mcp_server_ids: Sequence[str] | Literal["all"] | None = None, **changes: Any
+) -> ApiRequest[shapes.Chat]:
+    body = {name: value for name, value in changes.items() if value is not None}
+    if mcp_server_ids is not None:
+        body["mcp_server_ids"] = None if mcp_server_ids == "all" else mcp_server_ids
+    return ApiRequest(method="PATCH", path=path("chats", chat_id), body=codec.encode(body))
+
+
+def mcp_servers() -> ApiRequest[shapes.McpServers]:
+    return ApiRequest(method="GET", path=path("mcp-servers"))
 
 
 def delete_chat(chat_id: str) -> ApiRequest[None]:

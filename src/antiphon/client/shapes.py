@@ -57,7 +57,7 @@ class Chat(TypedDict):
     updated_at: str
     archived: bool
     pin_order: int
-    mcp_server_ids: list[str]
+    mcp_server_ids: list[str] | None
     labels: dict[str, str]
     has_unread: bool
     seq: int
@@ -240,6 +240,21 @@ class Prompt(TypedDict):
 
     prompt: str
     updated_at: str | None
+
+
+class McpServer(TypedDict):
+    """An MCP server. `state` is starting, connected or lost; `tools` are the names of its tools for agents."""
+
+    id: str
+    name: str
+    state: str
+    tools: list[str]
+
+
+class McpServers(TypedDict):
+    """The MCP servers whose tools chats may use."""
+
+    mcp_servers: list[McpServer]
 
 
 class Health(TypedDict):

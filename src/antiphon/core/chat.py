@@ -57,6 +57,7 @@ _RULES: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.SetModel: people.set_model,
     c.SetSystem: people.set_system,
     c.SetTools: people.set_tools,
+    c.SetMcpServers: people.set_mcp_servers,
     c.SetDiffStatus: people.set_diff_status,
     c.Archive: people.archive,
     c.Unarchive: people.unarchive,

@@ -35,6 +35,7 @@ class CreateChat(Command):
     system: str = ""
     labels: dict[str, str] = {}
     tools: Any = None
+    mcp_server_ids: tuple[str, ...] | None = None
     client_message_id: str = ""
     trace: str = ""
 
@@ -149,6 +150,12 @@ class SetTools(Command):
     """`tools` are the tools that clients run, as `chats.client_tools` makes them; None: no tools."""
 
     tools: Any
+
+
+class SetMcpServers(Command):
+    """`mcp_server_ids` are the ids of the MCP servers that the chat uses; None: all configured ones."""
+
+    mcp_server_ids: tuple[str, ...] | None
 
 
 class SetSystem(Command):

@@ -55,6 +55,7 @@ def _created(fact: f.ChatCreated, recorded: f.Recorded) -> Chat:
         system=fact.system,
         labels=fact.labels,
         tools=fact.tools,
+        mcp_server_ids=fact.mcp_server_ids,
         created_at=recorded.at,
         updated_at=recorded.at,
     )
@@ -317,6 +318,7 @@ def _chat_deleted(chat: Chat, fact: f.ChatDeleted, recorded: f.Recorded) -> dict
         "labels": {},
         "tools": None,
         "state_seq": 0,
+        "mcp_server_ids": None,
         "allowed_tools": (),
         "diff_status": None,
         "last_error": None,
@@ -347,6 +349,7 @@ _CHANGES: dict[type[f.Fact], Callable[[Chat, Any, f.Recorded], dict[str, Any]]] 
     f.ModelChanged: lambda chat, fact, recorded: {"model": fact.model},
     f.SystemChanged: lambda chat, fact, recorded: {"system": fact.system},
     f.ToolsChanged: lambda chat, fact, recorded: {"tools": fact.tools},
+    f.McpServersChanged: lambda chat, fact, recorded: {"mcp_server_ids": fact.mcp_server_ids},
     f.DiffStatusChanged: lambda chat, fact, recorded: {"diff_status": fact.diff_status},
     f.Archived: lambda chat, fact, recorded: {"is_archived": True, "updated_at": recorded.at},
     f.Unarchived: lambda chat, fact, recorded: {"is_archived": False, "updated_at": recorded.at},

@@ -67,6 +67,8 @@ class ChatCreated(Fact):
     system: str = ""
     labels: dict[str, str] = {}
     tools: Any = None
+    mcp_server_ids: tuple[str, ...] | None = None
+    """The ids of the MCP servers that the chat uses; None: all configured ones."""
 
 
 class MessageAppended(Fact):
@@ -232,6 +234,12 @@ class ToolsChanged(Fact):
     tools: Any
 
 
+class McpServersChanged(Fact):
+    """The ids of the MCP servers that the chat uses from now on; None: all configured ones."""
+
+    mcp_server_ids: tuple[str, ...] | None
+
+
 class DiffStatusChanged(Fact):
     diff_status: Any
 
@@ -273,6 +281,7 @@ AnyFact = (
     | ModelChanged
     | SystemChanged
     | ToolsChanged
+    | McpServersChanged
     | DiffStatusChanged
     | Archived
     | Unarchived

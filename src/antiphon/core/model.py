@@ -151,6 +151,8 @@ class Chat(Value):
     is_deleted: bool = False
     diff_status: Any = None
     tools: Any = None
+    mcp_server_ids: tuple[str, ...] | None = None
+    """The ids of the MCP servers that the chat uses; None: all configured ones."""
     allowed_tools: tuple[str, ...] = ()
     """The tools whose calls need no approval any more: a person has allowed them for this chat."""
     state_seq: int = 0

@@ -20,6 +20,7 @@ def create_chat(decision: Decision, command: c.CreateChat) -> None:
             system=command.system,
             labels=command.labels,
             tools=command.tools,
+            mcp_server_ids=command.mcp_server_ids,
         )
     )
     if command.content:
@@ -291,6 +292,11 @@ def set_system(decision: Decision, command: c.SetSystem) -> None:
 def set_tools(decision: Decision, command: c.SetTools) -> None:
     if command.tools != decision.chat.tools:
         decision.add(f.ToolsChanged(tools=command.tools))
+
+
+def set_mcp_servers(decision: Decision, command: c.SetMcpServers) -> None:
+    if command.mcp_server_ids != decision.chat.mcp_server_ids:
+        decision.add(f.McpServersChanged(mcp_server_ids=command.mcp_server_ids))
 
 
 def set_diff_status(decision: Decision, command: c.SetDiffStatus) -> None:

@@ -51,22 +51,37 @@ class Transport:
         return len(self._open)
 
     async def post(self, path: str, headers: Mapping[str, str], body: bytes, *, deadline: float) -> Response:
+        """Send a POST request; see `request`."""
+        return await self.request("POST", path, headers, body, deadline=deadline)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        deadline: float,
+        is_repeatable: bool = True,
+    ) -> Response:
         """Send a request and wait for the head of its response.
 
         If the server closes a reused connection before a byte of the answer, because it was idle, the request is
         repeated once on a new connection.
 
         Args:
+            method: The method in capitals.
             path: Appended to the origin's path.
             headers: ASCII without line ends.
             body: The body.
             deadline: The event loop's time until which the head is awaited.
+            is_repeatable: Whether the request may reach the server twice. If not, it gets a new connection.
 
         Raises:
             ConnectFailed, ResponseBroken, TimeoutError.
         """
-        request = self._head(path, headers, len(body)) + body
-        if (idle := self._idle_connection()) is not None:
+        request = self._head(method, path, headers, len(body)) + body
+        if is_repeatable and (idle := self._idle_connection()) is not None:
             try:
                 return await self._exchange(idle, request, deadline)
             except ResponseBroken as error:
@@ -91,7 +106,7 @@ class Transport:
                 return connection
         return None
 
-    def _head(self, path: str, headers: Mapping[str, str], length: int) -> bytes:
+    def _head(self, method: str, path: str, headers: Mapping[str, str], length: int) -> bytes:
         origin, proxy = self._connector.origin, self._connector.proxy
         target = f"{origin.path}{path}" + (f"?{origin.query}" if origin.query else "")
         lines = dict(headers)
@@ -100,9 +115,8 @@ class Transport:
             if proxy.authorization:
                 lines["Proxy-Authorization"] = proxy.authorization
         text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        return f"POST {target} HTTP/1.1\r\nHost: {origin.authority}\r\n{text}Content-Length: {length}\r\n\r\n".encode(
-            "ascii"
-        )
+        head = f"{method} {target} HTTP/1.1\r\nHost: {origin.authority}\r\n{text}Content-Length: {length}\r\n\r\n"
+        return head.encode("ascii")
 
     async def _connect(self, deadline: float) -> Connection:
         if self.is_closed or len(self._open) + self._connecting >= self._connections_max:

@@ -8,6 +8,10 @@ from typing import Any
 
 import structlog
 
+SILENT_LIBRARIES = ("mcp", "client")
+"""The loggers of the MCP SDK. Their errors contain what foreign servers send, of any length; each is also reported by
+an event of ours."""
+
 
 def configure_logging(*, as_json: bool, level: str = "info") -> None:
     """Write structured logs to stderr, as JSON lines or for a terminal."""
@@ -27,3 +31,5 @@ def configure_logging(*, as_json: bool, level: str = "info") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    for name in SILENT_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

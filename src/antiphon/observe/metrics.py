@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -28,6 +29,7 @@ class Metrics:
         self.model_calls = counter("antiphon_model_calls", "Model calls started.", ["provider"])
         self.model_errors = counter("antiphon_model_errors", "Failed model calls, by kind.", ["kind"])
         self.tool_calls = counter("antiphon_tool_calls", "Tool calls run by this instance.")
+        self._add_mcp(counter, gauge)
         self.watchers = gauge("antiphon_watchers", "Open streams.")
         self.running = gauge("antiphon_running_turns", "Turns that this instance runs.")
         self.degraded = gauge("antiphon_problems", "Number of failing parts.")
@@ -61,6 +63,15 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
             registry=self.registry,
         )
+
+    def _add_mcp(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        """The metrics of MCP servers, by the server's name."""
+        self.mcp_connected = gauge(
+            "antiphon_mcp_connected", "Whether an MCP server is connected: 1 or 0.", ["server"]
+        )
+        self.mcp_tools = gauge("antiphon_mcp_tools", "Tools that an MCP server offers.", ["server"])
+        self.mcp_failures = counter("antiphon_mcp_failures", "Connections lost or not made.", ["server"])
+        self.mcp_calls = counter("antiphon_mcp_calls", "Tool calls at an MCP server.", ["server", "outcome"])
 
 
 METRICS = Metrics()

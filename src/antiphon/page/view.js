@@ -179,6 +179,7 @@ const CHANGES = {
   labels_changed: (view, { labels }) => ({ chat: { ...view.chat, labels } }),
   pin_changed: (view, { pin_order }) => ({ chat: { ...view.chat, pin_order } }),
   model_changed: (view, { model }) => ({ chat: { ...view.chat, model } }),
+  mcp_servers_changed: (view, { mcp_server_ids }) => ({ chat: { ...view.chat, mcp_server_ids } }),
   archived: (view) => ({ chat: { ...view.chat, archived: true } }),
   unarchived: (view) => ({ chat: { ...view.chat, archived: false } }),
   chat_deleted: () => ({ ...emptyView(), isDeleted: true }),

@@ -33,7 +33,8 @@ from antiphon.ports import Bus, Clock, Ids, Store
 from antiphon.server.backends import check_urls, is_open_to_all, open_shared_backends
 from antiphon.store.memory.store import MemoryStore
 from antiphon.store.sqlite.store import open_sqlite_store
-from antiphon.worker.agent import Agent, load_agent
+from antiphon.worker.agent import Agent
+from antiphon.worker.loading import load_agent, load_tools
 
 OPEN_BUS = "any client of the NATS server can read and forge notifications and drafts"
 
@@ -146,6 +147,7 @@ def _settings(
         given["store"], store = store, None
     if isinstance(bus, str):
         given["bus"], bus = bus, None
+    given["tools"] = load_tools(given.get("tools") or ())
     settings = Options.make(given)
     check_urls(settings)
     if isinstance(agent, str):

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -31,7 +31,7 @@ from antiphon.server.announcement import announce_primary, local_token, withdraw
 from antiphon.server.lifetime import Ready, collect_seldom, until_stopped
 from antiphon.server.open_instance import open_instance
 from antiphon.server.replica import serve_replica
-from antiphon.worker.agent import load_agent
+from antiphon.worker.loading import load_agent, load_tools
 
 if TYPE_CHECKING:
     from antiphon.server.standby import Standby
@@ -73,9 +73,7 @@ async def serve(
     settings = Options.make(options)
     _check_exposure(settings)
     place = Path(data)
-    if isinstance(agent, str):
-        agent, tools = load_agent(agent)
-        options["tools"] = (*(options.get("tools") or ()), *tools)
+    agent, options["tools"] = _loaded(agent, options.get("tools") or ())
     instance_id = RandomIds().uuid()
     stopping = asyncio.Event()
     _on_signals(stopping)
@@ -161,6 +159,16 @@ async def _serve_primary(
                 if server is not None:
                     await server.aclose()
             withdraw_announcement(instance.instance_id, data)
+
+
+def _loaded(agent: Any, tools: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+    """The agent and the tools, loaded where they are names. A standby finds a mistake at its start, not when it takes
+    over."""
+    found = load_tools(tools)
+    if not isinstance(agent, str):
+        return agent, found
+    agent, own = load_agent(agent)
+    return agent, (*found, *own)
 
 
 def _report_ready(on_ready: Callable[[Ready], None] | None, ready: Ready) -> None:

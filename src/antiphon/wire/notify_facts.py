@@ -44,6 +44,7 @@ LISTED = frozenset(
         f.LabelsChanged,
         f.PinChanged,
         f.ModelChanged,
+        f.McpServersChanged,
         f.Archived,
         f.Unarchived,
     }

@@ -80,7 +80,7 @@ def chat_json(
         "updated_at": format_time_us(chat.updated_at),
         "archived": chat.is_archived,
         "pin_order": chat.pin_order,
-        "mcp_server_ids": [],
+        "mcp_server_ids": chat.mcp_server_ids,
         "labels": chat.labels,
         "has_unread": has_unread,
         "seq": chat.seq,
@@ -237,8 +237,8 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
 
 
 _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
-    f.ChatCreated: frozenset({"title", "is_title_made", "model", "system", "labels", "tools"}),
     f.HistoryTruncated: frozenset({"state_seq"}),
+    f.ChatCreated: frozenset({"title", "is_title_made", "model", "system", "labels", "tools", "mcp_server_ids"}),
     f.AttemptReleased: frozenset({"usage"}),
     f.RetryScheduled: frozenset({"kind", "provider", "status_code", "usage"}),
     f.ActionResolved: frozenset({"by", "args", "always"}),

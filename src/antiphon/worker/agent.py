@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import inspect
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, closing
-from pathlib import Path
 from typing import Any, cast
 
 from antiphon.core.parts import (
@@ -29,7 +26,6 @@ from antiphon.ports import AnswerEnded, Message, Model, ModelEvent, ModelRequest
 from antiphon.worker.structured_output import StructuredOutput
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.tools import Tool, tool
-from antiphon.worker.tools.found import module_tools
 from antiphon.worker.trimming import TRIMS_MAX, halved, left_out_words
 from antiphon.worker.turn import BlockingTurn, Turn
 
@@ -132,10 +128,10 @@ class Agent:
     async def _stream(
         self, turn: Turn, model: Model, messages: tuple[Message, ...], left_out: int
     ) -> AsyncGenerator[Piece, None]:
-        tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
         messages = await turn.load_files(messages)
         try_ = await turn.start_call(model=model.name, provider=model.provider)
         METRICS.model_calls.labels(model.provider).inc()
+        tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
         note = left_out_words(left_out) if left_out else ""
         request = ModelRequest(
             chat_id=turn.chat_id,
@@ -213,40 +209,3 @@ async def _run_in_thread(agent: Callable[[Any], Any], turn: Turn) -> AsyncIterat
     finally:
         blocking.stop()
         await asyncio.wait({thread})
-
-
-def load_agent(name: str) -> tuple[Any, list[Tool]]:
-    """The agent that `path/to/file.py:name` or `package.module:name` names.
-
-    Returns:
-        The agent, and the tools of its module if the agent is a function (an `Agent` lists its own).
-
-    Raises:
-        Invalid: The name has no agent, or there is no such file, module or attribute.
-    """
-    location, _, attribute = name.partition(":")
-    if not attribute:
-        raise Invalid("APP", f"{name!r} names no agent: write file.py:agent or package.module:agent")
-    if location.endswith(".py"):
-        path = Path(location)
-        if not path.exists():
-            raise Invalid("APP", f"there is no file {location}")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(path.stem, module)
-        sys.path.insert(0, str(path.parent.resolve()))
-        spec.loader.exec_module(module)
-    else:
-        sys.path.insert(0, "")
-        try:
-            module = importlib.import_module(location)
-        except ModuleNotFoundError as error:
-            if error.name and location.startswith(error.name):
-                raise Invalid("APP", f"there is no module {location}") from error
-            raise
-    agent = getattr(module, attribute, None)
-    if agent is None:
-        raise Invalid("APP", f"{location} has no {attribute!r}")
-    return agent, [] if isinstance(agent, Agent) else module_tools(vars(module))

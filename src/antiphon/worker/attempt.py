@@ -135,6 +135,7 @@ class Attempt:
     async def _work(self) -> None:
         try:
             await self._held.load_history()
+            await self._held.wait_tools()
             async with contextlib.AsyncExitStack() as stack:
                 self._held.deps = await self._make_deps(stack)
                 await self._calls.finish_open(leaves_unknown=self._env.is_replayed)

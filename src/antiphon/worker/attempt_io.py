@@ -64,6 +64,7 @@ class AttemptIO:
             await held.leave(Stop.RELEASE)
         if held.turn is not None and held.turn.system == self._system:  # else the agent has set its own
             held.turn.system = await self.read_system()
+        await held.wait_changed_tools()
         held.writer.write(CallStarted(model, provider, held.state.tries + 1))
         return held.state.tries + 1
 
@@ -90,7 +91,7 @@ class AttemptIO:
 
     async def use_tools(self, tools: tuple[Tool, ...]) -> None:
         held = self._held
-        held.server_tools.update({tool.name: tool for tool in tools})
+        held.bring_tools(tools)
         try:
             await self._calls.finish_open(leaves_unknown=True)
             await held.catch_up()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.core.model import Chat
 from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
 from antiphon.options import Limits, WorkerTiming
@@ -52,6 +53,22 @@ class WorkerLimits(Value):
         )
 
 
+class ToolSource(Protocol):
+    """Tools that come and go while the server runs."""
+
+    def tools_of(self, chat: Chat) -> dict[str, Tool]:
+        """The tools that a chat has from this source now, by name."""
+        ...
+
+    async def wait_started(self, chat: Chat) -> None:
+        """Wait, for a bounded time, until the tools of a chat can be listed for the first time."""
+        ...
+
+    async def wait_listed(self, chat: Chat) -> None:
+        """Wait, for a bounded time, until changes of these tools that were reported are listed."""
+        ...
+
+
 class Environment(Value, gc=True):
     """Everything that the attempts of a worker share."""
 
@@ -62,6 +79,8 @@ class Environment(Value, gc=True):
     agent: Callable[[Turn], AsyncIterator[Any]]
     tools: dict[str, Tool]
     make_deps: MakeDeps | None
+    mcp: ToolSource
+    """The tools of MCP servers."""
     limits: WorkerLimits
     timing: WorkerTiming
     random: random.Random

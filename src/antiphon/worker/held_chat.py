@@ -68,8 +68,12 @@ class HeldChat:
             calls_max=environment.limits.calls,
         )
         self._chats = environment.work
-        self.server_tools = dict(environment.tools)
-        """The tools that run here, by name: the server's, and those that the agent of this attempt brings."""
+        self._own_tools = dict(environment.tools)
+        """The server's tools, and those that the agent of this attempt brings."""
+        self._mcp = environment.mcp
+        self.server_tools: dict[str, Tool] = {}
+        """The tools that run here, by name: `_own_tools`, and those that MCP servers offer now."""
+        self.refresh_tools()
         self._histories = environment.histories
         self._timing = environment.timing
         self._pending: set[asyncio.Future[Done]] = set()
@@ -83,6 +87,30 @@ class HeldChat:
         """The server's tools, and those of the chat that its clients run. Of two with one name it is the server's."""
         client_tools = tools_of_clients(self.state.tools)
         return (*self.server_tools.values(), *(tool for tool in client_tools if tool.name not in self.server_tools))
+
+    def bring_tools(self, tools: tuple[Tool, ...]) -> None:
+        """Add tools of the agent of this attempt."""
+        self._own_tools.update({tool.name: tool for tool in tools})
+        self.refresh_tools()
+
+    def refresh_tools(self) -> None:
+        """Offer the tools that MCP servers have now. Of two tools with one name it is not that of an MCP server."""
+        self.server_tools.clear()
+        self.server_tools.update(self._own_tools)
+        for name, tool in self._mcp.tools_of(self.state).items():
+            self.server_tools.setdefault(name, tool)
+        if self.turn is not None:
+            self.turn.tools = self.tools
+
+    async def wait_tools(self) -> None:
+        """Wait for MCP servers that are still starting, for a bounded time."""
+        await self._mcp.wait_started(self.state)
+        self.refresh_tools()
+
+    async def wait_changed_tools(self) -> None:
+        """Wait for the tools of MCP servers that have reported a change, for a bounded time."""
+        await self._mcp.wait_listed(self.state)
+        self.refresh_tools()
 
     # --- stopping
 

@@ -19,6 +19,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "model": "",
         "system": "",
         "labels": {"a": "b"},
+        "mcp_server_ids": [],
     },
     "change_chat": {
         "title": "t",
@@ -28,6 +29,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "model": "",
         "system": "",
         "tools": [{"name": "t", "description": "", "parameters": {"type": "object"}}],
+        "mcp_server_ids": [],
     },
     "send_message": {"content": "x", "when_busy": "queue", "client_message_id": "c", "model": ""},
     "edit_message": {"content": "x", "clear_queue": True},

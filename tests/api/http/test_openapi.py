@@ -180,6 +180,7 @@ async def test_every_good_answer_of_every_route_fits(
     await api.ask("DELETE", f"/tokens/{made['id']}", token=api.admin_token)
     for path in ("healthz", "readyz", "metrics", "openapi.json"):
         await api.ask("GET", f"//{path}", token=api.admin_token)
+    await api.ask("GET", "/mcp-servers")
     promised = {(o.method, o.full_path, answer.status) for o in OPERATIONS for answer in o.answers if not o.is_stream}
     assert promised - seen == {("GET", "/readyz", 503)}
 

@@ -159,13 +159,14 @@ async def test_a_patch_changes_everything_in_one_append(api: ApiClient) -> None:
         "pin_order": -3,
         "model": "rehearsal",
         "system": "Hm.",
+        "mcp_server_ids": [],
         "archived": True,
     }
     chat = (await api.ask("PATCH", f"/chats/{chat_id}", body)).json
     assert {name: chat[name] for name in body if name != "system"} == {
         name: value for name, value in body.items() if name != "system"
     }
-    assert chat["seq"] == 7
+    assert chat["seq"] == 8
     facts = [event.json for event in await api.events(f"/chats/{chat_id}/stream?after=1&until=idle") if event.id]
     assert [fact["type"] for fact in facts[:-1]] == [
         "title_changed",
@@ -173,9 +174,10 @@ async def test_a_patch_changes_everything_in_one_append(api: ApiClient) -> None:
         "pin_changed",
         "model_changed",
         "system_changed",
+        "mcp_servers_changed",
         "archived",
     ]
-    assert [fact.get("more", False) for fact in facts[:-1]] == [True] * 5 + [False]
+    assert [fact.get("more", False) for fact in facts[:-1]] == [True] * 6 + [False]
 
 
 async def test_a_patch_that_is_refused_in_part_changes_nothing(api: ApiClient) -> None:

@@ -28,6 +28,7 @@ FIELDS: dict[str, Any] = {
     "model": "m",
     "system": "s",
     "tools": [],
+    "mcp_server_ids": [],
 }
 
 

@@ -14,7 +14,13 @@ from antiphon.api.http.paging import next_after, read_next
 from antiphon.api.http.shapes import chats as s
 from antiphon.api.http.sse import open_stream
 from antiphon.api.http.table import Call, Operation, Policy, route
-from antiphon.chats.chat_fields import clean_labels, clean_model, clean_system, clean_title
+from antiphon.chats.chat_fields import (
+    clean_labels,
+    clean_mcp_server_ids,
+    clean_model,
+    clean_system,
+    clean_title,
+)
 from antiphon.chats.client_tools import checked_tools
 from antiphon.chats.owned import OwnedChats
 from antiphon.core import commands as c
@@ -49,6 +55,7 @@ async def create_chat(call: Call) -> Response:
         system=body.system,
         labels=body.labels,
         tools=body.tools,
+        mcp_server_ids=body.mcp_server_ids,
     )
     crash_point("before-answer")
     open_calls = await _chats(call).open_calls(done.chat_id, done.chat)  # a repeated request may find any state
@@ -102,6 +109,8 @@ async def change_chat(call: Call) -> Response:
         commands.append(c.SetSystem(system=clean_system(body.system)))
     if body.tools is not UNSET:
         commands.append(c.SetTools(tools=checked_tools(body.tools)))
+    if body.mcp_server_ids is not UNSET:
+        commands.append(c.SetMcpServers(mcp_server_ids=clean_mcp_server_ids(body.mcp_server_ids)))
     if body.archived is not UNSET:
         commands.append(c.Archive() if body.archived else c.Unarchive())
     done = await _chats(call).change(call.chat_id, *commands) if commands else None

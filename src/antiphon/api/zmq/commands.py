@@ -42,6 +42,7 @@ ROUTES: dict[str, Route] = {
     "set_model": Route(method="PATCH", field="model"),
     "set_system": Route(method="PATCH", field="system"),
     "set_tools": Route(method="PATCH", field="tools"),
+    "set_mcp_servers": Route(method="PATCH", field="mcp_server_ids"),
     "archive": Route(method="PATCH", constants={"archived": True}),
     "unarchive": Route(method="PATCH", constants={"archived": False}),
     "delete": Route(method="DELETE"),

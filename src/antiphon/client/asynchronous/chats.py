@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from antiphon.client import api_requests, shapes
 from antiphon.client.asynchronous.request_group import AsyncRequestGroup
@@ -25,6 +25,7 @@ class AsyncChats(AsyncRequestGroup):
         system: str = "",
         labels: dict[str, str] | None = None,
         tools: Sequence[shapes.ClientTool] = (),
+        mcp_server_ids: Sequence[str] | None = None,
     ) -> shapes.Chat:
         """Create a chat. This request is repeatable.
 
@@ -36,6 +37,7 @@ class AsyncChats(AsyncRequestGroup):
             system: the chat's system prompt.
             labels: labels to search chats by.
             tools: the tools that clients run (`submit_tool_result`), besides those of the server.
+            mcp_server_ids: the MCP servers that the chat uses, by id (`mcp_servers`); default: all configured ones.
 
         Returns:
             The chat.
@@ -46,7 +48,14 @@ class AsyncChats(AsyncRequestGroup):
         """
         id = id or str(uuid.uuid4())  # noqa: A001
         request = api_requests.create_chat(
-            id=id, content=content, title=title, model=model, system=system, labels=labels, tools=tools
+            id=id,
+            content=content,
+            title=title,
+            model=model,
+            system=system,
+            labels=labels,
+            tools=tools,
+            mcp_server_ids=mcp_server_ids,
         )
         return await self._connection.request(request)
 
@@ -83,6 +92,7 @@ class AsyncChats(AsyncRequestGroup):
         model: str | None = None,
         system: str | None = None,
         tools: Sequence[shapes.ClientTool] | None = None,
+        mcp_server_ids: Sequence[str] | Literal["all"] | None = None,
     ) -> shapes.Chat:
         """Change fields of a chat, all in one append. A field that is None stays unchanged.
 
@@ -95,6 +105,8 @@ class AsyncChats(AsyncRequestGroup):
             model: the model of later turns.
             system: the system prompt of later turns.
             tools: the tools that clients run, from the next model call on; they replace all previous ones.
+            mcp_server_ids: the MCP servers that the chat uses from the next model call on, by id; `all`: all
+                configured ones.
 
         Returns:
             The chat after the change.
@@ -111,8 +123,13 @@ class AsyncChats(AsyncRequestGroup):
             model=model,
             system=system,
             tools=tools,
+            mcp_server_ids=mcp_server_ids,
         )
         return await self._connection.request(request)
+
+    async def mcp_servers(self) -> list[shapes.McpServer]:
+        """The MCP servers of the instance, with their ids, states and tools."""
+        return (await self._connection.request(api_requests.mcp_servers()))["mcp_servers"]
 
     async def delete_chat(self, chat_id: str) -> None:
         """Delete a chat and its content; its streams end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from antiphon.client import api_requests, shapes
 from antiphon.client.blocking.request_group import RequestGroup
@@ -26,6 +26,7 @@ class Chats(RequestGroup):
         system: str = "",
         labels: dict[str, str] | None = None,
         tools: Sequence[shapes.ClientTool] = (),
+        mcp_server_ids: Sequence[str] | None = None,
     ) -> shapes.Chat:
         """Create a chat. This request is repeatable.
 
@@ -37,6 +38,7 @@ class Chats(RequestGroup):
             system: the chat's system prompt.
             labels: labels to search chats by.
             tools: the tools that clients run (`submit_tool_result`), besides those of the server.
+            mcp_server_ids: the MCP servers that the chat uses, by id (`mcp_servers`); default: all configured ones.
 
         Returns:
             The chat.
@@ -47,7 +49,14 @@ class Chats(RequestGroup):
         """
         id = id or str(uuid.uuid4())  # noqa: A001
         request = api_requests.create_chat(
-            id=id, content=content, title=title, model=model, system=system, labels=labels, tools=tools
+            id=id,
+            content=content,
+            title=title,
+            model=model,
+            system=system,
+            labels=labels,
+            tools=tools,
+            mcp_server_ids=mcp_server_ids,
         )
         return self._connection.request(request)
 
@@ -84,6 +93,7 @@ class Chats(RequestGroup):
         model: str | None = None,
         system: str | None = None,
         tools: Sequence[shapes.ClientTool] | None = None,
+        mcp_server_ids: Sequence[str] | Literal["all"] | None = None,
     ) -> shapes.Chat:
         """Change fields of a chat, all in one append. A field that is None stays unchanged.
 
@@ -96,6 +106,8 @@ class Chats(RequestGroup):
             model: the model of later turns.
             system: the system prompt of later turns.
             tools: the tools that clients run, from the next model call on; they replace all previous ones.
+            mcp_server_ids: the MCP servers that the chat uses from the next model call on, by id; `all`: all
+                configured ones.
 
         Returns:
             The chat after the change.
@@ -112,8 +124,13 @@ class Chats(RequestGroup):
             model=model,
             system=system,
             tools=tools,
+            mcp_server_ids=mcp_server_ids,
         )
         return self._connection.request(request)
+
+    def mcp_servers(self) -> list[shapes.McpServer]:
+        """The MCP servers of the instance, with their ids, states and tools."""
+        return (self._connection.request(api_requests.mcp_servers()))["mcp_servers"]
 
     def delete_chat(self, chat_id: str) -> None:
         """Delete a chat and its content; its streams end."""

@@ -11,7 +11,7 @@ import structlog
 from antiphon.core.parts import ToolCall, ToolResult
 from antiphon.errors import Refused
 from antiphon.observe.metrics import METRICS
-from antiphon.worker.tools.tool import Tool, ToolContext
+from antiphon.worker.tools.tool import Tool, ToolContext, ToolFailed
 
 SENTENCE_MAX = 2000
 """Maximum length of a tool's own error text, in characters."""
@@ -61,6 +61,8 @@ async def result_of(
     value, error = (None, asyncio.CancelledError()) if running.cancelled() else running.result()
     if isinstance(error, Refused):
         return _error(part, "invalid_args", str(error))
+    if isinstance(error, ToolFailed):
+        return ToolResult(part.tool_call_id, part.tool_name, error.value, is_error=True)
     if error is not None:
         log.warning("tool_failed", chat_id=context.chat_id, tool=part.tool_name, error=type(error).__name__)
         return _error(part, "failed", sentence_of(error))

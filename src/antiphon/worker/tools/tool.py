@@ -23,6 +23,14 @@ OUTPUT_BYTES_MAX = 64 * 1024
 """Maximum size of a tool's result, in bytes. A longer one is truncated and says so."""
 
 
+class ToolFailed(Exception):
+    """Raised by a tool that failed: `value`, a JSON value, becomes the result, marked as an error."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__("the tool failed")
+        self.value = value
+
+
 class ToolContext:
     """Given to a tool that has a parameter of this type: which call it runs, and how to report progress."""
 

@@ -23,6 +23,7 @@ class CreateChatBody(Value):
     system: str = ""
     labels: dict[str, str] = {}
     tools: list[ClientTool] = []
+    mcp_server_ids: list[Uuid] | None = None
 
 
 class ChangeChatBody(Value):
@@ -33,6 +34,7 @@ class ChangeChatBody(Value):
     model: str | UnsetType = UNSET
     system: str | UnsetType = UNSET
     tools: list[ClientTool] | UnsetType = UNSET
+    mcp_server_ids: list[Uuid] | UnsetType | None = UNSET
 
 
 class SendBody(Value):

@@ -15,7 +15,7 @@ class HealthAnswer(Value):
 
 class ReadyAnswer(Value):
     """`warnings` names options that are not safe: `bus_without_keys`, `bus_without_credentials`. `slowed` names parts
-    that do not work and only make everything slower: `hints`, `relay`."""
+    that do not work and only make everything slower: `hints`, `relay`, `mcp`."""
 
     status: str
     warnings: list[str] | UnsetType = UNSET

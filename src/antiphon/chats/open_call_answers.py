@@ -1,0 +1,75 @@
+"""What a person or a client answers to the tool calls that a chat waits for. The first answer wins."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from antiphon.chats.chat_fields import clean_title
+from antiphon.chats.open_calls import ARGS_BYTES_MAX, check_value
+from antiphon.core import commands as c
+from antiphon.core.model import Chat, Needs
+from antiphon.core.parts import ToolResult
+from antiphon.options import Limits
+from antiphon.ports import Done
+from antiphon.wire.codec import encode_content
+
+
+class OpenCallAnswers(ABC):
+    """One method for each kind of answer."""
+
+    owner_id: str
+    _limits: Limits
+
+    @abstractmethod
+    async def change(self, chat_id: str, *commands: c.Command) -> Done:
+        """Execute any commands of a person in one append."""
+
+    @abstractmethod
+    async def get(self, chat_id: str) -> Chat:
+        """The state of a chat."""
+
+    async def approve(
+        self, chat_id: str, tool_call_id: str, *, args: dict[str, Any] | None = None, always: bool = False
+    ) -> Done:
+        """Approve a tool call; the first answer wins.
+
+        Args:
+            chat_id: The chat.
+            tool_call_id: The call.
+            args: Run it with these arguments instead of the model's, unless None.
+            always: Whether this tool needs no approval in this chat any more.
+        """
+        check_value("args", args, ARGS_BYTES_MAX)
+        return await self.change(
+            chat_id, c.Approve(tool_call_id=tool_call_id, by=self.owner_id, args=args, always=always)
+        )
+
+    async def deny(self, chat_id: str, tool_call_id: str, reason: str = "") -> Done:
+        """Deny a tool call; the model receives the reason."""
+        command = c.Deny(tool_call_id=tool_call_id, reason=clean_title(reason), by=self.owner_id)
+        return await self.change(chat_id, command)
+
+    async def submit_result(
+        self, chat_id: str, tool_call_id: str, result: Any, *, is_error: bool = False, needs: Needs = Needs.RESULT
+    ) -> Done:
+        """Give the result of a tool that clients run, or the answer to a question; the first one wins.
+
+        Args:
+            chat_id: The chat.
+            tool_call_id: The call.
+            result: Any JSON value.
+            is_error: Whether the tool failed.
+            needs: `Needs.ANSWER` for the answer to a question.
+        """
+        check_value("result", result, self._limits.message_bytes)
+        call = (await self.get(chat_id)).call(tool_call_id)
+        part = ToolResult(tool_call_id, call.tool_name if call is not None else "", result, is_error)
+        command = c.SubmitToolResults(
+            tool_call_id=tool_call_id, content=encode_content([part]), by=self.owner_id, needs=needs
+        )
+        return await self.change(chat_id, command)
+
+    async def answer_question(self, chat_id: str, tool_call_id: str, answer: Any) -> Done:
+        """Answer a question of an agent with any JSON value; the first answer wins."""
+        return await self.submit_result(chat_id, tool_call_id, answer, needs=Needs.ANSWER)
