@@ -24,8 +24,9 @@ sys.dont_write_bytecode = False
 
 LONG = (
     "replicas/test_trial.py",
-    "api/http/test_bad_input.py",
     "replicas/test_fleet.py",
+    "adapters/test_examples.py",
+    "api/http/test_bad_input.py",
     "replicas/test_follow_other_replicas.py",
     "system/test_hostile_client.py",
     "store/test_checksums.py",
@@ -37,13 +38,18 @@ LONG = (
     "how_to/test_run_several_replicas.py",
     "system/test_roles.py",
     "core/test_model_scenes.py",
+    "worker/mcp/test_calls.py",
+    "page/test_instances.py",
+    "page/test_reading.py",
+    "system/test_memory.py",
+    "page/test_speed.py",
     "page/test_rendering.py",
     "system/test_crashes.py",
     "bench/test_replicas.py",
 )
 """The files that take longest begin first: one of them at the end would leave all cores but one idle."""
 
-WORKERS_PER_CORE = 2
+WORKERS_PER_CORE = 3
 """Tests wait for servers, timers and browsers about as long as they compute."""
 
 

@@ -7,6 +7,8 @@ from typing import Generic, ParamSpec
 
 import structlog
 
+from antiphon.tracebacks import traceback_of
+
 P = ParamSpec("P")
 
 log = structlog.get_logger(__name__)
@@ -43,7 +45,7 @@ class Signal(Generic[P]):
             try:
                 subscriber(*args, **kwargs)
             except Exception:
-                log.exception("signal_subscriber_failed", signal=self._name)
+                log.error("signal_subscriber_failed", signal=self._name, exception=traceback_of())
 
 
 class KeyedSignal(Generic[P]):

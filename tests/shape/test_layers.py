@@ -10,8 +10,8 @@ from pathlib import Path
 from .modules import Import, Module, all_modules, imports_of, place
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version", "signal"),
-    ("core",),
+    ("errors", "version", "tracebacks"),
+    ("core", "signal"),
     ("wire", "backoff", "mcp_settings"),
     ("ports",),
     ("clock", "options", "observe", "local", "postgres"),

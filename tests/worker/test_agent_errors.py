@@ -80,6 +80,24 @@ async def test_an_agent_that_raises_anything_fails_its_turn_and_the_next_one_is_
         assert (await talk.said())[-1] == "so far so good"
 
 
+async def test_the_log_of_a_failed_agent_has_the_traceback_but_no_variables(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also in a program that embeds an instance and has not configured structlog, whose default prints them."""
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        password = f"canary {turn.text}"
+        yield password[:0]
+        raise ValueError("no")
+
+    await answered(agent, "secret question")
+    logged = "".join(capsys.readouterr())
+    assert "agent_failed" in logged
+    assert "ValueError: no" in logged
+    assert "canary" not in logged.replace('password = f"canary {turn.text}"', "")
+    assert "secret question" not in logged
+
+
 async def test_a_plain_agent_that_raises_anything_fails_its_turn() -> None:
     def agent(turn: Any) -> Iterator[str]:
         yield "x"

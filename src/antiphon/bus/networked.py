@@ -27,6 +27,7 @@ from antiphon.bus.send_queue import DROPPED_CHANNEL, Message, QueueLimits, SendQ
 from antiphon.core.values import Value
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Handler
+from antiphon.tracebacks import traceback_of
 
 log = structlog.get_logger(__name__)
 
@@ -183,7 +184,7 @@ class NetworkedBus:
             except Exception:
                 self._is_up, self.error = False, "it failed unexpectedly; the log has the reason (bus_failed)"
                 METRICS.unexpected.labels("bus_failure").inc()
-                log.exception("bus_failed", bus=self.kind)
+                log.error("bus_failed", bus=self.kind, exception=traceback_of())
             self._has_tried.set()
             was_stable = loop.time() - started_at > timing.open_s + timing.stable_s
             tries = 1 if was_stable else tries + 1

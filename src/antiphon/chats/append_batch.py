@@ -15,6 +15,7 @@ from antiphon.core.model import Chat, Status
 from antiphon.errors import Conflict, Refused
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Append, Drop, Ended, Grant, Notification, Receipt, Store
+from antiphon.tracebacks import traceback_of
 from antiphon.wire.log import decode_fact, encode_fact
 
 log = structlog.get_logger(__name__)
@@ -71,7 +72,7 @@ class AppendBatch:
         except (Refused, AssertionError) as error:
             if isinstance(error, AssertionError):
                 METRICS.unexpected.labels("broken_invariant").inc()
-                log.error("broken_invariant", chat_id=self._chat_id, exc_info=error)
+                log.error("broken_invariant", chat_id=self._chat_id, exception=traceback_of(error))
             self.chat = chat
             del self.entries[start:]
             if not start:

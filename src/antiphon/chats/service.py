@@ -37,6 +37,7 @@ from antiphon.ports import (
     TurnSlots,
 )
 from antiphon.signal import KeyedSignal, Signal
+from antiphon.tracebacks import traceback_of
 from antiphon.wire import codec
 from antiphon.wire.notify_facts import encode_chat_event, event_kinds, stream_message
 
@@ -174,7 +175,7 @@ class Service:
                     await self._process(queue, group)
                 except Exception as error:
                     if not isinstance(error, AntiphonError):
-                        log.exception("command_queue_failed", chat_id=queue.chat_id)
+                        log.error("command_queue_failed", chat_id=queue.chat_id, exception=traceback_of())
                     self._queues.evict(queue)
                     _fail([job for job in group if job not in queue.jobs], error)
         finally:

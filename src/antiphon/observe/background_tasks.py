@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from antiphon.observe.metrics import METRICS
+from antiphon.tracebacks import traceback_of
 
 log = structlog.get_logger(__name__)
 
@@ -35,4 +36,4 @@ class BackgroundTasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             METRICS.unexpected.labels("background_task_failure").inc()
-            log.error("background_task_failed", exc_info=error)
+            log.error("background_task_failed", exception=traceback_of(error))

@@ -69,12 +69,17 @@ class Span:
 class Traces:
     """Makes the spans."""
 
-    @cached_property
+    @property
     def _tracer(self) -> Any:
-        try:
-            from opentelemetry.trace import get_tracer
-        except ImportError:
+        """None where nothing has imported OpenTelemetry: importing it takes longer than a short turn."""
+        if "opentelemetry.trace" not in sys.modules:
             return None
+        return self._own_tracer
+
+    @cached_property
+    def _own_tracer(self) -> Any:
+        from opentelemetry.trace import get_tracer
+
         return get_tracer("antiphon", __version__)
 
     def current(self) -> str:

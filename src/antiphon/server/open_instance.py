@@ -33,6 +33,7 @@ from antiphon.ports import Bus, Clock, Ids, Store
 from antiphon.server.backends import check_urls, is_open_to_all, open_shared_backends
 from antiphon.store.memory.store import MemoryStore
 from antiphon.store.sqlite.store import open_sqlite_store
+from antiphon.tracebacks import traceback_of
 from antiphon.worker.agent import Agent
 from antiphon.worker.loading import load_agent, load_tools
 
@@ -178,7 +179,7 @@ async def _running(make_instance: Callable[..., EmbeddedInstance], store: Store)
             background.cancel()
             await asyncio.wait({background})
             if not background.cancelled() and background.exception() is not None:
-                log.error("background_task_failed", exc_info=background.exception())
+                log.error("background_task_failed", exception=traceback_of(background.exception()))
 
 
 @contextlib.asynccontextmanager

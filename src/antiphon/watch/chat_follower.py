@@ -17,6 +17,7 @@ from antiphon.errors import AntiphonError
 from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Append
+from antiphon.tracebacks import traceback_of
 from antiphon.watch.reader import Reader
 from antiphon.watch.stream_items import Fact, Item
 from antiphon.wire.codec import decode_content
@@ -91,7 +92,7 @@ class ChatFollower:
             self._hand_over_new()
         except Exception:
             METRICS.unexpected.labels("follower_failed").inc()
-            log.exception("follower_failed", chat_id=self.chat_id)
+            log.error("follower_failed", chat_id=self.chat_id, exception=traceback_of())
             self._on_idle(self)
 
     def _hand_over_new(self) -> None:
@@ -204,7 +205,7 @@ class ChatFollower:
             await asyncio.sleep(self._retry_s)
         except Exception:
             METRICS.unexpected.labels("follower_failed").inc()
-            log.exception("follower_failed", chat_id=self.chat_id)
+            log.error("follower_failed", chat_id=self.chat_id, exception=traceback_of())
             self._on_idle(self)
             return
         self._is_reading = False

@@ -32,6 +32,7 @@ from antiphon.errors import AntiphonError
 from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Append, Bus, Store
+from antiphon.tracebacks import traceback_of
 from antiphon.watch.chat_follower import ChatFollower
 from antiphon.watch.watch import Changed, Watch
 from antiphon.wire.notify import ChatEventKind
@@ -321,7 +322,7 @@ class OwnerFollower:
                 self._consumer.on_deltas(chat_id, deltas)
         except Exception:
             METRICS.unexpected.labels("publishing_failure").inc()
-            log.exception("publishing_failed", chat_id=chat_id)
+            log.error("publishing_failed", chat_id=chat_id, exception=traceback_of())
 
     def _remember(self, chat_id: str, place: Place) -> None:
         self._places[chat_id] = place

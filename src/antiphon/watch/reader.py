@@ -16,8 +16,7 @@ Watchers at the same cursor get the same batch: it is made once (`_batches`) and
 facts evict older ones (FACTS_MAX, FACTS_BYTES); a watcher that is further behind reads the store
 (`Watcher.next_old_batch`). Closed drafts are kept for watchers that still read them (DRAFTS_MAX).
 
-New facts come from this process's own command loop, if it has all of them, else from the store. A hint, a delta of an
-unknown draft, and the poll each only trigger a read.
+New facts come from this process's command loop, else from the store. Hints, deltas and polls only trigger a read.
 """
 
 from __future__ import annotations
@@ -47,6 +46,7 @@ from antiphon.core.model import IDLE, Status
 from antiphon.errors import Unavailable
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Append, Bus, Drafts, Store
+from antiphon.tracebacks import traceback_of
 from antiphon.watch.batch import Batch
 from antiphon.watch.stream_items import Fact, Item, Wakeable
 from antiphon.wire import codec
@@ -220,7 +220,7 @@ class Reader:
         assert chat is not None, "only existing chats are watched"
         self.holder = chat.holder
         entries = self.service.entries_after(self.chat_id, chat.seq - 1)
-        if entries and not any(_lacks_content(entry) for entry in entries):
+        if entries and not any(map(_lacks_content, entries)):
             self._append(entries)
         else:
             await self._read_from_store(chat.seq - 1)
@@ -280,7 +280,7 @@ class Reader:
     def pull_nowait(self) -> bool:
         """Add the facts that this process wrote itself; False if some are missing."""
         entries = self.service.entries_after(self.chat_id, self.seq)
-        if entries is None or any(_lacks_content(entry) for entry in entries):
+        if entries is None or any(map(_lacks_content, entries)):
             return False
         self._append(entries)
         return True
@@ -393,7 +393,7 @@ class Reader:
                 watcher.wake()
             except Exception:  # the other watchers are not affected
                 METRICS.unexpected.labels("watcher_failed").inc()
-                log.exception("watcher_failed", chat_id=self.chat_id)
+                log.error("watcher_failed", chat_id=self.chat_id, exception=traceback_of())
 
 
 def _lacks_content(entry: Entry) -> bool:

@@ -25,6 +25,7 @@ from antiphon.observe.metrics import METRICS
 from antiphon.options import WatchTiming
 from antiphon.ports import Bus, Drafts, Mark, Store
 from antiphon.signal import Signal
+from antiphon.tracebacks import traceback_of
 from antiphon.watch.feed import Feed
 from antiphon.watch.plain_stream import PlainStream
 from antiphon.watch.reader import Reader
@@ -291,7 +292,7 @@ class Watch:
                 failure = error  # the next poll tries it again; the others must not wait for it
             except Exception:  # a fault of ours in one chat must not end the whole instance
                 METRICS.unexpected.labels("poll_failure").inc()
-                log.exception("poll_failed_at", chat_id=chat_id)
+                log.error("poll_failed_at", chat_id=chat_id, exception=traceback_of())
                 self._unseen.pop(chat_id, None)
             else:
                 self._unseen.pop(chat_id, None)

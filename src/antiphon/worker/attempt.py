@@ -20,6 +20,7 @@ from antiphon.local.descriptors import is_out_of_descriptors
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.observe.traces import TRACES, Span
+from antiphon.tracebacks import traceback_of
 from antiphon.worker.attempt_end import AttemptEnd
 from antiphon.worker.attempt_io import AttemptIO
 from antiphon.worker.calls import Calls
@@ -145,7 +146,7 @@ class Attempt:
         except BaseException as error:
             if self._is_stopped_by(error):
                 raise
-            log.exception("agent_failed", chat_id=self.chat_id, turn_id=self.chat.turn_id)
+            log.error("agent_failed", chat_id=self.chat_id, turn_id=self.chat.turn_id, exception=traceback_of())
             with contextlib.suppress(AttemptEnded):
                 failure = AttemptFailed("unknown", f"The agent failed ({type(error).__name__}).")
                 await self._fail(failure)

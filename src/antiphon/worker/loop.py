@@ -19,6 +19,7 @@ from antiphon.core.model import Chat, Status
 from antiphon.errors import AntiphonError, Refused
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
+from antiphon.tracebacks import traceback_of
 from antiphon.worker.attempt import Attempt
 from antiphon.worker.environment import Environment
 from antiphon.worker.flusher import DraftFlusher
@@ -92,7 +93,7 @@ class Worker:
         self._slots.release(attempt.chat.owner_id)
         if not task.cancelled() and task.exception() is not None:
             METRICS.unexpected.labels("attempt_task_failure").inc()
-            log.error("attempt_task_failed", chat_id=attempt.chat_id, exc_info=task.exception())
+            log.error("attempt_task_failed", chat_id=attempt.chat_id, exception=traceback_of(task.exception()))
 
     def _on_wanted(self, message: bytes | None) -> None:
         if message is None or len(self._wanted) >= self._slots.concurrency:

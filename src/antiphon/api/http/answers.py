@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from antiphon import errors as e
 from antiphon.local.descriptors import is_out_of_descriptors
+from antiphon.tracebacks import traceback_of
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +89,6 @@ def error_answer(error: Exception) -> JsonAnswer:
 
 def _internal(error: Exception) -> JsonAnswer:
     error_id = uuid.uuid4().hex
-    log.error("request_failed", id=error_id, exc_info=error)
+    log.error("request_failed", id=error_id, exception=traceback_of(error))
     message = "The server failed to handle the request; its log has the error under this id."
     return JsonAnswer({"error": {"code": "internal", "message": message, "id": error_id}}, 500)

@@ -22,6 +22,7 @@ from antiphon.errors import AntiphonError, CursorInvalid, Invalid, NotFound, Pee
 from antiphon.instance import Instance
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Listed
+from antiphon.tracebacks import traceback_of
 from antiphon.version import __version__
 from antiphon.wire import instance as i
 from antiphon.wire import jsonrpc
@@ -289,7 +290,7 @@ def _refusal(error: Exception, echoed: msgspec.Raw) -> jsonrpc.Refusal:
     if isinstance(error, AntiphonError):
         return jsonrpc.refusal_of(error, echoed)
     error_id = uuid.uuid4().hex
-    log.error("call_failed", id=error_id, exc_info=error)
+    log.error("call_failed", id=error_id, exception=traceback_of(error))
     message = "Something went wrong here; the server's log has it under this id."
     return jsonrpc.Refusal(
         code=jsonrpc.REFUSED, message=message, data={"code": "internal", "id": error_id}, id=echoed

@@ -18,6 +18,7 @@ from antiphon.api.zmq.sockets import InstanceSockets, fits_ipc, open_ipc_sockets
 from antiphon.errors import Invalid
 from antiphon.instance import Instance
 from antiphon.local.discovery import socket_dir
+from antiphon.tracebacks import traceback_of
 from antiphon.watch.owner_follower import FollowLimits
 from antiphon.wire.instance import default_ports
 
@@ -116,7 +117,7 @@ async def open_zmq_endpoint(
         task.cancel()
         await asyncio.wait({task})
         if not task.cancelled() and task.exception() is not None:
-            log.error("instance_endpoint_failed", exc_info=task.exception())
+            log.error("instance_endpoint_failed", exception=traceback_of(task.exception()))
         await endpoint.aclose(reason)
 
 
