@@ -16,6 +16,7 @@ import structlog
 from antiphon import McpServer
 from antiphon.core.parts import ToolResult
 from antiphon.server.open_instance import EmbeddedInstance as Instance
+from antiphon.worker.tools.mcp.stdio import open_process
 from antiphon.worker.tools.tool import OUTPUT_BYTES_MAX
 from support.stopwatch import Stopwatch
 from support.tcp_server import open_tcp_server
@@ -183,6 +184,23 @@ def is_hostile(pid: str, attack: str) -> bool:
     except OSError:
         return False
     return HOSTILE_SERVER.encode() in arguments and attack.encode() in arguments
+
+
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        ({"command": ("no-such-program",)}, "no-such-program"),
+        ({"command": ("sh",), "cwd": "/no/folder"}, "/no/folder"),
+    ],
+)
+@pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"use_uvloop": True}), ("asyncio", {})], ids=["uvloop", "asyncio"]
+)
+async def test_a_program_that_cannot_be_started_is_named(fields: dict[str, Any], missing: str) -> None:
+    with pytest.raises(FileNotFoundError) as failed:
+        async with open_process("x", McpServer(**fields), environ=os.environ, on_end=lambda reason: None):
+            pass
+    assert failed.value.filename == missing
 
 
 # --- over HTTP

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -83,15 +84,19 @@ async def open_process(
     Raises:
         OSError: The program cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *server.command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=server.cwd or None,
-        env=environment_of(server, environ),
-        start_new_session=True,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *server.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=server.cwd or None,
+            env=environment_of(server, environ),
+            start_new_session=True,
+        )
+    except OSError as error:  # uvloop's does not say what is missing
+        is_folder = server.cwd and not Path(server.cwd).is_dir()
+        raise OSError(error.errno, error.strerror, server.cwd if is_folder else server.command[0]) from error
     received, inbound = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outbound, sent = anyio.create_memory_object_stream[SessionMessage](0)
     is_stopping = False
