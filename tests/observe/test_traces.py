@@ -111,9 +111,16 @@ async def test_a_turn_its_model_calls_and_its_tools_are_spans_of_the_senders_tra
             await wait_until(lambda: collector.named("invoke_agent"))
             await send(server, chat_id, "/fail auth")
             await wait_until(lambda: len(collector.named("invoke_agent")) == 2)
+            busy = (await client.create_chat("/tokens 30\n/rate 30"))["id"]
+            await client.send(busy, "/tokens 2")  # without a trace of a caller
+            await wait_until(lambda: len(collector.named("invoke_agent")) == 4)
         assert server.stop() == 0
-    turn, failed = collector.named("invoke_agent")
-    calls, (tool,) = collector.named("chat rehearsal"), collector.named("execute_tool add")
+    turn, failed, *apart = collector.named("invoke_agent")
+    assert [span.parent_span_id for span in apart] == [b"", b""], "a queued turn is not below the one before it"
+    assert [attributes_of(span)["gen_ai.usage.output_tokens"] for span in apart] == [30, 2]
+    others = {span.trace_id for span in apart}
+    calls = [span for span in collector.named("chat rehearsal") if span.trace_id not in others]
+    (tool,) = collector.named("execute_tool add")
     assert {span.trace_id.hex() for span in (turn, failed, tool, *calls)} == {TRACE_ID}
     assert (turn.parent_span_id.hex(), failed.parent_span_id.hex()) == (SPAN_ID, SPAN_ID)
     assert [span.parent_span_id for span in (tool, *calls)] == [turn.span_id] * 3 + [failed.span_id]

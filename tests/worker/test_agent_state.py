@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -286,3 +287,28 @@ async def test_a_failed_call_is_recorded_as_one_and_a_long_result_is_cut() -> No
     failed, long = results_of(entries)
     assert (failed.result, failed.is_error) == ("no route", True)
     assert len(long.result) < 70_000
+
+
+async def test_an_agent_may_record_or_call_again_after_a_value_was_refused() -> None:
+    @tool
+    def search() -> str:
+        return "found"
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        with contextlib.suppress(NotImplementedError):
+            await turn.record(ToolCall("clock"), object())
+        await turn.record(ToolCall("clock"), "noon")
+        turn.state["large"] = "x" * 2_000
+        with contextlib.suppress(AgentError):
+            await turn.call(ToolCall("search"))
+        turn.state["large"] = ""
+        yield f"{(await turn.call(ToolCall('search'))).result}"
+
+    async with running(agent, tools=(search,), limits=Limits(state_bytes=1_000)) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        assert [(result.tool_name, result.result) for result in await talk.results()] == [
+            ("clock", "noon"),
+            ("search", "found"),
+        ]
+        assert (await talk.said())[-1] == "found"

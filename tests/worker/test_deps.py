@@ -183,3 +183,41 @@ async def test_a_plain_function_has_them_as_well() -> None:
         talk = await ask(instance, "hi")
         await talk.wait_ended()
         assert await talk.said() == ["hi"]
+
+
+async def test_an_approved_call_runs_once_when_making_them_has_failed_for_long() -> None:
+    """The attempt releases the turn for the delay: it has not begun the call, so the next one may."""
+    failures = [AgentError("overloaded", "no database", retryable=True, retry_after_s=5.5)]
+    ran: list[str] = []
+
+    @tool(needs_approval=True)
+    def pay() -> str:
+        ran.append("paid")
+        return "paid"
+
+    def make(turn: Turn) -> str:
+        if is_approved and failures:
+            raise failures.pop()
+        return "made"
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        yield f"{(await turn.call(ToolCall('pay'))).result}"
+
+    is_approved: list[bool] = []
+    async with running(agent, deps=make, tools=(pay,)) as instance:
+        talk = await ask(instance)
+        await talk.wait_status(Status.REQUIRES_ACTION)
+        (call,) = await instance.chats.open_calls(talk.chat_id)
+        is_approved.append(True)
+        await instance.chats.approve(talk.chat_id, call.tool_call_id)
+        await talk.wait_kind("attempt_released")
+        await talk.wait_ended()
+        assert ((await talk.said())[-1], ran) == ("paid", ["paid"])
+
+
+async def test_the_state_of_the_agent_cannot_be_used_in_the_function() -> None:
+    async with running(asks_who, deps=lambda turn: turn.state, tools=(who,)) as instance:
+        talk = await ask(instance)
+        chat = await talk.wait_ended()
+        assert chat.last_error is not None
+        assert chat.last_error.message == "The agent failed (RuntimeError)."

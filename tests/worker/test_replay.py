@@ -9,7 +9,7 @@ import pytest
 
 from antiphon import AgentError, Reasoning, ToolCall, Turn, tool
 from antiphon.core.model import Needs, Status, WhenBusy
-from antiphon.core.parts import File, Role, Source, Text, ToolResult
+from antiphon.core.parts import Data, File, PartMetadata, Role, Source, Text, ToolResult
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.ports import Message
 from antiphon.server.open_instance import EmbeddedInstance as Instance
@@ -306,3 +306,16 @@ async def test_a_call_whose_tool_is_not_there_any_more_gets_an_error_result() ->
         await talk.wait_ended()
         assert [result.is_error for result in await talk.results()] == [True]
         assert (await talk.said())[-1] == "without it"
+
+
+async def test_metadata_and_whole_parts_are_repeated_without_being_written_twice() -> None:
+    async def steps(turn: Turn) -> AsyncIterator[Any]:
+        yield Reasoning("Hm. ")
+        yield PartMetadata({"p": {"signature": "s"}})
+        yield Data({"n": 1})
+        yield PartMetadata({"p": {"id": "d"}})
+        yield "Then. "
+
+    first, last = await asked_once(steps)
+    assert [type(part) for part in first] == [Reasoning, Data, Text]
+    assert last == (Text("Ans yes"),)

@@ -110,7 +110,7 @@ class AppendBatch:
     async def _state_before(self, message_id: int) -> int:
         """The fact of the agent's state before a visible message: what the first change after it has replaced. (A
         truncation in between goes back to a message after this one, and so to the same state or a later one.)"""
-        if self.chat is None or self.chat.state_seq < message_id:
+        if self.chat is None or not 0 < message_id <= self.chat.state_seq:
             return 0
         entry = await self._store.oldest_entry(self._chat_id, "state_changed", after_seq=message_id)
         return entry.fact.before if entry is not None and isinstance(entry.fact, f.StateChanged) else 0

@@ -125,7 +125,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             system=clean_system(system),
             labels=labels,
             tools=checked_tools(tools),
-            trace=TRACES.current() or self._trace,
+            trace=self._trace or TRACES.current(),
             mcp_server_ids=clean_mcp_server_ids(mcp_server_ids),
         )
         given = [msgspec.json.encode(command.tools, order="sorted")] if command.tools else []
@@ -212,7 +212,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             client_message_id=client_message_id,
             model=model,
             by=self.owner_id,
-            trace=TRACES.current() or self._trace,
+            trace=self._trace or TRACES.current(),
             queue_max=self._limits.queue_messages,
             queue_bytes_max=self._limits.queue_bytes,
         )
@@ -228,7 +228,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             target=None,
             clear_queue=clear_queue,
             by=self.owner_id,
-            trace=TRACES.current() or self._trace,
+            trace=self._trace or TRACES.current(),
         )
         return await self.change(chat_id, command)
 

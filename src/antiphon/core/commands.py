@@ -226,6 +226,8 @@ class FailAttempt(PartialCommand, kw_only=True):
 
     error: ErrorInfo
     delay_ms: int | None = None
+    calls_not_begun: tuple[str, ...] = ()
+    """Open calls that this attempt has not run: after a long delay the next one may run them."""
 
 
 class FinishInterrupt(PartialCommand):

@@ -115,7 +115,7 @@ def fail_attempt(decision: Decision, command: c.FailAttempt) -> None:
         )
     )
     if command.delay_ms > SHORT_RETRY_MS:
-        decision.add(f.AttemptReleased(attempt=command.attempt))
+        decision.add(f.AttemptReleased(attempt=command.attempt, calls_not_begun=command.calls_not_begun))
 
 
 def require_action(decision: Decision, command: c.RequireAction) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,4 +38,6 @@ def exporting_traces() -> Iterator[None]:
     try:
         yield
     finally:
-        provider.force_flush(FLUSH_MS)
+        flush = threading.Thread(target=provider.force_flush, daemon=True)  # it ignores a limit of its own
+        flush.start()
+        flush.join(FLUSH_MS / 1000)

@@ -112,7 +112,7 @@ class Traces:
             "antiphon.turn_id": turn_id,
             "antiphon.attempt": attempt,
         }
-        with self._current("invoke_agent", attributes, trace=trace) as span:
+        with self._current("invoke_agent", attributes, is_root=True, trace=trace) as span:
             yield span
 
     @contextmanager
@@ -142,13 +142,20 @@ class Traces:
         return Span(self._tracer.start_span(f"chat {model}", kind=SpanKind.CLIENT, attributes=attributes))
 
     @contextmanager
-    def _current(self, name: str, attributes: Mapping[str, Any], *, trace: str = "") -> Iterator[Span]:
+    def _current(
+        self, name: str, attributes: Mapping[str, Any], *, is_root: bool = False, trace: str = ""
+    ) -> Iterator[Span]:
+        """A span that is current in the block: below `trace`, else on its own if it `is_root`, else below the current
+        one."""
         if self._tracer is None:
             yield Span()
             return
+        from opentelemetry.context import Context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        parent = TraceContextTextMapPropagator().extract({"traceparent": trace}) if trace else None
+        parent = Context() if is_root else None
+        if trace:
+            parent = TraceContextTextMapPropagator().extract({"traceparent": trace}, Context())
         given = {key: value for key, value in attributes.items() if value is not None}
         with self._tracer.start_as_current_span(
             name, context=parent, attributes=given, record_exception=False, set_status_on_exception=False

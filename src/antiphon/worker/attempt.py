@@ -21,6 +21,7 @@ from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.observe.traces import TRACES, Span
 from antiphon.tracebacks import traceback_of
+from antiphon.worker.agent_state import AgentState
 from antiphon.worker.attempt_end import AttemptEnd
 from antiphon.worker.attempt_io import AttemptIO
 from antiphon.worker.calls import Calls
@@ -110,7 +111,7 @@ class Attempt:
         """Record how the attempt has ended."""
         chat = self._env.work.chat_nowait(self.chat_id) or self.chat
         has_ended = chat.last_turn_id == turn_id and chat.turn_id != turn_id
-        span.set_usage(chat.turn_usage)
+        span.set_usage(self._held.total_usage)
         span.set({"antiphon.outcome": chat.last_outcome if has_ended else chat.status})
         if has_ended and chat.last_outcome is Outcome.FAILED:
             span.fail(chat.last_error.kind if chat.last_error else "unknown")
@@ -156,7 +157,7 @@ class Attempt:
         make = self._env.make_deps
         while make is not None:
             try:
-                turn = self._make_turn(await self._io.read_system())
+                turn = self._make_turn(await self._io.read_system(), state=None)
                 return await stack.enter_async_context(open_deps(make, turn, close_s=self._env.timing.pending_s))
             except AttemptFailed as error:
                 await self._fail(error)
@@ -192,7 +193,7 @@ class Attempt:
     async def _run_agent(self) -> None:
         held, chat = self._held, self._held.state
         held.agent_state.reset()
-        turn = held.turn = self._make_turn(await self._io.read_system())
+        turn = held.turn = self._make_turn(await self._io.read_system(), state=held.agent_state)
         crash_point("model-before-call")
         if self._env.is_replayed and all(message.id != chat.turn_id for message in turn.messages):
             raise AttemptFailed("unknown", TOO_LONG, retryable=False)
@@ -217,7 +218,7 @@ class Attempt:
         await self._io.start_new_step()
         crash_point("model-after-stream")
 
-    def _make_turn(self, system: str) -> Turn:
+    def _make_turn(self, system: str, *, state: AgentState | None) -> Turn:
         held, chat = self._held, self._held.state
         return Turn(
             self._io,
@@ -231,7 +232,7 @@ class Attempt:
             failures=chat.turn_failures,
             owner=chat.owner_id,
             labels=dict(chat.labels),
-            state=held.agent_state,
+            state=state,
             deps=held.deps,
         )
 
@@ -260,6 +261,7 @@ class Attempt:
                 error=info,
                 delay_ms=delay_ms,
                 usage=held.usage,
+                calls_not_begun=self._calls.not_begun(held.state),
                 **partial,
             )
         )

@@ -116,6 +116,5 @@ class AttemptEnd:
         kind = c.FinishInterrupt if chat.status is Status.INTERRUPTING else c.ReleaseAttempt
         command = kind(attempt=held.attempt, draft=chat.draft, usage=held.usage, **held.partial(chat))
         if isinstance(command, c.ReleaseAttempt):
-            not_begun = tuple(call.tool_call_id for call in chat.calls if call.tool_call_id not in self._calls.begun)
-            return replace(command, calls_not_begun=not_begun)
+            return replace(command, calls_not_begun=self._calls.not_begun(chat))
         return command

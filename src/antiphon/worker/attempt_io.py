@@ -53,6 +53,7 @@ class AttemptIO:
 
     def add_usage(self, usage: Usage) -> None:
         self._held.usage = self._held.usage + usage
+        self._held.total_usage = self._held.total_usage + usage
 
     def end_answer(self, outcome: str) -> None:
         self._held.outcome = outcome
@@ -109,9 +110,10 @@ class AttemptIO:
 
     async def record_call(self, call: ToolCall, result: Any, *, is_error: bool) -> ToolResult:
         held = self._held
-        text = encode(call.args).decode()
+        text, shown = encode(call.args).decode(), cap_output(result)
         if stored := held.replay.match_calls([(call.id, call.name, call.args)]):
             return own_result(stored[0])
+        held.agent_state.changed()  # what cannot be stored is refused before anything is written
         try:
             async with self._call_lock:
                 await self.start_new_step()
@@ -120,7 +122,7 @@ class AttemptIO:
                 parts = [part for part in held.writer.draft.content() if isinstance(part, ToolCallPart)]
                 if len(parts) != 1:
                     raise ValueError("yielded calls have not run yet: await turn.run_streamed_calls() first")
-                recorded = ToolResult(parts[0].tool_call_id, call.name, cap_output(result), is_error=is_error)
+                recorded = ToolResult(parts[0].tool_call_id, call.name, shown, is_error=is_error)
                 await held.commit((self._calls.opened(parts[0], Needs.SERVER),), results=(recorded,))
         except AttemptEnded:
             await held.leave(Stop.LOST)
@@ -131,6 +133,7 @@ class AttemptIO:
         args = [encode(call.args).decode() for call in calls]
         if calls and (stored := held.replay.match_calls([(call.id, call.name, call.args) for call in calls])):
             return tuple(map(own_result, stored))
+        held.agent_state.changed()  # what cannot be stored is refused before anything is written
         try:
             async with self._call_lock:
                 await self.start_new_step()

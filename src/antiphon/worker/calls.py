@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from antiphon.core import commands as c
 from antiphon.core.facts import ActionNeeded, CallOpened
-from antiphon.core.model import Call, CallState, Needs
+from antiphon.core.model import Call, CallState, Chat, Needs
 from antiphon.core.parts import ToolCall, ToolProgress, ToolResult
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
@@ -50,6 +50,10 @@ class Calls:
         self.begun: set[str] = set()
         self._opened: set[str] = set()
         """The ids of the calls that this attempt has made."""
+
+    def not_begun(self, chat: Chat) -> tuple[str, ...]:
+        """The open calls of the chat that this attempt has not run."""
+        return tuple(call.tool_call_id for call in chat.calls if call.tool_call_id not in self.begun)
 
     def opened(self, part: ToolCall, needs: Needs | None = None) -> CallOpened:
         """The call as the fact of its message records it. `needs` is what it needs next; None: what its tool says."""

@@ -52,6 +52,8 @@ class HeldChat:
         self.agent_state = AgentState(bytes_max=environment.limits.state_bytes)
         self.usage = NO_USAGE
         """Usage that no stored message contains yet."""
+        self.total_usage = NO_USAGE
+        """Usage of the whole attempt."""
         self.outcome = ""
         """How the model ended the answer, where that is worth storing."""
         self.is_draining = False

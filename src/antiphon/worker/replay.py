@@ -25,9 +25,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.core.draft import args_value, replace_surrogates
-from antiphon.core.parts import Data, File, Part, Reasoning, Role, Source, Text, ToolCall, ToolResult
+from antiphon.core.parts import Data, File, Part, PartMetadata, Reasoning, Role, Source, Text, ToolCall, ToolResult
 from antiphon.ports import Message
 from antiphon.wire.codec import encode
 
@@ -85,7 +86,7 @@ class Replay:
         if self._next >= len(self._said):
             return [piece]
         value = Text(piece) if isinstance(piece, str) else piece
-        if self._matches(value):
+        if isinstance(value, PartMetadata) or self._matches(value):
             self._held.append(piece)
             return []
         return [*self.release(), piece]
@@ -109,7 +110,7 @@ class Replay:
         if isinstance(value, Source | File | Data):
             if self._segment < len(self._segments) and self._offset and self._is_segment_passed():
                 self._segment, self._offset = self._segment + 1, 0
-            if self._segment < len(self._segments) and self._segments[self._segment] == (type(value), encode(value)):
+            if self._segment < len(self._segments) and self._segments[self._segment] == _whole(value):
                 self._segment += 1
                 return True
         return False
@@ -184,8 +185,13 @@ def _segments(content: Sequence[Part]) -> list[Segment]:
             else:
                 segments.append((type(part), part.text))
         elif isinstance(part, Source | File | Data):
-            segments.append((type(part), encode(part)))
+            segments.append(_whole(part))
     return segments
+
+
+def _whole(part: Source | File | Data) -> Segment:
+    """A part that is compared as a whole, without the metadata that may follow it."""
+    return type(part), encode(replace(part, provider_metadata=None))
 
 
 def _key(name: str, args: Any) -> tuple[str, bytes]:

@@ -100,7 +100,7 @@ class Turn:
     ) -> None:
         self._io = io
         self.deps = deps
-        self._state = state or AgentState(bytes_max=0)
+        self._state = state
         self.owner = owner
         self.labels = labels or {}
         self.chat_id = chat_id
@@ -143,18 +143,23 @@ class Turn:
     def state(self) -> Any:
         """A JSON document of the agent's own in this chat, such as a session or a checkpoint; first an empty object.
 
-        Change it or assign another one: it is stored in the same commit as the next message, and only with one. What
-        is changed after the last message of a turn that fails or is interrupted is dropped. An edit or a retry brings
-        back the state that the chat had before the messages that it removes.
+        Change it or assign another one: it is stored in the same commit as the next message, or as the end of the
+        turn. What is changed after the last message of a turn that fails or is interrupted is dropped. An edit or a
+        retry brings back the state that the chat had before the messages that it removes.
 
         An agent that starts again (after a crash, a retry or a person's answer) has what was stored last: set values
         in it rather than counting up.
         """
-        return self._state.value
+        return self._own_state().value
 
     @state.setter
     def state(self, value: Any) -> None:
-        self._state.value = value
+        self._own_state().value = value
+
+    def _own_state(self) -> AgentState:
+        if self._state is None:
+            raise RuntimeError("turn.state belongs to the agent: read it there, not in the function `deps`")
+        return self._state
 
     @property
     def is_interrupted(self) -> bool:
