@@ -377,8 +377,8 @@ class Watch:
             slow_since = loop.time() - self._timing.slow_s
             for watcher, number in list(self._watchers.items()):
                 if watcher.sending_since and watcher.sending_since < slow_since:
-                    METRICS.slow_watchers.inc()
-                    watcher.end("slow", 1000)
+                    if watcher.end("slow", 1000):  # it stays here until its connection is lost
+                        METRICS.slow_watchers.inc()
                     if watcher.stop_sending is not None:
                         watcher.stop_sending()
                 elif number % PING_BUCKETS == tick % PING_BUCKETS:

@@ -105,11 +105,13 @@ class Watcher(Waiting):
         self._first = resync
         self.seq, self.position = resync.seq, resync.position
 
-    def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """Close it with a `bye` after the batches that were handed out."""
-        if self._bye is None:
-            self._bye = bye_frame(reason, retry_ms)
-            self.wake()
+    def end(self, reason: str, retry_ms: int | None = None) -> bool:
+        """Close it with a `bye` after the batches that were handed out. Returns False if it was closed before."""
+        if self._bye is not None:
+            return False
+        self._bye = bye_frame(reason, retry_ms)
+        self.wake()
+        return True
 
     def ping(self) -> None:
         self._ping_due = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -49,9 +50,10 @@ class LoopCheck:
 
     async def run(self) -> None:
         while True:
-            stopwatch = Stopwatch()
+            stopwatch, used_s = Stopwatch(), time.thread_time()
             await asyncio.sleep(0.01)
-            self.stall_s = max(self.stall_s, stopwatch.elapsed_s() - 0.01)
+            used_s = time.thread_time() - used_s  # another thread may hold the interpreter and have no core
+            self.stall_s = max(self.stall_s, min(stopwatch.elapsed_s() - 0.01, used_s))
             self.growth = max(self.growth, resident() - self._start)
 
 
