@@ -43,6 +43,7 @@ from antiphon.mcp_settings import McpServer
 from antiphon.models.outbound import Outbound
 from antiphon.observe.metrics import METRICS
 from antiphon.version import __version__
+from antiphon.worker.tools.mcp.call_slots import CallSlots
 from antiphon.worker.tools.mcp.http import BROKEN, MESSAGE_BYTES_MAX, NOT_SENT, CheckedTransport
 from antiphon.worker.tools.mcp.listing import offered_tools
 from antiphon.worker.tools.mcp.progress import ProgressReporter
@@ -60,7 +61,10 @@ PAGES_MAX = 32
 CALL_WAIT_S = 5.0
 """How long a call waits for a lost connection to be restored, in seconds."""
 CALLS_MAX = 64
-"""Maximum number of concurrent calls at one server. Further ones wait."""
+OWNER_CALLS_MAX = 32
+"""Maximum number of concurrent calls at one server, in all and of one owner. Further ones wait."""
+SLOT_WAIT_S = 30.0
+"""How long a call waits for others to end, in seconds. After that it has not run, which its result says."""
 MESSAGE_MAX = 1_000
 """Maximum length of an error message of a server, in characters."""
 MARGIN_S = 5.0
@@ -103,7 +107,7 @@ class McpConnection:
         self._wanted = asyncio.Event()
         self._changed = asyncio.Event()
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._slots = asyncio.Semaphore(CALLS_MAX)
+        self._slots = CallSlots(calls_max=CALLS_MAX, owner_calls_max=OWNER_CALLS_MAX, wait_s=SLOT_WAIT_S)
 
     @property
     def is_connected(self) -> bool:
@@ -282,7 +286,7 @@ class McpConnection:
         if args is not None and not isinstance(args, dict):
             raise ToolFailed({"error": "invalid_args", "message": "The arguments must be a JSON object."})
         request = CallToolRequest(params=CallToolRequestParams(name=own_name, arguments=args or {}))
-        async with self._slots:
+        async with self._slot(context.owner):
             client = await self._wait_connected()
             try:
                 result = await client.session.send_request(
@@ -301,6 +305,16 @@ class McpConnection:
         if result.is_error:
             raise ToolFailed(value_of(result))
         return value_of(result)
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, owner_id: str) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._slots.slot(owner_id))
+            except TimeoutError as error:
+                message = f"The MCP server {self.name!r} is busy with other calls. The tool did not run."
+                raise ToolFailed({"error": "unavailable", "message": message}) from error
+            yield
 
     async def _wait_connected(self) -> Client:
         """The client, if there is a connection soon."""
