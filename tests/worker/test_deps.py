@@ -12,7 +12,7 @@ from antiphon import Agent, AgentError, ToolCall, ToolContext, Turn, tool
 from antiphon.core.model import Outcome, Status
 from antiphon.errors import Invalid
 
-from .running import Talk, ask, running
+from .running import Talk, ask, metric, running
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +82,31 @@ async def test_a_generator_function_cleans_up_after_the_turn_however_it_ends() -
         await talk.wait_ended()
         assert await talk.endings() == [Outcome.ANSWERED, Outcome.FAILED, Outcome.INTERRUPTED]
         assert log == ["open answer", "close answer", "open fail", "close fail", "open stall", "close stall"]
+
+
+async def test_a_slow_clean_up_is_neither_cut_off_nor_an_abandoned_task() -> None:
+    log: list[str] = []
+    abandoned = metric("abandoned_tasks")
+
+    async def make(turn: Turn) -> AsyncIterator[str]:
+        yield "made"
+        await asyncio.sleep(1)
+        log.append(turn.text)
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        yield turn.deps
+        if turn.text == "stall":
+            await asyncio.sleep(60)
+
+    async with running(agent, deps=make) as instance:
+        talk = await ask(instance, "answer")
+        await talk.wait_ended()
+        await talk.send("stall")
+        await talk.wait_preview("made")
+        await talk.interrupt()
+        await talk.wait_ended()
+        assert log == ["answer", "stall"]
+    assert metric("abandoned_tasks") == abandoned
 
 
 async def test_a_call_that_an_earlier_attempt_left_has_them() -> None:

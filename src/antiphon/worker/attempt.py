@@ -25,7 +25,7 @@ from antiphon.worker.agent_state import AgentState
 from antiphon.worker.attempt_end import AttemptEnd
 from antiphon.worker.attempt_io import AttemptIO
 from antiphon.worker.calls import Calls
-from antiphon.worker.deps import open_deps
+from antiphon.worker.deps import Deps
 from antiphon.worker.environment import Environment
 from antiphon.worker.files import FileLoader
 from antiphon.worker.held_chat import HeldChat
@@ -63,6 +63,7 @@ class Attempt:
         )
         self._end = AttemptEnd(self._held, self._calls, work=environment.work, timing=environment.timing)
         self._hints = StopHints(self._held, work=environment.work, bus=environment.bus)
+        self._deps = Deps(environment.make_deps, close_s=environment.timing.pending_s)
         self._woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -106,6 +107,7 @@ class Attempt:
         finally:
             unsubscribe()
             self._held.close()
+            await self._deps.close()
 
     def _describe(self, span: Span, turn_id: int) -> None:
         """Record how the attempt has ended."""
@@ -138,10 +140,9 @@ class Attempt:
         try:
             await self._held.load_history()
             await self._held.wait_tools()
-            async with contextlib.AsyncExitStack() as stack:
-                self._held.deps = await self._make_deps(stack)
-                await self._calls.finish_open(leaves_unknown=self._env.is_replayed)
-                await self._run_agents()
+            self._held.deps = await self._make_deps()
+            await self._calls.finish_open(leaves_unknown=self._env.is_replayed)
+            await self._run_agents()
         except AttemptEnded:
             return
         except BaseException as error:
@@ -152,13 +153,12 @@ class Attempt:
                 failure = AttemptFailed("unknown", f"The agent failed ({type(error).__name__}).")
                 await self._fail(failure)
 
-    async def _make_deps(self, stack: contextlib.AsyncExitStack) -> Any:
+    async def _make_deps(self) -> Any:
         """What the agent and its tools depend on. A failure that may be retried is, like that of a model call."""
-        make = self._env.make_deps
-        while make is not None:
+        while self._env.make_deps is not None:
             try:
                 turn = self._make_turn(await self._io.read_system(), state=None)
-                return await stack.enter_async_context(open_deps(make, turn, close_s=self._env.timing.pending_s))
+                return await self._deps.open(turn)
             except AttemptFailed as error:
                 await self._fail(error)
         return None

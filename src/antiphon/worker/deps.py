@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -36,28 +35,53 @@ def deps_of(agent: Any, given: Any = None) -> MakeDeps | None:
     return own
 
 
-@asynccontextmanager
-async def open_deps(make: MakeDeps | None, turn: Turn, *, close_s: float) -> AsyncIterator[Any]:
-    """The dependencies of one attempt. An error of `make` is raised; one of its clean-up is logged.
+class Deps:
+    """The dependencies of one attempt. A task of their own opens them and cleans them up, so that the end of the
+    agent's task neither cancels the clean-up nor waits for it."""
 
-    Args:
-        make: The application's function; None: there are no dependencies.
-        turn: The turn.
-        close_s: How long the clean-up may take, in seconds.
-    """
-    if make is None:
-        yield None
-        return
-    made = make(turn)
-    if not inspect.isasyncgen(made):
-        yield await made if inspect.isawaitable(made) else made
-        return
-    value = await anext(made)
-    try:
-        yield value
-    finally:
+    def __init__(self, make: MakeDeps | None, *, close_s: float) -> None:
+        """
+        Args:
+            make: The application's function; None: there are no dependencies.
+            close_s: How long the clean-up may take, in seconds.
+        """
+        self._make = make
+        self._close_s = close_s
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, turn: Turn) -> Any:
+        """Make the dependencies. Raises what the function raises."""
+        if self._make is None:
+            return None
+        opened = asyncio.get_running_loop().create_future()
+        task = self._task = asyncio.create_task(self._run(self._make, turn, opened))
         try:
-            async with asyncio.timeout(close_s):
+            await asyncio.wait({task, opened}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        return opened.result() if opened.done() else await task
+
+    async def close(self) -> None:
+        """Clean up; the errors of it are logged."""
+        self._closing.set()
+        if self._task is not None:
+            try:
+                await asyncio.wait({self._task})
+            except asyncio.CancelledError:
+                self._task.cancel()
+                raise
+
+    async def _run(self, make: MakeDeps, turn: Turn, opened: asyncio.Future[Any]) -> None:
+        made = make(turn)
+        if not inspect.isasyncgen(made):
+            opened.set_result(await made if inspect.isawaitable(made) else made)
+            return
+        opened.set_result(await anext(made))
+        await self._closing.wait()
+        try:
+            async with asyncio.timeout(self._close_s):
                 await anext(made, None)
                 await made.aclose()
         except Exception as error:
