@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import uuid
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from antiphon import errors as e
 from antiphon.client import AnswerLost, AsyncClient, Client
+from antiphon.client.errors import NoUpstream
 from antiphon.core.parts import FileReference, Text
 
 from .servers import Proxy, ServerProcess, free_port, script
@@ -227,6 +229,28 @@ async def test_other_commands_are_not_repeated(server: ServerProcess) -> None:
             with pytest.raises(AnswerLost):
                 await client.chats()
             assert proxy.connections == 2
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_read_that_a_proxy_answered_is_repeated_and_a_command_is_not(status: int) -> None:
+    """As while replicas are exchanged behind a proxy."""
+    bad = b"HTTP/1.1 %d Bad\r\ncontent-length: 5\r\nconnection: close\r\n\r\n<html" % status
+    body = b'{"chats":[],"next":null}'
+    good = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    answers = [bad, bad, good, bad]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers.pop(0))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, AsyncClient(url, "t", random=Random(1)) as client:
+        assert await client.chats() == {"chats": [], "next": None}
+        with pytest.raises(NoUpstream, match=str(status)):
+            await client.interrupt(str(uuid.uuid4()), 2)
+        assert answers == []
 
 
 async def test_a_missing_instance_is_reported_at_once_or_after_the_retries() -> None:

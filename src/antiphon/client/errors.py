@@ -45,6 +45,10 @@ _FIELDS: dict[type[e.AntiphonError], dict[str, Any]] = {
 _UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 
 
+class NoUpstream(e.Unavailable):
+    """A proxy has answered in place of an instance, because it reached none. The request was not handled."""
+
+
 class AnswerLost(e.Unavailable):
     """The connection was lost, or the response timed out, after the request was sent: its outcome is unknown."""
 
@@ -76,7 +80,7 @@ def error_of(status: int, body: bytes) -> e.AntiphonError:
     detail = _detail(body)
     if detail is None:
         if status in _UNAVAILABLE_STATUSES:
-            return e.Unavailable(f"the server at that address answered {status}")
+            return NoUpstream(f"the server at that address answered {status}")
         return e.PeerError(f"The response ({status}) does not come from an Antiphon server.")
     return error_of_detail(detail, status)
 

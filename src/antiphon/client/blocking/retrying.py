@@ -1,6 +1,6 @@
 # Generated from client/asynchronous/retrying.py by scripts/blocking_client.py. Do not edit.
 """Retries of requests while an instance is unavailable. Only a request that carries the client's own id is retried,
-so that it takes effect once."""
+so that it takes effect once; and a read that a proxy answered because it reached no instance."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from random import Random
 from typing import TypeVar
 
 from antiphon.client.api_requests import ApiRequest
+from antiphon.client.errors import NoUpstream
 from antiphon.client.timing import retry_after_ms_of, retry_delay_s
 from antiphon.errors import Unavailable
 
@@ -27,6 +28,7 @@ def retry_unavailable(
         except Unavailable as error:
             tries += 1
             delay_s = retry_delay_s(tries, random=random, retry_after_ms=retry_after_ms_of(error))
-            if not request.is_repeatable or time.monotonic() + delay_s > deadline:
+            is_read = request.method == "GET" and isinstance(error, NoUpstream)
+            if not (request.is_repeatable or is_read) or time.monotonic() + delay_s > deadline:
                 raise
         time.sleep(delay_s)
