@@ -10,7 +10,7 @@ import pytest
 from antiphon import Agent, File, Reasoning, Source, Text, ToolCall, Turn, tool
 from antiphon.core import parts as p
 from antiphon.core.facts import TurnEnded
-from antiphon.core.parts import Role, ToolCallArgs, ToolCallOpened
+from antiphon.core.parts import PartMetadata, Role, ToolCallArgs, ToolCallOpened
 from antiphon.core.view import View
 from support.waiting import wait_until
 
@@ -106,6 +106,11 @@ async def yield_large_file(turn: Turn):
     yield File("image/png", "A" * 600_000)
 
 
+async def yield_bad_metadata(turn: Turn):
+    yield "text"
+    yield PartMetadata({"p": object()})
+
+
 async def leave_a_streamed_call(turn: Turn):
     yield "text"
     yield ToolCallOpened("c", "add")
@@ -121,6 +126,7 @@ def yield_call_in_a_thread(turn: Any):
     [
         (yield_call, "yielded a ToolCall. Run tools with `await turn.call"),
         (yield_call_in_a_thread, "yielded a ToolCall. Run tools with `await turn.call"),
+        (yield_bad_metadata, "yielded metadata that is no JSON object"),
         (yield_call_part, "yielded a ToolCall. Run tools with"),
         (yield_result, "yielded a ToolResult. Run tools with"),
         (yield_dict, "yielded dict; it may yield text (str), Reasoning, Source, File and Data"),

@@ -102,6 +102,10 @@ def convert(raw: Any, type: Any) -> Any:  # noqa: A002
         raise PeerError(_sentence(type, error)) from error
 
 
+NOT_JSON = (TypeError, ValueError, NotImplementedError, RecursionError)
+"""What `encode` raises for a value that is not JSON."""
+
+
 def encode(value: Any) -> bytes:
     """The JSON text of a value, without spaces. A lone surrogate (in a file name, say) is encoded as U+FFFD."""
     try:

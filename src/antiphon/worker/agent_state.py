@@ -8,7 +8,7 @@ import msgspec
 
 from antiphon.core.depth import DEPTH_MAX, is_deeper
 from antiphon.errors import AttemptFailed
-from antiphon.wire.codec import encode
+from antiphon.wire.codec import NOT_JSON, encode
 
 EMPTY = b"{}"
 
@@ -38,7 +38,7 @@ class AgentState:
             return None
         try:
             encoded = encode(self._value)
-        except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
+        except NOT_JSON as error:
             raise _refused(f"is not JSON: {error}") from error
         if encoded == self._stored:
             return None

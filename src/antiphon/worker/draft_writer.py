@@ -29,7 +29,7 @@ from antiphon.core.parts import (
 )
 from antiphon.errors import AttemptFailed, Invalid
 from antiphon.observe.crash_points import crash_point
-from antiphon.wire.codec import encode
+from antiphon.wire.codec import NOT_JSON, encode
 from antiphon.wire.user_content import checked_file
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
@@ -153,7 +153,7 @@ class DraftWriter:
     def _checked_data(self, piece: Data, name: str) -> Data:
         try:
             encoded = encode(piece.data)
-        except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
+        except NOT_JSON as error:
             raise AttemptFailed("unknown", f"The agent yielded Data that is not JSON: {error}") from error
         if len(encoded) > DATA_BYTES_MAX:
             raise AttemptFailed("unknown", f"Data that an agent yields has at most {DATA_BYTES_MAX:,} bytes.")
@@ -166,7 +166,7 @@ class DraftWriter:
     def _annotate(self, piece: PartMetadata) -> None:
         try:
             size = len(encode(piece.provider_metadata)) if isinstance(piece.provider_metadata, dict) else 0
-        except (TypeError, ValueError, RecursionError):
+        except NOT_JSON:
             size = 0
         if not size:
             raise AttemptFailed("unknown", "The agent yielded metadata that is no JSON object.")
