@@ -20,12 +20,14 @@ CALLS = {
     "plain": f.CallOpened(tool_call_id="plain", tool_name="run"),
     "plain2": f.CallOpened(tool_call_id="plain2", tool_name="run"),
     "idempotent": f.CallOpened(tool_call_id="idempotent", tool_name="find", is_idempotent=True),
+    "child": f.CallOpened(tool_call_id="child", tool_name="spawn", needs=Needs.CHILD, is_idempotent=True),
     "approval": f.CallOpened(tool_call_id="approval", tool_name="pay", needs=Needs.APPROVAL),
     "client": f.CallOpened(tool_call_id="client", tool_name="ask", needs=Needs.RESULT),
 }
 CALL_SETS: tuple[tuple[str, ...], ...] = (
     ("plain",),
     ("idempotent",),
+    ("child",),
     ("approval",),
     ("client",),
     ("plain", "plain2"),

@@ -25,7 +25,7 @@ from .history import History, words
 SHAPES = 273
 """Number of shapes by status, holder, queued messages, the calls' states, archived and deleted."""
 
-FINE_SHAPES = 1359
+FINE_SHAPES = 1475
 """The same with everything that a rule reads: what each call needs, a retry, whether there is an answer to undo."""
 
 SAMPLES_MAX = 2

@@ -10,7 +10,7 @@ import msgspec
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.chat import advance
-from antiphon.core.model import Chat, ErrorInfo, Needs, WhenBusy
+from antiphon.core.model import Chat, ErrorInfo, Needs, Parent, WhenBusy
 from antiphon.core.parts import Role, Usage
 from antiphon.errors import Refused
 
@@ -79,6 +79,7 @@ class Scenario:
 
 SERVER = f.CallOpened(tool_call_id="call-server", tool_name="run")
 FIND = f.CallOpened(tool_call_id="call-find", tool_name="find", is_idempotent=True)
+CHILD = f.CallOpened(tool_call_id="call-child", tool_name="spawn", needs=Needs.CHILD, is_idempotent=True)
 PAY = f.CallOpened(tool_call_id="call-pay", tool_name="pay", needs=Needs.APPROVAL)
 ASK = f.CallOpened(tool_call_id="call-ask", tool_name="ask", needs=Needs.RESULT)
 PAY_NEEDED = f.ActionNeeded(tool_call_id="call-pay", tool_name="pay", args={"sum": 3}, needs=Needs.APPROVAL)
@@ -122,6 +123,19 @@ def everyday() -> Scenario:
     scenario.send("Are you there?", client_message_id="key-2", model="anthropic:claude", by="owner-1")
     scenario.start("instance-2")
     scenario.commit("Yes.", is_last=True)
+    return scenario
+
+
+def family() -> Scenario:
+    """A child chat that starts a child chat itself."""
+    parent = Parent(chat_id="above", tool_call_id="call-spawn", root_chat_id="top", depth=2)
+    scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("one"), parent=parent))
+    scenario.start()
+    scenario.commit("Let me ask.", CHILD)
+    scenario.do(c.ExpireAttempt(attempt=scenario.chat.attempt, reason="dead"))
+    scenario.start("instance-2")
+    scenario.result("call-child")
+    scenario.commit("Done.", is_last=True)
     return scenario
 
 
@@ -250,6 +264,7 @@ def deleted() -> Scenario:
 HISTORIES: dict[str, Callable[[], Scenario]] = {
     "everyday": everyday,
     "queue": queue,
+    "family": family,
     "tools": tools,
     "trouble": trouble,
     "state": state,

@@ -229,6 +229,7 @@ class Examined:
         try:
             found = await store.list_chats(
                 chat.owner_id,
+                parent=chat.parent.chat_id if chat.parent else None,
                 archived=None if chat.is_deleted else chat.is_archived,
                 label=next(iter(chat.labels.items()), None),
                 title=chat.title,

@@ -154,7 +154,7 @@ def _text_for(entry: f.Entry, chat: Chat, entries: Sequence[f.Entry]) -> Notific
         return NotificationText(
             template_id=NEEDS_ACTION, title=f"{name} needs you", content=_excerpt(names), icon="action"
         )
-    if not isinstance(fact, f.TurnEnded):
+    if not isinstance(fact, f.TurnEnded) or chat.is_for_parent(fact.turn_id):
         return None
     if fact.outcome is Outcome.ANSWERED:
         answer = next((e for e in reversed(entries) if _is_answer(e)), None)

@@ -5,6 +5,7 @@ A chat of another owner is `NotFound`, like one that does not exist.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -28,7 +29,7 @@ from antiphon.chats.settings import ChatSettings
 from antiphon.core import commands as c
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.facts import Entry
-from antiphon.core.model import Chat, Outcome, Queued, Status, WhenBusy
+from antiphon.core.model import Chat, Outcome, Parent, Queued, Status, WhenBusy
 from antiphon.core.parts import Part, Text, file_ids_of
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound, TooLarge
@@ -96,6 +97,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
         labels: dict[str, str] | None = None,
         tools: Sequence[ClientTool] = (),
         mcp_server_ids: Sequence[str] | None = None,
+        parent: Parent | None = None,
     ) -> Done:
         """Create a chat; with content its first turn starts.
 
@@ -108,6 +110,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             labels: Names and values by which the chat can be listed.
             tools: The tools that clients run, besides those of the server.
             mcp_server_ids: The MCP servers that the chat uses; None: all configured ones.
+            parent: For a child chat: where it belongs.
 
         Raises:
             Invalid: The content, the model, a tool or an MCP server is not valid.
@@ -127,6 +130,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             tools=checked_tools(tools),
             trace=self._trace or TRACES.current(),
             mcp_server_ids=clean_mcp_server_ids(mcp_server_ids),
+            parent=parent,
         )
         given = [msgspec.json.encode(command.tools, order="sorted")] if command.tools else []
         if command.mcp_server_ids is not None:
@@ -150,6 +154,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
     async def list(
         self,
         *,
+        parent: str | None = None,
         archived: bool | None = False,
         label: tuple[str, str] | None = None,
         title: str = "",
@@ -158,7 +163,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
     ) -> tuple[Listed, ...]:
         """A page of the chats, latest `updated_at` first. See `ports.ChatStore.list_chats`."""
         return await self._store.list_chats(
-            self.owner_id, archived=archived, label=label, title=title, limit=limit, after=after
+            self.owner_id, parent=parent, archived=archived, label=label, title=title, limit=limit, after=after
         )
 
     async def change(self, chat_id: str, *commands: c.Command) -> Done:
@@ -291,13 +296,20 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
         return interrupted, (chat.interrupt_seq if interrupted and chat.interrupt_seq else chat.seq)
 
     async def delete(self, chat_id: str) -> None:
-        """Delete a chat and its content; a second call does nothing."""
-        try:
+        """Delete a chat and its content, and its child chats before it; a second call does nothing. If the process
+        dies meanwhile, the second call deletes what is left."""
+        chat = await self._service.chat(chat_id)
+        if chat is None or chat.owner_id != self.owner_id:
+            raise NotFound
+        await self._delete_children(chat_id)
+        with contextlib.suppress(NotFound):
             await self.change(chat_id, c.Delete())
-        except NotFound:
-            chat = await self._service.chat(chat_id)
-            if chat is None or chat.owner_id != self.owner_id:
-                raise
+        await self._delete_children(chat_id)  # those that its turn has started meanwhile
+
+    async def _delete_children(self, chat_id: str) -> None:
+        while children := await self.list(parent=chat_id, archived=None):
+            for child in children:
+                await self.delete(child.chat_id)
 
     async def page(
         self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = PAGE

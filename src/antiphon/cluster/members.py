@@ -7,6 +7,8 @@ second, and decides from the loads whether this instance claims a turn or leaves
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import zlib
 from collections.abc import Sequence
 
@@ -16,6 +18,7 @@ from antiphon.core.values import Value
 from antiphon.errors import AntiphonError
 from antiphon.ports import Balance, Bus, InstanceRecord, Link, Presence
 from antiphon.signal import Signal
+from antiphon.version import __version__
 
 LOAD_CHANNEL = "antiphon:load"
 """The channel of the loads. A message is an instance id and a number of turns."""
@@ -46,6 +49,20 @@ class ClusterTiming(Value):
     """How long a ping may take."""
     forget_s: float = 30.0
     """The row of a dead instance without attempts is removed after this long."""
+
+
+def own_record(instance_id: str, link: Link, *, started_at: int, capacity: int) -> InstanceRecord:
+    """The row of this process's instance."""
+    return InstanceRecord(
+        instance_id=instance_id,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=__version__,
+        relay_endpoint=link.endpoint,
+        relay_key=link.key,
+        started_at=started_at,
+        capacity=capacity,
+    )
 
 
 class Members(Balance):

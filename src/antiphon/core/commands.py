@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.core.facts import ActionNeeded, CallDropped, CallOpened
-from antiphon.core.model import ErrorInfo, Needs, WhenBusy
+from antiphon.core.model import ErrorInfo, Needs, Parent, WhenBusy
 from antiphon.core.parts import NO_USAGE, Role, Usage
 from antiphon.core.values import Value
 
@@ -38,6 +38,7 @@ class CreateChat(Command):
     mcp_server_ids: tuple[str, ...] | None = None
     client_message_id: str = ""
     trace: str = ""
+    parent: Parent | None = None
 
 
 class SendMessage(Command):

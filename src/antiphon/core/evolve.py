@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.core import facts as f
-from antiphon.core.model import ALLOWED_TOOLS_MAX, Call, CallState, Chat, Needs, Outcome, Queued, Status, WhenBusy
+from antiphon.core.model import ALLOWED_TOOLS_MAX, Call, CallState, Chat, Outcome, Queued, Status, WhenBusy
 from antiphon.core.parts import NO_USAGE, Role
 from antiphon.core.transitions import MOVES, next_status
 
@@ -56,6 +56,7 @@ def _created(fact: f.ChatCreated, recorded: f.Recorded) -> Chat:
         labels=fact.labels,
         tools=fact.tools,
         mcp_server_ids=fact.mcp_server_ids,
+        parent=fact.parent,
         created_at=recorded.at,
         updated_at=recorded.at,
     )
@@ -102,7 +103,7 @@ def _turn_begins(turn_id: int, model: str, trace: str) -> dict[str, Any]:
 
 
 def _opened(call: f.CallOpened) -> Call:
-    state = CallState.BEGUN if call.needs is Needs.SERVER else CallState.AWAITING
+    state = CallState.BEGUN if call.needs.is_run_here else CallState.AWAITING
     return Call(
         tool_call_id=call.tool_call_id,
         tool_name=call.tool_name,

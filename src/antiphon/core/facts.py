@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.core.model import ErrorInfo, Needs, Outcome, Status, WhenBusy
+from antiphon.core.model import ErrorInfo, Needs, Outcome, Parent, Status, WhenBusy
 from antiphon.core.parts import NO_USAGE, Role, Usage
 from antiphon.core.values import Value
 
@@ -69,6 +69,8 @@ class ChatCreated(Fact):
     tools: Any = None
     mcp_server_ids: tuple[str, ...] | None = None
     """The ids of the MCP servers that the chat uses; None: all configured ones."""
+    parent: Parent | None = None
+    """For a child chat: the chat whose turn started it."""
 
 
 class MessageAppended(Fact):

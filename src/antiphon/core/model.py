@@ -42,13 +42,19 @@ class WhenBusy(StrEnum):
 
 
 class Needs(StrEnum):
-    """What a tool call needs next: the server to run it, a client to send its result, a person to approve it, or a
-    person to answer its question."""
+    """What a tool call needs next: the server to run it, a client to send its result, a person to approve it, a
+    person to answer its question, or a child chat to end its turn."""
 
     SERVER = "server"
     RESULT = "result"
     APPROVAL = "approval"
     ANSWER = "answer"
+    CHILD = "child"
+
+    @property
+    def is_run_here(self) -> bool:
+        """Whether an attempt of the turn runs the call by itself."""
+        return self in (Needs.SERVER, Needs.CHILD)
 
 
 class CallState(StrEnum):
@@ -110,6 +116,20 @@ class ErrorInfo(Value):
     status_code: int = 0
 
 
+FIRST_TURN_ID = 2
+"""The turn of a chat that is created with a message: it is the second fact. A parent starts its child with it."""
+
+
+class Parent(Value):
+    """Where a child chat belongs: the chat and the tool call that started it, the chat at the top, and how many chats
+    are above it (a child of a chat without a parent has 1)."""
+
+    chat_id: str
+    tool_call_id: str
+    root_chat_id: str
+    depth: int
+
+
 class Chat(Value):
     """The state of a chat: everything that `decide` and a list of chats need."""
 
@@ -141,6 +161,8 @@ class Chat(Value):
     steering: tuple[Queued, ...] = ()
     queue: tuple[Queued, ...] = ()
     # about the chat
+    parent: Parent | None = None
+    """For a child chat: the chat whose turn started it."""
     title: str = ""
     is_titled_by_person: bool = False
     model: str = ""
@@ -179,6 +201,10 @@ class Chat(Value):
     def needs_worker(self) -> bool:
         """Whether a turn is in progress that no attempt holds. It may still have to wait until `retrying_at`."""
         return self.status is Status.RUNNING and not self.attempt
+
+    def is_for_parent(self, turn_id: int) -> bool:
+        """Whether this turn was started by the parent of the chat. Later turns of a child are a person's own."""
+        return self.parent is not None and turn_id == FIRST_TURN_ID
 
     def call(self, tool_call_id: str) -> Call | None:
         return next((call for call in self.calls if call.tool_call_id == tool_call_id), None)

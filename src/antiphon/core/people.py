@@ -21,6 +21,7 @@ def create_chat(decision: Decision, command: c.CreateChat) -> None:
             labels=command.labels,
             tools=command.tools,
             mcp_server_ids=command.mcp_server_ids,
+            parent=command.parent,
         )
     )
     if command.content:

@@ -170,7 +170,7 @@ class ChatStore(Protocol):
         ...
 
     async def count_chats(self, owner_id: str) -> int:
-        """The number of an owner's chats, without archived and deleted ones."""
+        """The number of an owner's chats, without archived, deleted and child chats."""
         ...
 
     async def count_messages(self, chat_id: str) -> int:
@@ -193,6 +193,7 @@ class ChatStore(Protocol):
         self,
         owner_id: str,
         *,
+        parent: str | None = None,
         archived: bool | None,
         label: tuple[str, str] | None,
         title: str,
@@ -203,6 +204,7 @@ class ChatStore(Protocol):
 
         Args:
             owner_id: The owner.
+            parent: Only the child chats of the chat with this id; None: only chats without a parent.
             archived: Only archived chats, or only others; None for both.
             label: Only chats with this label (name, value).
             title: Only chats with this text in their title; the case of ASCII letters is ignored.

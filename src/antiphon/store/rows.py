@@ -99,6 +99,11 @@ def chat_columns(chat: Chat, fold_version: int) -> tuple[Any, ...]:
     )
 
 
+def parent_of(chat: Chat) -> str | None:
+    """The id of the chat that started this one, the column `parent_chat_id`."""
+    return chat.parent.chat_id if chat.parent else None
+
+
 def claim_at(chat: Chat) -> int | None:
     """The time from which a worker may claim the chat, in microseconds (None: it needs no worker)."""
     if not chat.needs_worker or chat.is_deleted:

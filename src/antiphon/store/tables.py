@@ -22,7 +22,7 @@ CHATS = Table(
     name="chats",
     columns=(
         *("chat_id", "owner_id", "seq", "fold_version", "state", "title", "labels", "is_archived", "is_deleted"),
-        *("updated_at", "draft", "claim_at", "due_at"),
+        *("updated_at", "draft", "claim_at", "due_at", "parent_chat_id"),
     ),
     order="chat_id",
     flags=("is_archived", "is_deleted"),

@@ -119,6 +119,7 @@ class WrappedStore:
         self,
         owner_id: str,
         *,
+        parent: str | None = None,
         archived: bool | None,
         label: tuple[str, str] | None,
         title: str,
@@ -126,7 +127,7 @@ class WrappedStore:
         after: tuple[int, str] | None,
     ) -> tuple[Listed, ...]:
         return await self.inner.list_chats(
-            owner_id, archived=archived, label=label, title=title, limit=limit, after=after
+            owner_id, parent=parent, archived=archived, label=label, title=title, limit=limit, after=after
         )
 
     async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]:

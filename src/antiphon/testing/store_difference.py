@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry
+from antiphon.core.model import Parent
 from antiphon.errors import Refused
 from antiphon.ports import Append, Appended, FlushedDelta, Mark, Store
 from antiphon.testing.clock import FakeClock
@@ -64,7 +65,7 @@ class Difference:
         random = self._random
         if chat.state is None:
             owner = random.choice(OWNERS)
-            commands: list[c.Command] = [c.CreateChat(owner_id=owner, content=random.choice([b"", b"[]"]))]
+            commands: list[c.Command] = [self._create(owner)]
         elif chat.state.is_deleted:
             return random.choice(self._earlier)  # a deleted chat refuses all commands
         else:
@@ -74,6 +75,12 @@ class Difference:
             return chat.make(*commands, receipts=tuple(receipt(client_id) for client_id in ids))
         except (Refused, NothingChanges):
             return None
+
+    def _create(self, owner: str) -> c.CreateChat:
+        random = self._random
+        above = random.choice([None, None, *CHAT_IDS])
+        parent = Parent(chat_id=above, tool_call_id="t", root_chat_id=above, depth=1) if above else None
+        return c.CreateChat(owner_id=owner, content=random.choice([b"", b"[]"]), parent=parent)
 
     async def _command(self, chat: StoredChat) -> c.Command:
         command = random_command(chat.chat, self._random, at=self._clock.now_us(), may_delete=True)
@@ -149,6 +156,7 @@ class Difference:
                 await self._same(
                     "list_chats",
                     owner,
+                    parent=random.choice([None, random.choice(CHAT_IDS)]),
                     archived=random.choice([None, True, False]),
                     label=random.choice([None, ("a", "x"), ("b", "y")]),
                     title=title,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from antiphon.core import commands as c
+from antiphon.core.model import Parent
 from antiphon.errors import NotFound
 from antiphon.ports import Mark, Session, Token
 from antiphon.testing.store_case import Case
@@ -49,6 +50,30 @@ async def check_archived_chats_are_listed_separately(case: Case) -> None:
     assert await listed(case, archived=None) == ["a", "b"]
     await chat.do(c.Unarchive())
     assert await listed(case, archived=True) == []
+
+
+async def check_child_chats_are_listed_by_their_parent_only(case: Case) -> None:
+    await case.chat("a").create()
+    for chat_id, depth in (("b", 1), ("c", 1), ("d", 2)):
+        case.clock.advance(1)
+        above = "a" if depth == 1 else "c"
+        parent = Parent(chat_id=above, tool_call_id="call", root_chat_id="a", depth=depth)
+        await case.chat(chat_id).create(parent=parent, title=chat_id)
+    assert await listed(case) == ["a"]
+    assert await case.store.count_chats("o") == 1
+    assert await listed(case, parent="a") == ["c", "b"]
+    assert await listed(case, parent="a", limit=1) == ["c"]
+    assert await listed(case, parent="a", title="b") == ["b"]
+    assert await listed(case, parent="c") == ["d"]
+    assert await listed(case, "another", parent="a") == []
+    assert await listed(case, parent="unknown") == []
+    chat = case.chat("c")
+    await chat.load()
+    await chat.do(c.Archive())
+    assert await listed(case, parent="a", archived=False) == ["b"]
+    assert await listed(case, parent="a", archived=True) == ["c"]
+    await chat.do(c.Delete())
+    assert await listed(case, parent="a") == ["b"]
 
 
 async def check_chats_are_found_by_label(case: Case) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from antiphon.core import facts as f
 from antiphon.core.events import Delta
-from antiphon.core.model import Needs
 from antiphon.core.parts import NO_USAGE, CallStarted, Part, Role, Text, ToolCall, ToolResult, Usage
 from antiphon.core.values import Value
 from antiphon.wire import instance as i
@@ -134,7 +133,7 @@ class SessionTranslator:
         calls = {part.tool_call_id: part for part in parts if isinstance(part, ToolCall)}
         for opened in fact.calls:
             call = calls.get(opened.tool_call_id)
-            if call is not None and opened.needs is Needs.SERVER:
+            if call is not None and opened.needs.is_run_here:
                 events += self._start_tool(call, entry.seq)
             elif call is not None:
                 self._waiting[call.tool_call_id] = call

@@ -90,6 +90,10 @@ def chat_json(
         "model": chat.model,
         "usage": chat.usage,
     }
+    if chat.parent is not None:
+        shown["parent_chat_id"] = chat.parent.chat_id
+        shown["parent_tool_call_id"] = chat.parent.tool_call_id
+        shown["root_chat_id"] = chat.parent.root_chat_id
     if open_calls is not None:
         shown["open_calls"] = open_calls_json(open_calls)
     if chat.diff_status is not None:
@@ -238,7 +242,9 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
 
 _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
     f.HistoryTruncated: frozenset({"state_seq"}),
-    f.ChatCreated: frozenset({"title", "is_title_made", "model", "system", "labels", "tools", "mcp_server_ids"}),
+    f.ChatCreated: frozenset(
+        {"title", "is_title_made", "model", "system", "labels", "tools", "mcp_server_ids", "parent"}
+    ),
     f.AttemptReleased: frozenset({"usage"}),
     f.RetryScheduled: frozenset({"kind", "provider", "status_code", "usage"}),
     f.ActionResolved: frozenset({"by", "args", "always"}),

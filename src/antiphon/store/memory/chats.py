@@ -139,7 +139,9 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles):
 
     async def count_chats(self, owner_id: str) -> int:
         chats = [stored.chat for stored in self._chats.values()]
-        return sum(c.owner_id == owner_id and not c.is_deleted and not c.is_archived for c in chats)
+        return sum(
+            c.owner_id == owner_id and not c.is_deleted and not c.is_archived and c.parent is None for c in chats
+        )
 
     async def count_messages(self, chat_id: str) -> int:
         stored = self._chats.get(chat_id)
@@ -167,6 +169,7 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles):
         self,
         owner_id: str,
         *,
+        parent: str | None = None,
         archived: bool | None,
         label: tuple[str, str] | None,
         title: str,
@@ -177,6 +180,7 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles):
             return (
                 chat.owner_id == owner_id
                 and not chat.is_deleted
+                and (chat.parent.chat_id if chat.parent else None) == parent
                 and archived in (None, chat.is_archived)
                 and (label is None or chat.labels.get(label[0]) == label[1])
                 and _lower(title) in _lower(chat.title)

@@ -15,7 +15,7 @@ from antiphon.core.facts import ChatDeleted, Entry, HistoryTruncated, MessageApp
 from antiphon.core.model import FOLD_VERSION
 from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, Receipt
 from antiphon.store.postgres.text import clean_text
-from antiphon.store.rows import LEASE_US, claim_at, due_at, names_append
+from antiphon.store.rows import LEASE_US, claim_at, due_at, names_append, parent_of
 from antiphon.wire.log import content_seq, encode_chat, encode_fact
 
 NUL = b"\\u0000"
@@ -31,6 +31,7 @@ def document_of(rows: Sequence[bytes]) -> str:
 def append_json(append: Append) -> bytes:
     """One append as a JSON object. Raises `TypeError` for a value that JSON does not have."""
     row = {
+        "parent_chat_id": parent_of(append.chat),
         "chat_id": append.chat_id,
         "after_seq": append.after_seq,
         "append_id": append.append_id,

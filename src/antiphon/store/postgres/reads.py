@@ -112,6 +112,7 @@ class PostgresReads:
         self,
         owner_id: str,
         *,
+        parent: str | None = None,
         archived: bool | None,
         label: tuple[str, str] | None,
         title: str,
@@ -120,7 +121,11 @@ class PostgresReads:
     ) -> tuple[Listed, ...]:
         key, value = label or (None, None)
         at, chat_id = after or (None, None)
-        rows = await self._rows("list_chats", owner_id, archived, key, value, title or None, at, chat_id, limit)
+        filters = (archived, key, value, title or None, at, chat_id, limit)
+        if parent is None:
+            rows = await self._rows("list_chats", owner_id, *filters)
+        else:
+            rows = await self._rows("list_child_chats", owner_id, *filters, parent)
         return tuple(Listed(chat_id=row[0], chat=chat_of(row[1])) for row in rows)
 
     async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]:

@@ -1,19 +1,19 @@
 -- Every statement of the PostgreSQL store, named and described. Each is one round trip and its own transaction.
 
 -- name: append
--- Any number of appends, one after another, and the outcome of each by append_facts_1 and _2 in the migrations: done,
+-- Any number of appends, one after another, and the outcome of each by append_facts_1 to _3 in the migrations: done,
 -- conflict, answered, lease_live or newer. The lock timeout applies to this transaction only.
 -- (a JSON document, the lock timeout)
 WITH limited AS MATERIALIZED (SELECT set_config('lock_timeout', $2, true))
-SELECT a.number, append_facts_2(
-  a.chat_id, a.after_seq, a.append_id, a.chat,
+SELECT a.number, append_facts_3(
+  a.parent_chat_id, a.chat_id, a.after_seq, a.append_id, a.chat,
   a.f_seq, a.f_at, a.f_kind, a.f_body, a.f_status, a.f_draft, a.f_more, a.f_content_seq, a.f_append_id,
   a.c_seq, a.c_body, a.m_seq, a.m_role, a.m_queued_id, a.h_by, a.h_from, a.deleted_by,
   a.r_client_id, a.r_body_hash, a.r_answer, a.l_kind, a.l_attempt, a.l_instance_id, a.l_us,
   a.n_id, a.n_body, a.n_created_at, a.n_kept
 )
 FROM limited, jsonb_to_recordset($1) AS a (
-  number bigint, chat_id text, after_seq bigint, append_id text, chat appended_chat,
+  number bigint, parent_chat_id text, chat_id text, after_seq bigint, append_id text, chat appended_chat,
   f_seq bigint[], f_at bigint[], f_kind text[], f_body bytea[], f_status text[], f_draft bigint[], f_more boolean[],
   f_content_seq bigint[], f_append_id text[],
   c_seq bigint[], c_body bytea[], m_seq bigint[], m_role text[], m_queued_id bigint[],
@@ -134,7 +134,8 @@ SELECT client_id FROM receipts
 WHERE chat_id = $1 AND checksum <> sha256(body_hash || answer) ORDER BY client_id;
 
 -- name: count_chats
-SELECT count(*) FROM chats WHERE owner_id = $1 AND NOT is_deleted AND NOT is_archived;
+SELECT count(*) FROM chats
+WHERE owner_id = $1 AND NOT is_deleted AND parent_chat_id IS NULL AND NOT is_archived;
 
 -- name: count_messages
 -- The visible messages of people and models. (chat_id)
@@ -150,11 +151,22 @@ SELECT CASE
 END;
 
 -- name: list_chats
--- An owner's chats by latest change. A filter is off if its parameter is null. A title matches if it contains the text;
+-- An owner's chats without a parent, by latest change. A filter is off if its parameter is null. A title matches if it contains the text;
 -- the case of ASCII letters is ignored. (owner, archived, label key, label value, title, updated_at, chat_id,
 -- limit)
 SELECT chat_id, state FROM chats
-WHERE owner_id = $1 AND NOT is_deleted
+WHERE owner_id = $1 AND NOT is_deleted AND parent_chat_id IS NULL
+  AND ($2::boolean IS NULL OR is_archived = $2)
+  AND ($3::text IS NULL OR labels ->> $3 = $4)
+  AND ($5::text IS NULL OR strpos(lower(title), lower($5 COLLATE "C")) > 0)
+  AND (updated_at, chat_id) < (coalesce($6::bigint, 9223372036854775807), coalesce($7::text, '') COLLATE "C")
+ORDER BY updated_at DESC, chat_id DESC LIMIT $8;
+
+-- name: list_child_chats
+-- The child chats of one chat, as list_chats. (owner, archived, label key, label value, title, updated_at, chat_id,
+-- limit, parent)
+SELECT chat_id, state FROM chats
+WHERE parent_chat_id = $9 AND owner_id = $1 AND NOT is_deleted
   AND ($2::boolean IS NULL OR is_archived = $2)
   AND ($3::text IS NULL OR labels ->> $3 = $4)
   AND ($5::text IS NULL OR strpos(lower(title), lower($5 COLLATE "C")) > 0)

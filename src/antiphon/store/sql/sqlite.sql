@@ -7,8 +7,8 @@ SELECT seq, fold_version FROM chats WHERE chat_id = ?;
 -- name: insert_chat
 -- The row of a new chat.
 INSERT INTO chats (owner_id, seq, fold_version, state, title, labels, is_archived, is_deleted, updated_at, draft,
-                   claim_at, due_at, changed, chat_id)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+                   claim_at, due_at, changed, chat_id, parent_chat_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_chat
 -- The state after an append.
@@ -142,7 +142,7 @@ LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
 WHERE m.chat_id = ? AND m.seq > ? AND m.hidden_by = 0 ORDER BY m.seq LIMIT ?;
 
 -- name: count_chats
-SELECT count(*) FROM chats WHERE owner_id = ? AND is_deleted = 0 AND is_archived = 0;
+SELECT count(*) FROM chats WHERE owner_id = ? AND is_deleted = 0 AND parent_chat_id IS NULL AND is_archived = 0;
 
 -- name: count_messages
 -- The visible messages of people and models. (chat_id)
@@ -169,11 +169,22 @@ SELECT CASE
 END;
 
 -- name: list_chats
--- An owner's chats by latest change. A filter is off if its parameter is null. A title matches if it contains the text;
+-- An owner's chats without a parent, by latest change. A filter is off if its parameter is null. A title matches if it contains the text;
 -- the case of ASCII letters is ignored. (owner, archived, label key, label value, title, updated_at, chat_id,
 -- limit)
 SELECT chat_id, state FROM chats
-WHERE owner_id = ?1 AND is_deleted = 0
+WHERE owner_id = ?1 AND is_deleted = 0 AND parent_chat_id IS NULL
+  AND (?2 IS NULL OR is_archived = ?2)
+  AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ?3 AND value = ?4))
+  AND (?5 IS NULL OR instr(lower(title), lower(?5)) > 0)
+  AND (?6 IS NULL OR (updated_at, chat_id) < (?6, ?7))
+ORDER BY updated_at DESC, chat_id DESC LIMIT ?8;
+
+-- name: list_child_chats
+-- The child chats of one chat, as list_chats. (owner, archived, label key, label value, title, updated_at, chat_id,
+-- limit, parent)
+SELECT chat_id, state FROM chats
+WHERE parent_chat_id = ?9 AND owner_id = ?1 AND is_deleted = 0
   AND (?2 IS NULL OR is_archived = ?2)
   AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ?3 AND value = ?4))
   AND (?5 IS NULL OR instr(lower(title), lower(?5)) > 0)

@@ -9,7 +9,7 @@ from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Unavailable
 from antiphon.ports import NOTIFICATIONS_KEPT, Append, Appended, Drop, Ended, Grant
 from antiphon.store.checksum import checksum_of, checksum_of_receipt
-from antiphon.store.rows import LEASE_US, chat_columns, entry_columns, names_append
+from antiphon.store.rows import LEASE_US, chat_columns, entry_columns, names_append, parent_of
 from antiphon.store.sqlite.database import SQL, first
 from antiphon.store.sqlite.file_rows import release_files
 
@@ -54,10 +54,11 @@ class SqliteAppender:
             execute(SQL["drop_lease"], (chat_id,))
         self._change += 1
         is_new = isinstance(append.entries[0].fact, ChatCreated)
-        execute(
-            SQL["insert_chat" if is_new else "update_chat"],
-            (*chat_columns(chat, FOLD_VERSION), self._change, chat_id),
-        )
+        columns = (*chat_columns(chat, FOLD_VERSION), self._change, chat_id)
+        if is_new:
+            execute(SQL["insert_chat"], (*columns, parent_of(chat)))
+        else:
+            execute(SQL["update_chat"], columns)
         if not is_new and chat.draft > append.after_seq:  # else the open draft remains open
             execute(SQL["drop_flushed"], (chat_id, chat.draft))
         if append.notification is not None:

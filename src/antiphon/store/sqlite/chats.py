@@ -124,6 +124,7 @@ class SqliteChats(SqliteDatabase):
         self,
         owner_id: str,
         *,
+        parent: str | None = None,
         archived: bool | None,
         label: tuple[str, str] | None,
         title: str,
@@ -132,7 +133,11 @@ class SqliteChats(SqliteDatabase):
     ) -> tuple[Listed, ...]:
         key, value = label or (None, None)
         at, chat_id = after or (None, None)
-        rows = await self._rows("list_chats", owner_id, archived, key, value, title or None, at, chat_id, limit)
+        filters = (archived, key, value, title or None, at, chat_id, limit)
+        if parent is None:
+            rows = await self._rows("list_chats", owner_id, *filters)
+        else:
+            rows = await self._rows("list_child_chats", owner_id, *filters, parent)
         return tuple(Listed(chat_id=row[0], chat=chat_of(row[1])) for row in rows)
 
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
