@@ -25,7 +25,10 @@ def pay(amount: int) -> str:
     return f"paid {amount}"
 
 async def agent(turn):
-    if turn.text == "pay":
+    if turn.text == "delegate":
+        answers = await turn.spawn("which", "number")
+        yield " ".join(answer.text for answer in answers)
+    elif turn.text == "pay":
         result = await turn.call(ToolCall("pay", {"amount": 100}))
         yield f"Result: {result.result}"
     elif turn.text == "yes or no":
@@ -123,3 +126,22 @@ async def test_the_result_of_a_clients_tool_is_entered(tab: Tab, server: ServerP
     await tab.page.get_by_role("textbox", name="Text").fill('"a.txt"')
     await tab.page.get_by_role("button", name="Send result").click()
     await expect(tab.message("assistant").last).to_contain_text("Picked a.txt.")
+
+
+async def test_child_chats_are_shown_under_their_calls_and_answered_on_their_own(tab: Tab) -> None:
+    chat_id = await tab.start_chat("delegate")
+    children = tab.page.get_by_test_id("children")
+    await expect(children).to_contain_text(["waits for you", "waits for you"])
+    await expect(tab.page.locator("a[data-chat-id]", has_text="number")).to_have_count(0)
+    await tab.page.reload()
+    await children.get_by_role("link", name="number").click()
+    await tab.page.get_by_role("textbox", name="Answer").fill("1")
+    await tab.page.get_by_role("textbox", name="Answer").press("Enter")
+    await expect(tab.message("assistant").last).to_contain_text("You said 2.")
+    await tab.page.get_by_test_id("parent").click()
+    await expect(children).to_contain_text(["waits for you", "ended"])
+    await children.get_by_role("link", name="which").click()
+    await tab.page.get_by_role("button", name="red", exact=True).click()
+    await tab.page.get_by_test_id("parent").click()
+    await expect(tab.message("assistant").last).to_contain_text("You said red. You said 2.")
+    assert tab.page.url.endswith(chat_id)

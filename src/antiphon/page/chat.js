@@ -2,6 +2,7 @@
 
 import { computed, signal } from './vendor/signals.js';
 import { path, request, requestUntilAnswered, url } from './api.js';
+import { openChildren } from './children.js';
 import { dropChat, updateListedChat, wasRemoved } from './chats.js';
 import { markChatRead } from './inbox.js';
 import { report } from './notice.js';
@@ -23,6 +24,7 @@ export function openChat(chatId) {
   if (chatId === openId.peek()) return;
   closeChat();
   openId.value = chatId;
+  openChildren(chatId);
   stream = openStream({
     address: url(path('chats', chatId, 'stream')),
     liveOn: 'caught_up',
@@ -37,6 +39,7 @@ export function closeChat() {
   stream = null;
   latest = emptyView();
   openId.value = streamState.value = view.value = null;
+  openChildren(null);
   interruptedTurn.value = 0;
   readUpTo = 0;
 }

@@ -2,6 +2,7 @@
 
 import { computed, signal } from './vendor/signals.js';
 import { path, request, requestUntilAnswered, url } from './api.js';
+import { dropChild, updateChild } from './children.js';
 import { addNotification, reloadInbox } from './inbox.js';
 import { report } from './notice.js';
 import { openStream } from './stream.js';
@@ -81,10 +82,14 @@ export async function loadMore() {
 
 const listPath = () => `/chats?limit=50&archived=${isArchiveShown.value}`;
 
-/** Updates chats; of two states of a chat the one with the greater seq is kept. */
+/** Updates chats; of two states of a chat the one with the greater seq is kept. A child is not in the list. */
 export function updateChats(list) {
   const next = new Map(byId.value ?? []);
   for (const chat of list) {
+    if (chat.parent_chat_id) {
+      updateChild(chat);
+      continue;
+    }
     const held = next.get(chat.id);
     if (!held || !((chat.seq ?? Infinity) < held.seq)) next.set(chat.id, { ...held, ...chat });
   }
@@ -102,6 +107,7 @@ export function updateListedChat(chat) {
 
 export function dropChat(chatId) {
   removed.add(chatId);
+  dropChild(chatId);
   if (!byId.value?.has(chatId)) return;
   const next = new Map(byId.value);
   next.delete(chatId);

@@ -148,7 +148,9 @@ function applyFact(view, fact) {
 }
 
 const CHANGES = {
-  chat_created: (view, fact) => ({ chat: { ...view.chat, title: fact.title ?? '', model: fact.model ?? '' } }),
+  chat_created: (view, { title = '', model = '', parent }) => ({
+    chat: { ...view.chat, title, model, parent_chat_id: parent?.chat_id },
+  }),
   message_appended: messageAppended,
   message_queued: (view, { queued_message, when_busy }) => ({
     queue: sortedQueue([...view.queue, { when_busy, ...queued_message }]),

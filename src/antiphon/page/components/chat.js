@@ -4,7 +4,7 @@ import { stop, streamState, view } from '../chat.js';
 import { archive, chats, remove, rename, titleOf } from '../chats.js';
 import { notice, report } from '../notice.js';
 import { outbox } from '../outbox.js';
-import { show } from '../route.js';
+import { hrefOf, show } from '../route.js';
 import { isBusy } from '../view.js';
 import { Composer } from './composer.js';
 import { confirm, prompt } from './dialog.js';
@@ -38,6 +38,7 @@ export function Chat({ chatId }) {
 const hasEnded = () => streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
 
 const Notes = ({ chat }) => html`
+  ${chat.parent_chat_id && html`<a href=${hrefOf(chat.parent_chat_id)} data-testid="parent">Started by another chat</a>`}
   ${chat.archived && html`<span class="tag">Archived</span>`}
   ${chat.model && html`<span class="model">${chat.model}</span>`}
 `;

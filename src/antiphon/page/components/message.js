@@ -1,9 +1,12 @@
 // One message: its parts, its tags and its actions.
 
 import { Component } from '../vendor/preact.js';
-import { useState } from '../vendor/preact-hooks.js';
+import { useEffect, useState } from '../vendor/preact-hooks.js';
 import { editMessage, retry } from '../chat.js';
+import { titleOf } from '../chats.js';
+import { childrenOf, loadChildren } from '../children.js';
 import { isSafeLink } from '../markdown.js';
+import { hrefOf } from '../route.js';
 import { textOf } from '../view.js';
 import { Editor, withText } from './editor.js';
 import { IconButton, html } from './html.js';
@@ -130,10 +133,28 @@ function Call({ part, live, isGrowing }) {
         ${state && html` <span class="tag">${state}</span>`}</summary>
       <pre tabindex="0">${pretty(args)}</pre>
     </details>
+    <${Children} callId=${part.tool_call_id} />
     ${progress && html`<pre class="progress">${progress}</pre>`}
     ${asked && html`<${OpenCall} call=${asked} args=${part.args} />`}
   </div>`;
 }
+
+/** Links to the child chats that a call has started. */
+function Children({ callId }) {
+  useEffect(() => {
+    loadChildren();
+  }, []);
+  const children = childrenOf(callId);
+  if (!children.length) return null;
+  return html`<ul class="children" data-testid="children">
+    ${children.map(
+      (chat) => html`<li key=${chat.id}><a href=${hrefOf(chat.id)} dir="auto">${titleOf(chat)}</a>
+        <span class="tag">${CHILD_STATES[chat.status] ?? 'ended'}</span></li>`,
+    )}
+  </ul>`;
+}
+
+const CHILD_STATES = { running: 'running', interrupting: 'stopping', requires_action: 'waits for you', error: 'failed' };
 
 // After a resync from an older server it is unknown what an open call needs; approval is then offered, and refused if
 // the call does not need it.
