@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from antiphon.server.open_instance import EmbeddedInstance as Instance
     from antiphon.server.open_instance import open_instance
     from antiphon.worker.agent import Agent
+    from antiphon.worker.children import ChildAnswer, ChildChat
     from antiphon.worker.tools import RawTool, Tool, ToolContext, ask_person, tool
     from antiphon.worker.turn import ToolCall, Turn
 
 __all__ = [
     "Agent",
     "AgentError",
+    "ChildAnswer",
+    "ChildChat",
     "Data",
     "File",
     "Instance",
@@ -46,6 +49,8 @@ __all__ = [
 _PLACES = {
     "Agent": "antiphon.worker.agent",
     "AgentError": "antiphon.errors:AttemptFailed",
+    "ChildAnswer": "antiphon.worker.children",
+    "ChildChat": "antiphon.worker.children",
     "Data": "antiphon.core.parts",
     "File": "antiphon.core.parts",
     "Instance": "antiphon.server.open_instance:EmbeddedInstance",

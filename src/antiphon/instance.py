@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import random
-import socket
 from typing import Any
 
 import structlog
@@ -29,7 +28,7 @@ from antiphon.chats.watched import WatchedChats
 from antiphon.chats.work import WorkQueue
 from antiphon.cluster.cluster import Cluster
 from antiphon.cluster.heartbeat import Load
-from antiphon.cluster.members import Members
+from antiphon.cluster.members import Members, own_record
 from antiphon.cluster.relay import RelayedDrafts
 from antiphon.cluster.shared_store import SharedStore
 from antiphon.local.data_check import DataCheck
@@ -42,13 +41,14 @@ from antiphon.observe.health import Health
 from antiphon.observe.metrics import METRICS
 from antiphon.observe.stall_watch import BEAT_S, StallWatch
 from antiphon.options import Options
-from antiphon.ports import Balance, Bus, Ids, InstanceRecord, Model, Store
-from antiphon.version import __version__
+from antiphon.ports import Balance, Bus, Ids, Model, Store
 from antiphon.watch.watch import Watch
 from antiphon.worker.agent import Agent, as_agent
+from antiphon.worker.child_chats import ChildChats
 from antiphon.worker.deps import deps_of
 from antiphon.worker.environment import Environment, WorkerLimits
 from antiphon.worker.history import Histories
+from antiphon.worker.lent_slots import LentSlots
 from antiphon.worker.loop import Worker
 from antiphon.worker.slots import Slots
 from antiphon.worker.titles import TitleWriter
@@ -209,17 +209,9 @@ class Instance:
         )
 
     def _make_members(self, shared_store: SharedStore) -> Members:
-        record = InstanceRecord(
-            instance_id=self.instance_id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            version=__version__,
-            relay_endpoint=shared_store.link.endpoint,
-            relay_key=shared_store.link.key,
-            started_at=self.started_at,
-            capacity=self.options.concurrency,
-        )
-        return Members(record, presence=shared_store.presence, link=shared_store.link, bus=self.bus)
+        link = shared_store.link
+        record = own_record(self.instance_id, link, started_at=self.started_at, capacity=self.options.concurrency)
+        return Members(record, presence=shared_store.presence, link=link, bus=self.bus)
 
     def _make_relay(self, shared_store: SharedStore) -> RelayedDrafts:
         return RelayedDrafts(self.drafts, shared_store.link, instance_id=self.instance_id, watched=self.watched)
@@ -269,6 +261,9 @@ class Instance:
             tools=tools_by_name(agent, options.tools),
             make_deps=deps_of(agent, options.deps),
             mcp=self.mcp,
+            child_chats=ChildChats(
+                work, self.bus, LentSlots(self.slots), self.commands_of, poll_s=options.timing.worker.child_poll_s
+            ),
             limits=WorkerLimits.of(options.limits),
             timing=options.timing.worker,
             random=random.Random(self.ids.uuid()),

@@ -87,6 +87,8 @@ class WorkerTiming(Value):
     """A worker whose renewals have failed for this long stops its attempts: their leases are about to expire."""
     renew_timeout_s: float = 10.0
     """How long after the last renewal the response to the next one is awaited: then the leases have expired."""
+    child_poll_s: float = 2.0
+    """Between two reads of a child chat that a turn waits for, and of the parents of running children."""
     flush_s: float = 0.25
     """Between two writes of the open drafts to the store."""
     stop_s: float = 0.9

@@ -103,7 +103,8 @@ def test_every_shell_command_works_as_typed_in_one_clean_shell(page: Path, shell
 
 AGENTS = [("app.py:echo", "hey you", "HEY YOU"), ("app.py:agent", '/call add {"a": 1, "b": 2}', "3"),
           ("sums.py:agent", "go", "3.0 and 7.0"),
-          ("notes.py:agent", "milk", "Question 1: 'milk' is in notes of")]  # fmt: skip
+          ("notes.py:agent", "milk", "Question 1: 'milk' is in notes of"),
+          ("team.py:agent", "go", "All about bees. All about honey.")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("agent", "question", "answer"), AGENTS, ids=[agent for agent, _, _ in AGENTS])

@@ -19,7 +19,7 @@ from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.wire.codec import encode_content
-from antiphon.worker.turn import BlockingTurn
+from antiphon.worker.blocking_turn import BlockingTurn
 from support.waiting import wait_until
 
 from .running import Talk, answered, ask, messages_of, results_of, running

@@ -23,8 +23,8 @@ from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import FOREVER, Answer, FakeModelServer
 from antiphon.worker.agent import Agent
+from antiphon.worker.blocking_turn import BlockingTurn
 from antiphon.worker.tools import ToolContext
-from antiphon.worker.turn import BlockingTurn
 from support.waiting import wait_until
 
 from .running import Talk, answers_of, ask, messages_of, metric, running

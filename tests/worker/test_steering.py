@@ -16,7 +16,7 @@ from antiphon.core.model import Outcome, Status, WhenBusy
 from antiphon.core.parts import Role, text_of
 from antiphon.errors import Busy
 from antiphon.ports import Message
-from antiphon.worker.turn import BlockingTurn
+from antiphon.worker.blocking_turn import BlockingTurn
 from support.waiting import wait_until
 
 from .agents import Steps

@@ -15,8 +15,8 @@ from antiphon.core.facts import RetryScheduled, TurnEnded
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import CallStarted, Text
 from antiphon.worker.agent import QUEUED_PIECES_MAX
+from antiphon.worker.blocking_turn import BlockingTurn
 from antiphon.worker.thread import run_in_thread
-from antiphon.worker.turn import BlockingTurn
 from support.waiting import wait_until
 
 from .running import answered, answers_of, ask, facts_of, messages_of, metric, results_of, running

@@ -13,13 +13,14 @@ from antiphon.cli.clean import shorten
 from antiphon.cli.instance import open_client
 from antiphon.cli.time_text import time_text
 from antiphon.cli.verb import Verb, instance_options, print_json
-from antiphon.cli.which_chat import SHORT_ID
+from antiphon.cli.which_chat import SHORT_ID, resolve_chat
 
 if TYPE_CHECKING:
     from antiphon.client.shapes import Chat
 
 
 @click.command("ls", cls=Verb)
+@click.option("--parent", default="", metavar="CHAT", help="List the child chats that this chat's turns started.")
 @click.option("--archived", is_flag=True, help="List the archived chats instead.")
 @click.option("--label", default="", help="Only chats with this label: KEY or KEY:VALUE.")
 @click.option("--title", default="", help="Only chats whose title contains this text.")
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--after", help="The `next` of the previous page.")
 @instance_options
 def command(
+    parent: str,
     archived: bool,
     label: str,
     title: str,
@@ -38,7 +40,14 @@ def command(
 ) -> None:
     """List chats, latest change first. With --json: {chats, next}."""
     with open_client(data, url) as client:
-        page = client.chats(archived=archived, label=label, title=title, limit=limit, after=after)
+        page = client.chats(
+            parent_chat_id=resolve_chat(client, parent)["id"] if parent else None,
+            archived=archived,
+            label=label,
+            title=title,
+            limit=limit,
+            after=after,
+        )
     if as_json:
         print_json(page)
         return

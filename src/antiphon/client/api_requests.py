@@ -62,8 +62,17 @@ def create_chat(
     return ApiRequest(method="POST", path=path("chats"), body=body, is_repeatable=True)
 
 
-def chats(*, archived: bool, label: str, title: str, limit: int, after: str | None) -> ApiRequest[shapes.ChatPage]:
-    query = _query(archived=archived, label=label or None, q=title or None, limit=limit, after=after)
+def chats(
+    *, parent_chat_id: str | None, archived: bool, label: str, title: str, limit: int, after: str | None
+) -> ApiRequest[shapes.ChatPage]:
+    query = _query(
+        parent_chat_id=parent_chat_id,
+        archived=None if parent_chat_id and not archived else archived,
+        label=label or None,
+        q=title or None,
+        limit=limit,
+        after=after,
+    )
     return ApiRequest(method="GET", path=path("chats"), query=query)
 
 

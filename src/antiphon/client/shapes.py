@@ -60,6 +60,7 @@ class Chat(TypedDict):
     mcp_server_ids: list[str] | None
     labels: dict[str, str]
     has_unread: bool
+    parent_tool_call_id: NotRequired[str | None]
     seq: int
     draft: int
     queue_length: int

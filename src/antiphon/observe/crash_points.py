@@ -35,6 +35,7 @@ tool-before-commit: a message with tool calls is about to be committed
 tool-before-run: the tool calls are committed, no tool has run
 tool-after-run: a tool has run, its result is not stored
 tool-result-after-append: the result of a tool is committed
+child-after-create: a child chat is created, its parent does not wait for it yet
 flush-before: deltas of drafts are about to be stored
 flush-after: deltas of drafts are stored
 retry-after-append: a retry is scheduled

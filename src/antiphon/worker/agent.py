@@ -23,11 +23,12 @@ from antiphon.errors import AttemptFailed, Invalid, Unavailable
 from antiphon.observe.metrics import METRICS
 from antiphon.observe.traces import TRACES
 from antiphon.ports import AnswerEnded, Message, Model, ModelEvent, ModelRequest
+from antiphon.worker.blocking_turn import BlockingTurn
 from antiphon.worker.structured_output import StructuredOutput
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.tools import Tool, tool
 from antiphon.worker.trimming import TRIMS_MAX, halved, left_out_words
-from antiphon.worker.turn import BlockingTurn, Turn
+from antiphon.worker.turn import Turn
 
 Piece = str | Text | Reasoning | Source | File | Data | ToolCallOpened | ToolCallArgs | PartMetadata
 AgentFunction = Callable[[Turn], AsyncIterator[Piece]]

@@ -50,7 +50,7 @@ class Attempt:
     def __init__(self, environment: Environment, chat_id: str, chat: Chat) -> None:
         self._env = environment
         self._held = HeldChat(environment, chat_id, chat)
-        self._calls = Calls(self._held, limits=environment.limits)
+        self._calls = Calls(self._held, limits=environment.limits, child_chats=environment.child_chats)
         limits = environment.limits
         files = FileLoader(
             environment.work,
@@ -138,6 +138,9 @@ class Attempt:
 
     async def _work(self) -> None:
         try:
+            if not await self._env.child_chats.is_wanted(self.chat):
+                await self._held.execute(c.Interrupt(turn_id=self.chat.turn_id))
+                self._held.check()
             await self._held.load_history()
             await self._held.wait_tools()
             self._held.deps = await self._make_deps()
@@ -234,6 +237,7 @@ class Attempt:
             labels=dict(chat.labels),
             state=state,
             deps=held.deps,
+            parent_chat_id=chat.parent.chat_id if chat.parent else "",
         )
 
     # --- failures

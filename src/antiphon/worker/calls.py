@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from antiphon.core import commands as c
 from antiphon.core.facts import ActionNeeded, CallOpened
 from antiphon.core.model import Call, CallState, Chat, Needs
 from antiphon.core.parts import ToolCall, ToolProgress, ToolResult
+from antiphon.errors import Refused, TooMany
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.observe.traces import TRACES
 from antiphon.wire.codec import encode_content
+from antiphon.worker.child_chats import CHILDREN_MAX, ChildChats, child_of, name_of
+from antiphon.worker.children import ChildAnswer, ChildChat
 from antiphon.worker.environment import WorkerLimits
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.stop import AttemptEnded, Stop
@@ -43,8 +48,11 @@ def own_result(result: ToolResult) -> ToolResult:
 class Calls:
     """Runs the tool calls of one attempt. `begun` has the ids of the calls that may have taken effect."""
 
-    def __init__(self, held: HeldChat, *, limits: WorkerLimits) -> None:
+    def __init__(self, held: HeldChat, *, limits: WorkerLimits, child_chats: ChildChats) -> None:
         self._held = held
+        self._child_chats = child_chats
+        self._children = 0
+        """How many child chats this attempt has started."""
         self._tools = held.server_tools
         self._limits = limits
         self.begun: set[str] = set()
@@ -63,7 +71,7 @@ class Calls:
             tool_call_id=part.tool_call_id,
             tool_name=part.tool_name,
             needs=needs or self._needs_of(tool, part),
-            is_idempotent=tool is not None and tool.is_idempotent,
+            is_idempotent=needs is Needs.CHILD or (tool is not None and tool.is_idempotent),
         )
 
     def _needs_of(self, tool: Tool | None, part: ToolCall) -> Needs:
@@ -110,17 +118,12 @@ class Calls:
 
     async def _run_call(self, part: ToolCall) -> ToolResult:
         METRICS.tool_calls.inc()
-        context = ToolContext(
-            chat_id=self._held.chat_id,
-            turn_id=self._held.state.turn_id,
-            tool_call_id=part.tool_call_id,
-            progress=self._progress_of(part.tool_call_id),
-            owner=self._held.state.owner_id,
-            labels=dict(self._held.state.labels),
-            deps=self._held.deps,
-        )
+        call = self._held.state.call(part.tool_call_id)
         with TRACES.tool_call(tool_name=part.tool_name, tool_call_id=part.tool_call_id) as span:
-            result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s)
+            if call is not None and call.needs is Needs.CHILD:
+                result = await self._run_child(part)
+            else:
+                result = await result_of(part, self._tools, self._context_of(part), tool_s=self._limits.tool_s)
             if result.is_error:
                 span.fail(error_kind(result))
         call = self._held.state.call(part.tool_call_id)
@@ -135,6 +138,40 @@ class Calls:
         crash_point("tool-result-after-append")
         self._held.check()
         return result
+
+    def _context_of(self, part: ToolCall) -> ToolContext:
+        names: Counter[str] = Counter()
+
+        async def spawn(child: ChildChat) -> ChildAnswer:
+            return await self._spawn(part, child, names)
+
+        return ToolContext(
+            chat_id=self._held.chat_id,
+            turn_id=self._held.state.turn_id,
+            tool_call_id=part.tool_call_id,
+            progress=self._progress_of(part.tool_call_id),
+            owner=self._held.state.owner_id,
+            labels=dict(self._held.state.labels),
+            deps=self._held.deps,
+            spawn=spawn,
+        )
+
+    async def _run_child(self, part: ToolCall) -> ToolResult:
+        """The result of a call of `turn.spawn`."""
+        try:
+            answer = await self._spawn(part, child_of(part.args), Counter())
+        except Refused as error:
+            value = {"error": "failed", "message": str(error)}
+            return ToolResult(part.tool_call_id, part.tool_name, value, is_error=True)
+        return ToolResult(part.tool_call_id, part.tool_name, msgspec.to_builtins(answer))
+
+    async def _spawn(self, part: ToolCall, child: ChildChat, names: Counter[str]) -> ChildAnswer:
+        self._children += 1
+        if self._children > CHILDREN_MAX:
+            raise TooMany("child chats of one turn", CHILDREN_MAX)
+        return await self._child_chats.run(
+            self._held, part.tool_call_id, name_of(child, names), child, self._progress_of(part.tool_call_id)
+        )
 
     def _progress_of(self, tool_call_id: str) -> Callable[[str], None]:
         loop = asyncio.get_running_loop()
@@ -155,7 +192,7 @@ class Calls:
         await self.run([part for part in parts if part.tool_call_id in left])
 
     def _is_known(self, call: Call) -> bool:
-        return call.tool_name in self._tools or call.needs in (Needs.RESULT, Needs.ANSWER)
+        return call.tool_name in self._tools or call.needs in (Needs.RESULT, Needs.ANSWER, Needs.CHILD)
 
     async def _require_action(self, parts: list[ToolCall]) -> None:
         args = {part.tool_call_id: part.args for part in parts}

@@ -12,6 +12,7 @@ from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
 from antiphon.options import Limits, WorkerTiming
 from antiphon.ports import Bus, Work
+from antiphon.worker.child_chats import ChildChats
 from antiphon.worker.deps import MakeDeps
 from antiphon.worker.draft_writer import ANSWER_BYTES_MAX
 from antiphon.worker.history import Histories
@@ -81,6 +82,7 @@ class Environment(Value, gc=True):
     make_deps: MakeDeps | None
     mcp: ToolSource
     """The tools of MCP servers."""
+    child_chats: ChildChats
     limits: WorkerLimits
     timing: WorkerTiming
     random: random.Random

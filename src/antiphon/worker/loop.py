@@ -256,6 +256,14 @@ class Worker:
             elif status is Status.INTERRUPTING:
                 attempt.stop(Stop.INTERRUPT)
 
+    async def _check_children_forever(self) -> None:
+        """Interrupt the turns of child chats that no parent waits for any more."""
+        while True:
+            await asyncio.sleep(self._timing.child_poll_s)
+            await self._env.child_chats.interrupt_unwanted(
+                [(attempt.chat_id, attempt.chat) for attempt in self._attempts.values()]
+            )
+
     # --- running and draining
 
     async def run(self) -> None:
@@ -263,6 +271,7 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._claim_forever())
             tasks.create_task(self._renew_forever())
+            tasks.create_task(self._check_children_forever())
             tasks.create_task(self._flusher.run())
 
     def pause(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from antiphon.core.model import Chat
@@ -35,6 +36,8 @@ class Slots:
         self.freed: Signal[[]] = Signal("slot_freed")
         self.running = RunningTurns()
         self._used: Counter[str] = Counter()
+        self._waiters: dict[asyncio.Future[None], str] = {}
+        """The callers of `reserve_when_free` that wait, in their order, with their owners."""
 
     @property
     def used(self) -> int:
@@ -71,12 +74,31 @@ class Slots:
         self._used[owner_id] += 1
         return self.instance_id
 
+    async def reserve_when_free(self, owner_id: str) -> None:
+        """Reserve a slot; if none is free, wait for the next one, before turns that have not started."""
+        if self.has_free(owner_id):  # every waiter that may have it has one
+            self.reserve(owner_id)
+            return
+        free = asyncio.get_running_loop().create_future()
+        self._waiters[free] = owner_id
+        try:
+            await free
+        except asyncio.CancelledError:
+            if self._waiters.pop(free, None) is None:  # it was handed over at this moment
+                self.release(owner_id)
+            raise
+
     def release(self, owner_id: str) -> None:
         was_full = not self.has_free(owner_id)
         self._used[owner_id] -= 1
         if not self._used[owner_id]:
             del self._used[owner_id]
-        if was_full:
+        for free, waiting_owner in tuple(self._waiters.items()):
+            if self.has_free(waiting_owner):
+                del self._waiters[free]
+                self.reserve(waiting_owner)
+                free.set_result(None)
+        if was_full and self.has_free(owner_id):
             self.freed.emit()
 
     def start(self, chat_id: str, chat: Chat) -> None:

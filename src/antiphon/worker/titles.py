@@ -63,11 +63,11 @@ class TitleWriter:
         self._background = BackgroundTasks()
 
     def on_append(self, append: Append) -> None:
-        """Write the title of the chat if this append ends its first answered turn."""
+        """Write the title of the chat if this append ends its first answered turn. A child chat keeps its own."""
         chat = append.chat
         ended = (entry.fact for entry in append.entries)
         is_answered = any(isinstance(fact, TurnEnded) and fact.outcome is Outcome.ANSWERED for fact in ended)
-        if is_answered and not chat.is_titled_by_person and not chat.is_deleted:
+        if is_answered and not chat.is_titled_by_person and not chat.is_deleted and not chat.parent:
             if len(self._background) >= PENDING_MAX:
                 METRICS.unexpected.labels("skipped_title").inc()
                 return

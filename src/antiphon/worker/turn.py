@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import threading
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar, overload
+from collections.abc import Sequence
+from typing import Any, Protocol, overload
 
 import msgspec
 import structlog
@@ -16,15 +14,16 @@ from antiphon.core.parts import OUTCOMES, TOKENS_MAX, Role, ToolResult, Usage, t
 from antiphon.errors import AttemptFailed
 from antiphon.ports import Message
 from antiphon.worker.agent_state import AgentState
+from antiphon.worker.children import ChildAnswer, ChildChat
 from antiphon.worker.tools import Tool
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 
 ASK = "ask"
 """The tool name of the calls that `turn.ask` makes."""
+SPAWN = "spawn"
+"""The tool name of the calls that `turn.spawn` makes."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -70,6 +69,7 @@ class Turn:
         messages: The history with this turn's messages. It grows as calls, results and steering messages are stored.
         message: The message that started the turn, and its `text`.
         owner: The id of the chat's owner.
+        parent_chat_id: For a child chat the chat whose turn started it, else "".
         labels: The labels of the chat.
         system: The owner's prompt and the chat's system prompt.
         model: The name of the model that answers.
@@ -97,8 +97,10 @@ class Turn:
         labels: dict[str, str] | None = None,
         state: AgentState | None = None,
         deps: Any = None,
+        parent_chat_id: str = "",
     ) -> None:
         self._io = io
+        self.parent_chat_id = parent_chat_id
         self.deps = deps
         self._state = state
         self.owner = owner
@@ -289,91 +291,41 @@ class Turn:
             raise AttemptFailed("unknown", f"The question was not answered: {question}", retryable=False)
         return result.result
 
+    @overload
+    async def spawn(self, child: str | ChildChat, /) -> ChildAnswer: ...
+    @overload
+    async def spawn(self, *children: str | ChildChat) -> tuple[ChildAnswer, ...]: ...
+    async def spawn(self, *children: str | ChildChat) -> ChildAnswer | tuple[ChildAnswer, ...]:
+        """Start child chats, and wait until all of them are at rest. They run side by side, on any instance, with the
+        same agent. A child belongs to the owner of this chat and is listed under it; when this turn is interrupted,
+        so are the turns that it has started. After a crash the next attempt finds the children and waits on.
+
+        Args:
+            children: Each is the first message of a child chat, or a `ChildChat` with more settings.
+
+        Returns:
+            How each child ended, in the order of the children; for one child its answer. A child that fails is an
+            answer with the outcome `failed`, not an exception.
+
+        Raises:
+            AgentError: A child cannot be created, or is nested too deeply.
+        """
+        calls = [ToolCall(SPAWN, msgspec.to_builtins(_child(child))) for child in children]
+        results = await self._io.commit_calls(tuple(calls), Needs.CHILD)
+        answers = tuple(_child_answer(result) for result in results)
+        return answers[0] if len(children) == 1 else answers
+
     async def run_streamed_calls(self) -> tuple[ToolResult, ...]:
         """Like `call`, for the calls that were yielded in pieces (`ToolCallOpened`, `ToolCallArgs`)."""
         return await self._io.commit_calls(())
 
 
-class BlockingTurn:
-    """The turn of a plain `def` agent, which runs in a thread: `call` and `wait_interrupted` block.
+def _child(child: str | ChildChat) -> ChildChat:
+    return ChildChat(child) if isinstance(child, str) else child
 
-    When the turn has ended, a blocked method raises `asyncio.CancelledError`, and so does every later call.
-    """
 
-    def __init__(self, turn: Turn, loop: asyncio.AbstractEventLoop) -> None:
-        self._turn = turn
-        self._loop = loop
-        self._has_ended = threading.Event()
-        self._waiting: set[concurrent.futures.Future[Any]] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._turn, name)
-
-    def stop(self) -> None:
-        """The turn has ended: unblock the thread. Called in the event loop's thread."""
-        self._has_ended.set()
-        for future in tuple(self._waiting):
-            future.cancel()
-
-    def wait(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine in the event loop, and wait for its result in this thread."""
-        if self._has_ended.is_set():
-            raise asyncio.CancelledError
-        future = asyncio.run_coroutine_threadsafe(make(), self._loop)
-        self._waiting.add(future)
-        if self._has_ended.is_set():
-            future.cancel()
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:  # an Exception, which agents catch
-            raise asyncio.CancelledError from None
-        finally:
-            self._waiting.discard(future)
-
-    def call(self, *calls: ToolCall) -> Any:
-        return self.wait(lambda: self._turn.call(*calls))
-
-    @property
-    def state(self) -> Any:
-        return self._turn.state
-
-    @state.setter
-    def state(self, value: Any) -> None:
-        self._turn.state = value
-
-    @property
-    def model(self) -> str:
-        return self._turn.model
-
-    @model.setter
-    def model(self, name: str) -> None:
-        self._turn.model = name
-
-    def record(self, call: ToolCall, result: Any, *, is_error: bool = False) -> ToolResult:
-        return self.wait(lambda: self._turn.record(call, result, is_error=is_error))
-
-    def use_tools(self, *tools: Tool) -> None:
-        self.wait(lambda: self._turn.use_tools(*tools))
-
-    def load_files(self, messages: Sequence[Message] | None = None) -> tuple[Message, ...]:
-        return self.wait(lambda: self._turn.load_files(messages))
-
-    def ask(self, question: str, schema: dict[str, Any] | None = None) -> Any:
-        return self.wait(lambda: self._turn.ask(question, schema))
-
-    def wait_interrupted(self) -> None:
-        self._has_ended.wait()
-        if not self._turn.is_interrupted:
-            raise asyncio.CancelledError
-
-    def take_steering(self) -> tuple[Message, ...]:
-        return self.wait(self._turn.take_steering)
-
-    def start_call(self, *, model: str, provider: str = "") -> int:
-        return self.wait(lambda: self._turn.start_call(model=model, provider=provider))
-
-    def end_answer(self, outcome: str) -> None:
-        self._loop.call_soon_threadsafe(self._turn.end_answer, outcome)
-
-    def add_usage(self, **counts: int | None) -> None:
-        self._loop.call_soon_threadsafe(lambda: self._turn.add_usage(**counts))
+def _child_answer(result: ToolResult) -> ChildAnswer:
+    if result.is_error:
+        said = result.result.get("message", "") if isinstance(result.result, dict) else result.result
+        raise AttemptFailed("invalid_request", f"A child chat could not be started: {said}", retryable=False)
+    return msgspec.convert(result.result, ChildAnswer)

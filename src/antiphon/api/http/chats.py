@@ -66,8 +66,10 @@ async def list_chats(call: Call) -> Response:
     query: s.ListChatsQuery = call.query
     limit = min(query.limit, LIST_MAX)
     key, _, value = query.label.partition(":")
+    of_all = None if query.parent_chat_id else False  # a chat shows all of its children
     listed = await _chats(call).list(
-        archived=query.archived if query.archived is not None else False,
+        parent=query.parent_chat_id,
+        archived=query.archived if query.archived is not None else of_all,
         label=(key, value) if key else None,
         title=query.q,
         limit=limit + 1,

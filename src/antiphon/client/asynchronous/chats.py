@@ -60,11 +60,19 @@ class AsyncChats(AsyncRequestGroup):
         return await self._connection.request(request)
 
     async def chats(
-        self, *, archived: bool = False, label: str = "", title: str = "", limit: int = 50, after: str | None = None
+        self,
+        *,
+        parent_chat_id: str | None = None,
+        archived: bool = False,
+        label: str = "",
+        title: str = "",
+        limit: int = 50,
+        after: str | None = None,
     ) -> shapes.ChatPage:
-        """List the owner's chats, latest change first.
+        """List the owner's chats, latest change first. Child chats are listed by their parent only.
 
         Args:
+            parent_chat_id: list the child chats of this chat, archived ones included.
             archived: list the archived chats instead.
             label: only chats with this label, `key` or `key:value`.
             title: only chats whose title contains this text.
@@ -74,7 +82,9 @@ class AsyncChats(AsyncRequestGroup):
         Returns:
             A page of chats.
         """
-        request = api_requests.chats(archived=archived, label=label, title=title, limit=limit, after=after)
+        request = api_requests.chats(
+            parent_chat_id=parent_chat_id, archived=archived, label=label, title=title, limit=limit, after=after
+        )
         return await self._connection.request(request)
 
     async def chat(self, chat_id: str) -> shapes.Chat:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, get_type_hints, overload
 
 import msgspec
@@ -15,6 +15,7 @@ from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.ports import ToolSpec
 from antiphon.wire.codec import encode
+from antiphon.worker.children import ChildAnswer, ChildChat
 from antiphon.worker.thread import run_in_thread
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class ToolContext:
         owner: str = "",
         labels: dict[str, str] | None = None,
         deps: Any = None,
+        spawn: Callable[[ChildChat], Awaitable[ChildAnswer]] | None = None,
     ) -> None:
         self.chat_id = chat_id
         self.turn_id = turn_id
@@ -54,6 +56,18 @@ class ToolContext:
         self.deps = deps
         """What the application's function made for this turn, as `turn.deps`."""
         self._progress = progress
+        self._spawn = spawn
+
+    async def spawn(self, child: str | ChildChat) -> ChildAnswer:
+        """Start a child chat and wait until it is at rest, as `Turn.spawn`; in tools that are coroutine functions. If
+        the tool is idempotent and runs again after its worker was lost, it finds the children that it started.
+
+        Raises:
+            Refused: The child cannot be created, or there are too many.
+        """
+        if self._spawn is None:
+            raise RuntimeError("this context belongs to no turn that can start child chats")
+        return await self._spawn(ChildChat(child) if isinstance(child, str) else child)
 
     def progress(self, text: str) -> None:
         """Show `text` to the watchers of the chat. It is not stored. May be called in any thread."""

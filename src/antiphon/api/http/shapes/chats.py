@@ -86,6 +86,7 @@ class AnswerBody(Value):
 
 
 class ListChatsQuery(Value):
+    parent_chat_id: Uuid | None = None
     archived: bool | None = None
     label: str = ""
     q: str = ""
@@ -117,8 +118,10 @@ class OpenCallAnswer(Value):
 
 
 class ChatAnswer(notify.Chat):
-    """The reference's Chat with its state."""
+    """The reference's Chat with its state. A child chat has `parent_chat_id`, `root_chat_id` (the chat at the top)
+    and `parent_tool_call_id` (the call that started it)."""
 
+    parent_tool_call_id: str | None = None
     seq: int = codec.always(0)
     draft: int = codec.always(0)
     queue_length: int = codec.always(0)

@@ -1,0 +1,252 @@
+"""Child chats: `turn.spawn` and `ToolContext.spawn`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from antiphon import ChildAnswer, ChildChat, ToolContext, Turn, tool
+from antiphon.core.model import Needs, Outcome, Status
+from antiphon.core.parts import ToolCall, ToolProgress
+from antiphon.errors import AttemptFailed
+from support.waiting import wait_until
+from worker.running import Talk, ask, running
+
+pytestmark = pytest.mark.anyio
+
+
+async def children_of(talk: Talk) -> list[Talk]:
+    listed = await talk.instance.chats.list(parent=talk.chat_id)
+    return [Talk(talk.instance, item.chat_id) for item in reversed(listed)]
+
+
+def progress_of(talk: Talk) -> list[str]:
+    draft = talk.instance.drafts.get(talk.chat_id)
+    parts = [delta.part for delta in draft.read(0)] if draft else []
+    return [part.text for part in parts if isinstance(part, ToolProgress)]
+
+
+async def wait_children(talk: Talk, count: int) -> list[Talk]:
+    async def found() -> list[Talk] | None:
+        children = await children_of(talk)
+        return children if len(children) == count else None
+
+    children: list[Talk] = await wait_until(found)
+    return children
+
+
+async def echo_or_spawn(turn: Turn) -> Any:
+    if turn.parent_chat_id:
+        yield f"child says {turn.text}"
+    else:
+        answer = await turn.spawn(turn.text)
+        yield f"{answer.outcome}: {answer.text}"
+
+
+async def test_a_turn_waits_for_the_answer_of_a_child_chat() -> None:
+    async with running(echo_or_spawn) as instance:
+        talk = await ask(instance, "hi")
+        await talk.wait_ended()
+        assert await talk.said() == ["", "answered: child says hi"]
+        (child,) = await children_of(talk)
+        chat = await child.chat()
+        assert chat.parent is not None
+        assert (chat.parent.chat_id, chat.parent.root_chat_id, chat.parent.depth) == (talk.chat_id, talk.chat_id, 1)
+        (call,) = [part for _, parts in await talk.history() for part in parts if isinstance(part, ToolCall)]
+        assert (call.tool_name, call.tool_call_id) == ("spawn", chat.parent.tool_call_id)
+        assert [item.chat_id for item in await instance.chats.list()] == [talk.chat_id]
+
+
+async def test_children_of_one_call_run_side_by_side() -> None:
+    started: list[str] = []
+    all_started = asyncio.Event()
+
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            started.append(turn.text)
+            if len(started) == 3:
+                all_started.set()
+            await all_started.wait()
+            yield turn.text + (f" {turn.labels['n']}" if turn.labels else "")
+        else:
+            answers = await turn.spawn("a", "a", ChildChat("b", title="B", system="Be b.", labels={"n": "1"}))
+            yield ",".join(answer.text for answer in answers)
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        assert (await talk.said())[-1] == "a,a,b 1"
+        assert {(await child.chat()).title for child in await children_of(talk)} == {"a", "B"}
+
+
+async def test_a_child_that_fails_is_an_answer_with_its_error() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            raise AttemptFailed("invalid_request", "no such thing", retryable=False)
+            yield
+        answer = await turn.spawn("x")
+        yield f"{answer.outcome}: {answer.error}"
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        assert (await talk.said())[-1] == "failed: no such thing"
+
+
+async def test_waiting_parents_give_their_slots_to_their_children() -> None:
+    async with running(echo_or_spawn, concurrency=1) as instance:
+        talks = [await ask(instance, f"n{i}") for i in range(5)]
+        for i, talk in enumerate(talks):
+            await talk.wait_ended()
+            assert (await talk.said())[-1] == f"answered: child says n{i}"
+        assert instance.slots.used == 0
+
+
+async def test_chats_nest_to_a_maximum_depth() -> None:
+    async def agent(turn: Turn) -> Any:
+        answer = await turn.spawn("deeper")
+        yield f"{answer.outcome} {answer.error} {answer.text}"
+
+    async with running(agent, concurrency=2) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        depth, below = 0, talk
+        while children := await children_of(below):
+            depth, below = depth + 1, children[0]
+        assert depth == 4
+        assert (await below.chat()).last_outcome is Outcome.FAILED
+        assert "chats above a child chat" in str((await below.chat()).last_error)
+        assert instance.slots.used == 0
+
+
+async def test_an_interrupt_of_the_parent_stops_its_children() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield "begun"
+            await asyncio.Event().wait()
+        await turn.spawn("a", "b")
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        children = await wait_children(talk, 2)
+        for child in children:
+            await wait_until(lambda child=child: child.preview == "begun")
+        await talk.interrupt()
+        for each in (talk, *children):
+            await each.wait_ended()
+            assert (await each.chat()).last_outcome is Outcome.INTERRUPTED
+        assert instance.slots.used == 0
+
+
+@pytest.mark.parametrize("end", ["edit", "delete"])
+async def test_a_child_stops_when_its_parent_no_longer_waits(end: str) -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield "begun"
+            await asyncio.Event().wait()
+        elif turn.text == "hello":
+            await turn.spawn("a")
+        yield "done"
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        (child,) = await wait_children(talk, 1)
+        await wait_until(lambda: child.preview == "begun")
+        if end == "edit":
+            await instance.chats.edit(talk.chat_id, 2, "something else")
+            await talk.wait_ended()
+            assert (await talk.said())[-1] == "done"
+        else:
+            await instance.chats.delete(talk.chat_id)
+        await child.wait(lambda chat: chat.is_deleted or chat.last_outcome is Outcome.INTERRUPTED)
+
+
+async def test_a_deleted_chat_takes_its_children_with_it() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.text != "leaf":
+            await turn.spawn(*(["leaf"] * 2 if turn.parent_chat_id else ["branch"] * 2))
+        yield "done"
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        branches = await children_of(talk)
+        leaves = [leaf for branch in branches for leaf in await children_of(branch)]
+        assert (len(branches), len(leaves)) == (2, 4)
+        for _ in range(2):
+            await instance.chats.delete(talk.chat_id)
+            assert all([(await each.chat()).is_deleted for each in (talk, *branches, *leaves)])
+
+
+async def test_a_later_turn_of_a_child_is_a_persons_own() -> None:
+    async with running(echo_or_spawn) as instance:
+        talk = await ask(instance, "hi")
+        await talk.wait_ended()
+        (child,) = await children_of(talk)
+        await instance.chats.send(child.chat_id, "more")
+        await child.wait(lambda chat: chat.is_idle and chat.last_turn_id > 2)
+        assert (await child.said())[-1] == "child says more"
+
+
+async def test_a_parent_waits_while_a_person_goes_on_in_the_child() -> None:
+    may_end = asyncio.Event()
+
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            await may_end.wait()
+            yield f"child says {turn.text}"
+        else:
+            yield (await turn.spawn(turn.text)).text
+
+    async with running(agent) as instance:
+        talk = await ask(instance, "hi")
+        (child,) = await wait_children(talk, 1)
+        await instance.chats.send(child.chat_id, "and this")
+        may_end.set()
+        await talk.wait_ended()
+        assert (await talk.said())[-1] == "child says and this"
+
+
+async def test_a_tool_starts_child_chats() -> None:
+    answers: list[ChildAnswer] = []
+
+    @tool
+    async def research(topic: str, context: ToolContext) -> str:
+        """Research a topic."""
+        answers.extend([await context.spawn(topic), await context.spawn(ChildChat(topic))])
+        return answers[-1].text
+
+    async def agent(turn: Turn) -> Any:
+        from antiphon import ToolCall as Call
+
+        if turn.parent_chat_id:
+            yield f"about {turn.text}"
+        else:
+            yield str((await turn.call(Call("research", {"topic": "bees"}))).result)
+
+    async with running(agent, tools=[research]) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        assert (await talk.said())[-1] == "about bees"
+        assert {answer.chat_id for answer in answers} == {child.chat_id for child in await children_of(talk)}
+        assert len({answer.chat_id for answer in answers}) == 2
+
+
+async def test_a_parent_shows_that_its_child_waits_for_a_person() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield str(await turn.ask("Which one?"))
+        else:
+            yield (await turn.spawn(ChildChat("choose", title="Choice"))).text
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        (child,) = await wait_children(talk, 1)
+        chat = await child.wait(lambda chat: chat.status is Status.REQUIRES_ACTION)
+        await wait_until(lambda: "Choice waits for a person" in progress_of(talk))
+        call_id = chat.calls[0].tool_call_id
+        await instance.chats.submit_result(child.chat_id, call_id, "this one", needs=Needs.ANSWER)
+        await talk.wait_ended()
+        assert (await talk.said())[-1] == "this one"
