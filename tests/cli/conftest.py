@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from client.servers import ServerProcess
+from support.forked import run_command
 from support.waiting import DEADLINE_S
 
 COMMAND = [sys.executable, "-m", "antiphon.cli"]
@@ -42,16 +43,20 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run_in(directory: Path, *args: str, stdin: str = "", **env: str) -> Result:
-    done = subprocess.run(
-        [*COMMAND, *args],
-        cwd=directory,
-        input=stdin.encode(),
-        capture_output=True,
-        env=environment(**env),
-        timeout=DEADLINE_S,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    given = stdin.encode()
+    if any(name.startswith("PYTHON") for name in env):  # options of the interpreter, which it reads at its start
+        done = subprocess.run(
+            [*COMMAND, *args],
+            cwd=directory,
+            input=given,
+            capture_output=True,
+            env=environment(**env),
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    code, out, err = run_command(args, cwd=directory, env=environment(**env), stdin=given, timeout=DEADLINE_S)
+    return Result(code, out.decode(), err.decode())
 
 
 @pytest.fixture(scope="module")

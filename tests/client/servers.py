@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from antiphon.local.lock import read_instance_file
+from support.forked import Forked
 from support.waiting import DEADLINE_S, wait_until_sync
 
 
@@ -23,10 +22,8 @@ class ServerProcess:
     def __init__(self, data: Path, *options: str, port: int = 0, env: dict[str, str] | None = None) -> None:
         self.data = data
         self._log = (data.parent / f"{data.name}.log").open("ab")
-        command = [sys.executable, "-m", "antiphon.cli", "serve", "--data", str(data), "--port", str(port), *options]
-        self._process = subprocess.Popen(
-            command, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}
-        )
+        args = ["serve", "--data", str(data), "--port", str(port), *options]
+        self._process = Forked(args, stdout=self._log, stderr=self._log, env={**os.environ, **(env or {})})
         found = wait_until_sync(self._ready, what="the server is ready")
         self.url, self.token, self.instance_id = found.http_url, found.token, found.instance_id
         self.port = urlsplit(found.http_url).port or 0

@@ -132,7 +132,9 @@ async def test_child_chats_are_shown_under_their_calls_and_answered_on_their_own
     chat_id = await tab.start_chat("delegate")
     children = tab.page.get_by_test_id("children")
     await expect(children).to_contain_text(["waits for you", "waits for you"])
-    await expect(tab.page.locator("a[data-chat-id]", has_text="number")).to_have_count(0)
+    child_id = (await children.get_by_role("link", name="number").get_attribute("href") or "").rpartition("/")[2]
+    await expect(tab.page.locator(f"a[data-chat-id='{child_id}']")).to_have_count(0)
+    await expect(tab.page.locator(f"a[data-chat-id='{chat_id}']")).to_have_count(1)
     await tab.page.reload()
     await children.get_by_role("link", name="number").click()
     await tab.page.get_by_role("textbox", name="Answer").fill("1")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.local.lock import read_instance_file
+from support.forked import AsyncForked, Forked
 
 APP = str(Path(__file__).parent / "agent_app.py") + ":agent"
 READY_S = 30.0
@@ -25,7 +26,8 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """`await start()`, `kill()`, `await stop()`. `url` and `token` stay the same over all of its lives."""
+    """`await start()`, `kill()`, `await stop()`. `url` and `token` stay the same over all of its lives. `command` is
+    what the interpreter runs instead of `antiphon serve`."""
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class ServerProcess:
         *,
         app: str | None = None,
         options: tuple[str, ...] = (),
-        command: tuple[str, ...] = ("-m", "antiphon.cli", "serve"),
+        command: tuple[str, ...] = (),
         cwd: Path | None = None,
         **env: str,
     ) -> None:
@@ -44,7 +46,7 @@ class ServerProcess:
         self._env = env
         self._command = command
         self._cwd = cwd
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: asyncio.subprocess.Process | AsyncForked | None = None
         self.log_path = data.parent / f"{data.name}.log"
         self.kills = 0
 
@@ -73,14 +75,17 @@ class ServerProcess:
                 await asyncio.sleep(0.01)
 
     async def _spawn(self, **env: str) -> None:
-        command = [sys.executable, *self._command]
-        command += [self._app] if self._app else []
-        command += ["--data", str(self.data), "--port", str(self.port), *self._options]
+        options = [self._app] if self._app else []
+        options += ["--data", str(self.data), "--port", str(self.port), *self._options]
         full_env = {**os.environ, **self._env, **env}
         with open(self.log_path, "ab") as log:  # noqa: ASYNC230 - a local file, once a start
-            self.process = await asyncio.create_subprocess_exec(
-                *command, env=full_env, stdout=log, stderr=log, cwd=self._cwd
-            )
+            if self._command:
+                self.process = await asyncio.create_subprocess_exec(
+                    sys.executable, *self._command, *options, env=full_env, stdout=log, stderr=log, cwd=self._cwd
+                )
+            else:
+                served = Forked(["serve", *options], env=full_env, stdout=log, stderr=log, cwd=self._cwd)
+                self.process = AsyncForked(served)
 
     async def kill(self) -> None:
         """SIGKILL, as the power would."""

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import ssl
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from antiphon.local.lock import InstanceFile, read_instance_file
+from support.forked import Forked
 from support.waiting import DEADLINE_S, wait_until_sync
 
 
@@ -31,9 +31,8 @@ class ServerProcess:
         self.data = data
         self.log_path = data.parent / f"{data.name}.log"
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                serve_command(data, *options, app=app, port=port), stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+            args = serve_command(data, *options, app=app, port=port)[3:]
+            self.process = Forked(args, stdout=log, stderr=log)
 
     def wait_ready(self) -> InstanceFile:
         def ready() -> InstanceFile | None:
