@@ -15,6 +15,7 @@ from antiphon.ports import (
     Appended,
     Clock,
     ConfigRow,
+    DayUsage,
     Due,
     FileQuota,
     FlushedDelta,
@@ -153,6 +154,9 @@ class WrappedStore:
     async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
         return await self.inner.create_owner(name, is_admin=is_admin)
 
+    async def find_owner(self, name: str) -> str | None:
+        return await self.inner.find_owner(name)
+
     async def owner_count(self) -> int:
         return await self.inner.owner_count()
 
@@ -247,6 +251,15 @@ class WrappedStore:
 
     async def list_files(self, *, after: str, limit: int) -> tuple[StoredFile, ...]:
         return await self.inner.list_files(after=after, limit=limit)
+
+    async def add_usage(self, rows: Sequence[DayUsage]) -> None:
+        await self.inner.add_usage(rows)
+
+    async def read_usage(self, owner_id: str, first_day: int, last_day: int) -> tuple[DayUsage, ...]:
+        return await self.inner.read_usage(owner_id, first_day, last_day)
+
+    async def delete_usage(self, before_day: int) -> None:
+        await self.inner.delete_usage(before_day)
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return await self.inner.iter_chat_ids()
