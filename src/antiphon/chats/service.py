@@ -234,7 +234,7 @@ class Service:
         limit = (self._budgets.messages_per_minute if is_message else self._budgets.turns_per_minute) or 0
         METRICS.limited.labels(name).inc()
         rest_us = MINUTE_US - self._store.clock.now_us() % MINUTE_US
-        return RateLimited(name, limit, limit, max(rest_us // 1000, 1))
+        return RateLimited(name, limit, limit, -(-rest_us // 1000))
 
     async def _is_current(self, queue: CommandQueue) -> bool:
         """Whether the cached state is the stored one; otherwise it is evicted. The check of an append does this by

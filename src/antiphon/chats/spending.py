@@ -24,7 +24,8 @@ import structlog
 from antiphon.budgets import Budgets
 from antiphon.chats.counting import DAY_US, day_of, day_rows
 from antiphon.core.model_usage import ModelUsage
-from antiphon.core.parts import NO_USAGE, Usage
+from antiphon.core.parts import Usage
+from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, BudgetExhausted, Invalid, Unavailable
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import USAGE_DAYS_KEPT, Append, DayUsage, OutcomeUnknown, Store
@@ -41,6 +42,16 @@ CURRENCY = "currency"
 """The setting of the store with the currency of its costs."""
 
 log = structlog.get_logger(__name__)
+
+
+class BudgetState(Value):
+    """A budget of a day: its name, its value and how much of it is used (tokens, or millionths of the currency's
+    unit), and when the next day begins (RFC 3339)."""
+
+    name: str
+    limit: int
+    used: int
+    resets_at: str
 
 
 class Spending:
@@ -85,33 +96,45 @@ class Spending:
     async def check(self, owner_id: str) -> None:
         """Raises `BudgetExhausted` if the owner has used a budget of this day, `Unavailable` if that cannot be
         read."""
-        if not self.budgets.has_budget:
-            return
-        now = self._store.clock.now_us()
-        used = await self._sum_of_day(owner_id, day_of(now))
+        for budget in await self.budgets_of(owner_id):
+            if budget.used >= budget.limit:
+                raise BudgetExhausted(
+                    budget.name,
+                    budget.limit,
+                    budget.used,
+                    what=self._words(budget),
+                    resets_at=budget.resets_at,
+                    retry_after_ms=-(-(DAY_US - self._store.clock.now_us() % DAY_US) // 1000),
+                )
+
+    async def budgets_of(self, owner_id: str) -> tuple[BudgetState, ...]:
+        """The budgets of this day, and how much of each the owner has used."""
+        budgets = self.budgets
+        if not budgets.has_budget:
+            return ()
+        day = self.today()
+        used = await self._sum_of_day(owner_id, day)
         for usage in self._in_progress.get(owner_id, {}).values():
             used = used + usage
-        self._check(used, now)
-
-    def _check(self, used: Usage, now: int) -> None:
-        tokens_max, cost_max, cost = self.budgets.tokens_per_day, self.budgets.cost_micros_per_day, used.cost_micros
-        ends_at = (day_of(now) + 1) * DAY_US
-        if tokens_max is not None and used.tokens >= tokens_max:
-            name, limit, amount = "tokens_per_day", tokens_max, used.tokens
-            what = f"{amount:,} of {limit:,} tokens"
-        elif cost_max is not None and (cost or 0) >= cost_max:
-            name, limit, amount = "cost_per_day", cost_max, cost or 0
-            what = f"{amount_text(amount)} of {amount_text(limit)} {self.prices.currency}"
-        else:
-            return
-        raise BudgetExhausted(
-            name,
-            limit,
-            amount,
-            what=what,
-            resets_at=format_time_us(ends_at),
-            retry_after_ms=max((ends_at - now) // 1000, 1),
+        amounts = (
+            ("tokens_per_day", budgets.tokens_per_day, used.tokens),
+            ("cost_per_day", budgets.cost_micros_per_day, used.cost_micros or 0),
         )
+        resets_at = format_time_us((day + 1) * DAY_US)
+        return tuple(
+            BudgetState(name=name, limit=limit, used=amount, resets_at=resets_at)
+            for name, limit, amount in amounts
+            if limit is not None
+        )
+
+    def _words(self, budget: BudgetState) -> str:
+        if budget.name == "tokens_per_day":
+            return f"{budget.used:,} of {budget.limit:,} tokens"
+        return f"{amount_text(budget.used)} of {amount_text(budget.limit)} {self.prices.currency}"
+
+    def today(self) -> int:
+        """The current day of the store's clock, as the number of days since the Unix epoch."""
+        return day_of(self._store.clock.now_us())
 
     async def _sum_of_day(self, owner_id: str, day: int) -> Usage:
         cached = self._days.get(owner_id)
@@ -119,9 +142,7 @@ class Spending:
             self._days.move_to_end(owner_id)
             return cached[2]
         changes, at = self._changes, time.monotonic()
-        total = NO_USAGE
-        for row in await self._store.read_usage(owner_id, day, day):
-            total = total + row.usage
+        total = await self._store.sum_usage(owner_id, day)
         if changes == self._changes:  # else an append of this process may be missing from what was read
             self._days[owner_id] = (day, at, total)
             self._days.move_to_end(owner_id)
@@ -159,7 +180,7 @@ class Spending:
     async def add(self, owner_id: str, used: Iterable[ModelUsage]) -> None:
         """Count usage for which there is no fact: of an attempt that lost its turn, or of a title that was not used.
         A failure is logged: the usage is then not counted, and never twice."""
-        rows = day_rows(owner_id, day_of(self._store.clock.now_us()), used)
+        rows = day_rows(owner_id, self.today(), used)
         if not rows:
             return
         try:
@@ -175,16 +196,16 @@ class Spending:
 
     # --- reading and cleaning
 
-    async def read(self, owner_id: str, first_day: int, last_day: int) -> tuple[DayUsage, ...]:
+    async def read(self, owner_id: str, first_day: int, last_day: int, *, limit: int) -> tuple[DayUsage, ...]:
         """The usage of an owner by day and model. Days since the Unix epoch, both included."""
-        return await self._store.read_usage(owner_id, first_day, last_day)
+        return await self._store.read_usage(owner_id, first_day, last_day, limit=limit)
 
     async def run(self) -> None:
         """Delete old usage regularly, until cancelled."""
         while True:
             self.error = None
             try:
-                await self._store.delete_usage(day_of(self._store.clock.now_us()) - USAGE_DAYS_KEPT + 1)
+                await self._store.delete_usage(self.today() - USAGE_DAYS_KEPT + 1)
             except Unavailable as error:
                 self.error = str(error)
             await asyncio.sleep(CLEAN_S)

@@ -51,8 +51,12 @@ class UsageStore(Protocol):
         """
         ...
 
-    async def read_usage(self, owner_id: str, first_day: int, last_day: int) -> tuple[DayUsage, ...]:
-        """The usage of an owner from one day to another, both included, by day and model."""
+    async def read_usage(self, owner_id: str, first_day: int, last_day: int, *, limit: int) -> tuple[DayUsage, ...]:
+        """The usage of an owner from one day to another, both included, by day and model; at most `limit` rows."""
+        ...
+
+    async def sum_usage(self, owner_id: str, day: int) -> Usage:
+        """The tokens of an owner in a day, how many of them have a price, and their cost."""
         ...
 
     async def delete_usage(self, before_day: int) -> None:

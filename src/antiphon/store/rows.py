@@ -198,6 +198,22 @@ def usage_columns(row: DayUsage) -> tuple[Any, ...]:
     return (row.owner_id, row.day, row.model, *capped, None if cost is None else min(cost, COUNT_MAX))
 
 
+def summed_usage(total: Usage) -> Usage:
+    """What the sum of a day tells: its tokens, how many of them have a price, and their cost."""
+    return Usage(
+        input_tokens=total.input_tokens or 0,
+        output_tokens=total.output_tokens or 0,
+        priced_tokens=total.priced_tokens or 0,
+        cost_micros=total.cost_micros,
+    )
+
+
+def sum_of_day(row: Sequence[Any]) -> Usage:
+    """From the sums of (input_tokens, output_tokens, priced_tokens, cost_micros)."""
+    read, written, priced, cost = row
+    return Usage(input_tokens=read, output_tokens=written, priced_tokens=priced, cost_micros=cost)
+
+
 def over_limit(sends: SendCount, messages: int, turns: int) -> Appended | None:
     """The refusal of what an owner sends after `messages` and `turns` in the same minute; None: it is within its
     limits."""

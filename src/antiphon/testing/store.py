@@ -8,7 +8,7 @@ from random import Random
 
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
-from antiphon.core.parts import Role
+from antiphon.core.parts import Role, Usage
 from antiphon.ports import (
     PAGE_BYTES_MAX,
     Append,
@@ -255,8 +255,11 @@ class WrappedStore:
     async def add_usage(self, rows: Sequence[DayUsage]) -> None:
         await self.inner.add_usage(rows)
 
-    async def read_usage(self, owner_id: str, first_day: int, last_day: int) -> tuple[DayUsage, ...]:
-        return await self.inner.read_usage(owner_id, first_day, last_day)
+    async def read_usage(self, owner_id: str, first_day: int, last_day: int, *, limit: int) -> tuple[DayUsage, ...]:
+        return await self.inner.read_usage(owner_id, first_day, last_day, limit=limit)
+
+    async def sum_usage(self, owner_id: str, day: int) -> Usage:
+        return await self.inner.sum_usage(owner_id, day)
 
     async def delete_usage(self, before_day: int) -> None:
         await self.inner.delete_usage(before_day)

@@ -20,7 +20,7 @@ UNPRICED = Usage(input_tokens=7, output_tokens=3, reasoning_tokens=2, cache_read
 
 
 async def _usage(case: Case, owner_id: str = "o") -> tuple[DayUsage, ...]:
-    return await case.store.read_usage(owner_id, 0, ALWAYS)
+    return await case.store.read_usage(owner_id, 0, ALWAYS, limit=1_000)
 
 
 def _ending(chat: StoredChat, *used: ModelUsage) -> Append:
@@ -68,8 +68,9 @@ async def check_sums_of_usage_are_exact_and_bounded(case: Case) -> None:
     assert (first.usage.output_tokens, first.usage.cost_micros) == (COUNT_MAX, COUNT_MAX)
     assert (second.day, second.usage.cost_micros, second.usage.tokens) == (6, 375, 600)
     assert [row.calls for row in await _usage(case, "p")] == [15]
-    assert await case.store.read_usage("o", 6, 6) == (second,)
-    assert await case.store.read_usage("o", 7, 6) == ()
+    assert await case.store.read_usage("o", 6, 6, limit=9) == (second,)
+    assert await case.store.read_usage("o", 7, 6, limit=9) == ()
+    assert await case.store.read_usage("o", 5, 6, limit=1) == (first,)
     await case.store.add_usage([])
 
 
@@ -173,6 +174,21 @@ async def check_sends_at_once_never_exceed_the_limit(case: Case) -> None:
     results = await asyncio.gather(*(case.store.append(append) for append in appends))
     assert sorted(results).count(Appended.DONE) == 5
     assert results.count(Appended.MESSAGES_LIMITED) == 3
+
+
+async def check_the_sum_of_a_day_has_all_models_of_its_owner(case: Case) -> None:
+    assert await case.store.sum_usage("o", 5) == Usage(input_tokens=0, output_tokens=0, priced_tokens=0)
+    row = DayUsage(owner_id="o", day=5, model="a", usage=UNPRICED)
+    await case.store.add_usage([row])
+    assert await case.store.sum_usage("o", 5) == Usage(input_tokens=7, output_tokens=3, priced_tokens=0)
+    await case.store.add_usage(
+        [replace(row, model="b", usage=PRICED), replace(row, day=6), replace(row, owner_id="p")]
+    )
+    total = Usage(input_tokens=107, output_tokens=23, priced_tokens=120, cost_micros=75)
+    assert await case.store.sum_usage("o", 5) == total
+    huge = Usage(input_tokens=COUNT_MAX, cost_micros=COUNT_MAX)
+    await case.store.add_usage([replace(row, model=str(number), usage=huge) for number in range(9)])
+    assert (await case.store.sum_usage("o", 5)).tokens > COUNT_MAX, "and it does not fail"
 
 
 async def check_an_owner_is_found_by_name(case: Case) -> None:

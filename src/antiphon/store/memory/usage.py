@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from antiphon.core.parts import NO_USAGE, Usage
 from antiphon.ports import Appended, DayUsage, SendCount
 from antiphon.store.memory.state import MemoryState
-from antiphon.store.rows import over_limit, usage_columns, usage_of
+from antiphon.store.rows import over_limit, summed_usage, usage_columns, usage_of
 
 
 class MemoryUsage(MemoryState):
@@ -25,9 +26,13 @@ class MemoryUsage(MemoryState):
         await self.check()
         self._add_usage(rows)
 
-    async def read_usage(self, owner_id: str, first_day: int, last_day: int) -> tuple[DayUsage, ...]:
+    async def read_usage(self, owner_id: str, first_day: int, last_day: int, *, limit: int) -> tuple[DayUsage, ...]:
         found = (row for row in self._usage.values() if row.owner_id == owner_id and first_day <= row.day <= last_day)
-        return tuple(sorted(found, key=lambda row: (row.day, row.model)))
+        return tuple(sorted(found, key=lambda row: (row.day, row.model)))[:limit]
+
+    async def sum_usage(self, owner_id: str, day: int) -> Usage:
+        rows = [row.usage for row in self._usage.values() if (row.owner_id, row.day) == (owner_id, day)]
+        return summed_usage(sum(rows, NO_USAGE))
 
     async def delete_usage(self, before_day: int) -> None:
         await self.check()

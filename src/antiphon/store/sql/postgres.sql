@@ -533,10 +533,17 @@ ON CONFLICT (owner_id, day, model) DO UPDATE SET
                      ELSE least(d.cost_micros + excluded.cost_micros, 2305843009213693952) END;
 
 -- name: read_usage
--- (owner_id, first day, last day)
+-- (owner_id, first day, last day, limit)
 SELECT owner_id, day, model, calls, turns, input_tokens, output_tokens, reasoning_tokens, cache_creation_tokens,
        cache_read_tokens, priced_tokens, cost_micros
-FROM usage_days WHERE owner_id = $1 AND day BETWEEN $2 AND $3 ORDER BY day, model;
+FROM usage_days WHERE owner_id = $1 AND day BETWEEN $2 AND $3 ORDER BY day, model LIMIT $4;
+
+-- name: sum_usage
+-- What an owner has used in a day. (owner_id, day)
+SELECT least(coalesce(sum(input_tokens), 0), 9e18)::bigint, least(coalesce(sum(output_tokens), 0), 9e18)::bigint,
+       least(coalesce(sum(priced_tokens), 0), 9e18)::bigint,
+       CASE WHEN count(cost_micros) > 0 THEN least(sum(cost_micros), 9e18)::bigint END
+FROM usage_days WHERE owner_id = $1 AND day = $2;
 
 -- name: delete_usage
 -- (the first day that is kept)

@@ -413,10 +413,18 @@ ON CONFLICT (owner_id, day, model) DO UPDATE SET
                      ELSE min(cost_micros + excluded.cost_micros, 2305843009213693952) END;
 
 -- name: read_usage
--- (owner_id, first day, last day)
+-- (owner_id, first day, last day, limit)
 SELECT owner_id, day, model, calls, turns, input_tokens, output_tokens, reasoning_tokens, cache_creation_tokens,
        cache_read_tokens, priced_tokens, cost_micros
-FROM usage_days WHERE owner_id = ? AND day BETWEEN ? AND ? ORDER BY day, model;
+FROM usage_days WHERE owner_id = ? AND day BETWEEN ? AND ? ORDER BY day, model LIMIT ?;
+
+-- name: sum_usage
+-- What an owner has used in a day. (A sum of floating point numbers cannot overflow; it is exact up to 2^53.)
+-- (owner_id, day)
+SELECT CAST(min(total(input_tokens), 9e18) AS INTEGER), CAST(min(total(output_tokens), 9e18) AS INTEGER),
+       CAST(min(total(priced_tokens), 9e18) AS INTEGER),
+       CASE WHEN count(cost_micros) > 0 THEN CAST(min(total(cost_micros), 9e18) AS INTEGER) END
+FROM usage_days WHERE owner_id = ? AND day = ?;
 
 -- name: delete_usage
 -- (the first day that is kept)

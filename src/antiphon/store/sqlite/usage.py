@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import apsw
 
+from antiphon.core.parts import Usage
 from antiphon.ports import DayUsage
-from antiphon.store.rows import usage_columns, usage_of
+from antiphon.store.rows import sum_of_day, usage_columns, usage_of
 from antiphon.store.sqlite.database import SQL, SqliteDatabase
 
 
@@ -21,8 +22,11 @@ class SqliteUsage(SqliteDatabase):
 
         await self._writer.run(job)
 
-    async def read_usage(self, owner_id: str, first_day: int, last_day: int) -> tuple[DayUsage, ...]:
-        return tuple(usage_of(row) for row in await self._rows("read_usage", owner_id, first_day, last_day))
+    async def read_usage(self, owner_id: str, first_day: int, last_day: int, *, limit: int) -> tuple[DayUsage, ...]:
+        return tuple(usage_of(row) for row in await self._rows("read_usage", owner_id, first_day, last_day, limit))
+
+    async def sum_usage(self, owner_id: str, day: int) -> Usage:
+        return sum_of_day(await self._row("sum_usage", owner_id, day))
 
     async def delete_usage(self, before_day: int) -> None:
         await self._writer.run(lambda connection: connection.execute(SQL["delete_usage"], (before_day,)))
