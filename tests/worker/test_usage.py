@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from random import Random
 
 import pytest
 
@@ -17,6 +18,7 @@ from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.model_server import Answer, FakeModelServer
+from antiphon.testing.store import UncertainStore
 from support.waiting import wait_until
 
 from .running import Talk, ask, metric, running
@@ -140,6 +142,17 @@ async def test_the_usage_of_an_attempt_that_loses_its_turn_is_counted() -> None:
 
 def _has_called(instance: Instance) -> bool:
     return any(attempt._held.usage.total.tokens for attempt in instance.worker._attempts.values())
+
+
+async def test_appends_with_an_unknown_outcome_are_counted_once() -> None:
+    store = UncertainStore(MemoryStore(clock=FakeClock(tick_us=1)), Random(5), lost_after=0.3, lost_before=0.2)
+    async with running(metered, prices=PRICES, store=store) as instance:
+        talks = [await ask(instance) for _ in range(8)]
+        for talk in talks:
+            await talk.wait_ended()
+        assert store.committed_unknown > 2
+        (row,) = await usage_of(instance)
+        assert (row.calls, row.turns, row.usage.cost_micros) == (8, 8, 8 * CALL_COST)
 
 
 async def test_titles_are_counted_with_their_chat_and_owner(monkeypatch: pytest.MonkeyPatch) -> None:
