@@ -160,7 +160,7 @@ def test_usage_is_shown_by_day_and_model(run: Run, answered: str) -> None:
     assert line.startswith(shown["last_day"])
     assert line.endswith("?  rehearsal")
     assert total.startswith("all")
-    assert run("usage", "--owner", "nobody").code == 1
+    assert run("usage", "--owner", "missing").code == 1
     assert run("usage", "--days", "401").code == 2
 
 

@@ -199,7 +199,7 @@ def usage_columns(row: DayUsage) -> tuple[Any, ...]:
 
 
 def summed_usage(total: Usage) -> Usage:
-    """What the sum of a day tells: its tokens, how many of them have a price, and their cost."""
+    """The sum of a day: its tokens, how many of them have a price, and their cost."""
     return Usage(
         input_tokens=total.input_tokens or 0,
         output_tokens=total.output_tokens or 0,

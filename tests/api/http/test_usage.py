@@ -77,8 +77,8 @@ async def test_only_an_admin_reads_the_usage_of_another_owner(api: ApiClient) ->
     assert (await api.ask("GET", f"/usage?owner={name.replace(' ', '%20')}")).status == 200, "their own"
     other = await api.ask("GET", "/usage?owner=admin")
     assert (other.status, other.code) == (403, "forbidden")
-    nobody = await api.ask("GET", "/usage?owner=missing", token=api.admin_token)
-    assert (nobody.status, nobody.code) == (404, "not_found")
+    missing = await api.ask("GET", "/usage?owner=missing", token=api.admin_token)
+    assert (missing.status, missing.code) == (404, "not_found")
     own = await api.ask("GET", "/usage", token=api.admin_token)
     assert own.json["rows"] == []
 
