@@ -18,7 +18,7 @@ from support.postgres_time import open_fixed_time_store
 pytestmark = pytest.mark.anyio
 
 SEEDS = range(12)
-STEPS = 250
+STEPS = 300
 COMPARE_EVERY = 20
 
 

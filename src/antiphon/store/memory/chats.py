@@ -39,6 +39,8 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles, MemoryUsage):
             return Appended.DONE if stored and stored.is_written(append) else Appended.CONFLICT
         if stored and any(receipt.client_id in stored.receipts for receipt in append.receipts):
             return Appended.ANSWERED
+        if append.sends is not None and (refusal := self._refused_send(append.sends)) is not None:
+            return refusal
         lease = self._leases.get(append.chat_id)
         if (
             isinstance(append.lease, Ended)
@@ -47,8 +49,6 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles, MemoryUsage):
             and lease.ends_at > now
         ):
             return Appended.LEASE_LIVE
-        if append.sends is not None and (refusal := self._refused_send(append.sends)) is not None:
-            return refusal
         chat = decode_chat(encode_chat(append.chat))
         entries = [stored_entry(entry) for entry in append.entries]
         if stored is None:

@@ -31,10 +31,10 @@ class SqliteAppender:
         for receipt in append.receipts:
             if first(connection, "has_receipt", chat_id, receipt.client_id):
                 return Appended.ANSWERED
-        if isinstance(append.lease, Ended) and first(connection, "lease_is_live", chat_id, append.lease.attempt, now):
-            return Appended.LEASE_LIVE
         if append.sends is not None and (refusal := _refused_send(connection, append.sends)) is not None:
             return refusal
+        if isinstance(append.lease, Ended) and first(connection, "lease_is_live", chat_id, append.lease.attempt, now):
+            return Appended.LEASE_LIVE
         self._write(connection, append, now)
         return Appended.DONE
 
