@@ -51,11 +51,9 @@ DECLARE
 BEGIN
   IF s_minute > 0 THEN
     INSERT INTO send_counts AS s (owner_id, minute, messages, turns) VALUES (a_chat.owner_id, s_minute, 0, 0)
-      ON CONFLICT (owner_id) DO UPDATE SET
-        messages = CASE WHEN s.minute < excluded.minute THEN 0 ELSE s.messages END,
-        turns = CASE WHEN s.minute < excluded.minute THEN 0 ELSE s.turns END,
-        minute = greatest(s.minute, excluded.minute)
-      RETURNING s.messages, s.turns INTO v_messages, v_turns;
+      ON CONFLICT (owner_id) DO UPDATE SET minute = s.minute  -- locks the row, and changes nothing
+      RETURNING CASE WHEN s.minute < s_minute THEN 0 ELSE s.messages END,
+                CASE WHEN s.minute < s_minute THEN 0 ELSE s.turns END INTO v_messages, v_turns;
     IF v_messages + s_messages > s_messages_max AND s_messages > 0 THEN
       limited := 'messages_limited';
     ELSIF v_turns + s_turns > s_turns_max AND s_turns > 0 THEN
@@ -78,7 +76,8 @@ BEGIN
     RETURN fate;
   END IF;
   IF s_minute > 0 THEN
-    UPDATE send_counts SET messages = messages + s_messages, turns = turns + s_turns
+    UPDATE send_counts SET messages = v_messages + s_messages, turns = v_turns + s_turns,
+        minute = greatest(minute, s_minute)
       WHERE owner_id = a_chat.owner_id;
   END IF;
   RETURN 'written';
