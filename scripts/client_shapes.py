@@ -20,7 +20,7 @@ from typing import Any, Union
 import msgspec
 
 from antiphon.api.http.operations import OPERATIONS
-from antiphon.api.http.shapes import access, chats, configuration, files, inbox, instances, mcp_servers, system
+from antiphon.api.http.shapes import access, chats, configuration, files, inbox, instances, mcp_servers, system, usage
 from antiphon.chats.client_tools import ClientTool
 from antiphon.core import parts
 from antiphon.core.facts import CallDropped
@@ -126,6 +126,18 @@ SHAPES: dict[str, Shape] = {
     "McpServer": Shape(
         (mcp_servers.McpServerAnswer,),
         "An MCP server. `state` is starting, connected or lost; `tools` are the names of its tools for agents.",
+    ),
+    "UsageTotal": Shape(
+        (usage.UsageTotal,),
+        "Tokens, and the cost of those with a price, in millionths of the currency's unit (None: none has one).",
+    ),
+    "UsageRow": Shape((usage.UsageRow,), "What was used of one model in one day. A turn counts for its first model."),
+    "Budget": Shape(
+        (usage.BudgetAnswer,),
+        "A budget of the day: `limit` and `used` in tokens, or in millionths of the currency's unit.",
+    ),
+    "Usage": Shape(
+        (usage.UsageAnswer,), "What an owner has used, by day and model. `currency` is that of the costs."
     ),
     "McpServers": Shape((mcp_servers.McpServersAnswer,), "The MCP servers whose tools chats may use."),
     "Health": Shape((system.HealthAnswer,), "The result of a health check.", optional=frozenset({"role"})),

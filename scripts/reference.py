@@ -98,6 +98,15 @@ def _sentence(code: str) -> str:
         "stale_attempt": errors.StaleAttempt(3),
         "too_large": errors.TooLarge("message (in bytes)", 4194304),
         "too_many": errors.TooMany("queued messages", 100),
+        "rate_limited": errors.RateLimited("messages_per_minute", 60, 60, 12_000),
+        "budget_exhausted": errors.BudgetExhausted(
+            "tokens_per_day",
+            2_000_000,
+            2_000_140,
+            what="2,000,140 of 2,000,000 tokens",
+            resets_at="2026-12-01T00:00:00Z",
+            retry_after_ms=3_600_000,
+        ),
         "cursor_invalid": errors.CursorInvalid("9.9"),
         "unavailable": errors.Unavailable(),
     }

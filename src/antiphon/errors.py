@@ -4,7 +4,8 @@
     ├── Refused            the caller must change the request; nothing changed
     │   ├── NotFound  Invalid  Unauthenticated  Forbidden
     │   ├── Busy  Conflict  AlreadyDelivered  NotAllowedNow  StaleAttempt
-    │   └── TooLarge  TooMany  CursorInvalid
+    │   ├── TooLarge  TooMany  CursorInvalid
+    │   └── RateLimited  BudgetExhausted
     ├── Unavailable        the server cannot serve it now; the same request later may work
     │   └── InstanceMissing   (no instance answers at that address)
     ├── PeerError          the peer violated the protocol
@@ -121,6 +122,41 @@ class TooMany(Refused):
     def __init__(self, what: str, limit: int, retry_after_ms: int | None = None) -> None:
         super().__init__(f"Too many {what}: at most {limit} are allowed.")
         self.limit = limit
+        self.retry_after_ms = retry_after_ms
+
+
+class RateLimited(Refused):
+    """The owner has sent too much in this minute. `limit_name` is the limit, `limit` its value, `used` how much of it
+    is used."""
+
+    code = "rate_limited"
+
+    def __init__(self, limit_name: str, limit: int, used: int, retry_after_ms: int) -> None:
+        what = limit_name.partition("_")[0]
+        super().__init__(
+            f"Too many {what}: {used:,} of {limit:,} {what} per minute are used; "
+            f"the next minute begins in {-(-retry_after_ms // 1000)} s."
+        )
+        self.limit_name = limit_name
+        self.limit = limit
+        self.used = used
+        self.retry_after_ms = retry_after_ms
+
+
+class BudgetExhausted(Refused):
+    """The owner has used the budget of this day. `limit_name` is the budget, `limit` its value, `used` how much of it
+    is used (tokens, or millionths of the currency's unit), `resets_at` when the next day begins (RFC 3339)."""
+
+    code = "budget_exhausted"
+
+    def __init__(
+        self, limit_name: str, limit: int, used: int, *, what: str, resets_at: str, retry_after_ms: int
+    ) -> None:
+        super().__init__(f"The budget of this day is used up: {what}. It resets at {resets_at}.")
+        self.limit_name = limit_name
+        self.limit = limit
+        self.used = used
+        self.resets_at = resets_at
         self.retry_after_ms = retry_after_ms
 
 

@@ -23,6 +23,7 @@ from antiphon.chats.owners import Owners
 from antiphon.chats.recovery import Recovery
 from antiphon.chats.revoked import RevokedIds
 from antiphon.chats.service import Service
+from antiphon.chats.spending import Spending
 from antiphon.chats.tokens import Tokens
 from antiphon.chats.watched import WatchedChats
 from antiphon.chats.work import WorkQueue
@@ -100,9 +101,6 @@ class Instance:
         self._make_chats(relay)
         self.mcp = self._make_mcp()
         self.worker = Worker(self._make_environment(agent), self.slots)
-        self._titles = TitleWriter(
-            WorkQueue(self.service, store), self.model, model=options.title_model, default_model=self.default_model
-        )
         self.recovery = Recovery(
             service=self.service,
             store=store,
@@ -149,6 +147,7 @@ class Instance:
             store=self.store,
             limits=self.options.limits,
             check_model=self.check_model,
+            check_budget=self.spending.check_send,
         )
 
     async def check_model(self, name: str) -> None:
@@ -220,15 +219,26 @@ class Instance:
         """The parts that write and read chats."""
         options, store, bus, ids = self.options, self.store, self.bus, self.ids
         revoked = RevokedIds()
+        is_remotely_watched = relay.has_remote_watcher if relay is not None else lambda chat_id: False
         self.inbox = Inbox(
-            store=store,
-            bus=bus,
-            is_watched=lambda chat_id: (
-                chat_id in self.watched or (relay is not None and relay.has_remote_watcher(chat_id))
-            ),
+            store=store, bus=bus, is_watched=lambda chat_id: chat_id in self.watched or is_remotely_watched(chat_id)
         )
         self.service = Service(
-            store=store, bus=bus, ids=ids, slots=self.slots, make_notification=self.inbox.make_notification
+            store=store,
+            bus=bus,
+            ids=ids,
+            slots=self.slots,
+            make_notification=self.inbox.make_notification,
+            budgets=options.budgets,
+        )
+        self._work = WorkQueue(self.service, store)
+        self.spending = Spending(store, prices=options.prices, budgets=options.budgets)
+        self._titles = TitleWriter(
+            self._work,
+            self.model,
+            model=options.title_model,
+            default_model=self.default_model,
+            spending=self.spending,
         )
         self.watch = Watch(
             service=self.service,
@@ -250,19 +260,22 @@ class Instance:
 
     def _make_environment(self, agent: Any) -> Environment:
         options = self.options
-        work = WorkQueue(self.service, self.store)
         return Environment(
-            work=work,
+            work=self._work,
             bus=self.bus,
             drafts=self.drafts,
-            histories=Histories(work),
+            histories=Histories(self._work),
             agent=as_agent(agent, self.model),
             is_replayed=not isinstance(agent, Agent),
             tools=tools_by_name(agent, options.tools),
             make_deps=deps_of(agent, options.deps),
             mcp=self.mcp,
             child_chats=ChildChats(
-                work, self.bus, LentSlots(self.slots), self.commands_of, poll_s=options.timing.worker.child_poll_s
+                self._work,
+                self.bus,
+                LentSlots(self.slots),
+                self.commands_of,
+                poll_s=options.timing.worker.child_poll_s,
             ),
             limits=WorkerLimits.of(options.limits),
             timing=options.timing.worker,
@@ -270,6 +283,7 @@ class Instance:
             config=options.config,
             default_model=self.default_model,
             prompt_of=self._prompt_of,
+            spending=self.spending,
         )
 
     async def _prompt_of(self, owner_id: str) -> str:
@@ -293,7 +307,7 @@ class Instance:
         health.add_problem("recovery", lambda: self.recovery.error)
         health.add_problem("replicas", lambda: cluster.error if cluster is not None else None)
         health.add_problem("config", lambda: self.configs.error)
-        health.add_problem("files", lambda: self.files.error)
+        health.add_problem("files", lambda: self.files.error or self.spending.error)
         health.add_degradation("hints", lambda: self.bus.error)
         health.add_degradation("mcp", lambda: self.mcp.error)
 
@@ -306,12 +320,12 @@ class Instance:
             await self.model(self._named_model)
         await self.owners.start()
         await self.files.start()
+        await self.spending.start()
         await self.active_chat.start()
-        self.service.appended.subscribe(self.active_chat.on_append)
-        self.service.appended.subscribe(self.inbox.publish)
-        self.service.appended.subscribe(self.files.on_append)
-        if self.options.title_model:
-            self.service.appended.subscribe(self._titles.on_append)
+        titles = (self._titles.on_append,) if self.options.title_model else ()
+        others = (self.active_chat.on_append, self.inbox.publish, self.spending.on_append, self.files.on_append)
+        for subscriber in (*others, *titles):
+            self.service.appended.subscribe(subscriber)
         await self.watch.start()
         if self.cluster is not None:
             await self.cluster.start()
@@ -333,15 +347,10 @@ class Instance:
     async def run(self) -> None:
         """Everything that happens in the background, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.watch.run())
-            tasks.create_task(self.worker.run())
-            tasks.create_task(self.recovery.run())
-            tasks.create_task(self.configs.run())
-            tasks.create_task(self.files.run())
-            tasks.create_task(self.mcp.run())
-            tasks.create_task(self.active_chat.run())
-            tasks.create_task(self._check_forever())
-            tasks.create_task(self._watch_loop())
+            chats = (self.watch.run, self.recovery.run, self.files.run, self.spending.run, self.active_chat.run)
+            others = (self.worker.run, self.configs.run, self.mcp.run, self._check_forever, self._watch_loop)
+            for run in (*chats, *others):
+                tasks.create_task(run())
             if self.cluster is not None:
                 tasks.create_task(self.cluster.run())
 
@@ -373,14 +382,12 @@ class Instance:
     async def aclose(self) -> None:
         """Release everything, the store last."""
         await self.service.aclose()
-        self.watch.close()
-        self.tokens.close()
-        self.worker.close()
-        self._titles.close()
+        for close in (self.watch.close, self.tokens.close, self.worker.close, self._titles.close):
+            close()
         if self.cluster is not None:
             await self.cluster.aclose()
-        self.configs.close()
-        self.active_chat.close()
+        for close in (self.configs.close, self.active_chat.close):
+            close()
         await self._models.aclose()
         await self.store.aclose()
 

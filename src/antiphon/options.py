@@ -10,10 +10,12 @@ from typing import Any, TypedDict
 from msgspec.structs import replace
 
 from antiphon.backoff import Backoff
+from antiphon.budgets import Budgets
 from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.mcp_settings import McpServer, check_servers
+from antiphon.prices import Prices
 
 DEFAULT_PORT = 8414
 _ORIGIN = re.compile(
@@ -191,6 +193,10 @@ class Options(Value, gc=True):
     deps: Callable[..., Any] | None = None
     """Makes what an agent and its tools depend on, for each turn: gets the turn, gives `turn.deps`."""
     limits: Limits = Limits()
+    prices: Prices = Prices()
+    """The prices of models, by which usage gets a cost."""
+    budgets: Budgets = Budgets()
+    """What each owner may use in a day and send in a minute."""
     timing: Timing = Timing()
     config: dict[str, Any] = {}
     """Passed to agents as `turn.config`."""
@@ -213,6 +219,10 @@ class Options(Value, gc=True):
         values.setdefault("model", os.environ.get("ANTIPHON_MODEL", ""))
         if not isinstance(values.get("limits", Limits()), Limits):
             values["limits"] = Limits.make(values["limits"])
+        if not isinstance(values.get("prices", Prices()), Prices):
+            values["prices"] = Prices.make(values["prices"])
+        if not isinstance(values.get("budgets", Budgets()), Budgets):
+            values["budgets"] = Budgets.make(values["budgets"])
         if "allow_origin" in values:
             values["allow_origin"] = tuple(_origin(text) for text in values["allow_origin"])
         options = Options(**values)
@@ -221,6 +231,8 @@ class Options(Value, gc=True):
             raise Invalid("on_worker_lost", "must be restart or keep")
         if (options.keys or options.bus_ports) and not options.bus_tcp:
             raise Invalid("--keys" if options.keys else "--bus-ports", "requires --bus-tcp")
+        if options.budgets.cost_micros_per_day is not None and not options.prices.models:
+            raise Invalid("budgets.cost_per_day", "requires prices: without them no usage has a cost")
         if options.concurrency < 1:
             raise Invalid("concurrency", "must be at least 1")
         return options
@@ -265,5 +277,7 @@ class GivenOptions(TypedDict, total=False):
     tools: Sequence[Any] | None
     deps: Callable[..., Any] | None
     limits: Limits | Mapping[str, Any] | None
+    prices: Prices | Mapping[str, Any] | None
+    budgets: Budgets | Mapping[str, Any] | None
     timing: Timing | None
     config: dict[str, Any] | None

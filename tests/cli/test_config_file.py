@@ -43,6 +43,27 @@ limit = {tool_s = 60, calls = 5}
     assert not {"config", "json", "help"} & file_keys(command).keys()
 
 
+def test_prices_and_budgets_are_read_exactly(tmp_path: Path) -> None:
+    text = """
+[prices]
+currency = "EUR"
+
+[prices."openai:gpt-4o-mini"]
+input = 0.15
+output = 0.6
+cached_input = 0.075
+
+[budgets]
+tokens_per_day = 1_000_000
+cost_per_day = 2.5
+"""
+    found = parsed(tmp_path, text)["config_file"]
+    assert found.prices.currency == "EUR"
+    price = found.prices.models["openai:gpt-4o-mini"]
+    assert (price.input, price.output, price.cached_input, price.cache_write) == (150_000, 600_000, 75_000, 150_000)
+    assert (found.budgets.tokens_per_day, found.budgets.cost_micros_per_day) == (1_000_000, 2_500_000)
+
+
 def test_the_command_line_wins_over_the_environment_over_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,7 +84,7 @@ def test_no_file_is_read_without_being_named(tmp_path: Path, monkeypatch: pytest
 
 
 WRONG = [
-    ("x = 1", "x: unknown key; did you mean serve, config, tools, mcp?"),
+    ("x = 1", "x: unknown key; did you mean serve, config, tools, mcp, prices, budgets?"),
     ("[serve]\nprot = 1", "[serve] prot: unknown key; did you mean port?"),
     ("[serve]\nconfig = 'x'", "[serve] config: unknown key"),
     ("[serve]\nport = '8414'", "[serve] port: must be a number"),
@@ -82,6 +103,12 @@ WRONG = [
     ("[mcp.a]\ncomand = ['x']", "[mcp.a] comand: unknown key; did you mean command?"),
     ("[mcp.a]\ncommand = 'x'", "[mcp.a]: Expected `array`, got `str` - at `$.command`"),
     ("[mcp.a]\nurl = 'https://a/mcp'\ntoken_env = 'sk-secret-1'", "mcp.a.token_env: the name of an environment"),
+    ("prices = 1", "prices: is a table: [prices]"),
+    ("[prices]\ncurrency = 1", "prices.currency: at most 12 letters or digits"),
+    ("[prices.m]\ninput = 1", "prices.m.output: is missing"),
+    ("[prices.m]\ninput = 1\noutput = 0.0000001", "prices.m.output: a number from 0 to 1,000,000"),
+    ("[budgets]\ntokens = 1", "budgets.tokens: unknown budget; the budgets are tokens_per_day,"),
+    ("[budgets]\nturns_per_minute = 0.5", "budgets.turns_per_minute: a whole number above 0"),
     ("config = " + "[" * 65 + "]" * 65, "config: is a table"),
     ("config.a = " + "[" * 65 + "]" * 65, "config: nests at most 64 deep"),
 ]

@@ -152,6 +152,18 @@ def test_the_queue_is_shown_and_changed(run: Run, client: Client, busy: str) -> 
         assert run("queue", busy, *args).code == 2
 
 
+def test_usage_is_shown_by_day_and_model(run: Run, answered: str) -> None:
+    shown = run("usage", "--json").json
+    (row,) = shown["rows"]
+    assert (row["day"], row["model"], row["cost_micros"]) == (shown["last_day"], "rehearsal", None)
+    line, total = run("usage", "--days", "1").out.splitlines()
+    assert line.startswith(shown["last_day"])
+    assert line.endswith("?  rehearsal")
+    assert total.startswith("all")
+    assert run("usage", "--owner", "missing").code == 1
+    assert run("usage", "--days", "401").code == 2
+
+
 def test_tokens_are_made_listed_and_revoked(run: Run, run_alone: Run, server: ServerProcess) -> None:
     made = run("token", "create", "--owner", "bob")
     secret = made.out.strip()

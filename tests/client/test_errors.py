@@ -23,6 +23,10 @@ ERRORS: list[e.AntiphonError] = [
     e.StaleAttempt(3),
     e.TooLarge("message (in bytes)", 12),
     e.TooMany("watchers", 5, 700),
+    e.RateLimited("messages_per_minute", 5, 5, 700),
+    e.BudgetExhausted(
+        "tokens_per_day", 5, 6, what="6 of 5 tokens", resets_at="2026-12-01T00:00:00Z", retry_after_ms=9
+    ),
     e.CursorInvalid("x.y"),
     e.Unavailable("the disk is full", 250),
 ]

@@ -11,6 +11,7 @@ from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.chat import advance
 from antiphon.core.model import Chat, ErrorInfo, Needs, Parent, WhenBusy
+from antiphon.core.model_usage import ModelUsage, added, total_of
 from antiphon.core.parts import Role, Usage
 from antiphon.errors import Refused
 
@@ -249,6 +250,44 @@ def state() -> Scenario:
     return scenario
 
 
+def used(*by: ModelUsage) -> dict[str, Any]:
+    """The fields of a command with this usage."""
+    return {"usage": total_of(by), "used": added(by)}
+
+
+PRICED = ModelUsage(
+    model="openai:gpt", calls=2, usage=Usage(input_tokens=11, output_tokens=7, cost_micros=12, priced_tokens=18)
+)
+UNPRICED = ModelUsage(model="rehearsal", calls=1, usage=USAGE)
+
+
+def usage() -> Scenario:
+    """What turns use, by model and with its cost: of a retry, a message, a hand-over, an interrupt, and a title."""
+    scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("one"), title="one", is_title_made=True))
+    scenario.start()
+    scenario.do(c.FailAttempt(**scenario.fence, error=ERROR, delay_ms=1000, **used(PRICED)))
+    scenario.commit("call", SERVER, **used(UNPRICED, PRICED))
+    scenario.do(c.ReleaseAttempt(**scenario.fence, calls_not_begun=("call-server",), **used(PRICED)))
+    scenario.start("instance-2")
+    scenario.result("call-server")
+    scenario.commit("done", is_last=True, **used(PRICED))
+    scenario.do(c.GenerateTitle(title="thought up", used=(PRICED,)))
+    scenario.send("two")
+    scenario.start()
+    scenario.do(c.Interrupt(turn_id=scenario.chat.turn_id))
+    scenario.do(c.FinishInterrupt(**scenario.fence, **used(PRICED)))
+    return scenario
+
+
+def deleted_midway() -> Scenario:
+    """A chat that is deleted while its turn runs: the tombstone has what the turn has used."""
+    scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("forget me")))
+    scenario.start()
+    scenario.commit("call", SERVER, **used(PRICED))
+    scenario.do(c.Delete())
+    return scenario
+
+
 def deleted() -> Scenario:
     """A chat that is gone: its tombstone keeps its owner and its last seq."""
     scenario = Scenario(
@@ -269,4 +308,6 @@ HISTORIES: dict[str, Callable[[], Scenario]] = {
     "trouble": trouble,
     "state": state,
     "deleted": deleted,
+    "usage": usage,
+    "deleted_midway": deleted_midway,
 }

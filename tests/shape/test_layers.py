@@ -12,8 +12,8 @@ from .modules import Import, Module, all_modules, imports_of, place
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "tracebacks"),
     ("core", "signal"),
-    ("wire", "backoff", "mcp_settings"),
-    ("ports",),
+    ("wire", "backoff", "mcp_settings", "prices"),
+    ("ports", "budgets"),
     ("clock", "options", "observe", "local", "postgres"),
     ("chats", "store", "bus", "models", "client"),
     ("watch", "cluster", "worker"),

@@ -61,7 +61,12 @@ def test_a_long_public_function_says_what_it_does() -> None:
 
 
 def test_a_file_fits_in_a_head() -> None:
-    lines = {place(module): len(module.path.read_text(encoding="utf-8").splitlines()) for module in written_modules()}
+    """A generated file is not read from top to bottom: it grows with what it is made from."""
+    lines = {
+        place(module): len(module.path.read_text(encoding="utf-8").splitlines())
+        for module in written_modules()
+        if "Do not edit" not in (ast.get_docstring(module.tree) or "")
+    }
     long = [f"{name} has {count} lines" for name, count in lines.items() if count > LINES_MAX]
     assert long == []
 

@@ -161,7 +161,8 @@ async def test_a_database_of_the_schema_without_checksums_is_migrated_with_its_c
     await store.aclose()
     connection = apsw.Connection(str(path))
     connection.execute("ALTER TABLE contents DROP COLUMN checksum; ALTER TABLE receipts DROP COLUMN checksum")
-    connection.execute("DROP TABLE sessions; DROP TABLE file_uses; DROP TABLE files")
+    for table in ("sessions", "file_uses", "files", "usage_days", "send_counts"):
+        connection.execute(f"DROP TABLE {table}")
     connection.execute("DROP INDEX chats_by_parent; DROP INDEX chats_by_owner")
     connection.execute("ALTER TABLE chats DROP COLUMN parent_chat_id")
     connection.execute("CREATE INDEX chats_by_owner ON chats (owner_id)")

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from antiphon.chats.inbox import Inbox
-from antiphon.chats.owned import PAGE, CheckMcpServers, CheckModel, OwnedChats
+from antiphon.chats.owned import PAGE, CheckBudget, CheckMcpServers, CheckModel, OwnedChats
 from antiphon.chats.service import Service
 from antiphon.core.events import Event, Ping
 from antiphon.core.facts import CallDropped, Entry, MessageAppended
@@ -80,6 +80,7 @@ class EmbeddedChats(OwnedChats):
         limits: Limits,
         check_model: CheckModel | None,
         check_mcp_servers: CheckMcpServers | None,
+        check_budget: CheckBudget | None,
         watch: Watch,
         inbox: Inbox,
         trace: str = "",
@@ -91,6 +92,7 @@ class EmbeddedChats(OwnedChats):
             limits=limits,
             check_model=check_model,
             check_mcp_servers=check_mcp_servers,
+            check_budget=check_budget,
             trace=trace,
         )
         self._watch = watch
@@ -148,6 +150,7 @@ def embedded_chats(instance: Instance, owner_id: str, *, trace: str = "") -> Emb
         limits=instance.options.limits,
         check_model=instance.check_model,
         check_mcp_servers=instance.mcp.check_ids,
+        check_budget=instance.spending.check_send,
         watch=instance.watch,
         inbox=instance.inbox,
         trace=trace,

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
+from antiphon.budgets import Budgets
 from antiphon.chats.command_queue import Job
+from antiphon.chats.counting import sends_of_append, usage_of_append
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.chat import advance
@@ -121,9 +123,13 @@ class AppendBatch:
     # --- the append
 
     def make_append(
-        self, append_id: str, make_notification: Callable[[str, Chat, Sequence[f.Entry]], Notification | None]
+        self,
+        append_id: str,
+        make_notification: Callable[[str, Chat, Sequence[f.Entry]], Notification | None],
+        budgets: Budgets,
     ) -> Append:
-        """The append of all accepted jobs, with their receipts and the change of the lease."""
+        """The append of all accepted jobs, with their receipts, the change of the lease, their usage and
+        the count of what they send."""
         assert self.chat is not None
         assert self.entries
         contents = {entry.seq: entry.content for entry in self.entries if entry.content is not None}
@@ -137,6 +143,8 @@ class AppendBatch:
             receipts=self._receipts(),
             lease=self._lease(),
             notification=make_notification(self._chat_id, self.chat, self.entries),
+            usage=usage_of_append(self.chat.owner_id, self.entries),
+            sends=sends_of_append(self.chat.owner_id, self.entries, budgets),
         )
 
     def _entries(self) -> tuple[f.Entry, ...]:

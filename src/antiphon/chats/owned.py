@@ -24,6 +24,7 @@ from antiphon.chats.chat_fields import (
 from antiphon.chats.client_tools import ClientTool, checked_tools
 from antiphon.chats.open_call_answers import OpenCallAnswers
 from antiphon.chats.open_calls import read_open_calls, read_open_calls_within
+from antiphon.chats.queued_messages import QueuedMessages
 from antiphon.chats.service import Service
 from antiphon.chats.settings import ChatSettings
 from antiphon.core import commands as c
@@ -32,7 +33,7 @@ from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Outcome, Parent, Queued, Status, WhenBusy
 from antiphon.core.parts import Part, Text, file_ids_of
 from antiphon.core.values import Value
-from antiphon.errors import Invalid, NotFound, TooLarge
+from antiphon.errors import BudgetExhausted, Invalid, NotFound, TooLarge
 from antiphon.observe.traces import TRACES
 from antiphon.options import Limits
 from antiphon.ports import Done, Listed, Request, Store
@@ -50,6 +51,8 @@ CheckModel = Callable[[str], Awaitable[None]]
 """Raises `Invalid` for the name of a model that cannot exist."""
 CheckMcpServers = Callable[[Sequence[str]], None]
 """Raises `Invalid` for the id of an MCP server that is not configured."""
+CheckBudget = Callable[[str], Awaitable[None]]
+"""Raises `BudgetExhausted` for the id of an owner who has used a budget of this day."""
 
 
 class Page(Value):
@@ -61,7 +64,7 @@ class Page(Value):
     open_calls: tuple[OpenCall, ...] = ()
 
 
-class OwnedChats(OpenCallAnswers, ChatSettings):
+class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
     def __init__(
@@ -74,6 +77,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
         check_model: CheckModel | None = None,
         trace: str = "",
         check_mcp_servers: CheckMcpServers | None = None,
+        check_budget: CheckBudget | None = None,
     ) -> None:
         """`trace` is the W3C traceparent of the request, "" if it has none."""
         self._service = service
@@ -83,6 +87,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
         self._check_model = check_model
         self._trace = trace
         self._check_mcp_servers = check_mcp_servers
+        self._check_owner_budget = check_budget
 
     # --- chats
 
@@ -116,6 +121,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             Invalid: The content, the model, a tool or an MCP server is not valid.
             TooLarge: The content, a label or a text is too large.
             Conflict: A chat of that id was created with another body.
+            BudgetExhausted, RateLimited: The owner may not send the content now.
         """
         title, model, labels = clean_title(title), clean_model(model), clean_labels(labels or {})
         body = self.make_content(content) if content is not None else b""
@@ -140,6 +146,8 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
         )
         request = Request(client_id="", body_hash=digest) if chat_id else None
         await self._check_named(model, chat_id or "", request, command.mcp_server_ids or ())
+        if body:
+            await self._check_budget(chat_id or "", request)
         chat_id = chat_id or str(uuid.uuid4())
         await self._use_files(chat_id, body, request)
         return await self._service.execute(chat_id, command, request=request)
@@ -201,6 +209,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             Refused: See `core.commands.SendMessage`; `Invalid` and `TooLarge` for the content, and `NotFound` for a
                 file that it names.
             Conflict: The client_message_id was sent with another body.
+            BudgetExhausted, RateLimited: The owner may not send it now.
         """
         await self._check_owner(chat_id)
         body, model = self.make_content(content), clean_model(model)
@@ -210,6 +219,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             digest = hash_of(body, when_busy.value, model)
             request = Request(client_id=client_message_id, body_hash=digest)
         await self._check_named(model, chat_id, request)
+        await self._check_budget(chat_id, request)
         await self._use_files(chat_id, body, request)
         command = c.SendMessage(
             content=body,
@@ -226,6 +236,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
     async def edit(self, chat_id: str, message_id: int, content: Content, *, clear_queue: bool = False) -> Done:
         body = self.make_content(content)
         await self._check_owner(chat_id)
+        await self._check_budget(chat_id)
         await self._use_files(chat_id, body)
         command = c.EditMessage(
             message_id=message_id,
@@ -246,20 +257,9 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
 
     async def retry(self, chat_id: str, turn_id: int = 0) -> Done:
         """Run the last turn again. A `turn_id` that is not the last turn is refused; 0 stands for the last one."""
+        await self._check_owner(chat_id)
+        await self._check_budget(chat_id)
         return await self.change(chat_id, c.Retry(turn_id=turn_id))
-
-    # --- the queue
-
-    async def delete_queued(self, chat_id: str, queued_id: int) -> Done:
-        return await self.change(chat_id, c.DeleteQueued(queued_id=queued_id))
-
-    async def move_queued(self, chat_id: str, queued_id: int, before: int | None) -> Done:
-        """Move a queued message before another one (None: to the end of its part)."""
-        return await self.change(chat_id, c.MoveQueued(queued_id=queued_id, before=before))
-
-    async def promote_queued(self, chat_id: str, queued_id: int) -> Done:
-        """Deliver a queued message next, interrupting the turn."""
-        return await self.change(chat_id, c.PromoteQueued(queued_id=queued_id, by=self.owner_id))
 
     # --- calls that wait for a person
 
@@ -360,6 +360,15 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             if mcp_server_ids and self._check_mcp_servers is not None:
                 self._check_mcp_servers(mcp_server_ids)
         except Invalid:
+            if not await self._is_repeat(chat_id, request):
+                raise
+
+    async def _check_budget(self, chat_id: str, request: Request | None = None) -> None:
+        """Raises `BudgetExhausted` before a turn is started or queued. A repeat passes: it gets the first answer."""
+        try:
+            if self._check_owner_budget is not None:
+                await self._check_owner_budget(self.owner_id)
+        except BudgetExhausted:
             if not await self._is_repeat(chat_id, request):
                 raise
 

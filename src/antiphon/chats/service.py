@@ -13,14 +13,16 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from antiphon.budgets import Budgets
 from antiphon.chats.append_batch import AppendBatch, first_answer
 from antiphon.chats.command_queue import CommandQueue, CommandQueues, Job
+from antiphon.chats.counting import MINUTE_US
 from antiphon.chats.deleted_chats import DeletedChatCache
 from antiphon.chats.hints import WANTED_CHANNEL, owner_channel, stream_channel
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.model import Chat
-from antiphon.errors import AntiphonError, Conflict, NotAllowedNow, Unavailable
+from antiphon.errors import AntiphonError, Conflict, NotAllowedNow, RateLimited, Unavailable
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import (
@@ -70,6 +72,7 @@ class Service:
         ids: Ids,
         slots: TurnSlots | None = None,
         make_notification: MakeNotification | None = None,
+        budgets: Budgets = Budgets(),  # noqa: B008 - a value
     ) -> None:
         """
         Args:
@@ -78,9 +81,11 @@ class Service:
             ids: Makes the name of this process in append ids.
             slots: Lets a worker of this process claim a turn in the append that starts it.
             make_notification: Makes the notification that is stored with an append.
+            budgets: What an owner may send in a minute.
         """
         self._store = store
         self._bus = bus
+        self._budgets = budgets
         self._name = ids.uuid()
         self._append_count = itertools.count(1)
         self._queues = CommandQueues()
@@ -205,6 +210,12 @@ class Service:
                 return
             if result is Appended.ANSWERED:
                 group = await self._answer_repeats(queue, group)
+            elif result in (Appended.MESSAGES_LIMITED, Appended.TURNS_LIMITED):
+                queue.jobs.extendleft(reversed(group[1:]))  # each by itself: the first ones may be within the limit
+                if len(group) == 1:
+                    _fail(group, self._rate_limited(result))
+                    return
+                group = group[:1]
             elif result is Appended.LEASE_LIVE:
                 assert batch.chat is not None
                 _fail(group, NotAllowedNow(batch.chat.status, "the attempt's lease has not ended"))
@@ -215,6 +226,15 @@ class Service:
             if not group:
                 return
         raise Unavailable(f"the chat changed during all {CONFLICTS_MAX} tries of the command; send it again")
+
+    def _rate_limited(self, result: Appended) -> RateLimited:
+        """The refusal of a send beyond the limit of this minute, counted."""
+        is_message = result is Appended.MESSAGES_LIMITED
+        name = "messages_per_minute" if is_message else "turns_per_minute"
+        limit = (self._budgets.messages_per_minute if is_message else self._budgets.turns_per_minute) or 0
+        METRICS.limited.labels(name).inc()
+        rest_us = MINUTE_US - self._store.clock.now_us() % MINUTE_US
+        return RateLimited(name, limit, limit, -(-rest_us // 1000))
 
     async def _is_current(self, queue: CommandQueue) -> bool:
         """Whether the cached state is the stored one; otherwise it is evicted. The check of an append does this by
@@ -228,7 +248,7 @@ class Service:
     async def _append(self, queue: CommandQueue, batch: AppendBatch) -> Appended:
         claimed = self._claim(batch)
         owner_id = batch.chat.owner_id if batch.chat else ""
-        append = batch.make_append(f"{self._name}:{next(self._append_count)}", self._make_notification)
+        append = batch.make_append(f"{self._name}:{next(self._append_count)}", self._make_notification, self._budgets)
         crash_point("before-append")
         try:
             result = await self._append_surely(append)

@@ -27,6 +27,7 @@ VERBS = {
     "attach": "Join a chat of an instance on this machine.",
     "ps": "List the instances of this machine.",
     "ping": "Check that an instance responds.",
+    "usage": "Show tokens and costs by day and model.",
     "token": "Create, list and revoke bearer tokens.",
     "config": "Configure providers, models and your system prompt.",
     "keys": "Manage the keys for connections over TCP.",

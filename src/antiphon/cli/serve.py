@@ -100,7 +100,7 @@ def _types(kind: Any) -> tuple[type, ...]:
     show_envvar=True,
     is_eager=True,
     callback=_read_config,
-    help="A TOML file with options, tools, MCP servers and turn.config. No file is read without this.",
+    help="A TOML file with options, tools, MCP servers, prices, budgets, turn.config. No file is read without this.",
 )
 @click.option("--model", help="The default model: <provider>:<model> or a name.  [default: $ANTIPHON_MODEL]")
 @click.option(
@@ -177,6 +177,7 @@ def command(
     options["behind_proxy"] = options["behind_proxy"] or None
     if config_file is not None:
         options |= {"config": config_file.config, "tools": config_file.tools, "mcp": config_file.mcp}
+        options |= {"prices": config_file.prices, "budgets": config_file.budgets}
     place = data or Path(DATA)
     on_ready = _json_line if as_json else partial(_address, place)
     with exporting_traces():

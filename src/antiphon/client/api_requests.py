@@ -218,6 +218,11 @@ def revoke_token(token_id: str) -> ApiRequest[None]:
     return ApiRequest(method="DELETE", path=path("tokens", token_id))
 
 
+def usage(*, first_day: str, last_day: str, owner: str) -> ApiRequest[shapes.Usage]:
+    query = _query(to=last_day or None, owner=owner or None) | ({"from": first_day} if first_day else {})
+    return ApiRequest(method="GET", path=path("usage"), query=query)
+
+
 # --- the inbox --------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,8 @@ _BY_CODE: dict[str, type[e.AntiphonError]] = {
         e.StaleAttempt,
         e.TooLarge,
         e.TooMany,
+        e.RateLimited,
+        e.BudgetExhausted,
         e.CursorInvalid,
         e.Unavailable,
     )
@@ -38,6 +40,8 @@ _FIELDS: dict[type[e.AntiphonError], dict[str, Any]] = {
     e.StaleAttempt: {"attempt": 0},
     e.TooLarge: {"limit": 0},
     e.TooMany: {"limit": 0, "retry_after_ms": None},
+    e.RateLimited: {"limit_name": "", "limit": 0, "used": 0, "retry_after_ms": 1000},
+    e.BudgetExhausted: {"limit_name": "", "limit": 0, "used": 0, "resets_at": "", "retry_after_ms": 1000},
     e.CursorInvalid: {"cursor": ""},
     e.Unavailable: {"retry_after_ms": 1000},
 }

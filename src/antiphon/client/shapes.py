@@ -252,6 +252,57 @@ class McpServer(TypedDict):
     tools: list[str]
 
 
+class UsageTotal(TypedDict):
+    """Tokens, and the cost of those with a price, in millionths of the currency's unit (None: none has one)."""
+
+    calls: int
+    turns: int
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    cost_micros: int | None
+    unpriced_tokens: int
+
+
+class UsageRow(TypedDict):
+    """What was used of one model in one day. A turn counts for its first model."""
+
+    calls: int
+    turns: int
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    cost_micros: int | None
+    unpriced_tokens: int
+    day: str
+    model: str
+
+
+class Budget(TypedDict):
+    """A budget of the day: `limit` and `used` in tokens, or in millionths of the currency's unit."""
+
+    name: str
+    limit: int
+    used: int
+    resets_at: str
+
+
+class Usage(TypedDict):
+    """What an owner has used, by day and model. `currency` is that of the costs."""
+
+    owner_id: str
+    currency: str | None
+    first_day: str
+    last_day: str
+    rows: list[UsageRow]
+    total: UsageTotal
+    budgets: list[Budget]
+
+
 class McpServers(TypedDict):
     """The MCP servers whose tools chats may use."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from antiphon.core.facts import ActionNeeded, CallDropped, CallOpened
 from antiphon.core.model import ErrorInfo, Needs, Parent, WhenBusy
+from antiphon.core.model_usage import ModelUsage
 from antiphon.core.parts import NO_USAGE, Role, Usage
 from antiphon.core.values import Value
 
@@ -194,12 +195,13 @@ class AttemptCommand(Command):
 
 
 class CommitMessage(AttemptCommand):
-    """`state` is the JSON of the agent's new state; None: it has not changed."""
+    """`state` is the JSON of the agent's new state; None: it has not changed. `used` is `usage` by model."""
 
     content: bytes
     upto: int
     calls: tuple[CallOpened, ...] = ()
     usage: Usage = NO_USAGE
+    used: tuple[ModelUsage, ...] = ()
     model: str = ""
     is_last: bool = False
     outcome: str = ""
@@ -217,6 +219,7 @@ class PartialCommand(AttemptCommand):
     content: bytes = b""
     upto: int = 0
     usage: Usage = NO_USAGE
+    used: tuple[ModelUsage, ...] = ()
     model: str = ""
     dropped: tuple[CallDropped, ...] = ()
 
@@ -263,4 +266,7 @@ class ExpireAction(Command):
 
 
 class GenerateTitle(Command):
+    """`used` is what the model that wrote the title has used."""
+
     title: str
+    used: tuple[ModelUsage, ...] = ()

@@ -11,7 +11,8 @@ import msgspec
 from antiphon.core import facts as f
 from antiphon.core.evolve import evolve
 from antiphon.core.model import Call, Chat, ErrorInfo, Outcome, Queued
-from antiphon.core.parts import Role, ToolResult, Usage
+from antiphon.core.model_usage import ModelUsage, added
+from antiphon.core.parts import NO_USAGE, Role, ToolResult, Usage
 
 
 class Decision:
@@ -104,10 +105,32 @@ class Decision:
             )
         )
 
-    def end_turn(self, outcome: Outcome, *, error: ErrorInfo | None = None, usage: Usage | None = None) -> None:
-        """End the turn. After `answered` and `interrupted`, the same append delivers the next queued message."""
-        total = self.chat.turn_usage if usage is None else self.chat.turn_usage + usage
-        self.add(f.TurnEnded(turn_id=self.chat.turn_id, outcome=outcome, error=error, usage=total))
+    def end_turn(
+        self,
+        outcome: Outcome,
+        *,
+        error: ErrorInfo | None = None,
+        usage: Usage = NO_USAGE,
+        used: tuple[ModelUsage, ...] = (),
+    ) -> None:
+        """End the turn. After `answered` and `interrupted`, the same append delivers the next queued message.
+
+        Args:
+            outcome: How it ends.
+            error: Why it failed.
+            usage: What it has used that no fact has yet.
+            used: The same by model.
+        """
+        chat = self.chat
+        self.add(
+            f.TurnEnded(
+                turn_id=chat.turn_id,
+                outcome=outcome,
+                error=error,
+                usage=chat.turn_usage + usage,
+                used=added(chat.turn_used, used),
+            )
+        )
         if outcome in (Outcome.ANSWERED, Outcome.INTERRUPTED):
             self.deliver_next()
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from antiphon.core import facts as f
 from antiphon.core.model import ALLOWED_TOOLS_MAX, Call, CallState, Chat, Outcome, Queued, Status, WhenBusy
+from antiphon.core.model_usage import added, total_of
 from antiphon.core.parts import NO_USAGE, Role
 from antiphon.core.transitions import MOVES, next_status
 
@@ -83,6 +84,8 @@ def _message_appended(chat: Chat, fact: f.MessageAppended, recorded: f.Recorded)
             changes["answer_id"] = recorded.seq
         if fact.usage != NO_USAGE:
             changes["turn_usage"] = chat.turn_usage + fact.usage
+        if fact.used:
+            changes["turn_used"] = added(chat.turn_used, fact.used)
     else:
         assert chat.call(fact.resolves), "a tool's message resolves an open call"
         changes["calls"] = tuple(call for call in chat.calls if call.tool_call_id != fact.resolves)
@@ -95,6 +98,7 @@ def _turn_begins(turn_id: int, model: str, trace: str) -> dict[str, Any]:
         "turn_model": model,
         "turn_trace": trace,
         "turn_usage": NO_USAGE,
+        "turn_used": (),
         "turn_failures": 0,
         "tries": 0,
         "answer_id": 0,
@@ -221,7 +225,12 @@ def _attempt_released(chat: Chat, fact: f.AttemptReleased, recorded: f.Recorded)
         return replace(call, state=CallState.OPEN) if is_open else call
 
     calls = tuple(released(call) for call in chat.calls)
-    return {**_NO_HOLDER, "calls": calls, "turn_usage": chat.turn_usage + fact.usage}
+    return {
+        **_NO_HOLDER,
+        "calls": calls,
+        "turn_usage": chat.turn_usage + fact.usage,
+        "turn_used": added(chat.turn_used, fact.used),
+    }
 
 
 def _attempt_lost(chat: Chat, fact: f.AttemptLost, recorded: f.Recorded) -> dict[str, Any]:
@@ -233,6 +242,7 @@ def _retry_scheduled(chat: Chat, fact: f.RetryScheduled, recorded: f.Recorded) -
         "tries": fact.tries,
         "turn_failures": chat.turn_failures + 1,
         "turn_usage": chat.turn_usage + fact.usage,
+        "turn_used": added(chat.turn_used, fact.used),
         "retrying_at": fact.retrying_at,
     }
 
@@ -266,7 +276,7 @@ def _action_resolved(chat: Chat, fact: f.ActionResolved, recorded: f.Recorded) -
 
 
 def _turn_restarted(chat: Chat, fact: f.TurnRestarted, recorded: f.Recorded) -> dict[str, Any]:
-    return {"turn_id": fact.turn_id, "turn_usage": NO_USAGE, "tries": 0, "last_error": None}
+    return {"turn_id": fact.turn_id, "turn_usage": NO_USAGE, "turn_used": (), "tries": 0, "last_error": None}
 
 
 def _turn_ended(chat: Chat, fact: f.TurnEnded, recorded: f.Recorded) -> dict[str, Any]:
@@ -285,6 +295,7 @@ def _turn_ended(chat: Chat, fact: f.TurnEnded, recorded: f.Recorded) -> dict[str
         "last_outcome": fact.outcome,
         "last_error": fact.error if is_failed else None,
         "usage": chat.usage + fact.usage,
+        "turn_used": (),
     }
 
 
@@ -300,6 +311,7 @@ def _title_changed(chat: Chat, fact: f.TitleChanged, recorded: f.Recorded) -> di
     return {
         "title": fact.title,
         "is_titled_by_person": chat.is_titled_by_person or fact.by == "person",
+        "usage": chat.usage + total_of(fact.used),
         "updated_at": recorded.at,
     }
 
@@ -308,6 +320,7 @@ def _chat_deleted(chat: Chat, fact: f.ChatDeleted, recorded: f.Recorded) -> dict
     return {
         **_NO_HOLDER,
         "is_deleted": True,
+        "turn_used": (),
         "turn_id": 0,
         "calls": (),
         "steering": (),

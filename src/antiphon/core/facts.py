@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from antiphon.core.model import ErrorInfo, Needs, Outcome, Parent, Status, WhenBusy
+from antiphon.core.model_usage import ModelUsage
 from antiphon.core.parts import NO_USAGE, Role, Usage
 from antiphon.core.values import Value
 
@@ -74,7 +75,8 @@ class ChatCreated(Fact):
 
 
 class MessageAppended(Fact):
-    """`turn_id` is the turn that the message belongs to: its own seq if it starts the turn."""
+    """`turn_id` is the turn that the message belongs to: its own seq if it starts the turn. `used` is `usage` by
+    model."""
 
     role: Role
     turn_id: int
@@ -92,6 +94,7 @@ class MessageAppended(Fact):
     dropped: tuple[CallDropped, ...] = ()
     closes: Closes | None = None
     usage: Usage = NO_USAGE
+    used: tuple[ModelUsage, ...] = ()
     calls: tuple[CallOpened, ...] = ()
     resolves: str = ""
     content: bytes = b""
@@ -139,11 +142,12 @@ class AttemptStarted(Fact):
 
 
 class AttemptReleased(Fact):
-    """`usage` is what the attempt has used since its last message."""
+    """`usage` is what the attempt has used since its last message; `used` is the same by model."""
 
     attempt: int
     calls_not_begun: tuple[str, ...] = ()
     usage: Usage = NO_USAGE
+    used: tuple[ModelUsage, ...] = ()
 
 
 class AttemptLost(Fact):
@@ -154,7 +158,7 @@ class AttemptLost(Fact):
 
 
 class RetryScheduled(Fact):
-    """`usage` is that of the failed try."""
+    """`usage` is that of the failed try; `used` is the same by model."""
 
     tries: int
     delay_ms: int
@@ -164,6 +168,7 @@ class RetryScheduled(Fact):
     provider: str = ""
     status_code: int = 0
     usage: Usage = NO_USAGE
+    used: tuple[ModelUsage, ...] = ()
 
 
 class InterruptRequested(Fact):
@@ -192,10 +197,13 @@ class TurnRestarted(Fact):
 
 
 class TurnEnded(Fact):
+    """`usage` is that of the whole turn; `used` is the same by model."""
+
     turn_id: int
     outcome: Outcome
     error: ErrorInfo | None = None
     usage: Usage = NO_USAGE
+    used: tuple[ModelUsage, ...] = ()
 
 
 class StateChanged(Fact):
@@ -208,10 +216,11 @@ class StateChanged(Fact):
 
 
 class TitleChanged(Fact):
-    """`by` is person or model."""
+    """`by` is person or model. `used` is what the model that wrote it has used."""
 
     title: str
     by: str
+    used: tuple[ModelUsage, ...] = ()
 
 
 class LabelsChanged(Fact):
@@ -255,7 +264,9 @@ class Unarchived(Fact):
 
 
 class ChatDeleted(Fact):
-    pass
+    """`used` is what the turn in progress has used so far."""
+
+    used: tuple[ModelUsage, ...] = ()
 
 
 AnyFact = (

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.core.model_usage import ModelUsage
 from antiphon.core.parts import NO_USAGE, Usage
 from antiphon.core.values import Value
 
@@ -146,6 +147,8 @@ class Chat(Value):
     turn_trace: str = ""
     """The W3C traceparent of the request that started the turn."""
     turn_usage: Usage = NO_USAGE
+    turn_used: tuple[ModelUsage, ...] = ()
+    """`turn_usage` by model, until the turn ends."""
     turn_failures: int = 0
     tries: int = 0
     retrying_at: int = 0

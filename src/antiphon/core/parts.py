@@ -168,7 +168,10 @@ OUTCOMES = ("length", "refusal", "content_filter", "empty")
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """Tokens used; unknown counts are None. `a + b` adds the counts that are known."""
+    """Tokens used, and what they cost; unknown counts are None. `a + b` adds the counts that are known.
+
+    `input_tokens` include those that were read from a cache or written to it, `output_tokens` those of reasoning.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -177,6 +180,20 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=T
     cache_creation_tokens: int | None = None
     cache_read_tokens: int | None = None
     context_limit: int | None = None
+    cost_micros: int | None = None
+    """The cost of the tokens that have a price, in millionths of the currency unit; None: none of them has one."""
+    priced_tokens: int | None = None
+    """How many of the input and output tokens have a price: `cost_micros` is their cost."""
+
+    @property
+    def tokens(self) -> int:
+        """The input and output tokens together."""
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
+
+    @property
+    def unpriced_tokens(self) -> int:
+        """How many of `tokens` have no price, so that `cost_micros` is not the whole cost."""
+        return max(self.tokens - (self.priced_tokens or 0), 0)
 
     def __add__(self, other: Usage) -> Usage:
         if other == NO_USAGE:

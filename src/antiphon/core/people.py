@@ -319,4 +319,4 @@ def unarchive(decision: Decision, command: c.Unarchive) -> None:
 
 
 def delete(decision: Decision, command: c.Delete) -> None:
-    decision.add(f.ChatDeleted())
+    decision.add(f.ChatDeleted(used=decision.chat.turn_used))

@@ -6,11 +6,13 @@ no longer open, is refused as `stale_attempt`. So nothing is written twice, and 
 
 from __future__ import annotations
 
+from typing import Any
+
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.decision import Decision
 from antiphon.core.model import CallState, Outcome, Status
-from antiphon.core.parts import Role, Usage
+from antiphon.core.parts import Role
 from antiphon.errors import NotAllowedNow, NotFound, StaleAttempt
 
 SHORT_RETRY_MS = 5_000
@@ -54,7 +56,7 @@ def commit_message(decision: Decision, command: c.CommitMessage) -> None:
     if decision.chat.steering:
         decision.deliver_steering()
     elif command.is_last:
-        decision.end_turn(Outcome.ANSWERED, usage=None if command.content else command.usage)
+        decision.end_turn(Outcome.ANSWERED, **({} if command.content else _uncounted(command)))
 
 
 def _append_answer(
@@ -72,6 +74,7 @@ def _append_answer(
             closes=f.Closes(draft=command.draft, upto=command.upto),
             calls=command.calls if isinstance(command, c.CommitMessage) else (),
             usage=command.usage,
+            used=command.used,
             model=command.model,
         )
     )
@@ -97,9 +100,9 @@ def fail_attempt(decision: Decision, command: c.FailAttempt) -> None:
     if chat.status is not Status.RUNNING:
         raise NotAllowedNow(chat.status, "the turn is being interrupted")
     if command.delay_ms is None:
-        usage = _keep_partial(decision, command)
+        uncounted = _keep_partial(decision, command)
         decision.close_calls("cancelled")
-        decision.end_turn(Outcome.FAILED, error=command.error, usage=usage)
+        decision.end_turn(Outcome.FAILED, error=command.error, **uncounted)
         return
     error = command.error
     decision.add(
@@ -112,6 +115,7 @@ def fail_attempt(decision: Decision, command: c.FailAttempt) -> None:
             status_code=error.status_code,
             retrying_at=decision.at + command.delay_ms * 1000,
             usage=command.usage,
+            used=command.used,
         )
     )
     if command.delay_ms > SHORT_RETRY_MS:
@@ -142,27 +146,34 @@ def release_attempt(decision: Decision, command: c.ReleaseAttempt) -> None:
         _finish(decision, command)
     else:
         released = f.AttemptReleased(
-            attempt=command.attempt, calls_not_begun=command.calls_not_begun, usage=command.usage
+            attempt=command.attempt,
+            calls_not_begun=command.calls_not_begun,
+            usage=command.usage,
+            used=command.used,
         )
         decision.add(released)
 
 
 def _finish(decision: Decision, command: c.PartialCommand, *, calls_are: str = "cancelled") -> None:
     """Store the partial message and end the interrupted turn."""
-    usage = _keep_partial(decision, command)
+    uncounted = _keep_partial(decision, command)
     decision.close_calls(calls_are)
-    decision.end_turn(Outcome.INTERRUPTED, usage=usage)
+    decision.end_turn(Outcome.INTERRUPTED, **uncounted)
 
 
-def _keep_partial(decision: Decision, command: c.PartialCommand) -> Usage | None:
+def _keep_partial(decision: Decision, command: c.PartialCommand) -> dict[str, Any]:
     """Store the content written so far as a message, unless tool calls are open: then the draft has no answer.
 
-    Returns the usage that is still to be counted; a message counts its own.
+    Returns the usage that is still to be counted, for `end_turn`; a message counts its own.
     """
     if not command.content or decision.chat.calls:
-        return command.usage
+        return _uncounted(command)
     _append_answer(decision, command, interrupted=True)
-    return None
+    return {}
+
+
+def _uncounted(command: c.CommitMessage | c.PartialCommand) -> dict[str, Any]:
+    return {"usage": command.usage, "used": command.used}
 
 
 def expire_attempt(decision: Decision, command: c.ExpireAttempt) -> None:
@@ -206,8 +217,8 @@ def expire_action(decision: Decision, command: c.ExpireAction) -> None:
 def generate_title(decision: Decision, command: c.GenerateTitle) -> None:
     if decision.chat.is_titled_by_person:
         raise NotAllowedNow(decision.chat.status, "a person has named this chat")
-    if command.title != decision.chat.title:
-        decision.add(f.TitleChanged(title=command.title, by="model"))
+    if command.title != decision.chat.title or command.used:
+        decision.add(f.TitleChanged(title=command.title, by="model", used=command.used))
 
 
 def _check_fence(decision: Decision, command: c.AttemptCommand) -> None:

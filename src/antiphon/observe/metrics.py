@@ -26,6 +26,9 @@ class Metrics:
         )
         self.fenced = counter("antiphon_fenced_writes", "Writes of expired attempts that were refused.")
         self.abandoned = counter("antiphon_abandoned_tasks", "Tasks that did not stop when cancelled.")
+        self.limited = counter(
+            "antiphon_limited", "Messages and turns that a budget or rate limit refused.", ["limit"]
+        )
         self.model_calls = counter("antiphon_model_calls", "Model calls started.", ["provider"])
         self.model_errors = counter("antiphon_model_errors", "Failed model calls, by kind.", ["kind"])
         self.tool_calls = counter("antiphon_tool_calls", "Tool calls run by this instance.")

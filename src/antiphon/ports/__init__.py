@@ -51,6 +51,10 @@ from antiphon.ports.models import ModelRequest as ModelRequest
 from antiphon.ports.models import OutputFormat as OutputFormat
 from antiphon.ports.models import ToolSpec as ToolSpec
 from antiphon.ports.store import Store as Store
+from antiphon.ports.usage import COUNT_MAX as COUNT_MAX
+from antiphon.ports.usage import USAGE_DAYS_KEPT as USAGE_DAYS_KEPT
+from antiphon.ports.usage import DayUsage as DayUsage
+from antiphon.ports.usage import SendCount as SendCount
 from antiphon.ports.watch import ChatWatcher as ChatWatcher
 from antiphon.ports.watch import EventStream as EventStream
 from antiphon.ports.watch import FrameBatch as FrameBatch

@@ -47,6 +47,10 @@ class AccessStore(Protocol):
         """
         ...
 
+    async def find_owner(self, name: str) -> str | None:
+        """The id of the owner of that name; None if there is none."""
+        ...
+
     async def owner_count(self) -> int:
         """The number of owners."""
         ...

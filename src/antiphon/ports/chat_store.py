@@ -11,6 +11,7 @@ from antiphon.core.model import Chat
 from antiphon.core.parts import Role
 from antiphon.core.values import Value
 from antiphon.ports.inbox import Notification
+from antiphon.ports.usage import DayUsage, SendCount
 
 
 class Receipt(Value):
@@ -42,7 +43,7 @@ class Ended(Value):
 class Append(Value):
     """Facts to be written after `after_seq`, all or none. `contents` are stored by the seq of their fact; `chat` is
     the state after the last fact. `receipts`, the change of the `lease` and the `notification` are written with
-    them."""
+    them; the `usage` is added to the owner's, and `sends` are counted."""
 
     chat_id: str
     after_seq: int
@@ -53,6 +54,9 @@ class Append(Value):
     receipts: tuple[Receipt, ...] = ()
     lease: Grant | Drop | Ended | None = None
     notification: Notification | None = None
+    usage: tuple[DayUsage, ...] = ()
+    """One row for each day and model."""
+    sends: SendCount | None = None
 
 
 class Appended(StrEnum):
@@ -65,6 +69,11 @@ class Appended(StrEnum):
     """One of the client ids has a receipt already: read it."""
     LEASE_LIVE = "lease_live"
     """The lease to be removed as `Ended` has not expired."""
+    MESSAGES_LIMITED = "messages_limited"
+    """The owner has sent as many messages in this minute as `sends` allows. (A repeat of a written append is `DONE`,
+    and one of a client id is `ANSWERED`, also then.)"""
+    TURNS_LIMITED = "turns_limited"
+    """The same for turns."""
 
 
 class OutcomeUnknown(Exception):
@@ -95,7 +104,8 @@ class ChatStore(Protocol):
     the store cannot be read or written."""
 
     async def append(self, append: Append) -> Appended:
-        """Write facts, contents, state, listing, receipts, lease and notification in one transaction.
+        """Write facts, contents, state, listing, receipts, lease, notification, usage and the count of sends in one
+        transaction.
 
         Args:
             append: What to write. Its `append_id` is stored with the first fact, so the same append can be repeated:

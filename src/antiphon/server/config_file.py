@@ -1,26 +1,31 @@
-"""The configuration file of `antiphon serve --config FILE` (TOML): options, tools, MCP servers, `turn.config`."""
+"""The configuration file of `antiphon serve --config FILE` (TOML): options, tools, MCP servers, prices, budgets,
+`turn.config`."""
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from antiphon.budgets import Budgets
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.mcp_settings import McpServer, check_servers
+from antiphon.prices import Prices
 
 FILE_BYTES_MAX = 1024 * 1024
 """Maximum size of the file, in bytes."""
 NEAREST_MAX = 3
 """Maximum number of similar keys that an error names."""
 
-TABLES = ("serve", "config", "tools", "mcp")
+T = TypeVar("T")
+
+TABLES = ("serve", "config", "tools", "mcp", "prices", "budgets")
 
 
 class ConfigFile(Value, gc=True):
@@ -31,6 +36,8 @@ class ConfigFile(Value, gc=True):
     config: dict[str, Any] = {}
     tools: tuple[str, ...] = ()
     mcp: dict[str, McpServer] = {}
+    prices: Prices = Prices()
+    budgets: Budgets = Budgets()
 
 
 def read_config_file(path: Path) -> ConfigFile:
@@ -50,7 +57,7 @@ def read_config_file(path: Path) -> ConfigFile:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise Invalid(str(path), f"is not valid TOML: {error}") from error
     check_keys(path, "", given, TABLES)
-    for name in ("serve", "config", "mcp"):
+    for name in ("serve", "config", "mcp", "prices", "budgets"):
         if not isinstance(given.get(name, {}), dict):
             raise Invalid(f"{path}: {name}", f"is a table: [{name}]")
     tools = given.get("tools", [])
@@ -65,6 +72,8 @@ def read_config_file(path: Path) -> ConfigFile:
         config=config,
         tools=tuple(tools),
         mcp=_servers(path, given.get("mcp", {})),
+        prices=_made(path, Prices.make, given.get("prices", {})),
+        budgets=_made(path, Budgets.make, given.get("budgets", {})),
     )
 
 
@@ -76,6 +85,14 @@ def check_keys(path: Path, table: str, given: Mapping[str, Any], allowed: Iterab
             similar = difflib.get_close_matches(key, names, n=NEAREST_MAX) or names
             where = f"[{table}] {key}" if table else key
             raise Invalid(f"{path}: {where}", f"unknown key; did you mean {', '.join(similar)}?")
+
+
+def _made(path: Path, make: Callable[[Mapping[str, Any]], T], table: Mapping[str, Any]) -> T:
+    """The value of a table, with the file in the sentence of an error."""
+    try:
+        return make(table)
+    except Invalid as error:
+        raise Invalid(f"{path}: {error.field}", error.reason) from error
 
 
 def _servers(path: Path, tables: Mapping[str, Any]) -> dict[str, McpServer]:

@@ -9,9 +9,22 @@ import msgspec
 
 from antiphon.core.facts import ChatDeleted, Entry, Recorded
 from antiphon.core.model import Chat, Status
+from antiphon.core.parts import Usage
 from antiphon.core.workers import INTERRUPT_GRACE_US
 from antiphon.errors import TooMany, Unavailable
-from antiphon.ports import Append, Due, FileQuota, Notification, Session, StoredFile, Token
+from antiphon.ports import (
+    COUNT_MAX,
+    Append,
+    Appended,
+    DayUsage,
+    Due,
+    FileQuota,
+    Notification,
+    SendCount,
+    Session,
+    StoredFile,
+    Token,
+)
 from antiphon.wire.log import content_seq, decode_chat, decode_fact, encode_chat, encode_fact
 
 NEW_MAX = 1_000
@@ -174,6 +187,53 @@ def file_of(row: Sequence[Any]) -> StoredFile:
         name=name,
         created_at=created_at,
     )
+
+
+_TOKENS = (
+    *("input_tokens", "output_tokens", "reasoning_tokens", "cache_creation_tokens", "cache_read_tokens"),
+    "priced_tokens",
+)
+
+
+def usage_columns(row: DayUsage) -> tuple[Any, ...]:
+    """The columns of usage_days, in the order of the statements."""
+    usage, cost = row.usage, row.usage.cost_micros
+    counts = (row.calls, row.turns, *(getattr(usage, name) or 0 for name in _TOKENS))
+    capped = (min(count, COUNT_MAX) for count in counts)
+    return (row.owner_id, row.day, row.model, *capped, None if cost is None else min(cost, COUNT_MAX))
+
+
+def summed_usage(total: Usage) -> Usage:
+    """The sum of a day: its tokens, how many of them have a price, and their cost."""
+    return Usage(
+        input_tokens=total.input_tokens or 0,
+        output_tokens=total.output_tokens or 0,
+        priced_tokens=total.priced_tokens or 0,
+        cost_micros=total.cost_micros,
+    )
+
+
+def sum_of_day(row: Sequence[Any]) -> Usage:
+    """From the sums of (input_tokens, output_tokens, priced_tokens, cost_micros)."""
+    read, written, priced, cost = row
+    return Usage(input_tokens=read, output_tokens=written, priced_tokens=priced, cost_micros=cost)
+
+
+def over_limit(sends: SendCount, messages: int, turns: int) -> Appended | None:
+    """The refusal of what an owner sends after `messages` and `turns` in the same minute; None: it is within its
+    limits."""
+    if sends.messages and sends.messages_max is not None and messages + sends.messages > sends.messages_max:
+        return Appended.MESSAGES_LIMITED
+    if sends.turns and sends.turns_max is not None and turns + sends.turns > sends.turns_max:
+        return Appended.TURNS_LIMITED
+    return None
+
+
+def usage_of(row: Sequence[Any]) -> DayUsage:
+    """From the columns of usage_days."""
+    owner_id, day, model, calls, turns, *tokens, cost = row
+    usage = Usage(**dict(zip(_TOKENS, tokens, strict=True)), cost_micros=cost)
+    return DayUsage(owner_id=owner_id, day=day, model=model, calls=calls, turns=turns, usage=usage)
 
 
 def check_quota(count: int, size: int, file: StoredFile, quota: FileQuota) -> None:

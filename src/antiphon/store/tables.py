@@ -78,6 +78,14 @@ TABLES = (
     Table(name="read_cursors", columns=("chat_id", "seq"), order="chat_id"),
     FILES,
     Table(name="file_uses", columns=("chat_id", "file_id", "used_at"), order="chat_id, file_id"),
+    Table(
+        name="usage_days",
+        columns=(
+            *("owner_id", "day", "model", "calls", "turns", "input_tokens", "output_tokens", "reasoning_tokens"),
+            *("cache_creation_tokens", "cache_read_tokens", "priced_tokens", "cost_micros"),
+        ),
+        order="owner_id, day, model",
+    ),
     LEASES,
 )
 """In the order in which they can be filled: a row refers to earlier tables only."""

@@ -8,13 +8,14 @@ from random import Random
 
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
-from antiphon.core.parts import Role
+from antiphon.core.parts import Role, Usage
 from antiphon.ports import (
     PAGE_BYTES_MAX,
     Append,
     Appended,
     Clock,
     ConfigRow,
+    DayUsage,
     Due,
     FileQuota,
     FlushedDelta,
@@ -154,6 +155,9 @@ class WrappedStore:
     async def create_owner(self, name: str, *, is_admin: bool = False) -> str:
         return await self.inner.create_owner(name, is_admin=is_admin)
 
+    async def find_owner(self, name: str) -> str | None:
+        return await self.inner.find_owner(name)
+
     async def owner_count(self) -> int:
         return await self.inner.owner_count()
 
@@ -248,6 +252,18 @@ class WrappedStore:
 
     async def list_files(self, *, after: str, limit: int) -> tuple[StoredFile, ...]:
         return await self.inner.list_files(after=after, limit=limit)
+
+    async def add_usage(self, rows: Sequence[DayUsage]) -> None:
+        await self.inner.add_usage(rows)
+
+    async def read_usage(self, owner_id: str, first_day: int, last_day: int, *, limit: int) -> tuple[DayUsage, ...]:
+        return await self.inner.read_usage(owner_id, first_day, last_day, limit=limit)
+
+    async def sum_usage(self, owner_id: str, day: int) -> Usage:
+        return await self.inner.sum_usage(owner_id, day)
+
+    async def delete_usage(self, before_day: int) -> None:
+        await self.inner.delete_usage(before_day)
 
     async def iter_chat_ids(self) -> tuple[str, ...]:
         return await self.inner.iter_chat_ids()

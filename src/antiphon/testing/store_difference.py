@@ -12,8 +12,10 @@ from msgspec.structs import replace
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry
 from antiphon.core.model import Parent
+from antiphon.core.model_usage import ModelUsage
+from antiphon.core.parts import Usage
 from antiphon.errors import Refused
-from antiphon.ports import Append, Appended, FlushedDelta, Mark, Store
+from antiphon.ports import Append, Appended, FlushedDelta, Mark, SendCount, Store
 from antiphon.testing.clock import FakeClock
 from antiphon.testing.random_commands import INSTANCES, random_command
 from antiphon.testing.stored_chat import ALL, NothingChanges, StoredChat, receipt
@@ -72,9 +74,21 @@ class Difference:
             commands = [await self._command(chat) for _ in range(random.choice([1, 1, 1, 2, 3]))]
         ids = random.sample(CLIENT_IDS, random.choice([0, 0, 0, 1, 2]))
         try:
-            return chat.make(*commands, receipts=tuple(receipt(client_id) for client_id in ids))
+            append = chat.make(*commands, receipts=tuple(receipt(client_id) for client_id in ids))
         except (Refused, NothingChanges):
             return None
+        return replace(append, sends=self._sends(append)) if random.random() < 0.4 else append
+
+    def _sends(self, append: Append) -> SendCount:
+        random = self._random
+        return SendCount(
+            owner_id=append.chat.owner_id,
+            minute=self._clock.now_us() // 60_000_000,
+            messages=random.randint(0, 2),
+            turns=random.randint(0, 2),
+            messages_max=random.choice([None, 2, 6]),
+            turns_max=random.choice([None, 2, 6]),
+        )
 
     def _create(self, owner: str) -> c.CreateChat:
         random = self._random
@@ -87,7 +101,18 @@ class Difference:
         if isinstance(command, c.EditMessage):
             target = await self._same("message_role", chat.chat_id, command.message_id)
             return replace(command, target=target)
+        if isinstance(command, c.CommitMessage | c.PartialCommand) and self._random.random() < 0.7:
+            return replace(command, used=self._used())
         return command
+
+    def _used(self) -> tuple[ModelUsage, ...]:
+        random = self._random
+        names = random.sample(("a", "b", "ü\U0001f600"), random.randint(1, 2))
+        cost = random.choice([None, random.randint(0, 99)])
+        return tuple(
+            ModelUsage(model=name, calls=1, usage=Usage(input_tokens=random.randint(0, 99), cost_micros=cost))
+            for name in names
+        )
 
     async def _repeat(self, append: Append) -> None:
         """The same append again, or a conflicting one."""
@@ -151,6 +176,8 @@ class Difference:
     async def _compare_listings(self) -> None:
         random = self._random
         for owner in OWNERS:
+            await self._same("read_usage", owner, 0, ALL, limit=random.choice([2, ALL]))
+            await self._same("sum_usage", owner, self._clock.now_us() // 86_400_000_000)
             for title in ("", "plan", "%", "ÖSS", "größe"):
                 after = (self._clock.now_us() - random.randint(0, 9_000_000), random.choice(CHAT_IDS))
                 await self._same(

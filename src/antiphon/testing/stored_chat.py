@@ -6,6 +6,7 @@ import uuid
 
 import msgspec
 
+from antiphon.chats.counting import usage_of_append
 from antiphon.core import commands as c
 from antiphon.core.chat import advance, fold
 from antiphon.core.facts import Entry
@@ -66,6 +67,7 @@ class StoredChat:
             chat=after,
             receipts=receipts,
             lease=_lease(before, after, commands),
+            usage=usage_of_append(after.owner_id, entries),
         )
 
     async def offer(self, append: Append) -> Appended:

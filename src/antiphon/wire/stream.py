@@ -231,7 +231,7 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
     shown = {
         name: given[name] if name in given else getattr(fact, name)
         for name in fact.__struct_fields__
-        if name in given or name not in optional
+        if name not in _NOT_SHOWN and (name in given or name not in optional)
     }
     if isinstance(fact, f.RetryScheduled):
         shown["retrying_at"] = format_time_us(fact.retrying_at)
@@ -252,6 +252,9 @@ _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
 }
 """The fields of a fact that are omitted when they have their default; all others are always sent."""
 
+_NOT_SHOWN = frozenset({"used"})
+"""Fields of facts that clients do not get: `usage` has the sum."""
+
 _SHAPED: dict[type[f.Fact], tuple[str, ...]] = {
     f.MessageAppended: ("message", "outcome?", "closes?", "queued_id?", "client_message_id?", "hidden_by?"),
     f.MessageQueued: ("queued_message", "when_busy"),
@@ -266,7 +269,8 @@ def event_fields(kind: type[f.Fact]) -> tuple[str, ...]:
     if kind in _SHAPED:
         return _SHAPED[kind]
     optional = _OPTIONAL.get(kind, frozenset())
-    return tuple(f"{name}?" if name in optional else name for name in kind.__struct_fields__)
+    names = (name for name in kind.__struct_fields__ if name not in _NOT_SHOWN)
+    return tuple(f"{name}?" if name in optional else name for name in names)
 
 
 def delta_frame(seq: int, delta: Delta) -> Frame:

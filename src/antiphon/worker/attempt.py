@@ -14,7 +14,6 @@ import structlog
 
 from antiphon.core import commands as c
 from antiphon.core.model import Chat, ErrorInfo, Outcome
-from antiphon.core.parts import NO_USAGE
 from antiphon.errors import AttemptFailed
 from antiphon.local.descriptors import is_out_of_descriptors
 from antiphon.observe.crash_points import crash_point
@@ -24,6 +23,7 @@ from antiphon.tracebacks import traceback_of
 from antiphon.worker.agent_state import AgentState
 from antiphon.worker.attempt_end import AttemptEnd
 from antiphon.worker.attempt_io import AttemptIO
+from antiphon.worker.attempt_usage import carried
 from antiphon.worker.calls import Calls
 from antiphon.worker.deps import Deps
 from antiphon.worker.environment import Environment
@@ -104,6 +104,7 @@ class Attempt:
                 await self._run_until_stopped()
                 self._describe(span, chat.turn_id)
             self._held.cache_history()
+            await self._held.count_unrecorded()
         finally:
             unsubscribe()
             self._held.close()
@@ -113,7 +114,7 @@ class Attempt:
         """Record how the attempt has ended."""
         chat = self._env.work.chat_nowait(self.chat_id) or self.chat
         has_ended = chat.last_turn_id == turn_id and chat.turn_id != turn_id
-        span.set_usage(self._held.total_usage)
+        span.set_usage(self._held.usage.total)
         span.set({"antiphon.outcome": chat.last_outcome if has_ended else chat.status})
         if has_ended and chat.last_outcome is Outcome.FAILED:
             span.fail(chat.last_error.kind if chat.last_error else "unknown")
@@ -198,6 +199,7 @@ class Attempt:
         held.agent_state.reset()
         turn = held.turn = self._make_turn(await self._io.read_system(), state=held.agent_state)
         crash_point("model-before-call")
+        await held.check_budget()
         if self._env.is_replayed and all(message.id != chat.turn_id for message in turn.messages):
             raise AttemptFailed("unknown", TOO_LONG, retryable=False)
         held.replay = Replay(turn.messages if self._env.is_replayed else (), held.steps_from)
@@ -258,19 +260,20 @@ class Attempt:
         )
         delay_ms = None if delay_s is None else int(delay_s * 1000)
         partial = held.partial(held.state) if is_final else {}
+        used = held.usage.pending()
         await held.execute(
             c.FailAttempt(
                 attempt=held.attempt,
                 draft=held.state.draft,
                 error=info,
                 delay_ms=delay_ms,
-                usage=held.usage,
+                **carried(used),
                 calls_not_begun=self._calls.not_begun(held.state),
                 **partial,
-            )
+            ),
+            used=used,
         )
         crash_point("retry-after-append")
-        held.usage = NO_USAGE
         await held.refresh()
         await asyncio.sleep(delay_s or 0)
 

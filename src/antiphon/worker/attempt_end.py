@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -36,11 +37,13 @@ from msgspec.structs import replace
 
 from antiphon.core import commands as c
 from antiphon.core.model import Chat, Status
-from antiphon.errors import NotAllowedNow, NotFound, StaleAttempt
+from antiphon.core.model_usage import ModelUsage
+from antiphon.errors import NotAllowedNow, NotFound, StaleAttempt, Unavailable
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.options import WorkerTiming
 from antiphon.ports import Work
+from antiphon.worker.attempt_usage import carried
 from antiphon.worker.calls import Calls
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.stop import AttemptEnded, Stop
@@ -100,21 +103,32 @@ class AttemptEnd:
             chat = await held.retry_unavailable(lambda: self._chats.chat(held.chat_id))
             if chat is None or chat.attempt != held.attempt:
                 return
-            command = self._command(chat)
+            used = held.usage.pending()
+            command = self._command(chat, used)
             crash_point("interrupt-before-finish")
             try:
-                await held.retry_unavailable(partial(self._chats.execute, held.chat_id, command))
+                await held.retry_unavailable(partial(self._execute, command))
             except (StaleAttempt, NotAllowedNow):
                 continue  # the chat has changed: read it again
             except NotFound:
                 return
+            held.usage.remove(used)
             crash_point("interrupt-after-finish")
             return
 
-    def _command(self, chat: Chat) -> c.Command:
+    async def _execute(self, command: c.Command) -> None:
+        usage = self._held.usage
+        try:
+            await self._chats.execute(self._held.chat_id, command)
+        except Unavailable:
+            usage.is_uncertain = True
+            raise
+        usage.is_uncertain = False
+
+    def _command(self, chat: Chat, used: Sequence[ModelUsage]) -> c.Command:
         held = self._held
         kind = c.FinishInterrupt if chat.status is Status.INTERRUPTING else c.ReleaseAttempt
-        command = kind(attempt=held.attempt, draft=chat.draft, usage=held.usage, **held.partial(chat))
+        command = kind(attempt=held.attempt, draft=chat.draft, **carried(used), **held.partial(chat))
         if isinstance(command, c.ReleaseAttempt):
             return replace(command, calls_not_begun=self._calls.not_begun(chat))
         return command

@@ -51,9 +51,12 @@ class AttemptIO:
         self._system = "\n\n".join(filter(None, (prompt, self._held.state.system)))
         return self._system
 
-    def add_usage(self, usage: Usage) -> None:
-        self._held.usage = self._held.usage + usage
-        self._held.total_usage = self._held.total_usage + usage
+    def add_usage(self, usage: Usage, model: str = "") -> None:
+        held = self._held
+        if model:
+            held.usage.report_of(model, usage)
+        else:
+            held.usage.report(usage, held.turn.model if held.turn is not None else "")
 
     def end_answer(self, outcome: str) -> None:
         self._held.outcome = outcome
@@ -63,9 +66,14 @@ class AttemptIO:
         held.outcome = ""
         if held.is_draining:
             await held.leave(Stop.RELEASE)
+        try:
+            await held.check_budget()
+        except AttemptEnded:
+            await held.leave(Stop.LOST)
         if held.turn is not None and held.turn.system == self._system:  # else the agent has set its own
             held.turn.system = await self.read_system()
         await held.wait_changed_tools()
+        held.usage.start_call(model, provider)
         held.writer.write(CallStarted(model, provider, held.state.tries + 1))
         return held.state.tries + 1
 

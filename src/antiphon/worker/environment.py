@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 from antiphon.chats.live_drafts import LiveDrafts
+from antiphon.chats.spending import Spending
 from antiphon.core.model import Chat
 from antiphon.core.parts import CALLS_MAX
 from antiphon.core.values import Value
@@ -90,5 +91,7 @@ class Environment(Value, gc=True):
     default_model: Callable[[], str]
     prompt_of: Callable[[str], Awaitable[str]]
     """The owner's prompt, which precedes the system prompt of every model call."""
+    spending: Spending
+    """The prices of models, and the budgets of owners."""
     is_replayed: bool = True
     """Whether the agent is a function that starts from its beginning in every attempt (`worker.replay`)."""

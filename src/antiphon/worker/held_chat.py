@@ -6,7 +6,8 @@ Every command names the attempt and its draft. If one is refused as stale, the a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import structlog
@@ -14,14 +15,16 @@ import structlog
 from antiphon.core import commands as c
 from antiphon.core.facts import CallOpened
 from antiphon.core.model import Chat, Status
-from antiphon.core.parts import NO_USAGE, Part, ToolResult
+from antiphon.core.model_usage import ModelUsage, added
+from antiphon.core.parts import Part, ToolResult, Usage
 from antiphon.core.parts import ToolCall as ToolCallPart
-from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, StaleAttempt, Unavailable
+from antiphon.errors import AttemptFailed, BudgetExhausted, NotAllowedNow, NotFound, StaleAttempt, Unavailable
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Clock, Done
 from antiphon.wire.codec import encode_content
 from antiphon.worker.agent_state import EMPTY, AgentState
+from antiphon.worker.attempt_usage import AttemptUsage, carried
 from antiphon.worker.draft_writer import DraftWriter
 from antiphon.worker.environment import Environment
 from antiphon.worker.history import History
@@ -50,10 +53,10 @@ class HeldChat:
         """The first message id of the steps that the agent repeats when it starts again."""
         self.deps: Any = None
         self.agent_state = AgentState(bytes_max=environment.limits.state_bytes)
-        self.usage = NO_USAGE
-        """Usage that no stored message contains yet."""
-        self.total_usage = NO_USAGE
-        """Usage of the whole attempt."""
+        self._spending = environment.spending
+        self.usage = AttemptUsage(environment.spending.prices, self._report_usage)
+        self._used_before = chat.turn_usage
+        """What earlier attempts have used in this turn."""
         self.outcome = ""
         """How the model ended the answer, where that is worth storing."""
         self.is_draining = False
@@ -147,14 +150,25 @@ class HeldChat:
 
     # --- commands
 
-    async def execute(self, *commands: c.Command) -> Done:
+    async def execute(self, *commands: c.Command, used: Sequence[ModelUsage] = (), has_message: bool = True) -> Done:
         """Execute commands in one append. If this task is cancelled meanwhile, the command is still executed (see
-        `wait_pending`). Raises `AttemptEnded` if this attempt may write nothing more."""
+        `wait_pending`).
+
+        Args:
+            commands: The commands.
+            used: The usage that they carry, from `usage.pending`.
+            has_message: Whether a fact has this usage even if the attempt continues.
+
+        Raises:
+            AttemptEnded: This attempt may write nothing more.
+        """
         for _ in range(self._timing.store_tries_max):
             if self.writer.is_closed:
                 raise AttemptEnded
             try:
-                return await self._send(*commands)
+                done = await self._send(*commands, used=used, has_message=has_message)
+                self.usage.is_uncertain = False
+                return done
             except (StaleAttempt, NotFound) as error:
                 METRICS.fenced.inc()
                 raise AttemptEnded from error
@@ -164,6 +178,7 @@ class HeldChat:
                 self.stop(Stop.INTERRUPT)
                 raise AttemptEnded from error
             except Unavailable as error:
+                self.usage.is_uncertain = bool(used)
                 log.warning("write_failed", chat_id=self.chat_id, error=str(error))
                 await asyncio.sleep(self._timing.store_retry_s)
         raise AttemptEnded  # its lease expires, and another attempt starts
@@ -179,10 +194,11 @@ class HeldChat:
                 await asyncio.sleep(self._timing.store_retry_s)
         raise AttemptEnded
 
-    async def _send(self, *commands: c.Command) -> Done:
+    async def _send(self, *commands: c.Command, used: Sequence[ModelUsage], has_message: bool) -> Done:
         task = self._chats.submit_nowait(self.chat_id, *commands)
+        self.usage.remove(used)
         self._pending.add(task)
-        task.add_done_callback(self._on_done)
+        task.add_done_callback(partial(self._on_done, used, has_message))
         done = await asyncio.shield(task)
         if done.chat.seq > self.state.seq:
             self.state = done.chat
@@ -190,10 +206,11 @@ class HeldChat:
                 self.writer.switch_to(done.chat.draft)
         return done
 
-    def _on_done(self, task: asyncio.Future[Done]) -> None:
+    def _on_done(self, used: Sequence[ModelUsage], has_message: bool, task: asyncio.Future[Done]) -> None:
         self._pending.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller handles it, or was cancelled
+        is_written = not task.cancelled() and task.exception() is None  # its caller handles it, or was cancelled
+        if not is_written or not (has_message or task.result().chat.attempt != self.attempt):
+            self.usage.give_back(used)
 
     async def wait_pending(self) -> None:
         """Wait for the commands under way, for `pending_s` at most."""
@@ -211,19 +228,20 @@ class HeldChat:
         parts = list(draft.content())
         if not calls:
             _check_no_calls(parts)
-        usage = self.usage if parts or is_last else NO_USAGE
+        used = self.usage.pending() if parts or is_last else ()
         is_empty_answer = is_last and bool(self.outcome)  # the outcome says why it is empty
         agent_state = self.agent_state.changed()
         crash_point("tool-before-commit" if calls else "commit-before-append")
+        content = encode_content(parts) if parts or is_empty_answer else b""
         await self.execute(
             c.CommitMessage(
                 attempt=self.attempt,
                 draft=draft.name,
-                content=encode_content(parts) if parts or is_empty_answer else b"",
+                content=content,
                 upto=draft.position,
                 outcome=self.outcome,
                 calls=calls,
-                usage=usage,
+                **carried(used),
                 model=self.turn.model if self.turn else "",
                 is_last=is_last,
                 state=agent_state,
@@ -234,12 +252,13 @@ class HeldChat:
                 )
                 for result in results
             ),
+            used=used,
+            has_message=bool(content),  # else the usage is stored with the next message
         )
         crash_point("commit-after-append")
         if agent_state is not None:
             self.agent_state.set_stored(agent_state)
         if parts or self.state.attempt != self.attempt:
-            self.usage = NO_USAGE  # else it is stored with the next message
             self.outcome = ""
         await self.refresh()
 
@@ -255,6 +274,32 @@ class HeldChat:
             "model": self.turn.model if self.turn else "",
             "dropped": dropped,
         }
+
+    # --- usage
+
+    def _report_usage(self, total: Usage) -> None:
+        used = self._used_before + total
+        self._spending.report(self.state.owner_id, self.chat_id, self.attempt, used)
+
+    async def check_budget(self) -> None:
+        """Raises `AttemptFailed` if the owner has used a budget of this day: the turn fails, and is not retried."""
+        try:
+            await self.retry_unavailable(lambda: self._spending.check(self.state.owner_id))
+        except BudgetExhausted as error:
+            METRICS.limited.labels(error.limit_name).inc()
+            raise AttemptFailed("budget_exhausted", str(error), retryable=False) from error
+
+    async def count_unrecorded(self) -> None:
+        """The attempt has ended: count what it has used that no fact has, for its owner. If the store has not said
+        whether a fact has it, it is not counted, so that it is never counted twice."""
+        pending = self.usage.pending()
+        self.usage.remove(pending)
+        self._spending.end(self.state.owner_id, self.chat_id, self.attempt)
+        if pending and self.usage.is_uncertain:
+            METRICS.unexpected.labels("usage_not_counted").inc()
+            log.warning("usage_not_counted", chat_id=self.chat_id, error="the result of a commit is unknown")
+        elif pending:
+            await self._spending.add(self.state.owner_id, added(pending))
 
     # --- history
 

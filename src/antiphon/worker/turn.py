@@ -49,7 +49,7 @@ class TurnIO(Protocol):
 
     async def use_tools(self, tools: tuple[Tool, ...]) -> None: ...
 
-    def add_usage(self, usage: Usage) -> None: ...
+    def add_usage(self, usage: Usage, model: str = "") -> None: ...
 
     def end_answer(self, outcome: str) -> None: ...
 
@@ -186,25 +186,30 @@ class Turn:
         self, *, input_tokens: int | None = None, output_tokens: int | None = None, **counts: int | None
     ) -> None:
         """Add tokens to the turn's usage (any field of `Usage`). A value that is not a count (some providers send a
-        negative number, a fraction or text) is ignored, with a warning in the log."""
+        negative number, a fraction or text) is ignored, with a warning in the log. They have the price of the model
+        of the last `start_call`, else of the turn's model."""
         self.report(Usage(input_tokens=input_tokens, output_tokens=output_tokens, **counts))
 
     async def start_call(self, *, model: str, provider: str = "") -> int:
-        """Report to the watchers that a model call begins.
+        """Report to the watchers that a model call begins. It is counted as a call of that model.
 
         Returns:
             The number of the try of this step, from 1.
+
+        Raises:
+            AttemptFailed: The owner has used the budget of this day: the turn ends.
         """
         return await self._io.start_call(model, provider)
 
-    def report(self, usage: Usage) -> None:
-        """Add the usage of a whole model call, by the same rule as `add_usage`."""
+    def report(self, usage: Usage, *, model: str = "") -> None:
+        """Add the usage of a whole model call, by the same rule as `add_usage`. `model` is the full name of the model
+        if it is another one, `<provider>:<model>`."""
         counts = {name: getattr(usage, name) for name in usage.__struct_fields__}
         valid = {name: count for name, count in counts.items() if type(count) is int and 0 <= count <= TOKENS_MAX}
         ignored = [name for name, count in counts.items() if count is not None and name not in valid]
         if ignored:
             log.warning("usage_ignored", chat_id=self.chat_id, turn_id=self.turn_id, fields=ignored)
-        self._io.add_usage(Usage(**valid))
+        self._io.add_usage(Usage(**valid), model)
 
     def end_answer(self, outcome: str) -> None:
         """Record how the model ended the answer, if a client should show it: `length`, `refusal`, `content_filter` or

@@ -28,6 +28,8 @@ STATUS: dict[str, int] = {
     "stale_attempt": 409,
     "too_large": 413,
     "too_many": 429,
+    "rate_limited": 429,
+    "budget_exhausted": 429,
     "cursor_invalid": 422,
     "unavailable": 503,
     "internal": 500,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from antiphon.api.http import access, chats, configs, files, inbox, instances, mcp_servers, system
+from antiphon.api.http import access, chats, configs, files, inbox, instances, mcp_servers, system, usage
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.openapi import openapi_document
 from antiphon.api.http.shapes.values import Json
@@ -23,6 +23,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *configs.ROUTES,
     *instances.ROUTES,
     *mcp_servers.ROUTES,
+    *usage.ROUTES,
     *system.ROUTES,
     route("GET", "/openapi.json", openapi, Policy.OPEN, "This document.", (200, Json), prefix=""),
 )

@@ -141,6 +141,20 @@ class AsyncChats(AsyncRequestGroup):
         """The MCP servers of the instance, with their ids, states and tools."""
         return (await self._connection.request(api_requests.mcp_servers()))["mcp_servers"]
 
+    async def usage(self, *, first_day: str = "", last_day: str = "", owner: str = "") -> shapes.Usage:
+        """What was used: tokens and costs by day and model, and the budgets of this day.
+
+        Args:
+            first_day: the first day, in UTC, as 2026-11-30; default: 29 days before the last one.
+            last_day: the last day; default: today.
+            owner: the name of another owner, for admins; default: the owner of the token.
+
+        Raises:
+            Invalid: a day is none, or there are more than 400.
+            Forbidden: only an admin may read the usage of another owner.
+        """
+        return await self._connection.request(api_requests.usage(first_day=first_day, last_day=last_day, owner=owner))
+
     async def delete_chat(self, chat_id: str) -> None:
         """Delete a chat and its content; its streams end."""
         await self._connection.request(api_requests.delete_chat(chat_id))

@@ -31,6 +31,9 @@ class MemoryAccess(MemoryState):
         self._owners[owner_id] = (name, is_admin)
         return owner_id
 
+    async def find_owner(self, name: str) -> str | None:
+        return next((owner_id for owner_id, (known, _) in self._owners.items() if known == name), None)
+
     async def owner_count(self) -> int:
         return len(self._owners)
 

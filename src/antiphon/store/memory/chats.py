@@ -17,12 +17,13 @@ from antiphon.store.memory.chat import MemoryChat, stored_entry
 from antiphon.store.memory.files import MemoryFiles
 from antiphon.store.memory.inbox import MemoryInbox
 from antiphon.store.memory.leases import MemoryLeases
+from antiphon.store.memory.usage import MemoryUsage
 from antiphon.store.rows import fitting
 from antiphon.wire.log import decode_chat, encode_chat, encode_fact
 
 
-class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles):
-    """Keeps the promises of `ports.ChatStore`. An append also writes its lease and its notification."""
+class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles, MemoryUsage):
+    """Keeps the promises of `ports.ChatStore`. An append also writes its lease, its notification and its usage."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -38,6 +39,8 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles):
             return Appended.DONE if stored and stored.is_written(append) else Appended.CONFLICT
         if stored and any(receipt.client_id in stored.receipts for receipt in append.receipts):
             return Appended.ANSWERED
+        if append.sends is not None and (refusal := self._refused_send(append.sends)) is not None:
+            return refusal
         lease = self._leases.get(append.chat_id)
         if (
             isinstance(append.lease, Ended)
@@ -55,6 +58,9 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles):
         self._update_lease(append, now)
         if append.notification is not None:
             self._add_notification(append.notification)
+        self._add_usage(append.usage)
+        if append.sends is not None:
+            self._count_send(append.sends)
         if chat.is_deleted:
             self._delete_inbox_of(append.chat_id)
             self._release_files(append.chat_id)

@@ -3,7 +3,8 @@
 How it works
 ------------
 An append is one call of the function append_facts (migrations), which returns its outcome: done, conflict, answered,
-lease_live or newer. One statement can call it for many appends, which then share a round trip and a commit.
+lease_live, messages_limited, turns_limited or newer. One statement can call it for many appends, which then share a
+round trip and a commit.
 
 1. `append` puts the append into the queue and starts a writer task if fewer than `statements_max` are running. A
    writer takes a batch from the queue, writes it, and repeats until the queue is empty. So appends that arrive while
@@ -29,24 +30,25 @@ from collections import deque
 
 from antiphon.errors import Unavailable
 from antiphon.ports import Append, OutcomeUnknown
-from antiphon.store.postgres.append_document import append_json, document_of
+from antiphon.store.postgres.append_document import append_json, document_of, is_counting
 from antiphon.store.postgres.pool import MISTAKES, Pool, RowLocked
 from antiphon.store.postgres.timing import AppendLimits, StoreTiming
 from antiphon.store.statements import load_statements
 
-SQL = load_statements("postgres")["append"]
+SQL = load_statements("postgres")
 
 
 class _Queued:
     """An append in the queue, and the future of its outcome. `is_single`: it also locks rows that are not its chat's
-    own, so it shares no statement."""
+    own, so it shares no statement. (Usage is locked after all chats of a statement, and in order.)"""
 
-    __slots__ = ("chat_id", "is_single", "outcome", "row", "since")
+    __slots__ = ("chat_id", "is_counting", "is_single", "outcome", "row", "since")
 
     def __init__(self, append: Append) -> None:
         self.chat_id = append.chat_id
         self.row = append_json(append)
-        self.is_single = append.notification is not None or append.chat.is_deleted
+        self.is_single = append.notification is not None or append.chat.is_deleted or append.sends is not None
+        self.is_counting = is_counting(append)
         self.since = time.monotonic()
         self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -125,7 +127,9 @@ class Appender:
             return
         timeouts = self._limits.lock_timeouts
         try:
-            rows = await self._pool.write_once(SQL, document_of([queued.row for queued in batch]), timeouts[tries])
+            statement = SQL["append_counting" if any(queued.is_counting for queued in batch) else "append"]
+            document = document_of([queued.row for queued in batch])
+            rows = await self._pool.write_once(statement, document, timeouts[tries])
         except Exception as error:
             if isinstance(error, RowLocked) and tries + 1 < len(timeouts):
                 for queued in batch:

@@ -7,6 +7,7 @@ parameters for each append would take more time than everything else in an appen
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,9 +16,14 @@ from antiphon.core.facts import ChatDeleted, Entry, HistoryTruncated, MessageApp
 from antiphon.core.model import FOLD_VERSION
 from antiphon.ports import NOTIFICATIONS_KEPT, Append, Drop, Ended, Grant, Receipt
 from antiphon.store.postgres.text import clean_text
-from antiphon.store.rows import LEASE_US, claim_at, due_at, names_append, parent_of
+from antiphon.store.rows import LEASE_US, claim_at, due_at, names_append, parent_of, usage_columns
 from antiphon.wire.log import content_seq, encode_chat, encode_fact
 
+_USAGE = (
+    *("u_day", "u_model", "u_calls", "u_turns", "u_input_tokens", "u_output_tokens", "u_reasoning_tokens"),
+    *("u_cache_creation_tokens", "u_cache_read_tokens", "u_priced_tokens", "u_cost_micros"),
+)
+"""The columns of usage_days after the owner's."""
 NUL = b"\\u0000"
 """The character that PostgreSQL cannot store in a text, as JSON."""
 
@@ -43,12 +49,31 @@ def append_json(append: Append) -> bytes:
         **_receipts(append.receipts),
         **_lease(append),
         **_notification(append),
+        **(_counts(append) if is_counting(append) else {}),
     }
     try:
         data = msgspec.json.encode(row)
     except UnicodeEncodeError:
         data = NUL
     return msgspec.json.encode(_clean(row)) if NUL in data else data
+
+
+def is_counting(append: Append) -> bool:
+    """Whether the append needs the statement `append_counting`."""
+    return bool(append.usage) or append.sends is not None
+
+
+def _counts(append: Append) -> dict[str, Any]:
+    """What the append adds to the owner's usage and sends; the minute 0: the sends are not limited."""
+    sends = append.sends
+    columns = zip(*map(usage_columns, append.usage), strict=True) if append.usage else [()] * (len(_USAGE) + 1)
+    return {
+        "s_minute": sends.minute if sends else 0,
+        "s_messages": sends.messages if sends else 0,
+        "s_turns": sends.turns if sends else 0,
+        "s_messages_max": sends.messages_max if sends else None,
+        "s_turns_max": sends.turns_max if sends else None,
+    } | dict(zip(_USAGE, map(list, islice(columns, 1, None)), strict=True))
 
 
 def _hex(bodies: Iterable[bytes]) -> list[str]:

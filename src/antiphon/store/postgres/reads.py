@@ -160,6 +160,10 @@ class PostgresReads:
 
     # --- beside the chats
 
+    async def find_owner(self, name: str) -> str | None:
+        row = await self._row("find_owner", name)
+        return str(row[0]) if row else None
+
     async def owner_count(self) -> int:
         return int((await self._row("owner_count"))[0])
 

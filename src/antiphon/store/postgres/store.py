@@ -37,6 +37,7 @@ from antiphon.store.postgres.presence import PostgresPresence
 from antiphon.store.postgres.reads import SQL
 from antiphon.store.postgres.schema import FUNCTIONS, TABLES, check_schema, migrate
 from antiphon.store.postgres.timing import AppendLimits, StoreTiming
+from antiphon.store.postgres.usage import PostgresUsage
 from antiphon.store.rows import LEASE_US, notification_of
 
 POOL_MAX = 10
@@ -127,7 +128,7 @@ async def _close(connection: Connection) -> None:
         connection.terminate()
 
 
-class PostgresStore(PostgresFiles):
+class PostgresStore(PostgresFiles, PostgresUsage):
     """Keeps the promises of `ports.Store`. `presence` is for the instance that opened it."""
 
     is_shared = True

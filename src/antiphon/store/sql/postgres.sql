@@ -222,6 +222,10 @@ SELECT chat_id FROM chats ORDER BY chat_id;
 INSERT INTO owners (owner_id, name, is_admin, created_at) VALUES ($1, $2, $3, store_now_us())
 ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING owner_id;
 
+-- name: find_owner
+-- (name)
+SELECT owner_id FROM owners WHERE name = $1;
+
 -- name: owner_count
 SELECT count(*) FROM owners;
 
@@ -444,3 +448,115 @@ SELECT body FROM file_chunks WHERE file_id = $1 ORDER BY number;
 -- name: copy_file_chunk
 -- (file_id, number, body)
 INSERT INTO file_chunks (file_id, number, body) VALUES ($1, $2, $3);
+
+-- name: append_counting
+-- As `append`, for appends that add to their owner's usage or to what the owner sends in a minute: by append_facts_4 in
+-- the migrations, which also says messages_limited or turns_limited. The usage is added after all facts and in the
+-- order of its key, so that two statements lock the same rows in the same order.
+-- (a JSON document, the lock timeout)
+WITH limited AS MATERIALIZED (SELECT set_config('lock_timeout', $2, true)),
+written AS MATERIALIZED (
+  SELECT a.number, (a.chat).owner_id, append_facts_4(
+    a.parent_chat_id, a.chat_id, a.after_seq, a.append_id, a.chat,
+    a.f_seq, a.f_at, a.f_kind, a.f_body, a.f_status, a.f_draft, a.f_more, a.f_content_seq, a.f_append_id,
+    a.c_seq, a.c_body, a.m_seq, a.m_role, a.m_queued_id, a.h_by, a.h_from, a.deleted_by,
+    a.r_client_id, a.r_body_hash, a.r_answer, a.l_kind, a.l_attempt, a.l_instance_id, a.l_us,
+    a.n_id, a.n_body, a.n_created_at, a.n_kept, a.s_minute, a.s_messages, a.s_turns, a.s_messages_max, a.s_turns_max
+  ) AS outcome,
+  u_day, u_model, u_calls, u_turns, u_input_tokens, u_output_tokens,
+  u_reasoning_tokens, u_cache_creation_tokens, u_cache_read_tokens, u_priced_tokens, u_cost_micros
+  FROM limited, jsonb_to_recordset($1) AS a (
+    number bigint, parent_chat_id text, chat_id text, after_seq bigint, append_id text, chat appended_chat,
+    f_seq bigint[], f_at bigint[], f_kind text[], f_body bytea[], f_status text[], f_draft bigint[], f_more boolean[],
+    f_content_seq bigint[], f_append_id text[],
+    c_seq bigint[], c_body bytea[], m_seq bigint[], m_role text[], m_queued_id bigint[],
+    h_by bigint[], h_from bigint[], deleted_by bigint,
+    r_client_id text[], r_body_hash bytea[], r_answer bytea[],
+    l_kind text, l_attempt bigint, l_instance_id text, l_us bigint,
+    n_id text, n_body bytea, n_created_at bigint, n_kept bigint,
+    s_minute bigint, s_messages bigint, s_turns bigint, s_messages_max bigint, s_turns_max bigint,
+    u_day bigint[], u_model text[], u_calls bigint[], u_turns bigint[], u_input_tokens bigint[],
+    u_output_tokens bigint[], u_reasoning_tokens bigint[], u_cache_creation_tokens bigint[],
+    u_cache_read_tokens bigint[], u_priced_tokens bigint[], u_cost_micros bigint[]
+  )
+), counted AS (
+  INSERT INTO usage_days AS d (owner_id, day, model, calls, turns, input_tokens, output_tokens, reasoning_tokens,
+                               cache_creation_tokens, cache_read_tokens, priced_tokens, cost_micros)
+  SELECT w.owner_id, u.day, u.model,
+    least(sum(u.calls), 2305843009213693952)::bigint,
+    least(sum(u.turns), 2305843009213693952)::bigint,
+    least(sum(u.input_tokens), 2305843009213693952)::bigint,
+    least(sum(u.output_tokens), 2305843009213693952)::bigint,
+    least(sum(u.reasoning_tokens), 2305843009213693952)::bigint,
+    least(sum(u.cache_creation_tokens), 2305843009213693952)::bigint,
+    least(sum(u.cache_read_tokens), 2305843009213693952)::bigint,
+    least(sum(u.priced_tokens), 2305843009213693952)::bigint,
+    CASE WHEN sum(u.cost_micros) IS NOT NULL THEN least(sum(u.cost_micros), 2305843009213693952)::bigint END
+  FROM written w, unnest(w.u_day, w.u_model, w.u_calls, w.u_turns, w.u_input_tokens, w.u_output_tokens,
+    w.u_reasoning_tokens, w.u_cache_creation_tokens, w.u_cache_read_tokens, w.u_priced_tokens, w.u_cost_micros)
+    AS u (day, model, calls, turns, input_tokens, output_tokens, reasoning_tokens, cache_creation_tokens,
+          cache_read_tokens, priced_tokens, cost_micros)
+  WHERE w.outcome = 'written' GROUP BY w.owner_id, u.day, u.model ORDER BY w.owner_id, u.day, u.model
+  ON CONFLICT (owner_id, day, model) DO UPDATE SET
+    calls = least(d.calls + excluded.calls, 2305843009213693952),
+    turns = least(d.turns + excluded.turns, 2305843009213693952),
+    input_tokens = least(d.input_tokens + excluded.input_tokens, 2305843009213693952),
+    output_tokens = least(d.output_tokens + excluded.output_tokens, 2305843009213693952),
+    reasoning_tokens = least(d.reasoning_tokens + excluded.reasoning_tokens, 2305843009213693952),
+    cache_creation_tokens = least(d.cache_creation_tokens + excluded.cache_creation_tokens, 2305843009213693952),
+    cache_read_tokens = least(d.cache_read_tokens + excluded.cache_read_tokens, 2305843009213693952),
+    priced_tokens = least(d.priced_tokens + excluded.priced_tokens, 2305843009213693952),
+    cost_micros = CASE WHEN d.cost_micros IS NULL OR excluded.cost_micros IS NULL
+                       THEN coalesce(d.cost_micros, excluded.cost_micros)
+                       ELSE least(d.cost_micros + excluded.cost_micros, 2305843009213693952) END
+)
+SELECT number, CASE outcome WHEN 'written' THEN 'done' ELSE outcome END FROM written;
+
+-- name: add_usage
+-- Usage that no append has. Each array has one value for each row. (owner_ids, days, models, calls, turns, the tokens, costs)
+INSERT INTO usage_days AS d (owner_id, day, model, calls, turns, input_tokens, output_tokens, reasoning_tokens,
+                             cache_creation_tokens, cache_read_tokens, priced_tokens, cost_micros)
+SELECT u.owner_id, u.day, u.model,
+    least(sum(u.calls), 2305843009213693952)::bigint,
+    least(sum(u.turns), 2305843009213693952)::bigint,
+    least(sum(u.input_tokens), 2305843009213693952)::bigint,
+    least(sum(u.output_tokens), 2305843009213693952)::bigint,
+    least(sum(u.reasoning_tokens), 2305843009213693952)::bigint,
+    least(sum(u.cache_creation_tokens), 2305843009213693952)::bigint,
+    least(sum(u.cache_read_tokens), 2305843009213693952)::bigint,
+    least(sum(u.priced_tokens), 2305843009213693952)::bigint,
+    CASE WHEN sum(u.cost_micros) IS NOT NULL THEN least(sum(u.cost_micros), 2305843009213693952)::bigint END
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+            $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+  AS u (owner_id, day, model, calls, turns, input_tokens, output_tokens, reasoning_tokens, cache_creation_tokens,
+        cache_read_tokens, priced_tokens, cost_micros)
+GROUP BY u.owner_id, u.day, u.model ORDER BY u.owner_id, u.day, u.model
+ON CONFLICT (owner_id, day, model) DO UPDATE SET
+  calls = least(d.calls + excluded.calls, 2305843009213693952),
+  turns = least(d.turns + excluded.turns, 2305843009213693952),
+  input_tokens = least(d.input_tokens + excluded.input_tokens, 2305843009213693952),
+  output_tokens = least(d.output_tokens + excluded.output_tokens, 2305843009213693952),
+  reasoning_tokens = least(d.reasoning_tokens + excluded.reasoning_tokens, 2305843009213693952),
+  cache_creation_tokens = least(d.cache_creation_tokens + excluded.cache_creation_tokens, 2305843009213693952),
+  cache_read_tokens = least(d.cache_read_tokens + excluded.cache_read_tokens, 2305843009213693952),
+  priced_tokens = least(d.priced_tokens + excluded.priced_tokens, 2305843009213693952),
+  cost_micros = CASE WHEN d.cost_micros IS NULL OR excluded.cost_micros IS NULL
+                     THEN coalesce(d.cost_micros, excluded.cost_micros)
+                     ELSE least(d.cost_micros + excluded.cost_micros, 2305843009213693952) END;
+
+-- name: read_usage
+-- (owner_id, first day, last day, limit)
+SELECT owner_id, day, model, calls, turns, input_tokens, output_tokens, reasoning_tokens, cache_creation_tokens,
+       cache_read_tokens, priced_tokens, cost_micros
+FROM usage_days WHERE owner_id = $1 AND day BETWEEN $2 AND $3 ORDER BY day, model LIMIT $4;
+
+-- name: sum_usage
+-- What an owner has used in a day. (owner_id, day)
+SELECT least(coalesce(sum(input_tokens), 0), 9e18)::bigint, least(coalesce(sum(output_tokens), 0), 9e18)::bigint,
+       least(coalesce(sum(priced_tokens), 0), 9e18)::bigint,
+       CASE WHEN count(cost_micros) > 0 THEN least(sum(cost_micros), 9e18)::bigint END
+FROM usage_days WHERE owner_id = $1 AND day = $2;
+
+-- name: delete_usage
+-- (the first day that is kept)
+DELETE FROM usage_days WHERE day < $1;

@@ -403,3 +403,52 @@ WHERE expires_at <= ? ORDER BY expires_at LIMIT ?;
 
 -- name: delete_file
 DELETE FROM files WHERE file_id = ?;
+
+-- name: add_usage
+-- Add what an owner has used of a model in a day. No sum exceeds 2^61, so that none can exceed 64 bits.
+-- (owner_id, day, model, calls, turns, the tokens, cost)
+INSERT INTO usage_days (owner_id, day, model, calls, turns, input_tokens, output_tokens, reasoning_tokens, cache_creation_tokens,
+                        cache_read_tokens, priced_tokens, cost_micros)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (owner_id, day, model) DO UPDATE SET
+  calls = min(calls + excluded.calls, 2305843009213693952),
+  turns = min(turns + excluded.turns, 2305843009213693952),
+  input_tokens = min(input_tokens + excluded.input_tokens, 2305843009213693952),
+  output_tokens = min(output_tokens + excluded.output_tokens, 2305843009213693952),
+  reasoning_tokens = min(reasoning_tokens + excluded.reasoning_tokens, 2305843009213693952),
+  cache_creation_tokens = min(cache_creation_tokens + excluded.cache_creation_tokens, 2305843009213693952),
+  cache_read_tokens = min(cache_read_tokens + excluded.cache_read_tokens, 2305843009213693952),
+  priced_tokens = min(priced_tokens + excluded.priced_tokens, 2305843009213693952),
+  cost_micros = CASE WHEN cost_micros IS NULL OR excluded.cost_micros IS NULL
+                     THEN coalesce(cost_micros, excluded.cost_micros)
+                     ELSE min(cost_micros + excluded.cost_micros, 2305843009213693952) END;
+
+-- name: read_usage
+-- (owner_id, first day, last day, limit)
+SELECT owner_id, day, model, calls, turns, input_tokens, output_tokens, reasoning_tokens, cache_creation_tokens,
+       cache_read_tokens, priced_tokens, cost_micros
+FROM usage_days WHERE owner_id = ? AND day BETWEEN ? AND ? ORDER BY day, model LIMIT ?;
+
+-- name: sum_usage
+-- What an owner has used in a day. (A sum of floating point numbers cannot overflow; it is exact up to 2^53.)
+-- (owner_id, day)
+SELECT CAST(min(total(input_tokens), 9e18) AS INTEGER), CAST(min(total(output_tokens), 9e18) AS INTEGER),
+       CAST(min(total(priced_tokens), 9e18) AS INTEGER),
+       CASE WHEN count(cost_micros) > 0 THEN CAST(min(total(cost_micros), 9e18) AS INTEGER) END
+FROM usage_days WHERE owner_id = ? AND day = ?;
+
+-- name: delete_usage
+-- (the first day that is kept)
+DELETE FROM usage_days WHERE day < ?;
+
+-- name: read_send_count
+-- What an owner has sent in a minute, or in a later one if the clock went back. (owner_id, minute)
+SELECT messages, turns FROM send_counts WHERE owner_id = ? AND minute >= ?;
+
+-- name: count_send
+-- (owner_id, minute, messages, turns)
+INSERT INTO send_counts (owner_id, minute, messages, turns) VALUES (?, ?, ?, ?)
+ON CONFLICT (owner_id) DO UPDATE SET
+  messages = excluded.messages + CASE WHEN minute < excluded.minute THEN 0 ELSE messages END,
+  turns = excluded.turns + CASE WHEN minute < excluded.minute THEN 0 ELSE turns END,
+  minute = max(minute, excluded.minute);

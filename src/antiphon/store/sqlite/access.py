@@ -31,6 +31,10 @@ class SqliteAccess(SqliteDatabase):
         result: str = await self._writer.run(job)
         return result
 
+    async def find_owner(self, name: str) -> str | None:
+        row = await self._row("find_owner", name)
+        return str(row[0]) if row else None
+
     async def owner_count(self) -> int:
         return int((await self._row("owner_count"))[0])
 

@@ -7,9 +7,17 @@ import apsw
 from antiphon.core.facts import ChatCreated, ChatDeleted, Entry, HistoryTruncated, MessageAppended
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Unavailable
-from antiphon.ports import NOTIFICATIONS_KEPT, Append, Appended, Drop, Ended, Grant
+from antiphon.ports import NOTIFICATIONS_KEPT, Append, Appended, Drop, Ended, Grant, SendCount
 from antiphon.store.checksum import checksum_of, checksum_of_receipt
-from antiphon.store.rows import LEASE_US, chat_columns, entry_columns, names_append, parent_of
+from antiphon.store.rows import (
+    LEASE_US,
+    chat_columns,
+    entry_columns,
+    names_append,
+    over_limit,
+    parent_of,
+    usage_columns,
+)
 from antiphon.store.sqlite.database import SQL, first
 from antiphon.store.sqlite.file_rows import release_files
 
@@ -31,6 +39,8 @@ class SqliteAppender:
         for receipt in append.receipts:
             if first(connection, "has_receipt", chat_id, receipt.client_id):
                 return Appended.ANSWERED
+        if append.sends is not None and (refusal := _refused_send(connection, append.sends)) is not None:
+            return refusal
         if isinstance(append.lease, Ended) and first(connection, "lease_is_live", chat_id, append.lease.attempt, now):
             return Appended.LEASE_LIVE
         self._write(connection, append, now)
@@ -65,6 +75,11 @@ class SqliteAppender:
             n = append.notification
             execute(SQL["insert_notification"], (n.notification_id, n.owner_id, chat_id, n.body, n.created_at))
             execute(SQL["drop_old_notifications"], (n.owner_id, NOTIFICATIONS_KEPT))
+        for used in append.usage:
+            execute(SQL["add_usage"], usage_columns(used))
+        if append.sends is not None:
+            sends = append.sends
+            execute(SQL["count_send"], (sends.owner_id, sends.minute, sends.messages, sends.turns))
         if chat.is_deleted:
             release_files(connection, now, "drop_file_uses", chat_id)
 
@@ -81,6 +96,12 @@ class SqliteAppender:
             connection.execute(SQL["drop_flushed"], (chat_id, -1))
             connection.execute(SQL["drop_notifications"], (chat_id,))
             connection.execute(SQL["drop_read_cursor"], (chat_id,))
+
+
+def _refused_send(connection: apsw.Connection, sends: SendCount) -> Appended | None:
+    """Whether the owner may not send this in its minute."""
+    messages, turns = first(connection, "read_send_count", sends.owner_id, sends.minute) or (0, 0)
+    return over_limit(sends, messages, turns)
 
 
 def _is_written(connection: apsw.Connection, append: Append) -> bool:

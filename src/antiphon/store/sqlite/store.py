@@ -17,6 +17,7 @@ from antiphon.store.sqlite.database import open_connection
 from antiphon.store.sqlite.files import SqliteFiles
 from antiphon.store.sqlite.inbox import SqliteInbox
 from antiphon.store.sqlite.leases import SqliteLeases
+from antiphon.store.sqlite.usage import SqliteUsage
 
 
 async def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
@@ -29,7 +30,9 @@ async def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
     return SqliteStore(path, connection, clock, change=change)
 
 
-class SqliteStore(SqliteChats, SqliteLeases, SqliteAccess, SqliteInbox, SqliteConfiguration, SqliteFiles):
+class SqliteStore(
+    SqliteChats, SqliteLeases, SqliteAccess, SqliteInbox, SqliteConfiguration, SqliteFiles, SqliteUsage
+):
     """Keeps the promises of `ports.Store`."""
 
     is_shared = False

@@ -1,0 +1,32 @@
+"""The usage of owners in a SQLite store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from antiphon.core.parts import Usage
+from antiphon.ports import DayUsage
+from antiphon.store.rows import sum_of_day, usage_columns, usage_of
+from antiphon.store.sqlite.database import SQL, SqliteDatabase
+
+
+class SqliteUsage(SqliteDatabase):
+    """Keeps the promises of `ports.UsageStore`."""
+
+    async def add_usage(self, rows: Sequence[DayUsage]) -> None:
+        def job(connection: apsw.Connection) -> None:
+            for row in rows:
+                connection.execute(SQL["add_usage"], usage_columns(row))
+
+        await self._writer.run(job)
+
+    async def read_usage(self, owner_id: str, first_day: int, last_day: int, *, limit: int) -> tuple[DayUsage, ...]:
+        return tuple(usage_of(row) for row in await self._rows("read_usage", owner_id, first_day, last_day, limit))
+
+    async def sum_usage(self, owner_id: str, day: int) -> Usage:
+        return sum_of_day(await self._row("sum_usage", owner_id, day))
+
+    async def delete_usage(self, before_day: int) -> None:
+        await self._writer.run(lambda connection: connection.execute(SQL["delete_usage"], (before_day,)))
