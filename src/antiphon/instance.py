@@ -47,6 +47,7 @@ from antiphon.worker.agent import Agent, as_agent
 from antiphon.worker.child_chats import ChildChats
 from antiphon.worker.deps import deps_of
 from antiphon.worker.environment import Environment, WorkerLimits
+from antiphon.worker.file_budget import FileBudget
 from antiphon.worker.history import Histories
 from antiphon.worker.lent_slots import LentSlots
 from antiphon.worker.loop import Worker
@@ -98,10 +99,11 @@ class Instance:
         relay = self._make_relay(shared_store) if shared_store else None
         self.slots = Slots(self.instance_id, concurrency=options.concurrency, balance=members or Balance())
         self._make_chats(relay)
+        self._file_budget = FileBudget(options.limits.loaded_files_bytes)
         self.mcp = self._make_mcp()
         self.worker = Worker(self._make_environment(agent), self.slots)
         self._titles = TitleWriter(
-            WorkQueue(self.service, store), self.model, model=options.title_model, default_model=self.default_model
+            self._work, self.model, model=options.title_model, default_model=self.default_model
         )
         self.recovery = Recovery(
             service=self.service,
@@ -244,27 +246,32 @@ class Instance:
             store=store, bus=bus, ids=ids, revoked=revoked, session_idle_s=options.limits.session_idle_s
         )
         self.files = Files(store=store, ids=ids, limits=options.limits)
+        self._work = WorkQueue(self.service, store, self.files)
         self.owners = Owners(store=store, tokens=self.tokens)
         self.owners.became_several.subscribe(self._limit_each_owner)
         self.active_chat = ActiveChat(store=store, bus=bus, poll_s=options.timing.active_chat_poll_s)
 
     def _make_environment(self, agent: Any) -> Environment:
         options = self.options
-        work = WorkQueue(self.service, self.store)
         return Environment(
-            work=work,
+            work=self._work,
             bus=self.bus,
             drafts=self.drafts,
-            histories=Histories(work),
+            histories=Histories(self._work),
             agent=as_agent(agent, self.model),
             is_replayed=not isinstance(agent, Agent),
             tools=tools_by_name(agent, options.tools),
             make_deps=deps_of(agent, options.deps),
             mcp=self.mcp,
             child_chats=ChildChats(
-                work, self.bus, LentSlots(self.slots), self.commands_of, poll_s=options.timing.worker.child_poll_s
+                self._work,
+                self.bus,
+                LentSlots(self.slots),
+                self.commands_of,
+                poll_s=options.timing.worker.child_poll_s,
             ),
             limits=WorkerLimits.of(options.limits),
+            file_budget=self._file_budget,
             timing=options.timing.worker,
             random=random.Random(self.ids.uuid()),
             config=options.config,
@@ -281,6 +288,7 @@ class Instance:
     def _limit_each_owner(self) -> None:
         self.watch.limit_each_owner(self.options.owner_watchers_max)
         self.slots.owner_max = max(1, self.options.concurrency // 2)
+        self._file_budget.limit_each_owner()
 
     def _add_checks(self) -> None:
         health, cluster = self.health, self.cluster

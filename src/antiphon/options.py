@@ -46,6 +46,10 @@ class Limits(Value):
     """An uploaded file that is sent to a model; a larger one is only named."""
     model_files_bytes: int = 24 * 1024 * 1024
     """All uploaded files in one request to a model, the newest first."""
+    loaded_files_bytes: int = 192 * 1024 * 1024
+    """All files that the running turns of an instance have in memory for models."""
+    turn_files_bytes: int = 512 * 1024 * 1024
+    """All files that one attempt of a turn stores, by its agent and its tools."""
     model_first_byte_s: float = 120.0
     model_idle_s: float = 60.0
     tool_s: float = 300.0

@@ -88,13 +88,20 @@ class Files:
             TooMany: The owner stores too much, or uploads too many files at once.
             Unavailable: The store does not work, or all places for uploads are in use.
         """
+        if size is not None and size > self._limits.file_bytes:
+            raise TooLarge("file (in bytes)", self._limits.file_bytes)
+        with self._counted(owner_id):
+            return await self.store(owner_id, pieces, media_type=media_type, name=name)
+
+    async def store(
+        self, owner_id: str, pieces: AsyncIterator[bytes], *, media_type: str = "", name: str = ""
+    ) -> StoredFile:
+        """Store a file that this process makes: an `upload` that takes no place among those of clients. A worker
+        stores one at a time for each turn."""
         limits = self._limits
-        if size is not None and size > limits.file_bytes:
-            raise TooLarge("file (in bytes)", limits.file_bytes)
         if (await self._store.file_usage(owner_id))[1] >= limits.files_bytes:
             raise TooMany("bytes in files of one owner", limits.files_bytes)
-        with self._counted(owner_id):
-            return await self._store_pieces(owner_id, pieces, media_type, name)
+        return await self._store_pieces(owner_id, pieces, media_type, name)
 
     @contextlib.contextmanager
     def _counted(self, owner_id: str) -> Iterator[None]:

@@ -29,6 +29,12 @@ class Metrics:
         self.model_calls = counter("antiphon_model_calls", "Model calls started.", ["provider"])
         self.model_errors = counter("antiphon_model_errors", "Failed model calls, by kind.", ["kind"])
         self.tool_calls = counter("antiphon_tool_calls", "Tool calls run by this instance.")
+        self.model_file_bytes = gauge(
+            "antiphon_model_file_bytes", "Bytes of files that the running turns have loaded for models."
+        )
+        self.model_file_waits = counter(
+            "antiphon_model_file_waits", "Model calls that waited because too many files were loaded."
+        )
         self._add_mcp(counter, gauge)
         self.watchers = gauge("antiphon_watchers", "Open streams.")
         self.running = gauge("antiphon_running_turns", "Turns that this instance runs.")

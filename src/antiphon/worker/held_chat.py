@@ -30,6 +30,7 @@ from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.tools import Tool
 from antiphon.worker.tools.client import tools_of_clients
 from antiphon.worker.turn import Turn
+from antiphon.worker.turn_files import TurnFiles
 
 T = TypeVar("T")
 
@@ -50,6 +51,13 @@ class HeldChat:
         """The first message id of the steps that the agent repeats when it starts again."""
         self.deps: Any = None
         self.agent_state = AgentState(bytes_max=environment.limits.state_bytes)
+        self.files = TurnFiles(
+            environment.work,
+            chat.owner_id,
+            chat_id,
+            bytes_max=environment.limits.turn_files_bytes,
+            messages=lambda: self.history.messages,
+        )
         self.usage = NO_USAGE
         """Usage that no stored message contains yet."""
         self.total_usage = NO_USAGE
@@ -207,6 +215,7 @@ class HeldChat:
     ) -> None:
         """Store the draft as a message, in the same append `results` of its calls. With `is_last` the turn ends,
         unless a steering message has joined it."""
+        contents = [await self.result_content(result) for result in results]
         draft = self.writer.draft
         parts = list(draft.content())
         if not calls:
@@ -229,10 +238,8 @@ class HeldChat:
                 state=agent_state,
             ),
             *(
-                c.CommitToolResult(
-                    attempt=self.attempt, tool_call_id=result.tool_call_id, content=encode_content([result])
-                )
-                for result in results
+                c.CommitToolResult(attempt=self.attempt, tool_call_id=result.tool_call_id, content=content)
+                for result, content in zip(results, contents, strict=True)
             ),
         )
         crash_point("commit-after-append")
@@ -242,6 +249,10 @@ class HeldChat:
             self.usage = NO_USAGE  # else it is stored with the next message
             self.outcome = ""
         await self.refresh()
+
+    async def result_content(self, result: ToolResult) -> bytes:
+        """The content of a tool's message: the result, and the files that it names, which the chat then uses."""
+        return encode_content(await self.retry_unavailable(lambda: self.files.result_content(result)))
 
     def partial(self, chat: Chat) -> dict[str, Any]:
         """The content of the open draft, as the fields of a `PartialCommand`."""
@@ -289,6 +300,7 @@ class HeldChat:
         """The attempt has ended: drop the draft, the history and the turn. An abandoned agent may keep this object
         alive for any time, but not its texts."""
         self.ended.set()
+        self.files.close()
         self.writer.release()
         self.history = History((), 0, 0)
         self.turn = self.deps = None
