@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from antiphon.core.draft import replace_surrogates
 from antiphon.core.parts import FileReference, Part, ToolResult
 from antiphon.errors import AttemptFailed, Refused, TooLarge, TooMany, Unavailable
 from antiphon.ports import FILE_PIECE_BYTES, Message, Work
@@ -183,8 +184,9 @@ async def _pieces_of(data: Any) -> AsyncIterator[bytes]:
 
 def _cleaned(name: str) -> str:
     """The last segment of a name that may be a path, without control characters."""
-    last = name.replace("\\", "/").rpartition("/")[2]
-    return "".join(character for character in last if character.isprintable())[:NAME_MAX]
+    last = replace_surrogates(name).replace("\\", "/").rpartition("/")[2]
+    cleaned = "".join(character for character in last if character.isprintable()).strip()[:NAME_MAX]
+    return "" if cleaned in (".", "..") else cleaned
 
 
 def _is_reference(value: Any) -> bool:
