@@ -42,6 +42,13 @@ async def draw(name: str, context: ToolContext) -> Any:
 
 
 @tool
+def export(context: ToolContext) -> Any:
+    """Export text, SVG and PDF files."""
+    files = ((b"a,b", "text/csv", "a.csv"), (b"<svg/>", "image/svg+xml", "b.svg"), (b"%PDF-1.7", "", "c.pdf"))
+    return [context.store_file_blocking(data, media_type=kind, name=name) for data, kind, name in files]
+
+
+@tool
 def plot(context: ToolContext) -> Any:
     """Plot, in a thread."""
     return context.store_file_blocking(PNG, media_type="image/png", name="plot.png")
@@ -220,6 +227,27 @@ async def test_a_file_of_an_interrupted_tool_expires() -> None:
         await talk.wait_ended()
         assert await instance.store.files_of_chat(talk.chat_id) == frozenset()
         assert await instance.store.remove_expired_files(limit=9) == 1
+
+
+@pytest.mark.parametrize("model", [OpenAIModel, ResponsesModel, AnthropicModel])
+async def test_files_of_a_result_that_are_no_images_are_named_and_not_read(model: Callable[..., Any]) -> None:
+    """A model would read all of an export, and providers refuse requests with types that they do not know."""
+    async with FakeModelServer() as server:
+        server.plan(Answer(calls=(FakeCall("export"),)))
+        opened = model("test-model", api_key="k", base_url=server.base_url)
+        async with running(Agent(model=opened, tools=[export])) as instance:
+            talk = await ask(instance)
+            await talk.wait_ended()
+            assert len(await tool_message(talk)) == 4
+        sent = repr(server.requests[1].body)
+        for named in (
+            "a.csv (text/csv, 3 bytes)",
+            "b.svg (image/svg+xml, 6 bytes)",
+            "c.pdf (application/pdf, 8 bytes)",
+        ):
+            assert f"[the file {named} that cannot be shown here]" in sent
+        assert base64.b64encode(b"<svg/>").decode() not in sent
+        await opened.aclose()
 
 
 # --- limits

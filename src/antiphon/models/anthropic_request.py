@@ -160,7 +160,7 @@ def _thinking(part: Reasoning, provider: str) -> Iterator[Block]:
 
 
 def _tool_result(part: ToolResult, files: Sequence[Part]) -> Block:
-    """Images and documents belong inside the result; an error has only text."""
+    """Images belong inside the result; an error has only text."""
     text = part.result if isinstance(part.result, str) else msgspec.json.encode(part.result).decode()
     result: Block = {"type": "tool_result", "tool_use_id": accepted_name(part.tool_call_id)}
     blocks = list(_file_blocks(files, is_error=part.is_error))

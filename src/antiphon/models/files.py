@@ -36,5 +36,6 @@ def named_file(file: File) -> str:
 def reference_text(part: FileReference) -> str:
     """The lines that a part quotes. A stored file whose bytes are not here is named in words."""
     if part.file_id and not part.content:
-        return f"[the file {part.file_name or part.file_id} that cannot be shown here]"
+        about = f" ({part.media_type}, {part.size:,} bytes)" if part.media_type else ""
+        return f"[the file {part.file_name or part.file_id}{about} that cannot be shown here]"
     return f"{part.file_name}, lines {part.start_line} to {part.end_line}:\n```\n{part.content}\n```"

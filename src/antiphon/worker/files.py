@@ -12,6 +12,9 @@ from antiphon.errors import AttemptFailed, NotFound, TooLarge, Unavailable
 from antiphon.ports import FILE_PIECE_BYTES, Message, StoredFile, Work
 from antiphon.worker.file_budget import FileBudget
 
+RESULT_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+"""The media types of files of tool results that models get. The bytes are checked when they are stored."""
+
 
 class FileLoader:
     """Loads the stored files of one owner's chat. They may be large, so they are read at each call and not cached.
@@ -38,8 +41,9 @@ class FileLoader:
 
     async def load(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """The messages with a `File` part for each stored file. A file that is missing or too large, or beyond the
-        maximum for all files (the newest come first), is a text that says so. What an answer has is not loaded: no
-        model gets its own answers' files.
+        maximum for all files (the newest come first), is a text that says so. Two kinds are not loaded: the files of
+        answers, because no model gets its own, and those of tool results that are no images. A tool makes them for
+        people, and a model would read megabytes of an export; what it should read is in the result.
 
         Raises:
             AttemptFailed: The store cannot be read now, there was no room for the files in time, or there is never
@@ -127,7 +131,9 @@ class FileLoader:
 
 
 def _is_loaded(message: Message, part: Part) -> bool:
-    return isinstance(part, FileReference) and bool(part.file_id) and message.role is not Role.ASSISTANT
+    if not isinstance(part, FileReference) or not part.file_id or message.role is Role.ASSISTANT:
+        return False
+    return message.role is not Role.TOOL or part.media_type in RESULT_TYPES
 
 
 def _missing(reference: FileReference) -> Text:

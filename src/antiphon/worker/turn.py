@@ -267,7 +267,8 @@ class Turn:
         next call or `release_files`.
 
         Returns:
-            The messages. Those without stored files, and the files of answers, are unchanged.
+            The messages. Unchanged are those without stored files, the files of answers, and those of tool results
+            that are no images.
 
         Raises:
             AgentError: The store cannot be read now, or there was no room for the files in time.

@@ -98,8 +98,8 @@ class ToolContext:
 
     async def store_file(self, data: FileData, *, media_type: str = "", name: str = "") -> FileReference:
         """Store a file of the chat's owner, by the rules of `POST /files`. Return what this returns, alone or
-        anywhere in the tool's result: people see the file, and models that can read it get it. A file that no result
-        names is removed later.
+        anywhere in the tool's result: people see the file, and a model that can see images in results gets an image.
+        A file that no result names is removed later.
 
         Args:
             data: The bytes, or an asynchronous iterator of pieces of any size.
