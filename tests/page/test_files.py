@@ -105,7 +105,8 @@ async def test_a_file_that_is_gone_is_a_row(tab: Tab, server: ServerProcess) -> 
 
 
 async def test_an_svg_with_a_script_is_downloaded_and_never_runs(tab: Tab, server: ServerProcess) -> None:
-    """Neither in the chat, nor when its address is opened. (A dialog, or a request elsewhere, fails the visit.)"""
+    """Neither in the chat, nor when its address is opened. (A dialog, or a request to
+    another origin, fails the visit.)"""
     await shown_chat(tab, server, "/call drawing {}")
     row = tab.message("tool").get_by_test_id("download")
     await expect(row).to_contain_text("drawing.svg")
