@@ -89,8 +89,8 @@ class Instance:
         self._stalls: StallWatch | None = None
         self._background: asyncio.Task[None] | None = None
 
-        self._named_model = _named_model(agent, options)
         self._asks_models = isinstance(agent, Agent) and isinstance(agent.model, str)
+        self._named_model = (agent.model if self._asks_models else "") or options.model
         self.configs = self._make_configs()
         self._models = Models(os.environ, options.limits, configs=self.configs)
         self.watched = WatchedChats()
@@ -304,6 +304,7 @@ class Instance:
         health.add_problem("files", lambda: self.files.error)
         health.add_degradation("hints", lambda: self.bus.error)
         health.add_degradation("mcp", lambda: self.mcp.error)
+        health.add_degradation("file_storage", lambda: self.files.storage_error)
 
     # --- its life
 
@@ -391,9 +392,3 @@ class Instance:
         self.active_chat.close()
         await self._models.aclose()
         await self.store.aclose()
-
-
-def _named_model(agent: Any, options: Options) -> str:
-    """The model that the built-in agent or the operator names; empty where neither does."""
-    named = agent.model if isinstance(agent, Agent) and isinstance(agent.model, str) else ""
-    return named or options.model

@@ -168,6 +168,8 @@ class Options(Value, gc=True):
     """The CURVE keys file for TCP."""
     store: str = ""
     """The URL of a store that other instances share; empty: SQLite in the data directory, or memory."""
+    files: str = ""
+    """Where the bytes of files are: `s3://BUCKET/PREFIX`; empty: in the store."""
     bus: str = ""
     """The URL of the bus for hints; empty: the store's own."""
     relay: str = ""
@@ -253,6 +255,7 @@ class GivenOptions(TypedDict, total=False):
     bus_tcp: bool | None
     bus_ports: tuple[int, int] | None
     keys: str | None
+    files: str | None
     relay: str | None
     behind_proxy: bool | None
     tls_cert: str | None
