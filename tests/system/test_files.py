@@ -107,8 +107,10 @@ async def test_a_file_storage_that_is_lost_is_loud_and_chats_go_on(tmp_path: Pat
             head, ready = await got(server, "/../../readyz")
             assert "200" in head.splitlines()[0], "chats go on"
             assert "file_storage" in json.dumps(ready)
-            status, _ = await server.ask("POST", "/chats", {"content": "hello"})
-            assert status == 201
+            named = {"type": "file-reference", "file_id": made["file_id"]}
+            for content in ("hello", [{"type": "text", "text": "see"}, named]):
+                status, _ = await server.ask("POST", "/chats", {"content": content})
+                assert status == 201
             proxy.is_down = False
             assert await download(server, made["file_id"]) == (5 * MIB, made["sha256"])
             assert (await upload(server, 1))["size"] == MIB

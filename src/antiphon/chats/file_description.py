@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from antiphon.core.parts import FileReference, Part
-from antiphon.errors import NotFound
+from antiphon.errors import NotFound, Unavailable
 from antiphon.ports import FileStore, StoredFile
 from antiphon.wire.image_size import HEAD_BYTES, image_size
 from antiphon.wire.media_types import INLINE
@@ -23,7 +23,7 @@ async def reference_to(store: FileStore, file: StoredFile, name: str = "") -> Fi
     if file.media_type in INLINE and file.media_type.startswith("image/"):
         try:
             head = await store.read_file_piece(file.file_id, 0, HEAD_BYTES)
-        except NotFound:  # it is being removed
+        except (NotFound, Unavailable):  # it is being removed; or only the place of the bytes cannot be reached
             head = b""
         width, height = image_size(file.media_type, head)
     return FileReference(

@@ -49,6 +49,10 @@ ORPHAN_AGE = timedelta(hours=2)
 log = structlog.get_logger(__name__)
 
 
+class _BehindEnd(Exception):
+    """A read begins at or behind the end of an object."""
+
+
 class _Upload:
     """The part of an upload that is collected: it begins at `start`."""
 
@@ -118,9 +122,8 @@ class S3Objects:
         except NotFound:
             if offset < PART_BYTES:
                 raise
-        except Unavailable:
-            if not start:
-                raise
+        except _BehindEnd:
+            pass
         # Behind the end of the file, or of its last part: or there is no such file, or it is not readable.
         stored = await self.size_of(file_id)
         if offset < stored:
@@ -150,7 +153,7 @@ class S3Objects:
     async def check(self) -> None:
         import obstore
 
-        with contextlib.suppress(NotFound), self._translated():
+        with contextlib.suppress(NotFound, _BehindEnd), self._translated():
             await obstore.get_range_async(self._store, OWNER_OBJECT, start=0, length=1)  # HEAD has no error text
 
     async def claim(self, store_id: str) -> None:
@@ -206,16 +209,17 @@ class S3Objects:
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise self._unavailable("its credentials are refused", error) from error
         except (BaseError, OSError, TimeoutError) as error:
+            if "416 Range Not Satisfiable" in str(error):
+                raise _BehindEnd from None
             raise self._unavailable("it does not answer", error) from error
         else:
             self.error = None
 
     def _unavailable(self, reason: str, error: BaseException | None = None) -> Unavailable:
         said = f"the file storage {self.place} cannot be used: {reason}"
-        if "416" not in str(error):  # a read behind the end is no failure
-            if self.error is None:
-                log.warning("file_storage_failed", place=self.place, error=str(error or reason)[:400])
-            self.error = said
+        if self.error is None:
+            log.warning("file_storage_failed", place=self.place, error=str(error or reason)[:400])
+        self.error = said
         return Unavailable(said, retry_after_ms=RETRY_MS)
 
 
