@@ -17,6 +17,7 @@ from antiphon.store.postgres.store import prepare_database
 from programs import PRIVILEGES, is_ci, skip_without_programs
 from quick import forbid_processes, mark_heavy
 from support.postgres import PostgresMissing, PostgresServer
+from support.s3 import ENVIRONMENT, S3Server, s3_running
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -106,6 +107,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One S3 server for all tests of this process. Its credentials are in the environment, where the product reads
+    them."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in ENVIRONMENT.items():
+            environment.setenv(name, value)
+        with s3_running() as server:
+            yield server
 
 
 @pytest.fixture(scope="session")

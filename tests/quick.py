@@ -60,7 +60,16 @@ FILES = {
     "worker": {"test_handing_over", "test_transport"},
     "worker/mcp": {"test_calls", "test_hostile"},
 }
-FIXTURES = {"chromium", "browser", "nats_server", "postgres_server", "postgres_url", "server", "workplace"}
+FIXTURES = {
+    "chromium",
+    "browser",
+    "nats_server",
+    "postgres_server",
+    "postgres_url",
+    "s3_server",
+    "server",
+    "workplace",
+}
 """Fixtures that start a process."""
 
 STARTS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.spawn", "os.system"}

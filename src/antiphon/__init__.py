@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from antiphon.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from antiphon.core.parts import Data, File, Reasoning, Source, Text, Usage
+    from antiphon.core.parts import Data, File, FileReference, Reasoning, Source, Text, Usage
     from antiphon.errors import AttemptFailed as AgentError
     from antiphon.mcp_settings import McpServer
     from antiphon.server.open_instance import EmbeddedInstance as Instance
     from antiphon.server.open_instance import open_instance
     from antiphon.worker.agent import Agent
     from antiphon.worker.children import ChildAnswer, ChildChat
-    from antiphon.worker.tools import RawTool, Tool, ToolContext, ask_person, tool
+    from antiphon.worker.tools import FileRefused, RawTool, Tool, ToolContext, ask_person, tool
     from antiphon.worker.turn import ToolCall, Turn
 
 __all__ = [
@@ -30,6 +30,8 @@ __all__ = [
     "ChildChat",
     "Data",
     "File",
+    "FileReference",
+    "FileRefused",
     "Instance",
     "McpServer",
     "RawTool",
@@ -53,6 +55,8 @@ _PLACES = {
     "ChildChat": "antiphon.worker.children",
     "Data": "antiphon.core.parts",
     "File": "antiphon.core.parts",
+    "FileReference": "antiphon.core.parts",
+    "FileRefused": "antiphon.worker.tools",
     "Instance": "antiphon.server.open_instance:EmbeddedInstance",
     "McpServer": "antiphon.mcp_settings",
     "RawTool": "antiphon.worker.tools",

@@ -48,6 +48,7 @@ from antiphon.worker.agent import Agent, as_agent
 from antiphon.worker.child_chats import ChildChats
 from antiphon.worker.deps import deps_of
 from antiphon.worker.environment import Environment, WorkerLimits
+from antiphon.worker.file_budget import FileBudget
 from antiphon.worker.history import Histories
 from antiphon.worker.lent_slots import LentSlots
 from antiphon.worker.loop import Worker
@@ -89,8 +90,8 @@ class Instance:
         self._stalls: StallWatch | None = None
         self._background: asyncio.Task[None] | None = None
 
-        self._named_model = _named_model(agent, options)
         self._asks_models = isinstance(agent, Agent) and isinstance(agent.model, str)
+        self._named_model = (agent.model if self._asks_models else "") or options.model
         self.configs = self._make_configs()
         self._models = Models(os.environ, options.limits, configs=self.configs)
         self.watched = WatchedChats()
@@ -99,6 +100,7 @@ class Instance:
         relay = self._make_relay(shared_store) if shared_store else None
         self.slots = Slots(self.instance_id, concurrency=options.concurrency, balance=members or Balance())
         self._make_chats(relay)
+        self._file_budget = FileBudget(options.limits.loaded_files_bytes)
         self.mcp = self._make_mcp()
         self.worker = Worker(self._make_environment(agent), self.slots)
         self.recovery = Recovery(
@@ -231,7 +233,8 @@ class Instance:
             make_notification=self.inbox.make_notification,
             budgets=options.budgets,
         )
-        self._work = WorkQueue(self.service, store)
+        self.files = Files(store=store, ids=ids, limits=options.limits)
+        self._work = WorkQueue(self.service, store, self.files)
         self.spending = Spending(store, prices=options.prices, budgets=options.budgets)
         self._titles = TitleWriter(
             self._work,
@@ -253,7 +256,6 @@ class Instance:
         self.tokens = Tokens(
             store=store, bus=bus, ids=ids, revoked=revoked, session_idle_s=options.limits.session_idle_s
         )
-        self.files = Files(store=store, ids=ids, limits=options.limits)
         self.owners = Owners(store=store, tokens=self.tokens)
         self.owners.became_several.subscribe(self._limit_each_owner)
         self.active_chat = ActiveChat(store=store, bus=bus, poll_s=options.timing.active_chat_poll_s)
@@ -278,6 +280,7 @@ class Instance:
                 poll_s=options.timing.worker.child_poll_s,
             ),
             limits=WorkerLimits.of(options.limits),
+            file_budget=self._file_budget,
             timing=options.timing.worker,
             random=random.Random(self.ids.uuid()),
             config=options.config,
@@ -295,6 +298,7 @@ class Instance:
     def _limit_each_owner(self) -> None:
         self.watch.limit_each_owner(self.options.owner_watchers_max)
         self.slots.owner_max = max(1, self.options.concurrency // 2)
+        self._file_budget.limit_each_owner()
 
     def _add_checks(self) -> None:
         health, cluster = self.health, self.cluster
@@ -310,6 +314,7 @@ class Instance:
         health.add_problem("files", lambda: self.files.error or self.spending.error)
         health.add_degradation("hints", lambda: self.bus.error)
         health.add_degradation("mcp", lambda: self.mcp.error)
+        health.add_degradation("file_storage", lambda: self.files.storage_error)
 
     # --- its life
 
@@ -390,9 +395,3 @@ class Instance:
             close()
         await self._models.aclose()
         await self.store.aclose()
-
-
-def _named_model(agent: Any, options: Options) -> str:
-    """The model that the built-in agent or the operator names; empty where neither does."""
-    named = agent.model if isinstance(agent, Agent) and isinstance(agent.model, str) else ""
-    return named or options.model

@@ -48,6 +48,10 @@ class Limits(Value):
     """An uploaded file that is sent to a model; a larger one is only named."""
     model_files_bytes: int = 24 * 1024 * 1024
     """All uploaded files in one request to a model, the newest first."""
+    loaded_files_bytes: int = 192 * 1024 * 1024
+    """All files that the running turns of an instance have in memory for models."""
+    turn_files_bytes: int = 512 * 1024 * 1024
+    """All files that one attempt of a turn stores, by its agent and its tools."""
     model_first_byte_s: float = 120.0
     model_idle_s: float = 60.0
     tool_s: float = 300.0
@@ -166,6 +170,8 @@ class Options(Value, gc=True):
     """The CURVE keys file for TCP."""
     store: str = ""
     """The URL of a store that other instances share; empty: SQLite in the data directory, or memory."""
+    files: str = ""
+    """Where the bytes of files are: `s3://BUCKET/PREFIX`; empty: in the store."""
     bus: str = ""
     """The URL of the bus for hints; empty: the store's own."""
     relay: str = ""
@@ -261,6 +267,7 @@ class GivenOptions(TypedDict, total=False):
     bus_tcp: bool | None
     bus_ports: tuple[int, int] | None
     keys: str | None
+    files: str | None
     relay: str | None
     behind_proxy: bool | None
     tls_cert: str | None

@@ -12,6 +12,7 @@ const {
   moveTarget,
   noticeWords,
   runningCalls,
+  sizeWords,
   textOf,
   waitingWords,
   withEarlier,
@@ -361,4 +362,16 @@ test('a report of another program is shown until the next fact', () => {
   assert.equal(view.seq, 3);
   view = apply(view, fact(4, 'title_changed', 'running', 3, { title: 'U' }));
   assert.equal(noticeWords(view.notice), '');
+});
+
+test('sizes are numbers with few digits and a unit', () => {
+  const words = [0, 1, 999, 1000, 1540, 9_949, 9_951, 999_499, 999_500, 12_345_678, 5e12, 5e16].map(sizeWords);
+  const expected = ['0 B', '1 B', '999 B', '1.0 kB', '1.5 kB', '9.9 kB', '10 kB', '999 kB', '1.0 MB', '12 MB'];
+  assert.deepEqual(words, [...expected, '5.0 TB', '50000 TB']);
+});
+
+test('a stored file in a draft is a part of its own', () => {
+  const part = { type: 'file-reference', file_id: 'f', file_name: 'a.png', media_type: 'image/png', size: 5 };
+  const view = apply(apply(emptyView(), resync()), { type: 'delta', draft: 3, from: 0, to: 1, part_index: 0, part });
+  assert.deepEqual(view.preview.parts, [part]);
 });

@@ -11,6 +11,14 @@ from antiphon.testing.store_suite import CHECKS, Case, Check, check_name, run_ch
 pytestmark = pytest.mark.anyio
 
 
+FILE_CHECKS = [check for check in CHECKS if check.__module__.endswith("store_file_checks")]
+
+
+@pytest.mark.parametrize("check", FILE_CHECKS, ids=check_name)
+async def test_store_with_files_in_s3(check: Check, store_with_s3: Store, clock: FakeClock) -> None:
+    await run_check(check, Case(store_with_s3, clock))
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=check_name)
 async def test_store(check: Check, store: Store, clock: FakeClock) -> None:
     await run_check(check, Case(store, clock))

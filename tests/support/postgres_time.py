@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from antiphon.ports import Clock
+from antiphon.ports import Clock, FileBytes
 from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import WAIT_S, Connection, wait_connected
 from antiphon.store.postgres.pool import Pool
@@ -39,11 +39,13 @@ class FixedTimePool(Pool):
         return await super()._fetch(connection, sql, values)
 
 
-async def open_fixed_time_store(url: str, *, clock: Clock, pool_max: int = 2) -> PostgresStore:
+async def open_fixed_time_store(
+    url: str, *, clock: Clock, pool_max: int = 2, file_storage: FileBytes | None = None
+) -> PostgresStore:
     """Like `open_postgres_store`, on `clock` and emptied. The server counts as up for days."""
     await prepare_database(url)
     connection = await wait_connected(url, WAIT_S + time.monotonic())
     await connection.execute(TIME + EMPTY)
     await connection.close()
     address = read_address(url)
-    return PostgresStore(address, FixedTimePool(address, clock, size=pool_max), clock)
+    return PostgresStore(address, FixedTimePool(address, clock, size=pool_max), clock, file_storage=file_storage)

@@ -11,7 +11,8 @@ class CuttingProxy:
     """Passes everything on between its `port` and a server. With `loses_question` or `loses_answer` set, the next
     bytes of a client, or of the server, are thrown away and their connection is cut; the mark is then cleared. With
     `keeps_question` or `keeps_answer` set, the connection stays open in place of that, and nothing comes on it any
-    more; so it is with every connection that is used while the proxy `is_silent`."""
+    more; so it is with every connection that is used while the proxy `is_silent`. While it `is_down`, it closes every
+    new connection."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -20,6 +21,7 @@ class CuttingProxy:
         self.keeps_question = False
         self.keeps_answer = False
         self.is_silent = False
+        self.is_down = False
         self.cuts = 0
         self._server_port = port
         self._server: asyncio.Server | None = None
@@ -50,6 +52,9 @@ class CuttingProxy:
         assert task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self.is_down:
+            writer.transport.abort()
+            return
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
         ways = [
             asyncio.ensure_future(self._pass(reader, server_writer, "question")),

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from support.proxy import CuttingProxy
+from support.s3 import S3Server
 from support.waiting import wait_until
 
 from .fleet import Fleet
@@ -79,6 +81,53 @@ async def test_a_large_file_takes_no_memory_on_postgresql(tmp_path: Path, postgr
     await check_memory(ServerProcess(tmp_path / "data", options=(*LIMITS, "--store", postgres_url)), size_mib)
 
 
+@sizes
+async def test_a_large_file_takes_no_memory_with_files_in_s3(
+    tmp_path: Path, s3_server: S3Server, size_mib: int
+) -> None:
+    options = (*LIMITS, "--files", s3_server.new_bucket())
+    await check_memory(ServerProcess(tmp_path / "data", options=options), size_mib)
+
+
+async def test_a_file_storage_that_is_lost_is_loud_and_chats_go_on(tmp_path: Path, s3_server: S3Server) -> None:
+    address = s3_server.new_bucket()
+    async with CuttingProxy(s3_server.port) as proxy:
+        reached = address.replace(f":{s3_server.port}", f":{proxy.port}")
+        server = ServerProcess(tmp_path / "data", options=("--files", reached))
+        await server.start()
+        try:
+            made = await upload(server, 5)
+            proxy.is_down = True
+            proxy.cut()
+            head, error = await got(server, f"/files/{made['file_id']}")
+            assert "503" in head.splitlines()[0]
+            assert "retry-after:" in head.lower()
+            assert error["error"]["code"] == "unavailable"
+            assert (await upload(server, 1))["error"]["code"] == "unavailable"
+            head, ready = await got(server, "/../../readyz")
+            assert "200" in head.splitlines()[0], "chats go on"
+            assert "file_storage" in json.dumps(ready)
+            named = {"type": "file-reference", "file_id": made["file_id"]}
+            for content in ("hello", [{"type": "text", "text": "see"}, named]):
+                status, _ = await server.ask("POST", "/chats", {"content": content})
+                assert status == 201
+            proxy.is_down = False
+            assert await download(server, made["file_id"]) == (5 * MIB, made["sha256"])
+            assert (await upload(server, 1))["size"] == MIB
+        finally:
+            await server.kill()
+
+
+async def got(server: ServerProcess, path: str) -> tuple[str, Any]:
+    """The head and the JSON of a response."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = server._head("GET", path, None, "Connection: close\r\n").replace(b"/api/v1/../../", b"/")
+    writer.write(head)
+    answer, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.transport.abort()
+    return answer.decode(), json.loads(body)
+
+
 async def test_a_large_file_takes_no_memory_of_a_standby(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path / "data", size=2)
     await fleet.start()
@@ -90,6 +139,33 @@ async def test_a_large_file_takes_no_memory_of_a_standby(tmp_path: Path) -> None
         assert peak_mib(fleet.primary) < RSS_MIB_MAX
     finally:
         await fleet.kill()
+
+
+async def test_a_file_of_a_tool_that_a_kill_ended_before_its_commit_is_removed(tmp_path: Path) -> None:
+    app = f"{Path(__file__).parent.parent / 'page' / 'file_app.py'}:agent"
+    options = ("--limit", "file_unused_s=0.5")
+    server = ServerProcess(tmp_path / "data", app=app, options=options)
+    server._env["ANTIPHON_CRASH_AT"] = "tool-after-run"
+    folder = tmp_path / "data" / "files"
+    await server.start()
+    try:
+        _, made = await server.ask("POST", "/chats", {"content": "/call drawing {}"})
+        assert server.process is not None
+        await server.process.wait()
+        assert len(list(folder.iterdir())) == 1, "the tool has stored it"
+        del server._env["ANTIPHON_CRASH_AT"]
+        await server.start()
+
+        async def is_removed() -> bool:
+            _, other = await server.ask("POST", "/chats", {})
+            await server.ask("DELETE", f"/chats/{other['id']}")  # wakes the removal of expired files
+            return not list(folder.iterdir())
+
+        await wait_until(is_removed)
+        _, page = await server.ask("GET", f"/chats/{made['id']}/messages")
+        assert "file-reference" not in json.dumps(page)
+    finally:
+        await server.kill()
 
 
 async def test_a_kill_in_an_upload_leaves_nothing_after_the_next_start(tmp_path: Path) -> None:

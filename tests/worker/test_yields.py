@@ -129,7 +129,7 @@ def yield_call_in_a_thread(turn: Any):
         (yield_bad_metadata, "yielded metadata that is no JSON object"),
         (yield_call_part, "yielded a ToolCall. Run tools with"),
         (yield_result, "yielded a ToolResult. Run tools with"),
-        (yield_dict, "yielded dict; it may yield text (str), Reasoning, Source, File and Data"),
+        (yield_dict, "yielded dict; it may yield text (str), Reasoning, Source, File, Data and stored files"),
         (yield_none, "yielded NoneType"),
         (yield_bad_file, "data is not base64"),
         (yield_empty_file, "by id are not supported"),

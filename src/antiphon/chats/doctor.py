@@ -39,8 +39,13 @@ class Report(Value):
         return not self.findings
 
 
-async def examine(store: Store) -> Report:
-    """Examine every chat and every file. A chat may be in use: a chat that changes meanwhile is examined again."""
+async def examine(store: Store, *, checksums: bool = True) -> Report:
+    """Examine every chat and every file. A chat may be in use: a chat that changes meanwhile is examined again.
+
+    Args:
+        store: The store.
+        checksums: Whether to read every byte of the files; False: only compare their sizes.
+    """
     chat_ids = await store.iter_chat_ids()
     examined = [await _examine_unchanged(store, chat_id) for chat_id in chat_ids]
     findings = [finding for one in examined for finding in one.findings]
@@ -50,7 +55,7 @@ async def examine(store: Store) -> Report:
         findings.append(Finding(chat_id="*", what=f"leases and claims cannot be examined: {error}"))
     files = 0
     try:
-        files, found = await examine_files(store)
+        files, found = await examine_files(store, checksums=checksums)
         findings += found
     except Unavailable as error:
         findings.append(Finding(chat_id="*", what=f"files cannot be examined: {error}"))

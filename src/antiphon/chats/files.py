@@ -12,7 +12,7 @@ import structlog
 
 from antiphon.errors import AntiphonError, Invalid, NotFound, TooLarge, TooMany, Unavailable
 from antiphon.options import Limits
-from antiphon.ports import FILE_PIECE_BYTES, Append, FileQuota, Ids, Store, StoredFile
+from antiphon.ports import FILE_PIECE_BYTES, Append, FileBytes, FileQuota, Ids, Store, StoredFile
 from antiphon.wire.media_types import HEAD_BYTES, checked_media_type
 
 FILE_ID_MAX = 128
@@ -25,6 +25,9 @@ RETRY_MS = 1000
 """When a client may retry an upload that found no place, in milliseconds."""
 REMOVE_POLL_S = 60.0
 """How often the store is polled for expired files, in seconds. The deletion of a chat does not wait for it."""
+CHECK_S = 30.0
+RECHECK_S = 2.0
+"""Between two checks of a place apart from the store, in seconds: while it works, and while it fails."""
 STALE_POLL_S = 3600.0
 """How often uses without a chat are searched for, in seconds."""
 REMOVED_MAX = 100
@@ -55,6 +58,8 @@ class Files:
 
     async def start(self) -> None:
         """Remove the bytes that uploads of an earlier process have left."""
+        if self._store.file_storage is not None:
+            return  # a listing of many objects; `run` does it
         removed = await self._store.remove_unfinished_files()
         if removed:
             log.info("unfinished_files_removed", files=removed)
@@ -88,13 +93,20 @@ class Files:
             TooMany: The owner stores too much, or uploads too many files at once.
             Unavailable: The store does not work, or all places for uploads are in use.
         """
+        if size is not None and size > self._limits.file_bytes:
+            raise TooLarge("file (in bytes)", self._limits.file_bytes)
+        with self._counted(owner_id):
+            return await self.store(owner_id, pieces, media_type=media_type, name=name)
+
+    async def store(
+        self, owner_id: str, pieces: AsyncIterator[bytes], *, media_type: str = "", name: str = ""
+    ) -> StoredFile:
+        """Store a file that this process makes: an `upload` that takes no place among those of clients. A worker
+        stores one at a time for each turn."""
         limits = self._limits
-        if size is not None and size > limits.file_bytes:
-            raise TooLarge("file (in bytes)", limits.file_bytes)
         if (await self._store.file_usage(owner_id))[1] >= limits.files_bytes:
             raise TooMany("bytes in files of one owner", limits.files_bytes)
-        with self._counted(owner_id):
-            return await self._store_pieces(owner_id, pieces, media_type, name)
+        return await self._store_pieces(owner_id, pieces, media_type, name)
 
     @contextlib.contextmanager
     def _counted(self, owner_id: str) -> Iterator[None]:
@@ -193,8 +205,27 @@ class Files:
         if append.chat.is_deleted:
             self._is_woken.set()
 
+    @property
+    def storage_error(self) -> str | None:
+        """Why the place of the files, if it is apart from the store, cannot be used; None while all is well."""
+        storage = self._store.file_storage
+        return storage.error if storage is not None else None
+
     async def run(self) -> None:
         """Remove expired files until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._remove_forever())
+            if self._store.file_storage is not None:
+                tasks.create_task(self._check_forever(self._store.file_storage))
+
+    async def _check_forever(self, storage: FileBytes) -> None:
+        """Notice that the place of the files fails or has recovered, also while no client uses it."""
+        while True:
+            await asyncio.sleep(RECHECK_S if storage.error is not None else CHECK_S)
+            with contextlib.suppress(AntiphonError):
+                await storage.check()
+
+    async def _remove_forever(self) -> None:
         loop = asyncio.get_running_loop()
         stale_at = loop.time()
         while True:
@@ -205,11 +236,12 @@ class Files:
             try:
                 if loop.time() >= stale_at:
                     await self._store.end_stale_file_uses()
+                    await self._store.remove_orphaned_bytes()
                     stale_at = loop.time() + STALE_POLL_S
                 await self._remove_expired()
                 self.error = None
             except AntiphonError as error:
-                self.error = str(error)
+                self.error = None if self.storage_error else str(error)  # chats go on without the place of files
                 log.warning("file_removal_failed", error=str(error))
 
     async def _remove_expired(self) -> None:

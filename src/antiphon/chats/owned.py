@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.chats.chat_fields import (
     check_client_id,
@@ -22,6 +23,7 @@ from antiphon.chats.chat_fields import (
     make_title,
 )
 from antiphon.chats.client_tools import ClientTool, checked_tools
+from antiphon.chats.file_description import with_descriptions
 from antiphon.chats.open_call_answers import OpenCallAnswers
 from antiphon.chats.open_calls import read_open_calls, read_open_calls_within
 from antiphon.chats.queued_messages import QueuedMessages
@@ -149,7 +151,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
         if body:
             await self._check_budget(chat_id or "", request)
         chat_id = chat_id or str(uuid.uuid4())
-        await self._use_files(chat_id, body, request)
+        command = replace(command, content=await self._use_files(chat_id, body, request))
         return await self._service.execute(chat_id, command, request=request)
 
     async def get(self, chat_id: str) -> Chat:
@@ -220,7 +222,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
             request = Request(client_id=client_message_id, body_hash=digest)
         await self._check_named(model, chat_id, request)
         await self._check_budget(chat_id, request)
-        await self._use_files(chat_id, body, request)
+        body = await self._use_files(chat_id, body, request)
         command = c.SendMessage(
             content=body,
             when_busy=when_busy,
@@ -237,7 +239,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
         body = self.make_content(content)
         await self._check_owner(chat_id)
         await self._check_budget(chat_id)
-        await self._use_files(chat_id, body)
+        body = await self._use_files(chat_id, body)
         command = c.EditMessage(
             message_id=message_id,
             content=body,
@@ -251,7 +253,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
     async def edit_queued(self, chat_id: str, queued_id: int, content: Content) -> Done:
         body = self.make_content(content)
         await self._check_owner(chat_id)
-        await self._use_files(chat_id, body)
+        body = await self._use_files(chat_id, body)
         command = c.EditQueued(queued_id=queued_id, content=body, queue_bytes_max=self._limits.queue_bytes)
         return await self.change(chat_id, command)
 
@@ -372,13 +374,19 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
             if not await self._is_repeat(chat_id, request):
                 raise
 
-    async def _use_files(self, chat_id: str, body: bytes, request: Request | None = None) -> None:
-        """Record that the chat names the files in a message, before it is appended. Raises `NotFound` for a file that
-        the owner does not have. A repeat passes: the file may have been removed with its chat."""
-        file_ids = file_ids_of(decode_content(body)) if b'"file_id"' in body else ()
-        missing = await self._store.use_files(self.owner_id, chat_id, file_ids) if file_ids else ()
-        if missing and not await self._is_repeat(chat_id, request):
+    async def _use_files(self, chat_id: str, body: bytes, request: Request | None = None) -> bytes:
+        """Record that the chat names the files in a message, before it is appended. Returns the message with what the
+        store records of them. Raises `NotFound` for a file that the owner does not have. A repeat passes: the file
+        may have been removed with its chat."""
+        parts = decode_content(body) if b'"file_id"' in body else ()
+        if not (file_ids := file_ids_of(parts)):
+            return body
+        missing = await self._store.use_files(self.owner_id, chat_id, file_ids)
+        if not missing:
+            return encode_content(await with_descriptions(self._store, parts))
+        if not await self._is_repeat(chat_id, request):
             raise NotFound("file")
+        return body
 
     async def _is_repeat(self, chat_id: str, request: Request | None) -> bool:
         return request is not None and bool(await self._store.read_receipts(chat_id, [request.client_id]))

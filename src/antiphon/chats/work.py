@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
+from antiphon.chats.file_description import reference_to
+from antiphon.chats.files import Files
 from antiphon.chats.service import Service
 from antiphon.core.commands import Command
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
+from antiphon.core.parts import FileReference
 from antiphon.ports import PAGE_BYTES_MAX, Append, Clock, Done, FlushedDelta, Request, Store, StoredFile
 
 
 class WorkQueue:
     """Implements `ports.Work`."""
 
-    def __init__(self, service: Service, store: Store) -> None:
+    def __init__(self, service: Service, store: Store, files: Files) -> None:
         self._service = service
+        self._files = files
         self._store = store
 
     @property
@@ -73,3 +77,12 @@ class WorkQueue:
 
     async def read_file_piece(self, file_id: str, offset: int, size: int) -> bytes:
         return await self._store.read_file_piece(file_id, offset, size)
+
+    async def use_files(self, owner_id: str, chat_id: str, file_ids: Sequence[str]) -> tuple[str, ...]:
+        return await self._store.use_files(owner_id, chat_id, file_ids)
+
+    async def store_file(
+        self, owner_id: str, pieces: AsyncIterator[bytes], *, media_type: str = "", name: str = ""
+    ) -> FileReference:
+        file = await self._files.store(owner_id, pieces, media_type=media_type, name=name)
+        return await reference_to(self._store, file, name)

@@ -17,17 +17,24 @@ from antiphon.errors import Invalid
 @store_option
 @click.option("--from", "source", metavar="STORE", help="Copy this store …")
 @click.option("--to", "target", metavar="STORE", help="… into this one, which must be empty.")
+@click.option("--files-to", metavar="URL", help="Put the bytes of its files here: s3://BUCKET/PREFIX.")
 @click.option("--finish", is_flag=True, help="Allow facts that instances of the previous release cannot read.")
 @json_option
 def command(
-    data: Path | None, store: str | None, source: str | None, target: str | None, finish: bool, as_json: bool
+    data: Path | None,
+    store: str | None,
+    source: str | None,
+    target: str | None,
+    files_to: str | None,
+    finish: bool,
+    as_json: bool,
 ) -> None:
     """Migrate a store to this version's schema (`serve` does so at its start), or copy one store into another.
 
     A STORE is sqlite:PATH or postgresql://user@host/database. Seqs, ids, tokens and receipts stay the same, so
     clients continue where they were. No instance may run on a store that is copied, nor on a data directory that is
     migrated; replicas of the previous release may continue. The first instance that starts on the copy continues a
-    running turn.
+    running turn. The bytes of files are copied into the target itself, or to --files-to.
 
     Use --finish when every instance runs this version: from then on it writes all kinds of facts that it can read.
     This version always does, so there is nothing to enable.
@@ -39,8 +46,10 @@ def command(
     if source and target:
         if data or store or finish:
             raise Invalid("--from", "give either --from and --to, or one store to migrate")
-        asyncio.run(_copy(source, target, as_json))
+        asyncio.run(_copy(source, target, files_to or "", as_json))
         return
+    if files_to:
+        raise Invalid("--files-to", "requires --from and --to: files are moved by copying their store")
     version, applied = asyncio.run(_migrate(data, store))
     if as_json:
         print_json({"schema_version": version, "applied": applied})
@@ -53,7 +62,7 @@ def command(
         click.echo("Nothing to finish: this version writes all kinds of facts that it can read.")
 
 
-async def _copy(source: str, target: str, as_json: bool) -> None:
+async def _copy(source: str, target: str, files_to: str, as_json: bool) -> None:
     from antiphon.store.copying import copy_store
     from antiphon.store.url import displayed_url
 
@@ -61,7 +70,7 @@ async def _copy(source: str, target: str, as_json: bool) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"
         click.echo(f"{table}: {rows} rows{end}", err=True, nl=False)
 
-    copied = await copy_store(source, target, show)
+    copied = await copy_store(source, target, show, files_to=files_to)
     if as_json:
         print_json({"copied": copied.rows})
     else:

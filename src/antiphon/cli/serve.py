@@ -123,6 +123,9 @@ def _types(kind: Any) -> tuple[type, ...]:
     show_envvar=True,
     help="The bus for hints and drafts: nats://host.  [default: the store]",
 )
+@click.option(
+    "--files", metavar="URL", help="Where the bytes of files are: s3://BUCKET/PREFIX.  [default: in the store]"
+)
 @click.option("--relay", metavar="HOST[:PORT]", help="The address where other instances connect for drafts.")
 @click.option("--concurrency", type=click.IntRange(1), help="Maximum concurrent turns.  [default: 64]")
 @click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may take at a stop.  [default: 20]")

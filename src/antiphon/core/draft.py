@@ -19,17 +19,15 @@ from antiphon.core.events import Delta
 from antiphon.core.facts import CallDropped
 from antiphon.core.parts import (
     CallStarted,
-    Data,
     DeltaPart,
-    File,
     Part,
     Reasoning,
-    Source,
     Text,
     ToolCall,
     ToolCallArgs,
     ToolCallOpened,
     ToolProgress,
+    Whole,
     delta_length,
 )
 
@@ -97,7 +95,7 @@ class Draft:
             return self._continue(last, part)  # the common case
         if isinstance(part, CallStarted | ToolProgress):
             return self._append(part, None)
-        if isinstance(part, Source | File | Data):
+        if isinstance(part, Whole):
             return self._append(part, self._new_part())
         if isinstance(part, ToolCallOpened):
             self._calls[part.tool_call_id] = self._part_count
@@ -220,7 +218,7 @@ def _finished(pieces: list[DeltaPart], metadata: dict[str, Any] | None) -> Part:
     first, text = pieces[0], "".join(_text_of(piece) for piece in pieces)
     if isinstance(first, ToolCallOpened):
         return ToolCall(first.tool_call_id, first.tool_name, args_value(text), metadata)
-    if isinstance(first, Source | File | Data):
+    if isinstance(first, Whole):
         return msgspec.structs.replace(first, provider_metadata=metadata) if metadata else first
     return Reasoning(text, metadata) if isinstance(first, Reasoning) else Text(text, metadata)
 

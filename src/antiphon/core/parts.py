@@ -77,13 +77,21 @@ class File(msgspec.Struct, frozen=True, gc=False, tag="file", tag_field="type", 
 class FileReference(
     msgspec.Struct, frozen=True, gc=False, tag="file-reference", tag_field="type", omit_defaults=True
 ):
-    """What the user refers to: an uploaded file (`file_id`), or a range of lines in a file with their text."""
+    """A stored file (`file_id`), or a range of lines in a file with their text.
+
+    The server sets the fields that describe a stored file: its media type, its size in bytes, and the size of an
+    image in pixels where it is known.
+    """
 
     file_name: str = msgspec.field(default_factory=str)
     start_line: int = msgspec.field(default_factory=int)
     end_line: int = msgspec.field(default_factory=int)
     content: str = msgspec.field(default_factory=str)
     file_id: str = ""
+    media_type: str = ""
+    size: int = 0
+    width: int = 0
+    height: int = 0
     provider_metadata: Any = None
 
 
@@ -151,12 +159,13 @@ class Unknown:
 # msgspec does not support a plain class in a union of structs; `wire.codec` inserts the Unknowns.
 if TYPE_CHECKING:
     Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference | Data | Unknown
-    DeltaPart = (
-        CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Source | File | Data | Unknown
-    )
+    Whole = Source | File | FileReference | Data
+    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Whole | Unknown
 else:
     Part = Text | Reasoning | ToolCall | ToolResult | Source | File | FileReference | Data
-    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Source | File | Data
+    Whole = Source | File | FileReference | Data
+    """The parts that are one delta each: they are neither cut nor merged."""
+    DeltaPart = CallStarted | Text | Reasoning | ToolCallOpened | ToolCallArgs | ToolProgress | Whole
 
 
 CALLS_MAX = 128
@@ -222,7 +231,7 @@ def delta_length(part: DeltaPart) -> int:
 
 
 def file_ids_of(parts: Iterable[Part]) -> tuple[str, ...]:
-    """The ids of the uploaded files that parts refer to, each once."""
+    """The ids of the stored files that parts refer to, each once."""
     return tuple(dict.fromkeys(part.file_id for part in parts if isinstance(part, FileReference) and part.file_id))
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from antiphon.core.parts import File, FileReference, Reasoning, Role, Source, Text, ToolCall, ToolResult
-from antiphon.models.files import decode_file, reference_text
-from antiphon.models.history import iter_calls, since_last_user
+from antiphon.core.parts import File, FileReference, Part, Reasoning, Role, Source, Text, ToolCall, ToolResult
+from antiphon.models.files import decode_file, named_file, reference_text
+from antiphon.models.history import iter_calls, results_with_files, since_last_user
 from antiphon.models.names import accepted_name
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
@@ -124,6 +124,9 @@ def thinking_of(metadata: Any, provider: str) -> list[Any]:
 def _blocks(message: Message, provider: str) -> Iterator[Block]:
     if message.role is Role.SYSTEM:
         return
+    if message.role is Role.TOOL:
+        yield from (_tool_result(result, files) for result, files in results_with_files(message))
+        return
     for part in message.content:
         match part:
             case Text(text=text) if text.strip():
@@ -134,8 +137,6 @@ def _blocks(message: Message, provider: str) -> Iterator[Block]:
                 args = part.args if isinstance(part.args, dict) else {"invalid_arguments": part.args}
                 call_id, name = accepted_name(part.tool_call_id), accepted_name(part.tool_name)
                 yield {"type": "tool_use", "id": call_id, "name": name, "input": args}
-            case ToolResult():
-                yield _tool_result(part)
             case File() if message.role is not Role.ASSISTANT:
                 yield _file(part)
             case FileReference():
@@ -158,12 +159,27 @@ def _thinking(part: Reasoning, provider: str) -> Iterator[Block]:
         start = end
 
 
-def _tool_result(part: ToolResult) -> Block:
+def _tool_result(part: ToolResult, files: Sequence[Part]) -> Block:
+    """Images belong inside the result; an error has only text."""
     text = part.result if isinstance(part.result, str) else msgspec.json.encode(part.result).decode()
     result: Block = {"type": "tool_result", "tool_use_id": accepted_name(part.tool_call_id)}
-    if text.strip():
+    blocks = list(_file_blocks(files, is_error=part.is_error))
+    if blocks:
+        result["content"] = [*([_text(text)] if text.strip() else []), *blocks]
+    elif text.strip():
         result["content"] = text
     return result | {"is_error": True} if part.is_error else result
+
+
+def _file_blocks(files: Sequence[Part], *, is_error: bool) -> Iterator[Block]:
+    for part in files:
+        match part:
+            case File():
+                yield _text(named_file(part)) if is_error else _file(part)
+            case Text(text=text) if text.strip():
+                yield _text(text)
+            case FileReference():
+                yield _text(reference_text(part))
 
 
 def function_tool(tool: ToolSpec) -> Block:

@@ -26,8 +26,16 @@ def decode_file(file: File) -> DecodedFile:
     return DecodedFile(file.media_type.partition(";")[0].strip().lower(), data, content)
 
 
+def named_file(file: File) -> str:
+    """A file that a model cannot get in this place, in words."""
+    media_type, _, content = decode_file(file)
+    size = f", {len(content):,} bytes" if content else ""
+    return f"[the file {file.name or 'without a name'} ({media_type or 'unknown type'}{size}) cannot be shown here]"
+
+
 def reference_text(part: FileReference) -> str:
-    """The lines that a part quotes. An uploaded file whose bytes are not here is named in words."""
+    """The lines that a part quotes. A stored file whose bytes are not here is named in words."""
     if part.file_id and not part.content:
-        return f"[the file {part.file_name or part.file_id} that cannot be shown here]"
+        about = f" ({part.media_type}, {part.size:,} bytes)" if part.media_type else ""
+        return f"[the file {part.file_name or part.file_id}{about} that cannot be shown here]"
     return f"{part.file_name}, lines {part.start_line} to {part.end_line}:\n```\n{part.content}\n```"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from antiphon.core.parts import Data, Part, Role, Text, ToolCall, text_of
+from antiphon.core.parts import Data, FileReference, Part, Role, Text, ToolCall, ToolResult, text_of
 from antiphon.ports import Message, ModelRequest
 from antiphon.wire.codec import encode
 
@@ -18,20 +18,49 @@ def iter_calls(messages: Sequence[Message]) -> Iterator[ToolCall]:
             yield from (part for part in message.content if isinstance(part, ToolCall))
 
 
+def results_with_files(message: Message) -> Iterator[tuple[ToolResult, list[Part]]]:
+    """The results of a tool's message, each with the files that it names: `File` parts, and texts that stand for
+    files which are not loaded."""
+    result: ToolResult | None = None
+    files: list[Part] = []
+    for part in message.content:
+        if isinstance(part, ToolResult):
+            if result is not None:
+                yield result, files
+            result, files = part, []
+        else:
+            files.append(part)
+    if result is not None:
+        yield result, files
+
+
 def with_data_as_text(request: ModelRequest) -> ModelRequest:
-    """The request with the JSON of each `Data` part as text: no provider has such a part."""
+    """The request with the JSON of each `Data` part and the names of an answer's files as texts: no provider has such
+    parts."""
     messages = data_as_text(request.messages)
     return request if messages is request.messages else replace(request, messages=tuple(messages))
 
 
 def data_as_text(messages: Sequence[Message]) -> Sequence[Message]:
-    """The messages with the JSON of each `Data` part as text; the same ones if they have no such part."""
-    if not any(isinstance(part, Data) for message in messages for part in message.content):
+    """The messages with these parts as texts; the same ones if they have none."""
+    if not any(_is_worded(message, part) for message in messages for part in message.content):
         return messages
-    return [replace(message, content=tuple(map(_as_text, message.content))) for message in messages]
+    return [
+        replace(
+            message, content=tuple(_as_text(part) if _is_worded(message, part) else part for part in message.content)
+        )
+        for message in messages
+    ]
+
+
+def _is_worded(message: Message, part: Part) -> bool:
+    """Whether a part is sent to a provider as a text. The files of an answer are named: none takes them back."""
+    return isinstance(part, Data) or (isinstance(part, FileReference) and message.role is Role.ASSISTANT)
 
 
 def _as_text(part: Part) -> Part:
+    if isinstance(part, FileReference):
+        return Text(f"[the file {part.file_name or part.file_id}]")
     return Text(encode(part.data).decode(), part.provider_metadata) if isinstance(part, Data) else part
 
 

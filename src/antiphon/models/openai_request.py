@@ -19,7 +19,8 @@ from antiphon.core.parts import (
     ToolResult,
     text_of,
 )
-from antiphon.models.files import decode_file, reference_text
+from antiphon.models.files import decode_file, named_file, reference_text
+from antiphon.models.history import results_with_files
 from antiphon.models.names import accepted_name, short_id
 from antiphon.ports import Message, ModelRequest, ToolSpec
 
@@ -92,7 +93,7 @@ def _chat_message(message: Message, provider: str) -> list[dict[str, Any]]:
         case Role.ASSISTANT:
             return _assistant_message(message, provider)
         case Role.TOOL:
-            return [_tool_result(part) for part in message.content if isinstance(part, ToolResult)]
+            return [_tool_result(result, files) for result, files in results_with_files(message)]
 
 
 def _assistant_message(message: Message, provider: str) -> list[dict[str, Any]]:
@@ -136,10 +137,22 @@ def _tool_call(call: ToolCall, provider: str) -> dict[str, Any]:
     return sent | {EXTRA_CONTENT: extra} if isinstance(extra, dict) else sent
 
 
-def _tool_result(part: ToolResult) -> dict[str, Any]:
+def _tool_result(part: ToolResult, files: Sequence[Part]) -> dict[str, Any]:
+    """Only text: this protocol takes nothing else from a tool, so that other files are named."""
     text = part.result if isinstance(part.result, str) else msgspec.json.encode(part.result).decode()
-    content = f"Error: {text}" if part.is_error else text
+    content = "\n".join([f"Error: {text}" if part.is_error else text, *map(_words_of, files)])
     return {"role": "tool", "tool_call_id": accepted_name(part.tool_call_id), "content": content}
+
+
+def _words_of(part: Part) -> str:
+    """A file of a tool's result as text."""
+    match part:
+        case File():
+            piece = _file(part)
+            return str(piece["text"]) if piece["type"] == "text" else named_file(part)
+        case FileReference():
+            return reference_text(part)
+    return text_of((part,))
 
 
 def function_tool(tool: ToolSpec) -> dict[str, Any]:

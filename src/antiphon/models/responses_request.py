@@ -6,14 +6,14 @@ kept as it came, in the metadata of the part that follows it, and goes back befo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from antiphon.core.parts import File, FileReference, Part, Role, Source, Text, ToolCall, ToolResult, text_of
 from antiphon.models.files import decode_file, reference_text
-from antiphon.models.history import since_last_user
+from antiphon.models.history import results_with_files, since_last_user
 from antiphon.models.names import accepted_name
 from antiphon.models.openai_request import default_name
 from antiphon.ports import Message, ModelRequest, ToolSpec
@@ -80,7 +80,7 @@ def _items(message: Message, provider: str) -> Iterator[Item]:
                 elif isinstance(part, ToolCall):
                     yield _call(part)
         case Role.TOOL:
-            yield from (_result(part) for part in message.content if isinstance(part, ToolResult))
+            yield from (_result(result, files) for result, files in results_with_files(message))
 
 
 def reasoning_items(metadata: Any, provider: str) -> list[Item]:
@@ -104,9 +104,11 @@ def _call(call: ToolCall) -> Item:
     }
 
 
-def _result(part: ToolResult) -> Item:
+def _result(part: ToolResult, files: Sequence[Part]) -> Item:
     text = part.result if isinstance(part.result, str) else msgspec.json.encode(part.result).decode()
-    output = f"Error: {text}" if part.is_error else text
+    output: str | list[Item] = f"Error: {text}" if part.is_error else text
+    if pieces := [piece for file in files if (piece := _user_piece(file)) is not None]:
+        output = [_text(str(output)), *pieces]
     return {"type": "function_call_output", "call_id": accepted_name(part.tool_call_id), "output": output}
 
 

@@ -32,6 +32,12 @@ class Metrics:
         self.model_calls = counter("antiphon_model_calls", "Model calls started.", ["provider"])
         self.model_errors = counter("antiphon_model_errors", "Failed model calls, by kind.", ["kind"])
         self.tool_calls = counter("antiphon_tool_calls", "Tool calls run by this instance.")
+        self.model_file_bytes = gauge(
+            "antiphon_model_file_bytes", "Bytes of files that the running turns have loaded for models."
+        )
+        self.model_file_waits = counter(
+            "antiphon_model_file_waits", "Model calls that waited because too many files were loaded."
+        )
         self._add_mcp(counter, gauge)
         self.watchers = gauge("antiphon_watchers", "Open streams.")
         self.running = gauge("antiphon_running_turns", "Turns that this instance runs.")
@@ -52,11 +58,7 @@ class Metrics:
         self.frames = counter("antiphon_frames", "Event frames published over ZeroMQ.")
         self.calls = counter("antiphon_calls", "Calls handled over ZeroMQ, by method.", ["method"])
         self.log_reads = counter("antiphon_log_reads", "Reads of a chat's facts from the store.")
-        self.bus_published = counter("antiphon_bus_published", "Hints sent to other instances.", ["bus"])
-        self.bus_received = counter("antiphon_bus_received", "Hints from other instances.", ["bus"])
-        self.bus_dropped = counter("antiphon_bus_dropped", "Hints that were dropped, by reason.", ["bus", "reason"])
-        self.bus_reconnects = counter("antiphon_bus_reconnects", "Reconnects of a bus.", ["bus"])
-        self.bus_lag = gauge("antiphon_bus_lag_seconds", "Round-trip time of the last heartbeat.", ["bus"])
+        self._add_bus(counter, gauge)
         self.unexpected = counter("antiphon_unexpected_events", "Unexpected events, by `event`.", ["event"])
         self.stalls = counter("antiphon_loop_stalls", "Event loop stalls of more than a second.")
         self.http = Histogram(
@@ -66,6 +68,14 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
             registry=self.registry,
         )
+
+    def _add_bus(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        """The metrics of the hints between instances, by the bus."""
+        self.bus_published = counter("antiphon_bus_published", "Hints sent to other instances.", ["bus"])
+        self.bus_received = counter("antiphon_bus_received", "Hints from other instances.", ["bus"])
+        self.bus_dropped = counter("antiphon_bus_dropped", "Hints that were dropped, by reason.", ["bus", "reason"])
+        self.bus_reconnects = counter("antiphon_bus_reconnects", "Reconnects of a bus.", ["bus"])
+        self.bus_lag = gauge("antiphon_bus_lag_seconds", "Round-trip time of the last heartbeat.", ["bus"])
 
     def _add_mcp(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
         """The metrics of MCP servers, by the server's name."""

@@ -103,6 +103,7 @@ function extend(preview, index, part, overlap) {
       break;
     case 'source':
     case 'file':
+    case 'file-reference':
     case 'data':
       put(part);
       break;
@@ -295,6 +296,18 @@ export function runningCalls(view) {
   return (view.messages[last].content ?? []).filter(
     (part) => part.type === 'tool-call' && !done.has(part.tool_call_id),
   );
+}
+
+/** A number of bytes as people read it: 900 B, 1.5 kB, 12 MB. */
+export function sizeWords(bytes) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit && value < 9.95 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
 /** The text parts of a content, joined by newlines. */

@@ -34,6 +34,7 @@ from antiphon.ports.configuration import ConfigRow as ConfigRow
 from antiphon.ports.configuration import ConfigurationStore as ConfigurationStore
 from antiphon.ports.drafts import Drafts as Drafts
 from antiphon.ports.files import FILE_PIECE_BYTES as FILE_PIECE_BYTES
+from antiphon.ports.files import FileBytes as FileBytes
 from antiphon.ports.files import FileQuota as FileQuota
 from antiphon.ports.files import FileStore as FileStore
 from antiphon.ports.files import StoredFile as StoredFile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from antiphon.core.values import Value
@@ -29,6 +29,54 @@ class FileQuota(Value):
 
     files_max: int
     bytes_max: int
+
+
+class FileBytes(Protocol):
+    """The bytes of files in a place apart from the store, which has their rows. The methods raise `Unavailable` if
+    the place cannot be read or written."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        ...
+
+    @property
+    def error(self) -> str | None:
+        """Why the last request failed; None if it was served."""
+        ...
+
+    async def write_piece(self, file_id: str, offset: int, piece: bytes) -> None:
+        """See `FileStore.write_file_piece`."""
+        ...
+
+    async def complete(self, file_id: str, size: int) -> None:
+        """Make all bytes of an upload durable. Raises `Unavailable` if they are not `size` bytes."""
+        ...
+
+    async def read_piece(self, file_id: str, offset: int, size: int) -> bytes:
+        """See `FileStore.read_file_piece`."""
+        ...
+
+    async def size_of(self, file_id: str) -> int:
+        """The number of bytes that are there without a gap. Raises `NotFound` if there are none."""
+        ...
+
+    async def remove(self, file_id: str) -> None:
+        """Remove the bytes of a file or an upload, if there are any."""
+        ...
+
+    def old_ids(self) -> AsyncIterator[set[str]]:
+        """The ids for which there are bytes that were not written within the last two hours, in groups. An id may be
+        in several groups."""
+        ...
+
+    async def claim(self, store_id: str) -> None:
+        """Mark the place as that of a store. Raises `Invalid` if it belongs to another one."""
+        ...
+
+    async def check(self) -> None:
+        """Ask whether the place can be reached; `error` says it."""
+        ...
 
 
 class FileStore(Protocol):
@@ -138,6 +186,20 @@ class FileStore(Protocol):
         Returns:
             How many uploads and removals were cleaned up.
         """
+        ...
+
+    async def remove_orphaned_bytes(self) -> int:
+        """Remove bytes in `file_storage` that belong neither to a file nor to an upload, such as what a failed copy
+        left. Returns of how many files."""
+        ...
+
+    async def size_of_file(self, file_id: str) -> int:
+        """How many bytes of a file are stored, without reading them. Raises `NotFound` if there are none."""
+        ...
+
+    @property
+    def file_storage(self) -> FileBytes | None:
+        """Where the bytes are, if it is a place apart from the store."""
         ...
 
     async def list_files(self, *, after: str, limit: int) -> tuple[StoredFile, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat, Status
+from antiphon.core.parts import FileReference
 from antiphon.ports.chat_store import PAGE_BYTES_MAX, Append
 from antiphon.ports.chats import Chats
 from antiphon.ports.clock import Clock
@@ -95,3 +96,16 @@ class Work(Chats, Protocol):
     async def find_file(self, file_id: str) -> StoredFile | None: ...
 
     async def read_file_piece(self, file_id: str, offset: int, size: int) -> bytes: ...
+
+    async def use_files(self, owner_id: str, chat_id: str, file_ids: Sequence[str]) -> tuple[str, ...]: ...
+
+    async def store_file(
+        self, owner_id: str, pieces: AsyncIterator[bytes], *, media_type: str = "", name: str = ""
+    ) -> FileReference:
+        """Store a file as an upload of the owner, and describe it. It expires unless a chat names it.
+
+        Raises:
+            Refused: The file is empty or too large, its bytes are not of that type, or the owner stores too much.
+            Unavailable: The store does not work now.
+        """
+        ...

@@ -10,6 +10,8 @@ from antiphon.cluster.shared_store import SharedStore
 from antiphon.errors import Invalid
 from antiphon.options import Options
 from antiphon.ports import Bus, Link, Presence, Store
+from antiphon.store.objects.address import read_objects_address
+from antiphon.store.objects.opening import claim_file_storage, open_file_storage
 
 POSTGRES = ("postgresql", "postgres")
 NATS = ("nats", "tls")
@@ -50,15 +52,18 @@ def check_urls(options: Options) -> None:
         )
     if options.bus and not options.store:
         raise Invalid("--bus", "requires --store: a single process needs no bus")
+    if options.files:
+        read_objects_address(options.files)
     if options.relay and not options.store:
         raise Invalid("--relay", "requires --store")
 
 
-async def open_shared_store(url: str) -> tuple[Store, Presence]:
-    """The store at `url`, and the membership on it. Raises `Unavailable`."""
+async def open_shared_store(url: str, files: str = "") -> tuple[Store, Presence]:
+    """The store at `url` with its files at `files`, and the membership on it. Raises `Unavailable`."""
     from antiphon.store.postgres.store import open_postgres_store
 
-    store = await open_postgres_store(url)
+    storage = await open_file_storage(files) if files else None
+    store = await open_postgres_store(url, file_storage=storage)
     return store, store.presence
 
 
@@ -97,8 +102,9 @@ async def open_shared_backends(
 ) -> tuple[Store, Bus, SharedStore]:
     """The shared store, the bus beside it and the link to the other instances. `stack` closes the link, then the bus;
     the instance closes the store."""
-    store, presence = await open_shared_store(settings.store)
+    store, presence = await open_shared_store(settings.store, settings.files)
     try:
+        await claim_file_storage(store, settings.files)
         if bus is None:
             bus = wrap_bus(await stack.enter_async_context(open_bus(settings.bus or settings.store)))
         link = make_link(bus, settings.bus, instance_id, settings.relay, presence)

@@ -26,12 +26,14 @@ from antiphon.bus.memory import MemoryBus
 from antiphon.chats.tokens import NewToken
 from antiphon.clock import RandomIds, SystemClock
 from antiphon.cluster.shared_store import SharedStore
+from antiphon.errors import Invalid
 from antiphon.instance import Instance
 from antiphon.local.lock import LockFile, claim_data
 from antiphon.options import GivenOptions, Options
 from antiphon.ports import Bus, Clock, Ids, Store
 from antiphon.server.backends import check_urls, is_open_to_all, open_shared_backends
 from antiphon.store.memory.store import MemoryStore
+from antiphon.store.objects.opening import claim_file_storage, open_file_storage
 from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.tracebacks import traceback_of
 from antiphon.worker.agent import Agent
@@ -113,7 +115,7 @@ async def open_instance(
         Invalid: An option, the agent or its model is not valid.
         Unavailable: Another process holds the directory, or the store cannot be reached.
     """
-    settings, agent, own_store, own_bus = _settings(agent, store, bus, options)
+    settings, agent, own_store, own_bus = _settings(agent, store, bus, options, has_data=data is not None)
     ids, clock = ids or RandomIds(), clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         if settings.store:
@@ -122,7 +124,7 @@ async def open_instance(
             own_store, own_bus, shared_store = shared
         elif data is not None and own_store is None:
             lock = lock or stack.enter_context(claim_data(Path(data), instance_id=ids.uuid()))
-            own_store = await open_sqlite_store(Path(data) / "antiphon.db", clock=clock)
+            own_store = await _open_data(Path(data), settings, clock)
         make_instance = partial(
             EmbeddedInstance,
             settings,
@@ -138,8 +140,20 @@ async def open_instance(
         yield await stack.enter_async_context(_running(make_instance, own_store or MemoryStore(clock=clock)))
 
 
+async def _open_data(data: Path, settings: Options, clock: Clock) -> Store:
+    """The store in a data directory."""
+    storage = await open_file_storage(settings.files) if settings.files else None
+    store = await open_sqlite_store(data / "antiphon.db", clock=clock, file_storage=storage)
+    try:
+        await claim_file_storage(store, settings.files)
+    except BaseException:
+        await store.aclose()
+        raise
+    return store
+
+
 def _settings(
-    agent: Any, store: Store | str | None, bus: Bus | str | None, options: GivenOptions
+    agent: Any, store: Store | str | None, bus: Bus | str | None, options: GivenOptions, *, has_data: bool
 ) -> tuple[Options, Any, Store | None, Bus | None]:
     """The checked options, the agent, and the caller's own store and bus. An agent that is named as `file.py:name` is
     loaded with its tools; URLs become options."""
@@ -151,6 +165,8 @@ def _settings(
     given["tools"] = load_tools(given.get("tools") or ())
     settings = Options.make(given)
     check_urls(settings)
+    if settings.files and not settings.store and (store is not None or not has_data):
+        raise Invalid("--files", "requires a data directory or --store")
     if isinstance(agent, str):
         agent, tools = load_agent(agent)
         settings = replace(settings, tools=(*settings.tools, *tools))

@@ -9,15 +9,18 @@ runs their attempts any more; the first instance on the target records them as l
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, Unavailable
+from antiphon.ports import FILE_PIECE_BYTES, FileBytes
+from antiphon.store.objects.opening import ID_SETTING, PLACE_SETTING, open_file_storage
 from antiphon.store.postgres.copying import open_postgres_source, open_postgres_target
 from antiphon.store.sqlite.copying import open_sqlite_source, open_sqlite_target
-from antiphon.store.tables import FILES, TABLES, Table
+from antiphon.store.tables import FILES, SETTINGS, TABLES, Table
 from antiphon.store.url import sqlite_path
 
 Progress = Callable[[str, int], None]
@@ -53,12 +56,13 @@ class Copied(Value):
     rows: dict[str, int]
 
 
-async def copy_store(source: str, target: str, on_progress: Progress) -> Copied:
-    """Copy a store.
+async def copy_store(source: str, target: str, on_progress: Progress, *, files_to: str = "") -> Copied:
+    """Copy a store. The place of its files, if that is apart from it, is recorded in it.
 
     Args:
         source: The URL of the store to copy (see `url.py`).
         target: The URL of an empty store.
+        files_to: The place for the bytes of files; empty: in the target itself.
         on_progress: Called with a table's name and the number of rows copied so far.
 
     Raises:
@@ -66,20 +70,55 @@ async def copy_store(source: str, target: str, on_progress: Progress) -> Copied:
         Unavailable: One of the stores does not work, or is in use.
     """
     counts = {table.name: 0 for table in TABLES}
+    from_storage, to_storage = None, await open_file_storage(files_to) if files_to else None
     async with _open_source(source) as rows, _open_target(target) as into:
         if not await into.is_empty():
             raise Invalid("--to", "it contains chats or owners; a store is copied into an empty one only")
+        store_id = str(uuid.uuid4())
+        if to_storage is not None:
+            await to_storage.claim(store_id)
         for table in TABLES:
             async for batch in rows.batches(table):
-                if table is FILES:
-                    await _copy_bytes(rows, into, batch)
+                if table is SETTINGS:
+                    found = next((str(value) for name, value in batch if name == PLACE_SETTING), "")
+                    from_storage = await open_file_storage(found) if found else from_storage
+                    batch = [row for row in batch if row[0] not in (PLACE_SETTING, ID_SETTING)]
+                elif table is FILES:
+                    await _copy_bytes(_Bytes(rows, into, from_storage, to_storage), batch)
                 await into.add(table, batch)
                 counts[table.name] += len(batch)
                 on_progress(table.name, counts[table.name])
+        if to_storage is not None:
+            await into.add(SETTINGS, [(PLACE_SETTING, files_to), (ID_SETTING, store_id)])
     return Copied(rows=counts)
 
 
-async def _copy_bytes(source: Source, target: Target, files: list[Sequence[Any]]) -> None:
+class _Bytes(NamedTuple):
+    """Where the bytes of files are read and written: the stores, or places apart from them."""
+
+    source: Source
+    target: Target
+    from_storage: FileBytes | None
+    to_storage: FileBytes | None
+
+    async def pieces(self, file_id: str) -> AsyncIterator[bytes]:
+        if self.from_storage is None:
+            async for piece in self.source.file_pieces(file_id):
+                yield piece
+            return
+        offset = 0
+        while piece := await self.from_storage.read_piece(file_id, offset, FILE_PIECE_BYTES):
+            yield piece
+            offset += len(piece)
+
+    async def write(self, file_id: str, number: int, piece: bytes) -> None:
+        if self.to_storage is None:
+            await self.target.add_file_piece(file_id, number, piece)
+        else:
+            await self.to_storage.write_piece(file_id, number * FILE_PIECE_BYTES, piece)
+
+
+async def _copy_bytes(places: _Bytes, files: list[Sequence[Any]]) -> None:
     """Copy the bytes of files, and check them.
 
     Raises:
@@ -87,11 +126,13 @@ async def _copy_bytes(source: Source, target: Target, files: list[Sequence[Any]]
     """
     for row in files:
         file_id, sha256 = row[FILES.columns.index("file_id")], row[FILES.columns.index("sha256")]
-        digest, number = hashlib.sha256(), 0
-        async for piece in source.file_pieces(file_id):
+        digest, number, size = hashlib.sha256(), 0, 0
+        async for piece in places.pieces(file_id):
             digest.update(piece)
-            await target.add_file_piece(file_id, number, piece)
-            number += 1
+            await places.write(file_id, number, piece)
+            number, size = number + 1, size + len(piece)
+        if places.to_storage is not None:
+            await places.to_storage.complete(file_id, size)
         if digest.hexdigest() != sha256:
             raise Unavailable(f"the bytes of the file {file_id} are missing or damaged; see `antiphon doctor`")
 

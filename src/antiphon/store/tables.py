@@ -38,6 +38,7 @@ FILES = Table(
     columns=("file_id", "owner_id", "sha256", "media_type", "size", "name", "created_at", "expires_at"),
     order="file_id",
 )
+SETTINGS = Table(name="settings", columns=("name", "value"), order="name")
 LEASES = Table(name="leases", columns=("chat_id", "attempt", "instance_id"), order="chat_id")
 
 TABLES = (
@@ -54,7 +55,7 @@ TABLES = (
         columns=("session_id", "token_id", "secret_hash", "created_at", "used_at", "revoked_at"),
         order="session_id",
     ),
-    Table(name="settings", columns=("name", "value"), order="name"),
+    SETTINGS,
     Table(name="config", columns=("kind", "config_id", "body"), order="kind, config_id"),
     CHATS,
     FACTS,

@@ -17,6 +17,7 @@ from antiphon.ports import (
     ConfigRow,
     DayUsage,
     Due,
+    FileBytes,
     FileQuota,
     FlushedDelta,
     Listed,
@@ -249,6 +250,16 @@ class WrappedStore:
 
     async def remove_unfinished_files(self) -> int:
         return await self.inner.remove_unfinished_files()
+
+    async def remove_orphaned_bytes(self) -> int:
+        return await self.inner.remove_orphaned_bytes()
+
+    async def size_of_file(self, file_id: str) -> int:
+        return await self.inner.size_of_file(file_id)
+
+    @property
+    def file_storage(self) -> FileBytes | None:
+        return self.inner.file_storage
 
     async def list_files(self, *, after: str, limit: int) -> tuple[StoredFile, ...]:
         return await self.inner.list_files(after=after, limit=limit)

@@ -87,7 +87,8 @@ def _user_part(part: Any, field: str) -> Part:
         case Text() | FileReference(file_id=""):
             return part
         case FileReference():
-            return msgspec.structs.replace(part, file_id=_checked_id(part.file_id, field))
+            file_id = _checked_id(part.file_id, field)  # the server describes the file
+            return msgspec.structs.replace(part, file_id=file_id, media_type="", size=0, width=0, height=0)
         case File(data="", file_id=file_id) if file_id:
             return _reference(file_id, part.name, field)
         case File():

@@ -11,6 +11,7 @@ from typing import Any, cast
 from antiphon.core.parts import (
     Data,
     File,
+    FileReference,
     PartMetadata,
     Reasoning,
     Source,
@@ -30,7 +31,7 @@ from antiphon.worker.tools import Tool, tool
 from antiphon.worker.trimming import TRIMS_MAX, halved, left_out_words
 from antiphon.worker.turn import Turn
 
-Piece = str | Text | Reasoning | Source | File | Data | ToolCallOpened | ToolCallArgs | PartMetadata
+Piece = str | Text | Reasoning | Source | File | FileReference | Data | ToolCallOpened | ToolCallArgs | PartMetadata
 AgentFunction = Callable[[Turn], AsyncIterator[Piece]]
 Models = Callable[[str], Awaitable[Model]]
 Prepare = Callable[[tuple[Message, ...]], Sequence[Message] | Awaitable[Sequence[Message]]]
@@ -160,6 +161,7 @@ class Agent:
             span.fail(error.kind)
             raise
         finally:
+            turn.release_files()
             span.set_usage(usage)
             span.end()
             turn.report(usage)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any
 
 import structlog
 
 from antiphon.core import commands as c
 from antiphon.core.model import Chat, ErrorInfo, Outcome
+from antiphon.core.parts import FileReference
 from antiphon.errors import AttemptFailed
 from antiphon.local.descriptors import is_out_of_descriptors
 from antiphon.observe.crash_points import crash_point
@@ -52,14 +54,15 @@ class Attempt:
         self._held = HeldChat(environment, chat_id, chat)
         self._calls = Calls(self._held, limits=environment.limits, child_chats=environment.child_chats)
         limits = environment.limits
-        files = FileLoader(
+        self._files = FileLoader(
             environment.work,
             chat.owner_id,
+            budget=environment.file_budget,
             file_bytes_max=limits.file_bytes,
             files_bytes_max=limits.files_bytes,
         )
         self._io = AttemptIO(
-            self._held, self._calls, work=environment.work, prompt_of=environment.prompt_of, files=files
+            self._held, self._calls, work=environment.work, prompt_of=environment.prompt_of, files=self._files
         )
         self._end = AttemptEnd(self._held, self._calls, work=environment.work, timing=environment.timing)
         self._hints = StopHints(self._held, work=environment.work, bus=environment.bus)
@@ -108,6 +111,7 @@ class Attempt:
         finally:
             unsubscribe()
             self._held.close()
+            self._files.close()
             await self._deps.close()
 
     def _describe(self, span: Span, turn_id: int) -> None:
@@ -214,6 +218,8 @@ class Attempt:
                 if admitted and held.state.calls:
                     await self._io.start_new_step()  # each result of an earlier attempt's call opens a new draft
                 for each in admitted:
+                    if isinstance(each, FileReference):
+                        await held.retry_unavailable(partial(held.files.use, each))
                     held.writer.write(each)
                 if count % PIECES_PER_ITERATION == 0:
                     await asyncio.sleep(0)

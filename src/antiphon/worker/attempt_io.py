@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from antiphon.core.model import Needs
-from antiphon.core.parts import CallStarted, PartMetadata, Role, ToolCallArgs, ToolCallOpened, ToolResult, Usage
+from antiphon.core.parts import (
+    CallStarted,
+    FileReference,
+    PartMetadata,
+    Role,
+    ToolCallArgs,
+    ToolCallOpened,
+    ToolResult,
+    Usage,
+)
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.errors import AttemptFailed, Unavailable
 from antiphon.ports import Message, Work
@@ -18,7 +27,7 @@ from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.replay import Replay
 from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.tools import Tool
-from antiphon.worker.tools.tool import cap_output
+from antiphon.worker.tools.tool import FileData, cap_output
 from antiphon.worker.turn import ToolCall
 
 
@@ -79,6 +88,12 @@ class AttemptIO:
 
     async def load_files(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         return await self._files.load(messages)
+
+    def release_files(self) -> None:
+        self._files.release()
+
+    async def store_file(self, data: FileData, *, media_type: str, name: str) -> FileReference:
+        return await self._held.files.store(data, media_type=media_type, name=name)
 
     def has_steering(self) -> bool:
         chat = self._chats.chat_nowait(self._held.chat_id) or self._held.state

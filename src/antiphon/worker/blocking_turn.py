@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from antiphon.core.parts import ToolResult
+from antiphon.core.parts import FileReference, ToolResult
 from antiphon.ports import Message
 from antiphon.worker.children import ChildChat
 from antiphon.worker.tools import Tool
@@ -80,6 +80,14 @@ class BlockingTurn:
 
     def load_files(self, messages: Sequence[Message] | None = None) -> tuple[Message, ...]:
         return self.wait(lambda: self._turn.load_files(messages))
+
+    def store_file(
+        self, data: bytes | bytearray | memoryview, *, media_type: str = "", name: str = ""
+    ) -> FileReference:
+        return self.wait(lambda: self._turn.store_file(data, media_type=media_type, name=name))
+
+    def release_files(self) -> None:
+        self._loop.call_soon_threadsafe(self._turn.release_files)
 
     def ask(self, question: str, schema: dict[str, Any] | None = None) -> Any:
         return self.wait(lambda: self._turn.ask(question, schema))

@@ -19,7 +19,6 @@ from antiphon.errors import Refused, TooMany
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.observe.traces import TRACES
-from antiphon.wire.codec import encode_content
 from antiphon.worker.child_chats import CHILDREN_MAX, ChildChats, child_of, name_of
 from antiphon.worker.children import ChildAnswer, ChildChat
 from antiphon.worker.environment import WorkerLimits
@@ -130,10 +129,9 @@ class Calls:
         if call is not None and call.args is not None:  # the model sees its own arguments in the history
             result = replace(result, result={CHANGED_ARGUMENTS: call.args, "result": result.result})
         crash_point("tool-after-run")
+        content = await self._held.result_content(result)
         await self._held.execute(
-            c.CommitToolResult(
-                attempt=self._held.attempt, tool_call_id=part.tool_call_id, content=encode_content([result])
-            )
+            c.CommitToolResult(attempt=self._held.attempt, tool_call_id=part.tool_call_id, content=content)
         )
         crash_point("tool-result-after-append")
         self._held.check()
@@ -154,6 +152,8 @@ class Calls:
             labels=dict(self._held.state.labels),
             deps=self._held.deps,
             spawn=spawn,
+            store_file=self._held.files.of_call(),
+            loop=asyncio.get_running_loop(),
         )
 
     async def _run_child(self, part: ToolCall) -> ToolResult:

@@ -17,6 +17,7 @@ from antiphon.core.parts import (
     Data,
     DeltaPart,
     File,
+    FileReference,
     PartMetadata,
     Reasoning,
     Source,
@@ -30,7 +31,8 @@ from antiphon.core.parts import (
 from antiphon.errors import AttemptFailed, Invalid
 from antiphon.observe.crash_points import crash_point
 from antiphon.wire.codec import NOT_JSON, encode
-from antiphon.wire.user_content import checked_file
+from antiphon.wire.user_content import FILE_ID_MAX, checked_file
+from antiphon.wire.user_content import NAME_MAX as FILE_NAME_MAX
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 """Maximum size of one answer, in bytes."""
@@ -125,6 +127,9 @@ class DraftWriter:
             case File(media_type=str(), data=str(data), name=str()):
                 self._count(data)
                 return self._checked_file(piece)
+            case FileReference(file_id=str(file_id), file_name=str(name), content="") if file_id:
+                self._count(file_id + name)
+                return self._checked_reference(piece)
             case Data(name=str(name)):
                 return self._checked_data(piece, name)
             case ToolCallOpened(tool_call_id=str(tool_call_id), tool_name=str(tool_name)):
@@ -149,6 +154,11 @@ class DraftWriter:
             return checked_file(file)
         except Invalid as error:
             raise AttemptFailed("unknown", f"The agent yielded a file that cannot be stored: {error}") from error
+
+    def _checked_reference(self, reference: FileReference) -> FileReference:
+        if len(reference.file_id) > FILE_ID_MAX or len(reference.file_name) > FILE_NAME_MAX:
+            raise AttemptFailed("unknown", f"The name of a file has at most {FILE_NAME_MAX} characters.")
+        return reference
 
     def _checked_data(self, piece: Data, name: str) -> Data:
         try:
@@ -230,4 +240,4 @@ def _refusal(piece: Any) -> str:
     name = type(piece).__name__
     if isinstance(piece, ToolCall | ToolResult) or name in ("ToolCall", "ToolResult"):
         return f"The agent yielded a {name}. Run tools with `await turn.call(ToolCall(name, args))`."
-    return f"The agent yielded {name}; it may yield text (str), Reasoning, Source, File and Data."
+    return f"The agent yielded {name}; it may yield text (str), Reasoning, Source, File, Data and stored files."

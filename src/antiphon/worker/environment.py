@@ -16,6 +16,7 @@ from antiphon.ports import Bus, Work
 from antiphon.worker.child_chats import ChildChats
 from antiphon.worker.deps import MakeDeps
 from antiphon.worker.draft_writer import ANSWER_BYTES_MAX
+from antiphon.worker.file_budget import FileBudget
 from antiphon.worker.history import Histories
 from antiphon.worker.tools import Tool
 from antiphon.worker.turn import Turn
@@ -40,6 +41,8 @@ class WorkerLimits(Value):
     """Maximum size of an uploaded file that is sent to a model, in bytes."""
     files_bytes: int = 24 * 1024 * 1024
     """Maximum size of all uploaded files in one request to a model, in bytes."""
+    turn_files_bytes: int = 512 * 1024 * 1024
+    """Maximum size of all files that one attempt of a turn stores, in bytes."""
 
     @staticmethod
     def of(limits: Limits) -> WorkerLimits:
@@ -52,6 +55,7 @@ class WorkerLimits(Value):
             state_bytes=limits.state_bytes,
             file_bytes=limits.model_file_bytes,
             files_bytes=limits.model_files_bytes,
+            turn_files_bytes=limits.turn_files_bytes,
         )
 
 
@@ -85,6 +89,8 @@ class Environment(Value, gc=True):
     """The tools of MCP servers."""
     child_chats: ChildChats
     limits: WorkerLimits
+    file_budget: FileBudget
+    """The room for files that models get."""
     timing: WorkerTiming
     random: random.Random
     config: dict[str, Any]

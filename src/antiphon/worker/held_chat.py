@@ -33,6 +33,7 @@ from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.tools import Tool
 from antiphon.worker.tools.client import tools_of_clients
 from antiphon.worker.turn import Turn
+from antiphon.worker.turn_files import TurnFiles
 
 T = TypeVar("T")
 
@@ -57,6 +58,13 @@ class HeldChat:
         self.usage = AttemptUsage(environment.spending.prices, self._report_usage)
         self._used_before = chat.turn_usage
         """What earlier attempts have used in this turn."""
+        self.files = TurnFiles(
+            environment.work,
+            chat.owner_id,
+            chat_id,
+            bytes_max=environment.limits.turn_files_bytes,
+            messages=lambda: self.history.messages,
+        )
         self.outcome = ""
         """How the model ended the answer, where that is worth storing."""
         self.is_draining = False
@@ -224,6 +232,7 @@ class HeldChat:
     ) -> None:
         """Store the draft as a message, in the same append `results` of its calls. With `is_last` the turn ends,
         unless a steering message has joined it."""
+        contents = [await self.result_content(result) for result in results]
         draft = self.writer.draft
         parts = list(draft.content())
         if not calls:
@@ -247,10 +256,8 @@ class HeldChat:
                 state=agent_state,
             ),
             *(
-                c.CommitToolResult(
-                    attempt=self.attempt, tool_call_id=result.tool_call_id, content=encode_content([result])
-                )
-                for result in results
+                c.CommitToolResult(attempt=self.attempt, tool_call_id=result.tool_call_id, content=content)
+                for result, content in zip(results, contents, strict=True)
             ),
             used=used,
             has_message=bool(content),  # else the usage is stored with the next message
@@ -261,6 +268,10 @@ class HeldChat:
         if parts or self.state.attempt != self.attempt:
             self.outcome = ""
         await self.refresh()
+
+    async def result_content(self, result: ToolResult) -> bytes:
+        """The content of a tool's message: the result, and the files that it names, which the chat then uses."""
+        return encode_content(await self.retry_unavailable(lambda: self.files.result_content(result)))
 
     def partial(self, chat: Chat) -> dict[str, Any]:
         """The content of the open draft, as the fields of a `PartialCommand`."""
@@ -334,6 +345,7 @@ class HeldChat:
         """The attempt has ended: drop the draft, the history and the turn. An abandoned agent may keep this object
         alive for any time, but not its texts."""
         self.ended.set()
+        self.files.close()
         self.writer.release()
         self.history = History((), 0, 0)
         self.turn = self.deps = None

@@ -28,7 +28,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.core.draft import args_value, replace_surrogates
-from antiphon.core.parts import Data, File, Part, PartMetadata, Reasoning, Role, Source, Text, ToolCall, ToolResult
+from antiphon.core.parts import Part, PartMetadata, Reasoning, Role, Text, ToolCall, ToolResult, Whole
 from antiphon.ports import Message
 from antiphon.wire.codec import encode
 
@@ -107,7 +107,7 @@ class Replay:
                     return False
                 self._segment, self._offset = self._segment + 1, 0
             return False
-        if isinstance(value, Source | File | Data):
+        if isinstance(value, Whole):
             if self._segment < len(self._segments) and self._offset and self._is_segment_passed():
                 self._segment, self._offset = self._segment + 1, 0
             if self._segment < len(self._segments) and self._segments[self._segment] == _whole(value):
@@ -184,12 +184,12 @@ def _segments(content: Sequence[Part]) -> list[Segment]:
                 segments[-1] = (type(part), segments[-1][1] + part.text)
             else:
                 segments.append((type(part), part.text))
-        elif isinstance(part, Source | File | Data):
+        elif isinstance(part, Whole):
             segments.append(_whole(part))
     return segments
 
 
-def _whole(part: Source | File | Data) -> Segment:
+def _whole(part: Whole) -> Segment:
     """A part that is compared as a whole, without the metadata that may follow it."""
     return type(part), encode(replace(part, provider_metadata=None))
 

@@ -10,12 +10,13 @@ import msgspec
 import structlog
 
 from antiphon.core.model import Needs
-from antiphon.core.parts import OUTCOMES, TOKENS_MAX, Role, ToolResult, Usage, text_of
+from antiphon.core.parts import OUTCOMES, TOKENS_MAX, FileReference, Role, ToolResult, Usage, text_of
 from antiphon.errors import AttemptFailed
 from antiphon.ports import Message
 from antiphon.worker.agent_state import AgentState
 from antiphon.worker.children import ChildAnswer, ChildChat
 from antiphon.worker.tools import Tool
+from antiphon.worker.tools.tool import FileData
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,10 @@ class TurnIO(Protocol):
     def has_steering(self) -> bool: ...
 
     async def load_files(self, messages: Sequence[Message]) -> tuple[Message, ...]: ...
+
+    def release_files(self) -> None: ...
+
+    async def store_file(self, data: FileData, *, media_type: str, name: str) -> FileReference: ...
 
 
 class Turn:
@@ -256,20 +261,43 @@ class Turn:
         return await self._io.record_call(call, result, is_error=is_error)
 
     async def load_files(self, messages: Sequence[Message] | None = None) -> tuple[Message, ...]:
-        """The messages with the bytes of the uploaded files that they refer to: a `File` part instead of each
+        """The messages with the bytes of the stored files that they refer to: a `File` part instead of each
         `FileReference` that has a `file_id`. A file that is missing or too large for a model (`--limit
         model_file_bytes`, `model_files_bytes`) is a text that says so.
 
         Args:
             messages: Messages of this chat; default: all of `messages`.
 
+        The files count as loaded (`--limit loaded_files_bytes` is the maximum of all turns of an instance) until the
+        next call or `release_files`.
+
         Returns:
-            The messages. Those without uploaded files are unchanged.
+            The messages. Unchanged are those without stored files, the files of answers, and those of tool results
+            that are no images.
 
         Raises:
-            AgentError: The store cannot be read now.
+            AgentError: The store cannot be read now, or there was no room for the files in time.
         """
         return await self._io.load_files(self.messages if messages is None else messages)
+
+    def release_files(self) -> None:
+        """The files that were loaded are not used any more: other turns may load theirs."""
+        self._io.release_files()
+
+    async def store_file(self, data: FileData, *, media_type: str = "", name: str = "") -> FileReference:
+        """Store a file of the chat's owner, by the rules of `POST /files`. Yield what this returns: people see the
+        file in the answer. A file that is not yielded is removed later.
+
+        Args:
+            data: The bytes, or an asynchronous iterator of pieces of any size. (A plain `def` agent gives bytes.)
+            media_type: Its media type; empty: found by the bytes.
+            name: Its name, as people see it.
+
+        Raises:
+            FileRefused: It is empty or too large, its bytes are not of that type, or too much is stored.
+            AgentError: The store does not work now.
+        """
+        return await self._io.store_file(data, media_type=media_type, name=name)
 
     async def use_tools(self, *tools: Tool) -> None:
         """Add tools that only this run of the agent has, such as those of a framework. Calls of them that an earlier

@@ -329,9 +329,24 @@ async def test_a_message_refers_to_a_file(api: ApiClient) -> None:
     chat_id = await api.make_chat()
     answer = await api.send(chat_id, sent)
     shown = {"type": "file-reference", "file_name": "", "start_line": 0, "end_line": 0, "content": ""}
-    assert answer.json["message"]["content"] == [sent[0], shown | {"file_id": made["file_id"]}]
+    shown |= {"file_id": made["file_id"], "media_type": "image/png", "size": len(PNG)}
+    assert answer.json["message"]["content"] == [sent[0], shown]
     await api.rested(chat_id)
     assert await api.texts(chat_id) == ["user: /say ok", "assistant: ok"]
+
+
+async def test_the_server_describes_the_file_and_not_the_client(api: ApiClient) -> None:
+    image = b"\x89PNG\r\n\x1a\n" + bytes.fromhex("0000000d49484452000000200000001008060000")
+    made = await upload(api, image, name="a.png")
+    chat_id = await api.make_chat()
+    claimed = {"media_type": "text/html", "size": 1, "width": 9, "height": 9}
+    for client_message_id in ("a", "a"):
+        answer = await api.send(chat_id, [reference(made) | claimed], client_message_id=client_message_id)
+        (shown,) = answer.json["message"]["content"]
+        assert (shown["file_name"], shown["media_type"], shown["size"]) == ("a.png", "image/png", len(image))
+        assert (shown["width"], shown["height"]) == (32, 16)
+    again = await api.send(chat_id, [reference(made)], client_message_id="a")
+    assert again.status == 201, "what the server sets is no part of the request"
 
 
 @pytest.mark.parametrize(
@@ -394,5 +409,6 @@ async def test_a_repeated_send_is_answered_after_its_file_was_removed(small: Api
     await small.ask("DELETE", f"/chats/{chat_id}")
     await wait_until(lambda: is_gone(small, made))
     again = await small.send(chat_id, [reference(made)], client_message_id="a")
-    assert (again.status, again.body) == (first.status, first.body)
+    assert (again.status, again.json["seq"]) == (first.status, first.json["seq"])
+    assert again.json["message"]["content"][0]["file_id"] == made["file_id"]
     assert (await small.send(chat_id, [reference(made)], client_message_id="b")).status == 404

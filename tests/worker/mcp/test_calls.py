@@ -13,6 +13,7 @@ from antiphon import Agent, tool
 from antiphon.core.facts import ActionRequired
 from antiphon.core.model import Outcome, Status
 from antiphon.models.openai import OpenAIModel
+from antiphon.server.open_instance import EmbeddedInstance as Instance
 from antiphon.testing.model_server import Answer, FakeCall, FakeModelServer
 from support.waiting import wait_until
 
@@ -20,6 +21,9 @@ from ..running import ask, running
 from .servers import ToolServer, call, result_of, serving, tool_server, wait_state
 
 pytestmark = pytest.mark.anyio
+
+
+PNG = bytes.fromhex("89504e470d0a1a0a")
 
 
 @pytest.fixture(params=["stdio", "http"])
@@ -35,21 +39,46 @@ async def test_a_result_is_text_a_structure_an_image_or_an_error(tmp_path: Path,
         added = await call(instance, "t_add", '{"a": 1, "b": 2}')
         assert (added.result, added.is_error) == ({"result": 3}, False)
         assert (await call(instance, "t_person")).result == {"name": "Ada", "age": 36}
-        picture = (await call(instance, "t_picture")).result
-        assert picture == {"content": [{"type": "image", "media_type": "image/png", "data": "iVBORw0KGgo="}]}
         failed = await call(instance, "t_fail", '{"reason": "no"}')
         assert (failed.result, failed.is_error) == ("Error executing tool fail", True)
         wrong = await call(instance, "t_add", '{"a": "x"}')
         assert wrong.is_error
 
 
-async def test_an_image_that_is_too_large_is_replaced_by_its_size(tmp_path: Path) -> None:
+async def bytes_of(instance: Instance, file_id: str) -> bytes:
+    file = await instance.files.get(instance.owner_id, file_id)
+    return b"".join([piece async for piece in await instance.files.open(file, 0, file.size)])
+
+
+async def test_images_sounds_and_resources_become_files(tmp_path: Path) -> None:
     async with tool_server(tmp_path, "stdio") as server, serving(server) as instance:
-        result = await call(instance, "t_picture", '{"size": 300000}')
-        (block,) = result.result["content"]
-        assert block["media_type"] == "image/png"
-        assert "data" not in block
-        assert block["omitted"].startswith("400,000 characters of base64")
+        result = (await call(instance, "t_gallery")).result
+        image, sound, text, resource, other = result["content"]
+        assert image == {"type": "file-reference", "file_name": "", "media_type": "image/png", "size": 300_000} | (
+            {"file_id": image["file_id"]}
+        )
+        assert (sound["media_type"], sound["size"]) == ("audio/wav", 4)
+        assert text == {"type": "resource", "uri": "note://a", "media_type": "text/plain", "text": "a note"}
+        assert (resource["file_name"], resource["uri"]) == ("report.pdf", "file:///reports/report.pdf")
+        assert resource["media_type"] == "application/pdf"
+        assert other == {"type": "image", "media_type": "image/png", "omitted": "the server sent no valid base64"}
+        assert await bytes_of(instance, image["file_id"]) == PNG + bytes(300_000 - len(PNG))
+        assert (await call(instance, "t_picture", '{"size": 300000}')).result == {"content": [image]}, "stored once"
+        count, _ = await instance.store.file_usage(instance.owner_id)
+        assert count == 3
+
+
+async def test_a_wrong_media_type_and_a_file_that_is_too_large_are_no_failures(tmp_path: Path) -> None:
+    limits = {"file_bytes": 1_000}
+    async with (
+        tool_server(tmp_path, "stdio") as server,
+        running(Agent(), mcp={"t": server.settings()}, limits=limits) as instance,
+    ):
+        (mislabelled,) = (await call(instance, "t_mislabelled")).result["content"]
+        assert mislabelled["media_type"] == "image/png", "the server says that it is a JPEG"
+        (large,) = (await call(instance, "t_picture", '{"size": 3000}')).result["content"]
+        assert large["type"] == "image"
+        assert "too large" in large["omitted"]
 
 
 async def test_progress_reaches_the_watchers(tmp_path: Path, transport: str) -> None:

@@ -6,6 +6,7 @@ of what has run.)
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
 from pathlib import Path
@@ -13,7 +14,15 @@ from typing import Any
 
 import anyio
 from mcp.server.mcpserver import Context, Image, MCPServer
-from mcp_types import ToolAnnotations
+from mcp_types import (
+    AudioContent,
+    BlobResourceContents,
+    CallToolResult,
+    EmbeddedResource,
+    ImageContent,
+    TextResourceContents,
+    ToolAnnotations,
+)
 
 LOG = Path(sys.argv[1])
 PNG = bytes.fromhex("89504e470d0a1a0a")
@@ -71,6 +80,39 @@ def person() -> dict[str, Any]:
 def picture(size: int = 8) -> Image:
     """An image of `size` bytes."""
     return Image(data=PNG + bytes(max(0, size - len(PNG))), format="png")
+
+
+def image(size: int, media_type: str = "image/png") -> ImageContent:
+    data = base64.b64encode(PNG + bytes(size - len(PNG))).decode()
+    return ImageContent(type="image", data=data, mime_type=media_type)
+
+
+@server.tool(structured_output=False)
+def gallery() -> CallToolResult:
+    """Every kind of content that is not text."""
+    pdf = base64.b64encode(b"%PDF-1.7").decode()
+    return CallToolResult(
+        content=[
+            image(300_000),
+            AudioContent(type="audio", data="UklGRg==", mime_type="audio/wav"),
+            EmbeddedResource(
+                type="resource", resource=TextResourceContents(uri="note://a", mime_type="text/plain", text="a note")
+            ),
+            EmbeddedResource(
+                type="resource",
+                resource=BlobResourceContents(
+                    uri="file:///reports/report.pdf", mime_type="application/pdf", blob=pdf
+                ),
+            ),
+            ImageContent(type="image", data="no base64!", mime_type="image/png"),
+        ]
+    )
+
+
+@server.tool(structured_output=False)
+def mislabelled() -> CallToolResult:
+    """An image of another type than its label."""
+    return CallToolResult(content=[image(100, "image/jpeg")])
 
 
 @server.tool()

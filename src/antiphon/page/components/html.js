@@ -24,6 +24,7 @@ const PATHS = {
   back: 'M15 6l-6 6 6 6',
   inbox: 'M4 13l3-8h10l3 8v6H4zM4 13h5l1.5 2h3L15 13h5',
   instances: 'M4 4h16v7H4zM4 13h16v7H4zM8 7.5h.01M8 16.5h.01',
+  download: 'M12 4v11M7 11l5 5 5-5M5 20h14',
   out: 'M14 5H5v14h9M10 12h10M17 9l3 3-3 3',
 };
 

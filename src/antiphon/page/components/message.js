@@ -9,6 +9,7 @@ import { isSafeLink } from '../markdown.js';
 import { hrefOf } from '../route.js';
 import { textOf } from '../view.js';
 import { Editor, withText } from './editor.js';
+import { InlineFile, StoredFile } from './file.js';
 import { IconButton, html } from './html.js';
 import { Markdown } from './markdown.js';
 import { OpenCall } from './open_call.js';
@@ -106,13 +107,13 @@ function Part({ part, live, isGrowing }) {
     case 'source':
       return html`<p class="meta">Source: <${SourceLink} part=${part} /></p>`;
     case 'file':
-      return html`<${File} part=${part} />`;
+      return html`<${InlineFile} part=${part} />`;
     case 'data':
       return html`<details class="fold" data-testid="data" open>
         <summary>${part.name || 'Data'}</summary>
         <pre tabindex="0">${pretty(part.data)}</pre></details>`;
     case 'file-reference':
-      if (part.file_id && !part.content) return html`<p class="meta">A file: ${part.file_name || part.file_id}</p>`;
+      if (part.file_id && !part.content) return html`<${StoredFile} part=${part} />`;
       return html`<details class="fold">
         <summary>${part.file_name}, lines ${part.start_line} to ${part.end_line}</summary>
         <pre tabindex="0">${part.content}</pre></details>`;
@@ -167,13 +168,6 @@ function SourceLink({ part }) {
   const words = part.title || part.url;
   if (!isSafeLink(part.url)) return words;
   return html`<a href=${part.url} rel="noopener noreferrer" target="_blank">${words}</a>`;
-}
-
-function File({ part }) {
-  const isShown = /^image\/(?:png|jpeg|gif|webp|avif)$/.test(part.media_type) && part.data;
-  if (isShown)
-    return html`<img class="file" src=${`data:${part.media_type};base64,${part.data}`} alt=${part.name || 'Attached image'} />`;
-  return html`<p class="meta">A file: ${part.name ? `${part.name} ` : ''}(${part.media_type || 'unknown type'})</p>`;
 }
 
 const Glimpse = ({ value }) => html`<span class="glimpse">${compact(value)}</span>`;

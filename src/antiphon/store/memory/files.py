@@ -8,13 +8,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.errors import NotFound, Unavailable
-from antiphon.ports import FileQuota, StoredFile
+from antiphon.ports import FileBytes, FileQuota, StoredFile
 from antiphon.store.memory.state import MemoryState
 from antiphon.store.rows import STALE_USE_US, check_quota
 
 
 class MemoryFiles(MemoryState):
     """Keeps the promises of `ports.FileStore`. Bytes without a file are lost with the process."""
+
+    file_storage: FileBytes | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -96,6 +98,14 @@ class MemoryFiles(MemoryState):
     async def remove_unfinished_files(self) -> int:
         """No process but this one has written bytes, and its uploads are in progress."""
         return 0
+
+    async def remove_orphaned_bytes(self) -> int:
+        return 0
+
+    async def size_of_file(self, file_id: str) -> int:
+        if file_id not in self._files:
+            raise NotFound("file")
+        return len(self._file_bytes[file_id])
 
     async def list_files(self, *, after: str, limit: int) -> tuple[StoredFile, ...]:
         found = sorted(file_id for file_id in self._files if file_id > after)

@@ -18,6 +18,8 @@ UNFINISHED_US = 2 * 3600 * 1_000_000
 """After how long without a write an upload counts as ended by a crash, in microseconds: longer than one may last."""
 UNFINISHED_MAX = 100
 """Maximum number of them that one call removes."""
+RECORDED_BYTES = 16 * 1024 * 1024
+"""After how many bytes it is recorded again that an upload goes on, where the bytes are not in the database."""
 DELETED_CHUNKS_MAX = 64
 """Maximum number of chunks that one statement deletes: 16 MiB."""
 
@@ -27,12 +29,20 @@ class PostgresFiles(PostgresReads):
 
     async def write_file_piece(self, file_id: str, offset: int, piece: bytes) -> None:
         assert offset % FILE_PIECE_BYTES == 0, "a piece is a chunk"
+        if self.file_storage is not None:
+            if offset % RECORDED_BYTES == 0:
+                await self._pool.write(SQL["begin_file"], file_id)
+            await self.file_storage.write_piece(file_id, offset, piece)
+            return
         await self._pool.write(SQL["write_file_chunk"], file_id, offset // FILE_PIECE_BYTES, piece)
 
     async def complete_file(self, file: StoredFile, *, unused_s: float, quota: FileQuota) -> StoredFile:
         columns = (file.file_id, file.owner_id, file.sha256, file.media_type, file.size, file.name)
         limits = (int(unused_s * 1_000_000), quota.files_max, quota.bytes_max)
-        fate, file_id = (await self._pool.write(SQL["complete_file"], *columns, *limits))[0]
+        if self.file_storage is not None:
+            await self.file_storage.complete(file.file_id, file.size)
+        statement = SQL["complete_file" if self.file_storage is None else "record_file"]
+        fate, file_id = (await self._pool.write(statement, *columns, *limits))[0]
         match fate:
             case "many_files":
                 raise TooMany("files of one owner", quota.files_max)
@@ -61,11 +71,21 @@ class PostgresFiles(PostgresReads):
         return int(count), int(size)
 
     async def read_file_piece(self, file_id: str, offset: int, size: int) -> bytes:
+        if self.file_storage is not None:
+            return await self.file_storage.read_piece(file_id, offset, size)
         number, start = divmod(offset, FILE_PIECE_BYTES)
         row = await self._row("read_file_chunk", file_id, number, start + 1, size)
         if row is None:
             raise NotFound("file")
         return bytes(row[0])
+
+    async def size_of_file(self, file_id: str) -> int:
+        if self.file_storage is not None:
+            return await self.file_storage.size_of(file_id)
+        row = await self._row("size_of_file", file_id)
+        if row is None:
+            raise NotFound("file")
+        return int(row[0])
 
     async def use_files(self, owner_id: str, chat_id: str, file_ids: Sequence[str]) -> tuple[str, ...]:
         rows = await self._pool.write(SQL["use_files"], owner_id, chat_id, list(dict.fromkeys(file_ids)))
@@ -89,6 +109,16 @@ class PostgresFiles(PostgresReads):
             await self._remove_chunks(file_id, silent_us=UNFINISHED_US)
         return len(rows)
 
+    async def remove_orphaned_bytes(self) -> int:
+        removed = 0
+        if self.file_storage is not None:
+            async for file_ids in self.file_storage.old_ids():
+                known = {row[0] for row in await self._rows("known_files", list(file_ids))}
+                for file_id in file_ids - known:
+                    await self.file_storage.remove(file_id)
+                    removed += 1
+        return removed
+
     async def list_files(self, *, after: str, limit: int) -> tuple[StoredFile, ...]:
         return tuple(file_of(row) for row in await self._rows("list_files", after, limit))
 
@@ -97,6 +127,8 @@ class PostgresFiles(PostgresReads):
         instances may do the same at the same time."""
         if not await self._pool.write(SQL["claim_unfinished_file"], file_id, silent_us):
             return
+        if self.file_storage is not None:
+            await self.file_storage.remove(file_id)
         while await self._pool.write(SQL["delete_file_chunks"], file_id, DELETED_CHUNKS_MAX):
             pass
         await self._pool.write(SQL["forget_unfinished_file"], file_id)

@@ -12,6 +12,7 @@ from antiphon.ports import (
     PAGE_BYTES_MAX,
     ConfigRow,
     Due,
+    FileBytes,
     FlushedDelta,
     Listed,
     Mark,
@@ -30,8 +31,9 @@ SQL = load_statements("postgres")
 class PostgresReads:
     """The queries of `ports.Store`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, file_storage: FileBytes | None = None) -> None:
         self._pool = pool
+        self.file_storage = file_storage
 
     async def _rows(self, name: str, *values: Any) -> list[Any]:
         return await self._pool.rows(SQL[name], *values)

@@ -16,7 +16,7 @@ import asyncpg
 
 from antiphon.core.model import Status
 from antiphon.errors import NotFound, Unavailable
-from antiphon.ports import Append, Appended, Clock, ConfigRow, FlushedDelta, Notification, Presence
+from antiphon.ports import Append, Appended, Clock, ConfigRow, FileBytes, FlushedDelta, Notification, Presence
 from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import (
     PAUSE_MAX_S,
@@ -51,6 +51,7 @@ async def open_postgres_store(
     may_migrate: bool = True,
     timing: StoreTiming = StoreTiming(),  # noqa: B008 - a value
     limits: AppendLimits = AppendLimits(),  # noqa: B008 - a value
+    file_storage: FileBytes | None = None,
 ) -> PostgresStore:
     """Open a store in a PostgreSQL database, and migrate the database to this version.
 
@@ -60,6 +61,7 @@ async def open_postgres_store(
         may_migrate: False: check the schema's version and change nothing.
         timing: How long the store waits.
         limits: How many appends share a statement.
+        file_storage: Where the bytes of files are, if they are not in the database.
 
     Raises:
         Unavailable: The database does not answer, lacks something that Antiphon needs, or is of a newer version.
@@ -70,7 +72,7 @@ async def open_postgres_store(
     await _prepare(address, timing.open_s, may_migrate=may_migrate)
     clock = DatabaseClock()
     pool = Pool(address, size=pool_max, is_pooled=is_pooled, timing=timing)
-    store = PostgresStore(address, pool, clock, timing=timing, limits=limits)
+    store = PostgresStore(address, pool, clock, timing=timing, limits=limits, file_storage=file_storage)
     await clock.synchronize(store.read_time)
     store.keep_synchronized(clock)
     return store
@@ -141,8 +143,9 @@ class PostgresStore(PostgresFiles, PostgresUsage):
         *,
         timing: StoreTiming = StoreTiming(),  # noqa: B008 - a value
         limits: AppendLimits = AppendLimits(),  # noqa: B008 - a value
+        file_storage: FileBytes | None = None,
     ) -> None:
-        super().__init__(pool)
+        super().__init__(pool, file_storage)
         self._timing = timing
         self._appender = Appender(pool, timing=timing, limits=limits)
         self.clock: Clock = clock

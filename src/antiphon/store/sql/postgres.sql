@@ -391,6 +391,15 @@ INSERT INTO file_chunks (file_id, number, body) VALUES ($1, $2, $3) ON CONFLICT 
 -- (file_id, owner_id, sha256, media_type, size, name, unused microseconds, files_max, bytes_max)
 SELECT fate, file_id FROM complete_file($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
+-- name: begin_file
+-- Record an upload before its first byte is written to a place apart from the database; again while it goes on.
+INSERT INTO unfinished_files (file_id, written_at) VALUES ($1, store_now_us())
+ON CONFLICT (file_id) DO UPDATE SET written_at = excluded.written_at WHERE unfinished_files.written_at > 0;
+
+-- name: record_file
+-- (file_id, owner_id, sha256, media_type, size, name, unused microseconds, files_max, bytes_max)
+SELECT fate, file_id FROM record_file($1, $2, $3, $4, $5, $6, $7, $8, $9);
+
 -- name: find_file
 SELECT file_id, owner_id, sha256, media_type, size, name, created_at FROM files WHERE file_id = $1;
 
@@ -406,6 +415,14 @@ WHERE file_id > $1 ORDER BY file_id LIMIT $2;
 -- A part of a chunk. No row: there is no such file. (file_id, number, start from 1, size)
 SELECT coalesce((SELECT substring(body FROM $3 FOR $4) FROM file_chunks WHERE file_id = $1 AND number = $2), '')
 FROM files WHERE file_id = $1;
+
+-- name: size_of_file
+SELECT sum(octet_length(body)) FROM file_chunks WHERE file_id = $1 HAVING count(*) > 0;
+
+-- name: known_files
+-- Which of these are files, or uploads and removals in progress. (file_ids)
+SELECT file_id FROM files WHERE file_id = ANY($1::text[])
+UNION SELECT file_id FROM unfinished_files WHERE file_id = ANY($1::text[]);
 
 -- name: use_files
 -- (owner_id, chat_id, file_ids)

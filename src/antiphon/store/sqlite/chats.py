@@ -12,7 +12,7 @@ import msgspec
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import PAGE_BYTES_MAX, Append, Appended, Clock, Listed, Mark, Receipt
+from antiphon.ports import PAGE_BYTES_MAX, Append, Appended, Clock, FileBytes, Listed, Mark, Receipt
 from antiphon.store.checksum import checksum_of
 from antiphon.store.rows import chat_of, entry_of, fitting
 from antiphon.store.sqlite.append import SqliteAppender
@@ -22,8 +22,16 @@ from antiphon.store.sqlite.database import SQL, SqliteDatabase, first
 class SqliteChats(SqliteDatabase):
     """Keeps the promises of `ports.ChatStore`."""
 
-    def __init__(self, path: Path, connection: apsw.Connection, clock: Clock, *, change: int) -> None:
-        super().__init__(path, connection, clock)
+    def __init__(
+        self,
+        path: Path,
+        connection: apsw.Connection,
+        clock: Clock,
+        *,
+        change: int,
+        file_storage: FileBytes | None = None,
+    ) -> None:
+        super().__init__(path, connection, clock, file_storage)
         self._appender = SqliteAppender(change)
 
     async def append(self, append: Append) -> Appended:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import apsw
 
 from antiphon.errors import Unavailable
-from antiphon.ports import Clock
+from antiphon.ports import Clock, FileBytes
 from antiphon.store.migrate import migrate
 from antiphon.store.sqlite.database_files import DatabaseFiles
 from antiphon.store.sqlite.writer import Writer, translated
@@ -60,7 +60,10 @@ def open_connection(path: Path) -> tuple[apsw.Connection, int]:
 class SqliteDatabase:
     """An open database; the base of the parts of `SqliteStore`."""
 
-    def __init__(self, path: Path, connection: apsw.Connection, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, connection: apsw.Connection, clock: Clock, file_storage: FileBytes | None = None
+    ) -> None:
+        self.file_storage = file_storage
         self.clock = clock
         self._path = path
         self._connection = connection

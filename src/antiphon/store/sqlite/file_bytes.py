@@ -84,6 +84,12 @@ def read_piece(folder: Path, file_id: str, offset: int, size: int) -> bytes:
             os.close(descriptor)
 
 
+def size_of(folder: Path, file_id: str) -> int:
+    """The size of a file, in bytes."""
+    with _translated():
+        return (folder / file_id).stat().st_size
+
+
 def remove(folder: Path, file_id: str) -> None:
     """Remove the bytes of a file or an upload, if there are any."""
     with _translated():

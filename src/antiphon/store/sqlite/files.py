@@ -21,7 +21,7 @@ from antiphon.errors import Unavailable
 from antiphon.ports import FileQuota, StoredFile
 from antiphon.store.rows import OLD_USE_US, STALE_USE_US, file_of
 from antiphon.store.sqlite.database import SqliteDatabase, first
-from antiphon.store.sqlite.file_bytes import FOLDER, list_ids, make_durable, read_piece, remove, write_piece
+from antiphon.store.sqlite.file_bytes import FOLDER, list_ids, make_durable, read_piece, remove, size_of, write_piece
 from antiphon.store.sqlite.file_rows import delete_expired, insert_file, release_files, use_files
 
 T = TypeVar("T")
@@ -35,22 +35,36 @@ class SqliteFiles(SqliteDatabase):
         return self._path.parent / FOLDER
 
     async def write_file_piece(self, file_id: str, offset: int, piece: bytes) -> None:
-        await self._in_thread(write_piece, self._folder, file_id, offset, piece)
+        if self._is_closed:
+            raise Unavailable("the store is closed")
+        if self.file_storage is not None:
+            await self.file_storage.write_piece(file_id, offset, piece)
+        else:
+            await self._in_thread(write_piece, self._folder, file_id, offset, piece)
 
     async def complete_file(self, file: StoredFile, *, unused_s: float, quota: FileQuota) -> StoredFile:
-        await self._in_thread(make_durable, self._folder, file)
+        if self.file_storage is not None:
+            await self.file_storage.complete(file.file_id, file.size)
+        else:
+            await self._in_thread(make_durable, self._folder, file)
         now = self.clock.now_us()
         expires_at = now + int(unused_s * 1_000_000)
         stored: StoredFile = await self._writer.run(
             lambda connection: insert_file(connection, file, now, expires_at, quota)
         )
         if stored.file_id != file.file_id:
-            await self._in_thread(remove, self._folder, file.file_id)
+            await self._remove_bytes(file.file_id)
         return stored
 
     async def discard_file(self, file_id: str) -> None:
         # The writer runs jobs in order: a `complete_file` whose caller was cancelled has been committed before this.
         if await self._writer.run(lambda connection: first(connection, "find_file", file_id)) is None:
+            await self._remove_bytes(file_id)
+
+    async def _remove_bytes(self, file_id: str) -> None:
+        if self.file_storage is not None:
+            await self.file_storage.remove(file_id)
+        else:
             await self._in_thread(remove, self._folder, file_id)
 
     async def find_file(self, file_id: str) -> StoredFile | None:
@@ -62,7 +76,14 @@ class SqliteFiles(SqliteDatabase):
         return int(count), int(size)
 
     async def read_file_piece(self, file_id: str, offset: int, size: int) -> bytes:
+        if self.file_storage is not None:
+            return await self.file_storage.read_piece(file_id, offset, size)
         return await self._in_thread(read_piece, self._folder, file_id, offset, size)
+
+    async def size_of_file(self, file_id: str) -> int:
+        if self.file_storage is not None:
+            return await self.file_storage.size_of(file_id)
+        return await self._in_thread(size_of, self._folder, file_id)
 
     async def use_files(self, owner_id: str, chat_id: str, file_ids: Sequence[str]) -> tuple[str, ...]:
         now = self.clock.now_us()
@@ -78,7 +99,7 @@ class SqliteFiles(SqliteDatabase):
         now = self.clock.now_us()
         deleted: list[str] = await self._writer.run(lambda connection: delete_expired(connection, now, limit))
         for file_id in deleted:
-            await self._in_thread(remove, self._folder, file_id)
+            await self._remove_bytes(file_id)
         return len(deleted)
 
     async def end_stale_file_uses(self) -> None:
@@ -87,16 +108,28 @@ class SqliteFiles(SqliteDatabase):
         await self._writer.run(lambda connection: release_files(connection, now, "drop_stale_file_uses", *ages))
 
     async def remove_unfinished_files(self) -> int:
-        names = await self._in_thread(list_ids, self._folder)
-        if not names:
+        if self.file_storage is not None:
+            return await self.remove_orphaned_bytes()
+        return await self._remove_unknown(await self._in_thread(list_ids, self._folder))
+
+    async def remove_orphaned_bytes(self) -> int:
+        removed = 0
+        if self.file_storage is not None:
+            async for file_ids in self.file_storage.old_ids():
+                removed += await self._remove_unknown(file_ids)
+        return removed
+
+    async def _remove_unknown(self, file_ids: set[str]) -> int:
+        """Remove the bytes of those that are no files; returns how many."""
+        if not file_ids:
             return 0
 
         def find_complete(connection: object) -> set[str]:
-            return {file_id for file_id in names if first(connection, "find_file", file_id)}  # type: ignore[arg-type]
+            return {file_id for file_id in file_ids if first(connection, "find_file", file_id)}  # type: ignore[arg-type]
 
-        unfinished = names - await self._read(find_complete)
+        unfinished = file_ids - await self._read(find_complete)
         for file_id in unfinished:
-            await self._in_thread(remove, self._folder, file_id)
+            await self._remove_bytes(file_id)
         return len(unfinished)
 
     async def list_files(self, *, after: str, limit: int) -> tuple[StoredFile, ...]:

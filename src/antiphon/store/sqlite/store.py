@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from antiphon.ports import Clock
+from antiphon.ports import Clock, FileBytes
 from antiphon.store.sqlite.access import SqliteAccess
 from antiphon.store.sqlite.chats import SqliteChats
 from antiphon.store.sqlite.configuration import SqliteConfiguration
@@ -20,14 +20,15 @@ from antiphon.store.sqlite.leases import SqliteLeases
 from antiphon.store.sqlite.usage import SqliteUsage
 
 
-async def open_sqlite_store(path: Path, *, clock: Clock) -> SqliteStore:
-    """Open the database at `path`, which is created or migrated to this version.
+async def open_sqlite_store(path: Path, *, clock: Clock, file_storage: FileBytes | None = None) -> SqliteStore:
+    """Open the database at `path`, which is created or migrated to this version. The bytes of files are in
+    `file_storage`, by default in a folder beside the database.
 
     Raises:
         Unavailable: The file cannot be used, or is of a newer version.
     """
     connection, change = await asyncio.to_thread(open_connection, path)
-    return SqliteStore(path, connection, clock, change=change)
+    return SqliteStore(path, connection, clock, change=change, file_storage=file_storage)
 
 
 class SqliteStore(

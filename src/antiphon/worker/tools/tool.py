@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any, get_type_hints, overload
 
 import msgspec
 import structlog
 
 from antiphon.core.depth import DEPTH_MAX, is_deeper
+from antiphon.core.parts import FileReference
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.ports import ToolSpec
@@ -32,8 +34,25 @@ class ToolFailed(Exception):
         self.value = value
 
 
+FileData = bytes | bytearray | memoryview | AsyncIterable[bytes]
+"""The bytes of a file, or an asynchronous iterator of its pieces."""
+
+
+class FileRefused(ToolFailed):
+    """A file was not stored, for a reason that the caller can change. `code` is one of those of the HTTP API."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__({"error": code, "message": message})
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class ToolContext:
-    """Given to a tool that has a parameter of this type: which call it runs, and how to report progress."""
+    """Given to a tool that has a parameter of this type: which call it runs, how to report progress, and how to store
+    files."""
 
     def __init__(
         self,
@@ -46,7 +65,11 @@ class ToolContext:
         labels: dict[str, str] | None = None,
         deps: Any = None,
         spawn: Callable[[ChildChat], Awaitable[ChildAnswer]] | None = None,
+        store_file: Callable[..., Awaitable[FileReference]] | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        self._store_file = store_file
+        self._loop = loop
         self.chat_id = chat_id
         self.turn_id = turn_id
         self.tool_call_id = tool_call_id
@@ -72,6 +95,34 @@ class ToolContext:
     def progress(self, text: str) -> None:
         """Show `text` to the watchers of the chat. It is not stored. May be called in any thread."""
         self._progress(str(text))
+
+    async def store_file(self, data: FileData, *, media_type: str = "", name: str = "") -> FileReference:
+        """Store a file of the chat's owner, by the rules of `POST /files`. Return what this returns, alone or
+        anywhere in the tool's result: people see the file, and a model that can see images in results gets an image.
+        A file that no result names is removed later.
+
+        Args:
+            data: The bytes, or an asynchronous iterator of pieces of any size.
+            media_type: Its media type; empty: found by the bytes.
+            name: Its name, as people see it.
+
+        Raises:
+            FileRefused: It is empty or too large, its bytes are not of that type, or too much is stored. Uncaught it
+                is the tool's result.
+            AgentError: The store does not work now.
+        """
+        if self._store_file is None:
+            raise RuntimeError("this tool runs outside a turn, which has no files")
+        return await self._store_file(data, media_type=media_type, name=name)
+
+    def store_file_blocking(
+        self, data: bytes | bytearray | memoryview, *, media_type: str = "", name: str = ""
+    ) -> FileReference:
+        """`store_file` for plain functions, which run in a thread: blocks until the file is stored."""
+        if self._loop is None:
+            raise RuntimeError("this tool runs outside a turn, which has no files")
+        storing = self.store_file(data, media_type=media_type, name=name)
+        return asyncio.run_coroutine_threadsafe(storing, self._loop).result()
 
 
 class Tool(Value, gc=True):

@@ -302,9 +302,10 @@ class McpConnection:
                 METRICS.mcp_calls.labels(self.name, "failed").inc()
                 raise ToolFailed({"error": "failed", "message": "The server's result is not valid."}) from error
         METRICS.mcp_calls.labels(self.name, "error" if result.is_error else "ok").inc()
+        value = await value_of(result, context)
         if result.is_error:
-            raise ToolFailed(value_of(result))
-        return value_of(result)
+            raise ToolFailed(value)
+        return value
 
     @contextlib.asynccontextmanager
     async def _slot(self, owner_id: str) -> AsyncIterator[None]:

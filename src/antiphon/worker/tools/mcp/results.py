@@ -1,7 +1,13 @@
-"""The result of an MCP tool as the JSON value of a tool result: bounded, and readable for models and people."""
+"""The result of an MCP tool as the JSON value of a tool result: bounded, and readable for models and people.
+
+Images, sounds and embedded resources become stored files, which the result names: people see them, and models that
+can read them get them.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Any
 
 from mcp_types import (
@@ -14,16 +20,18 @@ from mcp_types import (
     TextContent,
 )
 
-from antiphon.worker.tools.tool import OUTPUT_BYTES_MAX, cap_output
+from antiphon.core.parts import FileReference
+from antiphon.errors import AttemptFailed
+from antiphon.worker.tools.tool import FileRefused, ToolContext, cap_output
+from antiphon.worker.turn_files import shown_reference
 
 BLOCKS_MAX = 64
 """Maximum number of content blocks of one result that are kept."""
-BINARY_CHARACTERS_MAX = OUTPUT_BYTES_MAX // 2
-"""Maximum size of the base64 text of all images, sounds and files of one result, in characters. A larger one is
-replaced by its size."""
+INLINE_CHARACTERS_MAX = 16 * 1024
+"""Maximum length of an embedded text that is part of the result, in characters. A longer one becomes a file."""
 
 
-def value_of(result: CallToolResult) -> Any:
+async def value_of(result: CallToolResult, context: ToolContext) -> Any:
     """The structured content of a result where it has only text beside it; its text; or else a list of its blocks.
 
     Text is in the blocks as well where a server sends structured content, so the text is left out then.
@@ -33,38 +41,72 @@ def value_of(result: CallToolResult) -> Any:
         if result.structured_content is not None:
             return cap_output(result.structured_content)
         return cap_output("\n".join(block.text for block in blocks if isinstance(block, TextContent)))
-    left = BINARY_CHARACTERS_MAX
-    shown: list[dict[str, Any]] = []
-    for block in blocks:
-        value = _shown(block)
-        if (data := value.get("data")) is not None:
-            if len(data) > left:
-                del value["data"]
-                value["omitted"] = f"{len(data):,} characters of base64, {BINARY_CHARACTERS_MAX:,} are the maximum"
-            else:
-                left -= len(data)
-        shown.append(value)
+    shown = [await _shown(block, context) for block in blocks]
     if len(result.content) > BLOCKS_MAX:
         shown.append({"type": "text", "text": f"[cut: {len(result.content):,} blocks, {BLOCKS_MAX} shown]"})
+    files = [block for block in shown if block["type"] == "file-reference"]
     whole: dict[str, Any] = {"content": shown}
     if result.structured_content is not None:
         whole["structured"] = result.structured_content
-    return cap_output(whole)
+    capped = cap_output(whole)
+    return {"content": files, "cut": capped} if files and isinstance(capped, str) else capped
 
 
-def _shown(block: Any) -> dict[str, Any]:
+async def _shown(block: Any, context: ToolContext) -> dict[str, Any]:
     match block:
         case TextContent():
             return {"type": "text", "text": block.text}
         case ImageContent() | AudioContent():
-            return {"type": block.type, "media_type": block.mime_type, "data": block.data}
+            return await _stored({"type": block.type}, _decoded(block.data), block.mime_type, "", context)
         case ResourceLink():
             return {"type": "link", "uri": str(block.uri), "name": block.name, "media_type": block.mime_type}
         case EmbeddedResource():
             resource = block.resource
-            head = {"type": "file", "uri": str(resource.uri), "media_type": resource.mime_type}
+            head: dict[str, Any] = {"type": "resource", "uri": str(resource.uri)}
+            media_type, name = resource.mime_type or "", _name_in(str(resource.uri))
             if isinstance(resource, BlobResourceContents):
-                return head | {"data": resource.blob}
-            return head | {"text": resource.text}
+                return await _stored(head, _decoded(resource.blob), media_type, name, context)
+            if len(resource.text) > INLINE_CHARACTERS_MAX:
+                data = resource.text.encode("utf-8", "replace")
+                return await _stored(head, data, media_type or "text/plain", name, context)
+            return head | {"media_type": media_type, "text": resource.text}
         case _:
             return {"type": "unknown"}
+
+
+async def _stored(
+    head: dict[str, Any], data: bytes | None, media_type: str, name: str, context: ToolContext
+) -> dict[str, Any]:
+    """The bytes of a block as a stored file. What cannot be stored is omitted, with the reason."""
+    described = head | {"media_type": media_type}
+    if not data:
+        return described | {"omitted": "the server sent no valid base64" if data is None else "it is empty"}
+    try:
+        reference = await _store(data, media_type, name, context)
+    except FileRefused as error:
+        return described | {"omitted": error.message}
+    except AttemptFailed as error:
+        return described | {"omitted": str(error)}
+    uri = {"uri": head["uri"]} if "uri" in head else {}
+    return shown_reference(reference) | uri
+
+
+async def _store(data: bytes, media_type: str, name: str, context: ToolContext) -> FileReference:
+    try:
+        return await context.store_file(data, media_type=media_type, name=name)
+    except FileRefused as error:
+        if error.code != "invalid" or not media_type:
+            raise
+    return await context.store_file(data, name=name)  # the bytes are of another type than the server says
+
+
+def _decoded(data: str) -> bytes | None:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _name_in(uri: str) -> str:
+    """The name of a resource: the last segment of the path of its address."""
+    return uri.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2]
