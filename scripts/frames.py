@@ -75,7 +75,7 @@ EVENTS: tuple[tuple[str, Any], ...] = (
 
 OK = i.OKResult(ok=True)
 CONTENT = encode([Text(QUESTION)])
-ASKED = MessageAppended(role=Role.USER, turn_id=2, created_by=OWNER, content_size=len(CONTENT))
+ASKED = MessageAppended(role=Role.USER, turn_id=2, created_by=OWNER, via="zmq", content_size=len(CONTENT))
 SENT = new_message_json(
     SESSION,
     Entry(recorded=Recorded(2, AT_US, ASKED), status=Status.RUNNING, draft=0, content=CONTENT),

@@ -141,8 +141,8 @@ class Instance:
         """Why nothing is accepted any more: it would be lost. Empty while all is well."""
         return self._data.error
 
-    def commands_of(self, owner_id: str) -> OwnedChats:
-        """The chats of one owner."""
+    def commands_of(self, owner_id: str, via: str) -> OwnedChats:
+        """The chats of one owner, for messages that are sent by `via`."""
         return OwnedChats(
             self.service,
             owner_id,
@@ -150,6 +150,7 @@ class Instance:
             limits=self.options.limits,
             check_model=self.check_model,
             check_budget=self.spending.check_send,
+            via=via,
         )
 
     async def check_model(self, name: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from antiphon.testing.stored_chat import content
 from api.http.process import ServerProcess
 from core.history import History, words
 from support.waiting import wait_until, wait_until_sync
+from worker.mcp.servers import TOOL_SERVER
 
 pytestmark = pytest.mark.anyio
 
@@ -151,6 +154,44 @@ async def test_an_attempt_after_a_crash_belongs_to_the_same_trace(
         assert again.stop() == 0
     (turn,) = collector.named("invoke_agent")
     assert (turn.trace_id.hex(), turn.parent_span_id.hex()) == (TRACE_ID, SPAN_ID)
+
+
+FAMILY = """
+from antiphon import ToolCall
+
+async def agent(turn):
+    if turn.parent_chat_id:
+        yield str((await turn.call(ToolCall("t_trace", {}))).result)
+    else:
+        yield (await turn.spawn("child")).text
+"""
+
+
+async def test_child_chats_and_mcp_servers_get_the_trace_context(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app.py").write_text(FAMILY)
+    config = tmp_path / "antiphon.toml"
+    config.write_text(f"[mcp.t]\ncommand = {json.dumps([sys.executable, TOOL_SERVER, str(tmp_path / 'log')])}\n")
+    with collecting(monkeypatch) as collector:
+        server = ServerProcess(tmp_path / "data", "--config", str(config), app=f"{tmp_path / 'app.py'}:agent")
+        server.wait_ready()
+        async with AsyncClient(server.url, server.token) as client:
+            chat_id = (await client.create_chat())["id"]
+            await send(server, chat_id, "go")
+            await wait_until(lambda: len(collector.named("invoke_agent")) == 2)
+            messages = (await client.messages(chat_id))["messages"]
+        assert server.stop() == 0
+    child, parent = collector.named("invoke_agent")
+    (spawn,), (tool,) = collector.named("execute_tool spawn"), collector.named("execute_tool t_trace")
+    assert (parent.trace_id.hex(), parent.parent_span_id.hex()) == (TRACE_ID, SPAN_ID)
+    assert (spawn.parent_span_id, child.parent_span_id, tool.parent_span_id) == (
+        parent.span_id,
+        spawn.span_id,
+        child.span_id,
+    )
+    answer = max(messages, key=lambda message: message["id"])["content"][0]["text"]
+    assert answer.split("-")[1] == TRACE_ID, "what the MCP server got"
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def everyday() -> Scenario:
             mcp_server_ids=(),
             client_message_id="key-1",
             trace=TRACE,
+            via="http",
         )
     )
     scenario.start()
@@ -145,7 +146,7 @@ def queue() -> Scenario:
     scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("one"), title="one", is_title_made=True))
     scenario.do(c.GenerateTitle(title="thought up"))
     scenario.start()
-    scenario.send("two", client_message_id="key-2", model="m", by="owner-1", trace=TRACE)
+    scenario.send("two", client_message_id="key-2", model="m", by="owner-1", trace=TRACE, via="zmq")
     scenario.send("three")
     scenario.send("four", WhenBusy.STEER)
     scenario.send("five")

@@ -59,6 +59,17 @@ async def test_a_turn_waits_for_the_answer_of_a_child_chat() -> None:
         assert [item.chat_id for item in await instance.chats.list()] == [talk.chat_id]
 
 
+async def test_a_message_says_who_sent_it_and_how() -> None:
+    async def agent(turn: Turn) -> Any:
+        said = f"{turn.message.via} {turn.message.created_by == turn.owner}"
+        yield said if turn.parent_chat_id else f"{said}, {(await turn.spawn('child')).text}"
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        assert (await talk.said())[-1] == "python True, chat True"
+
+
 async def test_children_of_one_call_run_side_by_side() -> None:
     started: list[str] = []
     all_started = asyncio.Event()

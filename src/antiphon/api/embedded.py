@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from antiphon.chats.chat_fields import PYTHON
 from antiphon.chats.inbox import Inbox
 from antiphon.chats.owned import PAGE, CheckBudget, CheckMcpServers, CheckModel, OwnedChats
 from antiphon.chats.service import Service
@@ -84,6 +85,7 @@ class EmbeddedChats(OwnedChats):
         watch: Watch,
         inbox: Inbox,
         trace: str = "",
+        via: str = PYTHON,
     ) -> None:
         super().__init__(
             service,
@@ -94,6 +96,7 @@ class EmbeddedChats(OwnedChats):
             check_mcp_servers=check_mcp_servers,
             check_budget=check_budget,
             trace=trace,
+            via=via,
         )
         self._watch = watch
         self._inbox = inbox
@@ -141,8 +144,8 @@ class EmbeddedChats(OwnedChats):
         return await self._inbox.read_chat(chat_id, await self.get(chat_id), seq)
 
 
-def embedded_chats(instance: Instance, owner_id: str, *, trace: str = "") -> EmbeddedChats:
-    """The chats of one owner of the instance. `trace` is the W3C traceparent of the caller's request."""
+def embedded_chats(instance: Instance, owner_id: str, *, trace: str = "", via: str = PYTHON) -> EmbeddedChats:
+    """The chats of one owner of the instance. `trace` is the W3C traceparent of the request, `via` its API."""
     return EmbeddedChats(
         instance.service,
         owner_id,
@@ -154,6 +157,7 @@ def embedded_chats(instance: Instance, owner_id: str, *, trace: str = "") -> Emb
         watch=instance.watch,
         inbox=instance.inbox,
         trace=trace,
+        via=via,
     )
 
 

@@ -10,6 +10,8 @@ from antiphon.core.draft import replace_surrogates
 from antiphon.core.parts import Part, text_of
 from antiphon.errors import Invalid, TooLarge
 
+PYTHON, HTTP, ZMQ, CHAT = "python", "http", "zmq", "chat"
+"""How a message was sent: by the embedding program, over HTTP or ZeroMQ, or by the parent of a child chat."""
 TITLE_MAX = 256
 """Maximum length of a title, in characters."""
 TITLE_SOURCE_MAX = 10_000

@@ -1,18 +1,20 @@
-"""What a person or a client answers to the tool calls that a chat waits for. The first answer wins."""
+"""The tool calls that a chat waits for, and what a person or a client answers. The first answer wins."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 from antiphon.chats.chat_fields import clean_title
-from antiphon.chats.open_calls import ARGS_BYTES_MAX, check_value
+from antiphon.chats.open_calls import ARGS_BYTES_MAX, check_value, read_open_calls, read_open_calls_within
 from antiphon.core import commands as c
 from antiphon.core.model import Chat, Needs
 from antiphon.core.parts import ToolResult
 from antiphon.options import Limits
-from antiphon.ports import Done
+from antiphon.ports import Done, Listed, Store
 from antiphon.wire.codec import encode_content
+from antiphon.wire.stream import OpenCall
 
 
 class OpenCallAnswers(ABC):
@@ -20,6 +22,7 @@ class OpenCallAnswers(ABC):
 
     owner_id: str
     _limits: Limits
+    _store: Store
 
     @abstractmethod
     async def change(self, chat_id: str, *commands: c.Command) -> Done:
@@ -28,6 +31,16 @@ class OpenCallAnswers(ABC):
     @abstractmethod
     async def get(self, chat_id: str) -> Chat:
         """The state of a chat."""
+
+    async def open_calls(self, chat_id: str, chat: Chat | None = None) -> tuple[OpenCall, ...]:
+        """The tool calls that wait for an approval or a client's result, with arguments and deadline; none unless the
+        chat requires action. `chat` is its state if the caller has it."""
+        return await read_open_calls(self._store, chat_id, chat or await self.get(chat_id))
+
+    async def open_calls_of(self, listed: Iterable[Listed], bytes_max: int) -> dict[str, tuple[OpenCall, ...]]:
+        """The open calls of listed chats by chat id, as far as they need at most `bytes_max` of JSON; at least those
+        of one chat."""
+        return await read_open_calls_within(self._store, listed, bytes_max)
 
     async def approve(
         self, chat_id: str, tool_call_id: str, *, args: dict[str, Any] | None = None, always: bool = False

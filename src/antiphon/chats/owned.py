@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon.chats.chat_fields import (
+    PYTHON,
     check_client_id,
     clean_labels,
     clean_mcp_server_ids,
@@ -25,7 +26,6 @@ from antiphon.chats.chat_fields import (
 from antiphon.chats.client_tools import ClientTool, checked_tools
 from antiphon.chats.file_description import with_descriptions
 from antiphon.chats.open_call_answers import OpenCallAnswers
-from antiphon.chats.open_calls import read_open_calls, read_open_calls_within
 from antiphon.chats.queued_messages import QueuedMessages
 from antiphon.chats.service import Service
 from antiphon.chats.settings import ChatSettings
@@ -78,16 +78,18 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
         limits: Limits = Limits(),  # noqa: B008 - a value
         check_model: CheckModel | None = None,
         trace: str = "",
+        via: str = PYTHON,
         check_mcp_servers: CheckMcpServers | None = None,
         check_budget: CheckBudget | None = None,
     ) -> None:
-        """`trace` is the W3C traceparent of the request, "" if it has none."""
+        """`trace` is the W3C traceparent of the request, "" if it has none; `via` the API that it came by."""
         self._service = service
         self._store = store
         self.owner_id = owner_id
         self._limits = limits
         self._check_model = check_model
         self._trace = trace
+        self._via = via
         self._check_mcp_servers = check_mcp_servers
         self._check_owner_budget = check_budget
 
@@ -137,16 +139,11 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
             labels=labels,
             tools=checked_tools(tools),
             trace=self._trace or TRACES.current(),
+            via=self._via,
             mcp_server_ids=clean_mcp_server_ids(mcp_server_ids),
             parent=parent,
         )
-        given = [msgspec.json.encode(command.tools, order="sorted")] if command.tools else []
-        if command.mcp_server_ids is not None:
-            given.append(msgspec.json.encode({"mcp": sorted(command.mcp_server_ids)}))
-        digest = hash_of(
-            body, title, model, system, msgspec.json.encode(labels, order="sorted"), self.owner_id, *given
-        )
-        request = Request(client_id="", body_hash=digest) if chat_id else None
+        request = Request(client_id="", body_hash=_hash_of(command, title, system)) if chat_id else None
         await self._check_named(model, chat_id or "", request, command.mcp_server_ids or ())
         if body:
             await self._check_budget(chat_id or "", request)
@@ -230,6 +227,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
             model=model,
             by=self.owner_id,
             trace=self._trace or TRACES.current(),
+            via=self._via,
             queue_max=self._limits.queue_messages,
             queue_bytes_max=self._limits.queue_bytes,
         )
@@ -247,6 +245,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
             clear_queue=clear_queue,
             by=self.owner_id,
             trace=self._trace or TRACES.current(),
+            via=self._via,
         )
         return await self.change(chat_id, command)
 
@@ -262,18 +261,6 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
         await self._check_owner(chat_id)
         await self._check_budget(chat_id)
         return await self.change(chat_id, c.Retry(turn_id=turn_id))
-
-    # --- calls that wait for a person
-
-    async def open_calls(self, chat_id: str, chat: Chat | None = None) -> tuple[OpenCall, ...]:
-        """The tool calls that wait for an approval or a client's result, with arguments and deadline; none unless the
-        chat requires action. `chat` is its state if the caller has it."""
-        return await read_open_calls(self._store, chat_id, chat or await self.get(chat_id))
-
-    async def open_calls_of(self, listed: Iterable[Listed], bytes_max: int) -> dict[str, tuple[OpenCall, ...]]:
-        """The open calls of listed chats by chat id, as far as they need at most `bytes_max` of JSON; at least those
-        of one chat."""
-        return await read_open_calls_within(self._store, listed, bytes_max)
 
     async def agent_state(self, chat_id: str) -> tuple[bytes, int]:
         """The agent's state (`turn.state`) as JSON, and the seq of its fact (0: the agent has stored none)."""
@@ -397,3 +384,12 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
         chat = self._service.chat_nowait(chat_id) or await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id:
             raise NotFound
+
+
+def _hash_of(command: c.CreateChat, title: str, system: str) -> bytes:
+    """The hash of what a caller gave; `title` and `system` as they were given."""
+    given = [msgspec.json.encode(command.tools, order="sorted")] if command.tools else []
+    if command.mcp_server_ids is not None:
+        given.append(msgspec.json.encode({"mcp": sorted(command.mcp_server_ids)}))
+    labels = msgspec.json.encode(command.labels, order="sorted")
+    return hash_of(command.content, title, command.model, system, labels, command.owner_id, *given)

@@ -86,6 +86,7 @@ class Message(TypedDict):
     role: str
     turn_id: int
     created_by: NotRequired[str]
+    via: NotRequired[str]
     content: NotRequired[list[dict[str, Any]]]
     usage: NotRequired[dict[str, int]]
     interrupted: NotRequired[bool]

@@ -39,11 +39,12 @@ class CreateChat(Command):
     mcp_server_ids: tuple[str, ...] | None = None
     client_message_id: str = ""
     trace: str = ""
+    via: str = ""
     parent: Parent | None = None
 
 
 class SendMessage(Command):
-    """`trace` is the W3C traceparent of the request, stored with the message."""
+    """`trace` is the W3C traceparent of the request, `via` the API that it came by. Both are stored."""
 
     content: bytes
     when_busy: WhenBusy = WhenBusy.QUEUE
@@ -51,6 +52,7 @@ class SendMessage(Command):
     model: str = ""
     by: str = ""
     trace: str = ""
+    via: str = ""
     queue_max: int = QUEUE_MAX
     queue_bytes_max: int = QUEUE_BYTES_MAX
 
@@ -66,6 +68,7 @@ class EditMessage(Command):
     clear_queue: bool = False
     by: str = ""
     trace: str = ""
+    via: str = ""
 
 
 class Retry(Command):

@@ -43,7 +43,14 @@ class Decision:
     # --- steps that several rules share
 
     def append_user_message(
-        self, content: bytes, *, client_message_id: str = "", model: str = "", by: str = "", trace: str = ""
+        self,
+        content: bytes,
+        *,
+        client_message_id: str = "",
+        model: str = "",
+        by: str = "",
+        trace: str = "",
+        via: str = "",
     ) -> None:
         """Start a turn with a new message."""
         self.add(
@@ -56,6 +63,7 @@ class Decision:
                 model=model,
                 created_by=by,
                 trace=trace,
+                via=via,
             )
         )
 
@@ -72,6 +80,7 @@ class Decision:
                 model=item.model,
                 created_by=item.created_by,
                 trace=item.trace,
+                via=item.via,
             )
         )
 

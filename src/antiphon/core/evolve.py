@@ -139,6 +139,7 @@ def _message_queued(chat: Chat, fact: f.MessageQueued, recorded: f.Recorded) -> 
         client_message_id=fact.client_message_id,
         created_by=fact.created_by,
         trace=fact.trace,
+        via=fact.via,
         created_at=recorded.at,
     )
     if fact.when_busy is WhenBusy.STEER:

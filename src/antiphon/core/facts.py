@@ -88,6 +88,8 @@ class MessageAppended(Fact):
     model: str = ""
     trace: str = ""
     """The W3C traceparent of the request that sent the message."""
+    via: str = ""
+    """How it was sent: by `http`, `zmq`, `python` (the embedding program) or `chat` (the parent of a child chat)."""
     interrupted: bool = False
     outcome: str = ""
     """Why the model's answer ended early: length, refusal, content_filter or empty. "": it ended normally."""
@@ -107,6 +109,7 @@ class MessageQueued(Fact):
     created_by: str = ""
     model: str = ""
     trace: str = ""
+    via: str = ""
     content: bytes = b""
 
 

@@ -88,6 +88,7 @@ class Queued(Value):
     client_message_id: str = ""
     created_by: str = ""
     trace: str = ""
+    via: str = ""
     created_at: int = 0
 
 

@@ -30,6 +30,7 @@ def create_chat(decision: Decision, command: c.CreateChat) -> None:
             client_message_id=command.client_message_id,
             by=command.owner_id,
             trace=command.trace,
+            via=command.via,
         )
 
 
@@ -47,6 +48,7 @@ def send_message(decision: Decision, command: c.SendMessage) -> None:
             model=command.model,
             by=command.by,
             trace=command.trace,
+            via=command.via,
         )
     elif chat.status is Status.ERROR:
         _queue(decision, command, WhenBusy.QUEUE)
@@ -73,6 +75,7 @@ def _queue(decision: Decision, command: c.SendMessage, when_busy: WhenBusy) -> N
             model=command.model,
             created_by=command.by,
             trace=command.trace,
+            via=command.via,
         )
     )
 
@@ -96,7 +99,7 @@ def edit_message(decision: Decision, command: c.EditMessage) -> None:
     if chat.is_archived:
         decision.add(f.Unarchived())
     _truncate(decision, command.message_id, command.state_seq)
-    decision.append_user_message(command.content, by=command.by, trace=command.trace)
+    decision.append_user_message(command.content, by=command.by, trace=command.trace, via=command.via)
 
 
 def retry(decision: Decision, command: c.Retry) -> None:

@@ -22,12 +22,15 @@ from antiphon.core.parts import (
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One message of the history, as an agent or a model receives it."""
+    """One message of the history, as an agent or a model receives it. A person's has the id of its sender, an owner,
+    in `created_by`, and in `via` how it was sent: by `http`, `zmq`, `python` or `chat` (a child chat's parent)."""
 
     id: int
     role: Role
     content: tuple[Part, ...]
     is_interrupted: bool = False
+    created_by: str = ""
+    via: str = ""
 
 
 class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -123,6 +123,8 @@ def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": entry.seq, "chat_id": chat_id}
     if fact.created_by:
         shown["created_by"] = fact.created_by
+    if fact.via:
+        shown["via"] = fact.via
     shown["created_at"] = format_time_us(entry.recorded.at)
     shown["role"] = fact.role
     if entry.content is not None:

@@ -30,6 +30,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import structlog
 
+from antiphon.chats.chat_fields import CHAT
 from antiphon.chats.hints import stream_channel
 from antiphon.chats.owned import OwnedChats
 from antiphon.core import commands as c
@@ -74,7 +75,7 @@ class ChildChats:
     """Runs the child chats of an instance's turns."""
 
     def __init__(
-        self, work: Work, bus: Bus, slots: LentSlots, chats_of: Callable[[str], OwnedChats], *, poll_s: float
+        self, work: Work, bus: Bus, slots: LentSlots, chats_of: Callable[[str, str], OwnedChats], *, poll_s: float
     ) -> None:
         self._work = work
         self._bus = bus
@@ -122,7 +123,7 @@ class ChildChats:
                 raise
 
     async def _create(self, above: Chat, chat_id: str, child: ChildChat, parent: Parent) -> None:
-        await self._chats_of(above.owner_id).create(
+        await self._chats_of(above.owner_id, CHAT).create(
             chat_id=chat_id,
             content=child.content,
             title=child.title,

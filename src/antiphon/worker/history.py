@@ -69,7 +69,12 @@ def _from_user_message(messages: list[Message]) -> list[Message]:
 
 def _message(entry: Entry, fact: MessageAppended) -> Message:
     return Message(
-        id=entry.seq, role=fact.role, content=decode_content(entry.content or b"[]"), is_interrupted=fact.interrupted
+        id=entry.seq,
+        role=fact.role,
+        content=decode_content(entry.content or b"[]"),
+        is_interrupted=fact.interrupted,
+        created_by=fact.created_by,
+        via=fact.via,
     )
 
 

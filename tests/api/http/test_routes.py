@@ -307,7 +307,7 @@ async def test_a_message_to_an_idle_chat_is_answered_whole(api: ApiClient) -> No
     assert (message["id"], message["turn_id"], answer.json["seq"]) == (2, 2, 2)
     assert (message["role"], message["client_message_id"]) == ("user", "c-1")
     assert message["content"] == [{"type": "text", "text": f"Hello\n{BUSY}"}]
-    assert message["created_by"] == api.owner_id
+    assert (message["created_by"], message["via"]) == (api.owner_id, "http")
     page = (await api.ask("GET", f"/chats/{chat_id}/messages")).json
     assert page == {"messages": [message], "queued_messages": [], "has_more": False, "open_calls": []}
 

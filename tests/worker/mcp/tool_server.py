@@ -65,6 +65,12 @@ async def slow(name: str, ctx: Context, wait_s: float = 60.0) -> str:
 
 
 @server.tool()
+def trace(ctx: Context) -> str:
+    """The trace context of the request."""
+    return str(dict(ctx.request_context.meta or {}).get("traceparent", ""))
+
+
+@server.tool()
 def fail(reason: str) -> str:
     """Fail."""
     raise ValueError(reason)

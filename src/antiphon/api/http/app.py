@@ -26,6 +26,7 @@ from antiphon.api.http.pages import Pages
 from antiphon.api.http.routing import Router
 from antiphon.api.http.sse import WatchStream
 from antiphon.api.http.table import API, BODY_BYTES_MAX, Call, Operation, Policy
+from antiphon.chats.chat_fields import HTTP, ZMQ
 from antiphon.core.depth import DEPTH_MAX, VALUES_MAX, has_too_many_values, is_deeper, is_too_deep
 from antiphon.errors import AntiphonError, Forbidden, Invalid, NotFound, TooLarge, Unavailable
 from antiphon.instance import Instance
@@ -122,8 +123,26 @@ class HttpApp:
             body = _decoded(operation, data)
             return await operation.handler(self._call(request, token=token, path=path, query=query, body=body))
 
-    def _call(self, request: Request, *, token: Token | None, path: dict[str, str], query: Any, body: Any) -> Call:
-        return Call(self._instance, request, token=token, path=path, query=query, body=body, limits=self.limits)
+    def _call(
+        self,
+        request: Request,
+        *,
+        token: Token | None,
+        path: dict[str, str],
+        query: Any,
+        body: Any,
+        via: str = HTTP,
+    ) -> Call:
+        return Call(
+            self._instance,
+            request,
+            token=token,
+            path=path,
+            query=query,
+            body=body,
+            limits=self.limits,
+            via=via,
+        )
 
     async def request(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
         """The response to a request of the admin that came over another protocol; errors are responses, too."""
@@ -157,6 +176,7 @@ class HttpApp:
             path=values,
             query=_read_query(operation, query),
             body=_decoded(operation, body) if operation.body is not None else None,
+            via=ZMQ,
         )
         return await operation.handler(call)
 

@@ -38,7 +38,7 @@ LIST_MAX = 500
 
 def _chats(call: Call) -> OwnedChats:
     trace = checked_traceparent(call.request.headers.get("traceparent"))
-    return embedded_chats(call.instance, call.owner_id, trace=trace)
+    return embedded_chats(call.instance, call.owner_id, trace=trace, via=call.via)
 
 
 # --- chats ------------------------------------------------------------------------------------------

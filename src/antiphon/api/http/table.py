@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from antiphon.api.http.limits import HttpLimits
+from antiphon.chats.chat_fields import HTTP
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound
 from antiphon.instance import Instance
@@ -35,9 +36,9 @@ class Policy(StrEnum):
 
 
 class Call:
-    """A request for a handler: authorized, with decoded path, query and body."""
+    """A request for a handler: authorized, with decoded path, query and body. `via` is the API that it came by."""
 
-    __slots__ = ("body", "instance", "limits", "path", "query", "request", "token")
+    __slots__ = ("body", "instance", "limits", "path", "query", "request", "token", "via")
 
     def __init__(
         self,
@@ -49,7 +50,9 @@ class Call:
         query: Any,
         body: Any,
         limits: HttpLimits,
+        via: str = HTTP,
     ) -> None:
+        self.via = via
         self.instance = instance
         self.request = request
         self.token = token

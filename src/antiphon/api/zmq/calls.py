@@ -15,6 +15,7 @@ from antiphon.api.http.app import HttpApp
 from antiphon.api.http.table import API
 from antiphon.api.zmq.commands import request_of
 from antiphon.api.zmq.publisher import Publisher
+from antiphon.chats.chat_fields import ZMQ
 from antiphon.chats.owned import PAGE_MAX, OwnedChats
 from antiphon.core.facts import MessageAppended
 from antiphon.core.parts import Role
@@ -136,7 +137,7 @@ class Calls:
 
     @property
     def _chats(self) -> OwnedChats:
-        return self._instance.commands_of(self._instance.owner_id)
+        return self._instance.commands_of(self._instance.owner_id, ZMQ)
 
     async def _state_sync(self, params: i.StateSyncParams) -> Any:
         if params.project_id and params.project_id != self._project_id:

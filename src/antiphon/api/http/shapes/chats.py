@@ -138,6 +138,7 @@ class MessageAnswer(Value):
     role: str
     turn_id: int
     created_by: str = ""
+    via: str = ""
     content: list[Part] = []
     usage: Usage | None = None
     interrupted: bool = False
