@@ -226,7 +226,7 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
     given: dict[str, Any] = msgspec.to_builtins(fact)
     shown = {
         name: given[name] if name in given else getattr(fact, name)
-        for name in fact.__struct_fields__
+        for name in _shown_fields(type(fact))
         if name in given or name not in optional
     }
     if isinstance(fact, f.RetryScheduled):
@@ -239,7 +239,8 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
 _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
     f.HistoryTruncated: frozenset({"state_seq"}),
     f.ChatCreated: frozenset({"title", "is_title_made", "model", "system", "labels", "tools", "mcp_server_ids"}),
-    f.AttemptReleased: frozenset({"usage"}),
+    f.AttemptReleased: frozenset({"usage", "content_size"}),
+    f.AttemptLost: frozenset({"content_size"}),
     f.RetryScheduled: frozenset({"kind", "provider", "status_code", "usage"}),
     f.ActionResolved: frozenset({"by", "args", "always"}),
     f.TurnEnded: frozenset({"error", "usage"}),
@@ -260,7 +261,12 @@ def event_fields(kind: type[f.Fact]) -> tuple[str, ...]:
     if kind in _SHAPED:
         return _SHAPED[kind]
     optional = _OPTIONAL.get(kind, frozenset())
-    return tuple(f"{name}?" if name in optional else name for name in kind.__struct_fields__)
+    return tuple(f"{name}?" if name in optional else name for name in _shown_fields(kind))
+
+
+def _shown_fields(kind: type[f.Fact]) -> tuple[str, ...]:
+    """The fields of a fact but its content, which only workers read."""
+    return tuple(name for name in kind.__struct_fields__ if name != "content")
 
 
 def delta_frame(seq: int, delta: Delta) -> Frame:
