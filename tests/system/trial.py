@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from antiphon.core.events import Bye, Event
 from antiphon.testing.evidence import Evidence, FinalChat, Interrupted, ModelCall, Sent, ToolRun, Watched
-from antiphon.testing.model_answers import Answer, FakeCall, Fault
+from antiphon.testing.model_answers import Answer, FakeCall, Fault, beginning_of
 from antiphon.testing.model_server import FakeModelServer, SeenRequest
 from antiphon.wire.stream import decode_event
 
@@ -37,10 +37,14 @@ class Trial:
         members: int = 1,
         watchers: int = 2,
         make_server: Callable[..., Any] | None = None,
+        on_worker_lost: str = "restart",
+        tokens_per_s: float = TOKENS_PER_S,
         **how: Any,
     ) -> None:
         self.random = random.Random(seed)
-        self.model = FakeModelServer(default=self._answer)
+        self.model = FakeModelServer(default=self._answer, owned_by="vllm")
+        self._on_worker_lost = on_worker_lost
+        self._tokens_per_s = tokens_per_s
         self._folder = folder
         self._chat_count = chats
         self._members = members
@@ -59,7 +63,7 @@ class Trial:
         await self._stack.enter_async_context(self.model)
         how: dict[str, Any] = {
             "app": APP,
-            "options": ("--model", "openai:fake", "--drain-s", "1"),
+            "options": ("--model", "openai:fake", "--drain-s", "1", "--on-worker-lost", self._on_worker_lost),
             "OPENAI_API_KEY": "canary-key",
             "OPENAI_BASE_URL": self.model.base_url,
             "TRIAL_TOOL_LOG": str(self._folder / "tools.log"),
@@ -90,7 +94,7 @@ class Trial:
         if "tool" in words and messages[-1]["role"] != "tool":
             calls = (FakeCall("note", {"text": "a"}), FakeCall("note", {"text": "b"}))
             count = 3
-        return Answer(token_count=count, tokens_per_s=TOKENS_PER_S, calls=calls)
+        return Answer(token_count=count, tokens_per_s=self._tokens_per_s, calls=calls)
 
     # --- clients
 
@@ -278,10 +282,7 @@ class Trial:
             sent=self.sent,
             interrupted=self.interrupted,
             watched=self.watched,
-            model_calls=[
-                ModelCall(number=r.call, tokens=tuple(f"c{r.call}t{i} " for i in range(1, 100)))
-                for r in self.model.requests
-            ],
+            model_calls=[_call_of(request) for request in self.model.requests],
             final=final,
             tool_runs=self._tool_runs(),
             is_stop_timed=False,
@@ -308,3 +309,11 @@ class Trial:
             queued_messages=page["queued_messages"],
             log=log,
         )
+
+
+def _call_of(request: SeenRequest) -> ModelCall:
+    """The call with all tokens that it may have sent, and the beginning from which it went on."""
+    beginning = beginning_of(request.body)
+    first = len(beginning.split()) + 1
+    tokens = tuple(f"c{request.call}t{number} " for number in range(first, 100))
+    return ModelCall(number=request.call, tokens=tokens, beginning=beginning)

@@ -249,7 +249,7 @@ def _check_queue(final: FinalChat) -> Iterator[Violation]:
 
 
 def _check_watched(watched: Watched, final: FinalChat | None, evidence: Evidence) -> Iterator[Violation]:
-    emitted = {call.number: "".join(call.tokens) for call in evidence.model_calls}
+    emitted = _emitted(evidence)
     view = View()
     last = (0, 0)
     for i, (event, _) in enumerate(watched.events):
@@ -303,14 +303,26 @@ def _preview(draft: Draft) -> str:
     return "".join(part.text for part in draft.content() if isinstance(part, Text | Reasoning))
 
 
-def _check_preview(chat_id: str, draft: Draft, emitted: dict[int, str]) -> Iterator[Violation]:
+def _emitted(evidence: Evidence) -> dict[int, list[str]]:
+    """The answers of the model calls, by the call that wrote their first token. A call that goes on from a beginning
+    answers with that and the rest; white space between them is sent once."""
+    emitted: dict[int, list[str]] = {}
+    for call in evidence.model_calls:
+        begun = TOKEN.match(call.beginning + " ")
+        rest = "".join(call.tokens).lstrip() if call.beginning else "".join(call.tokens)
+        text = f"{call.beginning.rstrip()} {rest}" if call.beginning else rest
+        emitted.setdefault(int(begun[1]) if begun else call.number, []).append(text)
+    return emitted
+
+
+def _check_preview(chat_id: str, draft: Draft, emitted: dict[int, list[str]]) -> Iterator[Violation]:
     """The text of a draft is a prefix of the answer of one model call."""
     text = draft.text()
     found = TOKEN.match(text)
     if found is None:
         return
     said = emitted.get(int(found[1]))
-    if said is not None and not said.startswith(text):
+    if said is not None and not any(one.startswith(text) for one in said):
         what = f"the preview {text[-80:]!r} is not the beginning of call {found[1]}"
         yield Violation(invariant="VIEW=COMMIT", chat_id=chat_id, what=what)
 

@@ -42,11 +42,13 @@ class Watched(Value):
 
 
 class ModelCall(Value):
-    """A request that the model server received: its number, the tokens of its answer, and the chat if it is known."""
+    """A request that the model server received: its number, the tokens of its answer, and the chat if it is known.
+    `beginning` is the text from which it was to go on."""
 
     number: int
     tokens: tuple[str, ...]
     chat_id: str = ""
+    beginning: str = ""
 
 
 class ToolRun(Value):

@@ -39,6 +39,8 @@ RETRY_AFTER_S_MAX = 3600.0
 PIECES_PER_ITERATION = 64
 """Pieces of an answer between two yields to the event loop."""
 TOO_LONG = "The turn has more messages than an agent gets, so the agent cannot be started again in it."
+CONTINUABLE = frozenset({"rate_limit", "overloaded", "timeout", "network"})
+"""The failures after which the next try still goes on from the beginning of an unfinished answer."""
 NO_DESCRIPTORS = AttemptFailed("overloaded", "The server has no file descriptors left.")
 
 log = structlog.get_logger(__name__)
@@ -266,6 +268,8 @@ class Attempt:
             )
         )
         crash_point("retry-after-append")
+        if error.kind not in CONTINUABLE:
+            held.beginning = ""  # it may be the reason
         held.usage = NO_USAGE
         await held.refresh()
         await asyncio.sleep(delay_s or 0)

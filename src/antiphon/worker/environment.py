@@ -88,5 +88,7 @@ class Environment(Value, gc=True):
     default_model: Callable[[], str]
     prompt_of: Callable[[str], Awaitable[str]]
     """The owner's prompt, which precedes the system prompt of every model call."""
+    continues_lost: bool = False
+    """Whether the next attempt gets the beginning of an unfinished answer, from which its model may go on."""
     is_replayed: bool = True
     """Whether the agent is a function that starts from its beginning in every attempt (`worker.replay`)."""

@@ -14,13 +14,13 @@ import structlog
 from antiphon.core import commands as c
 from antiphon.core.facts import CallOpened
 from antiphon.core.model import Chat, Status
-from antiphon.core.parts import NO_USAGE, Part, ToolResult
+from antiphon.core.parts import NO_USAGE, Part, Text, ToolResult, text_of
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.errors import AttemptFailed, NotAllowedNow, NotFound, StaleAttempt, Unavailable
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Clock, Done
-from antiphon.wire.codec import encode_content
+from antiphon.wire.codec import decode_content, encode_content
 from antiphon.worker.agent_state import EMPTY, AgentState
 from antiphon.worker.draft_writer import DraftWriter
 from antiphon.worker.environment import Environment
@@ -54,6 +54,8 @@ class HeldChat:
         """Usage that no stored message contains yet."""
         self.total_usage = NO_USAGE
         """Usage of the whole attempt."""
+        self.beginning = ""
+        """The text of the answer that an earlier attempt left unfinished, from which a model may go on."""
         self.outcome = ""
         """How the model ended the answer, where that is worth storing."""
         self.is_draining = False
@@ -78,6 +80,7 @@ class HeldChat:
         self.refresh_tools()
         self._histories = environment.histories
         self._timing = environment.timing
+        self._continues = environment.continues_lost and not environment.is_replayed
         self._pending: set[asyncio.Future[Done]] = set()
 
     @property
@@ -256,13 +259,23 @@ class HeldChat:
             "dropped": dropped,
         }
 
+    def draft_beginning(self, chat: Chat) -> bytes:
+        """The content of the open draft from which the model of the next attempt may go on; empty if there is
+        none."""
+        is_open = self._continues and chat.draft == self.writer.draft.name
+        text = self.writer.draft.beginning() if is_open else ""
+        return encode_content([Text(text)]) if text else b""
+
     # --- history
 
     async def load_history(self) -> None:
-        """Read the messages and the agent's state."""
-        if seq := self.state.state_seq:
-            found = await self.retry_unavailable(lambda: self._chats.read_contents(self.chat_id, [seq]))
-            self.agent_state.set_stored(found.get(seq, EMPTY))
+        """Read the messages, the agent's state, and the beginning of an unfinished answer."""
+        seq, beginning_seq = self.state.state_seq, self.state.beginning_seq if self._continues else 0
+        if seqs := [*filter(None, (seq, beginning_seq))]:
+            found = await self.retry_unavailable(lambda: self._chats.read_contents(self.chat_id, seqs))
+            if seq:
+                self.agent_state.set_stored(found.get(seq, EMPTY))
+            self.beginning = text_of(decode_content(found.get(beginning_seq, b"[]")))
         self.history = await self.retry_unavailable(lambda: self._histories.get(self.chat_id, self.state.seq))
 
     async def refresh(self) -> None:
@@ -290,7 +303,7 @@ class HeldChat:
         alive for any time, but not its texts."""
         self.ended.set()
         self.writer.release()
-        self.history = History((), 0, 0)
+        self.history, self.beginning = History((), 0, 0), ""
         self.turn = self.deps = None
 
 

@@ -56,6 +56,8 @@ class TurnIO(Protocol):
 
     async def start_call(self, model: str, provider: str) -> int: ...
 
+    def beginning(self) -> str: ...
+
     def has_steering(self) -> bool: ...
 
     async def load_files(self, messages: Sequence[Message]) -> tuple[Message, ...]: ...
@@ -194,6 +196,12 @@ class Turn:
             The number of the try of this step, from 1.
         """
         return await self._io.start_call(model, provider)
+
+    @property
+    def beginning(self) -> str:
+        """The text of this answer that an earlier attempt left unfinished, from which the model may go on
+        (`on_worker_lost="continue"`); empty if there is none."""
+        return self._io.beginning()
 
     def report(self, usage: Usage) -> None:
         """Add the usage of a whole model call, by the same rule as `add_usage`."""
