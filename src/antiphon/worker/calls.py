@@ -27,6 +27,9 @@ CONCURRENT_CALLS_MAX = 16
 """Maximum number of tool calls of one attempt that run concurrently."""
 
 
+WAITING = "waits for the tool to become available"
+"""The progress of a call whose tool is not there yet."""
+
 CHANGED_ARGUMENTS = "arguments_set_by_a_person"
 """Stored in a result whose call ran with other arguments than the model's, beside the tool's own result: the history
 of the model has its arguments."""
@@ -120,7 +123,11 @@ class Calls:
             deps=self._held.deps,
         )
         with TRACES.tool_call(tool_name=part.tool_name, tool_call_id=part.tool_call_id) as span:
-            result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s)
+            missing: tuple[str, ...] = ()
+            if part.tool_name not in self._tools and part.tool_call_id not in self._opened:
+                context.progress(WAITING)  # an earlier attempt had this tool
+                missing = await self._held.wait_tool(part.tool_name)
+            result = await result_of(part, self._tools, context, tool_s=self._limits.tool_s, missing=missing)
             if result.is_error:
                 span.fail(error_kind(result))
         call = self._held.state.call(part.tool_call_id)

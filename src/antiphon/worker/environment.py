@@ -64,6 +64,10 @@ class ToolSource(Protocol):
         """Wait, for a bounded time, until the tools of a chat can be listed for the first time."""
         ...
 
+    async def wait_tool(self, chat: Chat, tool_name: str) -> tuple[str, ...]:
+        """Wait, for a bounded time, for a tool that this source may still get. Returns what it still waits for."""
+        ...
+
     async def wait_listed(self, chat: Chat) -> None:
         """Wait, for a bounded time, until changes of these tools that were reported are listed."""
         ...

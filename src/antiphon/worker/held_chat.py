@@ -112,6 +112,13 @@ class HeldChat:
         await self._mcp.wait_started(self.state)
         self.refresh_tools()
 
+    async def wait_tool(self, tool_name: str) -> tuple[str, ...]:
+        """Wait for a tool of an MCP server that has not started, for a bounded time. Returns the servers that have
+        still not started; none if the tool is there, or cannot come."""
+        missing = await self._mcp.wait_tool(self.state, tool_name)
+        self.refresh_tools()
+        return missing
+
     async def wait_changed_tools(self) -> None:
         """Wait for the tools of MCP servers that have reported a change, for a bounded time."""
         await self._mcp.wait_listed(self.state)
