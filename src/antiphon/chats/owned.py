@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import msgspec
 
 from antiphon.chats.chat_fields import (
+    check_chat_id,
     check_client_id,
     clean_labels,
     clean_mcp_server_ids,
@@ -110,10 +111,11 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
             mcp_server_ids: The MCP servers that the chat uses; None: all configured ones.
 
         Raises:
-            Invalid: The content, the model, a tool or an MCP server is not valid.
+            Invalid: The id, the content, the model, a tool or an MCP server is not valid.
             TooLarge: The content, a label or a text is too large.
             Conflict: A chat of that id was created with another body.
         """
+        check_chat_id(chat_id or None)
         title, model, labels = clean_title(title), clean_model(model), clean_labels(labels or {})
         body = self.make_content(content) if content is not None else b""
         command = c.CreateChat(
@@ -137,7 +139,8 @@ class OwnedChats(OpenCallAnswers, ChatSettings):
         request = Request(client_id="", body_hash=digest) if chat_id else None
         await self._check_named(model, chat_id or "", request, command.mcp_server_ids or ())
         chat_id = chat_id or str(uuid.uuid4())
-        await self._use_files(chat_id, body, request)
+        if request is None or await self._service.chat(chat_id) is None:  # else nothing will be appended there
+            await self._use_files(chat_id, body, request)
         return await self._service.execute(chat_id, command, request=request)
 
     async def get(self, chat_id: str) -> Chat:
