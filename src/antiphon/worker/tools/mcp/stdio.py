@@ -118,11 +118,8 @@ async def open_process(
             on_end(reason)
 
     errors = asyncio.create_task(_log_errors(name, process, last_lines))
-    tasks = [
-        asyncio.create_task(_report_end(_read_output(name, process, received), received, report)),
-        asyncio.create_task(_report_end(_write_input(process, sent), received, report)),
-        errors,
-    ]
+    work = (_read_output(name, process, received), _write_input(process, sent))
+    tasks = [errors, *(asyncio.create_task(_report_end(each, received, report)) for each in work)]
     try:
         yield inbound, outbound
     finally:
