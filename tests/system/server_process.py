@@ -90,6 +90,13 @@ class ServerProcess:
             await self.process.wait()
             self.kills += 1
 
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     async def stop(self) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None
