@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from antiphon import Agent, ToolContext, tool
 
@@ -25,6 +26,7 @@ def write_down(context: ToolContext, name: str, text: str) -> str:
         os.write(descriptor, f"{context.chat_id} {context.tool_call_id} {name} {text}\n".encode())
     finally:
         os.close(descriptor)
+    time.sleep(float(os.environ.get("TRIAL_TOOL_S", "0")))  # a fault may hit it between its effect and its result
     return f"noted {text}"
 
 

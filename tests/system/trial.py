@@ -22,10 +22,12 @@ from antiphon.wire.stream import decode_event
 
 from .fleet import Fleet
 from .server_process import APP, ServerProcess
-from .trial_calls import CLIENT_TOOL, IDEMPOTENT, TrialCalls, prompt_of
+from .trial_calls import CLIENT_TOOL, IDEMPOTENT, TOOL_S, TrialCalls, prompt_of
 
 TOKENS_PER_S = 150.0
 SETTLE_S = 60.0
+CALLS_SETTLE_S = 240.0
+"""How long everything that waits may take at the end, in seconds: calls take longer than answers."""
 
 
 class Trial:
@@ -79,6 +81,7 @@ class Trial:
             "OPENAI_API_KEY": "canary-key",
             "OPENAI_BASE_URL": self.model.base_url,
             "TRIAL_TOOL_LOG": str(self._folder / "tools.log"),
+            "TRIAL_TOOL_S": TOOL_S if self.calls is not None else "0",
             **self._how,
         }
         data = self._folder / "data"
@@ -275,7 +278,7 @@ class Trial:
 
     async def settle(self) -> None:
         """Wait until every chat rests and every watcher has seen all of it."""
-        deadline = time.monotonic() + SETTLE_S
+        deadline = time.monotonic() + (SETTLE_S if self.calls is None else CALLS_SETTLE_S)
         for chat_id in self.chat_ids:
             while True:
                 for task in self._watchers:

@@ -28,6 +28,8 @@ SERVER = str(Path(__file__).parent / "trial_mcp_server.py")
 IDEMPOTENT = frozenset({"t_find"})
 CLIENT_TOOL = {"name": "pick", "description": "Pick one.", "parameters": {"type": "object", "properties": {}}}
 OWNERS = 2
+TOOL_S = "0.2"
+"""How long a tool takes after its effect, in seconds: faults hit calls whose result is not stored."""
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
 
 
@@ -60,7 +62,8 @@ class TrialCalls:
     async def start(self) -> None:
         with open(self._folder / "mcp_server.log", "wb") as log:  # noqa: ASYNC230 - a local file, once
             command = (sys.executable, SERVER, str(self._log), str(self._port))
-            self._process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+            env = {**os.environ, "TRIAL_TOOL_S": TOOL_S}
+            self._process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=env)
         await wait_until(self._accepts, "the MCP server accepts connections")
 
     async def _accepts(self) -> bool:

@@ -8,31 +8,33 @@ from __future__ import annotations
 import os
 import sys
 
+import anyio
 from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
 
 server = MCPServer("trial")
 
 
-def write_down(name: str, key: str, canary: str) -> str:
+async def write_down(name: str, key: str, canary: str) -> str:
     descriptor = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         os.write(descriptor, f"{name} {key} {canary}\n".encode())
     finally:
         os.close(descriptor)
+    await anyio.sleep(float(os.environ["TRIAL_TOOL_S"]))
     return f"{name} of {canary}"
 
 
 @server.tool()
-def note(key: str, canary: str) -> str:
+async def note(key: str, canary: str) -> str:
     """Write down that this call ran."""
-    return write_down("t_note", key, canary)
+    return await write_down("t_note", key, canary)
 
 
 @server.tool(annotations=ToolAnnotations(read_only_hint=True))
-def find(key: str, canary: str) -> str:
+async def find(key: str, canary: str) -> str:
     """The same, declared as harmless: it may run again."""
-    return write_down("t_find", key, canary)
+    return await write_down("t_find", key, canary)
 
 
 server.run("streamable-http", port=int(sys.argv[2]))
