@@ -49,6 +49,7 @@ FILES = {
         "test_langgraph",
         "test_loops",
         "test_openai_agents",
+        "test_provider_errors",
         "test_pydantic_ai",
     },
     "core": {"test_model_scenes", "test_random_histories", "test_walk"},
@@ -58,7 +59,7 @@ FILES = {
     "support": {"test_postgres"},
     "wire": {"test_fuzz"},
     "worker": {"test_handing_over", "test_transport"},
-    "worker/mcp": {"test_calls", "test_hostile"},
+    "worker/mcp": {"test_calls", "test_hostile", "test_late_servers"},
 }
 FIXTURES = {
     "chromium",

@@ -109,6 +109,7 @@ class Instance:
             instance_id=self.instance_id,
             is_own=self.worker.runs,
             keep_lost=options.on_worker_lost == "keep",
+            continues_lost=options.on_worker_lost == "continue",
         )
         self.cluster: Cluster | None = None
         if shared_store and members and relay:
@@ -270,6 +271,7 @@ class Instance:
             histories=Histories(self._work),
             agent=as_agent(agent, self.model),
             is_replayed=not isinstance(agent, Agent),
+            continues_lost=options.on_worker_lost == "continue",
             tools=tools_by_name(agent, options.tools),
             make_deps=deps_of(agent, options.deps),
             mcp=self.mcp,

@@ -21,6 +21,7 @@ DEFAULT_PORT = 8414
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 )
+ON_WORKER_LOST = ("restart", "keep", "continue")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -190,6 +191,8 @@ class Options(Value, gc=True):
     allow_outbound: tuple[str, ...] = ()
     """Hosts that are not public but may be called by a configured address: HOST or HOST:PORT."""
     on_worker_lost: str = "restart"
+    """What happens to an unfinished answer whose worker is lost: `restart` writes it again, `keep` stores what was
+    written as an interrupted message first, `continue` lets the model go on from it, if it can."""
     watchers_max: int = 10_000
     owner_watchers_max: int = 1_000
     mcp: dict[str, McpServer] = {}
@@ -233,8 +236,8 @@ class Options(Value, gc=True):
             values["allow_origin"] = tuple(_origin(text) for text in values["allow_origin"])
         options = Options(**values)
         check_servers(options.mcp)
-        if options.on_worker_lost not in ("restart", "keep"):
-            raise Invalid("on_worker_lost", "must be restart or keep")
+        if options.on_worker_lost not in ON_WORKER_LOST:
+            raise Invalid("on_worker_lost", f"must be {', '.join(ON_WORKER_LOST[:-1])} or {ON_WORKER_LOST[-1]}")
         if (options.keys or options.bus_ports) and not options.bus_tcp:
             raise Invalid("--keys" if options.keys else "--bus-ports", "requires --bus-tcp")
         if options.budgets.cost_micros_per_day is not None and not options.prices.models:

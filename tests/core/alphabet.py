@@ -151,6 +151,10 @@ def iter_attempts(history: History) -> Iterator[Named]:
                 c.ExpireAttempt(attempt=attempt, reason="lease", draft=draft, content=flushed, upto=7, keep=keep),
                 0,
             )
+    for draft in (history.chat.draft, history.chat.draft - 1):
+        name = f"expire with a beginning, {'open' if draft == history.chat.draft else 'old'}"
+        beginning = words("begun")
+        yield name, c.ExpireAttempt(attempt=attempt, reason="dead", draft=draft, beginning=beginning), 0
 
 
 def iter_fences(history: History) -> Iterator[tuple[str, dict[str, int]]]:
@@ -197,6 +201,7 @@ def iter_ends(history: History) -> Iterator[Named]:
             yield f"finish interrupt {bool(content)}{name}", c.FinishInterrupt(**fence, **partial), 0
             yield f"release {bool(content)}{name}", c.ReleaseAttempt(**fence, **partial), 0
         not_begun = tuple(call.tool_call_id for call in chat.calls)
+        yield f"release with a beginning{name}", c.ReleaseAttempt(**fence, beginning=words("begun")), 0
         yield f"release all{name}", c.ReleaseAttempt(**fence, calls_not_begun=not_begun), 0
 
 

@@ -50,8 +50,8 @@ def last_ended(history: History) -> f.TurnEnded:
     return fact
 
 
-def release(history: History, *not_begun: str, content: bytes = b"") -> tuple[str, ...]:
-    return history.do(c.ReleaseAttempt(**fence(history), calls_not_begun=not_begun, content=content))
+def release(history: History, *not_begun: str, **more: Any) -> tuple[str, ...]:
+    return history.do(c.ReleaseAttempt(**fence(history), calls_not_begun=not_begun, **more))
 
 
 def expire(history: History, reason: str = "lease", **more: Any) -> tuple[str, ...]:
@@ -629,3 +629,51 @@ def test_usage_that_was_not_reported_is_none() -> None:
     history = held()
     history.commit()
     assert last_ended(history).usage == NO_USAGE
+
+
+# --- the beginning of an unfinished answer
+
+
+def test_the_beginning_that_an_attempt_leaves_is_given_to_the_next_one_until_a_message_follows() -> None:
+    history = held()
+    expire(history, draft=history.chat.draft, beginning=words("begun"))
+    left = history.chat.beginning_seq
+    assert left == history.chat.seq
+    lost_fact = last_fact(history, f.AttemptLost)
+    assert isinstance(lost_fact, f.AttemptLost)
+    assert lost_fact.content_size == len(words("begun"))
+    history.start()
+    assert history.chat.beginning_seq == left
+    expire(history)  # it has flushed nothing
+    assert history.chat.beginning_seq == left
+    history.start()
+    release(history, beginning=words("begun and more"))
+    assert history.chat.beginning_seq == history.chat.seq
+    history.start()
+    history.commit()
+    assert history.chat.beginning_seq == 0
+
+
+@pytest.mark.parametrize("ends_it", [lambda history: history.interrupt(), lambda history: history.do(c.Delete())])
+def test_the_end_of_the_turn_drops_the_beginning(ends_it: Callable[[History], Any]) -> None:
+    history = held()
+    expire(history, draft=history.chat.draft, beginning=words("begun"))
+    ends_it(history)
+    assert history.chat.beginning_seq == 0
+
+
+def test_a_beginning_of_another_draft_or_beside_open_calls_is_not_stored() -> None:
+    history = held()
+    expire(history, draft=history.chat.draft - 1, beginning=words("begun"))
+    assert history.chat.beginning_seq == 0
+    history = held(calls=("plain",))
+    release(history, beginning=words("begun"))
+    assert history.chat.beginning_seq == 0
+
+
+def test_steering_that_joins_a_turn_without_a_worker_drops_the_beginning() -> None:
+    history = held("steer:other")
+    expire(history, draft=history.chat.draft, beginning=words("begun"))
+    assert history.chat.beginning_seq
+    history.start()
+    assert history.chat.beginning_seq == 0

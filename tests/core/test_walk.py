@@ -191,7 +191,7 @@ def test_a_deleted_chat_is_not_found_by_any_command(walk: Walk) -> None:
 
 
 def test_while_interrupting_only_four_commands_of_a_worker_are_accepted(walk: Walk) -> None:
-    taken = ("result of", "finish interrupt", "release", "expire holder", "expire with flushed")
+    taken = ("result of", "finish interrupt", "release", "expire holder", "expire with")
     workers = ("commit", "result of", "fail", "require action", "finish interrupt", "release", "start", "expire")
     for shape, answers in walk.answers.items():
         if shape.status is not Status.INTERRUPTING:

@@ -289,6 +289,24 @@ def deleted_midway() -> Scenario:
     return scenario
 
 
+def continued() -> Scenario:
+    """Attempts that end in the middle of an answer, whose beginning the next one gets."""
+    scenario = Scenario(c.CreateChat(owner_id="owner-1", content=words("all of it"), title="all"))
+    for attempt in range(2):
+        scenario.start()
+        lost = {"attempt": scenario.chat.attempt, "draft": scenario.chat.draft, "reason": "dead"}
+        scenario.do(c.ExpireAttempt(**lost, beginning=words("it is so" + " and so" * attempt)))
+    scenario.start()
+    scenario.do(c.ReleaseAttempt(**scenario.fence, beginning=words("it is so and so and so")))
+    scenario.start()
+    scenario.commit("it is so and so and so: all", is_last=True)
+    scenario.send("again")
+    scenario.start()
+    lost = {"attempt": scenario.chat.attempt, "draft": scenario.chat.draft, "reason": "lease"}
+    scenario.do(c.ExpireAttempt(**lost, beginning=words("it")))
+    return scenario
+
+
 def deleted() -> Scenario:
     """A chat that is gone: its tombstone keeps its owner and its last seq."""
     scenario = Scenario(
@@ -308,6 +326,7 @@ HISTORIES: dict[str, Callable[[], Scenario]] = {
     "tools": tools,
     "trouble": trouble,
     "state": state,
+    "continued": continued,
     "deleted": deleted,
     "usage": usage,
     "deleted_midway": deleted_midway,

@@ -122,7 +122,8 @@ async def run_trial(
     pause_s: float,
 ) -> Counter[str]:
     make_fleet = partial(ReplicaFleet, store=store, bus=bus)
-    async with Trial(folder, seed=seed, chats=chats, members=3, watchers=watchers, make_server=make_fleet) as trial:
+    given: dict[str, Any] = {"seed": seed, "chats": chats, "watchers": watchers, "make_server": make_fleet}
+    async with Trial(folder, members=3, has_calls=True, on_worker_lost="continue", **given) as trial:
         fleet: Any = trial.server
         await trial.create_chats()
         trial.start_watchers()
@@ -137,6 +138,8 @@ async def run_trial(
         await trial.settle()
         evidence = await trial.collect(stuck_s=20.0)
         assert check(evidence) == []
+        assert trial.calls is not None
+        assert trial.calls.answered
         assert trial.acknowledged > 2 * seconds
         for member in fleet.members:  # nothing stays degraded
             await wait_until(lambda member=member: _is_ready(member), "it is ready again")

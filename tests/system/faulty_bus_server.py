@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ import uvloop
 
 from antiphon.observe.logs import configure_logging
 from antiphon.ports import Bus
+from antiphon.server.config_file import read_config_file
 from antiphon.server.serve import serve
 from antiphon.testing.bus import FaultyBus
 
@@ -28,6 +30,8 @@ def main(*words: str) -> None:
     }
     given["port"] = int(given["port"])
     given["drain_s"] = float(given.get("drain_s", 0))
+    if config := given.pop("config", None):
+        given |= {"mcp": read_config_file(Path(config)).mcp, "allow_outbound": ("127.0.0.1",)}
     configure_logging(as_json=True)
     uvloop.run(serve(agent=app, wrap_bus=wrap_bus, **given))
 

@@ -95,6 +95,13 @@ class ServerProcess:
             await self.process.wait()
             self.kills += 1
 
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     async def stop(self) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None
@@ -119,7 +126,7 @@ class ServerProcess:
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]) if b"ength" in head else 0
             answer = await reader.readexactly(length)
-            return int(head.split(b" ")[1]), json.loads(answer) if answer else None
+            return int(head.split(b" ")[1]), _json_of(head, answer)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             raise ConnectionResetError("no whole answer came") from error
         finally:
@@ -149,6 +156,13 @@ class ServerProcess:
             await stream.close()
             raise ConnectionRefusedError(head.split(b"\r\n")[0].decode())
         return stream
+
+
+def _json_of(head: bytes, answer: bytes) -> Any:
+    try:
+        return json.loads(answer) if answer else None
+    except ValueError as error:
+        raise AssertionError(f"an answer that is no JSON: {head!r} {answer[:200]!r}") from error
 
 
 class SseStream:

@@ -11,6 +11,7 @@ import pytest
 
 from antiphon.observe.crash_points import CRASH_POINTS
 from antiphon.testing.checker import check
+from antiphon.testing.model_answers import beginning_of
 
 from .trial import Trial
 
@@ -22,8 +23,8 @@ ACKNOWLEDGED_PER_LIFE = 8
 SEED = int(os.environ.get("TRIAL_SEED", "1"))
 
 
-async def trial_with_random_kills(folder: Path, *, seed: int, kills: int) -> None:
-    async with Trial(folder, seed=seed) as trial:
+async def trial_with_random_kills(folder: Path, *, seed: int, kills: int, on_worker_lost: str) -> None:
+    async with Trial(folder, seed=seed, on_worker_lost=on_worker_lost) as trial:
         await trial.create_chats()
         trial.start_watchers()
         rnd = random.Random(seed)
@@ -42,16 +43,19 @@ async def trial_with_random_kills(folder: Path, *, seed: int, kills: int) -> Non
         assert check(await trial.collect()) == []
         assert trial.server.kills == kills
         assert trial.interrupted
+        has_continued = any(beginning_of(request.body) for request in trial.model.requests)
+        assert has_continued is (on_worker_lost == "continue")
 
 
 async def test_kills_at_random_instants_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
-    await trial_with_random_kills(tmp_path, seed=SEED, kills=4)
+    await trial_with_random_kills(tmp_path, seed=SEED, kills=4, on_worker_lost="continue")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(100, 125))
 async def test_two_hundred_kills_lose_nothing(tmp_path: Path, seed: int) -> None:
-    await trial_with_random_kills(tmp_path, seed=seed, kills=8)
+    on_worker_lost = ("restart", "keep", "continue")[seed % 3]
+    await trial_with_random_kills(tmp_path, seed=seed, kills=8, on_worker_lost=on_worker_lost)
 
 
 LIVES_MAX = 10

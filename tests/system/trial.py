@@ -9,20 +9,25 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from antiphon.core.events import Bye, Event
+from antiphon.testing.call_checks import CANARY
 from antiphon.testing.evidence import Evidence, FinalChat, Interrupted, ModelCall, Sent, ToolRun, Watched
-from antiphon.testing.model_answers import Answer, FakeCall, Fault
+from antiphon.testing.model_answers import Answer, FakeCall, Fault, beginning_of
 from antiphon.testing.model_server import FakeModelServer, SeenRequest
 from antiphon.wire.stream import decode_event
 
 from .fleet import Fleet
 from .server_process import APP, ServerProcess
+from .trial_calls import CLIENT_TOOL, IDEMPOTENT, TOOL_S, TrialCalls, prompt_of
 
 TOKENS_PER_S = 150.0
 SETTLE_S = 60.0
+CALLS_SETTLE_S = 240.0
+"""How long everything that waits may take at the end, in seconds: calls take longer than answers."""
 
 
 class Trial:
@@ -37,10 +42,17 @@ class Trial:
         members: int = 1,
         watchers: int = 2,
         make_server: Callable[..., Any] | None = None,
+        on_worker_lost: str = "restart",
+        tokens_per_s: float = TOKENS_PER_S,
+        has_calls: bool = False,
         **how: Any,
     ) -> None:
         self.random = random.Random(seed)
-        self.model = FakeModelServer(default=self._answer)
+        self.model = FakeModelServer(default=self._answer, owned_by="vllm")
+        self._on_worker_lost = on_worker_lost
+        self._tokens_per_s = tokens_per_s
+        self.calls = TrialCalls(folder, random.Random(seed)) if has_calls else None
+        self._answering: list[asyncio.Task[None]] = []
         self._folder = folder
         self._chat_count = chats
         self._members = members
@@ -57,12 +69,19 @@ class Trial:
 
     async def __aenter__(self) -> Trial:
         await self._stack.enter_async_context(self.model)
+        options: tuple[str, ...] = ("--model", "openai:fake", "--drain-s", "1")
+        options += ("--on-worker-lost", self._on_worker_lost)
+        if self.calls is not None:
+            await self.calls.start()
+            self._stack.push_async_callback(self.calls.stop)
+            options += ("--config", str(self.calls.config))
         how: dict[str, Any] = {
             "app": APP,
-            "options": ("--model", "openai:fake", "--drain-s", "1"),
+            "options": options,
             "OPENAI_API_KEY": "canary-key",
             "OPENAI_BASE_URL": self.model.base_url,
             "TRIAL_TOOL_LOG": str(self._folder / "tools.log"),
+            "TRIAL_TOOL_S": TOOL_S if self.calls is not None else "0",
             **self._how,
         }
         data = self._folder / "data"
@@ -87,10 +106,12 @@ class Trial:
         words = str(text).split()
         count = next((int(word[2:]) for word in words if word.startswith("n=")), 8)
         calls: tuple[FakeCall, ...] = ()
-        if "tool" in words and messages[-1]["role"] != "tool":
+        if "calls" in words and messages[-1]["role"] != "tool" and self.calls is not None:
+            calls, count = self.calls.planned(request.call, prompt_of(request.body)), 3
+        elif "tool" in words and messages[-1]["role"] != "tool":
             calls = (FakeCall("note", {"text": "a"}), FakeCall("note", {"text": "b"}))
             count = 3
-        return Answer(token_count=count, tokens_per_s=TOKENS_PER_S, calls=calls)
+        return Answer(token_count=count, tokens_per_s=self._tokens_per_s, calls=calls)
 
     # --- clients
 
@@ -102,8 +123,26 @@ class Trial:
     async def create_chats(self) -> None:
         names = (uuid.UUID(int=self.random.getrandbits(128), version=4) for _ in range(self._chat_count))
         self.chat_ids = [str(name) for name in names]
+        if self.calls is not None:
+            await self.calls.make_owners(self.server.ask)
         for chat_id in self.chat_ids:
-            await self._ask_until_answered("POST", "/chats", {"id": chat_id})
+            if self.calls is not None:
+                self.calls.add_chat(chat_id)
+                self._answering.append(asyncio.create_task(self.calls.answer_calls(chat_id, self._asker(chat_id))))
+            await self._ask_until_answered(chat_id, "POST", "/chats", self._new_chat(chat_id))
+
+    def _new_chat(self, chat_id: str) -> dict[str, Any]:
+        return {"id": chat_id} | ({"tools": [CLIENT_TOOL]} if self.calls is not None else {})
+
+    def _token(self, chat_id: str) -> str | None:
+        return self.calls.token_of(chat_id) if self.calls is not None else None
+
+    def _asker(self, chat_id: str) -> Any:
+        """Requests with the token of the chat's owner."""
+        return partial(self._ask, chat_id)
+
+    async def _ask(self, chat_id: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        return await self.server.ask(method, path, body, token=self._token(chat_id))
 
     @property
     def acknowledged(self) -> int:
@@ -130,7 +169,7 @@ class Trial:
                 elif choice < 0.88:
                     await self._delete_queued(chat_id, rnd)
                 elif choice < 0.95:
-                    await self.server.ask("POST", "/chats", {"id": chat_id})
+                    await self._ask(chat_id, "POST", "/chats", self._new_chat(chat_id))
                 else:
                     await self._edit(chat_id, rnd)
             except OSError:
@@ -139,11 +178,13 @@ class Trial:
 
     async def _send(self, chat_id: str, rnd: random.Random, client_id: str) -> None:
         text = f"n={rnd.randint(1, 60)}" + (" tool" if rnd.random() < 0.2 else "")
+        if self.calls is not None:
+            text += f" {self.calls.canary_of(chat_id)}" + (" calls" if rnd.random() < 0.3 else "")
         when_busy = rnd.choice(["queue", "queue", "queue", "steer", "interrupt", "reject"])
         body = {"content": text, "client_message_id": client_id, "when_busy": when_busy}
         for _ in range(rnd.choice([1, 1, 2, 6])):  # some give up, some repeat until they are answered, some beyond
             try:
-                status, answer = await self.server.ask("POST", f"/chats/{chat_id}/messages", body)
+                status, answer = await self._ask(chat_id, "POST", f"/chats/{chat_id}/messages", body)
             except OSError:
                 self.sent.append(Sent(chat_id=chat_id, client_message_id=client_id, text=text))
                 await asyncio.sleep(0.1)
@@ -153,11 +194,11 @@ class Trial:
             )
 
     async def _interrupt(self, chat_id: str) -> None:
-        status, chat = await self.server.ask("GET", f"/chats/{chat_id}")
+        status, chat = await self._ask(chat_id, "GET", f"/chats/{chat_id}")
         if status != 200 or not chat["turn_id"]:
             return
         body = {"turn_id": chat["turn_id"]}
-        status, answer = await self.server.ask("POST", f"/chats/{chat_id}/interrupt", body)
+        status, answer = await self._ask(chat_id, "POST", f"/chats/{chat_id}/interrupt", body)
         if status == 200:
             self.interrupted.append(
                 Interrupted(
@@ -170,27 +211,27 @@ class Trial:
             )
 
     async def _delete_queued(self, chat_id: str, rnd: random.Random) -> None:
-        status, page = await self.server.ask("GET", f"/chats/{chat_id}/messages?limit=1")
+        status, page = await self._ask(chat_id, "GET", f"/chats/{chat_id}/messages?limit=1")
         if status != 200 or not page["queued_messages"]:
             return
         item = rnd.choice(page["queued_messages"])
-        status, _ = await self.server.ask("DELETE", f"/chats/{chat_id}/queue/{item['id']}")
+        status, _ = await self._ask(chat_id, "DELETE", f"/chats/{chat_id}/queue/{item['id']}")
         away = (503,) if self._members > 1 else ()  # a standby whose primary goes in the middle
         assert status in (200, 409, *away), f"deleting {item['id']} answered {status}"
 
     async def _edit(self, chat_id: str, rnd: random.Random) -> None:
-        status, page = await self.server.ask("GET", f"/chats/{chat_id}/messages?limit=30")
+        status, page = await self._ask(chat_id, "GET", f"/chats/{chat_id}/messages?limit=30")
         users = [m for m in page["messages"] if m["role"] == "user"] if status == 200 else []
         if not users:
             return
         message = rnd.choice(users[-3:])
-        await self.server.ask("PATCH", f"/chats/{chat_id}/messages/{message['id']}", {"content": "n=5"})
+        await self._ask(chat_id, "PATCH", f"/chats/{chat_id}/messages/{message['id']}", {"content": "n=5"})
 
-    async def _ask_until_answered(self, method: str, path: str, body: Any = None) -> Any:
+    async def _ask_until_answered(self, chat_id: str, method: str, path: str, body: Any = None) -> Any:
         deadline = time.monotonic() + SETTLE_S
         while True:
             try:
-                status, answer = await self.server.ask(method, path, body)
+                status, answer = await self._ask(chat_id, method, path, body)
                 if status < 500:
                     return answer
             except OSError:
@@ -215,7 +256,7 @@ class Trial:
 
     async def _watch_once(self, chat_id: str, cursor: str, watched: Watched, rnd: random.Random) -> str:
         path = f"/chats/{chat_id}/stream"
-        stream = await self.server.open_stream(path, cursor=cursor)
+        stream = await self.server.open_stream(path, cursor=cursor, token=self._token(chat_id))
         try:
             for _ in range(rnd.randint(5, 400)):
                 raw = await stream.next()
@@ -237,13 +278,13 @@ class Trial:
 
     async def settle(self) -> None:
         """Wait until every chat rests and every watcher has seen all of it."""
-        deadline = time.monotonic() + SETTLE_S
+        deadline = time.monotonic() + (SETTLE_S if self.calls is None else CALLS_SETTLE_S)
         for chat_id in self.chat_ids:
             while True:
                 for task in self._watchers:
                     if task.done():
                         task.result()
-                chat = await self._ask_until_answered("GET", f"/chats/{chat_id}")
+                chat = await self._ask_until_answered(chat_id, "GET", f"/chats/{chat_id}")
                 if chat["status"] in ("waiting", "error") and self._have_seen(chat_id, chat["seq"]):
                     break
                 assert time.monotonic() < deadline, self._stuck(chat_id, chat)
@@ -264,7 +305,7 @@ class Trial:
     async def _stop_watchers(self) -> None:
         """Cancel them once, and wait for the ends of their connections."""
         self._is_finished = True
-        watchers, self._watchers = self._watchers, []
+        watchers, self._watchers = [*self._watchers, *self._answering], []
         for task in watchers:
             task.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
@@ -278,26 +319,29 @@ class Trial:
             sent=self.sent,
             interrupted=self.interrupted,
             watched=self.watched,
-            model_calls=[
-                ModelCall(number=r.call, tokens=tuple(f"c{r.call}t{i} " for i in range(1, 100)))
-                for r in self.model.requests
-            ],
+            model_calls=[_call_of(request) for request in self.model.requests],
             final=final,
-            tool_runs=self._tool_runs(),
+            tool_runs=self._tool_runs(final),
+            idempotent_tools=IDEMPOTENT,
+            denied_calls=frozenset(self.calls.denied) if self.calls is not None else frozenset(),
+            canaries=self.calls.canaries if self.calls is not None else {},
             is_stop_timed=False,
             stuck_s=stuck_s,
         )
 
-    def _tool_runs(self) -> list[ToolRun]:
+    def _tool_runs(self, final: list[FinalChat]) -> list[ToolRun]:
         path = self._folder / "tools.log"
+        if self.calls is not None:
+            return self.calls.tool_runs(path, final)
         lines = path.read_text().splitlines() if path.exists() else []
         return [ToolRun(chat_id=line.split()[0], tool_call_id=line.split()[1]) for line in lines]
 
     async def _final(self, chat_id: str) -> FinalChat:
-        chat = await self._ask_until_answered("GET", f"/chats/{chat_id}")
-        page = await self._ask_until_answered("GET", f"/chats/{chat_id}/messages?limit=1000")
+        chat = await self._ask_until_answered(chat_id, "GET", f"/chats/{chat_id}")
+        page = await self._ask_until_answered(chat_id, "GET", f"/chats/{chat_id}/messages?limit=1000")
         log: list[Event] = []
-        stream = await self.server.open_stream(f"/chats/{chat_id}/stream?after=0&until=idle")
+        path = f"/chats/{chat_id}/stream?after=0&until=idle"
+        stream = await self.server.open_stream(path, token=self._token(chat_id))
         while (raw := await stream.next()) is not None:
             log.append(decode_event(raw[2], cursor=raw[0]))
         await stream.close()
@@ -308,3 +352,12 @@ class Trial:
             queued_messages=page["queued_messages"],
             log=log,
         )
+
+
+def _call_of(request: SeenRequest) -> ModelCall:
+    """The call with all tokens that it may have sent, and the beginning from which it went on."""
+    beginning = beginning_of(request.body)
+    first = len(beginning.split()) + 1
+    tokens = tuple(f"c{request.call}t{number} " for number in range(first, 100))
+    canaries = frozenset(CANARY.findall(prompt_of(request.body)))
+    return ModelCall(number=request.call, tokens=tokens, beginning=beginning, canaries=canaries)

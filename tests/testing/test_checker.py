@@ -222,6 +222,66 @@ def many_calls(e: Evidence) -> Evidence:
     return replace(e, model_calls=e.model_calls * 50)
 
 
+def denied_ran(e: Evidence) -> Evidence:
+    return replace(e, denied_calls=frozenset({(run.chat_id, run.tool_call_id) for run in e.tool_runs}))
+
+
+OWN, FOREIGN = "canary-00000001", "canary-00000002"
+
+
+def with_canaries(e: Evidence) -> Evidence:
+    """The chat belongs to the owner of OWN, and its calls have that canary."""
+    calls = [replace(call, canaries=frozenset({OWN})) for call in e.model_calls]
+    runs = [replace(run, canaries=frozenset({OWN})) for run in e.tool_runs]
+    return replace(e, canaries={e.final[0].chat_id: OWN}, model_calls=calls, tool_runs=runs)
+
+
+def prompt_of_two_owners(e: Evidence) -> Evidence:
+    e = with_canaries(e)
+    return replace(e, model_calls=[replace(e.model_calls[0], canaries=frozenset({OWN, FOREIGN}))])
+
+
+def argument_of_another_owner(e: Evidence) -> Evidence:
+    e = with_canaries(e)
+    return replace(e, tool_runs=[replace(run, canaries=frozenset({FOREIGN})) for run in e.tool_runs])
+
+
+def arguments_of_two_owners(e: Evidence) -> Evidence:
+    e = with_canaries(e)
+    run = ToolRun(chat_id="", tool_call_id="hidden", tool_name="t", canaries=frozenset({OWN, FOREIGN}))
+    return replace(e, tool_runs=[*e.tool_runs, run])
+
+
+def history_of_another_owner(e: Evidence) -> Evidence:
+    e = with_canaries(e)
+    return replace(e, final=[replace(e.final[0], chat={**e.final[0].chat, "title": FOREIGN})])
+
+
+def stream_of_another_owner(e: Evidence) -> Evidence:
+    def change(events: list[Event]) -> list[Event]:
+        return [
+            replace(event, part=Text(event.part.text.replace("c1t2", FOREIGN)))
+            if isinstance(event, Delta) and isinstance(event.part, Text)
+            else event
+            for event in events
+        ]
+
+    return change_events(with_canaries(e), change)
+
+
+async def test_the_texts_of_the_own_owner_pass(evidence: Evidence) -> None:
+    assert check(with_canaries(evidence)) == []
+
+
+async def test_an_answer_that_goes_on_from_a_beginning_passes_and_another_text_does_not(evidence: Evidence) -> None:
+    lost = replace(evidence.model_calls[0], number=7, tokens=("c7t1 ",))
+    going_on = ModelCall(number=1, tokens=(" c1t2 ",), beginning="c1t1")
+    assert check(replace(evidence, model_calls=[lost, going_on, evidence.model_calls[1]])) == []
+    other = replace(going_on, tokens=(" c1t3 ",))
+    found = check(replace(evidence, model_calls=[lost, other, evidence.model_calls[1]]))
+    assert {violation.invariant for violation in found} == {"VIEW=COMMIT"}
+
+
 @pytest.mark.parametrize(
     ("broken", "invariant"),
     [
@@ -241,6 +301,12 @@ def many_calls(e: Evidence) -> Evidence:
         (two_attempts, "FENCE"),
         (result_missing, "TOOLS"),
         (tool_twice, "TOOLS"),
+        (denied_ran, "TOOLS"),
+        (prompt_of_two_owners, "ISOLATION"),
+        (argument_of_another_owner, "ISOLATION"),
+        (arguments_of_two_owners, "ISOLATION"),
+        (history_of_another_owner, "ISOLATION"),
+        (stream_of_another_owner, "ISOLATION"),
         (stop_unheard, "INTERRUPT"),
         (stop_late, "INTERRUPT"),
         (many_calls, "BUDGET"),

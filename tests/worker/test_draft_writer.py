@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from antiphon.chats.live_drafts import LiveDrafts
-from antiphon.core.parts import Text, ToolCallOpened, ToolProgress
+from antiphon.core.parts import PartMetadata, Text, ToolCallOpened, ToolProgress
 from antiphon.errors import AttemptFailed
-from antiphon.worker.draft_writer import NAME_MAX, DraftWriter
+from antiphon.worker.draft_writer import METADATA_BYTES_MAX, NAME_MAX, DraftWriter
 
 pytestmark = pytest.mark.anyio
 
@@ -55,3 +55,16 @@ async def test_a_repeated_call_id_is_renamed() -> None:
         writer.write(ToolCallOpened("a", "t"))
     opened = [delta.part.tool_call_id for delta in writer.draft.read(0) if isinstance(delta.part, ToolCallOpened)]
     assert opened == ["a#2", "a#3"]
+
+
+async def test_all_keys_of_the_metadata_of_a_part_count_and_a_repeated_key_is_replaced() -> None:
+    writer = writer_of(LiveDrafts())
+    writer.write("text")
+    half = "x" * (METADATA_BYTES_MAX // 2)
+    for _ in range(3):
+        writer.write(PartMetadata({"one": half}))
+    with pytest.raises(AttemptFailed, match="bytes of metadata"):
+        writer.write(PartMetadata({"two": half}))
+    (part,) = writer.draft.content()
+    assert isinstance(part, Text)
+    assert part.provider_metadata == {"one": half}

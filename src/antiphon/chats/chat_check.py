@@ -68,7 +68,7 @@ class Examined:
             self._check_state(self.chat)
             await self._check_history(store)
             await self._check_queue(store, self.chat)
-            await self._check_agent_state(store, self.chat)
+            await self._check_for_workers(store, self.chat)
             await self._check_files(store)
         await self._check_receipts(store)
         await self._check_listing(store, self.chat)
@@ -193,13 +193,14 @@ class Examined:
             self._check_readable(contents.get(item.content_seq), item.id)
             self._check_size(contents.get(item.content_seq), item.content_size, item.id)
 
-    async def _check_agent_state(self, store: Store, chat: Chat) -> None:
-        if not (seq := chat.state_seq):
-            return
-        content = (await store.read_contents(self.chat_id, [seq])).get(seq)
-        entry = next(iter(await store.read_entries(self.chat_id, seq - 1, limit=1, bytes_max=PAGE_BYTES_MAX)), None)
-        size = entry.fact.content_size if entry is not None and isinstance(entry.fact, f.StateChanged) else 0
-        self._check_size(content, size, seq)
+    async def _check_for_workers(self, store: Store, chat: Chat) -> None:
+        """Check the agent's state, and the beginning of an answer that the next attempt gets."""
+        for seq in filter(None, (chat.state_seq, chat.beginning_seq)):
+            content = (await store.read_contents(self.chat_id, [seq])).get(seq)
+            page = await store.read_entries(self.chat_id, seq - 1, limit=1, bytes_max=PAGE_BYTES_MAX)
+            fact = page[0].fact if page else None
+            is_its = isinstance(fact, f.StateChanged | f.AttemptLost | f.AttemptReleased)
+            self._check_size(content, getattr(fact, "content_size", 0) if is_its else 0, seq)
 
     def _check_readable(self, content: bytes | None, seq: int) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,16 @@ def make_title(content: str | Sequence[Part]) -> str:
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     short = line if len(line) <= MADE_TITLE_MAX else line[:MADE_TITLE_MAX].rsplit(" ", 1)[0] + "…"
     return clean_title(short)
+
+
+def check_chat_id(chat_id: str | None) -> None:
+    """Raises `Invalid` for an id that is no UUID in lower case."""
+    try:
+        is_valid = chat_id is None or str(uuid.UUID(chat_id)) == chat_id
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise Invalid("chat_id", "a UUID in lower case")
 
 
 def check_client_id(client_id: str) -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from antiphon.chats.chat_fields import (
     PYTHON,
+    check_chat_id,
     check_client_id,
     clean_labels,
     clean_mcp_server_ids,
@@ -122,11 +123,12 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
             parent: For a child chat: where it belongs.
 
         Raises:
-            Invalid: The content, the model, a tool or an MCP server is not valid.
+            Invalid: The id, the content, the model, a tool or an MCP server is not valid.
             TooLarge: The content, a label or a text is too large.
             Conflict: A chat of that id was created with another body.
             BudgetExhausted, RateLimited: The owner may not send the content now.
         """
+        check_chat_id(chat_id or None)
         title, model, labels = clean_title(title), clean_model(model), clean_labels(labels or {})
         body = self.make_content(content) if content is not None else b""
         command = c.CreateChat(
@@ -148,7 +150,8 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
         if body:
             await self._check_budget(chat_id or "", request)
         chat_id = chat_id or str(uuid.uuid4())
-        command = replace(command, content=await self._use_files(chat_id, body, request))
+        if request is None or await self._service.chat(chat_id) is None:  # else nothing will be appended there
+            command = replace(command, content=await self._use_files(chat_id, body, request))
         return await self._service.execute(chat_id, command, request=request)
 
     async def get(self, chat_id: str) -> Chat:

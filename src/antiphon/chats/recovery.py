@@ -11,6 +11,7 @@ from antiphon.chats.service import Service
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
+from antiphon.core.parts import Text
 from antiphon.errors import AntiphonError, Refused
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
@@ -40,6 +41,7 @@ class Recovery:
         instance_id: str,
         is_own: Callable[[str, int], bool],
         keep_lost: bool = False,
+        continues_lost: bool = False,
     ) -> None:
         """
         Args:
@@ -48,12 +50,14 @@ class Recovery:
             instance_id: This instance.
             is_own: Whether this process runs an attempt (chat id, number) itself.
             keep_lost: Whether the partial answer of a lost attempt is kept as an interrupted message.
+            continues_lost: Whether it is given to the next attempt, whose model may go on from it.
         """
         self._service = service
         self._store = store
         self._instance_id = instance_id
         self._is_own = is_own
         self._keep_lost = keep_lost
+        self._continues_lost = continues_lost
         self.error: str | None = None
 
     async def take_over(self) -> int:
@@ -110,6 +114,7 @@ class Recovery:
         for flushed in await self._store.read_flushed(chat_id, chat.draft):
             draft.apply(codec.decode(flushed.body, Delta))
         parts, dropped = draft.partial()
+        beginning = draft.beginning() if self._continues_lost else ""
         crash_point("recovery-before-expire")
         try:
             await self._service.execute(
@@ -122,6 +127,7 @@ class Recovery:
                     upto=draft.position,
                     dropped=dropped,
                     keep=self._keep_lost,
+                    beginning=codec.encode_content([Text(beginning)]) if beginning else b"",
                 ),
             )
         except Refused:

@@ -129,6 +129,12 @@ def _types(kind: Any) -> tuple[type, ...]:
 @click.option("--relay", metavar="HOST[:PORT]", help="The address where other instances connect for drafts.")
 @click.option("--concurrency", type=click.IntRange(1), help="Maximum concurrent turns.  [default: 64]")
 @click.option("--drain-s", type=click.FloatRange(0), help="How long running steps may take at a stop.  [default: 20]")
+@click.option(
+    "--on-worker-lost",
+    type=click.Choice(["restart", "keep", "continue"]),
+    help="What happens to an unfinished answer whose worker is lost: it is written again (restart), stored as "
+    "interrupted and written again (keep), or a model that can do so goes on from it (continue).  [default: restart]",
+)
 @click.option("--bus-tcp", is_flag=True, help="Serve the instance protocol over TCP on loopback, for other programs.")
 @click.option("--bus-ports", metavar="PUB,RPC", help="Its two ports.  [default: from the project directory]")
 @click.option("--keys", type=FILE, help="Its CURVE keys, created by `antiphon keys create`.")

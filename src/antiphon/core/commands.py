@@ -242,7 +242,10 @@ class FinishInterrupt(PartialCommand):
 
 
 class ReleaseAttempt(PartialCommand):
+    """`beginning` is the content of the draft, if a model may go on from it."""
+
     calls_not_begun: tuple[str, ...] = ()
+    beginning: bytes = b""
 
 
 class CommitToolResult(Command):
@@ -252,8 +255,8 @@ class CommitToolResult(Command):
 
 
 class ExpireAttempt(Command):
-    """`reason` is lease, dead or interrupt. `content` is the flushed part of draft `draft`; `keep`: store it even
-    if the turn continues."""
+    """`reason` is lease, dead or interrupt. `content` is the flushed part of draft `draft`; `keep`: store it as a
+    message even if the turn continues. `beginning` is the same content, if a model may go on from it."""
 
     attempt: int
     reason: str
@@ -262,6 +265,7 @@ class ExpireAttempt(Command):
     upto: int = 0
     dropped: tuple[CallDropped, ...] = ()
     keep: bool = False
+    beginning: bytes = b""
 
 
 class ExpireAction(Command):

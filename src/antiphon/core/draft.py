@@ -31,6 +31,9 @@ from antiphon.core.parts import (
     delta_length,
 )
 
+BEGINNING_MAX = 1_000_000
+"""Maximum length of the text from which a model may go on, in code points. A longer answer starts again."""
+
 
 class Segment:
     """Consecutive deltas of one type and one part. The text is stored once and cut by code points when it is read."""
@@ -192,6 +195,14 @@ class Draft:
         kept = tuple(part for part in parts if not isinstance(part, ToolCall))
         calls = (part for part in parts if isinstance(part, ToolCall))
         return kept, tuple(CallDropped(tool_call_id=c.tool_call_id, tool_name=c.tool_name) for c in calls)
+
+    def beginning(self) -> str:
+        """The text with which a model's answer begins, from which a model may go on; empty if the draft has anything
+        but one model call and its text: reasoning, tool calls, what an agent wrote itself."""
+        if [segment.kind for segment in self._segments] != [CallStarted, Text]:
+            return ""
+        text = self.text()
+        return text if text.strip() and len(text) <= BEGINNING_MAX else ""
 
     def text(self) -> str:
         """The text of all text parts, concatenated."""

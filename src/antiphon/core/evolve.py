@@ -67,7 +67,7 @@ def _created(fact: f.ChatCreated, recorded: f.Recorded) -> Chat:
 
 
 def _message_appended(chat: Chat, fact: f.MessageAppended, recorded: f.Recorded) -> dict[str, Any]:
-    changes: dict[str, Any] = {"last_message_id": recorded.seq, "updated_at": recorded.at}
+    changes: dict[str, Any] = {"last_message_id": recorded.seq, "updated_at": recorded.at, "beginning_seq": 0}
     if fact.role is Role.USER:
         assert not chat.calls, "a user message enters history when every call has its result"
         if fact.queued_id:
@@ -119,7 +119,7 @@ def _opened(call: f.CallOpened) -> Call:
 
 def _history_truncated(chat: Chat, fact: f.HistoryTruncated, recorded: f.Recorded) -> dict[str, Any]:
     assert fact.state_seq <= chat.state_seq, "a truncation goes back to an earlier state"
-    changes: dict[str, Any] = {"calls": (), "state_seq": fact.state_seq}
+    changes: dict[str, Any] = {"calls": (), "state_seq": fact.state_seq, "beginning_seq": 0}
     if chat.answer_id >= fact.from_message_id:
         changes["answer_id"] = 0
     return changes
@@ -231,11 +231,17 @@ def _attempt_released(chat: Chat, fact: f.AttemptReleased, recorded: f.Recorded)
         "calls": calls,
         "turn_usage": chat.turn_usage + fact.usage,
         "turn_used": added(chat.turn_used, fact.used),
+        **_beginning(fact, recorded),
     }
 
 
 def _attempt_lost(chat: Chat, fact: f.AttemptLost, recorded: f.Recorded) -> dict[str, Any]:
-    return dict(_NO_HOLDER)
+    return _NO_HOLDER | _beginning(fact, recorded)
+
+
+def _beginning(fact: f.AttemptReleased | f.AttemptLost, recorded: f.Recorded) -> dict[str, Any]:
+    """An attempt that has left no beginning leaves the one that it was given."""
+    return {"beginning_seq": recorded.seq} if fact.content_size else {}
 
 
 def _retry_scheduled(chat: Chat, fact: f.RetryScheduled, recorded: f.Recorded) -> dict[str, Any]:
@@ -290,6 +296,7 @@ def _turn_ended(chat: Chat, fact: f.TurnEnded, recorded: f.Recorded) -> dict[str
         "interrupt_at": 0,
         "interrupt_seq": recorded.seq if fact.outcome is Outcome.INTERRUPTED else 0,
         "calls": (),
+        "beginning_seq": 0,
         "tries": 0,
         "turn_failures": chat.turn_failures + is_failed,
         "last_turn_id": fact.turn_id,
@@ -333,6 +340,7 @@ def _chat_deleted(chat: Chat, fact: f.ChatDeleted, recorded: f.Recorded) -> dict
         "labels": {},
         "tools": None,
         "state_seq": 0,
+        "beginning_seq": 0,
         "mcp_server_ids": None,
         "allowed_tools": (),
         "diff_status": None,

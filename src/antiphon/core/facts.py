@@ -145,19 +145,25 @@ class AttemptStarted(Fact):
 
 
 class AttemptReleased(Fact):
-    """`usage` is what the attempt has used since its last message; `used` is the same by model."""
+    """`usage` is what the attempt has used since its last message; `used` is the same by model. The content is the
+    beginning of the unfinished answer; empty unless a model may go on from it."""
 
     attempt: int
     calls_not_begun: tuple[str, ...] = ()
     usage: Usage = NO_USAGE
     used: tuple[ModelUsage, ...] = ()
+    content_size: int = 0
+    content: bytes = b""
 
 
 class AttemptLost(Fact):
-    """`reason` is lease, dead or interrupt."""
+    """`reason` is lease, dead or interrupt. The content is the beginning of the unfinished answer, as it was flushed;
+    empty unless a model may go on from it."""
 
     attempt: int
     reason: str
+    content_size: int = 0
+    content: bytes = b""
 
 
 class RetryScheduled(Fact):
@@ -306,7 +312,14 @@ AnyFact = (
 
 KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in Fact.__subclasses__()}
 
-WITH_CONTENT = (MessageAppended, MessageQueued, QueuedMessageEdited, StateChanged)
+WITH_CONTENT = (
+    MessageAppended,
+    MessageQueued,
+    QueuedMessageEdited,
+    StateChanged,
+    AttemptReleased,
+    AttemptLost,
+)
 """The kinds of facts that have content of their own."""
 
 OPENS_DRAFT: frozenset[type[Fact]] = frozenset(

@@ -183,6 +183,8 @@ class Chat(Value):
     """The tools whose calls need no approval any more: a person has allowed them for this chat."""
     state_seq: int = 0
     """The fact that has the agent's state (0: none)."""
+    beginning_seq: int = 0
+    """The fact that has the beginning of an unfinished answer, from which a model may go on (0: none)."""
     usage: Usage = NO_USAGE
     last_message_id: int = 0
     created_at: int = 0

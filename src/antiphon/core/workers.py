@@ -145,11 +145,14 @@ def release_attempt(decision: Decision, command: c.ReleaseAttempt) -> None:
     if decision.chat.status is Status.INTERRUPTING:
         _finish(decision, command)
     else:
+        beginning = b"" if decision.chat.calls else command.beginning
         released = f.AttemptReleased(
             attempt=command.attempt,
             calls_not_begun=command.calls_not_begun,
             usage=command.usage,
             used=command.used,
+            content=beginning,
+            content_size=len(beginning),
         )
         decision.add(released)
 
@@ -197,7 +200,11 @@ def expire_attempt(decision: Decision, command: c.ExpireAttempt) -> None:
         return
     if command.keep and flushed and not chat.calls:
         _append_answer(decision, partial, interrupted=True)
-    decision.add(f.AttemptLost(attempt=command.attempt, reason=command.reason))
+    beginning = command.beginning if command.draft == chat.draft and not chat.calls else b""
+    lost = f.AttemptLost(
+        attempt=command.attempt, reason=command.reason, content=beginning, content_size=len(beginning)
+    )
+    decision.add(lost)
 
 
 def expire_action(decision: Decision, command: c.ExpireAction) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
 from antiphon.models.anthropic_answer import AnthropicAnswer
 from antiphon.models.anthropic_request import request_body
+from antiphon.models.continuation import Continuation, is_prefilled
 from antiphon.models.failures import Failures
 from antiphon.models.history import with_data_as_text
 from antiphon.models.http_model import HttpModel
@@ -30,6 +30,9 @@ class AnthropicModel(HttpModel):
     def _own_headers(self, api_key: str) -> dict[str, str]:
         return {"anthropic-version": API_VERSION} | ({"x-api-key": api_key} if api_key else {})
 
+    async def _can_continue(self, request: ModelRequest) -> bool:
+        return is_prefilled(self.name, request.parameters)
+
     def _make_body(self, request: ModelRequest, continued: Sequence[dict[str, Any]] = ()) -> bytes:
         return request_body(self.name, request, provider=self.provider, continued=continued)
 
@@ -37,18 +40,21 @@ class AnthropicModel(HttpModel):
         return AnthropicAnswer(self.provider, request, failures, calls_max=self._calls_max)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        request = with_data_as_text(request)
         failures = self._make_failures(request)
+        continuation = Continuation(with_data_as_text(request))
         answer = self._make_reader(request, failures)
-        continued: Sequence[dict[str, Any]] = ()
+        blocks: Sequence[dict[str, Any]] = ()
+
+        def make_body() -> bytes:
+            return self._make_body(continuation.request, blocks)
+
         for _ in range(PAUSES_MAX + 1):
-            make_body = partial(self._make_body, request, continued)
-            async with aclosing(self._call(make_body, answer, failures)) as events:
+            async with aclosing(self._call(make_body, answer, failures, continuation)) as events:
                 async for event in events:
                     yield event
             if not answer.is_paused:
                 return
-            continued = answer.blocks
+            blocks = answer.blocks
             answer = AnthropicAnswer(self.provider, request, failures, calls_max=self._calls_max, previous=answer)
         detail = f"its answer is not complete after {PAUSES_MAX} pauses"
         raise failures.make("server", detail, retryable=False)

@@ -40,10 +40,10 @@ def request_body(name: str, request: ModelRequest, *, provider: str, continued: 
         continued: The blocks of a paused answer, which the model continues.
     """
     messages = chat_messages(request, provider)
-    if continued:
-        messages.append({"role": "assistant", "content": list(continued)})
-    else:
+    if not continued:
         messages[-1]["content"][-1] |= _CACHED  # the next request repeats everything up to here
+    if beginning := [*([_text(request.beginning)] if request.beginning else []), *continued]:
+        messages.append({"role": "assistant", "content": beginning})
     body: dict[str, Any] = {"max_tokens": tokens_max(name)} | request.parameters
     body |= {"model": name, "stream": True, "messages": messages}
     if system := "\n\n".join(filter(None, [request.system, *_system_texts(request)])):

@@ -9,7 +9,6 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from functools import partial
 from typing import ClassVar, Protocol
 
 import msgspec
@@ -18,6 +17,7 @@ from antiphon.core.parts import CALLS_MAX, FileReference, Reasoning, Text, ToolC
 from antiphon.errors import AttemptFailed, PeerError
 from antiphon.models.answer_body import AnswerBody
 from antiphon.models.connecting import ConnectFailed, Connector, Origin
+from antiphon.models.continuation import Continuation
 from antiphon.models.failures import Failures
 from antiphon.models.history import with_data_as_text
 from antiphon.models.response import Response, ResponseBroken
@@ -118,22 +118,35 @@ class HttpModel(ABC):
         self._is_own_transport = is_own_transport or transport is None
         self._transport = transport or Transport(Connector(Origin.parse(base_url or self.default_base_url)))
         self._headers = HEADERS | self._own_headers(self._api_key) | dict(headers or {})
+        self._refuses_beginnings = False
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        request = with_data_as_text(request)
         failures = self._make_failures(request)
-        return self._call(partial(self._make_body, request), self._make_reader(request, failures), failures)
+        continuation = Continuation(with_data_as_text(request))
+        answer = self._make_reader(request, failures)
+        return self._call(lambda: self._make_body(continuation.request), answer, failures, continuation)
+
+    async def _is_continuable(self, request: ModelRequest) -> bool:
+        return not self._refuses_beginnings and await self._can_continue(request)
+
+    async def _can_continue(self, request: ModelRequest) -> bool:
+        """Whether the model can go on from the beginning of an answer."""
+        return False
 
     def _make_failures(self, request: ModelRequest) -> Failures:
         return Failures(self.provider, secrets=(self._api_key,), texts=_texts(request))
 
     async def _call(
-        self, make_body: Callable[[], bytes], answer: AnswerEvents, failures: Failures
+        self, make_body: Callable[[], bytes], answer: AnswerEvents, failures: Failures, continuation: Continuation
     ) -> AsyncGenerator[ModelEvent, None]:
         """Send one request and read its answer."""
         self._check_headers(failures)
-        response = await self._open(make_body, failures)
+        if continuation.is_continued and not await self._is_continuable(continuation.request):
+            continuation.refuse()
+        response = await self._open(make_body, failures, continuation)
         try:
+            for item in continuation.begin():
+                yield item
             events, noise = AnswerBody(), 0
             while not answer.is_done:
                 chunk = await self._read(response, answer, failures)
@@ -142,7 +155,11 @@ class HttpModel(ABC):
                     for number, event in enumerate(events.feed(piece) if chunk else events.end(), 1):
                         for item in answer.read(event, is_last=not chunk):
                             noise = noise if isinstance(item, Usage) else 0
-                            yield item
+                            if continuation.is_held:
+                                for shown in continuation.admit(item):
+                                    yield shown
+                            else:
+                                yield item
                         if number % EVENTS_PER_ITERATION == 0:
                             await asyncio.sleep(0)
                     if answer.is_finished:
@@ -157,7 +174,10 @@ class HttpModel(ABC):
                 if not chunk:
                     break
             for item in answer.finish(events.sample):
-                yield item
+                for shown in continuation.admit(item):
+                    yield shown
+            for shown in continuation.end():
+                yield shown
             response.release()
         except PeerError as error:
             raise failures.make("server", str(error), retryable=False) from None
@@ -193,10 +213,15 @@ class HttpModel(ABC):
     def _restore_parameter(self) -> None:  # noqa: B027 - most protocols have no such parameter
         """The request without the parameter was refused too: the refusal has another reason."""
 
-    async def _open(self, make_body: Callable[[], bytes], failures: Failures) -> Response:
+    async def _open(self, make_body: Callable[[], bytes], failures: Failures, continuation: Continuation) -> Response:
         """Send the request and read the response's head. If the server refuses a parameter, retry without it."""
         deadline = asyncio.get_running_loop().time() + self._first_byte_s
         response = await self._post(make_body(), failures, deadline)
+        if continuation.is_continued and response.status in REFUSED_PARAMETER:
+            response.close()
+            continuation.refuse()
+            response = await self._post(make_body(), failures, deadline)
+            self._refuses_beginnings = 200 <= response.status < 300
         if response.status in REFUSED_PARAMETER:
             text = await self._read_error(response)
             if not self._drop_parameter(text):

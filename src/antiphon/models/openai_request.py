@@ -19,6 +19,7 @@ from antiphon.core.parts import (
     ToolResult,
     text_of,
 )
+from antiphon.models.continuation import Form
 from antiphon.models.files import decode_file, named_file, reference_text
 from antiphon.models.history import results_with_files
 from antiphon.models.names import accepted_name, short_id
@@ -35,13 +36,23 @@ AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", 
 
 
 def request_body(
-    name: str, request: ModelRequest, *, provider: str, asks_usage: bool, has_short_ids: bool = False
+    name: str,
+    request: ModelRequest,
+    *,
+    provider: str,
+    asks_usage: bool,
+    has_short_ids: bool = False,
+    form: Form | None = None,
 ) -> bytes:
-    """The JSON of a request for the model `name` of `provider`."""
+    """The JSON of a request for the model `name` of `provider`. `form` says how it goes on from a beginning."""
     messages = chat_messages(request, provider)
     if has_short_ids:
         _shorten_ids(messages)
     body: dict[str, Any] = request.parameters | {"model": name, "stream": True, "messages": messages}
+    if request.beginning:
+        is_prefix = {"prefix": True} if form is Form.PREFIX else {}
+        messages.append({"role": "assistant", "content": request.beginning} | is_prefix)
+        body |= {"continue_final_message": True, "add_generation_prompt": False} if form is Form.FINAL else {}
     if asks_usage:
         body["stream_options"] = {"include_usage": True}
     if request.tools:

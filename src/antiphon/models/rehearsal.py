@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from antiphon.core.parts import Reasoning, Role, Text, ToolCallArgs, ToolCallOpened, Usage, text_of
 from antiphon.errors import AttemptFailed
@@ -62,7 +64,10 @@ class RehearsalModel:
         call_number = turn_call_count(request)
         input_tokens = word_count(request)
         written = 0
-        for item in step:
+        rest = _rest_of(step, request.beginning) if request.beginning else None
+        if rest is not None:
+            yield Text(request.beginning)
+        for item in step if rest is None else rest:
             if isinstance(item, Fail):
                 _fail(item, request.turn_failures)
             elif isinstance(item, Stall):
@@ -127,6 +132,32 @@ def _plan(request: ModelRequest) -> tuple[float, tuple[Item, ...]]:
     return script.rate, step_after(items, sum(1 for _ in iter_calls(recent)))
 
 
+def _rest_of(step: Sequence[Item], beginning: str) -> tuple[Item, ...] | None:
+    """The items that follow the beginning of this call's answer, to go on from it; None: the answer does not begin
+    so. Silences and failures in the beginning do not happen again."""
+    for place, item in enumerate(step):
+        if not beginning:
+            return tuple(step[place:])
+        if isinstance(item, Stall | Fail):
+            continue
+        if not isinstance(item, Say | Tokens):
+            return None
+        for number, piece in enumerate(_pieces(item, ""), 1):
+            text = piece.text if isinstance(piece, Text) else ""
+            if not beginning.startswith(text):
+                rest = text.removeprefix(beginning)
+                return (Say(text=rest), *_after(item, number), *step[place + 1 :]) if rest != text else None
+            beginning = beginning[len(text) :]
+            if not beginning:
+                return (*_after(item, number), *step[place + 1 :])
+    return None if beginning else ()
+
+
+def _after(item: Say | Tokens, number: int) -> tuple[Item, ...]:
+    """The rest of an item, after its first pieces."""
+    return (replace(item, first=item.first + number),) if isinstance(item, Tokens) else ()
+
+
 def _pieces(
     item: Say | Think | Tokens | Call, call_id: str
 ) -> Iterator[Text | Reasoning | ToolCallOpened | ToolCallArgs]:
@@ -135,8 +166,8 @@ def _pieces(
             yield Text(text)
         case Think(text=text):
             yield Reasoning(text)
-        case Tokens(count=count):
-            for n in range(1, count + 1):
+        case Tokens(count=count, first=first):
+            for n in range(first, count + 1):
                 yield Text(f"w{n} ")
         case Call(tool_name=tool_name, args=args):
             yield ToolCallOpened(call_id, tool_name)

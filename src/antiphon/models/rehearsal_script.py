@@ -36,9 +36,10 @@ class Think(Value):
 
 
 class Tokens(Value):
-    """`count` text deltas: `w1 `, `w2 `, ..."""
+    """Text deltas from `first` to `count`: `w1 `, `w2 `, ..."""
 
     count: int
+    first: int = 1
 
 
 class Call(Value):

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from antiphon.models.connecting import ConnectFailed, Connector
+from antiphon.models.connecting import ConnectFailed, Connector, Origin
 from antiphon.models.response import Response, ResponseBroken
 
 CONNECTIONS_MAX = 1_000
@@ -45,6 +45,11 @@ class Transport:
         self._connecting = 0
         self._timer: asyncio.TimerHandle | None = None
         self.is_closed = False
+
+    @property
+    def origin(self) -> Origin:
+        """The server of all requests."""
+        return self._connector.origin
 
     @property
     def open_count(self) -> int:

@@ -64,6 +64,10 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the answer must be; None: text."""
     parameters: dict[str, Any] = {}
     """Parameters of the provider, sent unchanged."""
+    beginning: str = ""
+    """The text with which the answer begins: an earlier attempt wrote it before its worker was lost. A model that can
+    go on from it yields it first, as one `Text`, and then the rest. Any other one ignores it and answers from the
+    start."""
     try_: int = 1
     turn_failures: int = 0
 

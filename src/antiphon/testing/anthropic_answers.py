@@ -15,13 +15,21 @@ SIGNATURE = "c2lnbmVk"
 """The signature of each thinking block."""
 
 
+def beginning_of(body: dict[str, Any]) -> str:
+    """The beginning from which a request asks the model to go on: the text of an assistant's last message."""
+    last = (body.get("messages") or [{}])[-1]
+    content = last.get("content") if last.get("role") == "assistant" else None
+    texts = [content] if isinstance(content, str) else [block.get("text", "") for block in content or ()]
+    return "".join(texts)
+
+
 def iter_events(answer: Answer, call: int, body: dict[str, Any]) -> Iterator[bytes]:
     """The events of the stream as bytes: the message's start, the pieces, and the end. `answer.deltas` are raw
     events that are sent after the other content."""
     start = message_of(answer, call, body) | {"content": [], "stop_reason": None}
     yield event_of({"type": "message_start", "message": start | {"usage": usage_of(answer, 1)}})
     count = 0
-    for index, (block, deltas) in enumerate(_blocks(answer, call)):
+    for index, (block, deltas) in enumerate(_blocks(answer, call, beginning_of(body))):
         opening = event_of({"type": "content_block_start", "index": index, "content_block": block})
         for delta in deltas:
             count += 1
@@ -50,7 +58,7 @@ def error_event(error: dict[str, Any]) -> bytes:
 
 def message_of(answer: Answer, call: int, body: dict[str, Any]) -> dict[str, Any]:
     """The whole message."""
-    content = [_whole(block, deltas) for block, deltas in _blocks(answer, call)]
+    content = [_whole(block, deltas) for block, deltas in _blocks(answer, call, beginning_of(body))]
     return {
         "id": f"msg_{call}",
         "type": "message",
@@ -77,13 +85,13 @@ def _stop_reason(answer: Answer) -> str | None:
     return STOP_REASONS.get(answer.finish_reason or "", answer.finish_reason)
 
 
-def _blocks(answer: Answer, call: int) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+def _blocks(answer: Answer, call: int, beginning: str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Each content block as it is opened, and its deltas."""
     if answer.reasoning:
         thinking = {"type": "thinking_delta", "thinking": answer.reasoning}
         signature = {"type": "signature_delta", "signature": SIGNATURE}
         yield {"type": "thinking", "thinking": "", "signature": ""}, [thinking, signature]
-    if tokens := list(iter_tokens(answer, call)):
+    if tokens := list(iter_tokens(answer, call, beginning)):
         yield {"type": "text", "text": ""}, [{"type": "text_delta", "text": token} for token in tokens]
     for number, tool_call in enumerate(answer.calls):
         yield _call_block(number, tool_call, call)

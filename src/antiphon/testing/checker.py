@@ -6,32 +6,26 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
 from antiphon.core.draft import Draft
 from antiphon.core.events import Bye, Delta, Event, FactEvent, Resync
 from antiphon.core.parts import Reasoning, Text
-from antiphon.core.values import Value
 from antiphon.core.view import View
 from antiphon.errors import PeerError
+from antiphon.testing.call_checks import check_isolation, check_results, check_runs
 from antiphon.testing.evidence import Evidence, FinalChat, Watched
+from antiphon.testing.violation import Violation
 from antiphon.wire.gotime import parse_time_us
+
+__all__ = ["Violation", "check"]
 
 TOKEN = re.compile(r"c(\d+)t(\d+) ")
 """A token of a scripted model: the number of its call, and its own."""
 
 STOPPED = ("interrupted", "replaced")
 """The outcomes of an interrupted turn: interrupted, or replaced by an edit before it ended."""
-
-
-class Violation(Value):
-    """A violated invariant."""
-
-    invariant: str
-    chat_id: str
-    what: str
 
 
 def check(evidence: Evidence) -> list[Violation]:
@@ -42,12 +36,14 @@ def check(evidence: Evidence) -> list[Violation]:
     for final in evidence.final:
         found += _check_log(final)
         found += _check_attempts(final)
-        found += _check_tools(final, evidence)
+        found += check_results(final)
         found += _check_queue(final)
         found += _check_edits(final)
         found += _check_stuck(final, evidence.stuck_s)
     for watched in evidence.watched:
         found += _check_watched(watched, finals.get(watched.chat_id), evidence)
+    found += check_runs(evidence)
+    found += check_isolation(evidence)
     found += _check_interrupts(evidence, finals)
     found += _check_budget(evidence)
     return found
@@ -177,7 +173,7 @@ def _starts_turn(event: FactEvent) -> bool:
     return event.type == "message_appended" and event.data["message"]["turn_id"] == event.seq
 
 
-# --- FENCE, TOOLS, QUEUE ----------------------------------------------------------------------------
+# --- FENCE, QUEUE ----------------------------------------------------------------------------
 
 
 def _check_attempts(final: FinalChat) -> Iterator[Violation]:
@@ -205,27 +201,6 @@ def _check_attempts(final: FinalChat) -> Iterator[Violation]:
         open_draft = event.draft
 
 
-def _check_tools(final: FinalChat, evidence: Evidence) -> Iterator[Violation]:
-    calls: dict[str, str] = {}
-    results: Counter[str] = Counter()
-    for message in final.messages:
-        for part in message.get("content", []):
-            if part["type"] == "tool-call":
-                calls[part["tool_call_id"]] = part["tool_name"]
-            elif part["type"] == "tool-result":
-                results[part["tool_call_id"]] += 1
-    busy = final.chat["status"] in ("running", "interrupting", "requires_action")
-    for call_id, name in calls.items():
-        if results[call_id] > 1 or (results[call_id] == 0 and not busy):
-            what = f"call {call_id} of {name} has {results[call_id]} results"
-            yield Violation(invariant="TOOLS", chat_id=final.chat_id, what=what)
-    runs = Counter(run.tool_call_id for run in evidence.tool_runs if run.chat_id == final.chat_id)
-    for call_id, count in runs.items():
-        if count > 1 and calls.get(call_id) not in evidence.idempotent_tools:
-            what = f"call {call_id} ran {count} times"
-            yield Violation(invariant="TOOLS", chat_id=final.chat_id, what=what)
-
-
 def _check_queue(final: FinalChat) -> Iterator[Violation]:
     """Queued messages are delivered in order: the next one must be the head of the view's queue."""
     view = View()
@@ -249,7 +224,7 @@ def _check_queue(final: FinalChat) -> Iterator[Violation]:
 
 
 def _check_watched(watched: Watched, final: FinalChat | None, evidence: Evidence) -> Iterator[Violation]:
-    emitted = {call.number: "".join(call.tokens) for call in evidence.model_calls}
+    emitted = _emitted(evidence)
     view = View()
     last = (0, 0)
     for i, (event, _) in enumerate(watched.events):
@@ -303,14 +278,26 @@ def _preview(draft: Draft) -> str:
     return "".join(part.text for part in draft.content() if isinstance(part, Text | Reasoning))
 
 
-def _check_preview(chat_id: str, draft: Draft, emitted: dict[int, str]) -> Iterator[Violation]:
+def _emitted(evidence: Evidence) -> dict[int, list[str]]:
+    """The answers of the model calls, by the call that wrote their first token. A call that goes on from a beginning
+    answers with that and the rest; white space between them is sent once."""
+    emitted: dict[int, list[str]] = {}
+    for call in evidence.model_calls:
+        begun = TOKEN.match(call.beginning + " ")
+        rest = "".join(call.tokens).lstrip() if call.beginning else "".join(call.tokens)
+        text = f"{call.beginning.rstrip()} {rest}" if call.beginning else rest
+        emitted.setdefault(int(begun[1]) if begun else call.number, []).append(text)
+    return emitted
+
+
+def _check_preview(chat_id: str, draft: Draft, emitted: dict[int, list[str]]) -> Iterator[Violation]:
     """The text of a draft is a prefix of the answer of one model call."""
     text = draft.text()
     found = TOKEN.match(text)
     if found is None:
         return
     said = emitted.get(int(found[1]))
-    if said is not None and not said.startswith(text):
+    if said is not None and not any(one.startswith(text) for one in said):
         what = f"the preview {text[-80:]!r} is not the beginning of call {found[1]}"
         yield Violation(invariant="VIEW=COMMIT", chat_id=chat_id, what=what)
 

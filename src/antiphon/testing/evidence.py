@@ -42,18 +42,23 @@ class Watched(Value):
 
 
 class ModelCall(Value):
-    """A request that the model server received: its number, the tokens of its answer, and the chat if it is known."""
+    """A request that the model server received: its number, the tokens of its answer, and the chat if it is known.
+    `beginning` is the text from which it was to go on, `canaries` are those in its prompt."""
 
     number: int
     tokens: tuple[str, ...]
     chat_id: str = ""
+    beginning: str = ""
+    canaries: frozenset[str] = frozenset()
 
 
 class ToolRun(Value):
-    """One run of a tool's function."""
+    """One run of a tool's function. `canaries` are those in its arguments."""
 
     chat_id: str
     tool_call_id: str
+    tool_name: str = ""
+    canaries: frozenset[str] = frozenset()
 
 
 class FinalChat(Value):
@@ -76,6 +81,10 @@ class Evidence(Value):
     final: list[FinalChat]
     tool_runs: list[ToolRun] = []
     idempotent_tools: frozenset[str] = frozenset()
+    denied_calls: frozenset[tuple[str, str]] = frozenset()
+    """The calls that a person has denied, each a chat and a tool call id."""
+    canaries: dict[str, str] = {}
+    """By chat, the canary of its owner; empty: the trial has none."""
     is_stop_timed: bool = True
     stop_s: float = 3.0
     """How long a turn may continue after an acknowledged interrupt, in seconds, if `is_stop_timed`."""

@@ -36,6 +36,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     usage: dict[str, Any] | None = None
     """Replaces the counted usage."""
     sends_usage: bool = True
+    repeats_beginning: bool = False
+    """Whether an answer that goes on from a beginning repeats it first, as Mistral's does."""
     sends_done: bool = True
 
     tokens_per_s: float = 0.0
@@ -77,23 +79,40 @@ FOREVER = float("inf")
 Reply = Answer | Fault
 
 
-def iter_deltas(answer: Answer, call: int) -> Iterator[dict[str, Any]]:
+def beginning_of(body: dict[str, Any]) -> str:
+    """The beginning from which a request asks the model to go on; empty if it does not."""
+    messages = body.get("messages") or [{}]
+    last = messages[-1]
+    is_final = body.get("continue_final_message") is True and body.get("add_generation_prompt") is False
+    if last.get("role") != "assistant" or not (is_final or last.get("prefix") is True):
+        return ""
+    return str(last.get("content") or "")
+
+
+def iter_deltas(answer: Answer, call: int, beginning: str = "") -> Iterator[dict[str, Any]]:
     """The pieces of the answer, in order, without the first one, which has the role."""
     if answer.reasoning:
         yield {"reasoning_content": answer.reasoning}
-    for token in iter_tokens(answer, call):
+    for token in iter_tokens(answer, call, beginning):
         yield {"content": token}
     for index, tool_call in enumerate(answer.calls):
         yield from _call_deltas(index, tool_call, call)
     yield from answer.deltas
 
 
-def iter_tokens(answer: Answer, call: int) -> Iterator[str]:
-    """The words of the text."""
+def iter_tokens(answer: Answer, call: int, beginning: str = "") -> Iterator[str]:
+    """The words of the text. What goes on from a beginning is the rest of the planned text, or the tokens that the
+    beginning does not have yet."""
+    if beginning and answer.repeats_beginning:
+        yield beginning
     if answer.text is not None:
-        yield from re.findall(r"\s*\S+\s*$|\s*\S+|\s+", answer.text)
+        yield from re.findall(r"\s*\S+\s*$|\s*\S+|\s+", answer.text.removeprefix(beginning))
     elif not answer.calls and not answer.deltas:
-        yield from (f"c{call}t{n} " for n in range(1, answer.token_count + 1))
+        done = len(beginning.split())
+        space = " " if beginning and not beginning[-1].isspace() else ""
+        for n in range(done + 1, answer.token_count + 1):
+            yield f"{space}c{call}t{n} "
+            space = ""
 
 
 def _call_deltas(index: int, tool_call: FakeCall, call: int) -> Iterator[dict[str, Any]]:
@@ -118,7 +137,7 @@ def iter_events(answer: Answer, call: int, body: dict[str, Any]) -> Iterator[byt
 
     yield event({"role": "assistant", "content": ""})
     count = 0
-    for delta in iter_deltas(answer, call):
+    for delta in iter_deltas(answer, call, beginning_of(body)):
         count += 1
         yield event(delta)
     end = b""
@@ -147,7 +166,7 @@ def whole_body(answer: Answer, call: int, body: dict[str, Any]) -> bytes:
         }
         for index, tool_call in enumerate(answer.calls)
     ]
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(iter_tokens(answer, call))}
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(iter_tokens(answer, call, beginning_of(body)))}
     if calls:
         message["tool_calls"] = calls
     reason = "tool_calls" if calls and answer.finish_reason == "stop" else answer.finish_reason
@@ -158,7 +177,7 @@ def whole_body(answer: Answer, call: int, body: dict[str, Any]) -> bytes:
             "created": 0,
             "model": body.get("model", ""),
             "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-            "usage": usage_of(answer, sum(1 for _ in iter_deltas(answer, call))),
+            "usage": usage_of(answer, sum(1 for _ in iter_deltas(answer, call, beginning_of(body)))),
         }
     )
 

@@ -6,7 +6,8 @@
 
 Each request gets the next reply of the plan. After the last one it gets the default: tokens with the number of the
 call and their own. The server supports POST /v1/chat/completions, /v1/responses and, in Anthropic's format,
-/v1/messages, with and without streaming.
+/v1/messages, with and without streaming. A request that ends with the beginning of an answer, in a form of
+`models/continuation.py`, gets the rest of it. GET /v1/models names `owned_by`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -31,6 +33,7 @@ FORMATS: dict[str, Any] = {
     "/v1/messages": anthropic_answers,
 }
 """The module that makes the bytes of a reply, by path."""
+MODELS_PATH = "/v1/models"
 TICK_S = 0.001
 """Tokens that are due within this time are sent together, in seconds."""
 
@@ -42,6 +45,7 @@ class SeenRequest:
         self.call = call
         self.connection = connection
         self.path = path
+        self.format = next((FORMATS[known] for known in FORMATS if path.endswith(known.removeprefix("/v1"))), None)
         self.headers = headers
         self.body = body
         self.pieces_sent = 0
@@ -59,9 +63,11 @@ class FakeModelServer:
 
     Args:
         default: Makes the reply to each request beyond the plan; by default an `Answer()`.
+        owned_by: The kind of server, in the list of its models: `vllm` goes on from the beginning of an answer.
     """
 
-    def __init__(self, *, default: Callable[[SeenRequest], Reply] | None = None) -> None:
+    def __init__(self, *, default: Callable[[SeenRequest], Reply] | None = None, owned_by: str = "antiphon") -> None:
+        self._owned_by = owned_by
         self.requests: list[SeenRequest] = []
         self._default = default or (lambda request: Answer())
         self._planned: deque[Reply] = deque()
@@ -136,17 +142,23 @@ class FakeModelServer:
         if length > BODY_BYTES_MAX:
             raise ValueError("the request is too large")
         body = msgspec.json.decode(await reader.readexactly(length) or b"null")
-        request = SeenRequest(len(self.requests) + 1, connection, request_line.split(" ")[1], headers, body)
-        self.requests.append(request)
-        self._changed.set()
+        path = request_line.split(" ")[1]
+        path = path if path.startswith("/") else urlsplit(path).path  # a request for a proxy
+        request = SeenRequest(len(self.requests) + 1, connection, path, headers, body)
+        if path != MODELS_PATH:
+            self.requests.append(request)
+            self._changed.set()
         return request
 
     async def _answer(self, request: SeenRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Send the reply; False if the connection must be closed."""
-        reply = self._planned.popleft() if self._planned else self._default(request)
-        if request.path not in FORMATS or not isinstance(request.body, dict):
-            reply = Fault(status=404, code="not_found", message=f"There is only POST {' and '.join(FORMATS)}.")
         exchange = _Exchange(request, reader, writer, self._released)
+        if request.path == MODELS_PATH:
+            listed = {"object": "list", "data": [{"id": "any", "object": "model", "owned_by": self._owned_by}]}
+            return await exchange.send(Fault(status=200, body=msgspec.json.encode(listed)))
+        reply = self._planned.popleft() if self._planned else self._default(request)
+        if request.format is None or not isinstance(request.body, dict):
+            reply = Fault(status=404, code="not_found", message=f"There is only POST {' and '.join(FORMATS)}.")
         try:
             return await exchange.send(reply)
         except (_Left, ConnectionError):
@@ -171,7 +183,7 @@ class _Exchange:
         self._reader = reader
         self._writer = writer
         self._released = released
-        self._format = FORMATS.get(request.path, model_answers)
+        self._format = request.format or model_answers
 
     async def send(self, reply: Reply) -> bool:
         match reply:

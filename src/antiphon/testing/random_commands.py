@@ -17,6 +17,10 @@ SECOND_US = 1_000_000
 Choice = Callable[[Chat, Random], c.Command]
 
 
+NEEDS = (*Needs, Needs.RESULT, Needs.APPROVAL, Needs.ANSWER)
+"""What calls need: more often a person or a client than an attempt."""
+
+
 def random_command(chat: Chat, random: Random, *, at: int, may_delete: bool = False) -> c.Command:
     """A random command at the time `at`, in microseconds. `EditMessage` always has the target `user`: the caller must
     set the real role of the message."""
@@ -127,7 +131,7 @@ def _answer(chat: Chat, random: Random) -> c.Command:
     calls: tuple[CallOpened, ...] = ()
     if random.random() < 0.4:
         names = [f"call{chat.seq}-{i}" for i in range(random.randint(1, 3))]
-        calls = tuple(CallOpened(tool_call_id=n, tool_name="t", needs=random.choice(list(Needs))) for n in names)
+        calls = tuple(CallOpened(tool_call_id=n, tool_name="t", needs=random.choice(NEEDS)) for n in names)
     return c.CommitMessage(
         attempt=attempt,
         draft=draft,

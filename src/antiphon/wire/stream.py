@@ -232,8 +232,8 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
     given: dict[str, Any] = msgspec.to_builtins(fact)
     shown = {
         name: given[name] if name in given else getattr(fact, name)
-        for name in fact.__struct_fields__
-        if name not in _NOT_SHOWN and (name in given or name not in optional)
+        for name in _shown_fields(type(fact))
+        if name in given or name not in optional
     }
     if isinstance(fact, f.RetryScheduled):
         shown["retrying_at"] = format_time_us(fact.retrying_at)
@@ -247,7 +247,8 @@ _OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
     f.ChatCreated: frozenset(
         {"title", "is_title_made", "model", "system", "labels", "tools", "mcp_server_ids", "parent"}
     ),
-    f.AttemptReleased: frozenset({"usage"}),
+    f.AttemptReleased: frozenset({"usage", "content_size"}),
+    f.AttemptLost: frozenset({"content_size"}),
     f.RetryScheduled: frozenset({"kind", "provider", "status_code", "usage"}),
     f.ActionResolved: frozenset({"by", "args", "always"}),
     f.TurnEnded: frozenset({"error", "usage"}),
@@ -271,8 +272,12 @@ def event_fields(kind: type[f.Fact]) -> tuple[str, ...]:
     if kind in _SHAPED:
         return _SHAPED[kind]
     optional = _OPTIONAL.get(kind, frozenset())
-    names = (name for name in kind.__struct_fields__ if name not in _NOT_SHOWN)
-    return tuple(f"{name}?" if name in optional else name for name in names)
+    return tuple(f"{name}?" if name in optional else name for name in _shown_fields(kind))
+
+
+def _shown_fields(kind: type[f.Fact]) -> tuple[str, ...]:
+    """The fields of a fact but its content, which only workers read, and what clients do not get."""
+    return tuple(name for name in kind.__struct_fields__ if name != "content" and name not in _NOT_SHOWN)
 
 
 def delta_frame(seq: int, delta: Delta) -> Frame:

@@ -131,6 +131,7 @@ class Agent:
         self, turn: Turn, model: Model, messages: tuple[Message, ...], left_out: int
     ) -> AsyncGenerator[Piece, None]:
         messages = await turn.load_files(messages)
+        beginning = "" if left_out or self.output is not None else turn.beginning
         try_ = await turn.start_call(model=model.name, provider=model.provider)
         METRICS.model_calls.labels(model.provider).inc()
         tools = (*self.tools, *(item for item in turn.tools if item not in self.tools))
@@ -143,6 +144,7 @@ class Agent:
             messages=messages,
             tools=tuple(item.spec for item in tools),
             output=self.output.format if self.output is not None else None,
+            beginning=beginning,
             try_=try_,
             turn_failures=turn.failures,
         )

@@ -15,7 +15,7 @@ import structlog
 
 from antiphon.core import commands as c
 from antiphon.core.model import Chat, ErrorInfo, Outcome
-from antiphon.core.parts import FileReference
+from antiphon.core.parts import FileReference, text_of
 from antiphon.errors import AttemptFailed
 from antiphon.local.descriptors import is_out_of_descriptors
 from antiphon.observe.crash_points import crash_point
@@ -30,6 +30,7 @@ from antiphon.worker.calls import Calls
 from antiphon.worker.deps import Deps
 from antiphon.worker.environment import Environment
 from antiphon.worker.files import FileLoader
+from antiphon.worker.foreign_errors import failure_of
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.replay import Replay
 from antiphon.worker.stop import AttemptEnded, Stop
@@ -41,6 +42,8 @@ RETRY_AFTER_S_MAX = 3600.0
 PIECES_PER_ITERATION = 64
 """Pieces of an answer between two yields to the event loop."""
 TOO_LONG = "The turn has more messages than an agent gets, so the agent cannot be started again in it."
+CONTINUABLE = frozenset({"rate_limit", "overloaded", "timeout", "network"})
+"""The failures after which the next try still goes on from the beginning of an unfinished answer."""
 NO_DESCRIPTORS = AttemptFailed("overloaded", "The server has no file descriptors left.")
 
 log = structlog.get_logger(__name__)
@@ -182,9 +185,17 @@ class Attempt:
             except AttemptFailed as error:
                 await self._fail(error)
             except Exception as error:
-                if isinstance(error, AttemptEnded) or not is_out_of_descriptors(error):
+                if isinstance(error, AttemptEnded):
                     raise
-                await self._fail(NO_DESCRIPTORS)  # a failure of this process, not of the agent
+                # a failure of this process, or of a provider that the agent's own code calls
+                failure = NO_DESCRIPTORS if is_out_of_descriptors(error) else self._foreign_failure(error)
+                if failure is None:
+                    raise
+                await self._fail(failure)
+
+    def _foreign_failure(self, error: Exception) -> AttemptFailed | None:
+        texts = (text_of(message.content) for message in reversed(self._held.history.messages))
+        return failure_of(error, texts=texts)
 
     def _is_stopped_by(self, error: BaseException) -> bool:
         """Whether the error is how this attempt's task is stopped. (An agent may raise anything, and cancel
@@ -280,6 +291,8 @@ class Attempt:
             used=used,
         )
         crash_point("retry-after-append")
+        if error.kind not in CONTINUABLE:
+            held.beginning = ""  # it may be the reason
         await held.refresh()
         await asyncio.sleep(delay_s or 0)
 

@@ -130,5 +130,6 @@ class AttemptEnd:
         kind = c.FinishInterrupt if chat.status is Status.INTERRUPTING else c.ReleaseAttempt
         command = kind(attempt=held.attempt, draft=chat.draft, **carried(used), **held.partial(chat))
         if isinstance(command, c.ReleaseAttempt):
-            return replace(command, calls_not_begun=self._calls.not_begun(chat))
+            not_begun, beginning = self._calls.not_begun(chat), held.draft_beginning(chat)
+            return replace(command, calls_not_begun=not_begun, beginning=beginning)
         return command

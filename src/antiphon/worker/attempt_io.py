@@ -86,6 +86,10 @@ class AttemptIO:
         held.writer.write(CallStarted(model, provider, held.state.tries + 1))
         return held.state.tries + 1
 
+    def beginning(self) -> str:
+        held = self._held  # a message of this step, or anything that the agent yields first, takes its place
+        return held.beginning if held.state.beginning_seq and not held.writer.draft.part_count else ""
+
     async def load_files(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         return await self._files.load(messages)
 

@@ -31,6 +31,9 @@ CONCURRENT_CALLS_MAX = 16
 """Maximum number of tool calls of one attempt that run concurrently."""
 
 
+WAITING = "waits for the tool to become available"
+"""The progress of a call whose tool is not there yet."""
+
 CHANGED_ARGUMENTS = "arguments_set_by_a_person"
 """Stored in a result whose call ran with other arguments than the model's, beside the tool's own result: the history
 of the model has its arguments."""
@@ -122,7 +125,7 @@ class Calls:
             if call is not None and call.needs is Needs.CHILD:
                 result = await self._run_child(part)
             else:
-                result = await result_of(part, self._tools, self._context_of(part), tool_s=self._limits.tool_s)
+                result = await self._run_tool(part, self._context_of(part))
             if result.is_error:
                 span.fail(error_kind(result))
         call = self._held.state.call(part.tool_call_id)
@@ -136,6 +139,13 @@ class Calls:
         crash_point("tool-result-after-append")
         self._held.check()
         return result
+
+    async def _run_tool(self, part: ToolCall, context: ToolContext) -> ToolResult:
+        missing: tuple[str, ...] = ()
+        if part.tool_name not in self._tools and part.tool_call_id not in self._opened:
+            context.progress(WAITING)  # an earlier attempt had this tool
+            missing = await self._held.wait_tool(part.tool_name)
+        return await result_of(part, self._tools, context, tool_s=self._limits.tool_s, missing=missing)
 
     def _context_of(self, part: ToolCall) -> ToolContext:
         names: Counter[str] = Counter()

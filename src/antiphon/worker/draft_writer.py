@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -81,7 +82,8 @@ class DraftWriter:
         self._repeated: dict[str, int] = {}
         self._is_notified = False
         self._bytes = self._metadata_bytes = 0
-        self._metadata_sizes: dict[int, int] = {}
+        self._metadata_sizes: dict[tuple[int, str], int] = {}
+        """The size of each key of each part's metadata. A later piece adds keys, and replaces those it repeats."""
         self._calls = 0
         self._progress = 0
         self.draft: Draft = drafts.open(chat_id, draft_name)
@@ -174,18 +176,18 @@ class DraftWriter:
         return Data(msgspec.json.decode(encoded), name)  # a copy: the agent may change its value
 
     def _annotate(self, piece: PartMetadata) -> None:
-        try:
-            size = len(encode(piece.provider_metadata)) if isinstance(piece.provider_metadata, dict) else 0
-        except NOT_JSON:
-            size = 0
-        if not size:
+        part, metadata = self.draft.part_count, piece.provider_metadata
+        sizes: dict[tuple[int, str], int] | None = None
+        if isinstance(metadata, dict):
+            with contextlib.suppress(*NOT_JSON):
+                sizes = {(part, key): len(encode({key: value})) for key, value in metadata.items()}
+        if sizes is None:
             raise AttemptFailed("unknown", "The agent yielded metadata that is no JSON object.")
-        part = self.draft.part_count
-        self._metadata_bytes += size - self._metadata_sizes.get(part, 0)  # a later piece replaces it
-        self._metadata_sizes[part] = size
+        self._metadata_bytes += sum(size - self._metadata_sizes.get(key, 0) for key, size in sizes.items())
+        self._metadata_sizes |= sizes
         if self._metadata_bytes > METADATA_BYTES_MAX:
             raise AttemptFailed("unknown", f"The answer has more than {METADATA_BYTES_MAX:,} bytes of metadata.")
-        self.draft.annotate(piece.provider_metadata)
+        self.draft.annotate(metadata)
 
     def _count(self, text: str) -> None:
         self._bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

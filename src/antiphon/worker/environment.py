@@ -70,6 +70,10 @@ class ToolSource(Protocol):
         """Wait, for a bounded time, until the tools of a chat can be listed for the first time."""
         ...
 
+    async def wait_tool(self, chat: Chat, tool_name: str) -> tuple[str, ...]:
+        """Wait, for a bounded time, for a tool that this source may still get. Returns what it still waits for."""
+        ...
+
     async def wait_listed(self, chat: Chat) -> None:
         """Wait, for a bounded time, until changes of these tools that were reported are listed."""
         ...
@@ -99,5 +103,7 @@ class Environment(Value, gc=True):
     """The owner's prompt, which precedes the system prompt of every model call."""
     spending: Spending
     """The prices of models, and the budgets of owners."""
+    continues_lost: bool = False
+    """Whether the next attempt gets the beginning of an unfinished answer, from which its model may go on."""
     is_replayed: bool = True
     """Whether the agent is a function that starts from its beginning in every attempt (`worker.replay`)."""

@@ -16,13 +16,13 @@ from antiphon.core import commands as c
 from antiphon.core.facts import CallOpened
 from antiphon.core.model import Chat, Status
 from antiphon.core.model_usage import ModelUsage, added
-from antiphon.core.parts import Part, ToolResult, Usage
+from antiphon.core.parts import Part, Text, ToolResult, Usage, text_of
 from antiphon.core.parts import ToolCall as ToolCallPart
 from antiphon.errors import AttemptFailed, BudgetExhausted, NotAllowedNow, NotFound, StaleAttempt, Unavailable
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Clock, Done
-from antiphon.wire.codec import encode_content
+from antiphon.wire.codec import decode_content, encode_content
 from antiphon.worker.agent_state import EMPTY, AgentState
 from antiphon.worker.attempt_usage import AttemptUsage, carried
 from antiphon.worker.draft_writer import DraftWriter
@@ -65,6 +65,8 @@ class HeldChat:
             bytes_max=environment.limits.turn_files_bytes,
             messages=lambda: self.history.messages,
         )
+        self.beginning = ""
+        """The text of the answer that an earlier attempt left unfinished, from which a model may go on."""
         self.outcome = ""
         """How the model ended the answer, where that is worth storing."""
         self.is_draining = False
@@ -89,6 +91,7 @@ class HeldChat:
         self.refresh_tools()
         self._histories = environment.histories
         self._timing = environment.timing
+        self._continues = environment.continues_lost and not environment.is_replayed
         self._pending: set[asyncio.Future[Done]] = set()
 
     @property
@@ -119,6 +122,13 @@ class HeldChat:
         """Wait for MCP servers that are still starting, for a bounded time."""
         await self._mcp.wait_started(self.state)
         self.refresh_tools()
+
+    async def wait_tool(self, tool_name: str) -> tuple[str, ...]:
+        """Wait for a tool of an MCP server that has not started, for a bounded time. Returns the servers that have
+        still not started; none if the tool is there, or cannot come."""
+        missing = await self._mcp.wait_tool(self.state, tool_name)
+        self.refresh_tools()
+        return missing
 
     async def wait_changed_tools(self) -> None:
         """Wait for the tools of MCP servers that have reported a change, for a bounded time."""
@@ -286,6 +296,13 @@ class HeldChat:
             "dropped": dropped,
         }
 
+    def draft_beginning(self, chat: Chat) -> bytes:
+        """The content of the open draft from which the model of the next attempt may go on; empty if there is
+        none."""
+        is_open = self._continues and chat.draft == self.writer.draft.name
+        text = self.writer.draft.beginning() if is_open else ""
+        return encode_content([Text(text)]) if text else b""
+
     # --- usage
 
     def _report_usage(self, total: Usage) -> None:
@@ -315,10 +332,13 @@ class HeldChat:
     # --- history
 
     async def load_history(self) -> None:
-        """Read the messages and the agent's state."""
-        if seq := self.state.state_seq:
-            found = await self.retry_unavailable(lambda: self._chats.read_contents(self.chat_id, [seq]))
-            self.agent_state.set_stored(found.get(seq, EMPTY))
+        """Read the messages, the agent's state, and the beginning of an unfinished answer."""
+        seq, beginning_seq = self.state.state_seq, self.state.beginning_seq if self._continues else 0
+        if seqs := [*filter(None, (seq, beginning_seq))]:
+            found = await self.retry_unavailable(lambda: self._chats.read_contents(self.chat_id, seqs))
+            if seq:
+                self.agent_state.set_stored(found.get(seq, EMPTY))
+            self.beginning = text_of(decode_content(found.get(beginning_seq, b"[]")))
         self.history = await self.retry_unavailable(lambda: self._histories.get(self.chat_id, self.state.seq))
 
     async def refresh(self) -> None:
@@ -347,7 +367,7 @@ class HeldChat:
         self.ended.set()
         self.files.close()
         self.writer.release()
-        self.history = History((), 0, 0)
+        self.history, self.beginning = History((), 0, 0), ""
         self.turn = self.deps = None
 
 

@@ -56,6 +56,8 @@ class TurnIO(Protocol):
 
     async def start_call(self, model: str, provider: str) -> int: ...
 
+    def beginning(self) -> str: ...
+
     def has_steering(self) -> bool: ...
 
     async def load_files(self, messages: Sequence[Message]) -> tuple[Message, ...]: ...
@@ -205,6 +207,12 @@ class Turn:
             AttemptFailed: The owner has used the budget of this day: the turn ends.
         """
         return await self._io.start_call(model, provider)
+
+    @property
+    def beginning(self) -> str:
+        """The text of this answer that an earlier attempt left unfinished, from which the model may go on
+        (`on_worker_lost="continue"`); empty if there is none."""
+        return self._io.beginning()
 
     def report(self, usage: Usage, *, model: str = "") -> None:
         """Add the usage of a whole model call, by the same rule as `add_usage`. `model` is the full name of the model

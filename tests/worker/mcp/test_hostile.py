@@ -123,10 +123,22 @@ async def test_standard_error_reaches_the_log_within_bounds_and_without_control_
         async with attacked("errors without end", call_s=20.0) as instance:
             await call(instance, "h_call")
             await wait_until(lambda: any(log["event"] == "mcp_server_output" for log in logs))
-    lines = [log["line"] for log in logs if log["event"] == "mcp_server_output"]
+    written = [log for log in logs if log["event"] == "mcp_server_output"]
+    assert {log["log_level"] for log in written} == {"debug"}  # it may be texts of chats
+    lines = [log["line"] for log in written]
     assert 0 < len(lines) < 100
     assert max(map(len, lines)) <= 1_000
     assert not any("\x1b" in line for line in lines)
+
+
+async def test_the_last_lines_of_a_program_that_has_ended_are_in_the_log_and_nowhere_else() -> None:
+    script = "for n in 1 2 3 4 5 6 7; do echo line $n >&2; done; printf 'no \\033[1m key' >&2; exit 3"
+    with structlog.testing.capture_logs() as logs:
+        async with running(mcp={"h": McpServer(command=("sh", "-c", script))}) as instance:
+            await wait_state(instance, "lost")
+            assert "line 7" not in str(instance.mcp.error)
+    failed = next(log for log in logs if log["event"] == "mcp_connection_failed")
+    assert failed["output"] == ["line 4", "line 5", "line 6", "line 7", "no \ufffd[1m key"]
 
 
 # --- listings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -26,7 +26,13 @@ log = structlog.get_logger(__name__)
 
 
 async def result_of(
-    part: ToolCall, tools: Mapping[str, Tool], context: ToolContext, *, tool_s: float, cancel_s: float = CANCEL_S
+    part: ToolCall,
+    tools: Mapping[str, Tool],
+    context: ToolContext,
+    *,
+    tool_s: float,
+    cancel_s: float = CANCEL_S,
+    missing: Sequence[str] = (),
 ) -> ToolResult:
     """Run a tool call.
 
@@ -36,11 +42,16 @@ async def result_of(
         context: Given to tools that have a parameter for it.
         tool_s: How long a tool may run that has no limit of its own, in seconds.
         cancel_s: How long a cancelled tool is awaited, in seconds.
+        missing: The MCP servers that have not started, and may have the tool.
 
     Returns:
-        The result. A failure is a result as well: unknown_tool, invalid_args, timeout or failed.
+        The result. A failure is a result as well: unknown_tool, unavailable, invalid_args, timeout or failed.
     """
     tool = tools.get(part.tool_name)
+    if tool is None and missing:
+        servers = ", ".join(map(repr, missing))
+        sentence = f"The tool {part.tool_name!r} did not run: the MCP server {servers} has not started."
+        return _error(part, "unavailable", sentence)
     if tool is None:
         names = ", ".join(sorted(tools)) or "none"
         return _error(part, "unknown_tool", f"There is no tool {part.tool_name!r}. There are: {names}.")
@@ -92,7 +103,7 @@ def sentence_of(error: BaseException) -> str:
 def error_kind(result: ToolResult) -> str:
     """Why a tool failed: one of the kinds of `result_of`, or "tool_error" for an error of a tool's own."""
     kind = result.result.get("error") if isinstance(result.result, dict) else None
-    return kind if kind in ("unknown_tool", "invalid_args", "timeout", "failed") else "tool_error"
+    return kind if kind in ("unknown_tool", "unavailable", "invalid_args", "timeout", "failed") else "tool_error"
 
 
 def _error(part: ToolCall, kind: str, message: str) -> ToolResult:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from random import Random
 from typing import Any
@@ -48,7 +49,7 @@ from antiphon.worker.tools.mcp.http import BROKEN, MESSAGE_BYTES_MAX, NOT_SENT, 
 from antiphon.worker.tools.mcp.listing import offered_tools
 from antiphon.worker.tools.mcp.progress import ProgressReporter
 from antiphon.worker.tools.mcp.results import value_of
-from antiphon.worker.tools.mcp.stdio import open_process
+from antiphon.worker.tools.mcp.stdio import LAST_LINES_MAX, open_process
 from antiphon.worker.tools.tool import RawTool, ToolContext, ToolFailed
 
 RECONNECT = Backoff(first_s=0.5, max_s=60.0, min_s=0.1)
@@ -96,6 +97,8 @@ class McpConnection:
         self.listed = asyncio.Event()
         """The listing of the tools is not outdated by a change that the server has reported."""
         self.listed.set()
+        self.first_listed = asyncio.Event()
+        """The tools were listed at least once."""
         self._server = server
         self._outbound = outbound
         self._call_s = server.call_s or tool_s
@@ -103,6 +106,8 @@ class McpConnection:
         self._backoff = backoff
         self._environ = environ
         self._client: Client | None = None
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES_MAX)
+        """The last lines that the program has written to its standard error."""
         self._connected = asyncio.Event()
         self._wanted = asyncio.Event()
         self._changed = asyncio.Event()
@@ -134,7 +139,8 @@ class McpConnection:
             self.settled.set()
             tries = 1 if was_connected and loop.time() - started_at >= STABLE_S else tries + 1
             event = "mcp_connection_lost" if was_connected else "mcp_connection_failed"
-            log.warning(event, server=self.name, error=reason, tries=tries)
+            output = {"output": list(self._last_lines)} if self._last_lines else {}
+            log.warning(event, server=self.name, error=reason, tries=tries, **output)
             METRICS.mcp_failures.labels(self.name).inc()
             await self._pause(self._backoff.delay_s(tries, self._random))
 
@@ -173,7 +179,14 @@ class McpConnection:
         async with contextlib.AsyncExitStack() as stack:
             transport: Any
             if self._server.command:
-                transport = open_process(self.name, self._server, environ=self._environ, on_end=self._lose)
+                self._last_lines.clear()
+                transport = open_process(
+                    self.name,
+                    self._server,
+                    environ=self._environ,
+                    on_end=self._lose,
+                    last_lines=self._last_lines,
+                )
             else:
                 http_client = await stack.enter_async_context(self._make_http_client())
                 transport = streamable_http_client(
@@ -268,11 +281,16 @@ class McpConnection:
             if not cursor or len(listed) >= 2 * self._server.tools_max:
                 break
         self.tools = offered_tools(self.name, self._server, listed, self.call, call_s=self._call_s)
+        self.first_listed.set()
         if not self._changed.is_set():
             self.listed.set()
         METRICS.mcp_tools.labels(self.name).set(len(self.tools))
 
     # --- calls
+
+    def want(self) -> None:
+        """Connect soon: a call needs a tool of this server."""
+        self._wanted.set()
 
     async def call(self, own_name: str, args: Any, context: ToolContext) -> Any:
         """Call a tool by the server's own name.

@@ -18,6 +18,7 @@ from antiphon.models.connecting import ConnectFailed, Connector, Origin
 from antiphon.models.outbound import Outbound
 from antiphon.models.response import Response, ResponseBroken
 from antiphon.models.transport import Transport
+from antiphon.worker.tools.mcp.events import EventCutter
 from antiphon.worker.tools.mcp.pacing import Pace
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
@@ -121,7 +122,7 @@ class _Events(httpx2.AsyncByteStream):
         self._limit_s = limit_s
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        rest = b""
+        events = EventCutter(bytes_max=MESSAGE_BYTES_MAX)
         while True:
             if self._limit_s == STREAM_S:
                 self._response.deadline = asyncio.get_running_loop().time() + STREAM_S
@@ -131,13 +132,10 @@ class _Events(httpx2.AsyncByteStream):
                 raise httpx2.ReadError(str(error) or "the stream was silent for too long") from error
             if not data:
                 return
-            rest += data
-            if b"\r" in rest:
-                rest = rest.replace(b"\r\n", b"\n")
-            end = rest.rfind(b"\n\n") + 2
-            whole, rest = (rest[:end], rest[end:]) if end > 1 else (b"", rest)
-            if len(rest) > MESSAGE_BYTES_MAX:
-                raise httpx2.ReadError(f"a message has more than {MESSAGE_BYTES_MAX:,} bytes")
+            try:
+                whole = events.feed(data)
+            except ValueError as error:
+                raise httpx2.ReadError(str(error)) from error
             async for piece in self._paced(whole):
                 yield piece
 

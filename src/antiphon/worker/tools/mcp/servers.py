@@ -20,6 +20,9 @@ from antiphon.worker.tools.tool import RawTool, Tool
 FIRST_WAIT_S = 10.0
 """How long a turn waits for servers that are still starting with the instance, in seconds. Then it goes on without
 their tools."""
+MISSING_WAIT_S = 30.0
+"""How long a call that an earlier attempt left waits for servers that have not started, in seconds. Then its result
+says that its tool is unavailable."""
 CHANGE_WAIT_S = 2.0
 """How long a model call waits for the tools of servers that have reported a change, in seconds."""
 
@@ -31,9 +34,12 @@ class Connection(Protocol):
     error: str | None
     settled: asyncio.Event
     listed: asyncio.Event
+    first_listed: asyncio.Event
 
     @property
     def is_connected(self) -> bool: ...
+
+    def want(self) -> None: ...
 
     async def run(self) -> None: ...
 
@@ -51,7 +57,13 @@ class McpServers:
     """`run` it as a task: each server has a connection of its own, which that task owns."""
 
     def __init__(
-        self, servers: Mapping[str, McpServer], *, outbound: Outbound, tool_s: float, random: Random
+        self,
+        servers: Mapping[str, McpServer],
+        *,
+        outbound: Outbound,
+        tool_s: float,
+        random: Random,
+        missing_wait_s: float = MISSING_WAIT_S,
     ) -> None:
         """Raises `Invalid` if the settings are not valid, or the SDK is not installed."""
         check_servers(servers)
@@ -61,6 +73,7 @@ class McpServers:
         self._outbound = outbound
         self._tool_s = tool_s
         self._random = random
+        self._missing_wait_s = missing_wait_s
         self._names = {server_id(name, server): name for name, server in servers.items()}
         self._connections: dict[str, Connection] = {}
         self._opened = asyncio.Event()
@@ -106,6 +119,31 @@ class McpServers:
                 for connection in self._connections_of(chat):
                     await connection.settled.wait()
 
+    async def wait_tool(self, chat: Chat, tool_name: str) -> tuple[str, ...]:
+        """Wait for a tool that may belong to a server which has not listed its tools yet, for MISSING_WAIT_S at most.
+
+        Returns:
+            The names of the servers that have still not listed theirs; empty if the tool is there, or none of the
+            chat's servers is missing.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._missing_wait_s):
+                if self._servers and chat.mcp_server_ids != ():
+                    await self._opened.wait()
+                while tool_name not in self.tools_of(chat) and (missing := self._missing(chat)):
+                    await _first_listed(missing)
+        return () if tool_name in self.tools_of(chat) else tuple(sorted(self._missing(chat)))
+
+    def _missing(self, chat: Chat) -> dict[str, Connection]:
+        """The servers of a chat whose tools are not known, by name."""
+        named = {server: name for server, name in self._names.items() if name in self._connections}
+        return {
+            name: self._connections[name]
+            for server, name in named.items()
+            if (chat.mcp_server_ids is None or server in chat.mcp_server_ids)
+            and not self._connections[name].first_listed.is_set()
+        }
+
     async def wait_listed(self, chat: Chat) -> None:
         """Wait until each server that has reported a change of its tools was asked for them, for CHANGE_WAIT_S at
         most."""
@@ -141,3 +179,15 @@ class McpServers:
             return McpServerState(id=server, name=name, state="starting")
         state = "connected" if connection.is_connected else "lost" if connection.error else "starting"
         return McpServerState(id=server, name=name, state=state, tools=tuple(tool.name for tool in connection.tools))
+
+
+async def _first_listed(connections: Mapping[str, Connection]) -> None:
+    """Wait until one of these servers has listed its tools for the first time."""
+    for connection in connections.values():
+        connection.want()
+    waiting = {asyncio.ensure_future(connection.first_listed.wait()) for connection in connections.values()}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ LOG_LINE_MAX = 1_000
 LOG_LINES_PER_S = 5.0
 LOG_LINES_BURST = 50
 """Maximum number of such lines per second, and at once. Further ones are counted and dropped."""
+LAST_LINES_MAX = 5
+LAST_LINE_MAX = 300
+"""Maximum number of its last lines, and length of each in characters, that the log has when the server has ended."""
+LAST_LINES_S = 0.2
+"""How long the last lines of a process that has ended are awaited, in seconds."""
 
 Reader = MemoryObjectReceiveStream[SessionMessage | Exception]
 Writer = MemoryObjectSendStream[SessionMessage]
@@ -71,7 +77,12 @@ def environment_of(server: McpServer, environ: Mapping[str, str]) -> dict[str, s
 
 @contextlib.asynccontextmanager
 async def open_process(
-    name: str, server: McpServer, *, environ: Mapping[str, str], on_end: Callable[[str], None]
+    name: str,
+    server: McpServer,
+    *,
+    environ: Mapping[str, str],
+    on_end: Callable[[str], None],
+    last_lines: deque[str] | None = None,
 ) -> AsyncIterator[tuple[Reader, Writer]]:
     """Start the server and connect to it; stop it when the block ends.
 
@@ -80,6 +91,7 @@ async def open_process(
         server: Its settings.
         environ: The environment of this process.
         on_end: Called with the reason when the connection has ended by itself.
+        last_lines: Gets the last lines of the process's standard error.
 
     Raises:
         OSError: The program cannot be started.
@@ -105,17 +117,16 @@ async def open_process(
         if not is_stopping:
             on_end(reason)
 
-    tasks = [
-        asyncio.create_task(_report_end(_read_output(name, process, received), received, report)),
-        asyncio.create_task(_report_end(_write_input(process, sent), received, report)),
-        asyncio.create_task(_log_errors(name, process)),
-    ]
+    errors = asyncio.create_task(_log_errors(name, process, last_lines))
+    work = (_read_output(name, process, received), _write_input(process, sent))
+    tasks = [errors, *(asyncio.create_task(_report_end(each, received, report)) for each in work)]
     try:
         yield inbound, outbound
     finally:
         is_stopping = True
         try:
             await _stop(process)
+            await asyncio.wait({errors}, timeout=LAST_LINES_S)
         finally:
             for task in tasks:
                 task.cancel()
@@ -180,8 +191,9 @@ async def _write_input(process: asyncio.subprocess.Process, sent: Any) -> None:
             await process.stdin.drain()
 
 
-async def _log_errors(name: str, process: asyncio.subprocess.Process) -> None:
-    """Write the process's standard error to the log: cut, without control characters, and not faster than allowed."""
+async def _log_errors(name: str, process: asyncio.subprocess.Process, last_lines: deque[str] | None) -> None:
+    """Write the process's standard error to the log: cut, without control characters, and not faster than allowed.
+    What a server writes may be texts of chats, so it is logged for debugging only."""
     assert process.stderr is not None
     loop = asyncio.get_running_loop()
     allowed, counted_at, dropped = float(LOG_LINES_BURST), loop.time(), 0
@@ -198,11 +210,18 @@ async def _log_errors(name: str, process: asyncio.subprocess.Process) -> None:
                 dropped += 1
             elif line.strip():
                 allowed -= 1
-                text = line[: 4 * LOG_LINE_MAX].decode("utf-8", "replace")[:LOG_LINE_MAX]
-                shown = "".join(char if char.isprintable() else "\ufffd" for char in text.rstrip())
-                log.info("mcp_server_output", server=name, line=shown, dropped_before=dropped)
+                log.debug("mcp_server_output", server=name, line=_shown(line, LOG_LINE_MAX), dropped_before=dropped)
                 dropped = 0
+        if last_lines is not None:
+            last_lines += [_shown(line, LAST_LINE_MAX) for line in lines[-LAST_LINES_MAX:] if line.strip()]
         await asyncio.sleep(0)
+    if last_lines is not None and rest.strip():
+        last_lines.append(_shown(rest, LAST_LINE_MAX))
+
+
+def _shown(line: bytes, length_max: int) -> str:
+    text = line[: 4 * length_max].decode("utf-8", "replace")[:length_max]
+    return "".join(char if char.isprintable() else "\ufffd" for char in text.rstrip())
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
