@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 
 from antiphon.core import commands as c
-from antiphon.core.model import Status
+from antiphon.core.model import CallState, Needs, Status
 from antiphon.errors import Refused
 
 from .alphabet import (
@@ -69,8 +69,13 @@ def _pick(history: History, random: Random) -> Named:
 
 
 def _sensible(history: History) -> Named | None:
-    """What a worker would do next."""
+    """What a worker, or a person whose answer is needed, would do next."""
     chat = history.chat
+    if chat.status is Status.REQUIRES_ACTION:
+        call = next(call for call in chat.calls if call.state is CallState.AWAITING)
+        if call.needs is Needs.APPROVAL:
+            return "approve", c.Approve(tool_call_id=call.tool_call_id), 0
+        return "submit", c.SubmitToolResults(tool_call_id=call.tool_call_id, content=words("r"), needs=call.needs), 0
     fence = {"attempt": chat.attempt, "draft": chat.draft}
     if chat.needs_worker:
         return "start", c.StartAttempt(instance_id="i1"), max(chat.retrying_at - history.at, 0)

@@ -28,6 +28,8 @@ def random_command(chat: Chat, random: Random, *, at: int, may_delete: bool = Fa
         return c.Delete()
     if random.random() < 0.5:
         return _work(chat, random, at)
+    if chat.status is Status.REQUIRES_ACTION and random.random() < 0.5:
+        return _answer_call(chat, random)
     return random.choice(_PEOPLE)(chat, random)
 
 
@@ -47,6 +49,15 @@ def _before(chat: Chat, random: Random) -> int | None:
 
 def _call(chat: Chat, random: Random) -> str:
     return random.choice([call.tool_call_id for call in chat.calls]) if chat.calls else "none"
+
+
+def _answer_call(chat: Chat, random: Random) -> c.Command:
+    """An answer to an open call, in most cases of the kind that it needs."""
+    call = random.choice(chat.calls)
+    if call.needs is Needs.APPROVAL:
+        return random.choice([c.Approve(tool_call_id=call.tool_call_id), c.Deny(tool_call_id=call.tool_call_id)])
+    needs = random.choice([Needs.RESULT, Needs.ANSWER, call.needs])
+    return c.SubmitToolResults(tool_call_id=call.tool_call_id, content=_said(random), needs=needs)
 
 
 def _send(chat: Chat, random: Random) -> c.Command:
