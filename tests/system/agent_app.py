@@ -20,6 +20,13 @@ def pay(context: ToolContext, text: str = "") -> str:
     return write_down(context, "pay", text)
 
 
+@tool(idempotent=True)
+async def delegate(context: ToolContext, text: str = "") -> str:
+    """Have a child chat call a tool and answer."""
+    answer = await context.spawn(f"n=4 tool {text}")
+    return f"{answer.outcome} by {answer.chat_id}"
+
+
 def write_down(context: ToolContext, name: str, text: str) -> str:
     descriptor = os.open(os.environ["TRIAL_TOOL_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
@@ -30,4 +37,4 @@ def write_down(context: ToolContext, name: str, text: str) -> str:
     return f"noted {text}"
 
 
-agent = Agent(tools=[note, pay])
+agent = Agent(tools=[note, pay, delegate])

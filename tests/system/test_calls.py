@@ -1,5 +1,6 @@
-"""Chats that call tools of the agent, of an MCP server, of clients, and with approval, while everything around them
-fails: each call has one result, none that may not be repeated runs twice, and no text reaches another owner."""
+"""Chats that call tools of the agent, of an MCP server, of clients, with approval, and with child chats, while
+everything around them fails: each call has one result, none that may not be repeated runs twice, and no text reaches
+another owner."""
 
 from __future__ import annotations
 
@@ -52,6 +53,7 @@ async def trial_with_calls(folder: Path, *, seed: int, chats: int, faults: Seque
         found = {canary for run in evidence.tool_runs for canary in run.canaries}
         assert found == set(trial.calls.canaries.values())
         assert trial.calls.answered
+        assert trial.child_count
         assert trial.calls.denied or len(faults) < 5
 
 

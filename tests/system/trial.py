@@ -25,6 +25,8 @@ from .server_process import APP, ServerProcess
 from .trial_calls import CLIENT_TOOL, IDEMPOTENT, TOOL_S, TrialCalls, prompt_of
 
 TOKENS_PER_S = 150.0
+DELEGATED = "delegated"
+"""In the message of a child chat that starts no other."""
 SETTLE_S = 60.0
 CALLS_SETTLE_S = 240.0
 """How long everything that waits may take at the end, in seconds: calls take longer than answers."""
@@ -63,6 +65,7 @@ class Trial:
         self.interrupted: list[Interrupted] = []
         self.watched: list[Watched] = []
         self.chat_ids: list[str] = []
+        self.child_count = 0
         self._is_finished = False
         self._watchers: list[asyncio.Task[None]] = []
         self._stack = AsyncExitStack()
@@ -110,6 +113,8 @@ class Trial:
             calls, count = self.calls.planned(request.call, prompt_of(request.body)), 3
         elif "tool" in words and messages[-1]["role"] != "tool":
             calls = (FakeCall("note", {"text": "a"}), FakeCall("note", {"text": "b"}))
+            if request.call % 3 == 0 and DELEGATED not in words:
+                calls = (*calls, FakeCall("delegate", {"text": DELEGATED}))
             count = 3
         return Answer(token_count=count, tokens_per_s=self._tokens_per_s, calls=calls)
 
@@ -314,7 +319,7 @@ class Trial:
     async def collect(self, *, stuck_s: float = 15.0) -> Evidence:
         """Stop the watchers, read everything once more, and say what was seen."""
         await self._stop_watchers()
-        final = [await self._final(chat_id) for chat_id in self.chat_ids]
+        final = [await self._final(chat_id) for chat_id in [*self.chat_ids, *await self._child_ids()]]
         return Evidence(
             sent=self.sent,
             interrupted=self.interrupted,
@@ -328,6 +333,32 @@ class Trial:
             is_stop_timed=False,
             stuck_s=stuck_s,
         )
+
+    async def _child_ids(self) -> list[str]:
+        """The child chats, once they rest. Each call has started at most one."""
+        found: list[str] = []
+        for chat_id in self.chat_ids:
+            path = f"/chats?parent_chat_id={chat_id}&limit=500"
+            children = (await self._ask_until_answered(chat_id, "GET", path))["chats"]
+            calls = [child["parent_tool_call_id"] for child in children]
+            assert len(set(calls)) == len(calls), f"a call has started several child chats: {calls}"
+            for child in children:
+                if self.calls is not None:
+                    self.calls.add_child(chat_id, child["id"])
+                await self._wait_rests(child["id"])
+                found.append(child["id"])
+        self.child_count = len(found)
+        return found
+
+    async def _wait_rests(self, chat_id: str) -> None:
+        """A child whose parent was interrupted or edited is stopped a moment later."""
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            chat = await self._ask_until_answered(chat_id, "GET", f"/chats/{chat_id}")
+            if chat["status"] in ("waiting", "error"):
+                return
+            assert time.monotonic() < deadline, f"NO-STUCK: {chat}"
+            await asyncio.sleep(0.05)
 
     def _tool_runs(self, final: list[FinalChat]) -> list[ToolRun]:
         path = self._folder / "tools.log"

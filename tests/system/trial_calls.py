@@ -25,7 +25,7 @@ from support.waiting import wait_until
 from .server_process import free_port
 
 SERVER = str(Path(__file__).parent / "trial_mcp_server.py")
-IDEMPOTENT = frozenset({"t_find"})
+IDEMPOTENT = frozenset({"t_find", "delegate"})
 CLIENT_TOOL = {"name": "pick", "description": "Pick one.", "parameters": {"type": "object", "properties": {}}}
 OWNERS = 2
 TOOL_S = "0.2"
@@ -103,6 +103,9 @@ class TrialCalls:
     def add_chat(self, chat_id: str) -> None:
         self._owner_of[chat_id] = len(self._owner_of) % OWNERS
 
+    def add_child(self, parent_chat_id: str, chat_id: str) -> None:
+        self._owner_of[chat_id] = self._owner_of[parent_chat_id]
+
     def token_of(self, chat_id: str) -> str | None:
         return self._owners[self._owner_of[chat_id]][0]
 
@@ -120,7 +123,7 @@ class TrialCalls:
         found = CANARY.search(prompt)
         canary = found[0] if found else ""
         rnd = random.Random(call)
-        names = rnd.sample(["note", "t_note", "t_find", "pick", "pay"], rnd.randint(1, 4))
+        names = rnd.sample(["note", "t_note", "t_find", "pick", "pay", "delegate"], rnd.randint(1, 4))
         return tuple(FakeCall(name, _args_of(name, f"k{call}", canary)) for name in names)
 
     async def answer_calls(self, chat_id: str, ask: Ask) -> None:
