@@ -26,8 +26,8 @@ STOP_S = 1.0
 """How long a stop may take, in seconds (the bound of docs/reliability.md)."""
 UNMETERED = ("shop_langchain.py", "shop_langgraph.py")
 """Their model asks a server that is not OpenAI's for its usage only with `stream_usage=True`."""
-KILLED_ALWAYS = ("shop_openai_agents.py", "shop_pydantic_ai.py", "shop_langgraph.py")
-"""Starting a server with a framework takes seconds; the other examples are killed in the slow part of the suite."""
+KILLED_ALWAYS, STOPPED_ALWAYS = ("shop_pydantic_ai.py",), ("shop_openai_agents.py", "shop_openai.py")
+"""Starting a server with a framework takes seconds; the other examples are tried in the slow part of the suite."""
 PAYS = Answer(text="Paying. ", calls=(FakeCall("pay", {"amount": 5}),))
 Reply = Callable[[SeenRequest], Answer]
 
@@ -98,9 +98,11 @@ def test_each_example_is_short(name: str) -> None:
     assert len(code) <= LINES_MAX
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in KILLED_ALWAYS else pytest.mark.slow) for name in EXAMPLES]
-)
+def examples(always: tuple[str, ...]) -> list[Any]:
+    return [pytest.param(name, marks=() if name in always else pytest.mark.slow) for name in EXAMPLES]
+
+
+@pytest.mark.parametrize("name", examples(KILLED_ALWAYS))
 async def test_killed_in_the_second_model_call_the_tool_ran_once_and_the_answer_is_whole(
     tmp_path: Path, name: str
 ) -> None:
@@ -139,7 +141,7 @@ async def check_stop(shop: Shop) -> None:
     assert messages[-1]["interrupted"] is True
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", examples(STOPPED_ALWAYS))
 async def test_owners_are_never_mixed_and_a_stop_ends_the_turn_and_its_request_within_a_second(
     tmp_path: Path, name: str
 ) -> None:

@@ -31,11 +31,17 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["http", pytest.param("stdio", marks=pytest.mark.slow)])
+def any_transport(request: pytest.FixtureRequest) -> str:
+    """For tests of what is above the transport: each server over stdio takes more than a second to start."""
+    return str(request.param)
+
+
 # --- results
 
 
-async def test_a_result_is_text_a_structure_an_image_or_an_error(tmp_path: Path, transport: str) -> None:
-    async with tool_server(tmp_path, transport) as server, serving(server) as instance:
+async def test_a_result_is_text_a_structure_an_image_or_an_error(tmp_path: Path, any_transport: str) -> None:
+    async with tool_server(tmp_path, any_transport) as server, serving(server) as instance:
         added = await call(instance, "t_add", '{"a": 1, "b": 2}')
         assert (added.result, added.is_error) == ({"result": 3}, False)
         assert (await call(instance, "t_person")).result == {"name": "Ada", "age": 36}
@@ -81,8 +87,8 @@ async def test_a_wrong_media_type_and_a_file_that_is_too_large_are_no_failures(t
         assert "too large" in large["omitted"]
 
 
-async def test_progress_reaches_the_watchers(tmp_path: Path, transport: str) -> None:
-    async with tool_server(tmp_path, transport) as server, serving(server) as instance:
+async def test_progress_reaches_the_watchers(tmp_path: Path, any_transport: str) -> None:
+    async with tool_server(tmp_path, any_transport) as server, serving(server) as instance:
         done = await instance.chats.create(content='/call t_slow {"name": "n"}')
         async for event in instance.chats.watch(done.chat_id, after="0"):
             if "ToolProgress" in repr(event):
@@ -156,8 +162,8 @@ async def test_a_chat_uses_the_servers_that_it_names(tmp_path: Path) -> None:
             await instance.chats.set_mcp_servers(none.chat_id, ["nothing"])
 
 
-async def test_the_next_model_call_offers_a_tool_that_was_added(tmp_path: Path, transport: str) -> None:
-    async with FakeModelServer() as provider, tool_server(tmp_path, transport) as server:
+async def test_the_next_model_call_offers_a_tool_that_was_added(tmp_path: Path, any_transport: str) -> None:
+    async with FakeModelServer() as provider, tool_server(tmp_path, any_transport) as server:
         provider.plan(
             Answer(calls=(FakeCall("t_grow", {"name": "fresh"}),)),
             Answer(calls=(FakeCall("t_echo", {"text": "a pause", "wait_s": 0.5}),)),
@@ -208,8 +214,8 @@ async def test_a_stopped_turn_cancels_its_call_at_the_server(tmp_path: Path, tra
         assert server.lines().count("start") == 1
 
 
-async def test_a_call_that_takes_too_long_is_an_error_and_is_cancelled(tmp_path: Path, transport: str) -> None:
-    async with tool_server(tmp_path, transport) as server, serving(server, call_s=1.0) as instance:
+async def test_a_call_that_takes_too_long_is_an_error_and_is_cancelled(tmp_path: Path, any_transport: str) -> None:
+    async with tool_server(tmp_path, any_transport) as server, serving(server, call_s=1.0) as instance:
         result = await call(instance, "t_slow", '{"name": "n"}')
         assert result.result["error"] == "timeout"
         await server.wait_line("cancelled n")
@@ -250,9 +256,9 @@ async def test_an_address_that_is_not_public_is_refused_unless_it_is_allowed(tmp
 # --- isolation
 
 
-async def test_calls_of_two_owners_never_mix(tmp_path: Path, transport: str) -> None:
+async def test_calls_of_two_owners_never_mix(tmp_path: Path, any_transport: str) -> None:
     """Forty calls at once: each chat has its own result, and only its own progress."""
-    async with tool_server(tmp_path, transport) as server, serving(server) as instance:
+    async with tool_server(tmp_path, any_transport) as server, serving(server) as instance:
         owners = [await instance.owner_id_of(name) for name in ("ann", "bob")]
         await wait_state(instance, "connected")
 
