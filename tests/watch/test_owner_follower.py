@@ -34,8 +34,8 @@ NO_POLLS = Timing(watch=WatchTiming(poll_s=3600.0))
 
 
 class SharedStore(WrappedStore):
-    """Answers reads after a moment, as a database does, and loads of chats once `may_load` is set. Closing it leaves
-    the inner store open."""
+    """Answers reads after a moment, as a database does: loads of chats once `may_load` is set, and reads of facts
+    once `may_read` is set. Closing it leaves the inner store open."""
 
     is_shared = True
 
@@ -44,6 +44,9 @@ class SharedStore(WrappedStore):
         self.may_load = asyncio.Event()
         self.may_load.set()
         self.waiting_loads = 0
+        self.may_read = asyncio.Event()
+        self.may_read.set()
+        self.waiting_reads = 0
 
     async def load(self, chat_id: str) -> Chat | None:
         self.waiting_loads += 1
@@ -55,7 +58,12 @@ class SharedStore(WrappedStore):
         return await super().load(chat_id)
 
     async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
-        await asyncio.sleep(0.005)
+        self.waiting_reads += 1
+        try:
+            await self.may_read.wait()
+            await asyncio.sleep(0.005)
+        finally:
+            self.waiting_reads -= 1
         return await super().read_entries(chat_id, after_seq, limit=limit, bytes_max=bytes_max)
 
     async def aclose(self) -> None: ...
@@ -168,6 +176,25 @@ async def test_a_poll_hands_over_the_changes_that_another_instance_made_to_a_wat
         one.watch.poll_soon()
         await wait_until(lambda: set(recorder.chats_with(Archived)) == set(chat_ids))
         assert len(recorder.chats_with(Archived)) == 6, "each once"
+        await wait_until(lambda: not len(follower))
+
+
+async def test_the_follower_of_a_chat_that_becomes_idle_during_a_read_is_closed_after_it() -> None:
+    """The read, by a poll, finds nothing: this instance has written the last facts itself."""
+    async with two_instances() as (one, _, follower, recorder):
+        assert isinstance(one.store, SharedStore)
+        store = one.store
+        chat_id = (await one.chats.create(title="t")).chat_id
+        chat = await begin(one, chat_id)
+        await wait_handed_over(follower, chat_id, chat.seq)
+        store.may_read.clear()
+        polled = asyncio.create_task(one.watch._readers[chat_id].pull())
+        await wait_until(lambda: store.waiting_reads)
+        ended = await answer(one, chat, chat_id, Draft(chat.draft), is_last=True)
+        await wait_until(lambda: recorder.seqs(chat_id)[-1] == ended.seq)
+        assert len(follower) == 1, "the read may find more"
+        store.may_read.set()
+        await polled
         await wait_until(lambda: not len(follower))
 
 
