@@ -12,7 +12,7 @@ from antiphon.bus.memory import MemoryBus
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
-from antiphon.core.facts import Archived, Entry, MessageAppended, TitleChanged
+from antiphon.core.facts import Archived, Entry, MessageAppended, TitleChanged, TurnEnded
 from antiphon.core.model import Chat
 from antiphon.core.parts import CallStarted, Role, Text
 from antiphon.options import Timing, WatchTiming
@@ -74,11 +74,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, Entry]] = []
+        self.appends: list[tuple[Entry, ...]] = []
         self.deltas: list[Delta] = []
         self.skipped: list[str] = []
 
     def on_append(self, append: Append) -> None:
         self.entries += [(append.chat_id, entry) for entry in append.entries]
+        self.appends.append(append.entries)
 
     def on_deltas(self, chat_id: str, deltas: Sequence[Delta]) -> None:
         self.deltas += deltas
@@ -196,6 +198,25 @@ async def test_the_follower_of_a_chat_that_becomes_idle_during_a_read_is_closed_
         store.may_read.set()
         await polled
         await wait_until(lambda: not len(follower))
+
+
+async def test_an_append_whose_second_fact_closes_a_draft_is_handed_over_once_and_after_the_draft() -> None:
+    async with two_instances() as (one, other, follower, recorder):
+        chat_id = (await other.chats.create(title="t")).chat_id
+        chat = await begin(other, chat_id)
+        follower.follow(chat_id, chat.seq)
+        await wait_handed_over(follower, chat_id, chat.seq)
+        draft = Draft(chat.draft)
+        draft.write(CallStarted("m", "p", 1))
+        draft.write(Text("hello"))
+        rename = other.chats.change(chat_id, c.Rename(title="new"))
+        _, ended = await asyncio.gather(rename, answer(other, chat, chat_id, draft, is_last=True))
+        one.watch.poll_soon()
+        await wait_until(lambda: recorder.seqs(chat_id)[-1] == ended.seq)
+        kinds = [[type(entry.fact) for entry in entries] for entries in recorder.appends]
+        assert kinds[-1] == [TitleChanged, MessageAppended, TurnEnded], "commands that waited share an append"
+        assert all(not entries[-1].more for entries in recorder.appends)
+        assert recorder.text(draft.name) == "hello"
 
 
 async def test_a_restart_while_a_chat_is_being_opened_does_not_hand_over_its_facts_twice() -> None:
