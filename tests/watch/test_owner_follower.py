@@ -12,7 +12,7 @@ from antiphon.bus.memory import MemoryBus
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta
-from antiphon.core.facts import Archived, Entry, MessageAppended, TitleChanged
+from antiphon.core.facts import Archived, Entry, MessageAppended, TitleChanged, TurnEnded
 from antiphon.core.model import Chat
 from antiphon.core.parts import CallStarted, Role, Text
 from antiphon.options import Timing, WatchTiming
@@ -34,8 +34,8 @@ NO_POLLS = Timing(watch=WatchTiming(poll_s=3600.0))
 
 
 class SharedStore(WrappedStore):
-    """Answers reads after a moment, as a database does, and loads of chats once `may_load` is set. Closing it leaves
-    the inner store open."""
+    """Answers reads after a moment, as a database does: loads of chats once `may_load` is set, and reads of facts
+    once `may_read` is set. Closing it leaves the inner store open."""
 
     is_shared = True
 
@@ -44,6 +44,9 @@ class SharedStore(WrappedStore):
         self.may_load = asyncio.Event()
         self.may_load.set()
         self.waiting_loads = 0
+        self.may_read = asyncio.Event()
+        self.may_read.set()
+        self.waiting_reads = 0
 
     async def load(self, chat_id: str) -> Chat | None:
         self.waiting_loads += 1
@@ -55,7 +58,12 @@ class SharedStore(WrappedStore):
         return await super().load(chat_id)
 
     async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
-        await asyncio.sleep(0.005)
+        self.waiting_reads += 1
+        try:
+            await self.may_read.wait()
+            await asyncio.sleep(0.005)
+        finally:
+            self.waiting_reads -= 1
         return await super().read_entries(chat_id, after_seq, limit=limit, bytes_max=bytes_max)
 
     async def aclose(self) -> None: ...
@@ -66,11 +74,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, Entry]] = []
+        self.appends: list[tuple[Entry, ...]] = []
         self.deltas: list[Delta] = []
         self.skipped: list[str] = []
 
     def on_append(self, append: Append) -> None:
         self.entries += [(append.chat_id, entry) for entry in append.entries]
+        self.appends.append(append.entries)
 
     def on_deltas(self, chat_id: str, deltas: Sequence[Delta]) -> None:
         self.deltas += deltas
@@ -169,6 +179,44 @@ async def test_a_poll_hands_over_the_changes_that_another_instance_made_to_a_wat
         await wait_until(lambda: set(recorder.chats_with(Archived)) == set(chat_ids))
         assert len(recorder.chats_with(Archived)) == 6, "each once"
         await wait_until(lambda: not len(follower))
+
+
+async def test_the_follower_of_a_chat_that_becomes_idle_during_a_read_is_closed_after_it() -> None:
+    """The read, by a poll, finds nothing: this instance has written the last facts itself."""
+    async with two_instances() as (one, _, follower, recorder):
+        assert isinstance(one.store, SharedStore)
+        store = one.store
+        chat_id = (await one.chats.create(title="t")).chat_id
+        chat = await begin(one, chat_id)
+        await wait_handed_over(follower, chat_id, chat.seq)
+        store.may_read.clear()
+        polled = asyncio.create_task(one.watch._readers[chat_id].pull())
+        await wait_until(lambda: store.waiting_reads)
+        ended = await answer(one, chat, chat_id, Draft(chat.draft), is_last=True)
+        await wait_until(lambda: recorder.seqs(chat_id)[-1] == ended.seq)
+        assert len(follower) == 1, "the read may find more"
+        store.may_read.set()
+        await polled
+        await wait_until(lambda: not len(follower))
+
+
+async def test_an_append_whose_second_fact_closes_a_draft_is_handed_over_once_and_after_the_draft() -> None:
+    async with two_instances() as (one, other, follower, recorder):
+        chat_id = (await other.chats.create(title="t")).chat_id
+        chat = await begin(other, chat_id)
+        follower.follow(chat_id, chat.seq)
+        await wait_handed_over(follower, chat_id, chat.seq)
+        draft = Draft(chat.draft)
+        draft.write(CallStarted("m", "p", 1))
+        draft.write(Text("hello"))
+        rename = other.chats.change(chat_id, c.Rename(title="new"))
+        _, ended = await asyncio.gather(rename, answer(other, chat, chat_id, draft, is_last=True))
+        one.watch.poll_soon()
+        await wait_until(lambda: recorder.seqs(chat_id)[-1] == ended.seq)
+        kinds = [[type(entry.fact) for entry in entries] for entries in recorder.appends]
+        assert kinds[-1] == [TitleChanged, MessageAppended, TurnEnded], "commands that waited share an append"
+        assert all(not entries[-1].more for entries in recorder.appends)
+        assert recorder.text(draft.name) == "hello"
 
 
 async def test_a_restart_while_a_chat_is_being_opened_does_not_hand_over_its_facts_twice() -> None:

@@ -19,7 +19,7 @@ from antiphon.testing.clock import FakeClock
 from antiphon.testing.store import WrappedStore
 from antiphon.testing.stored_chat import StoredChat
 from antiphon.watch.owner_follower import OwnerFollower
-from antiphon.watch.reader import FACTS_MAX
+from antiphon.watch.recent_facts import FACTS_MAX
 from antiphon.wire.stream import Frame
 from support.waiting import wait_until
 

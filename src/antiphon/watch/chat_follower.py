@@ -56,7 +56,7 @@ class ChatFollower:
         self.seq, self.position = seq, position
         self.chat = chat
         self.place: tuple[int, int, Chat | None] = (seq, position, chat)
-        """The last seq, position and state between two appends."""
+        """Where to continue: the seq and the state between two appends, and the position in the draft after them."""
         self._newest_chat = newest_chat
         self._hand_over = hand_over
         self._on_idle = on_idle
@@ -132,14 +132,21 @@ class ChatFollower:
         return True
 
     def _note_place(self) -> None:
-        """Between two appends: a follower that is evicted continues here."""
-        if not self._append:
+        """A follower that is evicted continues here: before the append that is not handed over, and after the deltas
+        that are."""
+        if self._append:
+            seq, position, chat = self.place
+            self.place = (seq, max(position, self.position), chat)
+        else:
             self.place = (self.seq, self.position, self.chat)
 
     def _hand_over_deltas(self, deltas: list[Delta]) -> None:
+        """Before the facts of the append that is collected, unless one of them opened the draft: other instances'
+        commands may share an append, and one that closes the draft need not be the first."""
         if not deltas:
             return
-        self._end_append()
+        if self._append and deltas[0].draft >= self._append[0].seq:
+            self._end_append()
         self._hand_over(self.chat_id, None, deltas)
         if not self._is_paced:
             self._is_paced = True

@@ -23,8 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import structlog
 
@@ -48,13 +47,11 @@ from antiphon.observe.metrics import METRICS
 from antiphon.ports import Append, Bus, Drafts, Store
 from antiphon.tracebacks import traceback_of
 from antiphon.watch.batch import Batch
+from antiphon.watch.recent_facts import FACTS_BYTES, FACTS_MAX, RecentFacts
 from antiphon.watch.stream_items import Fact, Item, Wakeable
 from antiphon.wire import codec
 from antiphon.wire.log import content_seq
 
-FACTS_MAX = 1_000
-FACTS_BYTES = 1024 * 1024
-"""Maximum number of facts in memory, and their size in bytes."""
 BATCH_BYTES = 128 * 1024
 """Approximate size of a batch, in bytes."""
 DRAFTS_MAX = 3
@@ -91,14 +88,14 @@ class Reader:
         self.seq = 0
         self.draft_name = 0
         self.holder = ""
-        self.facts: deque[Fact] = deque()
-        self._facts_bytes = 0
+        self._facts = RecentFacts()
         self.service = service
         self.store = store
         self._live = drafts
         self._drafts: dict[int, Draft] = {}
         self._batches: dict[tuple[int, int, bool], Batch | None] = {}
-        self._pulling: asyncio.Lock = asyncio.Lock()
+        self._reading: asyncio.Lock = asyncio.Lock()
+        self._pulls = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_wake_planned = False
         self._is_pull_planned = False
@@ -120,13 +117,13 @@ class Reader:
 
     @property
     def status(self) -> Status | None:
-        return self.facts[-1].entry.status if self.facts else None
+        return self._facts.last.entry.status if self._facts.last else None
 
     # --- reading from a place
 
     def has(self, seq: int) -> bool:
         """Whether every fact after `seq` is in memory."""
-        return seq >= self.seq or self._is_deleted or bool(self.facts and self.facts[0].seq <= max(seq, 1))
+        return seq >= self.seq or self._is_deleted or bool(self._facts and self._facts.first_seq <= max(seq, 1))
 
     def batch(self, seq: int, position: int, *, by_ref: bool) -> Batch | None:
         """The events after that place, None if there are none yet. Needs `has(seq)`."""
@@ -142,7 +139,7 @@ class Reader:
 
     def is_resting(self, seq: int) -> bool:
         """Whether the chat rests after its newest fact `seq` (until=idle)."""
-        last = self.facts[-1] if self.facts else None
+        last = self._facts.last
         return last is not None and last.seq == seq and not last.entry.more and last.entry.status in RESTS
 
     def items(self, seq: int, position: int) -> list[Item]:
@@ -150,7 +147,7 @@ class Reader:
         `has(seq)`."""
         items: list[Item] = []
         size = 0
-        draft_name = self.draft_name if seq >= self.seq else self._draft_after(seq)
+        draft_name = self.draft_name if seq >= self.seq else self._facts.draft_after(seq)
         for fact in self._facts_after(seq):
             if size >= BATCH_BYTES:
                 return items
@@ -195,22 +192,16 @@ class Reader:
         return self._drafts.get(self.draft_name)
 
     def _facts_after(self, seq: int) -> Iterable[Fact]:
-        if seq >= self.seq or not self.facts:
+        if seq >= self.seq:
             return []
-        skip = seq + 1 - self.facts[0].seq
-        if skip < 0 and self._is_deleted:
-            return [self.facts[-1]]  # the store has nothing else
-        return [self.facts[i] for i in range(max(skip, 0), len(self.facts))]
-
-    def _draft_after(self, seq: int) -> int:
-        if seq == 0 or seq < self.facts[0].seq:
-            return 0
-        return self.facts[seq - self.facts[0].seq].entry.draft
+        if self._is_deleted and self._facts and seq + 1 < self._facts.first_seq:
+            return filter(None, [self._facts.last])  # the store has nothing else
+        return self._facts.after(seq)
 
     @property
     def is_catching_up(self) -> bool:
-        """Whether facts are being read from the store."""
-        return self._is_pull_planned or self._pulling.locked()
+        """Whether new facts are being read from the store. The watchers are woken when this ends."""
+        return self._is_pull_planned or self._pulls > 0
 
     # --- new facts
 
@@ -244,19 +235,18 @@ class Reader:
 
     async def reach_back(self, seq: int) -> bool:
         """Load the facts after `seq` into memory, unless they are too many. One read serves all waiting watchers."""
-        async with self._pulling:
+        async with self._reading:
             if self.has(seq):
                 return True
             if self.seq - seq > FACTS_MAX:
                 return False
-            start = self.facts[0].seq if self.facts else self.seq + 1
+            start = self._facts.first_seq if self._facts else self.seq + 1
             entries = await self.read_entries(max(seq - 1, 0), limit=start - max(seq, 1))
             if not entries or entries[-1].seq != start - 1:
                 return False
-            if self.facts and self.facts[0].seq != start:
+            if self._facts and self._facts.first_seq != start:
                 return False  # meanwhile newer facts pushed out the ones that would follow these
-            self.facts.extendleft(Fact(self.chat_id, entry) for entry in reversed(entries))
-            self._facts_bytes = sum(fact.size for fact in self.facts)
+            self._facts.prepend([Fact(self.chat_id, entry) for entry in entries])
             return True
 
     async def read_entries(self, after_seq: int, *, limit: int = FACTS_MAX) -> tuple[Entry, ...]:
@@ -268,9 +258,19 @@ class Reader:
         if not self.seq:
             self._is_hinted = True
             return
-        async with self._pulling:
-            self._is_draft_awaited = False
+        async with self._pull_alone():
             await self._read_from_store(self.seq)
+
+    @contextlib.asynccontextmanager
+    async def _pull_alone(self) -> AsyncIterator[None]:
+        self._pulls += 1
+        try:
+            async with self._reading:
+                self._is_draft_awaited = False
+                yield
+        finally:
+            self._pulls -= 1
+            self._wake_soon()  # also if there was nothing: a follower may have waited for it
 
     async def catch_up(self, seq: int) -> None:
         """Read at least up to `seq`."""
@@ -301,33 +301,22 @@ class Reader:
             if isinstance(entry.fact, ChatDeleted):
                 self._is_deleted = True
                 if entry.seq != self.seq + 1:
-                    self.facts.clear()  # the facts before the deletion are gone
-                    self._facts_bytes = 0
-            assert not self.facts or entry.seq == self.seq + 1, f"fact {entry.seq} after {self.seq}"
+                    self._facts.clear()  # the facts before the deletion are gone
+            assert not self._facts or entry.seq == self.seq + 1, f"fact {entry.seq} after {self.seq}"
             fact = Fact(self.chat_id, entry)
             if isinstance(entry.fact, HistoryTruncated):
-                self._forget_before()
-            self.facts.append(fact)
-            self._facts_bytes += fact.size
+                self._facts.forget_before_truncation()
+            self._facts.append(fact)
             self.seq, self.draft_name = fact.seq, entry.draft
             if isinstance(entry.fact, AttemptStarted):
                 self.holder = entry.fact.instance_id
             elif isinstance(entry.fact, RELEASES_TURN):
                 self.holder = ""
-        while len(self.facts) > 1 and (len(self.facts) > FACTS_MAX or self._facts_bytes > FACTS_BYTES):
-            self._facts_bytes -= self.facts.popleft().size
+        self._facts.evict()
         for name in sorted(self._drafts)[:-DRAFTS_MAX]:
             del self._drafts[name]
         self._live.follow(self.chat_id, self.draft_name, self.holder)
         self._changed()
-
-    def _forget_before(self) -> None:
-        """Drop the cached facts before a truncation: only the store records which messages it hides."""
-        last = self.facts[-1] if self.facts else None
-        self.facts.clear()
-        if last is not None and not last.is_message:
-            self.facts.append(last)  # the place of watchers that are up to date
-        self._facts_bytes = sum(fact.size for fact in self.facts)
 
     # --- waking
 
@@ -366,11 +355,10 @@ class Reader:
 
     async def _pull_planned(self) -> None:
         """One read for all hints that came before it."""
-        async with self._pulling:
-            self._is_pull_planned = self._is_draft_awaited = False
+        async with self._pull_alone():
+            self._is_pull_planned = False
             with contextlib.suppress(Unavailable):  # the poll tries again
                 await self._read_from_store(self.seq)
-        self._changed()  # also if there was nothing: a follower may have waited for it
 
     def _on_delta(self) -> None:
         live = self._live.get(self.chat_id)
@@ -382,6 +370,9 @@ class Reader:
 
     def _changed(self) -> None:
         self._batches.clear()
+        self._wake_soon()
+
+    def _wake_soon(self) -> None:
         if not self._is_wake_planned and self.watchers:
             self._is_wake_planned = True
             self._loop.call_soon(self._wake)

@@ -15,7 +15,8 @@ from antiphon.core.facts import Entry
 from antiphon.errors import NotFound
 from antiphon.observe.metrics import METRICS
 from antiphon.watch.batch import Batch
-from antiphon.watch.reader import FACTS_MAX, Reader
+from antiphon.watch.reader import Reader
+from antiphon.watch.recent_facts import FACTS_MAX
 from antiphon.watch.stream_items import Fact
 from antiphon.wire.stream import PING, Frame, bye_frame, caught_up_frame, resync_frame
 
