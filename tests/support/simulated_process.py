@@ -173,6 +173,7 @@ class Process:
             await asyncio.wait({background})
             if not background.cancelled() and background.exception() is not None:
                 self.world.broken("LOUD", "", f"the background failed: {background.exception()!r}")
+                self.on_death = None  # the next process would fail as well, without end
             await instance.aclose()
 
     @property

@@ -162,6 +162,10 @@ class HostStore(WrappedStore):
     def is_shared(self) -> bool:
         return True
 
+    @property
+    def file_storage(self) -> None:
+        """Files are in the store."""
+
     async def aclose(self) -> None:
         """The server stays."""
 
