@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from antiphon import ChildAnswer, ChildChat, ToolContext, Turn, tool
+from antiphon.core import commands as c
 from antiphon.core.model import Needs, Outcome, Status
 from antiphon.core.parts import ToolCall, ToolProgress
-from antiphon.errors import AttemptFailed
+from antiphon.errors import AttemptFailed, Unavailable
+from antiphon.worker.stop import Stop
 from support.waiting import wait_until
 from worker.running import Talk, ask, running
 
@@ -261,3 +263,92 @@ async def test_a_parent_shows_that_its_child_waits_for_a_person() -> None:
         await instance.chats.submit_result(child.chat_id, call_id, "this one", needs=Needs.ANSWER)
         await talk.wait_ended()
         assert (await talk.said())[-1] == "this one"
+
+
+async def test_a_person_runs_the_turn_of_a_child_again() -> None:
+    tries = 0
+
+    async def agent(turn: Turn) -> Any:
+        nonlocal tries
+        if turn.parent_chat_id:
+            tries += 1
+            if tries == 1:
+                raise AttemptFailed("invalid_request", "no", retryable=False)
+            yield "now it works"
+        else:
+            yield (await turn.spawn("x")).outcome
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        (child,) = await children_of(talk)
+        await instance.chats.retry(child.chat_id)
+        await child.wait(lambda chat: chat.is_idle and tries == 2)
+        assert (await child.said())[-1] == "now it works"
+
+
+async def test_a_child_that_waits_for_a_person_is_stopped_when_its_parent_is_edited() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield str(await turn.ask("Which one?"))
+        elif turn.text == "hello":
+            await turn.spawn("choose")
+        yield "done"
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        (child,) = await wait_children(talk, 1)
+        await child.wait(lambda chat: chat.status is Status.REQUIRES_ACTION)
+        await instance.chats.edit(talk.chat_id, 2, "something else")
+        await child.wait(lambda chat: chat.last_outcome is Outcome.INTERRUPTED)
+
+
+async def test_a_draining_instance_releases_a_parent_that_only_waits() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield str(await turn.ask("Which one?"))
+        await turn.spawn(ChildChat("choose", labels={"z": "1", "a": "2"}))
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        (child,) = await wait_children(talk, 1)
+        await child.wait(lambda chat: chat.status is Status.REQUIRES_ACTION)
+        async with asyncio.timeout(30):
+            await instance.worker.drain(3600.0)
+        assert (await talk.chat()).attempt == 0
+        assert len(await children_of(talk)) == 1
+        assert instance.slots.used == 0
+
+
+async def test_a_child_made_by_an_earlier_attempt_is_found_whatever_has_changed() -> None:
+    gate = asyncio.Event()
+
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            await gate.wait()
+            yield "child"
+        else:
+            yield (await turn.spawn(ChildChat("x", labels={"z": "1", "a": "2"}))).text
+
+    async with running(agent, mcp={}) as instance:
+        talk = await ask(instance)
+        await wait_children(talk, 1)
+        (attempt,) = [one for one in instance.worker._attempts.values() if one.chat_id == talk.chat_id]
+        await instance.chats.change(talk.chat_id, c.SetMcpServers(mcp_server_ids=()))
+        attempt.stop(Stop.RELEASE)
+        await talk.wait(lambda chat: chat.attempt not in (0, attempt.number))
+        gate.set()
+        await talk.wait_ended()
+        assert (await talk.said())[-1] == "child"
+        assert len(await children_of(talk)) == 1
+
+
+async def test_a_child_with_a_full_command_queue_stops_no_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(echo_or_spawn) as instance:
+        work = instance.worker._env.work
+        monkeypatch.setattr(work, "submit_nowait", full)
+        instance.worker._env.child_chats._send_nowait("c", c.Delete())  # logs, and raises nothing
+
+
+def full(*_: Any, **__: Any) -> None:
+    raise Unavailable("too many commands are queued for this chat")

@@ -122,3 +122,42 @@ async def test_random_waits_and_cancellations_keep_the_count() -> None:
         done = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(result) for result in done} == {type(None), asyncio.CancelledError}
     assert (slots.used, len(lent)) == (0, 0)
+
+
+async def test_a_slot_that_becomes_free_while_its_waiter_is_cancelled_is_not_lost() -> None:
+    slots = Slots("i", concurrency=1)
+    slots.reserve("o")
+    waiter = asyncio.create_task(slots.reserve_when_free("o"))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    slots.release("o")
+    await asyncio.gather(waiter, return_exceptions=True)
+    assert slots.used == 0
+
+
+async def test_a_wait_that_ends_while_another_is_cancelled_takes_one_slot() -> None:
+    slots = Slots("i", concurrency=1)
+    slots.reserve("o")
+    lent = LentSlots(slots)
+    first_ends = asyncio.Event()
+
+    async def first() -> None:
+        async with lent.lend("c", "o"):
+            slots.reserve("o")  # another turn has the slot
+            await first_ends.wait()
+
+    async def second() -> None:
+        async with lent.lend("c", "o"):
+            await asyncio.Event().wait()
+
+    ending = asyncio.create_task(first())
+    await asyncio.sleep(0.01)
+    first_ends.set()
+    await asyncio.sleep(0.01)  # it waits for a free slot
+    cancelled = asyncio.create_task(second())
+    await asyncio.sleep(0.01)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    slots.release("o")  # the other turn ends
+    await ending
+    assert (slots.used, len(lent)) == (1, 0)

@@ -283,7 +283,8 @@ def _action_resolved(chat: Chat, fact: f.ActionResolved, recorded: f.Recorded) -
 
 
 def _turn_restarted(chat: Chat, fact: f.TurnRestarted, recorded: f.Recorded) -> dict[str, Any]:
-    return {"turn_id": fact.turn_id, "turn_usage": NO_USAGE, "turn_used": (), "tries": 0, "last_error": None}
+    changes = {"turn_id": fact.turn_id, "turn_usage": NO_USAGE, "turn_used": (), "tries": 0, "last_error": None}
+    return changes | ({"is_taken_over": True} if chat.parent is not None else {})
 
 
 def _turn_ended(chat: Chat, fact: f.TurnEnded, recorded: f.Recorded) -> dict[str, Any]:

@@ -124,12 +124,14 @@ FIRST_TURN_ID = 2
 
 class Parent(Value):
     """Where a child chat belongs: the chat and the tool call that started it, the chat at the top, and how many chats
-    are above it (a child of a chat without a parent has 1)."""
+    are above it (a child of a chat without a parent has 1). `answer_id` is the first message of the parent's answer:
+    after an edit or a retry, another answer may have a call of the same id."""
 
     chat_id: str
     tool_call_id: str
     root_chat_id: str
     depth: int
+    answer_id: int = 0
 
 
 class Chat(Value):
@@ -167,6 +169,8 @@ class Chat(Value):
     # about the chat
     parent: Parent | None = None
     """For a child chat: the chat whose turn started it."""
+    is_taken_over: bool = False
+    """A person has run the turn again that the parent started."""
     title: str = ""
     is_titled_by_person: bool = False
     model: str = ""
@@ -209,8 +213,9 @@ class Chat(Value):
         return self.status is Status.RUNNING and not self.attempt
 
     def is_for_parent(self, turn_id: int) -> bool:
-        """Whether this turn was started by the parent of the chat. Later turns of a child are a person's own."""
-        return self.parent is not None and turn_id == FIRST_TURN_ID
+        """Whether this turn runs for the parent of the chat. Later turns of a child are a person's own, and so is the
+        first one when it is retried."""
+        return self.parent is not None and turn_id == FIRST_TURN_ID and not self.is_taken_over
 
     def call(self, tool_call_id: str) -> Call | None:
         return next((call for call in self.calls if call.tool_call_id == tool_call_id), None)

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from antiphon.core import commands as c
-from antiphon.core.model import Chat, ErrorInfo, Outcome
+from antiphon.core.model import Chat, ErrorInfo, Needs, Outcome
 from antiphon.core.parts import FileReference, text_of
 from antiphon.errors import AttemptFailed
 from antiphon.local.descriptors import is_out_of_descriptors
@@ -90,8 +90,11 @@ class Attempt:
         self._held.stop(why)
 
     def drain(self) -> None:
-        """Stop before the next step (a model call or a tool)."""
+        """Stop before the next step (a model call or a tool); at once if it only waits for child chats."""
         self._held.is_draining = True
+        calls = self.chat.calls
+        if self._env.child_chats.is_waiting(self.chat_id) and all(call.needs is Needs.CHILD for call in calls):
+            self.stop(Stop.RELEASE)
 
     # --- the task
 
@@ -146,8 +149,8 @@ class Attempt:
 
     async def _work(self) -> None:
         try:
-            if not await self._env.child_chats.is_wanted(self.chat):
-                await self._held.execute(c.Interrupt(turn_id=self.chat.turn_id))
+            if (command := await self._env.child_chats.end_of(self.chat)) is not None:
+                await self._held.execute(command)
                 self._held.check()
             await self._held.load_history()
             await self._held.wait_tools()

@@ -14,7 +14,7 @@ last answer is the result of the call. Meanwhile the parent's attempt keeps its 
 A child is wanted as long as the call that started it is open. When the parent is interrupted, its holder interrupts
 the child as well. If the holder dies first, or the parent is edited or deleted, no process does that. So the worker
 that runs the child's first turn checks the parent's call when the attempt starts and every `child_poll_s`
-(`is_wanted`), and interrupts a turn that no parent waits for. Later turns of a child are a person's own.
+(`end_of`), and interrupts a turn that no parent waits for. Later turns of a child are a person's own.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from antiphon.core.facts import MessageAppended
 from antiphon.core.model import FIRST_TURN_ID, Chat, Outcome, Parent, Status
 from antiphon.core.parts import Role, ToolCall, text_of
 from antiphon.errors import AntiphonError, Invalid, TooMany
+from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.observe.crash_points import crash_point
 from antiphon.ports import Bus, Work
 from antiphon.wire.codec import decode_content, encode
@@ -82,6 +83,7 @@ class ChildChats:
         self._slots = slots
         self._chats_of = chats_of
         self._poll_s = poll_s
+        self._background = BackgroundTasks()
 
     # --- for the parent
 
@@ -110,8 +112,11 @@ class ChildChats:
             tool_call_id=tool_call_id,
             root_chat_id=chat.parent.root_chat_id if chat.parent else held.chat_id,
             depth=depth,
+            answer_id=chat.answer_id,
         )
         chat_id = _child_id(held, tool_call_id, name)
+        if held.stopped.done():
+            raise asyncio.CancelledError  # a tool that ignores its cancellation starts nothing more
         async with self._slots.lend(held.chat_id, chat.owner_id):
             await held.retry_unavailable(lambda: self._create(chat, chat_id, child, parent))
             crash_point("child-after-create")
@@ -119,10 +124,15 @@ class ChildChats:
                 return await self._wait_at_rest(held, chat_id, progress)
             except asyncio.CancelledError:
                 if held.stopped.done() and held.stopped.result() is Stop.INTERRUPT:
-                    self._interrupt_nowait(chat_id)
+                    self._send_nowait(chat_id, c.Interrupt(turn_id=FIRST_TURN_ID))
+                elif held.stopped.done() and held.stopped.result() is Stop.LOST:  # perhaps the parent was edited
+                    self._background.start(self._end_if_unwanted(chat_id))
                 raise
 
     async def _create(self, above: Chat, chat_id: str, child: ChildChat, parent: Parent) -> None:
+        found = await self._work.chat(chat_id)
+        if found is not None and found.parent is not None and found.parent.chat_id == parent.chat_id:
+            return  # by an earlier attempt, or deleted since
         await self._chats_of(above.owner_id, CHAT).create(
             chat_id=chat_id,
             content=child.content,
@@ -172,32 +182,50 @@ class ChildChats:
             error=chat.last_error.message if chat.last_error else "",
         )
 
-    def _interrupt_nowait(self, chat_id: str) -> None:
-        """Interrupt the turn that the parent started. If this is lost, the child's worker finds out by itself."""
-        sent = self._work.submit_nowait(chat_id, c.Interrupt(turn_id=FIRST_TURN_ID))
-        sent.add_done_callback(lambda done: done.cancelled() or done.exception())
+    def _send_nowait(self, chat_id: str, command: c.Command) -> None:
+        """Send a command to a child. If it is lost, the child's worker sends it again."""
+        try:
+            sent = self._work.submit_nowait(chat_id, command)
+        except AntiphonError as error:
+            log.warning("child_not_stopped", chat_id=chat_id, error=str(error))
+        else:
+            sent.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _end_if_unwanted(self, chat_id: str) -> None:
+        chat = await self._work.chat(chat_id)
+        if chat is not None and (command := await self.end_of(chat)) is not None:
+            self._send_nowait(chat_id, command)
+
+    def is_waiting(self, chat_id: str) -> bool:
+        """Whether the turn of a chat waits for children."""
+        return chat_id in self._slots
 
     # --- for the child
 
-    async def is_wanted(self, chat: Chat) -> bool:
-        """Whether the turn of a chat may go on: it is none that a parent started, or the parent's call is open. True
-        as well while the store is unavailable."""
+    async def end_of(self, chat: Chat) -> c.Command | None:
+        """The command that ends the turn of a child chat that no parent waits for: an interrupt, or the deletion of
+        the chat if its parent is deleted. None if the turn may go on (it is a person's own, or the parent's call is
+        open), and while the store is unavailable."""
         parent = chat.parent
-        if parent is None or not chat.is_for_parent(chat.turn_id):
-            return True
+        if parent is None or not chat.turn_id or not chat.is_for_parent(chat.turn_id):
+            return None
         try:
             above = await self._work.chat(parent.chat_id)
         except AntiphonError as error:
             log.warning("parent_not_read", chat_id=parent.chat_id, error=str(error))
-            return True
-        return above is not None and above.call(parent.tool_call_id) is not None
+            return None
+        if above is None or above.is_deleted:
+            return c.Delete()
+        is_open = above.call(parent.tool_call_id) is not None and above.answer_id == parent.answer_id
+        return None if is_open else c.Interrupt(turn_id=chat.turn_id)
 
-    async def interrupt_unwanted(self, chats: Sequence[tuple[str, Chat]]) -> None:
-        """Interrupt the turns of child chats that no parent waits for."""
+    async def end_unwanted(self, chats: Sequence[tuple[str, Chat]]) -> None:
+        """End the turns of child chats that no parent waits for."""
         for chat_id, chat in chats:
-            if not await self.is_wanted(chat):
-                log.info("child_interrupted", chat_id=chat_id, parent_chat_id=chat.parent and chat.parent.chat_id)
-                self._interrupt_nowait(chat_id)
+            command = await self.end_of(chat)
+            if command is not None:
+                log.info("child_ended", chat_id=chat_id, parent_chat_id=chat.parent and chat.parent.chat_id)
+                self._send_nowait(chat_id, command)
 
 
 def child_of(args: Any) -> ChildChat:
@@ -211,7 +239,9 @@ def child_of(args: Any) -> ChildChat:
 def name_of(child: ChildChat, names: Counter[str]) -> str:
     """A name for a child within its call, the same when the call runs again: children that are created alike are
     numbered. `names` counts them."""
-    digest = hashlib.sha256(encode(child)).hexdigest()
+    # in one order of keys: the arguments of a stored call have another than those of a new one
+    data = msgspec.json.encode(msgspec.json.decode(encode(child)), order="sorted")
+    digest = hashlib.sha256(data).hexdigest()
     names[digest] += 1
     return f"{digest}/{names[digest]}"
 

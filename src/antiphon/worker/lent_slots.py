@@ -35,6 +35,10 @@ class LentSlots:
     def __len__(self) -> int:
         return len(self._loans)
 
+    def __contains__(self, chat_id: str) -> bool:
+        """Whether the turn of the chat waits."""
+        return chat_id in self._loans
+
     @asynccontextmanager
     async def lend(self, chat_id: str, owner_id: str) -> AsyncIterator[None]:
         """Lend the slot of a chat's turn during the block. A turn may wait for several things at once; at the end of
@@ -49,10 +53,10 @@ class LentSlots:
                 raise TooMany("turns that wait for child chats", self._lent_max)
             loan = self._loans[chat_id] = _Loan()
         loan.waits += 1
-        if not loan.is_lent:
-            loan.is_lent = True
-            self._slots.release(owner_id)
         try:
+            if not loan.is_lent:
+                loan.is_lent = True
+                self._slots.release(owner_id)
             yield
         except BaseException:
             self._return_nowait(chat_id, loan, owner_id)
@@ -74,7 +78,7 @@ class LentSlots:
     def _return_nowait(self, chat_id: str, loan: _Loan, owner_id: str) -> None:
         """Take the slot back at once, even if none is free: the attempt ends and releases it."""
         loan.waits -= 1
-        if loan.is_lent and not loan.waits:
+        if loan.is_lent and not loan.waits and not loan.lock.locked():  # else another wait is taking it back
             loan.is_lent = False
             self._slots.reserve(owner_id)
         self._forget(chat_id, loan)

@@ -260,7 +260,7 @@ class Worker:
         """Interrupt the turns of child chats that no parent waits for any more."""
         while True:
             await asyncio.sleep(self._timing.child_poll_s)
-            await self._env.child_chats.interrupt_unwanted(
+            await self._env.child_chats.end_unwanted(
                 [(attempt.chat_id, attempt.chat) for attempt in self._attempts.values()]
             )
 

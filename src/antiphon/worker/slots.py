@@ -84,7 +84,8 @@ class Slots:
         try:
             await free
         except asyncio.CancelledError:
-            if self._waiters.pop(free, None) is None:  # it was handed over at this moment
+            self._waiters.pop(free, None)
+            if not free.cancelled():  # it was handed over at this moment
                 self.release(owner_id)
             raise
 
@@ -94,7 +95,9 @@ class Slots:
         if not self._used[owner_id]:
             del self._used[owner_id]
         for free, waiting_owner in tuple(self._waiters.items()):
-            if self.has_free(waiting_owner):
+            if free.done():  # cancelled; its task has not run yet
+                del self._waiters[free]
+            elif self.has_free(waiting_owner):
                 del self._waiters[free]
                 self.reserve(waiting_owner)
                 free.set_result(None)
