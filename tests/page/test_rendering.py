@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -41,14 +43,17 @@ def test_the_transcript_stays_at_the_bottom_when_an_image_is_decoded(page: Any, 
         )
         show(page, server, parts=[{"type": "file", "media_type": "image/png", "data": png},
                                   {"type": "text", "text": "the end"}])  # fmt: skip
-    page.wait_for_function(
-        "document.querySelector('[data-testid=message] img')?.getBoundingClientRect().height > 2000"
-    )
-    page.wait_for_function(
-        "(() => { const e = document.querySelector('[data-testid=transcript]');"
-        " return e.scrollHeight - e.scrollTop - e.clientHeight < 24; })()"
-    )
-    assert distance_to_bottom(page) < 24
+    wait_sync(lambda: page.evaluate("document.querySelector('[data-testid=message] img')?.naturalHeight >= 2000"))
+    wait_sync(lambda: distance_to_bottom(page) < 24)
+
+
+def wait_sync(condition: Callable[[], Any]) -> None:
+    """Wait for a condition of the page. (Its policy forbids that Playwright repeats one there.)"""
+    for _ in range(300):
+        if condition():
+            return
+        time.sleep(0.05)
+    assert condition()
 
 
 NESTED = """1. first
