@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.client import AsyncClient
+from antiphon.core.events import CaughtUp, FactEvent
 from antiphon.core.parts import Part, text_of
 from antiphon.core.view import View
 from antiphon.local.lock import read_instance_file
@@ -64,12 +65,16 @@ async def served(example: str, folder: Path, **env: str) -> AsyncIterator[AsyncC
 
 async def answer(client: AsyncClient, question: str) -> tuple[View, list[Any]]:
     """What a viewer shows when the first turn of a new chat has ended, and the events that led there."""
-    chat = await client.create_chat(question)
+    chat = await client.create_chat()
     view, events = View(), []
     async with asyncio.timeout(DEADLINE_S):
-        async for event in client.watch(chat["id"], after="0", until_idle=True):
+        async for event in client.watch(chat["id"], after="0"):
             view.apply(event)
             events.append(event)
+            if isinstance(event, CaughtUp) and not view.messages:
+                await client.send(chat["id"], question)  # a watcher that connects later misses progress
+            elif isinstance(event, FactEvent) and event.type == "turn_ended":
+                break
     return view, events
 
 
