@@ -23,6 +23,7 @@ FILES = {
         "test_approve",
         "test_attach",
         "test_chat",
+        "test_chat_once",
         "test_config",
         "test_data_directory",
         "test_finding",

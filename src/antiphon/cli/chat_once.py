@@ -8,6 +8,8 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
+import click
+
 from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.clean import clean_line
 from antiphon.cli.content_text import answer_text
@@ -32,6 +34,11 @@ class Turn:
         self.messages: list[dict[str, Any]] = []
         self._message_id = message_id
         self._queued_id = queued_id
+
+    @property
+    def started_id(self) -> int | None:
+        """The turn's id as soon as it has started, also before its first event; None while the message is queued."""
+        return self.turn_id or self._message_id
 
     def handle(self, event: Event) -> bool:
         """Apply an event. Returns whether it belongs to this turn or its message."""
@@ -61,25 +68,81 @@ class Turn:
         return bool(data["message"]["id"] == self._message_id)
 
 
+class CtrlC:
+    """The first Ctrl-C interrupts the turn, once the message is sent. A second one quits, and so does the first one
+    while the message waits in the queue."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self.quits: asyncio.Future[None] = self._loop.create_future()
+        self._sent: tuple[str, Turn] | None = None
+        self._is_pressed = False
+        self._interrupting: asyncio.Task[Any] | None = None
+        self._loop.add_signal_handler(signal.SIGINT, self._press)
+
+    def close(self) -> None:
+        self._loop.remove_signal_handler(signal.SIGINT)
+        self.quits.cancel()
+
+    def on_sent(self, chat_id: str, turn: Turn) -> None:
+        """The message is sent: interrupt its turn if Ctrl-C was pressed before."""
+        self._sent = chat_id, turn
+        if self._is_pressed:
+            self._interrupt(chat_id, turn)
+
+    def _press(self) -> None:
+        if self._is_pressed:
+            self._quit()
+        elif self._sent is not None:
+            self._interrupt(*self._sent)
+        self._is_pressed = True
+
+    def _interrupt(self, chat_id: str, turn: Turn) -> None:
+        if turn.started_id is None:
+            self._quit()
+        else:
+            self._interrupting = self._loop.create_task(self._client.interrupt(chat_id, turn.started_id))
+
+    def _quit(self) -> None:
+        if not self.quits.done():
+            self.quits.set_result(None)
+
+
 async def answer_once(client: AsyncClient, content: str, options: ChatOptions, *, as_json: bool) -> int:
     """Send a message and print the answer. Returns the exit code. Ctrl-C interrupts the turn; a second one quits."""
-    chat_id, turn, after = await _send(client, content, options)
+    ctrl_c = CtrlC(client)
+    sending = asyncio.create_task(_send(client, content, options))
+    awaited: set[asyncio.Future[Any]] = {sending, ctrl_c.quits}
+    try:
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if not sending.done():
+            raise click.Abort
+        chat_id, turn, after = sending.result()
+        ctrl_c.on_sent(chat_id, turn)
+        await _print_answer(client, chat_id, after, turn, ctrl_c, as_json=as_json)
+    finally:
+        ctrl_c.close()
+        sending.cancel()
+        await asyncio.wait({sending})
+    return _conclude(chat_id, turn, as_json)
+
+
+async def _print_answer(
+    client: AsyncClient, chat_id: str, after: str, turn: Turn, ctrl_c: CtrlC, *, as_json: bool
+) -> None:
     transcript = Transcript()
     screen = None if as_json else open_screen(with_users=False)
-    leaving = _on_interrupt(client, chat_id, turn)
     following = asyncio.create_task(_follow(client, chat_id, after, turn, transcript, screen))
     try:
-        await asyncio.wait({following, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({following, ctrl_c.quits}, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()
     finally:
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-        leaving.cancel()
         following.cancel()
         await asyncio.wait({following})
         if screen is not None:
             screen.close()
-    return _conclude(chat_id, turn, as_json)
 
 
 async def _send(client: AsyncClient, content: str, options: ChatOptions) -> tuple[str, Turn, str]:
@@ -91,23 +154,6 @@ async def _send(client: AsyncClient, content: str, options: ChatOptions) -> tupl
     message, queued = sent.get("message"), sent.get("queued_message")
     turn = Turn(message_id=message and message["id"], queued_id=queued and queued["id"])
     return options.chat_id, turn, str(sent["seq"] - 1)
-
-
-def _on_interrupt(client: AsyncClient, chat_id: str, turn: Turn) -> asyncio.Future[None]:
-    """Interrupt the turn at the first Ctrl-C. The future is done at the second one, or at once if no turn runs
-    yet."""
-    loop = asyncio.get_running_loop()
-    leaving: asyncio.Future[None] = loop.create_future()
-    asked: list[asyncio.Task[Any]] = []
-
-    def interrupt() -> None:
-        if turn.turn_id is not None and not asked:
-            asked.append(loop.create_task(client.interrupt(chat_id, turn.turn_id)))
-        elif not leaving.done():
-            leaving.set_result(None)
-
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    return leaving
 
 
 async def _follow(
