@@ -368,19 +368,29 @@ async def own_api() -> AsyncIterator[ApiClient]:
         yield opened
 
 
-def _held(api: ApiClient) -> tuple[int, int, int]:
-    """Watchers, readers, tasks."""
-    return len(api.instance.watch), api.instance.watch.reader_count, len(asyncio.all_tasks())
+class Held:
+    """What the server holds before a test's connections. Other tests' turns, which run in this process, too, may end
+    meanwhile."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._watch = api.instance.watch
+        self._tasks = asyncio.all_tasks()
+        self.descriptors = _descriptors()
+
+    def added(self) -> tuple[int, int, list[str]]:
+        """The watchers, the readers, and the tasks that are new."""
+        tasks = [repr(task.get_coro()) for task in asyncio.all_tasks() - self._tasks]
+        return len(self._watch), self._watch.reader_count, tasks
 
 
 def _descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-async def _nothing_is_left(api: ApiClient, held: tuple[int, int, int], descriptors: int) -> None:
+async def _nothing_is_left(api: ApiClient, held: Held) -> None:
     await api.close_connections()
-    await wait_until(lambda: _held(api) == held, what=f"as before: {held}, now {_held(api)}")
-    await wait_until(lambda: _descriptors() <= descriptors, what="the descriptors are back")
+    await wait_until(held.added, "nothing new is held", accept=lambda added: added == (0, 0, []))
+    await wait_until(_descriptors, "the descriptors are back", accept=lambda count: count <= held.descriptors)
 
 
 async def _reset_after_heads(api: ApiClient, count: int) -> None:
@@ -389,7 +399,7 @@ async def _reset_after_heads(api: ApiClient, count: int) -> None:
         await api.ask("GET", path) if path == "/chats" else await (await api.stream(path)).close()
     await api.close_connections()
     await wait_until(lambda: len(api.instance.watch) == 0)
-    held, descriptors = _held(api), _descriptors()
+    held = Held(api)
     paths = [f"/api/v1/chats/{chat_id}/stream", "/api/v1/feed", f"/api/v1/chats/{chat_id}/messages", "/api/v1/chats"]
     for start in range(0, count, 100):
         wires = [await Wire.open(api.port) for _ in range(100)]
@@ -405,7 +415,7 @@ async def _reset_after_heads(api: ApiClient, count: int) -> None:
         for wire in wires:
             await wire.close()
     assert (await api.ask("GET", f"/chats/{chat_id}")).status == 200
-    await _nothing_is_left(api, held, descriptors)
+    await _nothing_is_left(api, held)
 
 
 async def test_two_thousand_resets_after_the_head_leave_nothing(own_api: ApiClient) -> None:
@@ -423,16 +433,16 @@ async def test_responses_that_are_not_read_are_aborted(own_api: ApiClient) -> No
     for _ in range(2):
         await api.send(chat_id, "x" * 4_000_000)
     await api.close_connections()
-    held, descriptors = _held(api), _descriptors()
+    held = Held(api)
     stuck = [await Wire.open(api.port, receive_bytes=4096) for _ in range(10)]
     for wire in stuck:
         wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
         wire.send(make_request("GET", f"/api/v1/chats/{chat_id}/messages", token=api.token))
     assert (await api.ask("GET", f"/chats/{chat_id}")).status == 200
-    await wait_until(lambda: _descriptors() <= descriptors + len(stuck) + 1, what="the connections are closed")
+    await wait_until(lambda: _descriptors() <= held.descriptors + len(stuck) + 1, what="the connections are closed")
     for wire in stuck:
         await wire.close()
-    await _nothing_is_left(api, held, descriptors)
+    await _nothing_is_left(api, held)
 
 
 async def test_a_slow_but_steady_reader_gets_its_whole_answer(own_api: ApiClient) -> None:
@@ -457,7 +467,7 @@ async def test_a_slow_but_steady_reader_gets_its_whole_answer(own_api: ApiClient
 async def test_connections_with_slow_heads_are_closed_and_others_are_served(own_api: ApiClient) -> None:
     api = own_api
     await api.close_connections()
-    held, descriptors = _held(api), _descriptors()
+    held = Held(api)
     wires = [await Wire.open(api.port) for _ in range(200)]
     head = make_request("GET", "/api/v1/chats", token=api.token, headers={"x-padding": "x" * 2_000})
 
@@ -474,7 +484,7 @@ async def test_connections_with_slow_heads_are_closed_and_others_are_served(own_
     await asyncio.gather(*dripping)
     for wire in wires:
         await wire.close()
-    await _nothing_is_left(api, held, descriptors)
+    await _nothing_is_left(api, held)
 
 
 async def test_an_idle_connection_stays_open_longer_than_a_head_may_take() -> None:
