@@ -175,7 +175,8 @@ class Files:
 
     async def open(self, file: StoredFile, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes of a file from `start` to before `stop`, in pieces of at most FILE_PIECE_BYTES. The first piece
-        is read now, so that a file that is being removed is `NotFound` at once.
+        is read now, so that a file whose bytes are removed is `NotFound` at once. (Its row is removed before them: a
+        caller that has found it may still read them for a moment.)
 
         Raises:
             NotFound: There is no such file any more; also while it is read.

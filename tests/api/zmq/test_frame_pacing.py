@@ -48,12 +48,16 @@ async def test_the_first_token_is_published_at_once_and_the_next_ones_together_i
         instance.worker.pause()
         chat_id = (await instance.chats.create(chat_id=instance.ids.uuid(), content="go")).chat_id
         draft = await begin(instance, chat_id)
+        follower = await wait_until(lambda: endpoint.publisher.follower._followers.get(chat_id))
         write(instance, chat_id, draft, "0")
-        for _ in range(3):
-            await asyncio.sleep(0)
+        published = [(await peer.next_event())["payload"]]
+        await wait_until(lambda: not follower._is_paced)
+        follower._is_paced = True  # the next pause, however long this process waits for a core
         for number in range(1, 10):
             write(instance, chat_id, draft, str(number))
-        published = [(await peer.next_event())["payload"] for _ in range(2)]
+            await asyncio.sleep(0)
+        follower._end_pace()
+        published.append((await peer.next_event())["payload"])
         assert [(one["token"], one["from"], one["to"]) for one in published] == [("0", 0, 1), ("123456789", 1, 10)]
         write(instance, chat_id, draft, "later")
         assert (await peer.next_event())["payload"]["token"] == "later"
