@@ -142,7 +142,9 @@ class Calls:
 
     async def _run_tool(self, part: ToolCall, context: ToolContext) -> ToolResult:
         missing: tuple[str, ...] = ()
-        if part.tool_name not in self._tools and part.tool_call_id not in self._opened:
+        if part.tool_name not in self._tools and part.tool_call_id in self._opened:
+            missing = self._held.starting_servers  # not awaited: whether it must be approved is not known
+        elif part.tool_name not in self._tools:
             context.progress(WAITING)  # an earlier attempt had this tool
             missing = await self._held.wait_tool(part.tool_name)
         return await result_of(part, self._tools, context, tool_s=self._limits.tool_s, missing=missing)

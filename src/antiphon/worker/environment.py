@@ -70,6 +70,10 @@ class ToolSource(Protocol):
         """Wait, for a bounded time, until the tools of a chat can be listed for the first time."""
         ...
 
+    def starting(self, chat: Chat) -> tuple[str, ...]:
+        """What this source still waits for since its start, and may bring tools of the chat."""
+        ...
+
     async def wait_tool(self, chat: Chat, tool_name: str) -> tuple[str, ...]:
         """Wait, for a bounded time, for a tool that this source may still get. Returns what it still waits for."""
         ...

@@ -123,6 +123,11 @@ class HeldChat:
         await self._mcp.wait_started(self.state)
         self.refresh_tools()
 
+    @property
+    def starting_servers(self) -> tuple[str, ...]:
+        """The MCP servers of the chat that are still starting."""
+        return self._mcp.starting(self.state)
+
     async def wait_tool(self, tool_name: str) -> tuple[str, ...]:
         """Wait for a tool of an MCP server that has not started, for a bounded time. Returns the servers that have
         still not started; none if the tool is there, or cannot come."""

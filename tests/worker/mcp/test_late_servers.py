@@ -18,7 +18,7 @@ from antiphon.worker.tools.call import result_of
 from antiphon.worker.tools.mcp.servers import McpServers
 
 from ..running import Talk, ask, running
-from .servers import TOOL_SERVER, call
+from .servers import TOOL_SERVER, call, wait_state
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +66,22 @@ async def test_a_server_that_does_not_start_makes_the_call_unavailable() -> None
     finally:
         working.cancel()
         await asyncio.wait({working})
+
+
+@pytest.mark.slow
+async def test_a_new_call_of_an_unknown_tool_is_unavailable_while_a_server_starts(tmp_path: Path) -> None:
+    """The model has the tool from earlier turns, and may call it again. The turn first waits for the server."""
+    gate, log = tmp_path / "gate", tmp_path / "calls.log"
+    script = f"while ! test -e {gate}; do sleep 0.05; done; exec {sys.executable} {TOOL_SERVER} {log}"
+    async with running(mcp={"t": McpServer(command=("sh", "-c", script))}) as instance:
+        assert instance.mcp.starting(Chat(owner_id="o", mcp_server_ids=())) == ()
+        result = (await call(instance, "t_add", '{"a": 1, "b": 2}')).result
+        sentence = "The tool 't_add' did not run: the MCP server 't' has not started."
+        assert result == {"error": "unavailable", "message": sentence}
+        gate.touch()
+        await wait_state(instance, "connected")
+        assert instance.mcp.starting(Chat(owner_id="o")) == ()
+        assert (await call(instance, "t_add", '{"a": 1, "b": 2}')).result == {"result": 3}
 
 
 async def test_a_tool_that_a_model_invents_is_not_waited_for() -> None:

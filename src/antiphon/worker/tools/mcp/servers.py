@@ -134,6 +134,15 @@ class McpServers:
                     await _first_listed(missing)
         return () if tool_name in self.tools_of(chat) else tuple(sorted(self._missing(chat)))
 
+    def starting(self, chat: Chat) -> tuple[str, ...]:
+        """The names of the chat's servers whose first try to connect has not ended."""
+        return tuple(
+            name
+            for server, name in self._names.items()
+            if (chat.mcp_server_ids is None or server in chat.mcp_server_ids)
+            and (name not in self._connections or not self._connections[name].settled.is_set())
+        )
+
     def _missing(self, chat: Chat) -> dict[str, Connection]:
         """The servers of a chat whose tools are not known, by name."""
         named = {server: name for server, name in self._names.items() if name in self._connections}
