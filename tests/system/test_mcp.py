@@ -30,6 +30,16 @@ def served(tmp_path: Path, *command: str) -> ServerProcess:
     return ServerProcess(tmp_path / "data", options=("--config", str(file)))
 
 
+async def wait_connected(client: AsyncClient) -> None:
+    """Wait until the MCP server has started. A turn goes on without its tools after ten seconds, and a busy machine
+    may need more."""
+
+    async def states() -> set[str]:
+        return {server["state"] for server in await client.mcp_servers()}
+
+    await wait_until(states, accept=lambda found: found == {"connected"})
+
+
 async def results(client: AsyncClient, chat_id: str) -> list[dict[str, Any]]:
     page = await client.messages(chat_id)
     parts = [part for message in page["messages"] for part in message["content"]]
@@ -42,6 +52,7 @@ async def test_a_call_whose_antiphon_is_killed_is_never_run_twice(tmp_path: Path
     await server.start()
     try:
         async with AsyncClient(f"http://127.0.0.1:{server.port}", server.token) as client:
+            await wait_connected(client)
             chat = await client.create_chat('/call t_slow {"name": "n"}')
             await wait_until(lambda: log.exists() and "begin n" in log.read_text(), "the call runs")
             await server.kill()
@@ -49,6 +60,7 @@ async def test_a_call_whose_antiphon_is_killed_is_never_run_twice(tmp_path: Path
             found = await wait_until(lambda: results(client, chat["id"]), "the call has a result")
             assert found[0]["is_error"]
             assert found[0]["result"]["error"] == "unknown"
+            await wait_connected(client)
             again = await client.create_chat('/call t_add {"a": 1, "b": 2}')
             (added,) = await wait_until(lambda: results(client, again["id"]))
             assert added["result"] == {"result": 3}
