@@ -18,6 +18,7 @@ from antiphon.api.http.answers import JsonAnswer, error_answer
 from antiphon.api.http.auth import OriginGate, authorize
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
+from antiphon.api.http.decoding import BodyDecoder, invalid
 from antiphon.api.http.file_answer import FileAnswer
 from antiphon.api.http.host_sign_in import Authenticate, HostSignIn
 from antiphon.api.http.limits import HttpLimits
@@ -27,12 +28,10 @@ from antiphon.api.http.routing import Router
 from antiphon.api.http.sse import WatchStream
 from antiphon.api.http.table import API, BODY_BYTES_MAX, Call, Operation, Policy
 from antiphon.chats.chat_fields import HTTP, ZMQ
-from antiphon.core.depth import DEPTH_MAX, VALUES_MAX, has_too_many_values, is_deeper, is_too_deep
 from antiphon.errors import AntiphonError, Forbidden, Invalid, NotFound, TooLarge, Unavailable
 from antiphon.instance import Instance
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Token
-from antiphon.wire import codec
 
 HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs", "/files")
 RETRY_HEADER = "antiphon-elsewhere"
@@ -62,6 +61,7 @@ class HttpApp:
         self._router = Router(OPERATIONS)
         self._pages = Pages()
         self._bodies = Bodies(limits)
+        self._decoder = BodyDecoder()
         self._gate = OriginGate(instance.options)
         self._cross_origin = CrossOrigin(instance.options.allow_origin)
 
@@ -120,7 +120,7 @@ class HttpApp:
             return await operation.handler(self._call(request, token=token, path=path, query=query, body=None))
         owner = token.owner_id if token is not None else ""
         async with self._bodies.read_counted(request, self._body_bytes_max(operation), owner=owner) as data:
-            body = _decoded(operation, data)
+            body = await self._decoder.decode(operation, data)
             return await operation.handler(self._call(request, token=token, path=path, query=query, body=body))
 
     def _call(
@@ -175,7 +175,7 @@ class HttpApp:
             token=Token(token_id="", owner_id=instance.owner_id, owner_name="admin", is_admin=True, created_at=0),
             path=values,
             query=_read_query(operation, query),
-            body=_decoded(operation, body) if operation.body is not None else None,
+            body=await self._decoder.decode(operation, body) if operation.body is not None else None,
             via=ZMQ,
         )
         return await operation.handler(call)
@@ -247,29 +247,7 @@ def _read_query(operation: Operation, given: dict[str, str]) -> Any:
     try:
         return msgspec.convert(given, operation.query, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
-
-
-def _decoded(operation: Operation, data: bytes) -> Any:
-    if not data and operation.is_body_optional:
-        return None
-    if has_too_many_values(data):
-        raise TooLarge("request (in JSON values)", VALUES_MAX)
-    is_deep = is_deeper(data, DEPTH_MAX)
-    try:
-        body = codec.decode(data, operation.body, is_shallow=not is_deep)
-    except AntiphonError as error:
-        raise _invalid(error) from error
-    if is_deep and is_too_deep(body):
-        raise Invalid("", f"JSON may nest at most {DEPTH_MAX} deep")
-    return body
-
-
-def _invalid(error: Exception) -> Invalid:
-    """The message of msgspec and the field it is about, from: `Expected `int`, got `str` - at `$.turn_id``."""
-    error = error.__cause__ if isinstance(error.__cause__, msgspec.ValidationError) else error
-    reason, _, place = str(error).partition(" - at `$")
-    return Invalid(place.strip("`.").replace("...", ""), reason[:200])
+        raise invalid(error) from error
 
 
 async def lifespan(receive: Receive, send: Send) -> None:
