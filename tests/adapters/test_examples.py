@@ -110,9 +110,7 @@ async def test_killed_in_the_second_model_call_the_tool_ran_once_and_the_answer_
         half = Answer(text="half of it", stall_after=1, stall_s=FOREVER)
         shop.models.plan(PAYS, half, Answer(text="All is paid."))
         path = await shop.start_chat()
-        await shop.models.wait_until(
-            lambda: len(shop.models.requests) == 2 and shop.models.requests[1].pieces_sent > 0
-        )
+        await wait_until(lambda: len(shop.models.requests) == 2 and shop.models.requests[1].pieces_sent > 0)
         await shop.server.kill()
         await shop.server.start()
         messages = await shop.wait_ended(path)
@@ -129,15 +127,13 @@ async def check_stop(shop: Shop) -> None:
     shop.models.plan(Answer(text="one two three", stall_after=2, stall_s=FOREVER))
     before = len(shop.models.requests)
     path = await shop.start_chat()
-    await shop.models.wait_until(
-        lambda: len(shop.models.requests) > before and shop.models.requests[before].pieces_sent > 1
-    )
+    await wait_until(lambda: len(shop.models.requests) > before and shop.models.requests[before].pieces_sent > 1)
     turn_id = (await shop.ask("GET", path))["turn_id"]
     stopwatch = Stopwatch(shop.server.pid)
     await shop.ask("POST", f"{path}/interrupt", {"turn_id": turn_id})
     messages = await shop.wait_ended(path)
     assert stopwatch.elapsed_s() < STOP_S
-    await shop.models.wait_until(lambda: shop.models.requests[before].is_abandoned)
+    await wait_until(lambda: shop.models.requests[before].is_abandoned)
     assert messages[-1]["interrupted"] is True
 
 

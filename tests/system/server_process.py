@@ -14,6 +14,7 @@ from typing import Any
 
 from antiphon.local.lock import read_instance_file
 from support.forked import AsyncForked, Forked
+from support.waiting import wait_until
 
 APP = str(Path(__file__).parent / "agent_app.py") + ":agent"
 READY_S = 30.0
@@ -67,12 +68,14 @@ class ServerProcess:
         """Start and wait until requests are answered (or until it died at a crash point)."""
         await self._spawn(**env)
         assert self.process is not None
-        async with asyncio.timeout(READY_S):
-            while self.is_running:
-                found = read_instance_file(self.data)
-                if found is not None and found.pid == self.process.pid:
-                    return
-                await asyncio.sleep(0.01)
+        try:
+            await wait_until(self._is_ready_or_dead)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the end of its log: {self.log()[-2000:]}") from None
+
+    def _is_ready_or_dead(self) -> bool:
+        found = read_instance_file(self.data)
+        return not self.is_running or (found is not None and found.pid == self.pid)
 
     async def _spawn(self, **env: str) -> None:
         options = [self._app] if self._app else []
