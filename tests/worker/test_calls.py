@@ -229,6 +229,29 @@ async def test_calls_not_begun_by_a_released_attempt_are_run_by_the_next_one() -
         assert left.runs == ["once", "once"]
 
 
+@pytest.mark.parametrize("is_allowed", [False, True])
+async def test_a_left_call_does_not_run_without_the_approval_that_its_tool_needs(is_allowed: bool) -> None:
+    """Its tool was unknown when the call was stored (its MCP server had not started), so it was stored as one that
+    needs nothing."""
+    left = LeftBehind()
+    chat = await left.make(("delete", False))
+    await chat.do(c.ReleaseAttempt(attempt=chat.chat.attempt, draft=chat.chat.draft, calls_not_begun=("id 0",)))
+
+    @tool(needs_approval=lambda args: not is_allowed)
+    async def delete() -> str:
+        left.runs.append("delete")
+        return "gone"
+
+    async with running(Agent(tools=[delete]), store=left.store) as instance:
+        talk = Talk(instance, "c")
+        await talk.wait_ended()
+        (result,) = await talk.results()
+        if is_allowed:
+            assert (result.result, left.runs) == ("gone", ["delete"])
+        else:
+            assert (result.is_error, result.result["error"], left.runs) == (True, "not_approved", [])
+
+
 # --- asking a person
 
 

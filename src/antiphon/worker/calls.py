@@ -25,7 +25,7 @@ from antiphon.worker.environment import WorkerLimits
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.tools import Tool, ToolContext
-from antiphon.worker.tools.call import error_kind, result_of
+from antiphon.worker.tools.call import error_kind, not_approved, result_of
 
 CONCURRENT_CALLS_MAX = 16
 """Maximum number of tool calls of one attempt that run concurrently."""
@@ -147,7 +147,16 @@ class Calls:
         elif part.tool_name not in self._tools:
             context.progress(WAITING)  # an earlier attempt had this tool
             missing = await self._held.wait_tool(part.tool_name)
+        if self._skipped_a_person(part):
+            return not_approved(part)
         return await result_of(part, self._tools, context, tool_s=self._limits.tool_s, missing=missing)
+
+    def _skipped_a_person(self, part: ToolCall) -> bool:
+        """The call was recorded as one that the server may run, and its tool now needs a person first: the tool was
+        not there when the call was made, or its policy has changed since."""
+        call, tool = self._held.state.call(part.tool_call_id), self._tools.get(part.tool_name)
+        is_free = call is None or call.needs is Needs.SERVER
+        return tool is not None and is_free and self._needs_of(tool, part) is not Needs.SERVER
 
     def _context_of(self, part: ToolCall) -> ToolContext:
         names: Counter[str] = Counter()

@@ -22,6 +22,9 @@ CLEAN_UP_S = 0.5
 CANCEL_S = 5.0
 """How long a cancelled tool is awaited, in seconds. Beyond it the attempt abandons it."""
 
+KINDS = ("unknown_tool", "unavailable", "invalid_args", "timeout", "failed", "not_approved")
+"""Why a call failed that the tool itself did not answer with an error."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -100,10 +103,19 @@ def sentence_of(error: BaseException) -> str:
         return name
 
 
+def not_approved(part: ToolCall) -> ToolResult:
+    """The result of a call that would run without the approval or answer that its tool needs."""
+    sentence = (
+        f"The tool {part.tool_name!r} did not run: it needs a person's approval or answer, and was not available "
+        "when this call was made. Make the call again to ask for it."
+    )
+    return _error(part, "not_approved", sentence)
+
+
 def error_kind(result: ToolResult) -> str:
     """Why a tool failed: one of the kinds of `result_of`, or "tool_error" for an error of a tool's own."""
     kind = result.result.get("error") if isinstance(result.result, dict) else None
-    return kind if kind in ("unknown_tool", "unavailable", "invalid_args", "timeout", "failed") else "tool_error"
+    return kind if kind in KINDS else "tool_error"
 
 
 def _error(part: ToolCall, kind: str, message: str) -> ToolResult:
