@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from antiphon.local.lock import INSTANCE_NAME, claim_data, read_instance_file
-from client.servers import ServerProcess, free_port
+from client.servers import ServerProcess
+from support.ports import free_port
 
 from .conftest import Run, environment
 

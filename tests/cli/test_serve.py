@@ -12,7 +12,8 @@ import pytest
 
 from antiphon.client import Client
 from antiphon.local.lock import read_instance_file
-from client.servers import ServerProcess, free_port
+from client.servers import ServerProcess
+from support.ports import free_port
 from support.waiting import DEADLINE_S
 
 from .conftest import COMMAND, Run, environment

@@ -142,12 +142,6 @@ def _break(end: socket.socket) -> None:
         pass
 
 
-def free_port() -> int:
-    """A port on which no program listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def script(*lines: str) -> str:
     """A message to the rehearsal model."""
     return "\n".join(lines)

@@ -14,8 +14,9 @@ from antiphon import errors as e
 from antiphon.client import AnswerLost, AsyncClient, Client
 from antiphon.client.errors import NoUpstream
 from antiphon.core.parts import FileReference, Text
+from support.ports import free_port
 
-from .servers import Proxy, ServerProcess, free_port, script
+from .servers import Proxy, ServerProcess, script
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from antiphon.client import AsyncClient
 from antiphon.core.events import Delta, FactEvent
 from antiphon.core.parts import ToolProgress
 from antiphon.testing.model_server import Answer, FakeModelServer, Fault
+from support.ports import free_port
 
 from .serving import ROOT, answer, last_text, process, served
 
@@ -76,12 +76,6 @@ async def test_an_sdk_of_ones_own_streams_counts_and_is_tried_again(tmp_path: Pa
 
 
 # --- embedded
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def make_token(data: Path) -> str:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from programs import search_path
+from support.ports import free_ports
 from support.postgres import PostgresServer, find_postgres
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "run-several-replicas.md").read_text()
 BLOCKS = re.findall(r"^```sh *([^\n]*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 EXAMPLE = ROOT / "examples" / "replicas"
-PORTS = range(15_000, 32_000)
 """Below those that outgoing connections take, so that a replica that starts again finds its port free."""
 BLOCK_S = 90.0
 
@@ -43,21 +41,6 @@ def block(words: str) -> str:
     """The page's one block that has these words."""
     (found,) = [code for code in SHELL if words in code]
     return str(found)
-
-
-def free_ports(count: int) -> list[int]:
-    found: list[int] = []
-    while len(found) < count:
-        port = random.choice(PORTS)
-        with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found
 
 
 class Workplace:

@@ -23,10 +23,11 @@ from antiphon.core.events import Delta, FactEvent
 from antiphon.server.open_instance import open_instance
 from client.servers import ServerProcess
 from programs import needs_program
+from support.ports import free_ports
 from support.postgres import PostgresServer
 from support.waiting import wait_until
 
-from .replicas_page import BLOCKS, EXAMPLE, SHELL, Workplace, free_ports, need
+from .replicas_page import BLOCKS, EXAMPLE, SHELL, Workplace, need
 
 pytestmark = pytest.mark.anyio
 

@@ -11,6 +11,8 @@ import sysconfig
 import time
 from pathlib import Path
 
+from support.ports import free_port
+
 PROGRAM = "nats-server"
 START_S = 10.0
 SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
@@ -28,7 +30,7 @@ class NatsServer:
 
     def __init__(self, folder: Path, *, config: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = _free_port()
+        self.port = free_port()
         self._log = folder / "nats.log"
         self._config = folder / "nats.conf"
         self._config.write_text(f'listen: "127.0.0.1:{self.port}"\n{config}\n')
@@ -87,10 +89,3 @@ class NatsServer:
                 return True
         except OSError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

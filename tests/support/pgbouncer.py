@@ -10,6 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from support.ports import free_port
 from support.postgres import UNPRIVILEGED, USER, PostgresServer
 
 WAIT_S = 20.0
@@ -28,7 +29,7 @@ class PgBouncer:
     def __init__(
         self, folder: Path, server: PostgresServer, *, mode: str, pool_size: int = 20, database: str = "*"
     ) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = folder
         self._server = server
         self._mode = mode
@@ -97,9 +98,3 @@ def _open_up(folder: Path) -> None:
     for parent in folder.parents:
         if parent.owner() == "root" and parent != Path("/") and not parent.stat().st_mode & 0o001:
             parent.chmod(parent.stat().st_mode | 0o111)
-
-
-def _free_port() -> int:
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])

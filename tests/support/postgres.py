@@ -9,20 +9,17 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-WAIT_S = 30.0
-PORTS = range(15_000, 32_000)
-"""Below those that outgoing connections take, so that a stopped server finds its port free again."""
+from support.ports import free_ports, is_free
 
+WAIT_S = 30.0
 USER = "antiphon"
 UNPRIVILEGED = 65534
 
@@ -105,9 +102,9 @@ class PostgresServer:
         assert self._process is None, "the server runs already"
         if not (self.folder / "data" / "PG_VERSION").exists():
             self._make_data()
-        ports = [self.port] if self.port else random.sample(PORTS, 8)
+        ports = [self.port] if self.port else free_ports(3)
         for port in ports:
-            if _is_free(port) and self._start_at(port):
+            if is_free(port) and self._start_at(port):
                 return
         raise PostgresMissing(f"PostgreSQL does not start: {self.log[-2000:]}")
 
@@ -205,16 +202,6 @@ def _is_given_away() -> bool:
     if os.geteuid():
         return False
     return bool(subprocess.run(["unshare", "--user", "true"], capture_output=True, check=False).returncode)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _children(pid: int) -> list[int]:

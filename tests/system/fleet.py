@@ -82,6 +82,7 @@ class Member(ServerProcess):
                         return
                 except OSError:
                     await asyncio.sleep(0.01)
+        raise AssertionError(f"it ended instead of starting: {self.log()[-2000:]}")
 
     async def healthz(self) -> Any:
         return await self.get("/healthz")

@@ -7,23 +7,17 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 from antiphon.local.lock import read_instance_file
 from support.forked import AsyncForked, Forked
+from support.ports import free_port
 from support.waiting import wait_until
 
 APP = str(Path(__file__).parent / "agent_app.py") + ":agent"
 READY_S = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class ServerProcess:

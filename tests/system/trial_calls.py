@@ -20,9 +20,8 @@ from antiphon.core.events import FactEvent
 from antiphon.testing.call_checks import CANARY
 from antiphon.testing.evidence import FinalChat, ToolRun
 from antiphon.testing.model_answers import FakeCall
+from support.ports import free_port
 from support.waiting import wait_until
-
-from .server_process import free_port
 
 SERVER = str(Path(__file__).parent / "trial_mcp_server.py")
 IDEMPOTENT = frozenset({"t_find", "delegate"})

@@ -21,7 +21,8 @@ from antiphon.models.configured import AliasedModel
 from antiphon.models.openai import OpenAIModel
 from programs import needs_program
 from support.llama import CALLS, CONTEXT, counted, llama_server
-from system.server_process import ServerProcess, free_port
+from support.ports import free_port
+from system.server_process import ServerProcess
 
 from .running import answered, answers_of, ask, facts_of, results_of, running
 
