@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from antiphon.store.postgres.store import prepare_database
 from programs import PRIVILEGES, is_ci, skip_without_programs
 from quick import forbid_processes, mark_heavy
+from slow_variants import mark_slow_variants
 from support.postgres import PostgresMissing, PostgresServer
 from support.s3 import ENVIRONMENT, S3Server, s3_running
 
@@ -50,6 +53,20 @@ LONG = (
 )
 """The files that take longest begin first: one of them at the end would leave all cores but one idle."""
 
+GROUPS = {
+    "page/test_live.py": "browser 1",
+    "page/test_instances.py": "browser 1",
+    "page/test_reading.py": "browser 1",
+    "page/test_inbox.py": "browser 1",
+    "page/test_mount.py": "browser 1",
+    "page/test_open_calls.py": "browser 2",
+    "page/test_files.py": "browser 2",
+    "page/test_access.py": "browser 2",
+    "page/test_hostile.py": "browser 2",
+    "page/test_speed.py": "browser 2",
+}
+"""Files whose tests share what is expensive to start."""
+
 WORKERS_PER_CORE = 3
 """Tests wait for servers, timers and browsers about as long as they compute."""
 
@@ -81,17 +98,31 @@ def pytest_xdist_auto_num_workers() -> int:
     return WORKERS_PER_CORE * cores
 
 
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file's tests run in one process, and all tests of a group's files: they share its browser."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return GROUPS.get(file.removeprefix("tests/"), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling | None:
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_finish() -> None:
     """What the whole suite's collection made stays to the end: no garbage collection needs to visit it again."""
     gc.collect()
     gc.freeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     order = {str(Path(__file__).parent / name): place for place, name in enumerate(LONG)}
     for item in items:
         skip_without_programs(item)
     mark_heavy(items)
+    mark_slow_variants(config, items)
     items.sort(key=lambda item: order.get(str(item.path), len(order)))
 
 

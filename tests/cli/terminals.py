@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -73,6 +74,15 @@ class Terminal:
         while self._read(deadline - time.monotonic()):
             pass
         return self.process.wait(DEADLINE_S)
+
+    def quit(self) -> int:
+        """Ctrl-C, and a second one if a turn's end was not shown yet: the first one interrupts the turn. Returns the
+        exit code."""
+        for _ in range(2):
+            self.type("\x03")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(DEADLINE_S / 4)
+        raise AssertionError(f"Ctrl-C did not end it:\n{self.text[self._seen :]}")
 
     def _read(self, timeout_s: float) -> bool:
         """Whether more output arrived in time."""

@@ -151,8 +151,7 @@ def test_ctrl_c_interrupts_the_answer_and_the_queued_message_is_next(
         chat_id = client.chats(title="talk two")["chats"][0]["id"]
         wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
         terminal.wait_for(PROMPT)
-        terminal.type("\x03")
-        assert terminal.wait_end() == 0
+        assert terminal.quit() == 0
     texts = said(client, chat_id)
     assert texts[1].startswith("w1 w2 w3 w4 w5 ")
     assert texts[2:] == ["/say typed while busy", "typed while busy"]
@@ -225,8 +224,7 @@ def test_a_conversation_starts_an_instance_that_other_commands_find(
         terminal.type("/say Hello\r")
         terminal.wait_for("Hello\n")
         assert "waiting" in run_alone("ls").out
-        terminal.type("\x03")
-        assert terminal.wait_end() == 0
+        assert terminal.quit() == 0
     assert run_alone("ls").code == 3
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from antiphon.observe.traces import checked_traceparent
 from antiphon.testing.stored_chat import content
 from api.http.process import ServerProcess
 from core.history import History, words
+from support import preloaded
 from support.waiting import wait_until, wait_until_sync
 from worker.mcp.servers import TOOL_SERVER
 
@@ -172,7 +172,7 @@ async def test_child_chats_and_mcp_servers_get_the_trace_context(
 ) -> None:
     (tmp_path / "app.py").write_text(FAMILY)
     config = tmp_path / "antiphon.toml"
-    config.write_text(f"[mcp.t]\ncommand = {json.dumps([sys.executable, TOOL_SERVER, str(tmp_path / 'log')])}\n")
+    config.write_text(f"[mcp.t]\ncommand = {json.dumps(preloaded.command(TOOL_SERVER, str(tmp_path / 'log')))}\n")
     with collecting(monkeypatch) as collector:
         server = ServerProcess(tmp_path / "data", "--config", str(config), app=f"{tmp_path / 'app.py'}:agent")
         server.wait_ready()

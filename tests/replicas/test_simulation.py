@@ -13,11 +13,11 @@ import pytest
 from support.simulation import Outcome, simulate
 
 TESTS = Path(__file__).parent.parent
-SEEDS_ALWAYS = 10
+SEEDS_ALWAYS = 5
 SEEDS = 1_000
-REPEATED_S = 8.0
+REPEATED_S = 4.0
 """How long clients send in a simulation that is only compared with its repetition, in seconds of virtual time."""
-GROUP = 10
+GROUP = 5
 
 
 def check_seeds(first: int, count: int, *, busy_s: float) -> list[Outcome]:

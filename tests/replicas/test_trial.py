@@ -154,7 +154,7 @@ async def test_a_short_trial_with_faults_violates_no_invariant(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     happened = await run_trial(
-        tmp_path, postgres_server, postgres_url, seed=1, seconds=18, chats=8, watchers=3, pause_s=2.0
+        tmp_path, postgres_server, postgres_url, seed=1, seconds=10, chats=6, watchers=3, pause_s=1.0
     )
     assert sum(happened.values()) >= 3
 

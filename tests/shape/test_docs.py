@@ -166,6 +166,7 @@ def test_the_picture_of_every_diagram_is_up_to_date() -> None:
     assert stale_pictures() == [], "run ./dev docs --diagrams"
 
 
+@pytest.mark.slow
 def test_the_documentation_site_builds_without_a_broken_link(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]

@@ -34,8 +34,8 @@ def plant(*names: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(script, capture_output=True, text=True, timeout=1800)
 
 
-def test_two_mutants_are_killed() -> None:
-    done = plant("no fence", "positions count bytes")
+def test_a_mutant_is_killed() -> None:
+    done = plant("positions count bytes")
     assert done.returncode == 0, done.stdout
 
 

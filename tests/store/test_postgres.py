@@ -303,7 +303,7 @@ async def test_a_read_only_database_is_unavailable(postgres_server: PostgresServ
         assert store.last_error is not None
         assert "read-only" in store.last_error
     with pytest.raises(Unavailable, match="the server is read-only"):
-        await open_postgres_store(postgres_url, timing=StoreTiming(open_s=0.3))
+        await open_postgres_store(postgres_url, timing=StoreTiming(open_s=3.0))
 
 
 # --- several replicas

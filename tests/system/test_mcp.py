@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from antiphon.client import AsyncClient
+from support import preloaded
 from support.stopwatch import Stopwatch
 from support.waiting import wait_until
 
@@ -26,7 +27,7 @@ READY_S_MAX = 1.0
 
 def served(tmp_path: Path, *command: str) -> ServerProcess:
     file = tmp_path / "antiphon.toml"
-    file.write_text(f"[mcp.t]\ncommand = {json.dumps([sys.executable, *command])}\ncall_s = 5\n")
+    file.write_text(f"[mcp.t]\ncommand = {json.dumps(command)}\ncall_s = 5\n")
     return ServerProcess(tmp_path / "data", options=("--config", str(file)))
 
 
@@ -48,7 +49,7 @@ async def results(client: AsyncClient, chat_id: str) -> list[dict[str, Any]]:
 
 async def test_a_call_whose_antiphon_is_killed_is_never_run_twice(tmp_path: Path) -> None:
     log = tmp_path / "calls.log"
-    server = served(tmp_path, str(SERVERS / "tool_server.py"), str(log))
+    server = served(tmp_path, *preloaded.command(str(SERVERS / "tool_server.py"), str(log)))
     await server.start()
     try:
         async with AsyncClient(f"http://127.0.0.1:{server.port}", server.token) as client:
@@ -71,7 +72,7 @@ async def test_a_call_whose_antiphon_is_killed_is_never_run_twice(tmp_path: Path
 
 @pytest.mark.parametrize("attack", ["flood", "gigabyte", "changes without end"])
 async def test_readiness_is_answered_while_a_server_attacks(tmp_path: Path, attack: str) -> None:
-    server = served(tmp_path, str(SERVERS / "hostile_server.py"), attack)
+    server = served(tmp_path, sys.executable, str(SERVERS / "hostile_server.py"), attack)
     await server.start()
     try:
         async with AsyncClient(f"http://127.0.0.1:{server.port}", server.token) as client:

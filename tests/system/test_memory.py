@@ -68,7 +68,7 @@ async def test_refused_bodies_leave_no_memory_behind(tmp_path: Path) -> None:
             (413, path, b'{"content": "' + text[:-20] + b'"}'),
             (404, "/chats/nothing/messages", b'{"content": "' + text[:-20] + b'"}'),
         ):
-            assert set(await post_many(server, place, body, 20)) == {expected}
+            assert set(await post_many(server, place, body, 12)) == {expected}
         assert memory_mib(server) - before < 200
     finally:
         await server.kill()
@@ -82,7 +82,7 @@ async def test_stored_messages_take_no_memory_after_their_turns(tmp_path: Path, 
     try:
         before = memory_mib(server)
         body = json.dumps({"content": "x" * (4 * MIB - 200) + letter}, ensure_ascii=False).encode()
-        for _ in range(25):
+        for _ in range(16):
             _, chat = await server.ask("POST", "/chats", {})
             assert await post(server, f"/chats/{chat['id']}/messages", body) == 201
         await wait_until(

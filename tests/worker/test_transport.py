@@ -535,7 +535,7 @@ async def test_no_coding_is_asked_for() -> None:
 )
 async def test_the_loop_has_its_turns_while_a_fast_answer_is_read(piece: bytes) -> None:
     """By the share of the time that one stretch takes, not by the clock: the machine may be busy."""
-    async with open_tcp_server(endless(head(), piece, total=8 * MIB)) as port:
+    async with open_tcp_server(endless(head(), piece, total=3 * MIB)) as port:
         start = time.perf_counter()
         async with Stalls() as stalls:
             with pytest.raises(AttemptFailed):

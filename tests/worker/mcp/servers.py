@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +13,8 @@ from typing import Any
 from antiphon import McpServer
 from antiphon.core.parts import ToolResult
 from antiphon.server.open_instance import EmbeddedInstance as Instance
+from support import preloaded
+from support.ports import free_port
 from support.waiting import wait_until
 
 from ..running import Talk, ask, running
@@ -30,15 +30,13 @@ class ToolServer:
     def __init__(self, log: Path, *, transport: str) -> None:
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.is_http = transport == "http"
 
     def settings(self, **more: Any) -> McpServer:
         if self.is_http:
             return McpServer(url=f"http://127.0.0.1:{self.port}/mcp", **more)
-        return McpServer(command=(sys.executable, TOOL_SERVER, str(self._log)), **more)
+        return McpServer(command=preloaded.command(TOOL_SERVER, str(self._log)), **more)
 
     def lines(self) -> list[str]:
         """What the server has noted."""
@@ -52,10 +50,7 @@ class ToolServer:
         if not self.is_http:
             return
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            TOOL_SERVER,
-            str(self._log),
-            str(self.port),
+            *preloaded.command(TOOL_SERVER, str(self._log), str(self.port)),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )

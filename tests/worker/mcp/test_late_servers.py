@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import shlex
 from pathlib import Path
 from random import Random
 
@@ -16,6 +16,7 @@ from antiphon.models.outbound import Outbound
 from antiphon.worker.tools import ToolContext
 from antiphon.worker.tools.call import result_of
 from antiphon.worker.tools.mcp.servers import McpServers
+from support import preloaded
 
 from ..running import Talk, ask, running
 from .servers import TOOL_SERVER, call, wait_state
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.anyio
 async def test_an_approved_call_waits_for_its_server_and_runs(tmp_path: Path) -> None:
     """The server does not start with the second instance; the call that a person approves waits for it."""
     gate, log, data = tmp_path / "gate", tmp_path / "calls.log", tmp_path / "data"
-    script = f"test -e {gate} && exec {sys.executable} {TOOL_SERVER} {log}"
+    script = f"test -e {gate} && exec {shlex.join(preloaded.command(TOOL_SERVER, str(log)))}"
     late = {"t": McpServer(command=("sh", "-c", script), tool_approval={"add": "always"})}
     gate.touch()
     async with running(mcp=late, data=data) as instance:
@@ -72,7 +73,9 @@ async def test_a_server_that_does_not_start_makes_the_call_unavailable() -> None
 async def test_a_new_call_of_an_unknown_tool_is_unavailable_while_a_server_starts(tmp_path: Path) -> None:
     """The model has the tool from earlier turns, and may call it again. The turn first waits for the server."""
     gate, log = tmp_path / "gate", tmp_path / "calls.log"
-    script = f"while ! test -e {gate}; do sleep 0.05; done; exec {sys.executable} {TOOL_SERVER} {log}"
+    script = (
+        f"while ! test -e {gate}; do sleep 0.05; done; exec {shlex.join(preloaded.command(TOOL_SERVER, str(log)))}"
+    )
     async with running(mcp={"t": McpServer(command=("sh", "-c", script))}) as instance:
         assert instance.mcp.starting(Chat(owner_id="o", mcp_server_ids=())) == ()
         result = (await call(instance, "t_add", '{"a": 1, "b": 2}')).result
