@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware
-from langchain.tools import ToolRuntime, tool
-from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
 
-from antiphon.adapters.langchain import serve
 from antiphon.core.model import Status
 from antiphon.core.parts import Reasoning
 from antiphon.testing.model_server import Answer, FakeCall, FakeModelServer
 from antiphon.testing.responses_answers import ENCRYPTED
 from worker.running import ask, running
+
+if TYPE_CHECKING:  # imported when the first test of the file runs
+    from langchain.agents import create_agent
+    from langchain.agents.middleware import AgentMiddleware
+    from langchain.tools import ToolRuntime, tool
+    from langchain_openai import ChatOpenAI
+    from pydantic import SecretStr
+
+    from antiphon.adapters.langchain import serve
 
 pytestmark = pytest.mark.anyio
 
@@ -76,15 +79,14 @@ async def test_an_approved_call_gets_its_context_in_the_next_attempt() -> None:
         assert len(server.requests) == 2, "no answer was paid for twice"
 
 
-class Doubling(AgentMiddleware):
-    """Changes the arguments of a call."""
-
-    async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
-        call = request.tool_call
-        return await handler(request.override(tool_call={**call, "args": {"amount": 2 * call["args"]["amount"]}}))
-
-
 async def test_a_middleware_runs_around_the_recorded_call() -> None:
+    class Doubling(AgentMiddleware):
+        """Changes the arguments of a call."""
+
+        async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+            call = request.tool_call
+            return await handler(request.override(tool_call={**call, "args": {"amount": 2 * call["args"]["amount"]}}))
+
     ran: Ran = []
     async with banking(ran) as (server, model, tools):
         server.plan(Answer(calls=(FakeCall("refund", {"amount": 4}),)), Answer(text="Done."))

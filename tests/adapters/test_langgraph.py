@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
-from langchain_core.tools import tool
-from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode
-from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
-from antiphon.adapters.langchain_history import messages_of
-from antiphon.adapters.langgraph import serve
 from antiphon.core.model import Needs, Outcome, Status
 from antiphon.core.parts import File, Role, Text, ToolCall
 from antiphon.ports import Message
 from antiphon.worker.turn import Turn
 from worker.running import ask, running
 
+if TYPE_CHECKING:  # imported when the first test of the file runs
+    from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+    from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+    from langchain_core.tools import tool
+    from langgraph.graph import END, START, MessagesState, StateGraph
+    from langgraph.prebuilt import ToolNode
+    from langgraph.runtime import Runtime
+    from langgraph.types import interrupt
+
+    from antiphon.adapters.langchain_history import messages_of
+    from antiphon.adapters.langgraph import serve
+
 pytestmark = pytest.mark.anyio
 
-Reply = Callable[[list[AnyMessage]], AIMessage]
+Reply = Callable[["list[AnyMessage]"], "AIMessage"]
 
 
 def call(name: str, args: dict[str, Any], call_id: str) -> dict[str, Any]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from anthropic import AsyncAnthropic
-from openai import AsyncOpenAI
 
 from antiphon import Turn, tool
-from antiphon.adapters import anthropic_history, openai_history
 from antiphon.core.parts import Reasoning
 from antiphon.testing.model_server import Answer, FakeCall, FakeModelServer
 from worker.running import ask, running
+
+if TYPE_CHECKING:  # imported when the first test of the file runs
+    from anthropic import AsyncAnthropic
+    from openai import AsyncOpenAI
+
+    from antiphon.adapters import anthropic_history, openai_history
 
 pytestmark = pytest.mark.anyio
 

@@ -5,43 +5,47 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from agents import (
-    Agent,
-    Handoff,
-    LocalShellTool,
-    OpenAIChatCompletionsModel,
-    OpenAIResponsesModel,
-    RunContextWrapper,
-    add_trace_processor,
-    function_tool,
-    handoff,
-)
-from agents.mcp import MCPServer
-from agents.testing import ScriptedModel, assistant_message, function_call
-from agents.tracing import TracingProcessor
-from mcp.types import CallToolResult, TextContent
-from mcp.types import Tool as McpTool
-from openai import AsyncOpenAI
 
-from antiphon.adapters.openai_agents import serve
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import Reasoning
 from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelServer
 from antiphon.testing.responses_answers import ENCRYPTED
 from worker.running import ask, running
 
+if TYPE_CHECKING:  # imported when the first test of the file runs
+    from agents import (
+        Agent,
+        Handoff,
+        LocalShellTool,
+        OpenAIChatCompletionsModel,
+        OpenAIResponsesModel,
+        RunContextWrapper,
+        add_trace_processor,
+        function_tool,
+        handoff,
+    )
+    from agents.mcp import MCPServer
+    from agents.testing import ScriptedModel, assistant_message, function_call
+    from agents.tracing import TracingProcessor
+    from mcp.types import CallToolResult, TextContent
+    from mcp.types import Tool as McpTool
+    from openai import AsyncOpenAI
+
+    from antiphon.adapters.openai_agents import serve
+
 pytestmark = pytest.mark.anyio
 
 Ran = list[Any]
-APIS = {"chat": OpenAIChatCompletionsModel, "responses": OpenAIResponsesModel}
+APIS = ("chat", "responses")
 
 
 @asynccontextmanager
 async def banking(ran: Ran, api: str = "responses", **options: Any) -> AsyncIterator[tuple[FakeModelServer, Any]]:
     async with FakeModelServer() as server, AsyncOpenAI(base_url=server.base_url, api_key="k") as client:
+        model = OpenAIResponsesModel if api == "responses" else OpenAIChatCompletionsModel
 
         @function_tool
         async def charge(ctx: RunContextWrapper[Any], amount: int) -> str:
@@ -62,7 +66,7 @@ async def banking(ran: Ran, api: str = "responses", **options: Any) -> AsyncIter
             Agent(
                 name="bank",
                 instructions="You are a bank.",
-                model=APIS[api]("m", openai_client=client),
+                model=model("m", openai_client=client),
                 tools=[charge, refund, fail],
                 **options,
             ),
@@ -304,33 +308,32 @@ async def test_a_stop_cancels_a_tool() -> None:
                 await cancelled.wait()
 
 
-class Till(MCPServer):
+def till(ran: Ran) -> MCPServer:
     """An MCP server in this process."""
 
-    def __init__(self, ran: Ran) -> None:
-        super().__init__()
-        self.ran = ran
+    class Till(MCPServer):
+        @property
+        def name(self) -> str:
+            return "till"
 
-    @property
-    def name(self) -> str:
-        return "till"
+        async def list_tools(self, *given: Any) -> list[Any]:
+            return [McpTool(name="open_till", input_schema={"type": "object", "properties": {}})]
 
-    async def list_tools(self, *given: Any) -> list[Any]:
-        return [McpTool(name="open_till", input_schema={"type": "object", "properties": {}})]
+        async def call_tool(self, tool_name: str, arguments: Any, *given: Any) -> Any:
+            ran.append(tool_name)
+            return CallToolResult(content=[TextContent(type="text", text="open")])
 
-    async def call_tool(self, tool_name: str, arguments: Any, *given: Any) -> Any:
-        self.ran.append(tool_name)
-        return CallToolResult(content=[TextContent(type="text", text="open")])
+        async def connect(self) -> None: ...
+        async def cleanup(self) -> None: ...
+        async def list_prompts(self) -> Any: ...
+        async def get_prompt(self, name: str, arguments: Any = None) -> Any: ...
 
-    async def connect(self) -> None: ...
-    async def cleanup(self) -> None: ...
-    async def list_prompts(self) -> Any: ...
-    async def get_prompt(self, name: str, arguments: Any = None) -> Any: ...
+    return Till()
 
 
 async def test_the_tools_of_mcp_servers_are_recorded() -> None:
     ran: Ran = []
-    async with banking([], mcp_servers=[Till(ran)]) as (server, bank):
+    async with banking([], mcp_servers=[till(ran)]) as (server, bank):
         server.plan(Answer(calls=(FakeCall("open_till", {}),)), Answer(text="Open."))
         async with running(serve(bank)) as instance:
             talk = await ask(instance)

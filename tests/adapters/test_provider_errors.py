@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import agents
-import pydantic_ai
 import pytest
-from agents import OpenAIChatCompletionsModel
-from anthropic import AsyncAnthropic
-from langchain_openai import ChatOpenAI
-from langgraph.graph import END, START, MessagesState, StateGraph
-from openai import AsyncOpenAI
-from pydantic import SecretStr
-from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.providers.openai import OpenAIProvider
 
 from antiphon import Turn
-from antiphon.adapters import langchain, langgraph, openai_agents, openai_history
-from antiphon.adapters import pydantic_ai as pydantic_ai_adapter
 from antiphon.backoff import Backoff
 from antiphon.core.facts import Entry, RetryScheduled, TurnEnded
 from antiphon.core.model import Outcome
@@ -28,6 +16,21 @@ from antiphon.options import Timing, WorkerTiming
 from antiphon.testing.model_server import Answer, FakeModelServer, Fault, Reply
 from antiphon.worker.foreign_errors import CHAIN_MAX, failure_of
 from worker.running import answered, facts_of
+
+if TYPE_CHECKING:  # imported when the first test of the file runs
+    import agents
+    import pydantic_ai
+    from agents import OpenAIChatCompletionsModel
+    from anthropic import AsyncAnthropic
+    from langchain_openai import ChatOpenAI
+    from langgraph.graph import END, START, MessagesState, StateGraph
+    from openai import AsyncOpenAI
+    from pydantic import SecretStr
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    from antiphon.adapters import langchain, langgraph, openai_agents, openai_history
+    from antiphon.adapters import pydantic_ai as pydantic_ai_adapter
 
 pytestmark = pytest.mark.anyio
 

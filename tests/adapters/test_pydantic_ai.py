@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import BaseModel
-from pydantic_ai import Agent, RunContext
-from pydantic_ai import messages as m
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
-from pydantic_ai.providers.openai import OpenAIProvider
 
-from antiphon.adapters.pydantic_ai import serve
-from antiphon.adapters.pydantic_ai_history import to_model_messages
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import File, FileReference, Reasoning, Role, Source, Text, ToolCall, ToolResult
 from antiphon.ports import Message
 from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelServer
 from antiphon.testing.responses_answers import ENCRYPTED
 from worker.running import ask, running
+
+if TYPE_CHECKING:  # imported when the first test of the file runs
+    from pydantic import BaseModel
+    from pydantic_ai import Agent, RunContext
+    from pydantic_ai import messages as m
+    from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    from antiphon.adapters.pydantic_ai import serve
+    from antiphon.adapters.pydantic_ai_history import to_model_messages
 
 pytestmark = pytest.mark.anyio
 
@@ -128,12 +131,11 @@ async def test_reasoning_is_shown_and_goes_back_with_its_encrypted_content() -> 
         assert [item["encrypted_content"] for item in items] == [ENCRYPTED]
 
 
-class Order(BaseModel):
-    item: str
-    count: int
-
-
 async def test_an_output_that_is_not_text_is_json() -> None:
+    class Order(BaseModel):
+        item: str
+        count: int
+
     async with banking([], output_type=Order) as (server, bank):
         server.plan(Answer(calls=(FakeCall("final_result", {"item": "tea", "count": 2}),)))
         async with running(serve(bank)) as instance:
