@@ -54,6 +54,8 @@ LONG = (
 """The files that take longest begin first: one of them at the end would leave all cores but one idle."""
 
 GROUPS = {
+    "shape/test_layers.py": "parsed sources",
+    "shape/test_sizes.py": "parsed sources",
     "page/test_live.py": "browser 1",
     "page/test_instances.py": "browser 1",
     "page/test_reading.py": "browser 1",

@@ -94,7 +94,7 @@ def test_a_stream_cut_anywhere_is_resumed_by_its_cursor(seed: int, data: st.Data
     assert shown(view) == shown(whole(seed))
 
 
-@properties
+@settings(properties, max_examples=25)
 @given(seeds, st.data())
 def test_a_repeated_event_changes_nothing(seed: int, data: st.DataObject) -> None:
     timeline, view = timeline_of(seed), View()

@@ -154,7 +154,7 @@ async def test_a_short_trial_with_faults_violates_no_invariant(
     tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     happened = await run_trial(
-        tmp_path, postgres_server, postgres_url, seed=1, seconds=10, chats=6, watchers=3, pause_s=1.0
+        tmp_path, postgres_server, postgres_url, seed=1, seconds=8, chats=5, watchers=2, pause_s=0.8
     )
     assert sum(happened.values()) >= 3
 
