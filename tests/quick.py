@@ -60,7 +60,7 @@ FILES = {
     "support": {"test_postgres"},
     "wire": {"test_fuzz"},
     "worker": {"test_handing_over", "test_transport"},
-    "worker/mcp": {"test_calls", "test_hostile", "test_late_servers"},
+    "worker/mcp": {"test_calls", "test_hostile", "test_late_servers", "test_owner_connections"},
 }
 FIXTURES = {
     "chromium",

@@ -63,6 +63,8 @@ class McpServer(Value):
     """How long it may take until it has listed its tools, in seconds."""
     call_s: float | None = None
     """How long a call of a tool may take, in seconds; None: the limit `tool_s`."""
+    per_owner: bool = False
+    """Whether the calls of each owner go over a connection of their own (a program runs once for each owner)."""
 
 
 def server_id(name: str, server: McpServer) -> str:

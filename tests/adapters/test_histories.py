@@ -34,6 +34,8 @@ ARGS = st.one_of(
 RESULTS = WORDS.filter(lambda text: not text.startswith("Error: "))
 DATA = st.binary(min_size=1, max_size=12).map(lambda data: base64.b64encode(data).decode())
 IMAGES = st.builds(File, st.sampled_from(["image/png", "image/jpeg"]), DATA)
+NO_FILES: st.SearchStrategy[list[File]] = st.just([])
+ONE_FILE: st.SearchStrategy[list[File]] = st.sampled_from([[], [File("image/png", "aGk=")]])
 PDFS = st.builds(File, st.just("application/pdf"), DATA, name=st.sampled_from(["", "a.pdf"]))
 
 
@@ -45,10 +47,12 @@ def user_parts(*, is_one_text: bool = False) -> st.SearchStrategy[tuple[Part, ..
 
 
 def histories(
-    asked: st.SearchStrategy[tuple[Part, ...]], thought: Callable[[st.DrawFn], tuple[list[Part], dict[str, Any]]]
+    asked: st.SearchStrategy[tuple[Part, ...]],
+    thought: Callable[[st.DrawFn], tuple[list[Part], dict[str, Any]]],
+    result_files: st.SearchStrategy[list[File]] = NO_FILES,
 ) -> st.SearchStrategy[list[Message]]:
     """Turns with a question, maybe calls with their results, and an answer. `thought` draws the reasoning of a model
-    call, and the fields of the part that follows it."""
+    call, and the fields of the part that follows it; `result_files` the files of a result."""
 
     @st.composite
     def build(draw: st.DrawFn) -> list[Message]:
@@ -64,7 +68,7 @@ def histories(
                 messages.append((Role.ASSISTANT, [*reasoning, *with_fields(parts, fields)]))
             for call_id, name in calls:
                 result = ToolResult(call_id, name, draw(RESULTS), is_error=draw(st.booleans()))
-                messages.append((Role.TOOL, [result]))
+                messages.append((Role.TOOL, [result, *draw(result_files)]))
             messages.append((Role.ASSISTANT, [Text(draw(WORDS))]))
         return [
             Message(id=number, role=role, content=tuple(parts)) for number, (role, parts) in enumerate(messages, 1)
@@ -270,7 +274,7 @@ def is_no_json(messages: list[Message]) -> bool:
     return all(args_of(one) == one for one in args if isinstance(one, str))
 
 
-@given(histories(WITHOUT_NAMES, in_parts_of_pydantic_ai).filter(is_no_json))
+@given(histories(WITHOUT_NAMES, in_parts_of_pydantic_ai, ONE_FILE).filter(is_no_json))
 def test_pydantic_ai_there_and_back(messages: list[Message]) -> None:
     made = to_model_messages(messages)
     assert from_model_messages(made) == messages
@@ -282,7 +286,7 @@ def _without_time(messages: list[Any]) -> str:
     return re.sub(r"timestamp=datetime\.datetime\([^)]*\)+", "", repr(messages))
 
 
-@given(histories(user_parts(), in_blocks_of_langchain))
+@given(histories(user_parts(), in_blocks_of_langchain, ONE_FILE))
 def test_langchain_there_and_back(messages: list[Message]) -> None:
     made = to_langchain(messages)
     assert from_langchain(made) == messages
@@ -305,6 +309,28 @@ def test_what_frameworks_write_and_antiphon_has_no_place_for_is_refused() -> Non
         with pytest.raises(Invalid) as refused:
             convert([given_])
         assert reason in str(refused.value)
+
+
+def test_images_of_results_are_content_of_the_frameworks() -> None:
+    image = File("image/png", "aGk=")
+    call = Message(id=1, role=Role.ASSISTANT, content=(ToolCall("c", "draw", {}),))
+    for value in ({"drawn": 1}, ["a", "b"], None):
+        drawn = Message(id=2, role=Role.TOOL, content=(ToolResult("c", "draw", value), image))
+        made = to_model_messages([call, drawn])
+        (part,) = made[1].parts
+        assert isinstance(part, m.ToolReturnPart)
+        (binary,) = part.files
+        assert isinstance(binary, m.BinaryContent)
+        assert binary.data == b"hi"
+        assert from_model_messages(made) == [call, drawn]
+    (alone,) = from_model_messages([m.ModelRequest([m.ToolReturnPart("draw", [binary, "so"], "c")])])
+    assert alone.content == (ToolResult("c", "draw", "so"), image)
+    drawn = Message(id=2, role=Role.TOOL, content=(ToolResult("c", "draw", "drawn"), image))
+    _, message = to_langchain([call, drawn])
+    blocks = [{"type": "text", "text": "drawn"}, {"type": "image", "base64": "aGk=", "mime_type": "image/png"}]
+    assert message.content == blocks
+    _, message = to_langchain([call, drawn], result_images=False)
+    assert message.content == "drawn"
 
 
 def test_what_frameworks_write_is_read() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from antiphon import Turn
 from antiphon.core.model import Status
 from antiphon.core.parts import Reasoning
 from antiphon.testing.model_server import Answer, FakeCall, FakeModelServer
@@ -125,3 +126,22 @@ async def test_what_could_not_run_is_refused() -> None:
             serve(create_agent(model, tools), tools=tools)
         with pytest.raises(TypeError, match="which binds them"):
             serve(model.bind_tools(tools))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("takes_images", [True, False])
+async def test_a_later_turn_sends_the_image_of_a_tool_if_the_profile_of_the_model_says_so(takes_images: bool) -> None:
+    @tool
+    async def draw(runtime: ToolRuntime[Turn]) -> dict[str, Any]:
+        """Draw."""
+        stored = await runtime.context.store_file(b"\x89PNG\r\n\x1a\n", name="a.png")
+        return {"type": "file-reference", "file_id": stored.file_id}
+
+    async with banking([], profile={"image_tool_message": takes_images}) as (server, model, _):
+        server.plan(Answer(calls=(FakeCall("draw", {}),)), Answer(text="Drawn."), Answer(text="Seen."))
+        async with running(serve(model, tools=[draw], context=lambda turn: turn)) as instance:
+            talk = await ask(instance)
+            await talk.wait_ended()
+            await talk.send("And?")
+            await talk.wait_ended()
+            assert (await talk.said())[-1] == "Seen."
+        assert ["base64," in str(request.body) for request in server.requests] == [False, False, takes_images]

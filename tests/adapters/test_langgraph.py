@@ -186,7 +186,7 @@ def test_a_history_keeps_files_and_calls_and_leaves_out_questions() -> None:
         Message(id=5, role=Role.ASSISTANT, content=(ToolCall("q", "ask", {"question": "?"}),)),
     ]
     turn = Turn(None, chat_id="c", turn_id=4, messages=history, system="be brief", model="")  # type: ignore[arg-type]
-    system, first, second, third = messages_of(turn, turn.messages)
+    system, first, second, third = messages_of(turn, turn.messages, result_images=False)
     assert system.content == "be brief"
     assert first.content[1] == {"type": "image", "base64": "aGk=", "mime_type": "image/png"}
     assert isinstance(second, AIMessage)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from antiphon import Turn
 from antiphon.core.model import Outcome, Status
 from antiphon.core.parts import File, FileReference, Reasoning, Role, Source, Text, ToolCall, ToolResult
 from antiphon.ports import Message
@@ -28,6 +30,7 @@ if TYPE_CHECKING:  # imported when the first test of the file runs
 pytestmark = pytest.mark.anyio
 
 Ran = list[tuple[str, int]]
+DRAWN = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 
 
 @asynccontextmanager
@@ -188,3 +191,23 @@ def test_a_history_keeps_files_calls_and_results() -> None:
     assert isinstance(result, m.ToolReturnPart)
     assert (result.content, result.outcome) == ({"y": 2}, "failed")
     assert isinstance(system, m.SystemPromptPart)
+
+
+async def test_a_later_turn_sends_the_image_that_a_tool_has_stored() -> None:
+    async with FakeModelServer() as server:
+        provider = OpenAIProvider(base_url=server.base_url, api_key="k")
+        artist: Agent[Turn, Any] = Agent(OpenAIResponsesModel("m", provider=provider), deps_type=Turn)
+
+        @artist.tool
+        async def draw(ctx: RunContext[Turn]) -> Any:
+            stored = await ctx.deps.store_file(b"\x89PNG\r\n\x1a\n", name="a.png")
+            return {"drawn": {"type": "file-reference", "file_id": stored.file_id}}
+
+        server.plan(Answer(calls=(FakeCall("draw", {}),)), Answer(text="Drawn."), Answer(text="Seen."))
+        async with running(serve(artist, deps=lambda turn: turn)) as instance:
+            talk = await ask(instance)
+            await talk.wait_ended()
+            await talk.send("And?")
+            await talk.wait_ended()
+            assert (await talk.said())[-1] == "Seen."
+        assert [f"base64,{DRAWN}" in str(request.body) for request in server.requests] == [False, False, True]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.chat import advance, fold
@@ -51,6 +53,8 @@ class Ledger:
         self.open_calls: tuple[str, ...] = ()
         self.results: dict[tuple[int, str], int] = {}
         self.last_answer = 0
+        self.left = 0
+        """The fact with the beginning that an attempt has left."""
         self.steering: tuple[int, ...] = ()
         self.promoted: tuple[int, ...] = ()
         self.ordinary: tuple[int, ...] = ()
@@ -99,12 +103,14 @@ class Ledger:
                 self.hidden |= {seq for seq, _ in self.visible if seq >= fact.from_message_id}
                 self.visible = [m for m in self.visible if m[0] < fact.from_message_id]
                 self.open_calls = ()
+                self.left = 0
             case f.AttemptStarted():
                 assert not self.attempt, "one attempt at a time"
                 self.attempt = entry.seq
             case f.AttemptReleased() | f.AttemptLost():
                 assert fact.attempt == self.attempt != 0
                 self.attempt = 0
+                self.left = entry.seq if fact.content_size else self.left
             case f.RetryScheduled() | f.InterruptRequested():
                 assert self.attempt, "an attempt holds the turn"
             case f.ActionRequired():
@@ -118,7 +124,7 @@ class Ledger:
                 assert fact.turn_id == self.turn != 0, "a turn ends once"
                 if fact.outcome is not Outcome.REPLACED:
                     assert not self.open_calls, "every call has its result when its turn ends"
-                self.turn = self.attempt = 0
+                self.turn = self.attempt = self.left = 0
             case f.ChatDeleted():
                 self.is_deleted = True
                 self.turn = self.attempt = 0
@@ -141,10 +147,14 @@ class Ledger:
                 self._leaves(fact.queued_id, "delivered")
         elif fact.role is Role.ASSISTANT:
             assert not self.open_calls, "the model speaks when every call has its result"
-            assert self.attempt, "only an attempt speaks"
             assert fact.turn_id == self.turn != 0
-            assert fact.closes is not None
-            assert fact.closes.draft == self.draft, "it closes the draft that is open"
+            if fact.closes is None:
+                assert self.left, "only the beginning that an attempt has left is no draft any more"
+                assert fact.interrupted
+                assert not fact.calls
+            else:
+                assert self.attempt, "only an attempt speaks"
+                assert fact.closes.draft == self.draft, "it closes the draft that is open"
             self.open_calls = tuple(call.tool_call_id for call in fact.calls)
             self.last_answer = seq
         else:
@@ -156,6 +166,7 @@ class Ledger:
             assert key not in self.results, "each call has exactly one result"
             self.results[key] = seq
         self.visible.append((seq, fact.role))
+        self.left = 0
 
     def _queued(self, seq: int, when_busy: WhenBusy) -> None:
         self.fates[seq] = "queued"
@@ -253,6 +264,8 @@ class History:
 
     def do(self, command: c.Command, *, wait: int = 0) -> tuple[str, ...]:
         self.at += wait
+        if isinstance(command, c.MAY_END_TURN) and self._chat is not None and self._chat.beginning_seq:
+            command = replace(command, unfinished=self.entries[self._chat.beginning_seq - 1].content or b"")
         try:
             after, entries = advance(self._chat, command, at=self.at)
         except Refused:

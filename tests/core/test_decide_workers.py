@@ -654,12 +654,59 @@ def test_the_beginning_that_an_attempt_leaves_is_given_to_the_next_one_until_a_m
     assert history.chat.beginning_seq == 0
 
 
-@pytest.mark.parametrize("ends_it", [lambda history: history.interrupt(), lambda history: history.do(c.Delete())])
-def test_the_end_of_the_turn_drops_the_beginning(ends_it: Callable[[History], Any]) -> None:
+def test_the_deletion_of_the_chat_drops_the_beginning() -> None:
     history = held()
     expire(history, draft=history.chat.draft, beginning=words("begun"))
-    ends_it(history)
+    history.do(c.Delete())
     assert history.chat.beginning_seq == 0
+
+
+def promote(history: History) -> Any:
+    history.send("next")
+    history.do(c.PromoteQueued(queued_id=history.chat.queue[0].id))
+
+
+def interrupt_held(history: History) -> Any:
+    history.start()
+    history.interrupt()
+    history.do(c.FinishInterrupt(**fence(history)))
+
+
+def expire_interrupted(history: History) -> Any:
+    history.start()
+    history.interrupt()
+    expire(history, "dead")
+
+
+ENDINGS: dict[str, Callable[[History], Any]] = {
+    "interrupt": lambda history: history.interrupt(),
+    "message that interrupts": lambda history: history.send("next", "interrupt"),
+    "promotion": promote,
+    "interrupt of the next attempt": interrupt_held,
+    "loss of the next attempt while interrupting": expire_interrupted,
+    "failure of the next attempt": lambda history: (history.start(), fail(history, None)),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_the_end_of_the_turn_keeps_the_beginning_as_its_partial(name: str) -> None:
+    history = held()
+    expire(history, draft=history.chat.draft, beginning=words("begun"))
+    ENDINGS[name](history)
+    assert history.chat.beginning_seq == 0
+    assert "assistant: begun" in texts(history)
+    said = [entry.fact for entry in history.entries if isinstance(entry.fact, f.MessageAppended)]
+    partial = next(fact for fact in said if fact.interrupted)
+    assert (partial.turn_id, partial.closes, partial.content_size) == (2, None, len(words("begun")))
+
+
+def test_a_partial_of_the_attempt_itself_takes_the_place_of_the_beginning() -> None:
+    history = held()
+    expire(history, draft=history.chat.draft, beginning=words("begun"))
+    history.start()
+    history.interrupt()
+    history.do(c.FinishInterrupt(**fence(history), content=words("begun and more"), upto=14))
+    assert [text for text in texts(history) if text.startswith("assistant")] == ["assistant: begun and more"]
 
 
 def test_a_beginning_of_another_draft_or_beside_open_calls_is_not_stored() -> None:

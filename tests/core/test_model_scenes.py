@@ -233,7 +233,7 @@ def commit_while_interrupting(patch: pytest.MonkeyPatch) -> None:
 
 
 def interrupt_names_no_turn(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(rules_of_chat._RULES, c.Interrupt, lambda decision, command: people._interrupt_turn(decision, ""))
+    patch.setitem(rules_of_chat._RULES, c.Interrupt, people._interrupt_turn)
 
 
 def expiry_waits_for_the_holder_to_stop(patch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(
     r"^```(\w+)[^\n]*\n(.*?)^```", (DOCS / "how-to" / "use-mcp-tools.md").read_text(), re.MULTILINE | re.DOTALL
 )
-(SERVER, PROGRAM), (CONFIG, ADDRESS), (START, ASK) = (
+(SERVER, PROGRAM), (CONFIG, *_), (START, ASK) = (
     [code for language, code in BLOCKS if language == wanted] for wanted in ("python", "toml", "sh")
 )
 
@@ -67,7 +67,7 @@ async def test_mcp_tools_are_used_as_the_page_says(tmp_path: Path) -> None:
 def test_every_configuration_file_of_the_documents_is_valid(tmp_path: Path) -> None:
     pages = [DOCS / "how-to" / "use-mcp-tools.md", DOCS / "configuration-file.md"]
     found = [code for page in pages for code in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.M | re.S)]
-    assert len(found) == 3
+    assert len(found) == 4
     for code in found:
         file = tmp_path / "antiphon.toml"
         file.write_text(code)

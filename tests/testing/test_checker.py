@@ -201,6 +201,24 @@ def two_attempts(e: Evidence) -> Evidence:
     return replace(e, final=[replace(e.final[0], log=log)])
 
 
+def kept_after_a_loss(e: Evidence, content_size: int) -> Evidence:
+    """The answer of the second turn is what a lost attempt has left."""
+    log: list[Event] = []
+    for event in e.final[0].log:
+        if isinstance(event, FactEvent) and event.seq == 10:
+            assert event.type == "attempt_started"
+            event = replace(event, type="attempt_lost", data={"content_size": content_size})
+        elif isinstance(event, FactEvent) and event.seq == 11:
+            event = replace(event, data={"message": event.data["message"]})
+        log.append(event)
+    return replace(e, final=[replace(e.final[0], log=log)])
+
+
+async def test_only_what_an_attempt_has_left_is_kept_after_it(evidence: Evidence) -> None:
+    invariants = [{one.invariant for one in check(kept_after_a_loss(evidence, size))} for size in (0, 9)]
+    assert ["FENCE" in found for found in invariants] == [True, False]
+
+
 def result_missing(e: Evidence) -> Evidence:
     final = e.final[0]
     return replace(e, final=[replace(final, messages=[m for m in final.messages if m["role"] != "tool"])])

@@ -344,6 +344,26 @@ async def test_a_failure_that_the_beginning_may_have_caused_is_retried_without_i
         assert await talk.endings() == [Outcome.ANSWERED]
 
 
+@pytest.mark.parametrize("is_held", [False, True])
+async def test_an_interrupt_before_the_model_goes_on_keeps_what_was_written(is_held: bool) -> None:
+    replies = [Answer(token_count=4, stall_after=2), Answer(stall_headers_s=FOREVER), Answer(text="Next.")]
+    async with serving(*replies) as (instance, server):
+        talk = await ask(instance)
+        await talk.wait_preview("c1t1 c1t2 ")
+        if not is_held:
+            instance.worker.pause()
+        await lose(talk, "c1t1 c1t2 ")
+        if is_held:
+            await server.wait_until(lambda: len(server.requests) == 2)
+        await instance.chats.interrupt(talk.chat_id, (await talk.chat()).turn_id)
+        await talk.wait_ended()
+        assert await talk.endings() == [Outcome.INTERRUPTED]
+        assert await talk.said() == ["c1t1 c1t2 "]
+        (partial,) = answers_of(await talk.entries())
+        assert (partial.interrupted, partial.closes) == (True, None)
+        assert (await examine(instance.store)).findings == ()
+
+
 async def test_an_agent_of_its_own_starts_again() -> None:
     gate = Gate()
     async with running(gate.agent, on_worker_lost="continue") as instance:

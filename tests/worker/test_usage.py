@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -268,6 +269,35 @@ async def test_a_running_turn_fails_before_its_next_model_call() -> None:
         assert await talk.retries() == []
         (row,) = await usage_of(instance)
         assert (row.calls, row.usage.tokens) == (1, 120)
+
+
+STEPS: dict[str, tuple[Callable[[Turn], Awaitable[Any]], int]] = {
+    # name: (what the agent does after it has used the budget, the number of stored calls)
+    "call": (lambda turn: turn.call(ToolCall("work")), 0),
+    "ask": (lambda turn: turn.ask("Go on?"), 0),
+    "spawn": (lambda turn: turn.spawn("Go on."), 0),
+    "record": (lambda turn: turn.record(ToolCall("work"), "done"), 1),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_an_agent_that_starts_no_calls_fails_at_its_next_tool_call(step: str) -> None:
+    go_on, stored = STEPS[step]
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        yield "words"
+        turn.add_usage(input_tokens=100, output_tokens=20)
+        await go_on(turn)
+        yield "never"
+
+    async with running(agent, budgets={"tokens_per_day": 100}, tools=[work]) as instance:
+        talk = await ask(instance)
+        chat = await talk.wait_ended()
+        assert chat.last_error is not None
+        assert (chat.last_error.kind, chat.last_error.retryable) == ("budget_exhausted", False)
+        assert "120 of 100 tokens" in chat.last_error.message
+        assert await talk.said() == ["words"]
+        assert len(await talk.results()) == stored
 
 
 async def test_a_queued_message_that_was_accepted_fails_in_words() -> None:

@@ -2,7 +2,7 @@
 
 What the format cannot express, or this converter does not keep:
 
-- A result is a text: a JSON value becomes its JSON.
+- A result is a text: a JSON value becomes its JSON. Its files follow it as blocks, if `result_images` is set.
 - Arguments that are no object are sent inside of one (`invalid_arguments`); back, they are what they were.
 - Parts of people: a file reference and a source become text.
 - Parts of answers: sources and files are left out. Reasoning goes back as the blocks that the model has sent; other
@@ -49,7 +49,7 @@ from antiphon.core.parts import (
 )
 from antiphon.core.parts import text_of as text_of_parts
 from antiphon.errors import Invalid
-from antiphon.models.history import data_as_text
+from antiphon.models.history import data_as_text, results_with_files
 from antiphon.ports import Message
 from antiphon.worker.turn import ASK, Turn
 
@@ -68,19 +68,21 @@ REPEATED = ("tool_calls", "function_call", "refusal", "parsed")
 """Additional arguments that repeat what the message has in other fields."""
 
 
-def to_langchain(messages: Sequence[Message], *, system: str = "") -> list[AnyMessage]:
+def to_langchain(messages: Sequence[Message], *, system: str = "", result_images: bool = True) -> list[AnyMessage]:
     """Messages of Antiphon as messages of LangChain.
 
     Args:
         messages: The history, such as `turn.messages`.
         system: The system text, which precedes them.
+        result_images: Whether the model takes images in a `ToolMessage` (`image_tool_message` of its profile). If
+            not, the loaded images of tools are left out; their results name them.
 
     Returns:
         The messages.
     """
     made: list[AnyMessage] = [SystemMessage(system)] if system else []
     for message in data_as_text(messages):
-        made += _messages(message)
+        made += _messages(message, result_images=result_images)
     return made
 
 
@@ -110,20 +112,20 @@ def from_langchain(messages: Iterable[BaseMessage], *, first_id: int = 1) -> lis
                 history.add(Role.ASSISTANT, answer_parts(message, fields.where))
             case ToolMessage():
                 parts = [_user_part(item) for item in _items(fields)]
-                if not all(isinstance(part, Text) for part in parts):
-                    raise fields.refused("the result of a tool is a text: a file has no place in it")
+                files = [part for part in parts if isinstance(part, File)]
                 is_error = message.status == "error"
                 result = history.result(message.tool_call_id, text_of_parts(parts), fields, is_error=is_error)
-                history.add(Role.TOOL, [result])
+                history.add(Role.TOOL, [result, *files])
             case _:
                 raise fields.refused(f"{type(message).__name__} has no place in a history of Antiphon")
     return history.messages
 
 
-def messages_of(turn: Turn, messages: Sequence[Message]) -> list[AnyMessage]:
+def messages_of(turn: Turn, messages: Sequence[Message], *, result_images: bool) -> list[AnyMessage]:
     """The messages of a turn's chat (with loaded files), after its system text. Questions that this turn has asked
     are left out: the graph asks them again and gets the stored answers."""
-    return to_langchain([_without_questions(message, turn) for message in messages], system=turn.system)
+    asked = [_without_questions(message, turn) for message in messages]
+    return to_langchain(asked, system=turn.system, result_images=result_images)
 
 
 def _without_questions(message: Message, turn: Turn) -> Message:
@@ -136,7 +138,7 @@ def _without_questions(message: Message, turn: Turn) -> Message:
 # --- to LangChain
 
 
-def _messages(message: Message) -> Iterator[AnyMessage]:
+def _messages(message: Message, *, result_images: bool) -> Iterator[AnyMessage]:
     match message.role:
         case Role.SYSTEM:
             yield SystemMessage(text_of_parts(message.content))
@@ -147,11 +149,16 @@ def _messages(message: Message) -> Iterator[AnyMessage]:
         case Role.ASSISTANT:
             yield from _answer(message.content)
         case Role.TOOL:
-            for part in message.content:
-                if isinstance(part, ToolResult):
-                    status = "error" if part.is_error else "success"
-                    content = text_of(part.result)
-                    yield ToolMessage(content, tool_call_id=part.tool_call_id, name=part.tool_name, status=status)
+            for part, files in results_with_files(message):
+                status = "error" if part.is_error else "success"
+                content = _result_content(text_of(part.result), files if result_images else ())
+                yield ToolMessage(content, tool_call_id=part.tool_call_id, name=part.tool_name, status=status)
+
+
+def _result_content(text: str, files: Sequence[Part]) -> Any:
+    """A result as a text, or as blocks if it has loaded files. Those that are not loaded are named in the result."""
+    blocks = [piece for part in files if isinstance(part, Text | File) and (piece := _user_piece(part)) is not None]
+    return [*([{"type": "text", "text": text}] if text else []), *blocks] if blocks else text
 
 
 def _answer(parts: Sequence[Part]) -> Iterator[AIMessage]:

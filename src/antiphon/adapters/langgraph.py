@@ -24,7 +24,11 @@ Piece = str | Reasoning | PartMetadata
 
 
 def serve(
-    graph: Any, *, context: Callable[[Turn], Any] | None = None, needs_approval: Collection[str] = ()
+    graph: Any,
+    *,
+    context: Callable[[Turn], Any] | None = None,
+    needs_approval: Collection[str] = (),
+    result_images: bool = False,
 ) -> Callable[[Turn], AsyncIterator[Piece]]:
     """The graph as a function for `antiphon serve` and `open_instance`.
 
@@ -32,6 +36,8 @@ def serve(
         graph: A compiled graph whose state has `messages`.
         context: Makes the graph's `context` of a turn (its dependencies). Default: none.
         needs_approval: The names of the tools whose calls a person must approve.
+        result_images: Whether the graph's models take images in a `ToolMessage`. If not, results only name the images
+            that tools have stored.
 
     Returns:
         A function agent.
@@ -56,7 +62,7 @@ def serve(
         answer = LangChainAnswer(turn)
         durable = graph.copy(update={"checkpointer": InMemorySaver()})
         config = {"configurable": {"thread_id": turn.chat_id}}
-        given: Any = {"messages": messages_of(turn, await turn.load_files())}
+        given: Any = {"messages": messages_of(turn, await turn.load_files(), result_images=result_images)}
         while given is not None:
             interrupts: list[Interrupt] = []
             stream = durable.astream(given, config, stream_mode=["messages", "updates"], **options)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
+import msgspec
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.graph import MessagesState, StateGraph
@@ -100,7 +101,18 @@ def _content_of(returned: Any) -> Any:
         return None  # a command to the graph
     if returned.status == "error":
         raise RuntimeError(str(returned.content))
-    return returned.content
+    return _with_files(returned.content)
+
+
+def _with_files(content: Any) -> Any:
+    """A text that is the JSON of what a tool has returned becomes that value if it names files, so that the result
+    names them, too."""
+    if not isinstance(content, str) or '"file-reference"' not in content:
+        return content
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, RecursionError):
+        return content
 
 
 async def within(calls: RecordedCalls, stream: AsyncIterator[Any]) -> AsyncIterator[Any]:

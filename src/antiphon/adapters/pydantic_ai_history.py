@@ -5,6 +5,7 @@ What the format cannot express, or this converter does not keep:
 - Messages of one side in a row are one. Back, each result of a tool is a message of its own.
 - Parts of people: a file reference and a source become text. The names of files are not kept.
 - Parts of answers: sources are left out.
+- Results of tools: their files follow the value, and a value None with files is left out.
 - Back: what a response says about itself (usage, time, reason of its end) and what the agent had
   (instructions, tools, settings) are not kept.
 """
@@ -22,7 +23,7 @@ from antiphon.adapters.foreign_history import HistoryBuilder, add_block, args_of
 from antiphon.adapters.recorded_calls import plain, text_of
 from antiphon.core.parts import File, FileReference, Part, Reasoning, Role, Source, Text, ToolCall, ToolResult
 from antiphon.errors import Invalid
-from antiphon.models.history import data_as_text
+from antiphon.models.history import data_as_text, results_with_files
 from antiphon.ports import Message
 
 PROVIDER = "pydantic-ai"
@@ -144,22 +145,32 @@ def _own(part: Text | ToolCall) -> dict[str, Any]:
 
 
 def _request_parts(message: Message) -> list[m.ModelRequestPart]:
-    results = [part for part in message.content if isinstance(part, ToolResult)]
+    results = list(results_with_files(message))
     if results:
         return [
             m.ToolReturnPart(
                 tool_name=part.tool_name,
-                content=part.result,
+                content=_return_content(part.result, files),
                 tool_call_id=part.tool_call_id,
                 outcome="failed" if part.is_error else "success",
             )
-            for part in results
+            for part, files in results
         ]
     content = [piece for part in message.content if (piece := _user_piece(part)) is not None]
     if message.role is Role.SYSTEM:
         return [m.SystemPromptPart(content="\n".join(piece for piece in content if isinstance(piece, str)))]
     is_text = len(content) == 1 and isinstance(content[0], str)
     return [m.UserPromptPart(content=content[0] if is_text else content)] if content else []
+
+
+def _return_content(result: Any, files: Sequence[Part]) -> Any:
+    """A result with its loaded files. Those that are not loaded are named in the result."""
+    pieces = [_user_piece(part) for part in files if isinstance(part, Text) or (isinstance(part, File) and part.data)]
+    if not pieces:
+        return result
+    if result is not None:
+        return [result, *pieces]
+    return pieces[0] if len(pieces) == 1 else pieces
 
 
 def _user_piece(part: Part) -> Any:
@@ -188,10 +199,9 @@ def _asked(part: Any, where: str) -> tuple[Role, list[Part]]:
             pieces = [content] if isinstance(content, str) else content
             return Role.USER, [one for piece in pieces for one in _part_of(piece, where)]
         case m.ToolReturnPart():
-            result = plain(part.content)
-            return Role.TOOL, [
-                ToolResult(part.tool_call_id, part.tool_name, result, is_error=part.outcome != "success")
-            ]
+            value, files = _read_return(part.content)
+            result = ToolResult(part.tool_call_id, part.tool_name, value, is_error=part.outcome != "success")
+            return Role.TOOL, [result, *files]
     match part.part_kind:
         case "retry-prompt" if part.tool_name:  # of versions before 3
             return Role.TOOL, [ToolResult(part.tool_call_id, part.tool_name, part.model_response(), is_error=True)]
@@ -200,6 +210,16 @@ def _asked(part: Any, where: str) -> tuple[Role, list[Part]]:
         case kind if kind in BOOKKEEPING:
             return Role.USER, []
     raise Invalid(where, f"a {part.part_kind} part has no place in a history of Antiphon")
+
+
+def _read_return(content: Any) -> tuple[Any, list[Part]]:
+    """The value of a tool's return, and its files."""
+    pieces = list(content) if isinstance(content, list | tuple) else [content]
+    files: list[Part] = [File(one.media_type, one.base64) for one in pieces if isinstance(one, BinaryContent)]
+    if not files:
+        return plain(content), []
+    values = [plain(one) for one in pieces if not isinstance(one, BinaryContent)]
+    return (values if len(values) > 1 else values[0] if values else None), files
 
 
 def _part_of(piece: Any, where: str) -> Iterator[Part]:

@@ -95,6 +95,10 @@ class AppendBatch:
 
     async def _with_evidence(self, command: c.Command) -> c.Command:
         """Add what a rule needs from the log beyond the state, read from the store."""
+        if isinstance(command, c.MAY_END_TURN) and self.chat and (seq := self.chat.beginning_seq):
+            # the fact is stored: one that leaves a beginning changes the lease, which ends the group
+            found = await self._store.read_contents(self._chat_id, [seq])
+            command = msgspec.structs.replace(command, unfinished=found.get(seq, b""))
         if isinstance(command, c.EditMessage):
             role = await self._store.message_role(self._chat_id, command.message_id)
             state_seq = await self._state_before(command.message_id)

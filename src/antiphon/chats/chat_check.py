@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from antiphon.chats.counting import sum_of, usage_of_append
 from antiphon.core import facts as f
 from antiphon.core.evolve import evolve
 from antiphon.core.model import Chat
 from antiphon.core.parts import file_ids_of
 from antiphon.core.values import Value
 from antiphon.errors import AntiphonError, Unavailable
-from antiphon.ports import Store
+from antiphon.ports import DayUsage, Store
 from antiphon.wire.codec import decode, decode_content
 from antiphon.wire.stream import fact_frame
 
@@ -42,6 +43,8 @@ class Examined:
         self.facts = 0
         self.visible: list[int] = []
         self.findings: list[Finding] = []
+        self.usage: list[DayUsage] = []
+        """What the facts say that the chat's owner has used; one row for each day and model."""
         self.is_moving = False
         self._folded: Chat | None = None
         self._last: f.Entry | None = None
@@ -90,11 +93,19 @@ class Examined:
                 continue
             if not page:
                 return True
+            self._count_usage(page, self.chat)
             for entry in page:
                 if not self._fold(entry, self.chat):
                     return False
             await self._check_contents(store, page[0].seq, page[-1].seq)
             after = page[-1].seq
+
+    def _count_usage(self, page: Sequence[f.Entry], chat: Chat) -> None:
+        sums = {(row.day, row.model): row for row in self.usage}
+        for row in usage_of_append(chat.owner_id, page):
+            before = sums.get((row.day, row.model))
+            sums[row.day, row.model] = row if before is None else sum_of(before, row)
+        self.usage = list(sums.values())
 
     def _fold(self, entry: f.Entry, chat: Chat) -> bool:
         self.facts += 1

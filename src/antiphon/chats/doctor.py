@@ -1,5 +1,5 @@
 """The checks of `antiphon doctor`: the stored state of every chat is the fold of its log, and everything stored
-beside the log (hidden marks, contents, files, leases, listings) agrees with it. Nothing is changed.
+beside the log (hidden marks, contents, files, leases, listings, usage) agrees with it. Nothing is changed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from antiphon.chats.chat_check import Examined, Finding
 from antiphon.chats.file_check import examine_files
+from antiphon.chats.usage_check import examine_usage
 from antiphon.core.model import Chat, Status
 from antiphon.core.values import Value
 from antiphon.core.workers import INTERRUPT_GRACE_US
@@ -30,6 +31,7 @@ class Report(Value):
     messages: int = 0
     attempts: int = 0
     files: int = 0
+    usage_sums: int = 0
     findings: tuple[Finding, ...] = ()
     moving: tuple[str, ...] = ()
 
@@ -59,6 +61,12 @@ async def examine(store: Store, *, checksums: bool = True) -> Report:
         findings += found
     except Unavailable as error:
         findings.append(Finding(chat_id="*", what=f"files cannot be examined: {error}"))
+    usage_sums = 0
+    try:
+        usage_sums, found = await examine_usage(store, (row for one in examined for row in one.usage))
+        findings += found
+    except Unavailable as error:
+        findings.append(Finding(chat_id="*", what=f"usage cannot be examined: {error}"))
     return Report(
         chats=len(examined),
         deleted=sum(one.chat is not None and one.chat.is_deleted for one in examined),
@@ -66,6 +74,7 @@ async def examine(store: Store, *, checksums: bool = True) -> Report:
         messages=sum(len(one.visible) for one in examined),
         attempts=sum(one.chat is not None and one.chat.attempt > 0 for one in examined),
         files=files,
+        usage_sums=usage_sums,
         findings=tuple(findings),
         moving=tuple(one.chat_id for one in examined if one.is_moving),
     )

@@ -6,15 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from antiphon.chats.chat_fields import clean_title
+from antiphon.chats.file_description import with_descriptions
 from antiphon.chats.open_calls import ARGS_BYTES_MAX, check_value, read_open_calls, read_open_calls_within
 from antiphon.core import commands as c
-from antiphon.core.model import Chat, Needs
-from antiphon.core.parts import ToolResult
+from antiphon.core.model import CallState, Chat, Needs
+from antiphon.core.parts import FileReference, Part, ToolResult, file_ids_of
+from antiphon.errors import Invalid, NotFound
 from antiphon.options import Limits
 from antiphon.ports import Done, Listed, Store
 from antiphon.wire.codec import encode_content
+from antiphon.wire.result_files import references_in, with_shown_references
 from antiphon.wire.stream import OpenCall
+from antiphon.wire.user_content import FILES_MAX, result_file
 
 
 class OpenCallAnswers(ABC):
@@ -71,17 +77,36 @@ class OpenCallAnswers(ABC):
         Args:
             chat_id: The chat.
             tool_call_id: The call.
-            result: Any JSON value.
+            result: Any JSON value. It may name files of the owner: `{"type": "file-reference", "file_id": …}`.
             is_error: Whether the tool failed.
             needs: `Needs.ANSWER` for the answer to a question.
+
+        Raises:
+            Invalid, TooLarge: The result is nested too deeply, is too large, or names too many files.
+            NotFound: There is no such call, or the owner has no such file.
         """
         check_value("result", result, self._limits.message_bytes)
         call = (await self.get(chat_id)).call(tool_call_id)
         part = ToolResult(tool_call_id, call.tool_name if call is not None else "", result, is_error)
+        is_awaiting = call is not None and call.state is CallState.AWAITING  # else the command is refused
+        parts = await self._with_files(chat_id, part) if is_awaiting else (part,)
         command = c.SubmitToolResults(
-            tool_call_id=tool_call_id, content=encode_content([part]), by=self.owner_id, needs=needs
+            tool_call_id=tool_call_id, content=encode_content(parts), by=self.owner_id, needs=needs
         )
         return await self.change(chat_id, command)
+
+    async def _with_files(self, chat_id: str, result: ToolResult) -> tuple[Part, ...]:
+        """The result and the files that it names, which the chat uses from now on."""
+        named = {reference["file_id"]: result_file(reference) for reference in references_in(result.result)}
+        if not named:
+            return (result,)
+        if len(named) > FILES_MAX:
+            raise Invalid("result", f"a result refers to at most {FILES_MAX} files")
+        if await self._store.use_files(self.owner_id, chat_id, file_ids_of(named.values())):
+            raise NotFound("file")
+        parts = await with_descriptions(self._store, named.values())
+        shown = dict(zip(named, (part for part in parts if isinstance(part, FileReference)), strict=True))
+        return replace(result, result=with_shown_references(result.result, shown)), *parts
 
     async def answer_question(self, chat_id: str, tool_call_id: str, answer: Any) -> Done:
         """Answer a question of an agent with any JSON value; the first answer wins."""

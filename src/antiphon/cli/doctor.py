@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @click.option("--checksums", is_flag=True, help="Also read the files in S3; others are always read.")
 @json_option
 def command(data: Path | None, store: str | None, checksums: bool, as_json: bool) -> None:
-    """Fold the log of every chat and compare the result with the stored state; read every uploaded file and compare
-    its checksum. Of files in S3 only the sizes are compared, unless --checksums is given. No instance may be running
-    on the directory; a PostgreSQL database may be in use.
+    """Fold the log of every chat and compare the result with the stored state and the sums of usage; read every
+    uploaded file and compare its checksum. Of files in S3 only the sizes are compared, unless --checksums is given.
+    No instance may be running on the directory; a PostgreSQL database may be in use.
 
     The exit code is 1 if the report has findings. With --json: the report.
     """

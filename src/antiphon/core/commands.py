@@ -55,6 +55,7 @@ class SendMessage(Command):
     via: str = ""
     queue_max: int = QUEUE_MAX
     queue_bytes_max: int = QUEUE_BYTES_MAX
+    unfinished: bytes = b""
 
 
 class EditMessage(Command):
@@ -102,12 +103,14 @@ class MoveQueued(QueueCommand):
 
 class PromoteQueued(QueueCommand):
     by: str = ""
+    unfinished: bytes = b""
 
 
 class Interrupt(Command):
     turn_id: int
     clear_queue: bool = False
     by: str = ""
+    unfinished: bytes = b""
 
 
 class SubmitToolResults(Command):
@@ -225,6 +228,7 @@ class PartialCommand(AttemptCommand):
     used: tuple[ModelUsage, ...] = ()
     model: str = ""
     dropped: tuple[CallDropped, ...] = ()
+    unfinished: bytes = b""
 
 
 class FailAttempt(PartialCommand, kw_only=True):
@@ -266,6 +270,7 @@ class ExpireAttempt(Command):
     dropped: tuple[CallDropped, ...] = ()
     keep: bool = False
     beginning: bytes = b""
+    unfinished: bytes = b""
 
 
 class ExpireAction(Command):
@@ -277,3 +282,9 @@ class GenerateTitle(Command):
 
     title: str
     used: tuple[ModelUsage, ...] = ()
+
+
+MAY_END_TURN = (SendMessage, PromoteQueued, Interrupt, PartialCommand, ExpireAttempt)
+"""Commands that may end a turn whose answer is unfinished. Their `unfinished` is the content of the chat's
+`beginning_seq` in the state that is decided on (empty: there is none): it is stored as the partial if the turn ends
+and nothing newer was written."""

@@ -114,6 +114,19 @@ class Decision:
             )
         )
 
+    def append_unfinished(self, content: bytes) -> None:
+        """Store the beginning that an earlier attempt left as a message: the turn ends, so no model goes on from it.
+        It was the text of a draft that is closed already."""
+        self.add(
+            f.MessageAppended(
+                role=Role.ASSISTANT,
+                turn_id=self.chat.turn_id,
+                content=content,
+                content_size=len(content),
+                interrupted=True,
+            )
+        )
+
     def end_turn(
         self,
         outcome: Outcome,

@@ -58,7 +58,7 @@ def send_message(decision: Decision, command: c.SendMessage) -> None:
     else:
         _queue(decision, command, command.when_busy)
         if command.when_busy is WhenBusy.INTERRUPT:
-            _interrupt_turn(decision, command.by)
+            _interrupt_turn(decision, command)
 
 
 def _queue(decision: Decision, command: c.SendMessage, when_busy: WhenBusy) -> None:
@@ -178,7 +178,7 @@ def promote_queued(decision: Decision, command: c.PromoteQueued) -> None:
         assert promoted
         decision.deliver(promoted)
     elif not was_promoted:
-        _interrupt_turn(decision, command.by)
+        _interrupt_turn(decision, command)
 
 
 def _waiting(decision: Decision, command: c.QueueCommand) -> Queued:
@@ -202,14 +202,17 @@ def interrupt(decision: Decision, command: c.Interrupt) -> None:
         return
     if command.clear_queue:
         _clear_queue(decision)
-    _interrupt_turn(decision, command.by)
+    _interrupt_turn(decision, command)
 
 
-def _interrupt_turn(decision: Decision, by: str) -> None:
+def _interrupt_turn(decision: Decision, command: c.SendMessage | c.PromoteQueued | c.Interrupt) -> None:
+    """A turn without a holder ends now. What its last holder had written is kept, as a holder would keep it."""
     chat = decision.chat
     if chat.status is Status.RUNNING and chat.attempt:
-        decision.add(f.InterruptRequested(turn_id=chat.turn_id, by=by))
+        decision.add(f.InterruptRequested(turn_id=chat.turn_id, by=command.by))
     elif chat.status in (Status.RUNNING, Status.REQUIRES_ACTION):
+        if chat.beginning_seq and command.unfinished:
+            decision.append_unfinished(command.unfinished)
         decision.close_calls("cancelled")
         decision.end_turn(Outcome.INTERRUPTED)
 

@@ -165,11 +165,16 @@ def _finish(decision: Decision, command: c.PartialCommand, *, calls_are: str = "
 
 
 def _keep_partial(decision: Decision, command: c.PartialCommand) -> dict[str, Any]:
-    """Store the content written so far as a message, unless tool calls are open: then the draft has no answer.
+    """Store the content written so far as a message, unless tool calls are open: then the draft has no answer. An
+    attempt that has written nothing keeps the beginning that it was given.
 
     Returns the usage that is still to be counted, for `end_turn`; a message counts its own.
     """
-    if not command.content or decision.chat.calls:
+    if decision.chat.calls:
+        return _uncounted(command)
+    if not command.content:
+        if decision.chat.beginning_seq and command.unfinished:
+            decision.append_unfinished(command.unfinished)
         return _uncounted(command)
     _append_answer(decision, command, interrupted=True)
     return {}
@@ -194,6 +199,7 @@ def expire_attempt(decision: Decision, command: c.ExpireAttempt) -> None:
         content=flushed,
         upto=command.upto,
         dropped=command.dropped,
+        unfinished=command.unfinished,
     )
     if chat.status is Status.INTERRUPTING:
         _finish(decision, partial, calls_are="unknown")

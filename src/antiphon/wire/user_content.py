@@ -77,6 +77,12 @@ def checked_file(file: File, field: str = "file") -> File:
     return msgspec.structs.replace(file, media_type=media_type or _type_by_name(file.name), data=data)
 
 
+def result_file(reference: Mapping[str, Any]) -> FileReference:
+    """The part for a file that the result of a client's tool names. Raises `Invalid`."""
+    name = reference.get("file_name", "")
+    return _reference(reference.get("file_id"), name if isinstance(name, str) else "", "result")
+
+
 def _user_part(part: Any, field: str) -> Part:
     if isinstance(part, Mapping):
         try:

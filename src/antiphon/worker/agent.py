@@ -25,6 +25,7 @@ from antiphon.observe.metrics import METRICS
 from antiphon.observe.traces import TRACES
 from antiphon.ports import AnswerEnded, Message, Model, ModelEvent, ModelRequest
 from antiphon.worker.blocking_turn import BlockingTurn
+from antiphon.worker.refused_files import FileTrial, RefusedFiles
 from antiphon.worker.structured_output import StructuredOutput
 from antiphon.worker.thread import run_in_thread
 from antiphon.worker.tools import Tool, tool
@@ -84,6 +85,7 @@ class Agent:
         self.output = StructuredOutput(output) if output is not None else None
         self.deps = deps
         self.prepare = prepare
+        self._refused_files = RefusedFiles()
 
     async def run(self, turn: Turn, models: Models) -> AsyncIterator[Piece]:
         for _ in range(self.steps_max):
@@ -99,27 +101,33 @@ class Agent:
         yield f"\n\n*Stopped after {self.steps_max} steps.*"
 
     async def _call_model(self, turn: Turn, models: Models) -> AsyncGenerator[Piece, None]:
-        """One answer of the model. While it says that the history is too long, older turns are left out."""
+        """One answer of the model. While it says that the history is too long, older turns are left out; if it
+        refuses the request for a file of an earlier message, that file is."""
         model = await self._model_of(turn, models)
         messages = await self._prepared(tuple(turn.messages))
-        left_out = 0
-        for trim in range(TRIMS_MAX + 1):
+        files = FileTrial(self._refused_files, (turn.chat_id, model.provider, model.name), turn.turn_id)
+        left_out = trims = 0
+        while True:
             has_pieces = False
             try:
-                if left_out:
-                    yield Reasoning(left_out_words(left_out))
-                async with aclosing(self._stream(turn, model, messages, left_out)) as pieces:
+                async with aclosing(self._stream(turn, model, files.shown(messages), left_out)) as pieces:
                     async for piece in pieces:
+                        if not has_pieces and (note := files.note(messages)):
+                            yield Reasoning(note)
                         has_pieces = True
                         yield piece
+                files.accept()
                 return
             except AttemptFailed as error:
-                shorter = halved(messages)
-                is_too_long = error.kind == "context_length" and not has_pieces
-                if not is_too_long or len(shorter) == len(messages) or trim == TRIMS_MAX:
+                if has_pieces:
                     raise
+                shorter = halved(messages)
+                if error.kind != "context_length" or len(shorter) == len(messages) or trims == TRIMS_MAX:
+                    files.leave_out_more(messages, error)
+                    continue
                 left_out += len(messages) - len(shorter)
-                messages = shorter
+                messages, trims = shorter, trims + 1
+            yield Reasoning(left_out_words(left_out))
 
     async def _prepared(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         if self.prepare is None:

@@ -32,6 +32,7 @@ from antiphon.worker.environment import Environment
 from antiphon.worker.files import FileLoader
 from antiphon.worker.foreign_errors import failure_of
 from antiphon.worker.held_chat import HeldChat
+from antiphon.worker.refused_files import with_names
 from antiphon.worker.replay import Replay
 from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.stop_hints import StopHints
@@ -198,7 +199,10 @@ class Attempt:
 
     def _foreign_failure(self, error: Exception) -> AttemptFailed | None:
         texts = (text_of(message.content) for message in reversed(self._held.history.messages))
-        return failure_of(error, texts=texts)
+        failure = failure_of(error, texts=texts)
+        if failure is None:
+            return None
+        return with_names(failure, self._held.history.messages, self._held.state.turn_id)
 
     def _is_stopped_by(self, error: BaseException) -> bool:
         """Whether the error is how this attempt's task is stopped. (An agent may raise anything, and cancel

@@ -50,6 +50,9 @@ class AttemptIO:
         self._prompt_of = prompt_of
         self._system = ""
         self._call_lock = asyncio.Lock()
+        self._starts_calls = False
+        """Whether the agent reports the start of its model calls, and so is stopped there by a used budget."""
+        self._has_unchecked_usage = False
 
     async def read_system(self) -> str:
         """The owner's prompt, then the chat's own. Raises `AttemptFailed` if it cannot be read now."""
@@ -66,6 +69,13 @@ class AttemptIO:
             held.usage.report_of(model, usage)
         else:
             held.usage.report(usage, held.turn.model if held.turn is not None else "")
+        self._has_unchecked_usage = not self._starts_calls
+
+    async def _check_reported_usage(self) -> None:
+        """Raises `AttemptFailed` if what an agent has reported by `add_usage` alone has used up a budget."""
+        if self._has_unchecked_usage:
+            await self._held.check_budget()
+            self._has_unchecked_usage = False
 
     def end_answer(self, outcome: str) -> None:
         self._held.outcome = outcome
@@ -73,6 +83,7 @@ class AttemptIO:
     async def start_call(self, model: str, provider: str) -> int:
         held = self._held
         held.outcome = ""
+        self._starts_calls, self._has_unchecked_usage = True, False
         if held.is_draining:
             await held.leave(Stop.RELEASE)
         try:
@@ -151,6 +162,7 @@ class AttemptIO:
                     raise ValueError("yielded calls have not run yet: await turn.run_streamed_calls() first")
                 recorded = ToolResult(parts[0].tool_call_id, call.name, shown, is_error=is_error)
                 await held.commit((self._calls.opened(parts[0], Needs.SERVER),), results=(recorded,))
+            await self._check_reported_usage()  # after it: the tool has run
         except AttemptEnded:
             await held.leave(Stop.LOST)
         return recorded
@@ -162,6 +174,7 @@ class AttemptIO:
             return tuple(map(own_result, stored))
         held.agent_state.changed()  # what cannot be stored is refused before anything is written
         try:
+            await self._check_reported_usage()
             async with self._call_lock:
                 await self.start_new_step()
                 for call, text in zip(calls, args, strict=True):

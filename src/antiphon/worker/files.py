@@ -75,7 +75,7 @@ class FileLoader:
         total = 0
         for message in reversed(messages):
             for part in message.content:
-                if _is_loaded(message, part) and isinstance(part, FileReference):
+                if is_loaded(message, part) and isinstance(part, FileReference):
                     found = await self._find(part, self._files_bytes_max - total)
                     chosen[id(part)] = found
                     total += found.size if isinstance(found, StoredFile) else 0
@@ -130,7 +130,7 @@ class FileLoader:
         return File(file.media_type, base64.b64encode(data).decode("ascii"), name=reference.file_name or file.name)
 
 
-def _is_loaded(message: Message, part: Part) -> bool:
+def is_loaded(message: Message, part: Part) -> bool:
     if not isinstance(part, FileReference) or not part.file_id or message.role is Role.ASSISTANT:
         return False
     return message.role is not Role.TOOL or part.media_type in RESULT_TYPES

@@ -194,7 +194,10 @@ class Turn:
     ) -> None:
         """Add tokens to the turn's usage (any field of `Usage`). A value that is not a count (some providers send a
         negative number, a fraction or text) is ignored, with a warning in the log. They have the price of the model
-        of the last `start_call`, else of the turn's model."""
+        of the last `start_call`, else of the turn's model.
+
+        If the agent never calls `start_call`, the owner's budgets are checked at its next `call`, `ask`, `spawn` or
+        `record` instead, which raises `AttemptFailed` if one is used up."""
         self.report(Usage(input_tokens=input_tokens, output_tokens=output_tokens, **counts))
 
     async def start_call(self, *, model: str, provider: str = "") -> int:

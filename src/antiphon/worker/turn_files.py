@@ -8,7 +8,7 @@ is removed like any upload that no chat names.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from antiphon.core.draft import replace_surrogates
 from antiphon.core.parts import FileReference, Part, ToolResult
 from antiphon.errors import AttemptFailed, Refused, TooLarge, TooMany, Unavailable
 from antiphon.ports import FILE_PIECE_BYTES, Message, Work
+from antiphon.wire.result_files import references_in, with_shown_references
 from antiphon.wire.user_content import FILES_MAX, NAME_MAX
 from antiphon.worker.tools.tool import FileData, FileRefused
 
@@ -24,8 +25,6 @@ CALL_FILES_MAX = FILES_MAX
 """Maximum number of files that one tool call stores, and that its result names."""
 TURN_FILES_MAX = 1_000
 """Maximum number of files that an attempt of a turn stores."""
-WALK_MAX = 20_000
-"""Maximum number of values in a result that are searched for files."""
 
 StoreFile = Callable[..., Awaitable[FileReference]]
 
@@ -127,13 +126,13 @@ class TurnFiles:
         Raises:
             Unavailable: The store does not work now.
         """
-        found = list(_references_in(result.result))
+        found = [reference["file_id"] for reference in references_in(result.result)]
         known = {file_id: part for file_id in found if (part := self._find(file_id)) is not None}
         named = await self._use(list(known)[:CALL_FILES_MAX])
         if not named:
             return (result,)
         parts = {file_id: known[file_id] for file_id in named}
-        return replace(result, result=_shortened(result.result, parts)), *parts.values()
+        return replace(result, result=with_shown_references(result.result, parts)), *parts.values()
 
     async def use(self, part: FileReference) -> None:
         """Record that the chat names a file that the agent yields.
@@ -187,41 +186,3 @@ def _cleaned(name: str) -> str:
     last = replace_surrogates(name).replace("\\", "/").rpartition("/")[2]
     cleaned = "".join(character for character in last if character.isprintable()).strip()[:NAME_MAX]
     return "" if cleaned in (".", "..") else cleaned
-
-
-def _is_reference(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("type") == "file-reference" and isinstance(value.get("file_id"), str)
-
-
-def _references_in(result: Any) -> Iterator[str]:
-    """The ids of the files that a result names, in order, each once."""
-    seen: set[str] = set()
-    left, count = [result], 0
-    while left and count < WALK_MAX:
-        value = left.pop()
-        count += 1
-        if _is_reference(value):
-            if value["file_id"] and value["file_id"] not in seen:
-                seen.add(value["file_id"])
-                yield value["file_id"]
-        elif isinstance(value, dict | list | tuple):
-            left.extend(reversed(list(value.values() if isinstance(value, dict) else value)))
-
-
-def _shortened(value: Any, parts: dict[str, FileReference]) -> Any:
-    """The result with the few fields of each file that a model can use."""
-    if _is_reference(value):
-        part = parts.get(value["file_id"])
-        others = {key: item for key, item in value.items() if key not in FileReference.__struct_fields__}
-        return value if part is None else others | shown_reference(part)
-    if isinstance(value, dict):
-        return {key: _shortened(item, parts) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_shortened(item, parts) for item in value]
-    return value
-
-
-def shown_reference(part: FileReference) -> dict[str, Any]:
-    """A stored file as it is shown inside a tool's result."""
-    shown = {"type": "file-reference", "file_id": part.file_id, "file_name": part.file_name}
-    return shown | {"media_type": part.media_type, "size": part.size}

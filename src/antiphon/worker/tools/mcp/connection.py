@@ -46,7 +46,7 @@ from antiphon.observe.metrics import METRICS
 from antiphon.version import __version__
 from antiphon.worker.tools.mcp.call_slots import CallSlots
 from antiphon.worker.tools.mcp.http import BROKEN, MESSAGE_BYTES_MAX, NOT_SENT, CheckedTransport
-from antiphon.worker.tools.mcp.listing import offered_tools
+from antiphon.worker.tools.mcp.listing import Call, offered_tools
 from antiphon.worker.tools.mcp.progress import ProgressReporter
 from antiphon.worker.tools.mcp.results import value_of
 from antiphon.worker.tools.mcp.stdio import LAST_LINES_MAX, open_process
@@ -87,7 +87,21 @@ class McpConnection:
         random: Random,
         backoff: Backoff = RECONNECT,
         environ: Mapping[str, str] = os.environ,
+        call: Call | None = None,
+        is_counted: bool = True,
     ) -> None:
+        """
+        Args:
+            name: The server's name.
+            server: Its settings.
+            outbound: The addresses that may be called.
+            tool_s: How long a tool may run that has no limit of its own, in seconds.
+            random: For the delays between two tries to connect.
+            backoff: The same.
+            environ: Where the variables that the settings name are read.
+            call: What runs the calls of the listed tools; default: this connection does.
+            is_counted: Whether the metrics of the server are those of this connection.
+        """
         self.name = name
         self.tools: tuple[RawTool, ...] = ()
         self.error: str | None = None
@@ -105,6 +119,8 @@ class McpConnection:
         self._random = random
         self._backoff = backoff
         self._environ = environ
+        self._run_call = call or self.call
+        self._is_counted = is_counted
         self._client: Client | None = None
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES_MAX)
         """The last lines that the program has written to its standard error."""
@@ -162,7 +178,7 @@ class McpConnection:
             self._client, self.error = client, None
             self._connected.set()
             self.settled.set()
-            METRICS.mcp_connected.labels(self.name).set(1)
+            self._count_connected(1)
             log.info("mcp_server_connected", server=self.name, tools=len(self.tools))
             listening = asyncio.create_task(self._listen(client))
             try:
@@ -170,9 +186,13 @@ class McpConnection:
             finally:
                 self._connected.clear()
                 self.listed.set()
-                METRICS.mcp_connected.labels(self.name).set(0)
+                self._count_connected(0)
                 listening.cancel()
                 await asyncio.wait({listening})
+
+    def _count_connected(self, value: int) -> None:
+        if self._is_counted:
+            METRICS.mcp_connected.labels(self.name).set(value)
 
     @contextlib.asynccontextmanager
     async def _open_client(self) -> AsyncIterator[Client]:
@@ -280,11 +300,12 @@ class McpConnection:
             cursor = page.next_cursor
             if not cursor or len(listed) >= 2 * self._server.tools_max:
                 break
-        self.tools = offered_tools(self.name, self._server, listed, self.call, call_s=self._call_s)
+        self.tools = offered_tools(self.name, self._server, listed, self._run_call, call_s=self._call_s)
         self.first_listed.set()
         if not self._changed.is_set():
             self.listed.set()
-        METRICS.mcp_tools.labels(self.name).set(len(self.tools))
+        if self._is_counted:
+            METRICS.mcp_tools.labels(self.name).set(len(self.tools))
 
     # --- calls
 

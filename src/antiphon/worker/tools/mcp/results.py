@@ -22,8 +22,8 @@ from mcp_types import (
 
 from antiphon.core.parts import FileReference
 from antiphon.errors import AttemptFailed
+from antiphon.wire.result_files import shown_reference
 from antiphon.worker.tools.tool import FileRefused, ToolContext, cap_output
-from antiphon.worker.turn_files import shown_reference
 
 BLOCKS_MAX = 64
 """Maximum number of content blocks of one result that are kept."""

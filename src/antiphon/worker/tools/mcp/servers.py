@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.mcp_settings import McpServer, check_servers, server_id
 from antiphon.models.outbound import Outbound
+from antiphon.worker.tools.mcp.owner_connections import OwnerConnections
 from antiphon.worker.tools.tool import RawTool, Tool
 
 FIRST_WAIT_S = 10.0
@@ -54,7 +56,8 @@ class McpServerState(Value):
 
 
 class McpServers:
-    """`run` it as a task: each server has a connection of its own, which that task owns."""
+    """`run` it as a task: each server has a connection of its own, which that task owns. With `per_owner` that one
+    only lists the tools, and calls go over those of the owners."""
 
     def __init__(
         self,
@@ -90,12 +93,21 @@ class McpServers:
             return
         # The SDK is optional, and takes a second to import: a thread does it.
         module = await asyncio.to_thread(importlib.import_module, "antiphon.worker.tools.mcp.connection")
+        of_owners: list[OwnerConnections] = []
         for name, server in self._servers.items():
-            self._connections[name] = module.McpConnection(
-                name, server, outbound=self._outbound, tool_s=self._tool_s, random=self._random
+            make = partial(
+                module.McpConnection, name, server, outbound=self._outbound, tool_s=self._tool_s, random=self._random
             )
+            call = None
+            if server.per_owner:
+                owners = OwnerConnections(name, partial(make, is_counted=False), start_s=server.start_s)
+                of_owners.append(owners)
+                call = owners.call
+            self._connections[name] = make(call=call)
         self._opened.set()
         async with asyncio.TaskGroup() as tasks:
+            for owners in of_owners:
+                tasks.create_task(owners.run())
             for connection in self._connections.values():
                 tasks.create_task(connection.run())
 
