@@ -12,7 +12,7 @@ from antiphon.core.transitions import TABLE
 from .chats import held
 from .random_histories import random_history
 
-SEEDS_ALWAYS = 150
+SEEDS_ALWAYS = 80
 SEEDS = 2_000
 STEPS = 400
 BATCHES = 10

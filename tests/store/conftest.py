@@ -34,7 +34,7 @@ async def objects(s3_server: S3Server) -> FileBytes:
     return await open_file_storage(s3_server.new_bucket())
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 async def store_with_s3(
     request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path, objects: FileBytes
 ) -> AsyncIterator[Store]:

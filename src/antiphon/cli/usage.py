@@ -57,7 +57,8 @@ def _days(usage: Usage) -> int:
 
 def _counts(row: UsageTotal) -> str:
     turns, read, written = (_number(row[key]) for key in ("turns", "input_tokens", "output_tokens"))
-    return f"{turns:>7} turns  {read:>13} in  {written:>13} out"
+    word = "turn " if row["turns"] == 1 else "turns"
+    return f"{turns:>7} {word}  {read:>13} in  {written:>13} out"
 
 
 def _cost(row: UsageTotal, currency: str) -> str:
