@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
-from support.waiting import wait_until
+from support.forked import run_command
+from support.waiting import DEADLINE_S, wait_until
 from system.server_process import ServerProcess
 
 from .conftest import Visits
@@ -70,6 +73,18 @@ async def test_a_call_is_approved_with_other_arguments(tab: Tab) -> None:
     await editor.fill('{"amount": 5}')
     await tab.page.get_by_role("button", name="Run with these").click()
     await expect(tab.message("assistant").last).to_contain_text("paid 5")
+
+
+async def test_a_call_that_the_page_shows_is_approved_in_a_terminal(tab: Tab, server: ServerProcess) -> None:
+    chat_id = await tab.start_chat("pay")
+    await expect(tab.page.get_by_test_id("approval")).to_be_visible()
+    command = ["approve", chat_id, "--data", str(server.data)]
+    code, out, _ = await asyncio.to_thread(
+        run_command, command, cwd=server.data.parent, env=dict(os.environ), timeout=DEADLINE_S
+    )
+    assert (code, out.decode()) == (0, 'Approved: pay({"amount": 100})\n')
+    await expect(tab.message("assistant").last).to_contain_text("paid 100")
+    await expect(tab.page.get_by_test_id("approval")).to_have_count(0)
 
 
 async def test_a_tool_is_allowed_for_the_chat(tab: Tab) -> None:
