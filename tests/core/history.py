@@ -60,6 +60,8 @@ class Ledger:
         self.ordinary: tuple[int, ...] = ()
         self.fates: dict[int, str] = {}
         self.is_deleted = False
+        self.is_begun = False
+        """Whether any attempt has started; before, all answers are a history that the chat was created with."""
 
     def branch(self) -> Ledger:
         other = object.__new__(Ledger)
@@ -107,6 +109,7 @@ class Ledger:
             case f.AttemptStarted():
                 assert not self.attempt, "one attempt at a time"
                 self.attempt = entry.seq
+                self.is_begun = True
             case f.AttemptReleased() | f.AttemptLost():
                 assert fact.attempt == self.attempt != 0
                 self.attempt = 0
@@ -148,7 +151,9 @@ class Ledger:
         elif fact.role is Role.ASSISTANT:
             assert not self.open_calls, "the model speaks when every call has its result"
             assert fact.turn_id == self.turn != 0
-            if fact.closes is None:
+            if not self.is_begun:
+                assert fact.closes is None, "what a chat is created with was no draft"
+            elif fact.closes is None:
                 assert self.left, "only the beginning that an attempt has left is no draft any more"
                 assert fact.interrupted
                 assert not fact.calls

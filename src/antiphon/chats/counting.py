@@ -64,10 +64,13 @@ def sum_of(a: DayUsage, b: DayUsage) -> DayUsage:
 
 def sends_of_append(owner_id: str, entries: Sequence[f.Entry], budgets: Budgets) -> SendCount | None:
     """The messages and turns that the facts add; None: the owner's sends are not limited, or there are none. A queued
-    message counts when it is queued, not when it is delivered."""
+    message counts when it is queued, not when it is delivered. The history that a chat is created with does not
+    count, only the turn that then runs."""
     if not budgets.has_rate:
         return None
     messages = turns = 0
+    if _is_import(entries):
+        entries = entries[_last_turn(entries) :]
     for entry in entries:
         fact = entry.fact
         if isinstance(fact, f.MessageQueued):
@@ -82,9 +85,21 @@ def sends_of_append(owner_id: str, entries: Sequence[f.Entry], budgets: Budgets)
         return None
     return SendCount(
         owner_id=owner_id,
-        minute=entries[0].recorded.at // MINUTE_US,
+        minute=entries[-1].recorded.at // MINUTE_US,
         messages=messages,
         turns=turns,
         messages_max=budgets.messages_per_minute,
         turns_max=budgets.turns_per_minute,
     )
+
+
+def _is_import(entries: Sequence[f.Entry]) -> bool:
+    """Whether a chat is created with a history: only then an answer is older than the facts after it."""
+    has_answer = any(isinstance(e.fact, f.MessageAppended) and e.fact.role is not Role.USER for e in entries)
+    return has_answer and isinstance(entries[0].fact, f.ChatCreated)
+
+
+def _last_turn(entries: Sequence[f.Entry]) -> int:
+    """The index of the message that begins the last turn of a history."""
+    begins = (i for i, e in enumerate(entries) if isinstance(e.fact, f.MessageAppended) and e.fact.turn_id == e.seq)
+    return max(begins, default=0)

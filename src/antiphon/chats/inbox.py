@@ -61,7 +61,10 @@ class Inbox:
     # --- making
 
     def make_notification(self, chat_id: str, chat: Chat, entries: Sequence[f.Entry]) -> Notification | None:
-        """The notification to store with an append: of its last fact that has one. None if the chat is watched."""
+        """The notification to store with an append: of its last fact that has one. None if the chat is watched, and
+        for the turns of a history that a chat is created with."""
+        if isinstance(entries[0].fact, f.ChatCreated):
+            return None
         for entry in reversed(entries):
             text = _text_for(entry, chat, entries)
             if text is not None:

@@ -26,6 +26,7 @@ from antiphon.chats.chat_fields import (
 )
 from antiphon.chats.client_tools import ClientTool, checked_tools
 from antiphon.chats.file_description import with_descriptions
+from antiphon.chats.imported import ImportedChats
 from antiphon.chats.open_call_answers import OpenCallAnswers
 from antiphon.chats.queued_messages import QueuedMessages
 from antiphon.chats.service import Service
@@ -67,7 +68,7 @@ class Page(Value):
     open_calls: tuple[OpenCall, ...] = ()
 
 
-class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
+class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
     def __init__(
@@ -176,15 +177,15 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages):
             self.owner_id, parent=parent, archived=archived, label=label, title=title, limit=limit, after=after
         )
 
-    async def change(self, chat_id: str, *commands: c.Command) -> Done:
-        """Execute any commands of a person in one append."""
+    async def change(self, chat_id: str, *commands: c.Command, request: Request | None = None) -> Done:
+        """Execute any commands of a person in one append. `request` makes the call idempotent."""
         await self._check_owner(chat_id)
         for command in commands:
             if isinstance(command, c.SetModel):
                 await self._check_named(command.model, chat_id, None)
             elif isinstance(command, c.SetMcpServers):
                 await self._check_named("", chat_id, None, command.mcp_server_ids or ())
-        return await self._service.execute(chat_id, *commands)
+        return await self._service.execute(chat_id, *commands, request=request)
 
     # --- messages
 

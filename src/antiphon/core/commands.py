@@ -27,7 +27,20 @@ class Command(Value):
 # --- people -----------------------------------------------------------------------------------------
 
 
+class PastMessage(Value):
+    """A message of a history that a chat is created with. `calls` are those of an assistant's message, all run by
+    now; `resolves` is the call that a tool's message answers."""
+
+    role: Role
+    content: bytes
+    calls: tuple[CallOpened, ...] = ()
+    resolves: str = ""
+
+
 class CreateChat(Command):
+    """With `history` the chat begins with these messages; its last turn is in progress, unless `content` starts
+    one."""
+
     owner_id: str
     content: bytes = b""
     title: str = ""
@@ -41,6 +54,7 @@ class CreateChat(Command):
     trace: str = ""
     via: str = ""
     parent: Parent | None = None
+    history: tuple[PastMessage, ...] = ()
 
 
 class SendMessage(Command):

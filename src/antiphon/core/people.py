@@ -5,6 +5,7 @@ from __future__ import annotations
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.decision import Decision, content_of_error
+from antiphon.core.imports import end_imported_turn, import_history
 from antiphon.core.model import Call, CallState, Needs, Outcome, Queued, Status, WhenBusy
 from antiphon.core.parts import Role
 from antiphon.errors import AlreadyDelivered, Busy, Invalid, NotAllowedNow, NotFound, TooLarge, TooMany
@@ -24,7 +25,11 @@ def create_chat(decision: Decision, command: c.CreateChat) -> None:
             parent=command.parent,
         )
     )
+    if command.history:
+        import_history(decision, command)
     if command.content:
+        if decision.chat.turn_id:
+            end_imported_turn(decision)
         decision.append_user_message(
             command.content,
             client_message_id=command.client_message_id,

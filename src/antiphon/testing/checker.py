@@ -178,9 +178,10 @@ def _starts_turn(event: FactEvent) -> bool:
 
 def _check_attempts(final: FinalChat) -> Iterator[Violation]:
     """Messages of models and tools are appended only while an attempt holds the chat, and there is one at a time. The
-    beginning that an attempt has left may be appended after it, as the partial of an interrupted turn."""
+    beginning that an attempt has left may be appended after it, as the partial of an interrupted turn; a history that
+    a chat is created with comes before its first attempt."""
     attempt = 0
-    has_left = False
+    is_begun = has_left = False
     open_draft = 0
     for event in final.log:
         if not isinstance(event, FactEvent):
@@ -190,13 +191,14 @@ def _check_attempts(final: FinalChat) -> Iterator[Violation]:
                 what = f"attempt {event.seq} began while {attempt} held the chat"
                 yield Violation(invariant="FENCE", chat_id=final.chat_id, what=what)
             attempt = event.seq
+            is_begun = True
         elif event.type in ("attempt_released", "attempt_lost", "turn_ended", "action_required", "chat_deleted"):
             attempt = 0
             has_left = event.type != "turn_ended" and (has_left or bool(event.data.get("content_size")))
         elif event.type == "message_appended" and event.data["message"]["role"] == "assistant":
             closes = event.data.get("closes")
             is_left, has_left = has_left and not closes, False
-            if not attempt and not is_left:
+            if not attempt and not is_left and is_begun:
                 what = f"message {event.seq} without an attempt that holds the chat"
                 yield Violation(invariant="FENCE", chat_id=final.chat_id, what=what)
             elif closes and closes["draft"] != open_draft:
