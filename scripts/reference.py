@@ -32,7 +32,7 @@ from antiphon.observe.crash_points import CRASH_POINTS
 from antiphon.observe.metrics import METRICS
 from antiphon.options import Limits
 from antiphon.wire import instance
-from antiphon.wire.stream import event_fields
+from antiphon.wire.fact_fields import event_fields
 
 DOCS = Path(__file__).parent.parent / "docs"
 MARK = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

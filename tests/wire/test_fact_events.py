@@ -11,7 +11,8 @@ import pytest
 from antiphon.core import facts as f
 from antiphon.core.model import Outcome, Status, WhenBusy
 from antiphon.core.parts import Role
-from antiphon.wire.stream import event_fields, fact_frame
+from antiphon.wire.fact_fields import event_fields
+from antiphon.wire.stream import fact_frame
 
 EVERY = {"type", "seq", "at", "status", "draft"}
 

@@ -19,6 +19,7 @@ from antiphon.core.parts import NO_USAGE, DeltaPart, delta_length
 from antiphon.core.values import Value
 from antiphon.errors import PeerError
 from antiphon.wire import codec
+from antiphon.wire.fact_fields import OPTIONAL, shown_fields
 from antiphon.wire.gotime import format_time_us
 
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
@@ -27,9 +28,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Frame:
-    """One event, encoded once: its cursor (seq None: none), type and JSON. `sse` is encoded on first use."""
+    """One event, encoded once: its cursor (seq None: none), type and JSON. `sse` and `event` are made at their first
+    use, once for all watchers that share the frame."""
 
-    __slots__ = ("_sse", "data", "position", "seq", "type")
+    __slots__ = ("_event", "_sse", "data", "position", "seq", "type")
 
     def __init__(self, seq: int | None, position: int, type: str, data: bytes) -> None:  # noqa: A002
         self.seq = seq
@@ -37,6 +39,14 @@ class Frame:
         self.type = type
         self.data = data
         self._sse: bytes | None = None
+        self._event: Event | None = None
+
+    @property
+    def event(self) -> Event:
+        """The event as a value, without its cursor."""
+        if self._event is None:
+            self._event = _delta_event(self.data) if self.type == "delta" else decode_event(self.data)
+        return self._event
 
     @property
     def sse(self) -> bytes:
@@ -213,6 +223,8 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
             shown["outcome"] = fact.outcome
         if fact.closes:
             shown["closes"] = fact.closes
+        if fact.calls:
+            shown["calls"] = [{"tool_call_id": call.tool_call_id, "needs": call.needs} for call in fact.calls]
         if fact.queued_id:
             shown["queued_id"] = fact.queued_id
         if fact.client_message_id:
@@ -228,11 +240,11 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
         return {"queued_id": fact.queued_id, "content": _content_json(entry.content)}
     if isinstance(fact, f.StateChanged):
         return {"size": fact.content_size}
-    optional = _OPTIONAL.get(type(fact), frozenset())
+    optional = OPTIONAL.get(type(fact), frozenset())
     given: dict[str, Any] = msgspec.to_builtins(fact)
     shown = {
         name: given[name] if name in given else getattr(fact, name)
-        for name in _shown_fields(type(fact))
+        for name in shown_fields(type(fact))
         if name in given or name not in optional
     }
     if isinstance(fact, f.RetryScheduled):
@@ -240,44 +252,6 @@ def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:
     elif isinstance(fact, f.ActionRequired):
         shown["deadline"] = format_time_us(fact.deadline)
     return shown
-
-
-_OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
-    f.HistoryTruncated: frozenset({"state_seq"}),
-    f.ChatCreated: frozenset(
-        {"title", "is_title_made", "model", "system", "labels", "tools", "mcp_server_ids", "parent"}
-    ),
-    f.AttemptReleased: frozenset({"usage", "content_size"}),
-    f.AttemptLost: frozenset({"content_size"}),
-    f.RetryScheduled: frozenset({"kind", "provider", "status_code", "usage"}),
-    f.ActionResolved: frozenset({"by", "args", "always"}),
-    f.TurnEnded: frozenset({"error", "usage"}),
-}
-"""The fields of a fact that are omitted when they have their default; all others are always sent."""
-
-_NOT_SHOWN = frozenset({"used"})
-"""Fields of facts that clients do not get: `usage` has the sum."""
-
-_SHAPED: dict[type[f.Fact], tuple[str, ...]] = {
-    f.MessageAppended: ("message", "outcome?", "closes?", "queued_id?", "client_message_id?", "hidden_by?"),
-    f.MessageQueued: ("queued_message", "when_busy"),
-    f.QueuedMessageEdited: ("queued_id", "content"),
-    f.StateChanged: ("size",),
-}
-
-
-def event_fields(kind: type[f.Fact]) -> tuple[str, ...]:
-    """The fields of a fact's event beside those of every fact; `name?` is omitted when it has its default (a
-    queue_moved's `before` is null for the end)."""
-    if kind in _SHAPED:
-        return _SHAPED[kind]
-    optional = _OPTIONAL.get(kind, frozenset())
-    return tuple(f"{name}?" if name in optional else name for name in _shown_fields(kind))
-
-
-def _shown_fields(kind: type[f.Fact]) -> tuple[str, ...]:
-    """The fields of a fact but its content, which only workers read, and what clients do not get."""
-    return tuple(name for name in kind.__struct_fields__ if name != "content" and name not in _NOT_SHOWN)
 
 
 def delta_frame(seq: int, delta: Delta) -> Frame:
@@ -372,6 +346,17 @@ def _event_of(raw: dict[str, Any], cursor: str) -> Event:
         data={name: value for name, value in raw.items() if name not in _ENVELOPE},
         cursor=cursor,
     )
+
+
+_decode_delta = msgspec.json.Decoder(Delta).decode
+
+
+def _delta_event(data: bytes) -> Event:
+    """A delta, decoded fast unless its part is of an unknown kind."""
+    try:
+        return _decode_delta(data)
+    except msgspec.ValidationError:
+        return decode_event(data)
 
 
 def _delta_of(raw: dict[str, Any], cursor: str) -> Delta:
