@@ -184,6 +184,8 @@ class Options(Value, gc=True):
     """Accepted host names, besides loopback; `*` accepts any."""
     allow_origin: tuple[str, ...] = ()
     """Origins of other web pages that may use the API, each written exactly: `https://app.example`."""
+    no_api: tuple[str, ...] = ()
+    """The protocols that are turned off: `openai`."""
     secret_key_file: str = ""
     """The file with the keys that encrypt secrets of providers; empty: the keys in ANTIPHON_SECRET_KEY."""
     secrets_dir: str = ""
@@ -232,6 +234,8 @@ class Options(Value, gc=True):
             values["prices"] = Prices.make(values["prices"])
         if not isinstance(values.get("budgets", Budgets()), Budgets):
             values["budgets"] = Budgets.make(values["budgets"])
+        if "no_api" in values:
+            values["no_api"] = tuple(values["no_api"])
         if "allow_origin" in values:
             values["allow_origin"] = tuple(_origin(text) for text in values["allow_origin"])
         options = Options(**values)
@@ -277,6 +281,7 @@ class GivenOptions(TypedDict, total=False):
     tls_key: str | None
     hosts: Sequence[str] | None
     allow_origin: Sequence[str] | None
+    no_api: Sequence[str] | None
     secret_key_file: str | None
     secrets_dir: str | None
     allow_outbound: Sequence[str] | None

@@ -108,7 +108,7 @@ class ImportedChats(ABC):
         await self._check_named(command.model, chat_id, request)
         await self._check_budget(chat_id, request)
         if await self._service.chat(chat_id) is None:  # else nothing will be appended there
-            used = [await self._with_files(chat_id, past, request) for past in command.history]
+            used = [await self._past_with_files(chat_id, past, request) for past in command.history]
             command = replace(command, history=tuple(used))
         done = await self._service.execute(chat_id, command, request=request)
         entries = advance(None, command, at=0)[1] if done.is_repeat else done.entries
@@ -131,7 +131,7 @@ class ImportedChats(ABC):
             raise Invalid(field, "a history has messages of users and assistants, and one result in a tool's message")
         return c.PastMessage(role=past.role, content=content, resolves=result.tool_call_id)
 
-    async def _with_files(self, chat_id: str, past: c.PastMessage, request: Request) -> c.PastMessage:
+    async def _past_with_files(self, chat_id: str, past: c.PastMessage, request: Request) -> c.PastMessage:
         if past.role is not Role.USER:
             return past
         return replace(past, content=await self._use_files(chat_id, past.content, request))

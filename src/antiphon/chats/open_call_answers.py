@@ -14,9 +14,9 @@ from antiphon.chats.open_calls import ARGS_BYTES_MAX, check_value, read_open_cal
 from antiphon.core import commands as c
 from antiphon.core.model import CallState, Chat, Needs
 from antiphon.core.parts import FileReference, Part, ToolResult, file_ids_of
-from antiphon.errors import Invalid, NotFound
+from antiphon.errors import Conflict, Invalid, NotFound
 from antiphon.options import Limits
-from antiphon.ports import Done, Listed, Store
+from antiphon.ports import Done, Listed, Request, Store
 from antiphon.wire.codec import encode_content
 from antiphon.wire.result_files import references_in, with_shown_references
 from antiphon.wire.stream import OpenCall
@@ -85,15 +85,45 @@ class OpenCallAnswers(ABC):
             Invalid, TooLarge: The result is nested too deeply, is too large, or names too many files.
             NotFound: There is no such call, or the owner has no such file.
         """
+        return await self.change(
+            chat_id, await self.result_command(chat_id, tool_call_id, result, is_error=is_error, needs=needs)
+        )
+
+    async def result_command(
+        self, chat_id: str, tool_call_id: str, result: Any, *, is_error: bool = False, needs: Needs = Needs.RESULT
+    ) -> c.SubmitToolResults:
+        """The command of `submit_result`, for several answers in one append. Raises the same for the result."""
         check_value("result", result, self._limits.message_bytes)
         call = (await self.get(chat_id)).call(tool_call_id)
         part = ToolResult(tool_call_id, call.tool_name if call is not None else "", result, is_error)
         is_awaiting = call is not None and call.state is CallState.AWAITING  # else the command is refused
         parts = await self._with_files(chat_id, part) if is_awaiting else (part,)
-        command = c.SubmitToolResults(
-            tool_call_id=tool_call_id, content=encode_content(parts), by=self.owner_id, needs=needs
-        )
-        return await self.change(chat_id, command)
+        content = encode_content(parts)
+        return c.SubmitToolResults(tool_call_id=tool_call_id, content=content, by=self.owner_id, needs=needs)
+
+    async def action_after(self, chat_id: str, seq: int) -> int:
+        """The first fact after `seq` at which the same turn waited for clients; 0 if it did not."""
+        action = await self._store.oldest_entry(chat_id, "action_required", after_seq=seq)
+        if action is None:
+            return 0
+        end = await self._store.oldest_entry(chat_id, "turn_ended", after_seq=seq)
+        return 0 if end is not None and end.seq < action.seq else action.seq
+
+    async def newest_action(self, chat_id: str, turn_id: int) -> int:
+        """The last fact at which a turn waited for clients; 0 if it did not."""
+        action = await self._store.newest_entry(chat_id, "action_required", after_seq=turn_id)
+        return 0 if action is None else action.seq
+
+    async def is_answered(self, chat_id: str, request: Request) -> bool:
+        """Whether a request with this client id was accepted before. Raises `Conflict` if its body was another."""
+        receipt = (await self._store.read_receipts(chat_id, [request.client_id])).get(request.client_id)
+        if receipt is not None and receipt.body_hash != request.body_hash:
+            raise Conflict("tool call")
+        return receipt is not None
+
+    async def has_receipt(self, chat_id: str, client_id: str) -> bool:
+        """Whether a request with this client id was accepted before."""
+        return client_id in await self._store.read_receipts(chat_id, [client_id])
 
     async def _with_files(self, chat_id: str, result: ToolResult) -> tuple[Part, ...]:
         """The result and the files that it names, which the chat uses from now on."""

@@ -81,6 +81,7 @@ async def _describe(announcement: Announcement) -> dict[str, Any]:
         "pub_endpoint": announcement.pub_endpoint,
         "rpc_endpoint": announcement.rpc_endpoint,
         "started_at": announcement.started_at,
+        "apis": list(announcement.apis),
         "is_silent": True,
     }
     try:
@@ -131,6 +132,8 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
         click.echo(f"          {clean_text(item['data'] or item['host'])}")
         endpoints = (item["http_url"], item.get("pub_endpoint"), item["rpc_endpoint"])
         click.echo(f"          {clean_text('  '.join(filter(None, endpoints)))}")
+        if apis := item.get("apis"):
+            click.echo(f"          also speaks {clean_text(', '.join(apis))}")
 
 
 def _state_of(item: dict[str, Any]) -> str:

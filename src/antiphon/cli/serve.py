@@ -146,6 +146,9 @@ def _types(kind: Any) -> tuple[type, ...]:
     metavar="ORIGIN",
     help="A web origin that may use the API, as https://app.example; repeatable.",
 )
+@click.option(
+    "--no-api", multiple=True, metavar="NAME", help="Turn off the API of another protocol (openai); repeatable."
+)
 @click.option("--limit", "limits", multiple=True, metavar="NAME=VALUE", help="Change a limit; repeatable.")
 @click.option("--secret-key-file", type=FILE, help="Keys for secrets, created by `antiphon config keygen`.")
 @click.option("--secrets-dir", type=click.Path(), help="The directory of secret files.  [default: /run/secrets]")
@@ -179,6 +182,7 @@ def command(
     configure_logging(as_json=not sys.stderr.isatty())
     options["hosts"] = options["hosts"] or None
     options["allow_origin"] = options["allow_origin"] or None
+    options["no_api"] = options["no_api"] or None
     options["allow_outbound"] = options["allow_outbound"] or None
     options["limits"] = dict(_pair(text) for text in options["limits"]) or None
     options["bus_tcp"] = options["bus_tcp"] or None

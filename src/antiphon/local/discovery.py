@@ -34,6 +34,8 @@ class Announcement(Value):
     rpc_endpoint: str = ""
     keys: str = ""
     """The CURVE keys file of its sockets; empty: none."""
+    apis: tuple[str, ...] = ()
+    """The other protocols that it speaks over HTTP, by name."""
 
 
 def runtime_dir() -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from antiphon.api.protocols import protocols_without
 from antiphon.api.zmq.endpoint import ZmqEndpoint
 from antiphon.clock import SystemClock
 from antiphon.errors import Unavailable
@@ -90,6 +91,7 @@ def announce_primary(instance: Instance, lock: LockFile, endpoint: ZmqEndpoint, 
             pub_endpoint=endpoint.pub_endpoint,
             rpc_endpoint=endpoint.rpc_endpoint,
             keys=keys,
+            apis=tuple(protocol.name for protocol in protocols_without(instance.options.no_api)),
         )
     )
 

@@ -64,6 +64,18 @@ async def test_a_preflight_of_a_listed_origin_is_answered_without_a_token(
     assert "origin" in answer.headers["vary"].lower()
 
 
+async def test_a_listed_origin_may_send_the_headers_of_its_client_library(shared: ApiClient) -> None:
+    asked = {
+        "origin": LISTED,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization, x-stainless-lang,antiphon-chat-id, bad name, x:y",
+    }
+    answer = await shared.ask("OPTIONS", "//v1/responses", token=None, headers=asked)
+    allowed = answer.headers["access-control-allow-headers"].split(", ")
+    assert {"x-stainless-lang", "antiphon-chat-id"} <= set(allowed)
+    assert not {"bad name", "x:y"} & set(allowed)
+
+
 @pytest.mark.parametrize("origin", UNLISTED)
 async def test_an_unlisted_origin_is_refused_without_cors_headers(shared: ApiClient, origin: str) -> None:
     asked = {"origin": origin, "access-control-request-method": "POST"}

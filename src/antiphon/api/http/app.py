@@ -22,11 +22,12 @@ from antiphon.api.http.decoding import BodyDecoder, invalid
 from antiphon.api.http.file_answer import FileAnswer
 from antiphon.api.http.host_sign_in import Authenticate, HostSignIn
 from antiphon.api.http.limits import HttpLimits
-from antiphon.api.http.operations import OPERATIONS
+from antiphon.api.http.operations import operations_of
 from antiphon.api.http.pages import Pages
 from antiphon.api.http.routing import Router
-from antiphon.api.http.sse import WatchStream
+from antiphon.api.http.sse import LiveAnswer
 from antiphon.api.http.table import API, BODY_BYTES_MAX, Call, Operation, Policy
+from antiphon.api.protocols import index_of, protocol_of, protocols_without
 from antiphon.chats.chat_fields import HTTP, ZMQ
 from antiphon.errors import AntiphonError, Forbidden, Invalid, NotFound, TooLarge, Unavailable
 from antiphon.instance import Instance
@@ -58,7 +59,8 @@ class HttpApp:
         self.limits = limits
         self._instance = instance
         self._sign_in = HostSignIn(authenticate, instance.owners) if authenticate is not None else None
-        self._router = Router(OPERATIONS)
+        self._protocols = protocols_without(instance.options.no_api)
+        self._router = Router(operations_of(self._protocols))
         self._pages = Pages()
         self._bodies = Bodies(limits)
         self._decoder = BodyDecoder()
@@ -87,24 +89,31 @@ class HttpApp:
             if request.method == "GET" and request.headers.get("upgrade", "").lower() == "websocket":
                 raise HTTPException(400, NO_WEBSOCKET, {"connection": "close"})
             operation, path = self._router.match(request.method, place)
-            if operation is None:
-                answer: Response = self._pages.get(request.method, place, request.headers)
+            if operation is None and place == "/" and prefers_json(request):
+                answer: Response = JsonAnswer(index_of(self._protocols))
+            elif operation is None:
+                answer = self._pages.get(request.method, place, request.headers)
             else:
                 route = operation.path
                 answer = await self._answer(operation, path, request)
         except ClientDisconnect:
             return
         except Exception as error:
-            answer = refusal(error)
+            answer = self._refusal(error, path_of(scope))
             clear_tracebacks(error)
         if request.method == "HEAD":
             answer = await without_body(answer)
-        if not isinstance(answer, WatchStream):
+        if not isinstance(answer, LiveAnswer):
             _timer(request.method, route, answer.status_code).observe(time.perf_counter() - started)
         try:
             await answer(scope, receive, send)
         except AntiphonError as error:  # the store cannot be read: the stream ends and its client reconnects
             log.warning("stream_failed", route=route, error=str(error))
+
+    def _refusal(self, error: Exception, place: str) -> Response:
+        """The response to a request that failed, in the shape of the protocol that owns the address."""
+        protocol = protocol_of(self._protocols, place)
+        return refusal(error) if protocol is None else protocol.refusal(refusal(error))
 
     async def _answer(self, operation: Operation, path: dict[str, str], request: Request) -> Response:
         instance = self._instance
@@ -192,7 +201,7 @@ def _timer(method: str, route: str, status: int) -> Histogram:
 
 async def without_body(answer: Response) -> Response:
     """The answer to HEAD: that of GET without its body. A stream is opened, to report a refusal, and closed."""
-    if isinstance(answer, WatchStream | FileAnswer):
+    if isinstance(answer, LiveAnswer | FileAnswer):
         return await answer.head()
     answer.body = b""
     return answer
@@ -209,6 +218,11 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.http.response.body", "body": answer.body, "more_body": False})
 
 
+def prefers_json(request: Request) -> bool:
+    """Whether a program asks for `/`, and not a browser."""
+    return request.method in ("GET", "HEAD") and request.headers.get("accept", "").startswith("application/json")
+
+
 def path_of(scope: Scope) -> str:
     """The path below where the app is mounted."""
     path: str = scope["path"]
@@ -216,7 +230,7 @@ def path_of(scope: Scope) -> str:
     return path[len(root) :] or "/" if root and path.startswith(root) else path
 
 
-def refusal(error: Exception, headers: dict[str, str] | None = None) -> Response:
+def refusal(error: Exception, headers: dict[str, str] | None = None) -> JsonAnswer:
     """The response to a request that failed with `error`."""
     if isinstance(error, HTTPException):
         shown = {"error": {"code": "invalid", "message": error.detail}}

@@ -6,6 +6,7 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from starlette.datastructures import MutableHeaders
@@ -15,7 +16,11 @@ from starlette.types import Message, Send
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 HEADERS = "Authorization, Content-Type, Last-Event-ID, X-Filename"
-EXPOSED = "Content-Disposition, Content-Range, ETag, Retry-After"
+"""The headers that this server reads. Clients of other protocols send further ones (`X-Stainless-Lang`), which a
+listed origin may send, too."""
+HEADER_NAMES_MAX = 64
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+EXPOSED = "Content-Disposition, Content-Range, ETag, Retry-After, antiphon-chat-id, antiphon-ignored"
 PREFLIGHT_S = 600
 
 
@@ -33,7 +38,7 @@ class CrossOrigin:
             return None
         headers = {
             "access-control-allow-methods": METHODS,
-            "access-control-allow-headers": HEADERS,
+            "access-control-allow-headers": _allowed_headers(request),
             "access-control-max-age": str(PREFLIGHT_S),
         }
         if request.headers.get("access-control-request-private-network") == "true":
@@ -57,3 +62,11 @@ class CrossOrigin:
             await send(message)
 
         return send_shared
+
+
+def _allowed_headers(request: Request) -> str:
+    """The known headers, and those that the browser asks for."""
+    asked = request.headers.get("access-control-request-headers", "").split(",")[:HEADER_NAMES_MAX]
+    known = {name.lower() for name in HEADERS.split(", ")}
+    more = [name for raw in asked if _NAME.fullmatch(name := raw.strip()) and name.lower() not in known]
+    return ", ".join((HEADERS, *more))

@@ -99,7 +99,10 @@ def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> 
         return {"description": "Done.", "content": {"*/*": {}}}
     if answer.type is None:
         return {"description": "Done."}
-    return {"description": "Done.", "content": {"application/json": {"schema": schema_of[answer.type]}}}
+    content = {"application/json": {"schema": schema_of[answer.type]}}
+    if operation.may_stream:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    return {"description": "Done.", "content": content}
 
 
 def _errors(operation: Operation) -> dict[str, Any]:
@@ -111,6 +114,9 @@ def _errors(operation: Operation) -> dict[str, Any]:
     if operation.is_download:
         statuses.append(416)
         codes[416] = ["invalid"]
+    if operation.protocol:  # a protocol has its own statuses, too: those of OpenAI's errors are the usual ones
+        statuses = [400 if status == 422 else status for status in statuses]
+        codes[400] = codes[422]
     return {
         str(status): {"description": ", ".join(codes[status]), "content": error}
         for status in statuses

@@ -1,6 +1,8 @@
-"""The whole route table of the HTTP API, and the route that describes it."""
+"""The whole route table of the HTTP API, and the route that describes it with those of the protocols that are on."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from starlette.responses import Response
 
@@ -9,10 +11,12 @@ from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.openapi import openapi_document
 from antiphon.api.http.shapes.values import Json
 from antiphon.api.http.table import Call, Operation, Policy, route
+from antiphon.api.protocol import Protocol
+from antiphon.api.protocols import protocols_without
 
 
 async def openapi(call: Call) -> Response:
-    return JsonAnswer(openapi_document(OPERATIONS))
+    return JsonAnswer(openapi_document(operations_of(protocols_without(call.instance.options.no_api))))
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -27,3 +31,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *system.ROUTES,
     route("GET", "/openapi.json", openapi, Policy.OPEN, "This document.", (200, Json), prefix=""),
 )
+"""The routes of this server's own API."""
+
+
+def operations_of(protocols: Iterable[Protocol]) -> tuple[Operation, ...]:
+    """All routes: those of this server's own API, then those of other protocols."""
+    return (*OPERATIONS, *(operation for protocol in protocols for operation in protocol.routes))

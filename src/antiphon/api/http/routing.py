@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from starlette.exceptions import HTTPException
 
-from antiphon.api.http.table import API, Operation
+from antiphon.api.http.table import Operation
 from antiphon.errors import NotFound
 from antiphon.wire.ids import canonical_id
 
@@ -31,6 +31,7 @@ class Router:
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._root = Node()
+        self._prefixes = tuple({f"{operation.prefix}/" for operation in operations if operation.prefix})
         for operation in operations:
             self._add(operation)
 
@@ -56,12 +57,12 @@ class Router:
                 values[node.name] = canonical_id(unquote(segment))
                 following = node.variable
             if following is None:
-                if path.startswith(API):
+                if path.startswith(self._prefixes):
                     raise NotFound("address")
                 return None, {}
             node = following
         if not node.operations:
-            if path.startswith(API):
+            if path.startswith(self._prefixes):
                 raise NotFound("address")
             return None, {}
         operation = node.operations.get("GET" if method == "HEAD" else method)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from antiphon.api.http.connection import EXTENSION, Connection
-from antiphon.watch.batch import Batch
 from antiphon.watch.plain_stream import PlainStream
 from antiphon.watch.watcher import Watcher
 
@@ -29,7 +29,15 @@ Stream = Watcher | PlainStream
 LAST: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
-class WatchStream(Response):
+class LiveAnswer(Response):
+    """A response that follows a chat: it takes as long as the chat does."""
+
+    async def head(self) -> Response:
+        """The response to HEAD: releases what was opened."""
+        raise NotImplementedError
+
+
+class WatchStream(LiveAnswer):
     """The stream of one chat, or of an owner's feed. It closes the watcher in any case."""
 
     def __init__(self, opened: AbstractAsyncContextManager[Stream], watcher: Stream) -> None:
@@ -43,7 +51,7 @@ class WatchStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             connection = scope.get("extensions", {}).get(EXTENSION)
             if isinstance(connection, Connection) and isinstance(watcher, Watcher) and scope["http_version"] == "1.1":
-                await _Direct(connection, watcher).run()
+                await DirectWriter(connection, watcher).run()
                 if watcher.is_closed:
                     await send(LAST)
             else:
@@ -60,7 +68,7 @@ class WatchStream(Response):
 
     async def _write_until_left(self, receive: Receive, send: Send, connection: object) -> None:
         writing = asyncio.create_task(self._write(send))
-        leaving = asyncio.create_task(_disconnected(receive))
+        leaving = asyncio.create_task(disconnected(receive))
         self._watcher.stop_sending = connection.abort if isinstance(connection, Connection) else writing.cancel
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -84,10 +92,35 @@ class WatchStream(Response):
         await send(LAST)
 
 
-class _Direct:
+class Chunk(Protocol):
+    """Bytes to write, as a chunk of HTTP's chunked coding."""
+
+    @property
+    def chunked(self) -> bytes: ...
+
+
+class DirectSource(Protocol):
+    """What `DirectWriter` writes: a watcher, or a translation of one. See `ports.ChatWatcher`."""
+
+    sending_since: float
+    stop_sending: Callable[[], object] | None
+    on_wake: Callable[[], None] | None
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    @property
+    def is_behind(self) -> bool: ...
+
+    def next_batch_nowait(self) -> Chunk | None: ...
+
+    async def next_old_batch(self) -> Chunk | None: ...
+
+
+class DirectWriter:
     """Writes the batches of a watcher to its socket at once when the watcher is woken, without a task switch."""
 
-    def __init__(self, connection: Connection, watcher: Watcher) -> None:
+    def __init__(self, connection: Connection, watcher: DirectSource) -> None:
         self._connection = connection
         self._watcher = watcher
         self._loop = asyncio.get_running_loop()
@@ -133,17 +166,23 @@ class _Direct:
                 connection.write(piece)
                 watcher.sending_since = 0.0
                 continue
-            if watcher.is_closed or watcher.is_behind:
+            if self._must_stop():
                 self._give_turn()
                 return
             batch = watcher.next_batch_nowait()
             if batch is None:
+                if self._must_stop():  # a translation may skip what it has read
+                    self._give_turn()
                 return
             self._hold(batch)
         if not watcher.sending_since:
             watcher.sending_since = self._loop.time()
 
-    def _hold(self, batch: Batch | None) -> None:
+    def _must_stop(self) -> bool:
+        """Whether `run` must go on: the stream has ended, or the store must be read."""
+        return self._watcher.is_closed or self._watcher.is_behind
+
+    def _hold(self, batch: Chunk | None) -> None:
         """Write `batch`; if it is large, in pieces."""
         if batch is None:
             return
@@ -175,7 +214,8 @@ async def _next_bytes(watcher: Stream) -> bytes:
     return (await watcher.next_batch()).data
 
 
-async def _disconnected(receive: Callable[[], Awaitable[Message]]) -> None:
+async def disconnected(receive: Callable[[], Awaitable[Message]]) -> None:
+    """Wait until the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -107,6 +107,8 @@ class Operation(Value, gc=True):
     is_body_optional: bool = False
     query: type[msgspec.Struct] | None = None
     is_stream: bool = False
+    may_stream: bool = False
+    """The response is a stream of events if the request says so."""
     is_upload: bool = False
     """The body is bytes, which the handler reads piece by piece."""
     is_download: bool = False
@@ -114,6 +116,8 @@ class Operation(Value, gc=True):
     repeat_by: str = ""
     """The field of the body with the client's own id. A request that has one may be sent repeatedly."""
     prefix: str = API
+    protocol: str = ""
+    """The protocol that the route belongs to (`api.protocols`); empty: the API of this server."""
 
     @property
     def full_path(self) -> str:

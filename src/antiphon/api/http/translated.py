@@ -1,0 +1,269 @@
+"""A chat's stream in another protocol: as server-sent events, or as one JSON value when it has ended.
+
+The translation is pure. Here are the connection, the watcher and their limits, the same for every protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from antiphon.api.http.answers import JsonAnswer
+from antiphon.api.http.connection import EXTENSION, Connection
+from antiphon.api.http.sse import HEADERS, LAST, PIECE_BYTES, DirectWriter, LiveAnswer, WatchStream, disconnected
+from antiphon.core.events import Bye, Event
+from antiphon.watch.watcher import Watcher
+from antiphon.wire.stream import Frame
+
+PING = b": ping\n\n"
+"""A comment: it keeps the connection open, and clients ignore it."""
+
+Opened = AbstractAsyncContextManager[Watcher]
+Finally = Callable[[], Awaitable[None]]
+
+
+class Translation(Protocol):
+    """The events of a chat as bytes of another protocol's stream."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last bytes were given: the stream ends."""
+        ...
+
+    def begin(self) -> bytes:
+        """The first bytes."""
+        ...
+
+    def apply(self, event: Event) -> bytes:
+        """The bytes for an event; empty if the protocol has none."""
+        ...
+
+    def cut_off(self, reason: str) -> bytes:
+        """The last bytes of a stream that the server ends before the chat is done: it stops, or the client is
+        slow."""
+        ...
+
+
+class _Chunk:
+    """Translated bytes to write."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @property
+    def chunked(self) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(self.data), self.data)
+
+
+class TranslatedWatcher:
+    """A watcher whose batches are translated; those without bytes are skipped."""
+
+    def __init__(self, watcher: Watcher, translation: Translation) -> None:
+        self._watcher = watcher
+        self._translation = translation
+        self._first: bytes | None = translation.begin()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._first is None and (self._translation.is_complete or self._watcher.is_closed)
+
+    @property
+    def is_behind(self) -> bool:
+        return self._first is None and self._watcher.is_behind
+
+    @property
+    def sending_since(self) -> float:
+        return self._watcher.sending_since
+
+    @sending_since.setter
+    def sending_since(self, since: float) -> None:
+        self._watcher.sending_since = since
+
+    @property
+    def stop_sending(self) -> Callable[[], object] | None:
+        return self._watcher.stop_sending
+
+    @stop_sending.setter
+    def stop_sending(self, stop: Callable[[], object] | None) -> None:
+        self._watcher.stop_sending = stop
+
+    @property
+    def on_wake(self) -> Callable[[], None] | None:
+        return self._watcher.on_wake
+
+    @on_wake.setter
+    def on_wake(self, wake: Callable[[], None] | None) -> None:
+        self._watcher.on_wake = wake
+
+    def next_batch_nowait(self) -> _Chunk | None:
+        """The next bytes; None if there are none yet."""
+        first, self._first = self._first, None
+        if first:
+            return _Chunk(first)
+        while not self.is_closed and not self._watcher.is_behind:
+            batch = self._watcher.next_batch_nowait()
+            if batch is None:
+                return None
+            if data := self._bytes_of(batch.frames):
+                return _Chunk(data)
+        return None
+
+    async def next_old_batch(self) -> _Chunk | None:
+        """The bytes for the next events of the store; None if there are none."""
+        batch = await self._watcher.next_old_batch()
+        data = self._bytes_of(batch.frames) if batch is not None else b""
+        return _Chunk(data) if data else None
+
+    async def next_bytes(self) -> bytes:
+        """Wait for the next bytes; empty for events that have none."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return self._bytes_of(await next_frames(self._watcher))
+
+    def _bytes_of(self, frames: Iterable[Frame]) -> bytes:
+        pieces = []
+        for frame in frames:
+            if self._translation.is_complete:
+                break
+            pieces.append(PING if frame.type == "ping" else self._translated(frame))
+        return b"".join(pieces)
+
+    def _translated(self, frame: Frame) -> bytes:
+        event = frame.event
+        return self._translation.cut_off(event.reason) if isinstance(event, Bye) else self._translation.apply(event)
+
+
+class TranslatedStream(WatchStream):
+    """Server-sent events of another protocol. The watcher is closed in any case."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        watcher: Watcher,
+        translation: Translation,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        on_complete: Finally | None = None,
+    ) -> None:
+        """`on_complete` runs after the last bytes were written, unless the client has left before."""
+        super().__init__(opened, watcher)
+        self._translation = translation
+        self._start_headers = [*HEADERS, *((name.encode(), value.encode()) for name, value in headers)]
+        self._on_complete = on_complete
+        self._source = TranslatedWatcher(watcher, translation)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self._start_headers})
+            connection = scope.get("extensions", {}).get(EXTENSION)
+            if isinstance(connection, Connection) and scope["http_version"] == "1.1":
+                await DirectWriter(connection, self._source).run()
+                await self._finish(send)
+            else:
+                await self._write_until_left(receive, send, connection)
+        finally:
+            await self._opened.__aexit__(None, None, None)
+
+    async def _write(self, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        source = self._source
+        while not source.is_closed:
+            data = await source.next_bytes()
+            for start in range(0, len(data), PIECE_BYTES):
+                source.sending_since = loop.time()
+                piece = data[start : start + PIECE_BYTES]
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            source.sending_since = 0.0
+        await self._finish(send)
+
+    async def _finish(self, send: Send) -> None:
+        """Everything was written, or the client has left."""
+        if not self._source.is_closed:
+            return
+        await send(LAST)
+        if self._translation.is_complete and self._on_complete is not None:
+            await self._on_complete()
+
+
+class TranslatedAnswer(LiveAnswer):
+    """One JSON value, sent when the translation has all it needs, when the time is up, or when the server stops."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        watcher: Watcher,
+        *,
+        apply: Callable[[Event], bool],
+        answer: Callable[[], Any],
+        wait_s: float,
+        headers: dict[str, str] | None = None,
+        on_complete: Finally | None = None,
+    ) -> None:
+        """`apply` takes the events, until it returns True: nothing more is needed. `answer` makes the value; it may
+        be a `Response`."""
+        super().__init__()
+        self._opened = opened
+        self._watcher = watcher
+        self._apply = apply
+        self._answer = answer
+        self._wait_s = wait_s
+        self._more_headers = headers
+        self._on_complete = on_complete
+        self._is_complete = False
+
+    async def head(self) -> Response:
+        await self._opened.__aexit__(None, None, None)
+        return JsonAnswer(b"")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            is_here = await self._wait(receive)
+        finally:
+            await self._opened.__aexit__(None, None, None)
+        if not is_here:
+            return
+        answer = self._answer()
+        if not isinstance(answer, Response):
+            answer = JsonAnswer(answer, 200, self._more_headers)
+        await answer(scope, receive, send)
+        if self._is_complete and self._on_complete is not None:
+            await self._on_complete()
+
+    async def _wait(self, receive: Receive) -> bool:
+        """Whether the client is still there."""
+        collecting = asyncio.create_task(self._collect())
+        leaving = asyncio.create_task(disconnected(receive))
+        tasks = {collecting, leaving}
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=self._wait_s, return_when=asyncio.FIRST_COMPLETED)
+            if collecting in done:
+                await collecting
+            return leaving not in done or collecting in done
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _collect(self) -> None:
+        while not self._watcher.is_closed:
+            for frame in await next_frames(self._watcher):
+                if self._apply(frame.event):
+                    self._is_complete = True
+                    return
+
+
+async def next_frames(watcher: Watcher) -> list[Frame]:
+    """Wait for the next events of a chat."""
+    while watcher.is_behind:  # `next_batch` would wait for a wake-up, though the reader may have caught up already
+        batch = await watcher.next_old_batch()
+        if batch is not None:
+            return batch.frames
+    return (await watcher.next_batch()).frames

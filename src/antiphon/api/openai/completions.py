@@ -1,0 +1,146 @@
+"""`/v1/chat/completions`: the history is in the request, or in a chat that a header names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from antiphon.api.http.answers import JsonAnswer
+from antiphon.api.http.table import Call
+from antiphon.api.http.translated import TranslatedAnswer, TranslatedStream
+from antiphon.api.openai import shapes as s
+from antiphon.api.openai.opened import OpenedTurn, open_turn
+from antiphon.api.openai.responses import WAIT_S, forget
+from antiphon.api.openai.turns import PROTOCOL, Turns, Wanted, chats_of, key_of, model_of
+from antiphon.core.events import Event
+from antiphon.errors import Invalid, NotFound
+from antiphon.wire.codec import encode
+from antiphon.wire.ids import canonical_id
+from antiphon.wire.openai.chat_messages import first_new, read_messages
+from antiphon.wire.openai.completion import CompletionStream
+from antiphon.wire.openai.errors import error_json
+from antiphon.wire.openai.ids import ResponseId, named_chat_id
+from antiphon.wire.openai.settings import check_format, function_tools, header_of, ignored_settings
+
+CHAT_HEADER = "antiphon-chat-id"
+"""Names the chat of a request: its id, or any text that the client chooses. Every response has it."""
+CHAT_NAME_MAX = 1_024
+"""Maximum length of the client's name of a chat, in characters."""
+
+
+class CompletionTranslation:
+    """The server-sent events of a chat completion, or the object."""
+
+    def __init__(self, turn: OpenedTurn, *, include_usage: bool = False) -> None:
+        self._output = turn.output()
+        self._include_usage = include_usage
+        self.stream = CompletionStream(turn.info)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.stream.is_complete
+
+    def begin(self) -> bytes:
+        return _sse(self.stream.begin())
+
+    def apply(self, event: Event) -> bytes:
+        chunks = self.stream.apply(self._output.apply(event))
+        if not self.is_complete:
+            return _sse(chunks)
+        if self.stream.error is not None:
+            return _sse([*chunks, error_json(500, self.stream.error)]) + DONE
+        return _sse([*chunks, self.stream.usage_chunk()] if self._include_usage else chunks) + DONE
+
+    def cut_off(self, reason: str) -> bytes:
+        message = f"The server closed the stream ({reason}); the answer is in the chat."
+        return _sse([error_json(503, {"code": "stream_closed", "message": message})])
+
+    def handle(self, event: Event) -> bool:
+        self.stream.apply(self._output.apply(event))
+        return self.is_complete
+
+    def answer(self) -> Any:
+        """The object, or the error of a turn that has failed. A client must not repeat it by itself: each request
+        is another turn."""
+        error, status = self.stream.error, 500
+        if error is None and self.is_complete:
+            return self.stream.completion()
+        if error is None:  # the time is up, or the server stops
+            message = f"The turn is still running; its answer will be in the chat {self.stream.info.id.chat_id}."
+            error, status = {"code": "not_finished", "message": message}, 503
+        return JsonAnswer(error_json(status, error), status, {"x-should-retry": "false"})
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def _sse(chunks: list[dict[str, Any]]) -> bytes:
+    return b"".join(b"data: %b\n\n" % encode(chunk) for chunk in chunks)
+
+
+async def create_completion(call: Call) -> Response:
+    body: s.CompletionBody = call.body
+    if body.n not in (None, 1):
+        raise Invalid("n", "one answer to a request")
+    check_format(body.response_format, "response_format")
+    turn_id = await _start(call, body)
+    turn = await open_turn(call, turn_id)
+    include_usage = bool(body.stream_options and body.stream_options.include_usage)
+    translation = CompletionTranslation(turn, include_usage=include_usage)
+    settings = {name: getattr(body, name) for name in s.Settings.__struct_fields__}
+    headers = header_of(ignored_settings(settings, body.tool_choice)) | {CHAT_HEADER: turn_id.chat_id}
+    on_complete = forget(call, turn_id) if body.store is False else None
+    if body.stream:
+        return TranslatedStream(
+            turn.opened, turn.watcher, translation, headers=headers.items(), on_complete=on_complete
+        )
+    return TranslatedAnswer(
+        turn.opened,
+        turn.watcher,
+        apply=translation.handle,
+        answer=translation.answer,
+        wait_s=WAIT_S,
+        headers=headers,
+        on_complete=on_complete,
+    )
+
+
+async def _start(call: Call, body: s.CompletionBody) -> ResponseId:
+    turns = Turns(chats_of(call))
+    chat_id = _chat_id(call)
+    is_known = bool(chat_id) and await _exists(call, chat_id)
+    first = first_new(body.messages) if is_known else 0
+    tools = function_tools(body.tools, is_nested=True) if body.tools is not None else None
+    wanted = Wanted(
+        input=read_messages(body.messages, first),
+        model=model_of(body.model),
+        tools=() if body.tool_choice == "none" else tools,
+        labels=body.metadata or {},
+        key=key_of(call),
+    )
+    if is_known:
+        return await turns.go_on(chat_id, wanted)
+    return await turns.begin(wanted, chat_id=chat_id)
+
+
+def _chat_id(call: Call) -> str:
+    """The chat that the header names; empty if there is none."""
+    name: str = call.request.headers.get(CHAT_HEADER, "")
+    if len(name) > CHAT_NAME_MAX:
+        raise Invalid(CHAT_HEADER, f"at most {CHAT_NAME_MAX} characters")
+    if not name:
+        return ""
+    chat_id = canonical_id(name)
+    is_uuid = len(chat_id) == 36 and chat_id.count("-") == 4
+    return chat_id if is_uuid else named_chat_id(call.owner_id, PROTOCOL, f"chat:{name}")
+
+
+async def _exists(call: Call, chat_id: str) -> bool:
+    try:
+        await chats_of(call).get(chat_id)
+    except NotFound:
+        if await call.instance.service.chat(chat_id) is not None:
+            raise  # of another owner, or deleted
+        return False
+    return True
