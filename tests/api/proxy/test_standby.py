@@ -27,7 +27,7 @@ from antiphon.server.announcement import announce_primary, local_token
 from antiphon.server.open_instance import open_instance
 from api.http.wire import Answer, Stream, Wire, close_wires, make_request
 from support.tcp_server import open_tcp_server
-from support.waiting import wait_until
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -165,6 +165,26 @@ async def test_a_cookie_of_one_client_is_not_sent_for_another(standby: Standby) 
     assert (await standby.ask("GET", "/api/v1/chats")).status == 401
     assert (await standby.ask("GET", "/api/v1/chats", cookie=cookie)).status == 200
     assert (await standby.ask("GET", "/api/v1/chats")).status == 401
+
+
+async def test_a_standby_forwards_the_stream_of_another_protocol_as_it_comes(standby: Standby) -> None:
+    wire = await Wire.open(standby.port)
+    body = json.dumps({"input": "/say begun\n/stall 600", "stream": True}).encode()
+    wire.send(make_request("POST", "/v1/responses", token=standby.token, body=body))
+    status, _ = await wire.read_head()
+    assert status == 200
+    data = b""
+    async with asyncio.timeout(DEADLINE_S):
+        while b"begun" not in data:
+            data += await wire.read_chunk()
+    await wire.close()
+    response_id = json.loads(data.partition(b"data: ")[2].partition(b"\n")[0])["response"]["id"]
+    answer = await standby.ask("POST", f"/v1/responses/{response_id}/cancel", **standby.bearer())
+    assert (answer.status, answer.json["status"]) == (200, "cancelled")
+    missing = await standby.ask("GET", "/v1/responses/x", **standby.bearer())
+    assert (missing.status, missing.json["error"]["type"]) == (404, "not_found_error")
+    foreign = await standby.ask("GET", "/v1/models", origin="https://evil.example")
+    assert (foreign.status, foreign.json["error"]["type"]) == (403, "permission_error")
 
 
 async def test_a_standby_refuses_requests_of_foreign_web_pages(standby: Standby) -> None:

@@ -24,9 +24,10 @@ from antiphon.api.http.auth import OriginGate, bearer
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
 from antiphon.api.http.limits import HttpLimits
-from antiphon.api.http.operations import OPERATIONS
+from antiphon.api.http.operations import operations_of
 from antiphon.api.http.routing import Router
 from antiphon.api.http.table import Operation
+from antiphon.api.protocols import protocol_of, protocols_without
 from antiphon.api.proxy.accepted import AcceptedSecrets
 from antiphon.api.proxy.exchange import Exchange, LocalRequest
 from antiphon.api.proxy.primary import Primary
@@ -53,7 +54,8 @@ class StandbyApp:
         self._cross_origin = CrossOrigin(options.allow_origin)
         self._bodies = Bodies(http)
         self._accepted = AcceptedSecrets(primary.limits.accepted_max)
-        self._router = Router(OPERATIONS)
+        self._protocols = protocols_without(options.no_api)
+        self._router = Router(operations_of(self._protocols))
         self._relays: set[StreamRelay] = set()
         self._exchanges: set[Exchange] = set()
         self._transfers: dict[FileTransfer, str] = {}
@@ -98,7 +100,7 @@ class StandbyApp:
         except ClientDisconnect:
             return
         except Exception as error:
-            answer = refusal(error, {RETRY_HEADER: "1"} if isinstance(error, Unavailable) else None)
+            answer = self._refusal(error, path_of(scope))
             clear_tracebacks(error)
         if isinstance(answer, StreamRelay):
             await self._relay(answer, scope, receive, send)
@@ -106,6 +108,12 @@ class StandbyApp:
             await self._transfer(answer, request, scope, receive, send)
         else:
             await answer(scope, receive, send)
+
+    def _refusal(self, error: Exception, place: str) -> Response:
+        """The response to a request that failed, in the shape of the protocol that owns the address."""
+        answer = refusal(error, {RETRY_HEADER: "1"} if isinstance(error, Unavailable) else None)
+        protocol = protocol_of(self._protocols, place)
+        return answer if protocol is None else protocol.refusal(answer)
 
     async def _relay(self, relay: StreamRelay, scope: Scope, receive: Receive, send: Send) -> None:
         self._relays.add(relay)
@@ -127,19 +135,18 @@ class StandbyApp:
         except ClientDisconnect:
             return
         except (AntiphonError, HTTPException) as error:
-            headers = {RETRY_HEADER: "1"} if isinstance(error, Unavailable) else None
-            await refusal(error, headers)(scope, receive, send)
+            await self._refusal(error, path_of(scope))(scope, receive, send)
         finally:
             del self._transfers[transfer]
 
-    def _make_transfer(self, request: Request, operation: Operation) -> FileTransfer:
+    def _make_transfer(self, request: Request, operation: Operation, body: bytes = b"") -> FileTransfer:
         """Raises `TooMany` or `Unavailable` while there are too many."""
         limits, sender = self._primary.limits, self._accepted.sender_of(request)
         if list(self._transfers.values()).count(sender) >= limits.sender_transfers_max:
             raise TooMany("uploads and downloads at once", limits.sender_transfers_max, retry_after_ms=1000)
         if len(self._transfers) >= limits.transfers_max:
             raise Unavailable("too many uploads and downloads are being forwarded")
-        return FileTransfer(request, operation, self._primary, self, http=self._bodies.limits)
+        return FileTransfer(request, operation, self._primary, self, http=self._bodies.limits, body=body)
 
     async def _answer(self, request: Request, place: str) -> ASGIApp:
         if request.method == "GET" and place in ("/healthz", "/readyz", "/metrics"):
@@ -157,6 +164,8 @@ class StandbyApp:
             return self._make_transfer(request, operation)
         sender = self._accepted.sender_of(request)
         async with self._bodies.read_counted(request, self._options.limits.body_bytes, owner=sender) as body:
+            if operation is not None and operation.protocol:
+                return self._make_transfer(request, operation, body)
             answer = await self._exchange(Forwarded.of(request, body, operation), request.receive)
         if isinstance(answer, Response):
             self._accepted.note(request, operation, answer.status_code)

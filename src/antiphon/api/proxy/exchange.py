@@ -15,6 +15,10 @@ from antiphon.api.proxy.primary import Primary
 from antiphon.api.proxy.request import HOP_BY_HOP, Forwarded, names_in
 from antiphon.errors import Unavailable
 
+UNKNOWN_OUTCOME = (
+    "the primary was lost during the request: check whether the command took effect before you repeat it"
+)
+
 
 class Exchange:
     """Forwards one request. When the primary is lost, reads and sends are repeated at the next primary. Any other
@@ -72,9 +76,7 @@ class Exchange:
             return
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             raise Unavailable("the primary is lost; another instance takes over") from error
-        raise Unavailable(
-            "the primary was lost during the request: check whether the command took effect before you repeat it"
-        ) from error
+        raise Unavailable(UNKNOWN_OUTCOME) from error
 
     def _answer_of(self, response: httpx2.Response, body: bytes) -> Response:
         answer = Response(body, response.status_code)

@@ -15,6 +15,8 @@ from antiphon.api.http.table import Operation
 from antiphon.core.depth import has_too_many_values
 from antiphon.core.values import Value
 
+IDEMPOTENCY_KEY = "idempotency-key"
+"""The header of other protocols by which a request may be sent repeatedly."""
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
      b"transfer-encoding", b"upgrade", b"content-length", TARGET_HEADER.encode()}
@@ -49,7 +51,7 @@ class Forwarded(Value):
             target=path + (b"?" + query if query else b""),
             headers=[(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in dropped],
             body=body if given is None else given,
-            is_repeatable=is_read or given is not None,
+            is_repeatable=is_read or given is not None or IDEMPOTENCY_KEY in request.headers,
         )
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Forwards an upload or a download piece by piece. No body is in memory as a whole."""
+"""Forwards an upload, a download or a request of another protocol; the response is forwarded piece by piece."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.api.http.bodies import body_is_late, pieces_in_time
 from antiphon.api.http.connection import EXTENSION, Connection
 from antiphon.api.http.limits import HttpLimits
 from antiphon.api.http.table import Operation
-from antiphon.api.proxy.exchange import start_of, until_left
+from antiphon.api.proxy.exchange import UNKNOWN_OUTCOME, start_of, until_left
 from antiphon.api.proxy.primary import Primary
 from antiphon.api.proxy.request import Forwarded
 from antiphon.api.proxy.stream import LAST, SlowReader, in_time
@@ -23,10 +23,11 @@ from antiphon.local.lock import InstanceFile
 
 
 class FileTransfer:
-    """The upload or download of one client, as an ASGI app. Call `end` when this process stops.
+    """The upload, download or other request of one client, as an ASGI app. Call `end` when this process stops.
 
-    A download is repeated at the next primary as long as no byte of it was sent. An upload is refused when its
-    primary is lost, and its client may repeat it, because equal bytes are stored once.
+    What is repeatable is repeated at the next primary as long as no byte of the response was sent. An upload is
+    refused when its primary is lost, and its client may repeat it, because equal bytes are stored once. The response
+    of another protocol may take as long as a turn.
     """
 
     def __init__(
@@ -37,10 +38,13 @@ class FileTransfer:
         successor: ASGIApp,
         *,
         http: HttpLimits,
+        body: bytes = b"",
     ) -> None:
+        """`body` is that of a request that is no upload."""
         self._request = request
         self._is_upload = operation.is_upload
-        forwarded = Forwarded.of(request, b"", operation)
+        self._read_s = None if operation.protocol else primary.limits.answer_s
+        forwarded = Forwarded.of(request, body, operation)
         headers = [(name, value) for name, value in forwarded.headers if name != b"expect"]
         if self._is_upload and (length := request.headers.get("content-length")):
             headers.append((b"content-length", length.encode("latin-1")))
@@ -80,7 +84,10 @@ class FileTransfer:
             if not self._is_started:
                 raise Unavailable("the server is stopping")
         elif transferring.result():
-            await self._successor(scope, receive, send)
+            if self._is_upload:
+                await self._successor(scope, receive, send)
+            else:
+                await self._successor(self._forwarded.scope(scope), self._forwarded.receive(receive), send)
 
     async def _transfer(self, send: Send) -> bool:
         """Forward until the response is complete or cut off (False), or this process is the primary (True)."""
@@ -93,7 +100,7 @@ class FileTransfer:
                 self._check_repeatable(error)
             else:
                 try:
-                    if RETRY_HEADER not in response.headers or self._is_upload:
+                    if RETRY_HEADER not in response.headers or not self._may_repeat:
                         await self._answer(response, send)
                         return False
                 finally:
@@ -102,7 +109,7 @@ class FileTransfer:
         return True
 
     async def _open(self, primary: InstanceFile) -> httpx2.Response:
-        read_s = self._primary.limits.answer_s
+        read_s = self._read_s
         if not self._is_upload:
             return await self._primary.open(primary, self._forwarded, read_s=read_s)
         try:
@@ -116,6 +123,12 @@ class FileTransfer:
         is_unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
         if self._is_upload and not is_unsent:
             raise Unavailable("the primary was lost during the upload; repeat it, equal bytes are stored once")
+        if not self._may_repeat and not is_unsent:
+            raise Unavailable(UNKNOWN_OUTCOME)
+
+    @property
+    def _may_repeat(self) -> bool:
+        return not self._is_upload and self._forwarded.is_repeatable
 
     async def _answer(self, response: httpx2.Response, send: Send) -> None:
         start = start_of(response)
