@@ -69,6 +69,8 @@ class ParentTurn(Protocol):
     history: History
     stopped: asyncio.Future[Stop]
 
+    def is_stopping(self) -> bool: ...
+
     async def retry_unavailable(self, request: Callable[[], Awaitable[T]]) -> T: ...
 
 
@@ -115,17 +117,18 @@ class ChildChats:
             answer_id=chat.answer_id,
         )
         chat_id = _child_id(held, tool_call_id, name)
-        if held.stopped.done():
+        if held.is_stopping():
             raise asyncio.CancelledError  # a tool that ignores its cancellation starts nothing more
         async with self._slots.lend(held.chat_id, chat.owner_id):
-            await held.retry_unavailable(lambda: self._create(chat, chat_id, child, parent))
-            crash_point("child-after-create")
             try:
+                await held.retry_unavailable(lambda: self._create(chat, chat_id, child, parent))
+                crash_point("child-after-create")
                 return await self._wait_at_rest(held, chat_id, progress)
             except asyncio.CancelledError:
-                if held.stopped.done() and held.stopped.result() is Stop.INTERRUPT:
+                why = held.stopped.result() if held.stopped.done() else None
+                if why is Stop.INTERRUPT or not held.is_stopping():
                     self._send_nowait(chat_id, c.Interrupt(turn_id=FIRST_TURN_ID))
-                elif held.stopped.done() and held.stopped.result() is Stop.LOST:  # perhaps the parent was edited
+                elif why is Stop.LOST:  # perhaps the parent was edited
                     self._background.start(self._end_if_unwanted(chat_id))
                 raise
 

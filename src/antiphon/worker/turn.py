@@ -253,6 +253,10 @@ class Turn:
         Returns:
             The results in the order of the calls; for one call its result. A failed tool is a result with `is_error`,
             not an exception.
+
+        If the agent cancels this (`async with asyncio.timeout(10)`), the tools are cancelled, and each call without a
+        result gets one with `is_error` and the error `cancelled`, which an agent that starts again gets from this
+        call. Then the agent may go on.
         """
         results = await self._io.commit_calls(calls)
         return results[0] if len(calls) == 1 else results
@@ -349,7 +353,9 @@ class Turn:
 
         Returns:
             How each child ended, in the order of the children; for one child its answer. A child that fails is an
-            answer with the outcome `failed`, not an exception.
+            answer with the outcome `failed`, not an exception. If the agent cancels this (`asyncio.timeout`), the
+            turns of the children are interrupted; an agent that starts again gets the outcome `interrupted` for them,
+            without a `chat_id`.
 
         Raises:
             AgentError: A child cannot be created, or is nested too deeply.
@@ -370,6 +376,9 @@ def _child(child: str | ChildChat) -> ChildChat:
 
 def _child_answer(result: ToolResult) -> ChildAnswer:
     if result.is_error:
-        said = result.result.get("message", "") if isinstance(result.result, dict) else result.result
+        value = result.result if isinstance(result.result, dict) else {"message": result.result}
+        said = value.get("message", "")
+        if value.get("error") == "cancelled":
+            return ChildAnswer(chat_id="", outcome="interrupted", error=said)
         raise AttemptFailed("invalid_request", f"A child chat could not be started: {said}", retryable=False)
     return msgspec.convert(result.result, ChildAnswer)

@@ -63,9 +63,11 @@ async def result_of(
     try:
         done, _ = await asyncio.wait({running}, timeout=limit_s)
     except asyncio.CancelledError:
+        context.close()
         running.cancel()
         await asyncio.wait({running}, timeout=cancel_s)
         raise
+    context.close()
     if not done:
         running.cancel()
         done, _ = await asyncio.wait({running}, timeout=CLEAN_UP_S)
