@@ -65,6 +65,7 @@ class ParentTurn(Protocol):
     """The chat whose turn waits for children (`worker.held_chat`)."""
 
     chat_id: str
+    attempt: int
     state: Chat
     history: History
     stopped: asyncio.Future[Stop]
@@ -119,7 +120,7 @@ class ChildChats:
         chat_id = _child_id(held, tool_call_id, name)
         if held.is_stopping():
             raise asyncio.CancelledError  # a tool that ignores its cancellation starts nothing more
-        async with self._slots.lend(held.chat_id, chat.owner_id):
+        async with self._slots.lend((held.chat_id, held.attempt), chat.owner_id):
             try:
                 await held.retry_unavailable(lambda: self._create(chat, chat_id, child, parent))
                 crash_point("child-after-create")
@@ -199,9 +200,9 @@ class ChildChats:
         if chat is not None and (command := await self.end_of(chat)) is not None:
             self._send_nowait(chat_id, command)
 
-    def is_waiting(self, chat_id: str) -> bool:
-        """Whether the turn of a chat waits for children."""
-        return chat_id in self._slots
+    def is_waiting(self, chat_id: str, attempt: int) -> bool:
+        """Whether an attempt of a chat waits for children."""
+        return (chat_id, attempt) in self._slots
 
     # --- for the child
 

@@ -91,7 +91,7 @@ class HeldChat:
         self.refresh_tools()
         self._histories = environment.histories
         self._timing = environment.timing
-        self._continues = environment.continues_lost and not environment.is_replayed
+        self._continues = environment.continues_lost
         self._pending: set[asyncio.Future[Done]] = set()
 
     @property
