@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 
 from antiphon import ChildAnswer, ChildChat, ToolContext, Turn, tool
+from antiphon import ToolCall as Call
 from antiphon.core import commands as c
 from antiphon.core.model import Needs, Outcome, Status
 from antiphon.core.parts import ToolCall, ToolProgress
 from antiphon.errors import AttemptFailed, Unavailable
+from antiphon.testing.clock import START_US, FakeClock
 from antiphon.worker.stop import Stop
 from support.waiting import wait_until
 from worker.running import Talk, ask, running
 
 pytestmark = pytest.mark.anyio
+
+MINUTE_US = 60_000_000
 
 
 async def children_of(talk: Talk) -> list[Talk]:
@@ -106,6 +110,59 @@ async def test_a_child_that_fails_is_an_answer_with_its_error() -> None:
         talk = await ask(instance)
         await talk.wait_ended()
         assert (await talk.said())[-1] == "failed: no such thing"
+
+
+async def test_a_child_beyond_the_budget_is_an_error_of_that_kind() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            turn.add_usage(input_tokens=100)
+            yield "child"
+            return
+        await turn.spawn("first")
+        yield (await turn.spawn("second")).outcome
+
+    async with running(agent, budgets={"tokens_per_day": 100}) as instance:
+        talk = await ask(instance)
+        chat = await talk.wait_ended()
+        assert chat.last_error is not None
+        assert (chat.last_error.kind, chat.last_error.retryable) == ("budget_exhausted", False)
+        assert "The budget of this day is used up" in chat.last_error.message
+        assert (await talk.results())[-1].result["error"] == "budget_exhausted"
+        assert len(await children_of(talk)) == 1
+
+
+@pytest.mark.parametrize("how", ["turn.spawn", "context.spawn"])
+@pytest.mark.parametrize("is_soon", [True, False], ids=["in the next minute", "in none of the next minutes"])
+async def test_a_child_beyond_the_rate_limit_waits_for_one_of_the_next_minutes(how: str, is_soon: bool) -> None:
+    @tool
+    async def research(context: ToolContext) -> str:
+        """Ask a child."""
+        return (await context.spawn("second")).text
+
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield f"{turn.text} child"
+            return
+        await turn.spawn("first")
+        if how == "turn.spawn":
+            yield (await turn.spawn("second")).text
+        else:
+            yield str((await turn.call(Call("research"))).result)
+
+    clock = FakeClock(START_US - START_US % MINUTE_US + MINUTE_US - 200_000)
+    async with running(agent, tools=[research], budgets={"turns_per_minute": 2}, clock=clock) as instance:
+        talk = await ask(instance)
+        if is_soon:
+            await wait_until(lambda: any("A child chat waits" in text for text in progress_of(talk)))
+            clock.advance(1.0)
+        chat = await talk.wait_ended()
+        if is_soon:
+            assert (await talk.said())[-1] == "second child"
+        elif how == "turn.spawn":
+            assert chat.last_error is not None
+            assert chat.last_error.kind == "rate_limit"
+        if not is_soon:
+            assert (await talk.results())[-1].result["error"] == "rate_limited"
 
 
 async def test_waiting_parents_give_their_slots_to_their_children() -> None:
@@ -232,8 +289,6 @@ async def test_a_tool_starts_child_chats() -> None:
         return answers[-1].text
 
     async def agent(turn: Turn) -> Any:
-        from antiphon import ToolCall as Call
-
         if turn.parent_chat_id:
             yield f"about {turn.text}"
         else:

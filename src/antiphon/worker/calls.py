@@ -26,7 +26,7 @@ from antiphon.worker.environment import WorkerLimits
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.tools import Tool, ToolContext
-from antiphon.worker.tools.call import error_kind, not_approved, result_of
+from antiphon.worker.tools.call import error_kind, not_approved, refused, result_of
 
 CONCURRENT_CALLS_MAX = 16
 """Maximum number of tool calls of one attempt that run concurrently."""
@@ -204,8 +204,7 @@ class Calls:
         try:
             answer = await self._spawn(part, child_of(part.args), Counter())
         except Refused as error:
-            value = {"error": "failed", "message": str(error)}
-            return ToolResult(part.tool_call_id, part.tool_name, value, is_error=True)
+            return refused(part, error)
         return ToolResult(part.tool_call_id, part.tool_name, msgspec.to_builtins(answer))
 
     async def _spawn(self, part: ToolCall, child: ChildChat, names: Counter[str]) -> ChildAnswer:

@@ -37,7 +37,7 @@ from antiphon.core import commands as c
 from antiphon.core.facts import MessageAppended
 from antiphon.core.model import FIRST_TURN_ID, Chat, Outcome, Parent, Status
 from antiphon.core.parts import Role, ToolCall, text_of
-from antiphon.errors import AntiphonError, Invalid, TooMany
+from antiphon.errors import AntiphonError, Invalid, RateLimited, TooMany
 from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.observe.crash_points import crash_point
 from antiphon.ports import Bus, Work
@@ -51,6 +51,10 @@ DEPTH_MAX = 4
 """Maximum number of chats above a child chat."""
 CHILDREN_MAX = 64
 """Maximum number of child chats that one attempt of a turn starts."""
+CREATE_TRIES_MAX = 5
+"""Maximum number of minutes in which a child is tried to create while its owner has started too many turns."""
+RATE_WAIT_S_MAX = 60.0
+"""Maximum delay before the next of these tries, in seconds."""
 TEXT_BYTES_MAX = 8 * 1024
 """Maximum size of a child's answer in the result of its call, in bytes; the child chat has all of it. As JSON it may
 be six times as long, which is still less than the maximum of a tool's result."""
@@ -103,7 +107,7 @@ class ChildChats:
             progress: Is called with a sentence when the child waits for a person.
 
         Raises:
-            Refused: The child cannot be created.
+            Refused: The child cannot be created; `RateLimited` after `CREATE_TRIES_MAX` minutes.
             AttemptEnded: The store was unavailable for too long.
         """
         chat = held.state
@@ -122,7 +126,7 @@ class ChildChats:
             raise asyncio.CancelledError  # a tool that ignores its cancellation starts nothing more
         async with self._slots.lend((held.chat_id, held.attempt), chat.owner_id):
             try:
-                await held.retry_unavailable(lambda: self._create(chat, chat_id, child, parent))
+                await self._create_when_allowed(held, chat_id, child, parent, progress)
                 crash_point("child-after-create")
                 return await self._wait_at_rest(held, chat_id, progress)
             except asyncio.CancelledError:
@@ -132,6 +136,21 @@ class ChildChats:
                 elif why is Stop.LOST:  # perhaps the parent was edited
                     self._background.start(self._end_if_unwanted(chat_id))
                 raise
+
+    async def _create_when_allowed(
+        self, held: ParentTurn, chat_id: str, child: ChildChat, parent: Parent, progress: Callable[[str], None]
+    ) -> None:
+        """Create the child chat; if the owner has started too many turns in this minute, in one of the next ones."""
+        for tries in range(1, CREATE_TRIES_MAX + 1):
+            try:
+                await held.retry_unavailable(lambda: self._create(held.state, chat_id, child, parent))
+            except RateLimited as error:
+                if tries == CREATE_TRIES_MAX:
+                    raise
+                progress(f"A child chat waits: {error}")
+                await asyncio.sleep(min(error.retry_after_ms / 1000, RATE_WAIT_S_MAX))
+            else:
+                return
 
     async def _create(self, above: Chat, chat_id: str, child: ChildChat, parent: Parent) -> None:
         found = await self._work.chat(chat_id)

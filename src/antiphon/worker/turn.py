@@ -27,6 +27,10 @@ SPAWN = "spawn"
 """The tool name of the calls that `turn.spawn` makes."""
 
 
+REFUSALS = {"rate_limited": "rate_limit", "budget_exhausted": "budget_exhausted"}
+"""The kind of an agent's error by the error of a call of `turn.spawn`."""
+
+
 class ToolCall(msgspec.Struct, frozen=True):
     """A request to run a tool: its name, its arguments, and the call's id (generated if it is empty).
     `provider_metadata` is what the model's provider must get back with the call, as in `core.parts.ToolCall`."""
@@ -358,7 +362,9 @@ class Turn:
             without a `chat_id`.
 
         Raises:
-            AgentError: A child cannot be created, or is nested too deeply.
+            AgentError: A child cannot be created, or is nested too deeply. The kind is `budget_exhausted` if the
+                owner has used a budget of this day, and `rate_limit` if the owner has started too many turns in each
+                of the last minutes: a child waits for the next minute up to four times.
         """
         calls = [ToolCall(SPAWN, msgspec.to_builtins(_child(child))) for child in children]
         results = await self._io.commit_calls(tuple(calls), Needs.CHILD)
@@ -380,5 +386,7 @@ def _child_answer(result: ToolResult) -> ChildAnswer:
         said = value.get("message", "")
         if value.get("error") == "cancelled":
             return ChildAnswer(chat_id="", outcome="interrupted", error=said)
-        raise AttemptFailed("invalid_request", f"A child chat could not be started: {said}", retryable=False)
+        kind = REFUSALS.get(value.get("error", ""), "invalid_request")
+        # the result is stored: another try of this turn would read it again
+        raise AttemptFailed(kind, f"A child chat could not be started: {said}", retryable=False)
     return msgspec.convert(result.result, ChildAnswer)
