@@ -358,6 +358,46 @@ async def test_a_child_that_waits_for_a_person_is_stopped_when_its_parent_is_edi
         await child.wait(lambda chat: chat.last_outcome is Outcome.INTERRUPTED)
 
 
+@tool
+async def choose(context: ToolContext) -> str:
+    """Ask a child, which asks a person."""
+    return (await context.spawn("choose")).text
+
+
+async def lose(talk: Talk) -> None:
+    """The holder of the chat's turn dies, which is detected before another attempt starts."""
+    worker = talk.instance.worker
+    (task,) = [task for task, attempt in worker._attempts.items() if attempt.chat_id == talk.chat_id]
+    talk.instance.slots.is_draining = True
+    task.cancel()
+    await asyncio.wait({task})
+    await talk.instance.recovery.expire(talk.chat_id, (await talk.chat()).attempt, "dead")
+
+
+@pytest.mark.parametrize("end", ["interrupt", "edit", "unknown"])
+async def test_a_child_that_waits_for_a_person_is_stopped_although_the_holder_of_its_parent_died(end: str) -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield str(await turn.ask("Which one?"))
+        elif end == "unknown":
+            yield str((await turn.call(Call("choose"))).result["error"])
+        elif turn.text == "hello":
+            await turn.spawn("choose")
+        yield "done"
+
+    async with running(agent, tools=[choose]) as instance:
+        talk = await ask(instance)
+        (child,) = await wait_children(talk, 1)
+        await child.wait(lambda chat: chat.status is Status.REQUIRES_ACTION)
+        await lose(talk)
+        if end == "interrupt":
+            await talk.interrupt()
+        elif end == "edit":
+            await instance.chats.edit(talk.chat_id, 2, "something else")
+        instance.slots.is_draining = end != "unknown"  # its next attempt starts
+        await child.wait(lambda chat: chat.last_outcome is Outcome.INTERRUPTED)
+
+
 async def test_a_draining_instance_releases_a_parent_that_only_waits() -> None:
     async def agent(turn: Turn) -> Any:
         if turn.parent_chat_id:
