@@ -13,7 +13,10 @@ from antiphon.core import commands as c
 from antiphon.core.model import Needs, Outcome, Status
 from antiphon.core.parts import ToolCall, ToolProgress
 from antiphon.errors import AttemptFailed, Unavailable
+from antiphon.ports import Append, Appended
+from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import START_US, FakeClock
+from antiphon.testing.store import WrappedStore
 from antiphon.worker.stop import Stop
 from support.waiting import wait_until
 from worker.running import Talk, ask, running
@@ -96,6 +99,81 @@ async def test_children_of_one_call_run_side_by_side() -> None:
         await talk.wait_ended()
         assert (await talk.said())[-1] == "a,a,b 1"
         assert {(await child.chat()).title for child in await children_of(talk)} == {"a", "B"}
+
+
+async def test_children_of_calls_that_are_awaited_together_run_one_after_another() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield turn.text
+        else:
+            yield ",".join(answer.text for answer in await asyncio.gather(turn.spawn("a"), turn.spawn("b")))
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        assert await talk.said() == ["", "", "a,b"]
+
+
+async def test_the_calls_of_a_turn_that_have_one_id_start_a_child_each() -> None:
+    @tool
+    async def research(context: ToolContext) -> str:
+        """Ask a child."""
+        return (await context.spawn("same")).chat_id
+
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield "child"
+        else:
+            results = [await turn.call(Call("research", id="one")) for _ in range(2)]
+            yield " ".join(result.result for result in results)
+
+    async with running(agent, tools=[research]) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        children = await children_of(talk)
+        assert sorted((await talk.said())[-1].split()) == sorted(child.chat_id for child in children)
+        parents = [(await child.chat()).parent for child in children]
+        assert {parent.tool_call_id for parent in parents if parent} == {"one", "one#2"}
+
+
+class SlowChildren(WrappedStore):
+    """Storing a child chat waits until `is_open` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(clock=FakeClock(tick_us=1)))
+        self.is_open, self.is_creating = asyncio.Event(), asyncio.Event()
+        self.created: set[str] = set()
+
+    async def append(self, append: Append) -> Appended:
+        if append.chat.parent is not None:
+            self.is_creating.set()
+            await self.is_open.wait()
+            self.created.add(append.chat_id)
+        return await super().append(append)
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["deletes", "dies before it deletes the children"])
+async def test_a_child_that_is_created_while_its_parent_is_deleted_is_deleted(dies: bool) -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield str(await turn.ask("Which one?"))
+        else:
+            yield (await turn.spawn("child")).text
+
+    store = SlowChildren()
+    async with running(agent, store=store) as instance:
+        talk = await ask(instance)
+        await store.is_creating.wait()
+        if dies:
+            await instance.service.execute(talk.chat_id, c.Delete())
+        else:
+            await instance.chats.delete(talk.chat_id)
+        store.is_open.set()
+        await wait_until(lambda: len(store.created) == 1)
+        (child_id,) = store.created
+        await Talk(instance, child_id).wait(lambda chat: chat.is_deleted)
+        await wait_until(lambda: not len(instance.worker))
+        assert instance.slots.used == 0
 
 
 async def test_a_child_that_fails_is_an_answer_with_its_error() -> None:

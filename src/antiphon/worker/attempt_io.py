@@ -52,6 +52,7 @@ class AttemptIO:
         self._prompt_of = prompt_of
         self._system = ""
         self._call_lock = asyncio.Lock()
+        """Held until the calls of a message have their results: the next message cannot be stored before."""
         self._starts_calls = False
         """Whether the agent reports the start of its model calls, and so is stopped there by a used budget."""
         self._has_unchecked_usage = False

@@ -252,7 +252,9 @@ class Turn:
     @overload
     async def call(self, *calls: ToolCall) -> tuple[ToolResult, ...]: ...
     async def call(self, *calls: ToolCall) -> ToolResult | tuple[ToolResult, ...]:
-        """Store what was yielded so far with these calls, and run them concurrently.
+        """Store what was yielded so far with these calls, and run them concurrently, at most 16 at a time. Calls of
+        several `call`s that are awaited together (`asyncio.gather`) run one after another: a message with calls is
+        stored before they run, and the next message only when each of them has its result. So give all to one `call`.
 
         Returns:
             The results in the order of the calls; for one call its result. A failed tool is a result with `is_error`,
@@ -349,8 +351,10 @@ class Turn:
     async def spawn(self, *children: str | ChildChat) -> tuple[ChildAnswer, ...]: ...
     async def spawn(self, *children: str | ChildChat) -> ChildAnswer | tuple[ChildAnswer, ...]:
         """Start child chats, and wait until all of them are at rest. They run side by side, on any instance, with the
-        same agent. A child belongs to the owner of this chat and is listed under it; when this turn is interrupted,
-        so are the turns that it has started. After a crash the next attempt finds the children and waits on.
+        same agent, at most 16 at a time: the next one starts when one of them ends. Several `spawn`s that are awaited
+        together run one after another, as with `call`. A child belongs to the owner of this chat and is listed under
+        it; when this turn is interrupted, so are the turns that it has started. After a crash the next attempt finds
+        the children and waits on.
 
         Args:
             children: Each is the first message of a child chat, or a `ChildChat` with more settings.
