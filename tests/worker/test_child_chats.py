@@ -468,6 +468,7 @@ async def test_a_child_that_waits_for_a_person_is_stopped_although_the_holder_of
         (child,) = await wait_children(talk, 1)
         await child.wait(lambda chat: chat.status is Status.REQUIRES_ACTION)
         await lose(talk)
+        assert (await child.chat()).status is Status.REQUIRES_ACTION  # the next attempt could adopt it
         if end == "interrupt":
             await talk.interrupt()
         elif end == "edit":
