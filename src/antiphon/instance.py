@@ -89,7 +89,6 @@ class Instance:
         self._data = DataCheck(lock)
         self._stalls: StallWatch | None = None
         self._background: asyncio.Task[None] | None = None
-
         self._asks_models = isinstance(agent, Agent) and isinstance(agent.model, str)
         self._named_model = (agent.model if self._asks_models else "") or options.model
         self.configs = self._make_configs()
@@ -102,14 +101,15 @@ class Instance:
         self._make_chats(relay)
         self._file_budget = FileBudget(options.limits.loaded_files_bytes)
         self.mcp = self._make_mcp()
-        self.worker = Worker(self._make_environment(agent), self.slots)
+        environment = self._make_environment(agent)
+        self.worker = Worker(environment, self.slots)
         self.recovery = Recovery(
             service=self.service,
             store=store,
             instance_id=self.instance_id,
             is_own=self.worker.runs,
             keep_lost=options.on_worker_lost == "keep",
-            continues_lost=options.on_worker_lost == "continue",
+            continues_lost=environment.continues_lost,
         )
         self.cluster: Cluster | None = None
         if shared_store and members and relay:
@@ -271,7 +271,7 @@ class Instance:
             histories=Histories(self._work),
             agent=as_agent(agent, self.model),
             is_replayed=not isinstance(agent, Agent),
-            continues_lost=options.on_worker_lost == "continue",
+            continues_lost=options.on_worker_lost == "continue" and isinstance(agent, Agent),
             tools=tools_by_name(agent, options.tools),
             make_deps=deps_of(agent, options.deps),
             mcp=self.mcp,

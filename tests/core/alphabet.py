@@ -182,6 +182,9 @@ def iter_commits(history: History) -> Iterator[Named]:
         for who, attempt in (("holder", history.chat.attempt), ("stranger", MISSING), ("no attempt", 0)):
             commit_result = c.CommitToolResult(attempt=attempt, tool_call_id=call, content=words("result"))
             yield f"result of {call} by {who}", commit_result, 0
+        cancel = c.CancelCalls(attempt=history.chat.attempt, tool_call_ids=(call, "missing"))
+        yield f"cancel {call}", cancel, 0
+    yield "cancel of a stranger", c.CancelCalls(attempt=MISSING, tool_call_ids=()), 0
 
 
 def iter_ends(history: History) -> Iterator[Named]:

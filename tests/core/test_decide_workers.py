@@ -297,6 +297,25 @@ def test_a_result_of_a_call_that_has_not_begun_is_refused() -> None:
         history.result("approval")
 
 
+def test_calls_that_the_agent_gives_up_get_an_error_result_and_the_others_stay_open() -> None:
+    history = held("steer:b", calls=("plain", "plain2", "approval"))
+    history.result("plain")
+    gives_up = c.CancelCalls(attempt=history.chat.attempt, tool_call_ids=("plain", "approval"))
+    assert history.do(gives_up) == (TOOL,)
+    assert history.do(gives_up) == ()
+    assert history.do(c.CancelCalls(attempt=history.chat.attempt, tool_call_ids=("plain2",))) == (TOOL, USER)
+
+
+def test_calls_are_given_up_by_the_attempt_that_holds_a_running_turn_only() -> None:
+    history = held(calls=("plain",))
+    for attempt in (history.chat.attempt - 1, 0):
+        with pytest.raises(StaleAttempt):
+            history.do(c.CancelCalls(attempt=attempt, tool_call_ids=("plain",)))
+    history = interrupting(calls=("plain",))
+    with pytest.raises(NotAllowedNow):
+        history.do(c.CancelCalls(attempt=history.chat.attempt, tool_call_ids=("plain",)))
+
+
 def test_while_interrupting_the_result_of_a_begun_call_is_accepted_and_steering_stays_queued() -> None:
     history = interrupting("steer:b", calls=("plain", "plain2"))
     assert history.result("plain") == (TOOL,)

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from antiphon import Turn
 from antiphon.bus.memory import MemoryBus
 from antiphon.core import commands as c
 from antiphon.core.draft import Draft
@@ -351,3 +352,31 @@ async def test_the_first_delta_of_each_draft_of_another_instance_triggers_a_read
             one.drafts.touch(chat_id)
             await wait_for_text(recorder, draft)
             chat = await answer(other, chat, chat_id, draft, is_last=False)
+
+
+async def test_a_child_chat_that_runs_when_following_starts_is_followed_at_once() -> None:
+    may_end = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def agent(turn: Turn) -> AsyncIterator[str]:
+        if turn.text != "leaf":
+            yield (await turn.spawn("leaf" if turn.parent_chat_id else "branch")).text
+            return
+        yield "begun "
+        begun.set()
+        await may_end.wait()
+        yield "ended"
+
+    async with open_instance(agent=agent, drain_s=0, timing=NO_POLLS) as instance:
+        await instance.chats.create(content="hello")
+        await begun.wait()
+        recorder = Recorder()
+        follower = make_follower(instance, recorder)
+        follower.start()
+        try:
+            await wait_until(lambda: len(follower) == 3)
+            may_end.set()
+            await wait_until(lambda: len(recorder.chats_with(TurnEnded)) == 3)
+        finally:
+            follower.stop()
+        assert "ended" in "".join(delta.part.text for delta in recorder.deltas if isinstance(delta.part, Text))

@@ -8,15 +8,22 @@ from typing import Any
 import pytest
 
 from antiphon import ChildAnswer, ChildChat, ToolContext, Turn, tool
+from antiphon import ToolCall as Call
 from antiphon.core import commands as c
 from antiphon.core.model import Needs, Outcome, Status
 from antiphon.core.parts import ToolCall, ToolProgress
 from antiphon.errors import AttemptFailed, Unavailable
+from antiphon.ports import Append, Appended
+from antiphon.store.memory.store import MemoryStore
+from antiphon.testing.clock import START_US, FakeClock
+from antiphon.testing.store import WrappedStore
 from antiphon.worker.stop import Stop
 from support.waiting import wait_until
 from worker.running import Talk, ask, running
 
 pytestmark = pytest.mark.anyio
+
+MINUTE_US = 60_000_000
 
 
 async def children_of(talk: Talk) -> list[Talk]:
@@ -94,6 +101,81 @@ async def test_children_of_one_call_run_side_by_side() -> None:
         assert {(await child.chat()).title for child in await children_of(talk)} == {"a", "B"}
 
 
+async def test_children_of_calls_that_are_awaited_together_run_one_after_another() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield turn.text
+        else:
+            yield ",".join(answer.text for answer in await asyncio.gather(turn.spawn("a"), turn.spawn("b")))
+
+    async with running(agent) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        assert await talk.said() == ["", "", "a,b"]
+
+
+async def test_the_calls_of_a_turn_that_have_one_id_start_a_child_each() -> None:
+    @tool
+    async def research(context: ToolContext) -> str:
+        """Ask a child."""
+        return (await context.spawn("same")).chat_id
+
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield "child"
+        else:
+            results = [await turn.call(Call("research", id="one")) for _ in range(2)]
+            yield " ".join(result.result for result in results)
+
+    async with running(agent, tools=[research]) as instance:
+        talk = await ask(instance)
+        await talk.wait_ended()
+        children = await children_of(talk)
+        assert sorted((await talk.said())[-1].split()) == sorted(child.chat_id for child in children)
+        parents = [(await child.chat()).parent for child in children]
+        assert {parent.tool_call_id for parent in parents if parent} == {"one", "one#2"}
+
+
+class SlowChildren(WrappedStore):
+    """Storing a child chat waits until `is_open` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(clock=FakeClock(tick_us=1)))
+        self.is_open, self.is_creating = asyncio.Event(), asyncio.Event()
+        self.created: set[str] = set()
+
+    async def append(self, append: Append) -> Appended:
+        if append.chat.parent is not None:
+            self.is_creating.set()
+            await self.is_open.wait()
+            self.created.add(append.chat_id)
+        return await super().append(append)
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["deletes", "dies before it deletes the children"])
+async def test_a_child_that_is_created_while_its_parent_is_deleted_is_deleted(dies: bool) -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield str(await turn.ask("Which one?"))
+        else:
+            yield (await turn.spawn("child")).text
+
+    store = SlowChildren()
+    async with running(agent, store=store) as instance:
+        talk = await ask(instance)
+        await store.is_creating.wait()
+        if dies:
+            await instance.service.execute(talk.chat_id, c.Delete())
+        else:
+            await instance.chats.delete(talk.chat_id)
+        store.is_open.set()
+        await wait_until(lambda: len(store.created) == 1)
+        (child_id,) = store.created
+        await Talk(instance, child_id).wait(lambda chat: chat.is_deleted)
+        await wait_until(lambda: not len(instance.worker))
+        assert instance.slots.used == 0
+
+
 async def test_a_child_that_fails_is_an_answer_with_its_error() -> None:
     async def agent(turn: Turn) -> Any:
         if turn.parent_chat_id:
@@ -106,6 +188,59 @@ async def test_a_child_that_fails_is_an_answer_with_its_error() -> None:
         talk = await ask(instance)
         await talk.wait_ended()
         assert (await talk.said())[-1] == "failed: no such thing"
+
+
+async def test_a_child_beyond_the_budget_is_an_error_of_that_kind() -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            turn.add_usage(input_tokens=100)
+            yield "child"
+            return
+        await turn.spawn("first")
+        yield (await turn.spawn("second")).outcome
+
+    async with running(agent, budgets={"tokens_per_day": 100}) as instance:
+        talk = await ask(instance)
+        chat = await talk.wait_ended()
+        assert chat.last_error is not None
+        assert (chat.last_error.kind, chat.last_error.retryable) == ("budget_exhausted", False)
+        assert "The budget of this day is used up" in chat.last_error.message
+        assert (await talk.results())[-1].result["error"] == "budget_exhausted"
+        assert len(await children_of(talk)) == 1
+
+
+@pytest.mark.parametrize("how", ["turn.spawn", "context.spawn"])
+@pytest.mark.parametrize("is_soon", [True, False], ids=["in the next minute", "in none of the next minutes"])
+async def test_a_child_beyond_the_rate_limit_waits_for_one_of_the_next_minutes(how: str, is_soon: bool) -> None:
+    @tool
+    async def research(context: ToolContext) -> str:
+        """Ask a child."""
+        return (await context.spawn("second")).text
+
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield f"{turn.text} child"
+            return
+        await turn.spawn("first")
+        if how == "turn.spawn":
+            yield (await turn.spawn("second")).text
+        else:
+            yield str((await turn.call(Call("research"))).result)
+
+    clock = FakeClock(START_US - START_US % MINUTE_US + MINUTE_US - 200_000)
+    async with running(agent, tools=[research], budgets={"turns_per_minute": 2}, clock=clock) as instance:
+        talk = await ask(instance)
+        if is_soon:
+            await wait_until(lambda: any("A child chat waits" in text for text in progress_of(talk)))
+            clock.advance(1.0)
+        chat = await talk.wait_ended()
+        if is_soon:
+            assert (await talk.said())[-1] == "second child"
+        elif how == "turn.spawn":
+            assert chat.last_error is not None
+            assert chat.last_error.kind == "rate_limit"
+        if not is_soon:
+            assert (await talk.results())[-1].result["error"] == "rate_limited"
 
 
 async def test_waiting_parents_give_their_slots_to_their_children() -> None:
@@ -232,8 +367,6 @@ async def test_a_tool_starts_child_chats() -> None:
         return answers[-1].text
 
     async def agent(turn: Turn) -> Any:
-        from antiphon import ToolCall as Call
-
         if turn.parent_chat_id:
             yield f"about {turn.text}"
         else:
@@ -300,6 +433,47 @@ async def test_a_child_that_waits_for_a_person_is_stopped_when_its_parent_is_edi
         (child,) = await wait_children(talk, 1)
         await child.wait(lambda chat: chat.status is Status.REQUIRES_ACTION)
         await instance.chats.edit(talk.chat_id, 2, "something else")
+        await child.wait(lambda chat: chat.last_outcome is Outcome.INTERRUPTED)
+
+
+@tool
+async def choose(context: ToolContext) -> str:
+    """Ask a child, which asks a person."""
+    return (await context.spawn("choose")).text
+
+
+async def lose(talk: Talk) -> None:
+    """The holder of the chat's turn dies, which is detected before another attempt starts."""
+    worker = talk.instance.worker
+    (task,) = [task for task, attempt in worker._attempts.items() if attempt.chat_id == talk.chat_id]
+    talk.instance.slots.is_draining = True
+    task.cancel()
+    await asyncio.wait({task})
+    await talk.instance.recovery.expire(talk.chat_id, (await talk.chat()).attempt, "dead")
+
+
+@pytest.mark.parametrize("end", ["interrupt", "edit", "unknown"])
+async def test_a_child_that_waits_for_a_person_is_stopped_although_the_holder_of_its_parent_died(end: str) -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield str(await turn.ask("Which one?"))
+        elif end == "unknown":
+            yield str((await turn.call(Call("choose"))).result["error"])
+        elif turn.text == "hello":
+            await turn.spawn("choose")
+        yield "done"
+
+    async with running(agent, tools=[choose]) as instance:
+        talk = await ask(instance)
+        (child,) = await wait_children(talk, 1)
+        await child.wait(lambda chat: chat.status is Status.REQUIRES_ACTION)
+        await lose(talk)
+        assert (await child.chat()).status is Status.REQUIRES_ACTION  # the next attempt could adopt it
+        if end == "interrupt":
+            await talk.interrupt()
+        elif end == "edit":
+            await instance.chats.edit(talk.chat_id, 2, "something else")
+        instance.slots.is_draining = end != "unknown"  # its next attempt starts
         await child.wait(lambda chat: chat.last_outcome is Outcome.INTERRUPTED)
 
 

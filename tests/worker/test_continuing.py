@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from antiphon import Agent
+from antiphon import Agent, Turn
 from antiphon.chats.doctor import examine
 from antiphon.core.facts import AttemptLost, AttemptReleased
 from antiphon.core.model import Outcome, WhenBusy
@@ -28,7 +29,6 @@ from antiphon.testing.model_server import FOREVER, Answer, FakeCall, FakeModelSe
 from antiphon.worker.stop import Stop
 from support.waiting import wait_until
 
-from .agents import Gate
 from .running import Talk, answers_of, ask, running
 
 pytestmark = pytest.mark.anyio
@@ -365,10 +365,16 @@ async def test_an_interrupt_before_the_model_goes_on_keeps_what_was_written(is_h
 
 
 async def test_an_agent_of_its_own_starts_again() -> None:
-    gate = Gate()
-    async with running(gate.agent, on_worker_lost="continue") as instance:
+    may_end = asyncio.Event()
+
+    async def agent(turn: Turn) -> Any:
+        await turn.start_call(model="its own")
+        yield "words"
+        await may_end.wait()
+
+    async with running(agent, on_worker_lost="continue") as instance:
         talk = await ask(instance)
         await lose(talk, "words")
-        gate.is_open.set()
+        may_end.set()
         await talk.wait_ended()
         assert [fact.content_size for fact in await talk.facts(AttemptLost)] == [0]

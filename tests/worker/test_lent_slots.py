@@ -13,11 +13,13 @@ from antiphon.worker.slots import Slots
 
 pytestmark = pytest.mark.anyio
 
+TURN = ("c", 1)
+
 
 async def test_a_slot_is_free_while_its_turn_waits_and_reserved_afterwards() -> None:
     slots = Slots("i", concurrency=1)
     slots.reserve("o")
-    async with LentSlots(slots).lend("c", "o"):
+    async with LentSlots(slots).lend(TURN, "o"):
         assert slots.reserve_nowait("o") == "i"
         assert slots.reserve_nowait("o") is None
         slots.release("o")
@@ -28,11 +30,21 @@ async def test_a_turn_that_waits_twice_lends_one_slot_until_the_last_wait_ends()
     slots = Slots("i", concurrency=2)
     slots.reserve("o")
     lent = LentSlots(slots)
-    async with lent.lend("c", "o"):
-        async with lent.lend("c", "o"):
+    async with lent.lend(TURN, "o"):
+        async with lent.lend(TURN, "o"):
             assert slots.used == 0
         assert slots.used == 0
     assert (slots.used, len(lent)) == (1, 0)
+
+
+async def test_an_abandoned_attempt_and_the_next_one_of_its_chat_lend_a_slot_each() -> None:
+    slots = Slots("i", concurrency=2)
+    slots.reserve("o")
+    slots.reserve("o")
+    lent = LentSlots(slots)
+    async with lent.lend(TURN, "o"), lent.lend(("c", 2), "o"):
+        assert slots.used == 0
+    assert (slots.used, len(lent)) == (2, 0)
 
 
 async def test_a_turn_that_stops_waiting_gets_the_next_free_slot_before_others() -> None:
@@ -43,7 +55,7 @@ async def test_a_turn_that_stops_waiting_gets_the_next_free_slot_before_others()
     returned = asyncio.Event()
 
     async def wait() -> None:
-        async with LentSlots(slots).lend("c", "o"):
+        async with LentSlots(slots).lend(TURN, "o"):
             slots.reserve("o")  # another turn has it
         returned.set()
 
@@ -63,7 +75,7 @@ async def test_a_cancelled_turn_holds_its_slot_until_its_attempt_ends() -> None:
         gate = asyncio.Event()
 
         async def wait(gate: asyncio.Event = gate) -> None:
-            async with lent.lend("c", "o"):
+            async with lent.lend(TURN, "o"):
                 slots.reserve("o")
                 await gate.wait()
 
@@ -85,11 +97,11 @@ async def test_too_many_waiting_turns_are_refused() -> None:
     slots = Slots("i", concurrency=2)
     slots.reserve("o")
     lent = LentSlots(slots, lent_max=1)
-    async with lent.lend("a", "o"):
+    async with lent.lend(("a", 1), "o"):
         with pytest.raises(TooMany):
-            async with lent.lend("b", "o"):
+            async with lent.lend(("b", 1), "o"):
                 pass
-        async with lent.lend("a", "o"):
+        async with lent.lend(("a", 1), "o"):
             pass
 
 
@@ -110,7 +122,7 @@ async def test_random_waits_and_cancellations_keep_the_count() -> None:
             slots.release("o")
 
     async def wait(name: str) -> None:
-        async with lent.lend(name, "o"):
+        async with lent.lend((name, 1), "o"):
             for _ in range(random_source.randint(0, 5)):
                 await asyncio.sleep(0)
 
@@ -142,12 +154,12 @@ async def test_a_wait_that_ends_while_another_is_cancelled_takes_one_slot() -> N
     first_ends = asyncio.Event()
 
     async def first() -> None:
-        async with lent.lend("c", "o"):
+        async with lent.lend(TURN, "o"):
             slots.reserve("o")  # another turn has the slot
             await first_ends.wait()
 
     async def second() -> None:
-        async with lent.lend("c", "o"):
+        async with lent.lend(TURN, "o"):
             await asyncio.Event().wait()
 
     ending = asyncio.create_task(first())

@@ -48,7 +48,9 @@ class WorkQueue:
     def entries_after(self, chat_id: str, seq: int) -> Sequence[Entry] | None:
         return self._service.entries_after(chat_id, seq)
 
-    def subscribe_to_appends(self, chat_id: str, subscriber: Callable[[Append], object]) -> Callable[[], None]:
+    def subscribe_to_appends(self, chat_id: str | None, subscriber: Callable[[Append], object]) -> Callable[[], None]:
+        if chat_id is None:
+            return self._service.appended.subscribe(subscriber)
         return self._service.appended_to_chat.subscribe(chat_id, subscriber)
 
     # --- leases

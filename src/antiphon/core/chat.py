@@ -65,6 +65,7 @@ _RULES: dict[type[c.Command], Callable[[Decision, Any], None]] = {
     c.StartAttempt: workers.start_attempt,
     c.CommitMessage: workers.commit_message,
     c.CommitToolResult: workers.commit_tool_result,
+    c.CancelCalls: workers.cancel_calls,
     c.FailAttempt: workers.fail_attempt,
     c.RequireAction: workers.require_action,
     c.FinishInterrupt: workers.finish_interrupt,

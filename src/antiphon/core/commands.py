@@ -272,6 +272,13 @@ class CommitToolResult(Command):
     content: bytes
 
 
+class CancelCalls(Command):
+    """The agent does not wait for these calls any more. Those that have a result keep it."""
+
+    attempt: int
+    tool_call_ids: tuple[str, ...]
+
+
 class ExpireAttempt(Command):
     """`reason` is lease, dead or interrupt. `content` is the flushed part of draft `draft`; `keep`: store it as a
     message even if the turn continues. `beginning` is the same content, if a model may go on from it."""

@@ -94,6 +94,21 @@ def commit_tool_result(decision: Decision, command: c.CommitToolResult) -> None:
         decision.deliver_steering()
 
 
+def cancel_calls(decision: Decision, command: c.CancelCalls) -> None:
+    """Give the named calls that are still open an error result: the turn goes on without them, also without those
+    for which it would have waited for a person."""
+    chat = decision.chat
+    if not command.attempt or chat.attempt != command.attempt:
+        raise StaleAttempt(command.attempt)
+    if chat.status is not Status.RUNNING:
+        raise NotAllowedNow(chat.status, "the turn is being interrupted")
+    open_calls = [call for call in chat.calls if call.tool_call_id in command.tool_call_ids]
+    for call in open_calls:
+        decision.resolve_with_error(call, "cancelled")
+    if open_calls and not decision.chat.calls:
+        decision.deliver_steering()
+
+
 def fail_attempt(decision: Decision, command: c.FailAttempt) -> None:
     _check_fence(decision, command)
     chat = decision.chat

@@ -77,8 +77,9 @@ class Work(Chats, Protocol):
         """Whether other processes write the same chats, so that a cached state may be old."""
         ...
 
-    def subscribe_to_appends(self, chat_id: str, subscriber: Callable[[Append], object]) -> Callable[[], None]:
-        """Call `subscriber` with each append of this process to the chat; returns a function that ends it."""
+    def subscribe_to_appends(self, chat_id: str | None, subscriber: Callable[[Append], object]) -> Callable[[], None]:
+        """Call `subscriber` with each append of this process to the chat (None: to any chat); returns a function that
+        ends it."""
         ...
 
     async def claimable(self, *, limit: int, passing_over: Sequence[str] = ()) -> tuple[str, ...]: ...

@@ -3,7 +3,8 @@
 How it works
 ------------
 1. Which chats have new facts is known from this process's own appends, from the hints on the owner's channel, and
-   from the watchers' poll, should hints be lost. When following starts, the running chats are listed once.
+   from the watchers' poll, should hints be lost. When following starts, the running chats and
+   the child chats that they wait for are listed once.
 2. Each such chat gets a `ChatFollower`: a place (seq, position) on the chat's one `Reader`, the same that serves the
    watchers. It is woken by the reader and hands the next items to the consumer, in order and each once. When the chat
    is idle and everything was handed over, the follower is closed; the place is remembered.
@@ -24,6 +25,7 @@ from typing import Protocol
 import structlog
 
 from antiphon.chats.hints import chat_hint, claimed_chat, owner_channel
+from antiphon.chats.running_children import iter_running_children
 from antiphon.chats.service import Service
 from antiphon.core.events import Delta
 from antiphon.core.model import Chat, Status
@@ -189,18 +191,19 @@ class OwnerFollower:
             self.follow(hint.chat_id, hint.seq)
 
     async def _follow_running(self) -> None:
-        """Open a follower for each chat that is already running."""
+        """Open a follower for each chat that is already running, also for the child chats that they wait for."""
         while True:
             try:
                 listed = await self._store.list_chats(
                     self._owner_id, archived=None, label=None, title="", limit=RUNNING_MAX, after=None
                 )
+                children = [item async for item in iter_running_children(self._store, self._owner_id, listed)]
             except AntiphonError as error:
                 log.warning("running_chats_not_listed", error=str(error))
                 await asyncio.sleep(self._retry_s)
             else:
                 break
-        for item in listed:
+        for item in (*listed, *children):
             if item.chat.status in GROWS:
                 self.follow(item.chat_id)
 

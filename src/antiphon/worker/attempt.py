@@ -94,7 +94,9 @@ class Attempt:
         """Stop before the next step (a model call or a tool); at once if it only waits for child chats."""
         self._held.is_draining = True
         calls = self.chat.calls
-        if self._env.child_chats.is_waiting(self.chat_id) and all(call.needs is Needs.CHILD for call in calls):
+        if self._env.child_chats.is_waiting(self.chat_id, self.number) and all(
+            call.needs is Needs.CHILD for call in calls
+        ):
             self.stop(Stop.RELEASE)
 
     # --- the task

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from antiphon.core.facts import CallOpened
 from antiphon.core.model import Needs
 from antiphon.core.parts import (
     CallStarted,
@@ -22,6 +23,7 @@ from antiphon.errors import AttemptFailed, Unavailable
 from antiphon.ports import Message, Work
 from antiphon.wire.codec import encode
 from antiphon.worker.calls import Calls, own_result
+from antiphon.worker.completion import complete
 from antiphon.worker.files import FileLoader
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.replay import Replay
@@ -50,6 +52,7 @@ class AttemptIO:
         self._prompt_of = prompt_of
         self._system = ""
         self._call_lock = asyncio.Lock()
+        """Held until the calls of a message have their results: the next message cannot be stored before."""
         self._starts_calls = False
         """Whether the agent reports the start of its model calls, and so is stopped there by a used budget."""
         self._has_unchecked_usage = False
@@ -121,7 +124,7 @@ class AttemptIO:
         newest_id = held.history.messages[-1].id if held.history.messages else 0
         try:
             await self.start_new_step()
-            await held.commit()
+            await self._commit()
         except AttemptEnded:
             await held.leave(Stop.LOST)
         return tuple(
@@ -146,6 +149,11 @@ class AttemptIO:
         for piece in self._held.replay.release():
             self._held.writer.write(piece)
 
+    async def _commit(self, calls: tuple[CallOpened, ...] = (), *, results: tuple[ToolResult, ...] = ()) -> None:
+        """Store the draft as a message, even if the agent cancels this meanwhile."""
+        held = self._held
+        await complete(held.commit(calls, results=results), is_stopped=held.is_stopping)
+
     async def record_call(self, call: ToolCall, result: Any, *, is_error: bool) -> ToolResult:
         held = self._held
         text, shown = encode(call.args).decode(), cap_output(result)
@@ -161,7 +169,7 @@ class AttemptIO:
                 if len(parts) != 1:
                     raise ValueError("yielded calls have not run yet: await turn.run_streamed_calls() first")
                 recorded = ToolResult(parts[0].tool_call_id, call.name, shown, is_error=is_error)
-                await held.commit((self._calls.opened(parts[0], Needs.SERVER),), results=(recorded,))
+                await self._commit((self._calls.opened(parts[0], Needs.SERVER),), results=(recorded,))
             await self._check_reported_usage()  # after it: the tool has run
         except AttemptEnded:
             await held.leave(Stop.LOST)
@@ -183,8 +191,9 @@ class AttemptIO:
                     if call.provider_metadata:
                         held.writer.write(PartMetadata(call.provider_metadata))
                 parts = [part for part in held.writer.draft.content() if isinstance(part, ToolCallPart)]
-                await held.commit(tuple(self._calls.opened(part, needs) for part in parts))
-                results = await self._calls.run(parts)
+                async with self._calls.giving_up(parts):
+                    await self._commit(tuple(self._calls.opened(part, needs) for part in parts))
+                    results = await self._calls.run(parts)
         except AttemptEnded:
             await held.leave(Stop.LOST)
         return tuple(map(own_result, results))

@@ -21,11 +21,12 @@ from antiphon.observe.metrics import METRICS
 from antiphon.observe.traces import TRACES
 from antiphon.worker.child_chats import CHILDREN_MAX, ChildChats, child_of, name_of
 from antiphon.worker.children import ChildAnswer, ChildChat
+from antiphon.worker.completion import complete
 from antiphon.worker.environment import WorkerLimits
 from antiphon.worker.held_chat import HeldChat
 from antiphon.worker.stop import AttemptEnded, Stop
 from antiphon.worker.tools import Tool, ToolContext
-from antiphon.worker.tools.call import error_kind, not_approved, result_of
+from antiphon.worker.tools.call import error_kind, not_approved, refused, result_of
 
 CONCURRENT_CALLS_MAX = 16
 """Maximum number of tool calls of one attempt that run concurrently."""
@@ -84,6 +85,27 @@ class Calls:
         if part.tool_name in self._held.state.allowed_tools or not tool.must_be_approved(part.args):
             return Needs.SERVER
         return Needs.APPROVAL
+
+    @contextlib.asynccontextmanager
+    async def giving_up(self, parts: list[ToolCall]) -> AsyncIterator[None]:
+        """If the agent cancels this block and the attempt goes on (`asyncio.timeout`, say), the calls that are still
+        open get an error result before the cancellation is raised. This takes as long as the tools clean up and the
+        store needs, both of which are limited."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._held.is_stopping():
+                await complete(self._give_up(parts), is_stopped=self._held.is_stopping)
+            raise
+
+    async def _give_up(self, parts: list[ToolCall]) -> None:
+        held = self._held
+        await held.wait_pending()  # a result that is being stored counts
+        held.check()
+        ids = tuple(part.tool_call_id for part in parts if held.state.call(part.tool_call_id) is not None)
+        if ids:
+            await held.execute(c.CancelCalls(attempt=held.attempt, tool_call_ids=ids))
+        await held.refresh()
 
     async def run(self, parts: list[ToolCall]) -> list[ToolResult]:
         """Run the calls that the server may run, and commit each result. If others need a client's action, the turn
@@ -182,8 +204,7 @@ class Calls:
         try:
             answer = await self._spawn(part, child_of(part.args), Counter())
         except Refused as error:
-            value = {"error": "failed", "message": str(error)}
-            return ToolResult(part.tool_call_id, part.tool_name, value, is_error=True)
+            return refused(part, error)
         return ToolResult(part.tool_call_id, part.tool_name, msgspec.to_builtins(answer))
 
     async def _spawn(self, part: ToolCall, child: ChildChat, names: Counter[str]) -> ChildAnswer:
@@ -210,7 +231,9 @@ class Calls:
         if not left:
             return
         parts = [p for m in self._held.history.messages for p in m.content if isinstance(p, ToolCall)]
-        await self.run([part for part in parts if part.tool_call_id in left])
+        parts = [part for part in parts if part.tool_call_id in left]
+        async with self.giving_up(parts):
+            await self.run(parts)
 
     def _is_known(self, call: Call) -> bool:
         return call.tool_name in self._tools or call.needs in (Needs.RESULT, Needs.ANSWER, Needs.CHILD)

@@ -11,10 +11,12 @@ The wait follows the child by the hints and appends of its chat, and by a poll. 
 last answer is the result of the call. Meanwhile the parent's attempt keeps its lease but gives back its slot
 (`LentSlots`), or parents could occupy every slot that their children need.
 
-A child is wanted as long as the call that started it is open. When the parent is interrupted, its holder interrupts
-the child as well. If the holder dies first, or the parent is edited or deleted, no process does that. So the worker
-that runs the child's first turn checks the parent's call when the attempt starts and every `child_poll_s`
-(`end_of`), and interrupts a turn that no parent waits for. Later turns of a child are a person's own.
+A child is wanted as long as the call that started it is open. When the parent is interrupted, or its agent or tool
+stops waiting, the holder interrupts the child as well. The process that commits a fact which closes calls without
+their results (the turn ends otherwise than with an answer, the history is edited, the calls of a lost attempt are
+unknown) interrupts the children that are not at rest (`_on_append`), also those that wait for a person. In case that
+process dies in between, or the parent is deleted, the worker that runs the child's first turn checks the parent's
+call when the attempt starts and every `child_poll_s` (`end_of`). Later turns of a child are a person's own.
 """
 
 from __future__ import annotations
@@ -34,13 +36,13 @@ from antiphon.chats.chat_fields import CHAT
 from antiphon.chats.hints import stream_channel
 from antiphon.chats.owned import OwnedChats
 from antiphon.core import commands as c
-from antiphon.core.facts import MessageAppended
+from antiphon.core.facts import AttemptStarted, Fact, HistoryTruncated, MessageAppended, TurnEnded
 from antiphon.core.model import FIRST_TURN_ID, Chat, Outcome, Parent, Status
 from antiphon.core.parts import Role, ToolCall, text_of
-from antiphon.errors import AntiphonError, Invalid, TooMany
+from antiphon.errors import AntiphonError, Invalid, RateLimited, TooMany
 from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.observe.crash_points import crash_point
-from antiphon.ports import Bus, Work
+from antiphon.ports import Append, Bus, Work
 from antiphon.wire.codec import decode_content, encode
 from antiphon.worker.children import ChildAnswer, ChildChat
 from antiphon.worker.history import History
@@ -51,6 +53,13 @@ DEPTH_MAX = 4
 """Maximum number of chats above a child chat."""
 CHILDREN_MAX = 64
 """Maximum number of child chats that one attempt of a turn starts."""
+ENDING_MAX = 100
+"""Maximum number of chats whose children are ended at a time. Beyond it, only the children that a worker
+runs are ended, by that worker."""
+CREATE_TRIES_MAX = 5
+"""Maximum number of minutes in which a child is tried to create while its owner has started too many turns."""
+RATE_WAIT_S_MAX = 60.0
+"""Maximum delay before the next of these tries, in seconds."""
 TEXT_BYTES_MAX = 8 * 1024
 """Maximum size of a child's answer in the result of its call, in bytes; the child chat has all of it. As JSON it may
 be six times as long, which is still less than the maximum of a tool's result."""
@@ -65,9 +74,12 @@ class ParentTurn(Protocol):
     """The chat whose turn waits for children (`worker.held_chat`)."""
 
     chat_id: str
+    attempt: int
     state: Chat
     history: History
     stopped: asyncio.Future[Stop]
+
+    def is_stopping(self) -> bool: ...
 
     async def retry_unavailable(self, request: Callable[[], Awaitable[T]]) -> T: ...
 
@@ -84,6 +96,11 @@ class ChildChats:
         self._chats_of = chats_of
         self._poll_s = poll_s
         self._background = BackgroundTasks()
+        self._unsubscribe = work.subscribe_to_appends(None, self._on_append)
+
+    def close(self) -> None:
+        self._unsubscribe()
+        self._background.cancel()
 
     # --- for the parent
 
@@ -100,7 +117,7 @@ class ChildChats:
             progress: Is called with a sentence when the child waits for a person.
 
         Raises:
-            Refused: The child cannot be created.
+            Refused: The child cannot be created; `RateLimited` after `CREATE_TRIES_MAX` minutes.
             AttemptEnded: The store was unavailable for too long.
         """
         chat = held.state
@@ -115,19 +132,33 @@ class ChildChats:
             answer_id=chat.answer_id,
         )
         chat_id = _child_id(held, tool_call_id, name)
-        if held.stopped.done():
+        if held.is_stopping():
             raise asyncio.CancelledError  # a tool that ignores its cancellation starts nothing more
-        async with self._slots.lend(held.chat_id, chat.owner_id):
-            await held.retry_unavailable(lambda: self._create(chat, chat_id, child, parent))
-            crash_point("child-after-create")
+        async with self._slots.lend((held.chat_id, held.attempt), chat.owner_id):
             try:
+                await self._create_when_allowed(held, chat_id, child, parent, progress)
+                crash_point("child-after-create")
                 return await self._wait_at_rest(held, chat_id, progress)
             except asyncio.CancelledError:
-                if held.stopped.done() and held.stopped.result() is Stop.INTERRUPT:
+                why = held.stopped.result() if held.stopped.done() else None
+                if why is Stop.INTERRUPT or not held.is_stopping():
                     self._send_nowait(chat_id, c.Interrupt(turn_id=FIRST_TURN_ID))
-                elif held.stopped.done() and held.stopped.result() is Stop.LOST:  # perhaps the parent was edited
-                    self._background.start(self._end_if_unwanted(chat_id))
                 raise
+
+    async def _create_when_allowed(
+        self, held: ParentTurn, chat_id: str, child: ChildChat, parent: Parent, progress: Callable[[str], None]
+    ) -> None:
+        """Create the child chat; if the owner has started too many turns in this minute, in one of the next ones."""
+        for tries in range(1, CREATE_TRIES_MAX + 1):
+            try:
+                await held.retry_unavailable(lambda: self._create(held.state, chat_id, child, parent))
+            except RateLimited as error:
+                if tries == CREATE_TRIES_MAX:
+                    raise
+                progress(f"A child chat waits: {error}")
+                await asyncio.sleep(min(error.retry_after_ms / 1000, RATE_WAIT_S_MAX))
+            else:
+                return
 
     async def _create(self, above: Chat, chat_id: str, child: ChildChat, parent: Parent) -> None:
         found = await self._work.chat(chat_id)
@@ -191,14 +222,22 @@ class ChildChats:
         else:
             sent.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def _end_if_unwanted(self, chat_id: str) -> None:
-        chat = await self._work.chat(chat_id)
-        if chat is not None and (command := await self.end_of(chat)) is not None:
-            self._send_nowait(chat_id, command)
+    def _on_append(self, append: Append) -> None:
+        """A fact of any chat: if it closes calls without their results, end the children that they have started."""
+        if _closes_calls([entry.fact for entry in append.entries]) and len(self._background) < ENDING_MAX:
+            self._background.start(self._end_children(append.chat_id, append.chat.owner_id))
 
-    def is_waiting(self, chat_id: str) -> bool:
-        """Whether the turn of a chat waits for children."""
-        return chat_id in self._slots
+    async def _end_children(self, chat_id: str, owner_id: str) -> None:
+        try:
+            listed = await self._chats_of(owner_id, CHAT).list(parent=chat_id, archived=None, limit=CHILDREN_MAX)
+        except AntiphonError as error:
+            log.warning("children_not_listed", chat_id=chat_id, error=str(error))
+        else:
+            await self.end_unwanted([(item.chat_id, item.chat) for item in listed])
+
+    def is_waiting(self, chat_id: str, attempt: int) -> bool:
+        """Whether an attempt of a chat waits for children."""
+        return (chat_id, attempt) in self._slots
 
     # --- for the child
 
@@ -226,6 +265,17 @@ class ChildChats:
             if command is not None:
                 log.info("child_ended", chat_id=chat_id, parent_chat_id=chat.parent and chat.parent.chat_id)
                 self._send_nowait(chat_id, command)
+
+
+def _closes_calls(facts: Sequence[Fact]) -> bool:
+    """Whether facts of one append may close calls that an attempt had begun."""
+    has_lost = any(isinstance(fact, AttemptStarted) for fact in facts)  # perhaps with calls of a lost attempt
+    return any(
+        isinstance(fact, HistoryTruncated)
+        or (isinstance(fact, TurnEnded) and fact.outcome is not Outcome.ANSWERED)
+        or (has_lost and isinstance(fact, MessageAppended) and bool(fact.resolves))
+        for fact in facts
+    )
 
 
 def child_of(args: Any) -> ChildChat:

@@ -108,6 +108,7 @@ class Environment(Value, gc=True):
     spending: Spending
     """The prices of models, and the budgets of owners."""
     continues_lost: bool = False
-    """Whether the next attempt gets the beginning of an unfinished answer, from which its model may go on."""
+    """Whether the next attempt gets the beginning of an unfinished answer, from which its model may go on; never
+    an agent that is a function."""
     is_replayed: bool = True
     """Whether the agent is a function that starts from its beginning in every attempt (`worker.replay`)."""

@@ -91,7 +91,7 @@ class HeldChat:
         self.refresh_tools()
         self._histories = environment.histories
         self._timing = environment.timing
-        self._continues = environment.continues_lost and not environment.is_replayed
+        self._continues = environment.continues_lost
         self._pending: set[asyncio.Future[Done]] = set()
 
     @property
@@ -164,6 +164,10 @@ class HeldChat:
         elif chat.status is Status.INTERRUPTING:
             self.stop(Stop.INTERRUPT)
 
+    def is_stopping(self) -> bool:
+        """Whether the whole attempt stops, or its process does: then a cancellation is not the agent's own."""
+        return self.stopped.done() or self.writer.is_closed
+
     def check(self) -> None:
         """Raises `AttemptEnded` if the attempt must stop, as far as this process knows."""
         for chat in (self.state, self._chats.chat_nowait(self.chat_id)):
@@ -222,18 +226,19 @@ class HeldChat:
         self.usage.remove(used)
         self._pending.add(task)
         task.add_done_callback(partial(self._on_done, used, has_message))
-        done = await asyncio.shield(task)
-        if done.chat.seq > self.state.seq:
-            self.state = done.chat
-            if done.chat.attempt == self.attempt:  # else the open draft may already be that of the next attempt
-                self.writer.switch_to(done.chat.draft)
-        return done
+        return await asyncio.shield(task)
 
     def _on_done(self, used: Sequence[ModelUsage], has_message: bool, task: asyncio.Future[Done]) -> None:
+        """Apply the result of a command, also if its caller was cancelled."""
         self._pending.discard(task)
         is_written = not task.cancelled() and task.exception() is None  # its caller handles it, or was cancelled
         if not is_written or not (has_message or task.result().chat.attempt != self.attempt):
             self.usage.give_back(used)
+        if is_written and (chat := task.result().chat).seq > self.state.seq:
+            self.state = chat
+            # else the open draft may already be that of the next attempt
+            if chat.attempt == self.attempt and not self.writer.is_closed:
+                self.writer.switch_to(chat.draft)
 
     async def wait_pending(self) -> None:
         """Wait for the commands under way, for `pending_s` at most."""

@@ -306,3 +306,4 @@ class Worker:
             timer.cancel()
         for unsubscribe in self._unsubscribe:
             unsubscribe()
+        self._env.child_chats.close()

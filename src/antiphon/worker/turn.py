@@ -27,6 +27,10 @@ SPAWN = "spawn"
 """The tool name of the calls that `turn.spawn` makes."""
 
 
+REFUSALS = {"rate_limited": "rate_limit", "budget_exhausted": "budget_exhausted"}
+"""The kind of an agent's error by the error of a call of `turn.spawn`."""
+
+
 class ToolCall(msgspec.Struct, frozen=True):
     """A request to run a tool: its name, its arguments, and the call's id (generated if it is empty).
     `provider_metadata` is what the model's provider must get back with the call, as in `core.parts.ToolCall`."""
@@ -248,11 +252,17 @@ class Turn:
     @overload
     async def call(self, *calls: ToolCall) -> tuple[ToolResult, ...]: ...
     async def call(self, *calls: ToolCall) -> ToolResult | tuple[ToolResult, ...]:
-        """Store what was yielded so far with these calls, and run them concurrently.
+        """Store what was yielded so far with these calls, and run them concurrently, at most 16 at a time. Calls of
+        several `call`s that are awaited together (`asyncio.gather`) run one after another: a message with calls is
+        stored before they run, and the next message only when each of them has its result. So give all to one `call`.
 
         Returns:
             The results in the order of the calls; for one call its result. A failed tool is a result with `is_error`,
             not an exception.
+
+        If the agent cancels this (`async with asyncio.timeout(10)`), the tools are cancelled, and each call without a
+        result gets one with `is_error` and the error `cancelled`, which an agent that starts again gets from this
+        call. Then the agent may go on.
         """
         results = await self._io.commit_calls(calls)
         return results[0] if len(calls) == 1 else results
@@ -341,18 +351,24 @@ class Turn:
     async def spawn(self, *children: str | ChildChat) -> tuple[ChildAnswer, ...]: ...
     async def spawn(self, *children: str | ChildChat) -> ChildAnswer | tuple[ChildAnswer, ...]:
         """Start child chats, and wait until all of them are at rest. They run side by side, on any instance, with the
-        same agent. A child belongs to the owner of this chat and is listed under it; when this turn is interrupted,
-        so are the turns that it has started. After a crash the next attempt finds the children and waits on.
+        same agent, at most 16 at a time: the next one starts when one of them ends. Several `spawn`s that are awaited
+        together run one after another, as with `call`. A child belongs to the owner of this chat and is listed under
+        it; when this turn is interrupted, so are the turns that it has started. After a crash the next attempt finds
+        the children and waits on.
 
         Args:
             children: Each is the first message of a child chat, or a `ChildChat` with more settings.
 
         Returns:
             How each child ended, in the order of the children; for one child its answer. A child that fails is an
-            answer with the outcome `failed`, not an exception.
+            answer with the outcome `failed`, not an exception. If the agent cancels this (`asyncio.timeout`), the
+            turns of the children are interrupted; an agent that starts again gets the outcome `interrupted` for them,
+            without a `chat_id`.
 
         Raises:
-            AgentError: A child cannot be created, or is nested too deeply.
+            AgentError: A child cannot be created, or is nested too deeply. The kind is `budget_exhausted` if the
+                owner has used a budget of this day, and `rate_limit` if the owner has started too many turns in each
+                of the last minutes: a child waits for the next minute up to four times.
         """
         calls = [ToolCall(SPAWN, msgspec.to_builtins(_child(child))) for child in children]
         results = await self._io.commit_calls(tuple(calls), Needs.CHILD)
@@ -370,6 +386,11 @@ def _child(child: str | ChildChat) -> ChildChat:
 
 def _child_answer(result: ToolResult) -> ChildAnswer:
     if result.is_error:
-        said = result.result.get("message", "") if isinstance(result.result, dict) else result.result
-        raise AttemptFailed("invalid_request", f"A child chat could not be started: {said}", retryable=False)
+        value = result.result if isinstance(result.result, dict) else {"message": result.result}
+        said = value.get("message", "")
+        if value.get("error") == "cancelled":
+            return ChildAnswer(chat_id="", outcome="interrupted", error=said)
+        kind = REFUSALS.get(value.get("error", ""), "invalid_request")
+        # the result is stored: another try of this turn would read it again
+        raise AttemptFailed(kind, f"A child chat could not be started: {said}", retryable=False)
     return msgspec.convert(result.result, ChildAnswer)

@@ -421,3 +421,23 @@ async def test_every_append_is_published_to_subscribers_of_its_topic(tmp_path: P
         await peer.until(i.TOPIC_APPEND, session_id=done.chat_id, seq=1)
         await instance.chats.change(done.chat_id, SetLabels(labels={"a": "b"}))
         await peer.until(i.TOPIC_APPEND, session_id=done.chat_id, seq=2)
+
+
+async def test_a_state_sync_has_the_open_calls_of_child_chats(tmp_path: Path) -> None:
+    async def agent(turn: Turn) -> Any:
+        if turn.parent_chat_id:
+            yield str(await turn.ask("Which one?"))
+        else:
+            yield (await turn.spawn("choose")).text
+
+    async with open_endpoint(tmp_path / "data", agent=agent) as (instance, endpoint), Peer(endpoint) as peer:
+        parent_id = (await peer.ask("session.create", {}))["id"]
+        await peer.ask("message.send", {"session_id": parent_id, "content": "hi"})
+
+        async def open_calls() -> Any:
+            return (await peer.ask("state.sync")).get("antiphon", {}).get("open_calls")
+
+        (child_id,) = await wait_until(open_calls)
+        (child,) = await instance.chats.list(parent=parent_id)
+        assert child.chat_id == child_id
+        assert [session["id"] for session in await peer.ask("session.list")] == [parent_id]

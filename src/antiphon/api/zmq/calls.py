@@ -151,8 +151,10 @@ class Calls:
         )
 
     async def _more(self, listed: tuple[Listed, ...]) -> i.SyncedMore | None:
-        """The open calls of the newest sessions, as many as fit; None if there are none."""
-        found = await self._chats.open_calls_of(listed, OPEN_CALLS_BYTES_MAX)
+        """The open calls of the newest sessions and of the child chats that they wait for, as many as fit; None if
+        there are none."""
+        children = await self._publisher.running_children(listed)
+        found = await self._chats.open_calls_of((*listed, *children), OPEN_CALLS_BYTES_MAX)
         shown = {chat_id: tuple(open_calls_json(calls)) for chat_id, calls in found.items()}
         return i.SyncedMore(open_calls=shown) if shown else None
 

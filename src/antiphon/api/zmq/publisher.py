@@ -12,6 +12,7 @@ import structlog
 from antiphon.api.zmq.message_counts import MessageCounts
 from antiphon.api.zmq.session import Session
 from antiphon.api.zmq.sockets import InstanceSockets
+from antiphon.chats.running_children import iter_running_children
 from antiphon.core import facts as f
 from antiphon.core.events import Delta
 from antiphon.core.model import Chat
@@ -172,10 +173,14 @@ class Publisher:
         return _payload(chat_id, chat, count)
 
     async def listed(self) -> tuple[Listed, ...]:
-        """The admin's chats without archived ones, newest first."""
+        """The admin's chats without archived ones and child chats, newest first."""
         return await self._store.list_chats(
             self._owner_id, archived=False, label=None, title="", limit=LISTED_MAX, after=None
         )
+
+    async def running_children(self, listed: tuple[Listed, ...]) -> tuple[Listed, ...]:
+        """The child chats that the listed ones may wait for."""
+        return tuple([item async for item in iter_running_children(self._store, self._owner_id, listed)])
 
     async def sessions(self, listed: tuple[Listed, ...] | None = None) -> tuple[i.SessionPayload, ...]:
         """`listed` as sessions; by default all."""

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from antiphon.core.parts import ToolCall, ToolResult
-from antiphon.errors import Refused
+from antiphon.errors import BudgetExhausted, Invalid, RateLimited, Refused
 from antiphon.observe.metrics import METRICS
 from antiphon.worker.tools.tool import Tool, ToolContext, ToolFailed
 
@@ -22,7 +22,16 @@ CLEAN_UP_S = 0.5
 CANCEL_S = 5.0
 """How long a cancelled tool is awaited, in seconds. Beyond it the attempt abandons it."""
 
-KINDS = ("unknown_tool", "unavailable", "invalid_args", "timeout", "failed", "not_approved")
+KINDS = (
+    "unknown_tool",
+    "unavailable",
+    "invalid_args",
+    "timeout",
+    "failed",
+    "not_approved",
+    RateLimited.code,
+    BudgetExhausted.code,
+)
 """Why a call failed that the tool itself did not answer with an error."""
 
 log = structlog.get_logger(__name__)
@@ -48,7 +57,8 @@ async def result_of(
         missing: The MCP servers that have not started, and may have the tool.
 
     Returns:
-        The result. A failure is a result as well: unknown_tool, unavailable, invalid_args, timeout or failed.
+        The result. A failure is a result as well: unknown_tool, unavailable, invalid_args, timeout, failed, or
+        rate_limited or budget_exhausted for the child chats of a tool.
     """
     tool = tools.get(part.tool_name)
     if tool is None and missing:
@@ -63,9 +73,11 @@ async def result_of(
     try:
         done, _ = await asyncio.wait({running}, timeout=limit_s)
     except asyncio.CancelledError:
+        context.close()
         running.cancel()
         await asyncio.wait({running}, timeout=cancel_s)
         raise
+    context.close()
     if not done:
         running.cancel()
         done, _ = await asyncio.wait({running}, timeout=CLEAN_UP_S)
@@ -74,7 +86,7 @@ async def result_of(
         return _error(part, "timeout", f"The tool took longer than {limit_s:g} s.")
     value, error = (None, asyncio.CancelledError()) if running.cancelled() else running.result()
     if isinstance(error, Refused):
-        return _error(part, "invalid_args", str(error))
+        return refused(part, error)
     if isinstance(error, ToolFailed):
         return ToolResult(part.tool_call_id, part.tool_name, error.value, is_error=True)
     if error is not None:
@@ -110,6 +122,16 @@ def not_approved(part: ToolCall) -> ToolResult:
         "when this call was made. Make the call again to ask for it."
     )
     return _error(part, "not_approved", sentence)
+
+
+def refused(part: ToolCall, error: Refused) -> ToolResult:
+    """The result of a call that was refused: its arguments are not valid, or its child chat cannot be created."""
+    kind = "failed"
+    if isinstance(error, Invalid):
+        kind = "invalid_args"
+    elif isinstance(error, RateLimited | BudgetExhausted):
+        kind = error.code
+    return _error(part, kind, str(error))
 
 
 def error_kind(result: ToolResult) -> str:

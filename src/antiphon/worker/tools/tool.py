@@ -80,6 +80,11 @@ class ToolContext:
         """What the application's function made for this turn, as `turn.deps`."""
         self._progress = progress
         self._spawn = spawn
+        self._is_closed = False
+
+    def close(self) -> None:
+        """The call has ended: a tool that ignores its cancellation or its time limit starts no more child chats."""
+        self._is_closed = True
 
     async def spawn(self, child: str | ChildChat) -> ChildAnswer:
         """Start a child chat and wait until it is at rest, as `Turn.spawn`; in tools that are coroutine functions. If
@@ -90,6 +95,8 @@ class ToolContext:
         """
         if self._spawn is None:
             raise RuntimeError("this context belongs to no turn that can start child chats")
+        if self._is_closed:
+            raise asyncio.CancelledError
         return await self._spawn(ChildChat(child) if isinstance(child, str) else child)
 
     def progress(self, text: str) -> None:
