@@ -69,6 +69,8 @@ class ImportedChats(ABC):
         system: str = "",
         labels: dict[str, str] | None = None,
         tools: Sequence[ClientTool] = (),
+        client_id: str = "",
+        body_hash: bytes = b"",
     ) -> Imported:
         """Create a chat with a history; its last turn goes on at once. A repeat with the same arguments returns the
         same turn and message.
@@ -80,6 +82,8 @@ class ImportedChats(ABC):
             system: The system prompt.
             labels: Names and values by which the chat can be listed.
             tools: The tools that clients run.
+            client_id: The name of the receipt by which a repeat is recognized.
+            body_hash: The hash that a repeat must have; empty: that of the other arguments.
 
         Raises:
             Invalid: The history, the model or a tool is not valid.
@@ -104,7 +108,7 @@ class ImportedChats(ABC):
             via=self._via,
             history=tuple(self._past(past, f"{FIELD}[{number}]") for number, past in enumerate(history)),
         )
-        request = Request(client_id="", body_hash=_hash_of(command))
+        request = Request(client_id=client_id, body_hash=body_hash or _hash_of(command))
         await self._check_named(command.model, chat_id, request)
         await self._check_budget(chat_id, request)
         if await self._service.chat(chat_id) is None:  # else nothing will be appended there

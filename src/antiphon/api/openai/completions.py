@@ -109,7 +109,8 @@ async def create_completion(call: Call) -> Response:
 async def _start(call: Call, body: s.CompletionBody) -> ResponseId:
     turns = Turns(chats_of(call))
     chat_id = _chat_id(call)
-    is_known = bool(chat_id) and await _exists(call, chat_id)
+    key = key_of(call)
+    is_known = bool(chat_id) and await _exists(call, chat_id) and not await turns.has_begun(chat_id, key)
     first = first_new(body.messages) if is_known else 0
     tools = function_tools(body.tools, is_nested=True) if body.tools is not None else None
     wanted = Wanted(
@@ -117,7 +118,7 @@ async def _start(call: Call, body: s.CompletionBody) -> ResponseId:
         model=model_of(body.model),
         tools=() if body.tool_choice == "none" else tools,
         labels=body.metadata or {},
-        key=key_of(call),
+        key=key,
     )
     if is_known:
         return await turns.go_on(chat_id, wanted)

@@ -16,7 +16,7 @@ from antiphon.core.values import Value
 from antiphon.errors import Busy, Invalid, NotFound
 from antiphon.observe.traces import checked_traceparent
 from antiphon.ports import Request
-from antiphon.wire.codec import decode_content, encode
+from antiphon.wire.codec import decode_content, encode, encode_content
 from antiphon.wire.openai.ids import ResponseId, named_chat_id
 from antiphon.wire.openai.items import Input
 from antiphon.wire.openai.parts import approval_id
@@ -68,8 +68,11 @@ class Turns:
     def __init__(self, chats: EmbeddedChats) -> None:
         self._chats = chats
 
-    async def begin(self, wanted: Wanted, past: Sequence[PastMessage] = (), *, chat_id: str = "") -> ResponseId:
-        """Start a chat with the messages of the request, after those of `past`."""
+    async def begin(
+        self, wanted: Wanted, past: Sequence[PastMessage] = (), *, chat_id: str = "", body_hash: bytes = b""
+    ) -> ResponseId:
+        """Start a chat with the messages of the request, after those of `past`. `body_hash` is what a repeat must
+        have; empty: that of all that the chat begins with."""
         if wanted.input.approvals:
             raise Invalid("input", "an approval continues the response that asked for it: give previous_response_id")
         messages = (*past, *wanted.input.messages)
@@ -83,6 +86,8 @@ class Turns:
             system="\n\n".join(filter(None, (wanted.system or "", wanted.input.system))),
             tools=_client_tools(wanted.tools or ()),
             labels=wanted.labels,
+            client_id=_creation_id(wanted.key) if wanted.key else "",
+            body_hash=body_hash,
         )
         return ResponseId(chat_id, imported.turn_id, imported.last_id)
 
@@ -90,6 +95,10 @@ class Turns:
         if wanted.key:
             return named_chat_id(self._chats.owner_id, PROTOCOL, f"key:{wanted.key}")
         return str(uuid.uuid4())
+
+    async def has_begun(self, chat_id: str, key: str) -> bool:
+        """Whether the request with this idempotency key has created the chat: `begin` gives a repeat its answer."""
+        return bool(key) and await self._chats.has_receipt(chat_id, _creation_id(key))
 
     async def go_on(self, chat_id: str, wanted: Wanted) -> ResponseId:
         """Send to a chat, or answer its open calls. Raises `Busy` while a turn runs."""
@@ -112,6 +121,8 @@ class Turns:
         chat = await chats.get(chat_id)
         if await self._is_repeat(chat_id, wanted):
             return await self._send_message(chat_id, chat, wanted)
+        if wanted.key and await self.has_begun(self._new_chat_id(wanted), wanted.key):
+            return await self._branch(previous, chat, wanted)
         if wanted.input.has_history:
             raise Invalid("input", "the previous response has its history already; send what is new")
         action = await chats.action_after(chat_id, previous.after)
@@ -122,7 +133,9 @@ class Turns:
             raise Busy(chat.status)
         if chat.is_idle and chat.last_turn_id == previous.turn_id and not action:
             return await self._send(chat_id, chat, wanted)
-        return await self._branch(previous, chat, action, wanted)
+        if action:
+            raise Invalid("previous_response_id", "this response waited for tools, and the chat has gone on since")
+        return await self._branch(previous, chat, wanted)
 
     # --- sending
 
@@ -159,9 +172,8 @@ class Turns:
         if commands:
             await self._chats.change(chat_id, *commands)
 
-    async def _branch(self, previous: ResponseId, chat: Chat, action: int, wanted: Wanted) -> ResponseId:
-        if action:
-            raise Invalid("previous_response_id", "this response waited for tools, and the chat has gone on since")
+    async def _branch(self, previous: ResponseId, chat: Chat, wanted: Wanted) -> ResponseId:
+        """Continue in a copy. A repeat has the hash of the request: the chat may have other settings by then."""
         past = await self._history(previous.chat_id, previous.turn_id)
         tools = [ClientTool(**tool) for tool in chat.tools or ()]
         kept = [FunctionTool(name=t.name, description=t.description, parameters=t.parameters) for t in tools]
@@ -173,7 +185,7 @@ class Turns:
             labels=chat.labels | wanted.labels,
             key=wanted.key,
         )
-        return await self.begin(branched, past)
+        return await self.begin(branched, past, body_hash=_hash_of_branch(previous, wanted) if wanted.key else b"")
 
     async def _history(self, chat_id: str, turn_id: int) -> list[PastMessage]:
         """The messages up to the end of a turn."""
@@ -248,6 +260,19 @@ def _check_known(chat_id: str, open_calls: Sequence[OpenCall], answers: Input) -
 
 def _client_tools(tools: Sequence[FunctionTool]) -> list[ClientTool]:
     return [ClientTool(name=t.name, description=t.description, parameters=t.parameters) for t in tools]
+
+
+def _hash_of_branch(previous: ResponseId, wanted: Wanted) -> bytes:
+    tools = None if wanted.tools is None else checked_tools(_client_tools(wanted.tools))
+    settings = (wanted.model, encode([wanted.system, wanted.input.system]), encode(tools), encode(wanted.labels))
+    messages = [encode_content(message.content) for message in wanted.input.messages]
+    return hash_of(previous.chat_id, previous.turn_id, previous.after, *settings, *messages)
+
+
+def _creation_id(key: str) -> str:
+    """The receipt of the append that creates a chat. A message of the same key has another one: its repeats are sent
+    again, those of a creation are not."""
+    return f"{PROTOCOL}-new-{hash_of(key).hex()}"
 
 
 def _client_id(key: str) -> str:
