@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from antiphon import open_instance
 from antiphon.budgets import Budgets
-from antiphon.core.parts import Role, Text, ToolCall, ToolResult
-from antiphon.errors import Conflict, Invalid, RateLimited, TooLarge
+from antiphon.core.parts import FileReference, Role, Text, ToolCall, ToolResult
+from antiphon.errors import Conflict, Invalid, NotFound, RateLimited, TooLarge
 from antiphon.wire.past_messages import PastMessage
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +51,31 @@ async def test_the_history_counts_as_one_message() -> None:
             await antiphon.chats.create_with_history(OTHER, PAST)
 
 
+async def test_the_chat_uses_the_files_of_every_role() -> None:
+    async with open_instance(drain_s=0) as antiphon:
+
+        async def upload(name: str) -> FileReference:
+            async def pieces() -> AsyncIterator[bytes]:
+                yield name.encode()
+
+            stored = await antiphon.files.upload(antiphon.owner_id, pieces(), name=name)
+            return FileReference(file_id=stored.file_id, file_name=name)
+
+        files = [await upload(name) for name in ("asked", "answered", "picked", "picked too")]
+        asked, answered, *picked = files
+        result = PastMessage(role=Role.TOOL, content=(ToolResult("c", "f", 1), *picked))
+        past = (
+            PastMessage(role=Role.USER, content=(Text("x"), asked)),
+            answer(answered, ToolCall("c", "f", {})),
+            result,
+        )
+        await antiphon.chats.create_with_history(CHAT, past)
+        assert await antiphon.store.files_of_chat(CHAT) == {file.file_id for file in files}
+        missing = FileReference(file_id="0badc0de-0000-4000-8000-0000000000ff", file_name="missing")
+        with pytest.raises(NotFound):
+            await antiphon.chats.create_with_history(OTHER, (user("x"), answer(missing)))
+
+
 async def test_what_is_no_history_is_refused() -> None:
     call = ToolCall("c", "f", {})
     async with open_instance(drain_s=0) as antiphon:
@@ -57,6 +84,7 @@ async def test_what_is_no_history_is_refused() -> None:
             (PastMessage(role=Role.SYSTEM, content=(Text("x"),)),),
             (user("x"), answer(call, call)),
             (user("x"), answer(call), PastMessage(role=Role.TOOL, content=(Text("x"),))),
+            (user("x"), answer(call), PastMessage(role=Role.TOOL, content=(ToolResult("c", "f", 1), Text("x")))),
             (user("x"), answer(call), PastMessage(role=Role.TOOL, content=(ToolResult("d", "f", 1),))),
         ):
             with pytest.raises(Invalid):

@@ -15,7 +15,7 @@ from antiphon.core.chat import advance
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.facts import CallOpened, MessageAppended
 from antiphon.core.imports import FIELD
-from antiphon.core.parts import CALLS_MAX, Part, Role, ToolCall, ToolResult
+from antiphon.core.parts import CALLS_MAX, FileReference, Part, Role, ToolCall, ToolResult
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, TooLarge
 from antiphon.observe.traces import TRACES
@@ -23,6 +23,7 @@ from antiphon.options import Limits
 from antiphon.ports import Done, Request
 from antiphon.wire.codec import encode, encode_content
 from antiphon.wire.past_messages import PastMessage
+from antiphon.wire.user_content import FILES_MAX
 
 HISTORY_MAX = 1_000
 """Maximum number of messages of a history: as many as an agent gets."""
@@ -130,14 +131,18 @@ class ImportedChats(ABC):
             raise TooLarge("message (in bytes)", self._limits.message_bytes)
         if past.role is Role.ASSISTANT:
             return c.PastMessage(role=past.role, content=content, calls=_calls_in(past.content, field))
-        result = past.content[0] if len(past.content) == 1 else None
-        if past.role is not Role.TOOL or not isinstance(result, ToolResult):
-            raise Invalid(field, "a history has messages of users and assistants, and one result in a tool's message")
+        result, *files = past.content or (None,)
+        is_result = isinstance(result, ToolResult) and all(isinstance(part, FileReference) for part in files)
+        if past.role is not Role.TOOL or not isinstance(result, ToolResult) or not is_result:
+            raise Invalid(
+                field, "a history has messages of users and assistants, and results with their files"
+            )
+        if len(files) > FILES_MAX:
+            raise Invalid(field, f"a result refers to at most {FILES_MAX} files")
         return c.PastMessage(role=past.role, content=content, resolves=result.tool_call_id)
 
     async def _past_with_files(self, chat_id: str, past: c.PastMessage, request: Request) -> c.PastMessage:
-        if past.role is not Role.USER:
-            return past
+        """The message with what the store records of its files: the chat uses them from now on."""
         return replace(past, content=await self._use_files(chat_id, past.content, request))
 
 

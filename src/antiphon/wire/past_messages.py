@@ -7,7 +7,8 @@ from antiphon.core.values import Value
 
 
 class PastMessage(Value):
-    """A message of a history. A tool's message has one `ToolResult`."""
+    """A message of a history. A tool's message has one `ToolResult`, then a `FileReference` for each of its
+    files."""
 
     role: Role
     content: tuple[Part, ...]
