@@ -134,9 +134,7 @@ class ImportedChats(ABC):
         result, *files = past.content or (None,)
         is_result = isinstance(result, ToolResult) and all(isinstance(part, FileReference) for part in files)
         if past.role is not Role.TOOL or not isinstance(result, ToolResult) or not is_result:
-            raise Invalid(
-                field, "a history has messages of users and assistants, and results with their files"
-            )
+            raise Invalid(field, "a history has messages of users and assistants, and results with their files")
         if len(files) > FILES_MAX:
             raise Invalid(field, f"a result refers to at most {FILES_MAX} files")
         return c.PastMessage(role=past.role, content=content, resolves=result.tool_call_id)

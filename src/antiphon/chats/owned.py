@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from antiphon.chats.chat_fields import (
     PYTHON,
     check_chat_id,
-    check_client_id,
     clean_labels,
     clean_mcp_server_ids,
     clean_model,
@@ -29,12 +28,13 @@ from antiphon.chats.file_description import with_descriptions
 from antiphon.chats.imported import ImportedChats
 from antiphon.chats.open_call_answers import OpenCallAnswers
 from antiphon.chats.queued_messages import QueuedMessages
+from antiphon.chats.sending import Sending
 from antiphon.chats.service import Service
 from antiphon.chats.settings import ChatSettings
 from antiphon.core import commands as c
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.facts import Entry
-from antiphon.core.model import Chat, Outcome, Parent, Queued, Status, WhenBusy
+from antiphon.core.model import Chat, Outcome, Parent, Queued, Status
 from antiphon.core.parts import Part, Text, file_ids_of
 from antiphon.core.values import Value
 from antiphon.errors import BudgetExhausted, Invalid, NotFound, TooLarge
@@ -68,7 +68,7 @@ class Page(Value):
     open_calls: tuple[OpenCall, ...] = ()
 
 
-class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
+class OwnedChats(Sending, OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
     def __init__(
@@ -188,54 +188,6 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
         return await self._service.execute(chat_id, *commands, request=request)
 
     # --- messages
-
-    async def send(
-        self,
-        chat_id: str,
-        content: Content,
-        *,
-        when_busy: WhenBusy = WhenBusy.QUEUE,
-        client_message_id: str = "",
-        model: str = "",
-    ) -> Done:
-        """Append or queue a message.
-
-        Args:
-            chat_id: The chat.
-            content: A string or parts.
-            when_busy: What to do while a turn is in progress.
-            client_message_id: Makes the call idempotent: a repeat gets the first answer.
-            model: The chat's model from now on; empty: unchanged.
-
-        Raises:
-            NotFound: The owner has no such chat.
-            Refused: See `core.commands.SendMessage`; `Invalid` and `TooLarge` for the content, and `NotFound` for a
-                file that it names.
-            Conflict: The client_message_id was sent with another body.
-            BudgetExhausted, RateLimited: The owner may not send it now.
-        """
-        await self._check_owner(chat_id)
-        body, model = self.make_content(content), clean_model(model)
-        request = None
-        if client_message_id:
-            check_client_id(client_message_id)
-            digest = hash_of(body, when_busy.value, model)
-            request = Request(client_id=client_message_id, body_hash=digest)
-        await self._check_named(model, chat_id, request)
-        await self._check_budget(chat_id, request)
-        body = await self._use_files(chat_id, body, request)
-        command = c.SendMessage(
-            content=body,
-            when_busy=when_busy,
-            client_message_id=client_message_id,
-            model=model,
-            by=self.owner_id,
-            trace=self._trace or TRACES.current(),
-            via=self._via,
-            queue_max=self._limits.queue_messages,
-            queue_bytes_max=self._limits.queue_bytes,
-        )
-        return await self._service.execute(chat_id, command, request=request)
 
     async def edit(self, chat_id: str, message_id: int, content: Content, *, clear_queue: bool = False) -> Done:
         body = self.make_content(content)

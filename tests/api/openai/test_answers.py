@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import openai
 import pytest
 from openai import AsyncOpenAI
 
+from antiphon.chats.owned import OwnedChats
 from antiphon.wire.openai.ids import parse_response_id
 
 from ..http.api_client import ApiClient
@@ -35,3 +37,67 @@ async def test_a_copy_keeps_the_files_of_results(client: AsyncOpenAI, api: ApiCl
     assert await api.instance.store.files_of_chat(new) == {file["file_id"]}
     await api.ask("DELETE", f"/chats/{old}")
     assert (await api.ask("GET", f"/files/{file['file_id']}")).status == 200
+
+
+# --- a refused request changes nothing
+
+
+async def test_a_refused_message_changes_no_setting(client: AsyncOpenAI, api: ApiClient) -> None:
+    made = await client.conversations.create(metadata={"k": "v"})
+    running = await client.responses.create(input="/stall 600", conversation=made.id, background=True)
+    chat_id = parse_response_id(running.id).chat_id
+    chats = api.instance.chats_of(api.owner_id)
+    before = await chats.get(chat_id)
+    with pytest.raises(openai.ConflictError):
+        await client.responses.create(
+            input="x", conversation=made.id, instructions="other", metadata={"k": "w"}, tools=[PICK]
+        )
+    after = await chats.get(chat_id)
+    assert (after.labels, after.system, after.tools) == (before.labels, before.system, before.tools)
+    await client.responses.cancel(running.id)
+
+
+async def test_settings_and_their_message_are_one_change(client: AsyncOpenAI, api: ApiClient) -> None:
+    first = await client.responses.create(input="/say one", metadata={"a": "1"})
+    given: Any = {"instructions": "be brief", "metadata": {"b": "2"}, "tools": [PICK]}
+    second = await client.responses.create(input="/say two", previous_response_id=first.id, **given)
+    assert (second.output_text, second.instructions, second.metadata) == ("two", "be brief", {"a": "1", "b": "2"})
+    assert second.tools[0].name == "pick"
+
+
+async def test_answers_that_come_too_late_leave_no_message_and_no_setting(
+    client: AsyncOpenAI, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await client.responses.create(input="/call pick {}\n/stall 600", tools=[PICK])
+    chat_id = parse_response_id(first.id).chat_id
+    given = output_of(first, "7")
+    original = OwnedChats.change
+    others: list[int] = []
+
+    async def change(chats: OwnedChats, chat: str, *commands: Any, **more: Any) -> Any:
+        if not others:  # another client is first
+            others.append(1)
+            await api.instance.chats_of(api.owner_id).submit_result(chat_id, given["call_id"], "8")
+        return await original(chats, chat, *commands, **more)
+
+    monkeypatch.setattr(OwnedChats, "change", change)
+    said: Any = {"role": "user", "content": "and this"}
+    with pytest.raises(openai.APIStatusError):
+        await client.responses.create(input=[given, said], previous_response_id=first.id, metadata={"k": "w"})
+    chat = await api.chat(chat_id)
+    assert (await api.queued(chat_id), chat["labels"]) == ([], {})
+    assert not any("and this" in text for text in await api.texts(chat_id))
+    await client.responses.cancel(first.id)
+
+
+async def test_a_message_beside_the_answers_is_read_in_the_same_turn(client: AsyncOpenAI, api: ApiClient) -> None:
+    first = await client.responses.create(input="/call pick {}\n/say a", tools=[PICK])
+    given = [output_of(first, "7"), {"role": "user", "content": "/say b"}]
+    for _ in range(2):
+        second = await client.responses.create(input=given, previous_response_id=first.id)
+        assert second.status == "completed"
+    texts = await api.texts(parse_response_id(first.id).chat_id)
+    assert texts.count("user: /say b") == 1
+    given[1] = {"role": "user", "content": "/say c"}
+    with pytest.raises(openai.ConflictError):
+        await client.responses.create(input=given, previous_response_id=first.id)

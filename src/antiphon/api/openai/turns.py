@@ -104,7 +104,7 @@ class Turns:
         """Send to a chat, or answer its open calls. Raises `Busy` while a turn runs."""
         chat = await self._chats.get(chat_id)
         if await self._is_repeat(chat_id, wanted):
-            return await self._send_message(chat_id, chat, wanted)
+            return await self._send_message(chat_id, wanted)
         if wanted.input.has_history:
             raise Invalid("input", "the chat has its history already; send what is new")
         if chat.status is Status.REQUIRES_ACTION:
@@ -120,7 +120,7 @@ class Turns:
         chats, chat_id = self._chats, previous.chat_id
         chat = await chats.get(chat_id)
         if await self._is_repeat(chat_id, wanted):
-            return await self._send_message(chat_id, chat, wanted)
+            return await self._send_message(chat_id, wanted)
         if wanted.key and await self.has_begun(self._new_chat_id(wanted), wanted.key):
             return await self._branch(previous, chat, wanted)
         if wanted.input.has_history:
@@ -142,35 +142,23 @@ class Turns:
     async def _send(self, chat_id: str, chat: Chat, wanted: Wanted) -> ResponseId:
         if not wanted.input.said:
             raise Invalid("input", "there is no message of a user")
-        await self._change_settings(chat_id, chat, wanted)
-        return await self._send_message(chat_id, chat, wanted)
+        return await self._send_message(chat_id, wanted, _settings(chat, wanted))
 
     async def _is_repeat(self, chat_id: str, wanted: Wanted) -> bool:
         """Whether the message was sent before: it gets the first answer, whatever became of the chat since."""
         return bool(wanted.key) and await self._chats.has_receipt(chat_id, _client_id(wanted.key))
 
-    async def _send_message(self, chat_id: str, chat: Chat, wanted: Wanted) -> ResponseId:
+    async def _send_message(self, chat_id: str, wanted: Wanted, settings: Sequence[c.Command] = ()) -> ResponseId:
         done = await self._chats.send(
             chat_id,
             wanted.input.said,
             when_busy=WhenBusy.REJECT,
             client_message_id=_client_id(wanted.key) if wanted.key else "",
             model=wanted.model,
+            settings=settings,
         )
         turn_id = sent_entry(done).seq
         return ResponseId(chat_id, turn_id, turn_id)
-
-    async def _change_settings(self, chat_id: str, chat: Chat, wanted: Wanted) -> None:
-        commands: list[c.Command] = []
-        system = "\n\n".join(filter(None, (wanted.system or "", wanted.input.system)))
-        if system and system != chat.system:
-            commands.append(c.SetSystem(system=clean_system(system)))
-        if wanted.tools is not None:
-            commands.append(c.SetTools(tools=checked_tools(_client_tools(wanted.tools))))
-        if wanted.labels and wanted.labels != chat.labels:
-            commands.append(c.SetLabels(labels=clean_labels(chat.labels | wanted.labels)))
-        if commands:
-            await self._chats.change(chat_id, *commands)
 
     async def _branch(self, previous: ResponseId, chat: Chat, wanted: Wanted) -> ResponseId:
         """Continue in a copy. A repeat has the hash of the request: the chat may have other settings by then."""
@@ -213,7 +201,8 @@ class Turns:
             [[item.call_id, item.output] for item in answers.outputs]
             + [[item.request_id, item.is_approved, item.reason] for item in answers.approvals]
         )
-        request = Request(client_id=f"{PROTOCOL}-answers-{response.after}", body_hash=hash_of(digest))
+        said = encode_content(answers.said) if answers.said else b""
+        request = Request(client_id=f"{PROTOCOL}-answers-{response.after}", body_hash=hash_of(digest, said))
         if await self._chats.is_answered(chat_id, request):
             return response
         if await self._chats.newest_action(chat_id, response.turn_id) != response.after:
@@ -224,10 +213,8 @@ class Turns:
         if not commands:
             raise Invalid("input", "no tool call of this response waits for an answer")
         if answers.said:
-            key = _client_id(f"{request.client_id} {request.body_hash.hex()}")
-            await self._chats.send(chat_id, answers.said, when_busy=WhenBusy.STEER, client_message_id=key)
-        await self._change_settings(chat_id, chat, wanted)
-        await self._chats.change(chat_id, *commands, request=request)
+            commands.insert(0, await self._chats.steering_command(chat_id, answers.said, request))
+        await self._chats.change(chat_id, *_settings(chat, wanted), *commands, request=request)
         return response
 
     async def _command(self, chat_id: str, open_call: OpenCall, answers: Input) -> c.Command:
@@ -244,6 +231,19 @@ class Turns:
         if output is None:
             raise Invalid("input", f"No tool output found for function call {call_id}.")
         return await self._chats.result_command(chat_id, call_id, output.output, needs=open_call.needs)
+
+
+def _settings(chat: Chat, wanted: Wanted) -> list[c.Command]:
+    """What the request changes of the chat besides its message."""
+    commands: list[c.Command] = []
+    system = "\n\n".join(filter(None, (wanted.system or "", wanted.input.system)))
+    if system and system != chat.system:
+        commands.append(c.SetSystem(system=clean_system(system)))
+    if wanted.tools is not None:
+        commands.append(c.SetTools(tools=checked_tools(_client_tools(wanted.tools))))
+    if wanted.labels and wanted.labels != chat.labels:
+        commands.append(c.SetLabels(labels=clean_labels(chat.labels | wanted.labels)))
+    return commands
 
 
 def _check_known(chat_id: str, open_calls: Sequence[OpenCall], answers: Input) -> None:
