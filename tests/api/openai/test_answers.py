@@ -101,3 +101,18 @@ async def test_a_message_beside_the_answers_is_read_in_the_same_turn(client: Asy
     given[1] = {"role": "user", "content": "/say c"}
     with pytest.raises(openai.ConflictError):
         await client.responses.create(input=given, previous_response_id=first.id)
+
+
+# --- repeated approvals
+
+
+async def test_a_repeated_approval_gets_the_same_response(client: AsyncOpenAI) -> None:
+    first = await client.responses.create(input='/call pay {"amount": 3}\n/say b')
+    answer = {"type": "mcp_approval_response", "approval_request_id": first.output[-1].id, "approve": True}
+    made = [
+        await client.responses.create(input=[answer], previous_response_id=first.id)  # type: ignore[list-item]
+        for _ in range(2)
+    ]
+    assert (made[1].id, made[1].output) == (made[0].id, made[0].output)
+    with pytest.raises(openai.ConflictError):
+        await client.responses.create(input=[answer | {"approve": False}], previous_response_id=first.id)  # type: ignore[list-item]
