@@ -8,6 +8,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from antiphon.errors import TooMany, Unavailable
 from antiphon.wire.openai.ids import parse_conversation_id, parse_response_id
 
 from ..http.api_client import ApiClient
@@ -40,6 +41,46 @@ async def test_a_repeat_of_the_request_that_created_a_named_chat_runs_nothing(
     late = await complete(client, "/say one", headers)
     assert (repeat.parse().id, late.parse().id) == (second.parse().id, first.parse().id)
     assert len(await api.texts(chat_id)) == 4
+
+
+@pytest.mark.parametrize("is_completion", [True, False])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(TooMany("watchers", 1), 429), (Unavailable("no store"), 503), (ValueError("a mistake"), 500)],
+)
+async def test_an_error_after_the_start_is_not_repeated_by_the_client(
+    client: AsyncOpenAI,
+    api: ApiClient,
+    monkeypatch: pytest.MonkeyPatch,
+    is_completion: bool,
+    error: Exception,
+    status: int,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(api.instance.watch, "open_watcher", refuse)
+    patient = client.with_options(max_retries=2)
+    asking = complete(patient, "/say one", {}) if is_completion else patient.responses.create(input="/say one")
+    with pytest.raises(openai.APIStatusError) as caught:
+        await asking
+    assert (caught.value.status_code, caught.value.response.headers["x-should-retry"]) == (status, "false")
+    assert "message" in caught.value.response.json()["error"]
+    assert len((await api.ask("GET", "/chats")).json["chats"]) == 1
+
+
+async def test_an_error_of_a_read_may_be_repeated(
+    client: AsyncOpenAI, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await client.responses.create(input="/say one")
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise TooMany("watchers", 1)
+
+    monkeypatch.setattr(api.instance.watch, "open_watcher", refuse)
+    with pytest.raises(openai.RateLimitError) as caught:
+        await client.responses.retrieve(made.id)
+    assert "x-should-retry" not in caught.value.response.headers
 
 
 async def test_a_repeat_in_a_conversation_runs_nothing(client: AsyncOpenAI, api: ApiClient) -> None:

@@ -85,7 +85,7 @@ async def create_completion(call: Call) -> Response:
         raise Invalid("n", "one answer to a request")
     check_format(body.response_format, "response_format")
     turn_id = await _start(call, body)
-    turn = await open_turn(call, turn_id)
+    turn = await open_turn(call, turn_id, given={})
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     translation = CompletionTranslation(turn, include_usage=include_usage)
     settings = {name: getattr(body, name) for name in s.Settings.__struct_fields__}

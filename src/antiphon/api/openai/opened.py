@@ -40,13 +40,28 @@ class OpenedTurn(Value, gc=True):
         await self.opened.__aexit__(None, None, None)
 
 
+class AfterStart(Exception):
+    """An error, its cause, after the request has started its turn: the same request again would start another."""
+
+
 async def open_turn(call: Call, response_id: ResponseId, *, given: dict[str, Any] | None = None) -> OpenedTurn:
-    """Open it now, so that a refusal is still an ordinary answer. `given` are settings that the response repeats.
+    """Open it now, so that a refusal is still an ordinary answer. `given` are settings that the response repeats, of
+    a request that has just started the turn; None: the request only reads it.
 
     Raises:
         NotFound: The owner has no such response.
         TooMany: The maximum number of watchers is reached.
+        AfterStart: With `given`, instead of any error.
     """
+    try:
+        return await _open_turn(call, response_id, given or {})
+    except Exception as error:
+        if given is None:
+            raise
+        raise AfterStart from error
+
+
+async def _open_turn(call: Call, response_id: ResponseId, given: dict[str, Any]) -> OpenedTurn:
     try:
         chat = await chats_of(call).get(response_id.chat_id)
     except NotFound:
@@ -66,7 +81,7 @@ async def open_turn(call: Call, response_id: ResponseId, *, given: dict[str, Any
         owner_id=call.owner_id,
         reads_all=True,
     )
-    info = _info(call, chat, entry, response_id, given or {})
+    info = _info(call, chat, entry, response_id, given)
     return OpenedTurn(
         id=response_id,
         info=info,

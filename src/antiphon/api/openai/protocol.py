@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
-from antiphon.api.http.answers import JsonAnswer
+from antiphon.api.http.answers import JsonAnswer, error_answer
 from antiphon.api.http.shapes.values import Json
-from antiphon.api.http.table import Operation, Policy, route
+from antiphon.api.http.table import Call, Handler, Operation, Policy, route
 from antiphon.api.openai import completions, conversations, models, responses
 from antiphon.api.openai import shapes as s
+from antiphon.api.openai.opened import AfterStart
 from antiphon.api.protocol import Protocol
 from antiphon.wire.openai.errors import error_json, error_status
 
@@ -19,6 +22,8 @@ PREFIX = "/v1"
 
 KEPT = frozenset({"retry-after", "www-authenticate", "allow", "connection", "antiphon-elsewhere"})
 """The headers of an error that are kept."""
+RETRY_HEADER = "x-should-retry"
+"""Tells OpenAI's clients whether to repeat a request by themselves."""
 
 _OWNER = Policy.OWNER
 
@@ -27,8 +32,27 @@ def _route(method: str, path: str, handler: Any, summary: str, **more: Any) -> O
     return route(method, path, handler, _OWNER, summary, (200, Json), prefix=PREFIX, protocol=NAME, **more)
 
 
+def _starting(handler: Handler) -> Handler:
+    """A handler that starts a turn. OpenAI's clients repeat a request by themselves after 429 and 5xx: an error after
+    the turn has started tells them not to, as the repeat would start another one."""
+
+    @wraps(handler)
+    async def handle(call: Call) -> Response:
+        try:
+            return await handler(call)
+        except AfterStart as error:
+            cause = error.__cause__
+            assert isinstance(cause, Exception)
+            answer = refusal(error_answer(cause))
+            cause.__traceback__ = None  # it would keep the request in memory
+        answer.headers[RETRY_HEADER] = "false"
+        return answer
+
+    return handle
+
+
 ROUTES: tuple[Operation, ...] = (
-    _route("POST", "/responses", responses.create_response,
+    _route("POST", "/responses", _starting(responses.create_response),
            "Send a message, or the results of tools; the answer as JSON or as a stream.", body=s.CreateResponseBody,
            may_stream=True),
     _route("GET", "/responses/{response_id}", responses.retrieve_response,
@@ -38,7 +62,7 @@ ROUTES: tuple[Operation, ...] = (
     _route("POST", "/responses/{response_id}/cancel", responses.cancel_response, "Interrupt the turn of a response."),
     _route("GET", "/responses/{response_id}/input_items", responses.list_input_items,
            "What the model was given.", query=s.ListQuery),
-    _route("POST", "/chat/completions", completions.create_completion,
+    _route("POST", "/chat/completions", _starting(completions.create_completion),
            "Answer messages, with the history in the request or in a chat; as JSON or as a stream.",
            body=s.CompletionBody, may_stream=True),
     _route("POST", "/conversations", conversations.create_conversation, "Create an empty conversation.",
