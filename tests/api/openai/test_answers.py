@@ -116,3 +116,34 @@ async def test_a_repeated_approval_gets_the_same_response(client: AsyncOpenAI) -
     assert (made[1].id, made[1].output) == (made[0].id, made[0].output)
     with pytest.raises(openai.ConflictError):
         await client.responses.create(input=[answer | {"approve": False}], previous_response_id=first.id)  # type: ignore[list-item]
+
+
+async def test_repeated_answers_in_a_conversation_get_the_same_response(client: AsyncOpenAI, api: ApiClient) -> None:
+    made = await client.conversations.create()
+    first = await client.responses.create(
+        input="/call pick {}\n/say a\n/call pick {}\n/say b", conversation=made.id, tools=[PICK]
+    )
+    given = [output_of(first, "7")]
+    second = await client.responses.create(input=given, conversation=made.id)
+    again = await client.responses.create(input=given, conversation=made.id)
+    assert (again.id, again.output) == (second.id, second.output), "the turn waits for another call now"
+    more = [output_of(second, "8")]
+    third = await client.responses.create(input=more, conversation=made.id)
+    for answers, response in ((more, third), (given, second)):
+        repeat = await client.responses.create(input=answers, conversation=made.id)
+        assert (repeat.id, repeat.output) == (response.id, response.output)
+    with pytest.raises(openai.BadRequestError, match="waits"):
+        await client.responses.create(input=[output_of(second, "9")], conversation=made.id)
+
+
+async def test_a_repeated_approval_in_a_named_chat_gets_the_same_completion(client: AsyncOpenAI) -> None:
+    named = {"antiphon-chat-id": "approvals"}
+    asked: Any = {"role": "user", "content": "/call pay {}\n/say b"}
+    made = await client.chat.completions.create(model="rehearsal", messages=[asked], extra_headers=named)
+    (call,) = made.choices[0].message.tool_calls or ()
+    answer: Any = {"role": "tool", "tool_call_id": call.id, "content": '{"approve": true}'}
+    first, again = [
+        await client.chat.completions.create(model="rehearsal", messages=[answer], extra_headers=named)
+        for _ in range(2)
+    ]
+    assert (again.id, again.choices[0].message.content) == (first.id, "b")

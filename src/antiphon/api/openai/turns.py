@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from antiphon.chats.client_tools import ClientTool, checked_tools
 from antiphon.core import commands as c
 from antiphon.core.model import Chat, Needs, Status, WhenBusy
 from antiphon.core.values import Value
-from antiphon.errors import Busy, Invalid, NotFound
+from antiphon.errors import Busy, Conflict, Invalid, NotFound
 from antiphon.observe.traces import checked_traceparent
 from antiphon.ports import Request
 from antiphon.wire.codec import decode_content, encode, encode_content
@@ -107,12 +108,16 @@ class Turns:
             return await self._send_message(chat_id, wanted)
         if wanted.input.has_history:
             raise Invalid("input", "the chat has its history already; send what is new")
-        if chat.status is Status.REQUIRES_ACTION:
-            action = await self._chats.newest_action(chat_id, chat.turn_id)
-            return await self._answer(ResponseId(chat_id, chat.turn_id, action), chat, wanted)
-        if wanted.input.outputs or wanted.input.approvals:
-            raise Invalid("input", "no tool call of this chat waits for an answer")
-        return await self._send(chat_id, chat, wanted)
+        has_answers = bool(wanted.input.outputs or wanted.input.approvals)
+        if not has_answers and chat.status is not Status.REQUIRES_ACTION:
+            return await self._send(chat_id, chat, wanted)
+        try:
+            return await self._answer_newest(chat_id, chat, wanted)
+        except Invalid:
+            repeated = await self._answered(chat_id, chat, wanted.input) if has_answers else None
+            if repeated is None:
+                raise
+            return repeated
 
     async def follow(self, previous: ResponseId, wanted: Wanted) -> ResponseId:
         """Continue after a response. After one that is not the last of its chat, continue in a copy of the chat up to
@@ -197,12 +202,7 @@ class Turns:
         """Answer all open calls in one append, which begins `response`. The same answers again are a repeat: they get
         the same response."""
         answers, chat_id = wanted.input, response.chat_id
-        digest = encode(
-            [[item.call_id, item.output] for item in answers.outputs]
-            + [[item.request_id, item.is_approved, item.reason] for item in answers.approvals]
-        )
-        said = encode_content(answers.said) if answers.said else b""
-        request = Request(client_id=f"{PROTOCOL}-answers-{response.after}", body_hash=hash_of(digest, said))
+        request = _request_of(response.after, answers)
         if await self._chats.is_answered(chat_id, request):
             return response
         if await self._chats.newest_action(chat_id, response.turn_id) != response.after:
@@ -216,6 +216,21 @@ class Turns:
             commands.insert(0, await self._chats.steering_command(chat_id, answers.said, request))
         await self._chats.change(chat_id, *_settings(chat, wanted), *commands, request=request)
         return response
+
+    async def _answer_newest(self, chat_id: str, chat: Chat, wanted: Wanted) -> ResponseId:
+        if chat.status is not Status.REQUIRES_ACTION:
+            raise Invalid("input", "no tool call of this chat waits for an answer")
+        action = await self._chats.newest_action(chat_id, chat.turn_id)
+        return await self._answer(ResponseId(chat_id, chat.turn_id, action), chat, wanted)
+
+    async def _answered(self, chat_id: str, chat: Chat, answers: Input) -> ResponseId | None:
+        """The response that the same answers began before, in the newest turn; None if there is none."""
+        turn_id = action = chat.turn_id or chat.last_turn_id
+        while action := await self._chats.action_after(chat_id, action):
+            with contextlib.suppress(Conflict):  # other answers began that one
+                if await self._chats.is_answered(chat_id, _request_of(action, answers)):
+                    return ResponseId(chat_id, turn_id, action)
+        return None
 
     async def _command(self, chat_id: str, open_call: OpenCall, answers: Input) -> c.Command:
         call_id, owner_id = open_call.tool_call_id, self._chats.owner_id
@@ -231,6 +246,16 @@ class Turns:
         if output is None:
             raise Invalid("input", f"No tool output found for function call {call_id}.")
         return await self._chats.result_command(chat_id, call_id, output.output, needs=open_call.needs)
+
+
+def _request_of(action: int, answers: Input) -> Request:
+    """The request that answers the calls of an action, by which its repeat is recognized."""
+    digest = encode(
+        [[item.call_id, item.output] for item in answers.outputs]
+        + [[item.request_id, item.is_approved, item.reason] for item in answers.approvals]
+    )
+    said = encode_content(answers.said) if answers.said else b""
+    return Request(client_id=f"{PROTOCOL}-answers-{action}", body_hash=hash_of(digest, said))
 
 
 def _settings(chat: Chat, wanted: Wanted) -> list[c.Command]:
