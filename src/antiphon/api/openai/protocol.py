@@ -23,7 +23,7 @@ PREFIX = "/v1"
 KEPT = frozenset({"retry-after", "www-authenticate", "allow", "connection", "antiphon-elsewhere"})
 """The headers of an error that are kept."""
 RETRY_HEADER = "x-should-retry"
-"""Tells OpenAI's clients whether to repeat a request by themselves."""
+"""Whether OpenAI's clients may repeat a request by themselves."""
 
 _OWNER = Policy.OWNER
 
@@ -34,7 +34,7 @@ def _route(method: str, path: str, handler: Any, summary: str, **more: Any) -> O
 
 def _starting(handler: Handler) -> Handler:
     """A handler that starts a turn. OpenAI's clients repeat a request by themselves after 429 and 5xx: an error after
-    the turn has started tells them not to, as the repeat would start another one."""
+    the turn has started says that they must not, as the repeat would start another one."""
 
     @wraps(handler)
     async def handle(call: Call) -> Response:
