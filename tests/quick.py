@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent
 FOLDERS = {"bench", "examples", "how_to", "page", "postgres", "replicas", "system"}
 FILES = {
     "api/http": {"test_authorization", "test_bad_input", "test_isolation", "test_serve", "test_upgrade"},
-    "api/openai": {"test_completions", "test_frameworks", "test_kills", "test_responses"},
+    "api/openai": {"test_completions", "test_frameworks", "test_kills", "test_responses", "test_stored_chats"},
     "api/zmq": {"test_following", "test_local_files", "test_reference_server", "test_trials_following"},
     "bus": {"test_nats", "test_postgres"},
     "chats": {"test_service_shared"},

@@ -288,15 +288,16 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
         interrupted = turn_id > 0 and (is_stopping or (was_stopped and chat.turn_id != turn_id))
         return interrupted, (chat.interrupt_seq if interrupted and chat.interrupt_seq else chat.seq)
 
-    async def delete(self, chat_id: str) -> None:
-        """Delete a chat and its content, and its child chats before it; a second call does nothing. If the process
-        dies meanwhile, the second call deletes what is left."""
+    async def delete(self, chat_id: str, *, upto: int = 0) -> None:
+        """Delete a chat and its content, and its child chats before it; a second call deletes what is left of them if
+        the process died. With `upto` it is refused (`NotAllowedNow`) if the chat has facts after this one."""
         chat = await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id:
             raise NotFound
-        await self._delete_children(chat_id)
+        if not upto or chat.seq == upto:
+            await self._delete_children(chat_id)
         with contextlib.suppress(NotFound):
-            await self.change(chat_id, c.Delete())
+            await self.change(chat_id, c.Delete(upto=upto))
         await self._delete_children(chat_id)  # those that its turn has started meanwhile
 
     async def _delete_children(self, chat_id: str) -> None:

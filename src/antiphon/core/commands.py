@@ -197,7 +197,9 @@ class Unarchive(Command):
 
 
 class Delete(Command):
-    pass
+    """`upto`: refused if the chat has facts after this one; 0: not checked."""
+
+    upto: int = 0
 
 
 # --- workers ----------------------------------------------------------------------------------------

@@ -330,4 +330,6 @@ def unarchive(decision: Decision, command: c.Unarchive) -> None:
 
 
 def delete(decision: Decision, command: c.Delete) -> None:
+    if command.upto and decision.chat.seq != command.upto:
+        raise NotAllowedNow(decision.chat.status, "the chat has gone on")
     decision.add(f.ChatDeleted(used=decision.chat.turn_used))
