@@ -237,7 +237,16 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
         )
         return await self._service.execute(chat_id, command, request=request)
 
-    async def edit(self, chat_id: str, message_id: int, content: Content, *, clear_queue: bool = False) -> Done:
+    async def edit(
+        self,
+        chat_id: str,
+        message_id: int,
+        content: Content,
+        *,
+        clear_queue: bool = False,
+        client_message_id: str = "",
+    ) -> Done:
+        """Replace a user's message and all after it. The `client_message_id` of the new message is no receipt."""
         body = self.make_content(content)
         await self._check_owner(chat_id)
         await self._check_budget(chat_id)
@@ -247,17 +256,11 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
             content=body,
             target=None,
             clear_queue=clear_queue,
+            client_message_id=client_message_id,
             by=self.owner_id,
             trace=self._trace or TRACES.current(),
             via=self._via,
         )
-        return await self.change(chat_id, command)
-
-    async def edit_queued(self, chat_id: str, queued_id: int, content: Content) -> Done:
-        body = self.make_content(content)
-        await self._check_owner(chat_id)
-        body = await self._use_files(chat_id, body)
-        command = c.EditQueued(queued_id=queued_id, content=body, queue_bytes_max=self._limits.queue_bytes)
         return await self.change(chat_id, command)
 
     async def retry(self, chat_id: str, turn_id: int = 0) -> Done:
