@@ -246,7 +246,7 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
         clear_queue: bool = False,
         client_message_id: str = "",
     ) -> Done:
-        """Replace a user's message and all after it. The `client_message_id` of the new message is no receipt."""
+        """Replace a message of a user and all after it. `client_message_id` is stored with it, and is no receipt."""
         body = self.make_content(content)
         await self._check_owner(chat_id)
         await self._check_budget(chat_id)

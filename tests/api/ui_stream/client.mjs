@@ -58,7 +58,7 @@ function open({ chat: name, api, token, body, messages, sendAutomatically }) {
 }
 
 function texts(chat) {
-  return chat.messages.flatMap(m => m.parts.filter(p => p.type === "text").map(p => p.text)).join("");
+  return chat.messages.filter(m => m.role === "assistant").flatMap(m => m.parts.filter(p => p.type === "text").map(p => p.text)).join("");
 }
 
 async function until(test) {

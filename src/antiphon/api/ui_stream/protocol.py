@@ -23,7 +23,18 @@ KEPT = frozenset({"retry-after", "www-authenticate", "allow", "connection", "ant
 
 def _route(method: str, path: str, handler: Any, summary: str, *answers: tuple[int, Any], **more: Any) -> Operation:
     answers = answers or ((200, Json),)
-    return route(method, path, handler, Policy.OWNER, summary, *answers, prefix=PREFIX, protocol=chat.NAME, **more)
+    return route(
+        method,
+        path,
+        handler,
+        Policy.OWNER,
+        summary,
+        *answers,
+        prefix=PREFIX,
+        protocol=chat.NAME,
+        has_text_errors=True,
+        **more,
+    )
 
 
 ROUTES: tuple[Operation, ...] = (

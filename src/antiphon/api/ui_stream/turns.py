@@ -18,8 +18,8 @@ from antiphon.chats.client_tools import NO_PARAMETERS, ClientTool, checked_tools
 from antiphon.core import commands as c
 from antiphon.core.facts import Entry, HistoryTruncated, MessageAppended, MessageQueued
 from antiphon.core.model import FIRST_TURN_ID, Chat, Needs, Status, WhenBusy
-from antiphon.core.parts import Part, Role
-from antiphon.errors import Busy, Invalid, NotFound
+from antiphon.core.parts import FileReference, Part, Role
+from antiphon.errors import Busy, Conflict, Invalid, NotFound
 from antiphon.ports import Request
 from antiphon.wire.codec import decode_content, encode
 from antiphon.wire.stream import OpenCall
@@ -80,6 +80,8 @@ class UiTurns:
 
     async def _send(self, chat: Chat, content: tuple[Part, ...], name: str) -> Target:
         if (repeated := await self._first_message(chat, name)) is not None:
+            if not _is_same(repeated, content):
+                raise Conflict("message")
             return self._target(repeated)
         if not await self._chats.has_receipt(self._chat_id, name):
             await self._change_settings(chat)
@@ -121,7 +123,7 @@ class UiTurns:
     async def _edit(self, chat: Chat, content: tuple[Part, ...], name: str) -> Target:
         """Replace a message. The same content once more is a repeat, if an edit has made the message."""
         entry = await self._find(name)
-        if decode_content(entry.content or b"[]") == content and await self._is_edited(entry):
+        if _is_same(entry, content) and await self._is_edited(entry):
             return self._target(entry)
         await self._change_settings(chat)
         done = await self._chats.edit(self._chat_id, entry.seq, content, client_message_id=name)
@@ -228,6 +230,17 @@ class UiTurns:
             commands.append(c.SetLabels(labels=clean_labels(chat.labels | body.labels)))
         if commands:
             await self._chats.change(self._chat_id, *commands)
+
+
+def _is_same(entry: Entry, content: tuple[Part, ...]) -> bool:
+    """Whether a stored message has this content. What the server stores of a file besides its id does not count."""
+    return [_named(part) for part in decode_content(entry.content or b"[]")] == [_named(part) for part in content]
+
+
+def _named(part: Part) -> Part:
+    if isinstance(part, FileReference) and part.file_id:
+        return FileReference(file_name=part.file_name, file_id=part.file_id)
+    return part
 
 
 def _client_tools(tools: Sequence[ToolShape]) -> list[ClientTool]:
