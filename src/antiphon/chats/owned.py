@@ -246,14 +246,12 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
         clear_queue: bool = False,
         client_message_id: str = "",
     ) -> Done:
-        """Replace a message of a user and all after it. `client_message_id` is stored with it, and is no receipt."""
         body = self.make_content(content)
         await self._check_owner(chat_id)
         await self._check_budget(chat_id)
-        body = await self._use_files(chat_id, body)
         command = c.EditMessage(
             message_id=message_id,
-            content=body,
+            content=await self._use_files(chat_id, body),
             target=None,
             clear_queue=clear_queue,
             client_message_id=client_message_id,

@@ -14,7 +14,7 @@ from .conftest import NodeClient
 
 pytestmark = [pytest.mark.anyio, *node_marks()]
 
-COUNT = 120
+COUNT = 500
 WHOLE = "".join(f"w{n} " for n in range(1, COUNT + 1))
 
 

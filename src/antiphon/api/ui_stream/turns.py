@@ -104,7 +104,7 @@ class UiTurns:
             answers = tool_answers(before, f"{FIELD}[{len(self._body.messages) - 2}]")
             open_calls = await self._chats.open_calls(self._chat_id, chat)
             if all(call.tool_call_id in answers for call in open_calls):
-                await self._chats.change(self._chat_id, *self._commands(open_calls, answers))
+                await self._chats.change(self._chat_id, *await self._commands(open_calls, answers))
 
     async def _first_message(self, chat: Chat, name: str) -> Entry | None:
         """The message that began the last turn or the first one, if it has this id: a chat that was created with
@@ -195,16 +195,16 @@ class UiTurns:
         if not open_calls:
             raise Invalid(place, "no tool call of this chat waits for an answer")
         action = await self._chats.newest_action(self._chat_id, turn_id)
-        await self._chats.change(self._chat_id, *self._commands(open_calls, answers), request=request)
+        await self._chats.change(self._chat_id, *await self._commands(open_calls, answers), request=request)
         return Target(chat_id=self._chat_id, turn_id=turn_id, after=action)
 
-    def _commands(self, open_calls: Sequence[OpenCall], answers: dict[str, ToolAnswer]) -> list[c.Command]:
+    async def _commands(self, open_calls: Sequence[OpenCall], answers: dict[str, ToolAnswer]) -> list[c.Command]:
         missing = [call.tool_call_id for call in open_calls if call.tool_call_id not in answers]
         if missing:
             raise Invalid(FIELD, f"the tool call {missing[0]!r} waits for an answer, too")
-        return [self._command(call, answers[call.tool_call_id]) for call in open_calls]
+        return [await self._command(call, answers[call.tool_call_id]) for call in open_calls]
 
-    def _command(self, open_call: OpenCall, answer: ToolAnswer) -> c.Command:
+    async def _command(self, open_call: OpenCall, answer: ToolAnswer) -> c.Command:
         call_id, by = open_call.tool_call_id, self._chats.owner_id
         if open_call.needs is Needs.APPROVAL:
             if answer.is_approved is None:
@@ -214,8 +214,9 @@ class UiTurns:
             return c.Deny(tool_call_id=call_id, reason=answer.reason[:256], by=by)
         if answer.is_approved is not None:
             raise Invalid(FIELD, f"the tool call {call_id!r} waits for a result")
-        name, needs = open_call.tool_name, open_call.needs
-        return self._chats.result_command(call_id, name, answer.value, answer.is_error, needs)
+        return await self._chats.result_command(
+            self._chat_id, call_id, answer.value, is_error=answer.is_error, needs=open_call.needs
+        )
 
     # --- settings
 
