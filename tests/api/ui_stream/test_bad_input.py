@@ -137,6 +137,8 @@ async def test_chats_of_others_and_names_that_are_no_chats_are_not_found(api: Ap
     assert (await api.ask("POST", CHAT, asked(id=chat_id))).status == 404
     assert (await api.ask("POST", f"{CHAT}/{chat_id}/stop")).status == 404
     assert (await api.ask("GET", f"{CHAT}/{chat_id}/stream")).status == 204
+    assert (await api.ask("GET", f"{CHAT}/{chat_id}")).status == 404
+    assert (await api.ask("GET", f"{CHAT}/unknown")).json == {"id": "unknown", "messages": [], "hasMore": False}
     for name in ("x", "%00", "%ff", "%20", "a%2fb", ".%2e"):
         assert (await api.ask("POST", f"{CHAT}/{name}/stop")).status == 404, name
         assert (await api.ask("GET", f"{CHAT}/{name}/stream")).status == 204, name
@@ -170,5 +172,9 @@ async def test_requests_that_mean_nothing_are_refused(api: ApiClient) -> None:
         answer = await api.ask("POST", CHAT, body)
         assert is_fine(answer)
         assert words in answer.body.decode(), (words, answer.body)
-    for method, path, status in (("PATCH", CHAT, 405), ("GET", "//api/ui/none", 404), ("GET", f"{CHAT}/x", 404)):
+    for method, path, status in (
+        ("PATCH", CHAT, 405),
+        ("GET", "//api/ui/none", 404),
+        ("GET", f"{CHAT}/x?limit=0", 400),
+    ):
         assert (await api.ask(method, path)).status == status

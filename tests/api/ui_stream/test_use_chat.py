@@ -324,3 +324,50 @@ async def test_files_are_sent_and_the_chat_is_one_of_the_other_apis(node_client:
     stored = (await api.ask("GET", f"/chats/{chat_id}/messages")).json["messages"][-2]["content"]
     assert [part["type"] for part in stored] == ["file", "text"]
     assert (stored[0]["name"], stored[0]["media_type"]) == ("a.txt", "text/plain")
+
+
+# --- a page that is loaded again
+
+
+def bare(messages: list[Any]) -> list[Any]:
+    """The messages without what only the moment of streaming adds."""
+    return [
+        {"id": m["id"], "role": m["role"], "parts": [
+            {k: v for k, v in part.items() if k not in ("state", "rawInput", "id") or part["type"] == "data-message"}
+            for part in m["parts"]
+        ]}
+        for m in messages
+    ]  # fmt: skip
+
+
+async def test_the_stored_messages_are_those_that_were_streamed(node_client: NodeClient, api: ApiClient) -> None:
+    chat = await open_chat(node_client, api, body={"tools": [PICK]}, sendAutomatically="tools")
+    await chat.send("/think hm\n/say a\n/call clock {}\n/say b")
+    seen = await chat.send("/call pick {}\n/say c")
+    call_id = seen.calls[0]["toolCallId"]
+    await chat.do("output", output={"tool": "pick", "toolCallId": call_id, "output": [1]})
+    seen = await chat.do("settledAfter", requests=3)
+    seen = await chat.do("regenerate")
+    call_id = seen.calls[-1]["toolCallId"]
+    await chat.do("output", output={"tool": "pick", "toolCallId": call_id, "output": [2]})
+    seen = await chat.do("settledAfter", requests=5)
+    assert seen.text == "c", seen.error
+    loaded = (await api.ask("GET", f"//api/ui/chat/{quote(chat.name)}")).json
+    assert (loaded["id"], loaded["hasMore"]) == (chat.name, False)
+    assert bare(loaded["messages"]) == bare(seen.messages)
+    page = await open_chat(node_client, api, name=chat.name, messages=loaded["messages"])
+    seen = await page.send("/say again", messageId=loaded["messages"][2]["id"])
+    assert (seen.text, len(seen.messages)) == ("again", 4)
+
+
+async def test_a_page_that_is_loaded_while_an_answer_is_written_resumes_it(
+    node_client: NodeClient, api: ApiClient
+) -> None:
+    chat = await open_chat(node_client, api)
+    await chat.send("/say one")
+    await chat.do("sendUntil", message={"text": "/tokens 60\n/rate 200"}, length=20)
+    loaded = (await api.ask("GET", f"//api/ui/chat/{quote(chat.name)}")).json["messages"]
+    assert [message["role"] for message in loaded] == ["user", "assistant", "user"]
+    page = await open_chat(node_client, api, name=chat.name, messages=loaded)
+    seen = await page.do("resume")
+    assert (len(seen.messages), seen.text) == (4, "".join(f"w{n} " for n in range(1, 61)))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.responses import Response
 
 from antiphon.api.http.answers import JsonAnswer, no_content
 from antiphon.api.http.table import Call
 from antiphon.api.ui_stream.answers import Target, chats_of, restart_of, stream_answer
-from antiphon.api.ui_stream.shapes import ChatBody, StopBody, Stopped
+from antiphon.api.ui_stream.shapes import ChatBody, MessagesQuery, StopBody, Stopped, UiMessages
 from antiphon.api.ui_stream.turns import UiTurns
 from antiphon.core.model import Chat
 from antiphon.errors import Invalid, NotFound
 from antiphon.wire.ids import canonical_id
 from antiphon.wire.openai.ids import named_chat_id
+from antiphon.wire.ui_stream.history import ui_messages
 
 NAME = "ui"
+RESTARTS_MAX = 200
+"""Maximum number of restarts that are read for a page of messages. Beyond it a message has the id of an earlier
+answer of its turn, and is regenerated once more only after a repeat of the request."""
 CHAT_NAME_MAX = 1_024
 """Maximum length of the client's id of a chat, in characters."""
 
@@ -24,6 +30,32 @@ async def send_ui_message(call: Call) -> Response:
     chat_id = _chat_id(call, body.id)
     target = await UiTurns(call, chat_id).start(await _chat(call, chat_id))
     return await stream_answer(call, target)
+
+
+async def list_ui_messages(call: Call) -> Response:
+    """The messages of the chat, for a page that is loaded. The answer in progress is left out: it is resumed."""
+    query: MessagesQuery = call.query
+    chats, chat_id = chats_of(call), _chat_id(call, call.path["id"])
+    chat = await _chat(call, chat_id)
+    if chat is None:
+        return JsonAnswer(UiMessages(id=call.path["id"], messages=[], has_more=False))
+    page = await chats.page(chat_id, limit=query.limit)
+    first = page.messages[0].seq - 1 if page.messages else 0
+    shown = ui_messages(
+        chat_id, page.messages, running_turn_id=chat.turn_id, restarts=await _restarts(call, chat_id, first)
+    )
+    return JsonAnswer(UiMessages(id=call.path["id"], messages=shown, has_more=page.has_more))
+
+
+async def _restarts(call: Call, chat_id: str, after: int) -> dict[int, int]:
+    """The facts after a fact that restarted turns last, by turn."""
+    found: dict[int, int] = {}
+    for _ in range(RESTARTS_MAX):
+        restart: Any = await call.instance.store.oldest_entry(chat_id, "turn_restarted", after_seq=after)
+        if restart is None:
+            break
+        after = found[restart.fact.turn_id] = restart.seq
+    return found
 
 
 async def resume_ui_stream(call: Call) -> Response:

@@ -35,6 +35,18 @@ class ChatBody(Value, gc=True):
     when_busy: Literal["queue", "interrupt", "reject"] | None = msgspec.field(default=None, name="whenBusy")
 
 
+class MessagesQuery(Value):
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 200
+
+
+class UiMessages(Value, gc=True):
+    """The newest messages of a chat, oldest first, in the shape of the AI SDK's `UIMessage`."""
+
+    id: str
+    messages: list[dict[str, Any]]
+    has_more: bool = msgspec.field(name="hasMore")
+
+
 class StopBody(Value):
     clear_queue: bool = msgspec.field(default=False, name="clearQueue")
 
