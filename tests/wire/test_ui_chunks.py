@@ -10,7 +10,7 @@ import pytest
 from antiphon.core.events import Event
 from antiphon.core.parts import Reasoning, Text, ToolCall
 from antiphon.wire.turn_output import TurnOutput
-from antiphon.wire.ui_stream.chunks import AnswerInfo, UiChunks
+from antiphon.wire.ui_stream.chunks import AnswerInfo, UiChunks, sse
 from antiphon.wire.ui_stream.ids import MessageId, client_message_id, parse_message_id
 
 from .protocols import CHAT_ID, Recording, content_of, cut, recordings, stored, whole
@@ -64,6 +64,16 @@ def test_any_cut_of_the_deltas_gives_the_same_chunks() -> None:
             reference = kept(chunks_of(recording, whole(recording, after=after - 1), after))
             assert kept(chunks_of(recording, cut(recording, Random(number), after=after - 1), after)) == reference
             assert kept(chunks_of(recording, stored(recording, after=after - 1), after)) == reference
+
+
+def test_encoded_chunks_are_the_same() -> None:
+    for recording in recordings(retries=True):
+        output = TurnOutput(recording.turn_id, recording.turn_id)
+        info = AnswerInfo(id=MessageId(CHAT_ID, recording.turn_id, recording.turn_id), model="m")
+        stream = UiChunks(info, output)
+        events = whole(recording)
+        data = sse(stream.begin()) + b"".join(map(stream.encoded, events))
+        assert data == sse(chunks_of(recording, events))
 
 
 def test_what_is_taken_back_is_all_that_a_later_client_does_not_get() -> None:

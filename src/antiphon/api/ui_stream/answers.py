@@ -12,9 +12,8 @@ from antiphon.core.events import Event, FactEvent
 from antiphon.core.values import Value
 from antiphon.observe.traces import checked_traceparent
 from antiphon.watch.watcher import Watcher
-from antiphon.wire.codec import encode
 from antiphon.wire.turn_output import TurnOutput
-from antiphon.wire.ui_stream.chunks import AnswerInfo, Chunk, UiChunks
+from antiphon.wire.ui_stream.chunks import AnswerInfo, Chunk, UiChunks, sse
 from antiphon.wire.ui_stream.ids import MessageId
 
 STREAM_HEADER = "x-vercel-ai-ui-message-stream"
@@ -60,16 +59,15 @@ class UiTranslation:
 
     def begin(self) -> bytes:
         if self._chunks is not None:
-            return _sse(self._chunks.begin())
-        return _sse([{"type": "data-queued", "data": {"id": self._target.after}, "transient": True}])
+            return sse(self._chunks.begin())
+        return sse([{"type": "data-queued", "data": {"id": self._target.after}, "transient": True}])
 
     def apply(self, event: Event) -> bytes:
-        chunks = self._apply(event)
-        return _sse(chunks) + (DONE if self.is_complete else b"")
+        data = sse(self._queued(event)) if self._chunks is None else self._chunks.encoded(event)
+        return data + DONE if self.is_complete else data
 
-    def _apply(self, event: Event) -> list[Chunk]:
-        if self._chunks is not None:
-            return self._chunks.apply(event)
+    def _queued(self, event: Event) -> list[Chunk]:
+        """What becomes of the message that waits."""
         if not isinstance(event, FactEvent) or event.data.get("queued_id") != self._target.after:
             return []
         if event.type == "message_appended":
@@ -82,11 +80,7 @@ class UiTranslation:
 
     def cut_off(self, reason: str) -> bytes:
         text = f"The server closed the stream ({reason}). The answer goes on; read it with resumeStream()."
-        return _sse([{"type": "error", "errorText": text}])
-
-
-def _sse(chunks: list[Chunk]) -> bytes:
-    return b"".join(b"data: %b\n\n" % encode(chunk) for chunk in chunks)
+        return sse([{"type": "error", "errorText": text}])
 
 
 async def stream_answer(call: Call, target: Target) -> TranslatedStream:

@@ -11,14 +11,14 @@ are answered with `addToolOutput`. A question is also a `data-question` part. A 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from antiphon.core.events import Event, FactEvent
+from antiphon.core.events import Delta, Event, FactEvent
 from antiphon.core.model import Needs
 from antiphon.core.parts import NO_USAGE, Part, Text, Usage
 from antiphon.core.values import Value
-from antiphon.wire.codec import convert
+from antiphon.wire.codec import convert, encode
 from antiphon.wire.turn_output import (
     ActionNeeded,
     CallArgs,
@@ -75,6 +75,7 @@ class UiChunks:
         self._usage = NO_USAGE
         self._finish = "stop"
         self._delta_type = self._end_type = ""
+        self._delta_head = b""
 
     def begin(self) -> list[Chunk]:
         """The first chunk."""
@@ -97,6 +98,15 @@ class UiChunks:
             chunks += self._reset()
         return chunks
 
+    def encoded(self, event: Event) -> bytes:
+        """The server-sent events of the chunks of an event. Pieces of text, nearly all events, are encoded fast."""
+        if type(event) is not Delta or self.is_complete:
+            return sse(self.apply(event))
+        outputs = self._output.apply(event)
+        if len(outputs) == 1 and type(output := outputs[0]) is PartText:
+            return b"%b%b}\n\n" % (self._delta_head, encode(output.text))
+        return sse([chunk for output in outputs for chunk in self._render(output)])
+
     def _joined(self, event: FactEvent) -> Iterator[Chunk]:
         """A message of a user that joins the turn; an approval that is denied."""
         data = event.data
@@ -118,6 +128,10 @@ class UiChunks:
                 yield from self._step()
                 name = "text" if kind is Text else "reasoning"
                 self._delta_type, self._end_type = f"{name}-delta", f"{name}-end"
+                self._delta_head = b'data: {"type":"%b-delta","id":"%b","delta":' % (
+                    name.encode(),
+                    _part_id(key).encode(),
+                )
                 yield {"type": f"{name}-start", "id": _part_id(key)}
             case PartDone(key=key):
                 yield {"type": self._end_type, "id": _part_id(key)}
@@ -229,6 +243,11 @@ class UiChunks:
             yield {"type": "error", "errorText": (output.error or {}).get("message") or "The turn has failed."}
         else:
             yield {"type": "abort", "reason": output.outcome}
+
+
+def sse(chunks: Iterable[Chunk]) -> bytes:
+    """Chunks as server-sent events."""
+    return b"".join(b"data: %b\n\n" % encode(chunk) for chunk in chunks)
 
 
 def _part_id(key: PartKey) -> str:
