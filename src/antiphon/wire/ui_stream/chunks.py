@@ -123,21 +123,21 @@ class UiChunks:
     def _render(self, output: Output) -> Iterator[Chunk]:
         match output:
             case PartText(key=key, text=text):
-                yield {"type": self._delta_type, "id": _part_id(key), "delta": text}
+                yield {"type": self._delta_type, "id": part_id(key), "delta": text}
             case PartBegun(key=key, kind=kind):
                 yield from self._step()
                 name = "text" if kind is Text else "reasoning"
                 self._delta_type, self._end_type = f"{name}-delta", f"{name}-end"
                 self._delta_head = b'data: {"type":"%b-delta","id":"%b","delta":' % (
                     name.encode(),
-                    _part_id(key).encode(),
+                    part_id(key).encode(),
                 )
-                yield {"type": f"{name}-start", "id": _part_id(key)}
+                yield {"type": f"{name}-start", "id": part_id(key)}
             case PartDone(key=key):
-                yield {"type": self._end_type, "id": _part_id(key)}
+                yield {"type": self._end_type, "id": part_id(key)}
             case WholePart(key=key, part=part):
                 yield from self._step()
-                yield whole_chunk(part, _part_id(key))
+                yield whole_chunk(part, part_id(key))
             case CallBegun(tool_call_id=call_id, tool_name=name):
                 yield from self._step()
                 self._writing[call_id] = name
@@ -250,7 +250,8 @@ def sse(chunks: Iterable[Chunk]) -> bytes:
     return b"".join(b"data: %b\n\n" % encode(chunk) for chunk in chunks)
 
 
-def _part_id(key: PartKey) -> str:
+def part_id(key: PartKey) -> str:
+    """The id of a part of an answer."""
     return f"{key.draft}-{key.number}"
 
 

@@ -6,14 +6,15 @@ progress is left out, because the resume route gives it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from antiphon.core.facts import Entry, MessageAppended
 from antiphon.core.model import Needs
 from antiphon.core.parts import Part, Reasoning, Role, Text, ToolCall, ToolResult
 from antiphon.wire.codec import decode_content
-from antiphon.wire.ui_stream.chunks import NOT_FINISHED, OF_CLIENTS
+from antiphon.wire.turn_output import PartKey
+from antiphon.wire.ui_stream.chunks import NOT_FINISHED, OF_CLIENTS, part_id
 from antiphon.wire.ui_stream.ids import MessageId, user_message_id
 from antiphon.wire.ui_stream.parts import error_text, usage_json, user_parts_json, whole_chunk
 
@@ -37,12 +38,15 @@ def ui_messages(
         fact = entry.fact
         if isinstance(fact, MessageAppended):
             reader.add(entry, fact, is_running=fact.turn_id == running_turn_id)
+            reader.draft = entry.draft
     return reader.messages
 
 
 class _Reader:
     def __init__(self, chat_id: str, restarts: Mapping[int, int]) -> None:
         self.messages: list[Json] = []
+        self.draft = 0
+        """The draft that was open after the message before."""
         self._chat_id = chat_id
         self._restarts = restarts
         self._turn_id = 0
@@ -51,7 +55,9 @@ class _Reader:
         """The parts of the tool calls of the answer."""
 
     def add(self, entry: Entry, fact: MessageAppended, *, is_running: bool) -> None:
-        content = decode_content(entry.content or b"[]")
+        if entry.content is None:
+            return  # hidden by a truncation
+        content = decode_content(entry.content)
         if entry.seq == fact.turn_id:
             self._turn_id, self._answer = fact.turn_id, None
             self._calls.clear()
@@ -64,7 +70,7 @@ class _Reader:
             shown = {"role": "user", "parts": user_parts_json(content, name)}
             self._parts().append({"type": "data-message", "id": name, "data": shown})
         elif fact.role is Role.ASSISTANT:
-            self._model_call(entry.seq, fact, content)
+            self._model_call(fact.closes.draft if fact.closes is not None else self.draft, fact, content)
         else:
             for part in content:
                 if isinstance(part, ToolResult):
@@ -81,14 +87,18 @@ class _Reader:
         parts: list[Json] = self._answer["parts"]
         return parts
 
-    def _model_call(self, seq: int, fact: MessageAppended, content: Iterable[Part]) -> None:
+    def _model_call(self, draft: int, fact: MessageAppended, content: Sequence[Part]) -> None:
         parts = self._parts()
-        parts.append({"type": "step-start"})
+        if content or fact.dropped:
+            parts.append({"type": "step-start"})
         needs = {call.tool_call_id: call.needs for call in fact.calls}
-        for number, part in enumerate(content):
+        number = 0
+        for part in content:
             if isinstance(part, Text | Reasoning):
-                kind = "text" if isinstance(part, Text) else "reasoning"
-                parts.append({"type": kind, "text": part.text, "state": "done"})
+                if part.text:
+                    kind = "text" if isinstance(part, Text) else "reasoning"
+                    parts.append({"type": kind, "text": part.text, "state": "done"})
+                    number += 1
             elif isinstance(part, ToolCall):
                 shown = _call(part.tool_call_id, part.tool_name, part.args)
                 if needs.get(part.tool_call_id, Needs.SERVER) not in OF_CLIENTS:
@@ -96,7 +106,8 @@ class _Reader:
                 self._calls[part.tool_call_id] = shown
                 parts.append(shown)
             elif not isinstance(part, ToolResult):
-                parts.append(whole_chunk(part, f"{seq}-{number}"))
+                parts.append(whole_chunk(part, part_id(PartKey(draft, number))))
+                number += 1
         for dropped in fact.dropped:
             shown = _call(dropped.tool_call_id, dropped.tool_name, None)
             parts.append(shown | {"state": "output-error", "errorText": NOT_FINISHED})
