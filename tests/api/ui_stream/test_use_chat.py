@@ -220,6 +220,24 @@ async def test_an_open_approval_is_offered_to_a_late_client(node_client: NodeCli
     assert seen.text == "adone"
 
 
+async def test_completed_waits_do_not_end_a_resumed_stream(node_client: NodeClient, api: ApiClient) -> None:
+    name = "two approvals"
+    chat = await open_chat(node_client, api, name=name, sendAutomatically="approvals")
+    seen = await chat.send('/call pay {}\n/say a\n/call pay {"amount": 2}\n/say b')
+    await chat.do("approve", response={"id": seen.parts("tool-pay")[0]["approval"]["id"], "approved": True})
+    seen = await chat.do("settledAfter", requests=2)
+    assert [part["state"] for part in seen.parts("tool-pay")] == ["output-available", "approval-requested"]
+    repeated = (await chat.do("repeat", number=0)).repeated
+    assert "paid 1" in repeated
+    assert repeated.count("tool-approval-request") == 1
+    late = await open_chat(node_client, api, name=name, messages=seen.messages[:1], sendAutomatically="approvals")
+    seen = await late.do("resume")
+    assert [part["state"] for part in seen.parts("tool-pay")] == ["output-available", "approval-requested"]
+    await late.do("approve", response={"id": seen.parts("tool-pay")[1]["approval"]["id"], "approved": True})
+    seen = await late.do("settledAfter", requests=2)
+    assert (seen.text, seen.error) == ("ab", None)
+
+
 async def test_an_answer_is_regenerated_and_a_repeat_runs_nothing(node_client: NodeClient, api: ApiClient) -> None:
     chat = await open_chat(node_client, api)
     seen = await chat.send("/tokens 3")

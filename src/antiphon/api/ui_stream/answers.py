@@ -9,6 +9,7 @@ from antiphon.api.embedded import EmbeddedChats, embedded_chats
 from antiphon.api.http.table import Call
 from antiphon.api.http.translated import TranslatedStream
 from antiphon.core.events import Event, FactEvent
+from antiphon.core.model import Status
 from antiphon.core.values import Value
 from antiphon.observe.traces import checked_traceparent
 from antiphon.watch.watcher import Watcher
@@ -31,6 +32,8 @@ class Target(Value):
     chat_id: str
     turn_id: int
     after: int
+    is_new: bool = False
+    """Whether this request has begun it."""
     ignored: tuple[str, ...] = ()
 
 
@@ -42,16 +45,18 @@ def chats_of(call: Call) -> EmbeddedChats:
 class UiTranslation:
     """The server-sent events of an answer. That of a queued message begins when its turn does."""
 
-    def __init__(self, target: Target, model: str, restarted_at: int) -> None:
+    def __init__(self, target: Target, model: str, *, restarted_at: int = 0, waited_until: int = 0) -> None:
         self._target = target
         self._model = model
+        self._waited_until = waited_until
         self._is_deleted = False
         self._chunks = self._open(target.turn_id, target.after, restarted_at) if target.turn_id else None
 
     def _open(self, turn_id: int, after: int, restarted_at: int = 0) -> UiChunks:
         message_id = MessageId(self._target.chat_id, turn_id, restarted_at or turn_id)
         output = TurnOutput(turn_id, after, restarted_at=restarted_at)
-        return UiChunks(AnswerInfo(id=message_id, model=self._model), output)
+        info = AnswerInfo(id=message_id, model=self._model, waited_until=self._waited_until)
+        return UiChunks(info, output)
 
     @property
     def is_complete(self) -> bool:
@@ -91,7 +96,12 @@ async def stream_answer(call: Call, target: Target) -> TranslatedStream:
         TooMany: The maximum number of watchers is reached.
     """
     chat = await chats_of(call).get(target.chat_id)
-    restarted_at = await restart_of(call, target.chat_id, target.turn_id)
+    model = chat.model or call.instance.default_model()
+    translation = UiTranslation(target, model)
+    if target.turn_id and not target.is_new:
+        restarted_at = await restart_of(call, target.chat_id, target.turn_id)
+        waited_until = await _waited_until(call, target)
+        translation = UiTranslation(target, model, restarted_at=restarted_at, waited_until=waited_until)
     assert call.token is not None
     opened: AbstractAsyncContextManager[Watcher] = call.instance.watch.open_watcher(
         target.chat_id,
@@ -100,17 +110,23 @@ async def stream_answer(call: Call, target: Target) -> TranslatedStream:
         owner_id=call.owner_id,
         reads_all=True,
     )
-    translation = UiTranslation(target, chat.model or call.instance.default_model(), restarted_at)
     headers = {STREAM_HEADER: "v1", CHAT_HEADER: target.chat_id}
     if target.ignored:
         headers[IGNORED_HEADER] = _header(target.ignored)
     return TranslatedStream(opened, await opened.__aenter__(), translation, headers=headers.items())
 
 
+async def _waited_until(call: Call, target: Target) -> int:
+    """The fact up to which the turn's waits for clients are completed."""
+    chats = chats_of(call)
+    action = await chats.newest_action(target.chat_id, target.turn_id)
+    chat = await chats.get(target.chat_id)  # after the action: one that is newer than it must not be passed over
+    is_waiting = chat.status is Status.REQUIRES_ACTION and chat.turn_id == target.turn_id
+    return action - 1 if is_waiting else action
+
+
 async def restart_of(call: Call, chat_id: str, turn_id: int) -> int:
     """The fact that restarted a turn last; 0: none did."""
-    if not turn_id:
-        return 0
     restart: Any = await call.instance.store.newest_entry(chat_id, "turn_restarted", after_seq=turn_id)
     return restart.seq if restart is not None and restart.fact.turn_id == turn_id else 0
 

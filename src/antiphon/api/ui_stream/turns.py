@@ -75,7 +75,11 @@ class UiTurns:
             labels=body.labels,
         )
         return Target(
-            chat_id=self._chat_id, turn_id=imported.turn_id, after=imported.last_id, ignored=history.ignored
+            chat_id=self._chat_id,
+            turn_id=imported.turn_id,
+            after=imported.last_id,
+            is_new=not imported.done.is_repeat,
+            ignored=history.ignored,
         )
 
     async def _send(self, chat: Chat, content: tuple[Part, ...], name: str) -> Target:
@@ -95,7 +99,7 @@ class UiTurns:
             client_message_id=name,
             model=self._body.model or "",
         )
-        return self._target(sent_entry(done))
+        return self._target(sent_entry(done), is_new=not done.is_repeat)
 
     async def _answer_before(self, chat: Chat) -> None:
         """A message that follows the answers to all open calls does not cancel them."""
@@ -115,10 +119,10 @@ class UiTurns:
                 return found[0]
         return None
 
-    def _target(self, entry: Entry) -> Target:
+    def _target(self, entry: Entry, *, is_new: bool = False) -> Target:
         fact = entry.fact
         turn_id = 0 if isinstance(fact, MessageQueued) else getattr(fact, "turn_id", 0)
-        return Target(chat_id=self._chat_id, turn_id=turn_id, after=entry.seq)
+        return Target(chat_id=self._chat_id, turn_id=turn_id, after=entry.seq, is_new=is_new)
 
     async def _edit(self, chat: Chat, content: tuple[Part, ...], name: str) -> Target:
         """Replace a message. The same content once more is a repeat, if an edit has made the message."""
@@ -127,7 +131,7 @@ class UiTurns:
             return self._target(entry)
         await self._change_settings(chat)
         done = await self._chats.edit(self._chat_id, entry.seq, content, client_message_id=name)
-        return self._target(sent_entry(done))
+        return self._target(sent_entry(done), is_new=True)
 
     async def _is_edited(self, entry: Entry) -> bool:
         """Whether an edit has made this message."""

@@ -56,6 +56,8 @@ class AnswerInfo(Value):
 
     id: MessageId
     model: str = ""
+    waited_until: int = 0
+    """Waits for clients up to this fact are completed: the stream goes on after them."""
 
 
 class UiChunks:
@@ -157,6 +159,8 @@ class UiChunks:
                 self._usage = self._usage + convert(data.get("usage") or {}, Usage)
                 shown = {"tries": data.get("tries"), "delayMs": data.get("delay_ms"), "error": data.get("error")}
                 yield {"type": "data-retry", "data": shown, "transient": True}
+            case ActionNeeded(place=place) if place.seq <= self.info.waited_until:
+                return
             case ActionNeeded(calls=calls):
                 for call in calls:
                     yield from _request(call)
