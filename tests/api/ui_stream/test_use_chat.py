@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import pytest
 
 from how_to.node import node_marks
@@ -389,3 +390,34 @@ async def test_a_page_that_is_loaded_while_an_answer_is_written_resumes_it(
     page = await open_chat(node_client, api, name=chat.name, messages=loaded)
     seen = await page.do("resume")
     assert (len(seen.messages), seen.text) == (4, "".join(f"w{n} " for n in range(1, 61)))
+
+
+async def test_a_message_says_what_it_does_while_a_turn_runs(node_client: NodeClient, api: ApiClient) -> None:
+    chat = await open_chat(node_client, api)
+    await chat.do("sendUntil", message={"text": "/say begun\n/stall 600"}, length=5)
+    other = await open_chat(node_client, api, name=chat.name, body={"whenBusy": "reject"})
+    seen = await other.send("/say no")
+    assert (seen.status, seen.requests[-1]["status"]) == ("error", 409)
+    other = await open_chat(node_client, api, name=chat.name, body={"whenBusy": "interrupt", "system": "be brief"})
+    seen = await other.send("/say now")
+    assert (seen.text, seen.error) == ("now", None)
+    texts = await api.texts(seen.requests[0]["chatId"])
+    assert texts == ["user: /say begun\n/stall 600", "assistant: begun", "user: /say now", "assistant: now"]
+    events = await api.events(f"/chats/{seen.requests[0]['chatId']}/stream?after=0&until=idle")
+    (changed,) = [event.data for event in events if event.type == "system_changed"]
+    assert b"be brief" in changed
+
+
+async def test_a_waiting_message_that_is_deleted_ends_its_stream(node_client: NodeClient, api: ApiClient) -> None:
+    chat = await open_chat(node_client, api)
+    await chat.do("sendUntil", message={"text": "/say begun\n/stall 600"}, length=5)
+    (listed,) = (await api.ask("GET", "/chats")).json["chats"]
+    other = await open_chat(node_client, api, name=chat.name)
+    async with anyio.create_task_group() as group:
+        group.start_soon(other.send, "/say never")
+        page: Any = {}
+        while not page.get("queued_messages"):
+            page = (await api.ask("GET", f"/chats/{listed['id']}/messages")).json
+        await api.ask("DELETE", f"/chats/{listed['id']}/queue/{page['queued_messages'][0]['id']}")
+    seen = await other.do("settled")
+    assert (seen.status, [message["role"] for message in seen.messages]) == ("ready", ["user"])
