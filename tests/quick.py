@@ -17,6 +17,7 @@ FOLDERS = {"bench", "examples", "how_to", "page", "postgres", "replicas", "syste
 FILES = {
     "api/http": {"test_authorization", "test_bad_input", "test_isolation", "test_serve", "test_upgrade"},
     "api/openai": {"test_completions", "test_frameworks", "test_kills", "test_responses", "test_stored_chats"},
+    "api/ui_stream": {"test_kills", "test_react_page", "test_use_chat"},
     "api/zmq": {"test_following", "test_local_files", "test_reference_server", "test_trials_following"},
     "bus": {"test_nats", "test_postgres"},
     "chats": {"test_service_shared"},

@@ -104,7 +104,13 @@ def edit_message(decision: Decision, command: c.EditMessage) -> None:
     if chat.is_archived:
         decision.add(f.Unarchived())
     _truncate(decision, command.message_id, command.state_seq)
-    decision.append_user_message(command.content, by=command.by, trace=command.trace, via=command.via)
+    decision.append_user_message(
+        command.content,
+        client_message_id=command.client_message_id,
+        by=command.by,
+        trace=command.trace,
+        via=command.via,
+    )
 
 
 def retry(decision: Decision, command: c.Retry) -> None:
