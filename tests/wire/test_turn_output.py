@@ -10,6 +10,8 @@ import pytest
 from antiphon.core.events import Event
 from antiphon.core.parts import Text
 from antiphon.wire.turn_output import (
+    CallArgs,
+    CallBegun,
     CallProgress,
     MessageDone,
     PartDone,
@@ -40,7 +42,7 @@ def outputs(recording: Recording, events: list[Event], *, with_abandoned: bool =
             if isinstance(output, PartText):
                 (seq, step), key = output.place, output.key
                 found += [CodePoint(Place(seq, step + i), key, char) for i, char in enumerate(output.text)]
-            elif not isinstance(output, CallProgress):
+            elif not isinstance(output, CallProgress | CallBegun | CallArgs):
                 found.append(output)
     kept = {output.draft for output in found if isinstance(output, MessageDone)}
     return [o for o in found if with_abandoned or not hasattr(o, "key") or o.key.draft in kept]

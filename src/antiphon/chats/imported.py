@@ -123,7 +123,8 @@ class ImportedChats(ABC):
 
     def _past(self, past: PastMessage, field: str) -> c.PastMessage:
         if past.role is Role.USER:
-            return c.PastMessage(role=past.role, content=self.make_content(past.content))
+            content = self.make_content(past.content)
+            return c.PastMessage(role=past.role, content=content, client_message_id=past.client_message_id)
         if is_too_deep(past.content):
             raise Invalid(field, f"JSON may nest at most {DEPTH_MAX} deep")
         content = encode_content(past.content)

@@ -109,6 +109,11 @@ class OpenCallAnswers(ABC):
         end = await self._store.oldest_entry(chat_id, "turn_ended", after_seq=seq)
         return 0 if end is not None and end.seq < action.seq else action.seq
 
+    async def has_run_before(self, chat_id: str, turn_id: int) -> bool:
+        """Whether a turn before this one has run here. Those of the history that a chat was created with have not."""
+        first = await self._store.oldest_entry(chat_id, "attempt_started", after_seq=0)
+        return first is not None and first.seq < turn_id
+
     async def newest_action(self, chat_id: str, turn_id: int) -> int:
         """The last fact at which a turn waited for clients; 0 if it did not."""
         action = await self._store.newest_entry(chat_id, "action_required", after_seq=turn_id)

@@ -189,27 +189,28 @@ class OwnedChats(Sending, OpenCallAnswers, ChatSettings, QueuedMessages, Importe
 
     # --- messages
 
-    async def edit(self, chat_id: str, message_id: int, content: Content, *, clear_queue: bool = False) -> Done:
+    async def edit(
+        self,
+        chat_id: str,
+        message_id: int,
+        content: Content,
+        *,
+        clear_queue: bool = False,
+        client_message_id: str = "",
+    ) -> Done:
         body = self.make_content(content)
         await self._check_owner(chat_id)
         await self._check_budget(chat_id)
-        body = await self._use_files(chat_id, body)
         command = c.EditMessage(
             message_id=message_id,
-            content=body,
+            content=await self._use_files(chat_id, body),
             target=None,
             clear_queue=clear_queue,
+            client_message_id=client_message_id,
             by=self.owner_id,
             trace=self._trace or TRACES.current(),
             via=self._via,
         )
-        return await self.change(chat_id, command)
-
-    async def edit_queued(self, chat_id: str, queued_id: int, content: Content) -> Done:
-        body = self.make_content(content)
-        await self._check_owner(chat_id)
-        body = await self._use_files(chat_id, body)
-        command = c.EditQueued(queued_id=queued_id, content=body, queue_bytes_max=self._limits.queue_bytes)
         return await self.change(chat_id, command)
 
     async def retry(self, chat_id: str, turn_id: int = 0) -> Done:
@@ -233,22 +234,22 @@ class OwnedChats(Sending, OpenCallAnswers, ChatSettings, QueuedMessages, Importe
             Whether that turn is being interrupted or was just interrupted, and the seq of the fact that says so, or
             else the chat's last seq.
         """
-        done = await self.change(chat_id, c.Interrupt(turn_id=turn_id, clear_queue=clear_queue, by=self.owner_id))
-        chat = done.chat
+        command = c.Interrupt(turn_id=turn_id, clear_queue=clear_queue, by=self.owner_id)
+        chat = (await self.change(chat_id, command)).chat
         is_stopping = chat.status is Status.INTERRUPTING and chat.turn_id == turn_id
-        was_stopped = chat.last_turn_id == turn_id and chat.last_outcome is Outcome.INTERRUPTED
-        interrupted = turn_id > 0 and (is_stopping or (was_stopped and chat.turn_id != turn_id))
+        was_stopped = chat.last_turn_id == turn_id != chat.turn_id and chat.last_outcome is Outcome.INTERRUPTED
+        interrupted = turn_id > 0 and (is_stopping or was_stopped)
         return interrupted, (chat.interrupt_seq if interrupted and chat.interrupt_seq else chat.seq)
 
-    async def delete(self, chat_id: str) -> None:
-        """Delete a chat and its content, and its child chats before it; a second call does nothing. If the process
-        dies meanwhile, the second call deletes what is left."""
+    async def delete(self, chat_id: str, *, upto: int = 0) -> None:
+        """Delete a chat and its child chats. It raises `NotAllowedNow` if the chat has facts after `upto`."""
         chat = await self._service.chat(chat_id)
         if chat is None or chat.owner_id != self.owner_id:
             raise NotFound
-        await self._delete_children(chat_id)
+        if upto in (0, chat.seq):
+            await self._delete_children(chat_id)
         with contextlib.suppress(NotFound):
-            await self.change(chat_id, c.Delete())
+            await self.change(chat_id, c.Delete(upto=upto))
         await self._delete_children(chat_id)  # those that its turn has started meanwhile
 
     async def _delete_children(self, chat_id: str) -> None:

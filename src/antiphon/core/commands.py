@@ -35,6 +35,7 @@ class PastMessage(Value):
     content: bytes
     calls: tuple[CallOpened, ...] = ()
     resolves: str = ""
+    client_message_id: str = ""
 
 
 class CreateChat(Command):
@@ -81,6 +82,7 @@ class EditMessage(Command):
     target: Role | None
     state_seq: int = 0
     clear_queue: bool = False
+    client_message_id: str = ""
     by: str = ""
     trace: str = ""
     via: str = ""
@@ -197,7 +199,9 @@ class Unarchive(Command):
 
 
 class Delete(Command):
-    pass
+    """`upto`: refused if the chat has facts after this one; 0: not checked."""
+
+    upto: int = 0
 
 
 # --- workers ----------------------------------------------------------------------------------------

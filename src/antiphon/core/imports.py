@@ -50,7 +50,13 @@ def _user_message(decision: Decision, command: c.CreateChat, past: c.PastMessage
         return
     if chat.turn_id:
         end_imported_turn(decision)
-    decision.append_user_message(past.content, by=command.owner_id, trace=command.trace, via=command.via)
+    decision.append_user_message(
+        past.content,
+        client_message_id=past.client_message_id,
+        by=command.owner_id,
+        trace=command.trace,
+        via=command.via,
+    )
 
 
 def _add(decision: Decision, past: c.PastMessage, *, by: str = "", via: str = "") -> None:
@@ -61,6 +67,7 @@ def _add(decision: Decision, past: c.PastMessage, *, by: str = "", via: str = ""
             content=past.content,
             content_size=len(past.content),
             calls=past.calls,
+            client_message_id=past.client_message_id,
             created_by=by,
             via=via,
         )

@@ -104,7 +104,13 @@ def edit_message(decision: Decision, command: c.EditMessage) -> None:
     if chat.is_archived:
         decision.add(f.Unarchived())
     _truncate(decision, command.message_id, command.state_seq)
-    decision.append_user_message(command.content, by=command.by, trace=command.trace, via=command.via)
+    decision.append_user_message(
+        command.content,
+        client_message_id=command.client_message_id,
+        by=command.by,
+        trace=command.trace,
+        via=command.via,
+    )
 
 
 def retry(decision: Decision, command: c.Retry) -> None:
@@ -330,4 +336,6 @@ def unarchive(decision: Decision, command: c.Unarchive) -> None:
 
 
 def delete(decision: Decision, command: c.Delete) -> None:
+    if command.upto and decision.chat.seq != command.upto:
+        raise NotAllowedNow(decision.chat.status, "the chat has gone on")
     decision.add(f.ChatDeleted(used=decision.chat.turn_used))

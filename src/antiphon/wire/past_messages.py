@@ -7,8 +7,9 @@ from antiphon.core.values import Value
 
 
 class PastMessage(Value):
-    """A message of a history. A tool's message has one `ToolResult`, then a `FileReference` for each of its
-    files."""
+    """A message of a history. A tool's message has one `ToolResult`, then a `FileReference` for each of its files.
+    `client_message_id` is the client's own id of a user's message, if it has one."""
 
     role: Role
     content: tuple[Part, ...]
+    client_message_id: str = ""

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from antiphon.core.events import Delta, Event, FactEvent
 from antiphon.core.model import Needs
 from antiphon.core.parts import (
-    NO_USAGE,
     CallStarted,
     DeltaPart,
     Part,
@@ -93,6 +92,20 @@ class WholePart(NamedTuple):
     part: Part
 
 
+class CallBegun(NamedTuple):
+    """The model begins to write a tool call: transient. When the message is committed, `CallMade` follows."""
+
+    tool_call_id: str
+    tool_name: str
+
+
+class CallArgs(NamedTuple):
+    """A piece of the JSON text of the arguments of a call that is being written: transient."""
+
+    tool_call_id: str
+    text: str
+
+
 class CallMade(NamedTuple):
     """A tool call is committed. `needs` says who runs it."""
 
@@ -161,6 +174,8 @@ Output = (
     | PartText
     | PartDone
     | WholePart
+    | CallBegun
+    | CallArgs
     | CallMade
     | CallDone
     | CallProgress
@@ -202,6 +217,8 @@ class TurnOutput:
         """The text of the open part so far."""
         self._needs: dict[str, Needs] = {}
         self._args: dict[str, Any] = {}
+        self._writing: dict[int | None, str] = {}
+        """The tool calls of the open draft by their part_index."""
         self._held = 0
         """Number of complete visible parts of the open draft."""
 
@@ -231,15 +248,23 @@ class TurnOutput:
     # --- deltas
 
     def _delta(self, part: DeltaPart, part_index: int | None) -> Iterator[Output]:
-        if isinstance(part, ToolProgress):
-            yield CallProgress(part.tool_call_id, part.text)
         if isinstance(part, CallStarted | ToolCallOpened | ToolCallArgs | ToolProgress):
+            yield from self._transient(part, part_index)
             return
         if isinstance(part, Text | Reasoning):
             if part.text:
                 yield from self._prose(part, part_index)
             return
         yield from self._whole(part)
+
+    def _transient(self, part: DeltaPart, part_index: int | None) -> Iterator[Output]:
+        if isinstance(part, ToolProgress):
+            yield CallProgress(part.tool_call_id, part.text)
+        elif isinstance(part, ToolCallOpened):
+            self._writing[part_index] = part.tool_call_id
+            yield CallBegun(part.tool_call_id, part.tool_name)
+        elif isinstance(part, ToolCallArgs) and part_index in self._writing:
+            yield CallArgs(self._writing[part_index], part.args_delta)
 
     def _prose(self, part: Text | Reasoning, part_index: int | None) -> Iterator[Output]:
         opened = self._open
@@ -316,6 +341,7 @@ class TurnOutput:
     def _open_draft(self, name: int) -> None:
         self._draft, self._step, self._number = name, FACT_PLACES, 0
         self._open, self._texts, self._held = None, [], 0
+        self._writing.clear()
 
     def _close_at(self, seq: int, *, is_abandoned: bool = False) -> Iterator[Output]:
         """A fact ends the draft: the open part is complete. Its place is reserved also where there is none."""
@@ -372,11 +398,3 @@ class TurnOutput:
 def _at(seq: int, number: int) -> Place:
     """The place of the event `number` of a fact; 0 is the end of a part of the draft that it closes."""
     return Place(seq, number * FRAMES_MAX)
-
-
-def total_usage(usages: Iterable[Usage]) -> Usage:
-    """The sum of usages."""
-    total = NO_USAGE
-    for usage in usages:
-        total = total + usage
-    return total

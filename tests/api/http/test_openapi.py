@@ -13,6 +13,7 @@ import pytest
 
 from antiphon.api.http.operations import OPERATIONS
 from antiphon.api.http.table import Policy
+from antiphon.api.protocols import PROTOCOLS
 from support.waiting import wait_until
 
 from .api_client import ApiClient, random_chat_id
@@ -85,6 +86,9 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one() -> None:
         jsonschema_rs.meta.validate(schema)
 
 
+OTHERS = tuple(prefix for protocol in PROTOCOLS for prefix in protocol.prefixes)
+
+
 def test_it_says_who_may() -> None:
     policies = {(o.method, o.full_path): o.policy for o in ALL}
     for path, method, described in MADE:
@@ -93,7 +97,7 @@ def test_it_says_who_may() -> None:
         assert ("security" in described) == (policy is not Policy.OPEN)
         if policy is not Policy.OPEN:
             assert described["security"] == [{"bearer": []}, {"cookie": []}]
-            assert {"401", "403", "404", "400" if path.startswith("/v1/") else "422"} <= described["responses"].keys()
+            assert {"401", "403", "404", "400" if path.startswith(OTHERS) else "422"} <= described["responses"].keys()
     assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "cookie"}
 
 

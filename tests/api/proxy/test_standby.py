@@ -311,12 +311,13 @@ async def test_all_requests_that_wait_for_the_next_primary_are_answered(tmp_path
         assert {answer.status for answer in answers} == {200}
 
 
-async def test_a_command_that_is_not_repeatable_is_sent_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}], ids=["plain", "a key that this API has not"])
+async def test_a_command_that_is_not_repeatable_is_sent_once(tmp_path: Path, headers: dict[str, str]) -> None:
     async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
         """Hang up."""
 
     async with fake_primary(tmp_path / "data", behave) as asked, open_standby_app(tmp_path / "data") as standby:
-        answer = await standby.ask("POST", "/api/v1/chats/x/interrupt", {"turn_id": 2})
+        answer = await standby.ask("POST", "/api/v1/chats/x/interrupt", {"turn_id": 2}, **headers)
         assert (answer.status, answer.code) == (503, "unavailable")
         assert b"check whether the command took effect" in answer.body
         assert len(asked) == 1

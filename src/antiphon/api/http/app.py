@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import structlog
@@ -35,6 +37,7 @@ from antiphon.observe.metrics import METRICS
 from antiphon.ports import Token
 
 HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs", "/files")
+_KEPT_CODES = re.compile(rb"%2[fF5]")
 RETRY_HEADER = "antiphon-elsewhere"
 """Marks responses of a server that is stopping or is not the target: a standby retries with the next primary."""
 TARGET_HEADER = "antiphon-target-instance"
@@ -224,8 +227,15 @@ def prefers_json(request: Request) -> bool:
 
 
 def path_of(scope: Scope) -> str:
-    """The path below where the app is mounted."""
+    """The path below where the app is mounted. An encoded `/` or `%` stays encoded: it belongs to a name, and the
+    router decodes names."""
     path: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or b""
+    if _KEPT_CODES.search(raw):
+        path = "".join(
+            piece if _KEPT_CODES.fullmatch(piece.encode()) else unquote(piece)
+            for piece in re.split(r"(%2[fF5])", raw.partition(b"?")[0].decode("latin-1"))
+        )
     root: str = scope.get("root_path", "")
     return path[len(root) :] or "/" if root and path.startswith(root) else path
 

@@ -106,7 +106,9 @@ def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> 
 
 
 def _errors(operation: Operation) -> dict[str, Any]:
-    error = {"application/json": {"schema": {"$ref": TEMPLATE.format(name="ErrorAnswer")}}}
+    error: dict[str, Any] = {"application/json": {"schema": {"$ref": TEMPLATE.format(name="ErrorAnswer")}}}
+    if operation.has_text_errors:
+        error = {"text/plain": {"schema": {"type": "string"}}}
     statuses = sorted(set(STATUS.values()))
     if operation.prefix == "" and operation.policy is Policy.OPEN:
         statuses = [403, 500]

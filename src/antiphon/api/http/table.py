@@ -116,6 +116,8 @@ class Operation(Value, gc=True):
     repeat_by: str = ""
     """The field of the body with the client's own id. A request that has one may be sent repeatedly."""
     prefix: str = API
+    has_text_errors: bool = False
+    """Errors are sentences as plain text."""
     protocol: str = ""
     """The protocol that the route belongs to (`api.protocols`); empty: the API of this server."""
 

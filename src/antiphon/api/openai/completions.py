@@ -32,10 +32,10 @@ CHAT_NAME_MAX = 1_024
 class CompletionTranslation:
     """The server-sent events of a chat completion, or the object."""
 
-    def __init__(self, turn: OpenedTurn, *, include_usage: bool = False) -> None:
+    def __init__(self, turn: OpenedTurn, *, is_streamed: bool, include_usage: bool = False) -> None:
         self._output = turn.output()
         self._include_usage = include_usage
-        self.stream = CompletionStream(turn.info)
+        self.stream = CompletionStream(turn.info, is_sent=is_streamed)
 
     @property
     def is_complete(self) -> bool:
@@ -87,10 +87,11 @@ async def create_completion(call: Call) -> Response:
     turn_id = await _start(call, body)
     turn = await open_turn(call, turn_id, given={})
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
-    translation = CompletionTranslation(turn, include_usage=include_usage)
+    translation = CompletionTranslation(turn, is_streamed=bool(body.stream), include_usage=include_usage)
     settings = {name: getattr(body, name) for name in s.Settings.__struct_fields__}
     headers = header_of(ignored_settings(settings, body.tool_choice)) | {CHAT_HEADER: turn_id.chat_id}
-    on_complete = forget(call, turn_id) if body.store is False else None
+    is_new = CHAT_HEADER not in call.request.headers
+    on_complete = forget(call, turn_id) if is_new and body.store is False else None
     if body.stream:
         return TranslatedStream(
             turn.opened, turn.watcher, translation, headers=headers.items(), on_complete=on_complete

@@ -25,7 +25,7 @@ async def listed_items(call: Call, chat_id: str, *, upto: int | None = None) -> 
     query: s.ListQuery = call.query
     is_ascending = query.order == "asc"
     after = _message_of(query.after, chat_id) if query.after else None
-    found = await _items(call, chat_id, after, upto, is_ascending)
+    found, has_more = await _items(call, chat_id, after, upto, is_ascending)
     if query.after:
         ids = [item["id"] for item in found]
         found = found[ids.index(query.after) + 1 :] if query.after in ids else found
@@ -36,15 +36,15 @@ async def listed_items(call: Call, chat_id: str, *, upto: int | None = None) -> 
             "data": shown,
             "first_id": shown[0]["id"] if shown else None,
             "last_id": shown[-1]["id"] if shown else None,
-            "has_more": len(found) > len(shown),
+            "has_more": len(found) > len(shown) or (has_more and bool(shown)),
         }
     )
 
 
 async def _items(
     call: Call, chat_id: str, after: int | None, upto: int | None, is_ascending: bool
-) -> list[dict[str, Any]]:
-    """The items from the message `after` on (inclusive), in order."""
+) -> tuple[list[dict[str, Any]], bool]:
+    """The items from the message `after` on (inclusive), in order, and whether there may be more messages."""
     chats = chats_of(call)
     if is_ascending:
         page = await chats.page(chat_id, after_id=max((after or 1) - 1, 0), limit=MESSAGES_MAX)
@@ -60,7 +60,8 @@ async def _items(
         if upto is None or entry.seq <= upto:
             found = message_items(chat_id, entry)
             items += found if is_ascending else reversed(found)
-    return items
+    is_past = upto is not None and is_ascending and any(entry.seq > upto for entry in entries)
+    return items, page.has_more and not is_past
 
 
 def _message_of(item_id: str, chat_id: str) -> int:

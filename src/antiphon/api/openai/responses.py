@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,8 @@ from antiphon.api.openai.listing import listed_items
 from antiphon.api.openai.opened import OpenedTurn, open_turn
 from antiphon.api.openai.turns import Turns, Wanted, chats_of, key_of, model_of
 from antiphon.core.events import CaughtUp, Event
-from antiphon.errors import Invalid
+from antiphon.core.model import Chat
+from antiphon.errors import Invalid, NotAllowedNow
 from antiphon.wire.openai.ids import ResponseId, parse_conversation_id, parse_response_id
 from antiphon.wire.openai.items import read_input
 from antiphon.wire.openai.response import ResponseStream
@@ -93,7 +95,8 @@ async def create_response(call: Call) -> Response:
     turn = await open_turn(call, response_id, given=given)
     translation = ResponseTranslation(turn)
     headers = header_of(ignored)
-    on_complete = forget(call, response_id) if body.store is False else None
+    is_new = not body.previous_response_id and body.conversation is None
+    on_complete = forget(call, response_id) if is_new and body.store is False else None
     if body.stream:
         return TranslatedStream(
             turn.opened, turn.watcher, translation, headers=headers.items(), on_complete=on_complete
@@ -125,21 +128,23 @@ async def _of_conversation(turns: Turns, conversation: str | s.ConversationParam
 
 
 def forget(call: Call, response_id: ResponseId) -> Callable[[], Awaitable[None]]:
-    """`store: false`: the chat is deleted once its answer was delivered, unless it has other turns."""
+    """`store: false`: the chat that this request has created is deleted once its answer was delivered, unless it has
+    other turns by then."""
 
     async def delete() -> None:
         chats = chats_of(call)
         chat = await chats.get(response_id.chat_id)
-        if chat.is_idle and chat.last_turn_id == response_id.turn_id and await _is_only_turn(call, response_id):
-            await chats.delete(response_id.chat_id)
+        if chat.is_idle and await _is_only_turn(call, response_id, chat):
+            with contextlib.suppress(NotAllowedNow):  # another request has used it meanwhile
+                await chats.delete(response_id.chat_id, upto=chat.seq)
 
     return delete
 
 
-async def _is_only_turn(call: Call, response_id: ResponseId) -> bool:
-    page = await chats_of(call).page(response_id.chat_id, after_id=0, limit=1_000)
-    ended = {entry.fact.turn_id for entry in page.messages if hasattr(entry.fact, "turn_id")}
-    return max(ended, default=0) <= response_id.turn_id and not page.has_more
+async def _is_only_turn(call: Call, response_id: ResponseId, chat: Chat) -> bool:
+    """Whether no other turn has run in the chat: its history may have come with the request."""
+    has_other = await chats_of(call).has_run_before(response_id.chat_id, response_id.turn_id)
+    return chat.last_turn_id == response_id.turn_id and not chat.queue and not has_other
 
 
 def _until_complete(
@@ -195,9 +200,10 @@ async def delete_response(call: Call) -> Response:
     text = call.path["response_id"]
     turn = await open_turn(call, parse_response_id(text))
     await turn.close()
-    if not await _is_only_turn(call, turn.id):
+    chat = await chats_of(call).get(turn.id.chat_id)
+    if not await _is_only_turn(call, turn.id, chat):
         raise Invalid("response_id", "this response is a part of a longer conversation; delete the conversation")
-    await chats_of(call).delete(turn.id.chat_id)
+    await chats_of(call).delete(turn.id.chat_id, upto=chat.seq)
     return JsonAnswer({"id": text, "object": "response", "deleted": True})
 
 

@@ -45,13 +45,14 @@ class Forwarded(Value):
         path = scope.get("raw_path") or scope["path"].encode()
         query = scope.get("query_string", b"")
         is_read = request.method in ("GET", "HEAD")
+        is_foreign = operation is not None and bool(operation.protocol)  # its routes take an Idempotency-Key
         given = with_id(body, operation.repeat_by) if operation is not None and operation.repeat_by else None
         return Forwarded(
             method=request.method,
             target=path + (b"?" + query if query else b""),
             headers=[(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in dropped],
             body=body if given is None else given,
-            is_repeatable=is_read or given is not None or IDEMPOTENCY_KEY in request.headers,
+            is_repeatable=is_read or given is not None or (is_foreign and IDEMPOTENCY_KEY in request.headers),
         )
 
     @staticmethod

@@ -42,8 +42,10 @@ _FINISH = {"length": "length", "content_filter": "content_filter", "refusal": "c
 class CompletionStream:
     """Translates the output of a turn into deltas of the one choice."""
 
-    def __init__(self, info: ResponseInfo) -> None:
+    def __init__(self, info: ResponseInfo, *, is_sent: bool = True) -> None:
+        """`is_sent`: the client has the chunks; else it gets the object at the end, and a text may be replaced."""
         self.info = info
+        self._is_sent = is_sent
         self.is_complete = False
         self.error: Json | None = None
         """Why the stream has ended without an answer."""
@@ -141,7 +143,8 @@ class CompletionStream:
 
     def _abandon(self) -> None:
         """What was sent of this try is expected of the next one. It may itself be a beginning of an earlier try."""
-        self._expected = "".join(self._texts[self._committed :]) + self._expected
+        if self._is_sent:
+            self._expected = "".join(self._texts[self._committed :]) + self._expected
         del self._texts[self._committed :]
         self._reasoning.clear()
 

@@ -1,0 +1,137 @@
+"""The stream of an answer: opens the watcher of a turn, or of a message that waits in the queue."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from antiphon.api.embedded import EmbeddedChats, embedded_chats
+from antiphon.api.http.table import Call
+from antiphon.api.http.translated import TranslatedStream
+from antiphon.core.events import Event, FactEvent
+from antiphon.core.model import Status
+from antiphon.core.values import Value
+from antiphon.observe.traces import checked_traceparent
+from antiphon.watch.watcher import Watcher
+from antiphon.wire.turn_output import TurnOutput
+from antiphon.wire.ui_stream.chunks import AnswerInfo, Chunk, UiChunks, sse
+from antiphon.wire.ui_stream.ids import MessageId
+
+STREAM_HEADER = "x-vercel-ai-ui-message-stream"
+CHAT_HEADER = "antiphon-chat-id"
+"""The chat's id in this server, for its other APIs."""
+IGNORED_HEADER = "antiphon-ignored-messages"
+"""The ids of messages of the request that the chat does not have and that were not used."""
+DONE = b"data: [DONE]\n\n"
+
+
+class Target(Value):
+    """What a client wants to read: the turn's answer after the fact `after`, or that of a queued message, whose turn
+    has not begun (`turn_id` 0) and whose id is `after`."""
+
+    chat_id: str
+    turn_id: int
+    after: int
+    is_new: bool = False
+    """Whether this request has begun it."""
+    ignored: tuple[str, ...] = ()
+
+
+def chats_of(call: Call) -> EmbeddedChats:
+    trace = checked_traceparent(call.request.headers.get("traceparent"))
+    return embedded_chats(call.instance, call.owner_id, trace=trace, via=call.via)
+
+
+class UiTranslation:
+    """The server-sent events of an answer. That of a queued message begins when its turn does."""
+
+    def __init__(self, target: Target, model: str, *, restarted_at: int = 0, waited_until: int = 0) -> None:
+        self._target = target
+        self._model = model
+        self._waited_until = waited_until
+        self._is_deleted = False
+        self._chunks = self._open(target.turn_id, target.after, restarted_at) if target.turn_id else None
+
+    def _open(self, turn_id: int, after: int, restarted_at: int = 0) -> UiChunks:
+        message_id = MessageId(self._target.chat_id, turn_id, restarted_at or turn_id)
+        output = TurnOutput(turn_id, after, restarted_at=restarted_at)
+        info = AnswerInfo(id=message_id, model=self._model, waited_until=self._waited_until)
+        return UiChunks(info, output)
+
+    @property
+    def is_complete(self) -> bool:
+        return self._is_deleted or (self._chunks is not None and self._chunks.is_complete)
+
+    def begin(self) -> bytes:
+        if self._chunks is not None:
+            return sse(self._chunks.begin())
+        return sse([{"type": "data-queued", "data": {"id": self._target.after}, "transient": True}])
+
+    def apply(self, event: Event) -> bytes:
+        data = sse(self._queued(event)) if self._chunks is None else self._chunks.encoded(event)
+        return data + DONE if self.is_complete else data
+
+    def _queued(self, event: Event) -> list[Chunk]:
+        """What becomes of the message that waits."""
+        if not isinstance(event, FactEvent) or event.data.get("queued_id") != self._target.after:
+            return []
+        if event.type == "message_appended":
+            self._chunks = self._open(event.data["message"]["turn_id"], event.seq)
+            return self._chunks.begin()
+        if event.type == "queued_message_deleted":
+            self._is_deleted = True
+            return [{"type": "abort", "reason": "deleted"}]
+        return []
+
+    def cut_off(self, reason: str) -> bytes:
+        text = f"The server closed the stream ({reason}). The answer goes on; read it with resumeStream()."
+        return sse([{"type": "error", "errorText": text}])
+
+
+async def stream_answer(call: Call, target: Target) -> TranslatedStream:
+    """Open it now, so that a refusal is still an ordinary answer.
+
+    Raises:
+        NotFound: The owner has no such chat.
+        TooMany: The maximum number of watchers is reached.
+    """
+    chat = await chats_of(call).get(target.chat_id)
+    model = chat.model or call.instance.default_model()
+    translation = UiTranslation(target, model)
+    if target.turn_id and not target.is_new:
+        restarted_at = await restart_of(call, target.chat_id, target.turn_id)
+        waited_until = await _waited_until(call, target)
+        translation = UiTranslation(target, model, restarted_at=restarted_at, waited_until=waited_until)
+    assert call.token is not None
+    opened: AbstractAsyncContextManager[Watcher] = call.instance.watch.open_watcher(
+        target.chat_id,
+        (target.after - 1, 0),
+        token_id=call.token.token_id,
+        owner_id=call.owner_id,
+        reads_all=True,
+    )
+    headers = {STREAM_HEADER: "v1", CHAT_HEADER: target.chat_id}
+    if target.ignored:
+        headers[IGNORED_HEADER] = _header(target.ignored)
+    return TranslatedStream(opened, await opened.__aenter__(), translation, headers=headers.items())
+
+
+async def _waited_until(call: Call, target: Target) -> int:
+    """The fact up to which the turn's waits for clients are completed."""
+    chats = chats_of(call)
+    action = await chats.newest_action(target.chat_id, target.turn_id)
+    chat = await chats.get(target.chat_id)  # after the action: one that is newer than it must not be passed over
+    is_waiting = chat.status is Status.REQUIRES_ACTION and chat.turn_id == target.turn_id
+    return action - 1 if is_waiting else action
+
+
+async def restart_of(call: Call, chat_id: str, turn_id: int) -> int:
+    """The fact that restarted a turn last; 0: none did."""
+    restart: Any = await call.instance.store.newest_entry(chat_id, "turn_restarted", after_seq=turn_id)
+    return restart.seq if restart is not None and restart.fact.turn_id == turn_id else 0
+
+
+def _header(ids: tuple[str, ...]) -> str:
+    """Ids as the value of a header: plain ASCII, bounded."""
+    shown = ", ".join(ids).encode("ascii", "replace").decode()
+    return "".join(char if char.isprintable() else "?" for char in shown)[:1_000]

@@ -1,0 +1,100 @@
+"""`/api/ui/chat`: send and stream, resume, stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from antiphon.api.http.answers import JsonAnswer, no_content
+from antiphon.api.http.table import Call
+from antiphon.api.ui_stream.answers import Target, chats_of, restart_of, stream_answer
+from antiphon.api.ui_stream.shapes import ChatBody, MessagesQuery, StopBody, Stopped, UiMessages
+from antiphon.api.ui_stream.turns import UiTurns
+from antiphon.core.model import Chat
+from antiphon.errors import Invalid, NotFound
+from antiphon.wire.ids import canonical_id
+from antiphon.wire.openai.ids import named_chat_id
+from antiphon.wire.ui_stream.history import ui_messages
+
+NAME = "ui"
+RESTARTS_MAX = 200
+"""Maximum number of restarts that are read for a page of messages. Beyond it a message has the id of an earlier
+answer of its turn, and is regenerated once more only after a repeat of the request."""
+CHAT_NAME_MAX = 1_024
+"""Maximum length of the client's id of a chat, in characters."""
+
+
+async def send_ui_message(call: Call) -> Response:
+    body: ChatBody = call.body
+    chat_id = _chat_id(call, body.id)
+    target = await UiTurns(call, chat_id).start(await _chat(call, chat_id))
+    return await stream_answer(call, target)
+
+
+async def list_ui_messages(call: Call) -> Response:
+    """The messages of the chat, for a page that is loaded. The answer in progress is left out: it is resumed."""
+    query: MessagesQuery = call.query
+    chats, chat_id = chats_of(call), _chat_id(call, call.path["id"])
+    chat = await _chat(call, chat_id)
+    if chat is None:
+        return JsonAnswer(UiMessages(id=call.path["id"], messages=[], has_more=False))
+    page = await chats.page(chat_id, limit=query.limit)
+    first = page.messages[0].seq - 1 if page.messages else 0
+    shown = ui_messages(
+        chat_id, page.messages, running_turn_id=chat.turn_id, restarts=await _restarts(call, chat_id, first)
+    )
+    return JsonAnswer(UiMessages(id=call.path["id"], messages=shown, has_more=page.has_more))
+
+
+async def _restarts(call: Call, chat_id: str, after: int) -> dict[int, int]:
+    """The facts after a fact that restarted turns last, by turn."""
+    found: dict[int, int] = {}
+    for _ in range(RESTARTS_MAX):
+        restart: Any = await call.instance.store.oldest_entry(chat_id, "turn_restarted", after_seq=after)
+        if restart is None:
+            break
+        after = found[restart.fact.turn_id] = restart.seq
+    return found
+
+
+async def resume_ui_stream(call: Call) -> Response:
+    """The answer that is being written, from its beginning, also while it waits for clients. None at rest."""
+    chat_id = _chat_id(call, call.path["id"])
+    try:
+        chat = await chats_of(call).get(chat_id)
+    except NotFound:
+        return no_content()
+    if chat.is_idle:
+        return no_content()
+    turn_id = chat.turn_id
+    after = await restart_of(call, chat_id, turn_id) or turn_id
+    return await stream_answer(call, Target(chat_id=chat_id, turn_id=turn_id, after=after))
+
+
+async def stop_ui_chat(call: Call) -> Response:
+    """Interrupt the turn that is in progress now."""
+    body: StopBody = call.body or StopBody()
+    chat_id, chats = _chat_id(call, call.path["id"]), chats_of(call)
+    turn_id = (await chats.get(chat_id)).turn_id
+    stopped, _ = await chats.interrupt(chat_id, turn_id, clear_queue=body.clear_queue) if turn_id else (False, 0)
+    return JsonAnswer(Stopped(interrupted=stopped))
+
+
+def _chat_id(call: Call, name: str) -> str:
+    """A UUID is the id of the chat itself; any other text is the owner's own name of one."""
+    if len(name) > CHAT_NAME_MAX:
+        raise Invalid("id", f"at most {CHAT_NAME_MAX} characters")
+    chat_id = canonical_id(name)
+    is_uuid = len(chat_id) == 36 and chat_id.count("-") == 4
+    return chat_id if is_uuid else named_chat_id(call.owner_id, NAME, name)
+
+
+async def _chat(call: Call, chat_id: str) -> Chat | None:
+    """None for a chat that does not exist. Raises `NotFound` for one of another owner, and for a deleted one."""
+    try:
+        return await chats_of(call).get(chat_id)
+    except NotFound:
+        if await call.instance.service.chat(chat_id) is not None:
+            raise
+        return None

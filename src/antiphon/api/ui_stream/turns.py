@@ -1,0 +1,255 @@
+"""Starting turns for the requests of `useChat`: a first message, the next one, an edit, a regeneration, answers.
+
+The server owns the history. Of `messages` only the last one is new; earlier ones are used where the chat does not
+exist yet, and are otherwise compared by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from antiphon.api.http.outcomes import sent_entry
+from antiphon.api.http.table import Call
+from antiphon.api.ui_stream.answers import Target, chats_of, restart_of
+from antiphon.api.ui_stream.shapes import ChatBody, ToolShape
+from antiphon.chats.chat_fields import clean_labels, clean_system, hash_of
+from antiphon.chats.client_tools import NO_PARAMETERS, ClientTool, checked_tools
+from antiphon.core import commands as c
+from antiphon.core.facts import Entry, HistoryTruncated, MessageAppended, MessageQueued
+from antiphon.core.model import FIRST_TURN_ID, Chat, Needs, Status, WhenBusy
+from antiphon.core.parts import FileReference, Part, Role
+from antiphon.errors import Busy, Conflict, Invalid, NotFound
+from antiphon.ports import Request
+from antiphon.wire.codec import decode_content, encode
+from antiphon.wire.stream import OpenCall
+from antiphon.wire.ui_stream.ids import client_message_id, parse_message_id
+from antiphon.wire.ui_stream.messages import ToolAnswer, id_of, read_history, tool_answers, user_content
+
+FIELD = "messages"
+SEARCHED_MAX = 1_000
+"""Maximum number of messages, newest first, in which one is found that a client edits or regenerates."""
+PAGE = 200
+
+
+class UiTurns:
+    """The turns of one request. `start` returns what the client reads then."""
+
+    def __init__(self, call: Call, chat_id: str) -> None:
+        self._call = call
+        self._chats = chats_of(call)
+        self._chat_id = chat_id
+        self._body: ChatBody = call.body
+
+    async def start(self, chat: Chat | None) -> Target:
+        """`chat` is None if it does not exist yet."""
+        body = self._body
+        last, field = body.messages[-1], f"{FIELD}[{len(body.messages) - 1}]"
+        if chat is None:
+            if last.get("role") != "user":
+                raise NotFound if last.get("role") == "assistant" else Invalid(f"{field}.role", "user or assistant")
+            return await self._begin()
+        named = (m for m in body.messages if body.message_id is not None and m.get("id") == body.message_id)
+        answered = next(named, last)
+        if body.trigger == "regenerate-message":
+            return await self._regenerate(chat, client_message_id(id_of(last, field)))
+        if answered.get("role") == "assistant":
+            return await self._answer(chat, answered)
+        content, name = user_content(last, field), client_message_id(id_of(last, field))
+        if body.message_id is not None:
+            return await self._edit(chat, content, name)
+        return await self._send(chat, content, name)
+
+    # --- messages
+
+    async def _begin(self) -> Target:
+        """Create the chat with what the client has. A repeat gets the same turn."""
+        body = self._body
+        history = read_history(body.messages)
+        imported = await self._chats.create_with_history(
+            self._chat_id,
+            history.messages,
+            model=body.model or "",
+            system=body.system if body.system is not None else history.system,
+            tools=_client_tools(body.tools or ()),
+            labels=body.labels,
+        )
+        return Target(
+            chat_id=self._chat_id,
+            turn_id=imported.turn_id,
+            after=imported.last_id,
+            is_new=not imported.done.is_repeat,
+            ignored=history.ignored,
+        )
+
+    async def _send(self, chat: Chat, content: tuple[Part, ...], name: str) -> Target:
+        if (repeated := await self._first_message(chat, name)) is not None:
+            if not _is_same(repeated, content):
+                raise Conflict("message")
+            return self._target(repeated)
+        if not await self._chats.has_receipt(self._chat_id, name):
+            await self._change_settings(chat)
+            if chat.status is Status.REQUIRES_ACTION:
+                await self._answer_before(chat)
+        default = WhenBusy.INTERRUPT if chat.status is Status.REQUIRES_ACTION else WhenBusy.QUEUE
+        done = await self._chats.send(
+            self._chat_id,
+            content,
+            when_busy=WhenBusy(self._body.when_busy) if self._body.when_busy else default,
+            client_message_id=name,
+            model=self._body.model or "",
+        )
+        return self._target(sent_entry(done), is_new=not done.is_repeat)
+
+    async def _answer_before(self, chat: Chat) -> None:
+        """A message that follows the answers to all open calls does not cancel them."""
+        before = self._body.messages[-2] if len(self._body.messages) > 1 else {}
+        if before.get("role") == "assistant":
+            answers = tool_answers(before, f"{FIELD}[{len(self._body.messages) - 2}]")
+            open_calls = await self._chats.open_calls(self._chat_id, chat)
+            if all(call.tool_call_id in answers for call in open_calls):
+                await self._chats.change(self._chat_id, *await self._commands(open_calls, answers))
+
+    async def _first_message(self, chat: Chat, name: str) -> Entry | None:
+        """The message that began the last turn or the first one, if it has this id: a chat that was created with
+        messages has no receipts for them."""
+        for seq in {chat.turn_id or chat.last_turn_id, FIRST_TURN_ID}:
+            found = await self._call.instance.store.read_entries(self._chat_id, seq - 1, limit=1, bytes_max=1)
+            if found and getattr(found[0].fact, "client_message_id", "") == name:
+                return found[0]
+        return None
+
+    def _target(self, entry: Entry, *, is_new: bool = False) -> Target:
+        fact = entry.fact
+        turn_id = 0 if isinstance(fact, MessageQueued) else getattr(fact, "turn_id", 0)
+        return Target(chat_id=self._chat_id, turn_id=turn_id, after=entry.seq, is_new=is_new)
+
+    async def _edit(self, chat: Chat, content: tuple[Part, ...], name: str) -> Target:
+        """Replace a message. The same content once more is a repeat, if an edit has made the message."""
+        entry = await self._find(name)
+        if _is_same(entry, content) and await self._is_edited(entry):
+            return self._target(entry)
+        await self._change_settings(chat)
+        done = await self._chats.edit(self._chat_id, entry.seq, content, client_message_id=name)
+        return self._target(sent_entry(done), is_new=True)
+
+    async def _is_edited(self, entry: Entry) -> bool:
+        """Whether an edit has made this message."""
+        found = await self._call.instance.store.read_entries(self._chat_id, entry.seq - 2, limit=1, bytes_max=1)
+        return bool(found) and isinstance(found[0].fact, HistoryTruncated)
+
+    async def _find(self, name: str) -> Entry:
+        """The visible message of a user that a client calls `name`. Raises `NotFound`."""
+        ours = parse_message_id(name, self._chat_id)
+        before: int | None = None
+        for _ in range(SEARCHED_MAX // PAGE):
+            page = await self._chats.page(self._chat_id, before_id=before, limit=PAGE)
+            for entry in reversed(page.messages):
+                fact = entry.fact
+                if not isinstance(fact, MessageAppended) or fact.role is not Role.USER:
+                    continue
+                if fact.client_message_id == name or (ours is not None and entry.seq == ours.turn_id):
+                    return entry
+            if not page.has_more or not page.messages:
+                break
+            before = page.messages[0].seq
+        raise NotFound("message")
+
+    # --- regenerating
+
+    async def _regenerate(self, chat: Chat, name: str) -> Target:
+        """Answer the last message of the request again. The name of the answer says which one the client has, so a
+        repeat gets the new answer."""
+        entry = await self._find(name)
+        turn_id = getattr(entry.fact, "turn_id", 0)
+        has = parse_message_id(self._body.message_id or "", self._chat_id)
+        restarted_at = await restart_of(self._call, self._chat_id, turn_id)
+        current = Target(chat_id=self._chat_id, turn_id=turn_id, after=restarted_at or turn_id)
+        if has is not None and has.turn_id == turn_id and has.begin < restarted_at:
+            return current
+        if not chat.is_idle:
+            if chat.turn_id == turn_id and restarted_at and has is None:
+                return current
+            raise Busy(chat.status)
+        await self._change_settings(chat)
+        if turn_id != chat.last_turn_id:
+            content = decode_content(entry.content or b"[]")
+            done = await self._chats.edit(self._chat_id, entry.seq, content, client_message_id=name)
+            return self._target(sent_entry(done))
+        done = await self._chats.retry(self._chat_id, turn_id)
+        return Target(chat_id=self._chat_id, turn_id=turn_id, after=done.entries[-1].seq)
+
+    # --- answers to tool calls
+
+    async def _answer(self, chat: Chat, message: dict[str, Any]) -> Target:
+        """Answer all open calls in one append. The same answers again are a repeat."""
+        place = f"{FIELD}[{self._body.messages.index(message)}]"
+        answers = tool_answers(message, place)
+        if not answers:
+            raise Invalid(place, "the message of an assistant has no answer to a tool call")
+        shown = encode([[a.tool_call_id, a.value, a.is_error, a.is_approved, a.reason] for a in answers.values()])
+        key = f"ui-answers-{hash_of(shown).hex()}"
+        request = Request(client_id=key, body_hash=hash_of(shown))
+        turn_id = chat.turn_id or chat.last_turn_id
+        if await self._chats.has_receipt(self._chat_id, key):
+            repeated = c.Approve(tool_call_id=next(iter(answers)))  # is not decided: the first answer is given
+            done = await self._chats.change(self._chat_id, repeated, request=request)
+            return Target(chat_id=self._chat_id, turn_id=turn_id, after=done.entries[0].seq - 1)
+        open_calls = await self._chats.open_calls(self._chat_id, chat)
+        if not open_calls:
+            raise Invalid(place, "no tool call of this chat waits for an answer")
+        action = await self._chats.newest_action(self._chat_id, turn_id)
+        await self._chats.change(self._chat_id, *await self._commands(open_calls, answers), request=request)
+        return Target(chat_id=self._chat_id, turn_id=turn_id, after=action)
+
+    async def _commands(self, open_calls: Sequence[OpenCall], answers: dict[str, ToolAnswer]) -> list[c.Command]:
+        missing = [call.tool_call_id for call in open_calls if call.tool_call_id not in answers]
+        if missing:
+            raise Invalid(FIELD, f"the tool call {missing[0]!r} waits for an answer, too")
+        return [await self._command(call, answers[call.tool_call_id]) for call in open_calls]
+
+    async def _command(self, open_call: OpenCall, answer: ToolAnswer) -> c.Command:
+        call_id, by = open_call.tool_call_id, self._chats.owner_id
+        if open_call.needs is Needs.APPROVAL:
+            if answer.is_approved is None:
+                raise Invalid(FIELD, f"the tool call {call_id!r} waits for an approval")
+            if answer.is_approved:
+                return c.Approve(tool_call_id=call_id, by=by)
+            return c.Deny(tool_call_id=call_id, reason=answer.reason[:256], by=by)
+        if answer.is_approved is not None:
+            raise Invalid(FIELD, f"the tool call {call_id!r} waits for a result")
+        return await self._chats.result_command(
+            self._chat_id, call_id, answer.value, is_error=answer.is_error, needs=open_call.needs
+        )
+
+    # --- settings
+
+    async def _change_settings(self, chat: Chat) -> None:
+        body = self._body
+        commands: list[c.Command] = []
+        if body.system is not None and clean_system(body.system) != chat.system:
+            commands.append(c.SetSystem(system=clean_system(body.system)))
+        if body.tools is not None and (tools := checked_tools(_client_tools(body.tools))) != chat.tools:
+            commands.append(c.SetTools(tools=tools))
+        if body.labels and body.labels.items() - chat.labels.items():
+            commands.append(c.SetLabels(labels=clean_labels(chat.labels | body.labels)))
+        if commands:
+            await self._chats.change(self._chat_id, *commands)
+
+
+def _is_same(entry: Entry, content: tuple[Part, ...]) -> bool:
+    """Whether a stored message has this content. What the server stores of a file besides its id does not count."""
+    return [_named(part) for part in decode_content(entry.content or b"[]")] == [_named(part) for part in content]
+
+
+def _named(part: Part) -> Part:
+    if isinstance(part, FileReference) and part.file_id:
+        return FileReference(file_name=part.file_name, file_id=part.file_id)
+    return part
+
+
+def _client_tools(tools: Sequence[ToolShape]) -> list[ClientTool]:
+    return [
+        ClientTool(name=tool.name, description=tool.description, parameters=tool.parameters or dict(NO_PARAMETERS))
+        for tool in tools
+    ]

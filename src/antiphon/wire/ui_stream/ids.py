@@ -1,0 +1,54 @@
+"""The ids of the AI SDK's messages. Ours name the chat, the turn and the fact at which the message begins.
+
+- `msg_<chat>_<turn>`: the answer of a turn.
+- `msg_<chat>_<turn>_<begin>`: the answer after the turn was restarted by the fact `begin`.
+- `msg_<chat>_<id>` as the id of a user's message: one that has no id of a client.
+
+`<chat>` is the chat's UUID without dashes. Messages that the client has made have the client's own ids.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import NamedTuple
+
+from antiphon.core.draft import replace_surrogates
+
+_OURS = re.compile(r"msg_([0-9a-f]{32})_([1-9][0-9]{0,14})(?:_([1-9][0-9]{0,14}))?", re.ASCII)
+MESSAGE_NAMES = uuid.UUID("3d1f7c52-9a64-5e0b-8c1d-6a7e21f0b9d4")
+"""The namespace of messages whose names are not stored as they are."""
+CLIENT_ID_MAX = 128
+"""Maximum length of a client's id that is stored as it is, in characters."""
+
+
+class MessageId(NamedTuple):
+    """The answer of the turn `turn_id`. `begin` is the fact that restarted it last, or `turn_id`."""
+
+    chat_id: str
+    turn_id: int
+    begin: int
+
+    def __str__(self) -> str:
+        later = "" if self.begin == self.turn_id else f"_{self.begin}"
+        return f"{user_message_id(self.chat_id, self.turn_id)}{later}"
+
+
+def user_message_id(chat_id: str, seq: int) -> str:
+    """The id of a user's message that has no id of a client."""
+    return f"msg_{chat_id.replace('-', '')}_{seq}"
+
+
+def parse_message_id(text: str, chat_id: str) -> MessageId | None:
+    """None for an id that is not one of this chat."""
+    match = _OURS.fullmatch(text)
+    if match is None or match[1] != chat_id.replace("-", ""):
+        return None
+    return MessageId(chat_id, int(match[2]), int(match[3] or match[2]))
+
+
+def client_message_id(text: str) -> str:
+    """A client's id of a message as it is stored: itself, or a UUIDv5 of one that is long or not plain ASCII."""
+    if 1 <= len(text) <= CLIENT_ID_MAX and text.isascii() and text.isprintable():
+        return text
+    return f"ui-{uuid.uuid5(MESSAGE_NAMES, replace_surrogates(text))}"

@@ -1,0 +1,42 @@
+"""`kill -9` of the server in the middle of an answer: the AI SDK's chat resumes it, to the character."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from how_to.node import node_marks
+from support.ports import free_port
+
+from ..http.process import server_process
+from .conftest import NodeClient
+
+pytestmark = [pytest.mark.anyio, *node_marks()]
+
+COUNT = 500
+WHOLE = "".join(f"w{n} " for n in range(1, COUNT + 1))
+
+
+@pytest.mark.parametrize("on_worker_lost", ["restart", "continue"])
+async def test_an_answer_goes_on_after_the_server_was_killed(
+    node_client: NodeClient, tmp_path: Path, on_worker_lost: str
+) -> None:
+    data, port = tmp_path / "data", free_port()
+    options = ("--on-worker-lost", on_worker_lost)
+    with server_process(data, *options, port=port) as server:
+        chat = await node_client.open(server.url, server.token)
+        await chat.do("sendUntil", message={"text": f"/tokens {COUNT}\n/rate 200"}, length=20)
+        server.kill()
+        seen = await chat.do("settled")
+    assert seen.status == "error"
+    assert seen.finished[-1]["isDisconnect"] or seen.error
+    assert WHOLE.startswith(seen.text)
+    assert seen.text != WHOLE
+    message_id = seen.messages[-1]["id"]
+    with server_process(data, *options, port=port) as server:
+        seen = await chat.do("resume")
+        assert (seen.status, seen.error) == ("ready", None)
+        assert (seen.text, seen.messages[-1]["id"], len(seen.messages)) == (WHOLE, message_id, 2)
+        repeated = (await chat.do("repeat", number=0)).repeated
+        assert repeated.endswith("data: [DONE]\n\n")
