@@ -44,6 +44,7 @@ async def trial_with_calls(folder: Path, *, seed: int, chats: int, faults: Seque
             await asyncio.sleep(rnd.uniform(0, 0.5))
             assert not busy.done(), "the clients are at it"
             await cause(fault, trial, trial.calls)
+        await wait_until(trial.calls.names_run, "each tool has run", accept=ALL_TOOLS.issubset)
         busy.cancel()
         await asyncio.gather(busy, return_exceptions=True)
         await trial.settle()

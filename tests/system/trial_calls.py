@@ -157,6 +157,11 @@ class TrialCalls:
         """How many runs of tools were written down so far."""
         return sum(len(_lines(log)) for log in (self._folder / "tools.log", self._log))
 
+    def names_run(self) -> set[str]:
+        """The tools that have run so far."""
+        own = {line.split(maxsplit=3)[2] for line in _lines(self._folder / "tools.log")}
+        return own | {line.split(maxsplit=1)[0] for line in _lines(self._log)}
+
     def tool_runs(self, own_log: Path, finals: list[FinalChat]) -> list[ToolRun]:
         """The runs of the agent's tools and of the MCP server's, whose calls are known by their keys."""
         places = dict(_iter_keys(finals))
