@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from antiphon.chats.chat_fields import clean_labels, clean_model, clean_system, clean_title, hash_of, make_title
 from antiphon.chats.client_tools import ClientTool, checked_tools
-from antiphon.chats.service import Service
+from antiphon.chats.sending import Sending
 from antiphon.core import commands as c
 from antiphon.core.chat import advance
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
@@ -19,7 +18,6 @@ from antiphon.core.parts import CALLS_MAX, FileReference, Part, Role, ToolCall, 
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, TooLarge
 from antiphon.observe.traces import TRACES
-from antiphon.options import Limits
 from antiphon.ports import Done, Request
 from antiphon.wire.codec import encode, encode_content
 from antiphon.wire.past_messages import PastMessage
@@ -37,29 +35,8 @@ class Imported(Value):
     last_id: int
 
 
-class ImportedChats(ABC):
+class ImportedChats(Sending):
     """Creates chats with a history."""
-
-    owner_id: str
-    _limits: Limits
-    _service: Service
-    _trace: str
-    _via: str
-
-    @abstractmethod
-    def make_content(self, content: str | Sequence[Part]) -> bytes:
-        """The canonical bytes of a person's message."""
-
-    @abstractmethod
-    async def _check_named(
-        self, model: str, chat_id: str, request: Request | None, mcp_server_ids: Sequence[str] = ()
-    ) -> None: ...
-
-    @abstractmethod
-    async def _check_budget(self, chat_id: str, request: Request | None = None) -> None: ...
-
-    @abstractmethod
-    async def _use_files(self, chat_id: str, body: bytes, request: Request | None = None) -> bytes: ...
 
     async def create_with_history(
         self,

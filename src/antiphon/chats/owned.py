@@ -28,7 +28,6 @@ from antiphon.chats.file_description import with_descriptions
 from antiphon.chats.imported import ImportedChats
 from antiphon.chats.open_call_answers import OpenCallAnswers
 from antiphon.chats.queued_messages import QueuedMessages
-from antiphon.chats.sending import Sending
 from antiphon.chats.service import Service
 from antiphon.chats.settings import ChatSettings
 from antiphon.core import commands as c
@@ -68,7 +67,7 @@ class Page(Value):
     open_calls: tuple[OpenCall, ...] = ()
 
 
-class OwnedChats(Sending, OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
+class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
     def __init__(
@@ -197,7 +196,9 @@ class OwnedChats(Sending, OpenCallAnswers, ChatSettings, QueuedMessages, Importe
         *,
         clear_queue: bool = False,
         client_message_id: str = "",
+        settings: Sequence[c.Command] = (),
     ) -> Done:
+        """Replace a message and what follows it. `settings` change in the same append, or not at all."""
         body = self.make_content(content)
         await self._check_owner(chat_id)
         await self._check_budget(chat_id)
@@ -211,13 +212,14 @@ class OwnedChats(Sending, OpenCallAnswers, ChatSettings, QueuedMessages, Importe
             trace=self._trace or TRACES.current(),
             via=self._via,
         )
-        return await self.change(chat_id, command)
+        return await self.change(chat_id, *settings, command)
 
-    async def retry(self, chat_id: str, turn_id: int = 0) -> Done:
-        """Run the last turn again. A `turn_id` that is not the last turn is refused; 0 stands for the last one."""
+    async def retry(self, chat_id: str, turn_id: int = 0, *, settings: Sequence[c.Command] = ()) -> Done:
+        """Run the last turn again. A `turn_id` that is not the last turn is refused; 0 stands for the last one.
+        `settings` change in the same append."""
         await self._check_owner(chat_id)
         await self._check_budget(chat_id)
-        return await self.change(chat_id, c.Retry(turn_id=turn_id))
+        return await self.change(chat_id, *settings, c.Retry(turn_id=turn_id))
 
     async def agent_state(self, chat_id: str) -> tuple[bytes, int]:
         """The agent's state (`turn.state`) as JSON, and the seq of its fact (0: the agent has stored none)."""

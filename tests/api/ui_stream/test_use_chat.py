@@ -395,7 +395,7 @@ async def test_a_page_that_is_loaded_while_an_answer_is_written_resumes_it(
 async def test_a_message_says_what_it_does_while_a_turn_runs(node_client: NodeClient, api: ApiClient) -> None:
     chat = await open_chat(node_client, api)
     await chat.do("sendUntil", message={"text": "/say begun\n/stall 600"}, length=5)
-    other = await open_chat(node_client, api, name=chat.name, body={"whenBusy": "reject"})
+    other = await open_chat(node_client, api, name=chat.name, body={"whenBusy": "reject", "system": "be loud"})
     seen = await other.send("/say no")
     assert (seen.status, seen.requests[-1]["status"]) == ("error", 409)
     other = await open_chat(node_client, api, name=chat.name, body={"whenBusy": "interrupt", "system": "be brief"})

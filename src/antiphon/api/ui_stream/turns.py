@@ -87,10 +87,11 @@ class UiTurns:
             if not _is_same(repeated, content):
                 raise Conflict("message")
             return self._target(repeated)
+        settings: Sequence[c.Command] = ()
         if not await self._chats.has_receipt(self._chat_id, name):
-            await self._change_settings(chat)
-            if chat.status is Status.REQUIRES_ACTION:
-                await self._answer_before(chat)
+            settings = self._settings(chat)
+            if chat.status is Status.REQUIRES_ACTION and await self._answer_before(chat, settings):
+                settings = ()
         default = WhenBusy.INTERRUPT if chat.status is Status.REQUIRES_ACTION else WhenBusy.QUEUE
         done = await self._chats.send(
             self._chat_id,
@@ -98,17 +99,21 @@ class UiTurns:
             when_busy=WhenBusy(self._body.when_busy) if self._body.when_busy else default,
             client_message_id=name,
             model=self._body.model or "",
+            settings=settings,
         )
         return self._target(sent_entry(done), is_new=not done.is_repeat)
 
-    async def _answer_before(self, chat: Chat) -> None:
-        """A message that follows the answers to all open calls does not cancel them."""
+    async def _answer_before(self, chat: Chat, settings: Sequence[c.Command]) -> bool:
+        """A message that follows the answers to all open calls does not cancel them: they are given before it, with
+        the settings. Returns whether there were such answers."""
         before = self._body.messages[-2] if len(self._body.messages) > 1 else {}
         if before.get("role") == "assistant":
             answers = tool_answers(before, f"{FIELD}[{len(self._body.messages) - 2}]")
             open_calls = await self._chats.open_calls(self._chat_id, chat)
             if all(call.tool_call_id in answers for call in open_calls):
-                await self._chats.change(self._chat_id, *await self._commands(open_calls, answers))
+                await self._chats.change(self._chat_id, *settings, *await self._commands(open_calls, answers))
+                return True
+        return False
 
     async def _first_message(self, chat: Chat, name: str) -> Entry | None:
         """The message that began the last turn or the first one, if it has this id: a chat that was created with
@@ -129,8 +134,8 @@ class UiTurns:
         entry = await self._find(name)
         if _is_same(entry, content) and await self._is_edited(entry):
             return self._target(entry)
-        await self._change_settings(chat)
-        done = await self._chats.edit(self._chat_id, entry.seq, content, client_message_id=name)
+        settings = self._settings(chat)
+        done = await self._chats.edit(self._chat_id, entry.seq, content, client_message_id=name, settings=settings)
         return self._target(sent_entry(done), is_new=True)
 
     async def _is_edited(self, entry: Entry) -> bool:
@@ -171,12 +176,14 @@ class UiTurns:
             if chat.turn_id == turn_id and restarted_at and has is None:
                 return current
             raise Busy(chat.status)
-        await self._change_settings(chat)
+        settings = self._settings(chat)
         if turn_id != chat.last_turn_id:
             content = decode_content(entry.content or b"[]")
-            done = await self._chats.edit(self._chat_id, entry.seq, content, client_message_id=name)
+            done = await self._chats.edit(
+                self._chat_id, entry.seq, content, client_message_id=name, settings=settings
+            )
             return self._target(sent_entry(done))
-        done = await self._chats.retry(self._chat_id, turn_id)
+        done = await self._chats.retry(self._chat_id, turn_id, settings=settings)
         return Target(chat_id=self._chat_id, turn_id=turn_id, after=done.entries[-1].seq)
 
     # --- answers to tool calls
@@ -224,7 +231,8 @@ class UiTurns:
 
     # --- settings
 
-    async def _change_settings(self, chat: Chat) -> None:
+    def _settings(self, chat: Chat) -> list[c.Command]:
+        """What the request changes, for the same append as its message: a refused request changes nothing."""
         body = self._body
         commands: list[c.Command] = []
         if body.system is not None and clean_system(body.system) != chat.system:
@@ -233,8 +241,7 @@ class UiTurns:
             commands.append(c.SetTools(tools=tools))
         if body.labels and body.labels.items() - chat.labels.items():
             commands.append(c.SetLabels(labels=clean_labels(chat.labels | body.labels)))
-        if commands:
-            await self._chats.change(self._chat_id, *commands)
+        return commands
 
 
 def _is_same(entry: Entry, content: tuple[Part, ...]) -> bool:
