@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -29,12 +30,12 @@ Stream = Watcher | PlainStream
 LAST: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
-class LiveAnswer(Response):
+class LiveAnswer(Response, ABC):
     """A response that follows a chat: it takes as long as the chat does."""
 
+    @abstractmethod
     async def head(self) -> Response:
         """The response to HEAD: releases what was opened."""
-        raise NotImplementedError
 
 
 class WatchStream(LiveAnswer):
