@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,16 +10,12 @@ import pytest
 from antiphon import ask_person, tool
 
 from .api_client import ApiClient, open_api
-from .wire import close_wires
 
 
 @tool(needs_approval=True)
 def pay(amount: int = 1) -> str:
     """Pay, if a person allows it."""
     return f"paid {amount}"
-
-
-_owner_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -35,12 +30,3 @@ async def shared_api(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactor
         data=tmp_path_factory.mktemp("api") / "data", concurrency=1_000, tools=(pay, ask_person)
     ) as opened:
         yield opened
-
-
-@pytest.fixture
-async def api(shared_api: ApiClient) -> AsyncIterator[ApiClient]:
-    """The same for an owner of the test's own."""
-    owner = await shared_api.as_owner(f"owner {next(_owner_numbers)}")
-    yield owner
-    await owner.close_connections()
-    await close_wires()

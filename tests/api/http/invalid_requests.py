@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from random import Random
 from typing import Any
 
 from antiphon.api.http.operations import OPERATIONS
@@ -112,6 +113,20 @@ REQUIRED = {
 }
 
 WRONG_VALUES: tuple[Any, ...] = (5, -1, 1.5, True, "x", [], {}, [[]], [{}], [5], {"a": 5}, 2**70, "\ud800", None)
+
+
+def random_value(random: Random, depth: int, strings: Sequence[str], keys: Sequence[str]) -> Any:
+    """A value of strings, wrong values, lists and objects, at most `depth` deep."""
+    kind = random.random()
+    if depth == 0 or kind < 0.35:
+        return random.choice(strings)
+    if kind < 0.45:
+        return random.choice(WRONG_VALUES)
+    if kind < 0.65:
+        return [random_value(random, depth - 1, strings, keys) for _ in range(random.randrange(4))]
+    made = random.randrange(5)
+    return {random.choice(keys): random_value(random, depth - 1, strings, keys) for _ in range(made)}
+
 
 BROKEN_JSON: dict[str, bytes] = {
     "cut off": b'{"content": "x',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -26,9 +25,6 @@ def clock() -> str:
     return "noon"
 
 
-_owner_numbers = itertools.count(1)
-
-
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": True}
@@ -40,14 +36,6 @@ async def shared_api(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactor
         data=tmp_path_factory.mktemp("openai") / "data", concurrency=1_000, tools=(pay, clock, ask_person)
     ) as opened:
         yield opened
-
-
-@pytest.fixture
-async def api(shared_api: ApiClient) -> AsyncIterator[ApiClient]:
-    """The server for an owner of the test's own."""
-    owner = await shared_api.as_owner(f"owner {next(_owner_numbers)}")
-    yield owner
-    await owner.close_connections()
 
 
 @pytest.fixture

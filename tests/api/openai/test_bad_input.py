@@ -15,7 +15,7 @@ from antiphon.api.protocols import PROTOCOLS, protocols_without
 from antiphon.errors import Invalid
 
 from ..http.api_client import ApiClient, open_api, random_chat_id
-from ..http.invalid_requests import BROKEN_JSON, WRONG_VALUES
+from ..http.invalid_requests import BROKEN_JSON, WRONG_VALUES, random_value
 from ..http.wire import Answer
 
 pytestmark = pytest.mark.anyio
@@ -106,17 +106,6 @@ async def test_wrong_values_of_every_field_are_errors_of_the_protocol(api: ApiCl
             assert is_fine(answer), (field.name, value, answer.body)
 
 
-def random_value(random: Random, depth: int) -> Any:
-    kind = random.random()
-    if depth == 0 or kind < 0.35:
-        return random.choice(STRINGS)
-    if kind < 0.45:
-        return random.choice(WRONG_VALUES)
-    if kind < 0.65:
-        return [random_value(random, depth - 1) for _ in range(random.randrange(4))]
-    return {random.choice(KEYS): random_value(random, depth - 1) for _ in range(random.randrange(5))}
-
-
 def random_items(random: Random) -> list[Any]:
     """Items that are nearly right: a good beginning, with one field replaced or added."""
     good: list[dict[str, Any]] = [
@@ -135,7 +124,7 @@ def random_items(random: Random) -> list[Any]:
     ]
     items = [dict(random.choice(good)) for _ in range(random.randint(1, 4))]
     chosen = random.choice(items)
-    chosen[random.choice([*chosen, random.choice(KEYS)])] = random_value(random, 3)
+    chosen[random.choice([*chosen, random.choice(KEYS)])] = random_value(random, 3, STRINGS, KEYS)
     return items
 
 
@@ -145,7 +134,7 @@ async def test_fuzzed_items_are_answered_or_refused(api: ApiClient, path: str, f
     for _ in range(FUZZED):
         body: dict[str, Any] = {field: random_items(random), "background": True, "stream": field == "messages"}
         if random.random() < 0.2:
-            body["tools"] = [{"type": "function", "name": "f", "function": random_value(random, 2)}]
+            body["tools"] = [{"type": "function", "name": "f", "function": random_value(random, 2, STRINGS, KEYS)}]
         answer = await api.ask("POST", "/" + path, body)
         assert is_fine(answer), (body, answer.body)
 

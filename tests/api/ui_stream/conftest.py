@@ -135,14 +135,6 @@ async def shared_api(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactor
         yield opened
 
 
-@pytest.fixture
-async def api(shared_api: ApiClient) -> AsyncIterator[ApiClient]:
-    """The server for an owner of the test's own."""
-    owner = await shared_api.as_owner(f"owner {next(_numbers)}")
-    yield owner
-    await owner.close_connections()
-
-
 @pytest.fixture(scope="module")
 async def node_client(anyio_backend: Any) -> AsyncIterator[NodeClient]:
     client = await NodeClient.start()

@@ -13,7 +13,7 @@ from antiphon.api.ui_stream.protocol import ROUTES
 from antiphon.api.ui_stream.shapes import ChatBody
 
 from ..http.api_client import ApiClient
-from ..http.invalid_requests import BROKEN_JSON, WRONG_VALUES
+from ..http.invalid_requests import BROKEN_JSON, WRONG_VALUES, random_value
 from ..http.wire import Answer
 
 pytestmark = pytest.mark.anyio
@@ -77,17 +77,6 @@ async def test_wrong_values_of_every_field_are_sentences(api: ApiClient) -> None
             assert is_fine(answer), (field.name, value, answer.body)
 
 
-def random_value(random: Random, depth: int) -> Any:
-    kind = random.random()
-    if depth == 0 or kind < 0.35:
-        return random.choice(STRINGS)
-    if kind < 0.45:
-        return random.choice(WRONG_VALUES)
-    if kind < 0.65:
-        return [random_value(random, depth - 1) for _ in range(random.randrange(4))]
-    return {random.choice(KEYS): random_value(random, depth - 1) for _ in range(random.randrange(5))}
-
-
 def random_messages(random: Random) -> list[Any]:
     """Messages that are nearly right: a good beginning, with one field replaced or added."""
     tool = {"type": "tool-clock", "toolCallId": "c1", "input": {}}
@@ -110,7 +99,7 @@ def random_messages(random: Random) -> list[Any]:
         messages.append({"id": f"m{number}", "role": role, "parts": chosen})
     spoiled: dict[str, Any] = random.choice([*messages, *(part for message in messages for part in message["parts"])])
     if random.random() < 0.8:
-        spoiled[random.choice([*spoiled, random.choice(KEYS)])] = random_value(random, 3)
+        spoiled[random.choice([*spoiled, random.choice(KEYS)])] = random_value(random, 3, STRINGS, KEYS)
     return messages
 
 
