@@ -147,6 +147,7 @@ async def run_trial(
 
 
 async def _is_ready(member: Any) -> bool:
+    assert member.is_running, f"it ended: {member.log()[-3000:]}"
     return bool((await member.get("/readyz"))["status"] == "ready")
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from antiphon.core.events import Event
 from antiphon.errors import NotFound, PeerError
-from antiphon.wire.openai.ids import ResponseId, named_chat_id, parse_conversation_id, parse_response_id
+from antiphon.wire.ids import named_chat_id
+from antiphon.wire.openai.ids import ResponseId, parse_conversation_id, parse_response_id
 from antiphon.wire.openai.numbers import FACTS_MAX, STEPS_MAX, sequence_number
 from antiphon.wire.openai.response import ResponseInfo, ResponseStream
 from antiphon.wire.turn_output import Place, TurnOutput

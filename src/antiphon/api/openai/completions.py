@@ -9,24 +9,22 @@ from starlette.responses import Response
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.table import Call
 from antiphon.api.http.translated import TranslatedAnswer, TranslatedStream
+from antiphon.api.named_chats import chat_id_of, chats_of, find_chat
 from antiphon.api.openai import shapes as s
 from antiphon.api.openai.opened import OpenedTurn, open_turn
 from antiphon.api.openai.responses import WAIT_S, forget
-from antiphon.api.openai.turns import PROTOCOL, Turns, Wanted, chats_of, key_of, model_of
+from antiphon.api.openai.turns import PROTOCOL, Turns, Wanted, key_of, model_of
 from antiphon.core.events import Event
-from antiphon.errors import Invalid, NotFound
+from antiphon.errors import Invalid
 from antiphon.wire.codec import encode
-from antiphon.wire.ids import canonical_id
 from antiphon.wire.openai.chat_messages import first_new, read_messages
 from antiphon.wire.openai.completion import CompletionStream
 from antiphon.wire.openai.errors import error_json
-from antiphon.wire.openai.ids import ResponseId, named_chat_id
+from antiphon.wire.openai.ids import ResponseId
 from antiphon.wire.openai.settings import check_format, function_tools, header_of, ignored_settings
 
 CHAT_HEADER = "antiphon-chat-id"
 """Names the chat of a request: its id, or any text that the client chooses. Every response has it."""
-CHAT_NAME_MAX = 1_024
-"""Maximum length of the client's name of a chat, in characters."""
 
 
 class CompletionTranslation:
@@ -109,9 +107,12 @@ async def create_completion(call: Call) -> Response:
 
 async def _start(call: Call, body: s.CompletionBody) -> ResponseId:
     turns = Turns(chats_of(call))
-    chat_id = _chat_id(call)
+    name: str = call.request.headers.get(CHAT_HEADER, "")
+    chat_id = chat_id_of(call, PROTOCOL, name, field=CHAT_HEADER, kind="chat") if name else ""
     key = key_of(call)
-    is_known = bool(chat_id) and await _exists(call, chat_id) and not await turns.has_begun(chat_id, key)
+    is_known = (
+        bool(chat_id) and await find_chat(call, chat_id) is not None and not await turns.has_begun(chat_id, key)
+    )
     first = first_new(body.messages) if is_known else 0
     tools = function_tools(body.tools, is_nested=True) if body.tools is not None else None
     wanted = Wanted(
@@ -124,25 +125,3 @@ async def _start(call: Call, body: s.CompletionBody) -> ResponseId:
     if is_known:
         return await turns.go_on(chat_id, wanted)
     return await turns.begin(wanted, chat_id=chat_id)
-
-
-def _chat_id(call: Call) -> str:
-    """The chat that the header names; empty if there is none."""
-    name: str = call.request.headers.get(CHAT_HEADER, "")
-    if len(name) > CHAT_NAME_MAX:
-        raise Invalid(CHAT_HEADER, f"at most {CHAT_NAME_MAX} characters")
-    if not name:
-        return ""
-    chat_id = canonical_id(name)
-    is_uuid = len(chat_id) == 36 and chat_id.count("-") == 4
-    return chat_id if is_uuid else named_chat_id(call.owner_id, PROTOCOL, f"chat:{name}")
-
-
-async def _exists(call: Call, chat_id: str) -> bool:
-    try:
-        await chats_of(call).get(chat_id)
-    except NotFound:
-        if await call.instance.service.chat(chat_id) is not None:
-            raise  # of another owner, or deleted
-        return False
-    return True

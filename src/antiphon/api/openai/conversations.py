@@ -10,12 +10,14 @@ from starlette.responses import Response
 
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.table import Call
+from antiphon.api.named_chats import chats_of
 from antiphon.api.openai import shapes as s
 from antiphon.api.openai.listing import listed_items
-from antiphon.api.openai.turns import PROTOCOL, chats_of, key_of
+from antiphon.api.openai.turns import PROTOCOL, key_of
 from antiphon.core.model import Chat
 from antiphon.errors import Invalid, NotFound
-from antiphon.wire.openai.ids import conversation_id, named_chat_id, parse_conversation_id
+from antiphon.wire.ids import named_chat_id
+from antiphon.wire.openai.ids import conversation_id, parse_conversation_id
 
 
 async def create_conversation(call: Call) -> Response:

@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.table import Call
+from antiphon.api.named_chats import chats_of
 from antiphon.api.openai import shapes as s
-from antiphon.api.openai.turns import chats_of
 from antiphon.core.facts import Entry
 from antiphon.errors import Invalid
 from antiphon.wire.openai.ids import chat_hex

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from antiphon.api.http.table import Call
-from antiphon.api.openai.turns import chats_of
+from antiphon.api.named_chats import chats_of
 from antiphon.core.facts import ActionRequired, Entry, MessageAppended
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role

@@ -6,7 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 
-from antiphon.api.embedded import EmbeddedChats, embedded_chats
+from antiphon.api.embedded import EmbeddedChats
 from antiphon.api.http.outcomes import sent_entry
 from antiphon.api.http.table import Call
 from antiphon.chats.chat_fields import clean_labels, clean_system, hash_of
@@ -15,10 +15,10 @@ from antiphon.core import commands as c
 from antiphon.core.model import Chat, Needs, Status, WhenBusy
 from antiphon.core.values import Value
 from antiphon.errors import Busy, Conflict, Invalid, NotFound
-from antiphon.observe.traces import checked_traceparent
 from antiphon.ports import Request
 from antiphon.wire.codec import decode_content, encode, encode_content
-from antiphon.wire.openai.ids import ResponseId, named_chat_id
+from antiphon.wire.ids import named_chat_id
+from antiphon.wire.openai.ids import ResponseId
 from antiphon.wire.openai.items import Input
 from antiphon.wire.openai.parts import approval_id
 from antiphon.wire.openai.settings import FunctionTool
@@ -44,11 +44,6 @@ class Wanted(Value, gc=True):
     labels: dict[str, str] = {}
     key: str = ""
     """The client's idempotency key."""
-
-
-def chats_of(call: Call) -> EmbeddedChats:
-    trace = checked_traceparent(call.request.headers.get("traceparent"))
-    return embedded_chats(call.instance, call.owner_id, trace=trace, via=call.via)
 
 
 def model_of(name: str | None) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from antiphon.api.embedded import EmbeddedChats, embedded_chats
 from antiphon.api.http.table import Call
 from antiphon.api.http.translated import TranslatedStream
+from antiphon.api.named_chats import chats_of
 from antiphon.core.events import Event, FactEvent
 from antiphon.core.model import Status
 from antiphon.core.values import Value
-from antiphon.observe.traces import checked_traceparent
 from antiphon.watch.watcher import Watcher
 from antiphon.wire.turn_output import TurnOutput
 from antiphon.wire.ui_stream.chunks import AnswerInfo, Chunk, UiChunks, sse
@@ -35,11 +34,6 @@ class Target(Value):
     is_new: bool = False
     """Whether this request has begun it."""
     ignored: tuple[str, ...] = ()
-
-
-def chats_of(call: Call) -> EmbeddedChats:
-    trace = checked_traceparent(call.request.headers.get("traceparent"))
-    return embedded_chats(call.instance, call.owner_id, trace=trace, via=call.via)
 
 
 class UiTranslation:

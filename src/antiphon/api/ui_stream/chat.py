@@ -8,35 +8,31 @@ from starlette.responses import Response
 
 from antiphon.api.http.answers import JsonAnswer, no_content
 from antiphon.api.http.table import Call
-from antiphon.api.ui_stream.answers import Target, chats_of, restart_of, stream_answer
+from antiphon.api.named_chats import chat_id_of, chats_of, find_chat
+from antiphon.api.ui_stream.answers import Target, restart_of, stream_answer
 from antiphon.api.ui_stream.shapes import ChatBody, MessagesQuery, StopBody, Stopped, UiMessages
 from antiphon.api.ui_stream.turns import UiTurns
-from antiphon.core.model import Chat
-from antiphon.errors import Invalid, NotFound
-from antiphon.wire.ids import canonical_id
-from antiphon.wire.openai.ids import named_chat_id
+from antiphon.errors import NotFound
 from antiphon.wire.ui_stream.history import ui_messages
 
 NAME = "ui"
 RESTARTS_MAX = 200
 """Maximum number of restarts that are read for a page of messages. Beyond it a message has the id of an earlier
 answer of its turn, and is regenerated once more only after a repeat of the request."""
-CHAT_NAME_MAX = 1_024
-"""Maximum length of the client's id of a chat, in characters."""
 
 
 async def send_ui_message(call: Call) -> Response:
     body: ChatBody = call.body
-    chat_id = _chat_id(call, body.id)
-    target = await UiTurns(call, chat_id).start(await _chat(call, chat_id))
+    chat_id = chat_id_of(call, NAME, body.id)
+    target = await UiTurns(call, chat_id).start(await find_chat(call, chat_id))
     return await stream_answer(call, target)
 
 
 async def list_ui_messages(call: Call) -> Response:
     """The messages of the chat, for a page that is loaded. The answer in progress is left out: it is resumed."""
     query: MessagesQuery = call.query
-    chats, chat_id = chats_of(call), _chat_id(call, call.path["id"])
-    chat = await _chat(call, chat_id)
+    chats, chat_id = chats_of(call), chat_id_of(call, NAME, call.path["id"])
+    chat = await find_chat(call, chat_id)
     if chat is None:
         return JsonAnswer(UiMessages(id=call.path["id"], messages=[], has_more=False))
     page = await chats.page(chat_id, limit=query.limit)
@@ -60,7 +56,7 @@ async def _restarts(call: Call, chat_id: str, after: int) -> dict[int, int]:
 
 async def resume_ui_stream(call: Call) -> Response:
     """The answer that is being written, from its beginning, also while it waits for clients. None at rest."""
-    chat_id = _chat_id(call, call.path["id"])
+    chat_id = chat_id_of(call, NAME, call.path["id"])
     try:
         chat = await chats_of(call).get(chat_id)
     except NotFound:
@@ -75,26 +71,7 @@ async def resume_ui_stream(call: Call) -> Response:
 async def stop_ui_chat(call: Call) -> Response:
     """Interrupt the turn that is in progress now."""
     body: StopBody = call.body or StopBody()
-    chat_id, chats = _chat_id(call, call.path["id"]), chats_of(call)
+    chat_id, chats = chat_id_of(call, NAME, call.path["id"]), chats_of(call)
     turn_id = (await chats.get(chat_id)).turn_id
     stopped, _ = await chats.interrupt(chat_id, turn_id, clear_queue=body.clear_queue) if turn_id else (False, 0)
     return JsonAnswer(Stopped(interrupted=stopped))
-
-
-def _chat_id(call: Call, name: str) -> str:
-    """A UUID is the id of the chat itself; any other text is the owner's own name of one."""
-    if len(name) > CHAT_NAME_MAX:
-        raise Invalid("id", f"at most {CHAT_NAME_MAX} characters")
-    chat_id = canonical_id(name)
-    is_uuid = len(chat_id) == 36 and chat_id.count("-") == 4
-    return chat_id if is_uuid else named_chat_id(call.owner_id, NAME, name)
-
-
-async def _chat(call: Call, chat_id: str) -> Chat | None:
-    """None for a chat that does not exist. Raises `NotFound` for one of another owner, and for a deleted one."""
-    try:
-        return await chats_of(call).get(chat_id)
-    except NotFound:
-        if await call.instance.service.chat(chat_id) is not None:
-            raise
-        return None

@@ -11,7 +11,8 @@ from typing import Any
 
 from antiphon.api.http.outcomes import sent_entry
 from antiphon.api.http.table import Call
-from antiphon.api.ui_stream.answers import Target, chats_of, restart_of
+from antiphon.api.named_chats import chats_of
+from antiphon.api.ui_stream.answers import Target, restart_of
 from antiphon.api.ui_stream.shapes import ChatBody, ToolShape
 from antiphon.chats.chat_fields import clean_labels, clean_system, hash_of
 from antiphon.chats.client_tools import NO_PARAMETERS, ClientTool, checked_tools

@@ -22,9 +22,6 @@ _NUMBER = r"[1-9][0-9]{0,14}"
 _RESPONSE = re.compile(rf"resp_({_HEX})_({_NUMBER})(?:_({_NUMBER}))?", re.ASCII)
 _CONVERSATION = re.compile(rf"conv_({_HEX})", re.ASCII)
 
-CHAT_NAMES = uuid.UUID("6f0c8b1e-41d7-5b53-9d0a-5d2f0c0a7a11")
-"""The namespace of chats that are named by a client's own text."""
-
 
 class ResponseId(NamedTuple):
     """The output of the turn `turn_id` of a chat after the fact `after`."""
@@ -78,8 +75,3 @@ def chat_hex(chat_id: str) -> str:
 
 def chat_of_hex(text: str) -> str:
     return str(uuid.UUID(text))
-
-
-def named_chat_id(owner_id: str, protocol: str, name: str) -> str:
-    """The chat that an owner's client calls `name`, which may be any text: always the same for the same three."""
-    return str(uuid.uuid5(CHAT_NAMES, "\0".join((owner_id, protocol, name.encode("utf-8", "replace").decode()))))
