@@ -204,11 +204,12 @@ class DirectWriter:
         """Write `batch`; if it is large, in pieces."""
         if batch is None:
             return
-        if len(batch.chunked) <= PIECE_BYTES:
-            self._connection.write(batch.chunked)
+        data = batch.chunked
+        if len(data) <= PIECE_BYTES:
+            self._connection.write(data)
             self._watcher.sending_since = 0.0
         else:
-            self._rest = memoryview(batch.chunked)
+            self._rest = memoryview(data)
 
     def on_lost(self) -> None:
         self._is_lost = True

@@ -82,13 +82,17 @@ class TextCount:
         self.size = 0
         """In code points."""
 
+    def add_delta(self, event: Delta) -> None:
+        size = event.to - event.from_
+        self._in_draft += size
+        self.size += size
+        self._watcher.hold_text(size)
+
     def add(self, frame: Frame) -> None:
-        if frame.type == "delta":
-            event = frame.event
-            assert isinstance(event, Delta)
-            size = event.to - event.from_
-            self._in_draft += size
-        elif frame.type == "message_appended":
+        if type(event := frame.event) is Delta:
+            self.add_delta(event)
+            return
+        if frame.type == "message_appended":
             size = max(len(frame.data) - self._in_draft, 0)
             self._in_draft = 0
         else:
@@ -154,12 +158,19 @@ class TranslatedWatcher:
                 if data := self._take():
                     return _Chunk(data)
                 continue
-            if self.is_closed or self._watcher.is_behind:
+            watcher, translation = self._watcher, self._translation
+            if translation.is_complete or watcher.is_closed or watcher.is_behind:
                 return None
-            batch = self._watcher.next_batch_nowait()
+            batch = watcher.next_batch_nowait()
             if batch is None:
                 return None
-            self._frames.extend(batch.frames)
+            frames = batch.frames
+            if len(frames) == 1 and type(event := frames[0].event) is Delta:  # the common case
+                self._text.add_delta(event)
+                if data := translation.apply(event):
+                    return _Chunk(data)
+            else:
+                self._frames.extend(frames)
 
     async def next_old_batch(self) -> _Chunk | None:
         """The bytes for the next events of the store; None if there are none."""
