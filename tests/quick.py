@@ -25,7 +25,7 @@ FILES = {
         "test_responses",
         "test_stored_chats",
     },
-    "api/mcp": {"test_kills"},
+    "api/mcp": {"test_kills", "test_node_client"},
     "api/ui_stream": {"test_kills", "test_react_page", "test_use_chat"},
     "api/zmq": {"test_following", "test_local_files", "test_reference_server", "test_trials_following"},
     "bus": {"test_nats", "test_postgres"},

@@ -4,38 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx2
 import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from antiphon import ask_person, tool
+from ..http.api_client import ApiClient
+from ..http.conftest import anyio_backend, shared_api
 
-from ..http.api_client import ApiClient, open_api
+__all__ = ["anyio_backend", "shared_api"]
 
 MODES = ("legacy", "2026-07-28")
 """A client that begins with `initialize`, and one of the revision without it."""
-
-
-@tool(needs_approval=True)
-def pay(amount: int = 1) -> str:
-    """Pay, if a person allows it."""
-    return f"paid {amount}"
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture(scope="module")
-async def shared_api(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiClient]:
-    async with open_api(
-        data=tmp_path_factory.mktemp("mcp") / "data", concurrency=1_000, tools=(pay, ask_person)
-    ) as opened:
-        yield opened
 
 
 @contextlib.asynccontextmanager

@@ -187,7 +187,7 @@ class Tools:
             archived=given.archived,
             title=given.query,
             limit=given.limit + 1,
-            after=read_next(given.cursor) if given.cursor else None,
+            after=read_next(given.cursor, "cursor") if given.cursor else None,
         )
         shown = listed[: given.limit]
         return t.ChatsResult(chats=[_summary(item) for item in shown], next_cursor=following(listed, given.limit))
