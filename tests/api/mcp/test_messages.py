@@ -142,6 +142,19 @@ async def test_a_notification_ends_the_wait_of_its_client_only(api: ApiClient) -
     await result(api, "tools/call", {"name": "stop", "arguments": chat})
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_a_wait_ends_when_its_token_is_revoked(api: ApiClient, accept: str) -> None:
+    other = await api.as_owner("short-lived")
+    start = {"name": "start_chat", "arguments": {"text": "/say secret\n/stall 60", "wait_s": 500}}
+    waiting = asyncio.create_task(post(other, message("tools/call", start), accept=accept))
+    await wait_until(lambda: METRICS.watchers._value.get() == 1, "the call waits")
+    await api.instance.tokens.revoke(other.token_id)
+    answer = (await waiting).body
+    assert b'"isError":true' in answer
+    assert b'"code":"unauthenticated"' in answer
+    assert b'"answer"' not in answer
+
+
 async def test_a_client_that_accepts_no_stream_waits_for_json(api: ApiClient) -> None:
     given = {"name": "start_chat", "arguments": {"text": "/say a"}}
     answer = await post(api, message("tools/call", given), accept="application/json")

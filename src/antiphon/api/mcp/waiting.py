@@ -15,11 +15,11 @@ from starlette.types import Receive, Scope, Send
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.sse import HEADERS, LAST, PIECE_BYTES, LiveAnswer, disconnected
 from antiphon.api.http.table import Call
-from antiphon.api.http.translated import PING, next_frames
+from antiphon.api.http.translated import PING, TextCount, next_frames
 from antiphon.api.named_chats import chats_of
 from antiphon.core.events import Bye
 from antiphon.core.values import Value
-from antiphon.errors import NotFound, TooMany, WatchEnded
+from antiphon.errors import NotFound, TooMany, Unauthenticated, WatchEnded
 from antiphon.wire.mcp_server.answer import AnswerFollower
 from antiphon.wire.mcp_server.messages import progress, sse
 from antiphon.wire.mcp_server.tools import AnswerResult, AnswerStatus
@@ -87,7 +87,7 @@ class AnswerWait:
         loop = asyncio.get_running_loop()
         deadline, stored_deadline = loop.time() + self.wait_s, loop.time() + STORED_WAIT_S
         async with opened as watcher:
-            has_stored = False
+            text, has_stored = TextCount(watcher), False
             while not watcher.is_closed:
                 try:
                     async with asyncio.timeout_at(deadline if has_stored else max(deadline, stored_deadline)):
@@ -95,7 +95,13 @@ class AnswerWait:
                 except TimeoutError:
                     return
                 for frame in frames:
-                    if isinstance(frame.event, Bye) or self._follower.apply(frame.event):
+                    text.add(frame)
+                    event = frame.event
+                    if isinstance(event, Bye):
+                        if event.reason == "revoked":
+                            raise Unauthenticated
+                        return
+                    if self._follower.apply(event):
                         return
                     has_stored = has_stored or frame.type == "caught_up"
                 if has_stored and loop.time() >= deadline:
