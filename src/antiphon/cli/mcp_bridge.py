@@ -122,7 +122,9 @@ class Bridge:
         self._stdin = stdin
         self._stdout = stdout
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUE_MAX)
-        self._running: dict[bytes, asyncio.Task[None]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._by_id: dict[bytes, asyncio.Task[None]] = {}
+        """Of requests with one id, the last one."""
         self._revision = ""
         """What `initialize` has agreed on."""
 
@@ -138,10 +140,10 @@ class Bridge:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(END_S):
                     while self._running:
-                        await asyncio.wait(self._running.values())
+                        await asyncio.wait(self._running)
                     await self._queue.put(b"")
                     await asyncio.wait({writing})
-            for task in (*self._running.values(), writing):
+            for task in (*self._running, writing):
                 task.cancel()
 
     async def _write_queued(self) -> None:
@@ -166,17 +168,19 @@ class Bridge:
             return
         key = bytes(id_of(asked[0]))
         task = tasks.create_task(self._answer(exchange))
-        self._running[key] = task
+        self._running.add(task)
+        self._by_id[key] = task
         task.add_done_callback(lambda done: self._forget(key, done))
 
     def _forget(self, key: bytes, done: asyncio.Task[None]) -> None:
-        if self._running.get(key) is done:
-            del self._running[key]
+        self._running.discard(done)
+        if self._by_id.get(key) is done:
+            del self._by_id[key]
 
     def _notice(self, item: Request) -> None:
         """A notification. One that cancels a request ends it without a response."""
         if item.method == "notifications/cancelled" and isinstance(item.params, dict):
-            task = self._running.get(encode(item.params.get("requestId")))
+            task = self._by_id.get(encode(item.params.get("requestId")))
             if task is not None:
                 task.cancel()
 

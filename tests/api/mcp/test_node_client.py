@@ -15,7 +15,7 @@ from support.waiting import DEADLINE_S
 from ..http.api_client import ApiClient
 from .conftest import url_of
 
-pytestmark = [pytest.mark.anyio, *node_marks()]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, *node_marks()]
 
 CLIENT = Path(__file__).parent / "client.mjs"
 
