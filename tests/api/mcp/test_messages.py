@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from antiphon.api.http.answers import ANSWER_BYTES_MAX
 from antiphon.api.mcp.protocol import PATH
+from antiphon.api.mcp.resources import FILE_BYTES_MAX
 from antiphon.observe.metrics import METRICS
 from antiphon.wire.mcp_server.revisions import (
     CAPABILITIES_KEY,
@@ -115,6 +117,16 @@ async def test_batches_belong_to_the_revisions_that_have_them(api: ApiClient, re
     await result(api, "tools/call", {"name": "stop", "arguments": stop})
     assert (await post(api, [{"jsonrpc": "2.0", "method": "x"}], revision)).status == 202
     assert (await post(api, [], revision)).status == 400
+
+
+async def test_the_responses_to_a_batch_have_a_maximum_size(api: ApiClient) -> None:
+    headers = {"content-type": "application/x-any"}
+    uploaded = await api.ask("POST", "/files", data=bytes(FILE_BYTES_MAX), headers=headers)
+    uri = f"antiphon://files/{uploaded.json['file_id']}"
+    answer = await post(api, [message("resources/read", {"uri": uri}, n) for n in range(10)])
+    codes = [one.get("error", {}).get("code") for one in answer.json]
+    assert codes == [None] * 3 + [413] * 7
+    assert len(answer.body) < ANSWER_BYTES_MAX + 6 * 1024 * 1024
 
 
 # --- waiting

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from antiphon.api.http.answers import JsonAnswer, error_answer
+from antiphon.api.http.answers import ANSWER_BYTES_MAX, JsonAnswer, error_answer
 from antiphon.api.http.table import Call
 from antiphon.api.mcp.resources import list_resources, read_resource
 from antiphon.api.mcp.tools import Tools
@@ -19,7 +19,14 @@ from antiphon.wire import jsonrpc
 from antiphon.wire.codec import decode, encode
 from antiphon.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Refusal, Request
 from antiphon.wire.mcp_server import messages as m
-from antiphon.wire.mcp_server.errors import RESOURCE_NOT_FOUND, RpcRefused, bad_params, error_of, error_status
+from antiphon.wire.mcp_server.errors import (
+    RESOURCE_NOT_FOUND,
+    TOO_LARGE,
+    RpcRefused,
+    bad_params,
+    error_of,
+    error_status,
+)
 from antiphon.wire.mcp_server.revisions import (
     HEADERS,
     VERSION_HEADER,
@@ -85,14 +92,19 @@ async def _answer_batch(call: Call, items: tuple[Request | Refusal, ...], header
     if revision is not None and revision not in WITH_BATCHES:
         refused = Refusal(code=INVALID_REQUEST, message=f"invalid request: {revision} has no batches")
         return JsonAnswer(jsonrpc.encode_refusal(refused), 400)
-    answers = []
+    answers: list[bytes] = []
+    size = 0
     for item in items:
         if isinstance(item, Refusal):
             answers.append(jsonrpc.encode_refusal(item))
         elif item.id is None:
             _accept(call, item, headers)
+        elif size > ANSWER_BYTES_MAX:
+            message = "the responses to this batch are too large; send this request again"
+            answers.append(jsonrpc.encode_refusal(Refusal(code=TOO_LARGE, message=message, id=item.id)))
         else:
             answers.append(await Exchange(call, item, headers, is_batch=True).respond())
+            size += len(answers[-1])
     if not answers:
         return Response(status_code=202, headers={"cache-control": "no-store"})
     return JsonAnswer(jsonrpc.join_batch(answers))

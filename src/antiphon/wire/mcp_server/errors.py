@@ -14,8 +14,8 @@ HEADER_MISMATCH = -32020
 """A header does not say what the body says."""
 UNSUPPORTED_VERSION = -32022
 """The revision of the request is not supported; `data` lists those that are."""
-CANCELLED = 499
-"""The client has cancelled the request."""
+TOO_LARGE = 413
+"""The response would be too large."""
 
 _CODES = {400: INVALID_REQUEST, 404: METHOD_NOT_FOUND, 405: METHOD_NOT_FOUND, 500: INTERNAL_ERROR}
 """The code for an HTTP status. Any other status is its own code: the specification leaves codes outside of -32768 to
