@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +46,33 @@ class Command:
             return await self.process.wait(), said.decode()
 
 
+Start = Callable[[], Awaitable[Command]]
+
+
 @pytest.fixture
-async def command(tmp_path: Path, runtime_dir: Path) -> AsyncIterator[Command]:
+async def start(tmp_path: Path, runtime_dir: Path) -> AsyncIterator[Start]:
+    """Starts commands in one directory."""
+    started: list[asyncio.subprocess.Process] = []
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "antiphon.cli", "mcp"),
-        cwd=tmp_path, env=environment(XDG_RUNTIME_DIR=str(runtime_dir)), stdin=pipe, stdout=pipe, stderr=pipe,
-    )  # fmt: skip
-    yield Command(process)
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+
+    async def start_one() -> Command:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "antiphon.cli", "mcp"),
+            cwd=tmp_path, env=environment(XDG_RUNTIME_DIR=str(runtime_dir)), stdin=pipe, stdout=pipe, stderr=pipe,
+        )  # fmt: skip
+        started.append(process)
+        return Command(process)
+
+    yield start_one
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.fixture
+async def command(start: Start) -> Command:
+    return await start()
 
 
 def message(method: str, params: Any, echoed: Any) -> dict[str, Any]:
@@ -109,6 +125,22 @@ async def test_sigterm_ends_the_command(command: Command) -> None:
     command.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(DEADLINE_S):
         assert await command.process.wait() == 0
+
+
+@pytest.mark.slow
+async def test_a_command_goes_on_when_the_one_that_ran_the_instance_has_ended(start: Start) -> None:
+    first = await start()
+    first.send(message("ping", {}, 1))
+    await first.read()
+    second = await start()
+    second.send(tool("start_chat", 1, text="/tokens 100\n/rate 100", wait_s=0))
+    chat = {"chat_id": (await second.read())["result"]["structuredContent"]["chat_id"]}
+    assert (await first.end())[0] == 0
+    second.send(tool("wait_for_answer", 2, **chat))
+    answer = (await second.read())["result"]["structuredContent"]
+    assert (answer["status"], len(answer["answer"].split())) == ("answered", 100)
+    code, said = await second.end()
+    assert (code, said.count("started one on .antiphon")) == (0, 1)
 
 
 def test_an_address_without_a_server_is_an_error_at_once(run_alone: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,13 +20,15 @@ from antiphon.core.parts import Data, Reasoning, Role, Text, ToolCall, ToolResul
 from antiphon.errors import NotFound, Unavailable
 from antiphon.mcp_settings import DEPTH_LABEL, depth_below
 from antiphon.wire import jsonrpc
-from antiphon.wire.codec import encode_content
+from antiphon.wire.codec import encode, encode_content
 from antiphon.wire.mcp_server import messages as m
 from antiphon.wire.mcp_server import revisions as r
 from antiphon.wire.mcp_server.errors import RpcRefused, error_of
+from antiphon.wire.mcp_server.listening import Subscription
 from antiphon.wire.mcp_server.tools import TOOLS, tools_json
 from antiphon.wire.mcp_server.transcript import transcript
 from antiphon.wire.mcp_server.uris import Form, json_uri, parse_uri, transcript_uri
+from antiphon.wire.stream import Frame
 
 from .protocols import CHAT_ID, T0, recordings
 
@@ -127,6 +130,45 @@ def test_addresses_of_chats() -> None:
     for uri in ("", "antiphon://chats/", "antiphon://chats/x", f"antiphon://chats/{CHAT_ID}/", f"file://{CHAT_ID}",
                 f"antiphon://chats/{CHAT_ID}/messages/1", "antiphon://chats/" + "x" * 10_000):  # fmt: skip
         assert parse_uri(uri) is None
+
+
+# --- subscriptions
+
+
+def chat_event(kind: str, chat_id: str = CHAT_ID) -> Frame:
+    return Frame(None, 0, "chat", encode({"type": "chat", "kind": kind, "chat": {"id": chat_id}}))
+
+
+def test_a_subscription_has_the_changes_that_it_names() -> None:
+    uris = [transcript_uri(CHAT_ID), json_uri(CHAT_ID), "antiphon://files/x", "x"]
+    wanted = {"resourceSubscriptions": [*uris, uris[0]], "resourcesListChanged": True, "toolsListChanged": True}
+    made = Subscription.of(jsonrpc.NULL, {"notifications": wanted})
+    assert json.loads(made.acknowledged())["params"]["notifications"] == {
+        "resourceSubscriptions": uris[:2],
+        "resourcesListChanged": True,
+    }
+
+    def shown(frame: Frame) -> list[str]:
+        found = [json.loads(data) for data in made.notifications(frame)]
+        return [one["params"].get("uri", one["method"]) for one in found]
+
+    changed = "notifications/resources/list_changed"
+    assert shown(chat_event("status_change")) == uris[:2]
+    assert shown(chat_event("created", CHAT_ID[:-1] + "2")) == [changed]
+    assert shown(Frame(None, 0, "resync", b"")) == [changed, *uris[:2]]
+    assert shown(Frame(None, 0, "inbox", b"")) == []
+    silent = Subscription.of(jsonrpc.NULL, {"notifications": {}})
+    assert silent.notifications(chat_event("created")) == []
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"notifications": 5}, {"notifications": {"resourceSubscriptions": "x"}},
+     {"notifications": {"resourceSubscriptions": [5]}}, {"notifications": {"resourceSubscriptions": ["x"] * 1_001}}],
+)  # fmt: skip
+def test_a_subscription_that_cannot_be_right_is_refused(params: dict[str, Any]) -> None:
+    with pytest.raises(RpcRefused):
+        Subscription.of(jsonrpc.NULL, params)
 
 
 # --- transcripts

@@ -11,6 +11,7 @@ import anyio
 import pytest
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
 
 from antiphon.api.mcp.resources import FILE_BYTES_MAX
 from antiphon.observe.metrics import METRICS
@@ -248,6 +249,29 @@ async def test_a_chat_that_is_deleted_ends_the_wait(client: Client, api: ApiClie
     await wait_until(lambda: METRICS.watchers._value.get() == 1, "the call waits")
     await api.ask("DELETE", f"/chats/{begun['chat_id']}")
     assert (await waiting)["status"] == "deleted"
+
+
+# --- subscriptions
+
+
+async def test_a_subscription_notifies_of_changes_of_its_chats_only(api: ApiClient) -> None:
+    async with connected(url_of(api), api.token) as client:
+        ids = [(await call(client, "start_chat", text="/say a"))["chat_id"] for _ in range(2)]
+        uri = f"antiphon://chats/{ids[0]}"
+        wanted: dict[str, Any] = {"resource_subscriptions": [uri, "file:///x"], "resources_list_changed": True}
+        async with client.listen(**wanted, tools_list_changed=True) as changes:
+            assert changes.honored.resource_subscriptions == [uri]
+            assert (changes.honored.resources_list_changed, changes.honored.tools_list_changed) == (True, None)
+            other = await api.as_owner("other")
+            await other.make_chat("/say secret")
+            await call(client, "send_message", chat_id=ids[1], text="/say b")
+            await call(client, "send_message", chat_id=ids[0], text="/say b")
+            assert await anext(changes) == ResourceUpdated(uri=uri)
+            await call(client, "start_chat", text="/say c")
+            while not isinstance(await anext(changes), ResourcesListChanged):
+                pass
+            await api.instance.tokens.revoke(api.token_id)
+            assert [change async for change in changes if not isinstance(change, ResourceUpdated)] == []
 
 
 # --- chats that start chats

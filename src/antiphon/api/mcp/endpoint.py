@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from antiphon.api.http.answers import ANSWER_BYTES_MAX, JsonAnswer, error_answer
 from antiphon.api.http.table import Call
+from antiphon.api.mcp.listening import ListeningStream, listen
 from antiphon.api.mcp.resources import list_resources, read_resource
 from antiphon.api.mcp.tools import Tools
 from antiphon.api.mcp.waiting import AnswerWait, Target, WaitingAnswer
@@ -27,6 +28,7 @@ from antiphon.wire.mcp_server.errors import (
     error_of,
     error_status,
 )
+from antiphon.wire.mcp_server.listening import Subscription
 from antiphon.wire.mcp_server.revisions import (
     HEADERS,
     VERSION_HEADER,
@@ -45,7 +47,7 @@ EVENT_STREAM = "text/event-stream"
 
 OLD_METHODS = frozenset({"initialize", "ping"})
 """Methods that the revisions without `initialize` do not have."""
-NEW_METHODS = frozenset({"server/discover"})
+NEW_METHODS = frozenset({"server/discover", "subscriptions/listen"})
 
 Json = dict[str, Any]
 
@@ -126,6 +128,8 @@ class Exchange:
     async def answer(self) -> Response:
         """The HTTP response. A call that waits is a stream, if the client accepts one."""
         found = await self._outcome()
+        if isinstance(found, ListeningStream):
+            return found
         if isinstance(found, Waiting):
             wait = found.wait
 
@@ -146,18 +150,19 @@ class Exchange:
     async def respond(self) -> bytes:
         """The response within a batch."""
         found = await self._outcome()
+        assert not isinstance(found, ListeningStream), "the revisions with batches have no subscriptions"
         return await self._after(found.wait) if isinstance(found, Waiting) else found
 
-    async def _outcome(self) -> bytes | Waiting:
+    async def _outcome(self) -> bytes | Waiting | ListeningStream:
         try:
             found = await self._result()
         except asyncio.CancelledError:
             raise
         except Exception as error:
             return self._failed(error)
-        return found if isinstance(found, Waiting) else self._encoded(found)
+        return found if isinstance(found, Waiting | ListeningStream) else self._encoded(found)
 
-    async def _result(self) -> Json | Waiting:
+    async def _result(self) -> Json | Waiting | ListeningStream:
         request = self._request
         if not _is_id(self._id):
             self._id = jsonrpc.NULL
@@ -186,6 +191,8 @@ class Exchange:
                 return _only_page(params, m.templates_result())
             case "resources/read":
                 return await self._read_resource(params)
+            case "subscriptions/listen":
+                return await listen(self._call, Subscription.of(self._id, params))
         raise self._unknown_method()
 
     def _unknown_method(self) -> RpcRefused:

@@ -24,6 +24,8 @@ Json = dict[str, Any]
 
 SERVER = {"name": "antiphon", "title": "Antiphon", "version": __version__}
 CAPABILITIES: Json = {"tools": {}, "resources": {}}
+CAPABILITIES_WITH_LISTEN: Json = {"tools": {}, "resources": {"subscribe": True, "listChanged": True}}
+"""Those of revisions with `subscriptions/listen`; earlier ones need a session for notifications."""
 INSTRUCTIONS = (
     "Chats with agents and models, which this server runs and stores. start_chat and send_message return the answer, "
     "or after wait_s seconds the status `running`: then call wait_for_answer. An answer goes on when a call ends, is "
@@ -49,7 +51,7 @@ def initialize_result(requested: str) -> Json:
 def discover_result() -> Json:
     return {
         "supportedVersions": list(REVISIONS),
-        "capabilities": CAPABILITIES,
+        "capabilities": CAPABILITIES_WITH_LISTEN,
         "instructions": INSTRUCTIONS,
         "_meta": {SERVER_KEY: SERVER},
     }
