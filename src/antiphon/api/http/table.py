@@ -37,11 +37,16 @@ class Policy(StrEnum):
     ADMIN = "admin"
 
 
+Dispatch = Callable[[Request, str, str, str, bytes], Awaitable[Response]]
+"""Handles another request of the same client: its own request (for its access), method, path below `API`, query and
+body. Raises what a request is refused with."""
+
+
 class Call:
     """A request for a handler: authorized, with decoded path, query and body. `via` is the API that it came by.
     `cancellable` has the requests that other requests may cancel."""
 
-    __slots__ = ("body", "cancellable", "instance", "limits", "path", "query", "request", "token", "via")
+    __slots__ = ("body", "cancellable", "dispatch", "instance", "limits", "path", "query", "request", "token", "via")
 
     def __init__(
         self,
@@ -55,9 +60,11 @@ class Call:
         limits: HttpLimits,
         cancellable: CancellableRequests,
         via: str = HTTP,
+        dispatch: Dispatch | None = None,
     ) -> None:
         self.via = via
         self.cancellable = cancellable
+        self.dispatch = dispatch
         self.instance = instance
         self.request = request
         self.token = token
@@ -112,6 +119,8 @@ class Operation(Value, gc=True):
     is_body_optional: bool = False
     query: type[msgspec.Struct] | None = None
     is_stream: bool = False
+    is_websocket: bool = False
+    """The route is a WebSocket, or may be used as one."""
     may_stream: bool = False
     """The response is a stream of events if the request says so."""
     is_upload: bool = False
@@ -127,6 +136,9 @@ class Operation(Value, gc=True):
     """The type of the body of an error, unless that is a text."""
     protocol: str = ""
     """The protocol that the route belongs to (`api.protocols`); empty: the API of this server."""
+
+    repeated: tuple[str, ...] = ()
+    """The parameters of the query that may be given several times."""
 
     @property
     def full_path(self) -> str:

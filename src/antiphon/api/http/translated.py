@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.connection import EXTENSION, Connection
-from antiphon.api.http.sse import HEADERS, LAST, PIECE_BYTES, DirectWriter, LiveAnswer, WatchStream, disconnected
+from antiphon.api.http.sse import HEADERS, LAST, DirectWriter, LiveAnswer, WatchStream, disconnected, in_pieces
 from antiphon.core.events import Bye, Delta, Event
 from antiphon.errors import TooMany, Unauthenticated
 from antiphon.watch.watch import HELD_TEXT_MAX
@@ -240,15 +240,9 @@ class TranslatedStream(WatchStream):
             await self._opened.__aexit__(None, None, None)
 
     async def _write(self, send: Send) -> None:
-        loop = asyncio.get_running_loop()
         source = self._source
         while not source.is_closed:
-            data = await source.next_bytes()
-            for start in range(0, len(data), PIECE_BYTES):
-                source.sending_since = loop.time()
-                piece = data[start : start + PIECE_BYTES]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            source.sending_since = 0.0
+            await in_pieces(await source.next_bytes(), send, source)
         await self._finish(send)
 
     async def _finish(self, send: Send) -> None:
