@@ -18,6 +18,13 @@ TOOLS_MAX = 128
 START_S = 30.0
 """How long an MCP server may take until it has listed its tools, in seconds."""
 
+DEPTH_KEY = "antiphon/depth"
+"""The key of a call's `_meta` by which an agent of Antiphon says how deep a chat is that the call may start."""
+DEPTH_LABEL = "mcp_depth"
+"""The label of a chat that another chat has started by MCP: how many are above it."""
+DEPTH_MAX = 4
+"""Maximum number of chats above one that is started by MCP."""
+
 Approval = Literal["always", "never"]
 
 _SERVER_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -135,3 +142,9 @@ def _is_uuid(text: str) -> bool:
         return str(uuid.UUID(text)) == text.lower()
     except ValueError:
         return False
+
+
+def depth_below(labels: Mapping[str, str]) -> int:
+    """How many chats are above one that a chat with these labels starts by MCP."""
+    above = labels.get(DEPTH_LABEL, "")
+    return 1 + (int(above) if above.isascii() and above.isdigit() and len(above) <= 3 else 0)

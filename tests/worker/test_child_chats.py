@@ -13,6 +13,7 @@ from antiphon.core import commands as c
 from antiphon.core.model import Needs, Outcome, Status
 from antiphon.core.parts import ToolCall, ToolProgress
 from antiphon.errors import AttemptFailed, Unavailable
+from antiphon.mcp_settings import DEPTH_LABEL
 from antiphon.ports import Append, Appended
 from antiphon.store.memory.store import MemoryStore
 from antiphon.testing.clock import START_US, FakeClock
@@ -99,6 +100,17 @@ async def test_children_of_one_call_run_side_by_side() -> None:
         await talk.wait_ended()
         assert (await talk.said())[-1] == "a,a,b 1"
         assert {(await child.chat()).title for child in await children_of(talk)} == {"a", "B"}
+
+
+async def test_a_child_is_as_deep_as_the_chat_above_it_was_started_by_mcp() -> None:
+    async def agent(turn: Turn) -> Any:
+        labels = " ".join(f"{name}={value}" for name, value in sorted(turn.labels.items()))
+        yield labels if turn.parent_chat_id else (await turn.spawn(ChildChat("b", labels={"n": "1"}))).text
+
+    async with running(agent) as instance:
+        talk = await ask(instance, labels={DEPTH_LABEL: "2", "m": "3"})
+        await talk.wait_ended()
+        assert (await talk.said())[-1] == f"{DEPTH_LABEL}=2 n=1"
 
 
 async def test_children_of_calls_that_are_awaited_together_run_one_after_another() -> None:

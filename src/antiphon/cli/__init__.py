@@ -27,6 +27,7 @@ VERBS = {
     "attach": "Join a chat of an instance on this machine.",
     "ps": "List the instances of this machine.",
     "ping": "Check that an instance responds.",
+    "mcp": "Speak MCP over stdin and stdout: chats as tools.",
     "usage": "Show tokens and costs by day and model.",
     "token": "Create, list and revoke bearer tokens.",
     "config": "Configure providers, models and your system prompt.",

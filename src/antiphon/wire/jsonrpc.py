@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 for the instance protocol: requests, batches and notifications in, responses out.
+"""JSON-RPC 2.0 for the instance protocol and MCP: requests, batches and notifications in, responses out.
 
 `parse` never raises: an invalid request becomes a refusal to be sent back. An `id` is echoed unchanged. A `params` or
 `error` that is null counts as missing: encoders with fixed structures write both.
@@ -65,6 +65,11 @@ def parse(data: bytes) -> Parsed:
         raw = codec.decode(data, Any)
     except PeerError:
         return Parsed(items=(Refusal(code=PARSE_ERROR, message="this is not JSON"),))
+    return parse_value(raw)
+
+
+def parse_value(raw: Any) -> Parsed:
+    """As `parse`, for JSON that is decoded already."""
     if not isinstance(raw, list):
         return Parsed(items=(_request_of(raw),))
     if not raw:

@@ -40,6 +40,7 @@ from antiphon.core.facts import AttemptStarted, Fact, HistoryTruncated, MessageA
 from antiphon.core.model import FIRST_TURN_ID, Chat, Outcome, Parent, Status
 from antiphon.core.parts import Role, ToolCall, text_of
 from antiphon.errors import AntiphonError, Invalid, RateLimited, TooMany
+from antiphon.mcp_settings import DEPTH_LABEL
 from antiphon.observe.background_tasks import BackgroundTasks
 from antiphon.observe.crash_points import crash_point
 from antiphon.ports import Append, Bus, Work
@@ -170,7 +171,7 @@ class ChildChats:
             title=child.title,
             model=child.model or above.turn_model,
             system=child.system,
-            labels=child.labels,
+            labels=child.labels | {name: value for name, value in above.labels.items() if name == DEPTH_LABEL},
             mcp_server_ids=above.mcp_server_ids,
             parent=parent,
         )

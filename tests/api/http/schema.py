@@ -11,6 +11,7 @@ import jsonschema_rs
 from antiphon.api.http.openapi import openapi_document
 from antiphon.api.http.operations import operations_of
 from antiphon.api.http.routing import Router
+from antiphon.api.mcp import protocol as mcp
 from antiphon.api.protocols import PROTOCOLS
 
 from .wire import Answer
@@ -31,7 +32,8 @@ def check_answer(method: str, path: str, answer: Answer) -> None:
         assert answer.body  # the AI SDK's errors are sentences
         return
     if answer.status in (400, 405, 426, 431):
-        _validator("ErrorAnswer").validate(answer.json)
+        is_rpc = path.startswith(mcp.PATH) and "jsonrpc" in answer.json
+        _validator("RpcErrorAnswer" if is_rpc else "ErrorAnswer").validate(answer.json)
         return
     bare = path.partition("?")[0]
     try:

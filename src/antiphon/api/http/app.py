@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from antiphon.api.cancellation import CancellableRequests
 from antiphon.api.http.answers import JsonAnswer, error_answer
 from antiphon.api.http.auth import OriginGate, authorize, is_websocket
 from antiphon.api.http.bodies import Bodies
@@ -71,6 +72,7 @@ class HttpApp:
         self._bodies = Bodies(limits)
         self._decoder = BodyDecoder()
         self._gate = OriginGate(instance.options)
+        self._cancellable = CancellableRequests()
         self._cross_origin = CrossOrigin(instance.options.allow_origin)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -159,6 +161,7 @@ class HttpApp:
             query=query,
             body=body,
             limits=self.limits,
+            cancellable=self._cancellable,
             via=via,
             dispatch=self._dispatch_again,
         )

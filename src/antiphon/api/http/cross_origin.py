@@ -20,7 +20,7 @@ HEADERS = "Authorization, Content-Type, Last-Event-ID, X-Filename"
 listed origin may send, too."""
 HEADER_NAMES_MAX = 64
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-EXPOSED = "Content-Disposition, Content-Range, ETag, Retry-After, antiphon-chat-id, antiphon-ignored"
+EXPOSED = "Content-Disposition, Content-Range, ETag, Retry-After, antiphon-chat-id, antiphon-ignored, Mcp-Session-Id"
 PREFLIGHT_S = 600
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from antiphon.api.http.answers import STATUS
-from antiphon.api.http.shapes.errors import ErrorAnswer
 from antiphon.api.http.table import Answer, Operation, Policy
 from antiphon.version import __version__
 from antiphon.wire.gotime import Time
@@ -49,7 +48,7 @@ def openapi_document(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def _types_of(operation: Operation) -> list[Any]:
-    kinds = [answer.type for answer in operation.answers] + [operation.body, ErrorAnswer]
+    kinds = [answer.type for answer in operation.answers] + [operation.body, operation.error_type]
     return [kind for kind in kinds if kind is not None]
 
 
@@ -106,7 +105,9 @@ def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> 
 
 
 def _errors(operation: Operation) -> dict[str, Any]:
-    error: dict[str, Any] = {"application/json": {"schema": {"$ref": TEMPLATE.format(name="ErrorAnswer")}}}
+    error: dict[str, Any] = {
+        "application/json": {"schema": {"$ref": TEMPLATE.format(name=operation.error_type.__name__)}}
+    }
     if operation.has_text_errors:
         error = {"text/plain": {"schema": {"type": "string"}}}
     statuses = sorted(set(STATUS.values()))

@@ -12,11 +12,11 @@ def next_after(at: int, name: str) -> str:
     return base64.urlsafe_b64encode(f"{at}:{name}".encode()).decode().rstrip("=")
 
 
-def read_next(text: str) -> tuple[int, str]:
-    """The time and name in a cursor. Raises `Invalid` for any other text."""
+def read_next(text: str, field: str = "after") -> tuple[int, str]:
+    """The time and name in a cursor. Raises `Invalid` with the field for any other text."""
     try:
         decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
         at, _, name = decoded.partition(":")
         return int(at[:18]), name
     except ValueError as error:
-        raise Invalid("after", "not a `next` of this list") from error
+        raise Invalid(field, "not a `next` of this list") from error

@@ -11,7 +11,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from antiphon.api.cancellation import CancellableRequests
 from antiphon.api.http.limits import HttpLimits
+from antiphon.api.http.shapes.errors import ErrorAnswer
 from antiphon.chats.chat_fields import HTTP
 from antiphon.core.values import Value
 from antiphon.errors import Invalid, NotFound
@@ -41,9 +43,10 @@ body. Raises what a request is refused with."""
 
 
 class Call:
-    """A request for a handler: authorized, with decoded path, query and body. `via` is the API that it came by."""
+    """A request for a handler: authorized, with decoded path, query and body. `via` is the API that it came by.
+    `cancellable` has the requests that other requests may cancel."""
 
-    __slots__ = ("body", "dispatch", "instance", "limits", "path", "query", "request", "token", "via")
+    __slots__ = ("body", "cancellable", "dispatch", "instance", "limits", "path", "query", "request", "token", "via")
 
     def __init__(
         self,
@@ -55,10 +58,12 @@ class Call:
         query: Any,
         body: Any,
         limits: HttpLimits,
+        cancellable: CancellableRequests,
         via: str = HTTP,
         dispatch: Dispatch | None = None,
     ) -> None:
         self.via = via
+        self.cancellable = cancellable
         self.dispatch = dispatch
         self.instance = instance
         self.request = request
@@ -127,6 +132,8 @@ class Operation(Value, gc=True):
     prefix: str = API
     has_text_errors: bool = False
     """Errors are sentences as plain text."""
+    error_type: Any = ErrorAnswer
+    """The type of the body of an error, unless that is a text."""
     protocol: str = ""
     """The protocol that the route belongs to (`api.protocols`); empty: the API of this server."""
 

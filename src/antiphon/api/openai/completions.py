@@ -9,11 +9,12 @@ from starlette.responses import Response
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.table import Call
 from antiphon.api.http.translated import TranslatedAnswer, TranslatedStream, Translation
+from antiphon.api.idempotency import key_of
 from antiphon.api.named_chats import chat_id_of, chats_of, find_chat
 from antiphon.api.openai import shapes as s
 from antiphon.api.openai.opened import OpenedTurn, open_turn
 from antiphon.api.openai.responses import WAIT_S, forget
-from antiphon.api.openai.turns import PROTOCOL, Turns, Wanted, key_of, model_of
+from antiphon.api.openai.turns import PROTOCOL, Turns, Wanted, model_of
 from antiphon.core.events import Event
 from antiphon.errors import Invalid
 from antiphon.wire.codec import encode

@@ -10,10 +10,11 @@ from starlette.responses import Response
 
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.table import Call
+from antiphon.api.idempotency import key_of
 from antiphon.api.named_chats import chats_of
 from antiphon.api.openai import shapes as s
 from antiphon.api.openai.listing import listed_items
-from antiphon.api.openai.turns import PROTOCOL, key_of
+from antiphon.api.openai.turns import PROTOCOL
 from antiphon.core.model import Chat
 from antiphon.errors import Invalid, NotFound
 from antiphon.wire.ids import named_chat_id

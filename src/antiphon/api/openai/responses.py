@@ -11,11 +11,12 @@ from starlette.responses import Response
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.table import Call
 from antiphon.api.http.translated import TranslatedAnswer, TranslatedStream, Translation
+from antiphon.api.idempotency import key_of
 from antiphon.api.named_chats import chats_of
 from antiphon.api.openai import shapes as s
 from antiphon.api.openai.listing import listed_items
 from antiphon.api.openai.opened import OpenedTurn, open_turn
-from antiphon.api.openai.turns import Turns, Wanted, key_of, model_of
+from antiphon.api.openai.turns import Turns, Wanted, model_of
 from antiphon.core.events import CaughtUp, Delta, Event
 from antiphon.core.model import Chat
 from antiphon.errors import Invalid, NotAllowedNow

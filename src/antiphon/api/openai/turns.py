@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from antiphon.api.embedded import EmbeddedChats
 from antiphon.api.http.outcomes import sent_entry
-from antiphon.api.http.table import Call
 from antiphon.chats.chat_fields import clean_labels, clean_system, hash_of
 from antiphon.chats.client_tools import ClientTool, checked_tools
 from antiphon.core import commands as c
@@ -26,9 +25,6 @@ from antiphon.wire.past_messages import PastMessage
 from antiphon.wire.stream import OpenCall
 
 PROTOCOL = "openai"
-IDEMPOTENCY_KEY = "idempotency-key"
-KEY_MAX = 1_024
-"""Maximum length of an idempotency key, in characters."""
 DEFAULT_MODELS = ("", "antiphon", "default")
 """Names of the model that a chat has if it names none."""
 HISTORY_PAGE = 1_000
@@ -49,13 +45,6 @@ class Wanted(Value, gc=True):
 def model_of(name: str | None) -> str:
     """The model's name here; empty is the default."""
     return "" if name is None or name in DEFAULT_MODELS else name
-
-
-def key_of(call: Call) -> str:
-    key: str = call.request.headers.get(IDEMPOTENCY_KEY, "")
-    if len(key) > KEY_MAX:
-        raise Invalid("Idempotency-Key", f"at most {KEY_MAX} characters")
-    return key
 
 
 class Turns:

@@ -12,11 +12,10 @@ from starlette.types import Message, Receive, Scope
 
 from antiphon.api.http.app import TARGET_HEADER
 from antiphon.api.http.table import Operation
+from antiphon.api.idempotency import IDEMPOTENCY_KEY
 from antiphon.core.depth import has_too_many_values
 from antiphon.core.values import Value
 
-IDEMPOTENCY_KEY = "idempotency-key"
-"""The header of other protocols by which a request may be sent repeatedly."""
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
      b"transfer-encoding", b"upgrade", b"content-length", TARGET_HEADER.encode()}

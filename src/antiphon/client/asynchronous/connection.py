@@ -9,8 +9,6 @@ from functools import partial
 from random import Random
 from typing import TypeVar, cast
 
-import httpx2
-
 from antiphon.client import transport
 from antiphon.client.api_requests import ApiRequest
 from antiphon.client.asynchronous.retrying import retry_unavailable
@@ -46,12 +44,7 @@ class AsyncConnection:
         self._retry_s = retry_s
         self._silence_s = silence_s
         self._body_limits = body_limits
-        settings = transport.client_settings(url, token, timeout_s=timeout_s)
-        connecting = transport.transport_settings(url, verify)
-        if transport.is_loopback(url):
-            self._http = httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(**connecting), **settings)
-        else:
-            self._http = httpx2.AsyncClient(**connecting, **settings)
+        self._http = transport.make_http_client(url, token, timeout_s=timeout_s, verify=verify)
 
     async def aclose(self) -> None:
         await self._http.aclose()

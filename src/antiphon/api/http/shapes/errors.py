@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from antiphon.core.values import Value
 
 
@@ -19,3 +21,19 @@ class ErrorDetail(Value):
 
 class ErrorAnswer(Value):
     error: ErrorDetail
+
+
+class RpcErrorDetail(Value, gc=True):
+    """The error of JSON-RPC. `data` has the code and the fields of this server's own errors."""
+
+    code: int
+    message: str
+    data: Any = None
+
+
+class RpcErrorAnswer(Value, gc=True):
+    """An error response of JSON-RPC. `id` is null if the request could not be read."""
+
+    jsonrpc: Literal["2.0"]
+    id: str | int | None
+    error: RpcErrorDetail

@@ -40,7 +40,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from antiphon.backoff import Backoff
-from antiphon.mcp_settings import McpServer
+from antiphon.mcp_settings import DEPTH_KEY, McpServer, depth_below
 from antiphon.models.outbound import Outbound
 from antiphon.observe.metrics import METRICS
 from antiphon.version import __version__
@@ -324,7 +324,9 @@ class McpConnection:
         """
         if args is not None and not isinstance(args, dict):
             raise ToolFailed({"error": "invalid_args", "message": "The arguments must be a JSON object."})
-        request = CallToolRequest(params=CallToolRequestParams(name=own_name, arguments=args or {}))
+        meta = {DEPTH_KEY: depth_below(context.labels)}
+        params = {"name": own_name, "arguments": args or {}, "_meta": meta}
+        request = CallToolRequest(params=CallToolRequestParams.model_validate(params))
         async with self._slot(context.owner):
             client = await self._wait_connected()
             try:

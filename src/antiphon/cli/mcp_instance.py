@@ -1,0 +1,59 @@
+"""The instance that `antiphon mcp` uses, also after that was restarted or has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+
+from antiphon.cli.embedded import find_or_start
+from antiphon.cli.instance import InstanceAccess
+from antiphon.client.transport import make_http_client
+
+SILENCE_S = 60.0
+"""How long the server may be silent, in seconds. It sends something every 10 s."""
+
+
+class Instance:
+    """The instance that is used, and the next one when it has gone."""
+
+    def __init__(self, data: Path | None, url: str | None, *, on_open: Callable[[], None]) -> None:
+        """`on_open` is called when an instance was found or started: a started one handles signals until then."""
+        self._on_open = on_open
+        self._data = data
+        self._url = url
+        self._lock = asyncio.Lock()
+        self._opened = contextlib.AsyncExitStack()
+        """All that was opened: requests of others may still use a client that one has given up."""
+        self._access: InstanceAccess | None = None
+        self._http: httpx2.AsyncClient | None = None
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        assert self._http is not None, "the instance is open"
+        return self._http
+
+    async def open(self) -> None:
+        """Find or start one. Raises `InstanceMissing`, `Invalid`, `Unavailable`."""
+        async with contextlib.AsyncExitStack() as opened:
+            access = await opened.enter_async_context(find_or_start(self._data, self._url))
+            if access == self._access:
+                return  # it was silent for a while
+            verify = access.endpoints is None  # its certificate names a public address
+            http = make_http_client(access.url, access.token, timeout_s=SILENCE_S, verify=verify)
+            await opened.enter_async_context(http)
+            self._access, self._http = access, http
+            self._opened.push_async_exit(opened.pop_all())
+            self._on_open()
+
+    async def replace(self, lost: httpx2.AsyncClient) -> None:
+        """Find or start the next instance, unless another request has done so. Raises as `open` does."""
+        async with self._lock:
+            if self._http is lost:
+                await self.open()
+
+    async def close(self) -> None:
+        await self._opened.aclose()
