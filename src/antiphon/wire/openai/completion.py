@@ -17,6 +17,7 @@ from antiphon.wire.codec import encode
 from antiphon.wire.openai.parts import annotation_of, approval_id, words_for
 from antiphon.wire.openai.response import ResponseInfo
 from antiphon.wire.openai.usage import completion_usage
+from antiphon.wire.sent_text import BETWEEN, SentText
 from antiphon.wire.turn_output import (
     ActionNeeded,
     CallMade,
@@ -31,9 +32,6 @@ from antiphon.wire.turn_output import (
 
 APPROVE = "antiphon_approve"
 """The function by whose call a chat completion asks for an approval."""
-BETWEEN = "\n\n"
-"""What separates the texts of an answer that are parts of their own."""
-
 Json = dict[str, Any]
 
 _FINISH = {"length": "length", "content_filter": "content_filter", "refusal": "content_filter"}
@@ -45,20 +43,15 @@ class CompletionStream:
     def __init__(self, info: ResponseInfo, *, is_sent: bool = True) -> None:
         """`is_sent`: the client has the chunks; else it gets the object at the end, and a text may be replaced."""
         self.info = info
-        self._is_sent = is_sent
         self.is_complete = False
         self.error: Json | None = None
         """Why the stream has ended without an answer."""
         self.outcome = ""
         self._finish = "stop"
-        self._texts: list[str] = []
+        self._text = SentText(is_sent=is_sent)
         self._reasoning: list[str] = []
         self._annotations: list[Json] = []
         self._calls: list[Json] = []
-        self._committed = 0
-        """Length of the text that belongs to committed messages."""
-        self._expected = ""
-        """Text that was sent of an abandoned try, and that the new one has not repeated yet."""
         self._usage = NO_USAGE
         self._kind: type[Text] | type[Reasoning] = Text
 
@@ -66,7 +59,7 @@ class CompletionStream:
 
     def completion(self) -> Json:
         """The chat completion as it is now."""
-        message: Json = {"role": "assistant", "content": "".join(self._texts) or None, "refusal": None}
+        message: Json = {"role": "assistant", "content": "".join(self._text.pieces) or None, "refusal": None}
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
         if self._annotations:
@@ -106,25 +99,25 @@ class CompletionStream:
     def _deltas(self, output: Output) -> Iterator[Json]:
         match output:
             case PartBegun(kind=kind):
-                if kind is Text and self._texts:
-                    yield from self._text(BETWEEN)
+                if kind is Text and self._text.pieces:
+                    yield from self._send(BETWEEN)
                 self._kind = kind
             case PartText(text=text):
                 if self._kind is Reasoning:
                     self._reasoning.append(text)
                     yield {"reasoning_content": text}
                 else:
-                    yield from self._text(text)
+                    yield from self._send(text)
             case PartDone(is_abandoned=True):
-                self._abandon()
+                self._text.abandon()
+                self._reasoning.clear()
             case WholePart(part=part):
                 yield from self._whole(part)
             case CallMade() if output.needs in (Needs.RESULT, Needs.ANSWER, Needs.APPROVAL):
                 yield self._call(output)
             case MessageDone(message=message, usage=usage):
                 self._usage = self._usage + usage
-                self._committed = len(self._texts)
-                if self._expected:
+                if not self._text.commit():
                     self._fail_restarted()
                 self._finish = _FINISH.get(message.get("outcome", ""), "stop")
             case ActionNeeded():
@@ -132,21 +125,12 @@ class CompletionStream:
             case TurnEnd():
                 self._end(output)
 
-    def _text(self, text: str) -> Iterator[Json]:
-        expected, self._expected = self._expected, self._expected[len(text) :]
-        if not text.startswith(expected[: len(text)]):
+    def _send(self, text: str) -> Iterator[Json]:
+        rest = self._text.add(text)
+        if rest is None:
             self._fail_restarted()
-            return
-        self._texts.append(text)
-        if rest := text[len(expected) :]:
+        elif rest:
             yield {"content": rest}
-
-    def _abandon(self) -> None:
-        """What was sent of this try is expected of the next one. It may itself be a beginning of an earlier try."""
-        if self._is_sent:
-            self._expected = "".join(self._texts[self._committed :]) + self._expected
-        del self._texts[self._committed :]
-        self._reasoning.clear()
 
     def _fail_restarted(self) -> None:
         message = "The answer was begun again with another text, and what was sent cannot be taken back."
@@ -154,16 +138,16 @@ class CompletionStream:
         self.is_complete = True
 
     def _whole(self, part: object) -> Iterator[Json]:
-        annotation = annotation_of(part, "".join(self._texts))
+        annotation = annotation_of(part, "".join(self._text.pieces))
         if isinstance(part, Source) and annotation is not None:
             kind = annotation.pop("type")
             shown = {"type": kind, kind: annotation}
             self._annotations.append(shown)
             yield {"annotations": [shown]}
             return
-        if self._texts and not isinstance(part, Data):
-            yield from self._text(BETWEEN)
-        yield from self._text(words_for(part))
+        if self._text.pieces and not isinstance(part, Data):
+            yield from self._send(BETWEEN)
+        yield from self._send(words_for(part))
 
     def _call(self, output: CallMade) -> Json:
         call = output.call
