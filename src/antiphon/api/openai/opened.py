@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from antiphon.api.http.table import Call
-from antiphon.api.named_chats import chats_of
+from antiphon.api.named_chats import chats_of, restart_of
 from antiphon.core.facts import ActionRequired, Entry, MessageAppended
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
@@ -69,10 +69,9 @@ async def _open_turn(call: Call, response_id: ResponseId, given: dict[str, Any])
     entry = await _entry(call, response_id)
     if entry is None or not _begins_response(entry, response_id):
         raise NotFound("response")
-    restart = await call.instance.store.newest_entry(
-        response_id.chat_id, "turn_restarted", after_seq=response_id.after
+    restarted_at = await restart_of(
+        call.instance.store, response_id.chat_id, response_id.turn_id, after=response_id.after
     )
-    is_same = restart is not None and getattr(restart.fact, "turn_id", 0) == response_id.turn_id
     assert call.token is not None
     opened = call.instance.watch.open_watcher(
         response_id.chat_id,
@@ -85,7 +84,7 @@ async def _open_turn(call: Call, response_id: ResponseId, given: dict[str, Any])
     return OpenedTurn(
         id=response_id,
         info=info,
-        restarted_at=restart.seq if restart is not None and is_same else 0,
+        restarted_at=restarted_at,
         opened=opened,
         watcher=await opened.__aenter__(),
     )

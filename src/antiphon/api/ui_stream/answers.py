@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 from antiphon.api.http.table import Call
 from antiphon.api.http.translated import TranslatedStream, Translation
-from antiphon.api.named_chats import chats_of
-from antiphon.core.events import Event, FactEvent
+from antiphon.api.named_chats import chats_of, restart_of
+from antiphon.core.events import Event
 from antiphon.core.model import Status
 from antiphon.core.values import Value
 from antiphon.watch.watcher import Watcher
+from antiphon.wire.queued_message import Delivered, Removed, queue_outcome
 from antiphon.wire.turn_output import TurnOutput
 from antiphon.wire.ui_stream.chunks import AnswerInfo, Chunk, UiChunks, sse
 from antiphon.wire.ui_stream.ids import MessageId
@@ -74,14 +74,13 @@ class UiTranslation(Translation):
 
     def _queued(self, event: Event) -> list[Chunk]:
         """What becomes of the message that waits."""
-        if not isinstance(event, FactEvent) or event.data.get("queued_id") != self._target.after:
-            return []
-        if event.type == "message_appended":
-            self._chunks = self._open(event.data["message"]["turn_id"], event.seq)
-            return self._chunks.begin()
-        if event.type == "queued_message_deleted":
-            self._is_deleted = True
-            return [{"type": "abort", "reason": "deleted"}]
+        match queue_outcome(event, self._target.after):
+            case Delivered(turn_id, seq):
+                self._chunks = self._open(turn_id, seq)
+                return self._chunks.begin()
+            case Removed():
+                self._is_deleted = True
+                return [{"type": "abort", "reason": "deleted"}]
         return []
 
     def cut_off(self, reason: str) -> bytes:
@@ -100,7 +99,7 @@ async def stream_answer(call: Call, target: Target) -> TranslatedStream:
     model = chat.model or call.instance.default_model()
     translation = UiTranslation(target, model)
     if target.turn_id and not target.is_new:
-        restarted_at = await restart_of(call, target.chat_id, target.turn_id)
+        restarted_at = await restart_of(call.instance.store, target.chat_id, target.turn_id)
         waited_until = await _waited_until(call, target)
         translation = UiTranslation(target, model, restarted_at=restarted_at, waited_until=waited_until)
     assert call.token is not None
@@ -124,12 +123,6 @@ async def _waited_until(call: Call, target: Target) -> int:
     chat = await chats.get(target.chat_id)  # after the action: one that is newer than it must not be passed over
     is_waiting = chat.status is Status.REQUIRES_ACTION and chat.turn_id == target.turn_id
     return action - 1 if is_waiting else action
-
-
-async def restart_of(call: Call, chat_id: str, turn_id: int) -> int:
-    """The fact that restarted a turn last; 0: none did."""
-    restart: Any = await call.instance.store.newest_entry(chat_id, "turn_restarted", after_seq=turn_id)
-    return restart.seq if restart is not None and restart.fact.turn_id == turn_id else 0
 
 
 def _header(ids: tuple[str, ...]) -> str:

@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from antiphon.api.http.answers import JsonAnswer, no_content
 from antiphon.api.http.table import Call
-from antiphon.api.named_chats import chat_id_of, chats_of, find_chat
-from antiphon.api.ui_stream.answers import Target, restart_of, stream_answer
+from antiphon.api.named_chats import chat_id_of, chats_of, find_chat, restart_of
+from antiphon.api.ui_stream.answers import Target, stream_answer
 from antiphon.api.ui_stream.shapes import ChatBody, MessagesQuery, StopBody, Stopped, UiMessages
 from antiphon.api.ui_stream.turns import UiTurns
 from antiphon.errors import NotFound
@@ -64,7 +64,7 @@ async def resume_ui_stream(call: Call) -> Response:
     if chat.is_idle:
         return no_content()
     turn_id = chat.turn_id
-    after = await restart_of(call, chat_id, turn_id) or turn_id
+    after = await restart_of(call.instance.store, chat_id, turn_id) or turn_id
     return await stream_answer(call, Target(chat_id=chat_id, turn_id=turn_id, after=after))
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from antiphon.api.http.outcomes import sent_entry
 from antiphon.api.http.table import Call
-from antiphon.api.named_chats import chats_of
-from antiphon.api.ui_stream.answers import Target, restart_of
+from antiphon.api.named_chats import chats_of, restart_of
+from antiphon.api.ui_stream.answers import Target
 from antiphon.api.ui_stream.shapes import ChatBody, ToolShape
 from antiphon.chats.chat_fields import clean_labels, clean_system, hash_of
 from antiphon.chats.client_tools import NO_PARAMETERS, ClientTool, checked_tools
@@ -169,7 +169,7 @@ class UiTurns:
         entry = await self._find(name)
         turn_id = getattr(entry.fact, "turn_id", 0)
         has = parse_message_id(self._body.message_id or "", self._chat_id)
-        restarted_at = await restart_of(self._call, self._chat_id, turn_id)
+        restarted_at = await restart_of(self._call.instance.store, self._chat_id, turn_id)
         current = Target(chat_id=self._chat_id, turn_id=turn_id, after=restarted_at or turn_id)
         if has is not None and has.turn_id == turn_id and has.begin < restarted_at:
             return current

@@ -15,6 +15,7 @@ from antiphon.errors import one_line
 from antiphon.wire.codec import convert
 from antiphon.wire.mcp_server.content import Budget, attachments_of, open_call_results
 from antiphon.wire.mcp_server.tools import AnswerResult, AnswerStatus
+from antiphon.wire.queued_message import Delivered, Removed, queue_outcome
 from antiphon.wire.stream import OpenCall
 from antiphon.wire.turn_output import (
     CallDone,
@@ -135,12 +136,11 @@ class AnswerFollower:
         """What becomes of a message that waits."""
         if event.type == "chat_deleted":
             self.is_deleted = True
-        if event.data.get("queued_id") != self.message_id:
-            return
-        if event.type == "message_appended":
-            self._output = TurnOutput(event.data["message"]["turn_id"], event.seq)
-        elif event.type == "queued_message_deleted":
-            self.is_deleted = True
+        match queue_outcome(event, self.message_id):
+            case Delivered(turn_id, seq):
+                self._output = TurnOutput(turn_id, seq)
+            case Removed():
+                self.is_deleted = True
 
     def _note(self, output: Output) -> None:
         match output:
