@@ -8,7 +8,7 @@ import pytest
 
 from antiphon.wire.json_text import rest_of_json
 
-ESCAPED = "déjà 😀\n\"\\"
+ESCAPED = 'déjà 😀\n"\\'
 VALUES = ({"a": 1, "b": [True, None, "x y"]}, [], ESCAPED, {"n": {"deep": [[{"k": -12.5}]]}}, 120, {"a b": ""})
 
 

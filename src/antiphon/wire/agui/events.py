@@ -136,9 +136,11 @@ class RunEvents:
                 yield from self._joined(event.seq, data)
 
     def _joined(self, seq: int, data: Json) -> Iterator[Json]:
-        name = self._names.user(seq, data.get("client_message_id", ""))
+        name = self._names.user(seq, data["message"].get("client_message_id", ""))
         shown = user_message(convert(data["message"]["content"], tuple[Part, ...]), name)
         self._kept.add(shown)
+        if name in self._info.has:
+            return
         if isinstance(shown["content"], str):
             yield {"type": "TEXT_MESSAGE_START", "messageId": name, "role": "user"}
             yield {"type": "TEXT_MESSAGE_CONTENT", "messageId": name, "delta": shown["content"]}
@@ -239,7 +241,7 @@ class RunEvents:
         result, seq = output.result, output.place.seq
         shown = result_message(self._names, result, seq=seq, number=output.place.step // FRAMES_MAX - 1)
         self._kept.add(shown)
-        if result.tool_call_id not in self._info.answered:
+        if result.tool_call_id not in self._info.has:
             yield _tool_result(shown["id"], result)
 
     def _commit(self, output: MessageDone) -> Iterator[Json]:

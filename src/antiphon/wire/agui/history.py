@@ -63,15 +63,37 @@ def merged(
 def has_history(history: Sequence[Json], given: Sequence[Json], *, has_more: bool) -> bool:
     """Whether the messages of a client are those of the chat. If the chat `has_more` than `history`, only the newest
     ones are compared."""
-    wanted, has = [_key(m) for m in history if _is_compared(m)], [_key(m) for m in given if _is_compared(m)]
-    return has[-len(wanted) :] == wanted if has_more and wanted else has == wanted
+    wanted, has = list(filter(_is_compared, history)), list(filter(_is_compared, given))
+    has = has[-len(wanted) :] if has_more and wanted else has
+    return len(has) == len(wanted) and all(map(_is_same, has, wanted))
+
+
+def snapshots(known: list[Json], given: Sequence[Json]) -> list[list[Json]]:
+    """The snapshots that make `known` of the messages of a client. It leaves messages that it has in their places
+    and appends the others, so where its messages differ, they are removed first."""
+    same = 0
+    while same < min(len(known), len(given)) and known[same]["id"] == given[same].get("id"):
+        same += 1
+    return [known] if same == len(given) else [known[:same], known]
 
 
 def _is_compared(message: Json) -> bool:
     return message.get("role") in COMPARED
 
 
-def _key(message: Json) -> tuple[Any, ...]:
-    """A result that a client gave has the client's id."""
-    is_tool = message.get("role") == "tool"
-    return ("tool", message.get("toolCallId")) if is_tool else (message.get("id"),)
+def _is_same(given: Json, wanted: Json) -> bool:
+    """Whether a client's message is that of the chat. A result that a client gave, and an answer that was imported,
+    have the client's ids."""
+    if given.get("id") == wanted["id"]:
+        return True
+    if given.get("role") != wanted["role"]:
+        return False
+    if wanted["role"] == "tool":
+        return bool(given.get("toolCallId") == wanted["toolCallId"])
+    return wanted["role"] == "assistant" and _said(given) == _said(wanted)
+
+
+def _said(message: Json) -> tuple[Any, list[Any]]:
+    calls = message.get("toolCalls")
+    names = [call.get("id") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    return message.get("content") or "", names

@@ -4,7 +4,7 @@ history that is imported. Everything is refused with its place, used, or reporte
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -95,19 +95,25 @@ def _result_part(part: Json, place: str) -> dict[str, Any]:
     raise Invalid(f"{place}.source", "a result names files that are stored here: POST /api/v1/files first")
 
 
-def resume_answer(entry: Json, needs: Needs, place: str) -> ToolAnswer:
-    """The answer to an interrupt; `needs` says which kind it is. Raises `Invalid` for a payload of another kind."""
-    call_id = str(entry["interruptId"])
-    is_cancelled = entry.get("status") == "cancelled"
+class ResumeEntry(Value, gc=True):
+    """The answer to an interrupt, whose id is that of its tool call."""
+
+    interrupt_id: str = msgspec.field(name="interruptId")
+    status: Literal["resolved", "cancelled"]
+    payload: Any = None
+
+
+def resume_answer(entry: ResumeEntry, needs: Needs, place: str) -> ToolAnswer:
+    """`needs` says which kind the interrupt is. Raises `Invalid` for a payload of another kind."""
+    call_id, is_cancelled, payload = entry.interrupt_id, entry.status == "cancelled", entry.payload
     if needs is not Needs.APPROVAL:
         if is_cancelled:
             return ToolAnswer(tool_call_id=call_id, value=NOT_ANSWERED, is_error=True)
-        if entry.get("payload") is None:
+        if payload is None:
             raise Invalid(f"{place}.payload", "the answer is missing")
-        return ToolAnswer(tool_call_id=call_id, value=entry["payload"])
+        return ToolAnswer(tool_call_id=call_id, value=payload)
     if is_cancelled:
         return ToolAnswer(tool_call_id=call_id, is_approved=False, reason=CANCELLED)
-    payload = entry.get("payload")
     if isinstance(payload, bool):
         payload = {"approved": payload}
     if not isinstance(payload, Mapping) or not isinstance(payload.get("approved"), bool):
@@ -167,7 +173,7 @@ def _assistant_parts(message: Json, place: str) -> Iterator[Part]:
         text = string_in(message, "content", place)
         if text:
             yield Reasoning(text) if message.get("role") == "reasoning" else Text(text)
-    calls = message.get("toolCalls") or ()
+    calls = message.get("toolCalls") or []
     for number, call in enumerate(calls if isinstance(calls, list) else [None]):
         where = f"{place}.toolCalls[{number}]"
         if not isinstance(call, Mapping) or not isinstance(function := call.get("function"), Mapping):

@@ -23,8 +23,8 @@ class RunInfo(Value):
     run_id: str
     model: str = ""
     turn_id: int = 0
-    answered: frozenset[str] = frozenset()
-    """The calls whose results the client has sent: it has their messages."""
+    has: frozenset[str] = frozenset()
+    """Messages of users, and calls with a result, that the client has sent: it has their messages."""
 
 
 def run_started(info: RunInfo) -> Json:
