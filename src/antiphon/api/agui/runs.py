@@ -183,7 +183,8 @@ class AguiRuns:
             return Run(ignored=late)
         target = Target(chat_id=self._chat_id, turn_id=asked.turn_id, after=asked.action)
         request = self._request(asked.action, answers, said)
-        fresh = frozenset(tool_results(self._body.messages).keys() & answers.keys())
+        given = {message["toolCallId"] for message in self._body.messages if message["role"] == "tool"}
+        fresh = frozenset(given & answers.keys())
         fresh |= {said.name} if said is not None else set()
         if not open_calls:
             receipt = (await self._store.read_receipts(self._chat_id, [request.client_id])).get(request.client_id)
@@ -214,11 +215,8 @@ class AguiRuns:
     def _given(self, wanted: Mapping[str, Needs]) -> dict[str, ToolAnswer]:
         """The answers of the request to these calls. The result of a call that needs an approval is none: the server
         has sent it."""
-        found = {
-            call_id: answer
-            for call_id, answer in tool_results(self._body.messages).items()
-            if wanted.get(call_id, Needs.APPROVAL) is not Needs.APPROVAL
-        }
+        results = [call_id for call_id, needs in wanted.items() if needs is not Needs.APPROVAL]
+        found = tool_results(self._body.messages, results)
         for number, entry in enumerate(self._body.resume or ()):
             if entry.interrupt_id in wanted:
                 place = f"resume[{number}]"

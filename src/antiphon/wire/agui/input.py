@@ -3,7 +3,7 @@ history that is imported. Everything is refused with its place, used, or reporte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -63,18 +63,21 @@ def user_content(message: Json, place: str) -> tuple[Part, ...]:
     return tuple(_content_part(part, where) for part, where in _parts(content, f"{place}.content"))
 
 
-def tool_results(messages: Sequence[Json]) -> dict[str, ToolAnswer]:
-    """The results of tools that the messages have, by the ids of their calls."""
+def tool_results(messages: Sequence[Json], wanted: Container[str] | None = None) -> dict[str, ToolAnswer]:
+    """The results of tools that the messages have, by the ids of their calls: those of `wanted`, or all. Others are
+    of the past, and are not read."""
     found = {}
     for number, message in enumerate(messages):
         if message.get("role") == "tool":
-            answer = _result(message, f"{FIELD}[{number}]")
-            found[answer.tool_call_id] = answer
+            place = f"{FIELD}[{number}]"
+            call_id = name_in(message, "toolCallId", place)
+            if wanted is None or call_id in wanted:
+                found[call_id] = _result(message, call_id, place)
     return found
 
 
-def _result(message: Json, place: str) -> ToolAnswer:
-    call_id, content = name_in(message, "toolCallId", place), message.get("content")
+def _result(message: Json, call_id: str, place: str) -> ToolAnswer:
+    content = message.get("content")
     if isinstance(content, str):
         value: Any = replace_surrogates(content)
     else:
