@@ -169,6 +169,26 @@ def test_the_messages_of_all_runs_are_the_history() -> None:
         assert client.state == msgspec.json.decode(state)
 
 
+@pytest.mark.parametrize("retries", [False, True])
+def test_a_client_that_joins_at_any_draft_has_the_same_messages_at_the_end(retries: bool) -> None:
+    """A client that comes later begins with the history up to the open draft, and its deltas from 0."""
+    joined = 0
+    for recording in recordings(12, retries=retries):
+        begins = begins_of(recording)
+        for entry in recording.entries[recording.turn_id - 1 : -1]:
+            begin = max(begin for begin in begins if begin <= entry.seq)
+            reference = client_of(recording, whole(recording, after=begin - 1), begin)
+            is_before_end = reference.end and entry.draft == entry.seq and turn_of(entry) in (0, recording.turn_id)
+            if not is_before_end or entry.seq in begins or type(entry.fact).__name__ == "TurnEnded":
+                continue
+            client = client_of(recording, whole(recording, after=entry.seq - 1), entry.seq)
+            if client.end:
+                messages, state, _ = client.shown()
+                assert (messages, state) == reference.shown()[:2]
+                joined += 1
+    assert joined > 20
+
+
 def turn_of(entry: Entry) -> int:
     return entry.fact.turn_id if isinstance(entry.fact, MessageAppended) and entry.fact.role is Role.USER else 0
 

@@ -11,12 +11,9 @@ from antiphon.api.agui import shapes as s
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.shapes.values import Json
 from antiphon.api.http.table import Operation, Policy, route
-from antiphon.api.protocol import Protocol
+from antiphon.api.protocol import Protocol, kept_headers
 
 PREFIX = "/agui"
-
-KEPT = frozenset({"retry-after", "www-authenticate", "allow", "connection", "antiphon-elsewhere"})
-"""The headers of an error that are kept."""
 
 
 def _route(method: str, path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Operation:
@@ -41,9 +38,8 @@ def refusal(answer: JsonAnswer) -> JsonAnswer:
     """An error of this server's own API, and beside it the fields of the event that AG-UI has for errors."""
     detail = msgspec.json.decode(answer.body)["error"]
     status = 400 if answer.status_code == 422 else answer.status_code
-    kept = {name: value for name, value in answer.headers.items() if name in KEPT}
     event = {"type": "RUN_ERROR", "message": detail.get("message", ""), "code": detail.get("code", "")}
-    return JsonAnswer(event | {"error": detail}, status, kept)
+    return JsonAnswer(event | {"error": detail}, status, kept_headers(answer))
 
 
 PROTOCOL = Protocol(
