@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from antiphon.api.agui.runs import Run
 from antiphon.api.http.sse import HEADERS
 from antiphon.api.http.table import Call
-from antiphon.api.http.translated import TranslatedStream
+from antiphon.api.http.translated import TranslatedStream, Translation
 from antiphon.api.named_chats import chats_of
 from antiphon.api.turn_targets import CHAT_HEADER, Target, header_of, open_target, restart_of
 from antiphon.core.events import Event, FactEvent
@@ -54,7 +54,7 @@ class _Start(Value, gc=True):
     ignored: tuple[str, ...]
 
 
-class RunTranslation:
+class RunTranslation(Translation):
     """The server-sent events of a run. That of a queued message begins when its turn does."""
 
     def __init__(self, start: _Start, target: Target, *, restarted_at: int = 0) -> None:
@@ -79,6 +79,17 @@ class RunTranslation:
 
     def apply(self, event: Event) -> bytes:
         return self._events.encoded(event) if self._events is not None else self._queued(event)
+
+    def pieces(self, event: Event) -> Iterator[bytes]:
+        if self._events is None:
+            yield self._queued(event)
+            return
+        for shown in self._events.apply(event):
+            yield sse([shown])
+
+    @property
+    def kept_size(self) -> int:
+        return self._events.kept_size if self._events is not None else 0
 
     def _queued(self, event: Event) -> bytes:
         """What becomes of the message that waits."""
@@ -148,6 +159,7 @@ def empty_run(given: Given) -> list[Json]:
 async def _stream(call: Call, start: _Start, target: Target, *, restarted_at: int = 0) -> TranslatedStream:
     opened, watcher = await open_target(call, target)
     translation = RunTranslation(start, target, restarted_at=restarted_at)
+    watcher.hold_text(translation.kept_size)
     return TranslatedStream(opened, watcher, translation, headers=_headers(start))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from antiphon.api.http.table import Call
-from antiphon.api.http.translated import TranslatedStream
+from antiphon.api.http.translated import TranslatedStream, Translation
 from antiphon.api.named_chats import chats_of
 from antiphon.api.turn_targets import CHAT_HEADER, Target, header_of, open_target, restart_of
 from antiphon.core.events import Event, FactEvent
@@ -18,7 +20,7 @@ IGNORED_HEADER = "antiphon-ignored-messages"
 DONE = b"data: [DONE]\n\n"
 
 
-class UiTranslation:
+class UiTranslation(Translation):
     """The server-sent events of an answer. That of a queued message begins when its turn does."""
 
     def __init__(self, target: Target, model: str, *, restarted_at: int = 0, waited_until: int = 0) -> None:
@@ -46,6 +48,12 @@ class UiTranslation:
     def apply(self, event: Event) -> bytes:
         data = sse(self._queued(event)) if self._chunks is None else self._chunks.encoded(event)
         return data + DONE if self.is_complete else data
+
+    def pieces(self, event: Event) -> Iterator[bytes]:
+        for chunk in self._queued(event) if self._chunks is None else self._chunks.apply(event):
+            yield sse([chunk])
+        if self.is_complete:
+            yield DONE
 
     def _queued(self, event: Event) -> list[Chunk]:
         """What becomes of the message that waits."""

@@ -91,6 +91,11 @@ class RunEvents:
         self._usage = NO_USAGE
         self._finish = ""
 
+    @property
+    def kept_size(self) -> int:
+        """How much it keeps for a snapshot, in bytes."""
+        return self._kept.size
+
     def apply(self, event: Event) -> list[Json]:
         """The events of the run for an event of the chat; none after the end."""
         if self.is_complete:

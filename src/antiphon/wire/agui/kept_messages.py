@@ -10,7 +10,7 @@ import msgspec
 from antiphon.wire.codec import encode
 
 BYTES_MAX = 1024 * 1024
-"""Maximum size of the messages before the run, as JSON in bytes; above it none are kept."""
+"""Maximum size of the messages, as JSON in bytes; above it none are kept."""
 
 
 class KeptMessages:
@@ -18,11 +18,13 @@ class KeptMessages:
 
     def __init__(self, history: Iterable[dict[str, Any]] | None) -> None:
         """None: none are to be kept."""
+        self.size = 0
+        """In bytes."""
         self._history: list[bytes] | None = None
         self._own: list[bytes] = []
         if history is not None:
-            encoded = [encode(message) for message in history]
-            self._history = encoded if sum(map(len, encoded)) <= BYTES_MAX else None
+            self._history = list(map(encode, history))
+            self._count(self._history)
 
     @property
     def messages(self) -> list[msgspec.Raw] | None:
@@ -32,10 +34,19 @@ class KeptMessages:
 
     def add(self, *messages: dict[str, Any]) -> None:
         if self._history is not None:
-            self._own += map(encode, messages)
+            encoded = list(map(encode, messages))
+            self._own += encoded
+            self._count(encoded)
 
     def forget(self) -> bool:
         """Forget the messages of the run; whether there were any."""
         had = bool(self._own)
+        self.size -= sum(map(len, self._own))
         self._own.clear()
         return had
+
+    def _count(self, added: list[bytes]) -> None:
+        self.size += sum(map(len, added))
+        if self.size > BYTES_MAX:
+            self._history, self.size = None, 0
+            self._own.clear()
