@@ -232,6 +232,27 @@ async def test_a_run_that_is_sent_again_after_it_broke_is_whole(node_client: Nod
     assert len(await api.texts(seen.requests[0]["chatId"])) == 2
 
 
+async def test_a_client_that_joins_a_chat_of_another_api_sends_nothing_again(
+    node_client: NodeClient, api: ApiClient
+) -> None:
+    chat_id = await api.make_chat("/say a")
+    await api.rested(chat_id)
+    await api.send(chat_id, "/fail auth", client_message_id="theirs")
+    await api.rested(chat_id)
+    agent = await open_agent(node_client, api, chat_id)
+    seen = await agent.connect()
+    assert [m["id"] for m in seen.of("user")][1:] == ["theirs"]
+    assert [error["kind"] for error in seen.custom("last_error")] == ["auth"]
+    assert (await agent.run()).types[-1] == "RUN_ERROR"  # the failed turn, once more
+    texts = await api.texts(chat_id)
+    answer = await api.ask("POST", "//agui", {"threadId": chat_id, "runId": "r", "messages": seen.messages[:1]})
+    assert b'"delta":"a"' in answer.body
+    unknown = seen.messages[0] | {"id": f"{seen.messages[0]['id']}9"}
+    answer = await api.ask("POST", "//agui", {"threadId": chat_id, "runId": "r", "messages": [unknown]})
+    assert answer.status == 404
+    assert await api.texts(chat_id) == texts
+
+
 async def test_leaving_stops_nothing_and_the_stop_route_does(node_client: NodeClient, api: ApiClient) -> None:
     agent = await open_agent(node_client, api, "stop it")
     await agent.do("runUntil", message={"content": "/say begun\n/stall 600"}, length=5)

@@ -22,12 +22,13 @@ from antiphon.api.sent_messages import first_message, is_same_content
 from antiphon.api.turn_targets import Target, target_of
 from antiphon.chats.chat_fields import hash_of
 from antiphon.core import commands as c
+from antiphon.core.facts import Entry, MessageAppended
 from antiphon.core.model import Chat, Needs, WhenBusy
 from antiphon.core.parts import Part, Role
 from antiphon.core.values import Value
-from antiphon.errors import Conflict, Invalid
+from antiphon.errors import Conflict, Invalid, NotFound
 from antiphon.ports import Request
-from antiphon.wire.agui.ids import client_message_id
+from antiphon.wire.agui.ids import Names, client_message_id
 from antiphon.wire.agui.input import (
     FIELD,
     check_messages,
@@ -37,11 +38,14 @@ from antiphon.wire.agui.input import (
     tool_results,
     user_content,
 )
-from antiphon.wire.codec import encode, encode_content
+from antiphon.wire.agui.messages import user_message
+from antiphon.wire.codec import decode_content, encode, encode_content
 from antiphon.wire.tool_answers import ToolAnswer
 
 NEW_MESSAGES_MAX = 64
 """Maximum number of messages of a user that one request sends."""
+SEARCHED_MAX = 100
+"""Maximum number of messages, newest first, in which one is found that was sent before."""
 
 
 class Run(Value):
@@ -65,11 +69,13 @@ class _Asked(Value):
 
 
 class _Said(Value, gc=True):
-    """The messages of a user at the end of a request that are new, as one; or the last one, if it was sent before."""
+    """The messages of a user at the end of a request that are new, as one; or the last one, if it was sent before:
+    `entry` is then its fact, if it is in the newest part of the history."""
 
     name: str
     content: tuple[Part, ...]
     is_sent: bool
+    entry: Entry | None
 
 
 class AguiRuns:
@@ -79,6 +85,7 @@ class AguiRuns:
         self._chats = chats_of(call)
         self._store = call.instance.store
         self._chat_id = chat_id
+        self._names = Names(chat_id)
         self._body: RunBody = call.body
         self._own: OwnProps = own_props(call.body)
         check_messages(self._body.messages)
@@ -133,18 +140,35 @@ class AguiRuns:
         name, last = trailing[0]
         content = last
         for earlier, more in trailing[1:]:
-            if earlier in receipts or await first_message(self._store, self._chat_id, chat, earlier) is not None:
+            if earlier in receipts or await self._entry_of(chat, earlier, is_sent=False) is not None:
                 break
             content = (*more, *content)
+        entry = await self._entry_of(chat, name, is_sent=name in receipts)
+        if entry is not None and not any(is_same_content(entry, given) for given in (content, last)):
+            shown = user_message(decode_content(entry.content or b"[]"), name)
+            if user_content(shown, FIELD) != last:
+                raise Conflict("message")
+        return _Said(name=name, content=content, is_sent=entry is not None or name in receipts, entry=entry)
+
+    async def _entry_of(self, chat: Chat, name: str, *, is_sent: bool) -> Entry | None:
+        """The fact of a message of a user that a client calls `name`; None if it is new, or not among the newest. One
+        that was sent over another API has an id of this server, or one of another client."""
         began = await first_message(self._store, self._chat_id, chat, name)
-        if began is not None and not (is_same_content(began, content) or is_same_content(began, last)):
-            raise Conflict("message")
-        return _Said(name=name, content=content, is_sent=began is not None or name in receipts)
+        if began is not None or not (is_sent or self._names.is_user(name)):
+            return began
+        page = await self._chats.page(self._chat_id, limit=SEARCHED_MAX)
+        for entry in reversed(page.messages):
+            fact = entry.fact
+            is_user = isinstance(fact, MessageAppended) and fact.role is Role.USER
+            if is_user and self._names.user(entry.seq, getattr(fact, "client_message_id", "")) == name:
+                return entry
+        if self._names.is_user(name):
+            raise NotFound("message")
+        return None
 
     async def _send(self, chat: Chat, said: _Said) -> Run:
-        began = await first_message(self._store, self._chat_id, chat, said.name)
-        if began is not None:
-            return Run(target=target_of(self._chat_id, began))
+        if said.entry is not None:
+            return Run(target=target_of(self._chat_id, said.entry))
         settings: Sequence[c.Command] = ()
         if not said.is_sent:
             await self._end_wait(chat)

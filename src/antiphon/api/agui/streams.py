@@ -141,6 +141,9 @@ async def join(call: Call, chat_id: str, given: Given, *, ignored: tuple[str, ..
         ]
         outcome, pending = waiting_outcome(asked, format_time_us(open_calls[0].deadline))
         more = {"pendingToolCallIds": pending} if pending else {}
+    if chat.last_error is not None:
+        error = {"message": chat.last_error.message, "kind": chat.last_error.kind}
+        start.opening.append(custom("last_error", error))
     return whole_run([*start.opening, run_finished(start.info, outcome, **more)], _headers(start))
 
 
@@ -193,7 +196,8 @@ async def _start(
     if ignored:
         opening.append(custom("ignored", list(ignored)))
     if not is_current and (target.turn_id or run.target is None):
-        opening += [messages_snapshot(messages) for messages in snapshots(known, has)]
+        more = page.has_more
+        opening += [messages_snapshot(messages, has_more=more) for messages in snapshots(known, has)]
     return _Start(info=info, opening=[*opening, *changes], history=known, state=state, ignored=ignored)
 
 

@@ -24,6 +24,10 @@ class Names:
     def user(self, seq: int, client_message_id: str = "") -> str:
         return client_message_id or f"usr_{self._chat}_{seq}"
 
+    def is_user(self, name: str) -> bool:
+        """Whether it is the id of a user's message of this chat that has no id of a client."""
+        return name.startswith(f"usr_{self._chat}_")
+
     def answer(self, draft: int | str) -> str:
         return f"ans_{self._chat}_{draft}"
 

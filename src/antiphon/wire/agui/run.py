@@ -48,8 +48,10 @@ def run_error(error: Json, *, usage: Usage = NO_USAGE, model: str = "") -> Json:
     return shown | ({"usage": [counts]} if counts else {})
 
 
-def messages_snapshot(messages: Iterable[Any]) -> Json:
-    return {"type": "MESSAGES_SNAPSHOT", "messages": list(messages)}
+def messages_snapshot(messages: Iterable[Any], *, has_more: bool = False) -> Json:
+    """`has_more`: there are older messages."""
+    more = {"metadata": {NAMESPACE: {"hasMore": True}}} if has_more else {}
+    return {"type": "MESSAGES_SNAPSHOT", "messages": list(messages), **more}
 
 
 def custom(name: str, value: Any) -> Json:
