@@ -69,6 +69,9 @@ const operations = {
   settled: async ({ seen }) => { await seen.running; },
   connect: ({ agent }) => agent.connectAgent(),
   abort: async ({ agent, seen }) => { agent.abortRun(); await seen.running; },
+  drop: ({ agent }, { role }) => {  // all behind the last message of the role
+    agent.setMessages(agent.messages.slice(0, agent.messages.findLastIndex(m => m.role === role) + 1));
+  },
   add: ({ agent }, { message }) => { agent.addMessage(message); },
   repeat: async ({ seen, token }, { number }) => {  // the same request once more, read as text
     const { url, body } = seen.requests.at(number);

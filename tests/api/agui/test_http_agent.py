@@ -253,6 +253,22 @@ async def test_a_client_that_joins_a_chat_of_another_api_sends_nothing_again(
     assert await api.texts(chat_id) == texts
 
 
+async def test_the_last_message_is_answered_again_if_the_run_says_so(node_client: NodeClient, api: ApiClient) -> None:
+    agent = await open_agent(node_client, api)
+    await agent.say("/say a")
+    await agent.say("/call clock {}\n/say b")
+    seen = await agent.run(forwardedProps={"antiphon": {"regenerate": True}})
+    assert "STEP_STARTED" not in seen.types  # the last message is an answer: nothing to do
+    await agent.do("drop", role="user")
+    seen = await agent.run(forwardedProps={"antiphon": {"regenerate": True}})
+    assert [m["role"] for m in seen.messages] == ["user", "assistant", "user", "assistant", "tool", "assistant"]
+    events = await api.events(f"/chats/{seen.requests[0]['chatId']}/stream?after=0&until=idle")
+    assert [event.type for event in events].count("turn_restarted") == 1
+    assert '"delta":"b"' in (await agent.do("repeat", number=-1)).repeated
+    events = await api.events(f"/chats/{seen.requests[0]['chatId']}/stream?after=0&until=idle")
+    assert [event.type for event in events].count("turn_restarted") == 1
+
+
 async def test_leaving_stops_nothing_and_the_stop_route_does(node_client: NodeClient, api: ApiClient) -> None:
     agent = await open_agent(node_client, api, "stop it")
     await agent.do("runUntil", message={"content": "/say begun\n/stall 600"}, length=5)

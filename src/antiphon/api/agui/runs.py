@@ -167,6 +167,8 @@ class AguiRuns:
         return None
 
     async def _send(self, chat: Chat, said: _Said) -> Run:
+        if said.entry is not None and self._own.regenerate:
+            return await self._regenerate(chat, getattr(said.entry.fact, "turn_id", 0))
         if said.entry is not None:
             return Run(target=target_of(self._chat_id, said.entry))
         settings: Sequence[c.Command] = ()
@@ -182,6 +184,13 @@ class AguiRuns:
             settings=settings,
         )
         return Run(target=target_of(self._chat_id, sent_entry(done), is_new=not done.is_repeat))
+
+    async def _regenerate(self, chat: Chat, turn_id: int) -> Run:
+        """Answer the last turn again. The id of the run is its receipt: a repeat gets the same answer."""
+        request = Request(client_id=f"agui-again-{hash_of(self._body.run_id).hex()}", body_hash=hash_of(turn_id))
+        if not await self._chats.is_answered(self._chat_id, request):
+            await self._chats.retry(self._chat_id, turn_id, settings=self._settings(chat), request=request)
+        return Run(target=Target(chat_id=self._chat_id, turn_id=turn_id, after=turn_id))
 
     async def _end_wait(self, chat: Chat) -> None:
         """A message in place of the results of the client's tools ends the turn that waits for them. One in place of

@@ -37,6 +37,8 @@ class OwnProps(Value, gc=True):
     model: str | None = None
     labels: dict[str, str] | None = None
     when_busy: Literal["queue", "steer", "interrupt", "reject"] | None = msgspec.field(default=None, name="whenBusy")
+    regenerate: bool = False
+    """Answer the last message again, if it was sent before."""
 
 
 def own_props(body: RunBody) -> OwnProps:

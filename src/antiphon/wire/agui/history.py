@@ -74,7 +74,7 @@ def snapshots(known: list[Json], given: Sequence[Json]) -> list[list[Json]]:
     same = 0
     while same < min(len(known), len(given)) and known[same]["id"] == given[same].get("id"):
         same += 1
-    return [known] if same == len(given) else [known[:same], known]
+    return [known] if same in (len(given), len(known)) else [known[:same], known]
 
 
 def _is_compared(message: Json) -> bool:
