@@ -13,7 +13,7 @@ from ag_ui.core import Event as AguiEvent
 from jsonpatch import JsonPatch
 from pydantic import TypeAdapter
 
-from antiphon.core.events import Event
+from antiphon.core.events import Event, Notice
 from antiphon.core.facts import Entry, MessageAppended, StateChanged
 from antiphon.core.parts import Role
 from antiphon.wire.agui.events import RunEvents
@@ -224,6 +224,13 @@ def test_encoded_events_are_the_same() -> None:
         stream = stream_of(recording)
         one_by_one = decoded(sse(shown for event in whole(recording) for shown in stream.apply(event)))
         assert one_by_one == run_of(recording, whole(recording))
+
+
+def test_a_notice_of_a_foreign_peer_is_a_raw_event() -> None:
+    recording = recordings()[0]
+    (shown,) = run_of(recording, [Notice(kind="error", error={"message": "no key"})])
+    EVENT.validate_python(shown)
+    assert (shown["type"], shown["event"]) == ("RAW", {"kind": "error", "text": "no key"})
 
 
 def test_a_history_that_is_too_large_is_not_kept_and_the_abandoned_messages_are_named() -> None:

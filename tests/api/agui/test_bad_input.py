@@ -10,6 +10,7 @@ import pytest
 from ag_ui.core import RunErrorEvent
 
 from antiphon.api.agui.protocol import ROUTES
+from antiphon.api.agui.runs import NEW_MESSAGES_MAX
 from antiphon.api.agui.shapes import RunBody
 from antiphon.api.http.table import Operation
 
@@ -159,7 +160,13 @@ async def test_requests_that_mean_nothing_are_refused(api: ApiClient) -> None:
         assert words in answer.body.decode(), (words, answer.body)
     assert (await api.ask("GET", "/chats")).json["chats"] == []
     await api.ask("POST", RUN, asked())
-    for body, words in ((asked("/say other"), "another"), (asked(resume=[answer_to]), "no interrupt")):
+    many = [message | {"id": f"n{number}"} for number in range(NEW_MESSAGES_MAX + 1)]
+    for body, words in (
+        (asked("/say other"), "another"),
+        (asked(resume=[answer_to]), "no interrupt"),
+        (asked(resume=[answer_to, answer_to]), "twice"),
+        (asked(messages=many), "new messages"),
+    ):
         answer = await api.ask("POST", RUN, body)
         assert is_fine(answer)
         assert words in answer.body.decode(), (words, answer.body)

@@ -26,7 +26,7 @@ from antiphon.core.facts import Entry, MessageAppended
 from antiphon.core.model import Chat, Needs, WhenBusy
 from antiphon.core.parts import Part, Role
 from antiphon.core.values import Value
-from antiphon.errors import Conflict, Invalid, NotFound
+from antiphon.errors import Conflict, Invalid, NotFound, TooLarge
 from antiphon.ports import Request
 from antiphon.wire.agui.ids import Names, client_message_id
 from antiphon.wire.agui.input import (
@@ -127,13 +127,7 @@ class AguiRuns:
 
     async def _said(self, chat: Chat) -> _Said | None:
         """What a user says at the end of the messages."""
-        messages = [m for m in enumerate(self._body.messages) if m[1]["role"] in ("user", "assistant", "tool")]
-        trailing: list[tuple[str, tuple[Part, ...]]] = []
-        for number, message in reversed(messages):
-            if message["role"] != "user" or len(trailing) == NEW_MESSAGES_MAX:
-                break
-            name = client_message_id(message["id"])
-            trailing.append((name, user_content(message, f"{FIELD}[{number}]")))
+        trailing = self._trailing()
         if not trailing:
             return None
         receipts = await self._store.read_receipts(self._chat_id, [name for name, _ in trailing])
@@ -143,12 +137,25 @@ class AguiRuns:
             if earlier in receipts or await self._entry_of(chat, earlier, is_sent=False) is not None:
                 break
             content = (*more, *content)
+        else:
+            if len(trailing) > NEW_MESSAGES_MAX:
+                raise TooLarge("number of new messages", NEW_MESSAGES_MAX)
         entry = await self._entry_of(chat, name, is_sent=name in receipts)
         if entry is not None and not any(is_same_content(entry, given) for given in (content, last)):
             shown = user_message(decode_content(entry.content or b"[]"), name)
             if user_content(shown, FIELD) != last:
                 raise Conflict("message")
         return _Said(name=name, content=content, is_sent=entry is not None or name in receipts, entry=entry)
+
+    def _trailing(self) -> list[tuple[str, tuple[Part, ...]]]:
+        """The ids and contents of the user's messages at the end, newest first: one more than may be new."""
+        messages = [m for m in enumerate(self._body.messages) if m[1]["role"] in ("user", "assistant", "tool")]
+        found: list[tuple[str, tuple[Part, ...]]] = []
+        for number, message in reversed(messages):
+            if message["role"] != "user" or len(found) > NEW_MESSAGES_MAX:
+                break
+            found.append((client_message_id(message["id"]), user_content(message, f"{FIELD}[{number}]")))
+        return found
 
     async def _entry_of(self, chat: Chat, name: str, *, is_sent: bool) -> Entry | None:
         """The fact of a message of a user that a client calls `name`; None if it is new, or not among the newest. One
@@ -259,7 +266,10 @@ class AguiRuns:
     def _late(self, asked: _Asked, wanted: Mapping[str, Needs]) -> tuple[str, ...]:
         """The interrupts of the request that are not open any more: another client was first, or it cancels them.
         Raises `Invalid` for the answer to one that is unknown."""
-        late = [entry for entry in self._body.resume or () if entry.interrupt_id not in wanted]
+        resumed = self._body.resume or []
+        if len({entry.interrupt_id for entry in resumed}) < len(resumed):
+            raise Invalid("resume", "an interrupt is answered twice")
+        late = [entry for entry in resumed if entry.interrupt_id not in wanted]
         for entry in late:
             if entry.status == "resolved" and entry.interrupt_id not in asked.needs:
                 raise Invalid("resume", f"no interrupt {entry.interrupt_id[:80]!r} waits for an answer")

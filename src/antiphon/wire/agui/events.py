@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from antiphon.core.events import Delta, Event, FactEvent
+from antiphon.core.events import Delta, Event, FactEvent, Notice
 from antiphon.core.parts import NO_USAGE, Part, Text, ToolResult, Usage
 from antiphon.wire.agui.calls import asked_calls, waiting_outcome
 from antiphon.wire.agui.ids import Names
@@ -106,6 +106,8 @@ class RunEvents:
             self._draft = event.draft
         elif isinstance(event, FactEvent) and is_ours:
             found += self._noted(event)
+        elif isinstance(event, Notice):  # of a foreign peer
+            found.append({"type": "RAW", "source": NAMESPACE, "event": {"kind": event.kind, "text": event.words}})
         for output in self._output.apply(event):
             if isinstance(output, TurnEnd):
                 found += self._abandon()
