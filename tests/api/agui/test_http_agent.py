@@ -182,6 +182,7 @@ async def test_the_agent_s_state_is_patched_and_what_a_client_writes_is_reported
     first, second = (event["delta"] for event in seen.events if event["type"] == "STATE_DELTA")
     assert [operation["op"] for operation in first] == ["add", "add"]
     assert {operation["path"] for operation in second} == {"/steps/-", "/done"}
+    assert (await agent.do("repeat", number=0)).repeated.count("STATE_DELTA") == 2
     (activity,) = seen.of("activity")
     assert activity["activityType"] == "antiphon.source"
     assert activity["content"]["url"] == "https://example.org"
