@@ -81,7 +81,10 @@ def refusal(answer: JsonAnswer) -> JsonAnswer:
     """An error of this server's own API in OpenAI's shape, with its headers."""
     detail = msgspec.json.decode(answer.body)["error"]
     status = error_status(answer.status_code)
-    return JsonAnswer(error_json(status, detail), status, kept_headers(answer))
+    kept = kept_headers(answer)
+    if detail.get("is_uncertain"):
+        kept[RETRY_HEADER] = "false"
+    return JsonAnswer(error_json(status, detail), status, kept)
 
 
 PROTOCOL = Protocol(
