@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from antiphon.cli.chat_options import ChatOptions
-from antiphon.cli.verb import DATA, Verb, instance_options, text_of
-from antiphon.errors import InstanceMissing
+from antiphon.cli.verb import Verb, instance_options, text_of
 
 if TYPE_CHECKING:
     from antiphon.cli.instance import InstanceAccess
@@ -75,22 +74,10 @@ async def _chat(
 async def _reach(
     data: Path | None, url: str | None, which: str | None
 ) -> AsyncIterator[tuple[AsyncClient, str | None]]:
-    """A client of the running instance, or of one started for this command, and the id of the chosen chat."""
-    from antiphon.cli.embedded import open_embedded
-    from antiphon.cli.instance import InstanceAccess, find_instance
+    """A client of the instance, and the id of the chosen chat."""
+    from antiphon.cli.embedded import open_access
 
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            reached = await asyncio.to_thread(find_instance, data, url)
-        except InstanceMissing:
-            if url is not None:
-                raise
-            own = data or Path(DATA)
-            address, token = await stack.enter_async_context(open_embedded(own))
-            note = f"antiphon: no instance is running; started one on {own} until this command ends"
-            click.echo(f"{note} (`antiphon serve` starts a permanent one)", err=True)
-            reached = InstanceAccess(url=address, token=token)
-        client = await stack.enter_async_context(reached.async_client())
+    async with open_access(data, url) as reached, reached.async_client() as client:
         chat_id = await asyncio.to_thread(_resolve, reached, which) if which else None
         yield client, chat_id
 

@@ -7,7 +7,35 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from antiphon.cli.verb import DATA
+from antiphon.errors import InstanceMissing
+
+if TYPE_CHECKING:
+    from antiphon.cli.instance import InstanceAccess
+
+
+@contextlib.asynccontextmanager
+async def open_access(data: Path | None, url: str | None) -> AsyncIterator[InstanceAccess]:
+    """Access to the running instance, or to one that is started until the command ends, which is said on stderr.
+    Raises as `find_instance`."""
+    from antiphon.cli.instance import InstanceAccess, find_instance
+
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            reached = await asyncio.to_thread(find_instance, data, url)
+        except InstanceMissing:
+            if url is not None:
+                raise
+            own = data or Path(DATA)
+            address, token = await stack.enter_async_context(open_embedded(own))
+            note = f"antiphon: no instance is running; started one on {own} until this command ends"
+            click.echo(f"{note} (`antiphon serve` starts a permanent one)", err=True)
+            reached = InstanceAccess(url=address, token=token)
+        yield reached
 
 
 @contextlib.asynccontextmanager

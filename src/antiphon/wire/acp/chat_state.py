@@ -30,6 +30,15 @@ class ChatState:
         elif isinstance(event, Resync):
             self._resync(event)
 
+    def begin(self, turn_id: int) -> None:
+        """The chat was created with its first message."""
+        self.seq = self.turn_id = self.draft = self.last_message_id = turn_id
+        self.status = "running"
+
+    def set_model(self, model: str) -> None:
+        """The editor has changed the model itself."""
+        self.model = model
+
     def _fact(self, event: FactEvent) -> None:
         data = event.data
         self.seq, self.status = event.seq, event.status

@@ -89,9 +89,16 @@ class ChatUpdates:
         """The updates of the message that is being written: the draft `name` after the fact `seq`."""
         if self._output is None or self._turn_id != turn_id:
             self._begin(turn_id, turn_id)
+            self._after = self._after or turn_id
         opened = FactEvent(type="attempt_started", seq=seq, at="", status="", draft=name)
         events: list[Event] = [opened, *deltas]
         return [update for event in events for update in self.apply(event)]
+
+    def abandon(self, seq: int) -> list[Update]:
+        """Events were missed up to the fact `seq`: messages follow instead."""
+        updates = list(self._withdraw(seq, BEGUN_AGAIN))
+        self._turn_id, self._output = 0, None
+        return updates
 
     def calls_without_result(self) -> list[Update]:
         """The calls that run or wait, for an editor that resumes in the middle of a turn."""
