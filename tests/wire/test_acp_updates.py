@@ -11,7 +11,7 @@ import pytest
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, Event, FactEvent
 from antiphon.core.parts import Reasoning, Text, ToolCall
-from antiphon.wire.acp.updates import WITHDRAWN, ChatUpdates
+from antiphon.wire.acp.updates import BEGUN_AGAIN, WITHDRAWN, ChatUpdates
 
 from .protocols import Recording, content_of, cut, deliver, recordings, stored, whole
 
@@ -73,7 +73,9 @@ def test_the_messages_of_the_history_give_the_same_updates() -> None:
         chat = ChatUpdates()
         messages = [event.data["message"] for event in stored(recording) if _is(event, "message_appended")]
         later = [update for message in messages for update in chat.message(message)]
-        live = [one for one in seen(updates_of(whole(recording))) if one.get("sessionUpdate") != "session_info_update"]
+        live = [
+            one for one in seen(updates_of(whole(recording))) if one.get("sessionUpdate") != "session_info_update"
+        ]
         shown = without_ids if recording.is_retried else list
         assert shown(seen(later)) == shown(live)
 
@@ -85,9 +87,8 @@ def test_a_session_that_is_loaded_in_the_middle_of_a_draft_goes_on_at_each_posit
         for position in range(1, len(events), 7):
             chat, before = ChatUpdates(), events[:position]
             facts = [event for event in before if isinstance(event, FactEvent)]
-            updates = [
-                update for event in facts if event.type != "attempt_started" for update in chat.apply(_appended(event))
-            ]
+            stored_facts = [_appended(event) for event in facts if event.type != "attempt_started"]
+            updates = [update for event in stored_facts for update in chat.apply(event)]
             last = facts[-1]
             held = _held(recording, last, before)
             updates += chat.open_draft(recording.turn_id, last.seq, last.draft, held)
@@ -143,3 +144,35 @@ def test_a_message_of_this_editor_is_not_repeated() -> None:
     shown = {own: ChatUpdates(is_own=lambda name, own=own: name == own).apply(event) for own in ("mine", "other")}
     assert shown["mine"] == []
     assert [one["sessionUpdate"] for one in shown["other"]] == ["user_message_chunk"]
+
+
+@pytest.mark.parametrize(
+    ("again", "expected"),
+    [
+        ("One two.", "One two."),
+        ("One two. Three.", "One two. Three."),
+        ("One", f"One two.{BEGUN_AGAIN}One"),
+        ("One 2.", f"One two.{BEGUN_AGAIN}One 2."),
+    ],
+)
+def test_an_answer_that_is_begun_again_goes_on_as_long_as_its_text_agrees(again: str, expected: str) -> None:
+    chat = ChatUpdates()
+    updates: Updates = []
+
+    def write(text: str) -> None:
+        for letter in text:
+            delta = next(filter(None, [draft.write(Text(letter))]))
+            updates.extend(chat.apply(delta))
+
+    draft = Draft(2)
+    updates += chat.open_draft(2, 2, 2, ())
+    write("One two.")
+    updates += chat.apply(FactEvent(type="attempt_lost", seq=4, at="", status="running", draft=4))
+    draft = Draft(4)
+    write(again)
+    content = [{"type": "text", "text": again}]
+    message = {"id": 5, "role": "assistant", "turn_id": 2, "content": content, "created_at": ""}
+    data = {"message": message}
+    updates += chat.apply(FactEvent(type="message_appended", seq=5, at="", status="running", draft=5, data=data))
+    assert "".join(one["content"]["text"] for one in updates) == expected
+    assert len({one["messageId"] for one in updates}) == (2 if BEGUN_AGAIN in expected else 1)

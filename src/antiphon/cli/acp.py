@@ -36,9 +36,13 @@ async def _serve(data: Path | None, url: str | None) -> None:
 
     me = asyncio.current_task()
     assert me is not None
-    async with open_access(data, url) as reached, reached.async_client() as client:
+    async with (
+        open_access(data, url) as reached,
+        reached.async_client() as client,
+        reached.async_http_client() as configuration,
+    ):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
-        await Agent(client, StandardStreams(), report=_report).run()
+        await Agent(client, StandardStreams(), configuration=configuration, report=_report).run()
 
 
 def _report(words: str) -> None:

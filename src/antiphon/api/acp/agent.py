@@ -13,7 +13,7 @@ from antiphon.api.acp.limits import AcpLimits
 from antiphon.api.acp.session import Session
 from antiphon.client import AsyncClient
 from antiphon.core.values import Value
-from antiphon.errors import Invalid, NotFound, TooMany
+from antiphon.errors import Invalid, NotFound, TooMany, Unavailable
 from antiphon.version import __version__
 from antiphon.wire.acp import settings, shapes
 from antiphon.wire.acp.blocks import user_content
@@ -51,11 +51,14 @@ class Agent:
         client: AsyncClient,
         streams: Streams,
         *,
+        configuration: AsyncClient,
         report: Callable[[str], None],
         limits: AcpLimits = AcpLimits(),  # noqa: B008 - a value
     ) -> None:
-        """`report` gets sentences for the person at the editor: what the editor asked for, and has no effect."""
+        """`configuration` reads the models, which is only available over HTTP; `client` may use another protocol.
+        `report` gets sentences for the person at the editor: what the editor asked for, and has no effect."""
         self._client = client
+        self._configuration = configuration
         self._report = report
         self._limits = limits
         self._connection = Connection(streams, self._handle, limits)
@@ -187,7 +190,7 @@ class Agent:
 
     async def _close(self, params: shapes.Session, call: Call) -> Json:
         session = self._session(params.session_id)
-        if session.names():
+        if session.prompts.names():
             await session.cancel()
         del self._sessions[session.chat_id]
         session.close()
@@ -211,12 +214,12 @@ class Agent:
 
     async def _prompt(self, params: shapes.Prompt, call: Call) -> Json:
         session, content = self._session(params.session_id), user_content(params.prompt)
-        before = set(session.names())
+        before = set(session.prompts.names())
 
         def stop() -> None:
-            for name in session.names():
+            for name in session.prompts.names():
                 if name not in before:
-                    self._connection.spawn(session.stop(name))
+                    self._connection.spawn(session.prompts.stop(name))
 
         call.on_cancel(stop)
         return (await session.prompt(content, self._sending)).result()
@@ -230,7 +233,11 @@ class Agent:
         return {"modes": settings.modes(session.when_busy), "configOptions": await self._options(session)}
 
     async def _options(self, session: Session) -> list[Json]:
-        models = settings.model_names(await self._client.model_configs(), session.state.model)
+        try:
+            configs = await self._configuration.model_configs()
+        except Unavailable:  # it is restarting, or has another address; the session works without the list
+            configs = []
+        models = settings.model_names(configs, session.state.model)
         return settings.config_options(models, model=session.state.model, when_busy=session.when_busy)
 
     def _changed(self, session: Session) -> None:

@@ -195,8 +195,10 @@ class Connection:
         except Invalid:
             return  # a notification has no answer
         found = self._running.get(codec.encode(number))
-        if found is not None and not found[0].stop():
-            found[1].cancel()
+        if found is not None:
+            call, task = found
+            # in the next round, when the handler of a request of the same bytes has begun
+            asyncio.get_running_loop().call_soon(lambda: call.stop() or task.cancel())
 
     def _start(self, request: Request) -> None:
         call = Call(request)

@@ -29,14 +29,25 @@ class Offers:
     """The open calls of one session."""
 
     def __init__(
-        self, session_id: str, client: AsyncClient, connection: Connection, limits: AcpLimits, *, has_forms: bool
+        self,
+        session_id: str,
+        client: AsyncClient,
+        connection: Connection,
+        limits: AcpLimits,
+        *,
+        has_forms: bool,
+        again: Callable[[], Awaitable[None]],
     ) -> None:
+        """`again` is called when the editor does not show forms although it has said so: `update` then offers its
+        questions in another way."""
         self._session_id = session_id
         self._client = client
         self._connection = connection
         self._limits = limits
         self._has_forms = has_forms
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._again = again
+        self._tasks: dict[str, asyncio.Task[None] | None] = {}
+        """Of each open call that was seen. None: it cannot be offered."""
         self._answered: set[str] = set()
 
     def is_typed(self, call: OpenCall) -> bool:
@@ -52,7 +63,8 @@ class Offers:
         and cannot be offered: typed questions, and tools of other clients."""
         open_ids = {call["tool_call_id"] for call in calls}
         for call_id in self._tasks.keys() - open_ids:
-            self._tasks.pop(call_id).cancel()
+            if (task := self._tasks.pop(call_id)) is not None:
+                task.cancel()
         self._answered &= open_ids
         found = []
         for call in calls:
@@ -61,7 +73,7 @@ class Offers:
                 continue
             if call["needs"] == "result" or self.is_typed(call):
                 found.append(call)
-                self._tasks[call_id] = self._connection.spawn(_nothing())
+                self._tasks[call_id] = None
             else:
                 self._tasks[call_id] = self._connection.spawn(self._offer(call))
         return found
@@ -80,15 +92,20 @@ class Offers:
         self.update([])
 
     async def _offer(self, call: OpenCall) -> None:
+        is_form = call["needs"] == "answer" and self._has_forms
         try:
-            if call["needs"] == "approval":
-                answer = await self._decision(call)
-            elif self._has_forms:
+            if is_form:
                 answer = await self._form(call)
+            elif call["needs"] == "approval":
+                answer = await self._decision(call)
             else:
                 answer = await self._choice(call)
         except (RequestFailed, Invalid):
-            return  # the editor could not show it; other clients can answer
+            if is_form:
+                self._has_forms = False
+                del self._tasks[call["tool_call_id"]]
+                await self._again()
+            return  # without a form, other clients can answer
         if answer is not None:
             await self._send(answer)
 
@@ -132,7 +149,3 @@ class Offers:
 
 def _result(raw: msgspec.Raw, shape: type[P]) -> P:
     return params_of(decode(bytes(raw), Any), shape)
-
-
-async def _nothing() -> None:
-    """A call that is not offered is remembered as such."""

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from antiphon.api.acp.connection import Connection, Failed
+from antiphon.api.acp.connection import Connection
 from antiphon.api.acp.limits import AcpLimits
 from antiphon.api.acp.offers import Offers
+from antiphon.api.acp.sent_prompts import SentPrompt, SentPrompts
 from antiphon.client import AsyncClient
 from antiphon.client.shapes import WhenBusy
 from antiphon.core.draft import Draft
 from antiphon.core.events import Bye, Event, FactEvent, Resync
 from antiphon.core.model import FIRST_TURN_ID
 from antiphon.core.parts import FileReference, Part, Text, text_of
-from antiphon.errors import AlreadyDelivered, AntiphonError, Invalid, NotFound, Unavailable
+from antiphon.errors import AntiphonError, Invalid
 from antiphon.wire.acp.blocks import text_block
 from antiphon.wire.acp.chat_state import ChatState
-from antiphon.wire.acp.errors import INTERNAL_ERROR, refusal_of
-from antiphon.wire.acp.prompts import Ending, Prompts, Waiting
+from antiphon.wire.acp.errors import refusal_of
+from antiphon.wire.acp.prompts import Ending
 from antiphon.wire.acp.settings import MODES
 from antiphon.wire.acp.shapes import Capabilities
 from antiphon.wire.acp.updates import ChatUpdates, Update, notice
@@ -45,24 +45,21 @@ class Session:
         *,
         labels: dict[str, str] | None = None,
     ) -> None:
-        """`labels`: the chat does not exist yet, and is created with them and the first prompt. So it has a title, and
-        a window without a message leaves no chat."""
+        """`labels`: the chat does not exist yet, and is created with them and the first prompt. So it has a
+        title, and a window without a message leaves no chat."""
         self.chat_id = chat_id
         self.state = ChatState()
+        self.prompts = SentPrompts(chat_id, client, limits)
         self.when_busy: WhenBusy = "queue"
         self._announce: Callable[[], Awaitable[None]] | None = None
         self._client = client
         self._connection = connection
         self._capabilities = capabilities
-        self._limits = limits
-        self._offers = Offers(chat_id, client, connection, limits, has_forms=capabilities.has_forms)
-        self._own: set[str] = set()
-        """The ids of the messages of this editor that are not in the history yet."""
-        self._updates = ChatUpdates(is_own=self._own.__contains__)
-        self._prompts = Prompts()
-        self._endings: dict[str, asyncio.Future[Ending]] = {}
+        self._offers = Offers(
+            chat_id, client, connection, limits, has_forms=capabilities.has_forms, again=self._offer
+        )
+        self._updates = ChatUpdates(is_own=self.prompts.is_own)
         self._started = asyncio.Event()
-        self._changed = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._labels = labels
         self._creating = asyncio.Lock()
@@ -107,7 +104,7 @@ class Session:
         self._offers.close()
         if self._following is not None:
             self._following.cancel()
-        self._end_all(Failed(INTERNAL_ERROR, "the session was closed"))
+        self.prompts.end_all()
 
     async def _follow(self, after: str | None, opened: asyncio.Future[None], *, replay: bool = False) -> None:
         try:
@@ -125,7 +122,7 @@ class Session:
                 opened.set_exception(error)
                 return
             refusal = refusal_of(error)
-            self._end_all(Failed(refusal.code, refusal.message, refusal.data))
+            self.prompts.end_all(Ending(code=refusal.code, error=refusal.message, details=refusal.data))
         self._offers.close()
 
     async def _begin(self, event: Resync, *, replay: bool) -> None:
@@ -165,7 +162,7 @@ class Session:
             await self._catch_up(event)
             return
         if isinstance(event, Bye):
-            self._end_all(Failed(INTERNAL_ERROR, f"the stream of the chat has ended: {event.reason}"))
+            self.prompts.end_all(Ending(error=f"The stream of the chat has ended: {event.reason}."))
             return
         await self._send(self._updates.apply(event))
         model = self.state.model
@@ -173,10 +170,9 @@ class Session:
         if self.state.model != model and self._announce is not None:
             await self._announce()
         if isinstance(event, FactEvent):
-            self._resolve(self._prompts.apply(event))
+            self.prompts.apply(event)
             if not event.more:
                 await self._offer()
-            self._changed.set()
 
     async def _catch_up(self, event: Resync) -> None:
         """Events were missed: send the messages since the last one, and the open draft."""
@@ -196,9 +192,8 @@ class Session:
             for message in messages:
                 await self._send(self._updates.message(message, self.state.open_calls))
             await self._send(self._open_draft(event))
-        self._resolve(self._prompts.resync(event.chat, messages, event.queued_messages))
+        self.prompts.resync(event.chat, messages, event.queued_messages)
         await self._offer()
-        self._changed.set()
 
     # --- sending to the editor
 
@@ -231,7 +226,7 @@ class Session:
                 await self._text(f"\n\n{question_of(call)}\n")
         typed = self._offers.typed(calls)
         if typed and len(typed) == len(calls):
-            self._resolve(self._prompts.end_turn(self.state.turn_id))
+            self.prompts.end_turn(self.state.turn_id)
 
     # --- prompts
 
@@ -239,44 +234,40 @@ class Session:
         """Send a message, and wait for the end of its turn. While a typed question is open, its text is the answer.
         `sending` has the future of the message until the instance has accepted it. Raises what the client raises, and
         `Failed` for a turn that fails."""
-        name = str(uuid.uuid4())
-        waiting = self._prompts.add(name)
-        ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._endings[name] = ending
-        self._own.add(name)
-        accepted = asyncio.ensure_future(self._deliver(name, waiting, content))
+        sent = self.prompts.add()
+        accepted = asyncio.ensure_future(self._deliver(sent, content))
         sending.add(accepted)
         accepted.add_done_callback(sending.discard)
         try:
             await asyncio.shield(accepted)
-            self._changed.set()
-            return await ending
+            self.prompts.changed()
+            return await sent.wait_ending()
         finally:
-            self._prompts.forget(name)
-            self._own.discard(name)
-            del self._endings[name]
+            self.prompts.forget(sent)
 
-    async def _deliver(self, name: str, waiting: Waiting, content: tuple[Part, ...]) -> None:
+    async def _deliver(self, sent: SentPrompt, content: tuple[Part, ...]) -> None:
         if self._labels is not None:
             async with self._creating:
                 if self._labels is not None:
-                    await self._create(waiting, content, self._labels)
+                    await self._create(sent, content, self._labels)
                     return
         typed = self._offers.typed(self.state.open_calls)
         if not typed:
-            answer = await self._client.send(self.chat_id, content, when_busy=self.when_busy, client_message_id=name)
-            waiting.sent(answer)
+            answer = await self._client.send(
+                self.chat_id, content, when_busy=self.when_busy, client_message_id=sent.name
+            )
+            sent.waiting.sent(answer)
             return
         value = typed_answer(_text_of(content), typed[0])
-        waiting.turn_id = self.state.turn_id
+        sent.waiting.turn_id = self.state.turn_id
         await self._offers.answer(self.chat_id, typed[0], value)
 
-    async def _create(self, waiting: Waiting, content: tuple[Part, ...], labels: dict[str, str]) -> None:
+    async def _create(self, sent: SentPrompt, content: tuple[Part, ...], labels: dict[str, str]) -> None:
         """Create the chat with its first message."""
         model = self.state.model
         chat = await self._client.create_chat(content, id=self.chat_id, labels=labels, model=model)
         self._labels = None
-        waiting.turn_id = FIRST_TURN_ID
+        sent.waiting.turn_id = FIRST_TURN_ID
         self.state.begin(FIRST_TURN_ID)
         self._updates.open_draft(FIRST_TURN_ID, FIRST_TURN_ID, FIRST_TURN_ID, ())
         await self._send([{"sessionUpdate": "session_info_update", "title": chat["title"]}])
@@ -286,51 +277,10 @@ class Session:
 
     async def cancel(self) -> None:
         """Stop the turns of the editor's prompts; without one, the turn that runs."""
-        names = list(self._endings)
-        if names:
-            await asyncio.gather(*map(self.stop, names))
+        if self.prompts.names():
+            await self.prompts.stop_all()
         elif self.state.turn_id is not None:
             await self._client.interrupt(self.chat_id, self.state.turn_id)
-
-    async def stop(self, name: str) -> None:
-        """Interrupt the turn of a prompt, or take its message out of the queue."""
-        waiting = dict(self._prompts.items()).get(name)
-        while waiting is not None and name in self._endings and not self._endings[name].done():
-            self._changed.clear()
-            try:
-                if waiting.turn_id is not None:
-                    await self._client.interrupt(self.chat_id, waiting.turn_id)
-                    return
-                if waiting.queued_id is not None:
-                    await self._client.delete_queued(self.chat_id, waiting.queued_id)
-                    return
-                await self._changed.wait()  # until the instance has accepted the message
-            except AlreadyDelivered:
-                await self._changed.wait()  # the next fact says which turn it has
-            except Unavailable:
-                await asyncio.sleep(self._limits.retry_s)
-            except NotFound:
-                return
-
-    def names(self) -> list[str]:
-        """The prompts in progress, oldest first."""
-        return list(self._endings)
-
-    def _resolve(self, ended: Sequence[tuple[str, Ending]]) -> None:
-        for name, ending in ended:
-            waiting = self._endings.get(name)
-            if waiting is None or waiting.done():
-                continue
-            if ending.error:
-                waiting.set_exception(Failed(INTERNAL_ERROR, ending.error, ending.details or None))
-            else:
-                waiting.set_result(ending)
-
-    def _end_all(self, error: Failed) -> None:
-        for waiting in self._endings.values():
-            if not waiting.done():
-                waiting.set_exception(error)
-        self._changed.set()
 
 
 def _text_of(content: tuple[Part, ...]) -> str:

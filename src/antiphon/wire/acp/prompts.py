@@ -21,6 +21,8 @@ class Ending(Value, gc=True):
 
     stop_reason: str = ""
     error: str = ""
+    code: int = 0
+    """The JSON-RPC code of the error; 0: an internal error."""
     details: dict[str, Any] = {}
     usage: dict[str, int] | None = None
 
