@@ -33,7 +33,9 @@ async def _serve(data: Path | None, url: str | None) -> None:
     from antiphon.api.acp.agent import Agent
     from antiphon.cli.byte_streams import StandardStreams
     from antiphon.cli.embedded import open_access
+    from antiphon.observe.logs import configure_logging
 
+    configure_logging(as_json=False, level="error")  # to stderr: stdout has the protocol
     me = asyncio.current_task()
     assert me is not None
     async with (

@@ -63,12 +63,12 @@ async def test_a_session_without_a_prompt_leaves_no_chat(editor: Editor, shared_
 
 async def test_a_chat_is_loaded_with_its_whole_history(editor: Editor, other: Editor, shared_api: ApiClient) -> None:
     chat_id = await editor.new()
-    for number in range(30):
+    for number in range(14):
         await editor.prompt(chat_id, f'/say {number}\n/call search_files {{"word": "{number}"}}')
     live = editor.updates[chat_id]
     replay = await other.load(chat_id)
-    assert text_of(replay) == text_of(live) == "".join(map(str, range(30)))
-    assert text_of(replay, "user_message_chunk").count("/say") == 30
+    assert text_of(replay) == text_of(live) == "".join(map(str, range(14)))
+    assert text_of(replay, "user_message_chunk").count("/say") == 14
     assert calls_of(replay) == calls_of(live)
     ids = [[one["messageId"] for one in of_kind(updates, "agent_message_chunk")] for updates in (live, replay)]
     assert list(dict.fromkeys(ids[0])) == list(dict.fromkeys(ids[1]))

@@ -87,7 +87,9 @@ class Agent:
 
     async def _send_rest(self) -> None:
         if self._sending:
-            await asyncio.wait(self._sending, timeout=self._limits.drain_s)
+            _, late = await asyncio.wait(self._sending, timeout=self._limits.drain_s)
+            for one in late:
+                one.cancel()
 
     async def _handle(self, call: Call) -> Any:
         method = self._methods.get(call.method)

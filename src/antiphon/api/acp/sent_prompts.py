@@ -50,6 +50,7 @@ class SentPrompts:
         self._prompts = Prompts()
         self._sent: dict[str, SentPrompt] = {}
         self._changed = asyncio.Event()
+        self._ended: Ending | None = None
 
     def is_own(self, name: str) -> bool:
         """Whether a message was sent by this editor, by the client's id of it."""
@@ -62,6 +63,8 @@ class SentPrompts:
     def add(self) -> SentPrompt:
         name = str(uuid.uuid4())
         sent = self._sent[name] = SentPrompt(self._prompts.add(name), name)
+        if self._ended is not None:
+            sent.end(self._ended)
         return sent
 
     def forget(self, sent: SentPrompt) -> None:
@@ -88,7 +91,8 @@ class SentPrompts:
         self._end(self._prompts.end_turn(turn_id))
 
     def end_all(self, ending: Ending = CANCELLED) -> None:
-        """The chat is not followed any more."""
+        """The chat is not followed any more: later prompts end in the same way."""
+        self._ended = ending
         for sent in self._sent.values():
             sent.end(ending)
         self.changed()

@@ -136,6 +136,7 @@ class Session:
             await self._send(updates if replay else [])
         updates = self._open_draft(event)
         await self._send(updates if replay else self._updates.calls_without_result())
+        self.prompts.resync(event.chat, event.messages, event.queued_messages)
         if replay and event.chat["title"]:
             await self._send([{"sessionUpdate": "session_info_update", "title": event.chat["title"]}])
 
@@ -235,12 +236,13 @@ class Session:
         `sending` has the future of the message until the instance has accepted it. Raises what the client raises, and
         `Failed` for a turn that fails."""
         sent = self.prompts.add()
-        accepted = asyncio.ensure_future(self._deliver(sent, content))
-        sending.add(accepted)
-        accepted.add_done_callback(sending.discard)
         try:
-            await asyncio.shield(accepted)
-            self.prompts.changed()
+            if not sent.has_ended:
+                accepted = asyncio.ensure_future(self._deliver(sent, content))
+                sending.add(accepted)
+                accepted.add_done_callback(sending.discard)
+                await asyncio.shield(accepted)
+                self.prompts.changed()
             return await sent.wait_ending()
         finally:
             self.prompts.forget(sent)
