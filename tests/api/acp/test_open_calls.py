@@ -97,6 +97,19 @@ async def test_a_question_in_an_editor_without_forms_is_answered_by_the_next_pro
     assert editor.text(chat_id).endswith("done")
 
 
+async def test_a_question_with_few_answers_is_offered_as_options(editor: Editor) -> None:
+    chat_id = await editor.new()
+    schema = '{"type": "boolean"}'
+    content = f'/call ask_person {{"question": "Sure?", "schema": {schema}}}\n/say done'
+    prompt = asyncio.create_task(editor.prompt(chat_id, content))
+    asked, answer = await editor.wait_asked(chat_id)
+    assert (asked["toolCall"]["title"], [one["name"] for one in asked["options"]]) == ("Sure?", ["Yes", "No"])
+    answer.set_result(chosen(asked["options"][1]["optionId"]))
+    assert await prompt == "end_turn"
+    (call,) = editor.calls(chat_id).values()
+    assert call["rawOutput"] is False
+
+
 async def test_a_tool_of_another_client_is_announced_and_its_result_ends_the_wait(
     other: Editor, shared_api: ApiClient
 ) -> None:
