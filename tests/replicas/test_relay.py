@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -21,6 +23,8 @@ from worker.running import metric
 from .relay_sides import CHAT, Side, two_sides
 
 pytestmark = pytest.mark.anyio
+
+TESTS = Path(__file__).parents[1]
 
 kinds = pytest.mark.parametrize("kind", ["holder connects", "watcher connects", "bus"])
 
@@ -74,6 +78,11 @@ async def test_the_end_of_a_draft_is_relayed_before_the_next_draft(kind: str) ->
         await wait_until(lambda: (8, 4) in seen)
         assert (5, 80_000) in seen
         assert seen == sorted(seen)
+
+
+async def test_a_peer_that_floods_a_stuck_process_and_disconnects_does_not_abort_it() -> None:
+    program = await asyncio.create_subprocess_exec(sys.executable, "-m", "replicas.stuck_link", cwd=TESTS)
+    assert await program.wait() == 0
 
 
 @kinds

@@ -3,6 +3,10 @@
 Of two instances the one with the smaller id connects. Each makes a new key pair at every start; the public key is in
 its membership row, and only the keys in these rows are accepted. A connection from an unknown instance triggers a
 membership refresh, so that a new instance need not wait for the next regular one.
+
+ZeroMQ's own heartbeats are off: libzmq 4.3.5 aborts the process (`Assertion failed: !_io_error`) at a heartbeat of a
+connection that its peer has closed while received messages were waiting, as after a SIGSTOP. The link greets its
+peers itself, and TCP finds hosts that are gone.
 """
 
 from __future__ import annotations
@@ -28,10 +32,14 @@ MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 """Maximum size of a message in bytes; a peer that sends a larger one is disconnected."""
 QUEUED_MAX = 256
 """Maximum number of messages queued for one peer, and received from it. Beyond it a message is refused."""
-HEARTBEAT_MS = 2_000
-"""Between two heartbeats of ZeroMQ, in milliseconds."""
-HEARTBEAT_TIMEOUT_MS = 6_000
-"""How long a heartbeat may stay unanswered before the connection is closed, in milliseconds."""
+KEEPALIVE_IDLE_S = 10
+"""How long a connection may be idle before TCP probes its peer, in seconds."""
+KEEPALIVE_INTERVAL_S = 5
+"""Between two probes, in seconds."""
+KEEPALIVE_PROBES = 3
+"""Number of unanswered probes after which a connection is closed."""
+UNACKNOWLEDGED_MS = 15_000
+"""How long sent bytes may stay unacknowledged before the connection is closed, in milliseconds."""
 RECONNECT_MS = 50
 """Initial delay before a lost connection is opened again, in milliseconds; it doubles up to RECONNECT_MAX_MS."""
 RECONNECT_MAX_MS = 1_000
@@ -132,8 +140,11 @@ class ZmqLink:
             (zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX),
             (zmq.SNDHWM, QUEUED_MAX),
             (zmq.RCVHWM, QUEUED_MAX),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE_S),
+            (zmq.TCP_KEEPALIVE_INTVL, KEEPALIVE_INTERVAL_S),
+            (zmq.TCP_KEEPALIVE_CNT, KEEPALIVE_PROBES),
+            (zmq.TCP_MAXRT, UNACKNOWLEDGED_MS),
             (zmq.RECONNECT_IVL, RECONNECT_MS),
             (zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS),
         ):

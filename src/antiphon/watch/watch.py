@@ -27,13 +27,16 @@ from antiphon.ports import Bus, Drafts, Mark, Store
 from antiphon.signal import Signal
 from antiphon.tracebacks import traceback_of
 from antiphon.watch.feed import Feed
+from antiphon.watch.held_text import HeldText
 from antiphon.watch.plain_stream import PlainStream
 from antiphon.watch.reader import Reader
 from antiphon.watch.watcher import Watcher, make_resync
 
 PING_BUCKETS = 15
-"""The streams are pinged in this many groups, one after another."""
+"""Number of groups in which the streams are pinged, one after another."""
 WATCHERS_MAX = 10_000
+HELD_TEXT_MAX = 128 * 1024 * 1024
+"""Maximum size of the text that translations for other protocols hold, in code points."""
 NEW_NOTIFICATIONS_MAX = 1_000
 """Maximum number of notifications that a query returns, as the store promises."""
 CHANGED_MAX = 10_000
@@ -42,8 +45,7 @@ OWNERS_MAX = 100_000
 """Maximum number of changed chats whose owner is cached."""
 REVOKED_CHANNEL = "antiphon:revoked"
 
-Changed = Sequence[tuple[str, int]]
-"""Chats, and the seq that each has come to."""
+Changed = Sequence[tuple[str, int]]  # chats, and the seq that each has reached
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +92,7 @@ class Watch:
         self._poll_due = asyncio.Event()
         self._token_check_due = asyncio.Event()
         self._opening: Counter[str] = Counter()
+        self._held = HeldText(HELD_TEXT_MAX)
         self.poll_error: str | None = None
         self._unsubscribe = bus.subscribe(REVOKED_CHANNEL, self._on_revoked)
 
@@ -123,9 +126,8 @@ class Watch:
         by_ref: bool = False,
         reads_all: bool = False,
     ) -> AsyncIterator[Watcher]:
-        """A watcher at `cursor` (None: from now, beginning with a resync). From 0, or where it `reads_all`, it is
-        given every fact, whatever the distance. Raises `NotFound`, `CursorInvalid` for
-        a seq the chat has not reached, `TooMany`."""
+        """A watcher at `cursor` (None: from now, beginning with a resync). From 0, or where it `reads_all`, it gets
+        every fact. Raises `NotFound`, `CursorInvalid` for a seq the chat has not reached, `TooMany`."""
         chat = await self._service.chat(chat_id)
         if chat is None or chat.is_deleted:
             raise NotFound
@@ -136,9 +138,8 @@ class Watch:
             with self._place(owner_id):
                 reader = await self.acquire_reader(chat_id)
             seq, position = cursor or (0, 0)
-            watcher = Watcher(
-                reader, seq, position, token_id=token_id, owner_id=owner_id, until_idle=until_idle, by_ref=by_ref
-            )
+            watcher = Watcher(reader, seq, position, token_id=token_id, owner_id=owner_id, held=self._held)
+            watcher.until_idle, watcher.by_ref = until_idle, by_ref
             watcher.reads_all = reads_all or cursor == (0, 0)
             reader.watchers[watcher] = None
             self._add(watcher)
@@ -150,6 +151,7 @@ class Watch:
                 yield watcher
             finally:
                 self._remove(watcher)
+                watcher.release_text()
                 reader.watchers.pop(watcher, None)
                 self.release_reader(reader)
         finally:
@@ -247,7 +249,7 @@ class Watch:
     # --- the poll, the pings, the slow
 
     async def start(self) -> None:
-        """Note where the poll begins: before anyone watches, so that nothing falls between."""
+        """Note where the poll begins, before the first watcher opens."""
         _, self._mark = await self._store.changed(None, limit=self._changed_max)
         self._notified_until = self._store.clock.now_us()
 

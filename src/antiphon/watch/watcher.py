@@ -15,6 +15,7 @@ from antiphon.core.facts import Entry
 from antiphon.errors import NotFound
 from antiphon.observe.metrics import METRICS
 from antiphon.watch.batch import Batch
+from antiphon.watch.held_text import HeldText
 from antiphon.watch.reader import Reader
 from antiphon.watch.recent_facts import FACTS_MAX
 from antiphon.watch.stream_items import Fact
@@ -61,15 +62,16 @@ class Watcher(Waiting):
     """
 
     __slots__ = (
-        "_by_ref",
         "_bye",
         "_first",
+        "_held",
+        "_held_size",
         "_is_caught_up",
         "_is_closed",
         "_notices",
         "_ping_due",
         "reads_all",
-        "_until_idle",
+        "by_ref",
         "owner_id",
         "position",
         "reader",
@@ -77,10 +79,11 @@ class Watcher(Waiting):
         "seq",
         "stop_sending",
         "token_id",
+        "until_idle",
     )
 
     def __init__(
-        self, reader: Reader, seq: int, position: int, *, token_id: str, owner_id: str, until_idle: bool, by_ref: bool
+        self, reader: Reader, seq: int, position: int, *, token_id: str, owner_id: str, held: HeldText
     ) -> None:
         super().__init__()
         self.reader = reader
@@ -90,8 +93,10 @@ class Watcher(Waiting):
         self.owner_id = owner_id
         self.sending_since = 0.0
         self.stop_sending: Callable[[], object] | None = None
-        self._until_idle = until_idle
-        self._by_ref = by_ref
+        self.until_idle = False
+        self.by_ref = False
+        self._held = held
+        self._held_size = 0
         self._first: Frame | None = None
         self._bye: Frame | None = None
         self._is_caught_up = False
@@ -123,6 +128,17 @@ class Watcher(Waiting):
         self._notices[kind] = notice
         self.wake()
 
+    def hold_text(self, size: int) -> None:
+        """Count text that a translation of its events holds until the stream ends. Beyond the maximum the stream
+        ends."""
+        self._held_size += size
+        if not self._held.add(self.owner_id, size) and self.end("slow", 1000):
+            METRICS.slow_watchers.inc()
+
+    def release_text(self) -> None:
+        self._held.release(self.owner_id, self._held_size)
+        self._held_size = 0
+
     @property
     def is_closed(self) -> bool:
         """Whether the `bye` was handed out: nothing follows it."""
@@ -143,7 +159,7 @@ class Watcher(Waiting):
         if self._notices:
             notices, self._notices = self._notices, {}
             return Batch(list(notices.values()), self.seq, self.position)
-        batch = self.reader.batch(self.seq, self.position, by_ref=self._by_ref)
+        batch = self.reader.batch(self.seq, self.position, by_ref=self.by_ref)
         if batch is not None:
             self.seq, self.position = batch.seq, batch.position
             self._ping_due = False
@@ -154,7 +170,7 @@ class Watcher(Waiting):
             self._is_caught_up = True
             self.reads_all = False
             return Batch([caught_up_frame(self.seq, self.position)], self.seq, self.position)
-        if self._until_idle and self.reader.is_resting(self.seq):
+        if self.until_idle and self.reader.is_resting(self.seq):
             self._bye = bye_frame("idle")
             return self._take_bye()
         if self._ping_due:

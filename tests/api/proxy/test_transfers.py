@@ -152,6 +152,27 @@ async def test_transfers_of_unknown_senders_share_a_limit(tmp_path: Path) -> Non
         assert (await ask(standby, "GET", "/files/x")).status == 200
 
 
+async def test_streams_of_other_protocols_do_not_count_as_transfers_and_hold_no_body(tmp_path: Path) -> None:
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if b"/v1/responses" in request:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: x\n\n")
+            await asyncio.Event().wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    async with (
+        fake_primary(tmp_path / "data", behave),
+        open_standby_app(tmp_path / "data", token="t", sender_transfers_max=1, transfers_max=1) as standby,
+    ):
+        wires = [await Wire.open(standby.port) for _ in range(3)]
+        for wire in wires:
+            wire.send(make_request("POST", "/v1/responses", body=b'{"input": "%s"}' % (b"x" * 100_000)))
+            assert (await wire.read_head())[0] == 200
+        assert standby.app._bodies._bytes == 0
+        assert (await ask(standby, "GET", "/files/x")).status == 200
+        for wire in wires:
+            await wire.close()
+
+
 async def test_a_standby_that_stops_ends_its_transfers(tmp_path: Path) -> None:
     async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()

@@ -29,6 +29,7 @@ from antiphon.api.http.pages import Pages
 from antiphon.api.http.routing import Router
 from antiphon.api.http.sse import LiveAnswer
 from antiphon.api.http.table import API, BODY_BYTES_MAX, Call, Operation, Policy
+from antiphon.api.http.translated import TranslatedAnswer
 from antiphon.api.protocols import index_of, protocol_of, protocols_without
 from antiphon.chats.chat_fields import HTTP, ZMQ
 from antiphon.errors import AntiphonError, Forbidden, Invalid, NotFound, TooLarge, Unavailable
@@ -110,8 +111,11 @@ class HttpApp:
             _timer(request.method, route, answer.status_code).observe(time.perf_counter() - started)
         try:
             await answer(scope, receive, send)
-        except AntiphonError as error:  # the store cannot be read: the stream ends and its client reconnects
-            log.warning("stream_failed", route=route, error=str(error))
+        except AntiphonError as error:
+            if isinstance(answer, TranslatedAnswer):  # nothing was sent
+                await self._refusal(error, path_of(scope))(scope, receive, send)
+                return
+            log.warning("stream_failed", route=route, error=str(error))  # the store failed: the client reconnects
 
     def _refusal(self, error: Exception, place: str) -> Response:
         """The response to a request that failed, in the shape of the protocol that owns the address."""

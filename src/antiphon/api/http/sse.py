@@ -156,8 +156,15 @@ class DirectWriter:
         self._is_pumping = True
         try:
             self._pump()
+        except Exception as error:  # the caller wakes other streams, too: `run` raises it
+            self._fail(error)
         finally:
             self._is_pumping = False
+
+    def _fail(self, error: Exception) -> None:
+        self._watcher.on_wake = None
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_exception(error)
 
     def _pump(self) -> None:
         watcher, connection = self._watcher, self._connection

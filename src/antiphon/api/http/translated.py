@@ -6,9 +6,11 @@ The translation is pure. Here are the connection, the watcher and their limits, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -16,37 +18,46 @@ from starlette.types import Receive, Scope, Send
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.connection import EXTENSION, Connection
 from antiphon.api.http.sse import HEADERS, LAST, PIECE_BYTES, DirectWriter, LiveAnswer, WatchStream, disconnected
-from antiphon.core.events import Bye, Event
+from antiphon.core.events import Bye, Delta, Event
+from antiphon.errors import TooMany, Unauthenticated
+from antiphon.watch.watch import HELD_TEXT_MAX
 from antiphon.watch.watcher import Watcher
 from antiphon.wire.stream import Frame
 
 PING = b": ping\n\n"
 """A comment: it keeps the connection open, and clients ignore it."""
+LARGE_BYTES = 256 * 1024
+"""Size of an answer from which its facts are translated piece by piece, in bytes."""
 
 Opened = AbstractAsyncContextManager[Watcher]
 Finally = Callable[[], Awaitable[None]]
 
 
-class Translation(Protocol):
+class Translation(ABC):
     """The events of a chat as bytes of another protocol's stream."""
 
     @property
+    @abstractmethod
     def is_complete(self) -> bool:
         """Whether the last bytes were given: the stream ends."""
-        ...
 
+    @abstractmethod
     def begin(self) -> bytes:
         """The first bytes."""
-        ...
 
+    @abstractmethod
     def apply(self, event: Event) -> bytes:
         """The bytes for an event; empty if the protocol has none."""
-        ...
 
+    def pieces(self, event: Event) -> Iterator[bytes]:
+        """The same bytes in pieces, each made when it is sent. Used for the facts of a long answer, which a protocol
+        may repeat several times. The next event is applied after the last piece."""
+        yield self.apply(event)
+
+    @abstractmethod
     def cut_off(self, reason: str) -> bytes:
         """The last bytes of a stream that the server ends before the chat is done: it stops, or the client is
         slow."""
-        ...
 
 
 class _Chunk:
@@ -62,6 +73,30 @@ class _Chunk:
         return b"%x\r\n%b\r\n" % (len(self.data), self.data)
 
 
+class TextCount:
+    """Counts the text that a translation holds, by the events that it has taken."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._in_draft = 0
+        self.size = 0
+        """In code points."""
+
+    def add(self, frame: Frame) -> None:
+        if frame.type == "delta":
+            event = frame.event
+            assert isinstance(event, Delta)
+            size = event.to - event.from_
+            self._in_draft += size
+        elif frame.type == "message_appended":
+            size = max(len(frame.data) - self._in_draft, 0)
+            self._in_draft = 0
+        else:
+            return
+        self.size += size
+        self._watcher.hold_text(size)
+
+
 class TranslatedWatcher:
     """A watcher whose batches are translated; those without bytes are skipped."""
 
@@ -69,14 +104,24 @@ class TranslatedWatcher:
         self._watcher = watcher
         self._translation = translation
         self._first: bytes | None = translation.begin()
+        self._frames: deque[Frame] = deque()
+        """Events that are not translated yet."""
+        self._pieces: Iterator[bytes] | None = None
+        """What is left of a large event."""
+        self._text = TextCount(watcher)
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether there are bytes before the next batch."""
+        return self._first is not None or self._pieces is not None or bool(self._frames)
 
     @property
     def is_closed(self) -> bool:
-        return self._first is None and (self._translation.is_complete or self._watcher.is_closed)
+        return not self._has_more and (self._translation.is_complete or self._watcher.is_closed)
 
     @property
     def is_behind(self) -> bool:
-        return self._first is None and self._watcher.is_behind
+        return not self._has_more and self._watcher.is_behind
 
     @property
     def sending_since(self) -> float:
@@ -104,39 +149,61 @@ class TranslatedWatcher:
 
     def next_batch_nowait(self) -> _Chunk | None:
         """The next bytes; None if there are none yet."""
-        first, self._first = self._first, None
-        if first:
-            return _Chunk(first)
-        while not self.is_closed and not self._watcher.is_behind:
+        while True:
+            if self._has_more:
+                if data := self._take():
+                    return _Chunk(data)
+                continue
+            if self.is_closed or self._watcher.is_behind:
+                return None
             batch = self._watcher.next_batch_nowait()
             if batch is None:
                 return None
-            if data := self._bytes_of(batch.frames):
-                return _Chunk(data)
-        return None
+            self._frames.extend(batch.frames)
 
     async def next_old_batch(self) -> _Chunk | None:
         """The bytes for the next events of the store; None if there are none."""
         batch = await self._watcher.next_old_batch()
-        data = self._bytes_of(batch.frames) if batch is not None else b""
+        self._frames.extend(batch.frames if batch is not None else ())
+        data = self._take()
         return _Chunk(data) if data else None
 
     async def next_bytes(self) -> bytes:
         """Wait for the next bytes; empty for events that have none."""
+        if not self._has_more:
+            self._frames.extend(await next_frames(self._watcher))
+        return self._take()
+
+    def _take(self) -> bytes:
+        """The bytes of the pending events up to the next large one, or a piece of that one."""
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        return self._bytes_of(await next_frames(self._watcher))
-
-    def _bytes_of(self, frames: Iterable[Frame]) -> bytes:
-        pieces = []
-        for frame in frames:
-            if self._translation.is_complete:
-                break
-            pieces.append(PING if frame.type == "ping" else self._translated(frame))
+        if self._pieces is not None:
+            piece = next(self._pieces, None)
+            if piece is not None:
+                return piece
+            self._pieces = None
+        pieces: list[bytes] = []
+        while self._frames and not self._translation.is_complete:
+            frame = self._frames.popleft()
+            self._text.add(frame)
+            if frame.type != "delta" and max(self._text.size, len(frame.data)) > LARGE_BYTES:
+                self._pieces = self._pieces_of(frame)
+                return b"".join(pieces)
+            pieces.append(self._bytes_of(frame))
+        if self._translation.is_complete:
+            self._frames.clear()
         return b"".join(pieces)
 
-    def _translated(self, frame: Frame) -> bytes:
+    def _pieces_of(self, frame: Frame) -> Iterator[bytes]:
+        if frame.type in ("ping", "bye"):
+            return iter((self._bytes_of(frame),))
+        return self._translation.pieces(frame.event)
+
+    def _bytes_of(self, frame: Frame) -> bytes:
+        if frame.type == "ping":
+            return PING
         event = frame.event
         return self._translation.cut_off(event.reason) if isinstance(event, Bye) else self._translation.apply(event)
 
@@ -194,7 +261,11 @@ class TranslatedStream(WatchStream):
 
 
 class TranslatedAnswer(LiveAnswer):
-    """One JSON value, sent when the translation has all it needs, when the time is up, or when the server stops."""
+    """One JSON value, sent when the translation has all it needs, when the time is up, or when the server stops.
+
+    Calling it raises, before anything is sent: `Unauthenticated` if the token was revoked meanwhile, `TooMany` if the
+    memory for answers is full.
+    """
 
     def __init__(
         self,
@@ -218,6 +289,9 @@ class TranslatedAnswer(LiveAnswer):
         self._more_headers = headers
         self._on_complete = on_complete
         self._is_complete = False
+        self._text = TextCount(watcher)
+        self._ended = ""
+        """Why the watcher was closed."""
 
     async def head(self) -> Response:
         await self._opened.__aexit__(None, None, None)
@@ -230,6 +304,10 @@ class TranslatedAnswer(LiveAnswer):
             await self._opened.__aexit__(None, None, None)
         if not is_here:
             return
+        if self._ended == "revoked":
+            raise Unauthenticated
+        if self._ended == "slow":
+            raise TooMany("bytes in answers at once", HELD_TEXT_MAX, retry_after_ms=1000)
         answer = self._answer()
         if not isinstance(answer, Response):
             answer = JsonAnswer(answer, 200, self._more_headers)
@@ -255,7 +333,11 @@ class TranslatedAnswer(LiveAnswer):
     async def _collect(self) -> None:
         while not self._watcher.is_closed:
             for frame in await next_frames(self._watcher):
-                if self._apply(frame.event):
+                self._text.add(frame)
+                event = frame.event
+                if isinstance(event, Bye):
+                    self._ended = event.reason
+                if self._apply(event):
                     self._is_complete = True
                     return
 

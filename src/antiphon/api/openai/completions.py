@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.table import Call
-from antiphon.api.http.translated import TranslatedAnswer, TranslatedStream
+from antiphon.api.http.translated import TranslatedAnswer, TranslatedStream, Translation
 from antiphon.api.named_chats import chat_id_of, chats_of, find_chat
 from antiphon.api.openai import shapes as s
 from antiphon.api.openai.opened import OpenedTurn, open_turn
@@ -27,7 +27,7 @@ CHAT_HEADER = "antiphon-chat-id"
 """Names the chat of a request: its id, or any text that the client chooses. Every response has it."""
 
 
-class CompletionTranslation:
+class CompletionTranslation(Translation):
     """The server-sent events of a chat completion, or the object."""
 
     def __init__(self, turn: OpenedTurn, *, is_streamed: bool, include_usage: bool = False) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from starlette.responses import Response
 
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.table import Call
-from antiphon.api.http.translated import TranslatedAnswer, TranslatedStream
+from antiphon.api.http.translated import TranslatedAnswer, TranslatedStream, Translation
 from antiphon.api.named_chats import chats_of
 from antiphon.api.openai import shapes as s
 from antiphon.api.openai.listing import listed_items
@@ -34,7 +34,7 @@ SNAPSHOT_WAIT_S = 30.0
 """Maximum time in which a stored response is read, in seconds."""
 
 
-class ResponseTranslation:
+class ResponseTranslation(Translation):
     """The server-sent events of a Response, or the object as of now."""
 
     def __init__(self, turn: OpenedTurn, starting_after: int = -1) -> None:
@@ -50,6 +50,10 @@ class ResponseTranslation:
 
     def apply(self, event: Event) -> bytes:
         return _sse(self.stream.apply(self._output.apply(event)))
+
+    def pieces(self, event: Event) -> Iterator[bytes]:
+        for made in self.stream.events(self._output.apply(event)):
+            yield _sse([made])
 
     def cut_off(self, reason: str) -> bytes:
         number = self.stream.resume_number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from prometheus_client import generate_latest
@@ -139,14 +140,33 @@ class StandbyApp:
         finally:
             del self._transfers[transfer]
 
-    def _make_transfer(self, request: Request, operation: Operation, body: bytes = b"") -> FileTransfer:
-        """Raises `TooMany` or `Unavailable` while there are too many."""
+    async def _make_translated(self, request: Request, operation: Operation) -> FileTransfer:
+        """A request of another protocol. Its body is counted until the primary answers, which may take as long as a
+        turn. Raises `TooMany`."""
+        self._check_streams()
+        async with AsyncExitStack() as stack:
+            sender = self._accepted.sender_of(request)
+            counted = self._bodies.read_counted(request, self._options.limits.body_bytes, owner=sender)
+            body = await stack.enter_async_context(counted)
+            held = stack.pop_all()
+        return FileTransfer(
+            request, operation, self._primary, self, http=self._bodies.limits, body=body, release=held.aclose
+        )
+
+    def _check_streams(self) -> None:
+        translated = sum(transfer.is_translated for transfer in self._transfers)
+        if len(self._relays) + translated >= self._options.watchers_max:
+            raise TooMany("watchers", self._options.watchers_max, retry_after_ms=5000)
+
+    def _make_transfer(self, request: Request, operation: Operation) -> FileTransfer:
+        """An upload or a download. Raises `TooMany` or `Unavailable` while there are too many."""
         limits, sender = self._primary.limits, self._accepted.sender_of(request)
-        if list(self._transfers.values()).count(sender) >= limits.sender_transfers_max:
+        senders = [of for transfer, of in self._transfers.items() if not transfer.is_translated]
+        if senders.count(sender) >= limits.sender_transfers_max:
             raise TooMany("uploads and downloads at once", limits.sender_transfers_max, retry_after_ms=1000)
-        if len(self._transfers) >= limits.transfers_max:
+        if len(senders) >= limits.transfers_max:
             raise Unavailable("too many uploads and downloads are being forwarded")
-        return FileTransfer(request, operation, self._primary, self, http=self._bodies.limits, body=body)
+        return FileTransfer(request, operation, self._primary, self, http=self._bodies.limits)
 
     async def _answer(self, request: Request, place: str) -> ASGIApp:
         if request.method == "GET" and place in ("/healthz", "/readyz", "/metrics"):
@@ -157,15 +177,14 @@ class StandbyApp:
             raise Unavailable("this is a standby, not the target instance")
         operation = self._operation(request.method, place)
         if operation is not None and operation.is_stream:
-            if len(self._relays) >= self._options.watchers_max:
-                raise TooMany("watchers", self._options.watchers_max, retry_after_ms=5000)
+            self._check_streams()
             return StreamRelay(Forwarded.of(request, b"", operation), self._primary, self)
         if operation is not None and (operation.is_upload or operation.is_download):
             return self._make_transfer(request, operation)
+        if operation is not None and operation.protocol:
+            return await self._make_translated(request, operation)
         sender = self._accepted.sender_of(request)
         async with self._bodies.read_counted(request, self._options.limits.body_bytes, owner=sender) as body:
-            if operation is not None and operation.protocol:
-                return self._make_transfer(request, operation, body)
             answer = await self._exchange(Forwarded.of(request, body, operation), request.receive)
         if isinstance(answer, Response):
             self._accepted.note(request, operation, answer.status_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import httpx2
 import msgspec
@@ -39,8 +40,11 @@ class FileTransfer:
         *,
         http: HttpLimits,
         body: bytes = b"",
+        release: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`body` is that of a request that is no upload."""
+        """`body` is that of a request of another protocol; `release` is called when it is no longer held."""
+        self.is_translated = bool(operation.protocol)
+        self._release = release
         self._request = request
         self._is_upload = operation.is_upload
         self._read_s = None if operation.protocol else primary.limits.answer_s
@@ -64,6 +68,19 @@ class FileTransfer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises `Unavailable` or `HTTPException` as long as nothing was sent; afterwards the response is cut off."""
+        try:
+            await self._run(scope, receive, send)
+        finally:
+            await self._release_body()
+
+    async def _release_body(self) -> None:
+        """The request is not repeated any more."""
+        self._forwarded = msgspec.structs.replace(self._forwarded, body=b"")
+        release, self._release = self._release, None
+        if release is not None:
+            await release()
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = scope.get("extensions", {}).get(EXTENSION)
         abort = connection.abort if isinstance(connection, Connection) else None
         sending = in_time(send, abort, self._primary.limits.slow_reader_s)
@@ -137,6 +154,7 @@ class FileTransfer:
         start["headers"] += length
         self.status = response.status_code
         self._is_started = True
+        await self._release_body()
         try:
             await send(start)
             async for piece in response.aiter_raw():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from antiphon.api.http.table import Call
-from antiphon.api.http.translated import TranslatedStream
+from antiphon.api.http.translated import TranslatedStream, Translation
 from antiphon.api.named_chats import chats_of
 from antiphon.core.events import Event, FactEvent
 from antiphon.core.model import Status
@@ -36,7 +37,7 @@ class Target(Value):
     ignored: tuple[str, ...] = ()
 
 
-class UiTranslation:
+class UiTranslation(Translation):
     """The server-sent events of an answer. That of a queued message begins when its turn does."""
 
     def __init__(self, target: Target, model: str, *, restarted_at: int = 0, waited_until: int = 0) -> None:
@@ -64,6 +65,12 @@ class UiTranslation:
     def apply(self, event: Event) -> bytes:
         data = sse(self._queued(event)) if self._chunks is None else self._chunks.encoded(event)
         return data + DONE if self.is_complete else data
+
+    def pieces(self, event: Event) -> Iterator[bytes]:
+        for chunk in self._queued(event) if self._chunks is None else self._chunks.apply(event):
+            yield sse([chunk])
+        if self.is_complete:
+            yield DONE
 
     def _queued(self, event: Event) -> list[Chunk]:
         """What becomes of the message that waits."""

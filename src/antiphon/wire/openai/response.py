@@ -129,14 +129,16 @@ class ResponseStream:
 
     def apply(self, outputs: Iterable[Output]) -> list[StreamEvent]:
         """The events of some output."""
-        events: list[StreamEvent] = []
+        return list(self.events(outputs))
+
+    def events(self, outputs: Iterable[Output]) -> Iterator[StreamEvent]:
+        """The same, each made when it is needed."""
         for output in outputs:
             if type(output) is PartText and not self.is_complete:
                 if (event := self._items.text(output)) is not None:
-                    events.append(event)
+                    yield event
             elif not self.is_complete or isinstance(output, Restarted):
-                events += self._render(output)
-        return events
+                yield from self._render(output)
 
     def error(self, code: str, message: str) -> StreamEvent:
         """The event that ends a stream which the server cannot continue. Its number is that of the event before it,
