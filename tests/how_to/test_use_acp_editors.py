@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from client.servers import ServerProcess
 from support.waiting import DEADLINE_S
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "use-acp-editors.md"
@@ -32,7 +33,9 @@ def run(command: list[str], directory: Path, stdin: str = "") -> str:
 def test_the_program_runs_as_typed(tmp_path: Path) -> None:
     (program,) = blocks("python")
     (tmp_path / "editor.py").write_text(program)
+    server = ServerProcess(tmp_path / ".antiphon", "--drain-s", "0")  # the SDK passes few variables on
     assert run([sys.executable, "editor.py"], tmp_path) == "w1 w2 w3 w4 w5 end_turn\n"
+    assert server.stop() == 0
 
 
 def test_the_command_of_zed_s_settings_answers(tmp_path: Path) -> None:

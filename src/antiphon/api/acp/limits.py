@@ -16,5 +16,7 @@ class AcpLimits(Value):
     """Maximum number of open sessions."""
     drain_s: float = 5.0
     """How long messages that are being sent to the instance may take after the end of the input."""
+    stop_s: float = 10.0
+    """How long a stop waits for an instance that is unavailable. Then the prompt is answered with an error."""
     retry_s: float = 0.5
     """Delay before a stop or an answer is sent again, while the instance is unavailable."""

@@ -15,6 +15,8 @@ from antiphon.errors import AlreadyDelivered, NotFound, Unavailable
 from antiphon.wire.acp.errors import INTERNAL_ERROR
 from antiphon.wire.acp.prompts import CANCELLED, Ended, Ending, Prompts, Waiting
 
+NO_RESPONSE = Ending(error="The instance does not respond. The turn may go on.")
+
 
 class SentPrompt:
     """One prompt. `name` is the client's id of its message."""
@@ -31,6 +33,15 @@ class SentPrompt:
     def end(self, ending: Ending) -> None:
         if not self._ending.done():
             self._ending.set_result(ending)
+
+    async def wait_accepted(self, accepted: asyncio.Future[None]) -> None:
+        """Until the instance has accepted the message, or the prompt has ended. Raises what the client raises."""
+        waited: set[asyncio.Future[Any]] = {accepted, self._ending}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if accepted.done():
+            accepted.result()
+        else:
+            accepted.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def wait_ending(self) -> Ending:
         """Raises `Failed` if the turn has failed."""
@@ -108,21 +119,33 @@ class SentPrompts:
         await asyncio.gather(*map(self.stop, self.names()))
 
     async def stop(self, name: str) -> None:
-        """Interrupt the turn of a prompt, or take its message out of the queue."""
+        """Interrupt the turn of a prompt, or take its message out of the queue. If the instance does not respond in
+        time, the prompt ends with an error that says so."""
         sent = self._sent.get(name)
-        while sent is not None and not sent.has_ended:
-            self._changed.clear()
-            try:
-                if sent.waiting.turn_id is not None:
-                    await self._client.interrupt(self._chat_id, sent.waiting.turn_id)
-                    return
-                if sent.waiting.queued_id is not None:
-                    await self._client.delete_queued(self._chat_id, sent.waiting.queued_id)
-                    return
-                await self._changed.wait()  # until the instance has accepted the message
-            except AlreadyDelivered:
-                await self._changed.wait()  # the next fact says which turn it has
-            except Unavailable:
-                await asyncio.sleep(self._limits.retry_s)
-            except NotFound:
-                return
+        if sent is None:
+            return
+        try:
+            async with asyncio.timeout(self._limits.stop_s):
+                while not sent.has_ended and not await self._try_stop(sent):
+                    pass
+        except TimeoutError:
+            sent.end(NO_RESPONSE)
+
+    async def _try_stop(self, sent: SentPrompt) -> bool:
+        """Whether the turn was stopped. Otherwise more is known when it returns."""
+        self._changed.clear()
+        try:
+            if sent.waiting.turn_id is not None:
+                await self._client.interrupt(self._chat_id, sent.waiting.turn_id)
+                return True
+            if sent.waiting.queued_id is not None:
+                await self._client.delete_queued(self._chat_id, sent.waiting.queued_id)
+                return True
+            await self._changed.wait()  # until the instance has accepted the message
+        except AlreadyDelivered:
+            await self._changed.wait()  # the next fact says which turn it has
+        except Unavailable:
+            await asyncio.sleep(self._limits.retry_s)
+        except NotFound:
+            return True
+        return False

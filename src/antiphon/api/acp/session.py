@@ -241,7 +241,7 @@ class Session:
                 accepted = asyncio.ensure_future(self._deliver(sent, content))
                 sending.add(accepted)
                 accepted.add_done_callback(sending.discard)
-                await asyncio.shield(accepted)
+                await sent.wait_accepted(accepted)
                 self.prompts.changed()
             return await sent.wait_ending()
         finally:
