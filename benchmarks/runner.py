@@ -39,6 +39,7 @@ def _scenes() -> dict[str, Callable[[Scale], list[Figure]]]:
     from benchmarks import (
         growth,
         instance,
+        protocols,
         relay,
         rules,
         sends,
@@ -58,6 +59,7 @@ def _scenes() -> dict[str, Callable[[Scale], list[Figure]]]:
         "history": streams.measure_history,
         "latency": streams.measure_latency,
         "sse": streams.measure_sse,
+        "protocols": protocols.measure_protocols,
         "overload": streams.measure_overload,
         "idle": streams.measure_idle,
         "fanout": instance.measure_fanout,
@@ -81,6 +83,7 @@ SCENES = (
     "history",
     "latency",
     "sse",
+    "protocols",
     "overload",
     "idle",
     "fanout",

@@ -175,9 +175,13 @@ class Unavailable(AntiphonError):
 
     code = "unavailable"
 
-    def __init__(self, why: str = "the server is busy or stopping", retry_after_ms: int = 1000) -> None:
+    def __init__(
+        self, why: str = "the server is busy or stopping", retry_after_ms: int = 1000, *, is_uncertain: bool = False
+    ) -> None:
+        """`is_uncertain`: the request may have taken effect. It may be repeated with the same client id."""
         super().__init__(f"{_NOT_NOW}{why}.")
         self.retry_after_ms = retry_after_ms
+        self.is_uncertain = is_uncertain or None
 
 
 _NOT_NOW = "Not available right now: "

@@ -287,7 +287,8 @@ class Service:
             except OutcomeUnknown:
                 METRICS.unknown_outcomes.inc()
                 await asyncio.sleep(UNKNOWN_PAUSE_S)
-        raise Unavailable("the result of the commit is unknown; repeat the request with the same client id")
+        why = "the result of the commit is unknown; repeat the request with the same client id"
+        raise Unavailable(why, is_uncertain=True)
 
     def _claim(self, batch: AppendBatch) -> bool:
         """Claim the turn for a free worker of this process in the same append, which saves one durable write."""

@@ -72,8 +72,8 @@ class EventStream(Protocol):
     stop_sending: Callable[[], object] | None
     is_closed: bool
 
-    def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """Close the stream with a `bye`.
+    def end(self, reason: str, retry_ms: int | None = None) -> bool:
+        """Close the stream with a `bye`. Returns False if it was closed before.
 
         Args:
             reason: Why it is closed.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from antiphon.wire.stream import Frame
+from antiphon.wire.websocket import Messages, events_of
 
 
 class Batch:
     """The next events after one place, and the place after them."""
 
-    __slots__ = ("_chunked", "data", "frames", "position", "seq")
+    __slots__ = ("_chunked", "_messages", "data", "frames", "position", "seq")
 
     def __init__(self, frames: list[Frame], seq: int, position: int) -> None:
         self.frames = frames
@@ -16,6 +17,7 @@ class Batch:
         self.seq = seq
         self.position = position
         self._chunked: bytes | None = None
+        self._messages: Messages | None = None
 
     @property
     def chunked(self) -> bytes:
@@ -23,3 +25,9 @@ class Batch:
         if self._chunked is None:
             self._chunked = b"%x\r\n%b\r\n" % (len(self.data), self.data)
         return self._chunked
+
+    def messages(self, chat_id: str) -> Messages:
+        """The events as WebSocket messages, made once for all connections."""
+        if self._messages is None:
+            self._messages = events_of(chat_id, self.frames)
+        return self._messages

@@ -5,8 +5,27 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from antiphon.wire.stream import PING, Frame, bye_frame
+
+
+class Supervised(Protocol):
+    """What `Watch` pings, counts, and ends when its time has come."""
+
+    owner_id: str
+    token_id: str
+    sending_since: float
+    stop_sending: Callable[[], object] | None
+
+    def end(self, reason: str, retry_ms: int | None = None) -> bool: ...
+
+    def ping(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Supervised)
 
 
 class PlainStream(ABC):
@@ -27,11 +46,13 @@ class PlainStream(ABC):
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Release what the stream holds; it is not read any more."""
 
-    def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """Close it with a `bye`."""
-        if self._bye is None:
-            self._bye = bye_frame(reason, retry_ms)
-            self.wake()
+    def end(self, reason: str, retry_ms: int | None = None) -> bool:
+        """Close it with a `bye`. Returns False if it was closed before."""
+        if self._bye is not None:
+            return False
+        self._bye = bye_frame(reason, retry_ms)
+        self.wake()
+        return True
 
     def ping(self) -> None:
         self._is_ping_due = True

@@ -28,7 +28,7 @@ from antiphon.signal import Signal
 from antiphon.tracebacks import traceback_of
 from antiphon.watch.feed import Feed
 from antiphon.watch.held_text import HeldText
-from antiphon.watch.plain_stream import PlainStream
+from antiphon.watch.plain_stream import PlainStream, S, Supervised
 from antiphon.watch.reader import Reader
 from antiphon.watch.watcher import Watcher, make_resync
 
@@ -78,7 +78,7 @@ class Watch:
         """The poll ends the streams of these tokens, should the hint be lost."""
         self._watched = WatchedChats() if watched is None else watched
         self._readers: dict[str, Reader] = {}
-        self._watchers: dict[Watcher | PlainStream, int] = {}
+        self._watchers: dict[Watcher | Supervised, int] = {}
         """Each with its number, in the order they came."""
         self._numbers = count()
         self._is_stopping = False
@@ -173,7 +173,7 @@ class Watch:
             yield feed
 
     @asynccontextmanager
-    async def supervise(self, stream: PlainStream) -> AsyncIterator[PlainStream]:
+    async def supervise(self, stream: S) -> AsyncIterator[S]:
         """Treat a stream as the watchers: it is pinged, counted, and ended when its time has come."""
         try:
             self._check_limits(stream.owner_id)
@@ -206,13 +206,13 @@ class Watch:
         if self._opening[owner_id] + sum(w.owner_id == owner_id for w in self._watchers) >= limit:
             raise TooMany("watchers of one owner", limit, retry_after_ms=5000)
 
-    def _add(self, watcher: Watcher | PlainStream) -> None:
+    def _add(self, watcher: Watcher | Supervised) -> None:
         self._watchers[watcher] = next(self._numbers)
         METRICS.watchers.inc()
         if self._is_stopping:
             watcher.end("shutdown", 1000)
 
-    def _remove(self, watcher: Watcher | PlainStream) -> None:
+    def _remove(self, watcher: Watcher | Supervised) -> None:
         self._watchers.pop(watcher, None)
         METRICS.watchers.dec()
 

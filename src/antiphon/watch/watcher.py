@@ -72,6 +72,7 @@ class Watcher(Waiting):
         "_ping_due",
         "reads_all",
         "by_ref",
+        "end_reason",
         "owner_id",
         "position",
         "reader",
@@ -99,6 +100,8 @@ class Watcher(Waiting):
         self._held_size = 0
         self._first: Frame | None = None
         self._bye: Frame | None = None
+        self.end_reason = ""
+        """Why it was closed."""
         self._is_caught_up = False
         self._is_closed = False
         self._ping_due = False
@@ -115,9 +118,12 @@ class Watcher(Waiting):
         """Close it with a `bye` after the batches that were handed out. Returns False if it was closed before."""
         if self._bye is not None:
             return False
-        self._bye = bye_frame(reason, retry_ms)
+        self._set_bye(reason, retry_ms)
         self.wake()
         return True
+
+    def _set_bye(self, reason: str, retry_ms: int | None = None) -> None:
+        self._bye, self.end_reason = bye_frame(reason, retry_ms), reason
 
     def ping(self) -> None:
         self._ping_due = True
@@ -164,14 +170,14 @@ class Watcher(Waiting):
             self.seq, self.position = batch.seq, batch.position
             self._ping_due = False
             if batch.frames[-1].type == "chat_deleted":
-                self._bye = bye_frame("deleted")  # the next batch; no wake-up from within this call
+                self._set_bye("deleted")  # the next batch; no wake-up from within this call
             return batch
         if not self._is_caught_up:
             self._is_caught_up = True
             self.reads_all = False
             return Batch([caught_up_frame(self.seq, self.position)], self.seq, self.position)
         if self.until_idle and self.reader.is_resting(self.seq):
-            self._bye = bye_frame("idle")
+            self._set_bye("idle")
             return self._take_bye()
         if self._ping_due:
             self._ping_due = False
@@ -221,7 +227,7 @@ class Watcher(Waiting):
             self.seq = fact.seq
             frames.append(Frame(fact.seq, self.position, fact.frame().type, fact.frame().data))
         if frames[-1].type == "chat_deleted":
-            self._bye = bye_frame("deleted")
+            self._set_bye("deleted")
         return Batch(frames, self.seq, self.position)
 
 

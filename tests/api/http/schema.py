@@ -24,13 +24,13 @@ seen: set[tuple[str, str, int]] = set()
 
 
 def check_answer(method: str, path: str, answer: Answer) -> None:
-    """Fails where the answer does not fit the document (405 and 400 are HTTP's own: only their form is checked)."""
+    """Fails where the answer does not fit the document (of 400, 405 and 426 only the form)."""
     assert answer.status < 500 or answer.status == 503, answer.body
     is_text = answer.headers.get("content-type", "").startswith("text/plain")
     if answer.status >= 400 and is_text and answer.headers.get("antiphon-error"):
         assert answer.body  # the AI SDK's errors are sentences
         return
-    if answer.status in (400, 405, 431):
+    if answer.status in (400, 405, 426, 431):
         _validator("ErrorAnswer").validate(answer.json)
         return
     bare = path.partition("?")[0]

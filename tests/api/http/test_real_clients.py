@@ -143,7 +143,8 @@ async def test_under_another_server_a_websocket_is_refused_too(api: ApiClient, e
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await api.instance.asgi({"type": "websocket", "path": "/x", "extensions": extensions}, receive, send)
+    scope = {"type": "websocket", "path": "/x", "headers": [(b"host", b"localhost")], "query_string": b""}
+    await api.instance.asgi({**scope, "extensions": extensions}, receive, send)
     if extensions:
         assert (sent[0]["status"], json.loads(sent[1]["body"])["error"]["message"]) == (400, NO_WEBSOCKET)
     else:

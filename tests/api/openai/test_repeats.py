@@ -69,6 +69,19 @@ async def test_an_error_after_the_start_is_not_repeated_by_the_client(
     assert len((await api.ask("GET", "/chats")).json["chats"]) == 1
 
 
+async def test_a_request_whose_effect_is_unknown_is_not_repeated_by_the_client(
+    client: AsyncOpenAI, api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose(*_: Any, **__: Any) -> Any:
+        raise Unavailable("the answer was lost", is_uncertain=True)
+
+    monkeypatch.setattr(api.instance.store, "append", lose)
+    with pytest.raises(openai.InternalServerError) as caught:
+        await client.with_options(max_retries=2).responses.create(input="/say one")
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert caught.value.response.json()["error"]["antiphon"]["is_uncertain"] is True
+
+
 async def test_an_error_of_a_read_may_be_repeated(
     client: AsyncOpenAI, api: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

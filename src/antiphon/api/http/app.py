@@ -11,13 +11,14 @@ from urllib.parse import unquote
 import msgspec
 import structlog
 from prometheus_client import Histogram
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from antiphon.api.http.answers import JsonAnswer, error_answer
-from antiphon.api.http.auth import OriginGate, authorize
+from antiphon.api.http.auth import OriginGate, authorize, is_websocket
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
 from antiphon.api.http.decoding import BodyDecoder, invalid
@@ -31,6 +32,7 @@ from antiphon.api.http.sse import LiveAnswer
 from antiphon.api.http.table import API, BODY_BYTES_MAX, Call, Operation, Policy
 from antiphon.api.http.translated import TranslatedAnswer
 from antiphon.api.protocols import index_of, protocol_of, protocols_without
+from antiphon.api.websocket.asgi import serve_websocket
 from antiphon.chats.chat_fields import HTTP, ZMQ
 from antiphon.errors import AntiphonError, Forbidden, Invalid, NotFound, TooLarge, Unavailable
 from antiphon.instance import Instance
@@ -45,7 +47,7 @@ TARGET_HEADER = "antiphon-target-instance"
 """Names the instance that a standby forwards a request to. Any other instance refuses it: addresses are reused, and
 two standbys must not forward a request to each other."""
 
-NO_WEBSOCKET = "There is no WebSocket at this address; streams are server-sent events, read with an ordinary GET."
+NO_WEBSOCKET = "There is no WebSocket at this address; it is at /api/v1/ws. Server-sent events need no upgrade."
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +78,7 @@ class HttpApp:
             await lifespan(receive, send)
             return
         if scope["type"] == "websocket":
-            await refuse_websocket(scope, receive, send)
+            await serve_websocket(self, scope, receive, send)
             return
         if scope["type"] != "http":
             raise RuntimeError(f"the protocol {scope['type']} is not supported")
@@ -90,7 +92,7 @@ class HttpApp:
             if (preflight := self._cross_origin.preflight(request)) is not None:
                 await preflight(scope, receive, send)
                 return
-            if request.method == "GET" and request.headers.get("upgrade", "").lower() == "websocket":
+            if is_websocket(request) and not self._router.has_websocket(place):
                 raise HTTPException(400, NO_WEBSOCKET, {"connection": "close"})
             operation, path = self._router.match(request.method, place)
             if operation is None and place == "/" and prefers_json(request):
@@ -131,7 +133,7 @@ class HttpApp:
             return refusal(Unavailable("the server is stopping"), {RETRY_HEADER: "1"})
         if instance.data_error and operation.policy is not Policy.OPEN:
             raise Unavailable(instance.data_error)
-        query = _read_query(operation, dict(request.query_params))
+        query = _read_query(operation, _given_query(operation, request))
         if operation.body is None:
             return await operation.handler(self._call(request, token=token, path=path, query=query, body=None))
         owner = token.owner_id if token is not None else ""
@@ -158,7 +160,25 @@ class HttpApp:
             body=body,
             limits=self.limits,
             via=via,
+            dispatch=self._dispatch_again,
         )
+
+    async def _dispatch_again(self, request: Request, method: str, path: str, query: str, body: bytes) -> Response:
+        """Handle a request that came on the WebSocket of `request`, with the access that its sender has now."""
+        instance = self._instance
+        operation, values = self._router.match(method, API + path)
+        if operation is None or operation.is_stream or operation.is_websocket or operation.prefix != API:
+            raise NotFound("address")
+        if operation.is_upload or operation.is_download or operation.path.startswith("/session"):
+            raise Forbidden("this is only available as a request of its own")
+        token = await authorize(instance.tokens, request, operation.policy, self._sign_in)
+        if instance.is_stopping or instance.data_error:
+            raise Unavailable(instance.data_error or "the server is stopping")
+        if len(body) > self._body_bytes_max(operation):
+            raise TooLarge("request (in bytes)", self._body_bytes_max(operation))
+        given = _read_query(operation, dict(QueryParams(query)))
+        decoded = await self._decoder.decode(operation, body) if operation.body is not None else None
+        return await operation.handler(self._call(request, token=token, path=values, query=given, body=decoded))
 
     async def request(self, method: str, path: str, query: dict[str, str], body: bytes) -> Response:
         """The response to a request of the admin that came over another protocol; errors are responses, too."""
@@ -214,17 +234,6 @@ async def without_body(answer: Response) -> Response:
     return answer
 
 
-async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse with a message, or only the handshake if the server that runs the app does not support a message."""
-    await receive()
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008, "reason": NO_WEBSOCKET})
-        return
-    answer = refusal(HTTPException(400, NO_WEBSOCKET))
-    await send({"type": "websocket.http.response.start", "status": 400, "headers": answer.raw_headers})
-    await send({"type": "websocket.http.response.body", "body": answer.body, "more_body": False})
-
-
 def prefers_json(request: Request) -> bool:
     """Whether a program asks for `/`, and not a browser."""
     return request.method in ("GET", "HEAD") and request.headers.get("accept", "").startswith("application/json")
@@ -267,7 +276,14 @@ def clear_tracebacks(error: BaseException | None) -> None:
             waiting += (error.__cause__, error.__context__)
 
 
-def _read_query(operation: Operation, given: dict[str, str]) -> Any:
+def _given_query(operation: Operation, request: Request) -> dict[str, Any]:
+    """The parameters of an address; those that may be repeated as lists."""
+    given: dict[str, Any] = dict(request.query_params)
+    lists = [name for name in operation.repeated if name in given]
+    return given | {name: request.query_params.getlist(name) for name in lists}
+
+
+def _read_query(operation: Operation, given: dict[str, Any]) -> Any:
     if "token" in given or "access_token" in given:
         raise Invalid("token", "tokens go in the Authorization header, never in an address")
     if operation.query is None:

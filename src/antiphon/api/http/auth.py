@@ -18,6 +18,12 @@ from antiphon.options import Options
 from antiphon.ports import Token
 
 COOKIE = "antiphon_session"
+SOCKET_PROTOCOL = "antiphon.v1"
+"""The subprotocol of WebSockets."""
+ASGI_SOCKET = "antiphon.socket"
+"""The extension of a request that came as a WebSocket from another ASGI server."""
+SOCKET_TOKEN = "antiphon.token."
+"""The beginning of the subprotocol by which a browser gives its token: it cannot set headers of a WebSocket."""
 ANY_ADDRESS = "any address"
 """Among the allowed hosts: every numeric address."""
 
@@ -141,11 +147,26 @@ async def _token_of(tokens: Tokens, request: Request) -> Token:
 
 
 def bearer(request: Request) -> str | None:
-    """The token in the Authorization header."""
+    """The token in the Authorization header, or among the subprotocols of a WebSocket."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value:
         return value.strip()
+    if is_websocket(request):
+        tokens = (name for name in offered_protocols(request) if name.startswith(SOCKET_TOKEN))
+        return next(tokens, "").removeprefix(SOCKET_TOKEN) or None
     return None
+
+
+def is_websocket(request: Request) -> bool:
+    """Whether a request is the handshake of a WebSocket."""
+    if ASGI_SOCKET in request.scope.get("extensions", {}):
+        return True
+    return request.method == "GET" and request.headers.get("upgrade", "").lower() == "websocket"
+
+
+def offered_protocols(request: Request) -> list[str]:
+    """The subprotocols that a client of a WebSocket offers."""
+    return [name.strip() for name in request.headers.get("sec-websocket-protocol", "").split(",")]
 
 
 def session_secret(request: Request) -> str | None:

@@ -9,11 +9,13 @@ from starlette.responses import Response
 
 from antiphon.api.embedded import embedded_chats
 from antiphon.api.http.answers import ANSWER_BYTES_MAX, JsonAnswer, fitting, no_content
+from antiphon.api.http.auth import is_websocket
 from antiphon.api.http.outcomes import last_seq, restarted, sent_entry
 from antiphon.api.http.paging import next_after, read_next
 from antiphon.api.http.shapes import chats as s
 from antiphon.api.http.sse import open_stream
 from antiphon.api.http.table import Call, Operation, Policy, route
+from antiphon.api.websocket.answer import open_socket
 from antiphon.chats.chat_fields import (
     clean_labels,
     clean_mcp_server_ids,
@@ -259,6 +261,8 @@ async def stream(call: Call) -> Response:
         raise Invalid("commit", "only `ref` is known")
     await _chats(call).get(call.chat_id)
     place = call.request.headers.get("last-event-id") or query.after
+    if is_websocket(call.request):
+        return await open_socket(call, chat_id=call.chat_id, cursor=place, by_ref=query.commit == "ref")
     assert call.token is not None
     return await open_stream(
         call.instance.watch.open_watcher(
@@ -320,7 +324,7 @@ ROUTES: tuple[Operation, ...] = (
     route("GET", "/chats/{chat_id}/state", get_state, _OWNER,
           "The agent's own JSON document of the chat.", (200, s.StateAnswer)),
     route("GET", "/chats/{chat_id}/stream", stream, _OWNER, "Follow a chat (server-sent events).",
-          (200, None), query=s.StreamQuery, is_stream=True),
+          (200, None), query=s.StreamQuery, is_stream=True, is_websocket=True),
     route("GET", "/feed", feed, _OWNER, "Follow the changes of all chats (server-sent events).",
           (200, None), is_stream=True),
 )  # fmt: skip

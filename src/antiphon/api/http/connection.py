@@ -39,6 +39,16 @@ class Sink(Protocol):
         """The connection is lost."""
 
 
+class TakenOver(Protocol):
+    """Another protocol on a connection that began with HTTP."""
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes of the peer."""
+
+    def on_lost(self) -> None:
+        """The connection is lost."""
+
+
 class DeclinedUpgrade:
     """A request that asked for another protocol: its head without the Upgrade header. A server may always answer in
     HTTP/1.1 instead (RFC 9110, section 7.8)."""
@@ -75,6 +85,7 @@ class Connection(HttpToolsProtocol):
     """uvicorn's protocol; notifies `sink` when the socket is writable again and when it is lost."""
 
     sink: Sink | None = None
+    _taken_over: TakenOver | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _empty_bytes = 0
     _has_advanced = False
@@ -99,7 +110,28 @@ class Connection(HttpToolsProtocol):
         """Close this idle connection for a new one; at once if the peer has not read the last answer."""
         self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
 
+    def take_over(self, by: TakenOver) -> bool:
+        """From now on the bytes of this connection are not HTTP. To be called while a request is handled; it is not
+        answered. False: the connection is closed, or is being closed because the peer has sent more requests."""
+        if self.pipeline or self.cycle is None or self.transport.is_closing():
+            self.transport.close()
+            return False
+        self._unset_keepalive_if_required()
+        self.cycle.response_started = True
+        self._taken_over = by
+        return True
+
+    def finish_take_over(self) -> None:
+        """Close the connection. What was written is still sent."""
+        if self.cycle is not None:
+            self.cycle.response_complete = True
+        self._taken_over = None
+        self.transport.close()
+
     def data_received(self, data: bytes) -> None:
+        if self._taken_over is not None:
+            self._taken_over.on_data(data)
+            return
         self._has_advanced = False
         self._unset_keepalive_if_required()
         self._parse(data)
@@ -202,6 +234,8 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.sink is not None:
             self.sink.on_lost()
+        if self._taken_over is not None:
+            self._taken_over.on_lost()
         self._break_cycles()
 
     def _abandon_requests(self) -> None:
@@ -216,6 +250,7 @@ class Connection(HttpToolsProtocol):
         """Free the connection and its requests at once instead of by the garbage collector: they refer to each
         other."""
         self.sink = None
+        self._taken_over = None
         self.scope = None  # type: ignore[assignment]
         self.headers = []
         self.cycle = None  # type: ignore[assignment]

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from starlette.responses import Response
 
-from antiphon.api.http import access, chats, configs, files, inbox, instances, mcp_servers, system, usage
+from antiphon.api.http import access, chats, configs, files, inbox, instances, many_chats, mcp_servers, system, usage
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.openapi import openapi_document
 from antiphon.api.http.shapes.values import Json
 from antiphon.api.http.table import Call, Operation, Policy, route
 from antiphon.api.protocol import Protocol
 from antiphon.api.protocols import protocols_without
+from antiphon.api.websocket import answer as websocket
 
 
 async def openapi(call: Call) -> Response:
@@ -21,6 +22,8 @@ async def openapi(call: Call) -> Response:
 
 OPERATIONS: tuple[Operation, ...] = (
     *chats.ROUTES,
+    *many_chats.ROUTES,
+    *websocket.ROUTES,
     *access.ROUTES,
     *files.ROUTES,
     *inbox.ROUTES,

@@ -47,6 +47,14 @@ class Router:
         assert operation.method not in node.operations, f"two routes at {operation.method} {operation.full_path}"
         node.operations[operation.method] = operation
 
+    def has_websocket(self, path: str) -> bool:
+        """Whether there is a WebSocket at a path."""
+        try:
+            operation, _ = self.match("GET", path)
+        except (NotFound, HTTPException):
+            return False
+        return operation is not None and operation.is_websocket
+
     def match(self, method: str, path: str) -> tuple[Operation | None, dict[str, str]]:
         """The route and the values in its path; (None, {}) outside the API. HEAD is handled by the route of GET."""
         node = self._root

@@ -81,16 +81,26 @@ class WatchStream(LiveAnswer):
             await asyncio.gather(writing, leaving, return_exceptions=True)
 
     async def _write(self, send: Send) -> None:
-        loop = asyncio.get_running_loop()
         watcher = self._watcher
         while not watcher.is_closed:
-            data = await _next_bytes(watcher)
-            for start in range(0, len(data), PIECE_BYTES):
-                watcher.sending_since = loop.time()
-                piece = data[start : start + PIECE_BYTES]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            watcher.sending_since = 0.0
+            await in_pieces(await _next_bytes(watcher), send, watcher)
         await send(LAST)
+
+
+class Sender(Protocol):
+    """A stream whose client may be slow. See `ports.ChatWatcher`."""
+
+    sending_since: float
+
+
+async def in_pieces(data: bytes, send: Send, sender: Sender) -> None:
+    """Send a part of the body, and note since when the client accepts nothing."""
+    loop = asyncio.get_running_loop()
+    for start in range(0, len(data), PIECE_BYTES):
+        sender.sending_since = loop.time()
+        piece = data[start : start + PIECE_BYTES]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    sender.sending_since = 0.0
 
 
 class Chunk(Protocol):
@@ -194,11 +204,12 @@ class DirectWriter:
         """Write `batch`; if it is large, in pieces."""
         if batch is None:
             return
-        if len(batch.chunked) <= PIECE_BYTES:
-            self._connection.write(batch.chunked)
+        data = batch.chunked
+        if len(data) <= PIECE_BYTES:
+            self._connection.write(data)
             self._watcher.sending_since = 0.0
         else:
-            self._rest = memoryview(batch.chunked)
+            self._rest = memoryview(data)
 
     def on_lost(self) -> None:
         self._is_lost = True

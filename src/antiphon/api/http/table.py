@@ -35,10 +35,15 @@ class Policy(StrEnum):
     ADMIN = "admin"
 
 
+Dispatch = Callable[[Request, str, str, str, bytes], Awaitable[Response]]
+"""Handles another request of the same client: its own request (for its access), method, path below `API`, query and
+body. Raises what a request is refused with."""
+
+
 class Call:
     """A request for a handler: authorized, with decoded path, query and body. `via` is the API that it came by."""
 
-    __slots__ = ("body", "instance", "limits", "path", "query", "request", "token", "via")
+    __slots__ = ("body", "dispatch", "instance", "limits", "path", "query", "request", "token", "via")
 
     def __init__(
         self,
@@ -51,8 +56,10 @@ class Call:
         body: Any,
         limits: HttpLimits,
         via: str = HTTP,
+        dispatch: Dispatch | None = None,
     ) -> None:
         self.via = via
+        self.dispatch = dispatch
         self.instance = instance
         self.request = request
         self.token = token
@@ -107,6 +114,8 @@ class Operation(Value, gc=True):
     is_body_optional: bool = False
     query: type[msgspec.Struct] | None = None
     is_stream: bool = False
+    is_websocket: bool = False
+    """The route is a WebSocket, or may be used as one."""
     may_stream: bool = False
     """The response is a stream of events if the request says so."""
     is_upload: bool = False
@@ -120,6 +129,9 @@ class Operation(Value, gc=True):
     """Errors are sentences as plain text."""
     protocol: str = ""
     """The protocol that the route belongs to (`api.protocols`); empty: the API of this server."""
+
+    repeated: tuple[str, ...] = ()
+    """The parameters of the query that may be given several times."""
 
     @property
     def full_path(self) -> str:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.connection import EXTENSION, Connection
-from antiphon.api.http.sse import HEADERS, LAST, PIECE_BYTES, DirectWriter, LiveAnswer, WatchStream, disconnected
+from antiphon.api.http.sse import HEADERS, LAST, DirectWriter, LiveAnswer, WatchStream, disconnected, in_pieces
 from antiphon.core.events import Bye, Delta, Event
 from antiphon.errors import TooMany, Unauthenticated
 from antiphon.watch.watch import HELD_TEXT_MAX
@@ -82,13 +82,17 @@ class TextCount:
         self.size = 0
         """In code points."""
 
+    def add_delta(self, event: Delta) -> None:
+        size = event.to - event.from_
+        self._in_draft += size
+        self.size += size
+        self._watcher.hold_text(size)
+
     def add(self, frame: Frame) -> None:
-        if frame.type == "delta":
-            event = frame.event
-            assert isinstance(event, Delta)
-            size = event.to - event.from_
-            self._in_draft += size
-        elif frame.type == "message_appended":
+        if type(event := frame.event) is Delta:
+            self.add_delta(event)
+            return
+        if frame.type == "message_appended":
             size = max(len(frame.data) - self._in_draft, 0)
             self._in_draft = 0
         else:
@@ -154,12 +158,19 @@ class TranslatedWatcher:
                 if data := self._take():
                     return _Chunk(data)
                 continue
-            if self.is_closed or self._watcher.is_behind:
+            watcher, translation = self._watcher, self._translation
+            if translation.is_complete or watcher.is_closed or watcher.is_behind:
                 return None
-            batch = self._watcher.next_batch_nowait()
+            batch = watcher.next_batch_nowait()
             if batch is None:
                 return None
-            self._frames.extend(batch.frames)
+            frames = batch.frames
+            if len(frames) == 1 and type(event := frames[0].event) is Delta:  # the common case
+                self._text.add_delta(event)
+                if data := translation.apply(event):
+                    return _Chunk(data)
+            else:
+                self._frames.extend(frames)
 
     async def next_old_batch(self) -> _Chunk | None:
         """The bytes for the next events of the store; None if there are none."""
@@ -240,15 +251,9 @@ class TranslatedStream(WatchStream):
             await self._opened.__aexit__(None, None, None)
 
     async def _write(self, send: Send) -> None:
-        loop = asyncio.get_running_loop()
         source = self._source
         while not source.is_closed:
-            data = await source.next_bytes()
-            for start in range(0, len(data), PIECE_BYTES):
-                source.sending_since = loop.time()
-                piece = data[start : start + PIECE_BYTES]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            source.sending_since = 0.0
+            await in_pieces(await source.next_bytes(), send, source)
         await self._finish(send)
 
     async def _finish(self, send: Send) -> None:

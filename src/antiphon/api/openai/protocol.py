@@ -84,6 +84,8 @@ def refusal(answer: JsonAnswer) -> JsonAnswer:
     detail = msgspec.json.decode(answer.body)["error"]
     status = error_status(answer.status_code)
     kept = {name: value for name, value in answer.headers.items() if name in KEPT}
+    if detail.get("is_uncertain"):
+        kept[RETRY_HEADER] = "false"
     return JsonAnswer(error_json(status, detail), status, kept)
 
 

@@ -16,7 +16,7 @@ from antiphon.api.openai import shapes as s
 from antiphon.api.openai.listing import listed_items
 from antiphon.api.openai.opened import OpenedTurn, open_turn
 from antiphon.api.openai.turns import Turns, Wanted, key_of, model_of
-from antiphon.core.events import CaughtUp, Event
+from antiphon.core.events import CaughtUp, Delta, Event
 from antiphon.core.model import Chat
 from antiphon.errors import Invalid, NotAllowedNow
 from antiphon.wire.openai.ids import ResponseId, parse_conversation_id, parse_response_id
@@ -24,6 +24,7 @@ from antiphon.wire.openai.items import read_input
 from antiphon.wire.openai.response import ResponseStream
 from antiphon.wire.openai.response_items import StreamEvent
 from antiphon.wire.openai.settings import check_format, function_tools, header_of, ignored_settings
+from antiphon.wire.turn_output import PartText
 
 WAIT_S = 600.0
 """Maximum time a request without a stream waits for the end of its response, in seconds. Then the response is
@@ -49,6 +50,11 @@ class ResponseTranslation(Translation):
         return _sse(self.stream.begin())
 
     def apply(self, event: Event) -> bytes:
+        if type(event) is Delta and not self.stream.is_complete:
+            outputs = self._output.apply(event)
+            if len(outputs) == 1 and type(output := outputs[0]) is PartText:
+                return self.stream.delta_sse(output)
+            return _sse(self.stream.apply(outputs))
         return _sse(self.stream.apply(self._output.apply(event)))
 
     def pieces(self, event: Event) -> Iterator[bytes]:

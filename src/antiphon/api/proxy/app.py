@@ -21,7 +21,7 @@ from antiphon.api.http.app import (
     path_of,
     refusal,
 )
-from antiphon.api.http.auth import OriginGate, bearer
+from antiphon.api.http.auth import OriginGate, bearer, is_websocket
 from antiphon.api.http.bodies import Bodies
 from antiphon.api.http.cross_origin import CrossOrigin
 from antiphon.api.http.limits import HttpLimits
@@ -35,6 +35,7 @@ from antiphon.api.proxy.primary import Primary
 from antiphon.api.proxy.request import Forwarded
 from antiphon.api.proxy.stream import StreamRelay
 from antiphon.api.proxy.transfer import FileTransfer
+from antiphon.api.proxy.tunnel import SocketTunnel
 from antiphon.errors import AntiphonError, Forbidden, TooMany, Unauthenticated, Unavailable
 from antiphon.local.lock import TOKEN_NAME
 from antiphon.observe.metrics import METRICS
@@ -60,6 +61,7 @@ class StandbyApp:
         self._relays: set[StreamRelay] = set()
         self._exchanges: set[Exchange] = set()
         self._transfers: dict[FileTransfer, str] = {}
+        self._tunnels: set[SocketTunnel] = set()
         self._successor: ASGIApp | None = None
         self.is_stopping = False
 
@@ -81,6 +83,8 @@ class StandbyApp:
             exchange.end()
         for transfer in tuple(self._transfers):
             transfer.end()
+        for tunnel in tuple(self._tunnels):
+            tunnel.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._successor is not None:
@@ -105,6 +109,8 @@ class StandbyApp:
             clear_tracebacks(error)
         if isinstance(answer, StreamRelay):
             await self._relay(answer, scope, receive, send)
+        elif isinstance(answer, SocketTunnel):
+            await self._tunnel(answer, scope, receive, send)
         elif isinstance(answer, FileTransfer):
             await self._transfer(answer, request, scope, receive, send)
         else:
@@ -124,6 +130,15 @@ class StandbyApp:
             await refusal(error)(scope, receive, send)
         finally:
             self._relays.discard(relay)
+
+    async def _tunnel(self, tunnel: SocketTunnel, scope: Scope, receive: Receive, send: Send) -> None:
+        self._tunnels.add(tunnel)
+        try:
+            await tunnel(scope, receive, send)
+        except Unavailable as error:
+            await self._refusal(error, path_of(scope))(scope, receive, send)
+        finally:
+            self._tunnels.discard(tunnel)
 
     async def _transfer(
         self, transfer: FileTransfer, request: Request, scope: Scope, receive: Receive, send: Send
@@ -155,7 +170,7 @@ class StandbyApp:
 
     def _check_streams(self) -> None:
         translated = sum(transfer.is_translated for transfer in self._transfers)
-        if len(self._relays) + translated >= self._options.watchers_max:
+        if len(self._relays) + len(self._tunnels) + translated >= self._options.watchers_max:
             raise TooMany("watchers", self._options.watchers_max, retry_after_ms=5000)
 
     def _make_transfer(self, request: Request, operation: Operation) -> FileTransfer:
@@ -176,6 +191,9 @@ class StandbyApp:
         if TARGET_HEADER in request.headers:
             raise Unavailable("this is a standby, not the target instance")
         operation = self._operation(request.method, place)
+        if operation is not None and operation.is_websocket and is_websocket(request):
+            self._check_streams()
+            return SocketTunnel(request, self._primary)
         if operation is not None and operation.is_stream:
             self._check_streams()
             return StreamRelay(Forwarded.of(request, b"", operation), self._primary, self)

@@ -76,7 +76,7 @@ class Exchange:
             return
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
             raise Unavailable("the primary is lost; another instance takes over") from error
-        raise Unavailable(UNKNOWN_OUTCOME) from error
+        raise Unavailable(UNKNOWN_OUTCOME, is_uncertain=True) from error
 
     def _answer_of(self, response: httpx2.Response, body: bytes) -> Response:
         answer = Response(body, response.status_code)

@@ -141,7 +141,7 @@ class FileTransfer:
         if self._is_upload and not is_unsent:
             raise Unavailable("the primary was lost during the upload; repeat it, equal bytes are stored once")
         if not self._may_repeat and not is_unsent:
-            raise Unavailable(UNKNOWN_OUTCOME)
+            raise Unavailable(UNKNOWN_OUTCOME, is_uncertain=True)
 
     @property
     def _may_repeat(self) -> bool:

@@ -140,6 +140,10 @@ class ResponseStream:
             elif not self.is_complete or isinstance(output, Restarted):
                 yield from self._render(output)
 
+    def delta_sse(self, output: PartText) -> bytes:
+        """The server-sent event of a piece of text; empty if the client has it. Nearly all events are one."""
+        return self._items.text_sse(output)
+
     def error(self, code: str, message: str) -> StreamEvent:
         """The event that ends a stream which the server cannot continue. Its number is that of the event before it,
         so a client resumes after it."""

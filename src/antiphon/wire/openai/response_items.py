@@ -29,7 +29,7 @@ class StreamEvent(NamedTuple):
 class Item:
     """An item of the output. `message_id` is 0 until its message is committed."""
 
-    __slots__ = ("delta_place", "draft", "index", "json", "message_id", "pieces")
+    __slots__ = ("delta_head", "delta_place", "draft", "index", "json", "message_id", "pieces")
 
     def __init__(self, index: int, draft: int, json: Json) -> None:
         self.index = index
@@ -38,8 +38,13 @@ class Item:
         self.message_id = 0
         self.pieces: list[str] = []
         """The text so far; it is put into `json` when the item is complete, or shown."""
-        self.delta_place = b""
-        """The fields that all deltas of the item have, as JSON."""
+        self.delta_head = self.delta_place = b""
+        """What all deltas of the item have as server-sent events: up to their number, and up to their text."""
+
+    def begin_deltas(self, kind: str, fields: Json) -> None:
+        """Pieces of text follow."""
+        self.delta_head = b'event: %b\ndata: {"type":"%b","sequence_number":' % (kind.encode(), kind.encode())
+        self.delta_place = encode(fields)[1:-1] + b',"delta":'
 
     @property
     def part(self) -> Json:
@@ -103,7 +108,7 @@ class ItemStream:
             ("response.reasoning_summary_part.added", summary | {"part": {"type": "summary_text", "text": ""}}),
         )
         item.json["summary"] = [{"type": "summary_text", "text": ""}]
-        item.delta_place = encode(summary)[1:-1]
+        item.begin_deltas(REASONING_DELTA, summary)
 
     def _begin_message(self, key: PartKey) -> Iterator[StreamEvent]:
         shown = {
@@ -118,7 +123,7 @@ class ItemStream:
         part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         yield from self.events(_added(item), ("response.content_part.added", _in_message(item) | {"part": part}))
         item.json["content"] = [part]
-        item.delta_place = encode(_in_message(item) | {"logprobs": []})[1:-1]
+        item.begin_deltas(TEXT_DELTA, _in_message(item) | {"logprobs": []})
 
     def _announce(self, draft: int, shown: Json) -> Item:
         item = Item(self._announced, draft, shown)
@@ -128,17 +133,25 @@ class ItemStream:
 
     def text(self, output: PartText) -> StreamEvent | None:
         """The delta of a piece of text; None if the client has it."""
-        item = self._parts[output.key]
-        item.pieces.append(output.text)
-        first = sequence_number(self.id.after, output.place)
-        number = first + len(output.text) - 1
-        if number <= self._starting_after:
+        data = self.text_sse(output)
+        if not data:
             return None
-        text = output.text[max(self._starting_after + 1 - first, 0) :]
+        kind, _, json = data.partition(b"\ndata: ")
+        return StreamEvent(kind.removeprefix(b"event: ").decode(), json[:-2])
+
+    def text_sse(self, output: PartText) -> bytes:
+        """The same as a server-sent event; empty if the client has it."""
+        _, key, text = output
+        item = self._parts[key]
+        item.pieces.append(text)
+        first = sequence_number(self.id.after, output.place)
+        number = first + len(text) - 1
+        if first <= self._starting_after:
+            if number <= self._starting_after:
+                return b""
+            text = text[self._starting_after + 1 - first :]
         self.last_number = number
-        kind = TEXT_DELTA if item.json["type"] == "message" else REASONING_DELTA
-        data = b'{"type":"%b","sequence_number":%d,%b,"delta":%b}'
-        return StreamEvent(kind, data % (kind.encode(), number, item.delta_place, encode(text)))
+        return b"%b%d,%b%b}\n\n" % (item.delta_head, number, item.delta_place, encode(text))
 
     def abandon(self, key: PartKey) -> None:
         """The text of a part is not a part of the answer."""

@@ -106,6 +106,14 @@ class StreamQuery(Value):
     commit: str = ""
 
 
+class StreamsQuery(Value):
+    """`after` and `Last-Event-ID` have a cursor for each chat, separated by commas."""
+
+    chat: list[str] = []
+    after: str = ""
+    commit: str = ""
+
+
 class OpenCallAnswer(Value):
     """A tool call that waits for a client."""
 

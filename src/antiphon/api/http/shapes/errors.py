@@ -13,6 +13,7 @@ class ErrorDetail(Value):
     status: str = ""
     limit: int = 0
     retry_after_ms: int = 0
+    is_uncertain: bool = False
     id: str = ""
 
 

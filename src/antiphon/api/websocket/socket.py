@@ -1,0 +1,124 @@
+"""A WebSocket on a connection of this server's own HTTP server (RFC 6455).
+
+Frames of events are written ready-made; `websockets` parses what the client sends, and answers its pings and its
+close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from websockets.frames import Frame, Opcode
+from websockets.protocol import SERVER, Protocol, State
+from websockets.utils import accept_key
+
+from antiphon.api.http.connection import Connection
+from antiphon.api.http.sse import DirectWriter
+from antiphon.api.websocket.session import CLOSE_CODES, CLOSED_NORMALLY, MESSAGE_BYTES_MAX, Session
+
+CLOSE_S = 1.0
+"""How long a client may take to answer a close, in seconds."""
+
+
+def accepted_key(request: Request) -> str:
+    """What proves that the handshake was understood. Raises `HTTPException` for a handshake that is none."""
+    if request.headers.get("sec-websocket-version") != "13":
+        raise HTTPException(426, "WebSockets of version 13 are supported.", {"sec-websocket-version": "13"})
+    key = request.headers.get("sec-websocket-key", "")
+    try:
+        is_key = len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        is_key = False
+    if not is_key or request.scope.get("http_version") != "1.1":
+        raise HTTPException(400, "This is not a WebSocket handshake.")
+    return accept_key(key)
+
+
+class SocketWriter(DirectWriter):
+    """Writes events, and lets more messages be read when the client reads."""
+
+    def __init__(self, socket: DirectSocket) -> None:
+        super().__init__(socket.connection, socket.session.group)
+        self._socket = socket
+
+    def pump(self) -> None:
+        super().pump()
+        self._socket.update_reading()
+
+
+class DirectSocket:
+    """The socket of one client. `run` returns when it is closed."""
+
+    def __init__(self, connection: Connection, session: Session) -> None:
+        self.connection = connection
+        self.session = session
+        session.on_room = self.update_reading
+        self._protocol = Protocol(SERVER, state=State.OPEN, max_size=MESSAGE_BYTES_MAX)
+        self._message = bytearray()
+        self._is_reading = True
+        self._closed = asyncio.Event()
+        self._writer = SocketWriter(self)
+
+    async def run(self, head: bytes) -> None:
+        """Answer the handshake with `head`, then send and receive."""
+        if not self.connection.take_over(self):
+            return
+        try:
+            self.connection.write(head)
+            await self._writer.run()
+            await self._close()
+        finally:
+            self.connection.finish_take_over()
+
+    async def _close(self) -> None:
+        if self._protocol.state is State.OPEN:
+            reason = self.session.group.end_reason
+            self._protocol.send_close(CLOSE_CODES.get(reason, CLOSED_NORMALLY), reason)
+            self._flush()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._closed.wait()
+
+    # --- what the connection calls
+
+    def on_data(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            assert isinstance(event, Frame)
+            self._on_frame(event)
+        self._flush()
+        if self._protocol.state is not State.OPEN:
+            self._closed.set()
+            self._writer.on_lost()  # nothing may follow a close
+        self.update_reading()
+
+    def on_lost(self) -> None:
+        self._closed.set()
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            return
+        self._message += frame.data
+        if frame.fin:
+            text, self._message = bytes(self._message), bytearray()
+            self.session.receive(text)
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:
+                self.connection.write(data)
+
+    def update_reading(self) -> None:
+        """Read on only while there is room for answers."""
+        has_room = self.connection.is_writable and not self.session.is_full
+        if has_room is not self._is_reading:
+            self._is_reading = has_room
+            transport: Any = self.connection.transport
+            if not transport.is_closing():
+                transport.resume_reading() if has_room else transport.pause_reading()
