@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from antiphon.api.embedded import EmbeddedChats, embedded_chats
 from antiphon.api.http.table import Call
 from antiphon.core.model import Chat
 from antiphon.errors import Invalid, NotFound
 from antiphon.observe.traces import checked_traceparent
-from antiphon.ports import Store
 from antiphon.wire.ids import canonical_id, is_uuid, named_chat_id
 
 CHAT_NAME_MAX = 1_024
@@ -40,9 +37,3 @@ async def find_chat(call: Call, chat_id: str) -> Chat | None:
         if await call.instance.service.chat(chat_id) is not None:
             raise
         return None
-
-
-async def restart_of(store: Store, chat_id: str, turn_id: int, *, after: int = 0) -> int:
-    """The fact that restarted a turn last, later than `after`; 0: none did."""
-    restart: Any = await store.newest_entry(chat_id, "turn_restarted", after_seq=max(after, turn_id))
-    return restart.seq if restart is not None and restart.fact.turn_id == turn_id else 0

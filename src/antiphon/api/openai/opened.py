@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from antiphon.api.http.table import Call
-from antiphon.api.named_chats import chats_of, restart_of
+from antiphon.api.named_chats import chats_of
+from antiphon.api.turn_targets import restart_of
 from antiphon.core.facts import ActionRequired, Entry, MessageAppended
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
