@@ -28,6 +28,7 @@ FILES = {
         "test_stored_chats",
     },
     "api/mcp": {"test_kills", "test_node_client"},
+    "api/nats_agent": {"test_faults", "test_prompts", "test_replicas"},
     "api/ui_stream": {"test_kills", "test_react_page", "test_use_chat"},
     "api/zmq": {"test_following", "test_local_files", "test_reference_server", "test_trials_following"},
     "bus": {"test_nats", "test_postgres"},

@@ -16,6 +16,7 @@ from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.mcp_settings import McpServer, check_servers
 from antiphon.prices import Prices
+from antiphon.wire.nats_agent.service import AgentName
 
 DEFAULT_PORT = 8414
 _ORIGIN = re.compile(
@@ -184,6 +185,8 @@ class Options(Value, gc=True):
     """Accepted host names, besides loopback; `*` accepts any."""
     allow_origin: tuple[str, ...] = ()
     """Origins of other web pages that may use the API, each written exactly: `https://app.example`."""
+    nats_agent: tuple[str, ...] = ()
+    """The agents that callers on the NATS server of the bus may prompt, each `[OWNER/]SESSION`; default: none."""
     no_api: tuple[str, ...] = ()
     """The protocols that are turned off: `openai`."""
     secret_key_file: str = ""
@@ -234,6 +237,10 @@ class Options(Value, gc=True):
             values["prices"] = Prices.make(values["prices"])
         if not isinstance(values.get("budgets", Budgets()), Budgets):
             values["budgets"] = Budgets.make(values["budgets"])
+        if "nats_agent" in values:
+            values["nats_agent"] = tuple(values["nats_agent"])
+            for text in values["nats_agent"]:
+                AgentName.parse(text)
         if "no_api" in values:
             values["no_api"] = tuple(values["no_api"])
         if "allow_origin" in values:
@@ -281,6 +288,7 @@ class GivenOptions(TypedDict, total=False):
     tls_key: str | None
     hosts: Sequence[str] | None
     allow_origin: Sequence[str] | None
+    nats_agent: Sequence[str] | None
     no_api: Sequence[str] | None
     secret_key_file: str | None
     secrets_dir: str | None

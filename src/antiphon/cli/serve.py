@@ -124,6 +124,14 @@ def _types(kind: Any) -> tuple[type, ...]:
     help="The bus for hints and drafts: nats://host.  [default: the store]",
 )
 @click.option(
+    "--nats-agent",
+    multiple=True,
+    metavar="[OWNER/]SESSION",
+    help="Offer the owner's chats (default: the admin's) to agents' callers on the NATS server of --bus, as this "
+    "session of the Synadia Agent Protocol; repeatable. Callers have no token: the permissions of the NATS server "
+    "decide who may prompt.  [default: none]",
+)
+@click.option(
     "--files", metavar="URL", help="Where the bytes of files are: s3://BUCKET/PREFIX.  [default: in the store]"
 )
 @click.option("--relay", metavar="HOST[:PORT]", help="The address where other instances connect for drafts.")
@@ -182,6 +190,7 @@ def command(
     configure_logging(as_json=not sys.stderr.isatty())
     options["hosts"] = options["hosts"] or None
     options["allow_origin"] = options["allow_origin"] or None
+    options["nats_agent"] = options["nats_agent"] or None
     options["no_api"] = options["no_api"] or None
     options["allow_outbound"] = options["allow_outbound"] or None
     options["limits"] = dict(_pair(text) for text in options["limits"]) or None

@@ -50,7 +50,10 @@ def check_urls(options: Options) -> None:
         raise Invalid(
             "--bus", f"the scheme {scheme_of(options.bus)!r} is not supported; write nats://host or postgresql://…"
         )
-    if options.bus and not options.store:
+    is_nats = scheme_of(options.bus) in NATS
+    if options.nats_agent and not is_nats:
+        raise Invalid("--nats-agent", "requires --bus nats://…: callers reach the agents on that server")
+    if options.bus and not options.store and not options.nats_agent:
         raise Invalid("--bus", "requires --store: a single process needs no bus")
     if options.files:
         read_objects_address(options.files)

@@ -28,6 +28,7 @@ from antiphon.server.announcement import (
 )
 from antiphon.server.backends import without_password
 from antiphon.server.lifetime import Ready, collect_seldom, until_stopped
+from antiphon.server.nats_agents import open_agents
 from antiphon.server.open_instance import EmbeddedInstance, open_instance
 
 CLAIM_S = 0.5
@@ -48,7 +49,10 @@ async def serve_replica(
     claim_s: float = CLAIM_S,
 ) -> None:
     """Run until `stopping` is set. Raises `Unavailable` if the store or the bus cannot be reached."""
-    async with open_instance(agent=agent, instance_id=instance_id, wrap_bus=wrap_bus, **options) as instance:
+    async with (
+        open_instance(agent=agent, instance_id=instance_id, wrap_bus=wrap_bus, **options) as instance,
+        open_agents(instance) as agents,
+    ):
         assert instance.cluster is not None
         server: HttpServer | None = None
         local = LocalSockets(instance, data, claim_s=claim_s)
@@ -66,8 +70,9 @@ async def serve_replica(
                 store=without_password(instance.options.store),
             )
             report_ready(Ready(instance_id=instance_id, role="replica", url=server.url, token=token))
-            await until_stopped(stopping, instance.background, local.task)
+            await until_stopped(stopping, instance.background, local.task, agents.task)
         finally:
+            await agents.leave()
             await instance.stop()
             await local.aclose()
             if server is not None:

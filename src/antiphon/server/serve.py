@@ -29,6 +29,7 @@ from antiphon.options import GivenOptions, Options
 from antiphon.ports import Bus
 from antiphon.server.announcement import announce_primary, local_token, withdraw_announcement
 from antiphon.server.lifetime import Ready, collect_seldom, until_stopped
+from antiphon.server.nats_agents import open_agents
 from antiphon.server.open_instance import open_instance
 from antiphon.server.replica import serve_replica
 from antiphon.worker.loading import load_agent, load_tools
@@ -138,6 +139,7 @@ async def _serve_primary(
     async with (
         open_instance(agent=agent, data=data, wrap_bus=wrap_bus, lock=lock, **options) as instance,
         open_zmq_endpoint(instance, instance.asgi, data) as endpoint,
+        open_agents(instance) as agents,
     ):
         server: HttpServer | None = None
         try:
@@ -151,8 +153,9 @@ async def _serve_primary(
                 standby.app.succeed(instance.asgi)
             log.info("server_started", url=server.url, instance_id=instance.instance_id, data=str(data))
             report_ready(Ready(instance_id=instance.instance_id, role="primary", url=server.url, token=token))
-            await until_stopped(stopping, instance.background, endpoint.task)
+            await until_stopped(stopping, instance.background, endpoint.task, agents.task)
         finally:
+            await agents.leave()
             if standby is None or standby.app.has_succeeded:
                 await instance.stop()
                 endpoint.publish_shutdown("stopped")
