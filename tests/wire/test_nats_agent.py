@@ -7,8 +7,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from antiphon.core.events import Event
+from antiphon.core.events import Event, FactEvent
 from antiphon.core.model import Needs
 from antiphon.core.parts import Text, ToolCall
 from antiphon.errors import BudgetExhausted, Invalid, TooLarge, Unavailable
@@ -83,9 +84,16 @@ def test_an_answer_that_is_begun_again_agrees_or_ends_with_an_error() -> None:
 
 def test_a_queued_message_is_answered_from_the_turn_that_it_begins() -> None:
     for recording in recordings():
-        chunks = AnswerChunks(CHAT_ID, turn_id=0, after=10**6)
-        assert not any(chunks.apply(event) for event in whole(recording))
-        assert not chunks.is_complete
+        events = [
+            replace(event, data=event.data | {"queued_id": 7})
+            if isinstance(event, FactEvent) and event.seq == recording.turn_id
+            else event
+            for event in whole(recording)
+        ]
+        queued = AnswerChunks(CHAT_ID, turn_id=0, after=7)
+        begun = AnswerChunks(CHAT_ID, turn_id=recording.turn_id, after=recording.turn_id)
+        assert [queued.apply(event) for event in events] == [begun.apply(event) for event in events]
+        assert (queued.is_complete, queued.error) == (True, begun.error)
 
 
 @pytest.mark.parametrize("text", ["x" * 5_000, "\u2028\x01" * 900, "é😀" * 900])

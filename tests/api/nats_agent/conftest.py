@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -28,6 +29,13 @@ _numbers = itertools.count(1)
 def pay(amount: int = 1) -> str:
     """Pay, if a person allows it."""
     return f"paid {amount}"
+
+
+@tool(needs_approval=True)
+async def ship() -> str:
+    """Takes longer than a caller may take to reply."""
+    await asyncio.sleep(QUICK.reply_s * 1.5)
+    return "shipped"
 
 
 class Answered:
@@ -111,7 +119,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 async def instance(anyio_backend: Any, nats_server: NatsServer) -> AsyncIterator[EmbeddedInstance]:
     agents = (SESSION, "alice/desk")
     async with open_instance(
-        tools=(pay, ask_person), bus=nats_server.url, nats_agent=agents, concurrency=100
+        tools=(pay, ship, ask_person), bus=nats_server.url, nats_agent=agents, concurrency=100
     ) as opened:
         yield opened
 

@@ -89,6 +89,18 @@ async def test_a_wrong_password_is_an_error_without_the_password(tmp_path: Any) 
     server.stop()
 
 
+async def test_a_user_that_may_not_subscribe_is_a_problem_that_shows(tmp_path: Any) -> None:
+    config = 'authorization { users: [{user: u, password: p, permissions: {subscribe: ["_INBOX.>"]}}] }'
+    server = NatsServer(tmp_path / "closed", config=config)
+    server.start()
+    async with (
+        open_instance(bus=server.url.replace("nats://", "nats://u:p@"), nats_agent=(SESSION,)) as instance,
+        open_nats_agents(instance, timing=QUICK) as agents,
+    ):
+        await wait_until(lambda: agents.error, accept=lambda error: "ermissions" in error)
+    server.stop()
+
+
 async def test_options_that_do_not_fit_are_refused() -> None:
     for name, bus in (("main", ""), ("main", "postgresql://h/d"), ("a.b", "nats://h")):
         with pytest.raises(Invalid, match="--nats-agent"):

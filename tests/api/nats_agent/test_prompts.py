@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from random import Random
 from typing import Any
 
 import msgspec
@@ -23,10 +24,13 @@ from programs import needs_program
 from support.nats import NatsServer
 from support.waiting import DEADLINE_S, wait_until
 
+from ..http.invalid_requests import random_value
 from .conftest import SESSION, Caller, answer_of
 
 pytestmark = [pytest.mark.anyio, needs_program("nats-server")]
 
+STRINGS = ("", "x", "/say hi", "YQ==", "a.b", "\ud800", "\x00", "é", "s" * 300)
+KEYS = ("filename", "content", "prompt", "type")
 ASK = '/call ask_person {"question": "Which colour?"}\n/say chosen'
 
 
@@ -140,8 +144,9 @@ async def test_an_answer_over_another_api_ends_the_question(
         await instance.chats.approve(chat_id, call.tool_call_id)
 
     approving = asyncio.create_task(approve())
-    answered = await answer_of(agent, "/call pay {}\n/say done", session=session)
+    answered = await answer_of(agent, "/call ship {}\n/say done", session=session)
     await approving
+    assert len(answered.queries) == 1
     assert "done" in answered.text
 
 
@@ -157,6 +162,31 @@ async def test_a_question_without_a_reply_ends_the_stream_and_stays_open(
     with pytest.raises(ProtocolError, match="409"):
         await answer_of(agent, "/call pay {}", session=session)
     assert (await answer_of(agent, "/say next", session=session)).text == "next"  # it cancels the open call
+
+
+async def test_a_prompt_behind_an_unanswered_question_cancels_it(
+    agent: Agent, instance: EmbeddedInstance, session: str
+) -> None:
+    asking = asyncio.create_task(answer_of(agent, "/stall 0.2\n/call pay {}", session=session))
+    chat_id = chat_id_of(instance, session)
+    await wait_until(lambda: instance.service.chat(chat_id), accept=lambda chat: chat and chat.turn_id)
+    assert (await answer_of(agent, "/say after", session=session)).text == "after"
+    with pytest.raises(ProtocolError, match="409"):
+        await asking
+
+
+async def test_a_prompt_behind_a_failed_turn_is_not_left_waiting(
+    agent: Agent, instance: EmbeddedInstance, session: str
+) -> None:
+    failing = asyncio.create_task(answer_of(agent, "/stall 0.2\n/fail auth", session=session))
+    chat_id = chat_id_of(instance, session)
+    await wait_until(lambda: instance.service.chat(chat_id), accept=lambda chat: chat and chat.turn_id)
+    with pytest.raises(ProtocolError, match="409: The answer before this prompt has failed"):
+        await answer_of(agent, "/say second", session=session, message_id="m2")
+    with pytest.raises(ProtocolError, match="500"):
+        await failing
+    assert (await answer_of(agent, "/say third", session=session)).text == "third"
+    assert (await answer_of(agent, "/say second", session=session, message_id="m2")).text == "second"
 
 
 async def test_failures_are_errors_of_the_protocol(
@@ -191,6 +221,22 @@ async def test_prompts_that_are_not_valid_are_refused(agent: Agent, caller: Call
         assert error.headers["Nats-Service-Error-Code"] == "400", payload
         assert json.loads(error.data)["error"] == "invalid"
         assert (found[-1].data, found[-1].headers) == (b"", None)
+
+
+async def test_random_prompts_end_with_an_answer_or_an_error_of_the_client(agent: Agent, caller: Caller) -> None:
+    random = Random(1)
+    for number in range(150):
+        envelope = {
+            name: random_value(random, 2, STRINGS, KEYS)
+            for name in ("prompt", "attachments", "session", "message_id")
+        }
+        if number % 2:
+            envelope["prompt"] = "/say x"
+        if number % 3:
+            envelope["session"] = f"fuzz {number}"
+        found = await raw(caller, agent.prompt_subject, json.dumps(envelope).encode())
+        codes = [msg.headers["Nats-Service-Error-Code"] for msg in found if msg.headers]
+        assert codes in ([], ["400"]), envelope
 
 
 async def test_a_plain_text_is_a_prompt_of_the_agents_own_session(agent: Agent, caller: Caller) -> None:

@@ -15,7 +15,7 @@ from antiphon.api.nats_agent.prompt import PromptRun
 from antiphon.api.nats_agent.reply import Reply, is_safe_reply
 from antiphon.bus.nats_client import request
 from antiphon.bus.networked import BusConnectionLost
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, TooLarge
 from antiphon.instance import Instance
 from antiphon.observe.metrics import METRICS
 from antiphon.observe.traces import checked_traceparent
@@ -154,6 +154,8 @@ class ServedAgent:
         """Answer a prompt. Returns the error at its end."""
         try:
             headers = msg.headers or {}
+            if len(msg.data) > self._record.max_payload:
+                raise TooLarge("prompt (in bytes)", self._record.max_payload)
             prompt = read_prompt(bytes(msg.data), headers)
             trace = checked_traceparent(headers.get("traceparent"))
             run = PromptRun(

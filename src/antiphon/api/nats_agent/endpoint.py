@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from random import Random
 
+import nats.errors
 import structlog
 from nats.aio.client import Client
 
@@ -21,6 +22,7 @@ from antiphon.api.nats_agent.reply import Reply
 from antiphon.bus.nats_client import close_client, connect_client, connect_options, request, sentence_of
 from antiphon.bus.networked import BusConnectionLost
 from antiphon.instance import Instance
+from antiphon.observe.metrics import METRICS
 from antiphon.tracebacks import traceback_of
 from antiphon.wire.nats_agent.errors import CONNECTION_LOST
 from antiphon.wire.nats_agent.service import AgentName, AgentRecord
@@ -44,6 +46,8 @@ class NatsAgents:
         self._served: list[ServedAgent] = []
         self._lost: deque[str] = deque(maxlen=REPORTED_MAX)
         """The reply subjects of streams that a lost connection has ended."""
+        self._refused = ""
+        """The subscription that the server refuses to this user."""
         self._is_leaving = False
 
     @property
@@ -82,6 +86,7 @@ class NatsAgents:
     async def _serve(self) -> None:
         """Serve over one connection, until it is lost. Raises `BusConnectionLost` if it could not be opened."""
         timing, closed, client = self._timing, asyncio.Event(), Client()
+        self._refused = ""
 
         async def on_closed() -> None:
             closed.set()
@@ -90,12 +95,12 @@ class NatsAgents:
             try:
                 async with asyncio.timeout(timing.open_s):
                     await connect_client(
-                        client, self._options, on_error=_note_error, on_closed=on_closed, close_s=timing.close_s
+                        client, self._options, on_error=self._note_error, on_closed=on_closed, close_s=timing.close_s
                     )
                     await self._register(client)
             except TimeoutError as error:
                 raise BusConnectionLost("NATS: the server does not answer") from error
-            self.error = None
+            self.error = self._refused or None
             log.info("nats_agents_registered", agents=[f"{name.owner}/{name.session}" for name, _ in self._agents])
             await self._keep(client, closed)
             self.error = sentence_of(client.last_error or ConnectionError("the server closed the connection"))
@@ -105,10 +110,22 @@ class NatsAgents:
             self._lost.extend(await self._prompts.cancel())
             await close_client(client, close_s=timing.close_s)
 
+    async def _note_error(self, error: Exception) -> None:
+        """An error that does not close the connection."""
+        if isinstance(error, nats.errors.SlowConsumerError):
+            METRICS.unexpected.labels("nats_prompts_dropped").inc()
+            log.warning("nats_prompts_dropped", subject=error.subject)
+        elif "permissions violation for subscription" in str(error).lower():
+            self._refused = self.error = sentence_of(error)
+            log.warning("nats_agents_refused", error=self._refused)
+        else:
+            log.debug("nats_error", error=sentence_of(error))
+
     async def _register(self, client: Client) -> None:
         served = []
+        size = min(client.max_payload, self._instance.options.limits.body_bytes)
         for name, owner_id in self._agents:
-            record = AgentRecord(name=name, instance_id=self._instance.instance_id, max_payload=client.max_payload)
+            record = AgentRecord(name=name, instance_id=self._instance.instance_id, max_payload=size)
             agent = ServedAgent(
                 self._instance, owner_id, record, client=client, prompts=self._prompts, timing=self._timing
             )
@@ -158,10 +175,6 @@ class NatsAgents:
             while self._lost:
                 await Reply(client, self._lost[0]).finish(CONNECTION_LOST)
                 self._lost.popleft()
-
-
-async def _note_error(error: Exception) -> None:
-    log.debug("nats_error", error=sentence_of(error))
 
 
 @contextlib.asynccontextmanager

@@ -29,6 +29,7 @@ from antiphon.wire.ids import named_chat_id
 from antiphon.wire.nats_agent.chunks import ACK, AnswerChunks, Chunk, Question, Settled, query
 from antiphon.wire.nats_agent.errors import DELETED, INTERNAL, NO_REPLY, STOPPING, ServiceError, service_error
 from antiphon.wire.nats_agent.requests import Prompt, read_reply
+from antiphon.wire.stream import OpenCall
 
 NAME = "nats-agent"
 
@@ -161,16 +162,14 @@ class PromptRun:
     async def _ask_caller(self, question: Question) -> ServiceError | None:
         complaint = ""
         for _ in range(REPLIES_MAX):
-            open_calls = await self._chats.open_calls(self._chat_id)
-            call = next((one for one in open_calls if one.tool_call_id == question.tool_call_id), None)
-            if call is None:
+            if (call := await self._open_call(question)) is None:
                 return None  # it was answered meanwhile, or before this repeat
             async with self._reply.open_inbox() as inbox:
                 asked = query(question, call, inbox.subject, bytes_max=self._reply.bytes_max, complaint=complaint)
                 await self._reply.send(asked)
                 payload = await inbox.next_reply(self._timing.reply_s)
             if payload is None:
-                return NO_REPLY
+                return await self._end_without_reply(question)
             try:
                 answers = {call.tool_call_id: read_reply(payload, call)}
                 commands = await answer_commands(self._chats, self._chat_id, [call], answers, "reply")
@@ -181,3 +180,16 @@ class PromptRun:
             except Refused:
                 return None  # the first answer wins
         return ServiceError(status=400, code="invalid", message=complaint)
+
+    async def _open_call(self, question: Question) -> OpenCall | None:
+        open_calls = await self._chats.open_calls(self._chat_id)
+        return next((one for one in open_calls if one.tool_call_id == question.tool_call_id), None)
+
+    async def _end_without_reply(self, question: Question) -> ServiceError | None:
+        """The chat waits on for an answer over another API, unless other prompts wait behind it: they cancel it."""
+        if await self._open_call(question) is None:
+            return None
+        chat = await self._chats.get(self._chat_id)
+        if chat.queue:
+            await self._chats.interrupt(self._chat_id, chat.turn_id)
+        return NO_REPLY

@@ -12,12 +12,20 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from antiphon.core.events import Event
-from antiphon.core.model import Needs
+from antiphon.core.events import CaughtUp, Event, FactEvent
+from antiphon.core.model import Needs, Status
 from antiphon.core.parts import Data, File, Part, Reasoning, Source, Text
 from antiphon.core.values import Value
 from antiphon.wire.codec import encode
-from antiphon.wire.nats_agent.errors import DELETED, INTERRUPTED, REPLACED, RESTARTED, ServiceError, turn_error
+from antiphon.wire.nats_agent.errors import (
+    BLOCKED,
+    DELETED,
+    INTERRUPTED,
+    REPLACED,
+    RESTARTED,
+    ServiceError,
+    turn_error,
+)
 from antiphon.wire.openai.parts import words_for
 from antiphon.wire.queued_message import Delivered, Removed, queue_outcome
 from antiphon.wire.sent_text import BETWEEN, SentText
@@ -75,6 +83,8 @@ class AnswerChunks:
         self._bytes_max = bytes_max
         self._output = TurnOutput(turn_id, after, restarted_at=restarted_at) if turn_id else None
         self._sent = SentText()
+        self._has_caught_up = False
+        self._chat_status = ""
         self._kind: type[Text] | type[Reasoning] = Text
         self.is_complete = False
         self.error: ServiceError | None = None
@@ -87,6 +97,8 @@ class AnswerChunks:
             self._note_queue(event)
             return []
         chunks: list[Chunk] = []
+        if isinstance(event, FactEvent) and event.type == "action_resolved":
+            chunks.append(Settled(tool_call_id=event.data["tool_call_id"]))
         for output in self._output.apply(event):
             if not self.is_complete:
                 chunks += self._render(output)
@@ -95,11 +107,19 @@ class AnswerChunks:
         return chunks
 
     def _note_queue(self, event: Event) -> None:
+        """What becomes of a message that waits. Behind a failed turn it waits for a person; facts that are read from
+        the store may be older than the message."""
+        if isinstance(event, CaughtUp):
+            self._has_caught_up = True
+        elif isinstance(event, FactEvent):
+            self._chat_status = event.status
         match queue_outcome(event, self.after):
             case Delivered(turn_id, seq):
                 self._output = TurnOutput(turn_id, seq)
             case Removed():
                 self._end(DELETED)
+            case None if self._has_caught_up and self._chat_status == Status.ERROR:
+                self._end(BLOCKED)
 
     def _end(self, error: ServiceError | None) -> None:
         self.is_complete, self.error = True, error

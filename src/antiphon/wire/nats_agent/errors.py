@@ -83,6 +83,11 @@ NO_REPLY = ServiceError(
     code="no_reply",
     message="The question was not answered in time. The chat still waits for the answer; another prompt cancels it.",
 )
+BLOCKED = ServiceError(
+    status=409,
+    code="blocked",
+    message="The answer before this prompt has failed, and the prompt waits until another one is sent.",
+)
 RESTARTED = ServiceError(
     status=500,
     code="answer_restarted",

@@ -18,7 +18,7 @@ SERVICE = "agents"
 AGENT = "antiphon"
 """What kind of agent this is: the third token of the subjects."""
 VERBS = ("PING", "INFO", "STATS")
-SPEC = "--nats-agent"
+OPTION = "--nats-agent"
 
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -35,7 +35,7 @@ class AgentName(Value):
         owner, slash, session = text.rpartition("/")
         name = AgentName(owner=owner if slash else default_owner, session=session)
         if not _TOKEN.fullmatch(name.owner) or not _TOKEN.fullmatch(name.session):
-            raise Invalid(SPEC, f"{text!r} is not [OWNER/]SESSION, each of 1 to 63 characters a-z, 0-9, - and _")
+            raise Invalid(OPTION, f"{text!r} is not [OWNER/]SESSION, each of 1 to 63 characters a-z, 0-9, - and _")
         return name
 
     def subject(self, verb: str) -> str:
