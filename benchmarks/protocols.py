@@ -35,6 +35,7 @@ OTHERS = (
     Way("a stream of many chats", "GET", "/api/v1/streams?chat={chat}&after=1", b"caught_up"),
     Way("OpenAI's Responses", "GET", "/v1/responses/resp_{hex}_2?stream=true", b"response.in_progress"),
     Way("the AI SDK's UI message stream", "GET", "/api/ui/chat/{chat}/stream", b'"start"'),
+    Way("AG-UI", "GET", "/agui/{chat}", b"RUN_STARTED"),
 )
 
 
