@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 
 from antiphon.client import transport
 from antiphon.client.api_requests import ApiRequest
+from antiphon.client.blocking.http_client import make_http_client
 from antiphon.client.blocking.retrying import retry_unavailable
 from antiphon.client.bodies import check_coding, read_answer
 from antiphon.client.errors import error_of
@@ -45,7 +46,7 @@ class Connection:
         self._retry_s = retry_s
         self._silence_s = silence_s
         self._body_limits = body_limits
-        self._http = transport.make_http_client(url, token, timeout_s=timeout_s, verify=verify)
+        self._http = make_http_client(url, token, timeout_s=timeout_s, verify=verify)
 
     def close(self) -> None:
         self._http.close()
