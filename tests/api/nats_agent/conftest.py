@@ -21,7 +21,15 @@ from support.nats import NatsServer
 from support.waiting import DEADLINE_S, wait_until
 
 SESSION = "main"
-QUICK = AgentTiming(reply_s=0.5, report_s=0.5, check_s=0.2, answer_s=1.0, backoff=Backoff(first_s=0.01, max_s=0.05))
+QUICK = AgentTiming(
+    heartbeat_s=1,
+    keep_alive_s=0.3,
+    reply_s=0.5,
+    report_s=0.5,
+    check_s=0.2,
+    answer_s=1.0,
+    backoff=Backoff(first_s=0.01, max_s=0.05),
+)
 _numbers = itertools.count(1)
 
 

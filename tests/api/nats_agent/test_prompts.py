@@ -64,7 +64,7 @@ async def test_the_agents_are_discovered_with_what_they_accept(caller: Caller, n
     assert other.owner == "alice"
     assert other.instance_id != agent.instance_id
     status = await agent.status()
-    assert (status.instance_id, status.session, status.interval_s) == (agent.instance_id, SESSION, 30)
+    assert (status.instance_id, status.session, status.interval_s) == (agent.instance_id, SESSION, 1)
     stats = await caller.client.request(f"$SRV.STATS.agents.{agent.instance_id}", timeout=DEADLINE_S)
     assert json.loads(stats.data)["endpoints"][0]["name"] == "prompt"
 
@@ -73,9 +73,16 @@ async def test_a_prompt_is_streamed_after_an_ack(agent: Agent, session: str) -> 
     seen = [item async for item in agent.prompt(Envelope(prompt="/tokens 20\n/rate 0", session=session))]  # type: ignore[call-arg]
     assert isinstance(seen[0], StatusChunk)
     assert seen[0].status == "ack"
-    texts = [item.text for item in seen[1:] if isinstance(item, ResponseChunk)]
+    texts = [item.text for item in seen if isinstance(item, ResponseChunk)]
     assert "".join(texts) == "".join(f"w{n} " for n in range(1, 21))
-    assert len(texts) == len(seen) - 1
+
+
+async def test_silence_is_filled_and_heartbeats_are_sent(caller: Caller, agent: Agent, session: str) -> None:
+    answered = await answer_of(agent, "/stall 0.7\n/say late", session=session)
+    assert answered.text == "late"
+    assert answered.acks > 1
+    live = await wait_until(lambda: caller.agents.liveness(agent.instance_id), "a heartbeat is seen")
+    assert live.is_online
 
 
 async def test_two_prompts_of_a_session_are_one_chat(agent: Agent, instance: EmbeddedInstance, session: str) -> None:
