@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,6 +21,8 @@ from antiphon.errors import Invalid
 
 CONNECT_S = 2
 """How long the library may take to connect, in seconds."""
+CANCEL_AGAIN_S = 0.5
+"""How long a cancelled task may take to end before it is cancelled again, in seconds."""
 SCHEMES = ("nats", "tls", "ws", "wss")
 OPTIONS = ("creds", "nkey", "tls_ca", "tls_cert", "tls_key", "tls_hostname", "tls_first")
 
@@ -123,6 +125,17 @@ async def close_client(client: Client, *, close_s: float) -> None:
     if writer is not None:
         writer.transport.abort()
     closing.cancel()
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, again_s: float = CANCEL_AGAIN_S) -> None:
+    """Cancel tasks that call the library, until they have ended: it ignores a cancellation while it flushes."""
+    pending = set(tasks)
+    for task in pending:
+        task.add_done_callback(ignore_outcome)
+    while pending := {task for task in pending if not task.done()}:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=again_s)
 
 
 async def request(client: Client, call: Awaitable[T]) -> T:

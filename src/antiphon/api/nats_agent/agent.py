@@ -13,7 +13,7 @@ from nats.aio.subscription import Subscription
 from antiphon.api.nats_agent.limits import PENDING_BYTES_MAX, PENDING_MESSAGES_MAX, PROMPTS_MAX, AgentTiming
 from antiphon.api.nats_agent.prompt import PromptRun
 from antiphon.api.nats_agent.reply import Reply, is_safe_reply
-from antiphon.bus.nats_client import request
+from antiphon.bus.nats_client import end_tasks, request
 from antiphon.bus.networked import BusConnectionLost
 from antiphon.errors import AntiphonError, TooLarge
 from antiphon.instance import Instance
@@ -55,9 +55,7 @@ class PromptTasks:
     async def cancel(self) -> list[str]:
         """Cancel all, and return the reply subjects of their callers. The turns go on."""
         running = dict(self._tasks)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end_tasks(running)
         return [reply.subject for reply in running.values()]
 
 

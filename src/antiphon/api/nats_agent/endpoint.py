@@ -19,8 +19,15 @@ from nats.aio.client import Client
 from antiphon.api.nats_agent.agent import PromptTasks, ServedAgent
 from antiphon.api.nats_agent.limits import REPORTED_MAX, AgentTiming
 from antiphon.api.nats_agent.reply import Reply
-from antiphon.bus.nats_client import close_client, connect_client, connect_options, request, sentence_of
-from antiphon.bus.networked import BusConnectionLost
+from antiphon.bus.nats_client import (
+    close_client,
+    connect_client,
+    connect_options,
+    end_tasks,
+    request,
+    sentence_of,
+)
+from antiphon.bus.networked import BusConnectionLost, within
 from antiphon.instance import Instance
 from antiphon.observe.metrics import METRICS
 from antiphon.tracebacks import traceback_of
@@ -80,26 +87,15 @@ class NatsAgents:
         await self.leave()
         await self._prompts.wait(self._timing.close_s)
         if self.task is not None:
-            self.task.cancel()
-            await asyncio.wait({self.task})
+            await end_tasks([self.task])
 
     async def _serve(self) -> None:
         """Serve over one connection, until it is lost. Raises `BusConnectionLost` if it could not be opened."""
         timing, closed, client = self._timing, asyncio.Event(), Client()
         self._refused = ""
-
-        async def on_closed() -> None:
-            closed.set()
-
+        opening = asyncio.create_task(self._open(client, closed))
         try:
-            try:
-                async with asyncio.timeout(timing.open_s):
-                    await connect_client(
-                        client, self._options, on_error=self._note_error, on_closed=on_closed, close_s=timing.close_s
-                    )
-                    await self._register(client)
-            except TimeoutError as error:
-                raise BusConnectionLost("NATS: the server does not answer") from error
+            await within(timing.open_s, opening, "NATS: the server did not answer")
             self.error = self._refused or None
             log.info("nats_agents_registered", agents=[f"{name.owner}/{name.session}" for name, _ in self._agents])
             await self._keep(client, closed)
@@ -107,8 +103,18 @@ class NatsAgents:
             log.warning("nats_agents_connection_lost", error=self.error)
         finally:
             self._served = []
+            await end_tasks([opening])  # else it might connect after the client was closed
             self._lost.extend(await self._prompts.cancel())
             await close_client(client, close_s=timing.close_s)
+
+    async def _open(self, client: Client, closed: asyncio.Event) -> None:
+        async def on_closed() -> None:
+            closed.set()
+
+        await connect_client(
+            client, self._options, on_error=self._note_error, on_closed=on_closed, close_s=self._timing.close_s
+        )
+        await self._register(client)
 
     async def _note_error(self, error: Exception) -> None:
         """An error that does not close the connection."""
@@ -149,18 +155,17 @@ class NatsAgents:
             while waiting and not any(task.done() for task in tasks[:3]):
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception) and not isinstance(outcome, BusConnectionLost):
-                raise outcome
+            await end_tasks(tasks)
+        for task in tasks:
+            if not task.cancelled() and not isinstance(task.exception(), BusConnectionLost | None):
+                task.result()
 
     async def _check(self, client: Client) -> None:
         """Return when the server does not answer."""
         while True:
             await asyncio.sleep(self._timing.check_s)
-            await request(client, client.flush(timeout=self._timing.answer_s))  # type: ignore[arg-type]
+            checking = request(client, client.flush(timeout=3600))  # `within` has the timeout
+            await within(self._timing.answer_s, checking, "NATS: the server did not answer")
 
     async def _send_heartbeats(self) -> None:
         while True:

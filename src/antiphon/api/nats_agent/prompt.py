@@ -18,6 +18,7 @@ from antiphon.api.http.translated import TextCount, next_frames
 from antiphon.api.nats_agent.limits import REPLIES_MAX, AgentTiming
 from antiphon.api.nats_agent.reply import Reply
 from antiphon.api.turn_targets import restart_of, target_of
+from antiphon.bus.nats_client import end_tasks
 from antiphon.bus.networked import BusConnectionLost
 from antiphon.core import commands as c
 from antiphon.core.events import Bye
@@ -74,11 +75,8 @@ class PromptRun:
             keeping_alive.result()
             raise AssertionError("it ends by an error only")
         finally:
-            tasks = [streaming, keeping_alive, *self._asking.values()]
-            for task in tasks:
-                task.cancel()
             self._failed.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks([streaming, keeping_alive, *self._asking.values()])
 
     async def _keep_alive(self) -> None:
         loop = asyncio.get_running_loop()
