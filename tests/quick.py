@@ -16,6 +16,7 @@ TESTS = Path(__file__).parent
 FOLDERS = {"bench", "examples", "how_to", "page", "postgres", "replicas", "system"}
 FILES = {
     "api/http": {"test_authorization", "test_bad_input", "test_isolation", "test_serve", "test_upgrade"},
+    "api/agui": {"test_http_agent", "test_kills"},
     "api/openai": {
         "test_answers",
         "test_completions",

@@ -13,6 +13,9 @@ import pytest
 TESTS = Path(__file__).parent
 
 SLOW_VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "api/agui/test_kills.py": {
+        "test_an_answer_goes_on_after_the_server_was_killed": ("continue",),
+    },
     "cli/test_finding.py": {
         "test_closed_or_full_standard_streams_cause_no_traceback": (
             "<&-",

@@ -12,6 +12,8 @@ from functools import lru_cache
 from random import Random
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from antiphon.core import commands as c
 from antiphon.core.chat import advance
 from antiphon.core.draft import Draft
@@ -33,7 +35,7 @@ from antiphon.core.parts import (
     ToolResult,
     Usage,
 )
-from antiphon.wire.codec import decode_content, encode_content
+from antiphon.wire.codec import decode_content, encode, encode_content
 from antiphon.wire.stream import caught_up_frame, decode_event, delta_frame, fact_frame
 
 CHAT_ID = "0badc0de-0000-4000-8000-000000000001"
@@ -61,6 +63,7 @@ class _Writer:
 
     def __init__(self, seed: int, *, retries: bool) -> None:
         self.random = Random(seed)
+        self.states = Random(f"states {seed}")
         self.retries = retries
         self.chat: Chat | None = None
         self.entries: list[Entry] = []
@@ -137,6 +140,7 @@ class _Writer:
         self.do(
             c.CommitMessage(
                 **self._held(),
+                state=self._next_state(),
                 content=encode_content(content),
                 upto=draft.position,
                 calls=opened,
@@ -144,6 +148,13 @@ class _Writer:
                 is_last=is_last,
             )
         )
+
+    def _next_state(self) -> bytes | None:
+        """What the agent stores with a message, if its state has changed."""
+        if self.states.random() < 0.5:
+            return None
+        place = {"n": len(self.entries), "list": list(range(self.states.randint(0, 4)))}
+        return encode({self.states.choice("ab/~"): place, "same": True})
 
     def _meanwhile(self) -> None:
         """What others do: facts that leave the draft open, and messages that join the turn."""
@@ -251,7 +262,7 @@ def deliver(recording: Recording, ends_of: Callable[[Draft], object], *, after: 
     for number, entry in enumerate(entries):
         if entry.seq > after:
             frame = fact_frame(CHAT_ID, entry, position=0)
-            events.append(decode_event(frame.data, cursor=f"{entry.seq}.0"))
+            events.append(replace(frame.event, cursor=f"{entry.seq}.0"))
         following = entries[number + 1] if number + 1 < len(entries) else None
         draft = recording.drafts.get(entry.draft)
         if entry.seq < after or draft is None or (following is not None and following.draft == entry.draft):

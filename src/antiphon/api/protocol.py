@@ -8,6 +8,9 @@ from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.table import Operation
 from antiphon.core.values import Value
 
+KEPT = frozenset({"retry-after", "www-authenticate", "allow", "connection", "antiphon-elsewhere"})
+"""The headers of an error that it keeps in the shape of a protocol."""
+
 
 class Protocol(Value, gc=True):
     """A protocol: its routes, and the shape of its errors."""
@@ -20,3 +23,8 @@ class Protocol(Value, gc=True):
     routes: tuple[Operation, ...]
     refusal: Callable[[JsonAnswer], JsonAnswer]
     """An error of this server's own API in the shape of the protocol."""
+
+
+def kept_headers(answer: JsonAnswer) -> dict[str, str]:
+    """The headers of an error for its shape in a protocol."""
+    return {name: value for name, value in answer.headers.items() if name in KEPT}

@@ -191,14 +191,14 @@ def _is_lease_expiry(command: c.Command, attempt: int) -> bool:
 
 def _answering(entries: Sequence[f.Entry]) -> f.Entry | None:
     """The fact that answers a send: its appended or queued message (of a new chat: the creation); without one, the
-    first answer to an open call."""
+    first answer to an open call, or the restart of a turn."""
     for entry in entries:
         fact = entry.fact
         if isinstance(fact, f.ChatCreated | f.MessageQueued):
             return entry
         if isinstance(fact, f.MessageAppended) and not fact.queued_id:
             return entry
-    return next((entry for entry in entries if isinstance(entry.fact, f.ActionResolved)), None)
+    return next((entry for entry in entries if isinstance(entry.fact, f.ActionResolved | f.TurnRestarted)), None)
 
 
 def first_answer(receipt: Receipt, job: Job) -> f.Entry:

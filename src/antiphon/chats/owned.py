@@ -214,12 +214,19 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
         )
         return await self.change(chat_id, *settings, command)
 
-    async def retry(self, chat_id: str, turn_id: int = 0, *, settings: Sequence[c.Command] = ()) -> Done:
+    async def retry(
+        self,
+        chat_id: str,
+        turn_id: int = 0,
+        *,
+        settings: Sequence[c.Command] = (),
+        request: Request | None = None,
+    ) -> Done:
         """Run the last turn again. A `turn_id` that is not the last turn is refused; 0 stands for the last one.
-        `settings` change in the same append."""
+        `settings` change in the same append, and `request` makes it idempotent."""
         await self._check_owner(chat_id)
-        await self._check_budget(chat_id)
-        return await self.change(chat_id, *settings, c.Retry(turn_id=turn_id))
+        await self._check_budget(chat_id, request)
+        return await self.change(chat_id, *settings, c.Retry(turn_id=turn_id), request=request)
 
     async def agent_state(self, chat_id: str) -> tuple[bytes, int]:
         """The agent's state (`turn.state`) as JSON, and the seq of its fact (0: the agent has stored none)."""

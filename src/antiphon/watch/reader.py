@@ -46,6 +46,7 @@ from antiphon.errors import Unavailable
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Append, Bus, Drafts, Store
 from antiphon.tracebacks import traceback_of
+from antiphon.watch.agent_states import with_states
 from antiphon.watch.batch import Batch
 from antiphon.watch.recent_facts import FACTS_BYTES, FACTS_MAX, RecentFacts
 from antiphon.watch.stream_items import Fact, Item, Wakeable
@@ -251,7 +252,8 @@ class Reader:
 
     async def read_entries(self, after_seq: int, *, limit: int = FACTS_MAX) -> tuple[Entry, ...]:
         METRICS.log_reads.inc()
-        return await self.store.read_entries(self.chat_id, after_seq, limit=limit, bytes_max=FACTS_BYTES)
+        found = await self.store.read_entries(self.chat_id, after_seq, limit=limit, bytes_max=FACTS_BYTES)
+        return await with_states(self.store, self.chat_id, found, bytes_max=FACTS_BYTES)
 
     async def pull(self) -> None:
         """Read new facts from the store. Before `start` has read the newest fact, it is left to `start`."""

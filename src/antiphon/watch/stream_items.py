@@ -69,7 +69,7 @@ class Item(Value, gc=True):
         if isinstance(self.content, Delta):
             return delta_frame(self.seq, self.content)
         source = self.content.frame(with_content=not (by_ref and self.is_draft_complete))
-        return Frame(self.seq, self.position, source.type, source.data)
+        return Frame(self.seq, self.position, source.type, source.data, source.state)
 
 
 class Wakeable(Protocol):

@@ -225,7 +225,8 @@ class Watcher(Waiting):
             fact = Fact(self.reader.chat_id, entry)
             self.position = 0 if fact.opens_draft else self.position
             self.seq = fact.seq
-            frames.append(Frame(fact.seq, self.position, fact.frame().type, fact.frame().data))
+            frame = fact.frame()
+            frames.append(Frame(fact.seq, self.position, frame.type, frame.data, frame.state))
         if frames[-1].type == "chat_deleted":
             self._set_bye("deleted")
         return Batch(frames, self.seq, self.position)

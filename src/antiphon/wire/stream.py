@@ -29,11 +29,20 @@ _encode = msgspec.json.Encoder().encode
 
 class Frame:
     """One event, encoded once: its cursor (seq None: none), type and JSON. `sse` and `event` are made at their first
-    use, once for all watchers that share the frame."""
+    use, once for all watchers that share the frame. `state` is the JSON of the agent's state where that has changed:
+    it is not sent, but translations to other protocols have it in `event` (`data["state"]`)."""
 
-    __slots__ = ("_event", "_sse", "data", "position", "seq", "type")
+    __slots__ = ("_event", "_sse", "data", "position", "seq", "state", "type")
 
-    def __init__(self, seq: int | None, position: int, type: str, data: bytes) -> None:  # noqa: A002
+    def __init__(
+        self,
+        seq: int | None,
+        position: int,
+        type: str,  # noqa: A002
+        data: bytes,
+        state: bytes | None = None,
+    ) -> None:
+        self.state = state
         self.seq = seq
         self.position = position
         self.type = type
@@ -46,6 +55,9 @@ class Frame:
         """The event as a value, without its cursor."""
         if self._event is None:
             self._event = _delta_event(self.data) if self.type == "delta" else decode_event(self.data)
+            if self.state is not None and isinstance(self._event, FactEvent):
+                data = self._event.data | {"state": msgspec.Raw(self.state)}
+                self._event = msgspec.structs.replace(self._event, data=data)
         return self._event
 
     @property
@@ -212,7 +224,8 @@ def fact_frame(chat_id: str, entry: f.Entry, *, position: int, with_content: boo
     if entry.more:
         shown["more"] = True
     shown |= _own_fields(chat_id, entry)
-    return Frame(entry.seq, position, shown["type"], _encode(shown))
+    state = entry.content if isinstance(entry.fact, f.StateChanged) else None
+    return Frame(entry.seq, position, shown["type"], _encode(shown), state)
 
 
 def _own_fields(chat_id: str, entry: f.Entry) -> dict[str, Any]:

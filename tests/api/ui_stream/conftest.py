@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,11 @@ from typing import Any
 import pytest
 
 from antiphon import ask_person, tool
-from how_to.node import FOLDER, node
-from support.waiting import DEADLINE_S
 
 from ..http.api_client import ApiClient, open_api
+from ..node_process import NodeProcess
 
 CLIENT = Path(__file__).parent / "client.mjs"
-LINE_MAX = 1 << 24
 _numbers = itertools.count(1)
 
 
@@ -72,54 +68,14 @@ class UiChat:
         return await self.do("send", message={"text": text, **fields})
 
 
-class NodeClient:
+class NodeClient(NodeProcess):
     """Node with the npm package `ai`."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._reading = asyncio.create_task(self._read())
-
-    @classmethod
-    async def start(cls) -> NodeClient:
-        pipe = asyncio.subprocess.PIPE
-        command = [node(), "--input-type=module", "-e", CLIENT.read_text()]
-        started = await asyncio.create_subprocess_exec(*command, cwd=FOLDER, stdin=pipe, stdout=pipe, limit=LINE_MAX)
-        return cls(started)
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            found = json.loads(line)
-            self._waiting.pop(found["id"]).set_result(found)
-        for waiting in self._waiting.values():
-            waiting.set_exception(RuntimeError("the Node process has ended"))
-
-    async def ask(self, command: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        number = next(self._ids)
-        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._process.stdin.write(json.dumps({"id": number, **command}).encode() + b"\n")
-        async with asyncio.timeout(DEADLINE_S):
-            return await waiting
 
     async def open(self, url: str, token: str, name: str = "", **options: Any) -> UiChat:
         chat = UiChat(self, name or f"chat {next(_numbers)}")
         seen = await chat.do("open", api=f"{url}/api/ui/chat", token=token, **options)
         assert seen.failure is None, seen.failure
         return chat
-
-    async def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
-        await self._reading
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +93,6 @@ async def shared_api(anyio_backend: Any, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 async def node_client(anyio_backend: Any) -> AsyncIterator[NodeClient]:
-    client = await NodeClient.start()
+    client = await NodeClient.start(CLIENT)
     yield client
     await client.close()

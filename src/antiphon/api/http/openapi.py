@@ -100,7 +100,7 @@ def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> 
         return {"description": "Done."}
     content = {"application/json": {"schema": schema_of[answer.type]}}
     if operation.may_stream:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}  # of the protocol's own events; tools hold a schema against each of them
     return {"description": "Done.", "content": content}
 
 

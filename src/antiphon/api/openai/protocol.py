@@ -14,14 +14,12 @@ from antiphon.api.http.table import Call, Handler, Operation, Policy, route
 from antiphon.api.openai import completions, conversations, models, responses
 from antiphon.api.openai import shapes as s
 from antiphon.api.openai.opened import AfterStart
-from antiphon.api.protocol import Protocol
+from antiphon.api.protocol import Protocol, kept_headers
 from antiphon.wire.openai.errors import error_json, error_status
 
 NAME = "openai"
 PREFIX = "/v1"
 
-KEPT = frozenset({"retry-after", "www-authenticate", "allow", "connection", "antiphon-elsewhere"})
-"""The headers of an error that are kept."""
 RETRY_HEADER = "x-should-retry"
 """Whether OpenAI's clients may repeat a request by themselves."""
 
@@ -83,7 +81,7 @@ def refusal(answer: JsonAnswer) -> JsonAnswer:
     """An error of this server's own API in OpenAI's shape, with its headers."""
     detail = msgspec.json.decode(answer.body)["error"]
     status = error_status(answer.status_code)
-    kept = {name: value for name, value in answer.headers.items() if name in KEPT}
+    kept = kept_headers(answer)
     if detail.get("is_uncertain"):
         kept[RETRY_HEADER] = "false"
     return JsonAnswer(error_json(status, detail), status, kept)

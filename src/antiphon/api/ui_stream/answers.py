@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 from antiphon.api.http.table import Call
 from antiphon.api.http.translated import TranslatedStream, Translation
 from antiphon.api.named_chats import chats_of
+from antiphon.api.turn_targets import CHAT_HEADER, Target, header_of, open_target, restart_of
 from antiphon.core.events import Event, FactEvent
 from antiphon.core.model import Status
-from antiphon.core.values import Value
-from antiphon.watch.watcher import Watcher
 from antiphon.wire.turn_output import TurnOutput
 from antiphon.wire.ui_stream.chunks import AnswerInfo, Chunk, UiChunks, sse
 from antiphon.wire.ui_stream.ids import MessageId
 
 STREAM_HEADER = "x-vercel-ai-ui-message-stream"
-CHAT_HEADER = "antiphon-chat-id"
-"""The chat's id in this server, for its other APIs."""
 IGNORED_HEADER = "antiphon-ignored-messages"
 """The ids of messages of the request that the chat does not have and that were not used."""
 DONE = b"data: [DONE]\n\n"
-
-
-class Target(Value):
-    """What a client wants to read: the turn's answer after the fact `after`, or that of a queued message, whose turn
-    has not begun (`turn_id` 0) and whose id is `after`."""
-
-    chat_id: str
-    turn_id: int
-    after: int
-    is_new: bool = False
-    """Whether this request has begun it."""
-    ignored: tuple[str, ...] = ()
 
 
 class UiTranslation(Translation):
@@ -103,18 +86,11 @@ async def stream_answer(call: Call, target: Target) -> TranslatedStream:
         restarted_at = await restart_of(call, target.chat_id, target.turn_id)
         waited_until = await _waited_until(call, target)
         translation = UiTranslation(target, model, restarted_at=restarted_at, waited_until=waited_until)
-    assert call.token is not None
-    opened: AbstractAsyncContextManager[Watcher] = call.instance.watch.open_watcher(
-        target.chat_id,
-        (target.after - 1, 0),
-        token_id=call.token.token_id,
-        owner_id=call.owner_id,
-        reads_all=True,
-    )
+    opened, watcher = await open_target(call, target)
     headers = {STREAM_HEADER: "v1", CHAT_HEADER: target.chat_id}
     if target.ignored:
-        headers[IGNORED_HEADER] = _header(target.ignored)
-    return TranslatedStream(opened, await opened.__aenter__(), translation, headers=headers.items())
+        headers[IGNORED_HEADER] = header_of(target.ignored)
+    return TranslatedStream(opened, watcher, translation, headers=headers.items())
 
 
 async def _waited_until(call: Call, target: Target) -> int:
@@ -124,15 +100,3 @@ async def _waited_until(call: Call, target: Target) -> int:
     chat = await chats.get(target.chat_id)  # after the action: one that is newer than it must not be passed over
     is_waiting = chat.status is Status.REQUIRES_ACTION and chat.turn_id == target.turn_id
     return action - 1 if is_waiting else action
-
-
-async def restart_of(call: Call, chat_id: str, turn_id: int) -> int:
-    """The fact that restarted a turn last; 0: none did."""
-    restart: Any = await call.instance.store.newest_entry(chat_id, "turn_restarted", after_seq=turn_id)
-    return restart.seq if restart is not None and restart.fact.turn_id == turn_id else 0
-
-
-def _header(ids: tuple[str, ...]) -> str:
-    """Ids as the value of a header: plain ASCII, bounded."""
-    shown = ", ".join(ids).encode("ascii", "replace").decode()
-    return "".join(char if char.isprintable() else "?" for char in shown)[:1_000]

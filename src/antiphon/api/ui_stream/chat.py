@@ -9,7 +9,8 @@ from starlette.responses import Response
 from antiphon.api.http.answers import JsonAnswer, no_content
 from antiphon.api.http.table import Call
 from antiphon.api.named_chats import chat_id_of, chats_of, find_chat
-from antiphon.api.ui_stream.answers import Target, restart_of, stream_answer
+from antiphon.api.turn_targets import Target, restart_of, stop_turn
+from antiphon.api.ui_stream.answers import stream_answer
 from antiphon.api.ui_stream.shapes import ChatBody, MessagesQuery, StopBody, Stopped, UiMessages
 from antiphon.api.ui_stream.turns import UiTurns
 from antiphon.errors import NotFound
@@ -71,7 +72,5 @@ async def resume_ui_stream(call: Call) -> Response:
 async def stop_ui_chat(call: Call) -> Response:
     """Interrupt the turn that is in progress now."""
     body: StopBody = call.body or StopBody()
-    chat_id, chats = chat_id_of(call, NAME, call.path["id"]), chats_of(call)
-    turn_id = (await chats.get(chat_id)).turn_id
-    stopped, _ = await chats.interrupt(chat_id, turn_id, clear_queue=body.clear_queue) if turn_id else (False, 0)
-    return JsonAnswer(Stopped(interrupted=stopped))
+    chat_id = chat_id_of(call, NAME, call.path["id"])
+    return JsonAnswer(Stopped(interrupted=await stop_turn(call, chat_id, clear_queue=body.clear_queue)))

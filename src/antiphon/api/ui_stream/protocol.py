@@ -9,16 +9,13 @@ import msgspec
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.shapes.values import Json
 from antiphon.api.http.table import Operation, Policy, route
-from antiphon.api.protocol import Protocol
+from antiphon.api.protocol import Protocol, kept_headers
 from antiphon.api.ui_stream import chat
 from antiphon.api.ui_stream import shapes as s
 
 PREFIX = "/api/ui"
 ERROR_HEADER = "antiphon-error"
 """The code of an error: its body is the sentence alone, because the AI SDK shows the body to the user."""
-
-KEPT = frozenset({"retry-after", "www-authenticate", "allow", "connection", "antiphon-elsewhere"})
-"""The headers of an error that are kept."""
 
 
 def _route(method: str, path: str, handler: Any, summary: str, *answers: tuple[int, Any], **more: Any) -> Operation:
@@ -62,9 +59,8 @@ def refusal(answer: JsonAnswer) -> JsonAnswer:
     """An error of this server's own API as the AI SDK reads it: the body is the message."""
     detail = msgspec.json.decode(answer.body)["error"]
     status = 400 if answer.status_code == 422 else answer.status_code
-    kept = {name: value for name, value in answer.headers.items() if name in KEPT}
     sentence = str(detail.get("message", "")).encode("utf-8", "replace")
-    return TextAnswer(sentence, status, {**kept, ERROR_HEADER: str(detail.get("code", ""))})
+    return TextAnswer(sentence, status, {**kept_headers(answer), ERROR_HEADER: str(detail.get("code", ""))})
 
 
 PROTOCOL = Protocol(

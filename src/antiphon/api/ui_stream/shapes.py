@@ -6,18 +6,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from antiphon.api.chat_settings import ToolShape
 from antiphon.core.values import Value
 
 ChatName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
 Messages = Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=10_000)]
-
-
-class ToolShape(Value, gc=True):
-    """A tool that the client runs. `parameters` is a JSON Schema of an object."""
-
-    name: str
-    description: str = ""
-    parameters: dict[str, Any] | None = None
 
 
 class ChatBody(Value, gc=True):

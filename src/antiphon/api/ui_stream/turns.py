@@ -9,23 +9,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from antiphon.api.call_answers import answer_commands
+from antiphon.api.chat_settings import client_tools, setting_commands
 from antiphon.api.http.outcomes import sent_entry
 from antiphon.api.http.table import Call
 from antiphon.api.named_chats import chats_of
-from antiphon.api.ui_stream.answers import Target, restart_of
-from antiphon.api.ui_stream.shapes import ChatBody, ToolShape
-from antiphon.chats.chat_fields import clean_labels, clean_system, hash_of
-from antiphon.chats.client_tools import NO_PARAMETERS, ClientTool, checked_tools
+from antiphon.api.sent_messages import first_message, is_same_content
+from antiphon.api.turn_targets import Target, restart_of, target_of
+from antiphon.api.ui_stream.shapes import ChatBody
+from antiphon.chats.chat_fields import hash_of
 from antiphon.core import commands as c
-from antiphon.core.facts import Entry, HistoryTruncated, MessageAppended, MessageQueued
-from antiphon.core.model import FIRST_TURN_ID, Chat, Needs, Status, WhenBusy
-from antiphon.core.parts import FileReference, Part, Role
+from antiphon.core.facts import Entry, HistoryTruncated, MessageAppended
+from antiphon.core.model import Chat, Status, WhenBusy
+from antiphon.core.parts import Part, Role
 from antiphon.errors import Busy, Conflict, Invalid, NotFound
 from antiphon.ports import Request
 from antiphon.wire.codec import decode_content, encode
 from antiphon.wire.stream import OpenCall
+from antiphon.wire.tool_answers import ToolAnswer
 from antiphon.wire.ui_stream.ids import client_message_id, parse_message_id
-from antiphon.wire.ui_stream.messages import ToolAnswer, id_of, read_history, tool_answers, user_content
+from antiphon.wire.ui_stream.messages import id_of, read_history, tool_answers, user_content
 
 FIELD = "messages"
 SEARCHED_MAX = 1_000
@@ -72,7 +75,7 @@ class UiTurns:
             history.messages,
             model=body.model or "",
             system=body.system if body.system is not None else history.system,
-            tools=_client_tools(body.tools or ()),
+            tools=client_tools(body.tools or ()),
             labels=body.labels,
         )
         return Target(
@@ -84,8 +87,8 @@ class UiTurns:
         )
 
     async def _send(self, chat: Chat, content: tuple[Part, ...], name: str) -> Target:
-        if (repeated := await self._first_message(chat, name)) is not None:
-            if not _is_same(repeated, content):
+        if (repeated := await first_message(self._call.instance.store, self._chat_id, chat, name)) is not None:
+            if not is_same_content(repeated, content):
                 raise Conflict("message")
             return self._target(repeated)
         settings: Sequence[c.Command] = ()
@@ -116,24 +119,13 @@ class UiTurns:
                 return True
         return False
 
-    async def _first_message(self, chat: Chat, name: str) -> Entry | None:
-        """The message that began the last turn or the first one, if it has this id: a chat that was created with
-        messages has no receipts for them."""
-        for seq in {chat.turn_id or chat.last_turn_id, FIRST_TURN_ID}:
-            found = await self._call.instance.store.read_entries(self._chat_id, seq - 1, limit=1, bytes_max=1)
-            if found and getattr(found[0].fact, "client_message_id", "") == name:
-                return found[0]
-        return None
-
     def _target(self, entry: Entry, *, is_new: bool = False) -> Target:
-        fact = entry.fact
-        turn_id = 0 if isinstance(fact, MessageQueued) else getattr(fact, "turn_id", 0)
-        return Target(chat_id=self._chat_id, turn_id=turn_id, after=entry.seq, is_new=is_new)
+        return target_of(self._chat_id, entry, is_new=is_new)
 
     async def _edit(self, chat: Chat, content: tuple[Part, ...], name: str) -> Target:
         """Replace a message. The same content once more is a repeat, if an edit has made the message."""
         entry = await self._find(name)
-        if _is_same(entry, content) and await self._is_edited(entry):
+        if is_same_content(entry, content) and await self._is_edited(entry):
             return self._target(entry)
         settings = self._settings(chat)
         done = await self._chats.edit(self._chat_id, entry.seq, content, client_message_id=name, settings=settings)
@@ -211,53 +203,8 @@ class UiTurns:
         return Target(chat_id=self._chat_id, turn_id=turn_id, after=action)
 
     async def _commands(self, open_calls: Sequence[OpenCall], answers: dict[str, ToolAnswer]) -> list[c.Command]:
-        missing = [call.tool_call_id for call in open_calls if call.tool_call_id not in answers]
-        if missing:
-            raise Invalid(FIELD, f"the tool call {missing[0]!r} waits for an answer, too")
-        return [await self._command(call, answers[call.tool_call_id]) for call in open_calls]
-
-    async def _command(self, open_call: OpenCall, answer: ToolAnswer) -> c.Command:
-        call_id, by = open_call.tool_call_id, self._chats.owner_id
-        if open_call.needs is Needs.APPROVAL:
-            if answer.is_approved is None:
-                raise Invalid(FIELD, f"the tool call {call_id!r} waits for an approval")
-            if answer.is_approved:
-                return c.Approve(tool_call_id=call_id, by=by)
-            return c.Deny(tool_call_id=call_id, reason=answer.reason[:256], by=by)
-        if answer.is_approved is not None:
-            raise Invalid(FIELD, f"the tool call {call_id!r} waits for a result")
-        return await self._chats.result_command(
-            self._chat_id, call_id, answer.value, is_error=answer.is_error, needs=open_call.needs
-        )
-
-    # --- settings
+        return await answer_commands(self._chats, self._chat_id, open_calls, answers, FIELD)
 
     def _settings(self, chat: Chat) -> list[c.Command]:
-        """What the request changes, for the same append as its message: a refused request changes nothing."""
         body = self._body
-        commands: list[c.Command] = []
-        if body.system is not None and clean_system(body.system) != chat.system:
-            commands.append(c.SetSystem(system=clean_system(body.system)))
-        if body.tools is not None and (tools := checked_tools(_client_tools(body.tools))) != chat.tools:
-            commands.append(c.SetTools(tools=tools))
-        if body.labels and body.labels.items() - chat.labels.items():
-            commands.append(c.SetLabels(labels=clean_labels(chat.labels | body.labels)))
-        return commands
-
-
-def _is_same(entry: Entry, content: tuple[Part, ...]) -> bool:
-    """Whether a stored message has this content. What the server stores of a file besides its id does not count."""
-    return [_named(part) for part in decode_content(entry.content or b"[]")] == [_named(part) for part in content]
-
-
-def _named(part: Part) -> Part:
-    if isinstance(part, FileReference) and part.file_id:
-        return FileReference(file_name=part.file_name, file_id=part.file_id)
-    return part
-
-
-def _client_tools(tools: Sequence[ToolShape]) -> list[ClientTool]:
-    return [
-        ClientTool(name=tool.name, description=tool.description, parameters=tool.parameters or dict(NO_PARAMETERS))
-        for tool in tools
-    ]
+        return setting_commands(chat, system=body.system, tools=body.tools, labels=body.labels)

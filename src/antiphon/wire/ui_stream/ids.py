@@ -10,16 +10,11 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import NamedTuple
 
-from antiphon.core.draft import replace_surrogates
+from antiphon.wire.client_ids import stored_client_id
 
 _OURS = re.compile(r"msg_([0-9a-f]{32})_([1-9][0-9]{0,14})(?:_([1-9][0-9]{0,14}))?", re.ASCII)
-MESSAGE_NAMES = uuid.UUID("3d1f7c52-9a64-5e0b-8c1d-6a7e21f0b9d4")
-"""The namespace of messages whose names are not stored as they are."""
-CLIENT_ID_MAX = 128
-"""Maximum length of a client's id that is stored as it is, in characters."""
 
 
 class MessageId(NamedTuple):
@@ -48,7 +43,5 @@ def parse_message_id(text: str, chat_id: str) -> MessageId | None:
 
 
 def client_message_id(text: str) -> str:
-    """A client's id of a message as it is stored: itself, or a UUIDv5 of one that is long or not plain ASCII."""
-    if 1 <= len(text) <= CLIENT_ID_MAX and text.isascii() and text.isprintable():
-        return text
-    return f"ui-{uuid.uuid5(MESSAGE_NAMES, replace_surrogates(text))}"
+    """A client's id of a message as it is stored."""
+    return stored_client_id(text, "ui")

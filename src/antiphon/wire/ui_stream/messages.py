@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from antiphon.core.draft import replace_surrogates
-from antiphon.core.parts import Data, File, FileReference, Part, Reasoning, Role, Source, Text, ToolCall, ToolResult
+from antiphon.core.parts import Data, Part, Reasoning, Role, Source, Text, ToolCall, ToolResult
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
+from antiphon.wire.file_addresses import file_of_url
+from antiphon.wire.json_fields import Json, name_in, string_in
 from antiphon.wire.past_messages import PastMessage
+from antiphon.wire.tool_answers import ToolAnswer
 from antiphon.wire.ui_stream.ids import client_message_id
-from antiphon.wire.ui_stream.parts import FILES_PATH
-from antiphon.wire.user_content import checked_file
 
-Json = Mapping[str, Any]
-
-CALL_ID_MAX = 16 * 1024
-"""Maximum length of the id of a tool call, in characters."""
 NO_RESULT = "The call has no result."
 DENIED = "The call was denied."
-
-
-class ToolAnswer(Value, gc=True):
-    """What a client says of a tool call: its result, or whether it may run (`is_approved` is not None)."""
-
-    tool_call_id: str
-    value: Any = None
-    is_error: bool = False
-    is_approved: bool | None = None
-    reason: str = ""
 
 
 class History(Value, gc=True):
@@ -42,7 +28,7 @@ class History(Value, gc=True):
 
 def id_of(message: Json, field: str) -> str:
     """The id of a message. Raises `Invalid`."""
-    return _text(message, "id", field)
+    return name_in(message, "id", field)
 
 
 def user_content(message: Json, field: str) -> tuple[Part, ...]:
@@ -53,7 +39,7 @@ def user_content(message: Json, field: str) -> tuple[Part, ...]:
     for part, place in _parts(message, field):
         kind = part.get("type")
         if kind == "text":
-            found.append(Text(_string(part, "text", place)))
+            found.append(Text(string_in(part, "text", place)))
         elif kind == "file":
             found.append(_file(part, place))
         else:
@@ -71,7 +57,7 @@ def tool_answers(message: Json, field: str) -> dict[str, ToolAnswer]:
 
 
 def _answer(part: Json, place: str) -> ToolAnswer | None:
-    call_id, state = _text(part, "toolCallId", place), part.get("state")
+    call_id, state = name_in(part, "toolCallId", place), part.get("state")
     if state == "output-available":
         return ToolAnswer(tool_call_id=call_id, value=part.get("output"))
     if state == "output-error":
@@ -101,7 +87,7 @@ def read_history(messages: Sequence[Json], field: str = "messages") -> History:
     for number, message in enumerate(messages):
         place, role = f"{field}[{number}]", message.get("role")
         if role == "system":
-            system += [_string(part, "text", where) for part, where in _parts(message, place)]
+            system += [string_in(part, "text", where) for part, where in _parts(message, place)]
         elif role == "user":
             name = client_message_id(id_of(message, place))
             past.append(PastMessage(role=Role.USER, content=user_content(message, place), client_message_id=name))
@@ -140,8 +126,8 @@ def _model_call(content: Sequence[Part], results: Sequence[ToolResult]) -> Itera
 
 def _call(part: Json, place: str) -> tuple[ToolCall, ToolResult]:
     kind = str(part["type"])
-    name = kind.removeprefix("tool-") if kind != "dynamic-tool" else _text(part, "toolName", place)
-    call = ToolCall(_text(part, "toolCallId", place), replace_surrogates(name), part.get("input"))
+    name = kind.removeprefix("tool-") if kind != "dynamic-tool" else name_in(part, "toolName", place)
+    call = ToolCall(name_in(part, "toolCallId", place), replace_surrogates(name), part.get("input"))
     answer = _answer(part, place)
     if answer is None or answer.is_approved is not None:
         text = DENIED if part.get("state") == "output-denied" else NO_RESULT
@@ -153,19 +139,19 @@ def _assistant_part(part: Json, place: str) -> Part | None:
     """None for a part without content: the beginning of a step, an empty text."""
     kind = part.get("type")
     if kind in ("text", "reasoning"):
-        text = _string(part, "text", place)
+        text = string_in(part, "text", place)
         return (Text(text) if kind == "text" else Reasoning(text)) if text else None
     if kind == "file":
         return _file(part, place)
     if kind == "source-url":
         title = part.get("title")
         return Source(
-            url=_string(part, "url", place),
+            url=string_in(part, "url", place),
             title=title if isinstance(title, str) else "",
-            source_id=_string(part, "sourceId", place),
+            source_id=string_in(part, "sourceId", place),
         )
     if kind == "source-document":
-        return Source(source_id=_string(part, "sourceId", place), title=_string(part, "title", place))
+        return Source(source_id=string_in(part, "sourceId", place), title=string_in(part, "title", place))
     if isinstance(kind, str) and kind.startswith("data-"):
         return Data(data=part.get("data"), name=replace_surrogates(kind.removeprefix("data-")))
     if kind == "step-start":
@@ -194,26 +180,5 @@ def _is_tool(part: Json) -> bool:
 
 def _file(part: Json, place: str) -> Part:
     """A file with a `data:` address, or one that is stored in this server."""
-    url, name = _string(part, "url", place), part.get("filename")
-    name = replace_surrogates(name) if isinstance(name, str) else ""
-    if url[:5].lower() == "data:":
-        return checked_file(File(data=url, name=name), place)
-    path = url if url.startswith("/") else "/" + url.partition("://")[2].partition("/")[2]
-    file_id = path.removeprefix(FILES_PATH)
-    if file_id != path and file_id and "/" not in file_id:
-        return FileReference(file_name=name, file_id=file_id)
-    raise Invalid(f"{place}.url", f"a data: address, or {FILES_PATH}<id>: remote addresses are not fetched")
-
-
-def _string(part: Json, key: str, place: str) -> str:
-    value = part.get(key)
-    if not isinstance(value, str):
-        raise Invalid(f"{place}.{key}", "a string")
-    return replace_surrogates(value)
-
-
-def _text(part: Json, key: str, place: str) -> str:
-    value = _string(part, key, place)
-    if not 0 < len(value) <= CALL_ID_MAX:
-        raise Invalid(f"{place}.{key}", f"a string of 1 to {CALL_ID_MAX} characters")
-    return value
+    url, name = string_in(part, "url", place), part.get("filename")
+    return file_of_url(url, replace_surrogates(name) if isinstance(name, str) else "", f"{place}.url")

@@ -9,8 +9,7 @@ import msgspec
 
 from antiphon.core.parts import Data, File, FileReference, Part, Source, Text, Unknown, Usage
 from antiphon.wire.codec import encode
-
-FILES_PATH = "/api/v1/files/"
+from antiphon.wire.file_addresses import file_url
 
 Json = dict[str, Any]
 
@@ -34,13 +33,6 @@ def whole_chunk(part: Part, part_id: str) -> Json:
         return {"type": f"data-{part.type}", "id": part_id, "data": part.raw}
     data = msgspec.to_builtins(part)
     return {"type": f"data-{data.pop('type')}", "id": part_id, "data": data}
-
-
-def file_url(part: File | FileReference) -> str:
-    """Where the bytes of a file are: in the address itself, or in this server; empty if they are not stored."""
-    if isinstance(part, File) and part.data:
-        return f"data:{part.media_type or 'application/octet-stream'};base64,{part.data}"
-    return f"{FILES_PATH}{part.file_id}" if part.file_id else ""
 
 
 def user_parts_json(content: Iterable[Part], message_id: str) -> list[Json]:

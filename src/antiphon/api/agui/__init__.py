@@ -1,0 +1,1 @@
+"""AG-UI over HTTP: runs as server-sent events."""
