@@ -17,6 +17,7 @@ FOLDERS = {"bench", "examples", "how_to", "page", "postgres", "replicas", "syste
 FILES = {
     "api/http": {"test_authorization", "test_bad_input", "test_isolation", "test_serve", "test_upgrade"},
     "api/agui": {"test_http_agent", "test_kills"},
+    "api/a2a": {"test_kills"},
     "api/openai": {
         "test_answers",
         "test_completions",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from antiphon.api.a2a import protocol as a2a
 from antiphon.api.agui import protocol as agui
 from antiphon.api.http.table import API
 from antiphon.api.mcp import protocol as mcp
@@ -15,7 +16,7 @@ from antiphon.api.ui_stream import protocol as ui_stream
 from antiphon.errors import Invalid
 from antiphon.version import __version__
 
-PROTOCOLS: tuple[Protocol, ...] = (openai.PROTOCOL, ui_stream.PROTOCOL, agui.PROTOCOL, mcp.PROTOCOL)
+PROTOCOLS: tuple[Protocol, ...] = (openai.PROTOCOL, ui_stream.PROTOCOL, agui.PROTOCOL, mcp.PROTOCOL, a2a.PROTOCOL)
 
 
 def protocols_without(names: Iterable[str]) -> tuple[Protocol, ...]:

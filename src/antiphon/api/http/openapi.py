@@ -117,7 +117,7 @@ def _errors(operation: Operation) -> dict[str, Any]:
     if operation.is_download:
         statuses.append(416)
         codes[416] = ["invalid"]
-    if operation.protocol:  # a protocol has its own statuses, too: those of OpenAI's errors are the usual ones
+    if operation.protocol and 422 in codes:  # a protocol has its own statuses, too: the usual ones
         statuses = [400 if status == 422 else status for status in statuses]
         codes[400] = codes[422]
     return {
