@@ -11,7 +11,8 @@ from antiphon.core.events import Event, FactEvent
 from antiphon.core.parts import Reasoning, Text, ToolCall
 from antiphon.wire.a2a import states
 from antiphon.wire.a2a.ids import TaskId, parse_task_id
-from antiphon.wire.a2a.task import OWN, TaskView
+from antiphon.wire.a2a.requests import OWN
+from antiphon.wire.a2a.task import TaskView
 from antiphon.wire.codec import decode, encode
 
 from .protocols import CHAT_ID, Recording, content_of, cut, recordings, stored, whole

@@ -85,9 +85,9 @@ async def test_a_repeated_message_gets_the_same_task_and_runs_nothing_twice(bloc
     assert (await ask(blocking, message=first)).id == begun.id
     later = await ask(blocking, message=second, context_id=begun.context_id)
     assert await ask(blocking, message=second) == later
-    first.parts[0].text = "/say other"
+    second.parts[0].text = "/say other"
     with pytest.raises(InvalidParamsError, match="already used"):
-        await ask(blocking, message=first)
+        await ask(blocking, message=second)
     assert len(await api.texts(begun.context_id)) == 4
 
 

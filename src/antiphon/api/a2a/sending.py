@@ -31,6 +31,7 @@ from antiphon.wire.a2a.requests import OWN, Configuration, Message, SendParams
 from antiphon.wire.a2a.task import TaskView
 from antiphon.wire.client_ids import stored_client_id
 from antiphon.wire.codec import encode, encode_content
+from antiphon.wire.ids import named_chat_id
 from antiphon.wire.past_messages import PastMessage
 from antiphon.wire.stream import OpenCall
 from antiphon.wire.tool_answers import ToolAnswer
@@ -76,22 +77,25 @@ class Sending:
         return params_of(given, OwnSettings, f"metadata.{OWN}") if given is not None else OwnSettings()
 
     async def send(self) -> Sent:
+        """Raises `Conflict` for an id that was used for another message of the context."""
         said = read_parts(self._message.parts, FIELD)
-        if self._message.task_id:
-            return await self._continue(parse_task_id(self._message.task_id), said)
-        if said.answers:
-            raise Invalid("message.taskId", "an answer to a tool call names the task that waits for it")
-        return await self._begin(said)
+        try:
+            if self._message.task_id:
+                return await self._continue(parse_task_id(self._message.task_id), said)
+            if said.answers:
+                raise Invalid("message.taskId", "an answer to a tool call names the task that waits for it")
+            return await self._begin(said)
+        except Conflict:
+            raise Conflict("messageId") from None
 
     # --- a new task
 
     async def _begin(self, said: Said) -> Sent:
-        context, message_id = self._message.context_id, self._message.message_id
-        chat_id = (
-            chat_id_of(self._call, NAME, context, field="message.contextId")
-            if context
-            else chat_id_of(self._call, NAME, f"message:{message_id}", field="message.messageId")
-        )
+        if context := self._message.context_id:
+            chat_id = chat_id_of(self._call, NAME, context, field="message.contextId")
+        else:  # the same message again finds its chat; ids that a client uses for several messages do no harm
+            name = hash_of(self._message.message_id, encode_content(said.content)).hex()
+            chat_id = named_chat_id(self._call.owner_id, NAME, f"message:{name}")
         chat = await find_chat(self._call, chat_id)
         creation = f"a2a-new-{hash_of(self._name).hex()}"
         if chat is None or await self._chats.has_receipt(chat_id, creation):
@@ -99,7 +103,7 @@ class Sending:
                 return await self._create(chat_id, creation, said)
             except Conflict:
                 if await self._chats.has_receipt(chat_id, creation):
-                    raise Conflict("messageId") from None
+                    raise
                 chat = await self._chats.get(chat_id)  # another message has begun the context at the same time
         return await self._send(chat_id, chat, said)
 

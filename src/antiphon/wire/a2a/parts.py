@@ -16,7 +16,7 @@ from antiphon.core.parts import Data, File, FileReference, Part, Text, Unknown
 from antiphon.core.values import Value
 from antiphon.errors import Invalid
 from antiphon.wire.a2a.errors import wrong_content
-from antiphon.wire.a2a.requests import fields_of
+from antiphon.wire.a2a.requests import OWN, fields_of
 from antiphon.wire.codec import encode
 from antiphon.wire.file_addresses import file_of_url, file_url
 from antiphon.wire.json_fields import NAME_MAX, string_in
@@ -146,7 +146,7 @@ def parts_json(parts: Iterable[Part], base_url: str) -> list[Json]:
 
 
 def _value(data: Any, own: Json) -> Json:
-    more = {"metadata": {"antiphon": own}} if own else {}
+    more = {"metadata": {OWN: own}} if own else {}
     return {"data": data, "mediaType": "application/json", **more}
 
 

@@ -20,6 +20,7 @@ from antiphon.core.parts import NO_USAGE, Part, Reasoning, Text, ToolCall, ToolR
 from antiphon.wire.a2a import states
 from antiphon.wire.a2a.ids import TaskId, artifact_id, message_id
 from antiphon.wire.a2a.parts import part_json, parts_json
+from antiphon.wire.a2a.requests import OWN, fields_of
 from antiphon.wire.codec import convert, encode
 from antiphon.wire.turn_output import (
     ActionNeeded,
@@ -41,8 +42,6 @@ from antiphon.wire.turn_output import (
 
 Json = dict[str, Any]
 
-OWN = "antiphon"
-"""The key of `metadata` that is this server's."""
 NO_TEXT = -1
 """In place of a length: the artifact is no text."""
 _ABANDONS = frozenset({"attempt_released", "attempt_lost", "retry_scheduled", "history_truncated", "turn_ended"})
@@ -126,7 +125,7 @@ class TaskView:
 
     def _ending(self) -> Json:
         """How the turn has ended, and what it has used."""
-        usage = {"usage": msgspec.to_builtins(self._usage)} if self._usage != NO_USAGE else {}
+        usage = {"usage": fields_of(msgspec.to_builtins(self._usage))} if self._usage != NO_USAGE else {}
         return usage | ({"outcome": self._outcome} if self._outcome else {})
 
     # --- events
@@ -320,7 +319,7 @@ class TaskView:
             return self._set(state, own=self._ending())
         error = output.error or {}
         text = error.get("message") or "The turn has failed."
-        return self._set(state, text=text, own=self._ending() | {"error": error})
+        return self._set(state, text=text, own=self._ending() | {"error": fields_of(error)})
 
     # --- updates
 
