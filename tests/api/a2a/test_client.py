@@ -200,6 +200,7 @@ async def test_a_question_is_answered_by_the_text_of_a_message(client: Client, b
     seen = await waiting
     assert (seen.states, seen.text) == (["INPUT_REQUIRED", "WORKING", "COMPLETED"], "thanks")
     assert any("toolResult" in update for update in seen.own)
+    assert [message.parts[0].text for message in done.history] == [QUESTION, "which one?", "the red one"]
 
 
 async def test_a_tool_of_the_client_is_answered_with_its_result(blocking: Client) -> None:

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from antiphon.core.events import Delta, Event, FactEvent
+from antiphon.core.model import Needs
 from antiphon.core.parts import NO_USAGE, Part, Reasoning, Text, ToolCall, ToolResult, Usage
 from antiphon.wire.a2a import states
-from antiphon.wire.a2a.ids import TaskId, artifact_id, message_id
-from antiphon.wire.a2a.parts import part_json, parts_json
+from antiphon.wire.a2a.ids import TaskId, artifact_id
+from antiphon.wire.a2a.parts import part_json
+from antiphon.wire.a2a.record import TaskRecord
 from antiphon.wire.a2a.requests import OWN, fields_of
 from antiphon.wire.codec import convert, encode
 from antiphon.wire.turn_output import (
@@ -54,33 +54,36 @@ class TaskView:
 
     def __init__(self, task_id: TaskId, context_id: str, *, base_url: str = "") -> None:
         """`base_url` is the address of this server, for stored files."""
-        self.state = states.SUBMITTED
-        self.turn_id = 0
-        """0: the message waits in the queue."""
         self.seq = 0
         """The last fact that was applied."""
-        self.timestamp = ""
-        """When the state was reached, RFC 3339."""
-        self._chat_id = task_id.chat_id
         self._first = task_id.message_id
-        self._names: Json = {"taskId": str(task_id), "contextId": context_id}
-        self._base_url = base_url
+        self._task = TaskRecord(task_id, context_id, base_url)
         self._output: TurnOutput | None = None
-        self._is_holding = True
-        self._at = ""
-        self._message: Json | None = None
-        self._history: list[Json] = []
-        self._artifacts: dict[str, list[str] | Json] = {}
-        """Those that are part of the answer, by id: pieces of text, or parts of another kind."""
+        """None: the message waits in the queue."""
         self._uncommitted: dict[PartKey, int] = {}
         """The artifacts of the open draft that were sent, with the length of their text."""
         self._is_text = True
         """Whether the open part is text."""
-        self._calls: dict[str, Json] = {}
-        self._open_calls: set[str] = set()
-        self._usage = NO_USAGE
-        self._outcome = ""
         self._head = b""
+        """The beginning of the update for the next piece of the open text, as JSON."""
+        self._open_calls: dict[str, Json] = {}
+        """What the task waits for, as in the fact."""
+        self._answered: set[str] = set()
+        """The calls whose result comes from a client."""
+
+    @property
+    def state(self) -> str:
+        return self._task.state
+
+    @property
+    def timestamp(self) -> str:
+        """When the state was reached, RFC 3339."""
+        return self._task.timestamp
+
+    @property
+    def turn_id(self) -> int:
+        """0: the message waits in the queue."""
+        return self._task.turn_id
 
     @property
     def is_terminal(self) -> bool:
@@ -91,42 +94,13 @@ class TaskView:
         """Whether a later turn has begun: the task does not change any more."""
         return self._output is not None and self._output.is_past
 
-    # --- the task
-
     def snapshot(self, *, history_length: int | None = None, has_artifacts: bool = True) -> Json:
         """The task as it is now, with at most `history_length` messages, the newest ones."""
-        names = self._names
-        shown: Json = {"id": names["taskId"], "contextId": names["contextId"], "status": self._status()}
-        if has_artifacts and self._artifacts:
-            shown["artifacts"] = [self._artifact(name, parts) for name, parts in self._artifacts.items()]
-        first = 0 if history_length is None else max(len(self._history) - history_length, 0)
-        if history := self._history[first:]:
-            shown["history"] = history
-        own: Json = {"chatId": self._chat_id} | ({"turnId": self.turn_id} if self.turn_id else {})
-        if self._calls:
-            own["toolCalls"] = list(self._calls.values())
-        return shown | {"metadata": {OWN: own | self._ending()}}
+        return self._task.snapshot(history_length, has_artifacts=has_artifacts)
 
     def drop_content(self) -> None:
         """The task was sent, and only updates follow: hold no more content."""
-        self._is_holding = False
-        self._history.clear()
-        self._artifacts.clear()
-        self._calls.clear()
-
-    def _status(self) -> Json:
-        status: Json = {"state": self.state, "timestamp": self.timestamp}
-        return status | ({"message": self._message} if self._message is not None else {})
-
-    @staticmethod
-    def _artifact(name: str, parts: list[str] | Json) -> Json:
-        whole = {"text": "".join(parts)} if isinstance(parts, list) else parts
-        return {"artifactId": name, "parts": [whole]}
-
-    def _ending(self) -> Json:
-        """How the turn has ended, and what it has used."""
-        usage = {"usage": fields_of(msgspec.to_builtins(self._usage))} if self._usage != NO_USAGE else {}
-        return usage | ({"outcome": self._outcome} if self._outcome else {})
+        self._task.drop_content()
 
     # --- events
 
@@ -136,7 +110,7 @@ class TaskView:
             return list(self._rendered(event))
         if not isinstance(event, FactEvent):
             return []
-        self.seq, self._at = event.seq, event.at
+        self.seq, self._task.at = event.seq, event.at
         if self.is_terminal and event.type != "turn_restarted":
             if self._output is not None:
                 self._output.apply(event)
@@ -164,86 +138,96 @@ class TaskView:
                 yield from self._render(output)
 
     def _fact(self, event: FactEvent) -> Iterator[Json]:
-        data = event.data
+        data, task = event.data, self._task
         if event.type == "message_appended" and data["message"]["role"] == "user":
             yield from self._said(event, data["message"])
         elif event.type == "attempt_started" and self.turn_id and self.state == states.SUBMITTED:
-            yield self._set(states.WORKING)
+            yield task.set(states.WORKING)
         elif event.type == "action_resolved" and data["tool_call_id"] in self._open_calls:
-            self._open_calls.discard(data["tool_call_id"])
-            if not self._open_calls:
-                yield self._set(states.WORKING)
+            yield self._resolved(data["tool_call_id"], data["outcome"])
         elif event.type == "message_queued" and event.seq == self._first:
-            self._history = [self._user_message(data["queued_message"], event.seq)]
-            self.timestamp = event.at
+            task.begin_history(task.user_message(data["queued_message"], event.seq))
+            task.timestamp = event.at
         elif event.type == "queued_message_edited" and data["queued_id"] == self._first:
-            name = self._history[0]["messageId"] if self._history else message_id(self._chat_id, self._first)
-            edited = self._user_message({**data, "client_message_id": name}, self._first)
-            self._history = [edited] if self._is_holding else []
-            yield self._set(self.state, own={"editedMessage": edited})
+            edited = task.user_message({**data, "client_message_id": task.first_name}, self._first)
+            task.begin_history(edited)
+            yield task.note({"editedMessage": edited})
         elif event.type == "queued_message_deleted" and data["queued_id"] == self._first:
-            yield self._set(states.CANCELED, text=states.DELETED)
+            yield self._stopped(states.DELETED)
         elif event.type == "chat_deleted":
-            yield self._set(states.CANCELED, text=states.CHAT_DELETED)
+            yield self._stopped(states.CHAT_DELETED)
         elif event.type == "turn_restarted" and data["turn_id"] == self.turn_id:
-            yield from self._restart()
+            yield from task.restart()
+            yield task.set(states.SUBMITTED, own={"isRestarted": True})
+
+    def _stopped(self, text: str) -> Json:
+        return self._task.set(states.CANCELED, message=self._task.agent_message([{"text": text}], self.seq))
 
     def _said(self, event: FactEvent, message: Json) -> Iterator[Json]:
         """A message of a user: the one that begins the turn, or one that joins it."""
+        task = self._task
         shown = dict(message, client_message_id=event.data.get("client_message_id", ""))
         if self._output is None:
             if self._first in (event.seq, event.data.get("queued_id")):
-                self.turn_id = message["turn_id"]
+                task.turn_id = message["turn_id"]
                 self._output = TurnOutput(self.turn_id, event.seq)
-                self._history = [self._user_message(shown, event.seq)] if self._is_holding else []
-                yield self._set(states.SUBMITTED, own={"turnId": self.turn_id})
+                task.begin_history(task.user_message(shown, event.seq))
+                yield task.set(states.SUBMITTED, own={"turnId": self.turn_id})
         elif message["turn_id"] == self.turn_id and "content" in message:
-            joined = self._user_message(shown, event.seq)
-            yield self._set(self.state, message=self._message, own={"message": joined})
-            if self._is_holding:
-                self._history.append(joined)
+            joined = task.user_message(shown, event.seq)
+            yield task.note({"message": joined})
+            task.remember(joined)
 
-    def _restart(self) -> Iterator[Json]:
-        """A person lets the turn run again: what came after its message is no longer part of it."""
-        for name in list(self._artifacts):
-            yield self._abandoned(name)
-        self._artifacts.clear()
-        self._calls.clear()
-        self._message, self._outcome, self._usage = None, "", NO_USAGE
-        del self._history[1:]
-        yield self._set(states.SUBMITTED, own={"isRestarted": True})
+    def _resolved(self, call_id: str, outcome: str) -> Json:
+        """An open call was answered, or has expired. The answer is a message of the user."""
+        task = self._task
+        del self._open_calls[call_id]
+        said = None
+        if outcome == "result":
+            self._answered.add(call_id)  # the result follows
+        elif outcome != "expired":
+            approval = {"toolCallId": call_id, "approved": outcome == "approved"}
+            said = task.answer(approval, f"answer_{self.seq}")
+        state, message = states.WORKING, None
+        if self._open_calls:
+            state = states.INPUT_REQUIRED
+            message = task.agent_message(states.asked_parts(self._open_calls.values()), self.seq)
+        update = task.set(state, message=message, own={"message": said} if said is not None else None)
+        task.remember(said)
+        return update
 
     # --- outputs
 
     def _render(self, output: Output) -> Iterator[Json]:
+        task = self._task
         match output:
             case PartText() if self._is_text:
                 yield self._text(output)
             case PartBegun(kind=kind):
                 self._is_text, self._head = kind is Text, b""
             case PartDone(key=key, is_abandoned=False) if key in self._uncommitted:
-                yield self._update(artifact_id(key), {"text": ""}, append=True, last=True)
+                yield task.update(artifact_id(key), {"text": ""}, append=True, last=True)
             case WholePart(key=key, part=part):
                 self._uncommitted[key] = NO_TEXT
-                yield self._hold(artifact_id(key), part_json(part, self._base_url))
+                yield task.put(artifact_id(key), part_json(part, task.base_url))
             case CallMade(call=call, needs=needs):
                 made = {"toolCallId": call.tool_call_id, "toolName": call.tool_name, "args": call.args}
-                yield self._called(made | {"needs": needs.value})
-            case CallDone(result=result):
-                done = {"result": result.result} | ({"isError": True} if result.is_error else {})
-                yield self._returned(result, done)
+                task.add_call(made | {"needs": needs.value})
+                yield task.set(states.WORKING, own={"toolCall": made | {"needs": needs.value}})
+            case CallDone():
+                yield self._returned(output)
             case CallProgress(tool_call_id=call_id, text=text):
-                yield self._set(self.state, message=self._message, own={"toolProgress": {
-                    "toolCallId": call_id, "text": text}})  # fmt: skip
+                yield task.note({"toolProgress": {"toolCallId": call_id, "text": text}})
             case MessageDone():
                 yield from self._commit(output)
             case ActionNeeded(place=place, calls=calls):
-                self._open_calls = {call["tool_call_id"] for call in calls}
-                yield self._set(states.INPUT_REQUIRED, parts=states.asked_parts(calls), place=place.seq)
+                self._open_calls = {call["tool_call_id"]: call for call in calls}
+                asked = task.agent_message(states.asked_parts(calls), place.seq)
+                yield task.set(states.INPUT_REQUIRED, message=asked)
             case Retrying(data=data):
-                self._usage = self._usage + convert(data.get("usage") or {}, Usage)
+                task.add_usage(convert(data.get("usage") or {}, Usage))
                 retry = {"tries": data.get("tries"), "delayMs": data.get("delay_ms"), "error": data.get("error")}
-                yield self._set(states.WORKING, own={"retry": retry})
+                yield task.set(states.WORKING, own={"retry": retry})
             case Restarted():
                 pass  # the turn ends, or `turn_restarted` follows
             case TurnEnd():
@@ -253,112 +237,67 @@ class TaskView:
         name, is_first = artifact_id(output.key), output.key not in self._uncommitted
         if is_first:
             self._uncommitted[output.key] = 0
-            if self._is_holding:
-                self._artifacts[name] = []
-            empty = encode(self._update(name, {"text": ""}, append=True))
+            self._task.begin_text(name)
+            empty = encode(self._task.update(name, {"text": ""}, append=True))
             self._head = empty.removesuffix(b'""' + _TAIL)
         self._add(output)
-        return self._update(name, {"text": output.text}, append=not is_first)
+        return self._task.update(name, {"text": output.text}, append=not is_first)
 
     def _add(self, output: PartText) -> None:
         self._uncommitted[output.key] += len(output.text)
-        if self._is_holding:
-            held = self._artifacts[artifact_id(output.key)]
-            assert isinstance(held, list)
-            held.append(output.text)
+        self._task.add_text(artifact_id(output.key), output.text)
 
-    def _hold(self, name: str, part: Json) -> Json:
-        """An artifact that comes at once, or replaces what was sent of it."""
-        if self._is_holding:
-            self._artifacts[name] = part
-        return self._update(name, part, last=True)
-
-    def _called(self, made: Json) -> Json:
-        if self._is_holding:
-            self._calls[made["toolCallId"]] = made
-        return self._set(states.WORKING, own={"toolCall": made})
-
-    def _returned(self, result: ToolResult, done: Json) -> Json:
-        if (call := self._calls.get(result.tool_call_id)) is not None:
-            self._calls[result.tool_call_id] = call | done
-        return self._set(self.state, own={"toolResult": {"toolCallId": result.tool_call_id, **done}})
+    def _returned(self, output: CallDone) -> Json:
+        """A result. One that comes from a client is a message of the user, too."""
+        result, call_id, task = output.result, output.result.tool_call_id, self._task
+        done = {"result": result.result} | ({"isError": True} if result.is_error else {})
+        task.end_call(call_id, done)
+        own: Json = {"toolResult": {"toolCallId": call_id, **done}}
+        said = None
+        if call_id in self._answered:
+            is_text = output.needs is Needs.ANSWER and isinstance(result.result, str)
+            said = own["message"] = task.answer(result.result if is_text else own["toolResult"], f"answer_{self.seq}")
+        update = task.note(own)
+        task.remember(said)
+        return update
 
     def _commit(self, output: MessageDone) -> Iterator[Json]:
         """The message holds: what was sent beyond it is taken back, and what was cut is sent as it is."""
+        task = self._task
         content = convert(output.message["content"], tuple[Part, ...])
         parts = [part for part in content if not isinstance(part, ToolCall | ToolResult)]
         visible = [part for part in parts if not isinstance(part, Text | Reasoning) or part.text]
         for number, part in enumerate(visible):
             if isinstance(part, Reasoning):
                 shown = [{"text": part.text, "metadata": {OWN: {"type": "reasoning"}}}]
-                yield self._set(states.WORKING, parts=shown, place=f"{output.draft}-{number}")
+                message = task.agent_message(shown, artifact_id(PartKey(output.draft, number)))
+                yield task.set(states.WORKING, message=message)
         for key, length in self._uncommitted.items():
             kept = visible[key.number] if key.number < len(visible) else None
             if kept is None or isinstance(kept, Text) != (length != NO_TEXT):
-                yield self._abandoned(artifact_id(key))
+                yield task.abandon(artifact_id(key))
             elif isinstance(kept, Text) and len(kept.text) != length:
-                yield self._hold(artifact_id(key), {"text": kept.text})
+                yield task.put(artifact_id(key), {"text": kept.text})
         self._uncommitted.clear()
-        self._usage = self._usage + output.usage
-        self._outcome = output.message.get("outcome", "")
+        task.add_usage(output.usage)
+        task.outcome = output.message.get("outcome", "")
 
     def _take_back(self) -> list[Json]:
         """What is not committed is not part of the answer."""
-        taken = [self._abandoned(artifact_id(key)) for key in self._uncommitted]
+        taken = [self._task.abandon(artifact_id(key)) for key in self._uncommitted]
         self._uncommitted.clear()
         return taken
 
     def _end(self, output: TurnEnd) -> Json:
+        task = self._task
         if output.usage != NO_USAGE:
-            self._usage = output.usage  # with that of attempts which left no message
+            task.usage = output.usage  # with that of attempts which left no message
         state = states.OUTCOMES[output.outcome]
-        if state == states.COMPLETED and self._outcome == "refusal":
+        if state == states.COMPLETED and task.outcome == "refusal":
             state = states.REJECTED
-        self._outcome = self._outcome or (output.outcome if output.outcome != "answered" else "")
+        task.outcome = task.outcome or (output.outcome if output.outcome != "answered" else "")
         if output.outcome != "failed":
-            return self._set(state, own=self._ending())
+            return task.set(state, own=task.ending())
         error = output.error or {}
-        text = error.get("message") or "The turn has failed."
-        return self._set(state, text=text, own=self._ending() | {"error": fields_of(error)})
-
-    # --- updates
-
-    def _set(
-        self,
-        state: str,
-        *,
-        message: Json | None = None,
-        text: str = "",
-        parts: list[Json] | None = None,
-        place: int | str = "",
-        own: Json | None = None,
-    ) -> Json:
-        """Change the status; its message, if it had one, becomes history. `text` or `parts` make the new one."""
-        if text:
-            parts, place = [{"text": text}], self.seq
-        if parts:
-            message = self._agent_message(parts, place)
-        if self._message is not None and self._message is not message and self._is_holding:
-            self._history.append(self._message)
-        self.state, self.timestamp, self._message = state, self._at or self.timestamp, message
-        update: Json = {**self._names, "status": self._status()} | ({"metadata": {OWN: own}} if own else {})
-        return {"statusUpdate": update}
-
-    def _update(self, name: str, part: Json, *, append: bool = False, last: bool = False) -> Json:
-        flags = ({"append": True} if append else {}) | ({"lastChunk": True} if last else {})
-        return {"artifactUpdate": {**self._names, **flags, "artifact": {"artifactId": name, "parts": [part]}}}
-
-    def _abandoned(self, name: str) -> Json:
-        self._artifacts.pop(name, None)
-        update = self._update(name, {"text": ""}, last=True)
-        update["artifactUpdate"]["artifact"]["metadata"] = {OWN: {"abandoned": True}}
-        return update
-
-    def _user_message(self, message: Json, seq: int) -> Json:
-        content = convert(message.get("content") or (), tuple[Part, ...])
-        name = message.get("client_message_id") or message_id(self._chat_id, seq)
-        return {"messageId": name, **self._names, "role": "ROLE_USER", "parts": parts_json(content, self._base_url)}
-
-    def _agent_message(self, parts: list[Json], place: int | str) -> Json:
-        name = message_id(self._chat_id, place)
-        return {"messageId": name, **self._names, "role": "ROLE_AGENT", "parts": parts}
+        message = task.agent_message([{"text": error.get("message") or "The turn has failed."}], self.seq)
+        return task.set(state, message=message, own=task.ending() | {"error": fields_of(error)})
