@@ -15,6 +15,7 @@ TESTS = Path(__file__).parent
 
 FOLDERS = {"bench", "examples", "how_to", "page", "postgres", "replicas", "system"}
 FILES = {
+    "api/acp": {"test_editors", "test_kills", "test_lines", "test_node", "test_open_calls"},
     "api/http": {"test_authorization", "test_bad_input", "test_isolation", "test_serve", "test_upgrade"},
     "api/agui": {"test_http_agent", "test_kills"},
     "api/a2a": {"test_kills"},

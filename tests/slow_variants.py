@@ -16,6 +16,9 @@ SLOW_VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "api/agui/test_kills.py": {
         "test_an_answer_goes_on_after_the_server_was_killed": ("continue",),
     },
+    "api/acp/test_kills.py": {
+        "test_an_answer_goes_on_after_the_server_was_killed": ("restart",),
+    },
     "cli/test_finding.py": {
         "test_closed_or_full_standard_streams_cause_no_traceback": (
             "<&-",

@@ -50,6 +50,7 @@ PURE = {
     "struct",
     "types",
     "typing",
+    "urllib.parse",
     "uuid",
 }
 """Modules without I/O, and of `io` the one class that does none."""

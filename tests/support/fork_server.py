@@ -24,7 +24,10 @@ from antiphon import cli
 from antiphon.observe import crash_points
 
 REQUEST_BYTES = 1 << 20
-IMPORTED = ("serve", "chat", "ls", "show", "send", "config", "queue", "approve", "token", "keys", "ping", "tail")
+IMPORTED = (
+    *("serve", "chat", "acp", "ls", "show", "send", "config", "queue"),
+    *("approve", "token", "keys", "ping", "tail"),
+)
 """The verbs whose modules are imported before the first fork."""
 
 

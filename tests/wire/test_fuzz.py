@@ -104,6 +104,16 @@ def test_a_call_is_parsed_and_what_is_echoed_can_be_written(call: bytes) -> None
             json.loads(jsonrpc.encode_result(item.id, None))
 
 
+@settings(derandomize=True, max_examples=200)
+@given(damaged(CALLS) | damaged(ANSWERS) | JSON)
+def test_a_message_of_an_editor_is_a_call_an_answer_or_refused(message: bytes) -> None:
+    found = jsonrpc.parse_message(message)
+    if isinstance(found, jsonrpc.Refusal):
+        json.loads(jsonrpc.encode_refusal(found))
+    elif isinstance(found, jsonrpc.Request) and found.id is not None:
+        json.loads(jsonrpc.encode_result(found.id, None))
+
+
 @pytest.mark.parametrize("nested", [
     b"[" * 100_000, b"[" * 5_000 + b"]" * 5_000, b'{"a":' * 100_000, b"[" * 300 + b"]" * 300,
     b'{"a":' * 300 + b"1" + b"}" * 300,

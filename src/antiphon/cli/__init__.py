@@ -23,6 +23,7 @@ VERBS = {
     "answer": "Answer an agent's question, or give a tool's result.",
     "interrupt": "Interrupt the running turn of a chat.",
     "queue": "Show and change a chat's queue.",
+    "acp": "Serve editors over stdin and stdout (the Agent Client Protocol).",
     "events": "Show the events that an instance publishes.",
     "attach": "Join a chat of an instance on this machine.",
     "ps": "List the instances of this machine.",

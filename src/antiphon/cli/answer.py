@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from antiphon.cli.answers import json_of, typed_answer
 from antiphon.cli.approve import choose_call
 from antiphon.cli.clean import clean_line
 from antiphon.cli.instance import open_client
 from antiphon.cli.verb import Verb, instance_options, print_json
 from antiphon.cli.which_chat import resolve_chat
 from antiphon.errors import Invalid
+from antiphon.wire.typed_answers import json_of, typed_answer
 
 
 @click.command("answer", cls=Verb)

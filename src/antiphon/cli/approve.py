@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from antiphon.cli.answers import json_of
 from antiphon.cli.content_text import call_text
 from antiphon.cli.instance import open_client
 from antiphon.cli.verb import Verb, instance_options, print_json
 from antiphon.cli.which_chat import resolve_chat
 from antiphon.errors import Invalid, NotFound
+from antiphon.wire.typed_answers import json_of
 
 if TYPE_CHECKING:
     from antiphon.client.shapes import OpenCall

@@ -8,7 +8,6 @@ import sys
 from contextlib import aclosing
 from typing import Any
 
-from antiphon.cli.answers import NO, YES, question_of, typed_answer
 from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.clean import clean_line, shorten
 from antiphon.cli.content_text import call_text, content_text
@@ -20,6 +19,7 @@ from antiphon.cli.transcript import Kind, Piece, Transcript, working_words
 from antiphon.client import AsyncClient
 from antiphon.core.events import Bye
 from antiphon.errors import AntiphonError
+from antiphon.wire.typed_answers import NO, YES, question_of, typed_answer
 
 FRAME_S = 0.08
 """Time between two redraws, in seconds."""

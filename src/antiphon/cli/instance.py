@@ -49,6 +49,12 @@ class InstanceAccess(Value):
 
         return AsyncClient.local(self.endpoints) if self.endpoints is not None else AsyncClient(self.url, self.token)
 
+    def async_http_client(self) -> AsyncClient:
+        """The same over HTTP, for requests that are only available there."""
+        from antiphon.client import AsyncClient
+
+        return AsyncClient(self.url, self.token, verify=_verify(self))
+
 
 def find_instance(data: Path | None, url: str | None) -> InstanceAccess:
     """A running instance: the one at `url`, the one of `data`, or the one that `choose_data` finds.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from antiphon.cli.answers import question_of
 from antiphon.cli.clean import clean_line, clean_text
 from antiphon.cli.content_text import call_text, content_text, outcome_text, part_text, summary
 from antiphon.cli.markdown_blocks import finished_length
 from antiphon.core.events import Delta, Event, FactEvent, Notice, Resync
 from antiphon.core.parts import Reasoning, Text, ToolCallOpened, ToolProgress
 from antiphon.core.view import View
+from antiphon.wire.typed_answers import question_of
 
 RESUMED_MAX = 10
 """Maximum number of earlier messages that are shown of a continued chat."""

@@ -1,4 +1,5 @@
-"""JSON-RPC 2.0 for the instance protocol, MCP and A2A: requests, batches and notifications in, responses out.
+"""JSON-RPC 2.0 for the instance protocol, MCP, A2A and the Agent Client Protocol: requests, batches and notifications
+in, responses out.
 
 `parse` never raises: an invalid request becomes a refusal to be sent back. An `id` is echoed unchanged. A `params` or
 `error` that is null counts as missing: encoders with fixed structures write both.
@@ -88,6 +89,19 @@ def parse_value(raw: Any) -> Parsed:
     if len(raw) > BATCH_MAX:
         return Parsed(items=(_invalid(f"a batch of more than {BATCH_MAX} requests"),))
     return Parsed(items=tuple(_request_of(item) for item in raw), is_batch=True)
+
+
+def parse_message(data: bytes) -> Request | Answer | Refusal:
+    """The message of a peer that sends requests and answers them, without batches (the Agent Client Protocol)."""
+    if has_too_many_values(data):
+        return _invalid(f"more than {VALUES_MAX:,} JSON values")
+    try:
+        raw = codec.decode(data, Any)
+        if isinstance(raw, dict) and "method" not in raw and ("result" in raw or "error" in raw):
+            return decode_answer(data)
+    except PeerError:
+        return Refusal(code=PARSE_ERROR, message="this is not JSON")
+    return _request_of(raw)
 
 
 def _request_of(raw: Any) -> Request | Refusal:

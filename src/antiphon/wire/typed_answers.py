@@ -1,4 +1,4 @@
-"""Answers of a person to open calls: the values that are typed in a terminal."""
+"""Answers of a person to open calls: the values that are typed as text."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The Agent Client Protocol over two byte streams: an editor and an instance."""

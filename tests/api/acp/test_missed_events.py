@@ -1,0 +1,101 @@
+"""An editor whose stream was behind gets the state instead of events: all that it missed, and the end of its
+prompt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from antiphon.api.acp.agent import Agent
+from antiphon.client import AsyncClient
+from antiphon.core.events import Delta, Event, FactEvent, Resync
+from support.waiting import DEADLINE_S, wait_until
+
+from ..http.api_client import ApiClient
+from .editor import calls_of, text_of
+from .lines import Lines, text
+
+pytestmark = pytest.mark.anyio
+
+
+class Interrupted(AsyncClient):
+    """Its stream stops after some deltas until `goes_on`, and goes on with the state, as after a long absence."""
+
+    def __init__(self, *args: Any, deltas: int) -> None:
+        super().__init__(*args)
+        self._deltas = deltas
+        self.is_stopped = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    async def watch(self, chat_id: str, **options: Any) -> AsyncGenerator[Event]:
+        async with aclosing(super().watch(chat_id, **options)) as events:
+            async for event in events:
+                self._deltas -= isinstance(event, Delta)
+                if isinstance(event, FactEvent) and event.type == "turn_ended":
+                    break  # a busy machine has merged the deltas
+                yield event
+                if not self._deltas:
+                    break
+        self.is_stopped.set()
+        await self.goes_on.wait()
+        async with aclosing(super().watch(chat_id)) as events:
+            async for event in events:
+                if isinstance(event, Resync):
+                    self.is_stopped.clear()
+                yield event
+
+
+@pytest.mark.parametrize("moment", ["in the same draft", "after the turn", "after many messages"])
+async def test_what_was_missed_is_sent_once(api: ApiClient, moment: str) -> None:
+    url, lines = f"http://127.0.0.1:{api.port}", Lines()
+    async with Interrupted(url, api.token, deltas=4) as client, AsyncClient(url, api.token) as configuration:
+        agent = Agent(client, lines, configuration=configuration, report=lambda words: None)
+        running = asyncio.create_task(agent.run())
+        session = {"sessionId": (await lines.ask("session/new", {"cwd": "/", "mcpServers": []}))["sessionId"]}
+        prompt = lines.send("session/prompt", {**session, **text("/tokens 60\n/rate 100")})
+        chat_id = session["sessionId"]
+        await asyncio.wait_for(client.is_stopped.wait(), DEADLINE_S)
+        expected = "".join(f"w{n} " for n in range(1, 61))
+        if moment != "in the same draft":
+            await api.rested(chat_id)
+        if moment == "after many messages":
+            for number in range(14):
+                await api.send(chat_id, f'/say {number}\n/call search_files {{"word": "x"}}')
+                await api.rested(chat_id)
+                expected += str(number)
+        client.goes_on.set()
+        answer = await wait_until(lambda: lines.answers.get(prompt), "the prompt is answered")
+        assert answer["result"]["stopReason"] == "end_turn"
+        assert text_of(lines.updates) == expected
+        if moment == "after many messages":
+            assert text_of(lines.updates, "user_message_chunk").count("/say") == 14
+            assert {call["status"] for call in calls_of(lines.updates).values()} == {"completed"}
+        lines.end()
+        await running
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("/tokens 4000\n/rate 100", "cancelled"), ("/tokens 50\n/rate 100\n/fail auth", None)],
+    ids=["stopped", "failed"],
+)
+async def test_a_prompt_that_ended_meanwhile_is_answered(api: ApiClient, words: str, expected: str | None) -> None:
+    url, lines = f"http://127.0.0.1:{api.port}", Lines()
+    async with Interrupted(url, api.token, deltas=4) as client, AsyncClient(url, api.token) as configuration:
+        agent = Agent(client, lines, configuration=configuration, report=lambda words: None)
+        running = asyncio.create_task(agent.run())
+        session = {"sessionId": (await lines.ask("session/new", {"cwd": "/", "mcpServers": []}))["sessionId"]}
+        prompt = lines.send("session/prompt", {**session, **text(words)})
+        await asyncio.wait_for(client.is_stopped.wait(), DEADLINE_S)
+        if expected:
+            await api.ask("POST", f"/chats/{session['sessionId']}/interrupt", {"turn_id": 2})
+        await api.rested(session["sessionId"])
+        client.goes_on.set()
+        answer = await wait_until(lambda: lines.answers.get(prompt), "the prompt is answered")
+        assert answer.get("result", {}).get("stopReason") == expected
+        lines.end()
+        await running
