@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from antiphon.api.a2a.endpoint import METHODS
-from antiphon.api.a2a.protocol import ROUTES
+from antiphon.api.a2a.methods import METHODS
+from antiphon.api.a2a.protocol import HTTP_ROUTES, ROUTES
 from client.servers import ServerProcess
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "use-a2a.md").read_text()
@@ -27,7 +27,7 @@ def test_the_program_runs_as_typed(tmp_path: Path) -> None:
 
 
 def test_the_page_names_every_route_and_method() -> None:
-    for operation in ROUTES:
+    for operation in (*ROUTES, *HTTP_ROUTES):
         assert f"`{operation.method} {operation.full_path}`" in PAGE, operation.full_path
     for method in METHODS:
         assert f"`{method}`" in PAGE or "PushNotification" in method, method

@@ -22,11 +22,15 @@ Json = dict[str, Any]
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str, token: str, *, streaming: bool = True) -> AsyncIterator[Client]:
+async def connected(
+    url: str, token: str, *, streaming: bool = True, binding: str = "JSONRPC"
+) -> AsyncIterator[Client]:
     """The official client, which has found the server by its card."""
     headers = {"authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(headers=headers, timeout=60) as http:
-        config = ClientConfig(httpx_client=http, streaming=streaming)
+        config = ClientConfig(
+            httpx_client=http, streaming=streaming, supported_protocol_bindings=[binding], use_client_preference=True
+        )
         async with await create_client(url, config) as client:
             yield client
 

@@ -317,3 +317,36 @@ async def test_tasks_of_chats_that_others_have_made_are_the_same(blocking: Clien
     assert (await api.ask("POST", f"/chats/{chat_id}/retry", {})).status < 300
     await api.rested(chat_id)
     assert state_of(await blocking.get_task(GetTaskRequest(id=task.id))) == "COMPLETED", "a task that is run again"
+
+
+async def test_the_http_binding_does_the_same(api: ApiClient) -> None:
+    async with (
+        connected(url_of(api), api.token, binding="HTTP+JSON") as client,
+        connected(url_of(api), api.token, binding="HTTP+JSON", streaming=False) as blocking,
+    ):
+        seen = await follow(client.send_message(request_of(SLOW)), until=20)
+        rest = await follow(client.subscribe(SubscribeToTaskRequest(id=seen.task.id)))
+        assert (rest.text, rest.states[-1]) == (WHOLE, "COMPLETED")
+        asked = await ask(blocking, QUESTION, context_id=seen.task.context_id)
+        assert state_of(asked) == "INPUT_REQUIRED"
+        assert text_of(await ask(blocking, "red", task_id=asked.id)) == "thanks"
+        listed = await blocking.list_tasks(ListTasksRequest(context_id=asked.context_id, include_artifacts=True))
+        assert [text_of(task) for task in listed.tasks] == ["thanks", WHOLE]
+        stored = await blocking.get_task(GetTaskRequest(id=asked.id, history_length=1))
+        assert [message.parts[0].text for message in stored.history] == ["red"]
+        running = await ask(blocking, "/stall 60", now=True)
+        assert state_of(await client.cancel_task(CancelTaskRequest(id=running.id))) == "CANCELED"
+        with pytest.raises(TaskNotCancelableError):
+            await client.cancel_task(CancelTaskRequest(id=running.id))
+        with pytest.raises(TaskNotFoundError):
+            await client.get_task(GetTaskRequest(id="x"))
+        with pytest.raises(UnsupportedOperationError):
+            await follow(client.subscribe(SubscribeToTaskRequest(id=running.id)))
+        with pytest.raises(InvalidParamsError):
+            await ask(blocking, "x", task_id=running.id, context_id="other")
+        with pytest.raises(ContentTypeNotSupportedError):
+            await ask(blocking, message=user_message(new_url_part("https://example.org/a.png")))
+        with pytest.raises(PushNotificationNotSupportedError):
+            await client.create_task_push_notification_config(
+                TaskPushNotificationConfig(task_id=running.id, url="https://example.org")
+            )

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from antiphon.api.a2a.card import PATH as CARD
-from antiphon.api.a2a.endpoint import METHODS, VERSION_HEADER
+from antiphon.api.a2a.methods import METHODS, VERSION_HEADER
+from antiphon.api.a2a.protocol import HTTP_ROUTES
+from antiphon.api.http.table import Operation
 from antiphon.wire.a2a import errors as e
 from antiphon.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, REFUSED
 
@@ -59,8 +61,8 @@ async def code_of(api: ApiClient, method: Any, params: Any = None, **more: Any) 
 
 async def test_the_card_names_the_address_of_the_request_and_may_be_cached(api: ApiClient) -> None:
     answer = await api.ask("GET", f"/{CARD}", token=None)
-    (interface,) = answer.json["supportedInterfaces"]
-    assert interface == {"url": "http://127.0.0.1/a2a", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+    found = {one["protocolBinding"]: one["url"] for one in answer.json["supportedInterfaces"]}
+    assert found == {"JSONRPC": "http://127.0.0.1/a2a", "HTTP+JSON": "http://127.0.0.1/a2a/v1"}
     assert answer.json["capabilities"] == {"streaming": True, "pushNotifications": False, "extendedAgentCard": False}
     assert "max-age" in answer.headers["cache-control"]
     same = await api.ask("GET", f"/{CARD}", token=None, headers={"if-none-match": answer.headers["etag"]})
@@ -169,3 +171,57 @@ async def check(api: ApiClient, method: str, params: Any) -> None:
     assert "result" in answer.json or error_of(answer), (method, params)
     assert answer.json.get("error", {}).get("code") != -32603, (method, params, answer.body)
     assert len(answer.body) < 100_000
+
+
+# --- the HTTP+JSON binding
+
+
+def path_of(operation: Operation, name: str = TASK) -> str:
+    return "/" + operation.full_path.replace("{id}", name).replace("{config_id}", "c")
+
+
+def status_of(answer: Answer) -> str:
+    """The name of the error's status in Google's error model."""
+    error = answer.json["error"]
+    assert error["code"] == answer.status
+    assert error["message"]
+    return str(error["status"])
+
+
+@pytest.mark.parametrize("operation", HTTP_ROUTES, ids=lambda operation: operation.name)
+async def test_each_route_of_the_http_binding_refuses_in_its_own_shape(api: ApiClient, operation: Operation) -> None:
+    path, method = path_of(operation), operation.method
+    refused = await api.ask(method, path, {} if operation.body is not None else None, token="wrong")
+    assert (refused.status, status_of(refused)) == (401, "UNAUTHENTICATED")
+    old = await api.ask(method, path_of(operation, f"{TASK}:cancel" if method == "POST" else TASK),
+                        {} if operation.body is not None else None)  # fmt: skip
+    assert (old.status, status_of(old)) == (400, "FAILED_PRECONDITION"), "a request of version 0.3"
+    if operation.body is None:
+        return
+    for what, data in BROKEN_JSON.items():
+        if data or not operation.is_body_optional:
+            answer = await api.ask(method, path, data=data, headers={VERSION_HEADER: "1.0"})
+            assert 400 <= answer.status < 500, what
+            assert status_of(answer), what
+
+
+async def test_tasks_have_addresses_with_verbs(api: ApiClient) -> None:
+    version = {VERSION_HEADER: "1.0"}
+    for method, name, status in (
+        ("GET", TASK, 404), ("GET", f"{TASK}:subscribe", 404), ("POST", f"{TASK}:cancel", 404),
+        ("POST", TASK, 404), ("POST", f"{TASK}:x", 404), ("GET", f"{TASK}:cancel", 404), ("GET", "x" * 5_000, 400),
+    ):  # fmt: skip
+        answer = await api.ask(method, f"//a2a/v1/tasks/{name}", headers=version)
+        assert (answer.status, status_of(answer)[:4]) == (status, "NOT_" if status == 404 else "INVA"), name
+    for query in (
+        "pageSize=0",
+        "pageSize=x",
+        "status=x",
+        "historyLength=-1",
+        "includeArtifacts=maybe",
+        "pageToken=x",
+    ):
+        answer = await api.ask("GET", f"//a2a/v1/tasks?{query}", headers=version)
+        assert (answer.status, status_of(answer)) == (400, "INVALID_ARGUMENT"), query
+    answer = await api.ask("GET", "//a2a/v1/tasks?pageSize=5&includeArtifacts=true", headers=version)
+    assert (answer.json["pageSize"], answer.headers["content-type"]) == (5, "application/a2a+json")

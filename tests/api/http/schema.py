@@ -20,7 +20,7 @@ from .wire import Answer
 ALL = operations_of(PROTOCOLS)
 DOCUMENT = openapi_document(ALL)
 _ROUTER = Router(ALL)
-RPC_PATHS = (mcp.PATH, *a2a.PROTOCOL.prefixes)
+RPC_PATHS = (mcp.PATH, a2a.RPC_PATH, a2a.CARD_PATH)
 """The addresses whose errors have the shape of JSON-RPC."""
 
 seen: set[tuple[str, str, int]] = set()
@@ -36,7 +36,9 @@ def check_answer(method: str, path: str, answer: Answer) -> None:
         return
     if answer.status in (400, 405, 426, 431):
         is_rpc = path.startswith(RPC_PATHS) and "jsonrpc" in answer.json
-        _validator("RpcErrorAnswer" if is_rpc else "ErrorAnswer").validate(answer.json)
+        is_status = path.startswith(a2a.HTTP_PATH)
+        kind = "RpcErrorAnswer" if is_rpc else "StatusErrorAnswer" if is_status else "ErrorAnswer"
+        _validator(kind).validate(answer.json)
         return
     bare = path.partition("?")[0]
     try:
@@ -58,7 +60,7 @@ def check_answer(method: str, path: str, answer: Answer) -> None:
     kind = answer.headers["content-type"].partition(";")[0]
     kind = kind if kind in described["content"] else "*/*"
     assert kind in described["content"]
-    if kind == "application/json":
+    if kind.endswith("json"):
         _validator(_name(described["content"][kind]["schema"])).validate(answer.json)
 
 

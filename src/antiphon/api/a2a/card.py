@@ -16,13 +16,15 @@ from antiphon.wire.codec import encode
 
 PATH = "/.well-known/agent-card.json"
 RPC_PATH = "/a2a"
+HTTP_PATH = "/a2a/v1"
 CACHE_S = 300
 """How long a client may keep the card, in seconds."""
 
 
 async def get_agent_card(call: Call) -> Response:
     """The card, the same for everyone; its addresses have the host of the request."""
-    card: dict[str, Any] = agent_card(base_url_of(call) + RPC_PATH, version=__version__)
+    base = base_url_of(call)
+    card: dict[str, Any] = agent_card(base + RPC_PATH, base + HTTP_PATH, version=__version__)
     data = encode(card)
     tag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
     headers = {"cache-control": f"public, max-age={CACHE_S}", "etag": tag, "vary": "Host"}

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
-from typing import Any
+from typing import Any, NoReturn
 
-from msgspec import Raw
 from starlette.responses import Response
 
-from antiphon.api.a2a.params import answer_of
+from antiphon.api.a2a.bindings import Binding
 from antiphon.api.http.table import Call
 from antiphon.api.http.translated import TextCount, TranslatedAnswer, TranslatedStream, Translation, next_frames
 from antiphon.api.named_chats import chats_of
@@ -27,7 +26,6 @@ from antiphon.wire.a2a.states import INPUT_REQUIRED
 from antiphon.wire.a2a.task import TaskView
 from antiphon.wire.codec import encode
 from antiphon.wire.ids import named_chat_id
-from antiphon.wire.jsonrpc import INTERNAL_ERROR, Refusal, encode_refusal
 
 NAME = "a2a"
 CONTEXT_LABEL = "a2a.contextId"
@@ -81,11 +79,10 @@ class TaskReader:
 class TaskTranslation(Translation):
     """The server-sent events of a task: the task as it is when all that is stored was read, then updates."""
 
-    def __init__(self, reader: TaskReader, echoed: Raw) -> None:
+    def __init__(self, reader: TaskReader, binding: Binding) -> None:
         self._reader = reader
         self._view = reader.view
-        self._echoed = bytes(echoed)
-        self._head = b'data: {"jsonrpc":"2.0","id":%b,"result":' % self._echoed
+        self._binding = binding
         self._is_begun = False
 
     @property
@@ -113,12 +110,10 @@ class TaskTranslation(Translation):
             self._view.drop_content()
 
     def _sse(self, data: bytes) -> bytes:
-        return b"%b%b}\n\n" % (self._head, data)
+        return b"%b%b%b" % (self._binding.head, data, self._binding.tail)
 
     def cut_off(self, reason: str) -> bytes:
-        message = f"The server closed the stream ({reason}). The task goes on: SubscribeToTask has the rest."
-        refusal = Refusal(code=INTERNAL_ERROR, message=message, id=Raw(self._echoed))
-        return b"data: %b\n\n" % encode_refusal(refusal)
+        return self._binding.cut_off(reason)
 
 
 class OpenedTask:
@@ -129,20 +124,24 @@ class OpenedTask:
         self._opened = opened
         self._watcher = watcher
 
-    def stream(self, echoed: Raw, until: Until, *, after: int = 0) -> Response:
-        translation = TaskTranslation(TaskReader(self.view, until, after=after), echoed)
+    def stream(self, binding: Binding, until: Until, *, after: int = 0) -> Response:
+        translation = TaskTranslation(TaskReader(self.view, until, after=after), binding)
         return TranslatedStream(self._opened, self._watcher, translation)
 
     def answer(
-        self, echoed: Raw, result: Callable[[TaskView], Any], until: Until, *, wait_s: float = READ_S, after: int = 0
+        self,
+        binding: Binding,
+        result: Callable[[TaskView], Any],
+        until: Until,
+        *,
+        wait_s: float = READ_S,
+        after: int = 0,
     ) -> Response:
         """One response with the `result` of the view, when it has what is wanted, or when the time is up."""
         reader = TaskReader(self.view, until, after=after)
 
         def respond() -> Response:
-            if not reader.is_read:
-                return answer_of(echoed, lambda: _raise_unread())
-            return answer_of(echoed, lambda: result(self.view))
+            return binding.answer(lambda: result(self.view) if reader.is_read else _raise_unread())
 
         return TranslatedAnswer(self._opened, self._watcher, apply=reader.apply, answer=respond, wait_s=wait_s)
 
@@ -167,7 +166,7 @@ class OpenedTask:
         await self._opened.__aexit__(None, None, None)
 
 
-def _raise_unread() -> None:
+def _raise_unread() -> NoReturn:
     raise Unavailable("the task could not be read in time")
 
 

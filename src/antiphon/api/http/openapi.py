@@ -98,7 +98,7 @@ def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> 
         return {"description": "Done.", "content": {"*/*": {}}}
     if answer.type is None:
         return {"description": "Done."}
-    content = {"application/json": {"schema": schema_of[answer.type]}}
+    content = {operation.media_type: {"schema": schema_of[answer.type]}}
     if operation.may_stream:
         content["text/event-stream"] = {}  # of the protocol's own events; tools hold a schema against each of them
     return {"description": "Done.", "content": content}
@@ -106,7 +106,7 @@ def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> 
 
 def _errors(operation: Operation) -> dict[str, Any]:
     error: dict[str, Any] = {
-        "application/json": {"schema": {"$ref": TEMPLATE.format(name=operation.error_type.__name__)}}
+        operation.media_type: {"schema": {"$ref": TEMPLATE.format(name=operation.error_type.__name__)}}
     }
     if operation.has_text_errors:
         error = {"text/plain": {"schema": {"type": "string"}}}

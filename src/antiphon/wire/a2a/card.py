@@ -12,12 +12,15 @@ VERSION = "1.0"
 Json = dict[str, Any]
 
 
-def agent_card(url: str, *, version: str) -> Json:
-    """`url` is that of the JSON-RPC binding, `version` that of this server."""
+def agent_card(rpc_url: str, http_url: str, *, version: str) -> Json:
+    """The addresses of the two bindings; `version` is that of this server."""
     return {
         "name": "Antiphon",
         "description": "An agent on an Antiphon server. Its tasks are durable: they outlive connections and crashes.",
-        "supportedInterfaces": [{"url": url, "protocolBinding": "JSONRPC", "protocolVersion": VERSION}],
+        "supportedInterfaces": [
+            {"url": rpc_url, "protocolBinding": "JSONRPC", "protocolVersion": VERSION},
+            {"url": http_url, "protocolBinding": "HTTP+JSON", "protocolVersion": VERSION},
+        ],
         "version": version,
         "capabilities": {"streaming": True, "pushNotifications": False, "extendedAgentCard": False},
         "securitySchemes": {

@@ -34,6 +34,10 @@ REASONS = {
     CONTENT_TYPE_NOT_SUPPORTED: "CONTENT_TYPE_NOT_SUPPORTED",
     VERSION_NOT_SUPPORTED: "VERSION_NOT_SUPPORTED",
     METHOD_NOT_FOUND: "METHOD_NOT_FOUND",
+    INVALID_PARAMS: "INVALID_PARAMS",
+    INVALID_REQUEST: "INVALID_REQUEST",
+    PARSE_ERROR: "INVALID_REQUEST",
+    INTERNAL_ERROR: "INTERNAL_ERROR",
 }
 DOMAIN = "a2a-protocol.org"
 OWN_DOMAIN = "antiphon"
@@ -55,12 +59,27 @@ _IN_HANDLER = {
 _UNREAD = {400: INVALID_REQUEST, 401: REFUSED, 403: REFUSED, 404: METHOD_NOT_FOUND, 405: INVALID_REQUEST}
 """The codes for HTTP statuses of requests that were not read; of all others: INTERNAL_ERROR."""
 
+_STATUS = {TASK_NOT_FOUND: 404, METHOD_NOT_FOUND: 404, INTERNAL_ERROR: 500}
+"""HTTP statuses of the HTTP+JSON binding; of all others: 400."""
+_PRECONDITIONS = (TASK_NOT_CANCELABLE, PUSH_NOT_SUPPORTED, UNSUPPORTED_OPERATION, VERSION_NOT_SUPPORTED)
+_NAMES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
+"""The names of HTTP statuses in Google's error model."""
+
 Json = dict[str, Any]
 
 
 def a2a_error(code: int, message: str, **metadata: Any) -> RpcRefused:
     """An error of the protocol."""
-    return RpcRefused(code, message, data=[_info(REASONS[code], DOMAIN, metadata)])
+    status = _STATUS.get(code, 400)
+    return RpcRefused(code, message, status=status, data=[_info(REASONS[code], DOMAIN, metadata)])
 
 
 def wrong_content(field: str, reason: str) -> RpcRefused:
@@ -76,14 +95,21 @@ def error_of(detail: Json, *, status: int, is_read: bool) -> RpcRefused:
         code = _UNREAD.get(status, INTERNAL_ERROR if status >= 429 else INVALID_REQUEST)
         if status == 422 and not detail.get("field"):
             code = PARSE_ERROR
-    fields = {name: value for name, value in detail.items() if name not in ("message", "code", "reason")}
+    fields = {name: value for name, value in detail.items() if name not in ("message", "reason")}
     own = str(detail.get("code", "")).upper()
-    info = _info(REASONS[code], DOMAIN, fields) if code in REASONS else _info(own, OWN_DOMAIN, fields)
-    data = [info]
+    data = [_info(REASONS[code], DOMAIN, fields) if code in REASONS else _info(own, OWN_DOMAIN, fields)]
     if code == INVALID_PARAMS and detail.get("field"):
         violation = {"field": detail["field"], "description": detail.get("reason") or detail.get("message", "")}
         data.append({"@type": f"{_TYPE}BadRequest", "fieldViolations": [violation]})
-    return RpcRefused(code, str(detail.get("message", "")), data=data)
+    if code not in (INTERNAL_ERROR, REFUSED):
+        status = _STATUS.get(code, 400)
+    return RpcRefused(code, str(detail.get("message", "")), status=status, data=data)
+
+
+def status_json(error: RpcRefused, status: int) -> Json:
+    """An error as `google.rpc.Status`, for the HTTP+JSON binding."""
+    name = "FAILED_PRECONDITION" if error.rpc_code in _PRECONDITIONS else _NAMES.get(status, "INVALID_ARGUMENT")
+    return {"error": {"code": status, "status": name, "message": str(error), "details": error.data or []}}
 
 
 def _info(reason: str, domain: str, metadata: Json) -> Json:
