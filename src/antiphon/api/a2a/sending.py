@@ -17,7 +17,7 @@ from antiphon.core import commands as c
 from antiphon.core.model import Chat, Needs, WhenBusy
 from antiphon.core.parts import Role
 from antiphon.core.values import Value
-from antiphon.errors import Conflict, Invalid, NotFound
+from antiphon.errors import Conflict, Invalid
 from antiphon.ports import Request
 from antiphon.wire.a2a import states
 from antiphon.wire.a2a.errors import (
@@ -221,7 +221,7 @@ class Sending:
 def _answer_of_text(open_calls: tuple[OpenCall, ...], text: str) -> dict[str, ToolAnswer]:
     """The text of a message as the answer to the only open call, where it can mean only one thing."""
     if not open_calls:
-        raise NotFound("task")
+        raise Invalid(FIELD, "the task waits for no answer any more; another client was first")
     call = open_calls[0]
     if len(open_calls) > 1 or call.needs is Needs.RESULT or not text:
         _ask(open_calls)
