@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.core.events import Event, FactEvent
+from antiphon.core.events import Delta, Event, FactEvent
 from antiphon.core.parts import Reasoning, Text, ToolCall
 from antiphon.wire.a2a import states
 from antiphon.wire.a2a.ids import TaskId, parse_task_id
@@ -152,6 +152,57 @@ def test_a_wait_for_the_client_says_what_is_open_as_text_and_as_a_value() -> Non
                 assert asked == [call["tool_call_id"] for call in event.data["calls"]]
                 assert view.state == states.INPUT_REQUIRED
     assert waits
+
+
+def test_a_task_waits_until_the_last_open_call_is_answered_and_says_which_are_left() -> None:
+    partly = 0
+    for recording in recordings():
+        view, left = view_of(recording), set[str]()
+        for event in stored(recording):
+            view.apply(event)
+            if not isinstance(event, FactEvent):
+                continue
+            if event.type == "action_required":
+                left = {call["tool_call_id"] for call in event.data["calls"]}
+            elif event.type == "action_resolved":
+                left.discard(event.data["tool_call_id"])
+                assert (view.state == states.INPUT_REQUIRED) == bool(left)
+                if left:
+                    partly += 1
+                    value = view.snapshot()["status"]["message"]["parts"][1]["data"]
+                    assert {call["toolCallId"] for call in value["openCalls"]} == left
+    assert partly
+
+
+def fact(kind: str, seq: int, draft: int, **data: Any) -> FactEvent:
+    return FactEvent(type=kind, seq=seq, at="2026-01-02T03:04:05Z", status="running", draft=draft, data=data)
+
+
+def test_what_a_lost_worker_has_sent_and_not_stored_is_replaced_or_taken_back() -> None:
+    """Its partial message has less than its watchers: the first part is shorter, the second is missing."""
+    asked = fact("message_appended", 2, 2, message={"role": "user", "turn_id": 2, "content": []})
+    begun: list[Event] = [asked, fact("attempt_started", 3, 3, instance_id="i")]
+    sent = [
+        Delta(draft=3, from_=0, to=6, part_index=0, part=Text("abcdef")),
+        Delta(draft=3, from_=6, to=9, part_index=1, part=Reasoning("hmm")),
+        Delta(draft=3, from_=9, to=12, part_index=2, part=Text("xyz")),
+    ]
+    partial = {"role": "assistant", "turn_id": 2, "content": [{"type": "text", "text": "abc"}], "interrupted": True}
+    ends = [
+        fact("message_appended", 4, 4, message=partial),
+        fact("turn_ended", 5, 5, turn_id=2, outcome="interrupted"),
+    ]
+    views = [TaskView(TaskId(CHAT_ID, 2), "context") for _ in range(2)]
+    for event in (*begun, *ends):
+        views[0].apply(event)
+    reference = plain(views[0].snapshot())
+    assert reference["artifacts"] == [{"artifactId": "3-0", "parts": [{"text": "abc"}]}]
+    for event in begun:
+        views[1].apply(event)
+    task = plain(views[1].snapshot())
+    views[1].drop_content()
+    updates = [update for event in (*sent, *ends) for update in views[1].apply(event)]
+    assert fold(task, plain({"updates": updates})["updates"]) == reference
 
 
 def test_only_the_last_piece_of_an_artifact_is_marked_and_ids_name_draft_and_part() -> None:
