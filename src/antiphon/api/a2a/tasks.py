@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from typing import Any, NoReturn
@@ -83,6 +83,7 @@ class TaskTranslation(Translation):
         self._reader = reader
         self._view = reader.view
         self._binding = binding
+        self._head, self._tail = binding.head, binding.tail
         self._is_begun = False
 
     @property
@@ -93,13 +94,15 @@ class TaskTranslation(Translation):
         return b""
 
     def apply(self, event: Event) -> bytes:
+        if self._is_begun and type(event) is Delta:
+            updates = self._view.encoded(event)
+            return self._sse(updates[0]) if len(updates) == 1 else b"".join(map(self._sse, updates))
         return b"".join(self.pieces(event))
 
     def pieces(self, event: Event) -> Iterator[bytes]:
         if self._is_begun:
-            updates: Iterable[bytes] = self._view.encoded(event)
-            if type(event) is not Delta:
-                self._reader.note(event)
+            updates = self._view.encoded(event)
+            self._reader.note(event)
             for update in updates:
                 yield self._sse(update)
             return
@@ -110,7 +113,7 @@ class TaskTranslation(Translation):
             self._view.drop_content()
 
     def _sse(self, data: bytes) -> bytes:
-        return b"%b%b%b" % (self._binding.head, data, self._binding.tail)
+        return b"%b%b%b" % (self._head, data, self._tail)
 
     def cut_off(self, reason: str) -> bytes:
         return self._binding.cut_off(reason)

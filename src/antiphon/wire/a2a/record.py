@@ -33,7 +33,7 @@ class TaskRecord:
         self.base_url = base_url
         self._chat_id = task_id.chat_id
         self._names: Json = {"taskId": str(task_id), "contextId": context_id}
-        self._is_holding = True
+        self.is_holding = True
         self._history: list[Json] = []
         self._artifacts: dict[str, list[str] | Json] = {}
         """Those that are part of the answer, by id: pieces of text, or a part of another kind."""
@@ -55,7 +55,7 @@ class TaskRecord:
         return shown | {"metadata": {OWN: own | self.ending()}}
 
     def drop_content(self) -> None:
-        self._is_holding = False
+        self.is_holding = False
         self._history.clear()
         self._artifacts.clear()
         self._calls.clear()
@@ -87,12 +87,12 @@ class TaskRecord:
         return self.set(self.state, message=self.message, own=own)
 
     def remember(self, message: Json | None) -> None:
-        if message is not None and self._is_holding:
+        if message is not None and self.is_holding:
             self._history.append(message)
 
     def begin_history(self, message: Json) -> None:
         """The message that begins the task, also in place of an earlier version of it."""
-        self._history = [message] if self._is_holding else []
+        self._history = [message] if self.is_holding else []
 
     @property
     def first_name(self) -> str:
@@ -122,18 +122,18 @@ class TaskRecord:
         return {"artifactUpdate": {**self._names, **flags, "artifact": {"artifactId": name, "parts": [part]}}}
 
     def begin_text(self, name: str) -> None:
-        if self._is_holding:
+        if self.is_holding:
             self._artifacts[name] = []
 
     def add_text(self, name: str, text: str) -> None:
-        if self._is_holding:
-            held = self._artifacts[name]
-            assert isinstance(held, list)
-            held.append(text)
+        """While `is_holding`."""
+        held = self._artifacts[name]
+        assert isinstance(held, list)
+        held.append(text)
 
     def put(self, name: str, part: Json) -> Json:
         """An artifact that comes at once, or replaces what was sent of it."""
-        if self._is_holding:
+        if self.is_holding:
             self._artifacts[name] = part
         return self.update(name, part, last=True)
 
@@ -147,7 +147,7 @@ class TaskRecord:
     # --- calls
 
     def add_call(self, call: Json) -> None:
-        if self._is_holding:
+        if self.is_holding:
             self._calls[call["toolCallId"]] = call
 
     def end_call(self, call_id: str, done: Json) -> None:

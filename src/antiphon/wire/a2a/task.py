@@ -245,7 +245,8 @@ class TaskView:
 
     def _add(self, output: PartText) -> None:
         self._uncommitted[output.key] += len(output.text)
-        self._task.add_text(artifact_id(output.key), output.text)
+        if self._task.is_holding:
+            self._task.add_text(artifact_id(output.key), output.text)
 
     def _returned(self, output: CallDone) -> Json:
         """A result. One that comes from a client is a message of the user, too."""
