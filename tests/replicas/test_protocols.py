@@ -1,4 +1,4 @@
-"""Other protocols at several replicas: a turn is begun at one, followed at others, and goes on when its holder dies."""
+"""Other protocols at several replicas: a turn is followed at any of them, and goes on when its holder dies."""
 
 from __future__ import annotations
 
