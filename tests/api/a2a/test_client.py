@@ -350,3 +350,34 @@ async def test_the_http_binding_does_the_same(api: ApiClient) -> None:
             await client.create_task_push_notification_config(
                 TaskPushNotificationConfig(task_id=running.id, url="https://example.org")
             )
+
+
+async def test_messages_that_begin_a_context_at_once_are_all_in_it_and_each_once(blocking: Client) -> None:
+    messages = [new_text_message(f"/say {number}", role=Role.ROLE_USER) for number in range(4)]
+    sent = [ask(blocking, message=message, context_id="raced") for message in (*messages, *messages)]
+    tasks = await asyncio.gather(*sent)
+    assert [task.id for task in tasks[:4]] == [task.id for task in tasks[4:]]
+    assert len({task.id for task in tasks}) == 4
+    listed = await blocking.list_tasks(ListTasksRequest(context_id="raced", include_artifacts=True))
+    assert sorted(text_of(task) for task in listed.tasks) == ["0", "1", "2", "3"]
+
+
+async def test_a_task_in_the_queue_takes_no_message_and_another_edit_of_it_is_seen(
+    blocking: Client, api: ApiClient
+) -> None:
+    first = await ask(blocking, "/stall 60", now=True)
+    second = await ask(blocking, "/say two", context_id=first.context_id, now=True)
+    with pytest.raises(UnsupportedOperationError, match="waits in the queue"):
+        await ask(blocking, "more", task_id=second.id)
+    queued_id = int(second.id.rpartition("_")[2])
+    edit = await api.ask("PATCH", f"/chats/{first.context_id}/queue/{queued_id}", {"content": "/say edited"})
+    assert edit.status < 300, edit.body
+    edited = await blocking.get_task(GetTaskRequest(id=second.id))
+    assert (edited.history[0].parts[0].text, edited.history[0].message_id) == (
+        "/say edited",
+        second.history[0].message_id,
+    )
+    await blocking.cancel_task(CancelTaskRequest(id=first.id))
+    done = await ask(blocking, "/say three", context_id=first.context_id.upper())
+    assert (text_of(done), done.context_id) == ("three", first.context_id)
+    assert text_of(await blocking.get_task(GetTaskRequest(id=second.id))) == "edited"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -14,13 +17,15 @@ from antiphon.api.http.table import Operation
 from antiphon.wire.a2a import errors as e
 from antiphon.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, REFUSED
 
-from ..http.api_client import ApiClient
+from ..http.api_client import ApiClient, open_api
 from ..http.invalid_requests import BROKEN_JSON, WRONG_VALUES, random_value
 from ..http.wire import Answer
 
 pytestmark = pytest.mark.anyio
 
 URL = "//a2a"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "use-a2a.md"
+(TOML,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 FUZZED = 300
 TASK = "task_" + "0" * 32 + "_2"
 STRINGS = (*METHODS, "2.0", "x", "", "\ud800", "\x00", TASK, "ROLE_USER", "/say hi", "aGk=", "1", "approved")
@@ -67,6 +72,17 @@ async def test_the_card_names_the_address_of_the_request_and_may_be_cached(api: 
     assert "max-age" in answer.headers["cache-control"]
     same = await api.ask("GET", f"/{CARD}", token=None, headers={"if-none-match": answer.headers["etag"]})
     assert (same.status, same.body) == (304, b"")
+
+
+@pytest.mark.parametrize("given", [tomllib.loads(TOML)["config"], {"agent_card": {"skills": 5}}])
+async def test_the_operator_names_the_agent_and_its_skills(tmp_path: Path, given: dict[str, Any]) -> None:
+    async with open_api(data=tmp_path / "data", config=given) as opened:
+        answer = await opened.ask("GET", f"/{CARD}", token=None)
+        if answer.status == 200:
+            assert (answer.json["name"], answer.json["skills"][0]["id"]) == ("Librarian", "find")
+            assert answer.json["skills"][0]["tags"] == ["books"]
+        else:
+            assert error_of(answer)["message"].startswith("config.agent_card: ")
 
 
 async def test_only_version_1_0_is_spoken(api: ApiClient) -> None:
