@@ -66,6 +66,7 @@ const operations = {
     seen.running = agent.runAgent(options).catch(error => { seen.errors.push(String(error)); });
     await until(() => text(agent).length >= length || seen.errors.length > 0);
   },
+  report: () => {},
   settled: async ({ seen }) => { await seen.running; },
   connect: ({ agent }) => agent.connectAgent(),
   abort: async ({ agent, seen }) => { agent.abortRun(); await seen.running; },
